@@ -1,0 +1,62 @@
+"""What an operation is given, and the table of all operations.
+
+An operation is a plain function `(call, params) -> result`: `params` and `result` are dicts in the shape of botocore's
+service model for that operation (absent members are absent, blobs are bytes, timestamps are aware datetimes). It runs in a worker thread inside one
+transaction, `call.tx`, which it hands on to `stead_controller.resources` and never looks into.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.transaction import Transaction
+
+Params = Mapping[str, Any]
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated and authorized API call."""
+
+    caller: Caller
+    tx: Transaction
+    cloud: Cloud
+    request_id: str
+    now: datetime
+    source_ip: str
+    user_agent: str
+
+
+Handler = Callable[[Call, Params], Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An AWS operation that Stead has built."""
+
+    service: str
+    name: str
+    handler: Handler
+    writes: bool
+
+
+OPERATIONS: Final[dict[tuple[str, str], Operation]] = {}
+
+
+def operation(name: str, *, service: str = "ec2", writes: bool = True) -> Callable[[Handler], Handler]:
+    """Enter a function into the table of operations under its AWS name.
+
+    `writes=False` gives it a read-only transaction. Raises RuntimeError when the name is taken.
+    """
+
+    def enter(handler: Handler) -> Handler:
+        if (service, name) in OPERATIONS:
+            raise RuntimeError(f"{service}:{name} is defined twice")
+        OPERATIONS[service, name] = Operation(service, name, handler, writes)
+        return handler
+
+    return enter

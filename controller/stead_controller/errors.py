@@ -1,0 +1,134 @@
+"""What a request may be refused with; `aws/errors.py` alone knows how each looks on the AWS wire.
+
+    SteadError
+    ├── BadRequest          the request can never succeed as it is
+    │   ├── MissingParameter, UnknownParameter, InvalidParameter, InvalidCombination
+    │   ├── MalformedId     an id that has not the form of its resource type
+    │   └── Unsupported     valid for EC2, not built here
+    ├── NotFound            a named resource does not exist for this caller
+    ├── AlreadyExists       a name or a rule that must be unique is taken
+    ├── WrongState          the resource exists, but not in a state that allows this
+    ├── InUse               another resource depends on it
+    ├── LimitExceeded       a quota of the account
+    ├── NoCapacity          no host has room
+    ├── IdempotencyMismatch a ClientToken came again with other parameters
+    ├── NotAuthorized       known caller, not allowed
+    └── NotAuthenticated    unknown caller, bad signature, expired
+
+Every class carries a message for the user; what only the operator may know goes to the log instead. `code`, when
+given, is EC2's own error code where the general rule of the table in `aws/errors.py` would choose another.
+"""
+
+from collections.abc import Sequence
+
+
+class SteadError(Exception):
+    """A refusal with a message for the user, and EC2's code where the general table would be wrong."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        """Keep the user's message and, if any, the exact AWS error code."""
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class BadRequest(SteadError):
+    """The request can never succeed as it is."""
+
+
+class MissingParameter(BadRequest):
+    """A required parameter is absent."""
+
+    def __init__(self, name: str) -> None:
+        """Name the parameter as the API spells it."""
+        super().__init__(f"The request must contain the parameter {name}")
+        self.name = name
+
+
+class UnknownParameter(BadRequest):
+    """A parameter that the operation does not have."""
+
+    def __init__(self, name: str) -> None:
+        """Name the parameter as the client sent it."""
+        super().__init__(f"The parameter {name} is not recognized")
+        self.name = name
+
+
+class InvalidParameter(BadRequest):
+    """A parameter's value is out of its range or set."""
+
+
+class InvalidCombination(BadRequest):
+    """Parameters that exclude or need each other."""
+
+
+class Unsupported(BadRequest):
+    """EC2 has it, Stead has not (yet)."""
+
+
+class MalformedId(BadRequest):
+    """An id that has not the form of its resource type."""
+
+    def __init__(self, resource_type: str, bad_id: str) -> None:
+        """Keep the resource type (as in `stead_proto.ids.PREFIXES`) and the text that is no such id."""
+        super().__init__(f'Invalid id: "{bad_id}"')
+        self.resource_type = resource_type
+        self.bad_id = bad_id
+
+
+class NotFound(SteadError):
+    """One or several named resources do not exist for this caller."""
+
+    def __init__(self, resource_type: str, missing: str | Sequence[str], *, code: str | None = None) -> None:
+        """Keep the resource type (as in `stead_proto.ids.PREFIXES`) and the absent ids or names."""
+        names = [missing] if isinstance(missing, str) else list(missing)
+        verb = "does" if len(names) == 1 else "do"
+        noun = resource_type.replace("-", " ")
+        if len(names) > 1:
+            noun += "s"
+        quoted = ", ".join(names)
+        super().__init__(f"The {noun} '{quoted}' {verb} not exist", code=code)
+        self.resource_type = resource_type
+        self.missing = names
+
+
+class AlreadyExists(SteadError):
+    """A name or a rule that must be unique is taken."""
+
+    def __init__(self, resource_type: str, message: str, *, code: str | None = None) -> None:
+        """Keep the resource type whose uniqueness is at stake."""
+        super().__init__(message, code=code)
+        self.resource_type = resource_type
+
+
+class WrongState(SteadError):
+    """The resource is not in a state that allows the request."""
+
+    def __init__(self, resource_type: str, message: str, *, code: str | None = None) -> None:
+        """Keep the resource type whose state is wrong."""
+        super().__init__(message, code=code)
+        self.resource_type = resource_type
+
+
+class InUse(SteadError):
+    """Another resource depends on the one to be removed or changed."""
+
+
+class LimitExceeded(SteadError):
+    """A quota of the account is used up."""
+
+
+class NoCapacity(SteadError):
+    """No host has room for what was asked."""
+
+
+class IdempotencyMismatch(SteadError):
+    """A ClientToken was used before with other parameters."""
+
+
+class NotAuthorized(SteadError):
+    """The caller is known and may not do this."""
+
+
+class NotAuthenticated(SteadError):
+    """The caller could not be established: unknown key, wrong signature, expired request."""
