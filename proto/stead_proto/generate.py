@@ -12,7 +12,7 @@ def generate(output: Path) -> None:
 
     Raises RuntimeError when protoc refuses.
     """
-    from grpc_tools import protoc  # a tool of development only  # noqa: PLC0415
+    from grpc_tools import protoc  # noqa: PLC0415 - a tool of development only
 
     root = Path(__file__).resolve().parent.parent
     sources = sorted(str(path) for path in (root / "stead_proto" / "v1").glob("*.proto"))

@@ -53,7 +53,7 @@ def new_id(resource_type: str) -> str:
 def is_id(resource_type: str, text: str) -> bool:
     """Tell whether `text` has the form of an id of this resource type (17 or, as EC2 once had, 8 hex digits)."""
     found = _LONG_ID.match(text)
-    return bool(found) and found["prefix"] == PREFIXES[resource_type]
+    return found is not None and found["prefix"] == PREFIXES[resource_type]
 
 
 def resource_type_of(text: str) -> str | None:
