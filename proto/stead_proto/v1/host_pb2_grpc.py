@@ -45,6 +45,11 @@ class HostLinkStub:
                 request_serializer=stead__proto_dot_v1_dot_host__pb2.FetchImageRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_host__pb2.ImageChunk.FromString,
                 _registered_method=True)
+        self.RenewCertificate = channel.unary_unary(
+                '/stead.v1.HostLink/RenewCertificate',
+                request_serializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateResponse.FromString,
+                _registered_method=True)
 
 
 class HostLinkServicer:
@@ -66,6 +71,13 @@ class HostLinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RenewCertificate(self, request, context):
+        """A new certificate for the host that asks, signed before its present one ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostLinkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +90,11 @@ def add_HostLinkServicer_to_server(servicer, server):
                     servicer.FetchImage,
                     request_deserializer=stead__proto_dot_v1_dot_host__pb2.FetchImageRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_host__pb2.ImageChunk.SerializeToString,
+            ),
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +152,33 @@ class HostLink:
             '/stead.v1.HostLink/FetchImage',
             stead__proto_dot_v1_dot_host__pb2.FetchImageRequest.SerializeToString,
             stead__proto_dot_v1_dot_host__pb2.ImageChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.HostLink/RenewCertificate',
+            stead__proto_dot_v1_dot_host__pb2.RenewCertificateRequest.SerializeToString,
+            stead__proto_dot_v1_dot_host__pb2.RenewCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

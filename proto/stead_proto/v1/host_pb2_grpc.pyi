@@ -39,6 +39,8 @@ class HostLinkStub:
     """
     FetchImage: _grpc.UnaryStreamMultiCallable[_host_pb2.FetchImageRequest, _host_pb2.ImageChunk]
     """The bytes of an image file, from `offset` on, in chunks of at most 1 MiB."""
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_host_pb2.RenewCertificateRequest, _host_pb2.RenewCertificateResponse]
+    """A new certificate for the host that asks, signed before its present one ends."""
 
 @_typing.type_check_only
 class HostLinkAsyncStub(HostLinkStub):
@@ -51,6 +53,8 @@ class HostLinkAsyncStub(HostLinkStub):
     """
     FetchImage: _aio.UnaryStreamMultiCallable[_host_pb2.FetchImageRequest, _host_pb2.ImageChunk]  # type: ignore[assignment]
     """The bytes of an image file, from `offset` on, in chunks of at most 1 MiB."""
+    RenewCertificate: _aio.UnaryUnaryMultiCallable[_host_pb2.RenewCertificateRequest, _host_pb2.RenewCertificateResponse]  # type: ignore[assignment]
+    """A new certificate for the host that asks, signed before its present one ends."""
 
 class HostLinkServicer(metaclass=_abc_1.ABCMeta):
     """For hosts that have a certificate (mTLS): the host id is the certificate's common name."""
@@ -72,6 +76,14 @@ class HostLinkServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_host_pb2.ImageChunk], _abc.AsyncIterator[_host_pb2.ImageChunk]]:
         """The bytes of an image file, from `offset` on, in chunks of at most 1 MiB."""
+
+    @_abc_1.abstractmethod
+    def RenewCertificate(
+        self,
+        request: _host_pb2.RenewCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_host_pb2.RenewCertificateResponse, _abc.Awaitable[_host_pb2.RenewCertificateResponse]]:
+        """A new certificate for the host that asks, signed before its present one ends."""
 
 def add_HostLinkServicer_to_server(servicer: HostLinkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
