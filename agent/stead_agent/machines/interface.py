@@ -1,0 +1,157 @@
+"""The promise: what the rest of the agent may ask of this host's virtual machines.
+
+Every method blocks, is safe to call from several threads for different machines, and may be repeated: asking again for
+what is already so does nothing. A machine is known by its instance id only. Errors are `MachineError`s.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Literal, Protocol
+
+
+class MachineError(Exception):
+    """A machine could not be made as asked; the message is for the operator."""
+
+
+class MachineAbsentError(MachineError):
+    """There is no machine of this id on the host."""
+
+
+class MachinesUnavailableError(MachineError):
+    """Libvirt cannot be asked just now: nothing is known about the machines, and nothing was changed by this call."""
+
+
+class Power(Enum):
+    """Whether a guest runs."""
+
+    OFF = "off"
+    RUNNING = "running"
+    STOPPING = "stopping"  # runs, and was asked to stop
+    PAUSED = "paused"  # its process exists and its processors stand still
+    UNKNOWN = "unknown"  # libvirt is away and the process still exists (or was never seen): do not call it off
+
+
+class OffReason(Enum):
+    """Why a guest is off; each speaks of the start that the status names."""
+
+    NONE = "none"  # it is not off, or it was never started
+    ASKED = "asked"  # we stopped it
+    GUEST = "guest"  # the guest powered itself off
+    CRASHED = "crashed"  # its process failed or was killed, or nobody was there to see why it ended
+    HOST = "host"  # the host went down under it: not the guest's wish, so it may be started again
+
+
+@dataclass(frozen=True, slots=True)
+class DiskBase:
+    """The read-only image below an overlay."""
+
+    path: Path
+    format: Literal["qcow2", "raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A volume as a guest sees it: a virtio disk whose serial is the volume's id (`vol` + 17 hex digits)."""
+
+    volume_id: str
+    path: Path
+    format: Literal["qcow2", "raw"]
+    base: DiskBase | None = None
+    block_device: bool = False  # `path` is a block device, not a file
+    iops: int = 0  # 0 = not limited
+    throughput: int = 0  # bytes per second, 0 = not limited
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A network interface as a guest sees it; libvirt makes the tap and puts it, isolated, into the bridge."""
+
+    interface_id: str
+    mac_address: str
+    bridge: str
+    tap: str
+    mtu: int = 0  # 0 = the bridge's
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """All that a guest is made of; the first disk boots, nics are in the order of their device index."""
+
+    id: str
+    vcpus: int
+    memory: int  # bytes
+    disks: tuple[Disk, ...]
+    nics: tuple[Nic, ...]
+    architecture: str = "x86_64"
+    boot_mode: Literal["legacy-bios", "uefi"] = "legacy-bios"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineStatus:
+    """What is known of a machine; it survives restarts of the agent and of libvirt."""
+
+    id: str
+    power: Power
+    start_count: int  # the start this speaks of; a start that failed or was interrupted is not counted
+    reboot_count: int  # reboots done
+    off_reason: OffReason = OffReason.NONE
+
+
+class Machines(Protocol):
+    """The virtual machines that this agent made on this host."""
+
+    def start(self, spec: MachineSpec, start_count: int) -> MachineStatus:
+        """Make start number `start_count` happen, once: define the machine as `spec` says and start its guest.
+
+        Does nothing when that start has already happened, whatever became of it, or when a later one has. While an
+        earlier start still runs it raises MachineError. Only a few starts run at a time; the others wait in order.
+        """
+
+    def update(self, spec: MachineSpec) -> None:
+        """Plug disks and nics in and out of a running guest until they are as `spec` says, and apply disk limits.
+
+        A machine that is off takes everything from the spec of its next start, so nothing is done then.
+        """
+
+    def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
+        """Ask the guest to shut down (ACPI), or pull the plug with `force`; then its off reason is ASKED.
+
+        Returns at once when asking: the guest gets some minutes, then the plug is pulled, also across restarts of
+        the agent. The end is told to subscribers.
+        """
+
+    def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
+        """Make reboot number `reboot_count` happen, once, by asking the guest (ACPI).
+
+        Returns at once: a guest that did not reboot after some minutes is reset. `reboot_count` of the status follows
+        when it is done. Of a machine that is off, the reboot counts as done.
+        """
+
+    def remove(self, machine_id: str) -> None:
+        """End the guest at once and leave nothing of the machine on the host, except its disks."""
+
+    def status(self, machine_id: str) -> MachineStatus | None:
+        """Tell what is known of the machine, or None when there is none of this id."""
+
+    def present(self) -> frozenset[str]:
+        """List the ids of all machines this agent has made and not removed; raises when libvirt cannot be asked."""
+
+    def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
+        """Let a running guest see its disk grown to `size` bytes."""
+
+    def console_output(self, machine_id: str, last_bytes: int) -> bytes:
+        """Return the end of what the guest of the latest start wrote to its serial port."""
+
+    def screenshot(self, machine_id: str) -> bytes:
+        """Return a picture of the running guest's screen, as PNG."""
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have `callback(machine_id)` called, from a thread of ours, whenever that machine's status may have changed.
+
+        After a time in which libvirt was away it is called for every machine. It must not block.
+        """
+
+    def close(self) -> None:
+        """Let go of libvirt and end our threads; guests run on."""

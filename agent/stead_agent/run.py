@@ -1,0 +1,241 @@
+"""The only door to other programs: argument lists, no shell, a deadline, a scrubbed environment, bounded output.
+
+Secrets never go into an argument list (any user can read it in /proc): hand them over by `stdin`.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+# Set by the tests' guard to a sentence that says why: then every call is refused.
+FORBIDDEN_VARIABLE: Final = "STEAD_PROCESSES_FORBIDDEN"
+
+# All that a program we start sees of our environment; C.UTF-8 so that messages can be kept in logs as they are.
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+_STDERR_TAIL: Final = 2000
+_CHUNK: Final = 65536
+
+
+class RunError(Exception):
+    """A program did not do what was asked.
+
+    RunError
+     + ProgramMissingError   it is not installed
+     + ProgramFailedError    it ended with another status than 0
+     + ProgramTimeoutError   it was killed at its deadline
+     + OutputTooLongError    it was killed because it wrote too much
+     + ProcessesForbiddenError  the tests' guard
+    """
+
+    def __init__(self, argv: Sequence[str], what: str, stderr: bytes = b"") -> None:
+        self.argv = tuple(argv)
+        self.stderr = stderr[-_STDERR_TAIL:].decode(errors="replace").strip()
+        super().__init__(f"{' '.join(self.argv)}: {what}" + (f": {self.stderr}" if self.stderr else ""))
+
+
+class ProgramMissingError(RunError):
+    """The program is not installed, or may not be executed."""
+
+
+class ProgramFailedError(RunError):
+    """The program ended with `status`; negative = killed by that signal."""
+
+    def __init__(self, argv: Sequence[str], status: int, stderr: bytes) -> None:
+        self.status = status
+        super().__init__(argv, f"status {status}", stderr)
+
+
+class ProgramTimeoutError(RunError):
+    """The program was still running at its deadline and was killed."""
+
+
+class OutputTooLongError(RunError):
+    """The program wrote more than was allowed and was killed."""
+
+
+class ProcessesForbiddenError(RunError):
+    """A test that must not start programs did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a program that reads hostile input may use; 0 = not limited."""
+
+    cpu_seconds: int = 0
+    address_space: int = 0  # bytes
+    file_size: int = 0  # bytes of any file it writes
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a program runs as, when not as root; it gets no further groups."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a program wrote."""
+
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What has been read from a program so far, and how much it may be."""
+
+    words: list[str]
+    max_output: int
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout: float,
+    stdin: bytes = b"",
+    limits: Limits | None = None,
+    identity: Identity | None = None,
+    max_output: int = 16 << 20,
+) -> Output:
+    """Run a program to its end and return what it wrote; anything else than status 0 raises a RunError.
+
+    At the deadline, or above `max_output` bytes, the program is killed with all it has started in its process group.
+    """
+    words = _checked(argv)
+    deadline = time.monotonic() + timeout
+    process = _spawn(_limited(words, limits), words, identity)
+    gathered = _Gathered(words, max_output)
+    try:
+        _exchange(process, stdin, gathered, deadline)
+        status = process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise ProgramTimeoutError(words, f"not done after {timeout:g} s", bytes(gathered.stderr)) from None
+    finally:
+        _end(process)
+    if status != 0:
+        raise ProgramFailedError(words, status, bytes(gathered.stderr))
+    return Output(bytes(gathered.stdout), bytes(gathered.stderr))
+
+
+def start_daemon(argv: Sequence[str | Path], log: Path) -> int:
+    """Start a program that outlives us, in its own session, its output appended to `log`; return its process id.
+
+    Our child only by name: nobody waits for it here, so it should be a program that detaches itself or is never
+    expected to end before us.
+    """
+    words = _checked(argv)
+    with log.open("ab") as output:
+        try:
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_ENVIRONMENT, cwd="/",
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise ProgramMissingError(words, str(error)) from error
+    return process.pid
+
+
+def _checked(argv: Sequence[str | Path]) -> list[str]:
+    """Turn the arguments into words, or refuse: the guard, and NUL, which no program can be given."""
+    words = [str(word) for word in argv]
+    reason = os.environ.get(FORBIDDEN_VARIABLE)
+    if reason:
+        raise ProcessesForbiddenError(words, reason)
+    if any("\0" in word for word in words):
+        raise ProgramMissingError([word.replace("\0", "\\0") for word in words], "an argument holds a NUL byte")
+    return words
+
+
+def _limited(words: list[str], limits: Limits | None) -> list[str]:
+    """Put prlimit(1) before the program: setting limits between fork and exec is not safe in a threaded process."""
+    if limits is None:
+        return words
+    options = [
+        f"--{name}={value}"
+        for name, value in (("cpu", limits.cpu_seconds), ("as", limits.address_space), ("fsize", limits.file_size))
+        if value
+    ]
+    return ["prlimit", *options, "--core=0", "--", *words]
+
+
+def _spawn(command: list[str], words: list[str], identity: Identity | None) -> subprocess.Popen[bytes]:
+    """Start the program in its own process group, with three pipes."""
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=[] if identity else None,
+        )
+    except OSError as error:
+        raise ProgramMissingError(words, str(error)) from error
+
+
+def _exchange(process: subprocess.Popen[bytes], stdin: bytes, gathered: _Gathered, deadline: float) -> None:
+    """Feed and read the three pipes until the program has closed its ends."""
+    left = memoryview(stdin)
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    with selectors.DefaultSelector() as selector:
+        if left:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        else:
+            process.stdin.close()
+        selector.register(process.stdout, selectors.EVENT_READ, gathered.stdout)
+        selector.register(process.stderr, selectors.EVENT_READ, gathered.stderr)
+        while selector.get_map():
+            wait = deadline - time.monotonic()
+            ready = selector.select(max(0.0, wait))
+            if not ready and wait <= 0:
+                raise subprocess.TimeoutExpired(gathered.words, 0)
+            for key, _events in ready:
+                pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
+                if pipe is process.stdin:
+                    left = _write_some(pipe, left)
+                    done = not left
+                else:
+                    chunk = os.read(pipe.fileno(), _CHUNK)
+                    key.data.extend(chunk)
+                    done = not chunk
+                if done:
+                    selector.unregister(pipe)
+                    pipe.close()
+            if len(gathered.stdout) + len(gathered.stderr) > gathered.max_output:
+                told = f"wrote more than {gathered.max_output} bytes"
+                raise OutputTooLongError(gathered.words, told, bytes(gathered.stderr))
+
+
+def _write_some(pipe: IO[bytes], left: memoryview) -> memoryview:
+    """Write what the pipe takes and return the rest; nothing is left when the program no longer reads."""
+    try:
+        return left[os.write(pipe.fileno(), left[:_CHUNK]) :]
+    except BrokenPipeError:
+        return memoryview(b"")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the program's process group if it still runs, and close our ends."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe and not pipe.closed:
+            pipe.close()

@@ -1,0 +1,120 @@
+"""The promise: what the rest of the agent may ask of this host's disks.
+
+Every method blocks, is safe to call from several threads for different ids, and may be repeated. Nothing half-made ever
+stands under a final name: what `present` lists is whole. Errors are `VolumeError`s.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+# The bytes of an image file from an offset on, in pieces of any size.
+Fetch = Callable[[int], Iterator[bytes]]
+
+
+class VolumeError(Exception):
+    """A disk or image could not be made as asked; the message is for the operator."""
+
+
+class DiskFullError(VolumeError):
+    """There is no room for it on the host."""
+
+
+class ImageRefusedError(VolumeError):
+    """An image is not what it was said to be (checksum, size, format), or would make the host read other files."""
+
+
+class ImageAbsentError(VolumeError):
+    """The image a volume is to be laid over is not on this host (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBase:
+    """The base of root disks: a file fetched once per host and never changed."""
+
+    id: str
+    sha256: str  # of the file, hex
+    file_size: int  # bytes of the file
+    virtual_size: int  # bytes of the disk it holds
+    format: Literal["qcow2", "raw"]  # given, never guessed
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A disk as it must be; `image_id` names the image it is laid over, or is empty for a blank disk."""
+
+    id: str
+    size: int  # bytes
+    image_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSource:
+    """The file below an overlay."""
+
+    path: Path
+    format: Literal["qcow2", "raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSource:
+    """How a virtual machine of this host opens a volume."""
+
+    path: Path
+    format: Literal["qcow2", "raw"]
+    base: BaseSource | None
+    block_device: bool  # `path` is a block device, not a file
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Room for disks, in bytes."""
+
+    total: int
+    free: int  # including what the trash gives back
+    held: int  # by volumes, images and trash
+
+
+class Images(Protocol):
+    """The images fetched to this host."""
+
+    def ensure(self, image: ImageBase, fetch: Fetch) -> None:
+        """Have the image here, whole and verified; `fetch` is called only for bytes that are missing.
+
+        A broken fetch (any exception of `fetch`) keeps what came so far, so the next call goes on from there.
+        """
+
+    def remove(self, image_id: str) -> None:
+        """Leave nothing of the image on the host; refuses while a volume is laid over it."""
+
+    def present(self) -> frozenset[str]:
+        """List the images that are here, whole."""
+
+
+class Volumes(Protocol):
+    """The disks that live on this host."""
+
+    def ensure(self, volume: VolumeSpec) -> VolumeSource:
+        """Have the disk here, at least as large as said; an existing one keeps its content and is never made smaller.
+
+        A disk that must grow is grown on file: its machine must be off (use `Machines.resize_disk` for a running one).
+        """
+
+    def source(self, volume_id: str) -> VolumeSource | None:
+        """Tell how to open the disk, or None when it is not here."""
+
+    def size(self, volume_id: str) -> int | None:
+        """Tell the size in bytes that a guest sees, or None when the disk is not here."""
+
+    def remove(self, volume_id: str) -> None:
+        """Move the disk to the trash, from which `purge` deletes it; it is no longer present."""
+
+    def purge(self) -> None:
+        """Delete from the trash what has been there long enough."""
+
+    def present(self) -> frozenset[str]:
+        """List the disks that are here."""
+
+    def capacity(self) -> Capacity:
+        """Tell how much room there is."""
