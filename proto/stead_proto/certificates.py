@@ -1,0 +1,228 @@
+"""Stead's own CA: a signing request becomes a certificate of a controller, a host or an operator.
+
+Apart from `tls.py`, because a running agent needs none of it and is spared the 10 MiB that `cryptography` weighs.
+All keys are ECDSA on P-256, which every gRPC accepts.
+"""
+
+import datetime as dt
+import ipaddress
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from stead_proto import limits
+from stead_proto.tls import CONTROLLER_NAME, Identity, Peer, PeerKind, sync_directory
+
+CA_VALIDITY: Final = dt.timedelta(days=3650)
+VALIDITY: Final = dt.timedelta(days=397)
+CLOCK_TOLERANCE: Final = dt.timedelta(days=1)
+"""Certificates begin this long before they are made, for machines whose clock is behind."""
+
+_AUTHORITY_FILE: Final = "authority.pem"
+_CURVE: Final = ec.SECP256R1
+_CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
+
+
+class BadSigningRequestError(ValueError):
+    """A certificate signing request that is no valid P-256 one."""
+
+
+def new_signing_request(common_name: str) -> tuple[bytes, bytes]:
+    """Make a private key and the request to sign its public half: both PEM."""
+    key = ec.generate_private_key(_CURVE())
+    return _key_pem(key), signing_request(_key_pem(key), common_name)
+
+
+def signing_request(key_pem: bytes, common_name: str) -> bytes:
+    """Make the request to sign the public half of a key of ours."""
+    key = _load_key(key_pem)
+    request = x509.CertificateSigningRequestBuilder().subject_name(_name(common_name)).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM)
+
+
+def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
+    """Tell whether less than a third of a certificate's life is left."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after_utc - (now or _now()) < life / 3
+
+
+class Authority:
+    """The key that signs all certificates of one cloud."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+        """Keep the pair; see `create` and `load_or_create`."""
+        self._key = key
+        self._certificate = certificate
+
+    @classmethod
+    def create(cls, name: str = "Stead CA") -> "Authority":
+        """Make a new authority in memory."""
+        key = ec.generate_private_key(_CURVE())
+        now = _now()
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(_name(name))
+            .issuer_name(_name(name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_TOLERANCE)
+            .not_valid_after(now + CA_VALIDITY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(key, certificate)
+
+    @classmethod
+    def load_or_create(cls, directory: Path) -> "Authority":
+        """Read the authority of a directory, making it at first; several processes that do so get the same one."""
+        path = directory / _AUTHORITY_FILE
+        if not path.exists():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            cls.create().save_once(path)
+        both = path.read_bytes()
+        start = both.index(_CERTIFICATE_START)
+        return cls(_load_key(both[:start]), x509.load_pem_x509_certificate(both[start:]))
+
+    def save_once(self, path: Path) -> None:
+        """Write key and certificate in one file of mode 0600, unless another process was first."""
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_key_pem(self._key) + self.certificate_pem)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return
+        finally:
+            Path(temporary).unlink()
+        sync_directory(path.parent)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """What clients and servers must trust."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue_server(self, addresses: Sequence[str] = (), *, validity: dt.timedelta = VALIDITY) -> Identity:
+        """Make a controller's identity: the name that our clients expect, localhost, and further names or addresses."""
+        names: list[x509.GeneralName] = []
+        for text in dict.fromkeys([CONTROLLER_NAME, "localhost", "127.0.0.1", "::1", *addresses]):
+            try:
+                names.append(x509.IPAddress(ipaddress.ip_address(text)))
+            except ValueError:
+                names.append(x509.DNSName(text))
+        key = ec.generate_private_key(_CURVE())
+        usage = ExtendedKeyUsageOID.SERVER_AUTH
+        certificate_pem = self._issue(key.public_key(), CONTROLLER_NAME, names, usage, validity)
+        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+
+    def issue_operator(self, name: str, *, validity: dt.timedelta = VALIDITY) -> Identity:
+        """Make an operator's identity."""
+        key = ec.generate_private_key(_CURVE())
+        certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.OPERATOR, name), validity)
+        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+
+    def issue_host(self, host_id: str, *, validity: dt.timedelta = VALIDITY) -> Identity:
+        """Make a host's identity with a key of our own making, for simulated hosts and for tests."""
+        key = ec.generate_private_key(_CURVE())
+        certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.HOST, host_id), validity)
+        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+
+    def sign_host(self, csr_pem: bytes, host_id: str, *, validity: dt.timedelta = VALIDITY) -> bytes:
+        """Sign the public key of a host's request: nothing else in it counts. BadSigningRequestError if it is none."""
+        return self._issue_client(_requested_key(csr_pem), Peer(PeerKind.HOST, host_id), validity)
+
+    def _issue_client(self, key: ec.EllipticCurvePublicKey, peer: Peer, validity: dt.timedelta) -> bytes:
+        names = [x509.UniformResourceIdentifier(peer.uri)]
+        return self._issue(key, peer.name, names, ExtendedKeyUsageOID.CLIENT_AUTH, validity)
+
+    def _issue(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        common_name: str,
+        names: Sequence[x509.GeneralName],
+        usage: x509.ObjectIdentifier,
+        validity: dt.timedelta,
+    ) -> bytes:
+        now = _now()
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(_name(common_name))
+            .issuer_name(self._certificate.subject)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_TOLERANCE)
+            .not_valid_after(now + validity)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(issuer, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
+    """Read the public key of a signing request whose sender has proven to hold the private half."""
+    if len(csr_pem) > limits.CSR_BYTES:
+        raise BadSigningRequestError(f"a signing request of {len(csr_pem)} bytes")
+    try:
+        request = x509.load_pem_x509_csr(csr_pem)
+        key = request.public_key()
+        proven = request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+        raise BadSigningRequestError("not a signing request") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, _CURVE):
+        raise BadSigningRequestError("not a key on P-256")
+    if not proven:
+        raise BadSigningRequestError("signed with another key")
+    return key
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _load_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("not a key on an elliptic curve")
+    return key
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

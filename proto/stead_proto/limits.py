@@ -1,0 +1,72 @@
+"""Sizes and times that both ends of a wire must agree on, and the gRPC options that carry them."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+USER_DATA_BYTES: Final = 16 * KIB
+"""EC2's limit of user data, before base64."""
+
+IMAGE_CHUNK_BYTES: Final = MIB
+"""The most that one `ImageChunk` or `ImportImageRequest` carries."""
+
+CONSOLE_OUTPUT_BYTES: Final = 64 * KIB
+"""EC2 keeps the last 64 KiB of a console."""
+
+SCREENSHOT_BYTES: Final = 8 * MIB
+"""The most that an answer to a screenshot question carries."""
+
+MESSAGE_BYTES: Final = 64 * MIB
+"""One gRPC message: the full desired state of a host with 1,000 guests and their user data stays below."""
+
+STATUSES_PER_PROGRESS: Final = 1000
+"""Statuses in one Progress; more are sent in further ones, so that a message never nears its limit."""
+
+ERROR_CHARACTERS: Final = 2000
+"""The most of an error's text that travels in a status or an answer."""
+
+CSR_BYTES: Final = 16 * KIB
+"""A certificate signing request beyond this is refused unread."""
+
+HEARTBEAT_SECONDS: Final = 10
+"""How often an agent reports that nothing changed, until the controller throttles it."""
+
+QUESTIONS_AT_ONCE: Final = 8
+"""Questions that one agent works at; further ones wait."""
+
+KEEPALIVE_MILLISECONDS: Final = 10_000
+KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 5_000
+
+Options = list[tuple[str, int | str]]
+
+
+def channel_options() -> Options:
+    """Options of a channel to the controller: messages of our size, and a dead peer is found in 15 seconds."""
+    return [
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A channel of its own: its backoff and its certificate are shared with no other channel of the process.
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),
+    ]
+
+
+def server_options() -> Options:
+    """Options of the controller's gRPC server: it bears the pings of `channel_options` and pings by itself."""
+    return [
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
+        ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
+        # Two servers on one port would share its connections at random.
+        ("grpc.so_reuseport", 0),
+    ]

@@ -1,0 +1,167 @@
+"""Certificate files become gRPC credentials, and a peer's certificate becomes its kind and name.
+
+Stead's own CA (`certificates.py`) signs all certificates. Who may do what is in the certificate, not in its place:
+
+    subject alternative name          used by                    checked by
+    stead:host:<host id>              an agent, as a client      the controller, with `peer_of`
+    stead:operator:<name>             a person or program        the controller, with `peer_of`
+    controller.stead.internal         the controller, as server  every client, whatever address it dialled
+
+gRPC checks the extended key usage, so a host's certificate never passes for a controller's, nor the reverse. Python's
+gRPC demands a client certificate of all or of none on a port, so `Enrolment` has a port of its own.
+"""
+
+import enum
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+import grpc
+
+from stead_proto import limits
+
+CONTROLLER_NAME: Final = "controller.stead.internal"
+_URI_SCHEME: Final = "stead"
+_IDENTITY_FILE: Final = "identity.pem"
+_CA_FILE: Final = "ca.pem"
+_CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
+
+
+class PeerKind(enum.Enum):
+    """What the holder of a client certificate is."""
+
+    HOST = "host"
+    OPERATOR = "operator"
+
+
+class UnknownPeerError(Exception):
+    """The peer has no certificate of ours that names a kind and a name."""
+
+
+class NoIdentityError(Exception):
+    """A directory holds no certificate (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end: a host and its id, or an operator and their name."""
+
+    kind: PeerKind
+    name: str
+
+    @property
+    def uri(self) -> str:
+        """The subject alternative name that says this."""
+        return f"{_URI_SCHEME}:{self.kind.value}:{self.name}"
+
+    @staticmethod
+    def from_uri(uri: str) -> "Peer":
+        """Read a subject alternative name; UnknownPeerError when it is not one of ours."""
+        scheme, _, rest = uri.partition(":")
+        kind, _, name = rest.partition(":")
+        if scheme != _URI_SCHEME or not name or kind not in {each.value for each in PeerKind}:
+            raise UnknownPeerError(f"no host and no operator: {uri!r}")
+        return Peer(PeerKind(kind), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A private key, its certificate and the CA that signed it, all PEM."""
+
+    key_pem: bytes = field(repr=False)
+    certificate_pem: bytes
+    ca_pem: bytes
+
+    def save(self, directory: Path) -> None:
+        """Write the files, readable by their owner only; key and certificate change together or not at all."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(directory / _CA_FILE, self.ca_pem)
+        write_private(directory / _IDENTITY_FILE, self.key_pem + self.certificate_pem)
+
+    @staticmethod
+    def load(directory: Path) -> "Identity":
+        """Read what `save` wrote; NoIdentityError when there is nothing."""
+        try:
+            both = (directory / _IDENTITY_FILE).read_bytes()
+            ca_pem = (directory / _CA_FILE).read_bytes()
+        except FileNotFoundError as missing:
+            raise NoIdentityError(f"no certificate in {directory}") from missing
+        start = both.find(_CERTIFICATE_START)
+        if start <= 0:
+            raise NoIdentityError(f"{directory / _IDENTITY_FILE} holds no key with its certificate")
+        return Identity(both[:start], both[start:], ca_pem)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file by one of mode 0600, durably and all at once: a reader sees the old content or the new."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names that were made or replaced in a directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def server_credentials(identity: Identity) -> grpc.ServerCredentials:
+    """Credentials of a port where every client must show a certificate of our CA."""
+    return grpc.ssl_server_credentials(
+        [(identity.key_pem, identity.certificate_pem)],
+        root_certificates=identity.ca_pem,
+        require_client_auth=True,
+    )
+
+
+def enrolment_server_credentials(identity: Identity) -> grpc.ServerCredentials:
+    """Credentials of the port for machines that have no certificate yet."""
+    return grpc.ssl_server_credentials([(identity.key_pem, identity.certificate_pem)])
+
+
+def channel_to_controller(address: str, identity: Identity) -> grpc.aio.Channel:
+    """Open a channel with a client certificate to whoever at `address` proves to be the controller.
+
+    Must be called on the event loop that uses the channel.
+    """
+    credentials = grpc.ssl_channel_credentials(identity.ca_pem, identity.key_pem, identity.certificate_pem)
+    return grpc.aio.secure_channel(address, credentials, options=_named_options())
+
+
+def channel_to_enrolment(address: str, ca_pem: bytes) -> grpc.aio.Channel:
+    """Open a channel without a client certificate to whoever at `address` proves to be the controller."""
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca_pem), options=_named_options())
+
+
+def _named_options() -> limits.Options:
+    """Options of a channel that expects the controller's name, since addresses may change and be translated."""
+    return [*limits.channel_options(), ("grpc.ssl_target_name_override", CONTROLLER_NAME)]
+
+
+class _Context(Protocol):
+    """What is needed of a servicer's context."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """What gRPC knows of the peer."""
+
+
+def peer_of(context: _Context) -> Peer:
+    """Tell who calls, from a servicer's context; UnknownPeerError when the certificate names nobody or several."""
+    uris = list(context.auth_context().get("peer_uri", []))
+    if len(uris) != 1:
+        raise UnknownPeerError(f"a certificate with {len(uris)} names of ours")
+    return Peer.from_uri(uris[0].decode("utf-8", "replace"))
