@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
 from stead_proto import certificates, limits, tls
 from stead_proto.certificates import Authority, BadSigningRequestError
 from stead_proto.tls import Identity, Peer, PeerKind, UnknownPeerError
@@ -22,8 +23,8 @@ EXPIRED = dt.timedelta(seconds=-1)
 class _WhoAmI(grpc.GenericRpcHandler):
     """Answers every call with the caller's URI as the server sees it."""
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
-        async def answer(_request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        async def answer(_request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
             return tls.peer_of(context).uri.encode()
 
         return grpc.unary_unary_rpc_method_handler(answer)
