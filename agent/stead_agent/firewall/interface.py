@@ -1,0 +1,132 @@
+"""What the agent may ask of the firewall: whole pictures in, nftables and conntrack made so.
+
+Three tables hold it all. In the host's namespace `bridge stead` ties each tap to its MAC and addresses and `inet stead`
+keeps guests off the host; in each VPC's namespace `inet stead` has the security groups and the 1:1 NAT of public
+addresses. A tap that was never told of can send nothing.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPrefixes:
+    """How the network names its links, so that rules can match them by prefix."""
+
+    bridge: str
+    gateway: str
+    tap: str
+    internet: str  # host namespace
+    subnet: str  # VPC namespace
+    internet_link: str  # VPC namespace: a whole name
+
+
+@dataclass(frozen=True, slots=True)
+class HostFirewall:
+    """What the whole host needs; most of it is what the network's `apply_host` found."""
+
+    public_pools: tuple[str, ...]
+    uplink: str | None
+    host_address: str | None
+    masqueraded_pools: tuple[str, ...] = ()
+    host_ports: frozenset[int] = frozenset()  # TCP ports of the host's pool address that guests may reach
+    is_router: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One security group rule, in EC2's words."""
+
+    id: str
+    egress: bool
+    protocol: str  # "-1", "tcp", "udp", "icmp", "icmpv6" or a number
+    from_port: int  # or ICMP type; -1 = any
+    to_port: int  # or ICMP code; -1 = any
+    peer: str  # a CIDR block or a group's id
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A security group: its rules and, for rules that name it, the private addresses of its interfaces anywhere."""
+
+    id: str
+    rules: tuple[Rule, ...]
+    members: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddress:
+    """A public address and the private one that it stands for."""
+
+    public: str
+    private: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet of the VPC that is on this host."""
+
+    link: str  # its gateway link in the VPC namespace (network's `subnet_link_name`)
+    internet: bool  # its route table leads to an internet gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface of a guest on this host."""
+
+    id: str
+    tap: str
+    subnet_link: str
+    mac: str
+    addresses: tuple[str, ...]
+    group_ids: tuple[str, ...]
+    public_addresses: tuple[PublicAddress, ...] = ()
+    source_dest_check: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VpcFirewall:
+    """The whole picture of one VPC on this host. Groups that no rule or interface names may be left out."""
+
+    vpc_id: str
+    groups: tuple[Group, ...] = ()
+    subnets: tuple[Subnet, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    resolvers: frozenset[str] = frozenset()  # where DNS listens in the namespace (network's `resolver_addresses`)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rule, group or interface that makes no sense: it was left out, and all others are in force."""
+
+    id: str
+    reason: str
+
+
+class FirewallError(Exception):
+    """The kernel refused a change; the transaction left the rules as they were before."""
+
+
+class Firewall(Protocol):
+    """The host's packet filter.
+
+    All methods block, are idempotent, and may be called from any thread; calls about different VPCs run side by
+    side, calls about one VPC wait for each other. `apply_host` comes before the first `apply`; the network's `apply`
+    of a VPC comes before the firewall's, and both before a guest's tap exists.
+    """
+
+    def apply_host(self, host: HostFirewall) -> None:
+        """Make the host's own tables so; bindings of guests that are in force stay."""
+
+    def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
+        """Make the VPC's rules exactly so in one transaction, and end the tracked flows that they no longer admit."""
+
+    def remove(self, vpc_id: str) -> None:
+        """Remove every trace of a VPC, its guests' bindings first; comes before the network's `remove`."""
+
+    def present(self) -> AbstractSet[str]:
+        """List the VPCs of which the kernel has any trace."""
+
+    def audit(self) -> tuple[str, ...]:
+        """Compare the kernel with all that was applied, repair what differs, and tell what that was."""

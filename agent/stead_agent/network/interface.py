@@ -1,0 +1,152 @@
+"""What the agent may ask of the network: whole pictures in, kernel objects out.
+
+A VPC on a host is a network namespace named by its id; a subnet is a bridge in the host's namespace, joined to the
+VPC's namespace by a veth pair whose inner end is the subnet's gateway (DESIGN, section 4). The rules that decide
+which packet may pass are the firewall's; here is only where packets can go.
+"""
+
+import socket
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Final, Protocol
+
+from stead_proto.ids import link_name
+
+# Kernel names: these prefixes and the last 12 hex digits of an id. The firewall is given them to match by.
+BRIDGE_PREFIX: Final = "stb"  # host namespace: the bridge of a subnet
+GATEWAY_PREFIX: Final = "stg"  # host namespace: the bridge's port towards the VPC namespace
+TAP_PREFIX: Final = "stt"  # host namespace: a guest's tap, made by libvirt
+INTERNET_PREFIX: Final = "sti"  # host namespace: a VPC's veth for public addresses
+SUBNET_PREFIX: Final = "sub"  # VPC namespace: the inner end of GATEWAY_PREFIX, it holds the gateway address
+INTERNET_LINK: Final = "internet"  # VPC namespace: the inner end of INTERNET_PREFIX
+HOST_LINK: Final = "stead0"  # host namespace: dummy link that holds the host's own pool address
+
+# Every gateway of every subnet of every VPC on every host has this MAC, so that a guest may move between hosts.
+GATEWAY_MAC: Final = "02:53:54:45:41:44"
+METADATA_ADDRESS: Final = "169.254.169.254"
+RESOLVER_ADDRESS: Final = "169.254.169.253"
+
+
+def bridge_name(subnet_id: str) -> str:
+    """Name the bridge of a subnet in the host namespace: what a guest's tap is plugged into, as an isolated port."""
+    return link_name(BRIDGE_PREFIX, subnet_id)
+
+
+def tap_name(interface_id: str) -> str:
+    """Name the tap of an interface: libvirt's `<target dev=…>`, and what the firewall knows the guest by."""
+    return link_name(TAP_PREFIX, interface_id)
+
+
+def subnet_link_name(subnet_id: str) -> str:
+    """Name the link that is a subnet's gateway inside the VPC namespace."""
+    return link_name(SUBNET_PREFIX, subnet_id)
+
+
+def gateway_address(cidr: str) -> str:
+    """Give the gateway of a subnet, its base + 1."""
+    return str(IPv4Network(cidr)[1])
+
+
+def resolver_addresses(cidrs: tuple[str, ...], subnet_cidrs: tuple[str, ...]) -> frozenset[str]:
+    """Give the addresses in the VPC namespace where DNS may listen: base + 2 of the VPC and of each subnet.
+
+    https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
+    """
+    return frozenset({RESOLVER_ADDRESS, *(str(IPv4Network(cidr)[2]) for cidr in (*cidrs, *subnet_cidrs))})
+
+
+@dataclass(frozen=True, slots=True)
+class HostNetwork:
+    """What the whole host needs, whatever VPCs it has."""
+
+    public_pools: tuple[str, ...]  # CIDR blocks of public addresses
+    uplink: str = "none"  # "none", "auto" (the default route's link) or a link's name
+    # The host's own source address towards guests; "" = the first usable one of the first pool.
+    host_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPaths:
+    """What `apply_host` found out about the host; the firewall's rules depend on it."""
+
+    uplink: str | None  # a link's name, or None: nothing leaves the host
+    host_address: str | None
+    # Pools outside the uplink's own subnets: hidden behind the uplink's address. The others are answered for by ARP.
+    masqueraded_pools: tuple[str, ...]
+    is_router: bool  # somebody else made this host forward packets (net.ipv4.ip_forward)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddress:
+    """A public address and the private one that it stands for."""
+
+    public: str
+    private: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet that has, or may get, guests on this host."""
+
+    id: str
+    cidr: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalInterface:
+    """A network interface of a guest on this host."""
+
+    id: str
+    subnet_id: str
+    mac: str
+    addresses: tuple[str, ...]  # the primary one first
+    public_addresses: tuple[PublicAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VpcNetwork:
+    """The whole picture of one VPC on this host."""
+
+    vpc_id: str
+    vni: int
+    cidrs: tuple[str, ...]  # the primary one first
+    subnets: tuple[Subnet, ...] = ()
+    interfaces: tuple[LocalInterface, ...] = ()
+    mtu: int = 1500
+
+
+class NetworkError(Exception):
+    """The kernel refused something; what was applied so far stays and the next `apply` goes on from there."""
+
+
+class Network(Protocol):
+    """The host's links and routes.
+
+    All methods block, are idempotent, and may be called from any thread; calls about different VPCs run side by
+    side, calls about one VPC wait for each other. `apply_host` comes before the first `apply`.
+    """
+
+    def apply_host(self, host: HostNetwork) -> HostPaths:
+        """Make the host's own part so, and tell what the firewall must know of it."""
+
+    def apply(self, vpc: VpcNetwork) -> None:
+        """Make the VPC exactly so on this host: what the picture lacks is removed. A small change costs little."""
+
+    def remove(self, vpc_id: str) -> None:
+        """Remove every trace of a VPC; the firewall's `remove` comes before."""
+
+    def present(self) -> AbstractSet[str]:
+        """List the VPCs of which the kernel has any trace."""
+
+    def audit(self) -> tuple[str, ...]:
+        """Compare the kernel with all that was applied, repair what differs, and tell what that was."""
+
+    def namespace_path(self, vpc_id: str) -> Path:
+        """Give the file by which a process enters the VPC's namespace (nsenter --net=…)."""
+
+    def socket(
+        self, vpc_id: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
+    ) -> socket.socket:
+        """Make a socket that lives in the VPC's namespace; any thread of the host's namespace may then use it."""
