@@ -1,17 +1,135 @@
-"""Transactions: each mutation is one, retried where the database asks for it."""
+"""Transactions: each mutation is one, retried where the database asks for it.
 
+SQLite has one writer at a time, so all writing transactions run in one thread, in order, without lock errors; reads
+run beside it in a few threads (WAL). PostgreSQL runs both in the same pool, SERIALIZABLE, and repeats what the database
+refused for concurrency (SQLSTATE 40001 and 40P01).
+"""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, Final
 
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
+
+_READERS: Final = 4
+_TRIES: Final = 8
+_RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
+_RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED})
 
 
 @dataclass(slots=True)
 class Transaction:
     """One open transaction, and whom to wake once it is committed.
 
-    `wake_hosts` are ids of hosts whose desired state changed; `events` are resource ids whose watchers must be told.
+    `wake_hosts` are ids of hosts whose desired state changed; `events` are ids of instances whose watchers must be told.
+    `host_revisions` holds the revision that each host gets by this transaction.
     """
 
     session: Session
     wake_hosts: set[str] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
+    host_revisions: dict[str, int] = field(default_factory=dict)
+
+
+type CommitListener = Callable[[Transaction], None]
+
+
+class Database:
+    """The engine and its threads; the only door to SQL.
+
+    `run` commits when the function returns, rolls back when it raises; with `dry_run` it always rolls back.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open the database; no connection is made before the first use."""
+        self.engine = _engine(url)
+        self._sqlite = self.engine.dialect.name == "sqlite"
+        self._readers = ThreadPoolExecutor(_READERS, "db-read")
+        self._writers = ThreadPoolExecutor(1 if self._sqlite else _READERS, "db-write")
+        self._write_turn = threading.Lock() if self._sqlite else None
+        self._listeners: list[CommitListener] = []
+
+    def on_commit(self, listener: CommitListener) -> None:
+        """Call `listener` after each commit, in the thread that committed; it must be quick and not raise."""
+        self._listeners.append(listener)
+
+    async def run[T](
+        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False
+    ) -> T:
+        """Run a function in a worker thread inside one transaction and give what it returns."""
+        pool = self._writers if writes else self._readers
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(pool, self._attempt, function, writes, dry_run)
+
+    def run_blocking[T](
+        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False
+    ) -> T:
+        """Do what `run` does in the calling thread (for programs without an event loop)."""
+        return self._attempt(function, writes, dry_run)
+
+    def close(self) -> None:
+        """End the threads and the connections."""
+        self._readers.shutdown()
+        self._writers.shutdown()
+        self.engine.dispose()
+
+    def _attempt[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
+        for attempt in range(_TRIES):
+            try:
+                return self._once(function, writes, dry_run)
+            except DBAPIError as error:
+                if attempt + 1 == _TRIES or not _asks_for_retry(error):
+                    raise
+                time.sleep(0.002 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def _once[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
+        turn = self._write_turn if writes else None
+        if turn:
+            turn.acquire()
+        try:
+            with self.engine.connect() as connection:
+                if self._sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+                with Session(connection, autoflush=False, expire_on_commit=False) as session:
+                    tx = Transaction(session)
+                    result = function(tx)
+                    if not writes or dry_run:
+                        session.rollback()
+                        return result
+                    session.commit()
+        finally:
+            if turn:
+                turn.release()
+        for listener in self._listeners:
+            listener(tx)
+        return result
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, isolation_level="SERIALIZABLE", pool_size=2 * _READERS, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=2 * _READERS, connect_args={"timeout": 10, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        # Transactions are begun by hand (IMMEDIATE for writers), not by the driver at the first write.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _asks_for_retry(error: DBAPIError) -> bool:
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", None) in _RETRY_SQLITE
+    return getattr(original, "sqlstate", None) in _RETRY_SQLSTATES

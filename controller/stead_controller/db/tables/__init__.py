@@ -1,0 +1,39 @@
+"""The tables, one file per noun, singular; importing this package knows them all."""
+
+from stead_controller.db.tables.account import AccessKey, Account
+from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.client_token import ClientToken
+from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.host import EnrolmentToken, Host, HostResource
+from stead_controller.db.tables.image import Image
+from stead_controller.db.tables.instance import Instance, Reservation
+from stead_controller.db.tables.key_pair import KeyPair
+from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
+from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
+from stead_controller.db.tables.tag import Tag
+from stead_controller.db.tables.volume import Volume
+from stead_controller.db.tables.vpc import Subnet, Vpc
+
+__all__ = [
+    "AccessKey",
+    "Account",
+    "Base",
+    "ClientToken",
+    "CloudFact",
+    "EnrolmentToken",
+    "Host",
+    "HostResource",
+    "Image",
+    "Instance",
+    "InterfaceGroup",
+    "KeyPair",
+    "NetworkInterface",
+    "PublicAddress",
+    "Reservation",
+    "SecurityGroup",
+    "SecurityGroupRule",
+    "Subnet",
+    "Tag",
+    "Volume",
+    "Vpc",
+]

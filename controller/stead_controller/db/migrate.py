@@ -1,0 +1,47 @@
+"""Bring a database to the newest schema: `python -m stead_controller.db.migrate --new "what changed"` writes a step."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, create_engine
+
+from stead_controller.db.tables import Base
+
+_MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+
+
+def upgrade(engine: Engine) -> None:
+    """Run the migrations that this database has not seen, in one transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def differences(engine: Engine) -> list[object]:
+    """List how the tables in the code differ from the migrated database; empty when they agree."""
+    with engine.connect() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+
+def _write_step(message: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        engine = create_engine(f"sqlite:///{folder}/scratch.sqlite")
+        upgrade(engine)
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.revision(config, message, autogenerate=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--new", required=True, metavar="MESSAGE")
+    _write_step(parser.parse_args().new)

@@ -1,0 +1,34 @@
+"""Accounts and their access keys."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId
+
+
+class Account(Base):
+    """An isolated owner of resources, known by 12 digits."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[str] = mapped_column(AccountId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    created: Mapped[datetime]
+    disabled: Mapped[bool] = mapped_column(default=False)
+
+
+class AccessKey(Base):
+    """An access key; its secret is sealed with the master key, since SigV4 needs it in clear."""
+
+    __tablename__ = "access_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    arn: Mapped[str] = mapped_column(String(256))
+    secret_sealed: Mapped[bytes]
+    active: Mapped[bool] = mapped_column(default=True)
+    created: Mapped[datetime]

@@ -1,0 +1,69 @@
+"""Hosts, what each must make true, and the tokens with which they enrol."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import ResourceId
+
+
+class Host(Base):
+    """A machine that runs guests.
+
+    `revision` counts the changes of its desired state; `*_free` is what may still be reserved, after overcommit and
+    what the host keeps for itself, and never goes below zero.
+    """
+
+    __tablename__ = "hosts"
+    __table_args__ = (Index("ix_hosts_room", "zone", "memory_free"),)
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    hostname: Mapped[str] = mapped_column(String(255))
+    zone: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))  # enrolled, up, down
+    schedulable: Mapped[bool] = mapped_column(default=True)
+    simulated: Mapped[bool] = mapped_column(default=False)
+    cpus: Mapped[int] = mapped_column(Integer, default=0)
+    memory: Mapped[int] = mapped_column(BigInteger, default=0)
+    cpus_free: Mapped[int] = mapped_column(Integer, default=0)
+    memory_free: Mapped[int] = mapped_column(BigInteger, default=0)
+    cpus_reserved: Mapped[int] = mapped_column(Integer, default=0)
+    memory_reserved: Mapped[int] = mapped_column(BigInteger, default=0)
+    revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    revision_reached: Mapped[int] = mapped_column(BigInteger, default=0)
+    architecture: Mapped[str] = mapped_column(String(16), default="x86_64")
+    virtualization: Mapped[str] = mapped_column(String(16), default="")
+    virtualization_reason: Mapped[str] = mapped_column(String(1024), default="")
+    agent_version: Mapped[str] = mapped_column(String(32), default="")
+    created: Mapped[datetime]
+    last_seen: Mapped[datetime | None]
+
+
+class HostResource(Base):
+    """The outbox: one row per resource a host is told of, at the revision of its last change.
+
+    `body` is a serialized `stead.v1.Resource`; NULL means that the resource must go, and the row stays until the
+    host has reached that revision. So what a host missed since revision R is exactly its rows with `revision > R`.
+    """
+
+    __tablename__ = "host_resources"
+    __table_args__ = (Index("ix_host_resources_revision", "host_id", "revision"),)
+
+    host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[int] = mapped_column(Integer, primary_key=True)
+    resource_id: Mapped[str] = mapped_column(ResourceId, primary_key=True, index=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    body: Mapped[bytes | None]
+    force: Mapped[bool] = mapped_column(default=False)
+
+
+class EnrolmentToken(Base):
+    """A one-time token, known by its SHA-256."""
+
+    __tablename__ = "enrolment_tokens"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    zone: Mapped[str] = mapped_column(String(64))
+    expires: Mapped[datetime]

@@ -1,0 +1,77 @@
+"""Instances and the reservations they were launched in."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class Instance(Base):
+    """A virtual machine, from RunInstances until an hour after its end.
+
+    `start_count` and `reboot_count` are the numbers the host acts on (see desired.proto). `capacity_held` tells whether
+    its vCPUs and memory are taken from the host's free ones.
+    """
+
+    __tablename__ = "instances"
+    __table_args__ = (
+        Index("ix_instances_account_id_id", "account_id", "id"),
+        Index("ix_instances_account_state", "account_id", "state"),
+        Index("ix_instances_account_vpc", "account_id", "vpc_id"),
+        Index("ix_instances_host_id", "host_id"),
+        Index("ix_instances_state_changed", "state", "state_changed"),
+    )
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    reservation_id: Mapped[str] = mapped_column(ResourceId)
+    image_id: Mapped[str] = mapped_column(ResourceId)
+    instance_type: Mapped[str] = mapped_column(String(32))
+    vcpus: Mapped[int] = mapped_column(Integer)
+    memory: Mapped[int] = mapped_column(BigInteger)  # bytes
+    architecture: Mapped[str] = mapped_column(String(16))
+    boot_mode: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    state_changed: Mapped[datetime]
+    state_reason_code: Mapped[str] = mapped_column(String(64), default="")
+    state_reason_message: Mapped[str] = mapped_column(String(512), default="")
+    state_transition_reason: Mapped[str] = mapped_column(String(128), default="")
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
+    capacity_held: Mapped[bool] = mapped_column(default=True)
+    zone: Mapped[str] = mapped_column(String(64))
+    vpc_id: Mapped[str] = mapped_column(ResourceId)
+    subnet_id: Mapped[str] = mapped_column(ResourceId)
+    private_address: Mapped[str] = mapped_column(String(45))
+    public_address: Mapped[str | None] = mapped_column(String(45))
+    key_name: Mapped[str | None] = mapped_column(String(255))
+    public_key: Mapped[str | None] = mapped_column(String(8192))  # as at launch: deleting the pair changes no guest
+    launch_time: Mapped[datetime]
+    launch_index: Mapped[int] = mapped_column(Integer)
+    user_data: Mapped[bytes | None]
+    client_token: Mapped[str] = mapped_column(String(64), default="")
+    root_device_name: Mapped[str] = mapped_column(String(32))
+    shutdown_behavior: Mapped[str] = mapped_column(String(16), default="stop")
+    disable_api_termination: Mapped[bool] = mapped_column(default=False)
+    disable_api_stop: Mapped[bool] = mapped_column(default=False)
+    ebs_optimized: Mapped[bool] = mapped_column(default=False)
+    monitoring: Mapped[bool] = mapped_column(default=False)
+    metadata_enabled: Mapped[bool] = mapped_column(default=True)
+    metadata_tokens_required: Mapped[bool] = mapped_column(default=False)
+    metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
+    metadata_tags: Mapped[bool] = mapped_column(default=False)
+    start_count: Mapped[int] = mapped_column(Integer, default=1)
+    reboot_count: Mapped[int] = mapped_column(Integer, default=0)
+    host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at, for operators
+
+
+class Reservation(Base):
+    """The instances of one RunInstances call."""
+
+    __tablename__ = "reservations"
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    created: Mapped[datetime]

@@ -1,0 +1,67 @@
+"""Network interfaces, their groups, and the public addresses in use."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class NetworkInterface(Base):
+    """An interface; no two share an address, no two anywhere a MAC."""
+
+    __tablename__ = "network_interfaces"
+    __table_args__ = (
+        UniqueConstraint("subnet_id", "private_address"),
+        UniqueConstraint("mac_address"),
+        Index("ix_network_interfaces_account_id_id", "account_id", "id"),
+        Index("ix_network_interfaces_instance_id", "instance_id"),
+        Index("ix_network_interfaces_host", "host_id", "vpc_id"),
+    )
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
+    subnet_id: Mapped[str] = mapped_column(ForeignKey("subnets.id"))
+    zone: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str] = mapped_column(String(255), default="")
+    mac_address: Mapped[str] = mapped_column(String(17))
+    private_address: Mapped[str] = mapped_column(String(45))
+    source_dest_check: Mapped[bool] = mapped_column(default=True)
+    status: Mapped[str] = mapped_column(String(16))  # available, in-use
+    requester_managed: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime]
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
+    instance_id: Mapped[str | None] = mapped_column(ResourceId)
+    attachment_id: Mapped[str | None] = mapped_column(ResourceId)
+    device_index: Mapped[int | None] = mapped_column(Integer)
+    attachment_state: Mapped[str | None] = mapped_column(String(16))
+    attach_time: Mapped[datetime | None]
+    delete_on_termination: Mapped[bool] = mapped_column(default=False)
+
+
+class InterfaceGroup(Base):
+    """That an interface is in a security group."""
+
+    __tablename__ = "interface_groups"
+
+    interface_id: Mapped[str] = mapped_column(
+        ForeignKey("network_interfaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    group_id: Mapped[str] = mapped_column(ForeignKey("security_groups.id"), primary_key=True, index=True)
+
+
+class PublicAddress(Base):
+    """A public address in use or cooling down; an address without a row is free."""
+
+    __tablename__ = "public_addresses"
+
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    interface_id: Mapped[str | None] = mapped_column(
+        ForeignKey("network_interfaces.id", ondelete="SET NULL"), index=True
+    )
+    private_address: Mapped[str | None] = mapped_column(String(45))
+    released: Mapped[datetime | None] = mapped_column(index=True)  # not given again for a while

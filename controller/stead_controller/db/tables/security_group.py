@@ -1,0 +1,44 @@
+"""Security groups and their rules."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class SecurityGroup(Base):
+    """A named set of rules in a VPC."""
+
+    __tablename__ = "security_groups"
+    __table_args__ = (
+        UniqueConstraint("vpc_id", "name"),
+        Index("ix_security_groups_account_id_id", "account_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"))
+    name: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str] = mapped_column(String(255))
+    created: Mapped[datetime]
+
+
+class SecurityGroupRule(Base):
+    """One rule with one peer: exactly one of the three peer columns is set; -1 means any protocol, port or type."""
+
+    __tablename__ = "security_group_rules"
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    group_id: Mapped[str] = mapped_column(ForeignKey("security_groups.id", ondelete="CASCADE"), index=True)
+    egress: Mapped[bool]
+    protocol: Mapped[str] = mapped_column(String(8))
+    from_port: Mapped[int] = mapped_column(Integer)
+    to_port: Mapped[int] = mapped_column(Integer)
+    cidr_ipv4: Mapped[str | None] = mapped_column(String(18))
+    cidr_ipv6: Mapped[str | None] = mapped_column(String(43))
+    peer_group_id: Mapped[str | None] = mapped_column(ForeignKey("security_groups.id"), index=True)
+    description: Mapped[str | None] = mapped_column(String(255))
