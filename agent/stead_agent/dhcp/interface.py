@@ -1,0 +1,83 @@
+"""The promise: what the rest of the agent may ask of DHCP and DNS for guests.
+
+Every method blocks for milliseconds, may be called from any thread (for one VPC, by one thread at a time) and may be
+repeated: asking for what is already so changes nothing. The servers outlive the agent. Errors are `DhcpError`s.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+# The resolver's address beside base+2 (https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html).
+# The network subsystem makes both local addresses of the VPC's namespace.
+RESOLVER_ADDRESS: Final = "169.254.169.253"
+
+
+class DhcpError(Exception):
+    """A server cannot be run as asked; the message is for the operator."""
+
+
+class DhcpRefusedError(DhcpError):
+    """A name, address or link is not of the form it must have: it could have changed the server's configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpSubnet:
+    """A subnet with guests on this host, and the link in the VPC's namespace that leads to them."""
+
+    subnet_id: str
+    cidr_block: str
+    link: str  # holds the gateway address; may appear after `apply`
+    gateway: str = ""  # empty: the first address of the block
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpHost:
+    """A network interface and the one address that it gets by DHCP."""
+
+    interface_id: str
+    subnet_id: str
+    mac_address: str
+    address: str  # primary private address
+    name: str = ""  # private DNS name such as ip-172-31-0-5.ec2.internal; its first label is the DHCP host name
+
+
+@dataclass(frozen=True, slots=True)
+class DnsName:
+    """A further name that resolves forward and back, such as an interface's on another host."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class VpcDhcp:
+    """All that one VPC's server on this host knows."""
+
+    vpc_id: str
+    namespace: Path
+    subnets: tuple[DhcpSubnet, ...]
+    hosts: tuple[DhcpHost, ...]
+    domain: str = ""  # handed to guests
+    dns_servers: tuple[str, ...] = (RESOLVER_ADDRESS,)  # handed to guests; empty: none is
+    resolver_addresses: tuple[str, ...] = (RESOLVER_ADDRESS,)  # where it answers DNS itself; empty: it does not
+    names: tuple[DnsName, ...] = ()
+    upstreams: tuple[str, ...] = ()  # resolvers for all other names; empty: those are refused
+    mtu: int = 0  # handed to guests; 0: not told
+    lease_seconds: int = 3600
+
+
+class Dhcp(Protocol):
+    """The DHCP and DNS servers of this host's VPCs."""
+
+    def apply(self, wanted: VpcDhcp) -> None:
+        """Have the VPC's server run with exactly this; a changed host or name is one written file, no restart.
+
+        When it returns, no lease binds an address of `hosts` to another MAC address.
+        """
+
+    def remove(self, vpc_id: str) -> None:
+        """End the VPC's server and leave nothing of it; do it before the namespace is deleted."""
+
+    def present(self) -> frozenset[str]:
+        """List the VPCs that have a server, or remains of one."""

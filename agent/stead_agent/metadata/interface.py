@@ -1,0 +1,123 @@
+"""The promise: what the rest of the agent may ask of the metadata service.
+
+Every method may be called from any thread and may be repeated; `serve` and `withdraw` block for milliseconds, the
+others only change a dictionary. A guest is known by the VPC namespace its connection arrived in and by its source
+address, which the firewall makes spoof-proof; never by anything it writes. Errors are `MetadataError`s.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+# Where guests ask. The network subsystem makes it a local address of each VPC's namespace.
+ADDRESS: Final = "169.254.169.254"
+PORT: Final = 80
+
+
+class MetadataError(Exception):
+    """The service cannot listen as asked; the message is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key pair's public half; `openssh` is one line of authorized_keys."""
+
+    name: str
+    openssh: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The instance's MetadataOptions, named as EC2 names them in lower case."""
+
+    http_endpoint: bool = True  # False: every answer is 403
+    http_tokens_required: bool = False  # True: every GET needs a token
+    http_put_response_hop_limit: int = 2  # IP TTL of the answer that carries a token, 1 to 64
+    instance_metadata_tags: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAddress:
+    """A public address and the private one it is translated to."""
+
+    public_address: str
+    private_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestInterface:
+    """A network interface as metadata shows it; the one of device index 0 gives the guest its own addresses."""
+
+    interface_id: str
+    mac_address: str
+    device_index: int
+    private_addresses: tuple[str, ...]  # the primary one first
+    private_dns_name: str
+    subnet_id: str
+    subnet_cidr_block: str
+    vpc_id: str
+    vpc_cidr_blocks: tuple[str, ...]  # the primary one first
+    public_addresses: tuple[PublicAddress, ...] = ()
+    public_dns_name: str = ""
+    security_group_ids: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()  # names; when empty, device 0 shows those of the guest
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """All that metadata tells one guest."""
+
+    instance_id: str
+    account_id: str
+    reservation_id: str
+    image_id: str
+    instance_type: str
+    region: str
+    availability_zone: str
+    hostname: str  # private DNS name
+    interfaces: tuple[GuestInterface, ...]
+    launch_index: int = 0
+    pending_time: int = 0  # Unix seconds
+    public_hostname: str = ""
+    user_data: bytes | None = None  # None: it has none, which is not the same as empty
+    public_keys: tuple[PublicKey, ...] = ()
+    security_groups: tuple[str, ...] = ()  # names
+    root_device_name: str = "/dev/sda1"
+    ebs_device_names: tuple[str, ...] = ()  # without the root device
+    ephemeral_device_names: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)  # shown only with options.instance_metadata_tags
+    options: Options = Options()
+    availability_zone_id: str = ""
+    host_id: str = ""  # dedicated host, or empty
+    architecture: str = "x86_64"
+    partition: str = "aws"
+    domain: str = "amazonaws.com"
+
+
+class MetadataService(Protocol):
+    """The metadata of this host's guests."""
+
+    def serve(self, vpc_id: str, namespace: Path) -> None:
+        """Listen inside a VPC's network namespace; when that file now means another namespace, move there.
+
+        An open socket keeps a namespace alive: withdraw before the namespace is deleted.
+        """
+
+    def withdraw(self, vpc_id: str) -> None:
+        """Stop listening in a VPC, close its connections and forget its guests."""
+
+    def put(self, vpc_id: str, guest: Guest) -> None:
+        """Answer for a guest from its next request on, at the addresses of its interfaces that are in this VPC.
+
+        May come before `serve`. An address that another guest had answers for this one from now on.
+        """
+
+    def remove(self, vpc_id: str, instance_id: str) -> None:
+        """Forget a guest; what still asks from its addresses gets 404."""
+
+    def present(self) -> Mapping[str, frozenset[str]]:
+        """List the VPCs that are served or have guests, and their guests' instance ids."""
+
+    def close(self) -> None:
+        """Withdraw everywhere and end the service's thread."""
