@@ -1,12 +1,14 @@
 """What an operation is given, and the table of all operations.
 
 An operation is a plain function `(call, params) -> result`: `params` and `result` are dicts in the shape of botocore's
-service model for that operation (absent members are absent, blobs are bytes, timestamps are aware datetimes). It runs in a worker thread inside one
-transaction, `call.tx`, which it hands on to `stead_controller.resources` and never looks into.
+service model for that operation (absent members are absent, or None in a result; blobs are bytes, timestamps are aware
+datetimes). It runs in a worker thread inside one transaction, `call.tx`, which it hands on to
+`stead_controller.resources` and never looks into.
 """
 
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,7 +22,10 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated and authorized API call."""
+    """One authenticated and authorized API call.
+
+    `page_key` seals NextTokens (`aws/describe.py` alone uses it).
+    """
 
     caller: Caller
     tx: Transaction
@@ -29,6 +34,7 @@ class Call:
     now: datetime
     source_ip: str
     user_agent: str
+    page_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
 
 Handler = Callable[[Call, Params], Result]

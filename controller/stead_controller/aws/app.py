@@ -1,0 +1,244 @@
+"""The AWS endpoint without its sockets: from a request to an answer through one visible chain.
+
+    _choose_service → _authenticate → _parse → _run, which inside one transaction does authorize → handler → write
+
+Whatever a step raises is translated once, in `handle`. The answer is written inside the transaction: a result that
+cannot be written is a fault of ours and changes nothing.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from stead_controller.aws.authenticate import KeyLookup, authenticate
+from stead_controller.aws.call import OPERATIONS, Call, Operation, Params
+from stead_controller.aws.errors import translate
+from stead_controller.aws.protocol import codec_for
+from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.message import Request, Response
+from stead_controller.aws.protocol.models import SIGNING_NAMES, service_of_version
+from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
+from stead_controller.errors import BadRequest, SteadError, Unsupported
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+_UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block that has its own checksum
+
+
+class Transactions(Protocol):
+    """Where operations get their transaction; `db.session.Database` is one."""
+
+    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
+        """Run `function` in a worker thread inside one transaction; commit unless it raises or `dry_run` is set."""
+
+
+class Authorizer(Protocol):
+    """Whether a caller may do what it asks."""
+
+    def authorize(self, call: Call, operation: Operation, params: Params) -> None:
+        """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
+
+
+class AllowOwnAccount:
+    """Every authenticated caller may do everything in its own account, which is all that operations can see."""
+
+    def authorize(self, call: Call, operation: Operation, params: Params) -> None:
+        """Refuse nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What became of one call, for metrics and audit."""
+
+    request_id: str
+    service: str
+    operation: str | None
+    caller: Caller | None
+    source_ip: str
+    user_agent: str
+    status: int
+    error_code: str | None
+    seconds: float
+
+
+class DryRunOperation(SteadError):
+    """The request would have succeeded; nothing was kept."""
+
+    def __init__(self) -> None:
+        """Say it in EC2's words."""
+        super().__init__("Request would have succeeded, but DryRun flag is set.", code="DryRunOperation")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request on its way through the chain; each step fills in what it found out."""
+
+    request: Request
+    request_id: str
+    now: datetime
+    service: str = "ec2"
+    claim: Claim | None = None
+    caller: Caller | None = None
+    operation_name: str | None = None
+    operation: Operation | None = None
+    params: Params = field(default_factory=dict)
+    response: Response | None = None
+
+
+def _ignore(record: CallRecord) -> None:
+    del record
+
+
+class AwsApp:
+    """Answers AWS requests."""
+
+    def __init__(
+        self,
+        *,
+        transactions: Transactions,
+        find_key: KeyLookup,
+        cloud: Cloud,
+        page_key: bytes,
+        authorizer: Authorizer | None = None,
+        on_call: Callable[[CallRecord], None] = _ignore,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Take the parts; `page_key` seals NextTokens and is the same on all controllers of a cloud.
+
+        Loads the models of the services that have operations.
+        """
+        self._transactions = transactions
+        self._find_key = find_key
+        self._cloud = cloud
+        self._page_key = page_key
+        self._authorizer = authorizer or AllowOwnAccount()
+        self._on_call = on_call
+        self._clock = clock
+        self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
+            self._choose_service,
+            self._authenticate,
+            self._parse,
+            self._run,
+        )
+        for service in sorted({"ec2"} | {service for service, _ in OPERATIONS}):
+            codec_for(service)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request; never raises."""
+        started = time.perf_counter()
+        exchange = Exchange(request, str(uuid.uuid4()), self._clock())
+        error: WireError | None = None
+        try:
+            for step in self._chain:
+                await step(exchange)
+        except Exception as raised:  # the end of the chain: whatever went wrong, the client gets an AWS error
+            error = translate(raised, exchange.service, exchange.request_id)
+            exchange.response = codec_for(exchange.service).write_error(error, exchange.request_id)
+        response = exchange.response
+        if response is None:
+            raise AssertionError("the chain ended without an answer")
+        response.headers["x-amzn-RequestId"] = exchange.request_id
+        self._record(exchange, response.status, error, time.perf_counter() - started)
+        return response
+
+    async def _choose_service(self, exchange: Exchange) -> None:
+        """Which service's wire this is: the credential scope says it, or else the shape of the request."""
+        exchange.service = _guess_service(exchange.request)
+        claim = read_claim(exchange.request)
+        service = SIGNING_NAMES.get(claim.service)
+        if service is None:
+            raise Refused(Reason.MISMATCH, f"Credential should be scoped to a service that exists, not {claim.service}")
+        exchange.service = service
+        exchange.claim = claim
+
+    async def _authenticate(self, exchange: Exchange) -> None:
+        """Who asks."""
+        if exchange.claim is None:
+            raise AssertionError("no claim")
+        exchange.caller = await authenticate(
+            exchange.request,
+            exchange.claim,
+            self._find_key,
+            exchange.now,
+            allow_unsigned_payload=exchange.service in _UNSIGNED_PAYLOAD_SERVICES,
+        )
+
+    async def _parse(self, exchange: Exchange) -> None:
+        """Which operation, with which parameters."""
+        codec = codec_for(exchange.service)
+        name = exchange.operation_name = codec.operation_name(exchange.request)
+        operation = exchange.operation = OPERATIONS.get((exchange.service, name))
+        if operation is None:
+            raise Unsupported(f"The operation {name} is not supported by this cloud.")
+        exchange.params = codec.parse(name, exchange.request)
+
+    async def _run(self, exchange: Exchange) -> None:
+        """Authorize, do and write the answer in one transaction; a dry run does all that and keeps nothing."""
+        operation, caller = exchange.operation, exchange.caller
+        if operation is None or caller is None:
+            raise AssertionError("no operation or caller")
+        codec = codec_for(exchange.service)
+
+        def in_transaction(tx: Transaction) -> Response:
+            call = self._call(exchange, caller, tx)
+            self._authorizer.authorize(call, operation, exchange.params)
+            result = operation.handler(call, exchange.params)
+            return codec.write(operation.name, result, exchange.request_id)
+
+        dry_run = exchange.params.get("DryRun") is True
+        exchange.response = await self._transactions.run(in_transaction, writes=operation.writes, dry_run=dry_run)
+        if dry_run:
+            raise DryRunOperation
+
+    def _call(self, exchange: Exchange, caller: Caller, tx: Transaction) -> Call:
+        return Call(
+            caller=caller,
+            tx=tx,
+            cloud=self._cloud,
+            request_id=exchange.request_id,
+            now=exchange.now,
+            source_ip=exchange.request.source_ip,
+            user_agent=exchange.request.header("user-agent") or "",
+            page_key=self._page_key,
+        )
+
+    def refuse(self, request: Request, error: SteadError) -> Response:
+        """Answer a request that could not even be read, such as one with too large a body."""
+        request_id = str(uuid.uuid4())
+        service = _guess_service(request)
+        response = codec_for(service).write_error(translate(error, service, request_id), request_id)
+        response.headers["x-amzn-RequestId"] = request_id
+        return response
+
+    def _record(self, exchange: Exchange, status: int, error: WireError | None, seconds: float) -> None:
+        record = CallRecord(
+            request_id=exchange.request_id,
+            service=exchange.service,
+            operation=exchange.operation_name,
+            caller=exchange.caller,
+            source_ip=exchange.request.source_ip,
+            user_agent=exchange.request.header("user-agent") or "",
+            status=status,
+            error_code=error.code if error else None,
+            seconds=seconds,
+        )
+        try:
+            self._on_call(record)
+        except Exception:  # an observer's fault must not take the answer from the client
+            log.exception("call_record_failed", extra={"request_id": exchange.request_id})
+
+
+def _guess_service(request: Request) -> str:
+    """The service whose error document an unsigned request can read: that of its API version, or EC2."""
+    try:
+        version = request.fields.get("Version", "")
+    except BadRequest:
+        version = ""
+    return service_of_version(version) or "ec2"

@@ -1,0 +1,66 @@
+"""From a request's signature to its caller.
+
+An unknown key is checked against a secret that nobody has, and differs from a known key with a wrong signature neither
+in time nor, for EC2, in the answer.
+"""
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from stead_controller.aws.protocol.message import Request
+from stead_controller.aws.signature import Claim, Reason, Refused, check_coverage, check_time, is_signed_with
+from stead_controller.resources.caller import Caller
+
+_NOBODYS_SECRET: Final = secrets.token_urlsafe(30)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An access key with its secret and its owner; temporary ones have a session token and an end."""
+
+    access_key_id: str
+    secret: str = field(repr=False)
+    caller: Caller
+    active: bool = True
+    session_token: str | None = field(default=None, repr=False)
+    expires: datetime | None = None
+
+
+KeyLookup = Callable[[str], Awaitable[Credential | None]]
+
+
+async def authenticate(
+    request: Request,
+    claim: Claim,
+    find_key: KeyLookup,
+    now: datetime,
+    *,
+    allow_unsigned_payload: bool = False,
+) -> Caller:
+    """Establish who signed the request; raises Refused."""
+    check_time(claim, now)
+    check_coverage(request, claim)
+    credential = await find_key(claim.access_key_id)
+    secret = credential.secret if credential else _NOBODYS_SECRET
+    is_genuine = is_signed_with(request, claim, secret, allow_unsigned_payload=allow_unsigned_payload)
+    if credential is None or not credential.active or not _same_token(credential.session_token, claim.session_token):
+        raise Refused(Reason.UNKNOWN_KEY, "The security token included in the request is invalid.")
+    if not is_genuine:
+        raise Refused(
+            Reason.MISMATCH,
+            "The request signature we calculated does not match the signature you provided. "
+            "Check your AWS Secret Access Key and signing method.",
+        )
+    if credential.expires is not None and credential.expires <= now:
+        raise Refused(Reason.TOKEN_EXPIRED, "The security token included in the request is expired")
+    return credential.caller
+
+
+def _same_token(kept: str | None, given: str | None) -> bool:
+    if kept is None or given is None:
+        return kept is given
+    return hmac.compare_digest(kept.encode(), given.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,232 @@
+"""One table: our error becomes an AWS code and an HTTP status.
+
+The codes are EC2's published ones
+(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html); where other services name the same thing
+differently, `_SERVICE_CODES` says so. An error's own `code` wins over all tables.
+"""
+
+import logging
+from typing import Final
+
+from stead_controller import errors
+from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.signature import Reason, Refused
+
+log = logging.getLogger(__name__)
+
+NOT_FOUND: Final[dict[str, str]] = {
+    "instance": "InvalidInstanceID.NotFound",
+    "reservation": "InvalidReservationID.NotFound",
+    "image": "InvalidAMIID.NotFound",
+    "snapshot": "InvalidSnapshot.NotFound",
+    "volume": "InvalidVolume.NotFound",
+    "volume-attachment": "InvalidAttachment.NotFound",
+    "vpc": "InvalidVpcID.NotFound",
+    "subnet": "InvalidSubnetID.NotFound",
+    "security-group": "InvalidGroup.NotFound",
+    "security-group-rule": "InvalidSecurityGroupRuleId.NotFound",
+    "network-interface": "InvalidNetworkInterfaceID.NotFound",
+    "network-interface-attachment": "InvalidAttachmentID.NotFound",
+    "elastic-ip": "InvalidAllocationID.NotFound",
+    "elastic-ip-association": "InvalidAssociationID.NotFound",
+    "public-ip": "InvalidAddress.NotFound",
+    "internet-gateway": "InvalidInternetGatewayID.NotFound",
+    "natgateway": "NatGatewayNotFound",
+    "egress-only-internet-gateway": "InvalidEgressOnlyInternetGatewayId.NotFound",
+    "route-table": "InvalidRouteTableID.NotFound",
+    "route-table-association": "InvalidAssociationID.NotFound",
+    "route": "InvalidRoute.NotFound",
+    "network-acl": "InvalidNetworkAclID.NotFound",
+    "network-acl-association": "InvalidAssociationID.NotFound",
+    "network-acl-entry": "InvalidNetworkAclEntry.NotFound",
+    "dhcp-options": "InvalidDhcpOptionID.NotFound",
+    "vpc-peering-connection": "InvalidVpcPeeringConnectionID.NotFound",
+    "vpc-cidr-association": "InvalidVpcCidrBlockAssociationID.NotFound",
+    "subnet-cidr-association": "InvalidSubnetCidrBlockAssociationID.NotFound",
+    "vpc-endpoint": "InvalidVpcEndpointId.NotFound",
+    "prefix-list": "InvalidPrefixListID.NotFound",
+    "vpc-flow-log": "InvalidFlowLogId.NotFound",
+    "key-pair": "InvalidKeyPair.NotFound",
+    "host": "InvalidHostID.NotFound",
+    "availability-zone": "InvalidZone.NotFound",
+    "region": "InvalidRegion",
+    "placement-group": "InvalidPlacementGroup.Unknown",
+    "launch-template": "InvalidLaunchTemplateId.NotFound",
+    "instance-type": "InvalidInstanceType",
+}
+
+MALFORMED: Final[dict[str, str]] = {
+    "instance": "InvalidInstanceID.Malformed",
+    "reservation": "InvalidReservationID.Malformed",
+    "image": "InvalidAMIID.Malformed",
+    "snapshot": "InvalidSnapshotID.Malformed",
+    "volume": "InvalidParameterValue",
+    "vpc": "InvalidVpcID.Malformed",
+    "subnet": "InvalidSubnetID.Malformed",
+    "security-group": "InvalidGroupId.Malformed",
+    "security-group-rule": "InvalidSecurityGroupRuleId.Malformed",
+    "network-interface": "InvalidNetworkInterfaceId.Malformed",
+    "network-interface-attachment": "InvalidNetworkInterfaceAttachmentId.Malformed",
+    "elastic-ip": "InvalidAllocationID.Malformed",
+    "elastic-ip-association": "InvalidAssociationID.Malformed",
+    "internet-gateway": "InvalidInternetGatewayId.Malformed",
+    "natgateway": "NatGatewayMalformed",
+    "egress-only-internet-gateway": "InvalidEgressOnlyInternetGatewayId.Malformed",
+    "route-table": "InvalidRouteTableId.Malformed",
+    "route-table-association": "InvalidRouteTableAssociationID.Malformed",
+    "network-acl": "InvalidNetworkAclId.Malformed",
+    "network-acl-association": "InvalidAssociationID.Malformed",
+    "dhcp-options": "InvalidDhcpOptionsId.Malformed",
+    "vpc-peering-connection": "InvalidVpcPeeringConnectionId.Malformed",
+    "vpc-cidr-association": "InvalidVpcCidrBlockAssociationID.Malformed",
+    "subnet-cidr-association": "InvalidSubnetCidrBlockAssociationID.Malformed",
+    "vpc-endpoint": "InvalidVpcEndpointId.Malformed",
+    "prefix-list": "InvalidPrefixListId.Malformed",
+    "vpc-flow-log": "InvalidFlowLogId.Malformed",
+    "key-pair": "InvalidKeyPair.Malformed",
+    "host": "InvalidHostID.Malformed",
+    "launch-template": "InvalidLaunchTemplateId.Malformed",
+}
+
+DUPLICATE: Final[dict[str, str]] = {
+    "key-pair": "InvalidKeyPair.Duplicate",
+    "security-group": "InvalidGroup.Duplicate",
+    "security-group-rule": "InvalidPermission.Duplicate",
+    "image": "InvalidAMIName.Duplicate",
+    "subnet": "InvalidSubnet.Conflict",
+    "vpc": "DefaultVpcAlreadyExists",
+    "route": "RouteAlreadyExists",
+    "network-acl-entry": "NetworkAclEntryAlreadyExists",
+    "vpc-peering-connection": "VpcPeeringConnectionAlreadyExists",
+    "vpc-flow-log": "FlowLogAlreadyExists",
+    "placement-group": "InvalidPlacementGroup.Duplicate",
+    "launch-template": "InvalidLaunchTemplateName.AlreadyExistsException",
+}
+
+WRONG_STATE: Final[dict[str, str]] = {
+    "instance": "IncorrectInstanceState",
+    "image": "InvalidAMIID.Unavailable",
+    "vpc-peering-connection": "InvalidStateTransition",
+}
+
+# From the most special class to the most general, with EC2's code and the HTTP status.
+_CLASSES: Final[tuple[tuple[type[errors.SteadError], str, int], ...]] = (
+    (errors.MissingParameter, "MissingParameter", 400),
+    (errors.UnknownParameter, "UnknownParameter", 400),
+    (errors.InvalidParameter, "InvalidParameterValue", 400),
+    (errors.InvalidCombination, "InvalidParameterCombination", 400),
+    (errors.Unsupported, "UnsupportedOperation", 400),
+    (errors.MalformedId, "InvalidID", 400),
+    (errors.NotFound, "InvalidParameterValue", 400),
+    (errors.AlreadyExists, "Resource.AlreadyAssociated", 400),
+    (errors.WrongState, "IncorrectState", 400),
+    (errors.InUse, "DependencyViolation", 400),
+    (errors.LimitExceeded, "ResourceLimitExceeded", 400),
+    (errors.NoCapacity, "InsufficientInstanceCapacity", 500),
+    (errors.IdempotencyMismatch, "IdempotentParameterMismatch", 400),
+    (errors.NotAuthorized, "UnauthorizedOperation", 403),
+    (errors.NotAuthenticated, "AuthFailure", 401),
+    (errors.BadRequest, "InvalidParameterValue", 400),
+)
+
+# Statuses of codes that an error may carry itself, where the class's would be wrong.
+_STATUSES: Final[dict[str, int]] = {
+    "AccessDenied": 403,
+    "AuthFailure": 401,
+    "DeleteConflict": 409,
+    "DryRunOperation": 412,
+    "EntityAlreadyExists": 409,
+    "ExpiredToken": 403,
+    "InsufficientInstanceCapacity": 500,
+    "InternalError": 500,
+    "InvalidClientTokenId": 403,
+    "LimitExceeded": 409,
+    "MissingAuthenticationToken": 403,
+    "NoSuchEntity": 404,
+    "RequestEntityTooLarge": 413,
+    "RequestLimitExceeded": 503,
+    "ResourceNotFound": 404,
+    "SignatureDoesNotMatch": 403,
+    "Unavailable": 503,
+    "UnauthorizedOperation": 403,
+}
+
+# What services other than EC2 call the same thing; `*` is every one of them.
+_SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
+    ("*", errors.MissingParameter): "ValidationError",
+    ("*", errors.UnknownParameter): "ValidationError",
+    ("*", errors.InvalidParameter): "ValidationError",
+    ("*", errors.InvalidCombination): "ValidationError",
+    ("*", errors.MalformedId): "ValidationError",
+    ("*", errors.NotFound): "ValidationError",
+    ("*", errors.AlreadyExists): "AlreadyExists",
+    ("*", errors.LimitExceeded): "LimitExceeded",
+    ("*", errors.NotAuthorized): "AccessDenied",
+    ("iam", errors.NotFound): "NoSuchEntity",
+    ("iam", errors.AlreadyExists): "EntityAlreadyExists",
+    ("iam", errors.InUse): "DeleteConflict",
+    ("autoscaling", errors.InUse): "ResourceInUse",
+    ("cloudwatch", errors.NotFound): "ResourceNotFound",
+}
+
+_EC2_FAILURE: Final = "AWS was not able to validate the provided access credentials"
+_EC2_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
+    Reason.MISSING: ("MissingAuthenticationToken", None, 403),
+    Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
+    Reason.UNKNOWN_KEY: ("AuthFailure", _EC2_FAILURE, 401),
+    Reason.MISMATCH: ("AuthFailure", _EC2_FAILURE, 401),
+    Reason.EXPIRED: ("RequestExpired", "Request has expired.", 400),
+    Reason.TOKEN_EXPIRED: ("RequestExpired", "Request has expired.", 400),
+}
+_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
+    Reason.MISSING: ("MissingAuthenticationToken", None, 403),
+    Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
+    Reason.UNKNOWN_KEY: ("InvalidClientTokenId", None, 403),
+    Reason.MISMATCH: ("SignatureDoesNotMatch", None, 403),
+    Reason.EXPIRED: ("SignatureDoesNotMatch", None, 403),
+    Reason.TOKEN_EXPIRED: ("ExpiredToken", None, 403),
+}
+
+
+def translate(error: Exception, service: str, request_id: str) -> WireError:
+    """Say on the wire of a service what went wrong.
+
+    What is none of our refusals is a fault of ours: it is logged with its traceback, and the caller learns only the
+    request id under which the log has it.
+    """
+    if isinstance(error, Refused):
+        code, message, status = (_EC2_REFUSALS if service == "ec2" else _REFUSALS)[error.reason]
+        return WireError(code, message or error.message, status)
+    if isinstance(error, errors.SteadError):
+        code, status = _code_and_status(error, service)
+        return WireError(code, error.message, status)
+    log.error("request_failed", exc_info=error, extra={"request_id": request_id, "service": service})
+    code = "InternalError" if service == "ec2" else "InternalFailure"
+    return WireError(code, f"An internal error has occurred. Its request id is {request_id}", 500)
+
+
+def _code_and_status(error: errors.SteadError, service: str) -> tuple[str, int]:
+    kind, general, status = next(
+        (entry for entry in _CLASSES if isinstance(error, entry[0])),
+        (errors.SteadError, "InvalidRequest", 400),
+    )
+    if error.code:
+        code = error.code
+    elif service == "ec2":
+        code = _ec2_code(error) or general
+    else:
+        code = _SERVICE_CODES.get((service, kind)) or _SERVICE_CODES.get(("*", kind)) or general
+    return code, _STATUSES.get(code, status)
+
+
+def _ec2_code(error: errors.SteadError) -> str | None:
+    match error:
+        case errors.NotFound():
+            return NOT_FOUND.get(error.resource_type)
+        case errors.MalformedId():
+            return MALFORMED.get(error.resource_type)
+        case errors.AlreadyExists():
+            return DUPLICATE.get(error.resource_type)
+        case errors.WrongState():
+            return WRONG_STATE.get(error.resource_type)
+    return None

@@ -1,0 +1,40 @@
+"""What every wire protocol offers: which operation is asked, its parameters, and how answers and errors are written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stead_controller.aws.protocol.message import Request, Response
+from stead_controller.aws.protocol.models import Service
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """An error as AWS shows it: `code`, a message for the user, the HTTP status; 4xx blames the sender."""
+
+    code: str
+    message: str
+    status: int
+
+    @property
+    def fault(self) -> str:
+        """Who is to blame, in the words of the query protocol."""
+        return "Sender" if self.status < 500 else "Receiver"
+
+
+class Codec(Protocol):
+    """One service's wire."""
+
+    service: Service
+
+    def operation_name(self, request: Request) -> str:
+        """The operation that the request asks for, one that the service's model has; raises BadRequest."""
+
+    def parse(self, operation: str, request: Request) -> dict[str, Any]:
+        """The operation's parameters in the shape of the model; raises BadRequest."""
+
+    def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
+        """The answer; raises TypeError or ValueError when the result has not the shape of the model."""
+
+    def write_error(self, error: WireError, request_id: str) -> Response:
+        """The error document."""

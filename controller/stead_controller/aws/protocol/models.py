@@ -1,0 +1,63 @@
+"""The AWS services that Stead speaks, and their botocore models, each loaded once."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import botocore.loaders
+from botocore.model import OperationModel, ServiceModel
+
+_LOADER: Final = botocore.loaders.Loader()
+
+# Signing name, as it stands in the credential scope, to botocore's name of the service.
+SIGNING_NAMES: Final[dict[str, str]] = {
+    "ec2": "ec2",
+    "sts": "sts",
+    "iam": "iam",
+    "autoscaling": "autoscaling",
+    "monitoring": "cloudwatch",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service's model beside the names under which it is known."""
+
+    name: str
+    signing_name: str
+    model: ServiceModel
+    operation_names: frozenset[str]
+
+    def operation(self, name: str) -> OperationModel:
+        """The model of one of this service's operations."""
+        return self.model.operation_model(name)
+
+
+@cache
+def load_service(name: str) -> Service:
+    """Load a service's model by its botocore name (0.2 s for ec2, then cached)."""
+    description = _LOADER.load_service_model(name, "service-2")
+    model = ServiceModel(description, name)
+    signing_name = next(signing for signing, service in SIGNING_NAMES.items() if service == name)
+    return Service(name, signing_name, model, frozenset(model.operation_names))
+
+
+@cache
+def api_versions(name: str) -> frozenset[str]:
+    """The API versions of a service that botocore knows."""
+    return frozenset(_LOADER.list_api_versions(name, "service-2"))
+
+
+def service_of_version(version: str) -> str | None:
+    """The query service whose current API has this date."""
+    return _CURRENT_VERSIONS.get(version)
+
+
+# Each service's API has its own date, so a date names the service where nothing else does.
+_CURRENT_VERSIONS: Final[dict[str, str]] = {
+    "2016-11-15": "ec2",
+    "2011-06-15": "sts",
+    "2010-05-08": "iam",
+    "2011-01-01": "autoscaling",
+    "2010-08-01": "cloudwatch",
+}

@@ -1,0 +1,224 @@
+"""Form parameters such as `Filter.1.Value.2=x` become the dict of an operation's input shape.
+
+A shape is compiled once to a closure over its members' closures. A list is read from whatever indexes came, in their
+order: some clients count from zero and some leave gaps, so an index is a sort key and never a size.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, cast
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from stead_controller.aws.protocol import scalars
+from stead_controller.errors import BadRequest, InvalidParameter, MissingParameter, UnknownParameter
+
+MAX_DEPTH: Final = 32
+_MAX_INDEX_DIGITS: Final = 10
+
+Node = str | dict[str, Any]
+Parser = Callable[[Node, str], Any]
+
+
+def grow_tree(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Nest dotted names: `a.1.b=x` becomes `{"a": {"1": {"b": "x"}}}`.
+
+    Raises BadRequest for a name that is too deep, or that is a value and a branch at once.
+    """
+    root: dict[str, Any] = {}
+    for name, value in fields:
+        if "." not in name:
+            if name in root:
+                raise _conflict(name)
+            root[name] = value
+            continue
+        steps = name.split(".", MAX_DEPTH)
+        if len(steps) > MAX_DEPTH:
+            raise UnknownParameter(name[:200])
+        branch = root
+        for step in steps[:-1]:
+            child = branch.setdefault(step, {})
+            if isinstance(child, str):
+                raise _conflict(name)
+            branch = child
+        if steps[-1] in branch:
+            raise _conflict(name)
+        branch[steps[-1]] = value
+    return root
+
+
+def _conflict(name: str) -> BadRequest:
+    return BadRequest(f"The parameter {name} is given as a value and as a structure", code="InvalidQueryParameter")
+
+
+class QueryParsers:
+    """Compiles and keeps the parsers of one service's shapes; `ec2` selects the EC2 flavour of names and lists."""
+
+    def __init__(self, *, ec2: bool) -> None:
+        """Start with nothing compiled."""
+        self._ec2 = ec2
+        self._structures: dict[str, Parser] = {}
+
+    def structure(self, shape: StructureShape) -> Parser:
+        """The parser of a structure shape, compiled at the first request for it."""
+        found = self._structures.get(shape.name)
+        if found is None:
+            members: dict[str, tuple[str, Parser]] = {}
+            found = partial(_parse_structure, members, self._required(shape))
+            self._structures[shape.name] = found  # before the members: shapes may be recursive
+            for key, member in shape.members.items():
+                members[self._input_name(key, member)] = (key, self._compile(member))
+        return found
+
+    def _required(self, shape: StructureShape) -> tuple[tuple[str, str], ...]:
+        return tuple((key, self._input_name(key, shape.members[key])) for key in shape.required_members)
+
+    def _input_name(self, key: str, member: Shape) -> str:
+        names = cast("Mapping[str, str]", member.serialization)
+        if not self._ec2:
+            if isinstance(member, ListShape) and names.get("flattened"):
+                element = cast("Mapping[str, str]", member.member.serialization)
+                return element.get("name") or names.get("name", key)
+            return names.get("name", key)
+        if "queryName" in names:
+            return names["queryName"]
+        name = names.get("name", key)
+        return name[0].upper() + name[1:]
+
+    def _compile(self, shape: Shape) -> Parser:
+        if isinstance(shape, StructureShape):
+            return self.structure(shape)
+        if isinstance(shape, ListShape):
+            return self._list(shape)
+        if isinstance(shape, MapShape):
+            return self._map(shape)
+        return scalar_parser(shape)
+
+    def _list(self, shape: ListShape) -> Parser:
+        names = cast("Mapping[str, Any]", shape.serialization)
+        parse = partial(_parse_list, self._compile(shape.member), shape.metadata.get("max"))
+        if self._ec2 or names.get("flattened"):
+            return parse
+        element = cast("Mapping[str, str]", shape.member.serialization).get("name", "member")
+        return partial(_parse_wrapped, element, parse)
+
+    def _map(self, shape: MapShape) -> Parser:
+        key_name = cast("Mapping[str, str]", shape.key.serialization).get("name", "key")
+        value_name = cast("Mapping[str, str]", shape.value.serialization).get("name", "value")
+        entry = {key_name: ("key", self._compile(shape.key)), value_name: ("value", self._compile(shape.value))}
+        required = (("key", key_name), ("value", value_name))
+        parse = partial(_parse_map, partial(_parse_structure, entry, required))
+        if cast("Mapping[str, Any]", shape.serialization).get("flattened"):
+            return parse
+        return partial(_parse_wrapped, "entry", parse)
+
+
+def _parse_structure(
+    members: dict[str, tuple[str, Parser]],
+    required: tuple[tuple[str, str], ...],
+    node: Node,
+    path: str,
+) -> dict[str, Any]:
+    if isinstance(node, str):
+        raise InvalidParameter(f"The parameter {path} must be a structure")
+    prefix = f"{path}." if path else ""
+    parsed = {}
+    for name, child in node.items():
+        found = members.get(name)
+        if found is None:
+            raise UnknownParameter(prefix + name)
+        key, parse = found
+        parsed[key] = parse(child, prefix + name)
+    for key, name in required:
+        if key not in parsed:
+            raise MissingParameter(prefix + name)
+    return parsed
+
+
+def _parse_list(parse: Parser, most: int | None, node: Node, path: str) -> list[Any]:
+    if isinstance(node, str):
+        if not node:
+            return []  # the query protocol's empty list
+        raise InvalidParameter(f"The parameter {path} must be a list, such as {path}.1")
+    ordered = {}
+    for name, child in node.items():
+        if not (name.isascii() and name.isdigit()) or len(name) > _MAX_INDEX_DIGITS:
+            raise UnknownParameter(f"{path}.{name}")
+        index = int(name)
+        if index in ordered:
+            raise InvalidParameter(f"The parameter {path}.{index} is given twice")
+        ordered[index] = (name, child)
+    if most is not None and len(ordered) > most:
+        raise InvalidParameter(f"The parameter {path} may have at most {most} elements")
+    return [parse(child, f"{path}.{name}") for _, (name, child) in sorted(ordered.items())]
+
+
+def _parse_wrapped(element: str, parse: Parser, node: Node, path: str) -> Any:
+    if isinstance(node, str):
+        return parse(node, path)
+    if node.keys() != {element}:
+        raise UnknownParameter(f"{path}.{next(name for name in node if name != element)}")
+    return parse(node[element], f"{path}.{element}")
+
+
+def _parse_map(parse_entry: Parser, node: Node, path: str) -> dict[str, Any]:
+    entries = _parse_list(parse_entry, None, node, path)
+    parsed = {entry["key"]: entry["value"] for entry in entries}
+    if len(parsed) != len(entries):
+        raise InvalidParameter(f"The parameter {path} has a key twice")
+    return parsed
+
+
+def scalar_parser(shape: Shape) -> Parser:
+    """The parser of a scalar shape, with the limits that the model gives."""
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    match shape.type_name:
+        case "string" | "character":
+            return partial(_parse_string, low, high)
+        case "integer" | "long":
+            smallest, largest = scalars.INTEGER_RANGES[shape.type_name]
+            lowest = smallest if low is None else int(low)
+            highest = largest if high is None else int(high)
+            return partial(_parse_number, scalars.integer, lowest, highest)
+        case "float" | "double":
+            return partial(_parse_number, scalars.floating, low, high)
+        case "boolean":
+            return partial(_parse_scalar, scalars.boolean)
+        case "timestamp":
+            return partial(_parse_scalar, scalars.timestamp)
+        case "blob":
+            return partial(_parse_scalar, scalars.blob)
+    raise TypeError(f"{shape.name} is of the unknown type {shape.type_name}")
+
+
+def _text(node: Node, path: str) -> str:
+    if isinstance(node, str):
+        return node
+    raise UnknownParameter(f"{path}.{next(iter(node))}")
+
+
+def _parse_string(low: int | None, high: int | None, node: Node, path: str) -> str:
+    text = _text(node, path)
+    if high is not None and len(text) > high:
+        raise scalars.refusal(text, path, f"Expecting at most {high} characters.")
+    if low is not None and len(text) < low:
+        raise scalars.refusal(text, path, f"Expecting at least {low} characters.")
+    return text
+
+
+def _parse_number(
+    read: Callable[[str, str], float],
+    low: float | None,
+    high: float | None,
+    node: Node,
+    path: str,
+) -> float:
+    text = _text(node, path)
+    value = read(text, path)
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise scalars.refusal(text, path, f"Expecting a value from {low} to {high}.")
+    return value
+
+
+def _parse_scalar(read: Callable[[str, str], Any], node: Node, path: str) -> Any:
+    return read(_text(node, path), path)

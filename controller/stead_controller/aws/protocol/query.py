@@ -1,0 +1,149 @@
+"""The query protocol and its EC2 flavour: form parameters in, XML out (STS, IAM, Auto Scaling; EC2)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from botocore.model import OperationModel, StructureShape
+
+from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.ec2_versions import EC2_VERSIONS
+from stead_controller.aws.protocol.message import Request, Response
+from stead_controller.aws.protocol.models import Service, api_versions
+from stead_controller.aws.protocol.parse_query import QueryParsers, grow_tree
+from stead_controller.aws.protocol.write_xml import Writer, XmlWriters, escape
+from stead_controller.errors import BadRequest
+
+_XML: Final = "text/xml;charset=UTF-8"
+_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
+# Parameters of the protocol and of presigned URLs, which are none of the operation's.
+_NOT_PARAMETERS: Final = frozenset(
+    {
+        "Action",
+        "Version",
+        "X-Amz-Algorithm",
+        "X-Amz-Content-Sha256",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-Security-Token",
+        "X-Amz-Signature",
+        "X-Amz-SignedHeaders",
+    },
+)
+
+
+class QueryCodec:
+    """The wire of a query service."""
+
+    def __init__(self, service: Service, *, ec2: bool = False) -> None:
+        """Prepare for a service; its shapes are compiled as they are needed."""
+        self.service = service
+        self._parsers = QueryParsers(ec2=ec2)
+        self._writers = XmlWriters(ec2=ec2)
+        self._namespace = str(service.model.metadata["xmlNamespace"]).rstrip("/") + "/"
+        self._frames: dict[str, tuple[str, str, Writer | None]] = {}
+
+    def operation_name(self, request: Request) -> str:
+        """The operation that the parameter Action names."""
+        if request.method not in ("GET", "POST"):
+            raise BadRequest(f"The method {request.method[:20]} is not allowed", code="InvalidRequest")
+        name = request.fields.get("Action")
+        if not name:
+            raise BadRequest("The request must contain the parameter Action", code="MissingAction")
+        if name not in self.service.operation_names:
+            raise BadRequest(
+                f"The action {name[:200]} is not valid for this web service.",
+                code="InvalidAction",
+            )
+        version = request.fields.get("Version")
+        if version is not None and not self.knows_version(version):
+            raise BadRequest(f"The requested version ({version[:50]}) does not exist", code=self.unknown_version)
+        return name
+
+    unknown_version = "InvalidAction"
+
+    def knows_version(self, version: str) -> bool:
+        """Whether the service has, or had, an API of this date."""
+        return version in api_versions(self.service.name)
+
+    def parse(self, operation: str, request: Request) -> dict[str, Any]:
+        """The operation's parameters in the shape of the model."""
+        tree = grow_tree((name, value) for name, value in request.fields.items() if name not in _NOT_PARAMETERS)
+        shape = self.service.operation(operation).input_shape
+        if not isinstance(shape, StructureShape):
+            shape = _NO_MEMBERS
+        parsed: dict[str, Any] = self._parsers.structure(shape)(tree, "")
+        return parsed
+
+    def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
+        """The answer in the XML of the model."""
+        frame = self._frames.get(operation)
+        if frame is None:
+            frame = self._frames[operation] = self._compile(self.service.operation(operation))
+        head, tail, write_members = frame
+        pieces = [head.replace("{request_id}", request_id)]
+        if write_members is not None:
+            write_members(result, pieces.append)
+        elif result:
+            raise TypeError(f"{operation} has no result, but got {sorted(result)}")
+        pieces.append(tail.replace("{request_id}", request_id))
+        return Response(200, _XML, "".join(pieces).encode("utf-8"))
+
+    def _compile(self, operation: OperationModel) -> tuple[str, str, Writer | None]:
+        """Text before and after the result's members, with a place for the request id, and the members' writer."""
+        shape = operation.output_shape
+        writer = self._writers.structure(shape) if isinstance(shape, StructureShape) else None
+        wrapper = operation.output_shape.serialization.get("resultWrapper") if operation.output_shape else None
+        head, tail = self.frame(operation.name, wrapper)
+        return _DECLARATION + head, tail, writer
+
+    def frame(self, operation: str, wrapper: str | None) -> tuple[str, str]:
+        """What stands before and after the members of a result."""
+        before, after = (f"<{wrapper}>", f"</{wrapper}>") if wrapper else ("", "")
+        return (
+            f'<{operation}Response xmlns="{self._namespace}">{before}',
+            f"{after}<ResponseMetadata><RequestId>{{request_id}}</RequestId></ResponseMetadata></{operation}Response>",
+        )
+
+    def write_error(self, error: WireError, request_id: str) -> Response:
+        """The error document of the query protocol."""
+        text = (
+            f'{_DECLARATION}<ErrorResponse xmlns="{self._namespace}"><Error><Type>{error.fault}</Type>'
+            f"<Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message></Error>"
+            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        return Response(error.status, _XML, text.encode("utf-8"))
+
+
+class Ec2Codec(QueryCodec):
+    """The wire of EC2."""
+
+    unknown_version = "NoSuchVersion"
+
+    def __init__(self, service: Service) -> None:
+        """Prepare for EC2."""
+        super().__init__(service, ec2=True)
+
+    def knows_version(self, version: str) -> bool:
+        """Whether EC2 had an API of this date; all are answered in the form of the newest."""
+        return version in EC2_VERSIONS or super().knows_version(version)
+
+    def frame(self, operation: str, wrapper: str | None) -> tuple[str, str]:
+        """EC2 has no wrapper, and its request id comes first."""
+        del wrapper
+        return (
+            f'<{operation}Response xmlns="{self._namespace}"><requestId>{{request_id}}</requestId>',
+            f"</{operation}Response>",
+        )
+
+    def write_error(self, error: WireError, request_id: str) -> Response:
+        """The error document of EC2."""
+        text = (
+            f"{_DECLARATION}<Response><Errors><Error><Code>{escape(error.code)}</Code>"
+            f"<Message>{escape(error.message)}</Message></Error></Errors>"
+            f"<RequestID>{request_id}</RequestID></Response>"
+        )
+        return Response(error.status, _XML, text.encode("utf-8"))
+
+
+_NO_MEMBERS: Final = StructureShape("NoMembers", {"type": "structure", "members": {}})

@@ -1,0 +1,116 @@
+"""The HTTP(S) listeners of the AWS endpoint: sockets to `Request`, `Response` to sockets."""
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from stead_controller.aws.app import AwsApp
+from stead_controller.aws.protocol.message import Request
+from stead_controller.errors import BadRequest
+
+HEALTH_PATH: Final = "/_stead/health"
+MAX_BODY: Final = 1 << 20
+_MAX_REQUEST_LINE: Final = 1 << 16  # GET requests carry all parameters, presigned ones a session token too
+_MAX_HEADER: Final = 1 << 14
+
+PageHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address to listen on; TLS when it has a context, port 0 for any free one."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+class BodyTooLargeError(Exception):
+    """The body is longer than this endpoint takes."""
+
+
+class AwsServer:
+    """Serves an `AwsApp` on some addresses.
+
+    `pages` are handlers of other things on the same ports (the console), by path prefix.
+    """
+
+    def __init__(
+        self,
+        app: AwsApp,
+        listeners: list[Listener],
+        *,
+        pages: Mapping[str, PageHandler] | None = None,
+        max_body: int = MAX_BODY,
+        shutdown_seconds: float = 10.0,
+    ) -> None:
+        """Keep the parts; `start` opens the sockets."""
+        self._app = app
+        self._listeners = listeners
+        self._pages = dict(pages or {})
+        self._max_body = max_body
+        self._shutdown_seconds = shutdown_seconds
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self) -> list[tuple[str, int]]:
+        """Listen; gives the bound addresses in the order of the listeners."""
+        server = web.Server(
+            self._serve,
+            max_line_size=_MAX_REQUEST_LINE,
+            max_field_size=_MAX_HEADER,
+            access_log=None,
+            keepalive_timeout=75.0,
+        )
+        runner = self._runner = web.ServerRunner(server, shutdown_timeout=self._shutdown_seconds)
+        await runner.setup()
+        for listener in self._listeners:
+            site = web.TCPSite(runner, listener.host, listener.port, ssl_context=listener.tls)
+            await site.start()
+        return [(address[0], address[1]) for address in runner.addresses]
+
+    async def stop(self) -> None:
+        """Take no new requests, let the running ones end, then close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = http.raw_path.partition("?")
+        if path == HEALTH_PATH:
+            return web.json_response({"status": "ok"})
+        for prefix, page in self._pages.items():
+            if path.startswith(prefix):
+                return await page(http)
+        headers = tuple(
+            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            for name, value in http.raw_headers
+        )
+        try:
+            body = await self._read_body(http)
+        except BodyTooLargeError:
+            request = Request(http.method, path, query, headers, b"", http.remote or "")
+            answer = self._app.refuse(request, BadRequest("The body is too large", code="RequestEntityTooLarge"))
+        else:
+            answer = await self._app.handle(Request(http.method, path, query, headers, body, http.remote or ""))
+        return web.Response(
+            status=answer.status,
+            body=answer.body,
+            headers={"Content-Type": answer.content_type, "Server": "stead", **answer.headers},
+        )
+
+    async def _read_body(self, http: web.BaseRequest) -> bytes:
+        if http.content_length is not None and http.content_length > self._max_body:
+            raise BodyTooLargeError
+        if http.headers.get("Expect", "").lower() == "100-continue":
+            await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        pieces = []
+        size = 0
+        async for piece in http.content.iter_chunked(1 << 16):
+            size += len(piece)
+            if size > self._max_body:
+                raise BodyTooLargeError
+            pieces.append(piece)
+        return b"".join(pieces)

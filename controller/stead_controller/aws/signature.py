@@ -1,0 +1,281 @@
+"""Signature Version 4: what a request claims about its signer, and whether a secret key made that signature.
+
+Pure: no clock, no look-ups. The rules are those of
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html, for services other than S3
+(paths are normalised and encoded twice, the body is always signed).
+"""
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+from stead_controller.aws.protocol.message import Request
+from stead_controller.errors import NotAuthenticated
+
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+CLOCK_SKEW: Final = timedelta(minutes=15)
+MAX_EXPIRES: Final = 604_800
+UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+
+_TIME: Final = "%Y%m%dT%H%M%SZ"
+_TIME_FORM: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
+_SIGNATURE: Final = re.compile(r"[0-9a-f]{64}\Z")
+_HEADER_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+\Z")
+_SCOPE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9]{4,128}\Z")
+
+
+class Reason(Enum):
+    """Why a request's signer could not be established."""
+
+    MISSING = "missing"
+    INCOMPLETE = "incomplete"
+    UNKNOWN_KEY = "unknown key"
+    MISMATCH = "mismatch"
+    EXPIRED = "expired"
+    TOKEN_EXPIRED = "token expired"  # noqa: S105 — the name of a reason
+
+
+class Refused(NotAuthenticated):
+    """A signature that proves nothing, and why; how much of it the caller may know is for `aws/errors.py`."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        """Keep the reason beside the text."""
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who a request says has signed it, when, for what, and over which headers."""
+
+    access_key_id: str
+    time: datetime
+    time_text: str
+    date: str
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    presigned: bool
+    expires: int | None
+    session_token: str | None = field(repr=False)
+
+    @property
+    def scope(self) -> str:
+        """The credential scope, as it is signed."""
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+
+def read_claim(request: Request) -> Claim:
+    """Read the claim from the Authorization header or from a presigned URL; raises Refused."""
+    authorizations = request.header_values("authorization")
+    query = dict(request.query_fields)
+    presigned = "X-Amz-Algorithm" in query or "X-Amz-Signature" in query
+    if authorizations and presigned:
+        raise Refused(Reason.INCOMPLETE, "The request is signed both in its headers and in its query string.")
+    if len(authorizations) > 1:
+        raise Refused(Reason.INCOMPLETE, "The request has several Authorization headers.")
+    if authorizations:
+        return _claim_of_header(request, authorizations[0])
+    if presigned:
+        if len(query) != len(request.query_fields):
+            raise Refused(Reason.INCOMPLETE, "The query string has a parameter twice.")
+        return _claim_of_query(query)
+    if "AWSAccessKeyId" in query:
+        raise Refused(Reason.INCOMPLETE, "Signature Version 2 is not supported; sign with Signature Version 4.")
+    raise Refused(Reason.MISSING, "Request is missing Authentication Token")
+
+
+def _claim_of_header(request: Request, text: str) -> Claim:
+    algorithm, _, rest = text.strip().partition(" ")
+    _require_algorithm(algorithm)
+    parts: dict[str, str] = {}
+    for piece in rest.split(","):
+        name, equals, value = piece.strip().partition("=")
+        if not equals or name in parts:
+            raise Refused(Reason.INCOMPLETE, "The Authorization header is not a list of key=value pairs.")
+        parts[name] = value
+    for name in ("Credential", "SignedHeaders", "Signature"):
+        if not parts.get(name):
+            raise Refused(Reason.INCOMPLETE, f"Authorization header requires '{name}' parameter.")
+    amz_date = request.header("x-amz-date")
+    if len(request.header_values("x-amz-date")) > 1 or len(request.header_values("x-amz-security-token")) > 1:
+        raise Refused(Reason.INCOMPLETE, "The request has a signing header twice.")
+    time = _read_time(amz_date) if amz_date is not None else _read_date_header(request.header("date"))
+    token = request.header("x-amz-security-token")
+    return _claim(parts["Credential"], time, parts["SignedHeaders"], parts["Signature"], token)
+
+
+def _claim_of_query(query: dict[str, str]) -> Claim:
+    _require_algorithm(query.get("X-Amz-Algorithm", ""))
+    for name in ("X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature"):
+        if not query.get(name):
+            raise Refused(Reason.INCOMPLETE, f"AWS query-string parameters must include '{name}'.")
+    expires_text = query.get("X-Amz-Expires")
+    expires = None
+    if expires_text is not None:
+        is_number = expires_text.isascii() and expires_text.isdigit() and len(expires_text) <= 6
+        expires = int(expires_text) if is_number else 0
+        if not 1 <= expires <= MAX_EXPIRES:
+            raise Refused(Reason.INCOMPLETE, f"X-Amz-Expires must be a number of seconds from 1 to {MAX_EXPIRES}.")
+    return _claim(
+        query["X-Amz-Credential"],
+        _read_time(query["X-Amz-Date"]),
+        query["X-Amz-SignedHeaders"],
+        query["X-Amz-Signature"],
+        query.get("X-Amz-Security-Token"),
+        presigned=True,
+        expires=expires,
+    )
+
+
+def _claim(
+    credential: str,
+    time: datetime,
+    signed_headers: str,
+    signature: str,
+    token: str | None,
+    *,
+    presigned: bool = False,
+    expires: int | None = None,
+) -> Claim:
+    scope = credential.split("/")
+    if len(scope) != 5 or scope[4] != "aws4_request" or not _KEY_ID.match(scope[0]):
+        raise Refused(Reason.INCOMPLETE, "Credential must be KEY/DATE/REGION/SERVICE/aws4_request.")
+    key_id, date, region, service, _ = scope
+    if not (_SCOPE_NAME.match(region) and _SCOPE_NAME.match(service)):
+        raise Refused(Reason.INCOMPLETE, "Credential should be scoped to a valid region and service.")
+    time_text = time.strftime(_TIME)
+    if date != time_text[:8]:
+        raise Refused(Reason.MISMATCH, "Date in Credential scope does not match the date of the request.")
+    names = tuple(sorted(signed_headers.split(";")))
+    if len(set(names)) != len(names) or not all(_HEADER_NAME.match(name) for name in names):
+        raise Refused(Reason.INCOMPLETE, "SignedHeaders must be lower-case header names, joined by semicolons.")
+    if not _SIGNATURE.match(signature):
+        raise Refused(Reason.INCOMPLETE, "Signature must be 64 lower-case hexadecimal digits.")
+    return Claim(key_id, time, time_text, date, region, service, names, signature, presigned, expires, token)
+
+
+def _require_algorithm(algorithm: str) -> None:
+    if algorithm != ALGORITHM:
+        raise Refused(Reason.INCOMPLETE, f"Unsupported AWS 'algorithm': must be {ALGORITHM}.")
+
+
+def _read_time(text: str) -> datetime:
+    try:
+        if _TIME_FORM.match(text):
+            return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        pass  # a month 13: told below like every other wrong form
+    raise Refused(Reason.INCOMPLETE, "X-Amz-Date must be in ISO8601 basic format, such as 20260131T120000Z.")
+
+
+def _read_date_header(text: str | None) -> datetime:
+    if text is None:
+        raise Refused(Reason.INCOMPLETE, "Authorization header requires existence of either 'X-Amz-Date' or 'Date'.")
+    if _TIME_FORM.match(text):
+        return _read_time(text)
+    try:
+        time = parsedate_to_datetime(text)
+        return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Refused(Reason.INCOMPLETE, "The Date header is no date.") from None
+
+
+def check_time(claim: Claim, now: datetime) -> None:
+    """Raise Refused unless `now` is within the time that the claim is good for."""
+    if claim.time - CLOCK_SKEW > now:
+        raise Refused(Reason.EXPIRED, f"Signature not yet current: {claim.time_text} is too far in the future.")
+    lifetime = CLOCK_SKEW if claim.expires is None else timedelta(seconds=claim.expires)
+    if claim.time + lifetime < now:
+        raise Refused(Reason.EXPIRED, "Request has expired.")
+
+
+def check_coverage(request: Request, claim: Claim) -> None:
+    """Raise Refused unless the signature covers Host and every X-Amz header."""
+    signed = set(claim.signed_headers)
+    must = {name for name in request.header_names() if name.startswith("x-amz-")} | {"host"}
+    for name in sorted(must - signed):
+        raise Refused(Reason.MISMATCH, f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
+
+
+def payload_hash(request: Request, *, allow_unsigned: bool = False) -> str:
+    """The hash that stands for the body in the signature; raises Refused when the client declared another one."""
+    computed = hashlib.sha256(request.body).hexdigest()
+    for declared in request.header_values("x-amz-content-sha256"):
+        if declared == UNSIGNED_PAYLOAD and allow_unsigned:
+            return declared
+        if not hmac.compare_digest(declared.encode("utf-8", "surrogateescape"), computed.encode()):
+            raise Refused(Reason.MISMATCH, "The value of X-Amz-Content-Sha256 is not the hash of the body.")
+    return computed
+
+
+def canonical_request(request: Request, claim: Claim, body_hash: str) -> bytes:
+    """The text that both sides must agree on, byte for byte."""
+    lines = [request.method, _canonical_path(request.path), _canonical_query(request.query, claim)]
+    for name in claim.signed_headers:
+        values = ",".join(" ".join(value.split()) for value in request.header_values(name))
+        lines.append(f"{name}:{values}")
+    lines += ["", ";".join(claim.signed_headers), body_hash]
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _canonical_path(path: str) -> str:
+    if path in ("", "/"):
+        return "/"
+    kept: list[str] = []
+    for step in path.split("/"):
+        if step == "..":
+            del kept[-1:]
+        elif step not in ("", "."):
+            kept.append(step)
+    slash = "/" if kept and path.endswith("/") else ""
+    return quote(f"/{'/'.join(kept)}{slash}", safe="/~", encoding="utf-8", errors="surrogateescape")
+
+
+def _canonical_query(query: str, claim: Claim) -> str:
+    if not query:
+        return ""
+    pairs = []
+    for piece in query.split("&"):
+        if piece:
+            name, _, value = piece.partition("=")
+            pairs.append((_recode(name), _recode(value)))
+    if claim.presigned:
+        pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
+    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+
+
+def _recode(text: str) -> str:
+    """Percent-encode in the one canonical way what came encoded in any way."""
+    return quote(unquote_to_bytes(text.replace("+", " ")), safe="-_.~")
+
+
+@lru_cache(maxsize=4096)
+def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def sign(request: Request, claim: Claim, secret: str, body_hash: str) -> str:
+    """The signature that the secret gives for this request."""
+    hashed = hashlib.sha256(canonical_request(request, claim, body_hash)).hexdigest()
+    text = f"{ALGORITHM}\n{claim.time_text}\n{claim.scope}\n{hashed}"
+    key = _signing_key(secret, claim.date, claim.region, claim.service)
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def is_signed_with(request: Request, claim: Claim, secret: str, *, allow_unsigned_payload: bool = False) -> bool:
+    """Whether this secret made the claim's signature, in time that does not depend on the answer."""
+    expected = sign(request, claim, secret, payload_hash(request, allow_unsigned=allow_unsigned_payload))
+    return hmac.compare_digest(expected, claim.signature)
