@@ -1,0 +1,204 @@
+"""What this host is to have, on disk: an SQLite file that makes the agent independent of the controller.
+
+Everything the controller said is stored before it is acted upon and before it counts as known, so that a host that
+reboots without a controller knows what to start. Blocking; one call at a time. The picture itself is in `wanted.py`.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Final, Protocol
+
+from stead_agent.wanted import Change, Held, Key, Tombstone, Wanted, key_of
+from stead_proto.v1.desired_pb2 import Kind, Resource
+
+FILE_NAME: Final = "desired.sqlite"
+
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE resource (
+    kind INTEGER NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE tombstone (
+    kind INTEGER NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, force INTEGER NOT NULL, body BLOB,
+    done INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE held (machine_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class StoreError(Exception):
+    """The file cannot be read or written, such as on a full disk; nothing of the change was stored."""
+
+
+class Store(Protocol):
+    """Where the desired state is kept over restarts."""
+
+    def load(self) -> Wanted:
+        """Read all."""
+
+    def save(self, change: Change) -> None:
+        """Store a change, all of it or nothing, so that a power cut cannot take it away."""
+
+    def done(self, key: Key) -> None:
+        """Note that nothing is left of a buried resource."""
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Delete tombstones."""
+
+    def hold(self, machine_id: str, held: Held) -> None:
+        """Note what a guest may have in use."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class ForgetfulStore:
+    """A store of simulated hosts that do not outlive their process: it keeps nothing."""
+
+    def load(self) -> Wanted:
+        """Begin with nothing."""
+        return Wanted()
+
+    def save(self, change: Change) -> None:
+        """Keep nothing."""
+
+    def done(self, key: Key) -> None:
+        """Keep nothing."""
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Keep nothing."""
+
+    def hold(self, machine_id: str, held: Held) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Keep nothing."""
+
+
+class SqliteStore:
+    """The desired state in one SQLite file in the state directory.
+
+    What the controller said is written with synchronous=FULL. Notes of our own work (`done`, `hold`) only have to
+    survive a killed agent: after a power cut no guest holds anything and removing again is harmless, so a second
+    connection writes them without waiting for the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._durable = _connect(path, "FULL")
+            _create_tables(self._durable)
+            self._quick = _connect(path, "NORMAL")
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}") from error
+        path.chmod(0o600)
+
+    def load(self) -> Wanted:
+        """Read all."""
+        wanted = Wanted()
+        try:
+            meta = dict(self._durable.execute("SELECT name, value FROM meta"))
+            bodies = self._durable.execute("SELECT body FROM resource").fetchall()
+            stones = self._durable.execute("SELECT kind, id, revision, force, body, done FROM tombstone").fetchall()
+            holdings = self._durable.execute("SELECT machine_id, body FROM held").fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot read the desired state: {error}") from error
+        wanted.install(
+            Change(
+                revision=int(meta.get("revision", 0)),
+                epoch=meta.get("epoch", ""),
+                full=True,
+                put=tuple(Resource.FromString(body) for (body,) in bodies),
+                buried=tuple(_tombstone(*row) for row in stones),
+            )
+        )
+        for machine_id, body in holdings:
+            parts = json.loads(body)
+            wanted.hold(machine_id, Held(frozenset(parts["volumes"]), frozenset(parts["interfaces"])))
+        return wanted
+
+    def save(self, change: Change) -> None:
+        """Store a change, all of it or nothing, so that a power cut cannot take it away."""
+        try:
+            with self._durable as transaction:
+                transaction.executemany("DELETE FROM tombstone WHERE kind = ? AND id = ?", change.forgotten)
+                transaction.executemany(
+                    "DELETE FROM resource WHERE kind = ? AND id = ?", [each.key for each in change.buried]
+                )
+                transaction.executemany(
+                    "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?, ?, ?, ?)",
+                    [_tombstone_row(each) for each in change.buried],
+                )
+                rows = [(key, resource) for resource in change.put if (key := key_of(resource))]
+                transaction.executemany("DELETE FROM tombstone WHERE kind = ? AND id = ?", [key for key, _ in rows])
+                transaction.executemany(
+                    "INSERT OR REPLACE INTO resource VALUES (?, ?, ?)",
+                    [(*key, resource.SerializeToString()) for key, resource in rows],
+                )
+                transaction.executemany(
+                    "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                    [("revision", str(change.revision)), ("epoch", change.epoch)],
+                )
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot store the desired state: {error}") from error
+
+    def done(self, key: Key) -> None:
+        """Note that nothing is left of a buried resource."""
+        self._note("UPDATE tombstone SET done = 1, body = NULL WHERE kind = ? AND id = ?", [key])
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Delete tombstones."""
+        self._note("DELETE FROM tombstone WHERE kind = ? AND id = ? AND done = 1", keys)
+
+    def hold(self, machine_id: str, held: Held) -> None:
+        """Note what a guest may have in use."""
+        if held:
+            body = json.dumps({"volumes": sorted(held.volumes), "interfaces": sorted(held.interfaces)})
+            self._note("INSERT OR REPLACE INTO held VALUES (?, ?)", [(machine_id, body)])
+        else:
+            self._note("DELETE FROM held WHERE machine_id = ?", [(machine_id,)])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._quick.close()
+        self._durable.close()
+
+    def _note(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        try:
+            with self._quick as transaction:
+                transaction.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot note what was done: {error}") from error
+
+
+def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Open the file; calls come from several threads, one at a time."""
+    connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA cache_size = -256")
+    return connection
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file; refuse one that a newer agent wrote."""
+    with closing(connection.cursor()) as cursor:
+        (version,) = cursor.execute("PRAGMA user_version").fetchone()
+        if version > _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"written by a newer agent (version {version})")
+        if version == 0:
+            cursor.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+
+
+def _tombstone(
+    kind: "Kind.ValueType", name: str, revision: int, force: int, body: bytes | None, done: int
+) -> Tombstone:
+    resource = Resource.FromString(body) if body is not None else None
+    return Tombstone(Key(kind, name), revision, bool(force), resource, bool(done))
+
+
+def _tombstone_row(each: Tombstone) -> tuple[int, str, int, bool, bytes | None, bool]:
+    body = each.body.SerializeToString() if each.body is not None else None
+    return (each.key.kind, each.key.id, each.revision, each.force, body, each.done)

@@ -1,0 +1,313 @@
+"""What this host is to have, in memory: resources, tombstones of those that must go, and who needs whom.
+
+Changed and read on the event loop only. What a worker thread needs is copied out for it (`plan.py`'s tasks).
+"""
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from stead_proto.v1 import desired_pb2
+from stead_proto.v1.desired_pb2 import Kind, Removal, Resource
+from stead_proto.v1.host_pb2 import DesiredState
+
+
+class Key(NamedTuple):
+    """What a resource is known by: its `Kind` and its id."""
+
+    kind: "Kind.ValueType"
+    id: str
+
+    def __str__(self) -> str:
+        """Give the id alone: it names the kind already."""
+        return self.id
+
+
+HOST_NETWORK: Final = Key(desired_pb2.KIND_HOST_NETWORK, "host-network")
+
+_BODY_KINDS: Final = {
+    field.name: Kind.Value(f"KIND_{field.name.upper()}") for field in Resource.DESCRIPTOR.oneofs_by_name["body"].fields
+}
+_VPC_MEMBERS: Final = {
+    desired_pb2.KIND_SUBNET: "subnet",
+    desired_pb2.KIND_SECURITY_GROUP: "security_group",
+    desired_pb2.KIND_INTERFACE: "interface",
+}
+
+
+def key_of(resource: Resource) -> Key | None:
+    """Give the key of a resource, or None when it is of a kind that only newer agents know."""
+    body = resource.WhichOneof("body")
+    return Key(_BODY_KINDS[body], resource.id) if body else None
+
+
+def vpc_of(resource: Resource) -> str | None:
+    """Name the VPC that a subnet, security group or interface is a part of; None for all else."""
+    match resource.WhichOneof("body"):
+        case "subnet":
+            return resource.subnet.vpc_id
+        case "security_group":
+            return resource.security_group.vpc_id
+        case "interface":
+            return resource.interface.vpc_id
+        case _:
+            return None
+
+
+def needs_of(resource: Resource) -> Iterator[Key]:
+    """List what must be there before a resource can be: the disks of a machine, the image of a disk and so on."""
+    match resource.WhichOneof("body"):
+        case "volume":
+            if resource.volume.image_id:
+                yield Key(desired_pb2.KIND_IMAGE, resource.volume.image_id)
+        case "machine":
+            for disk in resource.machine.disks:
+                yield Key(desired_pb2.KIND_VOLUME, disk.volume_id)
+            for interface in resource.machine.interfaces:
+                yield Key(desired_pb2.KIND_INTERFACE, interface.interface_id)
+        case _:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A resource that must go, as it was last wanted; it stays until nothing is left and the controller was told."""
+
+    key: Key
+    revision: int
+    force: bool
+    body: Resource | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a guest may have in use: all that it was started with or was ever given since."""
+
+    volumes: frozenset[str] = frozenset()
+    interfaces: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Held") -> "Held":
+        """Join both."""
+        return Held(self.volumes | other.volumes, self.interfaces | other.interfaces)
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is held."""
+        return bool(self.volumes or self.interfaces)
+
+    def __iter__(self) -> Iterator[Key]:
+        """List the keys of all that is held."""
+        for volume_id in self.volumes:
+            yield Key(desired_pb2.KIND_VOLUME, volume_id)
+        for interface_id in self.interfaces:
+            yield Key(desired_pb2.KIND_INTERFACE, interface_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The difference that a message from the controller makes to what is wanted."""
+
+    revision: int
+    epoch: str
+    full: bool
+    put: tuple[Resource, ...] = ()
+    buried: tuple[Tombstone, ...] = ()
+    forgotten: tuple[Key, ...] = ()  # tombstones
+    unknown: tuple[str, ...] = ()  # ids of resources of a kind that this agent does not know
+
+    @property
+    def touched(self) -> frozenset[Key]:
+        """The keys whose resource must be looked at again."""
+        put = (key_of(resource) for resource in self.put)
+        return frozenset([key for key in put if key] + [each.key for each in self.buried])
+
+
+class OtherEpochError(Exception):
+    """A delta counts its revisions in another database of the controller than what we know: all must be sent."""
+
+
+class Wanted:
+    """The picture: reached revision, resources, tombstones, holdings, and indexes over them."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.epoch = ""
+        self.resources: dict[Key, Resource] = {}
+        self.tombstones: dict[Key, Tombstone] = {}
+        self._held: dict[str, Held] = {}
+        self._holders: dict[Key, set[str]] = {}
+        self._users: dict[Key, set[Key]] = {}
+        self._members: dict[str, set[Key]] = {}
+
+    # -- reading
+
+    def known(self, key: Key) -> Resource | None:
+        """Give the resource as it is wanted or, while it is being removed, as it was."""
+        resource = self.resources.get(key)
+        if resource is None and (tombstone := self.tombstones.get(key)):
+            return tombstone.body
+        return resource
+
+    def members(self, vpc_id: str) -> frozenset[Key]:
+        """List the subnets, groups and interfaces of a VPC, wanted or being removed."""
+        return frozenset(self._members.get(vpc_id, ()))
+
+    def users(self, key: Key) -> frozenset[Key]:
+        """List the wanted resources that need this one."""
+        return frozenset(self._users.get(key, ()))
+
+    def holders(self, key: Key) -> frozenset[str]:
+        """List the machines that may have this volume or interface in use."""
+        return frozenset(self._holders.get(key, ()))
+
+    def held(self, machine_id: str) -> Held:
+        """Tell what a machine may have in use."""
+        return self._held.get(machine_id, Held())
+
+    def wanted_of_kind(self, kind: "Kind.ValueType") -> Iterator[str]:
+        """List the ids of the wanted resources of a kind."""
+        return (key.id for key in self.resources if key.kind == kind)
+
+    # -- changing
+
+    def install(self, change: Change) -> None:
+        """Make the picture so."""
+        for key in change.forgotten:
+            self._drop_tombstone(key)
+        for tombstone in change.buried:
+            self._bury(tombstone)
+        for resource in change.put:
+            self._put(resource)
+        self.revision = change.revision
+        self.epoch = change.epoch
+
+    def mark_done(self, key: Key) -> None:
+        """Note that nothing is left of a buried resource."""
+        if tombstone := self.tombstones.get(key):
+            self.tombstones[key] = replace(tombstone, done=True, body=None)
+            self._unlink_member(key, tombstone.body)
+
+    def hold(self, machine_id: str, held: Held) -> None:
+        """Note what a machine may have in use."""
+        for key in self._held.pop(machine_id, Held()):
+            _discard(self._holders, key, machine_id)
+        if held:
+            self._held[machine_id] = held
+            for key in held:
+                self._holders.setdefault(key, set()).add(machine_id)
+
+    def _put(self, resource: Resource) -> None:
+        key = key_of(resource)
+        assert key is not None  # `change_of` lets no other through
+        self._drop_tombstone(key)
+        self._drop_resource(key)
+        self.resources[key] = resource
+        for need in needs_of(resource):
+            self._users.setdefault(need, set()).add(key)
+        if vpc_id := vpc_of(resource):
+            self._members.setdefault(vpc_id, set()).add(key)
+
+    def _bury(self, tombstone: Tombstone) -> None:
+        self._drop_tombstone(tombstone.key)
+        self._drop_resource(tombstone.key)
+        self.tombstones[tombstone.key] = tombstone
+        if tombstone.body and not tombstone.done and (vpc_id := vpc_of(tombstone.body)):
+            self._members.setdefault(vpc_id, set()).add(tombstone.key)
+
+    def _drop_resource(self, key: Key) -> None:
+        resource = self.resources.pop(key, None)
+        if resource is None:
+            return
+        for need in needs_of(resource):
+            _discard(self._users, need, key)
+        self._unlink_member(key, resource)
+
+    def _drop_tombstone(self, key: Key) -> None:
+        tombstone = self.tombstones.pop(key, None)
+        if tombstone is not None and key not in self.resources:
+            self._unlink_member(key, tombstone.body)
+
+    def _unlink_member(self, key: Key, resource: Resource | None) -> None:
+        if resource is not None and (vpc_id := vpc_of(resource)):
+            _discard(self._members, vpc_id, key)
+
+
+def _discard[K, V](index: dict[K, set[V]], key: K, value: V) -> None:
+    """Take a value out of an index, and its set when that is empty."""
+    values = index.get(key)
+    if values is not None:
+        values.discard(value)
+        if not values:
+            del index[key]
+
+
+def change_of(wanted: Wanted, state: DesiredState) -> Change | None:
+    """Decide what a message from the controller changes; None when it is old news. OtherEpochError: see there.
+
+    Messages may be repeated and come late. The revision decides: of the state first, then of each resource.
+    """
+    foreign = state.epoch != wanted.epoch
+    if foreign and not state.full:
+        raise OtherEpochError(f"a change of epoch {state.epoch!r} to a state of epoch {wanted.epoch!r}")
+    if state.revision < wanted.revision and not foreign:
+        return None
+    put, unknown = _puts(wanted, state, foreign=foreign)
+    buried = _burials(wanted, state, foreign=foreign)
+    forgotten: tuple[Key, ...] = ()
+    if state.full:
+        named = {Key(removal.kind, removal.id) for removal in state.removals}
+        forgotten = tuple(key for key, each in wanted.tombstones.items() if each.done and key not in named)
+    return Change(state.revision, state.epoch, state.full, put, buried, forgotten, unknown)
+
+
+def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
+    """List the resources that are new or newer than ours, and the ids of those we cannot know."""
+    put, unknown = [], []
+    for resource in state.resources:
+        key = key_of(resource)
+        if key is None:
+            unknown.append(resource.id)
+            continue
+        present = wanted.resources.get(key)
+        tombstone = wanted.tombstones.get(key)
+        if present is not None and (foreign or state.full):
+            news = resource != present
+        elif present is not None:
+            news = resource.revision > present.revision
+        else:
+            news = tombstone is None or foreign or resource.revision > tombstone.revision
+        if news:
+            put.append(resource)
+    return tuple(put), tuple(unknown)
+
+
+def _burials(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[Tombstone, ...]:
+    """List what must go: what is named, and with a full state also what is not named at all."""
+    removals = list(state.removals)
+    if state.full:
+        named = {key_of(resource) for resource in state.resources}
+        named |= {Key(removal.kind, removal.id) for removal in removals}
+        removals += [
+            Removal(kind=key.kind, id=key.id, revision=state.revision)
+            for key in _unnamed(wanted, named, foreign=foreign)
+        ]
+    buried = []
+    for removal in removals:
+        key = Key(removal.kind, removal.id)
+        present = wanted.resources.get(key)
+        before = wanted.tombstones.get(key)
+        if present is not None and present.revision > removal.revision and not foreign:
+            continue
+        force = removal.force or (before is not None and before.force)
+        body = present if present is not None else before.body if before else None
+        done = before is not None and before.done and present is None
+        buried.append(Tombstone(key, removal.revision, force, body, done))
+    return tuple(buried)
+
+
+def _unnamed(wanted: Wanted, named: AbstractSet[Key | None], *, foreign: bool) -> Iterator[Key]:
+    """List what a full state does not speak of; of another epoch, tombstones too, for their revisions mean nothing."""
+    yield from (key for key in wanted.resources if key not in named)
+    if foreign:
+        yield from (key for key, each in wanted.tombstones.items() if not each.done and key not in named)
