@@ -1,0 +1,88 @@
+"""A request of a known guest becomes an answer: the rules of IMDSv1 and IMDSv2, without sockets.
+
+Rules and status codes:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html (how IMDSv2 works) and
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from stead_agent.metadata import tokens
+from stead_agent.metadata.http import Request, Response, phrase
+from stead_agent.metadata.interface import Guest
+from stead_agent.metadata.tree import entries, find, normal_path
+
+TOKEN_PATH: Final = "latest/api/token"  # noqa: S105  a path
+
+_TOKEN: Final = "x-aws-ec2-metadata-token"  # noqa: S105  a header's name
+_LIFETIME: Final = "x-aws-ec2-metadata-token-ttl-seconds"
+_LIFETIME_SENT: Final = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
+
+
+@dataclass(slots=True)
+class Known:
+    """A guest and, from its first question on, all that it can read."""
+
+    guest: Guest
+    _entries: dict[str, bytes] = field(default_factory=dict)
+
+    def find(self, path: str) -> bytes | None:
+        """Look up what stands at a path."""
+        if not self._entries:
+            self._entries = entries(self.guest)
+        return find(self._entries, path)
+
+
+def answer(known: Known | None, request: Request, key: bytes, now: float) -> Response:
+    """Answer one request; `known` is the guest at the connection's other end, or None when there is none."""
+    if known is None:
+        return error(404)
+    if not known.guest.options.http_endpoint:
+        return error(403)
+    path = normal_path(request.target)
+    if path == TOKEN_PATH:
+        return _answer_token_request(known.guest, request, key, now)
+    if request.method not in {"GET", "HEAD"}:
+        return error(405, ("Allow", "GET, HEAD"))
+    headers: tuple[tuple[str, str], ...] = ()
+    token = request.headers.get(_TOKEN)
+    if token is not None:
+        left = tokens.seconds_left(key, known.guest.instance_id, token, now)
+        if not left:
+            return error(401)
+        headers = ((_LIFETIME_SENT, str(left)),)
+    elif known.guest.options.http_tokens_required:
+        return error(401)
+    body = None if path is None else known.find(path)
+    if path is None or body is None:
+        return error(404)
+    content_type = "application/octet-stream" if path.endswith("/user-data") else "text/plain"
+    return Response(200, body, content_type, headers)
+
+
+def _answer_token_request(guest: Guest, request: Request, key: bytes, now: float) -> Response:
+    """Give a session token, unless the request came through a proxy (which adds X-Forwarded-For)."""
+    if request.method != "PUT":
+        return error(405, ("Allow", "PUT"))
+    if "x-forwarded-for" in request.headers:
+        return error(403)
+    seconds = tokens.lifetime(request.headers.get(_LIFETIME))
+    if seconds is None:
+        return error(400)
+    token = tokens.mint(key, guest.instance_id, seconds, now)
+    hop_limit = min(max(guest.options.http_put_response_hop_limit, 1), 64)
+    return Response(200, token.encode(), headers=((_LIFETIME_SENT, str(seconds)),), hop_limit=hop_limit)
+
+
+def error(status: int, *headers: tuple[str, str]) -> Response:
+    """Say no in the small XHTML page that EC2's server sends."""
+    title = f"{status} - {phrase(status)}"
+    page = (
+        '<?xml version="1.0" encoding="iso-8859-1"?>\n'
+        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN"\n'
+        '\t"http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">\n'
+        '<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">\n'
+        f" <head>\n  <title>{title}</title>\n </head>\n <body>\n  <h1>{title}</h1>\n </body>\n</html>\n"
+    )
+    return Response(status, page.encode(), "text/html", headers)

@@ -1,0 +1,58 @@
+"""Listen inside a network namespace while the process stays where it is."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Final
+
+from stead_agent.metadata.interface import MetadataError
+
+_BACKLOG: Final = 1024
+_DEFER_SECONDS: Final = 5
+_IP_FREEBIND: Final = 15  # linux/in.h; the socket module does not name it
+
+
+def listen_in(namespace: Path, address: str, port: int) -> socket.socket:
+    """Open a listening socket inside a namespace; it stays there, and keeps the namespace alive until it is closed.
+
+    A thread of its own enters the namespace and ends: setns(2) moves only the calling thread.
+    """
+    made: list[socket.socket | OSError] = []
+
+    def enter_and_listen() -> None:
+        try:
+            file = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.setns(file, os.CLONE_NEWNET)
+            finally:
+                os.close(file)
+            made.append(_listen(address, port))
+        except OSError as failure:
+            made.append(failure)
+
+    thread = threading.Thread(target=enter_and_listen, name="metadata-listen")
+    thread.start()
+    thread.join()
+    result = made[0]
+    if isinstance(result, OSError):
+        raise MetadataError(f"cannot listen at {address}:{port} in {namespace}: {result}") from result
+    return result
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """Open a listening socket here; the address may become local later."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        # Inherited by what is accepted: the second of two quick answers must not wait for the client's delayed ACK.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Connections that say nothing wait in the kernel, and those that come can be answered without epoll.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
+        sock.bind((address, port))
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock

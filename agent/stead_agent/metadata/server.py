@@ -1,0 +1,278 @@
+"""The thread that serves all guests: listening sockets in, connections watched, nobody able to hold up the others.
+
+Made for this purpose instead of aiohttp or an asyncio.Protocol: clients of IMDS open a connection for each question,
+and that costs 52-75 us of processor here, 97-130 as asyncio.Protocol, 145-150 with aiohttp. Besides, it needs what
+those hide: the TTL of an answer, a turn for each guest, bounds on everything. Its own thread, because the agent's event
+loop has moments in which it is busy with other things.
+"""
+
+import heapq
+import itertools
+import logging
+import os
+import queue
+import resource
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from stead_agent.metadata.connection import Connection, Waits
+from stead_agent.metadata.http import Request, Response
+from stead_agent.metadata.pace import Pace
+
+log = logging.getLogger(__name__)
+
+# Of one guest. P17 asks for 1,024 requests per second.
+RATE: Final = 1536.0
+BURST: Final = 1024
+MAX_CONNECTIONS: Final = 64
+
+_ACCEPTS_PER_TURN: Final = 16
+_SWEEP_SECONDS: Final = 0.5
+_INTEREST: Final = {Waits.BYTES: select.EPOLLIN, Waits.ROOM: select.EPOLLOUT, Waits.TURN: 0}
+
+# Who asks: the VPC in whose namespace the connection arrived, and the source address.
+Peer = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one guest has of the service at the moment."""
+
+    pace: Pace = field(default_factory=lambda: Pace(RATE, BURST))
+    open: dict[int, "_Open"] = field(default_factory=dict)  # by file number, the oldest first
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """An accepted connection and where it belongs."""
+
+    number: int
+    connection: Connection
+    share: _Share
+    vpc_id: str
+    interest: int = -1  # what epoll watches for; -1: it does not know the connection yet
+
+
+@dataclass(slots=True)
+class _Listener:
+    """A listening socket in a VPC's namespace."""
+
+    vpc_id: str
+    sock: socket.socket
+    paused: bool = False  # until the next sweep, because accepting failed
+
+
+class Server:
+    """Serves connections of many listening sockets in one thread.
+
+    `identify` names the guest behind a peer (any stable text), so that its addresses share one pace; `answer` answers a
+    request of a peer. Both are called in the server's thread and must not block.
+    """
+
+    def __init__(self, identify: Callable[[Peer], str], answer: Callable[[Peer, Request], Response]) -> None:
+        self._identify = identify
+        self._answer = answer
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._orders: queue.SimpleQueue[tuple[Callable[[], None], Future[None]]] = queue.SimpleQueue()
+        self._listeners: dict[int, _Listener] = {}
+        self._open: dict[int, _Open] = {}
+        self._shares: dict[tuple[str, str], _Share] = {}
+        self._turns: list[tuple[float, int, _Open]] = []
+        self._turn_numbers = itertools.count()
+        self._next_sweep = 0.0
+        self._ending = False
+        self._max_open = min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._thread = threading.Thread(target=self._run, name="metadata", daemon=True)
+        self._thread.start()
+
+    # For other threads.
+
+    def listen(self, vpc_id: str, sock: socket.socket) -> None:
+        """Accept connections of a VPC from a listening socket, which the server owns from now on."""
+        self._order(lambda: self._add_listener(vpc_id, sock))
+
+    def unlisten(self, vpc_id: str) -> None:
+        """Close all sockets of a VPC; when it returns, none keeps the VPC's namespace alive."""
+        self._order(lambda: self._drop_vpc(vpc_id))
+
+    def close(self) -> None:
+        """Close all sockets and end the thread."""
+        if self._ending:
+            return
+        self._order(self._end)
+        self._thread.join()
+        self._epoll.close()
+        os.close(self._wake)
+
+    def _order(self, what: Callable[[], None]) -> None:
+        """Have the thread do something and wait until it is done."""
+        done: Future[None] = Future()
+        self._orders.put((what, done))
+        os.eventfd_write(self._wake, 1)
+        done.result(timeout=10)
+
+    # In the server's thread.
+
+    def _run(self) -> None:
+        """Serve until told to end."""
+        while not self._ending:
+            events = self._epoll.poll(self._patience(time.monotonic()))
+            now = time.monotonic()
+            for number, event in events:
+                if number == self._wake:
+                    self._obey()
+                elif number in self._listeners:
+                    self._accept_some(self._listeners[number], now)
+                elif number in self._open:
+                    self._go_on(self._open[number], now, event)
+            self._give_turns(now)
+            if now >= self._next_sweep:
+                self._sweep(now)
+
+    def _patience(self, now: float) -> float:
+        """Tell how long nothing but an event can call for us, in seconds; -1 = forever."""
+        times = [self._turns[0][0]] if self._turns else []
+        if self._shares or any(listener.paused for listener in self._listeners.values()):
+            times.append(self._next_sweep)
+        return max(0.0, min(times) - now) if times else -1
+
+    def _obey(self) -> None:
+        """Do what other threads have ordered."""
+        os.eventfd_read(self._wake)
+        while not self._orders.empty():
+            what, done = self._orders.get()
+            try:
+                what()
+            except Exception as failure:  # belongs to the thread that ordered it
+                done.set_exception(failure)
+            else:
+                done.set_result(None)
+
+    def _add_listener(self, vpc_id: str, sock: socket.socket) -> None:
+        """Watch a listening socket."""
+        self._epoll.register(sock, select.EPOLLIN)
+        self._listeners[sock.fileno()] = _Listener(vpc_id, sock)
+
+    def _drop_vpc(self, vpc_id: str) -> None:
+        """Close the listening sockets and connections of a VPC."""
+        for number, listener in list(self._listeners.items()):
+            if listener.vpc_id == vpc_id:
+                del self._listeners[number]
+                listener.sock.close()
+        for opened in [opened for opened in self._open.values() if opened.vpc_id == vpc_id]:
+            self._forget(opened)
+        self._shares = {key: share for key, share in self._shares.items() if key[0] != vpc_id}
+
+    def _end(self) -> None:
+        """Close everything."""
+        self._ending = True
+        for vpc_id in {listener.vpc_id for listener in self._listeners.values()}:
+            self._drop_vpc(vpc_id)
+
+    def _accept_some(self, listener: _Listener, now: float) -> None:
+        """Accept some of the waiting connections; the first request has usually come already."""
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, source = listener.sock.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as failure:  # no file numbers or memory: the rest waits in the kernel's queue
+                log.warning("metadata_accept_failed", extra={"vpc_id": listener.vpc_id, "error": str(failure)})
+                listener.paused = True
+                self._epoll.modify(listener.sock, 0)
+                return
+            self._begin(listener.vpc_id, sock, source[0], now)
+
+    def _begin(self, vpc_id: str, sock: socket.socket, address: str, now: float) -> None:
+        """Take up a new connection, or close it when its guest, or the server, has as many as it may have."""
+        peer = (vpc_id, address)
+        key = (vpc_id, self._identify(peer))
+        share = self._shares.get(key)
+        if share is None:
+            share = self._shares[key] = _Share()
+        if not self._has_room(share):
+            sock.close()
+            return
+        sock.setblocking(False)
+        connection = Connection(sock, share.pace, lambda request: self._answer(peer, request))
+        opened = _Open(sock.fileno(), connection, share, vpc_id)
+        self._open[opened.number] = share.open[opened.number] = opened
+        self._go_on(opened, now)
+
+    def _has_room(self, share: _Share) -> bool:
+        """Tell whether a guest may have one more connection; if need be, close one that it, or another, only keeps."""
+        if len(share.open) >= MAX_CONNECTIONS and not self._close_idle(share.open):
+            return False
+        return len(self._open) < self._max_open or self._close_idle(self._open)
+
+    def _close_idle(self, among: dict[int, _Open]) -> bool:
+        """Close one of the oldest connections that is not in use; False = none is found."""
+        for opened in itertools.islice(among.values(), MAX_CONNECTIONS):
+            if opened.connection.idle:
+                self._forget(opened)
+                return True
+        return False
+
+    def _go_on(self, opened: _Open, now: float, event: int | None = None) -> None:
+        """Let a connection do its next step: for an event of epoll, or for none because it is new or has its turn."""
+        connection = opened.connection
+        try:
+            if event is None:
+                waits = connection.opened(now) if opened.interest < 0 else connection.turn_came(now)
+            elif opened.interest == 0:
+                waits = Waits.CLOSED  # waits for its turn, and the client has gone
+            else:
+                waits = connection.readable(now) if opened.interest == select.EPOLLIN else connection.writable(now)
+            if waits is not Waits.CLOSED:
+                self._watch(opened, _INTEREST[waits])
+        except Exception:  # a fault of ours: it may cost this connection, but not all guests their metadata
+            log.exception("metadata_connection_failed", extra={"vpc_id": opened.vpc_id})
+            waits = Waits.CLOSED
+        if waits is Waits.CLOSED:
+            self._forget(opened)
+        elif waits is Waits.TURN:
+            heapq.heappush(self._turns, (now + connection.delay, next(self._turn_numbers), opened))
+
+    def _watch(self, opened: _Open, interest: int) -> None:
+        """Have epoll watch for what a connection waits for."""
+        if opened.interest < 0:
+            self._epoll.register(opened.number, interest)
+        elif opened.interest != interest:
+            self._epoll.modify(opened.number, interest)
+        opened.interest = interest
+
+    def _forget(self, opened: _Open) -> None:
+        """Close a connection; epoll forgets a closed file by itself."""
+        del self._open[opened.number]
+        del opened.share.open[opened.number]
+        opened.connection.close()
+
+    def _give_turns(self, now: float) -> None:
+        """Let those go on whose turn has come."""
+        due = []
+        while self._turns and self._turns[0][0] <= now:
+            due.append(heapq.heappop(self._turns)[2])
+        for opened in due:
+            if self._open.get(opened.number) is opened:
+                self._go_on(opened, now)
+
+    def _sweep(self, now: float) -> None:
+        """Close what took too long, forget guests that have long been quiet, and try again where accepting failed."""
+        self._next_sweep = now + _SWEEP_SECONDS
+        for opened in [opened for opened in self._open.values() if opened.connection.deadline < now]:
+            self._forget(opened)
+        self._shares = {key: share for key, share in self._shares.items() if share.open or not share.pace.rested(now)}
+        for listener in self._listeners.values():
+            if listener.paused:
+                listener.paused = False
+                self._epoll.modify(listener.sock, select.EPOLLIN)

@@ -1,0 +1,117 @@
+"""The metadata service of this host: which guest is at which address of which VPC, and where we listen for them."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stead_agent.metadata.answers import Known, answer
+from stead_agent.metadata.http import Request, Response
+from stead_agent.metadata.interface import ADDRESS, PORT, Guest, MetadataError
+from stead_agent.metadata.namespace_socket import listen_in
+from stead_agent.metadata.server import Peer, Server
+from stead_agent.metadata.token_key import load_key
+
+
+class Metadata:
+    """The MetadataService that really listens; its token key is kept in the directory `state`."""
+
+    def __init__(self, state: Path, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._key = load_key(state / "metadata-token-key")
+        # One thread changes these at a time; the server's thread reads the first without the lock.
+        self._changing = threading.Lock()
+        self._by_peer: dict[Peer, Known] = {}
+        self._guests: dict[str, dict[str, Known]] = {}
+        self._served: dict[str, tuple[int, int]] = {}
+        self._server = Server(self._identify, self._answer)
+
+    def serve(self, vpc_id: str, namespace: Path) -> None:
+        """Listen inside a VPC's namespace, unless we do already in this very one."""
+        with self._changing:
+            try:
+                about = namespace.stat()
+            except OSError as failure:
+                raise MetadataError(f"{vpc_id} has no namespace {namespace}: {failure}") from failure
+            # Cannot be a later namespace's number: our socket keeps the old one alive.
+            identity = (about.st_dev, about.st_ino)
+            if self._served.get(vpc_id) == identity:
+                return
+            sock = listen_in(namespace, ADDRESS, PORT)
+            if self._served.pop(vpc_id, None):
+                self._server.unlisten(vpc_id)
+            self._server.listen(vpc_id, sock)
+            self._served[vpc_id] = identity
+
+    def withdraw(self, vpc_id: str) -> None:
+        """Stop listening in a VPC and forget its guests."""
+        with self._changing:
+            if self._served.pop(vpc_id, None):
+                self._server.unlisten(vpc_id)
+            for instance_id in list(self._guests.get(vpc_id, ())):
+                self._remove(vpc_id, instance_id)
+
+    def put(self, vpc_id: str, guest: Guest) -> None:
+        """Answer for a guest from its next request on."""
+        with self._changing:
+            before = self._guests.get(vpc_id, {}).get(guest.instance_id)
+            known = before if before and before.guest == guest else Known(guest)
+            peers = {(vpc_id, address) for address in _addresses(guest, vpc_id)}
+            self._by_peer.update(dict.fromkeys(peers, known))
+            if before:
+                self._release(vpc_id, before, keep=peers)
+            self._guests.setdefault(vpc_id, {})[guest.instance_id] = known
+
+    def remove(self, vpc_id: str, instance_id: str) -> None:
+        """Forget a guest."""
+        with self._changing:
+            self._remove(vpc_id, instance_id)
+
+    def present(self) -> Mapping[str, frozenset[str]]:
+        """List VPCs and the guests known in each."""
+        with self._changing:
+            return {vpc_id: frozenset(self._guests.get(vpc_id, ())) for vpc_id in {*self._served, *self._guests}}
+
+    def close(self) -> None:
+        """Stop listening everywhere and end the server's thread."""
+        with self._changing:
+            self._served.clear()
+            self._guests.clear()
+            self._by_peer.clear()
+        self._server.close()
+
+    def _remove(self, vpc_id: str, instance_id: str) -> None:
+        """Forget a guest; the lock is held."""
+        guests = self._guests.get(vpc_id, {})
+        known = guests.pop(instance_id, None)
+        if known:
+            self._release(vpc_id, known, keep=set())
+        if not guests:
+            self._guests.pop(vpc_id, None)
+
+    def _release(self, vpc_id: str, known: Known, keep: set[Peer]) -> None:
+        """Give up a guest's addresses, except those that it keeps or that are another guest's by now."""
+        for address in _addresses(known.guest, vpc_id):
+            peer = (vpc_id, address)
+            now = self._by_peer.get(peer)
+            if peer not in keep and now and now.guest.instance_id == known.guest.instance_id:
+                del self._by_peer[peer]
+
+    def _identify(self, peer: Peer) -> str:
+        """Name the guest at a peer; strangers are told apart by their address."""
+        known = self._by_peer.get(peer)
+        return known.guest.instance_id if known else peer[1]
+
+    def _answer(self, peer: Peer, request: Request) -> Response:
+        """Answer a request by who is at the other end now."""
+        return answer(self._by_peer.get(peer), request, self._key, self._clock())
+
+
+def _addresses(guest: Guest, vpc_id: str) -> list[str]:
+    """List a guest's private addresses in a VPC."""
+    return [
+        address
+        for interface in guest.interfaces
+        if interface.vpc_id == vpc_id
+        for address in interface.private_addresses
+    ]

@@ -1,0 +1,221 @@
+"""A guest's description becomes the paths it may read: `meta-data/ami-id` -> `ami-0123…`, directories included.
+
+Names and values are those of the category tables at
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html (instancedata-data-categories). Directory
+listings are derived from the leaves, so all that is listed can be read: cloud-init retries for minutes on a listed path
+that answers 404. Every version shows the same tree; EC2 hides from old versions what came later.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import unquote
+
+from stead_agent.metadata.interface import Guest, GuestInterface
+
+# The versions EC2 lists; cloud-init asks for 2021-03-23, 2018-09-24, 2016-09-02 and 2009-04-04.
+VERSIONS: Final = (
+    "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
+    "2009-04-04", "2011-01-01", "2011-05-01", "2012-01-12", "2014-02-25", "2014-11-05", "2015-10-20", "2016-04-19",
+    "2016-06-30", "2016-09-02", "2018-03-28", "2018-08-17", "2018-09-24", "2019-10-01", "2020-10-27", "2021-01-03",
+    "2021-03-23", "2021-07-15", "2022-09-24", "2024-04-11", "latest",
+)  # fmt: skip
+
+_KNOWN_VERSIONS: Final = frozenset(VERSIONS)
+_SLASHES: Final = re.compile(r"/{2,}")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
+# "Can only include letters, numbers and + - = . , _ : @", and not be one of three reserved words
+# (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html). EC2 refuses other keys when tags
+# are shown; should one get here nevertheless, it is not shown.
+_TAG_KEY: Final = re.compile(r"[A-Za-z0-9+\-=.,_:@]{1,128}")
+_RESERVED_TAG_KEYS: Final = frozenset({".", "..", "_index"})
+
+
+def entries(guest: Guest) -> dict[str, bytes]:
+    """List all that a guest can read below a version: leaves and directories, both without a trailing slash."""
+    keys = [key for key in guest.public_keys if key.openssh]
+    leaves = {path: value for path, value in _leaves(guest) if value}
+    leaves |= {f"meta-data/public-keys/{number}/openssh-key": key.openssh.encode() for number, key in enumerate(keys)}
+    leaves |= {f"meta-data/tags/instance/{key}": value for key, value in _tags(guest)}
+    if guest.user_data is not None:
+        leaves["user-data"] = guest.user_data
+    listings = {path: "\n".join(names).encode() for path, names in _listings(leaves).items()}
+    # The top level is shown without slashes, and key pairs as number=name.
+    listings[""] = listings[""].replace(b"/", b"")
+    if keys:
+        names = (f"{number}={_one_line(key.name)}" for number, key in enumerate(keys))
+        listings["meta-data/public-keys"] = "\n".join(names).encode()
+    return leaves | listings
+
+
+def find(known: dict[str, bytes], path: str) -> bytes | None:
+    """Look up a normal path among a guest's entries; None = there is no such path."""
+    version, _, rest = path.partition("/")
+    if not version:
+        return "\n".join(VERSIONS).encode()
+    return known.get(rest) if version in _KNOWN_VERSIONS else None
+
+
+def normal_path(target: str) -> str | None:
+    """Reduce a request target to its path without outer and doubled slashes; None when its escapes are no UTF-8.
+
+    Extra slashes are forgiven as EC2 does: scripts join the listing of `macs/` (`0e:…/`) to `/subnet-id`.
+    """
+    path = target.partition("?")[0]
+    if "%" in path:
+        try:
+            path = unquote(path, errors="strict")
+        except UnicodeDecodeError:
+            return None
+    return _SLASHES.sub("/", path).strip("/")
+
+
+def identity_document(guest: Guest) -> bytes:
+    """Write the instance identity document, its fields in EC2's order.
+
+    Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
+    """
+    primary = _primary(guest)
+    document = {
+        "accountId": guest.account_id,
+        "architecture": guest.architecture,
+        "availabilityZone": guest.availability_zone,
+        "billingProducts": None,
+        "devpayProductCodes": None,
+        "marketplaceProductCodes": None,
+        "imageId": guest.image_id,
+        "instanceId": guest.instance_id,
+        "instanceType": guest.instance_type,
+        "kernelId": None,
+        "pendingTime": datetime.fromtimestamp(guest.pending_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "privateIp": primary.private_addresses[0] if primary else None,
+        "ramdiskId": None,
+        "region": guest.region,
+        "version": "2017-09-30",
+    }
+    return json.dumps(document, indent=2, separators=(",", " : ")).encode()
+
+
+def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
+    """Give every leaf with its value; an empty value means that the guest has no such leaf."""
+    yield "dynamic/fws/instance-monitoring", b"disabled"
+    yield "dynamic/instance-identity/document", identity_document(guest)
+    for path, text in _instance_leaves(guest):
+        yield f"meta-data/{path}", text.encode()
+    for path, text in _device_leaves(guest):
+        yield f"meta-data/block-device-mapping/{path}", text.encode()
+    for interface in guest.interfaces:
+        base = f"meta-data/network/interfaces/macs/{interface.mac_address.lower()}"
+        for path, text in _interface_leaves(guest, interface):
+            yield f"{base}/{path}", text.encode()
+
+
+def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
+    """Give what concerns the instance as a whole."""
+    yield "ami-id", guest.image_id
+    yield "ami-launch-index", str(guest.launch_index)
+    yield "ami-manifest-path", "(unknown)"
+    yield "events/maintenance/history", "[]"
+    yield "events/maintenance/scheduled", "[]"
+    yield "hibernation/configured", "false"
+    yield "hostname", guest.hostname
+    yield "instance-action", "none"
+    yield "instance-id", guest.instance_id
+    yield "instance-life-cycle", "on-demand"
+    yield "instance-type", guest.instance_type
+    yield "local-hostname", guest.hostname
+    yield "metrics/vhostmd", '<?xml version="1.0" encoding="UTF-8"?>'
+    yield "placement/availability-zone", guest.availability_zone
+    yield "placement/availability-zone-id", guest.availability_zone_id
+    yield "placement/host-id", guest.host_id
+    yield "placement/region", guest.region
+    yield "profile", "default-hvm"
+    yield "public-hostname", guest.public_hostname
+    yield "reservation-id", guest.reservation_id
+    yield "security-groups", "\n".join(map(_one_line, guest.security_groups))
+    yield "services/domain", guest.domain
+    yield "services/partition", guest.partition
+    yield "system", "nitro"
+    primary = _primary(guest)
+    if primary:
+        yield "local-ipv4", primary.private_addresses[0]
+        yield "mac", primary.mac_address.lower()
+        yield "public-ipv4", _public_address(primary)
+
+
+def _device_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
+    """Give the block device mapping; ebs and ephemeral devices are numbered from 1 and from 0 as EC2 does."""
+    yield "ami", guest.root_device_name
+    yield "root", guest.root_device_name
+    for number, name in enumerate(guest.ebs_device_names, 1):
+        yield f"ebs{number}", name
+    for number, name in enumerate(guest.ephemeral_device_names):
+        yield f"ephemeral{number}", name
+
+
+def _interface_leaves(guest: Guest, interface: GuestInterface) -> Iterator[tuple[str, str]]:
+    """Give what stands below network/interfaces/macs/<mac>."""
+    names = interface.security_groups or (guest.security_groups if interface.device_index == 0 else ())
+    yield "device-number", str(interface.device_index)
+    yield "interface-id", interface.interface_id
+    yield "local-hostname", interface.private_dns_name
+    yield "local-ipv4s", "\n".join(interface.private_addresses)
+    yield "mac", interface.mac_address.lower()
+    yield "owner-id", guest.account_id
+    yield "public-hostname", interface.public_dns_name
+    yield "public-ipv4s", "\n".join(pair.public_address for pair in interface.public_addresses)
+    yield "security-group-ids", "\n".join(interface.security_group_ids)
+    yield "security-groups", "\n".join(map(_one_line, names))
+    yield "subnet-id", interface.subnet_id
+    yield "subnet-ipv4-cidr-block", interface.subnet_cidr_block
+    yield "vpc-id", interface.vpc_id
+    yield "vpc-ipv4-cidr-block", interface.vpc_cidr_blocks[0] if interface.vpc_cidr_blocks else ""
+    yield "vpc-ipv4-cidr-blocks", "\n".join(interface.vpc_cidr_blocks)
+    privates: dict[str, list[str]] = {}
+    for pair in interface.public_addresses:
+        privates.setdefault(pair.public_address, []).append(pair.private_address)
+    for public, addresses in privates.items():
+        yield f"ipv4-associations/{public}", "\n".join(addresses)
+
+
+def _tags(guest: Guest) -> Iterator[tuple[str, bytes]]:
+    """Give the tags to be shown; unlike other leaves a tag may be empty."""
+    if guest.options.instance_metadata_tags:
+        for key, value in guest.tags.items():
+            if _TAG_KEY.fullmatch(key) and key not in _RESERVED_TAG_KEYS:
+                yield key, value.encode()
+
+
+def _listings(leaves: dict[str, bytes]) -> dict[str, list[str]]:
+    """List each directory above the leaves: its names in order, those of directories with a slash at the end."""
+    found: dict[str, set[str]] = {"": set()}
+    for leaf in leaves:
+        above, _, name = leaf.rpartition("/")
+        while name not in found.setdefault(above, set()):
+            found[above].add(name)
+            if not above:
+                break
+            above, _, name = above.rpartition("/")
+            name += "/"
+    return {path: sorted(names) for path, names in found.items()}
+
+
+def _primary(guest: Guest) -> GuestInterface | None:
+    """Find the interface whose addresses are the guest's own: the one with the lowest device index."""
+    with_address = (interface for interface in guest.interfaces if interface.private_addresses)
+    return min(with_address, key=lambda interface: interface.device_index, default=None)
+
+
+def _public_address(interface: GuestInterface) -> str:
+    """Find the public address of the interface's primary private address, or say that there is none."""
+    for pair in interface.public_addresses:
+        if pair.private_address == interface.private_addresses[0]:
+            return pair.public_address
+    return ""
+
+
+def _one_line(text: str) -> str:
+    """Keep a name from looking like two lines of a listing."""
+    return _CONTROLS.sub(" ", text)
