@@ -1,11 +1,12 @@
 """What this host is to have, on disk: an SQLite file that makes the agent independent of the controller.
 
 Everything the controller said is stored before it is acted upon and before it counts as known, so that a host that
-reboots without a controller knows what to start. Blocking; one call at a time. The picture itself is in `wanted.py`.
+reboots without a controller knows what to start. Blocking; any thread may call. The picture itself is in `wanted.py`.
 """
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -94,6 +95,9 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
         path.chmod(0o600)
+        # A connection has one transaction at a time, whichever thread began it.
+        self._durable_lock = threading.Lock()
+        self._quick_lock = threading.Lock()
 
     def load(self) -> Wanted:
         """Read all."""
@@ -111,7 +115,7 @@ class SqliteStore:
                 epoch=meta.get("epoch", ""),
                 full=True,
                 put=tuple(Resource.FromString(body) for (body,) in bodies),
-                buried=tuple(_tombstone(*row) for row in stones),
+                buried=tuple(_tombstone(row) for row in stones),
             )
         )
         for machine_id, body in holdings:
@@ -122,7 +126,7 @@ class SqliteStore:
     def save(self, change: Change) -> None:
         """Store a change, all of it or nothing, so that a power cut cannot take it away."""
         try:
-            with self._durable as transaction:
+            with self._durable_lock, self._durable as transaction:
                 transaction.executemany("DELETE FROM tombstone WHERE kind = ? AND id = ?", change.forgotten)
                 transaction.executemany(
                     "DELETE FROM resource WHERE kind = ? AND id = ?", [each.key for each in change.buried]
@@ -167,14 +171,14 @@ class SqliteStore:
 
     def _note(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         try:
-            with self._quick as transaction:
+            with self._quick_lock, self._quick as transaction:
                 transaction.executemany(statement, rows)
         except sqlite3.Error as error:
             raise StoreError(f"cannot note what was done: {error}") from error
 
 
 def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    """Open the file; calls come from several threads, one at a time."""
+    """Open the file in write-ahead mode."""
     connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -192,9 +196,8 @@ def _create_tables(connection: sqlite3.Connection) -> None:
             cursor.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
 
 
-def _tombstone(
-    kind: "Kind.ValueType", name: str, revision: int, force: int, body: bytes | None, done: int
-) -> Tombstone:
+def _tombstone(row: tuple["Kind.ValueType", str, int, int, bytes | None, int]) -> Tombstone:
+    kind, name, revision, force, body, done = row
     resource = Resource.FromString(body) if body is not None else None
     return Tombstone(Key(kind, name), revision, bool(force), resource, bool(done))
 
