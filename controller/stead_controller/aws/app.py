@@ -11,20 +11,22 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Protocol
 
 from stead_controller.aws.authenticate import KeyLookup, authenticate
-from stead_controller.aws.call import OPERATIONS, Call, Operation, Params
+from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import SIGNING_NAMES, service_of_version
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
-from stead_controller.errors import BadRequest, SteadError, Unsupported
+from stead_controller.clock import Clock, now
+from stead_controller.errors import BadRequest, SteadError, Unsupported, WrongState
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.questions import Ask, HostAnswer, Question
 from stead_controller.resources.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,10 @@ def _ignore(record: CallRecord) -> None:
     del record
 
 
+async def _nobody_to_ask(question: Question) -> HostAnswer:
+    raise WrongState("instance", f"No host can be asked about {question.instance_id} here.")
+
+
 class AwsApp:
     """Answers AWS requests."""
 
@@ -107,8 +113,9 @@ class AwsApp:
         cloud: Cloud,
         page_key: bytes,
         authorizer: Authorizer | None = None,
+        ask: Ask = _nobody_to_ask,
         on_call: Callable[[CallRecord], None] = _ignore,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock = now,
     ) -> None:
         """Take the parts; `page_key` seals NextTokens and is the same on all controllers of a cloud.
 
@@ -119,6 +126,7 @@ class AwsApp:
         self._cloud = cloud
         self._page_key = page_key
         self._authorizer = authorizer or AllowOwnAccount()
+        self._ask = ask
         self._on_call = on_call
         self._clock = clock
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
@@ -186,16 +194,20 @@ class AwsApp:
             raise AssertionError("no operation or caller")
         codec = codec_for(exchange.service)
 
-        def in_transaction(tx: Transaction) -> Response:
+        def in_transaction(tx: Transaction) -> Response | Later:
             call = self._call(exchange, caller, tx)
             self._authorizer.authorize(call, operation, exchange.params)
             result = operation.handler(call, exchange.params)
-            return codec.write(operation.name, result, exchange.request_id)
+            return result if isinstance(result, Later) else codec.write(operation.name, result, exchange.request_id)
 
         dry_run = exchange.params.get("DryRun") is True
-        exchange.response = await self._transactions.run(in_transaction, writes=operation.writes, dry_run=dry_run)
+        outcome = await self._transactions.run(in_transaction, writes=operation.writes, dry_run=dry_run)
         if dry_run:
             raise DryRunOperation
+        if isinstance(outcome, Later):
+            result = outcome.finish(await self._ask(outcome.question))
+            outcome = codec.write(operation.name, result, exchange.request_id)
+        exchange.response = outcome
 
     def _call(self, exchange: Exchange, caller: Caller, tx: Transaction) -> Call:
         return Call(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.questions import HostAnswer, Question
 from stead_controller.resources.transaction import Transaction
 
 Params = Mapping[str, Any]
@@ -37,7 +38,15 @@ class Call:
     page_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
 
-Handler = Callable[[Call, Params], Result]
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that needs a host's word: asked when the transaction is over, then `finish` makes the result of it."""
+
+    question: Question
+    finish: Callable[[HostAnswer], Result]
+
+
+Handler = Callable[[Call, Params], Result | Later]
 
 
 @dataclass(frozen=True, slots=True)

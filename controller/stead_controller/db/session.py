@@ -28,8 +28,8 @@ _RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPS
 class Transaction:
     """One open transaction, and whom to wake once it is committed.
 
-    `wake_hosts` are ids of hosts whose desired state changed; `events` are ids of instances whose watchers must be told.
-    `host_revisions` holds the revision that each host gets by this transaction.
+    `wake_hosts` are ids of hosts whose desired state changed; `events` are ids of instances whose watchers must be
+    told. `host_revisions` holds the revision that each host gets by this transaction.
     """
 
     session: Session
@@ -60,17 +60,13 @@ class Database:
         """Call `listener` after each commit, in the thread that committed; it must be quick and not raise."""
         self._listeners.append(listener)
 
-    async def run[T](
-        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False
-    ) -> T:
+    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Run a function in a worker thread inside one transaction and give what it returns."""
         pool = self._writers if writes else self._readers
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(pool, self._attempt, function, writes, dry_run)
 
-    def run_blocking[T](
-        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False
-    ) -> T:
+    def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Do what `run` does in the calling thread (for programs without an event loop)."""
         return self._attempt(function, writes, dry_run)
 

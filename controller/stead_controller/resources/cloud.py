@@ -5,9 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Names and endpoints that answers show; from `settings.py`."""
+    """Names and pools that requests need; from `settings.py`.
+
+    `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again.
+    """
 
     region: str
     zones: tuple[str, ...]
     partition: str
     endpoint: str
+    public_pools: tuple[str, ...] = ("198.18.0.0/16",)
+    address_rest_seconds: int = 60
+    cpu_overcommit: float = 8.0
+    memory_kept: int = 1 << 30

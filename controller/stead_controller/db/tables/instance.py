@@ -64,6 +64,7 @@ class Instance(Base):
     metadata_tags: Mapped[bool] = mapped_column(default=False)
     start_count: Mapped[int] = mapped_column(Integer, default=1)
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
+    force_stop: Mapped[bool] = mapped_column(default=False)
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at, for operators
 
 

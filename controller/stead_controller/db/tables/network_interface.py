@@ -47,9 +47,7 @@ class InterfaceGroup(Base):
 
     __tablename__ = "interface_groups"
 
-    interface_id: Mapped[str] = mapped_column(
-        ForeignKey("network_interfaces.id", ondelete="CASCADE"), primary_key=True
-    )
+    interface_id: Mapped[str] = mapped_column(ForeignKey("network_interfaces.id", ondelete="CASCADE"), primary_key=True)
     group_id: Mapped[str] = mapped_column(ForeignKey("security_groups.id"), primary_key=True, index=True)
 
 

@@ -1,0 +1,110 @@
+"""`stead-controller init` makes a cloud's state, `stead-controller run` serves it."""
+
+import asyncio
+import ipaddress
+import signal
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stead_controller import clock, logs
+from stead_controller.controller import Controller
+from stead_controller.initialise import initialise
+from stead_controller.settings import Settings
+
+
+def _pools(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            network = ipaddress.IPv4Network(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+        if not 16 <= network.prefixlen <= 29:
+            raise click.BadParameter(f"{value}: a pool is a /16 to a /29")
+    return values
+
+
+_OPTIONS = (
+    click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is kept."),
+    click.option("--database-url", default="", help="SQLAlchemy URL; default: SQLite in the state directory."),
+    click.option("--listen", default="127.0.0.1", help="Address to listen on.", show_default=True),
+    click.option("--http-port", default=8773, help="AWS APIs over HTTP.", show_default=True),
+    click.option("--https-port", default=8774, help="AWS APIs over HTTPS.", show_default=True),
+    click.option("--host-port", default=8775, help="gRPC for hosts and operators.", show_default=True),
+    click.option("--enrolment-port", default=8776, help="gRPC for enrolment and compute.", show_default=True),
+    click.option("--region", default="us-east-1", help="The cloud's region name.", show_default=True),
+    click.option("--zone", "zones", multiple=True, default=("us-east-1a",), help="Zone names.", show_default=True),
+    click.option(
+        "--public-pool",
+        "public_pools",
+        multiple=True,
+        default=("198.18.0.0/16",),
+        callback=_pools,
+        help="CIDR blocks of public addresses.",
+        show_default=True,
+    ),
+    click.option("--cpu-overcommit", default=8.0, help="vCPUs promised per real one.", show_default=True),
+    click.option("--memory-kept", default=1 << 30, help="Bytes of each host left to itself.", show_default=True),
+    click.option("--heartbeat-seconds", default=5, show_default=True),
+    click.option("--host-timeout-seconds", default=20, show_default=True),
+    click.option("--address-rest-seconds", default=60, show_default=True),
+    click.option("--terminated-kept-seconds", default=3600, show_default=True),
+    click.option("--launch-deadline-seconds", default=300, show_default=True),
+    click.option("--log-level", default="info", show_default=True),
+)
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    logs.set_up(options.pop("log_level"))
+    names = {field.name for field in fields(Settings)}
+    return Settings(**{name: value for name, value in options.items() if name in names})
+
+
+@click.group()
+def cli() -> None:
+    """Run Stead's controller."""
+
+
+@cli.command(context_settings={"auto_envvar_prefix": "STEAD"})
+@_with_settings
+def init(**options: Any) -> None:
+    """Make what is missing of a cloud's state; doing it again changes nothing."""
+    initialise(_settings(options), clock.now())
+
+
+@cli.command(context_settings={"auto_envvar_prefix": "STEAD"})
+@_with_settings
+def run(**options: Any) -> None:
+    """Serve until SIGTERM."""
+    settings = _settings(options)
+    initialise(settings, clock.now())
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    controller = Controller(settings)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await controller.start()
+    await ended.wait()
+    await controller.stop()
+
+
+def main() -> None:
+    """Enter at the command line; each option can also be said by STEAD_… in the environment."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""StartInstances, StopInstances, RebootInstances and TerminateInstances: ids in, changes of state out."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.resources.instance_states import STATE_CODES, StateChange
+from stead_controller.resources.reboot_instances import reboot_instances
+from stead_controller.resources.start_instances import start_instances
+from stead_controller.resources.stop_instances import stop_instances
+from stead_controller.resources.terminate_instances import terminate_instances
+
+
+@operation("StartInstances")
+def start(call: Call, params: Params) -> Result:
+    """Start stopped instances."""
+    changes = start_instances(call.tx, call.caller, call.cloud, params["InstanceIds"], call.now)
+    return {"StartingInstances": [_change(change) for change in changes]}
+
+
+@operation("StopInstances")
+def stop(call: Call, params: Params) -> Result:
+    """Stop running instances."""
+    force = params.get("Force", False)
+    changes = stop_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=force)
+    return {"StoppingInstances": [_change(change) for change in changes]}
+
+
+@operation("RebootInstances")
+def reboot(call: Call, params: Params) -> Result:
+    """Reboot running instances."""
+    reboot_instances(call.tx, call.caller, params["InstanceIds"])
+    return {}
+
+
+@operation("TerminateInstances")
+def terminate(call: Call, params: Params) -> Result:
+    """Terminate instances."""
+    force = params.get("Force", False)
+    changes = terminate_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=force)
+    return {"TerminatingInstances": [_change(change) for change in changes]}
+
+
+def _change(change: StateChange) -> Result:
+    return {
+        "InstanceId": change.instance_id,
+        "PreviousState": {"Code": STATE_CODES[change.previous], "Name": change.previous},
+        "CurrentState": {"Code": STATE_CODES[change.current], "Name": change.current},
+    }

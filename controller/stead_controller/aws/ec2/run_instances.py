@@ -1,0 +1,147 @@
+"""RunInstances: the request's dict becomes a LaunchRequest; the answer is the new reservation."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import request_digest, tags_on_create
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
+from stead_controller.resources import describe_instances
+from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, RootVolume, run_instances
+
+DEFAULT_TYPE: Final = "t3.micro"
+_UNBUILT: Final = (
+    "InstanceMarketOptions",
+    "LaunchTemplate",
+    "IamInstanceProfile",
+    "Ipv6AddressCount",
+    "Ipv6Addresses",
+    "KernelId",
+    "RamdiskId",
+    "ElasticGpuSpecification",
+    "ElasticInferenceAccelerators",
+    "LicenseSpecifications",
+)
+
+
+@operation("RunInstances")
+def run(call: Call, params: Params) -> Result:
+    """Launch instances."""
+    reservation_id = run_instances(call.tx, call.caller, call.cloud, _request(params), call.now)
+    return describe_instances.reservation(call.tx, call.caller, call.cloud, reservation_id)
+
+
+def _request(params: Params) -> LaunchRequest:
+    for name in _UNBUILT:
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported yet.")
+    if "ImageId" not in params:
+        raise MissingParameter("ImageId")
+    network = _network(params)
+    root_device_name, root = _root(params.get("BlockDeviceMappings", ()))
+    return LaunchRequest(
+        image_id=params["ImageId"],
+        instance_type=params.get("InstanceType", DEFAULT_TYPE),
+        min_count=params["MinCount"],
+        max_count=params["MaxCount"],
+        key_name=params.get("KeyName"),
+        user_data=user_data(params.get("UserData")),
+        client_token=params.get("ClientToken", ""),
+        digest=request_digest(params),
+        zone=params.get("Placement", {}).get("AvailabilityZone"),
+        root=root,
+        root_device_name=root_device_name,
+        shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
+        disable_api_termination=params.get("DisableApiTermination", False),
+        disable_api_stop=params.get("DisableApiStop", False),
+        ebs_optimized=params.get("EbsOptimized", False),
+        monitoring=params.get("Monitoring", {}).get("Enabled", False),
+        metadata=_metadata(params.get("MetadataOptions", {})),
+        tags=tags_on_create(params, "instance", "volume", "network-interface"),
+        **network,
+    )
+
+
+def user_data(text: str | None) -> bytes | None:
+    """Decode user data as it comes, in base64; raises InvalidParameter when it is not."""
+    if text is None:
+        return None
+    try:
+        return base64.b64decode("".join(text.split()), validate=True) or None
+    except (binascii.Error, ValueError) as error:
+        raise InvalidParameter("Invalid BASE64 encoding of user data.") from error
+
+
+def _network(params: Params) -> dict[str, Any]:
+    """Where the instance is plugged in: said by the top-level parameters, or by one NetworkInterface of index 0."""
+    interfaces = params.get("NetworkInterfaces", ())
+    if not interfaces:
+        return {
+            "subnet_id": params.get("SubnetId"),
+            "private_address": params.get("PrivateIpAddress"),
+            "group_ids": tuple(params.get("SecurityGroupIds", ())),
+            "group_names": tuple(params.get("SecurityGroups", ())),
+        }
+    if params.keys() & {"SubnetId", "PrivateIpAddress", "SecurityGroupIds", "SecurityGroups"}:
+        raise InvalidCombination(
+            "Network interfaces and an instance-level subnet, private address or security groups may not be specified "
+            "on the same request"
+        )
+    first = interfaces[0]
+    if len(interfaces) > 1 or "NetworkInterfaceId" in first:
+        raise Unsupported("Only one new network interface is supported at launch yet.")
+    if first.get("DeviceIndex") != 0:
+        raise InvalidParameter("The first network interface must have the device index 0.")
+    addresses = [item["PrivateIpAddress"] for item in first.get("PrivateIpAddresses", ()) if "PrivateIpAddress" in item]
+    if len(addresses) > 1 or first.get("SecondaryPrivateIpAddressCount"):
+        raise Unsupported("Secondary private addresses are not supported yet.")
+    return {
+        "subnet_id": first.get("SubnetId"),
+        "private_address": first.get("PrivateIpAddress", addresses[0] if addresses else None),
+        "group_ids": tuple(first.get("Groups", ())),
+        "associate_public_address": first.get("AssociatePublicIpAddress"),
+        "interface_description": first.get("Description", ""),
+        "delete_interface_on_termination": first.get("DeleteOnTermination", True),
+    }
+
+
+def _root(mappings: Any) -> tuple[str | None, RootVolume]:
+    """What is asked of the root volume; other volumes at launch are a later matter."""
+    if not mappings:
+        return None, RootVolume()
+    if len(mappings) > 1:
+        raise Unsupported("Only the root device is supported in block device mappings yet.")
+    mapping: Mapping[str, Any] = mappings[0]
+    if "DeviceName" not in mapping:
+        raise MissingParameter("deviceName")
+    if "VirtualName" in mapping or "NoDevice" in mapping:
+        raise Unsupported("Instance store and NoDevice mappings are not supported yet.")
+    ebs: Mapping[str, Any] = mapping.get("Ebs", {})
+    return mapping["DeviceName"], RootVolume(
+        size=ebs.get("VolumeSize"),
+        volume_type=ebs.get("VolumeType", "gp3"),
+        iops=ebs.get("Iops"),
+        throughput=ebs.get("Throughput"),
+        encrypted=ebs.get("Encrypted", False),
+        delete_on_termination=ebs.get("DeleteOnTermination", True),
+    )
+
+
+def _metadata(options: Mapping[str, Any]) -> MetadataOptions:
+    return MetadataOptions(
+        enabled=_one_of(options, "HttpEndpoint", "enabled", "disabled"),
+        tokens_required=_one_of(options, "HttpTokens", "required", "optional", default=False),
+        hop_limit=options.get("HttpPutResponseHopLimit", 1),
+        tags=_one_of(options, "InstanceMetadataTags", "enabled", "disabled", default=False),
+    )
+
+
+def _one_of(options: Mapping[str, Any], name: str, yes: str, no: str, *, default: bool = True) -> bool:
+    value = options.get(name)
+    if value is None:
+        return default
+    if value not in (yes, no):
+        raise InvalidParameter(f"Value ({value}) for parameter {name} is invalid. It must be {yes} or {no}")
+    return bool(value == yes)

@@ -1,0 +1,16 @@
+"""Every module that defines operations, so that importing them all fills the table."""
+
+import importlib
+import pkgutil
+from typing import Final
+
+from stead_controller.aws import ec2, sts
+
+_SERVICES: Final = (ec2, sts)
+
+
+def load() -> None:
+    """Import the operations of all services."""
+    for service in _SERVICES:
+        for module in pkgutil.iter_modules(service.__path__, f"{service.__name__}."):
+            importlib.import_module(module.name)

@@ -1,0 +1,202 @@
+"""One controller: all parts built and joined here, the only place that knows them all."""
+
+import asyncio
+import logging
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import grpc
+from sqlalchemy import select
+
+from stead_controller.aws import operations
+from stead_controller.aws.app import AwsApp
+from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.clock import Clock, now
+from stead_controller.db.migrate import upgrade
+from stead_controller.db.session import Database, Transaction
+from stead_controller.db.tables import CloudFact
+from stead_controller.hosts.enrolment import Enrolment
+from stead_controller.hosts.link import HostLink
+from stead_controller.hosts.liveness import Liveness
+from stead_controller.key_cache import KeyCache
+from stead_controller.operator.accounts import Accounts
+from stead_controller.operator.compute import Compute
+from stead_controller.operator.events import InstanceEvents
+from stead_controller.operator.hosts import Hosts
+from stead_controller.operator.images import Images
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
+from stead_controller.sealing import Sealer
+from stead_controller.settings import Settings
+from stead_controller.workflows.housekeeping import keep_house
+from stead_proto import limits, tls
+from stead_proto.certificates import Authority
+from stead_proto.v1 import compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
+from stead_proto.v1 import host_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+_LIVENESS_SECONDS: Final = 5.0
+_HOUSEKEEPING_SECONDS: Final = 15.0
+_GRACE_SECONDS: Final = 2.0
+
+
+class Controller:
+    """The parts of a running controller."""
+
+    def __init__(self, settings: Settings, clock: Clock = now) -> None:
+        """Open the state, which `initialise` has made; nothing listens yet."""
+        self.settings = settings
+        self.cloud = cloud_of(settings)
+        self.database = Database(settings.database)
+        self.authority = Authority.load_or_create(settings.state_dir / "ca")
+        self._sealer = Sealer.from_file(settings.state_dir / "master.key")
+        self._clock = clock
+        self._liveness = Liveness(clock, settings.host_timeout_seconds)
+        self._keys = KeyCache(self.database, self._sealer)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Build the services and listen on all four ports."""
+        settings = self.settings
+        upgrade(self.database.engine)
+        page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
+        events = InstanceEvents()
+        self.database.on_commit(events.committed)
+        identity = self.authority.issue_server([settings.listen])
+        self._link = HostLink(
+            self.database,
+            self.cloud,
+            self._liveness,
+            clock=self._clock,
+            image_folder=settings.image_folder,
+            authority=self.authority,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        self._grpc = self._grpc_server(identity)
+        compute = Compute(self.database, self.cloud, events, self._keys.find, self._clock)
+        self._enrolment = grpc.aio.server(options=limits.server_options())
+        host_pb2_grpc.add_EnrolmentServicer_to_server(
+            Enrolment(self.database, self.authority, self._clock), self._enrolment
+        )
+        compute_pb2_grpc.add_ComputeServicer_to_server(compute, self._enrolment)
+        self._enrolment.add_secure_port(
+            f"{settings.listen}:{settings.enrolment_port}", tls.enrolment_server_credentials(identity)
+        )
+        operations.load()
+        app = AwsApp(
+            transactions=self.database,
+            find_key=self._find_credential,
+            cloud=self.cloud,
+            page_key=page_key,
+            ask=self._ask,
+            clock=self._clock,
+        )
+        self._aws = AwsServer(app, self._listeners(identity))
+        await self._grpc.start()
+        await self._enrolment.start()
+        await self._aws.start()
+        self._every(_LIVENESS_SECONDS, self._write_liveness)
+        self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
+        _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
+
+    async def stop(self) -> None:
+        """End the streams and running requests, then close the state."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._aws.stop()
+        await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
+        self.database.close()
+        _log.info("controller_stopped")
+
+    def _grpc_server(self, identity: tls.Identity) -> grpc.aio.Server:
+        """Build the server of hosts and operators, all of whom show a certificate."""
+        server = grpc.aio.server(options=limits.server_options())
+        host_pb2_grpc.add_HostLinkServicer_to_server(self._link, server)
+        operator_pb2_grpc.add_HostsServicer_to_server(
+            Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
+        )
+        operator_pb2_grpc.add_ImagesServicer_to_server(
+            Images(self.database, self.settings.image_folder, self._clock), server
+        )
+        operator_pb2_grpc.add_AccountsServicer_to_server(
+            Accounts(self.database, self.cloud, self._sealer, self._clock), server
+        )
+        server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
+        return server
+
+    def _listeners(self, identity: tls.Identity) -> list[Listener]:
+        chain = self.settings.state_dir / "server.pem"
+        tls.write_private(chain, identity.key_pem + identity.certificate_pem)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(chain)
+        return [
+            Listener(self.settings.listen, self.settings.http_port),
+            Listener(self.settings.listen, self.settings.https_port, context),
+        ]
+
+    async def _find_credential(self, access_key_id: str) -> Credential | None:
+        key = await self._keys.find(access_key_id)
+        return None if key is None else Credential(access_key_id, key.secret, key.caller, active=key.active)
+
+    async def _ask(self, question: Question) -> HostAnswer:
+        message = pb.Question()
+        if isinstance(question, ConsoleOutput):
+            message.console_output.machine_id = question.instance_id
+            message.console_output.last_bytes = question.last_bytes
+        else:
+            message.screenshot.machine_id = question.instance_id
+        answer = await self._link.ask(question.host_id, message)
+        return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC))
+
+    async def _write_liveness(self) -> None:
+        await self._liveness.write(self.database)
+
+    async def _keep_house(self) -> None:
+        await self.database.run(lambda tx: keep_house(tx, self.settings, self._clock()))
+
+    def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Do a piece of work again and again; one that fails is logged and tried at its next turn."""
+
+        async def loop() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await work()
+                except Exception:  # the loop must outlive a database that is away for a while
+                    _log.exception("background_work_failed", extra={"work": getattr(work, "__name__", "")})
+
+        self._tasks.add(asyncio.create_task(loop()))
+
+
+def cloud_of(settings: Settings) -> Cloud:
+    """What requests need to know of the settings."""
+    return Cloud(
+        region=settings.region,
+        zones=settings.zones,
+        partition="aws",
+        endpoint=f"http://{settings.listen}:{settings.http_port}",
+        public_pools=settings.public_pools,
+        address_rest_seconds=settings.address_rest_seconds,
+        cpu_overcommit=settings.cpu_overcommit,
+        memory_kept=settings.memory_kept,
+    )
+
+
+def keep_facts(tx: Transaction, settings: Settings) -> bytes:
+    """Write what the database must know of itself, and give the key that seals NextTokens."""
+    facts = {row.name: row for row in tx.session.scalars(select(CloudFact))}
+    for name, value in (("epoch", secrets.token_hex(8)), ("page_key", secrets.token_hex(32))):
+        if name not in facts:
+            facts[name] = CloudFact(name=name, value=value)
+            tx.session.add(facts[name])
+    if "region" not in facts:
+        tx.session.add(CloudFact(name="region", value=settings.region))
+    else:
+        facts["region"].value = settings.region
+    return bytes.fromhex(facts["page_key"].value)

@@ -1,0 +1,67 @@
+"""How a machine becomes a host: a one-time token and a certificate request become a host id and a certificate."""
+
+import hashlib
+import logging
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+import grpc
+from sqlalchemy import delete
+
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database, Transaction
+from stead_controller.db.tables import EnrolmentToken, Host
+from stead_proto import ids
+from stead_proto.certificates import Authority
+from stead_proto.v1 import host_pb2 as pb
+from stead_proto.v1 import host_pb2_grpc
+
+_log = logging.getLogger(__name__)
+
+
+def create_token(tx: Transaction, zone: str, valid: timedelta, now: datetime) -> tuple[str, datetime]:
+    """Make a one-time token for a zone and tell when it ends; only its hash is kept."""
+    token = secrets.token_urlsafe(32)
+    expires = now + valid
+    tx.session.add(EnrolmentToken(digest=_digest(token), zone=zone, expires=expires))
+    return token, expires
+
+
+def enrol_host(tx: Transaction, token: str, hostname: str, now: datetime) -> str | None:
+    """Use up a token and make the host's row; None when there is no such token (any more)."""
+    used = tx.session.execute(
+        delete(EnrolmentToken)
+        .where(EnrolmentToken.digest == _digest(token))
+        .returning(EnrolmentToken.zone, EnrolmentToken.expires)
+    ).first()
+    if used is None or used.expires <= now:
+        return None
+    host_id = ids.new_id("host")
+    tx.session.add(Host(id=host_id, hostname=hostname[:255], zone=used.zone, state="enrolled", created=now))
+    return host_id
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Enrolment(host_pb2_grpc.EnrolmentServicer):
+    """The `Enrolment` service, on the port that asks for no client certificate."""
+
+    def __init__(self, database: Database, authority: Authority, clock: Clock) -> None:
+        """Take the parts."""
+        self._database = database
+        self._authority = authority
+        self._clock = clock
+
+    async def Enrol(  # noqa: N802 - the name of the RPC
+        self, request: pb.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.EnrolResponse:
+        """Turn a token and a certificate request into a host id and a certificate."""
+        host_id = await self._database.run(lambda tx: enrol_host(tx, request.token, request.hostname, self._clock()))
+        if host_id is None:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no such enrolment token, or it was used or is over")
+        certificate = self._authority.sign_host(request.csr_pem, host_id)
+        _log.info("host_enrolled", extra={"host": host_id, "hostname": request.hostname})
+        return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self._authority.certificate_pem)

@@ -1,0 +1,177 @@
+"""What a host reports becomes rows: states of instances, and the end of what the host has removed."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, select, update
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
+from stead_controller.hosts import desired_state
+from stead_controller.placement.choose_host import Need
+from stead_controller.resources import addresses, capacity
+from stead_controller.resources.instance_states import (
+    GUEST_SHUTDOWN,
+    HOST_FAILURE,
+    USER_SHUTDOWN,
+    Reason,
+    change_state,
+    user_initiated,
+)
+from stead_proto.v1 import desired_pb2 as desired
+from stead_proto.v1 import host_pb2 as pb
+
+_ERROR_LENGTH: Final = 2000
+_CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virtual machine's process failed")
+
+
+def apply_progress(tx: Transaction, host_id: str, progress: pb.Progress, now: datetime) -> None:
+    """Take over a host's report; a status of something that is not (or no longer) known here changes nothing."""
+    for status in progress.statuses:
+        handler = _HANDLERS.get(status.kind)
+        if handler is not None:
+            handler(tx, host_id, status, now)
+    if progress.revision:
+        _reached(tx, host_id, progress.revision)
+
+
+def _reached(tx: Transaction, host_id: str, revision: int) -> None:
+    """Note how far a host is, and forget the removals that it has done."""
+    tx.session.execute(
+        update(Host)
+        .where(Host.id == host_id, Host.revision_reached < revision)
+        .values(revision_reached=revision)
+        .execution_options(synchronize_session=False)
+    )
+    tx.session.execute(
+        delete(HostResource)
+        .where(HostResource.host_id == host_id, HostResource.revision <= revision, HostResource.body.is_(None))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _machine(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+    instance = tx.session.get(Instance, status.id)
+    if instance is None or instance.host_id != host_id:
+        return
+    if status.condition == pb.CONDITION_ABSENT:
+        if instance.state == "shutting-down":
+            _is_gone(tx, host_id, instance, now)
+        return
+    if status.condition == pb.CONDITION_FAILED:
+        instance.host_error = status.error[:_ERROR_LENGTH]
+    elif status.condition == pb.CONDITION_READY:
+        instance.host_error = ""
+    if status.HasField("machine") and status.machine.start_count == instance.start_count:
+        _power(tx, instance, status.machine, now)
+
+
+def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
+    """Move an instance to the state that its machine is really in."""
+    if machine.power == pb.MACHINE_POWER_RUNNING and instance.state == "pending":
+        change_state(tx, instance, "running", now)
+    elif machine.power == pb.MACHINE_POWER_OFF:
+        if instance.state == "stopping":
+            _is_off(tx, instance, now, Reason(instance.state_reason_code, instance.state_reason_message))
+        elif instance.state in ("pending", "running") and machine.off_reason in (
+            pb.OFF_REASON_GUEST,
+            pb.OFF_REASON_CRASHED,
+        ):
+            _went_off(tx, instance, machine, now)
+
+
+def _went_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
+    """A guest powered itself off, or its process failed: stop or terminate, as the instance was launched to do."""
+    crashed = machine.off_reason == pb.OFF_REASON_CRASHED
+    if instance.shutdown_behavior == "terminate" and not crashed:
+        change_state(tx, instance, "shutting-down", now, GUEST_SHUTDOWN)
+        if instance.host_id is not None:
+            desired_state.remove_machine(tx, instance.host_id, instance.id)
+        return
+    _is_off(tx, instance, now, _CRASHED if crashed else GUEST_SHUTDOWN)
+
+
+def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) -> None:
+    """A machine is off: its room and its automatic public address are free again, its disks and addresses stay."""
+    transition = user_initiated(now) if reason.code == USER_SHUTDOWN.code else ""
+    change_state(tx, instance, "stopped", now, reason, transition=instance.state_transition_reason or transition)
+    instance.force_stop = False
+    _give_back(tx, instance)
+    for interface in _interfaces(tx, instance):
+        addresses.release_public(tx, interface.id, now)
+    instance.public_address = None
+    desired_state.refresh_instance(tx, instance.id)
+
+
+def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -> None:
+    """A machine was removed: so must be its interfaces and those volumes that were to end with it."""
+    reason = Reason(instance.state_reason_code, instance.state_reason_message)
+    change_state(tx, instance, "terminated", now, reason, transition=instance.state_transition_reason)
+    _give_back(tx, instance)
+    instance.public_address = None
+    gone: set[tuple[int, str]] = set()
+    for interface in _interfaces(tx, instance):
+        gone.add((desired.KIND_INTERFACE, interface.id))
+        addresses.release_public(tx, interface.id, now)
+        if interface.delete_on_termination:
+            tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
+            tx.session.delete(interface)
+        else:
+            _detach_interface(interface)
+    for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)):
+        if volume.delete_on_termination:
+            volume.state = "deleting"
+            gone.add((desired.KIND_VOLUME, volume.id))
+        else:
+            volume.state = "available"
+        volume.instance_id = volume.device_name = volume.attachment_state = volume.attach_time = None
+    tx.session.flush()
+    desired_state.write(tx, host_id, {}, gone=gone)
+    desired_state.refresh_vpc(tx, host_id, instance.vpc_id)
+
+
+def _detach_interface(interface: NetworkInterface) -> None:
+    interface.status = "available"
+    interface.host_id = interface.instance_id = interface.attachment_id = None
+    interface.device_index = interface.attachment_state = interface.attach_time = None
+
+
+def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterface]:
+    return tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()
+
+
+def _give_back(tx: Transaction, instance: Instance) -> None:
+    if instance.capacity_held and instance.host_id is not None:
+        capacity.give_back(tx, instance.host_id, Need(instance.vcpus, instance.memory, instance.architecture))
+        instance.capacity_held = False
+
+
+def _volume(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+    del now
+    volume = tx.session.get(Volume, status.id)
+    if volume is None or volume.host_id != host_id:
+        return
+    if status.condition == pb.CONDITION_ABSENT and volume.state == "deleting":
+        tx.session.execute(delete(Tag).where(Tag.resource_id == volume.id))
+        tx.session.delete(volume)
+        tx.session.flush()
+
+
+_HANDLERS: Final[dict[int, Callable[[Transaction, str, pb.ResourceStatus, datetime], None]]] = {
+    desired.KIND_MACHINE: _machine,
+    desired.KIND_VOLUME: _volume,
+}
+
+
+def give_up_launch(tx: Transaction, instance: Instance, now: datetime) -> None:
+    """End a start that its host could not do in time: a first launch is terminated, a later start is stopped."""
+    reason = HOST_FAILURE
+    if instance.start_count == 1:
+        change_state(tx, instance, "shutting-down", now, reason)
+        if instance.host_id is not None:
+            desired_state.remove_machine(tx, instance.host_id, instance.id, force=True)
+    else:
+        change_state(tx, instance, "stopping", now, reason)
+        instance.force_stop = True
+        desired_state.refresh_instance(tx, instance.id)

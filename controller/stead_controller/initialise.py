@@ -1,0 +1,62 @@
+"""A state directory becomes a cloud: CA, database, master key, and the first account with its access key."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.controller import cloud_of, keep_facts
+from stead_controller.db.migrate import upgrade
+from stead_controller.db.session import Database, Transaction
+from stead_controller.db.tables import Account
+from stead_controller.resources.accounts import NewAccount, create_account
+from stead_controller.sealing import Sealer
+from stead_controller.settings import Settings
+from stead_proto.certificates import Authority
+from stead_proto.tls import write_private
+
+FIRST_ACCOUNT: Final = "default"
+
+
+def initialise(settings: Settings, now: datetime) -> None:
+    """Make what is missing of a cloud; doing it again changes nothing.
+
+    Leaves ca.pem for clients, operator.pem and operator-key.pem for operators, and credentials.json with the first
+    account's key: the last two readable by their owner only.
+    """
+    state_dir = settings.state_dir
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority = Authority.load_or_create(state_dir / "ca")
+    (state_dir / "ca.pem").write_bytes(authority.certificate_pem)
+    if not (state_dir / "operator.pem").exists():
+        operator = authority.issue_operator("admin")
+        write_private(state_dir / "operator-key.pem", operator.key_pem)
+        write_private(state_dir / "operator.pem", operator.certificate_pem)
+    sealer = Sealer.from_file(state_dir / "master.key")
+    database = Database(settings.database)
+    try:
+        upgrade(database.engine)
+
+        def first_account(tx: Transaction) -> NewAccount | None:
+            keep_facts(tx, settings)
+            if tx.session.scalar(select(Account.id).where(Account.name == FIRST_ACCOUNT)) is not None:
+                return None
+            made = create_account(tx, sealer, cloud_of(settings), FIRST_ACCOUNT, now)
+            # Written before the commit: a crash in between leaves a file that the next try replaces.
+            _write_credentials(state_dir / "credentials.json", made)
+            return made
+
+        database.run_blocking(first_account)
+    finally:
+        database.close()
+
+
+def _write_credentials(path: Path, account: NewAccount) -> None:
+    content = {
+        "account_id": account.account_id,
+        "access_key_id": account.access_key_id,
+        "secret_access_key": account.secret_access_key,
+    }
+    write_private(path, json.dumps(content, indent=2).encode() + b"\n")

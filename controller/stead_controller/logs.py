@@ -1,0 +1,37 @@
+"""Log lines: the event's name is constant, the data are fields; JSON lines, or plain text on a terminal."""
+
+import json
+import logging
+import sys
+from typing import Final
+
+_PLAIN: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+
+
+class FieldFormatter(logging.Formatter):
+    """One line per record: time, level, event and its fields."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """Choose between JSON and text."""
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record with whatever fields its `extra` gave."""
+        fields = {name: value for name, value in record.__dict__.items() if name not in _PLAIN}
+        time = self.formatTime(record, "%Y-%m-%dT%H:%M:%S") + f".{int(record.msecs):03d}"
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        if self._as_json:
+            line = {"time": time, "level": record.levelname, "event": record.getMessage(), **fields}
+            return json.dumps(line, default=str)
+        text = " ".join(f"{name}={value}" for name, value in fields.items())
+        return f"{time} {record.levelname:<7} {record.getMessage()} {text}".rstrip()
+
+
+def set_up(level: str) -> None:
+    """Send all logs to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(FieldFormatter(as_json=not sys.stderr.isatty()))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)

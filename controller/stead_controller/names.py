@@ -1,0 +1,14 @@
+"""DNS names of addresses, as EC2 forms them.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-naming.html.
+"""
+
+
+def private_domain(region: str) -> str:
+    """The domain of private names in a region."""
+    return "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+
+
+def private_name(address: str, region: str) -> str:
+    """The private DNS name of an IPv4 address, such as `ip-172-31-0-5.ec2.internal`."""
+    return f"ip-{address.replace('.', '-')}.{private_domain(region)}"

@@ -1,0 +1,175 @@
+"""The `Compute` service: the instances of an account over gRPC, with changes pushed."""
+
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Any
+
+import grpc
+
+from stead_controller.clock import Clock
+from stead_controller.errors import SteadError
+from stead_controller.operator.events import InstanceEvents
+from stead_controller.operator.peers import refuse
+from stead_controller.operator.transactions import Transactions
+from stead_controller.resources import instance_summaries
+from stead_controller.resources.accounts import OpenedKey
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.instance_states import StateChange
+from stead_controller.resources.instance_summaries import InstanceSummary
+from stead_controller.resources.reboot_instances import reboot_instances
+from stead_controller.resources.run_instances import LaunchRequest, run_instances
+from stead_controller.resources.start_instances import start_instances
+from stead_controller.resources.stop_instances import stop_instances
+from stead_controller.resources.terminate_instances import terminate_instances
+from stead_controller.resources.transaction import Transaction
+from stead_proto.v1 import compute_pb2 as pb
+from stead_proto.v1 import compute_pb2_grpc
+
+type FindKey = Callable[[str], Awaitable[OpenedKey | None]]
+type Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Compute(compute_pb2_grpc.ComputeServicer):
+    """Runs, lists, changes and watches the caller's instances."""
+
+    def __init__(
+        self, database: Transactions, cloud: Cloud, events: InstanceEvents, find_key: FindKey, clock: Clock
+    ) -> None:
+        """Take the parts."""
+        self._database = database
+        self._cloud = cloud
+        self._events = events
+        self._find_key = find_key
+        self._clock = clock
+
+    async def RunInstances(  # noqa: N802 - the name of the RPC
+        self, request: pb.RunInstancesRequest, context: Context
+    ) -> pb.InstanceList:
+        """Launch instances."""
+        caller = await self._caller(context)
+        launch = LaunchRequest(
+            image_id=request.image_id,
+            instance_type=request.instance_type,
+            min_count=request.min_count or 1,
+            max_count=request.max_count or request.min_count or 1,
+            key_name=request.key_name or None,
+            subnet_id=request.subnet_id or None,
+            group_ids=tuple(request.security_group_ids),
+            user_data=request.user_data or None,
+            tags={"instance": dict(request.tags)},
+            client_token=request.client_token,
+            digest=request.SerializeToString(deterministic=True).hex()[:64],
+        )
+
+        def run(tx: Transaction) -> list[InstanceSummary]:
+            reservation = run_instances(tx, caller, self._cloud, launch, self._clock())
+            return instance_summaries.of_reservation(tx, caller.account_id, reservation)
+
+        return _list(await self._do(context, run))
+
+    async def DescribeInstances(  # noqa: N802 - the name of the RPC
+        self, request: pb.DescribeInstancesRequest, context: Context
+    ) -> pb.InstanceList:
+        """List the caller's instances."""
+        caller = await self._caller(context)
+        return _list(await self._summaries(caller, request.instance_ids))
+
+    async def StartInstances(self, request: pb.InstanceIds, context: Context) -> pb.InstanceList:  # noqa: N802 - RPC
+        """Start stopped instances."""
+        caller = await self._caller(context)
+        return await self._change(
+            context,
+            caller,
+            lambda tx: start_instances(tx, caller, self._cloud, request.instance_ids, self._clock()),
+        )
+
+    async def StopInstances(  # noqa: N802 - the name of the RPC
+        self, request: pb.StopInstancesRequest, context: Context
+    ) -> pb.InstanceList:
+        """Stop running instances."""
+        caller = await self._caller(context)
+        return await self._change(
+            context,
+            caller,
+            lambda tx: stop_instances(tx, caller, request.instance_ids, self._clock(), force=request.force),
+        )
+
+    async def RebootInstances(  # noqa: N802 - the name of the RPC
+        self, request: pb.InstanceIds, context: Context
+    ) -> pb.RebootInstancesResponse:
+        """Reboot running instances."""
+        caller = await self._caller(context)
+        await self._do(context, lambda tx: reboot_instances(tx, caller, request.instance_ids))
+        return pb.RebootInstancesResponse()
+
+    async def TerminateInstances(  # noqa: N802 - the name of the RPC
+        self, request: pb.InstanceIds, context: Context
+    ) -> pb.InstanceList:
+        """Terminate instances."""
+        caller = await self._caller(context)
+        return await self._change(
+            context, caller, lambda tx: terminate_instances(tx, caller, request.instance_ids, self._clock())
+        )
+
+    async def Watch(  # noqa: N802 - the name of the RPC
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.InstanceEvent]:
+        """Send the instances as they are, then each as it changes."""
+        caller = await self._caller(context)
+        watched = frozenset(request.instance_ids)
+        with self._events.watch() as watcher:
+            for summary in await self._summaries(caller, watched):
+                yield pb.InstanceEvent(instance=_message(summary), initial=True)
+            yield pb.InstanceEvent(synced=True)
+            while True:
+                changed = await watcher.take()
+                relevant = changed & watched if watched else changed
+                for summary in await self._summaries(caller, relevant) if relevant else ():
+                    yield pb.InstanceEvent(instance=_message(summary))
+
+    async def _caller(self, context: Context) -> Caller:
+        metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
+        key = await self._find_key(metadata.get("stead-access-key", ""))
+        secret = key.secret if key is not None else ""
+        given = metadata.get("stead-secret-key", "")
+        if not hmac.compare_digest(secret.encode(), given.encode()) or key is None or not key.active:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such access key, or another secret")
+        return key.caller
+
+    async def _do[T](self, context: Context, function: Callable[[Transaction], T]) -> T:
+        try:
+            return await self._database.run(function)
+        except SteadError as error:
+            await refuse(context, error)
+
+    async def _change(
+        self, context: Context, caller: Caller, function: Callable[[Transaction], list[StateChange]]
+    ) -> pb.InstanceList:
+        changes = await self._do(context, function)
+        return _list(await self._summaries(caller, [change.instance_id for change in changes]))
+
+    async def _summaries(self, caller: Caller, instance_ids: Collection[str]) -> list[InstanceSummary]:
+        return await self._database.run(
+            lambda tx: instance_summaries.summaries(tx, caller.account_id, instance_ids), writes=False
+        )
+
+
+def _list(summaries: list[InstanceSummary]) -> pb.InstanceList:
+    return pb.InstanceList(instances=[_message(summary) for summary in summaries])
+
+
+def _message(summary: InstanceSummary) -> pb.Instance:
+    return pb.Instance(
+        instance_id=summary.instance_id,
+        state=summary.state,
+        instance_type=summary.instance_type,
+        image_id=summary.image_id,
+        private_address=summary.private_address,
+        public_address=summary.public_address,
+        vpc_id=summary.vpc_id,
+        subnet_id=summary.subnet_id,
+        launch_time=int(summary.launch_time.timestamp() * 1000),
+        tags=summary.tags,
+        state_reason=summary.state_reason,
+    )

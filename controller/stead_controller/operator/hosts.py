@@ -1,0 +1,102 @@
+"""The `Hosts` service."""
+
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+from stead_controller.clock import Clock
+from stead_controller.errors import InvalidParameter, SteadError
+from stead_controller.hosts.enrolment import create_token
+from stead_controller.operator.peers import refuse, require_operator
+from stead_controller.operator.transactions import Transactions
+from stead_controller.resources import host_records
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.host_records import HostRecord
+from stead_proto.v1 import operator_pb2 as pb
+from stead_proto.v1 import operator_pb2_grpc
+
+_TOKEN_SECONDS = 3600
+
+
+class Hosts(operator_pb2_grpc.HostsServicer):
+    """Lists, enrols, drains and forgets hosts."""
+
+    def __init__(self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes) -> None:
+        """Take the parts."""
+        self._database = database
+        self._cloud = cloud
+        self._clock = clock
+        self._ca_pem = ca_pem
+
+    async def ListHosts(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListHostsResponse:
+        """List all hosts with their room and how far they are."""
+        del request
+        await require_operator(context)
+        found = await self._database.run(host_records.list_hosts, writes=False)
+        return pb.ListHostsResponse(hosts=[_message(record) for record in found])
+
+    async def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
+        self, request: pb.CreateEnrolmentTokenRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CreateEnrolmentTokenResponse:
+        """Make a one-time token for a zone."""
+        await require_operator(context)
+        zone = request.zone or self._cloud.zones[0]
+        if zone not in self._cloud.zones:
+            await refuse(
+                context, InvalidParameter(f"'{zone}' is no zone of this cloud: {', '.join(self._cloud.zones)}")
+            )
+        valid = timedelta(seconds=request.valid_seconds or _TOKEN_SECONDS)
+        token, expires = await self._database.run(lambda tx: create_token(tx, zone, valid, self._clock()))
+        return pb.CreateEnrolmentTokenResponse(token=token, expires=int(expires.timestamp()), ca_pem=self._ca_pem)
+
+    async def SetSchedulable(  # noqa: N802 - the name of the RPC
+        self, request: pb.SetSchedulableRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.Host:
+        """Stop or allow again new instances on a host."""
+        await require_operator(context)
+        try:
+            record = await self._database.run(
+                lambda tx: host_records.set_schedulable(tx, request.host_id, schedulable=request.schedulable)
+            )
+        except SteadError as error:
+            await refuse(context, error)
+        return _message(record)
+
+    async def RemoveHost(  # noqa: N802 - the name of the RPC
+        self, request: pb.RemoveHostRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RemoveHostResponse:
+        """Forget a host."""
+        await require_operator(context)
+        try:
+            await self._database.run(
+                lambda tx: host_records.remove_host(tx, request.host_id, self._clock(), force=request.force)
+            )
+        except SteadError as error:
+            await refuse(context, error)
+        return pb.RemoveHostResponse()
+
+
+def _message(record: HostRecord) -> pb.Host:
+    host = record.host
+    return pb.Host(
+        id=host.id,
+        hostname=host.hostname,
+        state=host.state,
+        zone=host.zone,
+        schedulable=host.schedulable,
+        cpus=host.cpus,
+        cpus_reserved=host.cpus_reserved,
+        memory=host.memory,
+        memory_reserved=host.memory_reserved,
+        virtualization=host.virtualization,
+        virtualization_reason=host.virtualization_reason,
+        last_seen=int(host.last_seen.timestamp()) if host.last_seen else 0,
+        revision=host.revision,
+        revision_reached=host.revision_reached,
+        instances=record.instances,
+        simulated=host.simulated,
+        agent_version=host.agent_version,
+    )

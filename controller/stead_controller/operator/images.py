@@ -1,0 +1,117 @@
+"""The `Images` service."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from stead_controller.blocks.image_files import IncomingImage
+from stead_controller.blocks.qcow2_header import BadImageError
+from stead_controller.clock import Clock
+from stead_controller.errors import SteadError
+from stead_controller.operator.peers import refuse, require_operator
+from stead_controller.operator.transactions import Transactions
+from stead_controller.resources import imported_images
+from stead_controller.resources.imported_images import ImageFile, ImageWish
+from stead_proto import ids
+from stead_proto.v1 import operator_pb2 as pb
+from stead_proto.v1 import operator_pb2_grpc
+
+_log = logging.getLogger(__name__)
+
+
+class Images(operator_pb2_grpc.ImagesServicer):
+    """Takes in, lists and forgets images."""
+
+    def __init__(self, database: Transactions, image_folder: Path, clock: Clock) -> None:
+        """Take the parts."""
+        self._database = database
+        self._image_folder = image_folder
+        self._clock = clock
+
+    async def ImportImage(  # noqa: N802 - the name of the RPC
+        self, request_iterator: AsyncIterator[pb.ImportImageRequest], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ImportImageResponse:
+        """Take in an image file: it is checked while it comes, and entered when it is whole."""
+        operator = await require_operator(context)
+        first = await anext(aiter(request_iterator), None)
+        if first is None or not first.HasField("header"):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be the header")
+        try:
+            response = await self._import(first.header, request_iterator)
+        except BadImageError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except SteadError as error:
+            await refuse(context, error)
+        _log.info("image_imported", extra={"image": response.image_id, "operator": operator})
+        return response
+
+    async def _import(
+        self, header: pb.ImportImageHeader, incoming: AsyncIterator[pb.ImportImageRequest]
+    ) -> pb.ImportImageResponse:
+        wish = _wish(header)
+        await self._database.run(lambda tx: imported_images.check_wish(tx, wish), writes=False)
+        image_id = ids.new_id("image")
+        with IncomingImage(self._image_folder, image_id, header.format, header.file_size) as upload:
+            async for message in incoming:
+                await asyncio.to_thread(upload.write, message.content)
+            virtual_size, sha256 = await asyncio.to_thread(upload.finish)
+        file = ImageFile(header.format, virtual_size, header.file_size, sha256)
+        try:
+            await self._database.run(lambda tx: imported_images.add_image(tx, image_id, wish, file, self._clock()))
+        except SteadError:
+            (self._image_folder / image_id).unlink()
+            raise
+        return pb.ImportImageResponse(image_id=image_id, sha256=sha256)
+
+    async def ListImages(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListImagesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListImagesResponse:
+        """List the images of all accounts."""
+        del request
+        await require_operator(context)
+        found = await self._database.run(imported_images.list_images, writes=False)
+        return pb.ListImagesResponse(
+            images=[
+                pb.ImageSummary(
+                    id=image.id,
+                    name=image.name,
+                    account_id=image.account_id,
+                    state=image.state,
+                    file_size=image.file_size,
+                    virtual_size=image.virtual_size,
+                    sha256=image.sha256,
+                    created=int(image.created.timestamp()),
+                    public=image.public,
+                )
+                for image in found
+            ]
+        )
+
+    async def RemoveImage(  # noqa: N802 - the name of the RPC
+        self, request: pb.RemoveImageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RemoveImageResponse:
+        """Forget an image and remove its file."""
+        await require_operator(context)
+        try:
+            await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id))
+        except SteadError as error:
+            await refuse(context, error)
+        (self._image_folder / request.image_id).unlink(missing_ok=True)
+        return pb.RemoveImageResponse()
+
+
+def _wish(header: pb.ImportImageHeader) -> ImageWish:
+    return ImageWish(
+        name=header.name,
+        description=header.description,
+        architecture=header.architecture or "x86_64",
+        boot_mode=header.boot_mode or "legacy-bios",
+        public=header.public,
+        account_id=header.account_id,
+        root_device_name=header.root_device_name or "/dev/sda1",
+        tags=dict(header.tags),
+    )

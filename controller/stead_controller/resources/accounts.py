@@ -1,0 +1,94 @@
+"""Accounts: isolated owners of resources, each with a root access key and a default VPC from the start."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import AccessKey, Account
+from stead_controller.errors import AlreadyExists, InvalidParameter
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.default_vpc import create_default_vpc
+from stead_controller.resources.transaction import Transaction
+from stead_controller.sealing import Sealer
+
+_NAME_LENGTH: Final = 64
+_BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account just made; the secret is never shown again."""
+
+    account_id: str
+    name: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedKey:
+    """An access key with its secret in clear, and whose it is."""
+
+    secret: str = field(repr=False)
+    caller: Caller
+    active: bool
+
+
+def create_account(tx: Transaction, sealer: Sealer, cloud: Cloud, name: str, now: datetime) -> NewAccount:
+    """Make an account with a root access key and a default VPC; raises AlreadyExists for a taken name."""
+    if not name or len(name) > _NAME_LENGTH or not name.isprintable() or name != name.strip():
+        raise InvalidParameter(f"An account's name has 1 to {_NAME_LENGTH} printable characters.")
+    if tx.session.scalar(select(Account.id).where(Account.name == name)) is not None:
+        raise AlreadyExists("account", f"There is an account named '{name}' already.")
+    account_id = _free_id(tx)
+    tx.session.add(Account(id=account_id, name=name, created=now))
+    tx.session.flush()
+    key_id = "AKIA" + "".join(secrets.choice(_BASE32) for _ in range(16))
+    secret = secrets.token_urlsafe(30)
+    tx.session.add(
+        AccessKey(
+            id=key_id,
+            account_id=account_id,
+            user_id=account_id,
+            arn=f"arn:aws:iam::{account_id}:root",
+            secret_sealed=sealer.seal(secret.encode(), _context(key_id)),
+            created=now,
+        )
+    )
+    create_default_vpc(tx, cloud, account_id, now)
+    return NewAccount(account_id, name, key_id, secret)
+
+
+def list_accounts(tx: Transaction) -> list[Account]:
+    """All accounts, oldest first."""
+    return list(tx.session.scalars(select(Account).order_by(Account.created, Account.id)))
+
+
+def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey | None:
+    """Find an access key and open its secret; None when there is none."""
+    row = tx.session.execute(
+        select(AccessKey, Account.disabled)
+        .join(Account, Account.id == AccessKey.account_id)
+        .where(AccessKey.id == access_key_id)
+    ).first()
+    if row is None:
+        return None
+    key, disabled = row.tuple()
+    secret = sealer.open(key.secret_sealed, _context(key.id)).decode()
+    caller = Caller(account_id=key.account_id, arn=key.arn, user_id=key.user_id, access_key_id=key.id)
+    return OpenedKey(secret, caller, active=key.active and not disabled)
+
+
+def _context(access_key_id: str) -> str:
+    return f"access-key:{access_key_id}"
+
+
+def _free_id(tx: Transaction) -> str:
+    while True:
+        account_id = f"{secrets.randbelow(9 * 10**11) + 10**11}"
+        if tx.session.get(Account, account_id) is None:
+            return account_id

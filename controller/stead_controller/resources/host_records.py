@@ -1,0 +1,84 @@
+"""Hosts as their operators see and change them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+
+from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
+from stead_controller.errors import InUse, MalformedId, NotFound
+from stead_controller.resources import addresses
+from stead_controller.resources.instance_states import HOST_FAILURE, change_state
+from stead_controller.resources.transaction import Transaction
+from stead_proto import ids
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """A host and how many instances it has that are not terminated."""
+
+    host: Host
+    instances: int
+
+
+def list_hosts(tx: Transaction) -> list[HostRecord]:
+    """All hosts, by name."""
+    counts = dict(
+        tx.session.execute(
+            select(Instance.host_id, func.count()).where(Instance.state != "terminated").group_by(Instance.host_id)
+        )
+        .tuples()
+        .all()
+    )
+    found = tx.session.scalars(select(Host).order_by(Host.hostname, Host.id))
+    return [HostRecord(host, counts.get(host.id, 0)) for host in found]
+
+
+def set_schedulable(tx: Transaction, host_id: str, *, schedulable: bool) -> HostRecord:
+    """Stop or allow new instances on a host."""
+    host = _find(tx, host_id)
+    host.schedulable = schedulable
+    return HostRecord(host, _count(tx, host_id))
+
+
+def remove_host(tx: Transaction, host_id: str, now: datetime, *, force: bool) -> None:
+    """Forget a host; raises InUse while it has instances, unless forced: then those are terminated with it."""
+    host = _find(tx, host_id)
+    if _count(tx, host_id) and not force:
+        raise InUse(f"{host_id} has instances: terminate them first, or force their end with the host's.")
+    for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
+        _end(tx, instance, now)
+    tx.session.flush()
+    for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():
+        tx.session.execute(delete(Tag).where(Tag.resource_id == volume.id))
+        tx.session.delete(volume)
+    tx.session.execute(delete(HostResource).where(HostResource.host_id == host_id))
+    tx.session.delete(host)
+
+
+def _end(tx: Transaction, instance: Instance, now: datetime) -> None:
+    """End an instance whose host is given up: nobody will report that it is gone."""
+    if instance.state != "terminated":
+        change_state(tx, instance, "terminated", now, HOST_FAILURE)
+    instance.host_id = None
+    instance.capacity_held = False
+    instance.public_address = None
+    interfaces = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
+    for interface in tx.session.scalars(interfaces).all():
+        addresses.release_public(tx, interface.id, now)
+        tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
+        tx.session.delete(interface)
+
+
+def _find(tx: Transaction, host_id: str) -> Host:
+    if not ids.is_id("host", host_id):
+        raise MalformedId("host", host_id)
+    host = tx.session.get(Host, host_id)
+    if host is None:
+        raise NotFound("host", host_id)
+    return host
+
+
+def _count(tx: Transaction, host_id: str) -> int:
+    query = select(func.count()).where(Instance.host_id == host_id, Instance.state != "terminated")
+    return tx.session.scalar(query) or 0

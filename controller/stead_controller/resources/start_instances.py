@@ -1,0 +1,53 @@
+"""StartInstances: room on the instance's host, perhaps a new public address, and one more start."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import Instance, NetworkInterface, Subnet
+from stead_controller.errors import WrongState
+from stead_controller.hosts import desired_state
+from stead_controller.placement.choose_host import Need
+from stead_controller.resources import addresses, capacity
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.instance_lookup import find_instances
+from stead_controller.resources.instance_states import StateChange, change_state
+from stead_controller.resources.transaction import Transaction
+
+
+def start_instances(
+    tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str], now: datetime
+) -> list[StateChange]:
+    """Start stopped instances; running ones are left alone. Raises WrongState, NoCapacity; then nothing is changed."""
+    changes = []
+    for instance in find_instances(tx, caller, instance_ids):
+        if instance.state in ("pending", "running"):
+            changes.append(StateChange(instance.id, instance.state, instance.state))
+            continue
+        if instance.state != "stopped" or instance.host_id is None:
+            raise WrongState(
+                "instance",
+                f"The instance '{instance.id}' is not in a state from which it can be started.",
+            )
+        capacity.reserve_on(tx, instance.host_id, Need(instance.vcpus, instance.memory, instance.architecture))
+        instance.capacity_held = True
+        instance.start_count += 1
+        instance.force_stop = False
+        instance.launch_time = now
+        instance.host_error = ""
+        _renew_public_address(tx, cloud, instance, now)
+        changes.append(change_state(tx, instance, "pending", now))
+        desired_state.refresh_instance(tx, instance.id)
+    return changes
+
+
+def _renew_public_address(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> None:
+    """Give an instance whose subnet maps public addresses a new one, since its old one was released at stop."""
+    subnet = tx.session.get_one(Subnet, instance.subnet_id)
+    primary = tx.session.scalars(
+        select(NetworkInterface).where(NetworkInterface.instance_id == instance.id, NetworkInterface.device_index == 0)
+    ).one()
+    if subnet.map_public_address and instance.public_address is None:
+        instance.public_address = addresses.take_public(tx, cloud, instance.account_id, primary, now)

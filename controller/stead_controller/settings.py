@@ -1,0 +1,42 @@
+"""What the operator decides: flags, else `STEAD_…` environment variables, else these defaults."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one controller.
+
+    `public_pools` are the CIDR blocks of public addresses, the first address of the first being the hosts' own.
+    `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
+    less) of each host are left to itself.
+    """
+
+    state_dir: Path
+    database_url: str = ""
+    listen: str = "127.0.0.1"
+    http_port: int = 8773
+    https_port: int = 8774
+    host_port: int = 8775
+    enrolment_port: int = 8776
+    region: str = "us-east-1"
+    zones: tuple[str, ...] = ("us-east-1a",)
+    public_pools: tuple[str, ...] = ("198.18.0.0/16",)
+    cpu_overcommit: float = 8.0
+    memory_kept: int = 1 << 30
+    heartbeat_seconds: int = 5
+    host_timeout_seconds: int = 20
+    address_rest_seconds: int = 60
+    terminated_kept_seconds: int = 3600
+    launch_deadline_seconds: int = 300
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the state."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'stead.sqlite'}"
+
+    @property
+    def image_folder(self) -> Path:
+        """Where image files are kept, one per image id."""
+        return self.state_dir / "images"

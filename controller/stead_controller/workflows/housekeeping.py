@@ -1,0 +1,52 @@
+"""What time itself must change: launches that took too long, records that are kept no longer.
+
+A loop that takes no input: it reads everything that is due, makes it go away, and keeps no hint. All deadlines are
+found by index.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, select
+
+from stead_controller.db.tables import ClientToken, EnrolmentToken, Instance, Reservation, Tag
+from stead_controller.hosts.reports import give_up_launch
+from stead_controller.resources.client_tokens import LIFETIME
+from stead_controller.resources.transaction import Transaction
+from stead_controller.settings import Settings
+
+_BATCH: Final = 500
+
+
+def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
+    """Do all that is due now, in one transaction."""
+    _end_late_launches(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
+    _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
+    tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
+
+
+def _end_late_launches(tx: Transaction, since: datetime, now: datetime) -> None:
+    """Give up instances that are pending for too long although their host says what it fails at."""
+    late = select(Instance).where(
+        Instance.state == "pending", Instance.state_changed <= since, Instance.host_error != ""
+    )
+    for instance in tx.session.scalars(late.limit(_BATCH)).all():
+        give_up_launch(tx, instance, now)
+
+
+def _forget_terminated(tx: Transaction, since: datetime) -> None:
+    old = list(
+        tx.session.scalars(
+            select(Instance.id).where(Instance.state == "terminated", Instance.state_changed <= since).limit(_BATCH)
+        )
+    )
+    if not old:
+        return
+    reservations = set(tx.session.scalars(select(Instance.reservation_id).where(Instance.id.in_(old))))
+    tx.session.execute(delete(Tag).where(Tag.resource_id.in_(old)))
+    tx.session.execute(delete(Instance).where(Instance.id.in_(old)))
+    used = set(
+        tx.session.scalars(select(Instance.reservation_id).where(Instance.reservation_id.in_(reservations)).distinct())
+    )
+    tx.session.execute(delete(Reservation).where(Reservation.id.in_(reservations - used)))
