@@ -97,10 +97,12 @@ class Database:
                 with Session(connection, autoflush=False, expire_on_commit=False) as session:
                     tx = Transaction(session)
                     result = function(tx)
+                    session.flush()
                     if not writes or dry_run:
-                        session.rollback()
+                        connection.rollback()
                         return result
-                    session.commit()
+                    # The session only joined the connection's transaction, which is ours to end.
+                    connection.commit()
         finally:
             if turn:
                 turn.release()
