@@ -218,4 +218,4 @@ def _public_address(interface: GuestInterface) -> str:
 
 def _one_line(text: str) -> str:
     """Keep a name from looking like two lines of a listing."""
-    return _CONTROLS.sub(" ", text)
+    return _CONTROLS.sub(" ", " ".join(text.splitlines()))

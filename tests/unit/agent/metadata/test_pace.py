@@ -1,0 +1,27 @@
+"""A guest's pace: a burst at once, then no more than its rate, whatever it does."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stead_agent.metadata.pace import Pace
+
+
+def test_burst_comes_at_once_and_the_rest_in_step() -> None:
+    pace = Pace(rate=100, burst=5)
+    assert [pace.wait(10.0) for _ in range(5)] == [0] * 5
+    assert [round(pace.wait(10.0), 6) for _ in range(3)] == [0.01, 0.02, 0.03]
+    assert not pace.rested(10.0)
+    assert pace.rested(11.0)
+    assert pace.wait(11.0) == 0
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 0.05), min_size=1, max_size=200))
+def test_no_second_has_more_than_rate_and_burst(pauses: list[float]) -> None:
+    pace, now, turns = Pace(rate=50, burst=10), 0.0, []
+    for pause in pauses:
+        now += pause
+        turns.append(now + pace.wait(now))
+    assert turns == sorted(turns)
+    for first in turns:
+        assert sum(first <= turn < first + 1 for turn in turns) <= 61
