@@ -1,0 +1,263 @@
+"""Tags of all resources: written all or none, and seen by their own account only.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, tuple_
+
+from stead_controller.db.insert import upsert
+from stead_controller.db.tables import (
+    Image,
+    Instance,
+    KeyPair,
+    NetworkInterface,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+    Tag,
+    Volume,
+    Vpc,
+)
+from stead_controller.errors import (
+    InvalidParameter,
+    LimitExceeded,
+    MalformedId,
+    MissingParameter,
+    NotFound,
+    Unsupported,
+)
+from stead_controller.hosts import desired_state
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.conditions import Condition, Selection, text
+from stead_controller.resources.lookup import batches
+from stead_controller.resources.transaction import Transaction
+from stead_proto import ids
+
+TAGS_PER_RESOURCE: Final = 50
+_RESOURCES_AT_ONCE: Final = 1000
+
+# Where the rows of each taggable resource type are.
+_TABLES: Final[dict[str, Any]] = {
+    "image": Image,
+    "instance": Instance,
+    "key-pair": KeyPair,
+    "network-interface": NetworkInterface,
+    "security-group": SecurityGroup,
+    "security-group-rule": SecurityGroupRule,
+    "subnet": Subnet,
+    "volume": Volume,
+    "vpc": Vpc,
+}
+
+# Keys become paths of the metadata service
+# (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html).
+_METADATA_KEY: Final = re.compile(r"(?!\.\.?\Z|_index\Z)[A-Za-z0-9+\-=.,_:@]+\Z")
+
+FILTERS: Final[dict[str, Condition]] = {
+    "key": text(Tag.key),
+    "value": text(Tag.value),
+    "resource-id": text(Tag.resource_id),
+    "resource-type": text(Tag.resource_type),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TagToDelete:
+    """A key to be deleted, whatever its value, or with exactly that value only."""
+
+    key: str
+    value: str | None = None
+
+
+def of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:
+    """List the tags of resources as answers show them, sorted by key; a resource without tags has no entry."""
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for batch in batches(resource_ids):
+        query = (
+            select(Tag.resource_id, Tag.key, Tag.value)
+            .where(Tag.resource_id.in_(batch), Tag.account_id == account_id)
+            .order_by(Tag.resource_id, Tag.key)
+        )
+        for resource_id, key, value in tx.session.execute(query):
+            found[resource_id].append({"Key": key, "Value": value})
+    return found
+
+
+def create_on_launch(
+    tx: Transaction,
+    caller: Caller,
+    made: Iterable[tuple[str, str]],
+    tags: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Tag what was just made: `made` are pairs of resource type and id, `tags` are by resource type."""
+    rows = [
+        _row(caller, resource_id, resource_type, key, value)
+        for resource_type, resource_id in made
+        for key, value in tags.get(resource_type, {}).items()
+    ]
+    if rows:
+        tx.session.execute(insert(Tag), rows)
+
+
+def remove_all(tx: Transaction, resource_ids: Iterable[str]) -> None:
+    """Delete the tags of resources that are no more."""
+    for batch in batches(resource_ids):
+        tx.session.execute(delete(Tag).where(Tag.resource_id.in_(batch)))
+
+
+def create_tags(tx: Transaction, caller: Caller, resource_ids: Sequence[str], tags: Mapping[str, str]) -> None:
+    """Set tags on resources of any type.
+
+    Raises MalformedId, NotFound, InvalidParameter for a key that instance metadata cannot show, LimitExceeded.
+    """
+    if not tags:
+        raise MissingParameter("Tag")
+    types = _own_types(tx, caller, resource_ids)
+    shown = _shown_in_metadata(tx, types)
+    if shown:
+        check_metadata_keys(tags)
+    others = _count_others(tx, types, tags)
+    for resource_id in types:
+        if others.get(resource_id, 0) + len(tags) > TAGS_PER_RESOURCE:
+            raise LimitExceeded(
+                f"The maximum number of tags for the resource {resource_id} has been reached "
+                f"(limit: {TAGS_PER_RESOURCE})",
+                code="TagLimitExceeded",
+            )
+    upsert(
+        tx.session,
+        Tag,
+        [
+            _row(caller, resource_id, resource_type, key, value)
+            for resource_id, resource_type in types.items()
+            for key, value in tags.items()
+        ],
+    )
+    _tell_hosts(tx, shown)
+
+
+def delete_tags(
+    tx: Transaction, caller: Caller, resource_ids: Sequence[str], doomed: Sequence[TagToDelete] | None
+) -> None:
+    """Delete tags of resources, all tags when `doomed` is None; tags that are not there are no error.
+
+    Raises MalformedId, NotFound.
+    """
+    types = _own_types(tx, caller, resource_ids)
+    chosen: list[ColumnElement[bool]] = []
+    if doomed is not None:
+        keys = [tag.key for tag in doomed if tag.value is None]
+        pairs = [(tag.key, tag.value) for tag in doomed if tag.value is not None]
+        if any(tag.key.lower().startswith("aws:") for tag in doomed):
+            raise InvalidParameter("Tag keys starting with 'aws:' are reserved for internal use")
+        chosen.append(or_(Tag.key.in_(keys), tuple_(Tag.key, Tag.value).in_(pairs)))
+    for batch in batches(types):
+        tx.session.execute(
+            delete(Tag)
+            .where(Tag.resource_id.in_(batch), Tag.account_id == caller.account_id, *chosen)
+            .execution_options(synchronize_session=False)
+        )
+    _tell_hosts(tx, _shown_in_metadata(tx, types))
+
+
+def describe_tags(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, str]]:
+    """List the caller's tags in EC2's shape, sorted by resource and key; `asked.after` is such a pair."""
+    query = (
+        select(Tag.resource_id, Tag.key, Tag.value, Tag.resource_type)
+        .where(Tag.account_id == caller.account_id)
+        .order_by(Tag.resource_id, Tag.key)
+    )
+    for one in asked.filters:
+        if one.tag_key is not None:
+            query = query.where(Tag.key == one.tag_key, text(Tag.value)(one))
+        else:
+            query = query.where(FILTERS[one.name](one))
+    if asked.after is not None:
+        query = query.where(tuple_(Tag.resource_id, Tag.key) > asked.after)
+    if asked.limit is not None:
+        query = query.limit(asked.limit)
+    return [
+        {"ResourceId": resource_id, "ResourceType": resource_type, "Key": key, "Value": value}
+        for resource_id, key, value, resource_type in tx.session.execute(query)
+    ]
+
+
+def check_metadata_keys(keys: Iterable[str]) -> None:
+    """Raise InvalidParameter for a key that cannot be a path of the metadata service."""
+    for key in keys:
+        if not _METADATA_KEY.match(key):
+            raise InvalidParameter(
+                f"'{key}' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\\-_+=,.@:]{{1,255}}), "
+                "and must not be a reserved name ('.', '..', '_index')"
+            )
+
+
+def _row(caller: Caller, resource_id: str, resource_type: str, key: str, value: str) -> dict[str, str]:
+    return {
+        "resource_id": resource_id,
+        "key": key,
+        "value": value,
+        "account_id": caller.account_id,
+        "resource_type": resource_type,
+    }
+
+
+def _own_types(tx: Transaction, caller: Caller, resource_ids: Sequence[str]) -> dict[str, str]:
+    """Give the type of each of the caller's resources; raises MalformedId before NotFound."""
+    if not resource_ids:
+        raise MissingParameter("ResourceId")
+    if len(resource_ids) > _RESOURCES_AT_ONCE:
+        raise InvalidParameter(f"At most {_RESOURCES_AT_ONCE} resources can be tagged at once")
+    types: dict[str, str] = {}
+    for resource_id in resource_ids:
+        resource_type = ids.resource_type_of(resource_id)
+        if resource_type is None:
+            raise MalformedId("resource", resource_id)
+        types[resource_id] = resource_type
+    for resource_type in dict.fromkeys(types.values()):
+        _require_own(tx, caller, resource_type, [one for one, kind in types.items() if kind == resource_type])
+    return types
+
+
+def _require_own(tx: Transaction, caller: Caller, resource_type: str, resource_ids: list[str]) -> None:
+    table = _TABLES.get(resource_type)
+    found: set[str] = set()
+    if table is not None:
+        query = select(table.id).where(table.id.in_(resource_ids), table.account_id == caller.account_id)
+        found.update(tx.session.scalars(query))
+    missing = [resource_id for resource_id in resource_ids if resource_id not in found]
+    if not missing:
+        return
+    if resource_type == "image":
+        public = select(Image.id).where(Image.id.in_(missing), Image.public.is_(True), Image.state == "available")
+        if set(tx.session.scalars(public)) == set(missing):
+            raise Unsupported("Images of other accounts cannot be tagged.")
+    raise NotFound(resource_type, missing)
+
+
+def _count_others(tx: Transaction, resource_ids: Iterable[str], tags: Mapping[str, str]) -> dict[str, int]:
+    """Count the tags that resources have beside the given ones."""
+    query = (
+        select(Tag.resource_id, func.count())
+        .where(Tag.resource_id.in_(list(resource_ids)), Tag.key.not_in(list(tags)))
+        .group_by(Tag.resource_id)
+    )
+    return {resource_id: count for resource_id, count in tx.session.execute(query)}
+
+
+def _shown_in_metadata(tx: Transaction, resource_ids: Iterable[str]) -> list[str]:
+    """Give those of the resources that are instances whose guests see their tags."""
+    query = select(Instance.id).where(Instance.id.in_(list(resource_ids)), Instance.metadata_tags.is_(True))
+    return list(tx.session.scalars(query))
+
+
+def _tell_hosts(tx: Transaction, instance_ids: Iterable[str]) -> None:
+    tx.session.flush()
+    for instance_id in instance_ids:
+        desired_state.refresh_instance(tx, instance_id)

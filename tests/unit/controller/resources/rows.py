@@ -1,0 +1,289 @@
+"""Builders of rows: each gives a row with good values, which the test changes where it matters."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import (
+    Account,
+    CloudFact,
+    Host,
+    Image,
+    Instance,
+    InterfaceGroup,
+    NetworkInterface,
+    PublicAddress,
+    Reservation,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+    Tag,
+    Volume,
+    Vpc,
+)
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.images import CLOUD_ACCOUNT
+from stead_proto import ids
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
+GIB = 1 << 30
+CLOUD = Cloud(
+    region="us-east-1",
+    zones=("us-east-1a", "us-east-1b"),
+    partition="aws",
+    endpoint="https://127.0.0.1:8773",
+)
+
+
+@dataclass
+class Tenant:
+    """An account with what it gets at its birth."""
+
+    caller: Caller
+    vpc_id: str
+    subnet_ids: list[str]
+    group_id: str
+
+
+@dataclass
+class World:
+    """Two tenants, one host, one public image."""
+
+    one: Tenant
+    other: Tenant
+    host_id: str
+    image_id: str
+    cloud: Cloud = CLOUD
+    now: datetime = NOW
+
+
+def caller(account_id: str) -> Caller:
+    """The root user of an account."""
+    return Caller(account_id, f"arn:aws:iam::{account_id}:root", account_id, f"AKIA{account_id}")
+
+
+def build_world(tx: Transaction) -> World:
+    """Add the rows of a World."""
+    host_row = host()
+    image_row = image()
+    tx.session.add_all([host_row, image_row])
+    if tx.session.get(CloudFact, "region") is None:
+        tx.session.add(CloudFact(name="region", value=CLOUD.region))
+    tenants = [tenant(tx, "111111111111", 1), tenant(tx, "222222222222", 2)]
+    return World(*tenants, host_id=host_row.id, image_id=image_row.id)
+
+
+def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
+    """Add an account with a default VPC, its subnets and its default group."""
+    vpc = Vpc(
+        id=ids.new_id("vpc"),
+        account_id=account_id,
+        cidr_block="172.31.0.0/16",
+        cidr_association_id=ids.new_id("vpc-cidr-association"),
+        dhcp_options_id=ids.new_id("dhcp-options"),
+        vni=vni,
+        is_default=True,
+        created=NOW,
+    )
+    subnets = [
+        Subnet(
+            id=ids.new_id("subnet"),
+            account_id=account_id,
+            vpc_id=vpc.id,
+            cidr_block=f"172.31.{16 * number}.0/20",
+            zone=zone,
+            default_for_zone=True,
+            map_public_address=True,
+            internet=True,
+            created=NOW,
+        )
+        for number, zone in enumerate(CLOUD.zones)
+    ]
+    group = SecurityGroup(
+        id=ids.new_id("security-group"),
+        account_id=account_id,
+        vpc_id=vpc.id,
+        name="default",
+        description="default VPC security group",
+        created=NOW,
+    )
+    session = tx.session
+    session.add_all([Account(id=account_id, name=account_id, created=NOW), vpc])
+    session.flush()
+    session.add_all([*subnets, group])
+    session.flush()
+    session.add_all(
+        [
+            rule(group, peer_group_id=group.id),
+            rule(group, egress=True, cidr_ipv4="0.0.0.0/0"),
+        ]
+    )
+    session.flush()
+    return Tenant(caller(account_id), vpc.id, [subnet.id for subnet in subnets], group.id)
+
+
+def host(**changes: Any) -> Host:
+    values = {
+        "id": ids.new_id("host"),
+        "hostname": "box",
+        "zone": "us-east-1a",
+        "state": "up",
+        "cpus": 64,
+        "memory": 256 * GIB,
+        "cpus_free": 64,
+        "memory_free": 256 * GIB,
+        "created": NOW,
+        "last_seen": NOW,
+    }
+    return Host(**values | changes)
+
+
+def image(**changes: Any) -> Image:
+    values = {
+        "id": ids.new_id("image"),
+        "account_id": CLOUD_ACCOUNT,
+        "name": "micro-1",
+        "description": "a small image",
+        "state": "available",
+        "public": True,
+        "architecture": "x86_64",
+        "boot_mode": "legacy-bios",
+        "root_device_name": "/dev/sda1",
+        "snapshot_id": ids.new_id("snapshot"),
+        "format": "qcow2",
+        "sha256": "0" * 64,
+        "file_size": 1000,
+        "virtual_size": 2 * GIB,
+        "created": NOW,
+    }
+    return Image(**values | changes)
+
+
+def rule(group: SecurityGroup, **changes: Any) -> SecurityGroupRule:
+    values = {
+        "id": ids.new_id("security-group-rule"),
+        "account_id": group.account_id,
+        "group_id": group.id,
+        "egress": False,
+        "protocol": "-1",
+        "from_port": -1,
+        "to_port": -1,
+    }
+    return SecurityGroupRule(**values | changes)
+
+
+def launch(
+    tx: Transaction,
+    world: World,
+    tenant: Tenant,
+    *,
+    number: int = 0,
+    reservation_id: str | None = None,
+    public_address: str | None = None,
+    tags: dict[str, str] | None = None,
+    **changes: Any,
+) -> Instance:
+    """Add a running instance with a root volume and an interface in the tenant's first subnet."""
+    session = tx.session
+    if reservation_id is None:
+        reservation_id = ids.new_id("reservation")
+        session.add(Reservation(id=reservation_id, account_id=tenant.caller.account_id, created=NOW))
+    values = {
+        "id": ids.new_id("instance"),
+        "account_id": tenant.caller.account_id,
+        "reservation_id": reservation_id,
+        "image_id": world.image_id,
+        "instance_type": "t3.micro",
+        "vcpus": 2,
+        "memory": GIB,
+        "architecture": "x86_64",
+        "boot_mode": "legacy-bios",
+        "state": "running",
+        "state_changed": NOW,
+        "host_id": world.host_id,
+        "zone": "us-east-1a",
+        "vpc_id": tenant.vpc_id,
+        "subnet_id": tenant.subnet_ids[0],
+        "private_address": f"172.31.{number // 250}.{number % 250 + 4}",
+        "public_address": public_address,
+        "launch_time": NOW,
+        "launch_index": 0,
+        "root_device_name": "/dev/sda1",
+    }
+    instance = Instance(**values | changes)
+    session.add(instance)
+    session.flush()
+    interface = network_interface(instance)
+    session.add_all([interface, volume(instance, world)])
+    session.flush()
+    session.add(InterfaceGroup(interface_id=interface.id, group_id=tenant.group_id))
+    if public_address:
+        session.add(
+            PublicAddress(
+                address=public_address,
+                account_id=instance.account_id,
+                interface_id=interface.id,
+                private_address=interface.private_address,
+            )
+        )
+    for key, value in (tags or {}).items():
+        session.add(
+            Tag(
+                resource_id=instance.id,
+                key=key,
+                value=value,
+                account_id=instance.account_id,
+                resource_type="instance",
+            )
+        )
+    session.flush()
+    return instance
+
+
+def network_interface(instance: Instance, **changes: Any) -> NetworkInterface:
+    serial = int(instance.id.rsplit("-", 1)[1], 16) % 2**40
+    values = {
+        "id": ids.new_id("network-interface"),
+        "account_id": instance.account_id,
+        "vpc_id": instance.vpc_id,
+        "subnet_id": instance.subnet_id,
+        "zone": instance.zone,
+        "description": "",
+        "mac_address": "02:" + ":".join(f"{byte:02x}" for byte in serial.to_bytes(5)),
+        "private_address": instance.private_address,
+        "status": "in-use",
+        "created": NOW,
+        "host_id": instance.host_id,
+        "instance_id": instance.id,
+        "attachment_id": ids.new_id("network-interface-attachment"),
+        "device_index": 0,
+        "attachment_state": "attached",
+        "attach_time": NOW,
+        "delete_on_termination": True,
+    }
+    return NetworkInterface(**values | changes)
+
+
+def volume(instance: Instance, world: World, **changes: Any) -> Volume:
+    values = {
+        "id": ids.new_id("volume"),
+        "account_id": instance.account_id,
+        "zone": instance.zone,
+        "host_id": instance.host_id,
+        "size": 8,
+        "volume_type": "gp3",
+        "iops": 3000,
+        "throughput": 125,
+        "image_id": world.image_id,
+        "snapshot_id": "snap-0123456789abcdef0",
+        "state": "in-use",
+        "created": NOW,
+        "instance_id": instance.id,
+        "device_name": "/dev/sda1",
+        "attachment_state": "attached",
+        "attach_time": NOW,
+        "delete_on_termination": True,
+    }
+    return Volume(**values | changes)

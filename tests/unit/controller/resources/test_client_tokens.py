@@ -1,0 +1,35 @@
+"""A ClientToken gives the first request's result for a day."""
+
+from datetime import timedelta
+
+import pytest
+
+from stead_controller.errors import IdempotencyMismatch, InvalidParameter
+from stead_controller.resources import client_tokens
+from tests.unit.controller.resources.rows import NOW
+
+
+def test_a_repeated_token_gives_what_the_first_made(world, run):
+    caller = world.one.caller
+    assert run(client_tokens.replay, caller, "RunInstances", "t", "d", NOW) is None
+    run(client_tokens.remember, caller, "RunInstances", "t", "d", "r-1", NOW)
+    assert run(client_tokens.replay, caller, "RunInstances", "t", "d", NOW + timedelta(hours=23)) == "r-1"
+    assert run(client_tokens.replay, caller, "CreateVolume", "t", "d", NOW) is None
+    assert run(client_tokens.replay, world.other.caller, "RunInstances", "t", "d", NOW) is None
+    with pytest.raises(IdempotencyMismatch):
+        run(client_tokens.replay, caller, "RunInstances", "t", "other", NOW)
+
+
+def test_a_token_may_be_used_anew_after_a_day(world, run):
+    caller = world.one.caller
+    run(client_tokens.remember, caller, "RunInstances", "t", "d", "r-1", NOW)
+    later = NOW + timedelta(hours=24)
+    assert run(client_tokens.replay, caller, "RunInstances", "t", "other", later) is None
+    run(client_tokens.remember, caller, "RunInstances", "t", "other", "r-2", later)
+    assert run(client_tokens.replay, caller, "RunInstances", "t", "other", later) == "r-2"
+
+
+@pytest.mark.parametrize("token", ["", "x" * 65, "é"])
+def test_bad_tokens_are_refused(world, run, token):
+    with pytest.raises(InvalidParameter):
+        run(client_tokens.replay, world.one.caller, "RunInstances", token, "d", NOW)
