@@ -1,0 +1,131 @@
+"""Network namespaces with names: made, removed, and entered by threads that live as long as one piece of work.
+
+A namespace's file is a bind mount as `ip netns` makes it (ip-netns(8)), so every tool finds it. Only a thread
+changes its namespace, never the process: a socket stays in the namespace where it was made, whoever uses it later.
+"""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "vpc-"
+_OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
+_MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000  # mount(2)
+_MNT_DETACH: Final = 2  # umount2(2)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Namespaces:
+    """The VPCs' namespaces on this machine, and the one that plays the host."""
+
+    def __init__(self, folder: Path = Path("/run/netns"), host: Path | None = None) -> None:
+        """Keep namespaces in `folder`; `host` is the host's own, by default the one of the calling thread."""
+        self.folder = folder
+        self.host: Final = os.open(host or _OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of the host's namespace."""
+        os.close(self.host)
+
+    def path(self, vpc_id: str) -> Path:
+        """Give the file of a VPC's namespace, whether it is there or not."""
+        if not vpc_id.startswith(_PREFIX) or "/" in vpc_id:
+            raise ValueError(f"not a VPC: {vpc_id!r}")
+        return self.folder / vpc_id
+
+    def names(self) -> frozenset[str]:
+        """List the VPCs that have a namespace, or a file left from one."""
+        if not self.folder.is_dir():
+            return frozenset()
+        return frozenset(entry.name for entry in os.scandir(self.folder) if entry.name.startswith(_PREFIX))
+
+    def exists(self, vpc_id: str) -> bool:
+        """Tell whether the VPC's file leads to a namespace; a plain file is what a crash between two steps leaves."""
+        try:
+            return self.path(vpc_id).stat().st_dev == os.fstat(self.host).st_dev
+        except FileNotFoundError:
+            return False
+
+    def create(self, vpc_id: str) -> bool:
+        """Make the VPC's namespace; False when it is there already."""
+        if self.exists(vpc_id):
+            return False
+        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _share(self.folder)
+        path = self.path(vpc_id)
+        path.touch(mode=0o444)
+        on_a_thread(lambda: _pin_new_namespace(path))
+        return True
+
+    def delete(self, vpc_id: str) -> None:
+        """Remove the VPC's name; the namespace goes with the last process, socket or mount that is in it."""
+        path = self.path(vpc_id)
+        while self.exists(vpc_id):
+            _check(_libc.umount2(os.fsencode(path), _MNT_DETACH), path)
+        path.unlink(missing_ok=True)
+
+    def open(self, vpc_id: str) -> int:
+        """Give a file descriptor of the VPC's namespace, for the caller to close."""
+        return os.open(self.path(vpc_id), os.O_RDONLY | os.O_CLOEXEC)
+
+    def inside[T](self, vpc_id: str | None, work: Callable[[], T]) -> T:
+        """Do `work` in a thread that is in the VPC's namespace, or in the host's for None; give what it returns."""
+        if vpc_id is None:
+            return on_a_thread(lambda: _enter_and(self.host, work))
+        namespace = self.open(vpc_id)
+        try:
+            return on_a_thread(lambda: _enter_and(namespace, work))
+        finally:
+            os.close(namespace)
+
+
+def enter(namespace: int) -> None:
+    """Move the calling thread into a namespace: only for threads that end with this work."""
+    os.setns(namespace, os.CLONE_NEWNET)
+
+
+def _enter_and[T](namespace: int, work: Callable[[], T]) -> T:
+    enter(namespace)
+    return work()
+
+
+def on_a_thread[T](work: Callable[[], T]) -> T:
+    """Do `work` on a thread of its own, since what it does to the thread's namespaces must not stay."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # handed to the caller, which waits for it
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="namespace", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _pin_new_namespace(path: Path) -> None:
+    os.unshare(os.CLONE_NEWNET)
+    _check(_libc.mount(os.fsencode(_OWN_NAMESPACE), os.fsencode(path), b"none", _MS_BIND, None), path)
+
+
+def _share(folder: Path) -> None:
+    """Let other mount namespaces see the names made here, as ip-netns does."""
+    if _libc.mount(b"", os.fsencode(folder), b"none", _MS_SHARED | _MS_REC, None) == 0:
+        return
+    _check(_libc.mount(os.fsencode(folder), os.fsencode(folder), b"none", _MS_BIND | _MS_REC, None), folder)
+    _check(_libc.mount(b"", os.fsencode(folder), b"none", _MS_SHARED | _MS_REC, None), folder)
+
+
+def _check(result: int, path: Path) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))

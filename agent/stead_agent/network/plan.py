@@ -1,0 +1,128 @@
+"""Compare what is with what should be, and say what to do in which order: pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from stead_agent.network.picture import Address, Bridge, Neighbour, Place, Proxy, Route, Setting, Thing, Up, Veth
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """Make an object that is not there."""
+
+    thing: Thing
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Turn an object into another one of the same identity."""
+
+    old: Thing
+    new: Thing
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove an object; that it is gone already is no error."""
+
+    thing: Thing
+
+
+Step = Make | Change | Remove
+Key = tuple[object, ...]
+
+# Objects of a rank need those of lower ranks; a namespace's own settings come first of all.
+_RANKS: Final[dict[type[Thing], int]] = {
+    Bridge: 1,
+    Veth: 2,
+    Setting: 3,
+    Address: 4,
+    Up: 5,
+    Route: 6,
+    Neighbour: 7,
+    Proxy: 8,
+}
+
+
+def key_of(thing: Thing) -> Key:
+    """Give what makes an object the same one, whatever else about it changes."""
+    match thing:
+        case Setting():
+            return (Setting, thing.place, thing.path)
+        case Bridge() | Veth():
+            return (Bridge, thing.name)  # there is one link of a name
+        case Address():
+            return (Address, thing.place, thing.link, thing.address)
+        case Up():
+            return (Up, thing.place, thing.link)
+        case Route():
+            return (Route, thing.place, thing.destination, thing.metric)
+        case Neighbour():
+            return (Neighbour, thing.place, thing.link, thing.address)
+        case Proxy():
+            return (Proxy, thing.link, thing.address)
+
+
+def rank_of(thing: Thing) -> int:
+    """Give an object's place in the order of making."""
+    if isinstance(thing, Setting) and not thing.link:
+        return 0
+    return _RANKS[type(thing)]
+
+
+def is_replaced(old: Thing, new: Thing) -> bool:
+    """Tell whether a link must be made anew, which takes along all that depends on it."""
+    if type(old) is not type(new):
+        return True
+    return isinstance(old, Veth) and isinstance(new, Veth) and old.inner != new.inner
+
+
+def links_of(thing: Thing) -> frozenset[tuple[Place, str]]:
+    """Name the links that vanish with a bridge or a pair."""
+    if isinstance(thing, Veth):
+        return frozenset({(Place.HOST, thing.name), (Place.VPC, thing.inner)})
+    if isinstance(thing, Bridge):
+        return frozenset({(Place.HOST, thing.name)})
+    return frozenset()
+
+
+def depends_on(thing: Thing) -> tuple[Place, str] | None:
+    """Name the link that an object vanishes with."""
+    match thing:
+        case Setting() | Address() | Up() | Route() | Neighbour():
+            return (thing.place, thing.link) if thing.link else None
+        case Proxy():
+            return (Place.HOST, thing.link)
+        case Bridge() | Veth():
+            return None
+
+
+def plan(old: Iterable[Thing], new: Iterable[Thing]) -> list[Step]:
+    """List the steps that turn the objects `old` into `new`: removals first, each in its order."""
+    before = {key_of(thing): thing for thing in old}
+    after = {key_of(thing): thing for thing in new}
+    if before == after:
+        return []
+    gone_links: set[tuple[Place, str]] = set()
+    removals: list[Thing] = []
+    for key, thing in before.items():
+        wanted = after.get(key)
+        if wanted is None or is_replaced(thing, wanted):
+            removals.append(thing)
+            gone_links |= links_of(thing)
+    lost = {key for key, thing in before.items() if depends_on(thing) in gone_links}
+    # A port's bridge that was made anew has lost the port, though the port is still there.
+    orphans = {
+        key for key, thing in before.items() if isinstance(thing, Veth) and (Place.HOST, thing.master) in gone_links
+    }
+    steps: list[Step] = [
+        Remove(thing) for thing in sorted(removals, key=rank_of, reverse=True) if key_of(thing) not in lost
+    ]
+    for key, thing in sorted(after.items(), key=lambda item: rank_of(item[1])):
+        present = before.get(key)
+        if present is None or key in lost or is_replaced(present, thing):
+            steps.append(Make(thing))
+        elif present != thing or key in orphans:
+            steps.append(Change(present, thing))
+    return steps
