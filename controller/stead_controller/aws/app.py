@@ -9,7 +9,7 @@ cannot be written is a fault of ours and changes nothing.
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -116,10 +116,11 @@ class AwsApp:
         ask: Ask = _nobody_to_ask,
         on_call: Callable[[CallRecord], None] = _ignore,
         clock: Clock = now,
+        operations: Mapping[tuple[str, str], Operation] = OPERATIONS,
     ) -> None:
         """Take the parts; `page_key` seals NextTokens and is the same on all controllers of a cloud.
 
-        Loads the models of the services that have operations.
+        Loads the models of the services that have operations, so that no request waits for it.
         """
         self._transactions = transactions
         self._find_key = find_key
@@ -129,13 +130,14 @@ class AwsApp:
         self._ask = ask
         self._on_call = on_call
         self._clock = clock
+        self._operations = operations
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
             self._choose_service,
             self._authenticate,
             self._parse,
             self._run,
         )
-        for service in sorted({"ec2"} | {service for service, _ in OPERATIONS}):
+        for service in sorted({"ec2"} | {service for service, _ in operations}):
             codec_for(service)
 
     async def handle(self, request: Request) -> Response:
@@ -182,7 +184,7 @@ class AwsApp:
         """Which operation, with which parameters."""
         codec = codec_for(exchange.service)
         name = exchange.operation_name = codec.operation_name(exchange.request)
-        operation = exchange.operation = OPERATIONS.get((exchange.service, name))
+        operation = exchange.operation = self._operations.get((exchange.service, name))
         if operation is None:
             raise Unsupported(f"The operation {name} is not supported by this cloud.")
         exchange.params = codec.parse(name, exchange.request)

@@ -1,6 +1,7 @@
 """The query protocol and its EC2 flavour: form parameters in, XML out (STS, IAM, Auto Scaling; EC2)."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
 from botocore.model import OperationModel, StructureShape
@@ -116,7 +117,11 @@ class QueryCodec:
 
 
 class Ec2Codec(QueryCodec):
-    """The wire of EC2."""
+    """The wire of EC2.
+
+    Where an operation has nothing else to say, EC2 says `<return>true</return>`, which old clients insist on: it is
+    written unless the result says otherwise.
+    """
 
     unknown_version = "NoSuchVersion"
 
@@ -128,11 +133,30 @@ class Ec2Codec(QueryCodec):
         """Whether EC2 had an API of this date; all are answered in the form of the newest."""
         return version in EC2_VERSIONS or super().knows_version(version)
 
+    def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
+        """The answer in the XML of the model, with `Return` true where the model has it and the result has not."""
+        if operation in self._returning and "Return" not in result:
+            result = {"Return": True, **result}
+        return super().write(operation, result, request_id)
+
+    @cached_property
+    def _returning(self) -> frozenset[str]:
+        """The operations whose output has a boolean member named Return."""
+        shapes = {name: self.service.operation(name).output_shape for name in self.service.operation_names}
+        return frozenset(
+            name
+            for name, shape in shapes.items()
+            if isinstance(shape, StructureShape)
+            and "Return" in shape.members
+            and shape.members["Return"].type_name == "boolean"
+        )
+
     def frame(self, operation: str, wrapper: str | None) -> tuple[str, str]:
         """EC2 has no wrapper, and its request id comes first."""
         del wrapper
+        returned = "" if self.service.operation(operation).output_shape else "<return>true</return>"
         return (
-            f'<{operation}Response xmlns="{self._namespace}"><requestId>{{request_id}}</requestId>',
+            f'<{operation}Response xmlns="{self._namespace}"><requestId>{{request_id}}</requestId>{returned}',
             f"</{operation}Response>",
         )
 
