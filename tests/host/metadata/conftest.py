@@ -1,0 +1,165 @@
+"""VPC and guest namespaces as the network subsystem would make them, joined by a veth pair, and a service to ask."""
+
+import itertools
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from stead_agent.metadata.interface import ADDRESS, Guest, Options
+from stead_agent.metadata.service import Metadata
+from tests.unit.agent.metadata.guests import guest
+
+_numbers = itertools.count()
+
+
+def ip(*commands: str) -> None:
+    """Run ip(8) commands one by one."""
+    for command in commands:
+        subprocess.run(["ip", *command.split()], check=True, timeout=10)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fail after some seconds."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it never became true"
+        time.sleep(0.01)  # between two looks at the condition
+
+
+def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:
+    """Call a function in a thread of its own that is inside a namespace; sockets it makes stay there."""
+    done: Future[Result] = Future()
+
+    def enter() -> None:
+        try:
+            with Path("/run/netns", namespace).open() as file:
+                os.setns(file.fileno(), os.CLONE_NEWNET)
+            done.set_result(what())
+        except BaseException as failure:  # raised again by the caller
+            done.set_exception(failure)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    return done.result()
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A namespace that plays a guest."""
+
+    namespace: str
+
+    def curl(self, path: str, *arguments: str) -> tuple[int, str]:
+        """Ask with curl; return the status (0 = no answer) and the body."""
+        command = [
+            "curl",
+            "--noproxy",
+            "*",
+            "-sS",
+            "-m",
+            "5",
+            "-w",
+            "\n%{http_code}",
+            *arguments,
+            f"http://{ADDRESS}{path}",
+        ]
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.namespace, *command], capture_output=True, text=True, check=False, timeout=20
+        )
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status), body
+
+    def token(self, seconds: int = 60) -> str:
+        """Get a session token with curl."""
+        status, body = self.curl(
+            "/latest/api/token", "-X", "PUT", "-H", f"X-aws-ec2-metadata-token-ttl-seconds: {seconds}"
+        )
+        assert status == 200, body
+        return body
+
+    def connect(self) -> socket.socket:
+        """Open a connection to the service."""
+        return inside(self.namespace, lambda: socket.create_connection((ADDRESS, 80), timeout=5))
+
+    def talk(self, raw: bytes) -> bytes:
+        """Send bytes and return all that comes until the service closes."""
+        with self.connect() as sock:
+            sock.sendall(raw)
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+@dataclass
+class Vpc:
+    """A VPC namespace with one subnet, 172.31.0.0/20, and guests' namespaces in it."""
+
+    vpc_id: str
+    namespace: str
+    namespaces: list[str]
+
+    @property
+    def path(self) -> Path:
+        return Path("/run/netns", self.namespace)
+
+    def vm(self, address: str) -> Vm:
+        """Make a guest's namespace with an address; its link is routed by the VPC as a /32."""
+        name = f"{self.namespace}-{len(self.namespaces)}"
+        self.namespaces.append(name)
+        link = f"v{len(self.namespaces)}"
+        ip(
+            f"netns add {name}",
+            f"link add {link} netns {self.namespace} type veth peer name eth0 netns {name}",
+            f"-n {self.namespace} link set {link} up",
+            f"-n {self.namespace} addr add 172.31.0.1/32 dev {link}",
+            f"-n {self.namespace} route add {address}/32 dev {link}",
+            f"-n {name} link set lo up",
+            f"-n {name} addr add {address}/20 dev eth0",
+            f"-n {name} link set eth0 up",
+            f"-n {name} route add default via 172.31.0.1",
+        )
+        return Vm(name)
+
+
+@pytest.fixture
+def new_vpc() -> Iterator[Callable[[], Vpc]]:
+    """Make VPC namespaces that hold the metadata address and vanish with all their guests after the test."""
+    made: list[Vpc] = []
+
+    def make() -> Vpc:
+        number = next(_numbers)
+        name = f"smd{os.getpid()}-{number}"
+        made.append(Vpc(f"vpc-{number:017x}", name, []))
+        ip(f"netns add {name}", f"-n {name} link set lo up", f"-n {name} addr add {ADDRESS}/32 dev lo")
+        return made[-1]
+
+    yield make
+    for vpc in made:
+        for name in (*vpc.namespaces, vpc.namespace):
+            subprocess.run(["ip", "netns", "del", name], check=True, timeout=10)
+
+
+@pytest.fixture
+def vpc(new_vpc: Callable[[], Vpc]) -> Vpc:
+    """One VPC namespace."""
+    return new_vpc()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Metadata]:
+    """A running metadata service that serves no VPC yet."""
+    made = Metadata(tmp_path)
+    yield made
+    made.close()
+
+
+def guest_of(vpc: Vpc, number: int = 0, address: str = "172.31.0.5", **options: object) -> Guest:
+    """Describe a guest of a VPC whose metadata options are those given."""
+    return replace(guest(number, address, vpc.vpc_id), options=replace(Options(), **options))
