@@ -145,6 +145,7 @@ _STATUSES: Final[dict[str, int]] = {
     "NoSuchEntity": 404,
     "RequestEntityTooLarge": 413,
     "RequestLimitExceeded": 503,
+    "RequestTimeout": 408,
     "ResourceNotFound": 404,
     "SignatureDoesNotMatch": 403,
     "Unavailable": 503,

@@ -1,5 +1,6 @@
 """The HTTP(S) listeners of the AWS endpoint: sockets to `Request`, `Response` to sockets."""
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ HEALTH_PATH: Final = "/_stead/health"
 MAX_BODY: Final = 1 << 20
 _MAX_REQUEST_LINE: Final = 1 << 16  # GET requests carry all parameters, presigned ones a session token too
 _MAX_HEADER: Final = 1 << 14
+_BODY_SECONDS: Final = 60
 
 PageHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -63,6 +65,7 @@ class AwsServer:
             max_field_size=_MAX_HEADER,
             access_log=None,
             keepalive_timeout=75.0,
+            lingering_time=2.0,
         )
         runner = self._runner = web.ServerRunner(server, shutdown_timeout=self._shutdown_seconds)
         await runner.setup()
@@ -88,18 +91,25 @@ class AwsServer:
             (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
             for name, value in http.raw_headers
         )
+        refusal: BadRequest | None = None
+        body = b""
         try:
-            body = await self._read_body(http)
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await self._read_body(http)
         except BodyTooLargeError:
-            request = Request(http.method, path, query, headers, b"", http.remote or "")
-            answer = self._app.refuse(request, BadRequest("The body is too large", code="RequestEntityTooLarge"))
-        else:
-            answer = await self._app.handle(Request(http.method, path, query, headers, body, http.remote or ""))
-        return web.Response(
+            refusal = BadRequest(f"The body is longer than {self._max_body} bytes", code="RequestEntityTooLarge")
+        except TimeoutError:
+            refusal = BadRequest(f"The body did not come within {_BODY_SECONDS} seconds", code="RequestTimeout")
+        request = Request(http.method, path, query, headers, body, http.remote or "")
+        answer = self._app.refuse(request, refusal) if refusal else await self._app.handle(request)
+        response = web.Response(
             status=answer.status,
             body=answer.body,
             headers={"Content-Type": answer.content_type, "Server": "stead", **answer.headers},
         )
+        if refusal:
+            response.force_close()  # what is left of the body is not a next request
+        return response
 
     async def _read_body(self, http: web.BaseRequest) -> bytes:
         if http.content_length is not None and http.content_length > self._max_body:

@@ -169,7 +169,7 @@ def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
         .where(InterfaceGroup.interface_id == interface_id)
         .order_by(SecurityGroup.id)
     )
-    return dict(tx.session.execute(query).tuples().all())
+    return dict(tx.session.execute(query).all())
 
 
 def _interface(tx: Transaction, interface: NetworkInterface, group_ids: list[str], region: str) -> pb.Interface:
@@ -197,7 +197,7 @@ def _interface(tx: Transaction, interface: NetworkInterface, group_ids: list[str
 def _metadata(tx: Transaction, instance: Instance, group_names: list[str], region: str) -> pb.Metadata:
     tags: dict[str, str] = {}
     if instance.metadata_tags:
-        tags = dict(tx.session.execute(select(Tag.key, Tag.value).where(Tag.resource_id == instance.id)).tuples().all())
+        tags = dict(tx.session.execute(select(Tag.key, Tag.value).where(Tag.resource_id == instance.id)).all())
     keys = []
     if instance.public_key is not None:
         keys.append(pb.PublicKey(name=instance.key_name or "", openssh=instance.public_key))

@@ -57,8 +57,18 @@ def glob(value: str) -> str:
 
 
 def _regex(value: str) -> str:
-    wildcards = {_ANY: ".*", _ONE: "."}
-    return "".join(wildcards[character] if wild else re.escape(character) for wild, character in _pieces(value))
+    """A filter value as a regular expression that never tries a `*` again once what follows it has been found."""
+    parts = [""]
+    for wild, character in _pieces(value):
+        if wild and character == _ANY:
+            parts.append("")
+        else:
+            parts[-1] += "." if wild else re.escape(character)
+    first, *rest = parts
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>.*?{part})" for part in middle if part) + ".*" + last
 
 
 @dataclass(frozen=True)

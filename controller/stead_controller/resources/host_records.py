@@ -26,9 +26,7 @@ def list_hosts(tx: Transaction) -> list[HostRecord]:
     counts = dict(
         tx.session.execute(
             select(Instance.host_id, func.count()).where(Instance.state != "terminated").group_by(Instance.host_id)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     found = tx.session.scalars(select(Host).order_by(Host.hostname, Host.id))
     return [HostRecord(host, counts.get(host.id, 0)) for host in found]

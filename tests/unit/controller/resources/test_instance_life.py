@@ -1,0 +1,436 @@
+"""From launch to the end of an instance: requests on one side, a host's reports on the other."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from stead_controller.db.tables import (
+    Host,
+    HostResource,
+    Instance,
+    InterfaceGroup,
+    NetworkInterface,
+    PublicAddress,
+    Tag,
+    Volume,
+)
+from stead_controller.errors import (
+    IdempotencyMismatch,
+    InvalidCombination,
+    InvalidParameter,
+    LimitExceeded,
+    MalformedId,
+    NoCapacity,
+    NotFound,
+    WrongState,
+)
+from stead_controller.hosts import outbox
+from stead_controller.hosts.reports import apply_progress, give_up_launch
+from stead_controller.resources.reboot_instances import reboot_instances
+from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, RootVolume, run_instances
+from stead_controller.resources.start_instances import start_instances
+from stead_controller.resources.stop_instances import stop_instances
+from stead_controller.resources.terminate_instances import terminate_instances
+from stead_proto.v1 import desired_pb2 as desired
+from stead_proto.v1 import host_pb2 as pb
+from tests.unit.controller.resources.rows import NOW
+
+
+class Life:
+    """Drives instances of a world's first tenant, and its host."""
+
+    def __init__(self, database, world):
+        self.database = database
+        self.world = world
+        self.caller = world.one.caller
+
+    def run(self, function, *args, **kwargs):
+        return self.database.run_blocking(lambda tx: function(tx, *args, **kwargs))
+
+    def launch(self, count=1, **changes):
+        wish = {
+            "image_id": self.world.image_id,
+            "instance_type": "stead.tiny",
+            "min_count": count,
+            "max_count": count,
+        } | changes
+        reservation = self.run(run_instances, self.caller, self.world.cloud, LaunchRequest(**wish), NOW)
+        return self.run(
+            lambda tx: list(
+                tx.session.scalars(
+                    select(Instance.id).where(Instance.reservation_id == reservation).order_by(Instance.launch_index)
+                )
+            )
+        )
+
+    def instance(self, instance_id):
+        return self.run(lambda tx: tx.session.get(Instance, instance_id))
+
+    def host(self):
+        return self.run(lambda tx: tx.session.get(Host, self.world.host_id))
+
+    def wanted(self):
+        """What the host is told now, as {id: Resource}, and what it must remove, as a set of ids."""
+        state = self.run(lambda tx: outbox.everything(tx, self.world.host_id)).message.state
+        return {item.id: item for item in state.resources}, {item.id for item in state.removals}
+
+    def report(self, kind, resource_id, condition=pb.CONDITION_READY, machine=None, error="", revision=0):
+        status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, error=error, machine=machine)
+        progress = pb.Progress(revision=revision, statuses=[status])
+        self.run(apply_progress, self.world.host_id, progress, NOW)
+
+    def is_running(self, instance_id):
+        self.power(instance_id, pb.MACHINE_POWER_RUNNING)
+
+    def power(self, instance_id, power, reason=pb.OFF_REASON_UNSPECIFIED, start_count=None):
+        count = self.instance(instance_id).start_count if start_count is None else start_count
+        machine = pb.MachineStatus(power=power, start_count=count, off_reason=reason)
+        self.report(desired.KIND_MACHINE, instance_id, machine=machine)
+
+    def is_absent(self, kind, resource_id):
+        self.report(kind, resource_id, pb.CONDITION_ABSENT)
+
+    def rows(self, model):
+        return self.run(lambda tx: tx.session.scalar(select(func.count()).select_from(model)))
+
+
+@pytest.fixture
+def life(database, world):
+    from stead_controller.controller import keep_facts
+    from stead_controller.settings import Settings
+
+    database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=None)))
+    return Life(database, world)
+
+
+def test_a_launch_writes_all_rows_and_tells_the_host(life):
+    before = life.host()
+    [instance_id] = life.launch(
+        user_data=b"#!/bin/sh\n", tags={"instance": {"Name": "one"}, "volume": {"of": "one"}}, root=RootVolume(size=5)
+    )
+    instance = life.instance(instance_id)
+    assert instance.state == "pending"
+    assert instance.private_address == "172.31.0.4"
+    assert instance.public_address
+    host = life.host()
+    assert host.memory_free == before.memory_free - (128 << 20)
+    assert host.cpus_free == before.cpus_free - 1
+    wanted, removals = life.wanted()
+    machine = wanted[instance_id].machine
+    assert machine.power == desired.POWER_RUNNING
+    assert machine.start_count == 1
+    assert machine.metadata.user_data == b"#!/bin/sh\n"
+    assert machine.metadata.hostname == "ip-172-31-0-4.ec2.internal"
+    volume = wanted[machine.disks[0].volume_id].volume
+    assert volume.size == 5 << 30
+    assert volume.image_id == life.world.image_id
+    interface = wanted[machine.interfaces[0].interface_id].interface
+    assert interface.private_address == "172.31.0.4"
+    assert interface.public_addresses[0].public_address == instance.public_address
+    assert list(interface.security_group_ids) == [life.world.one.group_id]
+    group = wanted[life.world.one.group_id].security_group
+    assert list(group.members) == ["172.31.0.4"]
+    assert {life.world.image_id, life.world.one.vpc_id, life.world.one.subnet_ids[0]} <= wanted.keys()
+    assert not removals
+    assert life.rows(Tag) == 2
+
+
+def test_an_instance_runs_stops_and_starts_again_with_the_same_private_address(life):
+    [instance_id] = life.launch()
+    life.is_running(instance_id)
+    first = life.instance(instance_id)
+    assert first.state == "running"
+    [change] = life.run(stop_instances, life.caller, [instance_id], NOW)
+    assert (change.previous, change.current) == ("running", "stopping")
+    assert life.wanted()[0][instance_id].machine.power == desired.POWER_STOPPED
+    life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_ASKED)
+    stopped = life.instance(instance_id)
+    assert stopped.state == "stopped"
+    assert stopped.state_reason_code == "Client.UserInitiatedShutdown"
+    assert stopped.public_address is None
+    assert not stopped.capacity_held
+    assert life.host().memory_reserved == 0
+    [change] = life.run(start_instances, life.caller, life.world.cloud, [instance_id], NOW)
+    assert (change.previous, change.current) == ("stopped", "pending")
+    again = life.instance(instance_id)
+    assert again.private_address == first.private_address
+    assert again.public_address not in (None, first.public_address)
+    assert life.wanted()[0][instance_id].machine.start_count == 2
+    assert life.host().memory_reserved == 128 << 20
+    life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_GUEST, start_count=1)  # late news of the first start
+    assert life.instance(instance_id).state == "pending"
+    life.is_running(instance_id)
+    assert life.instance(instance_id).state == "running"
+
+
+def test_after_termination_nothing_is_left(life):
+    free = life.host()
+    instance_ids = life.launch(3, tags={"instance": {"a": "b"}, "volume": {"a": "b"}, "network-interface": {"a": "b"}})
+    for instance_id in instance_ids:
+        life.is_running(instance_id)
+    life.run(terminate_instances, life.caller, instance_ids, NOW)
+    assert life.wanted()[1] == set(instance_ids)
+    for instance_id in instance_ids:
+        life.is_absent(desired.KIND_MACHINE, instance_id)
+        assert life.instance(instance_id).state == "terminated"
+    _, removals = life.wanted()
+    volumes = life.run(lambda tx: list(tx.session.scalars(select(Volume.id))))
+    assert removals >= set(volumes)
+    assert life.world.one.vpc_id in removals
+    for volume in volumes:
+        life.is_absent(desired.KIND_VOLUME, volume)
+    revision = life.host().revision
+    life.run(apply_progress, life.world.host_id, pb.Progress(revision=revision), NOW)
+    wanted, removals = life.wanted()
+    assert not removals
+    assert set(wanted) <= {life.world.image_id}
+    assert life.rows(Volume) == life.rows(NetworkInterface) == life.rows(InterfaceGroup) == 0
+    assert life.rows(Tag) == 3  # those of the instances, for as long as they can be described
+    after = life.host()
+    assert (after.memory_free, after.cpus_free, after.memory_reserved) == (free.memory_free, free.cpus_free, 0)
+    assert (
+        life.run(lambda tx: tx.session.scalar(select(func.count()).where(PublicAddress.interface_id.is_not(None)))) == 0
+    )
+
+
+def test_a_guest_that_powers_itself_off_is_stopped_or_terminated_as_launched(life):
+    [stays] = life.launch()
+    [goes] = life.launch(shutdown_behavior="terminate")
+    for instance_id in (stays, goes):
+        life.is_running(instance_id)
+        life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_GUEST)
+    assert life.instance(stays).state == "stopped"
+    assert life.instance(stays).state_reason_code == "Client.InstanceInitiatedShutdown"
+    assert life.wanted()[0][stays].machine.power == desired.POWER_STOPPED
+    assert life.instance(goes).state == "shutting-down"
+    assert goes in life.wanted()[1]
+
+
+def test_a_crashed_process_is_no_wish_of_the_guest(life):
+    [instance_id] = life.launch(shutdown_behavior="terminate")
+    life.is_running(instance_id)
+    life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_CRASHED)
+    assert life.instance(instance_id).state == "stopped"
+    assert life.instance(instance_id).state_reason_code == "Server.InternalError"
+
+
+def test_a_start_that_fails_for_too_long_is_given_up(life):
+    [instance_id] = life.launch()
+    life.report(desired.KIND_MACHINE, instance_id, pb.CONDITION_FAILED, error="no space left on device")
+    assert life.instance(instance_id).host_error == "no space left on device"
+    life.run(lambda tx: give_up_launch(tx, tx.session.get_one(Instance, instance_id), NOW))
+    assert life.instance(instance_id).state == "shutting-down"
+    life.is_absent(desired.KIND_MACHINE, instance_id)
+    ended = life.instance(instance_id)
+    assert (ended.state, ended.state_reason_code) == ("terminated", "Server.InternalError")
+    assert life.host().memory_reserved == 0
+
+
+def test_reboots_are_counted_for_the_host(life):
+    [instance_id] = life.launch()
+    life.is_running(instance_id)
+    life.run(reboot_instances, life.caller, [instance_id])
+    assert life.wanted()[0][instance_id].machine.reboot_count == 1
+
+
+def test_a_host_gets_exactly_what_it_missed(life):
+    [first] = life.launch()
+    known = life.host().revision
+    [second] = life.launch()
+    update = life.run(lambda tx: outbox.changes_since(tx, life.world.host_id, known))
+    changed = {item.id for item in update.message.state.resources}
+    assert second in changed
+    assert first not in changed
+    assert not update.message.state.full
+    assert life.run(lambda tx: outbox.changes_since(tx, life.world.host_id, update.revision)) is None
+
+
+def test_another_hosts_report_changes_nothing(life, unchanged):
+    [instance_id] = life.launch()
+    unchanged()
+    status = pb.ResourceStatus(
+        kind=desired.KIND_MACHINE,
+        id=instance_id,
+        condition=pb.CONDITION_READY,
+        machine=pb.MachineStatus(power=pb.MACHINE_POWER_RUNNING, start_count=1),
+    )
+    life.run(apply_progress, "h-00000000000000000", pb.Progress(statuses=[status]), NOW)
+    unchanged()
+
+
+def test_a_client_token_launches_once(life):
+    first = life.launch(2, client_token="t", digest="d")
+    assert life.launch(2, client_token="t", digest="d") == first
+    assert life.rows(Instance) == 2
+    with pytest.raises(IdempotencyMismatch):
+        life.launch(2, client_token="t", digest="other")
+
+
+def test_as_many_as_fit_are_launched_but_never_fewer_than_asked(life, unchanged):
+    life.run(lambda tx: setattr(tx.session.get_one(Host, life.world.host_id), "cpus_free", 3))
+    unchanged()
+    with pytest.raises(NoCapacity):
+        life.launch(4)
+    unchanged()
+    assert len(life.launch(min_count=1, max_count=10)) == 3
+
+
+def test_a_drained_or_silent_host_gets_no_instance(life):
+    life.run(lambda tx: setattr(tx.session.get_one(Host, life.world.host_id), "schedulable", False))
+    with pytest.raises(NoCapacity):
+        life.launch()
+
+
+BAD_LAUNCHES = {
+    "no such type": ({"instance_type": "t3.huge"}, InvalidParameter),
+    "malformed image": ({"image_id": "ami-x"}, MalformedId),
+    "no such image": ({"image_id": "ami-00000000000000000"}, NotFound),
+    "no such key": ({"key_name": "nobody"}, NotFound),
+    "malformed subnet": ({"subnet_id": "subnet-"}, MalformedId),
+    "no such subnet": ({"subnet_id": "subnet-00000000000000000"}, NotFound),
+    "malformed group": ({"group_ids": ("default",)}, MalformedId),
+    "no such group": ({"group_ids": ("sg-00000000000000000",)}, NotFound),
+    "no such group name": ({"group_names": ("nobody",)}, NotFound),
+    "user data too long": ({"user_data": b"x" * 16385}, InvalidParameter),
+    "no instance": ({"min_count": 0}, InvalidParameter),
+    "more at least than at most": ({"min_count": 2, "max_count": 1}, InvalidParameter),
+    "too many": ({"max_count": 1001}, InvalidParameter),
+    "one address for two": ({"private_address": "172.31.0.9", "min_count": 2, "max_count": 2}, InvalidCombination),
+    "foreign address": ({"private_address": "10.0.0.9"}, InvalidParameter),
+    "reserved address": ({"private_address": "172.31.0.3"}, InvalidParameter),
+    "broadcast address": ({"private_address": "172.31.15.255"}, InvalidParameter),
+    "no address": ({"private_address": "nine"}, InvalidParameter),
+    "root too small": ({"root": RootVolume(size=1)}, InvalidParameter),
+    "root too large": ({"root": RootVolume(size=70000)}, InvalidParameter),
+    "no such volume type": ({"root": RootVolume(volume_type="gp9")}, InvalidParameter),
+    "unknown behaviour": ({"shutdown_behavior": "explode"}, InvalidParameter),
+    "unknown zone": ({"zone": "us-east-1z"}, InvalidParameter),
+    "hop limit": ({"metadata": MetadataOptions(hop_limit=65)}, InvalidParameter),
+}
+
+
+@pytest.mark.parametrize(("changes", "error"), BAD_LAUNCHES.values(), ids=BAD_LAUNCHES.keys())
+def test_bad_launches_are_refused_and_change_nothing(life, unchanged, changes, error):
+    unchanged()
+    with pytest.raises(error):
+        life.launch(**changes)
+    unchanged()
+
+
+def test_another_tenants_things_are_absent(life):
+    for changes in (
+        {"subnet_id": life.world.other.subnet_ids[0]},
+        {"group_ids": (life.world.other.group_id,)},
+    ):
+        with pytest.raises(NotFound):
+            life.launch(**changes)
+    [instance_id] = life.launch()
+    for call in (
+        lambda tx: stop_instances(tx, life.world.other.caller, [instance_id], NOW),
+        lambda tx: reboot_instances(tx, life.world.other.caller, [instance_id]),
+        lambda tx: terminate_instances(tx, life.world.other.caller, [instance_id], NOW),
+        lambda tx: start_instances(tx, life.world.other.caller, life.world.cloud, [instance_id], NOW),
+    ):
+        with pytest.raises(NotFound):
+            life.run(call)
+
+
+def test_protected_instances_are_not_ended(life):
+    [instance_id] = life.launch(disable_api_termination=True, disable_api_stop=True)
+    with pytest.raises(WrongState) as refused:
+        life.run(terminate_instances, life.caller, [instance_id], NOW)
+    assert refused.value.code == "OperationNotPermitted"
+    with pytest.raises(WrongState):
+        life.run(stop_instances, life.caller, [instance_id], NOW)
+
+
+def test_a_requested_address_is_given_once(life):
+    life.launch(private_address="172.31.0.77")
+    with pytest.raises(WrongState) as refused:
+        life.launch(private_address="172.31.0.77")
+    assert refused.value.code == "InvalidIPAddress.InUse"
+
+
+def test_a_full_subnet_is_said(life, world):
+    from stead_controller.db.tables import Subnet
+
+    life.run(lambda tx: setattr(tx.session.get_one(Subnet, world.one.subnet_ids[0]), "cidr_block", "172.31.0.0/28"))
+    life.launch(11)
+    with pytest.raises(LimitExceeded) as refused:
+        life.launch()
+    assert refused.value.code == "InsufficientFreeAddressesInSubnet"
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["launch", "running", "stop", "off", "guest off", "start", "terminate", "gone"]),
+        st.integers(0, 5),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ACTIONS)
+def test_room_is_what_the_living_take_and_no_address_is_given_twice(database, world, actions):
+    from stead_controller.controller import keep_facts
+    from stead_controller.settings import Settings
+
+    database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=None)))
+    life = Life(database, world)
+    known = life.run(lambda tx: list(tx.session.scalars(select(Instance.id))))
+    for action, number in actions:
+        if action == "launch":
+            known += life.launch()
+        elif known:
+            step(life, action, known[number % len(known)])
+        check_invariants(life)
+
+
+def step(life, action, instance_id):
+    try:
+        match action:
+            case "running":
+                life.is_running(instance_id)
+            case "stop":
+                life.run(stop_instances, life.caller, [instance_id], NOW)
+            case "off":
+                life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_ASKED)
+            case "guest off":
+                life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_GUEST)
+            case "start":
+                life.run(start_instances, life.caller, life.world.cloud, [instance_id], NOW)
+            case "terminate":
+                life.run(terminate_instances, life.caller, [instance_id], NOW)
+            case "gone":
+                life.is_absent(desired.KIND_MACHINE, instance_id)
+    except WrongState:
+        pass  # refused in this state: the invariants must hold all the same
+
+
+def check_invariants(life):
+    instances = life.run(lambda tx: list(tx.session.scalars(select(Instance))))
+    held = [instance for instance in instances if instance.capacity_held]
+    assert {instance.state for instance in held} <= {"pending", "running", "stopping", "shutting-down"}
+    host = life.host()
+    assert host.memory_reserved == sum(instance.memory for instance in held)
+    assert host.cpus_reserved == sum(instance.vcpus for instance in held)
+    assert host.memory_free >= 0
+    interfaces = life.run(lambda tx: list(tx.session.scalars(select(NetworkInterface))))
+    living = {instance.id for instance in instances if instance.state != "terminated"}
+    assert {interface.instance_id for interface in interfaces} == living
+    addresses = [interface.private_address for interface in interfaces]
+    assert len(set(addresses)) == len(addresses)
+    public = [instance.public_address for instance in instances if instance.public_address]
+    assert len(set(public)) == len(public)
+    machines = life.run(
+        lambda tx: set(
+            tx.session.scalars(
+                select(HostResource.resource_id).where(
+                    HostResource.kind == desired.KIND_MACHINE, HostResource.body.is_not(None)
+                )
+            )
+        )
+    )
+    assert machines == {i.id for i in instances if i.state not in ("shutting-down", "terminated")}
