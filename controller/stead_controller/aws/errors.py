@@ -129,7 +129,7 @@ _CLASSES: Final[tuple[tuple[type[errors.SteadError], str, int], ...]] = (
     (errors.BadRequest, "InvalidParameterValue", 400),
 )
 
-# Statuses of codes that an error may carry itself, where the class's would be wrong.
+# Statuses of codes, where they are not the usual 400.
 _STATUSES: Final[dict[str, int]] = {
     "AccessDenied": 403,
     "AuthFailure": 401,
@@ -137,7 +137,11 @@ _STATUSES: Final[dict[str, int]] = {
     "DryRunOperation": 412,
     "EntityAlreadyExists": 409,
     "ExpiredToken": 403,
+    "InsufficientAddressCapacity": 500,
+    "InsufficientCapacity": 500,
+    "InsufficientHostCapacity": 500,
     "InsufficientInstanceCapacity": 500,
+    "InsufficientVolumeCapacity": 500,
     "InternalError": 500,
     "InvalidClientTokenId": 403,
     "LimitExceeded": 409,
@@ -147,6 +151,7 @@ _STATUSES: Final[dict[str, int]] = {
     "RequestLimitExceeded": 503,
     "RequestTimeout": 408,
     "ResourceNotFound": 404,
+    "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
     "Unavailable": 503,
     "UnauthorizedOperation": 403,
@@ -212,8 +217,8 @@ def _code_and_status(error: errors.SteadError, service: str) -> tuple[str, int]:
         (errors.SteadError, "InvalidRequest", 400),
     )
     if error.code:
-        code = error.code
-    elif service == "ec2":
+        return error.code, _STATUSES.get(error.code, 400)
+    if service == "ec2":
         code = _ec2_code(error) or general
     else:
         code = _SERVICE_CODES.get((service, kind)) or _SERVICE_CODES.get(("*", kind)) or general

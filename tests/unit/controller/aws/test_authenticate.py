@@ -1,0 +1,68 @@
+"""Who is let in, and that an unknown key costs what a known one costs."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from stead_controller.aws.authenticate import Credential, authenticate
+from stead_controller.aws.protocol.message import Request
+from stead_controller.aws.signature import Reason, Refused, is_signed_with, read_claim
+from stead_controller.resources.caller import Caller
+from tests.unit.controller.aws.test_signature import KEY, NOW, SECRET, sign
+
+CALLER = Caller("123456789012", "arn:aws:iam::123456789012:root", "123456789012", KEY)
+KNOWN = Credential(KEY, SECRET, CALLER)
+
+
+async def outcome(request: Request, credential: Credential | None) -> Caller | Reason:
+    async def find(access_key_id: str) -> Credential | None:
+        assert access_key_id == KEY
+        return credential
+
+    try:
+        return await authenticate(request, read_claim(request), find, NOW)
+    except Refused as refused:
+        return refused.reason
+
+
+@pytest.mark.parametrize(
+    ("token", "changes", "expected"),
+    [
+        (None, {}, CALLER),
+        (None, {"secret": "other"}, Reason.MISMATCH),
+        (None, {"active": False}, Reason.UNKNOWN_KEY),
+        ("t", {}, Reason.UNKNOWN_KEY),
+        (None, {"session_token": "t"}, Reason.UNKNOWN_KEY),
+        ("u", {"session_token": "t"}, Reason.UNKNOWN_KEY),
+        ("t", {"session_token": "t"}, CALLER),
+        ("t", {"session_token": "t", "expires": NOW + timedelta(seconds=1)}, CALLER),
+        ("t", {"session_token": "t", "expires": NOW}, Reason.TOKEN_EXPIRED),
+        ("t", {"session_token": "t", "expires": NOW, "secret": "other"}, Reason.MISMATCH),
+    ],
+)
+async def test_outcomes(token: str | None, changes: dict[str, Any], expected: Caller | Reason) -> None:
+    assert await outcome(sign(token=token), replace(KNOWN, **changes)) == expected
+
+
+async def test_unknown_keys_are_computed_for_like_known_ones() -> None:
+    with patch("stead_controller.aws.authenticate.is_signed_with", wraps=is_signed_with) as computed:
+        assert await outcome(sign(), None) is Reason.UNKNOWN_KEY
+        assert await outcome(sign(), KNOWN) == CALLER
+    assert computed.call_count == 2
+
+
+async def test_keys_are_not_looked_up_for_expired_requests() -> None:
+    async def find(access_key_id: str) -> Credential | None:
+        raise AssertionError(access_key_id)
+
+    request = sign(at=NOW - timedelta(hours=1))
+    with pytest.raises(Refused):
+        await authenticate(request, read_claim(request), find, NOW)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert SECRET not in repr(replace(KNOWN, session_token="a token"))
+    assert "a token" not in repr(replace(KNOWN, session_token="a token"))
