@@ -1,0 +1,1 @@
+"""`stead`: the command line of people who run the cloud."""

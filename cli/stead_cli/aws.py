@@ -1,0 +1,73 @@
+"""The public API as any user has it: an access key becomes boto3 clients, and lines for a shell."""
+
+import json
+import os
+from dataclasses import dataclass
+from shlex import quote
+from typing import TYPE_CHECKING, Final
+
+from stead_cli.errors import CliError
+from stead_cli.settings import Settings
+
+if TYPE_CHECKING:  # boto3 takes half a second to import, and most commands do without
+    from mypy_boto3_ec2.client import EC2Client
+
+# What a shell may have set for the real AWS, and would win over or contradict what is exported.
+_CONTRADICTING: Final = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """An account's access key."""
+
+    account_id: str
+    access_key_id: str
+    secret_access_key: str
+
+
+def first_access_key(settings: Settings) -> AccessKey:
+    """Read the key of the cloud's first account; CliError when there is none, or not for this user."""
+    path = settings.access_dir / "credentials.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CliError(f"there is no cloud here yet ({path} is missing)", "make one: sudo ./stead up") from error
+    except PermissionError as error:
+        hint = 'with sudo: eval "$(sudo ./stead env)"; or `sudo ./stead up` once as yourself'
+        raise CliError(f"you may not read {path}", hint) from error
+    return AccessKey(content["account_id"], content["access_key_id"], content["secret_access_key"])
+
+
+def shell_lines(settings: Settings, key: AccessKey) -> list[str]:
+    """Lines for `eval` that point every AWS client of this shell at the cloud."""
+    values = {
+        "AWS_ENDPOINT_URL": settings.https_endpoint,
+        "AWS_ACCESS_KEY_ID": key.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        "AWS_DEFAULT_REGION": settings.region,
+        "AWS_REGION": settings.region,
+        "AWS_CA_BUNDLE": str(settings.ca_file),
+    }
+    lines = [f"export {name}={quote(value)}" for name, value in values.items()]
+    return [*lines, f"unset {' '.join(_CONTRADICTING)}"]
+
+
+def ec2_client(settings: Settings, key: AccessKey) -> "EC2Client":
+    """A client of the cloud, whatever the environment and ~/.aws say about another one."""
+    import boto3  # noqa: PLC0415 - half a second, needed by the demo alone
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    for name in _CONTRADICTING:
+        os.environ.pop(name, None)
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    session = boto3.Session(key.access_key_id, key.secret_access_key, region_name=settings.region)
+    config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60, proxies={})
+    return session.client("ec2", endpoint_url=settings.https_endpoint, verify=str(settings.ca_file), config=config)

@@ -1,0 +1,175 @@
+"""The single-machine cloud as two programs: which they are, whether they answer, and who may use them."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stead_cli import processes
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator
+from stead_cli.processes import Program
+from stead_cli.settings import Settings
+from stead_cli.waiting import wait_for
+from stead_proto import tls
+from stead_proto.v1 import operator_pb2 as pb
+
+BIN: Final = Path(sys.executable).parent
+_CONTROLLER_SECONDS: Final = 30.0
+_HOST_SECONDS: Final = 120.0  # the proof of KVM boots a guest, and libvirt may have to be started
+_ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json")
+
+
+def controller_program(settings: Settings) -> Program:
+    """The controller of this state directory."""
+    command: list[str | Path] = [
+        BIN / "stead-controller",
+        "run",
+        f"--state-dir={settings.controller_dir}",
+        "--listen=127.0.0.1",
+        f"--http-port={settings.http_port}",
+        f"--https-port={settings.https_port}",
+        f"--host-port={settings.host_port}",
+        f"--enrolment-port={settings.enrolment_port}",
+        f"--region={settings.region}",
+        f"--zone={settings.region}a",
+        f"--public-pool={settings.public_pool}",
+    ]
+    return _program(settings, "controller", command)
+
+
+def agent_program(settings: Settings) -> Program:
+    """The agent of this state directory."""
+    command: list[str | Path] = [
+        BIN / "stead-agent",
+        "run",
+        f"--state-dir={settings.agent_dir}",
+        f"--controller=127.0.0.1:{settings.host_port}",
+        f"--uplink={settings.uplink}",
+    ]
+    return _program(settings, "agent", command)
+
+
+def _program(settings: Settings, name: str, command: list[str | Path]) -> Program:
+    return Program(name, command, settings.run_dir / f"{name}.pid", settings.log_dir / f"{name}.log")
+
+
+def require_root(what: str) -> None:
+    """Raise CliError unless root asks."""
+    if os.geteuid() != 0:
+        raise CliError(f"{what} needs root", f"sudo ./stead {' '.join(sys.argv[1:])}")
+
+
+@contextlib.contextmanager
+def exclusively(settings: Settings) -> Iterator[None]:
+    """Let nobody else start or stop this cloud meanwhile; makes the state directory."""
+    settings.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    settings.run_dir.mkdir(mode=0o755, exist_ok=True)
+    with (settings.run_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CliError("another `stead` is starting or stopping this cloud", "wait until it is done") from None
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the controller's health page says."""
+
+    answers: bool
+    detail: str
+
+
+def controller_health(settings: Settings) -> Health:
+    """Ask the controller how it is."""
+    request = urllib.request.Request(f"http://127.0.0.1:{settings.http_port}/_stead/health")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=3) as response:
+            return Health(answers=True, detail=json.load(response).get("status", ""))
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        return Health(answers=False, detail=str(reason))
+
+
+def start_controller(settings: Settings) -> bool:
+    """Start the controller unless it runs, and wait until it answers; tell whether it was started."""
+    program = controller_program(settings)
+    started = processes.find(program) is None
+    if started:
+        if controller_health(settings).answers:
+            names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT"
+            hint = f"stop it, or choose other ports: {names}"
+            raise CliError(f"another controller already answers at port {settings.http_port}", hint)
+        processes.start(program)
+    wait_for(
+        lambda: controller_health(settings).answers or _ended(program),
+        _CONTROLLER_SECONDS,
+        lambda: _failed(program, "does not answer"),
+    )
+    return started
+
+
+def _ended(program: Program) -> bool:
+    """Raise CliError when a program that should run has ended; never true."""
+    if processes.find(program) is None:
+        raise _failed(program, "ended")
+    return False
+
+
+def _failed(program: Program, how: str) -> CliError:
+    return CliError(
+        f"the {program.name} {how}; the end of {program.log_file}:\n{processes.last_lines(program.log_file)}",
+        f"all of it: ./stead logs {program.name}",
+    )
+
+
+def start_agent(settings: Settings) -> bool:
+    """Start the agent unless it runs; tell whether it was started."""
+    program = agent_program(settings)
+    if processes.find(program) is not None:
+        return False
+    processes.start(program)
+    return True
+
+
+def wait_for_host(settings: Settings) -> pb.Host:
+    """Return this machine's host record when the controller sees it up."""
+    program = agent_program(settings)
+    operator = Operator(settings)
+
+    def this_host() -> pb.Host | None:
+        _ended(program)
+        return next((host for host in operator.list_hosts() if host.state == "up" and not host.simulated), None)
+
+    return wait_for(this_host, _HOST_SECONDS, lambda: _failed(program, "does not reach the controller"), poll=0.1)
+
+
+def share_access(settings: Settings) -> None:
+    """Publish the CA, and give the person who came by sudo the means of access they may read without sudo."""
+    shutil.copyfile(settings.controller_dir / "ca.pem", settings.ca_file)
+    settings.ca_file.chmod(0o644)
+    uid, gid = sudo_user()
+    if not uid:
+        return
+    settings.users_dir.mkdir(mode=0o711, exist_ok=True)
+    folder = settings.users_dir / str(uid)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in _ACCESS_FILES:
+        tls.write_private(folder / name, (settings.controller_dir / name).read_bytes())
+        os.chown(folder / name, uid, gid, follow_symlinks=False)
+    os.chown(folder, uid, gid)
+
+
+def sudo_user() -> tuple[int, int]:
+    """User and group id of the person behind sudo; zeros when root came by itself."""
+    return int(os.environ.get("SUDO_UID") or 0), int(os.environ.get("SUDO_GID") or 0)

@@ -1,0 +1,75 @@
+"""`stead doctor`: what this machine can do, what is missing, and the remedy for each."""
+
+import json
+import subprocess
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from stead_cli import cloud, processes, settings
+from stead_cli.errors import CliError
+from stead_cli.output import output_option, show_json, show_rows
+from stead_cli.settings import Settings
+
+_SECONDS = 180.0  # the proof of KVM boots a guest
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+@click.command()
+@output_option
+def doctor(output: str) -> None:
+    """Check this machine and its cloud; ends with 1 when something that Stead needs is missing."""
+    cloud.require_root("looking into the kernel and libvirt")
+    chosen = settings.load()
+    checks = [*agent_checks(chosen), *_controller_checks(chosen)]
+    if output == "json":
+        show_json(checks)
+    else:
+        _show(checks)
+    raise SystemExit(1 if any(check["status"] == "failed" for check in checks) else 0)
+
+
+def agent_checks(chosen: Settings) -> list[dict[str, Any]]:
+    """Ask the agent's program for its checks of this machine."""
+    command = [str(cloud.BIN / "stead-agent"), "doctor", f"--state-dir={chosen.agent_dir}", "--output=json"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+        checks: list[dict[str, Any]] = json.loads(done.stdout)
+    except (ValueError, subprocess.TimeoutExpired) as error:
+        raise CliError(f"the agent's checks did not end: {error}", f"by hand: {' '.join(command)}") from error
+    return checks
+
+
+def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
+    """What of the cloud runs here; that nothing runs is no fault of the machine."""
+    health = cloud.controller_health(chosen)
+    checks = []
+    for program in (cloud.controller_program(chosen), cloud.agent_program(chosen)):
+        pid = processes.find(program)
+        detail = f"process {pid}" if pid else "does not run"
+        checks.append(_check(program.name, detail, well=pid is not None))
+    checks.append(_check("endpoint", f"{chosen.https_endpoint}: {health.detail}", well=health.answers))
+    return checks
+
+
+def _check(name: str, detail: str, *, well: bool) -> dict[str, Any]:
+    remedy = "" if well else "start the cloud: sudo ./stead up"
+    return {"name": name, "status": "ok" if well else "warning", "detail": detail, "remedy": remedy}
+
+
+def _show(checks: list[dict[str, Any]]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        show_rows(checks, ("status", "name", "detail", "remedy"), "table")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("STATUS", "CHECK", "FOUND", "REMEDY"):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        colour = _COLOURS.get(check["status"], "white")
+        table.add_row(f"[{colour}]{check['status']}[/]", check["name"], check["detail"], check["remedy"])
+    console.print(table)

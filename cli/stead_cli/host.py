@@ -1,0 +1,85 @@
+"""`stead host`: the machines on which instances run."""
+
+import datetime as dt
+from typing import Any
+
+import click
+
+from stead_cli import settings
+from stead_cli.operator import Operator
+from stead_cli.output import bytes_text, json_or, output_option, say, show_json, show_rows
+from stead_proto.v1 import operator_pb2 as pb
+
+
+@click.group()
+def host() -> None:
+    """See, enrol, drain and forget hosts."""
+
+
+def row_of(found: pb.Host) -> dict[str, Any]:
+    """A host as a row of a table."""
+    return {
+        "host_id": found.id,
+        "hostname": found.hostname,
+        "state": found.state,
+        "zone": found.zone,
+        "schedulable": found.schedulable,
+        "instances": found.instances,
+        "vcpus": f"{found.cpus_reserved} of {found.cpus} cores",
+        "memory": f"{bytes_text(found.memory_reserved)} of {bytes_text(found.memory)}",
+        "virtualization": found.virtualization,
+        "virtualization_reason": found.virtualization_reason,
+        "simulated": found.simulated,
+        "last_seen": dt.datetime.fromtimestamp(found.last_seen, dt.UTC).isoformat() if found.last_seen else None,
+        "revision": found.revision,
+        "revision_reached": found.revision_reached,
+        "agent_version": found.agent_version,
+    }
+
+
+COLUMNS = ("host_id", "hostname", "state", "zone", "schedulable", "instances", "vcpus", "memory", "virtualization")
+
+
+@host.command("list")
+@output_option
+def list_hosts(output: str) -> None:
+    """List the hosts with their room."""
+    rows = [row_of(found) for found in Operator(settings.load()).list_hosts()]
+    show_rows(rows, COLUMNS, output, empty="no hosts; `stead host token` makes a token with which one can enrol")
+
+
+@host.command()
+@click.option("--zone", default="", help="Zone of the host; default: the first.")
+@click.option("--valid-seconds", default=3600, show_default=True, help="How long the token may be used.")
+@output_option
+def token(zone: str, valid_seconds: int, output: str) -> None:
+    """Make a one-time token with which a machine enrols as a host."""
+    chosen = settings.load()
+    made = Operator(chosen).create_token(zone, valid_seconds)
+    expires = dt.datetime.fromtimestamp(made.expires, dt.UTC).isoformat()
+
+    def lines() -> None:
+        click.echo(made.token)
+        say(f"On the new host, with {chosen.ca_file} copied there as ca.pem, before {expires}:")
+        say(f"  stead-agent enrol --controller THIS-MACHINE:{chosen.enrolment_port} --ca ca.pem --token-file -")
+
+    json_or(output, {"token": made.token, "expires": expires, "ca_pem": made.ca_pem.decode()}, lines)
+
+
+@host.command()
+@click.argument("host_id")
+@click.option("--undo", is_flag=True, help="Allow new instances again.")
+@output_option
+def drain(host_id: str, *, undo: bool, output: str) -> None:
+    """Start no new instances on a host; those it has stay."""
+    changed = row_of(Operator(settings.load()).set_schedulable(host_id, schedulable=undo))
+    show_rows([changed], COLUMNS, output) if output != "json" else show_json(changed)
+
+
+@host.command()
+@click.argument("host_id")
+@click.option("--force", is_flag=True, help="Also while it has instances: they are terminated.")
+def remove(host_id: str, *, force: bool) -> None:
+    """Forget a host."""
+    Operator(settings.load()).remove_host(host_id, force=force)
+    say(f"{host_id} is forgotten")

@@ -1,0 +1,124 @@
+"""`stead image`: what instances boot from."""
+
+import datetime as dt
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from stead_cli import image_build, settings
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator
+from stead_cli.output import bytes_text, json_or, output_option, say, show_rows
+from stead_proto.v1 import operator_pb2 as pb
+
+_QCOW2_MAGIC = b"QFI\xfb"
+
+
+@click.group()
+def image() -> None:
+    """Build, import and list images."""
+
+
+@image.command("list")
+@output_option
+def list_images(output: str) -> None:
+    """List the images of all accounts."""
+    rows = [
+        {
+            "image_id": found.id,
+            "name": found.name,
+            "owner": found.account_id or "amazon",
+            "public": found.public,
+            "state": found.state,
+            "file": bytes_text(found.file_size),
+            "disk": bytes_text(found.virtual_size),
+            "created": dt.datetime.fromtimestamp(found.created, dt.UTC).isoformat(),
+            "sha256": found.sha256,
+        }
+        for found in Operator(settings.load()).list_images()
+    ]
+    columns = ("image_id", "name", "owner", "public", "state", "file", "disk", "created")
+    show_rows(rows, columns, output, empty="no images; build one: sudo ./stead image build micro")
+
+
+@image.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--name", required=True, help="The image's name, as describe-images shows it.")
+@click.option("--description", default="")
+@click.option("--format", "image_format", type=click.Choice(["qcow2", "raw"]), default="qcow2", show_default=True)
+@click.option("--boot-mode", type=click.Choice(["legacy-bios", "uefi"]), default="legacy-bios", show_default=True)
+@click.option("--account", "account_id", default="", help="Owner's account id; default: the cloud itself.")
+@click.option("--public/--private", default=True, show_default=True, help="Whether every account may launch it.")
+@click.option("--root-device-name", default="", help="Default: /dev/sda1.")
+@output_option
+def import_image(
+    *,
+    file: Path,
+    name: str,
+    description: str,
+    image_format: str,
+    boot_mode: str,
+    account_id: str,
+    root_device_name: str,
+    public: bool,
+    output: str,
+) -> None:
+    """Upload a disk image, such as a stock cloud image of a distribution."""
+    _check_format(file, image_format)
+    header = pb.ImportImageHeader(
+        name=name,
+        description=description,
+        format=image_format,
+        file_size=file.stat().st_size,
+        architecture="x86_64",
+        boot_mode=boot_mode,
+        public=public,
+        account_id=account_id,
+        root_device_name=root_device_name,
+    )
+    made = upload(Operator(settings.load()), header, file)
+
+    def lines() -> None:
+        click.echo(made.image_id)
+        say(f"aws ec2 run-instances --image-id {made.image_id} --instance-type t3.small")
+
+    json_or(output, {"image_id": made.image_id, "sha256": made.sha256}, lines)
+
+
+def upload(operator: Operator, header: pb.ImportImageHeader, file: Path) -> pb.ImportImageResponse:
+    """Upload with a progress bar on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(file.name, total=header.file_size)
+        return operator.import_image(header, file, lambda count: bar.advance(task, count))
+
+
+def _check_format(file: Path, image_format: str) -> None:
+    """Refuse early what the controller would refuse after the upload: a qcow2 said to be raw boots nowhere."""
+    with file.open("rb") as opened:
+        is_qcow2 = opened.read(4) == _QCOW2_MAGIC
+    if is_qcow2 != (image_format == "qcow2"):
+        actual = "a qcow2 file" if is_qcow2 else "no qcow2 file"
+        raise CliError(f"{file} is {actual}", "say --format raw or --format qcow2; others: qemu-img convert -O qcow2 …")
+
+
+@image.command("build")
+@click.argument("kind", type=click.Choice(image_build.KINDS))
+@click.option("--again", is_flag=True, help="Also if the recipe has not changed, for newer Debian packages.")
+@output_option
+def build(kind: str, *, again: bool, output: str) -> None:
+    """Build an image of images/ from Debian packages and make it a public image of the cloud."""
+    chosen = settings.load()
+    built = image_build.build(chosen, kind, say, again=again)
+    image_id = image_build.enter(Operator(chosen), built, lambda _count: None)
+    json_or(output, {"image_id": image_id, "name": built.name}, lambda: click.echo(f"{image_id}\t{built.name}"))
+
+
+@image.command("remove")
+@click.argument("image_id")
+def remove(image_id: str) -> None:
+    """Forget an image and its file."""
+    Operator(settings.load()).remove_image(image_id)
+    say(f"{image_id} is gone")

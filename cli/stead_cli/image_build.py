@@ -1,0 +1,137 @@
+"""The guest images of `images/` are built here, kept with what they were made from, and entered into the cloud."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator, Progress
+from stead_cli.settings import CHECKOUT, Settings
+from stead_proto.v1 import operator_pb2 as pb
+
+KINDS: Final = ("micro", "debian")
+_CACHE: Final = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead") / "images"
+_NAME_DIGITS: Final = 12
+
+_DESCRIPTIONS: Final = {
+    "micro": "Stead micro: Debian kernel, busybox, dropbear; boots in seconds",
+    "debian": "Debian 13 with cloud-init",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """An image file and the name under which the cloud knows it."""
+
+    kind: str
+    path: Path
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """`stead-micro-` and the beginning of the content's hash: another content is another image."""
+        return f"stead-{self.kind}-{self.sha256[:_NAME_DIGITS]}"
+
+
+def build(settings: Settings, kind: str, say: Callable[[str], None], *, again: bool = False) -> BuiltImage:
+    """Build an image unless it was built from the same recipe before; `say` is told each line of progress."""
+    settings.image_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path = settings.image_dir / f"{kind}.qcow2"
+    stamp = settings.image_dir / f"{kind}.recipe"
+    recipe = _recipe_hash(kind)
+    if again or not path.exists() or not stamp.exists() or stamp.read_text(encoding="ascii") != recipe:
+        _install_packages(kind, say)
+        stamp.unlink(missing_ok=True)
+        _run_build(kind, path, say)
+        stamp.write_text(recipe, encoding="ascii")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return BuiltImage(kind, path, digest)
+
+
+def enter(operator: Operator, image: BuiltImage, progress: Progress) -> str:
+    """Import the image as a public one of the cloud's own unless it is there; return its id."""
+    for known in operator.list_images():
+        if known.sha256 == image.sha256 and known.state == "available" and known.public:
+            return known.id
+    header = pb.ImportImageHeader(
+        name=image.name,
+        description=_DESCRIPTIONS[image.kind],
+        format="qcow2",
+        file_size=image.path.stat().st_size,
+        architecture="x86_64",
+        boot_mode="legacy-bios",
+        public=True,
+    )
+    return operator.import_image(header, image.path, progress).image_id
+
+
+def _recipe_hash(kind: str) -> str:
+    """A hash over everything that decides what the build makes, except the versions of Debian packages."""
+    digest = hashlib.sha256()
+    folder = CHECKOUT / "images"
+    sources = [path for path in folder.glob("*.py") if path.is_file()] + list((folder / kind).rglob("*"))
+    for path in sorted(sources):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(folder)} {path.stat().st_mode & 0o111:o}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _install_packages(kind: str, say: Callable[[str], None]) -> None:
+    """Install the Debian packages that the build names and this machine lacks."""
+    command = f"from images.{kind} import build; print(*build.APT_PACKAGES)"
+    names = _python(["-c", command], capture=True).split()
+    query = ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *names]
+    shown = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
+    missing = sorted(set(names) - {line.split()[1] for line in shown if line.startswith("installed ")})
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise CliError(f"building {kind} needs {', '.join(missing)}", f"sudo apt-get install {' '.join(missing)}")
+    say(f"installing Debian packages: {' '.join(missing)}")
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *missing]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for attempt in (install, ["apt-get", "update", "-qq"], install):
+        done = subprocess.run(
+            attempt, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0 and attempt is install:
+            return
+    raise CliError(f"apt-get could not install {' '.join(missing)}: {done.stderr.strip()[-500:]}", "try it by hand")
+
+
+def _run_build(kind: str, path: Path, say: Callable[[str], None]) -> None:
+    """Run the build; its lines are told, and are the error message when it fails."""
+    script = CHECKOUT / "images" / kind / "build.py"
+    command: list[str | Path] = [sys.executable, script, "--output", path, "--cache", _CACHE]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            say(line.rstrip())
+    if process.returncode != 0:
+        raise CliError(f"the {kind} image could not be built:\n" + "\n".join(lines[-15:]))
+
+
+def _python(arguments: list[str], *, capture: bool) -> str:
+    """Run Python in the checkout, which the recipes of images are imported from."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=CHECKOUT,
+        capture_output=capture,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        raise CliError(f"a recipe in {CHECKOUT / 'images'} cannot be read: {done.stderr.strip()[-500:]}")
+    return done.stdout

@@ -1,0 +1,139 @@
+"""The controller's gRPC services for operators, called one at a time with the operator's certificate."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from stead_cli.errors import CliError
+from stead_cli.settings import Settings
+from stead_proto import tls
+from stead_proto.v1 import operator_pb2 as pb
+from stead_proto.v1.operator_pb2_grpc import AccountsStub, HostsStub, ImagesStub
+
+_CALL_SECONDS: Final = 30.0
+_UPLOAD_SECONDS: Final = 3600.0
+_CHUNK: Final = 1 << 20
+
+Progress = Callable[[int], None]
+
+
+class Operator:
+    """Calls of an operator; each opens a channel, makes one call and closes it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the operator's certificate; CliError when there is none."""
+        self._address = f"127.0.0.1:{settings.host_port}"
+        self._identity = _read_identity(settings)
+
+    def list_hosts(self) -> list[pb.Host]:
+        """All hosts."""
+        return list(
+            self._call(lambda channel: HostsStub(channel).ListHosts(pb.ListHostsRequest(), timeout=_CALL_SECONDS)).hosts
+        )
+
+    def create_token(self, zone: str = "", valid_seconds: int = 0) -> pb.CreateEnrolmentTokenResponse:
+        """Make a one-time token with which a machine may enrol."""
+        request = pb.CreateEnrolmentTokenRequest(zone=zone, valid_seconds=valid_seconds)
+        made: pb.CreateEnrolmentTokenResponse = self._call(
+            lambda channel: HostsStub(channel).CreateEnrolmentToken(request, timeout=_CALL_SECONDS)
+        )
+        return made
+
+    def set_schedulable(self, host_id: str, *, schedulable: bool) -> pb.Host:
+        """Stop or allow again new instances on a host."""
+        request = pb.SetSchedulableRequest(host_id=host_id, schedulable=schedulable)
+        changed: pb.Host = self._call(lambda channel: HostsStub(channel).SetSchedulable(request, timeout=_CALL_SECONDS))
+        return changed
+
+    def remove_host(self, host_id: str, *, force: bool) -> None:
+        """Forget a host; with force its instances are terminated."""
+        request = pb.RemoveHostRequest(host_id=host_id, force=force)
+        self._call(lambda channel: HostsStub(channel).RemoveHost(request, timeout=_CALL_SECONDS))
+
+    def list_images(self) -> list[pb.ImageSummary]:
+        """All images of all accounts."""
+        return list(
+            self._call(
+                lambda channel: ImagesStub(channel).ListImages(pb.ListImagesRequest(), timeout=_CALL_SECONDS)
+            ).images
+        )
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image and its file."""
+        request = pb.RemoveImageRequest(image_id=image_id)
+        self._call(lambda channel: ImagesStub(channel).RemoveImage(request, timeout=_CALL_SECONDS))
+
+    def import_image(self, header: pb.ImportImageHeader, path: Path, progress: Progress) -> pb.ImportImageResponse:
+        """Upload an image file; `progress` is told each number of bytes sent."""
+
+        async def messages() -> AsyncIterator[pb.ImportImageRequest]:
+            yield pb.ImportImageRequest(header=header)
+            with path.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, _CHUNK):
+                    yield pb.ImportImageRequest(content=chunk)
+                    progress(len(chunk))
+
+        made: pb.ImportImageResponse = self._call(
+            lambda channel: ImagesStub(channel).ImportImage(messages(), timeout=_UPLOAD_SECONDS)
+        )
+        return made
+
+    def create_account(self, name: str) -> pb.CreateAccountResponse:
+        """Make an isolated account."""
+        request = pb.CreateAccountRequest(name=name)
+        made: pb.CreateAccountResponse = self._call(
+            lambda channel: AccountsStub(channel).CreateAccount(request, timeout=_CALL_SECONDS)
+        )
+        return made
+
+    def list_accounts(self) -> list[pb.Account]:
+        """All accounts."""
+        return list(
+            self._call(
+                lambda channel: AccountsStub(channel).ListAccounts(pb.ListAccountsRequest(), timeout=_CALL_SECONDS)
+            ).accounts
+        )
+
+    def _call[Response](self, make: Callable[[Any], Awaitable[Response]]) -> Response:
+        """Make one call on a channel of its own; a refusal becomes a CliError."""
+
+        async def run() -> Response:
+            async with tls.channel_to_controller(self._address, self._identity) as channel:
+                return await make(channel)
+
+        try:
+            return asyncio.run(run())
+        except grpc.aio.AioRpcError as error:
+            raise _explain(error, self._address) from error
+
+
+def _explain(error: grpc.aio.AioRpcError, address: str) -> CliError:
+    """Turn a status into words with a way out."""
+    if error.code() == grpc.StatusCode.UNAVAILABLE:
+        return CliError(
+            f"no controller answers at {address}", "start it: sudo ./stead up; or see: ./stead logs controller"
+        )
+    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        return CliError(f"the controller at {address} did not answer in time", "see: ./stead logs controller")
+    return CliError(error.details() or error.code().name)
+
+
+def _read_identity(settings: Settings) -> tls.Identity:
+    folder = settings.access_dir
+    try:
+        return tls.Identity(
+            key_pem=(folder / "operator-key.pem").read_bytes(),
+            certificate_pem=(folder / "operator.pem").read_bytes(),
+            ca_pem=(folder / "ca.pem").read_bytes(),
+        )
+    except FileNotFoundError as error:
+        raise CliError(
+            f"there is no cloud here yet ({error.filename} is missing)", "make one: sudo ./stead up"
+        ) from error
+    except PermissionError as error:
+        raise CliError(
+            f"you may not read {error.filename}", "run this with sudo, or `sudo ./stead up` once as yourself"
+        ) from error

@@ -1,0 +1,140 @@
+"""Long-running programs as detached processes: started, found again, stopped; no systemd needed.
+
+A pid file holds the process id, its start time in clock ticks and the machine's boot id, so that a process id the
+kernel has meanwhile given to another program is never taken for ours, and never killed.
+"""
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stead_cli.errors import CliError
+
+_STOP_SECONDS: Final = 20.0
+_KILL_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that runs at most once per state directory."""
+
+    name: str
+    command: Sequence[str | Path]
+    pid_file: Path
+    log_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A process, held by a pidfd, so that the number cannot be another process's later."""
+
+    pid: int
+    pidfd: int
+
+    def close(self) -> None:
+        """Let go of the process; it runs on."""
+        os.close(self.pidfd)
+
+
+def find(program: Program) -> int | None:
+    """Return the program's process id if it runs."""
+    running = _hold(program)
+    if running is None:
+        return None
+    running.close()
+    return running.pid
+
+
+def start(program: Program) -> int:
+    """Start the program detached from this terminal, its output appended to its log; return its process id."""
+    program.log_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    program.pid_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    program.log_file.touch(mode=0o640)
+    with program.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [str(word) for word in program.command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+    identity = _identity(process.pid)
+    if identity is not None:
+        temporary = program.pid_file.with_suffix(".new")
+        temporary.write_text(identity, encoding="ascii")
+        temporary.replace(program.pid_file)
+    # This object would warn when it is collected while its process runs, which is the point here.
+    process.returncode = 0
+    return process.pid
+
+
+def stop(program: Program) -> bool:
+    """Ask the program to end, then make it; tell whether it ran."""
+    running = _hold(program)
+    if running is None:
+        program.pid_file.unlink(missing_ok=True)
+        return False
+    try:
+        signal.pidfd_send_signal(running.pidfd, signal.SIGTERM)
+        if not _ends_within(running, _STOP_SECONDS):
+            signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
+            if not _ends_within(running, _KILL_SECONDS):
+                raise CliError(
+                    f"{program.name} (process {running.pid}) cannot be ended", "see dmesg: it hangs in the kernel"
+                )
+    except ProcessLookupError:
+        pass  # it ended by itself in between
+    finally:
+        running.close()
+    program.pid_file.unlink(missing_ok=True)
+    return True
+
+
+def last_lines(path: Path, count: int = 12) -> str:
+    """The end of a log, for an error message."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"({error})"
+    return "\n".join(text.splitlines()[-count:])
+
+
+def _hold(program: Program) -> Running | None:
+    """Open the program's process if it lives and is the one the pid file speaks of."""
+    try:
+        recorded = program.pid_file.read_text(encoding="ascii")
+        pid = int(recorded.split()[0])
+        pidfd = os.pidfd_open(pid)
+    except (OSError, ValueError, IndexError):
+        return None
+    # Compared only now: from here on the number cannot pass to another process.
+    if _identity(pid) != recorded:
+        os.close(pidfd)
+        return None
+    return Running(pid, pidfd)
+
+
+def _identity(pid: int) -> str | None:
+    """What tells this process from every other one: its id, its start time, the boot; None when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, start_time = fields[0], fields[19]
+    if state in {"Z", "X"}:
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{pid} {start_time} {boot}\n"
+
+
+def _ends_within(running: Running, seconds: float) -> bool:
+    """Tell whether the process ends in time; its parent may still have to collect it."""
+    poller = select.poll()
+    poller.register(running.pidfd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))

@@ -1,0 +1,130 @@
+"""Where this machine's cloud keeps its state and at which ports it answers.
+
+`STEAD_…` environment variables win; what `stead up` ran with last is remembered in the state directory, so that
+`stead env` in another shell finds the same cloud; then come the defaults.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from stead_cli.errors import CliError
+
+DEFAULT_STATE_DIR: Final = Path("/var/lib/stead")
+CHECKOUT: Final = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the single-machine cloud; all paths derive from the state directory."""
+
+    state_dir: Path = DEFAULT_STATE_DIR
+    http_port: int = 8773
+    https_port: int = 8774
+    host_port: int = 8775
+    enrolment_port: int = 8776
+    region: str = "us-east-1"
+    uplink: str = "auto"
+    public_pool: str = "198.18.0.0/16"
+
+    @property
+    def controller_dir(self) -> Path:
+        """State of the controller."""
+        return self.state_dir / "controller"
+
+    @property
+    def agent_dir(self) -> Path:
+        """State of the agent, with the disks of guests."""
+        return self.state_dir / "agent"
+
+    @property
+    def image_dir(self) -> Path:
+        """Images built here."""
+        return self.state_dir / "images"
+
+    @property
+    def log_dir(self) -> Path:
+        """Logs of both."""
+        return self.state_dir / "log"
+
+    @property
+    def run_dir(self) -> Path:
+        """Pid files and locks."""
+        return self.state_dir / "run"
+
+    @property
+    def demo_dir(self) -> Path:
+        """The key of the demo instance."""
+        return self.state_dir / "demo"
+
+    @property
+    def ca_file(self) -> Path:
+        """The CA's certificate, for every client of the AWS APIs."""
+        return self.state_dir / "ca.pem"
+
+    @property
+    def https_endpoint(self) -> str:
+        """URL of the AWS APIs."""
+        return f"https://127.0.0.1:{self.https_port}"
+
+    @property
+    def access_dir(self) -> Path:
+        """Where the caller finds CA, operator's certificate and first access key.
+
+        Root reads the controller's own; the person who ran `sudo stead up` has a copy of their own.
+        """
+        return self.controller_dir if os.geteuid() == 0 else self.users_dir / str(os.geteuid())
+
+    @property
+    def users_dir(self) -> Path:
+        """Copies of the means of access for people who came by sudo, one folder per user id."""
+        return self.state_dir / "users"
+
+    @property
+    def memory_file(self) -> Path:
+        """What `stead up` ran with last."""
+        return self.state_dir / "settings.json"
+
+    def remember(self) -> None:
+        """Let later commands find this cloud without repeating the environment variables."""
+        remembered = {name: getattr(self, name) for name in _REMEMBERED}
+        self.memory_file.write_text(json.dumps(remembered, indent=2) + "\n", encoding="utf-8")
+
+
+_REMEMBERED: Final = tuple(field.name for field in fields(Settings) if field.name != "state_dir")
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings as the environment, the last `stead up` and the defaults say."""
+    settings = Settings(state_dir=Path(environment.get("STEAD_STATE_DIR") or DEFAULT_STATE_DIR).absolute())
+    remembered = _read_memory(settings.memory_file)
+    given = {
+        name: environment[f"STEAD_{name.upper()}"] for name in _REMEMBERED if environment.get(f"STEAD_{name.upper()}")
+    }
+    chosen: dict[str, Any] = {**remembered, **given}
+    checked: dict[str, Any] = {
+        name: _port(name, value) if name.endswith("_port") else value for name, value in chosen.items()
+    }
+    return replace(settings, **checked)
+
+
+def _read_memory(path: Path) -> dict[str, Any]:
+    """What `remember` wrote, as far as this version knows it; nothing when there is no readable file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: content[name] for name in _REMEMBERED if name in content}
+
+
+def _port(name: str, value: str | int) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if not 0 < number < 1 << 16:
+        raise CliError(f"STEAD_{name.upper()}={value} is no port number")
+    return number
