@@ -57,6 +57,9 @@ MODULES = (
 )
 """Drivers that are not built into the kernel; ``initrd/init`` loads them in this order."""
 
+USERS = ("ec2-user", "debian", "admin", "ubuntu")
+"""Users beside root, numbered from 1000, as in ``rootfs/etc/passwd``."""
+
 TOOLS = {**disk.TOOLS, "apt-get": "apt", "dpkg-deb": "dpkg"}
 APT_PACKAGES = tuple(sorted(set(TOOLS.values())))
 """Debian packages with the programs that a build needs on the building machine."""
@@ -71,7 +74,7 @@ PLAN = DiskPlan(
     kernel="/boot/vmlinuz",
     initrd="/boot/initrd",
     command_line=(
-        "console=tty0 console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check edd=off cryptomgr.notests "
+        "console=tty0 console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check cryptomgr.notests "
         "random.trust_cpu=on panic=5"
     ),
 )
@@ -135,12 +138,12 @@ def make_tree(debs: dict[str, Path]) -> Tree:
     for folder in ("usr/bin", "usr/lib", "dev", "proc", "sys", "run", "mnt", "etc/dropbear", "var/log", "usr/local/bin"):
         tree.add_folder(folder)
     tree.add_folder("tmp", 0o1777)
-    tree.add_folder("root", 0o700)
+    tree.add_folder("var/tmp", 0o1777)
     tree.add_folder("var/lib/stead/instances")
     tree.add_folder("boot", 0o700)
     for link, target in {
         "bin": "usr/bin", "sbin": "usr/bin", "usr/sbin": "bin", "lib": "usr/lib", "lib64": "usr/lib64",
-        "var/run": "../run", "var/tmp": "../tmp", "etc/resolv.conf": "../run/resolv.conf", "etc/mtab": "../proc/mounts",
+        "var/run": "../run", "etc/resolv.conf": "../run/resolv.conf", "etc/mtab": "../proc/mounts",
     }.items():  # fmt: skip
         tree.add_link(link, target)
     for name, deb in debs.items():
@@ -152,9 +155,17 @@ def make_tree(debs: dict[str, Path]) -> Tree:
         if f"usr/bin/{applet}" not in tree:
             tree.add_link(f"usr/bin/{applet}", "busybox")
     tree.add_contents_of(HERE / "rootfs")
-    for number, user in enumerate(("ec2-user", "debian", "admin", "ubuntu"), start=1000):
-        tree.add_folder(f"home/{user}", 0o755, owner=number)
+    add_homes(tree)
     return tree
+
+
+def add_homes(tree: Tree) -> None:
+    """Add home folders with empty lists of SSH keys, for root and for the users of ``rootfs/etc/passwd``."""
+    homes = {"root": 0} | {f"home/{user}": number for number, user in enumerate(USERS, start=1000)}
+    for home, owner in homes.items():
+        tree.add_folder(home, 0o700, owner)
+        tree.add_folder(f"{home}/.ssh", 0o700, owner)
+        tree.add_file(f"{home}/.ssh/authorized_keys", b"", 0o600, owner)
 
 
 def add_chosen_files(tree: Tree, name: str, deb: Path) -> None:
