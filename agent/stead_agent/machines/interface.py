@@ -86,6 +86,7 @@ class MachineSpec:
     nics: tuple[Nic, ...]
     architecture: str = "x86_64"
     boot_mode: Literal["legacy-bios", "uefi"] = "legacy-bios"
+    instance_type: str = ""  # what the guest reads as its product name, as on EC2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,12 @@ class MachineStatus:
 class Machines(Protocol):
     """The virtual machines that this agent made on this host."""
 
-    def start(self, spec: MachineSpec, start_count: int) -> MachineStatus:
+    def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
         """Make start number `start_count` happen, once: define the machine as `spec` says and start its guest.
 
-        Does nothing when that start has already happened, whatever became of it, or when a later one has. While an
-        earlier start still runs it raises MachineError. Only a few starts run at a time; the others wait in order.
+        A start does for all reboots up to `reboot_count`. Does nothing when that start has already happened, whatever
+        became of it, or when a later one has. While an earlier start still runs it raises MachineError. Only a few
+        starts run at a time; the others wait in order.
         """
 
     def update(self, spec: MachineSpec) -> None:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from stead_agent import run as run_module
 from stead_agent.run import (
     Identity,

@@ -1,0 +1,210 @@
+"""Makes sure that libvirt's daemon runs, with systemd or without, so that guests outlive it, us and each other.
+
+With systemd, the unit is started. Without, virtlogd and libvirtd are started plainly, below a process that adopts the
+guests (`reaper.py`). Only what was started here is ever stopped here, and guests never are.
+
+A private daemon keeps all that it has below a directory of its own, so several can be on one machine: tests that kill
+theirs, and the hosts of a rig.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, quote, urlsplit
+
+import libvirt
+
+from stead_agent import private_libvirtd, reaper
+from stead_agent.run import ProgramFailedError, run, start_daemon
+
+SYSTEM_URI: Final = "qemu:///system"
+
+_RUNTIME: Final = Path("/run/libvirt")
+_LOG_DAEMON_SOCKET: Final = _RUNTIME / "virtlogd-sock"
+# The daemon of Debian 13, and what other systems have in its place (https://libvirt.org/daemons.html).
+_UNITS: Final = ("libvirtd.service", "virtqemud.service")
+_START_TIMEOUT: Final = 30.0  # seconds; a cold start takes about one
+_STOP_TIMEOUT: Final = 15.0
+_POLL: Final = 0.02
+
+
+class LibvirtdError(Exception):
+    """Libvirt's daemon does not run and could not be started; the message says what was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Libvirtd:
+    """How to reach the daemon, and whether it was started by us."""
+
+    uri: str
+    ours: bool
+
+
+def ensure_running(uri: str, state_dir: Path) -> Libvirtd:
+    """Return when libvirt's daemon answers at `uri`, having started it if it did not run.
+
+    Safe to call at any time, from several processes: a lock beside the daemon's sockets lets one of them start it.
+    """
+    if not _answers(uri):
+        if not _is_local_system(uri):
+            raise LibvirtdError(f"nothing answers at {uri}, and only a local system daemon can be started from here")
+        _RUNTIME.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with _locked(_RUNTIME / "stead-start.lock"):
+            if not _answers(uri):
+                _start(uri, state_dir)
+    return Libvirtd(uri, ours=_own(state_dir / "libvirtd.pid") is not None)
+
+
+def ensure_private(root: Path) -> Libvirtd:
+    """Return when the private daemon below `root` answers, having started it if it did not run.
+
+    `root` must be reachable by guests' users (search permission for all on it and above); its socket is
+    `root/run/libvirt-sock`, the notes on guests' processes are in `root/run/qemu`.
+    """
+    uri = f"qemu+unix:///system?socket={quote(str(root / 'run' / 'libvirt-sock'))}"
+    root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    with _locked(root / "start.lock"):
+        if not _answers(uri):
+            _wait_for(
+                lambda: _own(root / "libvirtd.pid") is None, "the libvirtd that does not answer ends", _STOP_TIMEOUT
+            )
+            script: list[str | Path] = [sys.executable, "-I", "-S", private_libvirtd.__file__, root]
+            start_daemon(script, root / "libvirtd.log")
+        _wait_for(lambda: _answers(uri), f"libvirtd answers at {uri} (see {root / 'libvirtd.log'})", _START_TIMEOUT)
+    return Libvirtd(uri, ours=_own(root / "libvirtd.pid") is not None)
+
+
+def stop(state_dir: Path) -> None:
+    """Stop the daemons that were started here with this state directory, if they still run; guests run on."""
+    for name in ("libvirtd.pid", "virtlogd.pid"):
+        pid = _own(state_dir / name)
+        if pid is None:
+            continue
+        process = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+            _wait_for(partial(_is_gone, pid), f"process {pid} of {name} ends", _STOP_TIMEOUT)
+        finally:
+            os.close(process)
+        (state_dir / name).unlink(missing_ok=True)
+
+
+def _answers(uri: str) -> bool:
+    """Tell whether a daemon answers at the URI."""
+    libvirt.registerErrorHandler(_say_nothing, None)
+    try:
+        libvirt.open(uri).close()
+    except libvirt.libvirtError:
+        return False
+    return True
+
+
+def _say_nothing(_context: object, _error: object) -> None:
+    """Keep libvirt from printing each error to stderr: all are raised as exceptions."""
+
+
+def _is_local_system(uri: str) -> bool:
+    """Tell whether the URI names this machine's system daemon at its usual socket."""
+    parts = urlsplit(uri)
+    if parts.scheme not in {"qemu", "qemu+unix"} or parts.netloc or parts.path != "/system":
+        return False
+    path = parse_qs(parts.query).get("socket", [str(_RUNTIME / "libvirt-sock")])[0]
+    return Path(path) == _RUNTIME / "libvirt-sock"
+
+
+def _start(uri: str, state_dir: Path) -> None:
+    """Start the daemon the way this machine starts daemons, and wait until it answers."""
+    if has_systemd():
+        unit = _start_unit()
+        log = f"journalctl -u {unit}"
+    else:
+        _start_plainly(state_dir)
+        log = str(state_dir / "libvirtd.log")
+    _wait_for(lambda: _answers(uri), f"libvirtd answers at {uri} (see {log})", _START_TIMEOUT)
+
+
+def has_systemd() -> bool:
+    """Tell whether systemd runs this machine and its units are ours: not from inside another mount namespace."""
+    return (
+        Path("/run/systemd/system").is_dir()
+        and Path("/proc/1/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    )
+
+
+def _start_unit() -> str:
+    """Start the first of the known units that exists and return its name."""
+    failures = []
+    for unit in _UNITS:
+        try:
+            run(["systemctl", "start", unit], timeout=60)
+        except ProgramFailedError as error:
+            failures.append(str(error))
+        else:
+            return unit
+    raise LibvirtdError("; ".join(failures))
+
+
+def _start_plainly(state_dir: Path) -> None:
+    """Start virtlogd and libvirtd as plain processes, detached from us; what they say goes to the state directory."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = state_dir / "libvirtd.log"
+    if not _is_listened_at(_LOG_DAEMON_SOCKET):
+        run(["virtlogd", "--daemon", "--pid-file", state_dir / "virtlogd.pid"], timeout=_START_TIMEOUT)
+        _wait_for(lambda: _is_listened_at(_LOG_DAEMON_SOCKET), "virtlogd listens", _START_TIMEOUT)
+    pid_file = state_dir / "libvirtd.pid"
+    _wait_for(lambda: _own(pid_file) is None, "the libvirtd that does not answer ends", _STOP_TIMEOUT)
+    start_daemon([sys.executable, "-I", "-S", reaper.__file__, "libvirtd", "--pid-file", pid_file], log)
+
+
+def _is_listened_at(path: Path) -> bool:
+    """Tell whether a process listens at a unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def _own(pid_file: Path) -> int | None:
+    """Return the process that was started with this pid file, if it is alive; a reused process id does not count."""
+    try:
+        pid = int(pid_file.read_text(encoding="ascii"))
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return None
+    return pid if os.fsencode(pid_file) in arguments else None
+
+
+def _is_gone(pid: int) -> bool:
+    """Tell whether the process has ended, be it reaped or not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def _wait_for(condition: Callable[[], bool], what: str, timeout: float) -> None:
+    """Return when the condition holds; raise LibvirtdError when it does not in time."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LibvirtdError(f"waited {timeout:g} s in vain until {what}")
+        time.sleep(_POLL)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file, against other processes and threads."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,165 @@
+"""The one connection to libvirt: its events, and finding it again after it was away.
+
+Libvirt's event loop runs in a thread of its own for the life of the process. Keepalive messages end the connection to a
+daemon that hangs, so no call waits for more than a few seconds; a thread then tries until a daemon answers again.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import libvirt
+
+from stead_agent.machines.interface import MachinesUnavailableError
+
+_log = logging.getLogger(__name__)
+
+# A daemon that is silent for this long is given up: seconds between messages, and how many may stay unanswered.
+_KEEPALIVE_SECONDS: Final = 1
+_KEEPALIVE_COUNT: Final = 3
+_RETRY_SECONDS: Final = 0.25
+# `start` waits this long for its first try; a daemon that hangs would let it wait for ever.
+_FIRST_TRY_SECONDS: Final = 5
+
+_loop_lock = threading.Lock()
+_loop_running = False
+
+
+def start_event_loop() -> None:
+    """Start libvirt's event loop, once per process and before any connection is opened."""
+    global _loop_running
+    with _loop_lock:
+        if _loop_running:
+            return
+        libvirt.virEventRegisterDefaultImpl()
+        # Libvirt would print each error to stderr; here each is raised as an exception.
+        libvirt.registerErrorHandler(lambda _context, _error: None, None)
+        threading.Thread(target=_run_event_loop, name="libvirt-events", daemon=True).start()
+        _loop_running = True
+
+
+def _run_event_loop() -> None:
+    """Dispatch libvirt's events for ever."""
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+class Connection:
+    """Libvirt as it is now: there, or away and being looked for.
+
+    `on_event(machine_name, rebooted)` is called for each sign of life of a domain and `on_link(up)` when libvirt comes
+    or goes; both from threads that must not be held up and may not call libvirt.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        on_event: Callable[[str, bool], None],
+        on_link: Callable[[bool], None],
+        revive: Callable[[], object] | None = None,
+    ) -> None:
+        self._uri = uri
+        self._on_event = on_event
+        self._on_link = on_link
+        self._revive = revive
+        self._lock = threading.Lock()
+        self._live: Any = None
+        self._why = "not connected yet"
+        self._closing = threading.Event()
+        self._lost = threading.Event()
+        self._tried = threading.Event()
+
+    def start(self) -> None:
+        """Begin, and wait for the first try."""
+        start_event_loop()
+        threading.Thread(target=self._keep, name="libvirt-connection", daemon=True).start()
+        self._tried.wait(_FIRST_TRY_SECONDS)
+
+    def get(self) -> Any:
+        """Return the libvirt.virConnect, or raise MachinesUnavailableError while libvirt is away."""
+        with self._lock:
+            if self._live is None:
+                raise MachinesUnavailableError(f"libvirt is away: {self._why}")
+            return self._live
+
+    def is_up(self) -> bool:
+        """Tell whether libvirt is there, as far as is known."""
+        with self._lock:
+            return self._live is not None and bool(self._live.isAlive())
+
+    def close(self) -> None:
+        """End the connection and the looking for it."""
+        self._closing.set()
+        self._lost.set()
+        with self._lock:
+            live, self._live = self._live, None
+        if live is not None:
+            with contextlib.suppress(libvirt.libvirtError):  # it is going away in any case
+                live.unregisterCloseCallback()
+                live.close()
+
+    def _keep(self) -> None:
+        """Open the connection again whenever it is lost."""
+        while not self._closing.is_set():
+            if self._live is not None:
+                self._lost.wait()
+                continue
+            is_open = self._try_open()
+            if is_open:
+                self._on_link(True)
+            self._tried.set()
+            if not is_open:
+                self._closing.wait(_RETRY_SECONDS)
+
+    def _try_open(self) -> bool:
+        """Try to reach a daemon, after having one started if there is a way."""
+        try:
+            if self._revive:
+                self._revive()
+            live = libvirt.open(self._uri)
+            live.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
+            live.registerCloseCallback(self._closed, None)
+            self._listen(live)
+        except Exception as error:
+            self._why = str(error)
+            _log.warning("libvirt_unreachable", extra={"uri": self._uri, "error": str(error)})
+            return False
+        self._lost.clear()
+        with self._lock:
+            self._live = live
+        if not live.isAlive():  # it may have gone before anybody could be told
+            self._closed(live, 0, None)
+            return False
+        return True
+
+    def _listen(self, live: Any) -> None:
+        """Have the events of all domains sent to us."""
+        for kind, callback in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._on_device_removed),
+        ):
+            live.domainEventRegisterAny(None, kind, callback, None)
+
+    def _on_lifecycle(self, _live: Any, domain: Any, _event: int, _detail: int, _opaque: Any) -> None:
+        self._on_event(domain.name(), False)
+
+    def _on_reboot(self, _live: Any, domain: Any, _opaque: Any) -> None:
+        self._on_event(domain.name(), True)
+
+    def _on_device_removed(self, _live: Any, domain: Any, _alias: str, _opaque: Any) -> None:
+        self._on_event(domain.name(), False)
+
+    def _closed(self, live: Any, reason: int, _opaque: Any) -> None:
+        """Note that libvirt has gone; called from the event loop."""
+        with self._lock:
+            if self._live is not live:
+                return
+            self._live = None
+            self._why = f"its connection ended (reason {reason})"
+        _log.warning("libvirt_lost", extra={"uri": self._uri, "reason": reason})
+        self._on_link(False)
+        self._lost.set()

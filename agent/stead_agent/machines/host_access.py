@@ -1,0 +1,70 @@
+"""What guests' processes, each a user of its own, may open on the host: their disks, and /dev/kvm."""
+
+import contextlib
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from stead_agent.machines.interface import MachineError
+
+_KVM: Final = Path("/dev/kvm")
+_ACL: Final = "system.posix_acl_access"
+# linux/posix_acl_xattr.h: version 2, then entries of tag, permissions, id; tags of linux/posix_acl.h.
+_USER_OBJ, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x08, 0x10, 0x20
+_NOBODY: Final = 0xFFFFFFFF
+_READ_WRITE: Final = 6
+
+
+def guests_gid(capabilities_xml: str) -> int:
+    """Read from libvirt's capabilities the group its guests run in (`+uid:+gid` of the dac security model)."""
+    for model in ET.fromstring(capabilities_xml).iterfind("host/secmodel"):  # noqa: S314 (libvirt's own)
+        if model.findtext("model") == "dac":
+            _uid, _colon, gid = model.findtext("baselabel", "").partition(":")
+            if gid.startswith("+") and gid[1:].isdigit():
+                return int(gid[1:])
+    raise MachineError("libvirt does not run guests as a user of their own (security model dac); see qemu.conf(5)")
+
+
+def give_disk(path: Path, uid: int) -> None:
+    """Give a disk to a guest's user, for nobody else to read; a symbolic link is refused."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise MachineError(f"{path}: {error.strerror}") from error
+    try:
+        found = os.fstat(handle)
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+            raise MachineError(f"{path}: neither a file nor a block device")
+        if stat.S_IMODE(found.st_mode) != 0o600:
+            os.fchmod(handle, 0o600)
+        if (found.st_uid, found.st_gid) != (uid, 0):
+            os.fchown(handle, uid, 0)
+    finally:
+        os.close(handle)
+
+
+def allow_kvm(gid: int, device: Path = _KVM) -> None:
+    """Let guests' group use KVM: an access list on the device, which libvirt copies into each guest's /dev."""
+    mode = device.stat().st_mode
+    with contextlib.suppress(OSError):  # no list yet, or a file system without lists: set below, or an error there
+        if os.getxattr(device, _ACL) == _acl(mode, gid):
+            return
+    try:
+        os.setxattr(device, _ACL, _acl(mode, gid))
+    except OSError as error:
+        raise MachineError(f"{device}: guests cannot be let in: {error.strerror}") from error
+
+
+def _acl(mode: int, gid: int) -> bytes:
+    """Render an access list: owner and others as the mode says, the owner's group and `gid` read and write."""
+    entries = (
+        (_USER_OBJ, mode >> 6 & 7, _NOBODY),
+        (_GROUP_OBJ, _READ_WRITE, _NOBODY),
+        (_GROUP, _READ_WRITE, gid),
+        (_MASK, _READ_WRITE, _NOBODY),
+        (_OTHER, mode & 7, _NOBODY),
+    )
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

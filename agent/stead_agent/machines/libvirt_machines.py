@@ -1,0 +1,533 @@
+"""Does with libvirt what `interface.py` promises.
+
+Domains are persistent, so that libvirt still knows one that is off and why, and never start by themselves: after a
+host's reboot the agent starts them again, when their network is there. What must outlive us is in each domain's
+metadata (`life.py`); nothing is kept in files of ours but the console logs.
+"""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+from weakref import WeakValueDictionary
+
+import libvirt
+
+from stead_agent.machines import life, plug
+from stead_agent.machines.chores import Chores
+from stead_agent.machines.connection import Connection
+from stead_agent.machines.console_log import ConsoleLogs
+from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain
+from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid
+from stead_agent.machines.interface import (
+    MachineAbsentError,
+    MachineError,
+    MachineSpec,
+    MachineStatus,
+    MachinesUnavailableError,
+    OffReason,
+    Power,
+)
+from stead_agent.machines.process_watch import ProcessWatch
+from stead_agent.machines.turns import Turns
+
+_log = logging.getLogger(__name__)
+
+_LIVE_AND_LATER: Final = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+_UNDEFINE_ALL: Final = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_BUSY_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long guests are waited for, in seconds. EC2 speaks of "a few minutes" for both."""
+
+    stop: int = 240
+    reboot: int = 240
+    press_again: int = 10  # a guest that was still in its firmware has not heard the power button
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonDirs:
+    """Where libvirt's daemon for QEMU keeps what it has of its guests."""
+
+    runtime: Path = Path("/run/libvirt/qemu")  # their process ids
+    state: Path = Path("/var/lib/libvirt/qemu")  # a directory for each that runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Domain:
+    """A domain of ours as libvirt shows it now."""
+
+    handle: Any  # libvirt.virDomain
+    record: life.Record
+    view: life.View
+
+
+class LibvirtMachines:
+    """The virtual machines of one agent on one libvirt daemon."""
+
+    def __init__(
+        self,
+        uri: str,
+        state_dir: Path,
+        *,
+        owner: str,
+        virtualization: Literal["kvm", "qemu"],
+        revive: Callable[[], object] | None = None,
+        starts_at_once: int = 4,
+        patience: Patience | None = None,
+        dirs: DaemonDirs | None = None,
+    ) -> None:
+        """Connect, and take over the machines that an earlier process with this `owner` made.
+
+        `revive` is called before each try to reach a daemon that is away, and may start one.
+        """
+        self._owner = owner
+        self._dirs = dirs or DaemonDirs()
+        self._virtualization: Final = virtualization
+        self._patience = patience or Patience()
+        self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+        self._logs = ConsoleLogs(state_dir / "consoles")
+        self._turns = Turns(starts_at_once)
+        self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+        self._locks_lock = threading.Lock()
+        self._callbacks: list[Callable[[str], None]] = []
+        self._last: dict[str, MachineStatus] = {}
+        self._unsure: set[str] = set()  # being started, or the answer was lost with libvirt
+        self._pressed: dict[str, float] = {}
+        self._gid: int | None = None
+        self._chores = Chores("machine-chores")
+        self._processes = ProcessWatch(self._tell, self._dirs.runtime)
+        self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
+        self._link.start()
+
+    # What is asked of machines
+
+    def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
+        """Make a start happen, once."""
+        done = self._started_already(spec.id, start_count)
+        if done:
+            return done
+        with self._turns.turn(), self._asking(spec.id):
+            done = self._started_already(spec.id, start_count)
+            return done or self._start(spec, start_count, reboot_count)
+
+    def update(self, spec: MachineSpec) -> None:
+        """Plug disks and nics in and out of a running guest, and set limits of disks."""
+        with self._asking(spec.id):
+            found = self._get(spec.id)
+            if not found.view.active:
+                return
+            todo = plug.changes(found.handle.XMLDesc(0), spec)
+            for device in todo.detach:
+                found.handle.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            for disk in spec.disks:
+                give_disk(disk.path, life.uid_of(spec.id))
+            for device in todo.attach:
+                found.handle.attachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            for limit in todo.limits:
+                wanted = {"total_bytes_sec": limit.total_bytes_sec, "total_iops_sec": limit.total_iops_sec}
+                found.handle.setBlockIoTune(limit.target, wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            if todo.detach and plug.changes(found.handle.XMLDesc(0), spec).detach:
+                raise MachineError(f"{spec.id}: the guest has not let go of a device yet")
+
+    def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
+        """Ask the guest to shut down, or pull the plug."""
+        with self._asking(machine_id):
+            found = self._get(machine_id)
+            if not found.view.active:
+                return self._status(machine_id, found)
+            due = 0 if force else _boot_clock() + 1000 * self._patience.stop
+            if found.record.stop_asked_of != found.record.start_count or force:
+                found = self._write(found, stop_asked_of=found.record.start_count, stop_due=due)
+            if force:
+                self._destroy(found)
+                return self._status(machine_id, self._get(machine_id))
+            self._press(machine_id, found)
+            return self._status(machine_id, found)
+
+    def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
+        """Make a reboot happen, once.
+
+        The guest is asked before it is noted that it was: who dies in between asks it again, rather than not at all.
+        """
+        with self._asking(machine_id):
+            found = self._get(machine_id)
+            if found.record.reboot_count >= reboot_count:
+                return self._status(machine_id, found)
+            if not found.view.active:
+                return self._status(machine_id, self._write(found, reboot_count=reboot_count))
+            if found.record.reboot_asked < reboot_count:
+                found.handle.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+                due = _boot_clock() + 1000 * self._patience.reboot
+                found = self._write(found, reboot_asked=reboot_count, reboot_due=due)
+                self._chores.later(self._patience.reboot, partial(self._attend, machine_id))
+            return self._status(machine_id, found)
+
+    def remove(self, machine_id: str) -> None:
+        """End the guest and leave nothing of the machine."""
+        with self._asking(machine_id):
+            found = self._find(machine_id)
+            if found:
+                if found.view.active:
+                    self._destroy(self._write(found, stop_asked_of=found.record.start_count, stop_due=0))
+                found.handle.undefineFlags(_UNDEFINE_ALL)
+            self._processes.forget(machine_id)
+            self._logs.remove(machine_id)
+            self._remove_left_over(machine_id)
+            self._last.pop(machine_id, None)
+            self._pressed.pop(machine_id, None)
+            self._unsure.discard(machine_id)
+
+    def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
+        """Let a running guest see its disk grown."""
+        with self._asking(machine_id):
+            found = self._get(machine_id)
+            target = plug.target_of(found.handle.XMLDesc(0), volume_id) if found.view.active else None
+            if target is None:
+                raise MachineError(f"{machine_id}: has no {volume_id} plugged in")
+            found.handle.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+    # What is asked about machines
+
+    def status(self, machine_id: str) -> MachineStatus | None:
+        """Tell what is known of the machine; while libvirt is away, from the last that was seen and its process."""
+        try:
+            with self._translated(machine_id):
+                found = self._find(machine_id)
+        except MachinesUnavailableError:
+            return self._status_without_libvirt(machine_id)
+        return self._status(machine_id, found) if found else None
+
+    def present(self) -> frozenset[str]:
+        """List all machines of this agent."""
+        with self._translated("present"):
+            names = [domain.name() for domain in self._link.get().listAllDomains()]
+            return frozenset(name for name in names if is_machine_id(name) and self._is_ours(name))
+
+    def console_output(self, machine_id: str, last_bytes: int) -> bytes:
+        """Return the end of what the guest wrote to its serial port."""
+        status = self.status(machine_id)
+        if status is None:
+            raise MachineAbsentError(f"{machine_id} is not on this host")
+        return self._logs.tail(machine_id, status.start_count, last_bytes)
+
+    def screenshot(self, machine_id: str) -> bytes:
+        """Return a picture of the guest's screen."""
+        with self._translated(machine_id):
+            found = self._get(machine_id)
+            if not found.view.active:
+                raise MachineError(f"{machine_id} is off")
+            stream = self._link.get().newStream()
+            picture = bytearray()
+            found.handle.screenshot(stream, 0)
+            stream.recvAll(lambda _stream, piece, _opaque: picture.extend(piece), None)
+            stream.finish()
+        if not picture.startswith(_PNG):
+            raise MachineError(
+                f"{machine_id}: the screen did not come as PNG: libvirt 8.6 and QEMU 7.1 or later do that"
+            )
+        return bytes(picture)
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have the callback called whenever a machine's status may have changed."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Let go of libvirt and end our threads."""
+        self._chores.close()
+        self._link.close()
+        self._processes.close()
+
+    # Starting
+
+    def _started_already(self, machine_id: str, start_count: int) -> MachineStatus | None:
+        """Return the status if this start needs no more doing; raise if it cannot be done now."""
+        with self._asking(machine_id):
+            found = self._find(machine_id)
+            if not found:
+                return None
+            status = self._status(machine_id, found)
+            if status.start_count >= start_count and status.off_reason is not OffReason.HOST:
+                return status
+            if status.power is not Power.OFF:
+                raise MachineError(f"{machine_id}: start {status.start_count} still runs, {start_count} must wait")
+            return None
+
+    def _start(self, spec: MachineSpec, start_count: int, reboot_count: int) -> MachineStatus:
+        """Define the machine anew and start its guest; the machine is off, and its lock is held."""
+        live = self._link.get()
+        found = self._find(spec.id)
+        record = life.Record(self._owner)
+        before = 0
+        if found:
+            before = min(self._status(spec.id, found).start_count, start_count - 1)
+            record = life.with_off_seen(found.record, self._status(spec.id, found))
+        record = replace(
+            record,
+            boot_id=self._boot_id,
+            start_count=start_count,
+            started_before=before,
+            reboot_count=max(record.reboot_count, reboot_count),
+            stop_asked_of=0,
+            off_of=0 if record.off_of == start_count else record.off_of,
+        )
+        gid = self._prepare_host(live, spec)
+        host = HostSide(self._virtualization, gid, self._logs.path(spec.id, start_count))
+        domain_xml = render_domain(spec, record, host)
+        self._logs.prepare(spec.id)
+        domain = live.defineXMLFlags(domain_xml)
+        self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
+        self._create(spec.id, domain, start_count)
+        self._processes.watch(spec.id)
+        return self._status(spec.id, self._get(spec.id))
+
+    def _create(self, machine_id: str, domain: Any, start_count: int) -> None:
+        """Start the guest. A start that failed leaves no sign of having happened."""
+        self._unsure.add(machine_id)
+        try:
+            domain.create()
+        except libvirt.libvirtError:
+            if self._link.is_up():
+                self._logs.discard(machine_id, start_count)
+                self._unsure.discard(machine_id)
+            raise
+        self._unsure.discard(machine_id)
+
+    def _prepare_host(self, live: Any, spec: MachineSpec) -> int:
+        """Let the guest's user open what it needs, and return the group of guests."""
+        if self._gid is None:
+            self._gid = guests_gid(live.getCapabilities())
+            if self._virtualization == "kvm":
+                allow_kvm(self._gid)
+        for disk in spec.disks:
+            give_disk(disk.path, life.uid_of(spec.id))
+        return self._gid
+
+    # Ending
+
+    def _press(self, machine_id: str, found: _Domain) -> None:
+        """Press the power button, not too often, and come back to see what became of it."""
+        now = time.monotonic()
+        if now - self._pressed.get(machine_id, -1e9) >= self._patience.press_again:
+            self._pressed[machine_id] = now
+            wait = min(self._patience.press_again, max(0.0, (found.record.stop_due - _boot_clock()) / 1000))
+            self._chores.later(wait, partial(self._attend, machine_id))
+            found.handle.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    def _destroy(self, found: _Domain) -> None:
+        """Pull the plug; one that went off by itself in this moment is fine."""
+        try:
+            found.handle.destroy()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
+
+    def _remove_left_over(self, machine_id: str) -> None:
+        """Remove what libvirt itself removes, unless the guest went down with its host or with libvirtd."""
+        for left in self._dirs.state.glob(f"domain-*-{machine_id}"):
+            shutil.rmtree(left)
+        for left in self._dirs.runtime.glob(f"channel/*-{machine_id}"):
+            shutil.rmtree(left)
+
+    # What happens to machines
+
+    def _on_event(self, name: str, rebooted: bool) -> None:
+        """Hear from libvirt that something happened to a domain."""
+        if is_machine_id(name):
+            self._chores.soon(partial(self._attend, name, rebooted=rebooted))
+
+    def _on_link(self, up: bool) -> None:
+        """Hear that libvirt is there, or away."""
+        if up:
+            self._chores.soon(self._adopt)
+        else:
+            for machine_id in list(self._last):
+                self._tell(machine_id)
+
+    def _adopt(self) -> None:
+        """Take over what is there: after our own start, or after libvirt was away and we heard nothing."""
+        present = self.present()
+        for machine_id in present:
+            self._chores.soon(partial(self._adopt_one, machine_id))
+        for machine_id in set(self._last) - present:
+            self._last.pop(machine_id, None)
+            self._tell(machine_id)
+
+    def _adopt_one(self, machine_id: str) -> None:
+        """Take over a machine: watch its process again, and see what is owed to it."""
+        with self._asking(machine_id):
+            found = self._find_ours(machine_id)
+            if found and found.view.active and not self._processes.is_watched(machine_id):
+                self._processes.watch(machine_id)
+            if found and found.record.reboot_asked > found.record.reboot_count:
+                # The guest was asked, and we may have missed its reboot: rather not reset a sound guest later.
+                self._write(found, reboot_count=found.record.reboot_asked)
+        self._attend(machine_id)
+
+    def _attend(self, machine_id: str, *, rebooted: bool = False) -> None:
+        """Note what happened to a machine, do what is owed to it by now, and tell the others."""
+        lock = self._lock_of(machine_id)
+        if not lock.acquire(blocking=False):  # somebody is busy with it, perhaps for long: others must not wait
+            self._chores.later(_BUSY_SECONDS, partial(self._attend, machine_id, rebooted=rebooted))
+            return
+        try:
+            with self._translated(machine_id):
+                found = self._find_ours(machine_id)
+                if found:
+                    self._settle(machine_id, found, rebooted)
+        finally:
+            lock.release()
+        self._tell(machine_id)
+
+    def _settle(self, machine_id: str, found: _Domain, rebooted: bool) -> None:
+        """Note what happened to a machine and do what is owed to it by now; its lock is held."""
+        record = found.record
+        if rebooted and record.reboot_asked > record.reboot_count:
+            found = self._write(found, reboot_count=record.reboot_asked)
+        status = self._status(machine_id, found)
+        if status.power is Power.OFF:
+            seen = life.with_off_seen(found.record, status)
+            if seen != found.record:
+                self._write(found, off_of=seen.off_of, off_reason=seen.off_reason)
+            return
+        now = _boot_clock()
+        record = found.record
+        if record.stop_asked_of == record.start_count:
+            if now >= record.stop_due:
+                _log.warning("guest_did_not_stop", extra={"machine": machine_id})
+                self._destroy(found)
+            else:
+                self._press(machine_id, found)
+        elif record.reboot_asked > record.reboot_count and now >= record.reboot_due:
+            _log.warning("guest_did_not_reboot", extra={"machine": machine_id})
+            found.handle.reset()
+            self._write(found, reboot_count=record.reboot_asked)
+
+    def _tell(self, machine_id: str) -> None:
+        """Tell the subscribers that a machine's status may have changed."""
+        for callback in self._callbacks:
+            callback(machine_id)
+
+    # Finding and noting
+
+    def _find(self, machine_id: str) -> _Domain | None:
+        """Look a machine up; one that is somebody else's is an error."""
+        if not is_machine_id(machine_id):
+            raise MachineError(f"not a machine id: {machine_id!r}")
+        try:
+            domain = self._link.get().lookupByName(machine_id)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+        record = _record_of(domain)
+        if record is None or record.owner != self._owner:
+            raise MachineError(f"{machine_id}: a domain of this name exists that is not ours")
+        state, reason = domain.state()
+        active = state != life.State.SHUTOFF
+        if active:
+            self._unsure.discard(machine_id)
+        happened = self._logs.exists(machine_id, record.start_count) and machine_id not in self._unsure
+        return _Domain(domain, record, life.View(active, state, reason, self._boot_id, happened))
+
+    def _find_ours(self, machine_id: str) -> _Domain | None:
+        """Look a machine up; one that is somebody else's is none."""
+        return self._find(machine_id) if self._is_ours(machine_id) else None
+
+    def _get(self, machine_id: str) -> _Domain:
+        """Look a machine up that must be there."""
+        found = self._find(machine_id)
+        if not found:
+            raise MachineAbsentError(f"{machine_id} is not on this host")
+        return found
+
+    def _is_ours(self, name: str) -> bool:
+        """Tell whether a domain exists and was made by this agent."""
+        try:
+            record = _record_of(self._link.get().lookupByName(name))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return False
+            raise
+        return record is not None and record.owner == self._owner
+
+    def _status(self, machine_id: str, found: _Domain) -> MachineStatus:
+        """Say what is known of a machine, and remember it."""
+        status = life.status_of(machine_id, found.record, found.view)
+        self._last[machine_id] = status
+        return status
+
+    def _status_without_libvirt(self, machine_id: str) -> MachineStatus:
+        """Say what is known while libvirt is away: what was off stays off, what ran is unknown or has ended."""
+        last = self._last.get(machine_id)
+        if last is None:
+            raise MachinesUnavailableError(f"libvirt is away, and {machine_id} was not seen before")
+        if last.power is Power.OFF:
+            return last
+        if self._processes.is_gone(machine_id):
+            return replace(last, power=Power.OFF, off_reason=OffReason.CRASHED)
+        return replace(last, power=Power.UNKNOWN)
+
+    def _write(self, found: _Domain, **changed: Any) -> _Domain:
+        """Change the record of a machine, in its definition and in what runs."""
+        record = replace(found.record, **changed)
+        found.handle.setMetadata(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+            record.to_plain_xml(),
+            life.PREFIX,
+            life.NAMESPACE,
+            _LIVE_AND_LATER if found.view.active else libvirt.VIR_DOMAIN_AFFECT_CONFIG,
+        )
+        return replace(found, record=record)
+
+    def _lock_of(self, machine_id: str) -> threading.RLock:
+        """Return the machine's lock, which is there as long as somebody holds it or waits for it."""
+        with self._locks_lock:
+            return self._locks.setdefault(machine_id, threading.RLock())
+
+    @contextmanager
+    def _asking(self, machine_id: str) -> Iterator[None]:
+        """Be the only one busy with a machine, and translate libvirt's errors."""
+        with self._lock_of(machine_id), self._translated(machine_id):
+            yield
+
+    @contextmanager
+    def _translated(self, subject: str) -> Iterator[None]:
+        """Translate libvirt's errors: it said no, or it could not be asked."""
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            if not self._link.is_up():
+                raise MachinesUnavailableError(f"libvirt went away: {error}") from error
+            raise MachineError(f"{subject}: {error}") from error
+
+
+def _record_of(domain: Any) -> life.Record | None:
+    """Read our record of a domain; None when it is not ours, or is just vanishing."""
+    try:
+        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, life.NAMESPACE, 0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN}:
+            return None
+        raise
+    return life.parse_record(text)
+
+
+def _boot_clock() -> int:
+    """Read the clock that runs since boot, also in suspend, and that nobody can set; milliseconds."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

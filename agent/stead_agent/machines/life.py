@@ -1,0 +1,175 @@
+"""A record kept in a domain's metadata and libvirt's state become a machine's status. Pure.
+
+The record is kept up with whatever is done to a machine, so that whoever comes later (an agent that was dead, over a
+libvirt that was restarted) can tell what happened and what is still owed. A start is known to have happened by its
+console log, which is named after it and made by the start itself.
+"""
+
+import uuid
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from hashlib import sha256
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from stead_agent.machines.interface import MachineStatus, OffReason, Power
+
+NAMESPACE: Final = "urn:stead:machine:1"
+PREFIX: Final = "stead"
+_PLAIN_TAG: Final = "machine"
+ET.register_namespace(PREFIX, NAMESPACE)
+
+
+class State(IntEnum):
+    """virDomainState (https://libvirt.org/html/libvirt-libvirt-domain.html#virDomainState)."""
+
+    NOSTATE = 0
+    RUNNING = 1
+    BLOCKED = 2
+    PAUSED = 3
+    SHUTDOWN = 4
+    SHUTOFF = 5
+    CRASHED = 6
+    PMSUSPENDED = 7
+
+
+class Shutoff(IntEnum):
+    """virDomainShutoffReason; kept by libvirtd in memory only, so UNKNOWN after its restart."""
+
+    UNKNOWN = 0
+    SHUTDOWN = 1
+    DESTROYED = 2
+    CRASHED = 3
+    MIGRATED = 4
+    SAVED = 5
+    FAILED = 6
+    FROM_SNAPSHOT = 7
+    DAEMON = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What we keep with a domain, in its metadata."""
+
+    owner: str  # which agent made it: two agents may share a libvirtd in tests
+    boot_id: str = ""  # the host's boot in which it was last started
+    start_count: int = 0  # the start last begun
+    started_before: int = 0  # the start before it that had happened
+    reboot_count: int = 0  # reboots done
+    stop_asked_of: int = 0  # the start that was asked to stop; 0 = none
+    stop_due: int = 0  # when the plug is pulled: ms on the boot clock; 0 = it was pulled
+    reboot_asked: int = 0  # the reboot that the guest was asked for; above `reboot_count` = not done yet
+    reboot_due: int = 0  # when it is reset: ms on the boot clock
+    off_of: int = 0  # the start whose end was seen
+    off_reason: str = ""  # and why it ended
+
+    def to_plain_xml(self) -> str:
+        """Render the record as libvirt wants it when metadata is set: without its namespace, which is told apart."""
+        return ET.tostring(ET.Element(_PLAIN_TAG, self._attributes()), encoding="unicode")
+
+    def to_element(self) -> ET.Element:
+        """Render the record as an element to stand in a domain's metadata."""
+        return ET.Element(f"{{{NAMESPACE}}}{_PLAIN_TAG}", self._attributes())
+
+    def _attributes(self) -> dict[str, str]:
+        """Render what is not as it was in the beginning."""
+        values = {field.name: str(getattr(self, field.name)) for field in fields(self)}
+        return {name: value for name, value in values.items() if value not in {"", "0"}}
+
+
+def parse_record(text: str) -> Record | None:
+    """Read a record back; None when the element is not one of ours."""
+    element = ET.fromstring(text)  # noqa: S314 (written by ourselves, kept by libvirt)
+    if element.tag.rpartition("}")[2] != _PLAIN_TAG or "owner" not in element.attrib:
+        return None
+    known = {field.name: field.type for field in fields(Record)}
+    values = {
+        name: int(value) if known[name] is int else value for name, value in element.attrib.items() if name in known
+    }
+    return Record(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What libvirt and the host say of a domain now."""
+
+    active: bool
+    state: int
+    reason: int
+    boot_id: str  # of the host now
+    log_exists: bool  # the console log of the record's start exists
+
+
+def has_started(view: View) -> bool:
+    """Tell whether the start that was last begun has happened, and was not just intended when somebody died."""
+    return view.active or (view.log_exists and view.reason != Shutoff.FAILED)
+
+
+def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
+    """Say what is known of a machine."""
+    if view.active:
+        return MachineStatus(machine_id, _power(record, view), record.start_count, record.reboot_count)
+    start = record.start_count if has_started(view) else record.started_before
+    return MachineStatus(machine_id, Power.OFF, start, record.reboot_count, _off_reason(start, record, view))
+
+
+def _power(record: Record, view: View) -> Power:
+    """Say how a domain with a living process fares."""
+    if view.state in {State.PAUSED, State.PMSUSPENDED, State.CRASHED}:
+        return Power.PAUSED
+    if record.stop_asked_of == record.start_count or view.state == State.SHUTDOWN:
+        return Power.STOPPING
+    return Power.RUNNING
+
+
+def _off_reason(start: int, record: Record, view: View) -> OffReason:
+    """Say why the guest of that start is off.
+
+    Our own wish counts more than libvirt's word, which calls it a failure when the plug is pulled while libvirtd, just
+    restarted, still looks for its guests.
+    """
+    if start == 0:
+        return OffReason.NONE
+    if record.off_of == start:
+        return OffReason(record.off_reason)
+    if record.stop_asked_of == start:
+        return OffReason.ASKED
+    if record.start_count != start:
+        return OffReason.CRASHED  # nobody saw the end of it, and a later start has been begun since
+    if view.reason == Shutoff.UNKNOWN:
+        return OffReason.HOST if record.boot_id != view.boot_id else OffReason.CRASHED
+    return _REASONS.get(view.reason, OffReason.CRASHED)
+
+
+_REASONS: Final[dict[int, OffReason]] = {
+    Shutoff.SHUTDOWN: OffReason.GUEST,
+    Shutoff.DESTROYED: OffReason.ASKED,  # an operator's virsh: somebody with a right to it
+}
+
+
+def with_off_seen(record: Record, status: MachineStatus) -> Record:
+    """Note why a machine is off, since libvirtd's memory of it ends with libvirtd."""
+    if status.power is not Power.OFF or status.start_count in {0, record.off_of}:
+        return record
+    return replace(record, off_of=status.start_count, off_reason=status.off_reason.value)
+
+
+def uuid_of(machine_id: str) -> uuid.UUID:
+    """Derive a machine's system UUID: it begins with `ec2`, by which guests know that they are on EC2.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html; the rest is a hash (RFC 9562
+    version 8), so the same instance has the same UUID on any host.
+    """
+    digits = sha256(f"{NAMESPACE} {machine_id}".encode()).hexdigest()
+    return uuid.UUID(f"ec2{digits[:9]}8{digits[9:12]}a{digits[12:27]}")
+
+
+# Range of user ids of guests' processes: above those of systemd's containers, where nothing else is
+# (https://systemd.io/UIDS-GIDS/). 2**27 of them: a clash of two guests on a host is unlikely and harmless.
+_FIRST_UID: Final = 0x70000000
+_UID_BITS: Final = 27
+
+
+def uid_of(machine_id: str) -> int:
+    """Derive the user id of a machine's process, so that a guest that broke out cannot open another guest's disks."""
+    return _FIRST_UID + (int(sha256(f"uid {machine_id}".encode()).hexdigest(), 16) >> (256 - _UID_BITS))

@@ -1,0 +1,195 @@
+"""A libvirtd of our own below /var/tmp, a bridge, and machines on them; whatever a test leaves behind is an error."""
+
+import os
+import secrets
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from pyroute2 import IPRoute
+
+from stead_agent import libvirtd
+from stead_agent.machines.interface import Disk, DiskBase, MachineSpec, Nic
+from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
+from stead_agent.run import run
+
+MICRO = Path("/var/lib/stead-dev/micro.qcow2")
+MEMORY = 96 << 20
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in Path(item.path).parents:
+            item.add_marker(pytest.mark.libvirt)
+            item.add_marker(pytest.mark.root)
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+    """Return when the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        time.sleep(0.02)
+
+
+@dataclass
+class Daemon:
+    """A private libvirtd, to be killed at will."""
+
+    root: Path
+    uri: str
+
+    @property
+    def pid(self) -> int:
+        return int((self.root / "libvirtd.pid").read_text())
+
+    def revive(self) -> None:
+        libvirtd.ensure_private(self.root)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def daemon() -> Iterator[Daemon]:
+    """A libvirtd that runs, with nothing defined."""
+    if os.geteuid() != 0 or not shutil.which("libvirtd"):
+        pytest.skip("needs root and libvirtd")
+    root = Path(f"/var/tmp/stead-test-{os.getpid()}")
+    started = libvirtd.ensure_private(root)
+    yield Daemon(root, started.uri)
+    libvirtd.stop(root)
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="session")
+def bridge() -> Iterator[str]:
+    """A bridge with no way out."""
+    name = f"sttest{secrets.token_hex(3)}"
+    with IPRoute() as ip:
+        ip.link("add", ifname=name, kind="bridge")
+        index = ip.link_lookup(ifname=name)[0]
+        ip.link("set", index=index, state="up")
+        yield name
+        ip.link("del", index=index)
+
+
+@dataclass
+class World:
+    """One agent's machines, with what they need, and all that was heard of them."""
+
+    daemon: Daemon
+    bridge: str
+    root: Path
+    machines: LibvirtMachines = None  # type: ignore[assignment]
+    heard: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    patience: Patience = field(default_factory=Patience)
+
+    def connect(self) -> LibvirtMachines:
+        """Be a new agent process: know nothing but what the host holds."""
+        if self.machines:
+            self.machines.close()
+        self.machines = LibvirtMachines(
+            self.daemon.uri,
+            self.root,
+            owner=str(self.root),
+            virtualization="qemu",
+            revive=self.daemon.revive,
+            patience=self.patience,
+            dirs=DaemonDirs(self.daemon.root / "run" / "qemu", self.daemon.root / "lib" / "qemu"),
+        )
+        self.machines.subscribe(self._hear)
+        return self.machines
+
+    def _hear(self, machine_id: str) -> None:
+        with self.changed:
+            self.heard.append(machine_id)
+            self.changed.notify_all()
+
+    def spec(self, *, bootable: bool = False, nics: int = 1, **changes) -> MachineSpec:
+        """Make up a machine; without `bootable` its disk is blank, so its firmware waits for ever."""
+        digits = secrets.token_hex(8)
+        spec = MachineSpec(
+            id=f"i-0{digits}",
+            vcpus=1,
+            memory=MEMORY,
+            disks=(self.disk(base=MICRO if bootable else None),),
+            nics=tuple(self.nic() for _ in range(nics)),
+        )
+        self.ids.append(spec.id)
+        return replace(spec, **changes)
+
+    def disk(self, base: Path | None = None) -> Disk:
+        volume = f"vol-0{secrets.token_hex(8)}"
+        path = self.root / "disks" / f"{volume}.qcow2"
+        if base is None:
+            run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], timeout=20)
+            return Disk(volume, path, "qcow2")
+        ours = self.root / "disks" / "base.qcow2"
+        if not ours.exists():
+            shutil.copyfile(base, ours)
+            ours.chmod(0o444)
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", ours, "-F", "qcow2", path], timeout=20)
+        return Disk(volume, path, "qcow2", DiskBase(ours, "qcow2"))
+
+    def nic(self) -> Nic:
+        digits = secrets.token_hex(8)
+        mac = "0a:" + ":".join(digits[i : i + 2] for i in range(0, 10, 2))
+        return Nic(f"eni-0{digits}", mac, self.bridge, f"sv-{digits[:12]}", 1450)
+
+    def process_of(self, machine_id: str) -> int:
+        return int((self.daemon.root / "run" / "qemu" / f"{machine_id}.pid").read_text())
+
+    def wait_for_power(self, machine_id: str, power, seconds: float = 15.0) -> None:
+        wait_for(lambda: self.machines.status(machine_id).power is power, f"{machine_id} is {power}", seconds)
+
+    def leaks(self) -> list[str]:
+        """Name all that is left of our machines on the host."""
+        with IPRoute() as ip:
+            taps = [link.get_attr("IFLA_IFNAME") for link in ip.get_links()]
+        left = [f"tap {tap}" for tap in taps if tap.startswith("sv-")]
+        for name in self.ids:
+            for pid in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    if f"guest={name},".encode() in pid.read_bytes():
+                        left.append(f"process {pid}")
+                except OSError:
+                    continue
+            left += [str(path) for path in self.daemon.root.rglob(f"*{name}*") if path.suffix != ".log"]
+            left += [str(path) for path in (self.root / "consoles").glob(f"{name}*")]
+        return left
+
+
+@pytest.fixture
+def world(daemon: Daemon, bridge: str) -> Iterator[World]:
+    """An agent that has just started, on a host without machines; afterwards nothing may be left of its machines."""
+    daemon.revive()
+    root = daemon.root / f"agent-{secrets.token_hex(3)}"
+    (root / "disks").mkdir(parents=True, mode=0o711)
+    root.chmod(0o711)
+    world = World(daemon, bridge, root)
+    world.connect()
+    yield world
+    daemon.revive()
+    wait_for(lambda: _can_list(world), "libvirt is there again")
+    for machine_id in world.machines.present():
+        world.machines.remove(machine_id)
+    world.machines.close()
+    assert not world.leaks()
+    shutil.rmtree(root)
+
+
+def _can_list(world: World) -> bool:
+    try:
+        world.machines.present()
+    except Exception:
+        return False
+    return True

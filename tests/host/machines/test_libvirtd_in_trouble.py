@@ -1,0 +1,111 @@
+"""Libvirtd killed, stopped and hung: no lie about guests, and nothing is lost (FAULTS 28)."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from stead_agent.machines.interface import MachinesUnavailableError, OffReason, Power
+
+from .conftest import wait_for
+
+
+def test_guests_and_the_agent_outlive_a_killed_libvirtd(world):
+    spec = world.spec()
+    world.machines.start(spec, 1)
+    process = world.process_of(spec.id)
+    world.heard.clear()
+    world.daemon.kill()
+    wait_for(lambda: spec.id in world.heard, "the loss was told", 2)
+    world.wait_for_power(spec.id, Power.RUNNING, 5)  # `revive` has started it again
+    assert world.process_of(spec.id) == process
+    assert world.machines.stop(spec.id, force=True).off_reason is OffReason.ASKED
+
+
+def test_while_libvirt_is_away_a_living_guest_is_unknown_and_a_dead_one_off(world, monkeypatch):
+    spec, off = world.spec(), world.spec()
+    world.machines.start(off, 1)
+    world.machines.stop(off.id, force=True)
+    world.machines.start(spec, 7)
+    process = world.process_of(spec.id)
+    monkeypatch.setattr(world.machines._link, "_revive", lambda: None)
+    world.daemon.kill()
+    world.wait_for_power(spec.id, Power.UNKNOWN, 2)
+    assert world.machines.status(off.id).power is Power.OFF
+    with pytest.raises(MachinesUnavailableError):
+        world.machines.present()
+    with pytest.raises(MachinesUnavailableError):
+        world.machines.start(off, 2)
+    with pytest.raises(MachinesUnavailableError):
+        world.machines.status("i-00000000000000000")
+    world.heard.clear()
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: spec.id in world.heard, "the end was told", 2)
+    status = world.machines.status(spec.id)
+    assert (status.power, status.start_count, status.off_reason) == (Power.OFF, 7, OffReason.CRASHED)
+    world.daemon.revive()
+    wait_for(world.machines._link.is_up, "libvirt is back")
+    status = world.machines.status(spec.id)
+    assert (status.power, status.start_count, status.off_reason) == (Power.OFF, 7, OffReason.CRASHED)
+
+
+def test_a_hung_libvirtd_hides_no_dead_guest(world):
+    spec = world.spec()
+    world.machines.start(spec, 1)
+    process = world.process_of(spec.id)
+    hung = world.daemon.pid
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        os.kill(process, signal.SIGKILL)
+        began = time.monotonic()
+        status = world.machines.status(spec.id)
+        assert time.monotonic() - began < 5
+        assert (status.power, status.off_reason) == (Power.OFF, OffReason.CRASHED)
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    wait_for(world.machines._link.is_up, "libvirt is back")
+    world.wait_for_power(spec.id, Power.OFF, 5)
+    assert world.machines.status(spec.id).off_reason is OffReason.CRASHED
+
+
+def test_a_start_cut_off_by_a_dying_libvirtd_is_repeated_or_found(world):
+    spec = world.spec()
+    failures = []
+
+    def start():
+        try:
+            world.machines.start(spec, 1)
+        except MachinesUnavailableError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    wait_for(lambda: world.machines._unsure, "the start is under way")
+    world.daemon.kill()
+    thread.join()
+    wait_for(world.machines._link.is_up, "libvirt is back")
+
+    def is_running():
+        try:
+            return world.machines.start(spec, 1).power is Power.RUNNING
+        except MachinesUnavailableError:
+            return False
+
+    wait_for(is_running, "the start has happened", 10)
+    assert len(failures) <= 1
+
+
+def test_the_reason_of_an_end_outlives_both_the_agent_and_libvirtd(world):
+    spec = world.spec()
+    world.machines.start(spec, 1)
+    os.kill(world.process_of(spec.id), signal.SIGTERM)  # libvirt takes this for the guest's own wish
+    world.wait_for_power(spec.id, Power.OFF)
+    wait_for(lambda: world.machines._find(spec.id).record.off_of == 1, "the reason is noted")
+    world.machines.close()
+    world.machines = None
+    world.daemon.kill()
+    world.daemon.revive()
+    world.connect()
+    assert world.machines.status(spec.id).off_reason is OffReason.GUEST
