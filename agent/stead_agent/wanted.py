@@ -3,7 +3,7 @@
 Changed and read on the event loop only. What a worker thread needs is copied out for it (`plan.py`'s tasks).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -165,6 +165,10 @@ class Wanted:
         """Tell what a machine may have in use."""
         return self._held.get(machine_id, Held())
 
+    def holding_machines(self) -> frozenset[str]:
+        """List the machines that may have something in use."""
+        return frozenset(self._held)
+
     def wanted_of_kind(self, kind: "Kind.ValueType") -> Iterator[str]:
         """List the ids of the wanted resources of a kind."""
         return (key.id for key in self.resources if key.kind == kind)
@@ -187,6 +191,11 @@ class Wanted:
         if tombstone := self.tombstones.get(key):
             self.tombstones[key] = replace(tombstone, done=True, body=None)
             self._unlink_member(key, tombstone.body)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Drop tombstones."""
+        for key in keys:
+            self._drop_tombstone(key)
 
     def hold(self, machine_id: str, held: Held) -> None:
         """Note what a machine may have in use."""

@@ -1,0 +1,71 @@
+"""Structured logs: a constant event name and its data as fields, as JSON lines or as text for a terminal."""
+
+import json
+import logging
+import sys
+import time
+from typing import Any, Final, Literal
+
+_FIELDS: Final = "stead_fields"
+
+
+class Log:
+    """Writes events of one module."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Write what only matters to who hunts a mistake."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write what an operator may want to read afterwards."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write what did not work and is tried again."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, *, error: BaseException | None = None, **fields: Any) -> None:
+        """Write what needs somebody; an `error` comes with its stack."""
+        self._write(logging.ERROR, event, fields, error)
+
+    def _write(self, level: int, event: str, fields: dict[str, Any], error: BaseException | None = None) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, event, extra={_FIELDS: fields}, exc_info=error)
+
+
+class _Lines(logging.Formatter):
+    """One line per event."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = getattr(record, _FIELDS, {})
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"
+        event = record.getMessage()
+        stack = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+        if self._as_json:
+            line: dict[str, Any] = {"time": when, "level": record.levelname.lower(), "event": event, **fields}
+            line["logger"] = record.name
+            if stack:
+                line["stack"] = stack
+            return json.dumps(line, default=str)
+        words = " ".join(f"{name}={_shown(value)}" for name, value in fields.items())
+        return f"{when} {record.levelname:<7} {event} {words}".rstrip() + (f"\n{stack}" if stack else "")
+
+
+def _shown(value: Any) -> str:
+    """Give a value as one word, quoted when it is several."""
+    text = str(value)
+    return json.dumps(text) if not text or any(each.isspace() or each == '"' for each in text) else text
+
+
+def configure(form: Literal["json", "text"], level: str = "info") -> None:
+    """Send all logs to standard error in this form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(as_json=form == "json"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,100 @@
+"""Images and volumes: fetched, made, grown and removed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stead_agent.logs import Log
+from stead_agent.machines.interface import Power
+from stead_agent.reconcile import translate
+from stead_agent.reconcile.plan import VolumeStep, plan_volume
+from stead_agent.reconcile.reports import status
+from stead_agent.reconcile.subsystems import FetchImage, Subsystems
+from stead_agent.reconcile.work import Outcome, Unmet
+from stead_agent.volumes.interface import VolumeError
+from stead_agent.wanted import Key
+from stead_proto.v1 import host_pb2
+from stead_proto.v1.desired_pb2 import Resource
+
+_log = Log(__name__)
+
+
+@dataclass(slots=True)
+class ImageWork:
+    """An image, wanted or (with `resource` None) to be removed."""
+
+    unit: Key
+    resource: Resource | None
+    overlays: frozenset[Key]  # volumes over it that must go first
+    parts: Subsystems
+    fetch: FetchImage
+
+    def run(self) -> Outcome:
+        """Fetch or remove it."""
+        if self.resource is not None:
+            self.parts.images.ensure(translate.image_base(self.resource), self.fetch(self.unit.id))
+            ready = status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)
+            return Outcome(statuses=[ready])
+        if self.overlays:
+            return Outcome(wait_on=self.overlays)
+        self.parts.images.remove(self.unit.id)
+        _log.info("image_removed", image=self.unit.id)
+        return Outcome(gone=[self.unit])
+
+    def subjects(self) -> Iterable[tuple[Key, int]]:
+        """Give the image."""
+        return [(self.unit, self.resource.revision)] if self.resource is not None else []
+
+
+@dataclass(slots=True)
+class VolumeWork:
+    """A volume, wanted or (with `resource` None) to be removed."""
+
+    unit: Key
+    resource: Resource | None
+    unmet: Unmet  # its image
+    users: frozenset[Key]  # machines that may have it in use
+    busy: frozenset[Key]  # those of them that are being worked at
+    parts: Subsystems
+
+    def run(self) -> Outcome:
+        """Make, grow or remove it."""
+        if self.resource is None:
+            return self._remove()
+        if self.unmet:
+            condition = host_pb2.CONDITION_FAILED if self.unmet.failed else host_pb2.CONDITION_PENDING
+            waiting = status(self.unit, self.resource.revision, condition, self.unmet.reason)
+            return Outcome(statuses=[waiting], wait_on=self.unmet.units)
+        spec = translate.volume_spec(self.resource)
+        size = self.parts.volumes.size(spec.id)
+        if size is not None and size < spec.size and self.busy:
+            return Outcome(wait_on=self.busy)
+        runs_in = self._runs_in() if size is not None and size < spec.size else None
+        if plan_volume(spec.size, size, guest_runs=runs_in is not None) is VolumeStep.GROW_LIVE and runs_in:
+            self.parts.machines.resize_disk(runs_in, spec.id, spec.size)
+            _log.info("volume_grown_live", volume=spec.id, machine=runs_in, size=spec.size)
+        else:
+            self.parts.volumes.ensure(spec)
+            if size is None:
+                _log.info("volume_made", volume=spec.id, size=spec.size, image=spec.image_id)
+        return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
+
+    def _remove(self) -> Outcome:
+        if self.users:
+            return Outcome(wait_on=self.users)
+        self.parts.volumes.remove(self.unit.id)
+        _log.info("volume_removed", volume=self.unit.id)
+        return Outcome(gone=[self.unit])
+
+    def _runs_in(self) -> str | None:
+        """Name the machine whose running guest uses the volume, if there is one."""
+        for user in self.users:
+            seen = self.parts.machines.status(user.id)
+            if seen is not None and seen.power is Power.UNKNOWN:
+                raise VolumeError(f"{user.id} may use it, and libvirt cannot be asked")
+            if seen is not None and seen.power is not Power.OFF:
+                return user.id
+        return None
+
+    def subjects(self) -> Iterable[tuple[Key, int]]:
+        """Give the volume."""
+        return [(self.unit, self.resource.revision)] if self.resource is not None else []

@@ -1,0 +1,50 @@
+"""Which guest is announced to the metadata service where; the newest word about a guest wins, whoever comes last."""
+
+import threading
+
+from stead_agent.metadata.interface import Guest, MetadataService
+
+
+class GuestBook:
+    """Guests as metadata knows them. VPCs and machines are worked at by different threads; both announce guests."""
+
+    def __init__(self, service: MetadataService) -> None:
+        self._service = service
+        self._lock = threading.Lock()
+        self._known: dict[str, dict[str, tuple[int, Guest]]] = {}  # by instance, by VPC
+
+    def is_current(self, guest: Guest) -> bool:
+        """Tell whether all VPCs of a guest, and no others, know it as it is."""
+        with self._lock:
+            known = self._known.get(guest.instance_id, {})
+            return _vpcs_of(guest) == known.keys() and all(last == guest for _, last in known.values())
+
+    def put(self, order: int, guest: Guest) -> None:
+        """Announce a guest in all its VPCs, unless word with a higher order number was given before."""
+        with self._lock:
+            known = self._known.setdefault(guest.instance_id, {})
+            vpc_ids = _vpcs_of(guest)
+            for vpc_id in vpc_ids:
+                if known.get(vpc_id, (0, None))[0] <= order:
+                    self._service.put(vpc_id, guest)
+                    known[vpc_id] = (order, guest)
+            for vpc_id in [each for each, (last, _) in known.items() if each not in vpc_ids and last <= order]:
+                self._service.remove(vpc_id, guest.instance_id)
+                del known[vpc_id]
+
+    def remove(self, instance_id: str) -> None:
+        """Forget a guest everywhere."""
+        with self._lock:
+            for vpc_id in self._known.pop(instance_id, {}):
+                self._service.remove(vpc_id, instance_id)
+
+    def withdraw(self, vpc_id: str) -> None:
+        """Stop serving a VPC and forget its guests."""
+        with self._lock:
+            self._service.withdraw(vpc_id)
+            for known in self._known.values():
+                known.pop(vpc_id, None)
+
+
+def _vpcs_of(guest: Guest) -> set[str]:
+    return {each.vpc_id for each in guest.interfaces}

@@ -1,0 +1,314 @@
+"""The loop that makes the host match what is wanted; it takes no input.
+
+It is woken by changes of what is wanted, by events of the subsystems and by a timer, works at the units whose turn it
+is, and notes what became of them. One failing unit never holds up another. All methods belong to the event loop,
+except `perform`, which runs in any thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from stead_agent.desired import Store, StoreError
+from stead_agent.logs import Log
+from stead_agent.machines.interface import MachinesUnavailableError
+from stead_agent.reconcile.machine import MachineWork
+from stead_agent.reconcile.prepare import UNIT_KINDS, Habits, Preparer, unit_of
+from stead_agent.reconcile.reports import Reports, status
+from stead_agent.reconcile.schedule import FALLBACK_SECONDS, Schedule
+from stead_agent.reconcile.subsystems import FetchImage, Subsystems
+from stead_agent.reconcile.work import EXPECTED_ERRORS, Outcome, Work
+from stead_agent.wanted import HOST_NETWORK, Change, Held, Key, change_of, vpc_of
+from stead_proto.v1 import desired_pb2, host_pb2
+from stead_proto.v1.desired_pb2 import Kind
+from stead_proto.v1.host_pb2 import DesiredState
+
+_log = Log(__name__)
+
+AT_ONCE: Final = {
+    desired_pb2.KIND_HOST_NETWORK: 1,
+    desired_pb2.KIND_VPC: 4,
+    desired_pb2.KIND_VOLUME: 4,
+    desired_pb2.KIND_MACHINE: 6,  # of which `machines` lets only a few start at a time
+    desired_pb2.KIND_IMAGE: 2,
+}
+THREADS: Final = 12
+_SLICE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A unit's work ended with this error."""
+
+    error: Exception
+
+
+def perform(work: Work) -> Outcome | Failure:
+    """Do a unit's work, in any thread."""
+    try:
+        return work.run()
+    except EXPECTED_ERRORS as error:
+        return Failure(error)
+    except Exception as error:  # a mistake of ours in one unit must not stop all others; it is logged and reported
+        _log.error("unit_broke", error=error, unit=work.unit.id)
+        return Failure(error)
+
+
+class Reconciler:
+    """Makes the host match what is wanted."""
+
+    def __init__(
+        self,
+        parts: Subsystems,
+        store: Store,
+        *,
+        habits: Habits | None = None,
+        fetch: FetchImage,
+        news: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Load what was wanted before; `news` is called when there is something to report."""
+        self.parts = parts
+        self._store = store
+        self._clock = clock
+        self.wanted = store.load()
+        self.reports = Reports(news)
+        self._schedule = Schedule({kind: AT_ONCE[kind] for kind in UNIT_KINDS})
+        self._running: set[Key] = set()
+        self._preparer = Preparer(
+            wanted=self.wanted,
+            reports=self.reports,
+            parts=parts,
+            store=store,
+            habits=habits or Habits(),
+            fetch=fetch,
+            is_running=self._running.__contains__,
+        )
+        self._wake = asyncio.Event()
+        self._touch_all()
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing is being worked at and nothing could be now."""
+        due = self._schedule.next_time()
+        return not self._running and not self._schedule.has_ready() and (due is None or due > self._clock())
+
+    # -- what is wanted
+
+    async def apply(self, state: DesiredState) -> None:
+        """Take in a message of the controller: it is stored before it counts. OtherEpochError: see `change_of`."""
+        change = change_of(self.wanted, state)
+        if change is not None:
+            await asyncio.to_thread(self._store.save, change)
+            self._install(change)
+
+    def apply_now(self, state: DesiredState) -> None:
+        """Do what `apply` does, without another thread."""
+        change = change_of(self.wanted, state)
+        if change is not None:
+            self._store.save(change)
+            self._install(change)
+
+    def notice_machine(self, machine_id: str) -> None:
+        """A machine's status may have changed by itself."""
+        key = Key(desired_pb2.KIND_MACHINE, machine_id)
+        if key in self.wanted.resources or key in self.wanted.tombstones:
+            self._schedule.notice(key)
+            self._wake.set()
+
+    def retry_images(self) -> None:
+        """The controller can be reached again: fetch what could not be fetched."""
+        for key in list(self.wanted.resources):
+            if key.kind == desired_pb2.KIND_IMAGE and not self.reports.is_ready(
+                key, self.wanted.resources[key].revision
+            ):
+                self._schedule.touch(key)
+        self._wake.set()
+
+    def remove_strays(self, present: Iterable[Key]) -> None:
+        """Of what exists on the host and carries our ids, take away what is neither wanted nor being removed.
+
+        Never before a full state was loaded: without it, everything would look like a stray.
+        """
+        if self.wanted.revision == 0:
+            return
+        for key in present:
+            tombstone = self.wanted.tombstones.get(key)
+            if key not in self.wanted.resources and (tombstone is None or tombstone.done):
+                _log.warning("stray_found", kind=Kind.Name(key.kind), id=key.id)
+                self._schedule.touch(key)
+        self._wake.set()
+
+    def told(self, keys: Iterable[Key]) -> None:
+        """The controller surely knows that these are gone: their tombstones are needed no more."""
+        done = [key for key in keys if (stone := self.wanted.tombstones.get(key)) and stone.done]
+        if done:
+            self.wanted.forget(done)
+            for key in done:
+                self.reports.forget(key)
+            self._note(lambda: self._store.forget(done))
+
+    def _install(self, change: Change) -> None:
+        for key in change.forgotten:
+            self.reports.forget(key)
+        self.wanted.install(change)
+        if change.unknown:
+            _log.warning("unknown_kinds", ids=",".join(change.unknown))
+        for key in change.touched:
+            self._touch(key)
+        if not self._preparer.host_is_ready:
+            self._schedule.touch(HOST_NETWORK)
+        self._wake.set()
+
+    def _touch(self, key: Key) -> None:
+        """Have a changed resource, and all that needs it, looked at again."""
+        resource = self.wanted.resources.get(key)
+        tombstone = self.wanted.tombstones.get(key)
+        if resource is not None:
+            last = self.reports.latest(key)
+            if last is not None and last.condition == host_pb2.CONDITION_ABSENT:
+                self.reports.forget(key)
+            self.reports.expect(key, resource.revision)
+        elif tombstone is not None:
+            if tombstone.done or (unit_of(key, self.wanted) is None):
+                self._gone(key)
+                return
+            self.reports.expect(key, tombstone.revision)
+        if unit := unit_of(key, self.wanted):
+            self._schedule.touch(unit)
+        for user in self._dependents(key):
+            self._schedule.touch(user)
+
+    def _dependents(self, key: Key) -> Iterable[Key]:
+        """List the units that show or use something of a resource beside its own unit."""
+        if key.kind not in {desired_pb2.KIND_VPC, desired_pb2.KIND_SUBNET}:
+            return self.wanted.users(key)
+        resource = self.wanted.known(key)  # guests' metadata shows address blocks
+        vpc_id = key.id if key.kind == desired_pb2.KIND_VPC else vpc_of(resource) if resource else None
+        return {user for member in self.wanted.members(vpc_id or "") for user in self.wanted.users(member)}
+
+    def _touch_all(self) -> None:
+        """Have everything looked at: nothing is known of what happened while we were not there."""
+        if self.wanted.revision == 0:
+            return
+        self._schedule.touch(HOST_NETWORK)
+        for key in [*self.wanted.resources, *self.wanted.tombstones]:
+            self._touch(key)
+        for machine_id in self.wanted.holding_machines():
+            self._schedule.touch(Key(desired_pb2.KIND_MACHINE, machine_id))
+
+    # -- work
+
+    def begin(self) -> Work | None:
+        """Prepare the unit whose turn it is, or None; hand the work to `perform` and the result to `finish`."""
+        now = self._clock()
+        turn = self._schedule.take(now)
+        if turn is None:
+            return None
+        self._running.add(turn.unit)
+        return self._preparer.prepare(turn, now)
+
+    def finish(self, work: Work, result: Outcome | Failure) -> None:
+        """Note what became of a unit."""
+        self._running.discard(work.unit)
+        failed = isinstance(result, Failure)
+        if isinstance(work, MachineWork):
+            self._let_go(work.unit.id, work.held)
+        if isinstance(result, Failure):
+            self._note_failure(work, result.error)
+        else:
+            for each in result.statuses:
+                self.reports.put(each)
+            for key in result.gone:
+                self._gone(key)
+        gone = [] if isinstance(result, Failure) else result.gone
+        self._preparer.finished(work, well=not failed, gone=gone)
+        self._reschedule(work, result)
+        self._wake.set()
+
+    def _reschedule(self, work: Work, result: Outcome | Failure) -> None:
+        if isinstance(work, MachineWork) and work.look_only:
+            self._schedule.looked(work.unit)
+        elif isinstance(result, Failure):
+            delay = self._schedule.fail(work.unit, self._clock())
+            _log.warning("unit_failed", unit=work.unit.id, reason=str(result.error), retry_seconds=round(delay, 1))
+        elif result.is_settled:
+            self._schedule.settle(work.unit)
+        else:
+            if result.wait_on and not self._preparer.still_waits(work, result.wait_on):
+                self._schedule.notice(work.unit)  # what it waits for has moved while it ran
+            seconds = FALLBACK_SECONDS if result.wait_seconds is None else result.wait_seconds
+            self._schedule.wait(work.unit, result.wait_on, self._clock() + seconds)
+
+    def _let_go(self, machine_id: str, held: Held) -> None:
+        """Note what a machine has in use now; what it let go of and must go, can go."""
+        before = self.wanted.held(machine_id)
+        self.wanted.hold(machine_id, held)
+        for key in {*before} - {*held}:
+            if key in self.wanted.tombstones and (unit := unit_of(key, self.wanted)):
+                self._schedule.touch(unit)
+
+    def _note_failure(self, work: Work, error: Exception) -> None:
+        """Report a failure of all that the unit stands for and that is not known to be as it must be."""
+        text = str(error) if isinstance(error, EXPECTED_ERRORS) else f"internal error: {error!r}"
+        unsure = isinstance(error, MachinesUnavailableError)  # nothing is known, so nothing has failed
+        for key, revision in work.subjects():
+            if self.reports.is_ready(key, revision) and (unsure or key != work.unit):
+                continue
+            last = self.reports.latest(key)
+            machine = last.machine if last is not None and last.HasField("machine") else None
+            condition = host_pb2.CONDITION_PENDING if unsure else host_pb2.CONDITION_FAILED
+            self.reports.put(status(key, revision, condition, text, machine))
+
+    def _gone(self, key: Key) -> None:
+        """Nothing is left of a resource: note it, and report it if it was to go."""
+        tombstone = self.wanted.tombstones.get(key)
+        if tombstone is None:
+            return
+        if not tombstone.done:
+            self._note(lambda: self._store.done(key))
+            self.wanted.mark_done(key)
+        self.reports.put(status(key, tombstone.revision, host_pb2.CONDITION_ABSENT))
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """Write a note of our own work; when that fails, the work is only done again after a restart."""
+        try:
+            write()
+        except StoreError as error:
+            _log.warning("note_lost", reason=str(error))
+
+    # -- the loop
+
+    async def run(self, pool: ThreadPoolExecutor | None) -> None:
+        """Work until cancelled; without a pool (simulated hosts, which never block) on the event loop itself."""
+        while True:
+            self._wake.clear()
+            await self._work_off(pool)
+            due = self._schedule.next_time()
+            try:
+                async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue  # a timer is due
+
+    async def _work_off(self, pool: ThreadPoolExecutor | None) -> None:
+        """Begin all units whose turn it is."""
+        loop = asyncio.get_running_loop()
+        count = 0
+        while (work := self.begin()) is not None:
+            if pool is not None:
+                future = loop.run_in_executor(pool, perform, work)
+                future.add_done_callback(partial(self._finish_future, work))
+                continue
+            self.finish(work, perform(work))
+            count += 1
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+
+    def _finish_future(self, work: Work, future: "asyncio.Future[Outcome | Failure]") -> None:
+        if not future.cancelled():
+            self.finish(work, future.result())

@@ -1,0 +1,208 @@
+"""One machine: what is seen of it and what is wanted become steps, until there is nothing more to do."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from stead_agent.desired import Store
+from stead_agent.logs import Log
+from stead_agent.machines.interface import MachineSpec, MachineStatus, Power
+from stead_agent.metadata.interface import Guest
+from stead_agent.reconcile import translate
+from stead_agent.reconcile.guest_book import GuestBook
+from stead_agent.reconcile.plan import MachinePlan, MachineView, Step, Then, plan_machine, plan_removal
+from stead_agent.reconcile.reports import status
+from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.work import Outcome, Unmet
+from stead_agent.volumes.interface import VolumeError
+from stead_agent.wanted import Held, Key
+from stead_proto.v1 import host_pb2
+from stead_proto.v1.desired_pb2 import Resource
+from stead_proto.v1.host_pb2 import ResourceStatus
+
+_log = Log(__name__)
+
+_MOST_ROUNDS: Final = 6
+_UNCERTAIN_SECONDS: Final = 2.0
+_END_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True)
+class MachineMemory:
+    """What is remembered of a machine between its turns; only the work whose turn it is touches it."""
+
+    spec: MachineSpec | None = None  # what the running guest is known to have
+    reboot_asked: int = 0
+    removal_asked: bool = False
+    grace_ends: float = 0.0
+
+
+@dataclass(slots=True)
+class MachineWork:
+    """A machine, wanted or (with `resource` None) to be removed."""
+
+    unit: Key
+    resource: Resource | None
+    force: bool  # remove without a grace
+    grace_seconds: float
+    now: float
+    look_only: bool
+    unmet: Unmet  # disks and interfaces
+    known: dict[str, Resource]  # its volumes, interfaces, subnets and VPCs by id
+    order: int
+    held: Held  # what is written down that the guest may have in use
+    may_hold: Held  # with all that this turn may give it
+    memory: MachineMemory
+    parts: Subsystems
+    store: Store
+    book: GuestBook
+
+    def run(self) -> Outcome:
+        """Take the steps that are due."""
+        seen = self.parts.machines.status(self.unit.id)
+        plan = self._plan(seen)
+        rounds = 0
+        while plan.steps and not self.look_only and rounds < _MOST_ROUNDS:
+            rounds += 1
+            for step in plan.steps:
+                seen = self._take(step, seen)
+            if plan.then is Then.GONE:
+                break
+            plan = self._plan(seen)
+        return self._outcome(plan, seen)
+
+    def subjects(self) -> Iterable[tuple[Key, int]]:
+        """Give the machine."""
+        return [(self.unit, self.resource.revision)] if self.resource is not None else []
+
+    # -- deciding
+
+    def _plan(self, seen: MachineStatus | None) -> MachinePlan:
+        if self.resource is None:
+            over = self.memory.removal_asked and self.now >= self.memory.grace_ends
+            return plan_removal(seen, force=self.force, asked=self.memory.removal_asked, grace_over=over)
+        runs = seen is not None and seen.power not in {Power.OFF, Power.UNKNOWN}
+        guest = self._guest()
+        view = MachineView(
+            status=seen,
+            needs_met=not self.unmet,
+            up_to_date=not runs or bool(self.unmet) or self.memory.spec == self._spec(),
+            metadata_current=self.book.is_current(guest),
+            reboot_asked=self.memory.reboot_asked >= self.resource.machine.reboot_count,
+        )
+        return plan_machine(self.resource.machine, view)
+
+    def _guest(self) -> Guest:
+        assert self.resource is not None
+        return translate.guest(self.resource, self.known)
+
+    def _spec(self) -> MachineSpec:
+        """Give the machine as it must be; its disks are there, since what it needs is met."""
+        assert self.resource is not None
+        sources = {}
+        for disk in self.resource.machine.disks:
+            source = self.parts.volumes.source(disk.volume_id)
+            if source is None:
+                raise VolumeError(f"{disk.volume_id} is not on this host any more")
+            sources[disk.volume_id] = source
+        return translate.machine_spec(self.resource, self.known, sources)
+
+    # -- acting
+
+    def _take(self, step: Step, seen: MachineStatus | None) -> MachineStatus | None:
+        """Do one thing and tell what is seen after it."""
+        machines, machine_id = self.parts.machines, self.unit.id
+        match step:
+            case Step.PUT_METADATA:
+                self.book.put(self.order, self._guest())
+            case Step.START:
+                return self._start()
+            case Step.UPDATE:
+                spec = self._spec()
+                self._note_holding(self.may_hold)
+                machines.update(spec)
+                self.memory.spec = spec
+            case Step.REBOOT:
+                assert self.resource is not None
+                seen = machines.reboot(machine_id, self.resource.machine.reboot_count)
+                self.memory.reboot_asked = self.resource.machine.reboot_count
+                _log.info("machine_rebooted", machine=machine_id, reboot=self.memory.reboot_asked)
+            case Step.ASK_TO_STOP | Step.PULL_PLUG:
+                seen = machines.stop(machine_id, force=step is Step.PULL_PLUG)
+                _log.info("machine_stopped", machine=machine_id, forced=step is Step.PULL_PLUG)
+                if self.resource is None:
+                    self.memory.removal_asked = True
+                    self.memory.grace_ends = self.now + self.grace_seconds
+            case Step.REMOVE:
+                machines.remove(machine_id)
+                _log.info("machine_removed", machine=machine_id)
+                seen = None
+            case Step.REMOVE_METADATA:
+                self.book.remove(machine_id)
+        return seen
+
+    def _start(self) -> MachineStatus:
+        assert self.resource is not None
+        wanted = self.resource.machine
+        spec = self._spec()
+        self._note_holding(self.may_hold)
+        seen = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
+        self.memory.spec = spec
+        self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)
+        _log.info("machine_started", machine=self.unit.id, start=wanted.start_count)
+        return seen
+
+    def _note_holding(self, held: Held) -> None:
+        """Write down what the guest may have in use, before it is given that or after it has let go."""
+        if held != self.held:
+            self.store.hold(self.unit.id, held)
+            self.held = held
+
+    # -- reporting
+
+    def _outcome(self, plan: MachinePlan, seen: MachineStatus | None) -> Outcome:
+        if plan.then is Then.GONE and not self.look_only:
+            self._note_holding(Held())
+            return Outcome(gone=[self.unit])
+        held = self._holding(seen)
+        if held is not None:
+            self._note_holding(held)
+        outcome = Outcome()
+        if (word := self._status(plan, seen)) is not None:
+            outcome.statuses.append(word)
+        match plan.then:
+            case Then.WAITING_FOR_NEEDS:
+                outcome.wait_on = self.unmet.units
+            case Then.WAITING_FOR_GRACE:
+                if not self.memory.removal_asked:
+                    self.memory.removal_asked = True
+                    self.memory.grace_ends = self.now + self.grace_seconds
+                outcome.wait_seconds = max(0.0, self.memory.grace_ends - self.now)
+            case Then.WAITING_FOR_END:
+                outcome.wait_seconds = _END_SECONDS
+            case Then.UNCERTAIN:
+                outcome.wait_seconds = _UNCERTAIN_SECONDS
+            case Then.SETTLED | Then.GONE:
+                pass
+        return outcome
+
+    def _holding(self, seen: MachineStatus | None) -> Held | None:
+        """Tell what the machine has in use now; None when that is as unsure as before."""
+        if seen is None or seen.power is Power.OFF:
+            self.memory.spec = None
+            return Held()
+        spec = self.memory.spec
+        if spec is None:
+            return None
+        return Held(frozenset(disk.volume_id for disk in spec.disks), frozenset(nic.interface_id for nic in spec.nics))
+
+    def _status(self, plan: MachinePlan, seen: MachineStatus | None) -> ResourceStatus | None:
+        machine = translate.machine_status(seen)
+        if self.resource is None or machine is None:
+            return None
+        if plan.then is Then.SETTLED:
+            return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, machine=machine)
+        reason = self.unmet.reason if plan.then is Then.WAITING_FOR_NEEDS else ""
+        failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
+        condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING
+        return status(self.unit, self.resource.revision, condition, reason, machine)

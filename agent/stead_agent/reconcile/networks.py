@@ -1,0 +1,129 @@
+"""The host's own network and each VPC: links, rules, DHCP, metadata, in that order, before a guest's first packet."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stead_agent.firewall.interface import Refusal
+from stead_agent.logs import Log
+from stead_agent.metadata.interface import Guest
+from stead_agent.reconcile import translate
+from stead_agent.reconcile.guest_book import GuestBook
+from stead_agent.reconcile.plan import VpcPicture
+from stead_agent.reconcile.reports import status
+from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.work import Outcome, Unmet
+from stead_agent.wanted import HOST_NETWORK, Key, key_of
+from stead_proto.v1 import host_pb2
+from stead_proto.v1.desired_pb2 import Resource
+from stead_proto.v1.host_pb2 import ResourceStatus
+
+_log = Log(__name__)
+
+
+@dataclass(slots=True)
+class HostNetworkWork:
+    """What the whole host needs, before any VPC; without a resource it has no public addresses."""
+
+    unit: Key
+    resource: Resource | None
+    uplink: str
+    parts: Subsystems
+
+    def run(self) -> Outcome:
+        """Make the host's links and rules so."""
+        wanted = translate.host_network(self.resource, self.uplink)
+        found = self.parts.network.apply_host(wanted)
+        self.parts.firewall.apply_host(translate.host_firewall(wanted, found))
+        if self.resource is None:
+            return Outcome(gone=[HOST_NETWORK])
+        return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
+
+    def subjects(self) -> Iterable[tuple[Key, int]]:
+        """Give the host network."""
+        return [(self.unit, self.resource.revision)] if self.resource is not None else []
+
+
+@dataclass(slots=True)
+class VpcWork:
+    """A VPC with its subnets, groups and interfaces: one whole picture, since the kernel is changed as a whole."""
+
+    unit: Key
+    resource: Resource | None  # as wanted, or as it was while a guest lets go of it
+    is_wanted: bool
+    picture: VpcPicture
+    wanted_parts: frozenset[Key]
+    unmet: Unmet  # the host network
+    guests: tuple[tuple[int, Guest], ...]  # to be announced before the VPC is served for the first time
+    settings: translate.VpcSettings
+    parts: Subsystems
+    book: GuestBook
+    memory: translate.Memory
+
+    def run(self) -> Outcome:
+        """Make or remove it."""
+        if self.unmet:
+            return Outcome(wait_on=self.unmet.units)
+        if not self.is_wanted and self.picture.is_empty:
+            return self._remove()
+        if self.resource is None:
+            return self._orphaned_parts()
+        refusals = self._apply(self.resource)
+        for key in self.picture.gone:
+            self.memory.forget(key.id)
+        return Outcome(statuses=self._statuses(self.resource, refusals), gone=list(self.picture.gone))
+
+    def _apply(self, vpc: Resource) -> tuple[Refusal, ...]:
+        namespace = self.parts.network.namespace_path(vpc.id)
+        self.parts.network.apply(translate.vpc_network(vpc, self.picture, self.settings, self.memory))
+        refusals = self.parts.firewall.apply(translate.vpc_firewall(vpc, self.picture, self.memory))
+        self.parts.dhcp.apply(translate.vpc_dhcp(vpc, self.picture, namespace, self.settings, self.memory))
+        for order, guest in self.guests:
+            self.book.put(order, guest)
+        self.parts.metadata.serve(vpc.id, namespace)
+        return refusals
+
+    def _remove(self) -> Outcome:
+        vpc_id = self.unit.id
+        self.book.withdraw(vpc_id)
+        self.parts.dhcp.remove(vpc_id)
+        self.parts.firewall.remove(vpc_id)
+        self.parts.network.remove(vpc_id)
+        for key in (*self.picture.gone, self.unit):
+            self.memory.forget(key.id)
+        _log.info("vpc_removed", vpc=vpc_id)
+        return Outcome(gone=[*self.picture.gone, self.unit])
+
+    def _orphaned_parts(self) -> Outcome:
+        """Wait for the VPC: its parts are known already."""
+        statuses = [
+            status(key, part.revision, host_pb2.CONDITION_PENDING, f"{self.unit.id} is not known here")
+            for part in self.picture.parts
+            if (key := key_of(part)) in self.wanted_parts and key is not None
+        ]
+        return Outcome(statuses=statuses, gone=list(self.picture.gone), wait_seconds=60)
+
+    def _statuses(self, vpc: Resource, refusals: tuple[Refusal, ...]) -> list[ResourceStatus]:
+        """Report each wanted part as ready, except what the firewall left out."""
+        reasons: dict[str, list[str]] = {}
+        for refusal in refusals:
+            reasons.setdefault(refusal.id, []).append(f"{refusal.id}: {refusal.reason}")
+            _log.warning("firewall_refused", vpc=vpc.id, what=refusal.id, reason=refusal.reason)
+        statuses = [status(self.unit, vpc.revision, host_pb2.CONDITION_READY)] if self.is_wanted else []
+        for part in self.picture.parts:
+            key = key_of(part)
+            if key is None or key not in self.wanted_parts:
+                continue
+            ids = [part.id, *(rule.id for rule in part.security_group.rules)]
+            why = [reason for each in ids for reason in reasons.get(each, [])] if reasons else []
+            condition = host_pb2.CONDITION_FAILED if why else host_pb2.CONDITION_READY
+            statuses.append(status(key, part.revision, condition, "; ".join(why)))
+        return statuses
+
+    def subjects(self) -> Iterable[tuple[Key, int]]:
+        """Give the VPC and its wanted parts."""
+        if self.is_wanted and self.resource is not None:
+            yield self.unit, self.resource.revision
+        for part in self.picture.parts:
+            key = key_of(part)
+            if key is not None and key in self.wanted_parts:
+                yield key, part.revision

@@ -1,0 +1,197 @@
+"""What is wanted and what is seen become the steps to take: decisions only, nothing is touched here.
+
+A machine's power is the delicate part. Each start number is started once: a guest that powered itself off stays off;
+one that the host's end took down is started again under the same number. A running guest is never started or stopped
+because the agent was restarted.
+"""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from stead_agent.machines.interface import MachineStatus, OffReason, Power
+from stead_agent.wanted import Key
+from stead_proto.v1 import desired_pb2
+from stead_proto.v1.desired_pb2 import Machine, Resource
+
+
+class Step(enum.Enum):
+    """One thing to do for a machine; several are done in the order given."""
+
+    PUT_METADATA = "put metadata"
+    START = "start"
+    UPDATE = "update"
+    REBOOT = "reboot"
+    ASK_TO_STOP = "ask to stop"
+    PULL_PLUG = "pull plug"
+    REMOVE = "remove"
+    REMOVE_METADATA = "remove metadata"
+
+
+class Then(enum.Enum):
+    """What a machine is after its steps."""
+
+    SETTLED = "settled"  # as wanted, or it has ended by itself, which is only reported
+    WAITING_FOR_NEEDS = "waiting for what it needs"
+    WAITING_FOR_END = "waiting for the guest's end"  # machines tells us when it came
+    WAITING_FOR_GRACE = "waiting for the end of the guest's grace"
+    UNCERTAIN = "libvirt cannot tell"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class MachinePlan:
+    """The steps, and what holds after them."""
+
+    steps: tuple[Step, ...]
+    then: Then
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """What is known when a machine is planned."""
+
+    status: MachineStatus | None  # as seen, None: there is none
+    needs_met: bool = True  # its disks and interfaces are there as they must be
+    up_to_date: bool = False  # the running guest is known to have all that it must have
+    metadata_current: bool = False  # metadata answers as it must
+    reboot_asked: bool = False  # the reboot that is wanted was asked for already
+
+
+def plan_machine(wanted: Machine, view: MachineView) -> MachinePlan:
+    """Decide what to do for a machine that is wanted."""
+    status = view.status
+    power = status.power if status else Power.OFF
+    if power is Power.UNKNOWN:
+        return MachinePlan((), Then.UNCERTAIN)
+    if wanted.power == desired_pb2.POWER_STOPPED:
+        return _plan_stopped(wanted, status)
+    if wanted.power != desired_pb2.POWER_RUNNING:
+        return MachinePlan((), Then.SETTLED)
+    if status is None or power is Power.OFF:
+        return _plan_off(wanted, view)
+    if status.start_count < wanted.start_count:
+        # An earlier start still runs: it must end first. What was asked once goes on by itself.
+        steps = () if power is Power.STOPPING else (Step.ASK_TO_STOP,)
+        return MachinePlan(steps, Then.WAITING_FOR_END)
+    return _plan_running(wanted, view, status)
+
+
+def _plan_off(wanted: Machine, view: MachineView) -> MachinePlan:
+    """Start what was not started under this number, or was taken down with the host."""
+    status = view.status
+    started = status is not None and status.start_count >= wanted.start_count > 0
+    if status is not None and started and status.off_reason is not OffReason.HOST:
+        steps = (Step.REBOOT,) if status.reboot_count < wanted.reboot_count else ()  # counts as done: it is off
+        return MachinePlan(steps, Then.SETTLED)
+    if not view.needs_met:
+        return MachinePlan((), Then.WAITING_FOR_NEEDS)
+    return MachinePlan((*_metadata(view), Step.START), Then.SETTLED)
+
+
+def _metadata(view: MachineView) -> tuple[Step, ...]:
+    return () if view.metadata_current else (Step.PUT_METADATA,)
+
+
+def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> MachinePlan:
+    """Give a running guest what it lacks, and reboot it when that was asked for."""
+    if status.power is Power.STOPPING:
+        return MachinePlan(_metadata(view), Then.WAITING_FOR_END)
+    steps = [*_metadata(view)]
+    if view.needs_met and not view.up_to_date:
+        steps.append(Step.UPDATE)
+    if status.reboot_count < wanted.reboot_count and not view.reboot_asked:
+        steps.append(Step.REBOOT)
+    return MachinePlan(tuple(steps), Then.SETTLED if view.needs_met else Then.WAITING_FOR_NEEDS)
+
+
+def _plan_stopped(wanted: Machine, status: MachineStatus | None) -> MachinePlan:
+    """Let a guest end, or end it."""
+    if status is None:
+        return MachinePlan((), Then.SETTLED)
+    if status.power is Power.OFF:
+        steps = (Step.REBOOT,) if status.reboot_count < wanted.reboot_count else ()
+        return MachinePlan(steps, Then.SETTLED)
+    if wanted.force_stop:
+        return MachinePlan((Step.PULL_PLUG,), Then.WAITING_FOR_END)
+    steps = () if status.power is Power.STOPPING else (Step.ASK_TO_STOP,)
+    return MachinePlan(steps, Then.WAITING_FOR_END)
+
+
+def plan_removal(status: MachineStatus | None, *, force: bool, asked: bool, grace_over: bool) -> MachinePlan:
+    """Decide what to do for a machine that must go: the guest gets a short grace to end by itself, unless forced."""
+    remove = MachinePlan((Step.REMOVE, Step.REMOVE_METADATA), Then.GONE)
+    if force or grace_over or status is None:
+        return remove
+    match status.power:
+        case Power.OFF | Power.PAUSED:
+            return remove
+        case Power.UNKNOWN:
+            return MachinePlan((), Then.UNCERTAIN)
+        case Power.STOPPING:
+            return MachinePlan((), Then.WAITING_FOR_GRACE)
+        case Power.RUNNING:
+            return MachinePlan(() if asked else (Step.ASK_TO_STOP,), Then.WAITING_FOR_GRACE)
+
+
+class VolumeStep(enum.Enum):
+    """What to do for a volume."""
+
+    ENSURE = "ensure"  # make it, or make it larger on file
+    GROW_LIVE = "grow live"  # through the machine that uses it
+
+
+def plan_volume(wanted_size: int, size: int | None, *, guest_runs: bool) -> VolumeStep:
+    """Decide how a volume becomes as large as wanted: a disk in use can only be grown by who uses it."""
+    if size is not None and size < wanted_size and guest_runs:
+        return VolumeStep.GROW_LIVE
+    return VolumeStep.ENSURE
+
+
+@dataclass(frozen=True, slots=True)
+class VpcPicture:
+    """The parts of a VPC as they must be on this host, and those that may be reported as gone once it is so."""
+
+    subnets: tuple[Resource, ...] = ()
+    groups: tuple[Resource, ...] = ()
+    interfaces: tuple[Resource, ...] = ()
+    gone: tuple[Key, ...] = ()
+    lingering: tuple[Key, ...] = field(default=())  # must go, but a guest still has them
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing of the VPC is needed any more."""
+        return not (self.subnets or self.groups or self.interfaces)
+
+    @property
+    def parts(self) -> tuple[Resource, ...]:
+        """All parts."""
+        return self.subnets + self.groups + self.interfaces
+
+
+def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], in_use: Iterable[str]) -> VpcPicture:
+    """Join what is wanted of a VPC with what must go but is still in use by a guest.
+
+    An interface stays until its guest let go of it, and what it stands on stays as long: nothing is pulled from under
+    a running guest, whatever the order of the controller's removals.
+    """
+    using = set(in_use)
+    kept: dict[Key, Resource] = {}
+    for key, resource in buried.items():
+        if key.kind == desired_pb2.KIND_INTERFACE and key.id in using:
+            kept[key] = resource
+            bases = [Key(desired_pb2.KIND_SUBNET, resource.interface.subnet_id)]
+            bases += [Key(desired_pb2.KIND_SECURITY_GROUP, each) for each in resource.interface.security_group_ids]
+            kept.update({base: buried[base] for base in bases if base in buried})
+    parts = {**kept, **wanted}
+    return VpcPicture(
+        subnets=_of_kind(parts, desired_pb2.KIND_SUBNET),
+        groups=_of_kind(parts, desired_pb2.KIND_SECURITY_GROUP),
+        interfaces=_of_kind(parts, desired_pb2.KIND_INTERFACE),
+        gone=tuple(key for key in buried if key not in kept),
+        lingering=tuple(kept),
+    )
+
+
+def _of_kind(parts: Mapping[Key, Resource], kind: "desired_pb2.Kind.ValueType") -> tuple[Resource, ...]:
+    return tuple(parts[key] for key in sorted(parts) if key.kind == kind)

@@ -1,0 +1,244 @@
+"""From the picture of what is wanted, the copies that a unit's work needs; called on the event loop."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from stead_agent.desired import Store
+from stead_agent.metadata.interface import Guest
+from stead_agent.reconcile import translate
+from stead_agent.reconcile.disks import ImageWork, VolumeWork
+from stead_agent.reconcile.guest_book import GuestBook
+from stead_agent.reconcile.machine import MachineMemory, MachineWork
+from stead_agent.reconcile.networks import HostNetworkWork, VpcWork
+from stead_agent.reconcile.plan import picture_vpc
+from stead_agent.reconcile.reports import Reports
+from stead_agent.reconcile.schedule import Turn
+from stead_agent.reconcile.subsystems import FetchImage, Subsystems
+from stead_agent.reconcile.work import Unmet, Work
+from stead_agent.wanted import HOST_NETWORK, Held, Key, Wanted, needs_of, vpc_of
+from stead_proto.v1 import desired_pb2, host_pb2
+from stead_proto.v1.desired_pb2 import Resource
+
+UNIT_KINDS = (
+    desired_pb2.KIND_HOST_NETWORK,
+    desired_pb2.KIND_VPC,
+    desired_pb2.KIND_VOLUME,
+    desired_pb2.KIND_MACHINE,
+    desired_pb2.KIND_IMAGE,
+)
+"""The kinds that are worked at by themselves, in the order of their turns; all others are parts of a VPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the reconciler adds to what it is told."""
+
+    uplink: str = "none"
+    vpc: translate.VpcSettings = field(default_factory=translate.VpcSettings)
+    removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
+
+
+def unit_of(key: Key, wanted: Wanted) -> Key | None:
+    """Name the unit by which a resource is worked at; None when nothing is known of what it is a part of."""
+    if key.kind in UNIT_KINDS:
+        return key
+    resource = wanted.known(key)
+    vpc_id = vpc_of(resource) if resource is not None else None
+    return Key(desired_pb2.KIND_VPC, vpc_id) if vpc_id else None
+
+
+class Preparer:
+    """Makes the work of a unit."""
+
+    def __init__(
+        self,
+        *,
+        wanted: Wanted,
+        reports: Reports,
+        parts: Subsystems,
+        store: Store,
+        habits: Habits,
+        fetch: FetchImage,
+        is_running: Callable[[Key], bool],
+    ) -> None:
+        self._wanted = wanted
+        self._reports = reports
+        self._parts = parts
+        self._store = store
+        self._habits = habits
+        self._fetch = fetch
+        self._is_running = is_running
+        self._book = GuestBook(parts.metadata)
+        self._memory = translate.Memory()
+        self._machines: dict[str, MachineMemory] = {}
+        self._served: set[str] = set()
+        self._order = itertools.count(1)
+        self.host_is_ready = False
+
+    def prepare(self, turn: Turn, now: float) -> Work:
+        """Make the work of the unit whose turn it is."""
+        match turn.unit.kind:
+            case desired_pb2.KIND_HOST_NETWORK:
+                resource = self._wanted.resources.get(turn.unit)
+                return HostNetworkWork(turn.unit, resource, self._habits.uplink, self._parts)
+            case desired_pb2.KIND_IMAGE:
+                return self._image(turn.unit)
+            case desired_pb2.KIND_VOLUME:
+                return self._volume(turn.unit)
+            case desired_pb2.KIND_VPC:
+                return self._vpc(turn.unit)
+            case desired_pb2.KIND_MACHINE:
+                return self._machine(turn, now)
+            case _:
+                raise AssertionError(turn.unit)
+
+    def finished(self, work: Work, *, well: bool, gone: Iterable[Key]) -> None:
+        """Note what is now known beyond the statuses."""
+        if isinstance(work, HostNetworkWork) and well:
+            self.host_is_ready = True
+        if isinstance(work, VpcWork) and well and not work.unmet and work.resource is not None:
+            self._served.add(work.unit.id)
+        for key in gone:
+            if key.kind == desired_pb2.KIND_VPC:
+                self._served.discard(key.id)
+            elif key.kind == desired_pb2.KIND_MACHINE:
+                self._machines.pop(key.id, None)
+
+    def unmet(self, keys: Iterable[Key]) -> Unmet:
+        """Tell which of these resources are not as they must be."""
+        units: set[Key] = set()
+        reasons: list[str] = []
+        failed = False
+        for key in keys:
+            resource = self._wanted.resources.get(key)
+            if resource is None:
+                units.add(unit_of(key, self._wanted) or key)
+                reasons.append(f"{key.id} is not known here")
+                continue
+            if self._reports.is_ready(key, resource.revision):
+                continue
+            units.add(unit_of(key, self._wanted) or key)
+            last = self._reports.latest(key)
+            if last and last.revision == resource.revision and last.condition == host_pb2.CONDITION_FAILED:
+                failed = True
+                reasons.append(f"{key.id}: {last.error}")
+            else:
+                reasons.append(f"waiting for {key.id}")
+        return Unmet(frozenset(units), "; ".join(reasons), failed)
+
+    def still_waits(self, work: Work, on: frozenset[Key]) -> bool:
+        """Tell whether what a work waits for is as it was when the work was prepared."""
+        match work:
+            case VpcWork():
+                return not self.host_is_ready
+            case MachineWork(resource=Resource() as resource):
+                return self.unmet(needs_of(resource)) == work.unmet
+            case VolumeWork(resource=Resource() as resource) if work.unmet:
+                return self.unmet(needs_of(resource)) == work.unmet
+            case VolumeWork(resource=None):
+                return bool(self._wanted.holders(work.unit))
+            case VolumeWork():
+                return any(self._is_running(key) for key in on)
+            case _:
+                return any((stone := self._wanted.tombstones.get(key)) and not stone.done for key in on)
+
+    def _image(self, unit: Key) -> Work:
+        buried = self._wanted.tombstones.items()
+        resource = self._wanted.resources.get(unit)
+        overlays: frozenset[Key] = frozenset()
+        if resource is None:
+            overlays = frozenset(
+                key
+                for key, each in buried
+                if not each.done and each.body is not None and each.body.volume.image_id == unit.id
+            )
+        return ImageWork(unit, resource, overlays, self._parts, self._fetch)
+
+    def _volume(self, unit: Key) -> Work:
+        resource = self._wanted.resources.get(unit)
+        users = frozenset(Key(desired_pb2.KIND_MACHINE, each) for each in self._wanted.holders(unit))
+        return VolumeWork(
+            unit=unit,
+            resource=resource,
+            unmet=self.unmet(needs_of(resource)) if resource is not None else Unmet(),
+            users=users,
+            busy=frozenset(each for each in users if self._is_running(each)),
+            parts=self._parts,
+        )
+
+    def _vpc(self, unit: Key) -> Work:
+        members = self._wanted.members(unit.id)
+        parts = {key: self._wanted.resources[key] for key in members if key in self._wanted.resources}
+        buried: dict[Key, Resource] = {}
+        for key in members - parts.keys():
+            tombstone = self._wanted.tombstones[key]
+            if tombstone.body is not None and not tombstone.done:
+                buried[key] = tombstone.body
+        in_use = [key.id for key in buried if self._wanted.holders(key)]
+        return VpcWork(
+            unit=unit,
+            resource=self._wanted.known(unit),
+            is_wanted=unit in self._wanted.resources,
+            picture=picture_vpc(parts, buried, in_use),
+            wanted_parts=frozenset(parts),
+            unmet=Unmet() if self.host_is_ready else Unmet(frozenset({HOST_NETWORK}), "waiting for the host network"),
+            guests=tuple(self._guests(parts)) if unit.id not in self._served else (),
+            settings=self._habits.vpc,
+            parts=self._parts,
+            book=self._book,
+            memory=self._memory,
+        )
+
+    def _guests(self, parts: Iterable[Key]) -> Iterable[tuple[int, Guest]]:
+        machines = {user for key in parts for user in self._wanted.users(key)}
+        for user in sorted(machines):
+            machine = self._wanted.resources[user]
+            yield next(self._order), translate.guest(machine, self._known_to(machine))
+
+    def _machine(self, turn: Turn, now: float) -> Work:
+        unit = turn.unit
+        resource = self._wanted.resources.get(unit)
+        tombstone = self._wanted.tombstones.get(unit)
+        held = self._wanted.held(unit.id)
+        may_hold = held
+        if resource is not None:
+            may_hold |= Held(
+                frozenset(each.volume_id for each in resource.machine.disks),
+                frozenset(each.interface_id for each in resource.machine.interfaces),
+            )
+            self._wanted.hold(unit.id, may_hold)
+        return MachineWork(
+            unit=unit,
+            resource=resource,
+            force=tombstone is not None and tombstone.force,
+            grace_seconds=self._habits.removal_grace_seconds,
+            now=now,
+            look_only=turn.look_only,
+            unmet=self.unmet(needs_of(resource)) if resource is not None else Unmet(),
+            known=self._known_to(resource) if resource is not None else {},
+            order=next(self._order),
+            held=held,
+            may_hold=may_hold,
+            memory=self._machines.setdefault(unit.id, MachineMemory()),
+            parts=self._parts,
+            store=self._store,
+            book=self._book,
+        )
+
+    def _known_to(self, machine: Resource) -> dict[str, Resource]:
+        """Collect a machine's volumes and interfaces, and the subnets and VPCs of those, as far as they are known."""
+        known: dict[str, Resource] = {}
+        for key in needs_of(machine):
+            resource = self._wanted.resources.get(key)
+            if resource is None:
+                continue
+            known[key.id] = resource
+            if key.kind == desired_pb2.KIND_INTERFACE:
+                for base in (
+                    Key(desired_pb2.KIND_SUBNET, resource.interface.subnet_id),
+                    Key(desired_pb2.KIND_VPC, resource.interface.vpc_id),
+                ):
+                    if base in self._wanted.resources:
+                        known[base.id] = self._wanted.resources[base]
+        return known

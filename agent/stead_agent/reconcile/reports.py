@@ -1,0 +1,94 @@
+"""What the controller is told: the latest status of each resource, which of them are news, and the revision reached."""
+
+from collections.abc import Callable
+
+from stead_agent.wanted import Key
+from stead_proto import limits
+from stead_proto.v1 import host_pb2
+from stead_proto.v1.host_pb2 import ResourceStatus
+
+_FINAL = {host_pb2.CONDITION_READY, host_pb2.CONDITION_FAILED, host_pb2.CONDITION_ABSENT}
+
+
+def status(
+    key: Key,
+    revision: int,
+    condition: "host_pb2.Condition.ValueType",
+    error: str = "",
+    machine: host_pb2.MachineStatus | None = None,
+) -> ResourceStatus:
+    """Make a status; a long error is cut."""
+    return ResourceStatus(
+        kind=key.kind,
+        id=key.id,
+        revision=revision,
+        condition=condition,
+        error=error[: limits.ERROR_CHARACTERS],
+        machine=machine,
+    )
+
+
+class Reports:
+    """The latest statuses; used on the event loop only."""
+
+    def __init__(self, news: Callable[[], None]) -> None:
+        """Have `news` called whenever there is something to send."""
+        self._news = news
+        self._latest: dict[Key, ResourceStatus] = {}
+        self._unsent: dict[Key, None] = {}
+        self._open: dict[Key, int] = {}  # revisions of which nothing final is known
+        self._reached_changed = False
+
+    def latest(self, key: Key) -> ResourceStatus | None:
+        """Give the last status of a resource."""
+        return self._latest.get(key)
+
+    def is_ready(self, key: Key, revision: int) -> bool:
+        """Tell whether a resource is as it must be at this revision."""
+        last = self._latest.get(key)
+        return last is not None and last.revision == revision and last.condition == host_pb2.CONDITION_READY
+
+    def expect(self, key: Key, revision: int) -> None:
+        """Note that a resource has a new revision, which is to be worked at."""
+        self._open[key] = revision
+
+    def put(self, new: ResourceStatus) -> None:
+        """Note what became of a resource; it is news unless it says what the last one said."""
+        key = Key(new.kind, new.id)
+        if new.condition in _FINAL and self._open.get(key, new.revision + 1) <= new.revision:
+            del self._open[key]
+            self._reached_changed = True
+        if self._latest.get(key) != new:
+            self._latest[key] = new
+            self._unsent[key] = None
+        if self._unsent or self._reached_changed:
+            self._news()
+
+    def forget(self, key: Key) -> None:
+        """Forget a resource that needs no word any more."""
+        self._latest.pop(key, None)
+        self._unsent.pop(key, None)
+        if self._open.pop(key, None) is not None:
+            self._reached_changed = True
+
+    def reached(self, revision: int) -> int:
+        """Tell up to where everything is done or was reported as failed, `revision` being what is wanted now."""
+        return min(self._open.values(), default=revision + 1) - 1
+
+    def has_news(self) -> bool:
+        """Tell whether there is anything that was not sent."""
+        return bool(self._unsent) or self._reached_changed
+
+    def take(self, most: int = limits.STATUSES_PER_PROGRESS) -> list[ResourceStatus]:
+        """Take what is to be sent next, oldest news first."""
+        keys = list(self._unsent)[:most] if len(self._unsent) > most else list(self._unsent)
+        for key in keys:
+            del self._unsent[key]
+        self._reached_changed = False
+        return [self._latest[key] for key in keys]
+
+    def resend_all(self) -> None:
+        """Make all statuses news again: what an ended session was told may not have been stored."""
+        self._unsent = dict.fromkeys(self._latest)
+        self._reached_changed = True
+        self._news()

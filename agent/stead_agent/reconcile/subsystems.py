@@ -1,0 +1,28 @@
+"""The kernel subsystems that a reconciler works with: the real ones, or simulated ones with the same promises."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stead_agent.dhcp.interface import Dhcp
+from stead_agent.firewall.interface import Firewall
+from stead_agent.machines.interface import Machines
+from stead_agent.metadata.interface import MetadataService
+from stead_agent.network.interface import Network
+from stead_agent.volumes.interface import Fetch, Images, Volumes
+
+
+@dataclass(frozen=True, slots=True)
+class Subsystems:
+    """One of each; every method may block, may be repeated and may be called from any thread."""
+
+    network: Network
+    firewall: Firewall
+    dhcp: Dhcp
+    metadata: MetadataService
+    images: Images
+    volumes: Volumes
+    machines: Machines
+
+
+FetchImage = Callable[[str], Fetch]
+"""From an image's id to how its bytes are fetched; the fetch raises while no controller can be reached."""

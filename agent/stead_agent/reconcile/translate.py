@@ -1,0 +1,358 @@
+"""Resources of the controller become what each subsystem asks for, and what is seen becomes a status: pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+from stead_agent.dhcp import interface as dhcp
+from stead_agent.firewall import interface as firewall
+from stead_agent.machines import interface as machines
+from stead_agent.metadata import interface as metadata
+from stead_agent.network import interface as network
+from stead_agent.reconcile.plan import VpcPicture
+from stead_agent.volumes import interface as volumes
+from stead_proto import limits
+from stead_proto.v1 import desired_pb2, host_pb2
+from stead_proto.v1.desired_pb2 import Resource
+
+
+class Untranslatable(Exception):
+    """A resource holds something that this agent does not understand; the message is for the operator."""
+
+
+Format = Literal["qcow2", "raw"]
+_FORMATS: Final = {"qcow2", "raw"}
+_BOOT_MODES: Final = {"legacy-bios", "uefi"}
+
+
+class Memory:
+    """Remembers what each resource was translated to, so that a change of one costs little in a VPC of thousands."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, dict[str, tuple[Resource, Any]]] = {}
+
+    def of[T](self, resource: Resource, translate: Callable[[Resource], T]) -> T:
+        """Translate the resource, unless the same object was translated in this way before."""
+        results = self._results.setdefault(resource.id, {})
+        known = results.get(translate.__name__)
+        if known is not None and known[0] is resource:
+            return cast("T", known[1])
+        result = translate(resource)
+        results[translate.__name__] = (resource, result)
+        return result
+
+    def forget(self, resource_id: str) -> None:
+        """Forget what a resource was translated to."""
+        self._results.pop(resource_id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class VpcSettings:
+    """What this host adds to every VPC."""
+
+    mtu: int = 1500
+    upstreams: tuple[str, ...] = ()  # resolvers for names outside
+
+
+def host_network(resource: Resource | None, uplink: str) -> network.HostNetwork:
+    """What the network must know of the host; without a resource there are no public addresses."""
+    pools = tuple(resource.host_network.public_pools) if resource is not None else ()
+    return network.HostNetwork(public_pools=pools, uplink=uplink)
+
+
+def host_firewall(wanted: network.HostNetwork, found: network.HostPaths) -> firewall.HostFirewall:
+    """What the firewall must know of the host."""
+    return firewall.HostFirewall(
+        public_pools=wanted.public_pools,
+        uplink=found.uplink,
+        host_address=found.host_address,
+        masqueraded_pools=found.masqueraded_pools,
+        is_router=found.is_router,
+    )
+
+
+def vpc_network(vpc: Resource, picture: VpcPicture, settings: VpcSettings, memory: Memory) -> network.VpcNetwork:
+    """The links and routes of a VPC."""
+    return network.VpcNetwork(
+        vpc_id=vpc.id,
+        vni=vpc.vpc.vni,
+        cidrs=tuple(vpc.vpc.cidr_blocks),
+        subnets=tuple(memory.of(each, _network_subnet) for each in picture.subnets),
+        interfaces=tuple(memory.of(each, _network_interface) for each in picture.interfaces),
+        mtu=settings.mtu,
+    )
+
+
+def _network_subnet(resource: Resource) -> network.Subnet:
+    return network.Subnet(resource.id, resource.subnet.cidr_block)
+
+
+def _network_interface(resource: Resource) -> network.LocalInterface:
+    body = resource.interface
+    return network.LocalInterface(
+        id=resource.id,
+        subnet_id=body.subnet_id,
+        mac=body.mac_address,
+        addresses=(body.private_address, *body.secondary_addresses),
+        public_addresses=tuple(
+            network.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
+        ),
+    )
+
+
+def vpc_firewall(vpc: Resource, picture: VpcPicture, memory: Memory) -> firewall.VpcFirewall:
+    """The security groups and guests' bindings of a VPC."""
+    return firewall.VpcFirewall(
+        vpc_id=vpc.id,
+        groups=tuple(memory.of(each, _firewall_group) for each in picture.groups),
+        subnets=tuple(memory.of(each, _firewall_subnet) for each in picture.subnets),
+        interfaces=tuple(memory.of(each, _firewall_interface) for each in picture.interfaces),
+        resolvers=_resolvers(vpc, picture),
+    )
+
+
+def _resolvers(vpc: Resource, picture: VpcPicture) -> frozenset[str]:
+    if not vpc.vpc.dns_support:
+        return frozenset()
+    blocks = tuple(each.subnet.cidr_block for each in picture.subnets)
+    return network.resolver_addresses(tuple(vpc.vpc.cidr_blocks), blocks)
+
+
+def _firewall_group(resource: Resource) -> firewall.Group:
+    body = resource.security_group
+    rules = tuple(
+        firewall.Rule(
+            id=rule.id,
+            egress=rule.egress,
+            protocol=rule.protocol,
+            from_port=rule.from_port,
+            to_port=rule.to_port,
+            peer=rule.cidr_ipv4 or rule.cidr_ipv6 or rule.group_id,
+        )
+        for rule in body.rules
+    )
+    return firewall.Group(resource.id, rules, frozenset(body.members))
+
+
+def _firewall_subnet(resource: Resource) -> firewall.Subnet:
+    return firewall.Subnet(network.subnet_link_name(resource.id), resource.subnet.internet)
+
+
+def _firewall_interface(resource: Resource) -> firewall.Interface:
+    body = resource.interface
+    return firewall.Interface(
+        id=resource.id,
+        tap=network.tap_name(resource.id),
+        subnet_link=network.subnet_link_name(body.subnet_id),
+        mac=body.mac_address,
+        addresses=(body.private_address, *body.secondary_addresses),
+        group_ids=tuple(body.security_group_ids),
+        public_addresses=tuple(
+            firewall.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
+        ),
+        source_dest_check=body.source_dest_check,
+    )
+
+
+def vpc_dhcp(
+    vpc: Resource, picture: VpcPicture, namespace: Path, settings: VpcSettings, memory: Memory
+) -> dhcp.VpcDhcp:
+    """The DHCP and DNS server of a VPC."""
+    body = vpc.vpc
+    cidrs = tuple(body.cidr_blocks)
+    resolvers = _resolvers(vpc, picture)
+    first = network.resolver_addresses(cidrs[:1], ()) - {network.RESOLVER_ADDRESS} if body.dns_support else ()
+    return dhcp.VpcDhcp(
+        vpc_id=vpc.id,
+        namespace=namespace,
+        subnets=tuple(memory.of(each, _dhcp_subnet) for each in picture.subnets),
+        hosts=tuple(memory.of(each, _dhcp_host) for each in picture.interfaces),
+        domain=body.domain_name,
+        dns_servers=tuple(first),
+        resolver_addresses=tuple(sorted(resolvers)),
+        upstreams=settings.upstreams,
+        mtu=settings.mtu,
+    )
+
+
+def _dhcp_subnet(resource: Resource) -> dhcp.DhcpSubnet:
+    block = resource.subnet.cidr_block
+    link = network.subnet_link_name(resource.id)
+    return dhcp.DhcpSubnet(resource.id, block, link, network.gateway_address(block))
+
+
+def _dhcp_host(resource: Resource) -> dhcp.DhcpHost:
+    body = resource.interface
+    return dhcp.DhcpHost(
+        interface_id=resource.id,
+        subnet_id=body.subnet_id,
+        mac_address=body.mac_address,
+        address=body.private_address,
+        name=body.private_dns_name,
+    )
+
+
+def image_base(resource: Resource) -> volumes.ImageBase:
+    """An image as it must be fetched."""
+    body = resource.image
+    return volumes.ImageBase(
+        id=resource.id,
+        sha256=body.sha256,
+        file_size=body.file_size,
+        virtual_size=body.virtual_size,
+        format=_format_of(body.format),
+    )
+
+
+def _format_of(text: str) -> Format:
+    if text not in _FORMATS:
+        raise Untranslatable(f"image format {text!r}")
+    return cast("Format", text)
+
+
+def volume_spec(resource: Resource) -> volumes.VolumeSpec:
+    """A disk as it must be."""
+    return volumes.VolumeSpec(resource.id, resource.volume.size, resource.volume.image_id)
+
+
+def machine_spec(
+    resource: Resource, known: Mapping[str, Resource], sources: Mapping[str, volumes.VolumeSource]
+) -> machines.MachineSpec:
+    """A machine as its guest is made; `known` has its volumes and interfaces by id, `sources` how disks are opened."""
+    body = resource.machine
+    if body.boot_mode and body.boot_mode not in _BOOT_MODES:
+        raise Untranslatable(f"boot mode {body.boot_mode!r}")
+    nics = sorted(body.interfaces, key=lambda each: each.device_index)
+    return machines.MachineSpec(
+        id=resource.id,
+        vcpus=body.vcpus,
+        memory=body.memory,
+        disks=tuple(_disk(known[each.volume_id], sources[each.volume_id]) for each in body.disks),
+        nics=tuple(_nic(known[each.interface_id]) for each in nics),
+        architecture=body.architecture or "x86_64",
+        boot_mode=cast("Literal['legacy-bios', 'uefi']", body.boot_mode or "legacy-bios"),
+        instance_type=body.metadata.instance_type,
+    )
+
+
+def _disk(resource: Resource, source: volumes.VolumeSource) -> machines.Disk:
+    base = machines.DiskBase(source.base.path, source.base.format) if source.base else None
+    return machines.Disk(
+        volume_id=resource.id,
+        path=source.path,
+        format=source.format,
+        base=base,
+        block_device=source.block_device,
+        iops=resource.volume.iops,
+        throughput=resource.volume.throughput * limits.MIB,
+    )
+
+
+def _nic(resource: Resource) -> machines.Nic:
+    return machines.Nic(
+        interface_id=resource.id,
+        mac_address=resource.interface.mac_address,
+        bridge=network.bridge_name(resource.interface.subnet_id),
+        tap=network.tap_name(resource.id),
+    )
+
+
+def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
+    """What metadata tells a guest; `known` has its interfaces and their subnets and VPCs, as far as they are known."""
+    body = machine.machine
+    words = body.metadata
+    interfaces = []
+    for attached in sorted(body.interfaces, key=lambda each: each.device_index):
+        resource = known.get(attached.interface_id)
+        if resource is not None:
+            public_name = words.public_hostname if attached.device_index == 0 else ""
+            interfaces.append(_guest_interface(resource, attached.device_index, public_name, known))
+    devices = [each.device_name for each in body.disks]
+    return metadata.Guest(
+        instance_id=words.instance_id or machine.id,
+        account_id=words.account_id,
+        reservation_id=words.reservation_id,
+        image_id=words.image_id,
+        instance_type=words.instance_type,
+        region=words.region,
+        availability_zone=words.availability_zone,
+        hostname=words.hostname,
+        interfaces=tuple(interfaces),
+        launch_index=words.launch_index,
+        pending_time=words.pending_time,
+        public_hostname=words.public_hostname,
+        user_data=words.user_data if words.has_user_data else None,
+        public_keys=tuple(metadata.PublicKey(each.name, each.openssh) for each in words.public_keys),
+        security_groups=tuple(words.security_groups),
+        root_device_name=devices[0] if devices else "/dev/sda1",
+        ebs_device_names=tuple(devices[1:]),
+        tags=dict(words.tags),
+        options=_options(words.options),
+        architecture=body.architecture or "x86_64",
+        partition=words.partition or "aws",
+        domain=words.domain or "amazonaws.com",
+    )
+
+
+def _guest_interface(
+    resource: Resource, device_index: int, public_name: str, known: Mapping[str, Resource]
+) -> metadata.GuestInterface:
+    body = resource.interface
+    subnet = known.get(body.subnet_id)
+    vpc = known.get(body.vpc_id)
+    return metadata.GuestInterface(
+        interface_id=resource.id,
+        mac_address=body.mac_address,
+        device_index=device_index,
+        private_addresses=(body.private_address, *body.secondary_addresses),
+        private_dns_name=body.private_dns_name,
+        subnet_id=body.subnet_id,
+        subnet_cidr_block=subnet.subnet.cidr_block if subnet else "",
+        vpc_id=body.vpc_id,
+        vpc_cidr_blocks=tuple(vpc.vpc.cidr_blocks) if vpc else (),
+        public_addresses=tuple(
+            metadata.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
+        ),
+        public_dns_name=public_name,
+        security_group_ids=tuple(body.security_group_ids),
+    )
+
+
+def _options(options: desired_pb2.MetadataOptions) -> metadata.Options:
+    return metadata.Options(
+        http_endpoint=options.enabled,
+        http_tokens_required=options.tokens_required,
+        http_put_response_hop_limit=options.hop_limit or 1,
+        instance_metadata_tags=options.instance_tags,
+    )
+
+
+_POWERS: Final = {
+    machines.Power.OFF: host_pb2.MACHINE_POWER_OFF,
+    machines.Power.RUNNING: host_pb2.MACHINE_POWER_RUNNING,
+    machines.Power.STOPPING: host_pb2.MACHINE_POWER_STOPPING,
+    machines.Power.PAUSED: host_pb2.MACHINE_POWER_PAUSED,
+}
+_OFF_REASONS: Final = {
+    machines.OffReason.NONE: host_pb2.OFF_REASON_UNSPECIFIED,
+    machines.OffReason.ASKED: host_pb2.OFF_REASON_ASKED,
+    machines.OffReason.GUEST: host_pb2.OFF_REASON_GUEST,
+    machines.OffReason.CRASHED: host_pb2.OFF_REASON_CRASHED,
+    machines.OffReason.HOST: host_pb2.OFF_REASON_UNSPECIFIED,  # it is started again: this is no end
+}
+
+
+def machine_status(status: machines.MachineStatus | None) -> host_pb2.MachineStatus | None:
+    """What the controller is told of a machine; None while nobody can tell."""
+    if status is None:
+        return host_pb2.MachineStatus(power=host_pb2.MACHINE_POWER_OFF)
+    if status.power is machines.Power.UNKNOWN:
+        return None
+    off = status.power is machines.Power.OFF
+    return host_pb2.MachineStatus(
+        power=_POWERS[status.power],
+        start_count=status.start_count,
+        reboot_count=status.reboot_count,
+        off_reason=_OFF_REASONS[status.off_reason] if off else host_pb2.OFF_REASON_UNSPECIFIED,
+    )
