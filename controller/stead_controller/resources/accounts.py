@@ -77,7 +77,7 @@ def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey |
     ).first()
     if row is None:
         return None
-    key, disabled = row.tuple()
+    key, disabled = row
     secret = sealer.open(key.secret_sealed, _context(key.id)).decode()
     caller = Caller(account_id=key.account_id, arn=key.arn, user_id=key.user_id, access_key_id=key.id)
     return OpenedKey(secret, caller, active=key.active and not disabled)

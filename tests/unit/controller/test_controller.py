@@ -1,0 +1,335 @@
+"""A whole controller on free ports: enrolment, the hosts' stream, operators and the native compute API over real TLS."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from dataclasses import replace
+
+import grpc
+import pytest
+
+from stead_controller.clock import now
+from stead_controller.controller import Controller
+from stead_controller.initialise import initialise
+from stead_controller.settings import Settings
+from stead_proto import tls
+from stead_proto.certificates import new_signing_request
+from stead_proto.v1 import compute_pb2 as compute
+from stead_proto.v1 import compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
+from stead_proto.v1 import desired_pb2 as desired
+from stead_proto.v1 import host_pb2 as pb
+from stead_proto.v1 import operator_pb2 as operator
+from tests.unit.controller.blocks.test_qcow2_header import header
+
+DEADLINE = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cloud:
+    """A running controller and ways to talk to it."""
+
+    def __init__(self, state_dir):
+        self.settings = Settings(
+            state_dir=state_dir,
+            http_port=free_port(),
+            https_port=free_port(),
+            host_port=free_port(),
+            enrolment_port=free_port(),
+        )
+        self.stack = contextlib.AsyncExitStack()
+
+    async def start(self):
+        initialise(self.settings, now())
+        self.controller = Controller(self.settings)
+        await self.controller.start()
+
+    async def restart(self):
+        await self.controller.stop()
+        self.controller = Controller(self.settings)
+        await self.controller.start()
+
+    @property
+    def credentials(self):
+        return json.loads((self.settings.state_dir / "credentials.json").read_text())
+
+    async def operator(self):
+        folder = self.settings.state_dir
+        identity = tls.Identity(
+            key_pem=(folder / "operator-key.pem").read_bytes(),
+            certificate_pem=(folder / "operator.pem").read_bytes(),
+            ca_pem=(folder / "ca.pem").read_bytes(),
+        )
+        return await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
+
+    async def open_door(self):
+        ca_pem = (self.settings.state_dir / "ca.pem").read_bytes()
+        return await self.channel(tls.channel_to_enrolment(f"127.0.0.1:{self.settings.enrolment_port}", ca_pem))
+
+    async def channel(self, channel):
+        return await self.stack.enter_async_context(channel)
+
+    async def token(self):
+        hosts = operator_pb2_grpc.HostsStub(await self.operator())
+        return (await hosts.CreateEnrolmentToken(operator.CreateEnrolmentTokenRequest())).token
+
+    async def enrol(self, token=None):
+        key_pem, csr = new_signing_request("test")
+        stub = host_pb2_grpc.EnrolmentStub(await self.open_door())
+        answer = await stub.Enrol(pb.EnrolRequest(token=token or await self.token(), csr_pem=csr, hostname="box"))
+        return answer.host_id, tls.Identity(key_pem, answer.certificate_pem, answer.ca_pem)
+
+    async def import_image(self, content, **changes):
+        images = operator_pb2_grpc.ImagesStub(await self.operator())
+        values = {"name": "micro", "format": "qcow2", "file_size": len(content), "public": True} | changes
+
+        async def messages():
+            yield operator.ImportImageRequest(header=operator.ImportImageHeader(**values))
+            for start in range(0, len(content), 100):
+                yield operator.ImportImageRequest(content=content[start : start + 100])
+
+        return await images.ImportImage(messages())
+
+    async def agent(self, identity, revision=0, epoch="", cpus=4):
+        channel = await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
+        stream = host_pb2_grpc.HostLinkStub(channel).Session()
+        facts = pb.HostFacts(hostname="box", architecture="x86_64", cpus=cpus, memory=8 << 30, virtualization="qemu")
+        await stream.write(
+            pb.HostReport(hello=pb.Hello(revision=revision, desired_epoch=epoch, agent_version="0", facts=facts))
+        )
+        return Agent(stream, channel)
+
+    async def compute(self):
+        return compute_pb2_grpc.ComputeStub(await self.open_door())
+
+    @property
+    def key(self):
+        credentials = self.credentials
+        return (
+            ("stead-access-key", credentials["access_key_id"]),
+            ("stead-secret-key", credentials["secret_access_key"]),
+        )
+
+
+class Agent:
+    """The other end of one host's stream."""
+
+    def __init__(self, stream, channel):
+        self.stream = stream
+        self.channel = channel
+
+    async def next_state(self):
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                update = await self.stream.read()
+                assert update is not grpc.aio.EOF, "the controller ended the stream"
+                if update.HasField("state"):
+                    return update.state
+
+    async def next_question(self):
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                update = await self.stream.read()
+                if update.HasField("question"):
+                    return update.question
+
+    async def running(self, instance_id, start_count=1):
+        status = pb.ResourceStatus(
+            kind=desired.KIND_MACHINE,
+            id=instance_id,
+            condition=pb.CONDITION_READY,
+            machine=pb.MachineStatus(power=pb.MACHINE_POWER_RUNNING, start_count=start_count),
+        )
+        await self.stream.write(pb.HostReport(progress=pb.Progress(statuses=[status])))
+
+
+@pytest.fixture
+async def cloud(tmp_path):
+    cloud = Cloud(tmp_path / "controller")
+    await cloud.start()
+    yield cloud
+    await cloud.stack.aclose()
+    await cloud.controller.stop()
+
+
+async def test_a_machine_enrols_once_with_a_token_and_becomes_a_host(cloud):
+    token = await cloud.token()
+    host_id, identity = await cloud.enrol(token)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await cloud.enrol(token)
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    await (await cloud.agent(identity)).next_state()
+    hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
+    [host] = (await hosts.ListHosts(operator.ListHostsRequest())).hosts
+    assert (host.id, host.state, host.cpus) == (host_id, "up", 4)
+
+
+async def test_hosts_are_no_operators_and_operators_no_hosts(cloud):
+    _, identity = await cloud.enrol()
+    channel = await cloud.channel(tls.channel_to_controller(f"127.0.0.1:{cloud.settings.host_port}", identity))
+    for call in (
+        operator_pb2_grpc.HostsStub(channel).ListHosts(operator.ListHostsRequest()),
+        operator_pb2_grpc.AccountsStub(channel).ListAccounts(operator.ListAccountsRequest()),
+        operator_pb2_grpc.AccountsStub(channel).CreateAccount(operator.CreateAccountRequest(name="x")),
+        operator_pb2_grpc.ImagesStub(channel).ListImages(operator.ListImagesRequest()),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    stream = host_pb2_grpc.HostLinkStub(await cloud.operator()).Session()
+    await stream.write(pb.HostReport(hello=pb.Hello()))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stream.read()
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_removed_host_is_refused(cloud):
+    host_id, identity = await cloud.enrol()
+    hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
+    await hosts.RemoveHost(operator.RemoveHostRequest(host_id=host_id))
+    agent = await cloud.agent(identity)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await agent.stream.read()
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud):
+    image = await cloud.import_image(header(size=1 << 30))
+    _, identity = await cloud.enrol()
+    agent = await cloud.agent(identity)
+    first = await agent.next_state()
+    assert first.full
+    client = await cloud.compute()
+    watch = client.Watch(compute.WatchRequest(), metadata=cloud.key)
+    assert (await watch.read()).synced
+    request = compute.RunInstancesRequest(image_id=image.image_id, instance_type="stead.tiny", tags={"Name": "a"})
+    [launched] = (await client.RunInstances(request, metadata=cloud.key)).instances
+    assert launched.state == "pending"
+    delta = await agent.next_state()
+    assert not delta.full
+    assert delta.epoch == first.epoch
+    assert launched.instance_id in {item.id for item in delta.resources}
+    async with asyncio.timeout(DEADLINE):
+        assert (await watch.read()).instance.state == "pending"
+    await agent.running(launched.instance_id)
+    async with asyncio.timeout(DEADLINE):
+        event = await watch.read()
+    assert (event.instance.state, dict(event.instance.tags)) == ("running", {"Name": "a"})
+
+
+async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everything(cloud):
+    image = await cloud.import_image(header(size=1 << 30))
+    _, identity = await cloud.enrol()
+    agent = await cloud.agent(identity)
+    first = await agent.next_state()
+    client = await cloud.compute()
+    request = compute.RunInstancesRequest(image_id=image.image_id, instance_type="stead.tiny")
+    [one] = (await client.RunInstances(request, metadata=cloud.key)).instances
+    seen = await agent.next_state()
+    await cloud.restart()
+    [two] = (await (await cloud.compute()).RunInstances(request, metadata=cloud.key)).instances
+    back = await cloud.agent(identity, seen.revision, seen.epoch)
+    missed = await back.next_state()
+    assert not missed.full
+    assert two.instance_id in {item.id for item in missed.resources}
+    assert one.instance_id not in {item.id for item in missed.resources}
+    stranger = await cloud.agent(identity, seen.revision, "another epoch")
+    everything = await stranger.next_state()
+    assert everything.full
+    assert {one.instance_id, two.instance_id} <= {item.id for item in everything.resources}
+    assert first.epoch == everything.epoch
+
+
+async def test_images_are_fetched_by_the_hosts_that_need_them_only(cloud):
+    content = header(size=1 << 30) + b"clusters" * 1000
+    image = await cloud.import_image(content)
+    _, identity = await cloud.enrol()
+    agent = await cloud.agent(identity)
+    await agent.next_state()
+    stub = host_pb2_grpc.HostLinkStub(agent.channel)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id)).read()
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    request = compute.RunInstancesRequest(image_id=image.image_id, instance_type="stead.tiny")
+    await (await cloud.compute()).RunInstances(request, metadata=cloud.key)
+    got = b"".join([chunk.content async for chunk in stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id))])
+    assert got == content
+    rest = stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id, offset=100))
+    assert b"".join([chunk.content async for chunk in rest]) == content[100:]
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "code"),
+    [
+        (header(backing=9, backing_size=9), {}, grpc.StatusCode.INVALID_ARGUMENT),
+        (b"#!/bin/sh", {"format": "guess"}, grpc.StatusCode.INVALID_ARGUMENT),
+        (header(), {"file_size": 7}, grpc.StatusCode.INVALID_ARGUMENT),
+        (header(), {"name": "x"}, grpc.StatusCode.INVALID_ARGUMENT),
+        (header(), {"architecture": "arm64"}, grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+async def test_bad_images_leave_nothing(cloud, content, changes, code):
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await cloud.import_image(content, **changes)
+    assert refused.value.code() is code
+    folder = cloud.settings.image_folder
+    assert not folder.exists() or list(folder.iterdir()) == []
+    images = operator_pb2_grpc.ImagesStub(await cloud.operator())
+    assert not (await images.ListImages(operator.ListImagesRequest())).images
+
+
+async def test_a_question_is_answered_by_the_right_host(cloud):
+    from stead_controller.resources.questions import ConsoleOutput
+
+    host_id, identity = await cloud.enrol()
+    agent = await cloud.agent(identity)
+    await agent.next_state()
+    asking = asyncio.create_task(cloud.controller._ask(ConsoleOutput(host_id, "i-1", 100)))
+    question = await agent.next_question()
+    assert question.console_output.machine_id == "i-1"
+    answer = pb.Answer(id=question.id, content=b"login:", taken_at=1000)
+    await agent.stream.write(pb.HostReport(answer=answer))
+    async with asyncio.timeout(DEADLINE):
+        assert (await asking).content == b"login:"
+
+
+async def test_a_wrong_secret_is_refused(cloud):
+    client = await cloud.compute()
+    access, (name, secret) = cloud.key
+    for metadata in ((access, (name, secret + "x")), (access,), (), ((access[0], "AKIANOBODY"), (name, secret))):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.DescribeInstances(compute.DescribeInstancesRequest(), metadata=metadata)
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_the_silent_host_is_down(cloud):
+    from datetime import timedelta
+
+    _, identity = await cloud.enrol()
+    await (await cloud.agent(identity)).next_state()
+    hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
+    controller = cloud.controller
+    controller._liveness._clock = lambda: now() + timedelta(seconds=controller.settings.host_timeout_seconds + 1)
+    await controller._liveness.write(controller.database)
+    await controller._liveness.write(controller.database)
+    [host] = (await hosts.ListHosts(operator.ListHostsRequest())).hosts
+    assert host.state == "down"
+
+
+def test_state_is_not_readable_by_others(tmp_path):
+    settings = replace(Settings(state_dir=tmp_path / "state"))
+    initialise(settings, now())
+    before = (settings.state_dir / "credentials.json").read_bytes()
+    initialise(settings, now())
+    assert (settings.state_dir / "credentials.json").read_bytes() == before
+    for name in ("credentials.json", "master.key", "operator-key.pem"):
+        assert not (settings.state_dir / name).stat().st_mode & 0o077
+    secret = json.loads(before)["secret_access_key"].encode()
+    for path in settings.state_dir.rglob("*"):
+        if path.is_file() and path.name != "credentials.json":
+            assert secret not in path.read_bytes(), path
