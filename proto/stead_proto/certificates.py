@@ -48,13 +48,6 @@ def signing_request(key_pem: bytes, common_name: str) -> bytes:
     return request.public_bytes(serialization.Encoding.PEM)
 
 
-def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
-    """Tell whether less than a third of a certificate's life is left."""
-    certificate = x509.load_pem_x509_certificate(certificate_pem)
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    return certificate.not_valid_after_utc - (now or _now()) < life / 3
-
-
 class Authority:
     """The key that signs all certificates of one cloud."""
 

@@ -178,6 +178,13 @@ def test_authority_is_made_once(tmp_path: Path) -> None:
 def test_renewal_is_due_in_the_last_third() -> None:
     now = dt.datetime.now(dt.UTC)
     certificate = Authority.create().issue_host("h-1", validity=dt.timedelta(days=29)).certificate_pem
-    assert not certificates.renewal_due(certificate, now + dt.timedelta(days=18))
-    assert certificates.renewal_due(certificate, now + dt.timedelta(days=20))
-    assert certificates.renewal_due(certificate, now + dt.timedelta(days=100))
+    assert not tls.renewal_due(certificate, now + dt.timedelta(days=18))
+    assert tls.renewal_due(certificate, now + dt.timedelta(days=20))
+    assert tls.renewal_due(certificate, now + dt.timedelta(days=100))
+
+
+def test_lifetime_is_what_the_certificate_says() -> None:
+    for validity in (dt.timedelta(days=3), dt.timedelta(days=30 * 365)):
+        pem = Authority.create().issue_host("h-1", validity=validity).certificate_pem
+        certificate = x509.load_pem_x509_certificate(pem)
+        assert tls.lifetime(pem) == (certificate.not_valid_before_utc, certificate.not_valid_after_utc)

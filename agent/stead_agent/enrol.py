@@ -1,0 +1,81 @@
+"""A one-time token becomes this host's certificate; a certificate that ends soon becomes a new one."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from stead_agent.logs import Log
+from stead_proto import tls
+from stead_proto.tls import Identity
+from stead_proto.v1 import host_pb2, host_pb2_grpc
+
+_log = Log(__name__)
+
+_ANSWER_SECONDS: Final = 30
+_LOOK_SECONDS: Final = 6 * 3600
+_PENDING_KEY_FILE: Final = "enrolling-key.pem"
+
+
+class EnrolmentError(Exception):
+    """This machine was not enrolled; the message is for the operator."""
+
+
+async def enrol(address: str, ca_pem: bytes, token: str, state_dir: Path, hostname: str | None = None) -> str:
+    """Exchange a one-time token for a certificate in the state directory and return the host id.
+
+    The private key never leaves this machine. It is kept while the answer is awaited, so that a second try shows that
+    it comes from the same machine.
+    """
+    from stead_proto import certificates  # noqa: PLC0415 - heavy, and only enrolment and renewal need it
+
+    name = hostname or socket.gethostname()
+    key_pem = await asyncio.to_thread(_pending_key, state_dir / _PENDING_KEY_FILE)
+    csr_pem = certificates.signing_request(key_pem, name)
+    request = host_pb2.EnrolRequest(token=token, csr_pem=csr_pem, hostname=name)
+    try:
+        async with tls.channel_to_enrolment(address, ca_pem) as channel:
+            answer = await host_pb2_grpc.EnrolmentStub(channel).Enrol(request, timeout=_ANSWER_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        raise EnrolmentError(f"the controller at {address} did not enrol this machine: {error.details()}") from error
+    await asyncio.to_thread(Identity(key_pem, answer.certificate_pem, answer.ca_pem).save, state_dir)
+    await asyncio.to_thread((state_dir / _PENDING_KEY_FILE).unlink)
+    _log.info("enrolled", host=answer.host_id, controller=address)
+    return answer.host_id
+
+
+def _pending_key(path: Path) -> bytes:
+    """Give the private key for which a certificate is asked, making it at first."""
+    from stead_proto import certificates  # noqa: PLC0415 - heavy, and only enrolment and renewal need it
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        tls.write_private(path, certificates.new_signing_request("enrolling")[0])
+    return path.read_bytes()
+
+
+async def renew(channel: grpc.aio.Channel, state_dir: Path) -> Identity:
+    """Exchange the present certificate for a new one of the same host, with a new key; AioRpcError if refused."""
+    from stead_proto import certificates  # noqa: PLC0415 - heavy, and only enrolment and renewal need it
+
+    key_pem, csr_pem = certificates.new_signing_request("renewal")
+    stub = host_pb2_grpc.HostLinkStub(channel)
+    request = host_pb2.RenewCertificateRequest(csr_pem=csr_pem)
+    answer = await stub.RenewCertificate(request, timeout=_ANSWER_SECONDS)
+    renewed = Identity(key_pem, answer.certificate_pem, answer.ca_pem)
+    await asyncio.to_thread(renewed.save, state_dir)
+    _log.info("certificate_renewed")
+    return renewed
+
+
+async def renew_in_time(channel: grpc.aio.Channel, identity: Identity, state_dir: Path) -> None:
+    """Renew the certificate during a session, once it has less than a third of its life; the next session uses it."""
+    while True:
+        if tls.renewal_due(identity.certificate_pem):
+            try:
+                identity = await renew(channel, state_dir)
+            except grpc.aio.AioRpcError as error:
+                _log.warning("certificate_not_renewed", reason=error.details())
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,30 @@
+"""What the agent is told at its start: one frozen value from options, STEAD_* variables and defaults."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DEFAULT_STATE_DIR: Final = Path("/var/lib/stead/agent")
+DEFAULT_RUN_DIR: Final = Path("/run/stead/agent")
+DEFAULT_LIBVIRT_URI: Final = "qemu:///system"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this host takes part."""
+
+    state_dir: Path = DEFAULT_STATE_DIR  # certificate, desired state, disks, consoles
+    run_dir: Path = DEFAULT_RUN_DIR  # sockets and process ids, gone after a reboot
+    controllers: tuple[str, ...] = ("127.0.0.1:8775",)  # host:port, tried in turn
+    libvirt_uri: str = DEFAULT_LIBVIRT_URI
+    uplink: str = "auto"  # "auto" (the default route's link), "none" or a link's name
+    underlay_address: str = ""  # where other hosts reach this one; empty: the default route's address
+    mtu: int = 1500  # of guests' links
+    dns_upstreams: tuple[str, ...] = ()  # resolvers for names outside; empty: those of this host
+    removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
+    stop_grace_seconds: float = 90.0  # what a guest gets to end by itself when it is stopped
+
+    @property
+    def desired_file(self) -> Path:
+        """Where the desired state is kept."""
+        return self.state_dir / "desired.sqlite"
