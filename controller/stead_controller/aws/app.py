@@ -18,7 +18,7 @@ from stead_controller.aws.authenticate import KeyLookup, authenticate
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol import codec_for
-from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.codec import Codec, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import SIGNING_NAMES, service_of_version
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
@@ -93,6 +93,11 @@ class Exchange:
     params: Params = field(default_factory=dict)
     response: Response | None = None
 
+    @property
+    def codec(self) -> Codec:
+        """The wire that the request is in."""
+        return codec_for(self.service, self.request)
+
 
 def _ignore(record: CallRecord) -> None:
     del record
@@ -150,7 +155,7 @@ class AwsApp:
                 await step(exchange)
         except Exception as raised:  # the end of the chain: whatever went wrong, the client gets an AWS error
             error = translate(raised, exchange.service, exchange.request_id)
-            exchange.response = codec_for(exchange.service).write_error(error, exchange.request_id)
+            exchange.response = exchange.codec.write_error(error, exchange.request_id)
         response = exchange.response
         if response is None:
             raise AssertionError("the chain ended without an answer")
@@ -182,7 +187,7 @@ class AwsApp:
 
     async def _parse(self, exchange: Exchange) -> None:
         """Which operation, with which parameters."""
-        codec = codec_for(exchange.service)
+        codec = exchange.codec
         name = exchange.operation_name = codec.operation_name(exchange.request)
         operation = exchange.operation = self._operations.get((exchange.service, name))
         if operation is None:
@@ -194,7 +199,7 @@ class AwsApp:
         operation, caller = exchange.operation, exchange.caller
         if operation is None or caller is None:
             raise AssertionError("no operation or caller")
-        codec = codec_for(exchange.service)
+        codec = exchange.codec
 
         def in_transaction(tx: Transaction) -> Response | Later:
             call = self._call(exchange, caller, tx)
@@ -227,7 +232,7 @@ class AwsApp:
         """Answer a request that could not even be read, such as one with too large a body."""
         request_id = str(uuid.uuid4())
         service = _guess_service(request)
-        response = codec_for(service).write_error(translate(error, service, request_id), request_id)
+        response = codec_for(service, request).write_error(translate(error, service, request_id), request_id)
         response.headers["x-amzn-RequestId"] = request_id
         return response
 

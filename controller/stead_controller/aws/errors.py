@@ -132,7 +132,9 @@ _CLASSES: Final[tuple[tuple[type[errors.SteadError], str, int], ...]] = (
 # Statuses of codes, where they are not the usual 400.
 _STATUSES: Final[dict[str, int]] = {
     "AccessDenied": 403,
+    "AccessDeniedException": 403,
     "AuthFailure": 401,
+    "ConflictException": 409,
     "DeleteConflict": 409,
     "DryRunOperation": 412,
     "EntityAlreadyExists": 409,
@@ -145,25 +147,32 @@ _STATUSES: Final[dict[str, int]] = {
     "InternalError": 500,
     "InvalidClientTokenId": 403,
     "LimitExceeded": 409,
+    "LimitExceededException": 429,
     "MissingAuthenticationToken": 403,
     "NoSuchEntity": 404,
     "RequestEntityTooLarge": 413,
     "RequestLimitExceeded": 503,
     "RequestTimeout": 408,
     "ResourceNotFound": 404,
+    "ResourceNotFoundException": 404,
+    "ServiceQuotaExceededException": 402,
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
     "Unavailable": 503,
     "UnauthorizedOperation": 403,
+    "UnknownOperationException": 404,
 }
 
+_INVALID: Final = (
+    errors.MissingParameter,
+    errors.UnknownParameter,
+    errors.InvalidParameter,
+    errors.InvalidCombination,
+    errors.MalformedId,
+)
 # What services other than EC2 call the same thing; `*` is every one of them.
 _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
-    ("*", errors.MissingParameter): "ValidationError",
-    ("*", errors.UnknownParameter): "ValidationError",
-    ("*", errors.InvalidParameter): "ValidationError",
-    ("*", errors.InvalidCombination): "ValidationError",
-    ("*", errors.MalformedId): "ValidationError",
+    **{("*", kind): "ValidationError" for kind in _INVALID},
     ("*", errors.NotFound): "ValidationError",
     ("*", errors.AlreadyExists): "AlreadyExists",
     ("*", errors.LimitExceeded): "LimitExceeded",
@@ -173,18 +182,21 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("iam", errors.InUse): "DeleteConflict",
     ("autoscaling", errors.InUse): "ResourceInUse",
     ("cloudwatch", errors.NotFound): "ResourceNotFound",
+    **{("ebs", kind): "ValidationException" for kind in _INVALID},
+    ("ebs", errors.NotFound): "ResourceNotFoundException",
+    ("ebs", errors.WrongState): "ConflictException",
+    ("ebs", errors.IdempotencyMismatch): "ConflictException",
+    ("ebs", errors.LimitExceeded): "ServiceQuotaExceededException",
+    ("ebs", errors.NotAuthorized): "AccessDeniedException",
+    **{("dlm", kind): "InvalidRequestException" for kind in _INVALID},
+    ("dlm", errors.NotFound): "ResourceNotFoundException",
+    ("dlm", errors.LimitExceeded): "LimitExceededException",
+    ("dlm", errors.NotAuthorized): "AccessDeniedException",
 }
+_FAULTS: Final = {"ec2": "InternalError", "ebs": "InternalServerException", "dlm": "InternalServerException"}
 
 _EC2_FAILURE: Final = "AWS was not able to validate the provided access credentials"
-_EC2_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
-    Reason.MISSING: ("MissingAuthenticationToken", None, 403),
-    Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
-    Reason.UNKNOWN_KEY: ("AuthFailure", _EC2_FAILURE, 401),
-    Reason.MISMATCH: ("AuthFailure", _EC2_FAILURE, 401),
-    Reason.EXPIRED: ("RequestExpired", "Request has expired.", 400),
-    Reason.TOKEN_EXPIRED: ("RequestExpired", "Request has expired.", 400),
-}
-_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
+_EC2_QUERY_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.MISSING: ("MissingAuthenticationToken", None, 403),
     Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
     Reason.UNKNOWN_KEY: ("InvalidClientTokenId", None, 403),
@@ -192,6 +204,15 @@ _REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.EXPIRED: ("SignatureDoesNotMatch", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredToken", None, 403),
 }
+_JSON_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
+    Reason.MISSING: ("MissingAuthenticationTokenException", None, 403),
+    Reason.INCOMPLETE: ("IncompleteSignatureException", None, 403),
+    Reason.UNKNOWN_KEY: ("UnrecognizedClientException", None, 403),
+    Reason.MISMATCH: ("InvalidSignatureException", None, 403),
+    Reason.EXPIRED: ("InvalidSignatureException", None, 403),
+    Reason.TOKEN_EXPIRED: ("ExpiredTokenException", None, 403),
+}
+_REFUSALS: Final = {"ec2": _EC2_REFUSALS, "ebs": _JSON_REFUSALS, "dlm": _JSON_REFUSALS}
 
 
 def translate(error: Exception, service: str, request_id: str) -> WireError:
@@ -201,14 +222,15 @@ def translate(error: Exception, service: str, request_id: str) -> WireError:
     request id under which the log has it.
     """
     if isinstance(error, Refused):
-        code, message, status = (_EC2_REFUSALS if service == "ec2" else _REFUSALS)[error.reason]
+        code, message, status = _REFUSALS.get(service, _QUERY_REFUSALS)[error.reason]
         return WireError(code, message or error.message, status)
     if isinstance(error, errors.SteadError):
         code, status = _code_and_status(error, service)
         return WireError(code, error.message, status)
     log.error("request_failed", exc_info=error, extra={"request_id": request_id, "service": service})
-    code = "InternalError" if service == "ec2" else "InternalFailure"
-    return WireError(code, f"An internal error has occurred. Its request id is {request_id}", 500)
+    return WireError(
+        _FAULTS.get(service, "InternalFailure"), f"An internal error has occurred. Its request id is {request_id}", 500
+    )
 
 
 def _code_and_status(error: errors.SteadError, service: str) -> tuple[str, int]:

@@ -1,22 +1,52 @@
-"""Service models drive the wire: `codec_for("ec2")` reads requests and writes answers."""
+"""Service models drive the wire: a codec reads a service's requests and writes its answers.
+
+A service may speak several protocols, and the request says which one it is in.
+"""
 
 from functools import cache
 
 from stead_controller.aws.protocol.codec import Codec
+from stead_controller.aws.protocol.json_rpc import JsonCodec
+from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.aws.protocol.query import Ec2Codec, QueryCodec
+from stead_controller.aws.protocol.rest_json import RestJsonCodec
+
+_PREFERENCE = ("ec2", "query", "rest-json", "json")
+
+
+def codec_for(service_name: str, request: Request | None = None) -> Codec:
+    """The codec of a service by its botocore name, in the protocol of a request or else in its first one.
+
+    Loads the model at the first request for it. Raises NotImplementedError for a service that has no protocol which
+    Stead speaks.
+    """
+    protocols = _protocols(service_name)
+    if request is not None and "json" in protocols and JsonCodec.speaks(request):
+        return _codec(service_name, "json")
+    return _codec(service_name, protocols[0])
 
 
 @cache
-def codec_for(service_name: str) -> Codec:
-    """The wire of a service by its botocore name; loads the model at the first request for it.
+def _protocols(service_name: str) -> tuple[str, ...]:
+    metadata = load_service(service_name).model.metadata
+    spoken = metadata.get("protocols", [metadata["protocol"]])
+    known = tuple(protocol for protocol in _PREFERENCE if protocol in spoken)
+    if not known:
+        raise NotImplementedError(f"{service_name} speaks {', '.join(spoken)}")
+    return known
 
-    Raises NotImplementedError for a protocol that Stead does not speak.
-    """
+
+@cache
+def _codec(service_name: str, protocol: str) -> Codec:
     service = load_service(service_name)
-    protocols = service.model.metadata.get("protocols", [service.model.metadata["protocol"]])
-    if "ec2" in protocols:
-        return Ec2Codec(service)
-    if "query" in protocols:
-        return QueryCodec(service)
-    raise NotImplementedError(f"{service_name} speaks {', '.join(protocols)}")
+    match protocol:
+        case "ec2":
+            return Ec2Codec(service)
+        case "query":
+            return QueryCodec(service)
+        case "rest-json":
+            return RestJsonCodec(service)
+        case "json":
+            return JsonCodec(service)
+    raise NotImplementedError(protocol)

@@ -24,13 +24,12 @@ def decode_form(text: str) -> list[tuple[str, str]]:
     for piece in pieces:
         if piece:
             name, _, value = piece.partition("=")
-            fields.append((_decode(name), _decode(value)))
+            fields.append((decode(name.replace("+", " ")), decode(value.replace("+", " "))))
     return fields
 
 
-def _decode(text: str) -> str:
-    if "+" in text:
-        text = text.replace("+", " ")
+def decode(text: str) -> str:
+    """Decode percent escapes of UTF-8; raises BadRequest when they are not."""
     if "%" not in text:
         return text
     if _BAD_ESCAPE.search(text):

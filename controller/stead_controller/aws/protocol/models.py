@@ -5,7 +5,7 @@ from functools import cache
 from typing import Final
 
 import botocore.loaders
-from botocore.model import OperationModel, ServiceModel
+from botocore.model import OperationModel, ServiceModel, StructureShape
 
 _LOADER: Final = botocore.loaders.Loader()
 
@@ -16,7 +16,13 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "iam": "iam",
     "autoscaling": "autoscaling",
     "monitoring": "cloudwatch",
+    "ebs": "ebs",
+    "dlm": "dlm",
 }
+
+
+# The input or output of an operation that has none.
+NO_MEMBERS: Final = StructureShape("NoMembers", {"type": "structure", "members": {}})
 
 
 @dataclass(frozen=True, slots=True)

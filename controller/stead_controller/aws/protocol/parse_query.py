@@ -198,12 +198,7 @@ def _text(node: Node, path: str) -> str:
 
 
 def _parse_string(low: int | None, high: int | None, node: Node, path: str) -> str:
-    text = _text(node, path)
-    if high is not None and len(text) > high:
-        raise scalars.refusal(text, path, f"Expecting at most {high} characters.")
-    if low is not None and len(text) < low:
-        raise scalars.refusal(text, path, f"Expecting at least {low} characters.")
-    return text
+    return scalars.check_length(_text(node, path), low, high, path)
 
 
 def _parse_number(
@@ -213,10 +208,8 @@ def _parse_number(
     node: Node,
     path: str,
 ) -> float:
-    text = _text(node, path)
-    value = read(text, path)
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise scalars.refusal(text, path, f"Expecting a value from {low} to {high}.")
+    value = read(_text(node, path), path)
+    scalars.check_range(value, low, high, path)
     return value
 
 

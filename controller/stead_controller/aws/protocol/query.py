@@ -9,7 +9,7 @@ from botocore.model import OperationModel, StructureShape
 from stead_controller.aws.protocol.codec import WireError
 from stead_controller.aws.protocol.ec2_versions import EC2_VERSIONS
 from stead_controller.aws.protocol.message import Request, Response
-from stead_controller.aws.protocol.models import Service, api_versions
+from stead_controller.aws.protocol.models import NO_MEMBERS, Service, api_versions
 from stead_controller.aws.protocol.parse_query import QueryParsers, grow_tree
 from stead_controller.aws.protocol.write_xml import Writer, XmlWriters, escape
 from stead_controller.errors import BadRequest
@@ -70,9 +70,7 @@ class QueryCodec:
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
         """The operation's parameters in the shape of the model."""
         tree = grow_tree((name, value) for name, value in request.fields.items() if name not in _NOT_PARAMETERS)
-        shape = self.service.operation(operation).input_shape
-        if not isinstance(shape, StructureShape):
-            shape = _NO_MEMBERS
+        shape = self.service.operation(operation).input_shape or NO_MEMBERS
         parsed: dict[str, Any] = self._parsers.structure(shape)(tree, "")
         return parsed
 
@@ -168,6 +166,3 @@ class Ec2Codec(QueryCodec):
             f"<RequestID>{request_id}</RequestID></Response>"
         )
         return Response(error.status, _XML, text.encode("utf-8"))
-
-
-_NO_MEMBERS: Final = StructureShape("NoMembers", {"type": "structure", "members": {}})

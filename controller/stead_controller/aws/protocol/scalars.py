@@ -24,6 +24,21 @@ def refusal(text: str, name: str, expected: str) -> InvalidParameter:
     return InvalidParameter(f"Value ({shown}) for parameter {name} is invalid. {expected}")
 
 
+def check_length(text: str, low: int | None, high: int | None, name: str) -> str:
+    """Give the text back; raises InvalidParameter when it has fewer than `low` or more than `high` characters."""
+    if high is not None and len(text) > high:
+        raise refusal(text, name, f"Expecting at most {high} characters.")
+    if low is not None and len(text) < low:
+        raise refusal(text, name, f"Expecting at least {low} characters.")
+    return text
+
+
+def check_range(value: float, low: float | None, high: float | None, name: str) -> None:
+    """Raise InvalidParameter unless the value is within its limits."""
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise refusal(str(value), name, f"Expecting a value from {low} to {high}.")
+
+
 def integer(text: str, name: str) -> int:
     """Read a decimal integer of up to 64 bits; the caller checks the range."""
     if not _INTEGER.match(text):

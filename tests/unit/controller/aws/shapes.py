@@ -35,9 +35,9 @@ def values(shape: Any, *, depth: int = 0) -> st.SearchStrategy[Any]:
             size = min(high or 20, max(20, low or 0))
             return TEXT.map(lambda text: (text + "x" * (low or 0))[:size])
         case "integer":
-            return st.integers(max(low or -(2**31), -(2**31)), min(high or 2**31 - 1, 2**31 - 1))
+            return st.integers(-(2**31) if low is None else low, 2**31 - 1 if high is None else high)
         case "long":
-            return st.integers(max(low or -(2**63), -(2**63)), min(high or 2**63 - 1, 2**63 - 1))
+            return st.integers(-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
         case "float" | "double":
             return st.floats(low, high, allow_nan=False, allow_infinity=False)
         case "boolean":

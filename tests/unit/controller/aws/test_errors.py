@@ -72,6 +72,9 @@ def test_ec2(error: errors.SteadError, code: str, status: int) -> None:
         ("sts", errors.InvalidParameter("x"), "ValidationError", 400),
         ("autoscaling", errors.AlreadyExists("group", "taken"), "AlreadyExists", 400),
         ("cloudwatch", errors.NotFound("alarm", "a"), "ResourceNotFound", 404),
+        ("ebs", errors.NotFound("snapshot", "snap-1"), "ResourceNotFoundException", 404),
+        ("ebs", errors.MissingParameter("BlockData"), "ValidationException", 400),
+        ("dlm", errors.LimitExceeded("too many"), "LimitExceededException", 429),
     ],
 )
 def test_other_services(service: str, error: errors.SteadError, code: str, status: int) -> None:
@@ -80,7 +83,7 @@ def test_other_services(service: str, error: errors.SteadError, code: str, statu
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_refused_signature_has_a_code(reason: Reason) -> None:
-    for service in ("ec2", "sts"):
+    for service in ("ec2", "sts", "ebs"):
         code, status = told(Refused(reason, "why"), service)
         assert code
         assert 400 <= status < 500
