@@ -5,6 +5,7 @@ keeps guests off the host; in each VPC's namespace `inet stead` has the security
 addresses. A tap that was never told of can send nothing.
 """
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,7 @@ class LinkPrefixes:
     internet: str  # host namespace
     subnet: str  # VPC namespace
     internet_link: str  # VPC namespace: a whole name
+    inner_addresses: str  # block of the addresses that VPC namespaces themselves have on that link
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,19 @@ class Refusal:
 
 class FirewallError(Exception):
     """The kernel refused a change; the transaction left the rules as they were before."""
+
+
+class Namespaces(Protocol):
+    """What the firewall needs of the network's namespaces."""
+
+    def inside[T](self, vpc_id: str | None, work: Callable[[], T]) -> T:
+        """Do `work` in a thread that is in the VPC's namespace, or in the host's for None; give what it returns."""
+
+    def names(self) -> AbstractSet[str]:
+        """List the VPCs that have a namespace."""
+
+    def identity(self, vpc_id: str) -> int | None:
+        """Tell one namespace of a VPC from a later one of the same name; None when there is none."""
 
 
 class Firewall(Protocol):

@@ -45,10 +45,15 @@ class Namespaces:
 
     def exists(self, vpc_id: str) -> bool:
         """Tell whether the VPC's file leads to a namespace; a plain file is what a crash between two steps leaves."""
+        return self.identity(vpc_id) is not None
+
+    def identity(self, vpc_id: str) -> int | None:
+        """Tell one namespace of a VPC from a later one of the same name; None when there is none."""
         try:
-            return self.path(vpc_id).stat().st_dev == os.fstat(self.host).st_dev
+            found = self.path(vpc_id).stat()
         except FileNotFoundError:
-            return False
+            return None
+        return found.st_ino if found.st_dev == os.fstat(self.host).st_dev else None
 
     def create(self, vpc_id: str) -> bool:
         """Make the VPC's namespace; False when it is there already."""

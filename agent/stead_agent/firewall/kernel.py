@@ -1,0 +1,284 @@
+"""The firewall on this machine's kernel: remembers what it applied, so that a small change is a small transaction."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stead_agent.firewall.conntrack import end_flows
+from stead_agent.firewall.flows import Judge, narrowed
+from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_table, inet_table, owner_of
+from stead_agent.firewall.interface import FirewallError, HostFirewall, LinkPrefixes, Namespaces, Refusal, VpcFirewall
+from stead_agent.firewall.nfnetlink import NetfilterSocket, attributes
+from stead_agent.firewall.nftables import Nft
+from stead_agent.firewall.table import Table, changes, whole
+from stead_agent.firewall.vpc_ruleset import NAME, Clean, cleaned, table_of
+
+_GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+_GENERATION_ID: Final = 1  # NFTA_GEN_ID
+
+
+class _Rules:
+    """The tables that we keep in one namespace, and whether anybody else touched its rules."""
+
+    def __init__(self, namespaces: Namespaces, vpc_id: str | None) -> None:
+        self.identity = None if vpc_id is None else namespaces.identity(vpc_id)
+        self.nft = namespaces.inside(vpc_id, Nft)
+        self.netfilter = namespaces.inside(vpc_id, NetfilterSocket)
+        self._tables: dict[str, Table] = {}
+        self._generation: int | None = None  # None = somebody else may have changed something
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        self.nft.close()
+        self.netfilter.close()
+
+    def make(self, *tables: Table) -> None:
+        """Make the tables so, all in one transaction."""
+        commands = ""
+        for table in tables:
+            before = self._tables.get(table.address)
+            commands += changes(before, table) if before else whole(table)
+        if commands:
+            self._run(commands)
+        self._tables |= {table.address: table for table in tables}
+
+    def _run(self, commands: str) -> None:
+        before = self._ask_generation()
+        try:
+            self.nft.run(commands)
+        except FirewallError:
+            # Refused as a whole, so nothing has changed; but what we believed may be why. Next time: all anew.
+            self._tables.clear()
+            self._generation = None
+            raise
+        is_ours = self._generation in (None, before) and self._ask_generation() == before + 1
+        self._generation = before + 1 if is_ours else None
+
+    def audit(self) -> list[str]:
+        """Put the tables back if somebody else changed something in this namespace; tell which ones it hit."""
+        if self._generation is not None and self._ask_generation() == self._generation:
+            return []
+        tables = list(self._tables.values())
+        before = [self._listed(table) for table in tables]
+        self._tables.clear()
+        self._generation = None
+        self.make(*tables)
+        after = [self._listed(table) for table in tables]
+        return [f"table {table.address}" for table, was, now in zip(tables, before, after, strict=True) if was != now]
+
+    def _listed(self, table: Table) -> list[str]:
+        """List a table as the kernel has it, in a form that can be compared."""
+        if tuple(table.address.split()) not in self.nft.tables():
+            return []
+        return sorted(_comparable(item) for item in self.nft.list(f"list table {table.address}"))
+
+    def _ask_generation(self) -> int:
+        buffer, span = self.netfilter.get(_GET_GENERATION)
+        start, end = attributes(buffer, span)[_GENERATION_ID]
+        return int.from_bytes(buffer[start:end])
+
+
+def _comparable(item: Mapping[str, Any]) -> str:
+    """Write an object without its handle and with its elements in order; meters' elements come and go."""
+    (kind, content) = next(iter(item.items()))
+    plain = {key: value for key, value in content.items() if key != "handle"}
+    if "elem" in plain:
+        dynamic = "dynamic" in plain.get("flags", ())
+        plain["elem"] = [] if dynamic else sorted(json.dumps(element, sort_keys=True) for element in plain["elem"])
+    if plain.get("elem") == []:
+        del plain["elem"]
+    return json.dumps([kind, plain], sort_keys=True)
+
+
+@dataclass(slots=True)
+class _Vpc:
+    """What is in force in a VPC's namespace."""
+
+    rules: _Rules
+    clean: Clean | None = None  # None: not known, since nothing was applied yet or the last time failed
+    addresses: frozenset[str] = frozenset()  # of all interfaces that may have tracked flows
+
+
+class KernelFirewall:
+    """The `Firewall` of real machines."""
+
+    def __init__(self, namespaces: Namespaces, links: LinkPrefixes) -> None:
+        self._namespaces = namespaces
+        self._links = links
+        self._lock = threading.Lock()  # guards the dictionaries below, never held during work
+        self._vpc_locks: dict[str, threading.Lock] = {}
+        self._vpcs: dict[str, _Vpc] = {}
+        self._host_lock = threading.Lock()  # one transaction at a time in the host's namespace
+        self._host_rules: _Rules | None = None
+        self._bindings: dict[str, Bindings] = {}
+
+    def close(self) -> None:
+        """Let go of all namespaces; the rules stay in force."""
+        with self._host_lock, self._lock:
+            for vpc in self._vpcs.values():
+                vpc.rules.close()
+            self._vpcs.clear()
+            if self._host_rules:
+                self._host_rules.close()
+                self._host_rules = None
+
+    # --- the host
+
+    def apply_host(self, host: HostFirewall) -> None:
+        """Make the host's tables so; the first time, bindings that an earlier agent made are found and kept."""
+        with self._host_lock:
+            if self._host_rules is None:
+                rules = _Rules(self._namespaces, None)
+                self._bindings = _learn(rules.nft)
+                self._host_rules = rules
+            self._host_rules.make(inet_table(self._links, host), self._bridge_table())
+
+    def _bridge_table(self) -> Table:
+        return bridge_table(self._links, self._bindings.values())
+
+    def _bind(self, vpc_id: str, bindings: Bindings) -> None:
+        """Let exactly these guests of a VPC send and get frames."""
+        with self._host_lock:
+            if self._host_rules is None:
+                raise FirewallError("apply_host must come first")
+            before = self._bindings.get(vpc_id, Bindings())
+            if before == bindings:
+                return
+            self._bindings[vpc_id] = bindings
+            try:
+                self._host_rules.make(self._bridge_table())
+            except FirewallError:
+                self._bindings[vpc_id] = before
+                raise
+            if bindings == Bindings():
+                del self._bindings[vpc_id]
+
+    # --- one VPC
+
+    def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
+        """Make the VPC's rules so: guests that leave are cut off first, guests that come are let in last."""
+        with self._vpc(vpc.vpc_id):
+            state = self._open(vpc.vpc_id)
+            clean = cleaned(vpc, state.clean)
+            before, state.clean = state.clean, None
+            addresses = frozenset(address for it in clean.interfaces for address in it.addresses)
+            gone = state.addresses - addresses
+            state.addresses |= addresses
+            wanted = bindings_of(vpc.vpc_id, clean.interfaces)
+            self._bind(vpc.vpc_id, _common(self._bindings.get(vpc.vpc_id, Bindings()), wanted))
+            state.rules.make(table_of(clean, self._links))
+            self._bind(vpc.vpc_id, wanted)
+            end_flows(state.rules.netfilter, narrowed(before, clean) | gone, Judge(clean, gone).admits)
+            state.clean, state.addresses = clean, addresses
+            return clean.refusals
+
+    def remove(self, vpc_id: str) -> None:
+        """Cut the VPC's guests off, then remove its table and let go of its namespace."""
+        with self._vpc(vpc_id):
+            if vpc_id in self._bindings:
+                self._bind(vpc_id, Bindings())
+            if self._namespaces.identity(vpc_id) is not None:
+                self._open(vpc_id).rules.nft.run(f"add table inet {NAME}\ndelete table inet {NAME}\n")
+            self._close(vpc_id)
+
+    def present(self) -> frozenset[str]:
+        """List the VPCs that have bindings, or a table in their namespace."""
+        with self._lock:
+            known = frozenset(self._vpcs) | frozenset(self._bindings)
+        unknown = self._namespaces.names() - known
+        return known | frozenset(vpc_id for vpc_id in unknown if self._has_table(vpc_id))
+
+    def _has_table(self, vpc_id: str) -> bool:
+        if self._namespaces.identity(vpc_id) is None:
+            return False
+        nft = self._namespaces.inside(vpc_id, Nft)
+        try:
+            return ("inet", NAME) in nft.tables()
+        finally:
+            nft.close()
+
+    def audit(self) -> tuple[str, ...]:
+        """Ask each namespace whether its rules were touched; only where they were is anything compared."""
+        drift: list[str] = []
+        with self._host_lock:
+            if self._host_rules is not None:
+                drift += [f"host: {what}" for what in self._host_rules.audit()]
+        with self._lock:
+            vpcs = list(self._vpcs)
+        for vpc_id in vpcs:
+            with self._vpc(vpc_id):
+                drift += [f"{vpc_id}: {what}" for what in self._audit_vpc(vpc_id)]
+        return tuple(drift)
+
+    def _audit_vpc(self, vpc_id: str) -> list[str]:
+        state = self._vpcs.get(vpc_id)
+        identity = self._namespaces.identity(vpc_id)
+        if state is None or identity is None or state.clean is None:
+            return []  # the next apply makes it all anew
+        if identity == state.rules.identity:
+            return state.rules.audit()
+        fresh = self._open(vpc_id)
+        fresh.rules.make(table_of(state.clean, self._links))
+        fresh.clean, fresh.addresses = state.clean, state.addresses
+        return ["a new namespace without rules"]
+
+    # --- within
+
+    @contextlib.contextmanager
+    def _vpc(self, vpc_id: str) -> Iterator[None]:
+        """Let one piece of work at a time at a VPC."""
+        with self._lock:
+            lock = self._vpc_locks.setdefault(vpc_id, threading.Lock())
+        with lock:
+            yield
+
+    def _open(self, vpc_id: str) -> _Vpc:
+        """Find the state of a VPC's namespace; another namespace of the same name is a new one."""
+        identity = self._namespaces.identity(vpc_id)
+        if identity is None:
+            raise FirewallError(f"{vpc_id} has no namespace: the network comes first")
+        state = self._vpcs.get(vpc_id)
+        if state is not None and state.rules.identity != identity:
+            self._close(vpc_id)
+            state = None
+        if state is None:
+            state = _Vpc(_Rules(self._namespaces, vpc_id))
+            with self._lock:
+                self._vpcs[vpc_id] = state
+        return state
+
+    def _close(self, vpc_id: str) -> None:
+        with self._lock:
+            state = self._vpcs.pop(vpc_id, None)
+        if state is not None:
+            state.rules.close()
+
+
+def _common(before: Bindings, after: Bindings) -> Bindings:
+    return Bindings(before.ports & after.ports, before.sources & after.sources, before.routers & after.routers)
+
+
+def _learn(nft: Nft) -> dict[str, Bindings]:
+    """Read the bindings that are in force, by VPC."""
+    if ("bridge", NAME) not in nft.tables():
+        return {}
+    found: dict[str, dict[str, set[str]]] = {}
+    for item in nft.list(f"list table bridge {NAME}"):
+        content = item.get("set")
+        if content and content["name"] in Bindings.__dataclass_fields__:
+            for element in content.get("elem", ()):
+                text = _element_text(element)
+                found.setdefault(owner_of(text), {}).setdefault(content["name"], set()).add(text)
+    return {vpc_id: Bindings(**{k: frozenset(v) for k, v in sets.items()}) for vpc_id, sets in found.items()}
+
+
+def _element_text(element: Any) -> str:
+    """Write an element with its comment just as `bindings_of` does."""
+    value, comment = element, ""
+    if isinstance(element, dict) and "elem" in element:
+        value, comment = element["elem"]["val"], f' comment "{element["elem"].get("comment", "")}"'
+    tap, *rest = value["concat"] if isinstance(value, dict) else [value]
+    return " . ".join([f'"{tap}"', *rest]) + comment

@@ -1,0 +1,102 @@
+"""Messages to the kernel's netfilter by netlink: just enough for conntrack entries and nftables' generation.
+
+Written by hand because a conntrack table may have a hundred thousand entries, and pyroute2 takes many times as long to
+read one (linux/netlink.h, linux/netfilter/nfnetlink.h).
+"""
+
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+from stead_agent.firewall.interface import FirewallError
+
+_NETLINK_NETFILTER: Final = 12
+_HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+_NETFILTER_HEADER: Final = struct.Struct("!BBH")  # family, version, resource
+_ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
+_BODY: Final = _HEADER.size + _NETFILTER_HEADER.size
+
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_ERROR, _DONE = 2, 3
+_TYPE_BITS: Final = 0x3FFF
+_NESTED: Final = 0x8000
+_RECEIVE: Final = 1 << 17
+
+Span = tuple[int, int]
+
+
+class NetfilterSocket:
+    """A socket of one namespace, that of the thread that makes it. Any thread may use it then."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self._lock = threading.Lock()
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        self._socket.close()
+
+    def dump(self, kind: int, family: int, body: bytes = b"") -> list[tuple[bytes, Span]]:
+        """Ask for all objects; each is given as a buffer and where in it the object's attributes are."""
+        return self._ask(kind, _REQUEST | _DUMP, family, body)
+
+    def get(self, kind: int, family: int = socket.AF_UNSPEC) -> tuple[bytes, Span]:
+        """Ask for one object."""
+        found = self._ask(kind, _REQUEST | _ACK, family, b"")
+        if not found:
+            raise FirewallError("the kernel's netfilter gave no answer")
+        return found[0]
+
+    def do(self, kind: int, family: int, body: bytes) -> None:
+        """Order something; OSError when the kernel refuses it."""
+        self._ask(kind, _REQUEST | _ACK, family, body)
+
+    def _ask(self, kind: int, flags: int, family: int, body: bytes) -> list[tuple[bytes, Span]]:
+        with self._lock:
+            self._sequence += 1
+            header = _HEADER.pack(_BODY + len(body), kind, flags, self._sequence, 0)
+            self._socket.send(header + _NETFILTER_HEADER.pack(family, 0, 0) + body)
+            return list(self._answers(self._sequence))
+
+    def _answers(self, sequence: int) -> Iterator[tuple[bytes, Span]]:
+        """Read until the end of a dump, or the acknowledgement."""
+        while True:
+            buffer = self._socket.recv(_RECEIVE)
+            start = 0
+            while start < len(buffer):
+                length, kind, _, number, _ = _HEADER.unpack_from(buffer, start)
+                if number == sequence:
+                    if kind == _DONE:
+                        return
+                    if kind == _ERROR:
+                        (code,) = struct.unpack_from("=i", buffer, start + _HEADER.size)
+                        if code:
+                            raise OSError(-code, os.strerror(-code))
+                        return
+                    yield buffer, (start + _BODY, start + length)
+                start += (length + 3) & ~3
+
+
+def attributes(buffer: bytes, span: Span) -> dict[int, Span]:
+    """Find the attributes within a span: their kinds and where their values are."""
+    found = {}
+    start, end = span
+    while start + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(buffer, start)
+        found[kind & _TYPE_BITS] = (start + 4, start + length)
+        start += (length + 3) & ~3
+    return found
+
+
+def attribute(kind: int, value: bytes, *, nested: bool = False) -> bytes:
+    """Write an attribute."""
+    length = 4 + len(value)
+    return _ATTRIBUTE.pack(length, kind | (_NESTED if nested else 0)) + value + bytes(-length % 4)
+
+
+NOT_THERE: Final = errno.ENOENT

@@ -1,0 +1,146 @@
+"""An nft table as plain values: written out whole as readable nft, or as the commands that turn one into another.
+
+Both are one transaction each: nft(8) sends the commands of a buffer as a single netlink batch, so a packet meets the
+old rules or the new ones, never a mixture.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+_ELEMENTS_PER_LINE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A rule and the sentence that stands above it."""
+
+    why: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain; a base chain's hook says where the kernel calls it."""
+
+    why: str
+    rules: tuple[Statement, ...]
+    hook: str = ""  # such as "type filter hook forward priority 0; policy drop;"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """A named set or map with its elements as nft writes them; a dynamic one's elements are the kernel's affair."""
+
+    why: str
+    declaration: str  # such as "type ipv4_addr"
+    elements: frozenset[str] = frozenset()
+    is_map: bool = False
+
+    @property
+    def word(self) -> str:
+        """Name the kind of object in commands."""
+        return "map" if self.is_map else "set"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; no two of its sets and maps have one name."""
+
+    family: str
+    name: str
+    why: str
+    sets: Mapping[str, NamedSet] = field(default_factory=dict)
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+    flags: str = ""
+
+    @property
+    def address(self) -> str:
+        """Name the table in commands."""
+        return f"{self.family} {self.name}"
+
+
+def whole(table: Table) -> str:
+    """Write the commands that put the table in place of whatever has its name now."""
+    flags = f" {{ flags {table.flags}; }}" if table.flags else ""
+    return f"add table {table.address}{flags}\ndelete table {table.address}\n{written(table)}"
+
+
+def written(table: Table) -> str:
+    """Write the table as a person reads it."""
+    lines = [f"# {table.why}", f"table {table.address} {{"]
+    if table.flags:
+        lines.append(f"  flags {table.flags}")
+    for name, named_set in table.sets.items():
+        lines += ["", f"  # {named_set.why}", f"  {named_set.word} {name} {{", f"    {named_set.declaration}"]
+        if named_set.elements:
+            lines += ["    elements = {", *_element_lines(named_set.elements), "    }"]
+        lines.append("  }")
+    for name, chain in table.chains.items():
+        lines += ["", f"  # {chain.why}", f"  chain {name} {{"]
+        if chain.hook:
+            lines.append(f"    {chain.hook}")
+        for rule in chain.rules:
+            lines += [f"    # {rule.why}", f"    {rule.text}"]
+        lines.append("  }")
+    return "\n".join((*lines, "}", ""))
+
+
+def _element_lines(elements: Iterable[str]) -> Iterable[str]:
+    ordered = sorted(elements)
+    for start in range(0, len(ordered), _ELEMENTS_PER_LINE):
+        yield "      " + ", ".join(ordered[start : start + _ELEMENTS_PER_LINE]) + ","
+
+
+def changes(old: Table, new: Table) -> str:
+    """Write the commands that turn `old` into `new`; "" when there is nothing to do.
+
+    Order matters within the transaction: what others name is made before them and removed after them. A base chain or a
+    set's declaration that changed makes the whole table anew, as does another table name.
+    """
+    if _needs_whole(old, new):
+        return whole(new)
+    at = new.address
+    made, filled, emptied, removed = [], [], [], []
+    for name, named_set in new.sets.items():
+        before = old.sets.get(name)
+        if before is None:
+            made.append(f"add {named_set.word} {at} {name} {{ {named_set.declaration}; }}")
+        known = before.elements if before else frozenset()
+        if named_set.elements is known:
+            continue
+        if gone := known - named_set.elements:
+            emptied.append(f"delete element {at} {name} {{ {', '.join(sorted(gone))} }}")
+        if fresh := named_set.elements - known:
+            filled.append(f"add element {at} {name} {{ {', '.join(sorted(fresh))} }}")
+    rules = []
+    for name, chain in new.chains.items():
+        earlier = old.chains.get(name)
+        if earlier is None:
+            made.append(f"add chain {at} {name}")
+        elif earlier.rules == chain.rules:
+            continue
+        else:
+            rules.append(f"flush chain {at} {name}")
+        rules += [f"add rule {at} {name} {rule.text}" for rule in chain.rules]
+    gone_chains = [name for name in old.chains if name not in new.chains]
+    removed += [f"flush chain {at} {name}" for name in gone_chains]
+    removed += [f"delete chain {at} {name}" for name in gone_chains]
+    removed += [f"delete {old.sets[name].word} {at} {name}" for name in old.sets if name not in new.sets]
+    commands = [*made, *rules, *emptied, *filled, *removed]
+    return "\n".join((*commands, "")) if commands else ""
+
+
+def _needs_whole(old: Table, new: Table) -> bool:
+    if (old.address, old.flags) != (new.address, new.flags):
+        return True
+    for name, chain in new.chains.items():
+        before = old.chains.get(name)
+        if (before.hook if before else "") != chain.hook:
+            return True
+    if any(chain.hook for name, chain in old.chains.items() if name not in new.chains):
+        return True
+    return any(
+        name in old.sets and (old.sets[name].declaration, old.sets[name].is_map) != (it.declaration, it.is_map)
+        for name, it in new.sets.items()
+    )
