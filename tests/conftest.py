@@ -1,0 +1,26 @@
+"""All tests: the shared fixtures of tests/support, and what tests of each folder need of the machine."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.support.fixtures"]
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, so that nobody forgets it, and skip what this machine cannot run."""
+    for item in items:
+        folder = item.path.relative_to(_HERE).parts[0]
+        if folder == "host":
+            item.add_marker(pytest.mark.root)
+        if folder == "e2e":
+            for name in ("root", "libvirt", "guest"):
+                item.add_marker(getattr(pytest.mark, name))
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root: sudo ./stead test"))
+        if item.get_closest_marker("libvirt") and not shutil.which("libvirtd"):
+            item.add_marker(pytest.mark.skip(reason="needs libvirtd: sudo ./stead installs it"))

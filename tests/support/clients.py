@@ -1,0 +1,92 @@
+"""An account of a test cloud: boto3 clients and the real `aws` command, pointed at it and nowhere else."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from tests.support.processes import BIN, clean_environment
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.client import EC2Client
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account and where its cloud answers."""
+
+    account_id: str
+    access_key_id: str
+    secret_access_key: str
+    endpoint: str
+    ca_file: Path | None = None
+    region: str = "us-east-1"
+
+    def client(self, service: str, **config: Any) -> Any:
+        """A boto3 client that tries once, so that a refused request is one request."""
+        settings: dict[str, Any] = {
+            "retries": {"total_max_attempts": 1},
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "proxies": {},
+            **config,
+        }
+        make: Any = self._session.client  # its stubs want each service's name as a literal
+        return make(
+            service,
+            endpoint_url=self.endpoint,
+            verify=str(self.ca_file) if self.ca_file else None,
+            config=Config(**settings),
+        )
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        os.environ.pop("AWS_PROFILE", None)  # a profile of the person who runs the tests need not exist here
+        return boto3.Session(self.access_key_id, self.secret_access_key, region_name=self.region)
+
+    @property
+    def ec2(self) -> "EC2Client":
+        """A new EC2 client."""
+        made: EC2Client = self.client("ec2")
+        return made
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `stead env` would export."""
+        ca = {"AWS_CA_BUNDLE": str(self.ca_file)} if self.ca_file else {}
+        return clean_environment(
+            AWS_ENDPOINT_URL=self.endpoint,
+            AWS_ACCESS_KEY_ID=self.access_key_id,
+            AWS_SECRET_ACCESS_KEY=self.secret_access_key,
+            AWS_DEFAULT_REGION=self.region,
+            AWS_CONFIG_FILE=os.devnull,
+            AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+            AWS_MAX_ATTEMPTS="1",
+            AWS_PAGER="",
+            **ca,
+        )
+
+    def aws(self, *arguments: str) -> Any:
+        """Run the real `aws` and return what it printed, read as JSON; fail with its words when it fails."""
+        done = self.aws_result(*arguments)
+        assert done.returncode == 0, f"aws {' '.join(arguments)}: {done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def aws_result(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run the real `aws`, whatever comes of it."""
+        command = [str(BIN / "aws"), "--output", "json", *arguments]
+        return subprocess.run(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )

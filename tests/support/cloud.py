@@ -1,0 +1,138 @@
+"""A cloud in a box for API tests: a real controller on free ports, simulated hosts, accounts as many as wanted."""
+
+import json
+import secrets
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stead_cli.operator import Operator
+from stead_cli.settings import Settings
+from stead_proto.v1 import operator_pb2 as pb
+from tests.support.clients import Account
+from tests.support.processes import BIN, Child, free_ports
+from tests.support.waiting import wait_for
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class HostSize:
+    """What a simulated host offers."""
+
+    cpus: int = 32
+    memory: int = 128 * GIB
+
+
+@dataclass
+class Cloud:
+    """A controller and its simulated hosts below one folder."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    controller: Child = field(init=False)
+    settings: Settings = field(init=False)
+    simulators: list[Child] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Choose ports; nothing runs yet."""
+        http, https, hosts, enrolment = free_ports(4)
+        self.settings = Settings(
+            self.folder, http_port=http, https_port=https, host_port=hosts, enrolment_port=enrolment, uplink="none"
+        )
+        command: list[str | Path] = [
+            BIN / "stead-controller",
+            "run",
+            f"--state-dir={self.settings.controller_dir}",
+            f"--http-port={http}",
+            f"--https-port={https}",
+            f"--host-port={hosts}",
+            f"--enrolment-port={enrolment}",
+            *self.options,
+        ]
+        self.controller = Child("controller", command, self.folder / "controller.log")
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the AWS APIs, plain."""
+        return f"http://127.0.0.1:{self.settings.http_port}"
+
+    @property
+    def operator(self) -> Operator:
+        """Calls of an operator."""
+        return Operator(self.settings)
+
+    @property
+    def first_account(self) -> Account:
+        """The account that was made with the cloud."""
+        content = json.loads((self.settings.controller_dir / "credentials.json").read_text(encoding="utf-8"))
+        return Account(
+            content["account_id"], content["access_key_id"], content["secret_access_key"], endpoint=self.endpoint
+        )
+
+    def new_account(self, name: str = "") -> Account:
+        """An isolated account with its own default VPC."""
+        made = self.operator.create_account(name or f"test-{secrets.token_hex(6)}")
+        return Account(made.account_id, made.access_key_id, made.secret_access_key, endpoint=self.endpoint)
+
+    def start_controller(self) -> None:
+        """Start the controller and wait until it answers."""
+        self.controller.start()
+        wait_for(self._answers, "the controller answers", 30)
+
+    def _answers(self) -> bool:
+        self.controller.check()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"{self.endpoint}/_stead/health", timeout=2) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def add_hosts(self, count: int, size: HostSize | None = None) -> None:
+        """Enrol simulated hosts, all in one process, and wait until they are up."""
+        size = size or HostSize()
+        known = {host.id for host in self.operator.list_hosts()}
+        folder = self.folder / f"simulated-{len(self.simulators)}"
+        folder.mkdir()
+        tokens = [self.operator.create_token().token for _ in range(count)]
+        (folder / "tokens").write_text("".join(f"{token}\n" for token in tokens), encoding="ascii")
+        command: list[str | Path] = [
+            BIN / "stead-agent",
+            "simulate",
+            f"--state-dir={folder}",
+            f"--controller=127.0.0.1:{self.settings.host_port}",
+            f"--enrolment=127.0.0.1:{self.settings.enrolment_port}",
+            f"--ca={self.settings.controller_dir / 'ca.pem'}",
+            f"--token-file={folder / 'tokens'}",
+            f"--hosts={count}",
+            f"--cpus={size.cpus}",
+            f"--memory={size.memory}",
+        ]
+        simulator = Child(f"simulated hosts {len(self.simulators)}", command, folder / "agent.log")
+        simulator.start()
+        self.simulators.append(simulator)
+
+        def all_up() -> bool:
+            simulator.check()
+            now_up = {host.id for host in self.operator.list_hosts() if host.state == "up"} - known
+            return len(now_up) >= count
+
+        wait_for(all_up, f"{count} simulated hosts are up", 30)
+
+    def add_image(self, name: str = "blank", size: str = "64M") -> str:
+        """Import a blank public image, which is all that simulated hosts need; return its id."""
+        path = self.folder / f"{name}.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, size], check=True, timeout=30)
+        header = pb.ImportImageHeader(
+            name=name, format="qcow2", file_size=path.stat().st_size, architecture="x86_64", public=True
+        )
+        return self.operator.import_image(header, path, lambda _count: None).image_id
+
+    def stop(self) -> None:
+        """End all of it, hosts first."""
+        for simulator in self.simulators:
+            simulator.stop()
+        self.controller.stop()

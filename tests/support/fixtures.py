@@ -1,0 +1,79 @@
+"""Fixtures that every test may ask for; each says what is already done and what the caller still has to do."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import leaks
+from tests.support.clients import Account
+from tests.support.cloud import Cloud
+
+_TOUCHES_THE_HOST = ("root", "libvirt", "guest")
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that touches the host when it leaves something there; what longer-lived fixtures made is theirs."""
+    marked = [name for name in _TOUCHES_THE_HOST if request.node.get_closest_marker(name)]
+    if not marked or os.geteuid() != 0:
+        yield
+        return
+    before = leaks.take_picture()
+    yield
+    leaks.assert_nothing_beyond(before, "this test")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_leave_nothing() -> Iterator[None]:
+    """Fail at the end when the tests together leave something on the host."""
+    if os.geteuid() != 0:
+        yield
+        return
+    before = leaks.take_picture()
+    yield
+    leaks.assert_nothing_beyond(before, "the tests together")
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A running cloud with two simulated hosts, shared by all tests: leave no running instances, stop nothing."""
+    made = Cloud(tmp_path_factory.mktemp("cloud"))
+    try:
+        made.start_controller()
+        made.add_hosts(2)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def image_id(cloud: Cloud) -> str:
+    """A public image that the shared cloud's hosts can run."""
+    return cloud.add_image()
+
+
+@pytest.fixture
+def account(cloud: Cloud) -> Account:
+    """A new account of the shared cloud, with its own default VPC and nothing in it."""
+    return cloud.new_account()
+
+
+@pytest.fixture
+def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
+    """A maker of clouds for tests that kill controllers or need their own settings; all are stopped at the end."""
+    made: list[Cloud] = []
+
+    def make(*, hosts: int = 1, options: tuple[str, ...] = ()) -> Cloud:
+        folder = tmp_path / f"cloud-{len(made)}"
+        folder.mkdir()
+        made.append(Cloud(folder, options))
+        made[-1].start_controller()
+        if hosts:
+            made[-1].add_hosts(hosts)
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

@@ -1,0 +1,106 @@
+"""What Stead leaves on a host: links, namespaces, routes, nft tables, guests, processes, mounts; before and after."""
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import wait_for
+
+# Kernel names that Stead gives: stead_agent/network/interface.py and firewall/.
+_LINK = re.compile(r"st[abgit][0-9a-f]{10,12}|stead\w*|vx[0-9a-f]{8,13}|vnet\d+")
+_NAMESPACE = re.compile(r"vpc-")
+_TABLE = re.compile(r"stead")
+_PROGRAM = re.compile(r"(?:^|/)(qemu-system-\w+|dnsmasq|qemu-nbd|qemu-storage-daemon|stead-agent|stead-controller)$")
+
+
+@dataclass(frozen=True)
+class HostPicture:
+    """Everything on this host that looks like Stead's."""
+
+    links: frozenset[str]
+    namespaces: frozenset[str]
+    routes: frozenset[str]
+    rules: frozenset[str]
+    nft_tables: frozenset[str]
+    processes: frozenset[str]
+    mounts: frozenset[str]
+
+    def beyond(self, before: "HostPicture") -> list[str]:
+        """Name what is here and was not there before."""
+        return [
+            f"{field.name}: {thing}"
+            for field in fields(self)
+            for thing in sorted(getattr(self, field.name) - getattr(before, field.name))
+        ]
+
+
+def take_picture() -> HostPicture:
+    """Look at the host; needs root to see nft tables."""
+    links = {link["ifname"] for link in _json(["ip", "-j", "link", "show"])}
+    return HostPicture(
+        links=frozenset(name for name in links if _LINK.fullmatch(name)),
+        namespaces=frozenset(name for name in _names(Path("/run/netns")) if _NAMESPACE.match(name)),
+        routes=frozenset(_route(route) for route in _json(["ip", "-j", "route", "show", "table", "all"])),
+        rules=frozenset(json.dumps(rule, sort_keys=True) for rule in _json(["ip", "-j", "rule", "show"])),
+        nft_tables=_nft_tables(),
+        processes=_processes(),
+        mounts=frozenset(mount for mount in _mount_points() if "/vpc-" in mount or mount.startswith("/var/lib/stead")),
+    )
+
+
+def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0) -> None:
+    """Fail, naming them, when things are left that were not there before; what is on its way out may take its time."""
+    try:
+        wait_for(lambda: not take_picture().beyond(before), "nothing is left", seconds, poll=0.1)
+    except AssertionError:
+        left = take_picture().beyond(before)
+        if left:
+            raise AssertionError(f"{what} left on this host:\n  " + "\n  ".join(left)) from None
+
+
+def _json(command: list[str]) -> list[dict[str, Any]]:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    shown: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return shown
+
+
+def _route(route: dict[str, Any]) -> str:
+    """A route by what tells it from others; addresses of links that only tests make are no concern of ours."""
+    parts = (route.get("type", ""), route.get("dst", ""), route.get("dev", ""), route.get("table", ""))
+    return " ".join(str(part) for part in parts if part)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _nft_tables() -> frozenset[str]:
+    done = subprocess.run(["nft", "-j", "list", "tables"], capture_output=True, text=True, timeout=30, check=True)
+    tables = [item["table"] for item in json.loads(done.stdout)["nftables"] if "table" in item]
+    return frozenset(f"{table['family']} {table['name']}" for table in tables if _TABLE.search(table["name"]))
+
+
+def _processes() -> frozenset[str]:
+    """Programs that outlive the agent, and our own, with what tells one from another; zombies do not count."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it ended while we looked
+        program = os.fsdecode(words[0])
+        if len(words) > 2 and "python" in program:
+            program = os.fsdecode(words[1])
+        if name := _PROGRAM.search(program):
+            found.add(f"{name[1]} (process {folder.name})")
+    return frozenset(found)
+
+
+def _mount_points() -> list[str]:
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]

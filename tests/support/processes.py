@@ -1,0 +1,86 @@
+"""A program of ours as a child process: started on free ports, killed at will, its log kept for the report."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at now; all are held until the last is found, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """This process's environment without what points AWS clients or Stead elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STEAD_"))}
+    # The cache of built images and packages is shared by all runs on a machine; nothing may leave by the uplink.
+    cache = {"STEAD_CACHE_DIR": os.environ["STEAD_CACHE_DIR"]} if "STEAD_CACHE_DIR" in os.environ else {}
+    return {**kept, "STEAD_UPLINK": "none", **cache, **extra}
+
+
+@dataclass
+class Child:
+    """A program and its log; `start` may be called again after its end."""
+
+    name: str
+    command: Sequence[str | Path]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=clean_environment)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start it; its output is appended to the log."""
+        assert not self.runs(), f"{self.name} runs already"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(word) for word in self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(self.environment),
+                start_new_session=True,
+            )
+
+    def runs(self) -> bool:
+        """Tell whether it lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """End it as a power cut would: it gets no chance to do anything."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def stop(self, seconds: float = 15.0) -> None:
+        """Ask it to end; it must do so in time."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end on SIGTERM in {seconds:g} s:\n{self.tail()}") from None
+
+    def check(self) -> None:
+        """Fail with the end of its log if it does not live."""
+        assert self.runs(), f"{self.name} ended:\n{self.tail()}"
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
