@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP_FOLDERS = ("controller", "agent", "proto", "cli", "images", "ansible", "tests")
-_NOT_OURS = {".git", ".venv", "__pycache__", "node_modules", "build"}
+_NOT_OURS = {".git", ".venv", ".hypothesis", "__pycache__", "node_modules", "build"}
 
 
 @cache

@@ -9,7 +9,7 @@ from tests.house.checkout import comments, complain, name_of, python_files, text
 # Switches as in: noqa: X - why; type: ignore[x]  # why
 _SWITCH = re.compile(r"#\s*(?P<what>noqa|type:\s*ignore|pragma: no cover|pylint:|ruff:|mypy:)(?P<rest>.*)")
 _CODES = re.compile(r"^\s*(?:[:=]?\s*(?:\[[\w\-, ]+\]|[A-Z]+[0-9]+(?:\s*,\s*[A-Z]+[0-9]+)*))")
-_REASON_LETTERS = 8
+_REASON_LETTERS = 3
 
 
 def _reason_of(rest: str) -> str:

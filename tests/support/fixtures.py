@@ -9,6 +9,7 @@ import pytest
 from tests.support import leaks
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
+from tests.support.real_cloud import RealCloud, User
 
 _TOUCHES_THE_HOST = ("root", "libvirt", "guest")
 
@@ -77,3 +78,40 @@ def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
     yield make
     for each in made:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def real_cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
+    """A whole cloud with real guests, shared by all tests: end the instances you run; it may be killed, not stopped."""
+    made = RealCloud()
+    try:
+        made.up()
+        yield made
+    finally:
+        results = os.environ.get("STEAD_TEST_RESULTS")
+        if results and request.session.testsfailed:
+            made.keep_logs(Path(results))
+        made.purge()
+
+
+@pytest.fixture
+def user(real_cloud: RealCloud, tmp_path: Path) -> Iterator[User]:
+    """A new account of the shared real cloud with a key pair; whatever it runs is terminated after the test."""
+    made = User(real_cloud, real_cloud.new_account(), tmp_path)
+    yield made
+    made.terminate_all()
+
+
+@pytest.fixture(scope="session")
+def guest_owner(real_cloud: RealCloud, tmp_path_factory: pytest.TempPathFactory) -> User:
+    """The account of the shared guest."""
+    return User(real_cloud, real_cloud.new_account(), tmp_path_factory.mktemp("guest-owner"))
+
+
+@pytest.fixture(scope="session")
+def guest(guest_owner: User) -> Iterator[str]:
+    """A running micro guest that is shared: look at it, log in to it, change nothing that others would see."""
+    [instance_id] = guest_owner.run(UserData="#!/bin/sh\necho shared >/var/tmp/word\n")
+    guest_owner.login(instance_id)
+    yield instance_id
+    guest_owner.terminate([instance_id])

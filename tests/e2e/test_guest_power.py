@@ -1,0 +1,57 @@
+"""What a guest does to itself: it powers off, it reboots; and what the API makes of it at once."""
+
+import contextlib
+
+import pytest
+
+from stead_cli.errors import CliError
+from tests.support.real_cloud import User, qemu_process_of
+from tests.support.waiting import wait_for
+
+
+@pytest.mark.parametrize(("behaviour", "state"), [("stop", "stopped"), ("terminate", "terminated")])
+def test_guest_that_powers_itself_off(user: User, behaviour: str, state: str) -> None:
+    [instance_id] = user.run(InstanceInitiatedShutdownBehavior=behaviour)
+    _ask(user, instance_id, "sudo poweroff")
+    wait_for(lambda: user.state(instance_id) == state, f"{instance_id} is {state}", 30)
+    shown = user.describe(instance_id)
+    assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert qemu_process_of(instance_id) is None
+
+
+def test_guest_that_reboots_itself_keeps_running(user: User) -> None:
+    [instance_id] = user.run()
+    before = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
+    process = qemu_process_of(instance_id)
+    _ask(user, instance_id, "sudo reboot")
+    _wait_for_another_boot(user, instance_id, before)
+    assert user.state(instance_id) == "running"
+    assert qemu_process_of(instance_id) == process
+
+
+def test_reboot_instances_reboots_once(user: User) -> None:
+    [instance_id] = user.run()
+    before = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
+    address = user.describe(instance_id)["PublicIpAddress"]
+    user.ec2.reboot_instances(InstanceIds=[instance_id])
+    after = _wait_for_another_boot(user, instance_id, before)
+    assert user.describe(instance_id)["PublicIpAddress"] == address
+    # It does not boot again: the reboot is a number that was reached, not a command that may be repeated.
+    assert user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id") == after
+
+
+def _ask(user: User, instance_id: str, command: str) -> None:
+    """Say something to the guest that ends its own connection."""
+    with contextlib.suppress(CliError):  # the connection ends with the guest
+        user.login(instance_id).run(f"{command}; sleep 30", timeout=20)
+
+
+def _wait_for_another_boot(user: User, instance_id: str, before: str) -> str:
+    def boot() -> str | None:
+        try:
+            now = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
+        except CliError:
+            return None
+        return now if now != before else None
+
+    return wait_for(boot, f"{instance_id} has booted again", 120, poll=0.5)

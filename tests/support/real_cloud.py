@@ -1,0 +1,264 @@
+"""A whole cloud on this machine, made by `stead up` as a person would: real agent, libvirt, guests of the micro image."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stead_cli import cloud as programs
+from stead_cli import processes, ssh
+from stead_cli.operator import Operator
+from stead_cli.processes import Program
+from stead_cli.settings import Settings
+from tests.support.clients import Account
+from tests.support.processes import BIN, clean_environment, free_ports
+from tests.support.waiting import wait_for
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.client import EC2Client
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+SSH_USER = "debian"
+BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
+
+# Waiters look once a second: their own 15 s would be most of a test's time.
+FAST = {"Delay": 1, "MaxAttempts": 120}
+
+
+@dataclass
+class RealCloud:
+    """A cloud below a folder of its own, with its own ports and address pool."""
+
+    state_dir: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-e2e-{os.getpid()}-{secrets.token_hex(3)}"))
+    public_pool: str = field(default_factory=lambda: f"198.19.{secrets.randbelow(256)}.0/24")
+    settings: Settings = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Choose ports; nothing runs yet."""
+        http, https, hosts, enrolment = free_ports(4)
+        self.settings = Settings(
+            self.state_dir,
+            http_port=http,
+            https_port=https,
+            host_port=hosts,
+            enrolment_port=enrolment,
+            uplink="none",
+            public_pool=self.public_pool,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `stead` must be told to mean this cloud."""
+        return clean_environment(
+            STEAD_STATE_DIR=str(self.state_dir),
+            STEAD_HTTP_PORT=str(self.settings.http_port),
+            STEAD_HTTPS_PORT=str(self.settings.https_port),
+            STEAD_HOST_PORT=str(self.settings.host_port),
+            STEAD_ENROLMENT_PORT=str(self.settings.enrolment_port),
+            STEAD_PUBLIC_POOL=self.public_pool,
+        )
+
+    def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
+        """Run the command line, whatever comes of it."""
+        return subprocess.run(
+            [str(BIN / "stead"), *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def stead_well(self, *arguments: str, timeout: float = 240) -> str:
+        """Run the command line, fail with its words and the logs' ends if it fails, and return its stdout."""
+        done = self.stead(*arguments, timeout=timeout)
+        assert done.returncode == 0, f"stead {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}\n{self.log_ends()}"
+        return done.stdout
+
+    def up(self) -> dict[str, Any]:
+        """Start it, or what of it does not run; return what `up` says as JSON."""
+        said: dict[str, Any] = json.loads(self.stead_well("up", "--output", "json"))
+        return said
+
+    def purge(self) -> None:
+        """End it and remove every trace."""
+        if self.state_dir.exists():
+            self.stead_well("down", "--purge", "--yes")
+        assert not self.state_dir.exists(), f"left: {sorted(self.state_dir.rglob('*'))[:20]}"
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what explains a failure."""
+        if self.settings.log_dir.exists():
+            shutil.copytree(self.settings.log_dir, folder / self.state_dir.name, dirs_exist_ok=True)
+
+    def log_ends(self) -> str:
+        """The ends of both logs."""
+        return "\n".join(
+            f"--- {program.name}\n{processes.last_lines(program.log_file, 25)}"
+            for program in (self.controller, self.agent)
+        )
+
+    @property
+    def controller(self) -> Program:
+        """The controller as a program."""
+        return programs.controller_program(self.settings)
+
+    @property
+    def agent(self) -> Program:
+        """The agent as a program."""
+        return programs.agent_program(self.settings)
+
+    def kill(self, program: Program) -> None:
+        """End a program at whatever instruction it is, and wait until it is gone."""
+        pid = processes.find(program)
+        assert pid is not None, f"{program.name} does not run:\n{self.log_ends()}"
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: processes.find(program) is None, f"{program.name} is dead", 10)
+
+    @property
+    def operator(self) -> Operator:
+        """Calls of an operator."""
+        return Operator(self.settings)
+
+    @property
+    def account(self) -> Account:
+        """The first account, over HTTPS as `stead env` exports it."""
+        content = json.loads((self.settings.controller_dir / "credentials.json").read_text(encoding="utf-8"))
+        return self._account(content)
+
+    def new_account(self) -> Account:
+        """Another account, made as a person would."""
+        name = f"test-{secrets.token_hex(6)}"
+        return self._account(json.loads(self.stead_well("account", "create", name, "--output", "json")))
+
+    def _account(self, content: dict[str, str]) -> Account:
+        return Account(
+            content["account_id"],
+            content["access_key_id"],
+            content["secret_access_key"],
+            endpoint=self.settings.https_endpoint,
+            ca_file=self.settings.ca_file,
+        )
+
+
+@dataclass
+class User:
+    """Someone with an account on the cloud, a key pair and a group that lets this host in by SSH."""
+
+    cloud: RealCloud
+    account: Account
+    folder: Path
+    ec2: "EC2Client" = field(init=False)
+    key_name: str = "mine"
+
+    def __post_init__(self) -> None:
+        """Make the key pair; the group's rule waits for the first address to be known."""
+        self.ec2 = self.account.ec2
+        material = self.ec2.create_key_pair(KeyName=self.key_name, KeyType="ed25519")["KeyMaterial"]
+        self.key_file.touch(mode=0o600)
+        self.key_file.write_text(material if material.endswith("\n") else material + "\n", encoding="ascii")
+
+    @property
+    def key_file(self) -> Path:
+        """The private key."""
+        return self.folder / f"{self.key_name}.pem"
+
+    @property
+    def image_id(self) -> str:
+        """The newest micro image, found as a user finds it."""
+        found = self.ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["stead-micro-*"]}])[
+            "Images"
+        ]
+        return max(found, key=lambda image: image["CreationDate"])["ImageId"]
+
+    def run(self, count: int = 1, *, wait: bool = True, **options: Any) -> list[str]:
+        """Launch instances with the key pair, wait until they run unless told not to, and return their ids."""
+        request: dict[str, Any] = {
+            "ImageId": self.image_id,
+            "InstanceType": "t3.nano",
+            "KeyName": self.key_name,
+            "MinCount": count,
+            "MaxCount": count,
+            **options,
+        }
+        made = [instance["InstanceId"] for instance in self.ec2.run_instances(**request)["Instances"]]
+        if wait:
+            self.wait("instance_running", made)
+        return made
+
+    def wait(self, waiter: str, instance_ids: Sequence[str]) -> None:
+        """Wait with one of boto3's own waiters, such as `instance_running`."""
+        get_waiter: Any = self.ec2.get_waiter
+        try:
+            get_waiter(waiter).wait(InstanceIds=list(instance_ids), WaiterConfig=FAST)
+        except Exception as failure:  # whatever it is, the logs explain it
+            raise AssertionError(f"{waiter}: {failure}\n{self.cloud.log_ends()}") from failure
+
+    def describe(self, instance_id: str) -> "InstanceTypeDef":
+        """One instance as DescribeInstances shows it."""
+        return self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+
+    def state(self, instance_id: str) -> str:
+        """An instance's state name."""
+        return self.describe(instance_id)["State"]["Name"]
+
+    def login(self, instance_id: str) -> ssh.Login:
+        """A login that works: SSH is open in the group, the guest answers, its host keys are those on its console."""
+        address = self.describe(instance_id)["PublicIpAddress"]
+        self._open_ssh(instance_id, ssh.source_address(address))
+        wait_for(lambda: ssh.answers(address), f"{instance_id} answers by SSH at {address}", BOOT_SECONDS, poll=0.2)
+        keys = wait_for(lambda: ssh.host_keys(self.console(instance_id)), "host keys are on the console", 60, poll=0.3)
+        login = ssh.Login(address, SSH_USER, self.key_file, self.folder / f"known-{instance_id}")
+        login.trust(keys)
+        return login
+
+    def _open_ssh(self, instance_id: str, source: str) -> None:
+        group_id = self.describe(instance_id)["SecurityGroups"][0]["GroupId"]
+        group = self.ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]
+        wanted = f"{source}/32"
+        known = [each["CidrIp"] for rule in group["IpPermissions"] for each in rule["IpRanges"]]
+        if wanted not in known:
+            self.ec2.authorize_security_group_ingress(
+                GroupId=group_id, IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp=wanted
+            )
+
+    def console(self, instance_id: str) -> str:
+        """What the guest wrote on its serial console, as of now."""
+        return self.ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
+
+    def terminate(self, instance_ids: Sequence[str]) -> None:
+        """Terminate instances and wait until they are."""
+        if instance_ids:
+            self.ec2.terminate_instances(InstanceIds=list(instance_ids))
+            self.wait("instance_terminated", instance_ids)
+
+    def terminate_all(self) -> None:
+        """Terminate whatever the account has."""
+        self.terminate(
+            [
+                instance["InstanceId"]
+                for reservation in self.ec2.describe_instances()["Reservations"]
+                for instance in reservation["Instances"]
+                if instance["State"]["Name"] != "terminated"
+            ]
+        )
+
+
+def qemu_process_of(instance_id: str) -> int | None:
+    """The process id of a guest, or None when it has none."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it ended while we looked
+            if b"qemu-system" in words[0] and any(instance_id.encode() in word for word in words):
+                return int(folder.name)
+    return None
