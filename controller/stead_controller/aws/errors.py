@@ -196,7 +196,16 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
 _FAULTS: Final = {"ec2": "InternalError", "ebs": "InternalServerException", "dlm": "InternalServerException"}
 
 _EC2_FAILURE: Final = "AWS was not able to validate the provided access credentials"
-_EC2_QUERY_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
+# A reason's code, its message where ours says too much, and its status.
+_EC2_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
+    Reason.MISSING: ("MissingAuthenticationToken", None, 403),
+    Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
+    Reason.UNKNOWN_KEY: ("AuthFailure", _EC2_FAILURE, 401),
+    Reason.MISMATCH: ("AuthFailure", _EC2_FAILURE, 401),
+    Reason.EXPIRED: ("RequestExpired", "Request has expired.", 400),
+    Reason.TOKEN_EXPIRED: ("RequestExpired", "Request has expired.", 400),
+}
+_QUERY_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.MISSING: ("MissingAuthenticationToken", None, 403),
     Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
     Reason.UNKNOWN_KEY: ("InvalidClientTokenId", None, 403),
@@ -228,9 +237,8 @@ def translate(error: Exception, service: str, request_id: str) -> WireError:
         code, status = _code_and_status(error, service)
         return WireError(code, error.message, status)
     log.error("request_failed", exc_info=error, extra={"request_id": request_id, "service": service})
-    return WireError(
-        _FAULTS.get(service, "InternalFailure"), f"An internal error has occurred. Its request id is {request_id}", 500
-    )
+    message = f"An internal error has occurred. Its request id is {request_id}"
+    return WireError(_FAULTS.get(service, "InternalFailure"), message, 500)
 
 
 def _code_and_status(error: errors.SteadError, service: str) -> tuple[str, int]:
