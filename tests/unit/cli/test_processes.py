@@ -1,0 +1,99 @@
+"""Detached programs: found again by another process, never mistaken for one with a recycled id."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stead_cli import processes
+from stead_cli.errors import CliError
+from stead_cli.processes import Program
+from stead_cli.waiting import wait_for
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    """A program that sleeps until it is stopped."""
+    made = Program(
+        "sleeper", [sys.executable, "-c", _SLEEPER], tmp_path / "run" / "sleeper.pid", tmp_path / "log" / "sleeper.log"
+    )
+    yield made
+    processes.stop(made)
+
+
+_SLEEPER = "import signal, sys; print('up', flush=True); signal.pause()"
+
+
+def _awake(program: Program, times: int = 1) -> None:
+    wait_for(
+        lambda: processes.last_lines(program.log_file).count("up") == times, 10, lambda: CliError("it never came up")
+    )
+
+
+def test_start_find_stop(program: Program) -> None:
+    assert processes.find(program) is None
+    pid = processes.start(program)
+    assert processes.find(program) == pid
+    assert processes.stop(program)
+    assert processes.find(program) is None
+    assert not processes.stop(program)
+    assert not program.pid_file.exists()
+
+
+def test_it_has_a_session_of_its_own_and_no_terminal(program: Program) -> None:
+    pid = processes.start(program)
+    assert os.getsid(pid) == pid
+    assert Path(f"/proc/{pid}/fd/0").readlink() == Path("/dev/null")
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+
+
+def test_a_recycled_process_id_is_never_taken_for_ours(program: Program) -> None:
+    """The pid file names a living process that started at another time: somebody else's."""
+    with subprocess.Popen([sys.executable, "-c", _SLEEPER], stdout=subprocess.DEVNULL) as stranger:
+        program.pid_file.parent.mkdir(parents=True)
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        program.pid_file.write_text(f"{stranger.pid} 1 {boot}")
+        assert processes.find(program) is None
+        assert not processes.stop(program)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_pid_file_of_an_earlier_boot_is_nobody(program: Program) -> None:
+    processes.start(program)
+    recorded = program.pid_file.read_text()
+    program.pid_file.write_text(recorded.replace(recorded.split()[2], "00000000-0000-0000-0000-000000000000"))
+    assert processes.find(program) is None
+    program.pid_file.write_text(recorded)
+    assert processes.find(program) is not None
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", "99999999 1 x\n", "-1 1 x\n"])
+def test_a_broken_pid_file_is_nobody(program: Program, content: str) -> None:
+    program.pid_file.parent.mkdir(parents=True)
+    program.pid_file.write_text(content)
+    assert processes.find(program) is None
+
+
+def test_one_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_STOP_SECONDS", 0.2)
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + _SLEEPER
+    program = Program("deaf", [sys.executable, "-c", deaf], tmp_path / "deaf.pid", tmp_path / "deaf.log")
+    pid = processes.start(program)
+    _awake(program)
+    assert processes.stop(program)
+    assert processes.find(program) is None
+    # This test is its parent, so it has to collect it.
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+
+
+def test_output_is_appended_to_the_log(program: Program) -> None:
+    for times in (1, 2):
+        processes.start(program)
+        _awake(program, times)
+        processes.stop(program)
+    assert processes.last_lines(program.log_file).splitlines() == ["up", "up"]

@@ -1,0 +1,44 @@
+"""Where settings come from: environment, what `up` ran with last, defaults."""
+
+from pathlib import Path
+
+import pytest
+
+from stead_cli import settings
+from stead_cli.errors import CliError
+
+
+def test_defaults(tmp_path: Path) -> None:
+    chosen = settings.load({"STEAD_STATE_DIR": str(tmp_path)})
+    assert (chosen.http_port, chosen.https_port, chosen.host_port, chosen.enrolment_port) == (8773, 8774, 8775, 8776)
+    assert chosen.uplink == "auto"
+    assert settings.load({}).state_dir == Path("/var/lib/stead")
+
+
+def test_environment_wins_over_memory_which_wins_over_defaults(tmp_path: Path) -> None:
+    first = settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_HTTP_PORT": "9001", "STEAD_UPLINK": "none"})
+    first.remember()
+    later = settings.load({"STEAD_STATE_DIR": str(tmp_path)})
+    assert (later.http_port, later.uplink) == (9001, "none")
+    assert settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_HTTP_PORT": "9002"}).http_port == 9002
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"http_port": 1, "unknown": 2}', "\x00"])
+def test_a_memory_of_another_version_is_no_trouble(tmp_path: Path, content: str) -> None:
+    (tmp_path / "settings.json").write_text(content)
+    settings.load({"STEAD_STATE_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize("port", ["", "0", "65536", "http", "-1"])
+def test_a_bad_port_is_refused_by_name(tmp_path: Path, port: str) -> None:
+    environment = {"STEAD_STATE_DIR": str(tmp_path), "STEAD_HTTPS_PORT": port}
+    if not port:  # an empty variable is none
+        assert settings.load(environment).https_port == 8774
+        return
+    with pytest.raises(CliError, match="STEAD_HTTPS_PORT"):
+        settings.load(environment)
+
+
+def test_relative_state_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings.load({"STEAD_STATE_DIR": "here"}).state_dir == tmp_path / "here"
