@@ -111,6 +111,7 @@ class Change:
     revision: int
     epoch: str
     full: bool
+    recounts: bool = False  # revisions mean something else from here on
     put: tuple[Resource, ...] = ()
     buried: tuple[Tombstone, ...] = ()
     forgotten: tuple[Key, ...] = ()  # tombstones
@@ -251,23 +252,26 @@ def _discard[K, V](index: dict[K, set[V]], key: K, value: V) -> None:
             del index[key]
 
 
-def change_of(wanted: Wanted, state: DesiredState) -> Change | None:
+def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = False) -> Change | None:
     """Decide what a message from the controller changes; None when it is old news. OtherEpochError: see there.
 
-    Messages may be repeated and come late. The revision decides: of the state first, then of each resource.
+    Messages may be repeated and come late. The revision decides: of the state first, then of each resource. Only the
+    full state that answers our Hello may go back, when the controller's database was restored.
     """
     foreign = state.epoch != wanted.epoch
     if foreign and not state.full:
         raise OtherEpochError(f"a change of epoch {state.epoch!r} to a state of epoch {wanted.epoch!r}")
     if state.revision < wanted.revision and not foreign:
-        return None
+        if not (answers_hello and state.full):
+            return None
+        foreign = True
     put, unknown = _puts(wanted, state, foreign=foreign)
     buried = _burials(wanted, state, foreign=foreign)
     forgotten: tuple[Key, ...] = ()
     if state.full:
         named = {Key(removal.kind, removal.id) for removal in state.removals}
         forgotten = tuple(key for key, each in wanted.tombstones.items() if each.done and key not in named)
-    return Change(state.revision, state.epoch, state.full, put, buried, forgotten, unknown)
+    return Change(state.revision, state.epoch, state.full, foreign, put, buried, forgotten, unknown)
 
 
 def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[Resource, ...], tuple[str, ...]]:

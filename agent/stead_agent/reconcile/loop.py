@@ -99,16 +99,16 @@ class Reconciler:
 
     # -- what is wanted
 
-    async def apply(self, state: DesiredState) -> None:
+    async def apply(self, state: DesiredState, *, answers_hello: bool = False) -> None:
         """Take in a message of the controller: it is stored before it counts. OtherEpochError: see `change_of`."""
-        change = change_of(self.wanted, state)
+        change = change_of(self.wanted, state, answers_hello=answers_hello)
         if change is not None:
             await asyncio.to_thread(self._store.save, change)
             self._install(change)
 
-    def apply_now(self, state: DesiredState) -> None:
+    def apply_now(self, state: DesiredState, *, answers_hello: bool = False) -> None:
         """Do what `apply` does, without another thread."""
-        change = change_of(self.wanted, state)
+        change = change_of(self.wanted, state, answers_hello=answers_hello)
         if change is not None:
             self._store.save(change)
             self._install(change)
@@ -143,9 +143,14 @@ class Reconciler:
                 self._schedule.touch(key)
         self._wake.set()
 
-    def told(self, keys: Iterable[Key]) -> None:
+    def told(self, revisions: Iterable[tuple[Key, int]]) -> None:
         """The controller surely knows that these are gone: their tombstones are needed no more."""
-        done = [key for key in keys if (stone := self.wanted.tombstones.get(key)) and stone.done]
+        stones = self.wanted.tombstones
+        done = [
+            key
+            for key, revision in revisions
+            if key in stones and stones[key].done and stones[key].revision == revision
+        ]
         if done:
             self.wanted.forget(done)
             for key in done:
@@ -156,6 +161,9 @@ class Reconciler:
         for key in change.forgotten:
             self.reports.forget(key)
         self.wanted.install(change)
+        if change.recounts:
+            self.reports.clear()
+            self._touch_all()
         if change.unknown:
             _log.warning("unknown_kinds", ids=",".join(change.unknown))
         for key in change.touched:

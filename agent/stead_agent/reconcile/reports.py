@@ -72,8 +72,12 @@ class Reports:
             self._reached_changed = True
 
     def reached(self, revision: int) -> int:
-        """Tell up to where everything is done or was reported as failed, `revision` being what is wanted now."""
-        return min(self._open.values(), default=revision + 1) - 1
+        """Tell up to where everything is done, or failed, and was told: `revision` is what is wanted now.
+
+        Ask after `take`: what it left counts as not told.
+        """
+        untold = (self._latest[key].revision for key in self._unsent)
+        return min(min(self._open.values(), default=revision + 1), min(untold, default=revision + 1)) - 1
 
     def has_news(self) -> bool:
         """Tell whether there is anything that was not sent."""
@@ -86,6 +90,12 @@ class Reports:
             del self._unsent[key]
         self._reached_changed = False
         return [self._latest[key] for key in keys]
+
+    def clear(self) -> None:
+        """Forget all: revisions are counted anew."""
+        self._latest.clear()
+        self._unsent.clear()
+        self._open.clear()
 
     def resend_all(self) -> None:
         """Make all statuses news again: what an ended session was told may not have been stored."""

@@ -1,0 +1,286 @@
+"""The agent's end of the one stream to the controller: what is wanted comes in, what became of it goes out.
+
+    dial -> Hello -> [state -> desired, stored -> reconciler]*   (receiving)
+                     [news -> Progress, quiet -> Heartbeat]*     (sending)
+                     [question -> thread -> Answer]*             (asking)
+
+A session ends by any error of the wire, and by any of ours, since Hello and the repetition of all statuses put both
+sides right again. Then the next controller address is dialled: quickly at first, so that a restarted controller has
+its hosts back within two seconds, and less often when it stays away.
+"""
+
+import asyncio
+import concurrent.futures
+import random
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+import grpc
+
+from stead_agent import enrol, questions
+from stead_agent.desired import StoreError
+from stead_agent.logs import Log
+from stead_agent.reconcile.loop import Reconciler
+from stead_agent.reconcile.work import Unreachable
+from stead_agent.volumes.interface import Fetch
+from stead_agent.wanted import Key, OtherEpochError
+from stead_proto import limits, tls
+from stead_proto.tls import Identity
+from stead_proto.v1 import host_pb2, host_pb2_grpc
+from stead_proto.v1.host_pb2 import HostReport, HostUpdate
+
+_log = Log(__name__)
+
+_QUICK_SECONDS: Final = 60.0  # so long after the last session, dialling goes on quickly
+_QUICK_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 15.0
+_SURELY_READ_SECONDS: Final = 60.0  # a session that lived on so long after a report had it read
+_FETCH_SECONDS: Final = 60.0  # for the next piece of an image
+
+
+class HostView(Protocol):
+    """What the link must know of the host beside the reconciler."""
+
+    def facts(self) -> host_pb2.HostFacts:
+        """What the host is, as of now; may block."""
+
+    def disk_free(self) -> int:
+        """Bytes free for guests' disks; may block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    """Whom to dial, and as whom."""
+
+    controllers: tuple[str, ...]
+    identity: Callable[[], Identity]  # read anew for each session: it may have been renewed
+    version: str
+    state_dir: Path | None = None  # where a renewed certificate goes; None: it is not renewed
+
+
+class Link:
+    """Keeps a session with a controller; belongs to the event loop it is run on."""
+
+    def __init__(
+        self,
+        dialling: Dialling,
+        reconciler: Reconciler,
+        host: HostView,
+        *,
+        threads: concurrent.futures.Executor | None = None,
+    ) -> None:
+        """Answer questions and ask the host in `threads`; without, on the event loop (simulated hosts)."""
+        self._dialling = dialling
+        self._reconciler = reconciler
+        self._host = host
+        self._threads = threads
+        self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stub: host_pb2_grpc.HostLinkAsyncStub | None = None
+        self._random = random.Random()
+        self._heartbeat_seconds = float(limits.HEARTBEAT_SECONDS)
+        self._last_session = -_QUICK_SECONDS
+        self._asking = asyncio.Semaphore(limits.QUESTIONS_AT_ONCE)
+        self.connected = asyncio.Event()
+
+    def news(self) -> None:
+        """There is something to report; on the event loop."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Dial, and dial again, until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            for address in self._dialling.controllers:
+                began = time.monotonic()
+                reason = await self._session(address)
+                failures = 0 if self._last_session >= began else failures + 1
+                pause = self._pause(failures)
+                say = _log.info if failures <= 1 else _log.debug
+                say("controller_away", controller=address, reason=reason, retry_seconds=round(pause, 2))
+                await asyncio.sleep(pause)
+
+    def _pause(self, failures: int) -> float:
+        """Tell how long to wait before the next try, spread so that a thousand hosts do not come at once."""
+        quick = time.monotonic() - self._last_session < _QUICK_SECONDS
+        longest = _QUICK_PAUSE if quick else _LONGEST_PAUSE
+        return min(longest, 0.1 * 2.0 ** min(failures, 10)) * self._random.uniform(0.5, 1.0)
+
+    # -- one session
+
+    async def _session(self, address: str) -> str:
+        """Hold one session until it ends and tell why it did."""
+        try:
+            identity = await self._in_thread(self._dialling.identity)
+            async with tls.channel_to_controller(address, identity) as channel:
+                await self._talk(channel, identity, address)
+        except Exception as error:  # no error may end the link: a new session puts both sides right
+            return _reason_of(error)
+        finally:
+            self._stub = None
+            if self.connected.is_set():
+                self._last_session = time.monotonic()
+                self.connected.clear()
+        return "the controller ended the session"
+
+    async def _talk(self, channel: grpc.aio.Channel, identity: Identity, address: str) -> None:
+        stub = host_pb2_grpc.HostLinkStub(channel)
+        call = stub.Session()
+        await call.write(HostReport(hello=await self._hello()))
+        outgoing = _Outgoing(call)
+        async with asyncio.TaskGroup() as tasks:
+            helpers = []
+            if self._dialling.state_dir is not None:
+                renewal = enrol.renew_in_time(channel, identity, self._dialling.state_dir)
+                helpers.append(tasks.create_task(renewal))
+            async for update in call:
+                first = await self._take(update, outgoing, tasks)
+                if first:
+                    helpers.append(tasks.create_task(self._report(outgoing)))
+                    self._begun(stub, address)
+            for helper in helpers:
+                helper.cancel()
+
+    async def _hello(self) -> host_pb2.Hello:
+        wanted = self._reconciler.wanted
+        return host_pb2.Hello(
+            revision=wanted.revision,
+            desired_epoch=wanted.epoch,
+            agent_version=self._dialling.version,
+            facts=await self._in_thread(self._host.facts),
+        )
+
+    def _begun(self, stub: "host_pb2_grpc.HostLinkAsyncStub", address: str) -> None:
+        """The controller has answered our Hello."""
+        self._stub = stub
+        self.connected.set()
+        self._reconciler.retry_images()
+        _log.info("controller_connected", controller=address, revision=self._reconciler.wanted.revision)
+
+    async def _take(self, update: HostUpdate, outgoing: "_Outgoing", tasks: asyncio.TaskGroup) -> bool:
+        """Take in one message; tell whether it was the state that answers our Hello."""
+        match update.WhichOneof("body"):
+            case "state":
+                first = not self.connected.is_set()
+                await self._reconciler.apply(update.state, answers_hello=first)
+                return first
+            case "question":
+                tasks.create_task(self._answer(update.question, outgoing))
+            case "throttle":
+                self._heartbeat_seconds = float(max(1, update.throttle.heartbeat_seconds))
+            case _:
+                _log.warning("unknown_update")
+        return False
+
+    # -- reporting
+
+    async def _report(self, outgoing: "_Outgoing") -> None:
+        """Send what is news at once, and a heartbeat when nothing is.
+
+        Begins after the state that answers our Hello: only then do both sides count revisions alike.
+        """
+        reports = self._reconciler.reports
+        reports.resend_all()
+        told: deque[tuple[float, list[tuple[Key, int]]]] = deque()
+        while True:
+            self._news.clear()
+            while reports.has_news():
+                statuses = reports.take()
+                revision = reports.reached(self._reconciler.wanted.revision)
+                await outgoing.write(HostReport(progress=host_pb2.Progress(revision=revision, statuses=statuses)))
+                gone = [each for each in statuses if each.condition == host_pb2.CONDITION_ABSENT]
+                if gone:
+                    now = time.monotonic()
+                    told.append((now, [(Key(each.kind, each.id), each.revision) for each in gone]))
+            while told and time.monotonic() - told[0][0] > _SURELY_READ_SECONDS:
+                self._reconciler.told(told.popleft()[1])
+            quiet = self._heartbeat_seconds - (time.monotonic() - outgoing.last_sent)
+            try:
+                async with asyncio.timeout(max(0.0, quiet)):
+                    await self._news.wait()
+            except TimeoutError:
+                free = await self._in_thread(self._host.disk_free)
+                beat = host_pb2.Heartbeat(revision=reports.reached(self._reconciler.wanted.revision), disk_free=free)
+                await outgoing.write(HostReport(heartbeat=beat))
+
+    async def _answer(self, question: host_pb2.Question, outgoing: "_Outgoing") -> None:
+        async with self._asking:
+            machines = self._reconciler.parts.machines
+            answer = await self._in_thread(partial(questions.answer, question, machines))
+        await outgoing.write(HostReport(answer=answer))
+
+    async def _in_thread[T](self, ask: Callable[[], T]) -> T:
+        """Call something that may block."""
+        if self._threads is None:
+            return ask()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+
+    # -- images
+
+    def fetch_image(self, image_id: str) -> Fetch:
+        """Give the way to fetch an image's bytes from any thread but the event loop's; Unreachable when none leads."""
+        return partial(self._fetch, image_id)
+
+    def _fetch(self, image_id: str, offset: int) -> Iterator[bytes]:
+        stub = self._stub
+        if stub is None or self._loop is None:
+            raise Unreachable(f"no controller to fetch {image_id} from")
+        request = host_pb2.FetchImageRequest(image_id=image_id, offset=offset)
+        pieces = _pieces(stub, request)
+        try:
+            while True:
+                reading = asyncio.run_coroutine_threadsafe(anext(pieces, None), self._loop)
+                piece = reading.result(_FETCH_SECONDS)
+                if piece is None:
+                    return
+                yield piece
+        except grpc.aio.AioRpcError as error:
+            raise Unreachable(f"{image_id} could not be fetched: {error.details()}") from error
+        except (TimeoutError, concurrent.futures.CancelledError) as error:
+            raise Unreachable(f"{image_id} could not be fetched: the controller fell silent") from error
+        finally:
+            asyncio.run_coroutine_threadsafe(pieces.aclose(), self._loop)
+
+
+async def _pieces(
+    stub: "host_pb2_grpc.HostLinkAsyncStub", request: host_pb2.FetchImageRequest
+) -> AsyncGenerator[bytes]:
+    """Read an image's bytes; ends the call when closed."""
+    call = stub.FetchImage(request)
+    try:
+        async for chunk in call:
+            yield chunk.content
+    finally:
+        call.cancel()
+
+
+class _Outgoing:
+    """The sending half of a session: one message at a time, whoever sends."""
+
+    def __init__(self, call: "grpc.aio.StreamStreamCall[HostReport, HostUpdate]") -> None:
+        self._call = call
+        self._lock = asyncio.Lock()
+        self.last_sent = time.monotonic()
+
+    async def write(self, report: HostReport) -> None:
+        """Send; returns when gRPC has taken it, which is later when the controller is slow."""
+        async with self._lock:
+            self.last_sent = time.monotonic()
+            await self._call.write(report)
+
+
+def _reason_of(error: BaseException) -> str:
+    """Say why a session ended; what nobody expected is logged with its stack."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(_reason_of(each) for each in error.exceptions))
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    if not isinstance(error, OtherEpochError | StoreError | tls.NoIdentityError | OSError):
+        _log.error("session_broke", error=error)
+    return str(error) or repr(error)
