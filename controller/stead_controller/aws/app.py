@@ -165,8 +165,11 @@ class AwsApp:
 
     async def _choose_service(self, exchange: Exchange) -> None:
         """Which service's wire this is: the credential scope says it, or else the shape of the request."""
-        exchange.service = _guess_service(exchange.request)
-        claim = read_claim(exchange.request)
+        try:
+            claim = read_claim(exchange.request)
+        except SteadError:
+            exchange.service = _guess_service(exchange.request)
+            raise
         service = SIGNING_NAMES.get(claim.service)
         if service is None:
             raise Refused(Reason.MISMATCH, f"Credential should be scoped to a service that exists, not {claim.service}")

@@ -70,7 +70,7 @@ def create_volume(call: Call, params: Params) -> Result:
     if name in store.volumes:
         raise AlreadyExists("volume", "There is one.", code="InvalidVolumeID.Duplicate")
     store.volumes.append(name)
-    return {"VolumeId": name, "Size": params.get("Size"), "AvailabilityZone": params["AvailabilityZone"]}
+    return {"VolumeId": name, "Size": params.get("Size"), "AvailabilityZone": params.get("AvailabilityZone")}
 
 
 def crash(call: Call, params: Params) -> Result:

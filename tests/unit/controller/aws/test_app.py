@@ -1,0 +1,182 @@
+"""The chain without sockets: its order, what observers see, and that no request makes it fall."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stead_controller.aws.app import AwsApp, CallRecord
+from stead_controller.aws.call import Call, Later, Operation, Params
+from stead_controller.aws.protocol.message import Request, Response
+from stead_controller.errors import NotAuthorized, WrongState
+from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
+from tests.unit.controller.aws.conftest import CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
+from tests.unit.controller.aws.test_signature import NOW, SECRET, sign
+
+
+class Chain:
+    """An app whose clock stands at NOW."""
+
+    def __init__(self, **options: Any) -> None:
+        self.transactions = MemoryTransactions()
+        self.records: list[CallRecord] = []
+        self.operations = dict(OPERATIONS)
+        self.app = AwsApp(
+            transactions=self.transactions,
+            find_key=self.find_key,
+            cloud=CLOUD,
+            page_key=b"k",
+            clock=self.now,
+            on_call=self.records.append,
+            operations=self.operations,
+            **options,
+        )
+
+    def now(self) -> datetime:
+        return NOW
+
+    async def find_key(self, access_key_id: str) -> Any:
+        return credential(KEY) if access_key_id == KEY else None
+
+    async def answer(self, body: bytes, **options: Any) -> Response:
+        return await self.app.handle(sign(body=body, **options))
+
+
+async def test_a_call_carries_what_operations_need() -> None:
+    seen: list[Call] = []
+
+    def look(call: Call, params: Params) -> dict[str, Any]:
+        seen.append(call)
+        return {}
+
+    chain = Chain()
+    chain.operations["ec2", "DeleteVolume"] = Operation("ec2", "DeleteVolume", look, writes=True)
+    answer = await chain.answer(b"Action=DeleteVolume&VolumeId=v", headers={"User-Agent": "test/1"})
+    assert answer.status == 200
+    [call] = seen
+    assert (call.caller.access_key_id, call.now, call.cloud, call.page_key) == (KEY, NOW, CLOUD, b"k")
+    assert (call.user_agent, call.source_ip) == ("test/1", "127.0.0.1")
+    assert call.request_id == answer.headers["x-amzn-RequestId"] == chain.records[0].request_id
+    assert call.request_id.encode() in answer.body
+
+
+async def test_authorization_comes_before_the_operation_and_inside_the_transaction() -> None:
+    class Refuse:
+        def authorize(self, call: Call, operation: Operation, params: Params) -> None:
+            assert call.tx is not None
+            raise NotAuthorized(f"You are not authorized to perform {operation.service}:{operation.name}")
+
+    chain = Chain(authorizer=Refuse())
+    answer = await chain.answer(b"Action=CreateVolume&AvailabilityZone=a&DryRun=true")
+    assert (answer.status, b"UnauthorizedOperation" in answer.body) == (403, True)
+    assert chain.transactions.volumes == []
+    assert chain.transactions.outcomes == ["raised"]
+
+
+async def test_authentication_comes_before_everything_else() -> None:
+    chain = Chain()
+    for body in (b"Action=DescribeUnicorns", b"Action=CreateVolume&Bogus=1", b"nonsense", b"%%%"):
+        answer = await chain.answer(body, secret="wrong")
+        assert (answer.status, b"AuthFailure" in answer.body) == (401, True)
+    assert chain.transactions.outcomes == []
+
+
+async def test_wrong_parameters_open_no_transaction() -> None:
+    chain = Chain()
+    answer = await chain.answer(b"Action=CreateVolume&AvailabilityZone=a&Bogus=1")
+    assert (answer.status, b"<Code>UnknownParameter</Code>" in answer.body) == (400, True)
+    assert chain.transactions.outcomes == []
+    assert (chain.records[0].operation, chain.records[0].error_code) == ("CreateVolume", "UnknownParameter")
+
+
+def console(call: Call, params: Params) -> Later:
+    def finish(answer: HostAnswer) -> dict[str, Any]:
+        return {"InstanceId": params["InstanceId"], "Output": answer.content.decode(), "Timestamp": answer.taken_at}
+
+    return Later(ConsoleOutput("h-1", params["InstanceId"], 10), finish)
+
+
+async def test_later_answers_ask_when_the_transaction_is_over() -> None:
+    chain = Chain(ask=None)
+
+    async def ask(question: Question) -> HostAnswer:
+        assert chain.transactions.outcomes == ["read"]
+        return HostAnswer(question.instance_id.encode(), NOW)
+
+    chain.app._ask = ask
+    chain.operations["ec2", "GetConsoleOutput"] = Operation("ec2", "GetConsoleOutput", console, writes=False)
+    answer = await chain.answer(b"Action=GetConsoleOutput&InstanceId=i-1")
+    assert b"<output>i-1</output>" in answer.body
+
+
+async def test_a_dry_run_asks_nobody_and_a_host_that_is_away_is_a_clean_error() -> None:
+    async def away(question: Question) -> HostAnswer:
+        raise WrongState("instance", "The host is away.")
+
+    chain = Chain(ask=away)
+    chain.operations["ec2", "GetConsoleOutput"] = Operation("ec2", "GetConsoleOutput", console, writes=False)
+    answer = await chain.answer(b"Action=GetConsoleOutput&InstanceId=i-1&DryRun=true")
+    assert answer.status == 412
+    answer = await chain.answer(b"Action=GetConsoleOutput&InstanceId=i-1")
+    assert (answer.status, b"IncorrectInstanceState" in answer.body) == (400, True)
+
+
+@pytest.mark.parametrize("service", ["iam", "autoscaling", "monitoring", "ebs", "dlm", "s3", "x"])
+async def test_services_without_operations_answer_in_their_own_words(service: str) -> None:
+    answer = await Chain().answer(b"Action=Nothing", service=service)
+    assert 400 <= answer.status < 500
+    assert answer.body.startswith((b"<", b"{"))
+
+
+async def test_new_cloudwatch_clients_are_answered_in_json() -> None:
+    headers = {
+        "X-Amz-Target": "GraniteServiceVersion20100801.PutMetricData",
+        "Content-Type": "application/x-amz-json-1.0",
+    }
+    answer = await Chain().answer(b"{}", service="monitoring", headers=headers)
+    assert (answer.status, answer.content_type) == (400, "application/x-amz-json-1.0")
+    assert b'"__type":"UnsupportedOperation"' in answer.body
+
+
+CHAIN = Chain()
+NAMES = st.sampled_from(
+    ["AvailabilityZone", "Size", "VolumeId", "VolumeId.1", "Filter.1.Name", "Filter.1.Value.1", "DryRun", "Version", "MaxResults",
+     "NextToken", "ClientToken", "TagSpecification.1.Tag.1.Key", "TagSpecification.1.ResourceType", "Encrypted", "Iops", "Action"],
+)  # fmt: skip
+BODIES = st.tuples(
+    st.sampled_from(["CreateVolume", "DescribeVolumes", "DeleteVolume", "DescribeInstances", "Nothing", ""]),
+    st.lists(st.tuples(NAMES | st.text(max_size=12), st.sampled_from(["1", "true", "vol-1", ""]) | st.text(max_size=12)), max_size=5),
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(BODIES)
+async def test_no_signed_request_is_a_fault_of_ours(given_body: tuple[str, list[tuple[str, str]]]) -> None:
+    action, fields = given_body
+    body = f"Action={action}&" + "&".join(f"{name}={value}" for name, value in fields)
+    answer = await CHAIN.answer(body.encode("utf-8", "surrogatepass"))
+    assert answer.status < 500
+
+
+TEXT = st.text(max_size=30)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["GET", "POST", "PUT", "TRACE", "\x00"]),
+    TEXT,
+    TEXT,
+    st.lists(st.tuples(TEXT, TEXT), max_size=4),
+    st.binary(),
+)
+async def test_no_request_at_all_is_a_fault_of_ours(
+    method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    answer = await CHAIN.app.handle(Request(method, path, query, tuple(headers), body, ""))
+    assert 400 <= answer.status < 500
+
+
+def test_the_signing_secret_of_these_tests_is_the_endpoints() -> None:
+    assert credential(KEY).secret == SECRET
