@@ -167,11 +167,20 @@ NEVER: Final = constant(None)
 """The condition of a filter about something that EC2 has and Stead's rows have not."""
 
 
-def where_exists(column: Column, query: Select[Any], inner: Condition) -> Condition:
-    """Require that a column is among those selected by a query for which another condition holds."""
+def among(column: Column, query: Select[Any], inner: Condition) -> Condition:
+    """Require that a column is among those that a query gives where `inner` holds: for what has an index of its own."""
 
     def condition(asked: Filter) -> ColumnElement[bool]:
         return cast("ColumnElement[bool]", column.in_(query.where(inner(asked))))
+
+    return condition
+
+
+def exists_where(query: Select[Any], inner: Condition) -> Condition:
+    """Require that a query, bound to the row in question, gives a row where `inner` holds."""
+
+    def condition(asked: Filter) -> ColumnElement[bool]:
+        return query.where(inner(asked)).exists()
 
     return condition
 

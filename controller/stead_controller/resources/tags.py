@@ -248,7 +248,7 @@ def _count_others(tx: Transaction, resource_ids: Iterable[str], tags: Mapping[st
         .where(Tag.resource_id.in_(list(resource_ids)), Tag.key.not_in(list(tags)))
         .group_by(Tag.resource_id)
     )
-    return {resource_id: count for resource_id, count in tx.session.execute(query)}
+    return {row[0]: row[1] for row in tx.session.execute(query)}
 
 
 def _shown_in_metadata(tx: Transaction, resource_ids: Iterable[str]) -> list[str]:

@@ -1,0 +1,28 @@
+"""What EC2's Describe operations have in common: ids, filters and a page in, a list and perhaps a NextToken out."""
+
+from collections.abc import Collection, Sequence
+
+from stead_controller.aws import describe
+from stead_controller.aws.call import Call, Params, Result
+from stead_controller.aws.describe import Page
+from stead_controller.resources.conditions import Selection
+
+
+def everything(params: Params, known: Collection[str], *, ids: str, tags: bool = True) -> Selection:
+    """Read the ids and filters of an operation without pages; `ids` names the parameter of ids."""
+    return Selection(tuple(params.get(ids, ())), describe.filters(params, known, tags=tags))
+
+
+def paged(
+    call: Call, params: Params, operation: str, known: Collection[str], *, ids: str, most: int = 1000
+) -> tuple[Selection, Page]:
+    """Read the ids, filters and page (of at most `most` rows) of an operation."""
+    page = describe.page(call, params, operation, ids=ids, at_most=most)
+    asked = Selection(tuple(params.get(ids, ())), describe.filters(params, known), page.after, page.fetch)
+    return asked, page
+
+
+def answer(member: str, rows: Sequence[Result], page: Page, *key: str) -> Result:
+    """Show one page of rows, which are sorted by their members `key`."""
+    shown, token = page.cut(rows, lambda row: tuple(row[name] for name in key))
+    return {member: shown, "NextToken": token}

@@ -1,0 +1,341 @@
+"""Instances in EC2's own shape: which ones are asked for, and all that is shown of them.
+
+A page of a thousand must cost milliseconds: the ids are chosen first, by one query; then a handful of queries for each
+thousand reads columns, no objects, and every value is put into its place once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Row, and_, select
+
+from stead_controller.db.tables import (
+    Instance,
+    InterfaceGroup,
+    NetworkInterface,
+    PublicAddress,
+    SecurityGroup,
+    Volume,
+)
+from stead_controller.names import private_name
+from stead_controller.resources import instance_filters, instance_types, lookup, tags
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.conditions import Selection, clauses, page
+from stead_controller.resources.instance_states import STATE_CODES
+from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.zones import zone_ids
+
+Shown = dict[str, Any]
+type _Row = Row[*tuple[Any, ...]]
+
+_STATES: Final = {name: {"Code": code, "Name": name} for name, code in STATE_CODES.items()}
+_MONITORING: Final = {True: {"State": "enabled"}, False: {"State": "disabled"}}
+_UNMANAGED: Final = {"Managed": False}
+
+# What is the same for every instance. Answers share these values, so nobody may change them.
+_ALIKE: Final[Mapping[str, Any]] = {
+    "PublicDnsName": "",  # public names come with public DNS: a name that does not resolve is worse than none
+    "ProductCodes": [],
+    "EnaSupport": True,
+    "Hypervisor": "xen",
+    "RootDeviceType": "ebs",
+    "VirtualizationType": "hvm",
+    "CapacityReservationSpecification": {"CapacityReservationPreference": "open"},
+    "HibernationOptions": {"Configured": False},
+    "EnclaveOptions": {"Enabled": False},
+    "PlatformDetails": "Linux/UNIX",
+    "UsageOperation": "RunInstances",
+    "PrivateDnsNameOptions": {
+        "HostnameType": "ip-name",
+        "EnableResourceNameDnsARecord": False,
+        "EnableResourceNameDnsAAAARecord": False,
+    },
+    "MaintenanceOptions": {"AutoRecovery": "default", "RebootMigration": "default"},
+    "NetworkPerformanceOptions": {"BandwidthWeighting": "default"},
+    "Operator": _UNMANAGED,
+}
+
+_INSTANCE: Final = (
+    Instance.id,
+    Instance.account_id,
+    Instance.reservation_id,
+    Instance.image_id,
+    Instance.instance_type,
+    Instance.vcpus,
+    Instance.architecture,
+    Instance.boot_mode,
+    Instance.state,
+    Instance.state_reason_code,
+    Instance.state_reason_message,
+    Instance.state_transition_reason,
+    Instance.zone,
+    Instance.vpc_id,
+    Instance.subnet_id,
+    Instance.private_address,
+    Instance.public_address,
+    Instance.key_name,
+    Instance.launch_time,
+    Instance.launch_index,
+    Instance.client_token,
+    Instance.root_device_name,
+    Instance.ebs_optimized,
+    Instance.monitoring,
+    Instance.metadata_enabled,
+    Instance.metadata_tokens_required,
+    Instance.metadata_hop_limit,
+    Instance.metadata_tags,
+)
+_INTERFACE: Final = (
+    NetworkInterface.id,
+    NetworkInterface.account_id,
+    NetworkInterface.instance_id,
+    NetworkInterface.vpc_id,
+    NetworkInterface.subnet_id,
+    NetworkInterface.description,
+    NetworkInterface.mac_address,
+    NetworkInterface.private_address,
+    NetworkInterface.source_dest_check,
+    NetworkInterface.status,
+    NetworkInterface.attachment_id,
+    NetworkInterface.device_index,
+    NetworkInterface.attachment_state,
+    NetworkInterface.attach_time,
+    NetworkInterface.delete_on_termination,
+    PublicAddress.address.label("public_address"),
+)
+_VOLUME: Final = (
+    Volume.id,
+    Volume.instance_id,
+    Volume.device_name,
+    Volume.attachment_state,
+    Volume.attach_time,
+    Volume.delete_on_termination,
+)
+
+
+def select_ids(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[str]:
+    """Choose the caller's instances that are asked for, sorted by id; raises MalformedId, NotFound."""
+    mine = Instance.account_id == caller.account_id
+    lookup.require(tx, "instance", Instance.id, asked.ids, mine)
+    query = select(Instance.id).where(
+        mine, *clauses(asked.filters, instance_filters.conditions(cloud), caller, Instance.id)
+    )
+    if asked.ids:
+        query = query.where(Instance.id.in_(asked.ids))
+    return list(tx.session.scalars(page(query, Instance.id, asked)))
+
+
+def reservations(tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> list[Shown]:
+    """Show instances grouped by reservation, as DescribeInstances answers; ids must be the caller's."""
+    grouped: dict[str, list[Shown]] = {}
+    for batch in lookup.batches(instance_ids):
+        for reservation_id, instance in _Batch(tx, caller, cloud, batch).shown():
+            grouped.setdefault(reservation_id, []).append(instance)
+    for instances in grouped.values():
+        instances.sort(key=_launch_index)
+    return [
+        {"ReservationId": reservation_id, "OwnerId": caller.account_id, "Groups": [], "Instances": instances}
+        for reservation_id, instances in grouped.items()
+    ]
+
+
+def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> Shown:
+    """Show the instances of one launch, as RunInstances answers."""
+    query = select(Instance.id).where(
+        Instance.account_id == caller.account_id, Instance.reservation_id == reservation_id
+    )
+    found = reservations(tx, caller, cloud, tx.session.scalars(query).all())
+    if found:
+        return found[0]
+    return {"ReservationId": reservation_id, "OwnerId": caller.account_id, "Groups": [], "Instances": []}
+
+
+def _launch_index(instance: Shown) -> int:
+    index: int = instance["AmiLaunchIndex"]
+    return index
+
+
+class _Batch:
+    """Some instances with all that hangs on them, read by five queries."""
+
+    def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
+        """Read the rows."""
+        self._session = tx.session
+        self._region = cloud.region
+        self._zone_ids = zone_ids(cloud)
+        self._instances = self._session.execute(
+            select(*_INSTANCE).where(Instance.id.in_(instance_ids)).order_by(Instance.id)
+        ).all()
+        self._interfaces = self._read_interfaces(instance_ids)
+        self._groups = self._read_groups([row.id for rows in self._interfaces.values() for row in rows])
+        self._volumes = self._read_volumes(instance_ids)
+        self._tags = tags.of(tx, caller.account_id, instance_ids)
+
+    def shown(self) -> Iterable[tuple[str, Shown]]:
+        """Each instance with the id of its reservation."""
+        return ((row.reservation_id, self._instance(row)) for row in self._instances)
+
+    def _read_interfaces(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
+        public = and_(
+            PublicAddress.interface_id == NetworkInterface.id,
+            PublicAddress.private_address == NetworkInterface.private_address,
+        )
+        query = (
+            select(*_INTERFACE)
+            .outerjoin(PublicAddress, public)
+            .where(NetworkInterface.instance_id.in_(instance_ids))
+            .order_by(NetworkInterface.device_index)
+        )
+        found: dict[str, list[_Row]] = defaultdict(list)
+        for row in self._session.execute(query):
+            found[row.instance_id].append(row)
+        return found
+
+    def _read_groups(self, interface_ids: Sequence[str]) -> Mapping[str, list[Shown]]:
+        query = (
+            select(InterfaceGroup.interface_id, InterfaceGroup.group_id, SecurityGroup.name)
+            .join(SecurityGroup, SecurityGroup.id == InterfaceGroup.group_id)
+            .where(InterfaceGroup.interface_id.in_(interface_ids))
+            .order_by(InterfaceGroup.group_id)
+        )
+        known: dict[str, Shown] = {}
+        found: dict[str, list[Shown]] = defaultdict(list)
+        for interface_id, group_id, name in self._session.execute(query):
+            group = known.setdefault(group_id, {"GroupId": group_id, "GroupName": name})
+            found[interface_id].append(group)
+        return found
+
+    def _read_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
+        query = select(*_VOLUME).where(Volume.instance_id.in_(instance_ids)).order_by(Volume.device_name)
+        found: dict[str, list[_Row]] = defaultdict(list)
+        for row in self._session.execute(query):
+            found[row.instance_id].append(row)
+        return found
+
+    def _instance(self, row: _Row) -> Shown:
+        instance_id = row.id
+        interfaces = self._interfaces.get(instance_id, ())
+        primary = interfaces[0] if interfaces else None
+        shown = {
+            **_ALIKE,
+            "InstanceId": instance_id,
+            "ImageId": row.image_id,
+            "State": _STATES[row.state],
+            "StateTransitionReason": row.state_transition_reason,
+            "KeyName": row.key_name,
+            "AmiLaunchIndex": row.launch_index,
+            "InstanceType": row.instance_type,
+            "LaunchTime": row.launch_time,
+            "Placement": {
+                "AvailabilityZone": row.zone,
+                "AvailabilityZoneId": self._zone_ids.get(row.zone),
+                "GroupName": "",
+                "Tenancy": "default",
+            },
+            "Monitoring": _MONITORING[row.monitoring],
+            "Architecture": row.architecture,
+            "BlockDeviceMappings": [
+                _mapping(volume) for volume in _root_first(self._volumes.get(instance_id, ()), row.root_device_name)
+            ],
+            "ClientToken": row.client_token,
+            "EbsOptimized": row.ebs_optimized,
+            "NetworkInterfaces": [self._interface(interface) for interface in interfaces],
+            "RootDeviceName": row.root_device_name,
+            "SecurityGroups": self._groups.get(primary.id, []) if primary else [],
+            "SourceDestCheck": primary.source_dest_check if primary else None,
+            "Tags": self._tags.get(instance_id),
+            "CpuOptions": _cpu_options(row.instance_type, row.vcpus),
+            "MetadataOptions": metadata_options(row),
+            "BootMode": row.boot_mode,
+            "CurrentInstanceBootMode": row.boot_mode,
+            "UsageOperationUpdateTime": primary.attach_time if primary else row.launch_time,
+        }
+        if row.state_reason_code:
+            shown["StateReason"] = {"Code": row.state_reason_code, "Message": row.state_reason_message}
+        if row.state == "terminated":
+            shown["PrivateDnsName"] = ""
+        else:
+            shown["PrivateDnsName"] = private_name(row.private_address, self._region)
+            shown["PrivateIpAddress"] = row.private_address
+            shown["PublicIpAddress"] = row.public_address
+            shown["SubnetId"] = row.subnet_id
+            shown["VpcId"] = row.vpc_id
+        return shown
+
+    def _interface(self, row: _Row) -> Shown:
+        name = private_name(row.private_address, self._region)
+        association = None
+        if row.public_address is not None:
+            association = {"PublicIp": row.public_address, "PublicDnsName": "", "IpOwnerId": "amazon"}
+        return {
+            "NetworkInterfaceId": row.id,
+            "OwnerId": row.account_id,
+            "SubnetId": row.subnet_id,
+            "VpcId": row.vpc_id,
+            "Description": row.description,
+            "MacAddress": row.mac_address,
+            "PrivateDnsName": name,
+            "PrivateIpAddress": row.private_address,
+            "PrivateIpAddresses": [
+                {
+                    "PrivateIpAddress": row.private_address,
+                    "PrivateDnsName": name,
+                    "Primary": True,
+                    "Association": association,
+                }
+            ],
+            "Association": association,
+            "Attachment": {
+                "AttachmentId": row.attachment_id,
+                "AttachTime": row.attach_time,
+                "DeleteOnTermination": row.delete_on_termination,
+                "DeviceIndex": row.device_index,
+                "Status": row.attachment_state,
+                "NetworkCardIndex": 0,
+            },
+            "Groups": self._groups.get(row.id, []),
+            "Ipv6Addresses": [],
+            "SourceDestCheck": row.source_dest_check,
+            "Status": row.status,
+            "InterfaceType": "interface",
+            "Operator": _UNMANAGED,
+        }
+
+
+def metadata_options(row: Any) -> Shown:
+    """The metadata options of a row or an Instance; they apply at once."""
+    return {
+        "State": "applied",
+        "HttpTokens": "required" if row.metadata_tokens_required else "optional",
+        "HttpPutResponseHopLimit": row.metadata_hop_limit,
+        "HttpEndpoint": "enabled" if row.metadata_enabled else "disabled",
+        "HttpProtocolIpv6": "disabled",
+        "InstanceMetadataTags": "enabled" if row.metadata_tags else "disabled",
+    }
+
+
+def _cpu_options(instance_type: str, vcpus: int) -> Shown:
+    found = instance_types.find(instance_type)
+    if found is None:
+        return {"CoreCount": vcpus, "ThreadsPerCore": 1}
+    return {"CoreCount": found.cores, "ThreadsPerCore": found.threads_per_core}
+
+
+def _root_first(volumes: Sequence[_Row], root_device_name: str) -> Sequence[_Row]:
+    if len(volumes) < 2:
+        return volumes
+    return sorted(volumes, key=lambda volume: volume.device_name != root_device_name)
+
+
+def _mapping(row: _Row) -> Shown:
+    return {
+        "DeviceName": row.device_name,
+        "Ebs": {
+            "VolumeId": row.id,
+            "Status": row.attachment_state,
+            "AttachTime": row.attach_time,
+            "DeleteOnTermination": row.delete_on_termination,
+        },
+    }
