@@ -1,0 +1,57 @@
+"""The time of a simulated host: real seconds on an event loop, or seconds that pass when a test says so."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time and calls back later."""
+
+    def now(self) -> float:
+        """Give the time in seconds."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call back at that time, or soon when it is over; may be called from any thread."""
+
+
+class RealClock:
+    """Seconds of an event loop, on which it also calls back."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> float:
+        """Give the loop's time."""
+        return self._loop.time()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call back on the loop."""
+        self._loop.call_soon_threadsafe(self._loop.call_at, when, callback)
+
+
+class SteppedClock:
+    """Seconds that pass only by `step`."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._calls: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+
+    def now(self) -> float:
+        """Give the seconds stepped so far."""
+        return self._now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call back within the `step` that reaches that time."""
+        heapq.heappush(self._calls, (max(when, self._now), next(self._numbers), callback))
+
+    def step(self, seconds: float) -> None:
+        """Let time pass, calling back in order."""
+        end = self._now + seconds
+        while self._calls and self._calls[0][0] <= end:
+            self._now, _, callback = heapq.heappop(self._calls)
+            callback()
+        self._now = end

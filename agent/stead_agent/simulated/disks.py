@@ -1,0 +1,131 @@
+"""Images and volumes of a simulated host: sizes without bytes."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from stead_agent.machines.interface import Power
+from stead_agent.simulated.world import World
+from stead_agent.volumes.interface import (
+    BaseSource,
+    Capacity,
+    DiskFullError,
+    Fetch,
+    ImageAbsentError,
+    ImageBase,
+    ImageRefusedError,
+    VolumeError,
+    VolumeSource,
+    VolumeSpec,
+)
+
+
+class SimulatedImages:
+    """Remembers which images are here; with `fetches` their bytes are read and checked first, and then forgotten."""
+
+    def __init__(self, world: World, *, fetches: bool = False) -> None:
+        self._world = world
+        self._fetches = fetches
+
+    def ensure(self, image: ImageBase, fetch: Fetch) -> None:
+        """Remember the image."""
+        with self._world.lock:
+            known = image.id in self._world.things.images
+        if self._fetches and not known:
+            _verify(image, fetch)
+        with self._world.call("images.ensure", image.id) as things:
+            things.images[image.id] = image.file_size
+
+    def remove(self, image_id: str) -> None:
+        """Forget the image unless a volume is over it."""
+        with self._world.call("images.remove", image_id) as things:
+            users = [each.id for each in things.volumes.values() if each.image_id == image_id]
+            if users:
+                raise VolumeError(f"{image_id} is the base of {users[0]}")
+            things.images.pop(image_id, None)
+
+    def present(self) -> frozenset[str]:
+        """List the images."""
+        with self._world.lock:
+            return frozenset(self._world.things.images)
+
+
+def _verify(image: ImageBase, fetch: Fetch) -> None:
+    """Read all bytes of an image and compare them with what they should be."""
+    digest = hashlib.sha256()
+    size = 0
+    for piece in fetch(0):
+        digest.update(piece)
+        size += len(piece)
+    if size != image.file_size or digest.hexdigest() != image.sha256:
+        raise ImageRefusedError(f"{image.id}: {size} bytes of SHA-256 {digest.hexdigest()} are not what was announced")
+
+
+class SimulatedVolumes:
+    """Remembers volumes and a trash."""
+
+    def __init__(self, world: World, disk: int) -> None:
+        self._world = world
+        self._disk = disk
+
+    def ensure(self, volume: VolumeSpec) -> VolumeSource:
+        """Remember the volume, never smaller than it was."""
+        with self._world.call("volumes.ensure", volume.id) as things:
+            if volume.image_id and volume.image_id not in things.images:
+                raise ImageAbsentError(f"{volume.image_id} is not here")
+            known = things.volumes.get(volume.id)
+            if known is None:
+                if volume.size > self.capacity().free:
+                    raise DiskFullError(f"no room for {volume.size} bytes")
+                things.volumes[volume.id] = volume
+            elif volume.size > known.size:
+                self._note_live_growth(volume.id)
+                things.volumes[volume.id] = replace(known, size=volume.size)
+            return _source(volume)
+
+    def _note_live_growth(self, volume_id: str) -> None:
+        for machine_id, guest in self._world.things.guests.items():
+            if guest.power is not Power.OFF and any(disk.volume_id == volume_id for disk in guest.spec.disks):
+                self._world.broken(f"{volume_id} grown on file under running {machine_id}")
+
+    def source(self, volume_id: str) -> VolumeSource | None:
+        """Tell how a guest would open the volume."""
+        with self._world.lock:
+            known = self._world.things.volumes.get(volume_id)
+            return _source(known) if known is not None else None
+
+    def size(self, volume_id: str) -> int | None:
+        """Tell the size."""
+        with self._world.lock:
+            known = self._world.things.volumes.get(volume_id)
+            return known.size if known is not None else None
+
+    def remove(self, volume_id: str) -> None:
+        """Move the volume to the trash."""
+        with self._world.call("volumes.remove", volume_id) as things:
+            for machine_id, guest in things.guests.items():
+                if guest.power is not Power.OFF and any(disk.volume_id == volume_id for disk in guest.spec.disks):
+                    self._world.broken(f"{volume_id} removed from under running {machine_id}")
+            if things.volumes.pop(volume_id, None) is not None:
+                things.trash.append(volume_id)
+
+    def purge(self) -> None:
+        """Empty the trash."""
+        with self._world.call("volumes.purge") as things:
+            things.trash.clear()
+
+    def present(self) -> frozenset[str]:
+        """List the volumes."""
+        with self._world.lock:
+            return frozenset(self._world.things.volumes)
+
+    def capacity(self) -> Capacity:
+        """Count volumes as if they were full."""
+        with self._world.lock:
+            held = sum(each.size for each in self._world.things.volumes.values())
+        return Capacity(total=self._disk, free=max(0, self._disk - held), held=held)
+
+
+def _source(volume: VolumeSpec) -> VolumeSource:
+    base = BaseSource(Path("/simulated/images") / volume.image_id, "raw") if volume.image_id else None
+    return VolumeSource(Path("/simulated/volumes") / volume.id, "qcow2", base, block_device=False)

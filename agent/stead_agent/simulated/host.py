@@ -1,0 +1,152 @@
+"""One simulated host: subsystems over a world in memory, and what a test may let happen to it."""
+
+import itertools
+import uuid
+from pathlib import Path
+from typing import Final
+
+from stead_agent.machines.interface import OffReason, Power
+from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.simulated.clock import Clock
+from stead_agent.simulated.disks import SimulatedImages, SimulatedVolumes
+from stead_agent.simulated.machines import Pace, SimulatedMachines
+from stead_agent.simulated.networks import SimulatedDhcp, SimulatedFirewall, SimulatedMetadata, SimulatedNetwork
+from stead_agent.simulated.world import World
+from stead_proto.v1 import host_pb2
+
+GIB: Final = 1 << 30
+_numbers = itertools.count(1)
+
+
+class SimulatedHost:
+    """A host whose kernel, disks and guests are in memory; an agent is put on it with `subsystems`.
+
+    `restart_agent` gives the subsystems of a new agent process over the same world; `reboot` lets the host itself go
+    down and come up again.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        hostname: str = "",
+        cpus: int = 64,
+        memory: int = 256 * GIB,
+        disk: int = 4096 * GIB,
+        world_file: Path | None = None,
+        fetches_images: bool = False,
+        pace: Pace | None = None,
+    ) -> None:
+        self.hostname = hostname or f"simulated-{next(_numbers)}"
+        self.cpus = cpus
+        self.memory = memory
+        self.disk = disk
+        self.pace = pace or Pace()
+        self.world = World(world_file)
+        self._clock = clock
+        self._fetches_images = fetches_images
+        self.machines: SimulatedMachines
+        self.subsystems = self._new_subsystems()
+
+    def restart_agent(self) -> Subsystems:
+        """Give the subsystems of a new agent process: what lived in the old one's memory is lost."""
+        self.machines.close()
+        self.subsystems = self._new_subsystems()
+        return self.subsystems
+
+    def _new_subsystems(self) -> Subsystems:
+        self.metadata = SimulatedMetadata(self.world)
+        self.machines = SimulatedMachines(self.world, self.metadata, self._clock, self.pace)
+        self.volumes = SimulatedVolumes(self.world, self.disk)
+        return Subsystems(
+            network=SimulatedNetwork(self.world),
+            firewall=SimulatedFirewall(self.world),
+            dhcp=SimulatedDhcp(self.world),
+            metadata=self.metadata,
+            images=SimulatedImages(self.world, fetches=self._fetches_images),
+            volumes=self.volumes,
+            machines=self.machines,
+        )
+
+    # -- what the agent reports of it
+
+    def facts(self) -> host_pb2.HostFacts:
+        """What the host is."""
+        return host_pb2.HostFacts(
+            hostname=self.hostname,
+            architecture="x86_64",
+            cpus=self.cpus,
+            memory=self.memory,
+            disk=self.disk,
+            virtualization="qemu",
+            virtualization_reason="simulated",
+            boot_id=self.world.things.boot_id,
+            libvirt_version="simulated",
+            qemu_version="simulated",
+            simulated=True,
+        )
+
+    def disk_free(self) -> int:
+        """Bytes free for guests' disks."""
+        return self.volumes.capacity().free
+
+    # -- what may happen to it
+
+    def power_off_guest(self, machine_id: str) -> None:
+        """Let a guest power itself off."""
+        self.machines.end_guest(machine_id, OffReason.GUEST)
+
+    def crash_guest(self, machine_id: str) -> None:
+        """Let a guest's process fail."""
+        self.machines.end_guest(machine_id, OffReason.CRASHED)
+
+    def hang_guest(self, machine_id: str) -> None:
+        """Let a guest no longer listen to the power button."""
+        self.machines.hang_guest(machine_id)
+
+    def fail_next(self, name: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
+        """Let the next calls of a name, such as `machines.start`, end with an error, before or after their work."""
+        self.world.fail_next(name, error, times=times, after=after)
+
+    def reboot(self) -> Subsystems:
+        """Let the host go down and come up: guests are off, the kernel's network is gone, disks stay."""
+        with self.world.lock:
+            things = self.world.things
+            things.boot_id = str(uuid.uuid4())
+            things.networks.clear()
+            things.firewalls.clear()
+            things.dhcps.clear()
+            for guest in things.guests.values():
+                if guest.power is not Power.OFF:
+                    guest.power = Power.OFF
+                    guest.off_reason = OffReason.HOST
+                    guest.epoch += 1
+            self.world.save()
+        return self.restart_agent()
+
+    # -- what a test may look at
+
+    def running(self) -> set[str]:
+        """List the guests that are not off."""
+        with self.world.lock:
+            return {name for name, guest in self.world.things.guests.items() if guest.power is not Power.OFF}
+
+    def remains(self) -> dict[str, list[str]]:
+        """List all that exists, by kind; empty when nothing is left."""
+        with self.world.lock:
+            things = self.world.things
+            kinds = {
+                "networks": sorted(things.networks),
+                "firewalls": sorted(things.firewalls),
+                "dhcps": sorted(things.dhcps),
+                "metadata": sorted(self.metadata.present()),
+                "volumes": sorted(things.volumes),
+                "images": sorted(things.images),
+                "guests": sorted(things.guests),
+            }
+        return {kind: names for kind, names in kinds.items() if names}
+
+    @property
+    def violations(self) -> list[str]:
+        """Promises between subsystems that the agent broke."""
+        return self.world.things.violations

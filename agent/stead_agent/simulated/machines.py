@@ -1,0 +1,259 @@
+"""Guests of a simulated host: they boot, listen to the power button or not, crash and end, in real or stepped time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from stead_agent.machines.interface import (
+    MachineAbsentError,
+    MachineError,
+    MachineSpec,
+    MachineStatus,
+    MachinesUnavailableError,
+    OffReason,
+    Power,
+)
+from stead_agent.simulated.clock import Clock
+from stead_agent.simulated.networks import SimulatedMetadata
+from stead_agent.simulated.world import Guest, Things, World
+
+# The smallest PNG: one grey pixel.
+_PICTURE: Final = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
+    "3a7e9b550000000a49444154789c636800000082008177cd72b60000000049454e44ae426082"
+)
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long guests take, in seconds."""
+
+    shut_down: float = 0.0  # from the power button to off
+    reboot: float = 0.0
+    patience: float = 90.0  # until the plug of a guest that hangs is pulled
+
+
+class SimulatedMachines:
+    """The guests of a world, as libvirt would keep them."""
+
+    def __init__(self, world: World, metadata: SimulatedMetadata, clock: Clock, pace: Pace) -> None:
+        self._world = world
+        self._metadata = metadata
+        self._clock = clock
+        self._pace = pace
+        self._callbacks: list[Callable[[str], None]] = []
+        self.is_away = False  # as if libvirt could not be asked
+        with world.lock:
+            for machine_id, guest in world.things.guests.items():
+                if guest.power is Power.STOPPING:  # asked to in an earlier process
+                    guest.epoch += 1
+                    self._end_later(machine_id, guest)
+
+    # -- the promise
+
+    def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
+        """Start the guest, once per number."""
+        with self._world.call("machines.start", spec.id) as things:
+            self._must_answer()
+            guest = things.guests.get(spec.id) or Guest(spec)
+            started = guest.start_count >= start_count and guest.off_reason is not OffReason.HOST
+            if started:
+                return _status(spec.id, guest)
+            if guest.power is not Power.OFF:
+                raise MachineError(f"{spec.id} still runs start {guest.start_count}")
+            self._check_start(things, spec)
+            things.guests[spec.id] = guest
+            guest.spec = spec
+            guest.power = Power.RUNNING
+            guest.start_count = start_count
+            guest.reboot_count = max(guest.reboot_count, reboot_count)
+            guest.off_reason = OffReason.NONE
+            guest.boots = 1
+            guest.hangs = False
+            guest.epoch += 1
+            things.starts[spec.id, start_count] += 1
+        self._tell(spec.id)
+        return _status(spec.id, guest)
+
+    def update(self, spec: MachineSpec) -> None:
+        """Plug in and out."""
+        with self._world.call("machines.update", spec.id) as things:
+            self._must_answer()
+            guest = _guest(things, spec.id)
+            if guest.power is not Power.OFF:
+                self._check_start(things, spec)
+                guest.spec = spec
+
+    def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
+        """Press the power button, or pull the plug."""
+        with self._world.call("machines.stop", machine_id) as things:
+            self._must_answer()
+            guest = _guest(things, machine_id)
+            if guest.power is Power.OFF:
+                return _status(machine_id, guest)
+            if force or (not guest.hangs and self._pace.shut_down <= 0):
+                self._end(guest, OffReason.ASKED)
+            elif guest.power is not Power.STOPPING:
+                guest.power = Power.STOPPING
+                self._end_later(machine_id, guest)
+        self._tell(machine_id)
+        return _status(machine_id, guest)
+
+    def reboot(self, machine_id: str, reboot_count: int) -> MachineStatus:
+        """Press the reset button, once per number."""
+        with self._world.call("machines.reboot", machine_id) as things:
+            self._must_answer()
+            guest = _guest(things, machine_id)
+            if guest.reboot_count >= reboot_count:
+                return _status(machine_id, guest)
+            if guest.power is Power.OFF or self._pace.reboot <= 0:
+                self._reboot(guest, reboot_count)
+            else:
+                self._later(machine_id, guest, self._pace.reboot, lambda: self._reboot(guest, reboot_count))
+        self._tell(machine_id)
+        return _status(machine_id, guest)
+
+    def remove(self, machine_id: str) -> None:
+        """End the guest and forget it."""
+        with self._world.call("machines.remove", machine_id) as things:
+            self._must_answer()
+            guest = things.guests.pop(machine_id, None)
+            if guest is not None:
+                self._end(guest, OffReason.ASKED)
+
+    def status(self, machine_id: str) -> MachineStatus | None:
+        """Tell how the guest fares; while libvirt is away, that it cannot be told of one that ran."""
+        with self._world.lock:
+            guest = self._world.things.guests.get(machine_id)
+            if guest is None:
+                self._must_answer()
+                return None
+            if self.is_away and guest.power is not Power.OFF:
+                return MachineStatus(machine_id, Power.UNKNOWN, guest.start_count, guest.reboot_count)
+            return _status(machine_id, guest)
+
+    def present(self) -> frozenset[str]:
+        """List the guests."""
+        with self._world.lock:
+            self._must_answer()
+            return frozenset(self._world.things.guests)
+
+    def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
+        """Grow the volume of a running guest."""
+        with self._world.call("machines.resize_disk", machine_id) as things:
+            self._must_answer()
+            guest = _guest(things, machine_id)
+            volume = things.volumes.get(volume_id)
+            if guest.power is Power.OFF or volume is None:
+                raise MachineError(f"{machine_id} does not run with {volume_id}")
+            things.volumes[volume_id] = type(volume)(volume.id, max(size, volume.size), volume.image_id)
+
+    def console_output(self, machine_id: str, last_bytes: int) -> bytes:
+        """Tell the starts and boots of the guest."""
+        with self._world.lock:
+            guest = _guest(self._world.things, machine_id)
+            text = f"simulated {machine_id}: start {guest.start_count}, boot {guest.boots}\r\n"
+        return text.encode()[-last_bytes:] if last_bytes else b""
+
+    def screenshot(self, machine_id: str) -> bytes:
+        """Show one grey pixel."""
+        with self._world.lock:
+            if _guest(self._world.things, machine_id).power is Power.OFF:
+                raise MachineError(f"{machine_id} is off")
+        return _PICTURE
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Call back on changes."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Call back no more; guests run on."""
+        self._callbacks.clear()
+
+    # -- what happens to guests by themselves
+
+    def end_guest(self, machine_id: str, reason: OffReason) -> None:
+        """Let a running guest power itself off, or crash."""
+        with self._world.lock:
+            guest = _guest(self._world.things, machine_id)
+            if guest.power is not Power.OFF:
+                self._end(guest, reason)
+                self._world.save()
+        self._tell(machine_id)
+
+    def hang_guest(self, machine_id: str) -> None:
+        """Let a guest no longer listen to the power button."""
+        with self._world.lock:
+            _guest(self._world.things, machine_id).hangs = True
+            self._world.save()
+
+    def set_away(self, *, away: bool) -> None:
+        """Let libvirt be away, or come back."""
+        with self._world.lock:
+            self.is_away = away
+            machine_ids = list(self._world.things.guests)
+        for machine_id in machine_ids:
+            self._tell(machine_id)
+
+    def _must_answer(self) -> None:
+        if self.is_away:
+            raise MachinesUnavailableError("simulated libvirt is away")
+
+    def _end_later(self, machine_id: str, guest: Guest) -> None:
+        """Let a guest that was asked to stop do so, or pull its plug when it hangs."""
+        seconds = self._pace.patience if guest.hangs else self._pace.shut_down
+        self._later(machine_id, guest, seconds, lambda: self._end(guest, OffReason.ASKED))
+
+    def _later(self, machine_id: str, guest: Guest, seconds: float, happen: Callable[[], None]) -> None:
+        """Let something happen to a guest, unless something else happened to it before."""
+        epoch = guest.epoch
+
+        def now() -> None:
+            with self._world.lock:
+                if guest.epoch != epoch:
+                    return
+                happen()
+                self._world.save()
+            self._tell(machine_id)
+
+        self._clock.call_at(self._clock.now() + seconds, now)
+
+    def _end(self, guest: Guest, reason: OffReason) -> None:
+        if guest.power is not Power.OFF:
+            guest.power = Power.OFF
+            guest.off_reason = reason
+            guest.epoch += 1
+
+    def _reboot(self, guest: Guest, reboot_count: int) -> None:
+        guest.reboot_count = reboot_count
+        guest.boots += guest.power is not Power.OFF
+
+    def _tell(self, machine_id: str) -> None:
+        for callback in self._callbacks:
+            callback(machine_id)
+
+    def _check_start(self, things: Things, spec: MachineSpec) -> None:
+        """Note what is not ready before a guest's first packet."""
+        for disk in spec.disks:
+            if disk.volume_id not in things.volumes:
+                self._world.broken(f"{spec.id} runs without its volume {disk.volume_id}")
+        for nic in spec.nics:
+            name = nic.interface_id
+            linked = any(name in {each.id for each in vpc.interfaces} for vpc in things.networks.values())
+            bound = any(name in {each.id for each in vpc.interfaces} for vpc in things.firewalls.values())
+            leased = any(name in {each.interface_id for each in vpc.hosts} for vpc in things.dhcps.values())
+            told = any(spec.id in self._metadata.guests.get(vpc_id, {}) for vpc_id in self._metadata.served)
+            for ready, what in ((linked, "link"), (bound, "firewall"), (leased, "DHCP"), (told, "metadata")):
+                if not ready:
+                    self._world.broken(f"{spec.id} runs before the {what} of {name}")
+
+
+def _guest(things: Things, machine_id: str) -> Guest:
+    guest = things.guests.get(machine_id)
+    if guest is None:
+        raise MachineAbsentError(f"there is no {machine_id}")
+    return guest
+
+
+def _status(machine_id: str, guest: Guest) -> MachineStatus:
+    return MachineStatus(machine_id, guest.power, guest.start_count, guest.reboot_count, guest.off_reason)

@@ -1,0 +1,175 @@
+"""Links, rules, DHCP and metadata of a simulated host: remembered as applied, with the promises that were broken."""
+
+import socket
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from stead_agent.dhcp.interface import VpcDhcp
+from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
+from stead_agent.metadata.interface import Guest
+from stead_agent.network.interface import HostNetwork, HostPaths, LocalInterface, NetworkError, VpcNetwork
+from stead_agent.simulated.world import World
+
+
+class SimulatedNetwork:
+    """Remembers the links and routes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def apply_host(self, host: HostNetwork) -> HostPaths:
+        """Remember the pools; there is no uplink."""
+        with self._world.call("network.apply_host") as things:
+            things.public_pools = host.public_pools
+        return HostPaths(None, None, host.public_pools, is_router=False)
+
+    def apply(self, vpc: VpcNetwork) -> None:
+        """Remember the VPC, noting what it takes from under a running guest."""
+        with self._world.call("network.apply", vpc.vpc_id) as things:
+            gone = {each.id for each in _interfaces(things.networks.get(vpc.vpc_id))} - {
+                each.id for each in vpc.interfaces
+            }
+            self._note_used(gone)
+            things.networks[vpc.vpc_id] = vpc
+
+    def remove(self, vpc_id: str) -> None:
+        """Forget the VPC."""
+        with self._world.call("network.remove", vpc_id) as things:
+            if vpc_id in things.firewalls:
+                self._world.broken(f"network removed before the firewall: {vpc_id}")
+            if vpc_id in things.dhcps:
+                self._world.broken(f"network removed before DHCP: {vpc_id}")
+            self._note_used({each.id for each in _interfaces(things.networks.pop(vpc_id, None))})
+
+    def _note_used(self, interface_ids: set[str]) -> None:
+        for machine_id, guest in self._world.things.guests.items():
+            used = {nic.interface_id for nic in guest.spec.nics} & interface_ids
+            if used and guest.power.value != "off":
+                self._world.broken(f"interface {used.pop()} taken from under running {machine_id}")
+
+    def present(self) -> AbstractSet[str]:
+        """List the VPCs."""
+        with self._world.lock:
+            return frozenset(self._world.things.networks)
+
+    def audit(self) -> tuple[str, ...]:
+        """Find all as it was applied."""
+        return ()
+
+    def namespace_path(self, vpc_id: str) -> Path:
+        """Give a file that does not exist."""
+        return Path("/run/netns") / vpc_id
+
+    def socket(
+        self, vpc_id: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0
+    ) -> socket.socket:
+        """Refuse: there are no packets here."""
+        raise NetworkError(f"no socket of kind {family}/{kind}/{protocol} in simulated {vpc_id}")
+
+
+class SimulatedFirewall:
+    """Remembers the rules."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def apply_host(self, host: HostFirewall) -> None:
+        """Accept."""
+        with self._world.call("firewall.apply_host", str(host.uplink)):
+            pass
+
+    def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
+        """Remember the VPC."""
+        with self._world.call("firewall.apply", vpc.vpc_id) as things:
+            if vpc.vpc_id not in things.networks:
+                self._world.broken(f"firewall applied before the network: {vpc.vpc_id}")
+            things.firewalls[vpc.vpc_id] = vpc
+        return ()
+
+    def remove(self, vpc_id: str) -> None:
+        """Forget the VPC."""
+        with self._world.call("firewall.remove", vpc_id) as things:
+            things.firewalls.pop(vpc_id, None)
+
+    def present(self) -> AbstractSet[str]:
+        """List the VPCs."""
+        with self._world.lock:
+            return frozenset(self._world.things.firewalls)
+
+    def audit(self) -> tuple[str, ...]:
+        """Find all as it was applied."""
+        return ()
+
+
+class SimulatedDhcp:
+    """Remembers what each server would answer."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def apply(self, wanted: VpcDhcp) -> None:
+        """Remember the server."""
+        with self._world.call("dhcp.apply", wanted.vpc_id) as things:
+            if wanted.vpc_id not in things.networks:
+                self._world.broken(f"DHCP applied before the network: {wanted.vpc_id}")
+            things.dhcps[wanted.vpc_id] = wanted
+
+    def remove(self, vpc_id: str) -> None:
+        """Forget the server."""
+        with self._world.call("dhcp.remove", vpc_id) as things:
+            things.dhcps.pop(vpc_id, None)
+
+    def present(self) -> frozenset[str]:
+        """List the VPCs."""
+        with self._world.lock:
+            return frozenset(self._world.things.dhcps)
+
+
+class SimulatedMetadata:
+    """Remembers what guests would read; ends with the agent, as the real service does."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.served: set[str] = set()
+        self.guests: dict[str, dict[str, Guest]] = {}
+
+    def serve(self, vpc_id: str, namespace: Path) -> None:
+        """Remember that the VPC is served."""
+        with self._world.call("metadata.serve", vpc_id) as things:
+            if vpc_id not in things.networks:
+                self._world.broken(f"metadata served before {namespace} is there")
+            self.served.add(vpc_id)
+
+    def withdraw(self, vpc_id: str) -> None:
+        """Forget the VPC and its guests."""
+        with self._world.call("metadata.withdraw", vpc_id):
+            self.served.discard(vpc_id)
+            self.guests.pop(vpc_id, None)
+
+    def put(self, vpc_id: str, guest: Guest) -> None:
+        """Remember the guest."""
+        with self._world.call("metadata.put", guest.instance_id):
+            self.guests.setdefault(vpc_id, {})[guest.instance_id] = guest
+
+    def remove(self, vpc_id: str, instance_id: str) -> None:
+        """Forget the guest."""
+        with self._world.call("metadata.remove", instance_id):
+            guests = self.guests.get(vpc_id, {})
+            guests.pop(instance_id, None)
+            if not guests:
+                self.guests.pop(vpc_id, None)
+
+    def present(self) -> Mapping[str, frozenset[str]]:
+        """List the VPCs and guests."""
+        with self._world.lock:
+            return {vpc_id: frozenset(self.guests.get(vpc_id, {})) for vpc_id in self.served | self.guests.keys()}
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.served.clear()
+        self.guests.clear()
+
+
+def _interfaces(vpc: VpcNetwork | None) -> tuple[LocalInterface, ...]:
+    return vpc.interfaces if vpc is not None else ()

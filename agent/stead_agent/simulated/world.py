@@ -1,0 +1,115 @@
+"""What exists on a simulated host beside its agent: kernel, disks and guests, which outlive it as the real ones do.
+
+With a file, the world survives that the process is killed, so an agent's restart over living guests can be tested with
+kill -9. Each call of a subsystem goes through `call`, where faults happen and promises between subsystems are checked.
+"""
+
+import contextlib
+import pickle
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stead_agent.dhcp.interface import VpcDhcp
+from stead_agent.firewall.interface import VpcFirewall
+from stead_agent.machines.interface import MachineSpec, OffReason, Power
+from stead_agent.network.interface import VpcNetwork
+from stead_agent.volumes.interface import VolumeSpec
+
+
+@dataclass(slots=True)
+class Guest:
+    """A simulated machine: what its domain is, and how it fares."""
+
+    spec: MachineSpec
+    power: Power = Power.OFF
+    start_count: int = 0
+    reboot_count: int = 0
+    off_reason: OffReason = OffReason.NONE
+    boots: int = 0  # of the latest start: 1, and one more for each reboot
+    hangs: bool = False  # deaf to the power button
+    epoch: int = 0  # counts what was planned for it; what was planned in another epoch does not happen
+
+
+@dataclass(slots=True)
+class Things:
+    """All that a world has; what is pickled."""
+
+    boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    public_pools: tuple[str, ...] = ()
+    networks: dict[str, VpcNetwork] = field(default_factory=dict)
+    firewalls: dict[str, VpcFirewall] = field(default_factory=dict)
+    dhcps: dict[str, VpcDhcp] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
+    volumes: dict[str, VolumeSpec] = field(default_factory=dict)
+    trash: list[str] = field(default_factory=list)
+    guests: dict[str, Guest] = field(default_factory=dict)
+    starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened
+    violations: list[str] = field(default_factory=list)  # promises that the caller broke
+
+
+@dataclass(slots=True)
+class Fault:
+    """An error that the next calls of a name end with."""
+
+    error: Exception
+    times: int
+    after: bool  # the call has done its work when it fails
+
+
+Watcher = Callable[[str, str, bool], None]
+"""Told of each call: its name, its subject, and whether it has done its work; may end the process or raise."""
+
+
+class World:
+    """The things of one simulated host, and the faults that were asked for."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        """Begin empty, or with what an earlier process left in the file."""
+        self._file = file
+        self._faults: dict[str, list[Fault]] = {}
+        self.lock = threading.RLock()
+        self.watcher: Watcher | None = None
+        self.things = Things()
+        if file is not None and file.exists():
+            self.things = pickle.loads(file.read_bytes())  # noqa: S301 - written by ourselves, in our state directory
+
+    def fail_next(self, name: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
+        """Let the next calls of a name, such as `machines.start`, end with an error, before or after their work."""
+        with self.lock:
+            self._faults.setdefault(name, []).append(Fault(error, times, after))
+
+    @contextlib.contextmanager
+    def call(self, name: str, subject: str = "") -> Iterator[Things]:
+        """Wrap one call of a subsystem that changes things."""
+        with self.lock:
+            self._watch(name, subject, done=False)
+            self._fail(name, after=False)
+            yield self.things
+            self.save()
+            self._watch(name, subject, done=True)
+            self._fail(name, after=True)
+
+    def broken(self, promise: str) -> None:
+        """Note that a caller broke a promise of the interfaces."""
+        self.things.violations.append(promise)
+
+    def save(self) -> None:
+        """Write the things to the file, if there is one, as the kernel would remember them if we died now."""
+        if self._file is not None:
+            draft = self._file.with_suffix(".draft")
+            draft.write_bytes(pickle.dumps(self.things))
+            draft.replace(self._file)
+
+    def _watch(self, name: str, subject: str, *, done: bool) -> None:
+        if self.watcher is not None:
+            self.watcher(name, subject, done)
+
+    def _fail(self, name: str, *, after: bool) -> None:
+        for fault in self._faults.get(name, []):
+            if fault.times > 0 and fault.after == after:
+                fault.times -= 1
+                raise fault.error
