@@ -15,8 +15,12 @@ class Pace:
         self._slack = (burst - 1) * self._step
         self._next = float("-inf")
 
+    def next_in(self, now: float) -> float:
+        """Tell in how many seconds the next turn comes; 0 = now (monotonic seconds)."""
+        return max(0.0, self._next - now)
+
     def wait(self, now: float) -> float:
-        """Take the next turn and return the seconds until it comes; 0 = now (monotonic seconds)."""
+        """Take the next turn and return the seconds until it comes."""
         turn = max(self._next, now - self._slack)
         self._next = turn + self._step
         return max(0.0, turn - now)

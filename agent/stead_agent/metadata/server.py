@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stead_agent.metadata.connection import Connection, Waits
+from stead_agent.metadata.door import shut_out
 from stead_agent.metadata.http import Request, Response
 from stead_agent.metadata.pace import Pace
 
@@ -32,8 +33,11 @@ RATE: Final = 1536.0
 BURST: Final = 1024
 MAX_CONNECTIONS: Final = 64
 
+# How long the kernel drops connection attempts of a guest that has as many as it may have.
+SHUT_OUT_SECONDS: Final = 0.25
+
 _ACCEPTS_PER_TURN: Final = 16
-_SWEEP_SECONDS: Final = 0.5
+_SWEEP_SECONDS: Final = 0.25
 _INTEREST: Final = {Waits.BYTES: select.EPOLLIN, Waits.ROOM: select.EPOLLOUT, Waits.TURN: 0}
 
 # Who asks: the VPC in whose namespace the connection arrived, and the source address.
@@ -66,6 +70,7 @@ class _Listener:
     vpc_id: str
     sock: socket.socket
     paused: bool = False  # until the next sweep, because accepting failed
+    shut_out: dict[str, float] = field(default_factory=dict)  # addresses, and until when (monotonic seconds)
 
 
 class Server:
@@ -140,7 +145,7 @@ class Server:
     def _patience(self, now: float) -> float:
         """Tell how long nothing but an event can call for us, in seconds; -1 = forever."""
         times = [self._turns[0][0]] if self._turns else []
-        if self._shares or any(listener.paused for listener in self._listeners.values()):
+        if self._shares or any(listener.paused or listener.shut_out for listener in self._listeners.values()):
             times.append(self._next_sweep)
         return max(0.0, min(times) - now) if times else -1
 
@@ -191,26 +196,31 @@ class Server:
                 listener.paused = True
                 self._epoll.modify(listener.sock, 0)
                 return
-            self._begin(listener.vpc_id, sock, source[0], now)
+            if not self._begin(listener.vpc_id, sock, source[0], now) and source[0] not in listener.shut_out:
+                listener.shut_out[source[0]] = now + SHUT_OUT_SECONDS
+                shut_out(listener.sock, listener.shut_out)
 
-    def _begin(self, vpc_id: str, sock: socket.socket, address: str, now: float) -> None:
-        """Take up a new connection, or close it when its guest, or the server, has as many as it may have."""
+    def _begin(self, vpc_id: str, sock: socket.socket, address: str, now: float) -> bool:
+        """Take up a new connection; or close it and say False: its guest, or the server, has as many as it may have."""
         peer = (vpc_id, address)
         key = (vpc_id, self._identify(peer))
         share = self._shares.get(key)
         if share is None:
             share = self._shares[key] = _Share()
-        if not self._has_room(share):
+        if not self._has_room(share, now):
             sock.close()
-            return
+            return False
         sock.setblocking(False)
         connection = Connection(sock, share.pace, lambda request: self._answer(peer, request))
         opened = _Open(sock.fileno(), connection, share, vpc_id)
         self._open[opened.number] = share.open[opened.number] = opened
         self._go_on(opened, now)
+        return True
 
-    def _has_room(self, share: _Share) -> bool:
+    def _has_room(self, share: _Share, now: float) -> bool:
         """Tell whether a guest may have one more connection; if need be, close one that it, or another, only keeps."""
+        if share.pace.next_in(now) > MAX_CONNECTIONS / RATE:
+            return False  # opens and drops them faster than they get their turn
         if len(share.open) >= MAX_CONNECTIONS and not self._close_idle(share.open):
             return False
         return len(self._open) < self._max_open or self._close_idle(self._open)
@@ -267,7 +277,7 @@ class Server:
                 self._go_on(opened, now)
 
     def _sweep(self, now: float) -> None:
-        """Close what took too long, forget guests that have long been quiet, and try again where accepting failed."""
+        """Close what took too long, forget guests that have long been quiet, let in again who was shut out."""
         self._next_sweep = now + _SWEEP_SECONDS
         for opened in [opened for opened in self._open.values() if opened.connection.deadline < now]:
             self._forget(opened)
@@ -276,3 +286,7 @@ class Server:
             if listener.paused:
                 listener.paused = False
                 self._epoll.modify(listener.sock, select.EPOLLIN)
+            still = {address: until for address, until in listener.shut_out.items() if until > now}
+            if len(still) < len(listener.shut_out):
+                listener.shut_out = still
+                shut_out(listener.sock, still)

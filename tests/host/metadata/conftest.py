@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,9 +129,9 @@ class Vpc:
         return Vm(name)
 
 
-@pytest.fixture
-def new_vpc() -> Iterator[Callable[[], Vpc]]:
-    """Make VPC namespaces that hold the metadata address and vanish with all their guests after the test."""
+@contextmanager
+def namespaces() -> Iterator[Callable[[], Vpc]]:
+    """Make VPC namespaces that hold the metadata address and vanish at the end with all their guests."""
     made: list[Vpc] = []
 
     def make() -> Vpc:
@@ -140,10 +141,19 @@ def new_vpc() -> Iterator[Callable[[], Vpc]]:
         ip(f"netns add {name}", f"-n {name} link set lo up", f"-n {name} addr add {ADDRESS}/32 dev lo")
         return made[-1]
 
-    yield make
-    for vpc in made:
-        for name in (*vpc.namespaces, vpc.namespace):
-            subprocess.run(["ip", "netns", "del", name], check=True, timeout=10)
+    try:
+        yield make
+    finally:
+        for vpc in made:
+            for name in (*vpc.namespaces, vpc.namespace):
+                ip(f"netns del {name}")
+
+
+@pytest.fixture
+def new_vpc() -> Iterator[Callable[[], Vpc]]:
+    """A maker of VPC namespaces."""
+    with namespaces() as make:
+        yield make
 
 
 @pytest.fixture

@@ -206,6 +206,28 @@ def test_guest_holds_a_bounded_number_of_connections(service: Metadata, vpc: Vpc
             sock.close()
 
 
+def test_guest_with_too_many_connections_is_shut_out_for_a_moment(service: Metadata, vpc: Vpc) -> None:
+    vms = [vpc.vm(f"172.31.0.{5 + number}") for number in range(2)]
+    service.serve(vpc.vpc_id, vpc.path)
+    for number in range(2):
+        service.put(vpc.vpc_id, guest_of(vpc, number, f"172.31.0.{5 + number}"))
+    held = [vms[0].connect() for _ in range(server.MAX_CONNECTIONS + 1)]
+    try:
+        for sock in held:
+            sock.sendall(b"GET / HT")
+        (listener,) = service._server._listeners.values()
+        until(lambda: "172.31.0.5" in listener.shut_out)
+        assert vms[0].curl(ID, "-m", "0.1")[0] == 0
+        assert vms[1].curl(ID)[0] == 200
+        held[0].sendall(b"TP/1.0\r\n\r\n")
+        assert held[0].recv(4096).startswith(b"HTTP/1.1 200 OK"), "what is open goes on"
+        until(lambda: not listener.shut_out)
+        assert vms[0].curl(ID)[0] == 200
+    finally:
+        for sock in held:
+            sock.close()
+
+
 def test_idle_connections_make_room_for_new_ones(service: Metadata, vpc: Vpc) -> None:
     vm = vpc.vm("172.31.0.5")
     service.serve(vpc.vpc_id, vpc.path)

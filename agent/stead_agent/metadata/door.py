@@ -1,0 +1,58 @@
+"""Addresses become a socket filter: the kernel drops connection attempts of guests that have too many open.
+
+Accepting a connection only to close it costs a third of an answer, so a guest that opens them as fast as it can would
+slow its neighbours down however well its requests are paced. Dropped in the kernel, an attempt costs next to nothing,
+and the client's TCP tries again after a second. See Linux, Documentation/networking/filter.rst.
+"""
+
+import ctypes
+import socket
+import struct
+from collections.abc import Collection
+from typing import Final
+
+MAX_ADDRESSES: Final = 1000  # a program has at most 4,096 instructions
+
+_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; the socket module names neither
+_SO_DETACH_FILTER: Final = 27
+# Instructions of linux/bpf_common.h.
+_LOAD_BYTE: Final = 0x30  # BPF_LD | BPF_B | BPF_ABS
+_LOAD_WORD: Final = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_JUMP_IF_BITS: Final = 0x45  # BPF_JMP | BPF_JSET | BPF_K
+_JUMP_IF_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_RETURN: Final = 0x06  # BPF_RET | BPF_K
+_TCP_FLAGS: Final = 13  # a TCP socket's filter sees the packet from its TCP header on
+_TCP_SYN: Final = 0x02
+_SOURCE: Final = 0x100000000 - 0x100000 + 12  # SKF_NET_OFF + the source's place in an IPv4 header
+_ALL: Final = 0xFFFFFFFF
+
+
+def shut_out(listener: socket.socket, addresses: Collection[str]) -> None:
+    """Have the kernel drop what these IPv4 addresses send to open a connection; those that are open go on.
+
+    Replaces what was said before. Sockets accepted from now on inherit the filter, which means nothing to them: only
+    packets that open a connection are dropped.
+    """
+    if not addresses:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        return
+    code = program(addresses)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    # struct sock_fprog: the number of instructions, and where they are.
+    described = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+
+def program(addresses: Collection[str]) -> bytes:
+    """Write the filter's instructions (struct sock_filter: code, jump if true, jump if false, operand)."""
+    steps = [
+        (_LOAD_BYTE, 0, 0, _TCP_FLAGS),
+        (_JUMP_IF_BITS, 1, 0, _TCP_SYN),
+        (_RETURN, 0, 0, _ALL),
+        (_LOAD_WORD, 0, 0, _SOURCE),
+    ]
+    for address in sorted(addresses)[:MAX_ADDRESSES]:
+        number = int.from_bytes(socket.inet_aton(address))
+        steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, 0)]
+    steps.append((_RETURN, 0, 0, _ALL))
+    return b"".join(struct.pack("@HBBI", *step) for step in steps)
