@@ -73,8 +73,8 @@ class Record:
 
     def _attributes(self) -> dict[str, str]:
         """Render what is not as it was in the beginning."""
-        values = {field.name: str(getattr(self, field.name)) for field in fields(self)}
-        return {name: value for name, value in values.items() if value not in {"", "0"}}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: str(value) for name, value in values.items() if value}
 
 
 def parse_record(text: str) -> Record | None:

@@ -1,0 +1,262 @@
+"""Domain XML: what a spec says is read back field by field, and nothing else gets in."""
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.machines.domain_xml import (
+    HostSide,
+    is_machine_id,
+    render_disk,
+    render_domain,
+    render_nic,
+    serial_of,
+    target_names,
+)
+from stead_agent.machines.interface import Disk, DiskBase, MachineError, MachineSpec, Nic
+from stead_agent.machines.life import NAMESPACE, Record, parse_record, uid_of, uuid_of
+
+HOST = HostSide("qemu", 64055, Path("/var/lib/stead/consoles/i-0/1.log"))
+HEX = "0123456789abcdef"
+HOSTILE = st.one_of(
+    st.text(),
+    st.sampled_from(
+        [
+            "-x", "a b", "a\nb", "'", '"', "<x/>", "&amp;", "]]>", "<!--", "%s", "..", "/../etc/shadow", "\0", "a,b=c",
+            "vda'/><disk/>", "i-0123456789abcdef0\n", "ü", "i-0123456789abcdef0'", "json:{}", "nbd://x/y",
+        ]
+    ),
+)  # fmt: skip
+
+
+def ids(prefix):
+    return st.text(HEX, min_size=17, max_size=17).map(lambda digits: f"{prefix}-{digits}")
+
+
+PATHS = (
+    st.lists(st.text(HEX + "._-", min_size=1, max_size=9), min_size=1, max_size=4)
+    .map(lambda names: Path("/" + "/".join(names)))
+    .filter(lambda path: ".." not in path.parts and path != Path("/"))
+)
+FORMATS = st.sampled_from(["qcow2", "raw"])
+DISKS = st.builds(
+    Disk,
+    volume_id=ids("vol"),
+    path=PATHS,
+    format=FORMATS,
+    base=st.one_of(st.none(), st.builds(DiskBase, path=PATHS, format=FORMATS)),
+    block_device=st.booleans(),
+    iops=st.integers(0, 1 << 20),
+    throughput=st.integers(0, 1 << 40),
+)
+MACS = st.text(HEX, min_size=10, max_size=10).map(lambda x: "0a:" + ":".join(x[i : i + 2] for i in range(0, 10, 2)))
+LINKS = st.text(HEX, min_size=1, max_size=13).map(lambda name: f"b{name}")
+NICS = st.builds(
+    Nic, interface_id=ids("eni"), mac_address=MACS, bridge=LINKS, tap=LINKS, mtu=st.sampled_from([0, 1450, 9001])
+)
+SPECS = st.builds(
+    MachineSpec,
+    id=ids("i"),
+    vcpus=st.integers(1, 255),
+    memory=st.integers(16 << 20, 1 << 44),
+    disks=st.lists(DISKS, min_size=1, max_size=4).map(tuple),
+    nics=st.lists(NICS, max_size=3).map(tuple),
+    boot_mode=st.sampled_from(["legacy-bios", "uefi"]),
+    instance_type=st.sampled_from(["", "t3.micro", "u-24tb1.112xlarge"]),
+)
+
+
+def spec(**changes):
+    plain = {
+        "id": "i-0123456789abcdef0",
+        "vcpus": 1,
+        "memory": 96 << 20,
+        "disks": (Disk("vol-0123456789abcdef0", Path("/v/d.qcow2"), "qcow2"),),
+        "nics": (),
+    }
+    return MachineSpec(**plain | changes)
+
+
+def parsed(machine, host=HOST, record=None):
+    return ET.fromstring(render_domain(machine, record or Record("us"), host))
+
+
+@given(SPECS)
+def test_what_was_said_is_what_is_there(machine):
+    domain = parsed(machine)
+    assert domain.findtext("name") == machine.id
+    assert domain.findtext("uuid") == str(uuid_of(machine.id))
+    assert int(domain.findtext("memory")) == machine.memory
+    assert int(domain.findtext("vcpu")) == machine.vcpus
+    assert domain.find("cpu/topology").get("cores") == str(machine.vcpus)
+    disks = domain.findall("devices/disk")
+    assert len(disks) == len(machine.disks)
+    assert len({disk.find("target").get("dev") for disk in disks}) == len(disks)
+    for element, disk in zip(disks, machine.disks, strict=True):
+        assert element.find("source").attrib == {"dev" if disk.block_device else "file": str(disk.path)}
+        assert element.find("driver").get("type") == disk.format
+        assert element.findtext("serial") == disk.volume_id.replace("-", "")
+        assert int(element.findtext("iotune/total_bytes_sec", "0")) == disk.throughput
+        assert int(element.findtext("iotune/total_iops_sec", "0")) == disk.iops
+        below = element.find("backingStore")
+        if disk.base:
+            assert below.find("source").get("file") == str(disk.base.path)
+            assert below.find("format").get("type") == disk.base.format
+            assert below.find("backingStore").attrib == {}
+        else:
+            assert (below.attrib, len(below)) == ({}, 0)
+    assert [disk.find("boot") is not None for disk in disks] == [True] + [False] * (len(disks) - 1)
+    nics = domain.findall("devices/interface")
+    assert len(nics) == len(machine.nics)
+    for element, nic in zip(nics, machine.nics, strict=True):
+        assert element.get("type") == "bridge"
+        assert element.find("mac").get("address") == nic.mac_address
+        assert element.find("source").attrib == {"bridge": nic.bridge}
+        assert element.find("target").attrib == {"dev": nic.tap}
+        assert element.find("port").attrib == {"isolated": "yes"}
+        assert (element.find("mtu") is None) if nic.mtu == 0 else (element.find("mtu").get("size") == str(nic.mtu))
+
+
+@given(SPECS)
+def test_there_is_nothing_but_what_was_meant(machine):
+    devices = parsed(machine).find("devices")
+    kinds = [device.tag for device in devices if device.tag not in {"disk", "interface"}]
+    ports = [device for device in devices.findall("controller") if device.get("model") == "pcie-root-port"]
+    assert sorted(kinds) == sorted(
+        ["emulator", "controller", "serial", "channel", "graphics", "video", "rng", "memballoon"]
+        + ["controller"] * len(ports)
+    )
+    assert bool(ports) is (machine.boot_mode == "uefi")
+
+
+FIELDS = (
+    "id",
+    "instance_type",
+    "architecture",
+    "boot_mode",
+    "volume",
+    "format",
+    "path",
+    "base",
+    "mac",
+    "bridge",
+    "tap",
+)
+
+
+@given(HOSTILE, st.sampled_from(FIELDS))
+def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
+    disk, nic = spec().disks[0], Nic("eni-0", "0a:00:00:00:00:01", "br", "tap", 0)
+    changes = {
+        "volume": lambda: {"disks": (Disk(value, disk.path, "qcow2"),)},
+        "format": lambda: {"disks": (Disk(disk.volume_id, disk.path, value),)},
+        "path": lambda: {"disks": (Disk(disk.volume_id, Path("/v/" + value), "qcow2"),)},
+        "base": lambda: {"disks": (Disk(disk.volume_id, disk.path, "qcow2", DiskBase(Path("/v/" + value), "qcow2")),)},
+        "mac": lambda: {"nics": (Nic("eni-0", value, "br", "tap"),)},
+        "bridge": lambda: {"nics": (Nic("eni-0", nic.mac_address, value, "tap"),)},
+        "tap": lambda: {"nics": (Nic("eni-0", nic.mac_address, "br", value),)},
+    }.get(field, lambda: {field: value})()
+    try:
+        domain = parsed(spec(**changes))
+    except MachineError:
+        return
+    found = {
+        "id": lambda: domain.findtext("name"),
+        "instance_type": lambda: next(
+            e.text for e in domain.iterfind("sysinfo/system/entry") if e.get("name") == "product"
+        ).replace("Stead", value),
+        "architecture": lambda: domain.find("os/type").get("arch"),
+        "boot_mode": lambda: value if value in {"uefi", "legacy-bios"} else None,
+        "volume": lambda: value,
+        "format": lambda: domain.find("devices/disk/driver").get("type"),
+        "path": lambda: domain.find("devices/disk/source").get("file").removeprefix("/v/"),
+        "base": lambda: domain.find("devices/disk/backingStore/source").get("file").removeprefix("/v/"),
+        "mac": lambda: domain.find("devices/interface/mac").get("address"),
+        "bridge": lambda: domain.find("devices/interface/source").get("bridge"),
+        "tap": lambda: domain.find("devices/interface/target").get("dev"),
+    }[field]()
+    assert found == value or field in {"path", "base"}
+    if field in {"path", "base"}:
+        assert ".." not in Path(found).parts
+    assert len(domain.findall("devices/disk")) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "i-0123456789abcdef0\n"},
+        {"id": "../x"},
+        {"vcpus": 0},
+        {"vcpus": 256},
+        {"memory": 0},
+        {"disks": ()},
+        {"architecture": "arm64"},
+        {"boot_mode": "tpm"},
+        {"disks": (Disk("vol-0123456789abcdef0", Path("relative"), "qcow2"),)},
+        {"disks": (Disk("vol-0123456789abcdef0", Path("/v/../etc/shadow"), "raw"),)},
+        {"disks": (Disk("vol-0123456789abcdef0", Path("/v/d"), "vmdk"),)},
+        {"disks": (Disk("vol-0123456789abcdef0", Path("/v/d"), "raw", iops=-1),)},
+        {"nics": (Nic("eni-0", "01:00:00:00:00:01", "br", "tap"),)},
+        {"nics": (Nic("eni-0", "0a:00:00:00:00:01", "br", "a" * 16),)},
+        {"nics": (Nic("eni-0", "0a:00:00:00:00:01", "br", "tap", 70000),)},
+    ],
+)
+def test_what_cannot_be_meant_is_refused(changes):
+    with pytest.raises(MachineError):
+        parsed(spec(**changes))
+
+
+def test_a_guest_knows_that_it_is_on_ec2():
+    machine = spec(instance_type="t3.micro")
+    domain = parsed(machine)
+    entries = {(table.tag, entry.get("name")): entry.text for table in domain.find("sysinfo") for entry in table}
+    assert domain.find("os/smbios").get("mode") == "sysinfo"
+    assert entries["system", "manufacturer"] == "Amazon EC2"
+    assert entries["system", "product"] == "t3.micro"
+    assert entries["system", "uuid"] == domain.findtext("uuid")
+    assert domain.findtext("uuid").startswith("ec2")
+    assert entries["baseBoard", "asset"] == machine.id
+
+
+def test_kvm_and_emulation_differ_in_processor_only():
+    emulated = parsed(spec())
+    assert emulated.get("type") == "qemu"
+    assert emulated.find("cpu").get("mode") == "maximum"
+    assert emulated.findtext("features/tcg/tb-cache") == "32"
+    kvm = parsed(spec(), HostSide("kvm", 1, HOST.console_log))
+    assert kvm.get("type") == "kvm"
+    assert kvm.find("cpu").get("mode") == "host-passthrough"
+    assert kvm.find("features/tcg") is None
+
+
+def test_the_guest_is_a_user_of_its_own_and_nothing_is_relabelled():
+    label = parsed(spec()).find("seclabel")
+    assert label.get("relabel") == "no"
+    assert label.findtext("label") == f"+{uid_of('i-0123456789abcdef0')}:+64055"
+
+
+def test_the_record_is_kept_with_it():
+    record = Record("us", "boot", 3, 2, 1, 3, 4, 5, 6, 2, "guest")
+    element = parsed(spec(), record=record).find(f"metadata/{{{NAMESPACE}}}machine")
+    assert parse_record(ET.tostring(element, encoding="unicode")) == record
+
+
+def test_devices_to_plug_in_are_checked_too():
+    with pytest.raises(MachineError):
+        render_disk(Disk("../x", Path("/v/d"), "raw"), "vdb")
+    with pytest.raises(MachineError):
+        render_nic(Nic("eni-0", "", "br", "tap"))
+    assert ET.fromstring(render_disk(spec().disks[0], "vdc")).find("target").get("dev") == "vdc"
+
+
+def test_names():
+    assert serial_of("vol-0123456789abcdef0") == "vol0123456789abcdef0"
+    assert len(serial_of("vol-0123456789abcdef0")) == 20
+    names = list(target_names())
+    assert names[:2] + names[25:28] == ["vda", "vdb", "vdz", "vdaa", "vdab"]
+    assert len(set(names)) == len(names)
+    assert is_machine_id("i-0123456789abcdef0")
+    assert not is_machine_id("i-0123456789abcdef0\n")

@@ -1,0 +1,109 @@
+"""Console logs, processes watched, and who may open what."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from stead_agent.machines.console_log import ConsoleLogs
+from stead_agent.machines.host_access import _acl, give_disk, guests_gid
+from stead_agent.machines.interface import MachineError
+from stead_agent.machines.process_watch import ProcessWatch
+
+ID = "i-0123456789abcdef0"
+
+
+def test_the_end_of_a_console_also_from_a_file_rolled_over(tmp_path):
+    logs = ConsoleLogs(tmp_path / "consoles")
+    assert logs.tail(ID, 1, 10) == b""
+    logs.prepare(ID)
+    logs.path(ID, 1).write_bytes(b"klmnop")
+    logs.path(ID, 1).with_name("1.log.0").write_bytes(b"abcdefghij")
+    assert logs.tail(ID, 1, 4) == b"mnop"
+    assert logs.tail(ID, 1, 9) == b"hijklmnop"
+    assert logs.tail(ID, 1, 100) == b"abcdefghijklmnop"
+    assert (logs.exists(ID, 1), logs.exists(ID, 2)) == (True, False)
+    logs.prepare(ID)
+    assert not logs.exists(ID, 1)
+    logs.remove(ID)
+    logs.remove(ID)
+    assert list((tmp_path / "consoles").iterdir()) == []
+
+
+def test_a_console_that_is_a_symbolic_link_is_not_followed(tmp_path):
+    logs = ConsoleLogs(tmp_path)
+    logs.prepare(ID)
+    (tmp_path / "canary").write_text("secret")
+    logs.path(ID, 1).symlink_to(tmp_path / "canary")
+    with pytest.raises(OSError, match="symbolic"):
+        logs.tail(ID, 1, 10)
+
+
+@pytest.fixture
+def guest(tmp_path):
+    """A process that looks like a guest's."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import signal; signal.pause()", "-name", f"guest={ID},debug-threads=on"]
+    )
+    (tmp_path / f"{ID}.pid").write_text(str(process.pid))
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_the_end_of_a_process_is_told(tmp_path, guest):
+    told = threading.Event()
+    watch = ProcessWatch(lambda machine_id: machine_id == ID and told.set(), tmp_path)
+    try:
+        watch.watch(ID)
+        assert (watch.is_watched(ID), watch.is_gone(ID)) == (True, False)
+        guest.send_signal(signal.SIGKILL)
+        assert told.wait(5)
+        assert (watch.is_watched(ID), watch.is_gone(ID)) == (False, True)
+        watch.forget(ID)
+        assert not watch.is_gone(ID)
+    finally:
+        watch.close()
+
+
+def test_another_process_of_the_number_is_not_mistaken_for_the_guest(tmp_path):
+    watch = ProcessWatch(lambda _id: None, tmp_path)
+    try:
+        (tmp_path / f"{ID}.pid").write_text(str(os.getpid()))
+        watch.watch(ID)
+        assert watch.is_gone(ID)
+    finally:
+        watch.close()
+
+
+def test_a_disk_is_given_to_one_user_alone(tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"x")
+    disk.chmod(0o644)
+    give_disk(disk, os.getuid())
+    assert disk.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "link").symlink_to(disk)
+    for path in (tmp_path / "link", tmp_path / "missing", tmp_path):
+        with pytest.raises(MachineError):
+            give_disk(path, os.getuid())
+
+
+def test_the_group_of_guests_is_read_from_capabilities():
+    model = "<secmodel><model>{}</model><baselabel type='kvm'>{}</baselabel></secmodel>"
+    text = f"<capabilities><host>{model.format('none', '')}{model.format('dac', '+64055:+993')}</host></capabilities>"
+    assert guests_gid(text) == 993
+    with pytest.raises(MachineError, match="dac"):
+        guests_gid("<capabilities><host/></capabilities>")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sets an access list")
+def test_the_kernel_takes_the_access_list(tmp_path):
+    device = tmp_path / "device"
+    device.write_bytes(b"")
+    device.chmod(0o660)
+    os.setxattr(device, "system.posix_acl_access", _acl(0o660, 64055))
+    assert os.getxattr(device, "system.posix_acl_access") == _acl(0o660, 64055)
+    assert device.stat().st_mode & 0o777 == 0o660

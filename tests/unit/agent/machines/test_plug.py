@@ -1,0 +1,64 @@
+"""What must be plugged in and pulled out to make a running domain match its spec."""
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.machines.domain_xml import HostSide, render_domain
+from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
+from stead_agent.machines.life import Record
+from stead_agent.machines.plug import Changes, Limit, changes, target_of
+
+DISKS = [Disk(f"vol-{n:017x}", Path(f"/v/{n}"), "qcow2") for n in range(6)]
+NICS = [Nic(f"eni-{n}", f"0a:00:00:00:00:0{n}", "br", f"tap{n}") for n in range(6)]
+
+
+def spec(disks, nics):
+    return MachineSpec("i-0123456789abcdef0", 1, 1 << 30, tuple(disks), tuple(nics))
+
+
+def live(machine):
+    return render_domain(machine, Record("us"), HostSide("qemu", 1, Path("/l")))
+
+
+SOME_DISKS = st.lists(st.sampled_from(DISKS), min_size=1, unique=True)
+SOME_NICS = st.lists(st.sampled_from(NICS), unique=True)
+
+
+@given(SOME_DISKS, SOME_NICS, SOME_DISKS, SOME_NICS)
+def test_the_changes_lead_from_one_to_the_other(disks, nics, wanted_disks, wanted_nics):
+    domain = ET.fromstring(live(spec(disks, nics)))
+    wanted = spec(wanted_disks, wanted_nics)
+    todo = changes(live(spec(disks, nics)), wanted)
+    devices = domain.find("devices")
+    for text in todo.detach:
+        gone = next(device for device in devices if ET.tostring(device) == ET.tostring(ET.fromstring(text)))
+        devices.remove(gone)
+    targets = [target.get("dev") for target in devices.iterfind("disk/target")]
+    for text in todo.attach:
+        devices.append(ET.fromstring(text))
+    assert changes(ET.tostring(domain, encoding="unicode"), wanted) == Changes((), (), ())
+    after = [target.get("dev") for target in devices.iterfind("disk/target")]
+    assert len(set(after)) == len(after)
+    assert set(targets) <= set(after)
+
+
+def test_limits_of_a_disk_that_stays_are_set():
+    was = spec([replace(DISKS[0], iops=100), DISKS[1]], [])
+    wanted = spec([replace(DISKS[0], iops=200, throughput=5), DISKS[1]], [])
+    assert changes(live(was), wanted) == Changes((), (), (Limit("vda", 5, 200),))
+    assert changes(live(was), spec(DISKS[:2], [])).limits == (Limit("vda", 0, 0),)
+
+
+def test_a_disk_is_found_by_its_serial():
+    assert target_of(live(spec(DISKS[:3], [])), DISKS[2].volume_id) == "vdc"
+    assert target_of(live(spec(DISKS[:3], [])), DISKS[4].volume_id) is None
+
+
+def test_a_hostile_spec_is_refused():
+    with pytest.raises(MachineError):
+        changes(live(spec(DISKS[:1], [])), spec([DISKS[0], replace(DISKS[1], path=Path("/v/a'b"))], []))

@@ -1,0 +1,79 @@
+"""Turns in the order of arrival, and chores in the order of time."""
+
+import threading
+import time
+
+import pytest
+
+from stead_agent.machines.chores import Chores
+from stead_agent.machines.interface import MachineError
+from stead_agent.machines.turns import Turns
+
+
+def until(condition):
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_turns_are_few_and_in_order():
+    turns, served, running, most = Turns(2), [], [], []
+    gate = threading.Semaphore(0)
+
+    def work(number):
+        with turns.turn():
+            running.append(number)
+            most.append(len(running))
+            served.append(number)
+            gate.acquire()
+            running.remove(number)
+
+    threads = []
+    for number in range(8):
+        threads.append(threading.Thread(target=work, args=(number,)))
+        threads[-1].start()
+        until(lambda number=number: len(served) + len(turns._waiting) == number + 1)
+    for number in range(8):
+        gate.release()
+        until(lambda number=number: len(served) == min(8, number + 3))
+    for thread in threads:
+        thread.join()
+    assert served == list(range(8))
+    assert max(most) == 2
+
+
+def test_a_turn_is_passed_on_after_an_error():
+    turns = Turns(1)
+    with pytest.raises(ValueError, match="x"), turns.turn():
+        raise ValueError("x")
+    with turns.turn():
+        pass
+
+
+def test_chores_are_done_by_time_and_survive_errors():
+    chores, done = Chores("test"), []
+
+    def fail(error):
+        raise error
+
+    chores.later(0.05, lambda: done.append("later"))
+    chores.soon(lambda: fail(MachineError("x")))
+    chores.soon(lambda: fail(ZeroDivisionError()))
+    chores.soon(lambda: done.append("soon"))
+    until(lambda: len(done) == 2)
+    assert done == ["soon", "later"]
+    chores.later(1000, lambda: done.append("never"))
+    chores.close()
+    assert done == ["soon", "later"]
+
+
+def test_a_chore_may_end_the_chores():
+    chores, done = Chores("test"), []
+
+    def end():
+        chores.close()
+        done.append(True)
+
+    chores.soon(end)
+    until(lambda: done)
