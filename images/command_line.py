@@ -36,7 +36,8 @@ def run_as_program(image: str, build: Build, arguments: Sequence[str]) -> int:
         if options.output_format == "json":
             print(json.dumps({"image": image, "seconds": seconds, key: words}), flush=True)
         else:
-            print(f"{image} {seconds:6.2f} s  {'' if key == 'step' else f'{key}: '}{words}", file=sys.stderr, flush=True)
+            said = words if key == "step" else f"{key}: {words}"
+            print(f"{image} {seconds:6.2f} s  {said}", file=sys.stderr, flush=True)
 
     try:
         build(options.output, options.cache, lambda step: show("step", step))

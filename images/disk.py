@@ -1,4 +1,4 @@
-"""A tar of a root file system becomes a bootable qcow2: MBR, GRUB for BIOS, one ext4 partition; no loop mounts, no root.
+"""A tar of a root file system becomes a bootable qcow2: MBR, GRUB for BIOS, one ext4 partition; no loop mounts or root.
 
 Layout: sector 0 GRUB's boot.img with the partition table, sectors 1.. GRUB's core image (both as built, no patching:
 boot.img looks for the core image at sector 1), the ext4 partition from 1 MiB to the end.
@@ -56,9 +56,8 @@ def build_disk(tar: Path, plan: DiskPlan, output: Path) -> None:
             disk.write(master_boot_record((GRUB_FOLDER / "boot.img").read_bytes(), plan))
             disk.write(core)
         made = Path(scratch) / "disk.qcow2"
-        run(
-            ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd", str(raw), str(made)]
-        )
+        convert = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"]
+        run([*convert, str(raw), str(made)])
         made.replace(output)
 
 
@@ -109,9 +108,9 @@ def make_grub_core(plan: DiskPlan, scratch: Path) -> bytes:
 
 def master_boot_record(boot_code: bytes, plan: DiskPlan) -> bytes:
     """Return sector 0: boot code, disk signature and one active Linux partition from 1 MiB to the disk's end."""
-    entry = struct.pack(
-        "<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff", PARTITION_START, plan.size_mib * 2048 - PARTITION_START
-    )
+    cylinders = b"\xfe\xff\xff"  # addresses by cylinder, head and sector: not used
+    sectors = plan.size_mib * 2048 - PARTITION_START
+    entry = struct.pack("<B3sB3sII", 0x80, cylinders, 0x83, cylinders, PARTITION_START, sectors)
     sector = boot_code[:440] + plan.identity.bytes[:4] + b"\0\0" + entry + bytes(48) + b"\x55\xaa"
     if len(sector) != SECTOR:
         raise ImageBuildError(f"boot.img has {len(boot_code)} bytes of code, not 512")

@@ -46,7 +46,8 @@ def require_tools(tools: Mapping[str, str]) -> None:
     """
     missing = sorted({package for tool, package in tools.items() if not _is_here(tool)})
     if missing:
-        raise ImageBuildError(f"missing on this machine: {', '.join(missing)}. Run: apt-get install {' '.join(missing)}")
+        packages = " ".join(missing)
+        raise ImageBuildError(f"programs are missing on this machine. Run: apt-get install {packages}")
 
 
 def _is_here(tool: str) -> bool:
@@ -61,7 +62,7 @@ def run(command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, st
     done = subprocess.run(list(command), cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         words = (done.stderr.strip() or done.stdout.strip())[-2000:]
-        raise ImageBuildError(f"{command[0]} ended with status {done.returncode}: {words}\n  command: {' '.join(command)}")
+        raise ImageBuildError(f"{' '.join(command)}\n  ended with status {done.returncode}: {words}")
     return done.stdout
 
 
@@ -110,11 +111,11 @@ class PackageCache:
             if best is None or is_newer(_version_of(path), _version_of(best)):
                 best = path
         if best is None:
-            raise ImageBuildError(f"apt does not know the package {name} and {self.folder} has no copy: run apt-get update")
+            raise ImageBuildError(f"apt does not know {name} and {self.folder} has no copy: run apt-get update")
         return best
 
     def _download(self, wanted: Sequence[Candidate]) -> dict[str, Path]:
-        """Download into a folder beside, check each file's hash, then move it in: a killed build leaves no half file."""
+        """Download into a folder inside, check the hashes, then move: a killed build leaves no half file."""
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="download-") as scratch:
             run(
                 ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root"]

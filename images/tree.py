@@ -25,7 +25,7 @@ class Node:
 
 
 class Tree:
-    """Paths (relative, ``/`` between parts, no ``..``) to nodes; a link to a folder is followed when adding below it."""
+    """Paths (relative, ``/`` between, no ``..``) to nodes; a link to a folder is followed when adding below it."""
 
     def __init__(self) -> None:
         """Begin with nothing but the root folder."""

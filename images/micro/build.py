@@ -5,6 +5,7 @@ Run as a program, or call ``build``. What the guest does at boot is in ``initrd/
 """
 
 import lzma
+import re
 import stat
 import subprocess
 import sys
@@ -60,6 +61,8 @@ MODULES = (
 USERS = ("ec2-user", "debian", "admin", "ubuntu")
 """Users beside root, numbered from 1000, as in ``rootfs/etc/passwd``."""
 
+MOUNT_POINTS = ("dev", "proc", "sys", "run", "mnt")
+
 TOOLS = {**disk.TOOLS, "apt-get": "apt", "dpkg-deb": "dpkg"}
 APT_PACKAGES = tuple(sorted(set(TOOLS.values())))
 """Debian packages with the programs that a build needs on the building machine."""
@@ -110,10 +113,10 @@ def find_kernel(store: PackageCache) -> str:
     meta = find_candidates([KERNEL_META_PACKAGE]).get(KERNEL_META_PACKAGE)
     if meta is not None:
         return next(name for name in meta.depends if name.startswith("linux-image-"))
-    cached = sorted(store.folder.glob("linux-image-*-cloud-amd64_*.deb"), key=lambda path: path.stat().st_mtime)
-    if not cached:
+    names = {path.name.split("_")[0] for path in store.folder.glob("linux-image-*-cloud-amd64_*.deb")}
+    if not names:
         raise ImageBuildError(f"apt does not know {KERNEL_META_PACKAGE} and no kernel is cached: run apt-get update")
-    return cached[-1].name.split("_")[0]
+    return max(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
 
 def read_kernel(deb: Path) -> tuple[bytes, dict[str, bytes]]:
@@ -135,7 +138,7 @@ def read_kernel(deb: Path) -> tuple[bytes, dict[str, bytes]]:
 def make_tree(debs: dict[str, Path]) -> Tree:
     """Put packages' chosen files, busybox's links and our own files into one tree, all programs in usr/bin."""
     tree = Tree()
-    for folder in ("usr/bin", "usr/lib", "dev", "proc", "sys", "run", "mnt", "etc/dropbear", "var/log", "usr/local/bin"):
+    for folder in ("usr/bin", "usr/lib", "usr/local/bin", *MOUNT_POINTS, "etc/dropbear", "var/log"):
         tree.add_folder(folder)
     tree.add_folder("tmp", 0o1777)
     tree.add_folder("var/tmp", 0o1777)
