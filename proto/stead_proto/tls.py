@@ -80,6 +80,15 @@ class Identity:
     certificate_pem: bytes
     ca_pem: bytes
 
+    @property
+    def peer(self) -> Peer:
+        """Whom the certificate names; UnknownPeerError when it is a controller's."""
+        der = ssl.PEM_cert_to_DER_cert(self.certificate_pem.decode("ascii"))
+        start = der.find(_URI_SCHEME.encode() + b":")
+        if start < 0:
+            raise UnknownPeerError("a certificate without a name of ours")
+        return Peer.from_uri(der[start : start + der[start - 1]].decode("ascii"))  # the length precedes a DER string
+
     def save(self, directory: Path) -> None:
         """Write the files, readable by their owner only; key and certificate change together or not at all."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

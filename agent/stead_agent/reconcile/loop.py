@@ -89,6 +89,7 @@ class Reconciler:
             is_running=self._running.__contains__,
         )
         self._wake = asyncio.Event()
+        self._full_state = asyncio.Event()
         self._touch_all()
 
     @property
@@ -112,6 +113,11 @@ class Reconciler:
         if change is not None:
             self._store.save(change)
             self._install(change)
+
+    async def full_state_came(self) -> None:
+        """Wait until the controller sent a full state."""
+        self._full_state.clear()
+        await self._full_state.wait()
 
     def notice_machine(self, machine_id: str) -> None:
         """A machine's status may have changed by itself."""
@@ -170,6 +176,8 @@ class Reconciler:
             self._touch(key)
         if not self._preparer.host_is_ready:
             self._schedule.touch(HOST_NETWORK)
+        if change.full:
+            self._full_state.set()
         self._wake.set()
 
     def _touch(self, key: Key) -> None:

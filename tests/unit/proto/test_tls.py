@@ -188,3 +188,11 @@ def test_lifetime_is_what_the_certificate_says() -> None:
         pem = Authority.create().issue_host("h-1", validity=validity).certificate_pem
         certificate = x509.load_pem_x509_certificate(pem)
         assert tls.lifetime(pem) == (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+def test_an_identity_knows_whom_it_names() -> None:
+    authority = Authority.create()
+    assert authority.issue_host("h-0123456789abcdef0").peer == Peer(PeerKind.HOST, "h-0123456789abcdef0")
+    assert authority.issue_operator("ann@example.org").peer == Peer(PeerKind.OPERATOR, "ann@example.org")
+    with pytest.raises(UnknownPeerError):
+        _ = authority.issue_server().peer

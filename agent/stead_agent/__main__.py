@@ -1,0 +1,120 @@
+"""`stead-agent`: run on a host, enrol it, check it, clean it; or simulate many."""
+
+import asyncio
+import importlib.metadata
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from stead_agent import enrol as enrolment
+from stead_agent import logs
+from stead_agent.settings import DEFAULT_LIBVIRT_URI, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Settings
+
+_log = logs.Log("stead_agent")
+
+_PATH = click.Path(path_type=Path)
+_state_dir_option = click.option(
+    "--state-dir", type=_PATH, default=DEFAULT_STATE_DIR, show_default=True, help="Certificate, desired state, disks."
+)
+
+
+@click.group(context_settings={"auto_envvar_prefix": "STEAD"})
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def main(log_format: Literal["text", "json"], log_level: str) -> None:
+    """Make this machine a host of a Stead cloud."""
+    logs.configure(log_format, log_level)
+
+
+def _version() -> str:
+    return importlib.metadata.version("stead")
+
+
+@main.command()
+@_state_dir_option
+@click.option("--controller", required=True, metavar="HOST:PORT", help="The controller's port for enrolment.")
+@click.option("--ca", type=click.File("rb"), required=True, help="The CA's certificate, PEM.")
+@click.option("--token-file", type=click.File("r"), required=True, help="The one-time token; - is standard input.")
+def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
+    """Get this machine's certificate for a one-time token."""
+    try:
+        host_id = asyncio.run(enrolment.enrol(controller, ca.read(), token_file.read().strip(), state_dir))
+    except enrolment.EnrolmentError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(host_id)
+
+
+@main.command()
+@_state_dir_option
+@click.option("--run-dir", type=_PATH, default=DEFAULT_RUN_DIR, show_default=True, help="Sockets and process ids.")
+@click.option("--controller", "controllers", multiple=True, default=["127.0.0.1:8775"], show_default=True)
+@click.option("--libvirt-uri", default=DEFAULT_LIBVIRT_URI, show_default=True)
+@click.option("--uplink", default="auto", show_default=True, help="auto, none, or the name of a link.")
+@click.option("--underlay-address", default="", help="Where other hosts reach this one; default: found.")
+@click.option("--mtu", default=1500, show_default=True, help="Of guests' links.")
+@click.option("--dns-upstream", "dns_upstreams", multiple=True, help="Resolver for names outside; default: the host's.")
+def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:
+    """Run the agent until it is told to end; guests run on."""
+    from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
+
+    settings = Settings(controllers=controllers, dns_upstreams=dns_upstreams, **options)
+    _until_signal(real_host.run(settings, _version()))
+
+
+@main.command()
+@_state_dir_option
+@click.option("--hosts", default=1, show_default=True, help="How many.")
+@click.option("--controller", "controllers", multiple=True, default=["127.0.0.1:8775"], show_default=True)
+@click.option("--enrolment", default="", metavar="HOST:PORT", help="The controller's port for enrolment.")
+@click.option("--ca", type=click.File("rb"), help="The CA's certificate, PEM.")
+@click.option("--token-file", type=click.File("r"), help="One token a line, for hosts without certificate.")
+@click.option("--cpus", default=64, show_default=True, help="Of each host.")
+@click.option("--memory", default=256 << 30, show_default=True, help="Bytes of each host.")
+@click.option("--keep", is_flag=True, help="Worlds and desired states are files that outlive the process.")
+def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool, **options: Any) -> None:
+    """Run simulated hosts, each with its own agent, in one process."""
+    from stead_agent.simulated.fleet import Fleet, FleetPlan  # noqa: PLC0415 - only this command needs it
+
+    ca_pem = ca.read() if ca is not None else b""
+    tokens = token_file.read().split() if token_file is not None else []
+    plan = FleetPlan(controllers=controllers, version=_version(), ca_pem=ca_pem, keeps=keep, **options)
+
+    async def enrol_and_run() -> None:
+        fleet = Fleet(plan)
+        await fleet.enrol(tokens)
+        await fleet.run()
+
+    _until_signal(enrol_and_run())
+
+
+def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run until SIGTERM or SIGINT, then end at once: what is half done is finished by the next start."""
+
+    async def guarded() -> None:
+        task = asyncio.create_task(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        await task
+
+    status = 0
+    try:
+        asyncio.run(guarded())
+    except asyncio.CancelledError:
+        _log.info("agent_ended")
+    except Exception as error:  # the last words of the program; the status tells whoever started it
+        _log.error("agent_failed", error=error)
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)  # threads may still wait for libvirt or the disk: they can be killed at any instruction
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""One agent, assembled: the desired state, the reconciler over some subsystems, the link, and the chores between."""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Iterator
+from typing import Final
+
+from stead_agent.desired import Store
+from stead_agent.link import Dialling, HostView, Link
+from stead_agent.logs import Log
+from stead_agent.reconcile.loop import Reconciler
+from stead_agent.reconcile.prepare import Habits
+from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.work import EXPECTED_ERRORS
+from stead_agent.volumes.interface import Fetch
+from stead_agent.wanted import Key
+from stead_proto.v1 import desired_pb2
+
+_log = Log(__name__)
+
+AUDIT_SECONDS: Final = 60.0
+STRAYS_SECONDS: Final = 600.0
+
+
+class Agent:
+    """The parts of one host's agent; made and run on one event loop."""
+
+    def __init__(
+        self,
+        parts: Subsystems,
+        store: Store,
+        host: HostView,
+        dialling: Dialling,
+        *,
+        habits: Habits | None = None,
+        threads: concurrent.futures.ThreadPoolExecutor | None = None,
+        question_threads: concurrent.futures.ThreadPoolExecutor | None = None,
+    ) -> None:
+        """Load the desired state; without threads (simulated hosts, which never block) all runs on the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._parts = parts
+        self._store = store
+        self._threads = threads
+        self.reconciler = Reconciler(parts, store, habits=habits, fetch=self._fetch_image, news=self._news)
+        self.link = Link(dialling, self.reconciler, host, threads=question_threads)
+
+    async def run(self) -> None:
+        """Work until cancelled; guests stay as they are."""
+        self._parts.machines.subscribe(self._notice_machine)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.reconciler.run(self._threads))
+            tasks.create_task(self.link.run())
+            if self._threads is not None:
+                tasks.create_task(self._audit())
+            tasks.create_task(self._look_for_strays())
+
+    def close(self) -> None:
+        """Let go of what `run` used."""
+        self._store.close()
+
+    def _news(self) -> None:
+        self.link.news()
+
+    def _fetch_image(self, image_id: str) -> Fetch:
+        return self.link.fetch_image(image_id)
+
+    def _notice_machine(self, machine_id: str) -> None:
+        """Hear from a thread of `machines` that something may have happened."""
+        try:
+            self._loop.call_soon_threadsafe(self.reconciler.notice_machine, machine_id)
+        except RuntimeError:
+            _log.debug("event_after_the_end", machine=machine_id)  # the loop is closed: the next agent will see it
+
+    # -- chores
+
+    async def _audit(self) -> None:
+        """Compare the kernel with what was applied, and empty the trash, every minute."""
+        while True:
+            await asyncio.sleep(AUDIT_SECONDS)
+            await self._loop.run_in_executor(self._threads, audit, self._parts)
+
+    async def _look_for_strays(self) -> None:
+        """Look for what nobody wants: after each full state, and now and then; only while a controller is there."""
+        while True:
+            await self.link.connected.wait()
+            if self._threads is None:
+                present = _list_safely(self._parts)
+            else:
+                present = await self._loop.run_in_executor(self._threads, _list_safely, self._parts)
+            self.reconciler.remove_strays(present)
+            try:
+                async with asyncio.timeout(STRAYS_SECONDS):
+                    await self.reconciler.full_state_came()
+            except TimeoutError:
+                continue
+
+
+def audit(parts: Subsystems) -> None:
+    """Have each subsystem repair what somebody else changed; what cannot be repaired now is tried again."""
+    for name, chore in (("network", parts.network.audit), ("firewall", parts.firewall.audit)):
+        try:
+            for repair in chore():
+                _log.warning("repaired", subsystem=name, what=repair)
+        except EXPECTED_ERRORS as error:
+            _log.warning("audit_failed", subsystem=name, reason=str(error))
+    try:
+        parts.volumes.purge()
+    except EXPECTED_ERRORS as error:
+        _log.warning("purge_failed", reason=str(error))
+
+
+def list_present(parts: Subsystems) -> Iterator[Key]:
+    """List all that exists on the host and carries our ids."""
+    vpcs = {*parts.network.present(), *parts.firewall.present(), *parts.dhcp.present(), *parts.metadata.present()}
+    yield from (Key(desired_pb2.KIND_VPC, each) for each in vpcs)
+    yield from (Key(desired_pb2.KIND_IMAGE, each) for each in parts.images.present())
+    yield from (Key(desired_pb2.KIND_VOLUME, each) for each in parts.volumes.present())
+    yield from (Key(desired_pb2.KIND_MACHINE, each) for each in parts.machines.present())
+
+
+def _list_safely(parts: Subsystems) -> frozenset[Key]:
+    """List what exists; nothing when a subsystem cannot tell now."""
+    try:
+        return frozenset(list_present(parts))
+    except EXPECTED_ERRORS as error:
+        _log.warning("strays_unknown", reason=str(error))
+        return frozenset()
