@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -25,14 +24,6 @@ def ip(*commands: str) -> None:
     """Run ip(8) commands one by one."""
     for command in commands:
         subprocess.run(["ip", *command.split()], check=True, timeout=10)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; fail after some seconds."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it never became true"
-        time.sleep(0.01)  # between two looks at the condition
 
 
 def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:

@@ -10,7 +10,8 @@ import pytest
 from stead_agent.metadata import connection, server
 from stead_agent.metadata.interface import ADDRESS, MetadataError
 from stead_agent.metadata.service import Metadata
-from tests.host.metadata.conftest import Vpc, guest_of, ip, until
+from tests.host.metadata.conftest import Vpc, guest_of, ip
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 ID = "/latest/meta-data/instance-id"
@@ -200,7 +201,7 @@ def test_guest_holds_a_bounded_number_of_connections(service: Metadata, vpc: Vpc
         for sock in held:
             sock.sendall(b"GET / HT")
         assert vms[1].curl(ID) == (200, "i-0123456789abcde01")
-        until(lambda: len(service._server._open) == server.MAX_CONNECTIONS)
+        wait_for(lambda: len(service._server._open) == server.MAX_CONNECTIONS, "what is too many is closed")
     finally:
         for sock in held:
             sock.close()
@@ -216,12 +217,12 @@ def test_guest_with_too_many_connections_is_shut_out_for_a_moment(service: Metad
         for sock in held:
             sock.sendall(b"GET / HT")
         (listener,) = service._server._listeners.values()
-        until(lambda: "172.31.0.5" in listener.shut_out)
+        wait_for(lambda: "172.31.0.5" in listener.shut_out, "the guest is shut out", poll=0.01)
         assert vms[0].curl(ID, "-m", "0.1")[0] == 0
         assert vms[1].curl(ID)[0] == 200
         held[0].sendall(b"TP/1.0\r\n\r\n")
         assert held[0].recv(4096).startswith(b"HTTP/1.1 200 OK"), "what is open goes on"
-        until(lambda: not listener.shut_out)
+        wait_for(lambda: not listener.shut_out, "the guest is let in again")
         assert vms[0].curl(ID)[0] == 200
     finally:
         for sock in held:
