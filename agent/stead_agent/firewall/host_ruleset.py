@@ -192,6 +192,11 @@ def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
             ),
             "type filter hook input priority filter - 10; policy accept;",
         ),
+        "output": Chain(
+            "The host's IPv6 speaks up on each new link, taps included: listener reports, router solicitations.",
+            tuple(Statement("nothing is sent from here", f"oifname {link} drop") for link in below),
+            "type filter hook output priority filter - 10; policy accept;",
+        ),
         "from_guests": Chain(
             "Guests answer the host; they begin only where a setting says so.", _services(links, host)
         ),

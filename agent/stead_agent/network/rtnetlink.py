@@ -39,6 +39,7 @@ from stead_agent.network.plan import Change, Make, Remove, Step
 PROTOCOL: Final = 83
 _SCOPE_LINK: Final = 253
 _NTF_PROXY: Final = 8
+_ALL_GROUPS: Final = 0xFFF8  # 01-80-C2-00-00-03 to -0F; the kernel allows no more
 _NUD_PERMANENT: Final = 0x80
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 _SETTINGS: Final = Path("/proc/sys")
@@ -190,9 +191,12 @@ class Kernel:
                 self._write(thing)
             case Bridge():
                 # No STP: each port forwards from its first frame. No multicast snooping: it would send queries.
+                # Frames to the bridge group addresses go the way of all others, to the firewall: else the bridge learns
+                # the source MAC of an LLDP frame before any rule sees it (br_handle_frame in net/bridge/br_input.c).
                 self._netlink(Place.HOST).link(
                     "add", ifname=thing.name, kind="bridge", address=BRIDGE_MAC, mtu=thing.mtu,
                     br_stp_state=0, br_mcast_snooping=0, br_mcast_router=0,
+                    br_group_fwd_mask=_ALL_GROUPS,
                 )  # fmt: skip
                 self._set_link(thing.name, ifalias=thing.alias)
             case Veth():
