@@ -52,6 +52,7 @@ def agent_program(settings: Settings) -> Program:
         BIN / "stead-agent",
         "run",
         f"--state-dir={settings.agent_dir}",
+        f"--run-dir={settings.volatile_dir / 'agent'}",
         f"--controller=127.0.0.1:{settings.host_port}",
         f"--uplink={settings.uplink}",
     ]

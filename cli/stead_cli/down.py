@@ -92,6 +92,7 @@ def _parts(chosen: Settings) -> list[Path]:
         chosen.log_dir,
         chosen.demo_dir,
         chosen.users_dir,
+        chosen.volatile_dir,
         chosen.ca_file,
         chosen.memory_file,
         chosen.run_dir,

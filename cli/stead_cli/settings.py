@@ -4,6 +4,7 @@
 `stead env` in another shell finds the same cloud; then come the defaults.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -54,6 +55,14 @@ class Settings:
     def run_dir(self) -> Path:
         """Pid files and locks."""
         return self.state_dir / "run"
+
+    @property
+    def volatile_dir(self) -> Path:
+        """The agent's sockets and process ids, gone after a reboot; a folder of its own for each state directory."""
+        if self.state_dir == DEFAULT_STATE_DIR:
+            return Path("/run/stead")
+        digest = hashlib.sha256(str(self.state_dir).encode()).hexdigest()
+        return Path(f"/run/stead-{digest[:8]}")
 
     @property
     def demo_dir(self) -> Path:
