@@ -201,6 +201,11 @@ def _tagged(asked: Filter, caller: Caller, id_column: Column) -> ColumnElement[b
     return cast("ColumnElement[bool]", id_column.in_(tagged))
 
 
+def holds(asked: Iterable[Filter], facts: Mapping[str, Iterable[str]]) -> bool:
+    """Whether all filters hold for something that is no row; `facts` are its values by the filter's name."""
+    return all(one.matches_any(facts[one.name]) for one in asked)
+
+
 def page(query: Select[Any], id_column: Column, asked: Selection) -> Select[Any]:
     """Sort a query by id and cut it to the page that is asked for."""
     query = query.order_by(id_column)

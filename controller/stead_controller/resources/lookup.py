@@ -3,13 +3,15 @@
 Another account's id is answered exactly like an absent one.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import batched
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, select
 
 from stead_controller.errors import MalformedId, NotFound
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.conditions import Condition, Selection, clauses, page
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
@@ -42,3 +44,32 @@ def require(
     missing = [resource_id for resource_id in dict.fromkeys(resource_ids) if resource_id not in found]
     if missing:
         raise NotFound(resource_type, missing)
+
+
+def find[Model](tx: Transaction, caller: Caller, resource_type: str, model: type[Model], resource_id: str) -> Model:
+    """Give one of the caller's rows by its id; raises MalformedId, NotFound."""
+    check_form(resource_type, [resource_id])
+    table: Any = model
+    found = tx.session.scalar(select(model).where(table.id == resource_id, table.account_id == caller.account_id))
+    if found is None:
+        raise NotFound(resource_type, resource_id)
+    return found
+
+
+def select_page[Model](
+    tx: Transaction,
+    caller: Caller,
+    resource_type: str,
+    model: type[Model],
+    asked: Selection,
+    *,
+    conditions: Mapping[str, Condition],
+) -> list[Model]:
+    """Give the caller's rows that a Describe asks for, sorted by id; raises MalformedId, NotFound."""
+    table: Any = model
+    mine = table.account_id == caller.account_id
+    require(tx, resource_type, table.id, asked.ids, mine)
+    query = select(model).where(mine, *clauses(asked.filters, conditions, caller, table.id))
+    if asked.ids:
+        query = query.where(table.id.in_(asked.ids))
+    return list(tx.session.scalars(page(query, table.id, asked)))

@@ -64,6 +64,8 @@ FILTERS: Final[dict[str, Condition]] = {
     "value": text(Tag.value),
     "resource-id": text(Tag.resource_id),
     "resource-type": text(Tag.resource_type),
+    "tag-key": text(Tag.key),
+    "tag-value": text(Tag.value),
 }
 
 

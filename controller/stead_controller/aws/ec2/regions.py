@@ -1,0 +1,27 @@
+"""DescribeRegions, DescribeAvailabilityZones and DescribeAccountAttributes."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import filters
+from stead_controller.resources import regions
+
+
+@operation("DescribeRegions", writes=False)
+def describe_regions(call: Call, params: Params) -> Result:
+    """List the cloud's one region."""
+    asked = filters(params, regions.REGION_FILTERS, tags=False)
+    return {"Regions": regions.describe_regions(call.cloud, params.get("RegionNames", ()), asked)}
+
+
+@operation("DescribeAvailabilityZones", writes=False)
+def describe_availability_zones(call: Call, params: Params) -> Result:
+    """List the cloud's zones."""
+    asked = filters(params, regions.ZONE_FILTERS, tags=False)
+    names, ids = params.get("ZoneNames", ()), params.get("ZoneIds", ())
+    return {"AvailabilityZones": regions.describe_zones(call.cloud, names, ids, asked)}
+
+
+@operation("DescribeAccountAttributes", writes=False)
+def describe_account_attributes(call: Call, params: Params) -> Result:
+    """Tell what the account supports and may have."""
+    names = params.get("AttributeNames", ())
+    return {"AccountAttributes": regions.account_attributes(call.tx, call.caller, names)}

@@ -1,0 +1,31 @@
+"""CreateTags, DeleteTags and DescribeTags."""
+
+from stead_controller.aws import describe
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2 import selection
+from stead_controller.resources import tags
+from stead_controller.resources.conditions import Selection
+from stead_controller.resources.tags import TagToDelete
+
+
+@operation("CreateTags")
+def create_tags(call: Call, params: Params) -> Result:
+    """Set tags on resources of any type."""
+    tags.create_tags(call.tx, call.caller, params["Resources"], describe.tags_to_dict(params["Tags"]))
+    return {}
+
+
+@operation("DeleteTags")
+def delete_tags(call: Call, params: Params) -> Result:
+    """Delete some or all tags of resources."""
+    doomed = [TagToDelete(tag.get("Key", ""), tag.get("Value")) for tag in params.get("Tags", ())]
+    tags.delete_tags(call.tx, call.caller, params["Resources"], doomed or None)
+    return {}
+
+
+@operation("DescribeTags", writes=False)
+def describe_tags(call: Call, params: Params) -> Result:
+    """List the caller's tags."""
+    page = describe.page(call, params, "DescribeTags")
+    asked = Selection((), describe.filters(params, tags.FILTERS), page.after, page.fetch)
+    return selection.answer("Tags", tags.describe_tags(call.tx, call.caller, asked), page, "ResourceId", "Key")

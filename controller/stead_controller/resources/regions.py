@@ -1,0 +1,114 @@
+"""The cloud's region and zones, as EC2 shows them, and what an account may have."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import Vpc
+from stead_controller.errors import InvalidParameter
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.conditions import holds
+from stead_controller.resources.filters import Filter
+from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.zones import zone_ids
+
+REGION_FILTERS: Final = frozenset({"endpoint", "opt-in-status", "region-name"})
+ZONE_FILTERS: Final = frozenset(
+    {
+        "group-long-name",
+        "group-name",
+        "message",
+        "opt-in-status",
+        "parent-zone-id",
+        "parent-zone-name",
+        "region-name",
+        "state",
+        "zone-id",
+        "zone-name",
+        "zone-type",
+    }
+)
+_OPT_IN: Final = "opt-in-not-required"
+# What EC2 tells of every account; nothing here counts instances or addresses yet.
+_LIMITS: Final = {
+    "max-instances": "100000",
+    "vpc-max-security-groups-per-interface": "5",
+    "max-elastic-ips": "0",
+    "vpc-max-elastic-ips": "0",
+}
+
+
+def describe_regions(cloud: Cloud, names: Sequence[str], filters: Iterable[Filter]) -> list[dict[str, Any]]:
+    """The cloud's one region in EC2's shape; raises InvalidParameter for any other name."""
+    unknown = [name for name in names if name != cloud.region]
+    if unknown:
+        raise InvalidParameter(f"Invalid region names: [{', '.join(unknown)}]")
+    endpoint = urlsplit(cloud.endpoint).netloc or cloud.endpoint
+    facts = {"endpoint": [endpoint], "opt-in-status": [_OPT_IN], "region-name": [cloud.region]}
+    if not holds(filters, facts):
+        return []
+    return [{"RegionName": cloud.region, "Endpoint": endpoint, "OptInStatus": _OPT_IN}]
+
+
+def describe_zones(
+    cloud: Cloud, names: Sequence[str], ids: Sequence[str], filters: Sequence[Filter]
+) -> list[dict[str, Any]]:
+    """The cloud's zones in EC2's shape; raises InvalidParameter for unknown names and ids."""
+    known = zone_ids(cloud)
+    unknown = [name for name in names if name not in known] + [one for one in ids if one not in known.values()]
+    if unknown:
+        raise InvalidParameter(f"Invalid availability zone: [{', '.join(unknown)}]")
+    return [
+        _zone(cloud, zone, zone_id)
+        for zone, zone_id in known.items()
+        if (not names or zone in names) and (not ids or zone_id in ids) and holds(filters, _facts(cloud, zone, zone_id))
+    ]
+
+
+def account_attributes(tx: Transaction, caller: Caller, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What the account supports and may have, in EC2's shape; raises InvalidParameter for an unknown attribute."""
+    query = select(Vpc.id).where(Vpc.account_id == caller.account_id, Vpc.is_default.is_(True))
+    default_vpc = tx.session.scalar(query)
+    attributes: Mapping[str, str] = {"supported-platforms": "VPC", "default-vpc": default_vpc or "none", **_LIMITS}
+    unknown = [name for name in names if name not in attributes]
+    if unknown:
+        raise InvalidParameter(f"Value ({', '.join(unknown)}) for parameter attributeName is invalid.")
+    return [
+        {"AttributeName": name, "AttributeValues": [{"AttributeValue": value}]}
+        for name, value in attributes.items()
+        if not names or name in names
+    ]
+
+
+def _facts(cloud: Cloud, zone: str, zone_id: str) -> dict[str, Sequence[str]]:
+    nothing: Sequence[str] = ()
+    return dict.fromkeys(ZONE_FILTERS, nothing) | {
+        "group-name": [_group(cloud)],
+        "opt-in-status": [_OPT_IN],
+        "region-name": [cloud.region],
+        "state": ["available"],
+        "zone-id": [zone_id],
+        "zone-name": [zone],
+        "zone-type": ["availability-zone"],
+    }
+
+
+def _zone(cloud: Cloud, zone: str, zone_id: str) -> dict[str, Any]:
+    return {
+        "ZoneName": zone,
+        "ZoneId": zone_id,
+        "RegionName": cloud.region,
+        "GroupName": _group(cloud),
+        "NetworkBorderGroup": cloud.region,
+        "ZoneType": "availability-zone",
+        "State": "available",
+        "OptInStatus": _OPT_IN,
+        "Messages": [],
+    }
+
+
+def _group(cloud: Cloud) -> str:
+    return f"{cloud.region}-zg-1"

@@ -1,0 +1,142 @@
+"""Subnets as EC2 shows them; making and changing them comes with the next issue."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from stead_controller.db.tables import NetworkInterface, Subnet
+from stead_controller.resources import lookup, tags
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.conditions import (
+    NEVER,
+    Condition,
+    Selection,
+    constant,
+    flag,
+    shown_as,
+    text,
+)
+from stead_controller.resources.filters import Filter
+from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.zones import zone_ids
+
+RESERVED_ADDRESSES: Final = 5
+_FREE_COUNT: Final = "available-ip-address-count"
+
+
+def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
+    """All filters by name, without those about tags."""
+    zone_id = shown_as(Subnet.zone, zone_ids(cloud))
+    arn = _arn_prefix(caller, cloud) + Subnet.id
+    return {
+        "availability-zone": text(Subnet.zone),
+        "availabilityZone": text(Subnet.zone),
+        "availability-zone-id": zone_id,
+        "availabilityZoneId": zone_id,
+        _FREE_COUNT: NEVER,  # counted, not kept: `describe` turns it into ids
+        "cidr": text(Subnet.cidr_block),
+        "cidr-block": text(Subnet.cidr_block),
+        "cidrBlock": text(Subnet.cidr_block),
+        "customer-owned-ipv4-pool": NEVER,
+        "default-for-az": flag(Subnet.default_for_zone),
+        "defaultForAz": flag(Subnet.default_for_zone),
+        "enable-dns64": constant("false"),
+        "enable-lni-at-device-index": NEVER,
+        "ipv6-cidr-block-association.association-id": NEVER,
+        "ipv6-cidr-block-association.ipv6-cidr-block": NEVER,
+        "ipv6-cidr-block-association.state": NEVER,
+        "ipv6-native": constant("false"),
+        "map-customer-owned-ip-on-launch": constant("false"),
+        "map-public-ip-on-launch": flag(Subnet.map_public_address),
+        "outpost-arn": NEVER,
+        "owner-id": text(Subnet.account_id),
+        "private-dns-name-options-on-launch.enable-resource-name-dns-a-record": constant("false"),
+        "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": constant("false"),
+        "private-dns-name-options-on-launch.hostname-type": constant("ip-name"),
+        "state": constant("available"),
+        "subnet-arn": text(arn),
+        "subnet-id": text(Subnet.id),
+        "vpc-id": text(Subnet.vpc_id),
+    }
+
+
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
+    """List the caller's subnets in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    asked = replace(asked, filters=tuple(_counted(tx, caller, one) for one in asked.filters))
+    found = lookup.select_page(tx, caller, "subnet", Subnet, asked, conditions=conditions(caller, cloud))
+    ids = [subnet.id for subnet in found]
+    taken = _taken(tx, ids)
+    tagged = tags.of(tx, caller.account_id, ids)
+    zones = zone_ids(cloud)
+    return [
+        {
+            "SubnetId": subnet.id,
+            "SubnetArn": _arn_prefix(caller, cloud) + subnet.id,
+            "VpcId": subnet.vpc_id,
+            "OwnerId": subnet.account_id,
+            "State": "available",
+            "CidrBlock": subnet.cidr_block,
+            "AvailableIpAddressCount": _capacity(subnet.cidr_block) - taken.get(subnet.id, 0),
+            "AvailabilityZone": subnet.zone,
+            "AvailabilityZoneId": zones.get(subnet.zone),
+            "DefaultForAz": subnet.default_for_zone,
+            "MapPublicIpOnLaunch": subnet.map_public_address,
+            "MapCustomerOwnedIpOnLaunch": False,
+            "AssignIpv6AddressOnCreation": False,
+            "Ipv6CidrBlockAssociationSet": [],
+            "EnableDns64": False,
+            "Ipv6Native": False,
+            "PrivateDnsNameOptionsOnLaunch": {
+                "HostnameType": "ip-name",
+                "EnableResourceNameDnsARecord": False,
+                "EnableResourceNameDnsAAAARecord": False,
+            },
+            "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
+            "Tags": tagged.get(subnet.id, []),
+        }
+        for subnet in found
+    ]
+
+
+def _counted(tx: Transaction, caller: Caller, asked: Filter) -> Filter:
+    """Turn the filter about free addresses into one about the ids of the subnets that have so many."""
+    if asked.name != _FREE_COUNT:
+        return asked
+    blocks = {
+        row[0]: row[1]
+        for row in tx.session.execute(
+            select(Subnet.id, Subnet.cidr_block).where(Subnet.account_id == caller.account_id)
+        )
+    }
+    taken = _taken(tx, blocks)
+    fitting = [
+        subnet_id
+        for subnet_id, block in blocks.items()
+        if asked.matches(str(_capacity(block) - taken.get(subnet_id, 0)))
+    ]
+    return Filter("subnet-id", tuple(fitting) or ("none",))
+
+
+def _taken(tx: Transaction, subnet_ids: Iterable[str]) -> Mapping[str, int]:
+    """Count the addresses in use of each subnet that has any."""
+    taken: dict[str, int] = {}
+    for batch in lookup.batches(subnet_ids):
+        query = (
+            select(NetworkInterface.subnet_id, func.count())
+            .where(NetworkInterface.subnet_id.in_(batch))
+            .group_by(NetworkInterface.subnet_id)
+        )
+        taken.update({row[0]: row[1] for row in tx.session.execute(query)})
+    return taken
+
+
+def _capacity(cidr_block: str) -> int:
+    return ipaddress.IPv4Network(cidr_block).num_addresses - RESERVED_ADDRESSES
+
+
+def _arn_prefix(caller: Caller, cloud: Cloud) -> str:
+    return f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:subnet/"

@@ -1,0 +1,134 @@
+"""An AWS endpoint with a real database behind it, two tenants, and a boto3 client for each."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.config
+import pytest
+from botocore.exceptions import ClientError
+
+from stead_controller.aws import operations
+from stead_controller.aws.app import AwsApp
+from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.db import migrate
+from stead_controller.db.session import Database, Transaction
+from tests.unit.controller.resources import rows
+from tests.unit.controller.resources.rows import Tenant, World
+
+SECRET = "a/secret+key"
+
+
+@dataclass
+class Api:
+    """A running endpoint over a database; time stands still at `now`."""
+
+    database: Database
+    world: World
+    app: AwsApp
+    port: int = 0
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ec2(self) -> Any:
+        """The first tenant's client."""
+        return self.client(self.world.one)
+
+    @property
+    def other(self) -> Any:
+        """The second tenant's client."""
+        return self.client(self.world.other)
+
+    def client(self, tenant: Tenant) -> Any:
+        """A boto3 client of a tenant, which tries once."""
+        key = tenant.caller.access_key_id
+        if key not in self.clients:
+            config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
+            make: Any = boto3.client
+            self.clients[key] = make(
+                "ec2",
+                region_name="us-east-1",
+                endpoint_url=f"http://127.0.0.1:{self.port}",
+                aws_access_key_id=key,
+                aws_secret_access_key=SECRET,
+                config=config,
+            )
+        return self.clients[key]
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function(tx, …)` in a transaction."""
+        return self.database.run_blocking(lambda tx: function(tx, *args, **kwargs))
+
+    def launch(self, tenant: Tenant | None = None, **changes: Any) -> str:
+        """Add an instance's rows, past RunInstances, and give its id."""
+        return self.run(lambda tx: rows.launch(tx, self.world, tenant or self.world.one, **changes).id)
+
+    def dump(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of all tables."""
+        with self.database.engine.connect() as connection:
+            names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name").all()
+            return {
+                name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY rowid")]
+                for (name,) in names
+            }
+
+    def refused(self, code: str, function: Callable[..., Any], **params: Any) -> str:
+        """Check that a call is refused with this code and changes no row; give the message."""
+        before = self.dump()
+        with pytest.raises(ClientError) as refusal:
+            function(**params)
+        error = refusal.value.response["Error"]
+        assert error["Code"] == code, error
+        assert self.dump() == before
+        return str(error["Message"])
+
+
+@pytest.fixture(scope="session")
+def api_database_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with the two tenants of `rows.build_world`, and the world beside it."""
+    path = tmp_path_factory.mktemp("api") / "empty.sqlite"
+    database = Database(f"sqlite:///{path}")
+    migrate.upgrade(database.engine)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return path
+
+
+@pytest.fixture
+def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
+    """A fresh endpoint in a thread of its own, stopped after the test."""
+    path = tmp_path / "stead.sqlite"
+    path.write_bytes(api_database_file.read_bytes())
+    database = Database(f"sqlite:///{path}")
+    world: World = database.run_blocking(_build)
+    tenants = {tenant.caller.access_key_id: tenant for tenant in (world.one, world.other)}
+
+    async def find_key(access_key_id: str) -> Credential | None:
+        tenant = tenants.get(access_key_id)
+        return Credential(access_key_id, SECRET, tenant.caller) if tenant else None
+
+    operations.load()
+    app = AwsApp(transactions=database, find_key=find_key, cloud=world.cloud, page_key=b"page key")
+    server = AwsServer(app, [Listener("127.0.0.1", 0)], shutdown_seconds=2)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        yield Api(database, world, app, port)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+        database.close()
+
+
+def _build(tx: Transaction) -> World:
+    return rows.build_world(tx)
