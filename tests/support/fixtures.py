@@ -14,11 +14,14 @@ from tests.support.real_cloud import RealCloud, User
 _TOUCHES_THE_HOST = ("root", "libvirt", "guest")
 
 
+def _touches_the_host(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in _TOUCHES_THE_HOST)
+
+
 @pytest.fixture(autouse=True)
 def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that touches the host when it leaves something there; what longer-lived fixtures made is theirs."""
-    marked = [name for name in _TOUCHES_THE_HOST if request.node.get_closest_marker(name)]
-    if not marked or os.geteuid() != 0:
+    if os.geteuid() != 0 or not _touches_the_host(request.node):
         yield
         return
     before = leaks.take_picture()
@@ -27,9 +30,9 @@ def _leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _all_leave_nothing() -> Iterator[None]:
+def _all_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail at the end when the tests together leave something on the host."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or not any(_touches_the_host(item) for item in request.session.items):
         yield
         return
     before = leaks.take_picture()

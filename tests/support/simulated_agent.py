@@ -1,0 +1,201 @@
+"""An agent without wire and threads on a simulated host: it works when a test says so, and can die at any step."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from stead_agent.agent import list_present
+from stead_agent.desired import Store
+from stead_agent.reconcile.loop import Reconciler, perform
+from stead_agent.reconcile.prepare import Habits
+from stead_agent.reconcile.work import Unreachable, Work
+from stead_agent.simulated.clock import SteppedClock
+from stead_agent.simulated.host import SimulatedHost
+from stead_agent.simulated.machines import Pace
+from stead_agent.wanted import Change, Held, Key, Tombstone, Wanted, key_of
+from stead_proto.v1 import desired_pb2, host_pb2
+from stead_proto.v1.desired_pb2 import Resource
+from stead_proto.v1.host_pb2 import DesiredState, ResourceStatus
+
+
+class Killed(BaseException):
+    """The agent's process ended here."""
+
+
+class MemoryStore:
+    """A store that outlives the agent, but not the test; `watcher` is told before and after each write."""
+
+    def __init__(self) -> None:
+        self.watcher: Callable[[str, str, bool], None] | None = None
+        self.revision = 0
+        self.epoch = ""
+        self.resources: dict[Key, bytes] = {}
+        self.tombstones: dict[Key, tuple[int, bool, bytes | None, bool]] = {}
+        self.held: dict[str, Held] = {}
+
+    def load(self) -> Wanted:
+        wanted = Wanted()
+        buried = [
+            Tombstone(key, revision, force, Resource.FromString(body) if body is not None else None, done)
+            for key, (revision, force, body, done) in self.tombstones.items()
+        ]
+        put = [Resource.FromString(body) for body in self.resources.values()]
+        wanted.install(Change(self.revision, self.epoch, full=True, put=tuple(put), buried=tuple(buried)))
+        for machine_id, held in self.held.items():
+            wanted.hold(machine_id, held)
+        return wanted
+
+    def save(self, change: Change) -> None:
+        self._tell("store.save", done=False)
+        for key in change.forgotten:
+            self.tombstones.pop(key, None)
+        for each in change.buried:
+            self.resources.pop(each.key, None)
+            body = each.body.SerializeToString() if each.body is not None else None
+            self.tombstones[each.key] = (each.revision, each.force, body, each.done)
+        for resource in change.put:
+            key = key_of(resource)
+            assert key is not None
+            self.tombstones.pop(key, None)
+            self.resources[key] = resource.SerializeToString()
+        self.revision, self.epoch = change.revision, change.epoch
+        self._tell("store.save", done=True)
+
+    def done(self, key: Key) -> None:
+        self._tell("store.done", done=False)
+        if key in self.tombstones:
+            revision, force, _, _ = self.tombstones[key]
+            self.tombstones[key] = (revision, force, None, True)
+        self._tell("store.done", done=True)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self.tombstones.pop(key, None)
+
+    def hold(self, machine_id: str, held: Held) -> None:
+        self._tell("store.hold", done=False)
+        if held:
+            self.held[machine_id] = held
+        else:
+            self.held.pop(machine_id, None)
+        self._tell("store.hold", done=True)
+
+    def close(self) -> None:
+        pass
+
+    def _tell(self, name: str, *, done: bool) -> None:
+        if self.watcher is not None:
+            self.watcher(name, "", done)
+
+
+class Bench:
+    """One simulated host with one agent, in stepped time."""
+
+    def __init__(self, *, pace: Pace | None = None, store: Store | None = None, habits: Habits | None = None) -> None:
+        self.clock = SteppedClock()
+        self.host = SimulatedHost(self.clock, pace=pace)
+        self.store = store or MemoryStore()
+        self.habits = habits
+        self.told: list[ResourceStatus] = []
+        self.calls: list[tuple[str, str]] = []
+        self._deaths: int | None = None
+        self.host.world.watcher = self._watch
+        if isinstance(self.store, MemoryStore):
+            self.store.watcher = self._watch
+        self.reconciler = self._new_agent()
+
+    def _new_agent(self) -> Reconciler:
+        reconciler = Reconciler(
+            self.host.subsystems, self.store, habits=self.habits, fetch=_no_images, clock=self.clock.now
+        )
+        self.host.machines.subscribe(reconciler.notice_machine)
+        return reconciler
+
+    # -- the agent's life
+
+    def restart(self) -> None:
+        """End the agent's process, at this instant, and start a new one."""
+        self._deaths = None
+        self.host.restart_agent()
+        self.reconciler = self._new_agent()
+
+    def reboot(self) -> None:
+        """Let the host go down and come up."""
+        self._deaths = None
+        self.host.reboot()
+        self.reconciler = self._new_agent()
+
+    def die_at(self, call: int) -> None:
+        """Let the agent's process end before or after its next calls: 0 = before the first, 1 = after it, and so on."""
+        self._deaths = call
+
+    def _watch(self, name: str, subject: str, done: bool) -> None:
+        if not done:
+            self.calls.append((name, subject))
+        if self._deaths is not None:
+            if self._deaths == 0:
+                raise Killed
+            self._deaths -= 1
+
+    # -- time
+
+    def tell(self, message: DesiredState) -> None:
+        """Have the agent take in a message of the controller."""
+        self.reconciler.apply_now(message)
+
+    def work(self, order: Iterator[int] | None = None) -> None:
+        """Work off all that can be done now; `order` chooses among units that are worked at at the same time."""
+        begun: list[Work] = []
+        while True:
+            if order is None:
+                work = self.reconciler.begin()
+                if work is None:
+                    return
+            else:
+                while len(begun) < 4 and (started := self.reconciler.begin()) is not None:
+                    begun.append(started)
+                if not begun:
+                    return
+                work = begun.pop(next(order, 0) % len(begun))
+            self.reconciler.finish(work, perform(work))
+
+    def settle(self, message: DesiredState | None = None, *, seconds: float = 600.0) -> None:
+        """Take in a message, and work and let time pass until nothing is left to be done."""
+        if message is not None:
+            self.tell(message)
+        end = self.clock.now() + seconds
+        while True:
+            self.work()
+            due = self.reconciler.next_time()
+            if due is None or due > end:
+                return
+            self.clock.step(max(0.0, due - self.clock.now()))
+
+    def sweep(self) -> None:
+        """Remove what nobody wants."""
+        self.reconciler.remove_strays(frozenset(list_present(self.host.subsystems)))
+        self.settle()
+
+    # -- what the controller would know
+
+    def report(self) -> dict[Key, ResourceStatus]:
+        """Take what the agent would send now; returns the latest status of each resource told so far."""
+        while self.reconciler.reports.has_news():
+            self.told += self.reconciler.reports.take()
+        return {Key(each.kind, each.id): each for each in self.told}
+
+    def machine(self, machine_id: str) -> host_pb2.MachineStatus:
+        """What the controller was told last of a machine."""
+        return self.report()[Key(desired_pb2.KIND_MACHINE, machine_id)].machine
+
+    @property
+    def reached(self) -> int:
+        """The revision the agent says it has reached."""
+        self.report()
+        return self.reconciler.reports.reached(self.reconciler.wanted.revision)
+
+
+def _no_images(image_id: str) -> Callable[[int], Iterator[bytes]]:
+    def fetch(_offset: int) -> Iterator[bytes]:
+        raise Unreachable(f"nobody to fetch {image_id} from")
+        yield b""
+
+    return fetch
