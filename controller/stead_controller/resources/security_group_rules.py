@@ -1,0 +1,318 @@
+"""The rules of security groups: allowed, revoked, described; hosts are told in the same transaction.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AuthorizeSecurityGroupIngress.html and
+https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, Vpc
+from stead_controller.errors import (
+    AlreadyExists,
+    InvalidParameter,
+    LimitExceeded,
+    MissingParameter,
+    NotFound,
+)
+from stead_controller.hosts import desired_state
+from stead_controller.resources import lookup, security_groups, tags
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.conditions import Condition, Selection, text
+from stead_controller.resources.permissions import (
+    GroupReference,
+    Permission,
+    Rule,
+    canonical,
+    check_description,
+    rules_of_blocks,
+)
+from stead_controller.resources.transaction import Transaction
+from stead_proto import ids
+
+# EC2's default quota: for each direction, IPv4 and IPv6 counted apart; a reference to a group counts for both.
+RULES_PER_GROUP: Final = 60
+_PERMISSIONS_AT_ONCE: Final = 1000
+
+FILTERS: Final[dict[str, Condition]] = {
+    "group-id": text(SecurityGroupRule.group_id),
+    "security-group-rule-id": text(SecurityGroupRule.id),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupName:
+    """Which group a request is about: by id, or by name in the default VPC."""
+
+    group_id: str | None = None
+    group_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What a revocation did: the rules that are gone, and those asked for that the group of a default VPC had not."""
+
+    rules: list[SecurityGroupRule]
+    unknown: list[SecurityGroupRule]
+
+
+def authorize(
+    tx: Transaction,
+    caller: Caller,
+    name: GroupName,
+    permissions: Sequence[Permission],
+    *,
+    egress: bool,
+    rule_tags: Mapping[str, str],
+) -> list[SecurityGroupRule]:
+    """Add rules to a group, all or none.
+
+    Raises MalformedId, NotFound, InvalidParameter, AlreadyExists (InvalidPermission.Duplicate), LimitExceeded.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    wanted = list(_wanted(tx, caller, group, permissions))
+    existing = _existing(tx, group, egress=egress)
+    for rule in wanted:
+        if rule.identity in existing:
+            raise AlreadyExists("security-group-rule", f'the specified rule "{rule}" already exists')
+    _check_quota([*existing, *wanted], egress=egress)
+    rows = [_row(group, rule, egress=egress) for rule in wanted]
+    tx.session.add_all(rows)
+    tx.session.flush()
+    tags.create_on_launch(
+        tx, caller, [("security-group-rule", row.id) for row in rows], {"security-group-rule": rule_tags}
+    )
+    desired_state.refresh_group(tx, group.id)
+    return rows
+
+
+def revoke(
+    tx: Transaction, caller: Caller, name: GroupName, permissions: Sequence[Permission], *, egress: bool
+) -> Revoked:
+    """Remove rules from a group by what they allow.
+
+    Raises NotFound (InvalidPermission.NotFound) and removes nothing when the group has not all of them; in a default
+    VPC what it has is removed and the others are told, as EC2 does.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    wanted = list(_wanted(tx, caller, group, permissions))
+    existing = _existing(tx, group, egress=egress)
+    unknown = [rule for rule in wanted if rule.identity not in existing]
+    if unknown and not _is_default_vpc(tx, group):
+        raise NotFound("security-group-rule", [str(rule) for rule in unknown], code="InvalidPermission.NotFound")
+    doomed = [existing[rule.identity] for rule in wanted if rule.identity in existing]
+    _remove(tx, group, doomed)
+    return Revoked(doomed, [_row(group, rule, egress=egress) for rule in unknown])
+
+
+def revoke_by_id(
+    tx: Transaction, caller: Caller, name: GroupName, rule_ids: Sequence[str], *, egress: bool
+) -> list[SecurityGroupRule]:
+    """Remove rules of a group by their ids, all or none; raises MalformedId, NotFound."""
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    doomed = _rules_of(tx, group, rule_ids, egress=egress)
+    _remove(tx, group, doomed)
+    return doomed
+
+
+def describe_again(
+    tx: Transaction, caller: Caller, name: GroupName, permissions: Sequence[Permission], *, egress: bool
+) -> None:
+    """Give rules, found by what they allow, the descriptions of the request.
+
+    Raises NotFound (InvalidPermission.NotFound) and changes nothing when the group has not all of them.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    existing = _existing(tx, group, egress=egress)
+    wanted = list(_wanted(tx, caller, group, permissions))
+    unknown = [str(rule) for rule in wanted if rule.identity not in existing]
+    if unknown:
+        raise NotFound("security-group-rule", unknown, code="InvalidPermission.NotFound")
+    for rule in wanted:
+        existing[rule.identity].description = rule.description
+
+
+def describe_again_by_id(
+    tx: Transaction, caller: Caller, name: GroupName, descriptions: Mapping[str, str | None], *, egress: bool
+) -> None:
+    """Give rules, found by their ids, other descriptions, all or none.
+
+    Raises MalformedId, NotFound, InvalidParameter.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    checked = {rule_id: check_description(description) for rule_id, description in descriptions.items()}
+    for row in _rules_of(tx, group, list(descriptions), egress=egress):
+        row.description = checked[row.id]
+
+
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
+    """List the rules of the caller's groups in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, "security-group-rule", SecurityGroupRule, asked, conditions=FILTERS)
+    return shown(tx, caller, cloud, found)
+
+
+def shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[SecurityGroupRule]) -> list[dict[str, Any]]:
+    """Show rules in EC2's shape, with their tags."""
+    tagged = tags.of(tx, caller.account_id, [row.id for row in rows])
+    arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:security-group-rule"
+    return [
+        _peerless(row)
+        | {
+            "GroupOwnerId": row.account_id,
+            "SecurityGroupRuleArn": f"{arn}/{row.id}",
+            "ReferencedGroupInfo": (
+                {"GroupId": row.peer_group_id, "UserId": row.account_id} if row.peer_group_id else None
+            ),
+            "Tags": tagged.get(row.id, []),
+        }
+        for row in rows
+    ]
+
+
+def shown_revoked(rows: Iterable[SecurityGroupRule]) -> list[dict[str, Any]]:
+    """Show rules that are gone, in EC2's shape."""
+    return [_peerless(row) | {"ReferencedGroupId": row.peer_group_id} for row in rows]
+
+
+def _peerless(row: SecurityGroupRule) -> dict[str, Any]:
+    return {
+        "SecurityGroupRuleId": row.id,
+        "GroupId": row.group_id,
+        "IsEgress": row.egress,
+        "IpProtocol": row.protocol,
+        "FromPort": row.from_port,
+        "ToPort": row.to_port,
+        "CidrIpv4": row.cidr_ipv4,
+        "CidrIpv6": row.cidr_ipv6,
+        "Description": row.description,
+    }
+
+
+def _wanted(tx: Transaction, caller: Caller, group: SecurityGroup, permissions: Sequence[Permission]) -> Iterator[Rule]:
+    """Give the rules that a request names, each once; raises InvalidParameter, MalformedId, NotFound."""
+    if not permissions:
+        raise MissingParameter("ipPermissions")
+    if len(permissions) > _PERMISSIONS_AT_ONCE:
+        raise InvalidParameter(f"At most {_PERMISSIONS_AT_ONCE} permissions can be given at once")
+    rules: list[Rule] = []
+    for permission in permissions:
+        found = list(rules_of_blocks(permission))
+        for reference in permission.groups:
+            peer = _peer(tx, caller, group, reference)
+            description = check_description(reference.description)
+            found.append(replace(canonical(permission), peer_group_id=peer, description=description))
+        if permission.prefix_list_ids:
+            lookup.check_form("prefix-list", permission.prefix_list_ids)
+            raise NotFound("prefix-list", permission.prefix_list_ids)
+        if not found:
+            raise InvalidParameter(
+                "The specified security group rule names no IP range and no group", code="InvalidPermission.Malformed"
+            )
+        rules += found
+    repeated = [rule for rule, times in Counter(rule.identity for rule in rules).items() if times > 1]
+    if repeated:
+        raise InvalidParameter(f"The same permission must not appear multiple times ({repeated[0]})")
+    yield from rules
+
+
+def _peer(tx: Transaction, caller: Caller, group: SecurityGroup, reference: GroupReference) -> str:
+    """Give the id of a group that a rule refers to; raises MalformedId, NotFound, InvalidParameter."""
+    named = reference.group_id or reference.group_name
+    if not named:
+        raise MissingParameter("groupId")
+    if reference.group_id:
+        lookup.check_form("security-group", [reference.group_id])
+    if reference.user_id not in (None, "", caller.account_id):
+        raise NotFound("security-group", named)
+    mine = select(SecurityGroup).where(SecurityGroup.account_id == caller.account_id)
+    if reference.group_id:
+        found = tx.session.scalar(mine.where(SecurityGroup.id == reference.group_id))
+    else:
+        found = tx.session.scalar(mine.where(SecurityGroup.name == named, SecurityGroup.vpc_id == group.vpc_id))
+    if found is None:
+        raise NotFound("security-group", named)
+    if found.vpc_id != group.vpc_id:
+        raise InvalidParameter(
+            "You have specified two resources that belong to different networks.", code="InvalidGroup.NotFound"
+        )
+    return found.id
+
+
+def _existing(tx: Transaction, group: SecurityGroup, *, egress: bool) -> dict[Rule, SecurityGroupRule]:
+    """Give a group's rules of one direction by what they allow."""
+    query = select(SecurityGroupRule).where(
+        SecurityGroupRule.group_id == group.id, SecurityGroupRule.egress.is_(egress)
+    )
+    return {
+        Rule(row.protocol, row.from_port, row.to_port, row.cidr_ipv4, row.cidr_ipv6, row.peer_group_id): row
+        for row in tx.session.scalars(query)
+    }
+
+
+def _rules_of(
+    tx: Transaction, group: SecurityGroup, rule_ids: Sequence[str], *, egress: bool
+) -> list[SecurityGroupRule]:
+    """Give rules of a group by their ids; raises MalformedId, NotFound for those of other groups and directions."""
+    lookup.check_form("security-group-rule", rule_ids)
+    query = select(SecurityGroupRule).where(
+        SecurityGroupRule.group_id == group.id, SecurityGroupRule.egress.is_(egress)
+    )
+    known = {row.id: row for row in tx.session.scalars(query)}
+    missing = [rule_id for rule_id in dict.fromkeys(rule_ids) if rule_id not in known]
+    if missing:
+        raise NotFound("security-group-rule", missing)
+    return [known[rule_id] for rule_id in dict.fromkeys(rule_ids)]
+
+
+def _check_quota(rules: Iterable[Rule], *, egress: bool) -> None:
+    versions: Counter[int] = Counter()
+    for rule in rules:
+        versions[4] += rule.cidr_ipv6 is None
+        versions[6] += rule.cidr_ipv4 is None
+    if max(versions.values()) > RULES_PER_GROUP:
+        direction = "outbound" if egress else "inbound"
+        raise LimitExceeded(
+            f"The maximum number of rules per security group has been reached ({RULES_PER_GROUP} {direction}).",
+            code="RulesPerSecurityGroupLimitExceeded",
+        )
+
+
+def _row(group: SecurityGroup, rule: Rule, *, egress: bool) -> SecurityGroupRule:
+    return SecurityGroupRule(
+        id=ids.new_id("security-group-rule"),
+        account_id=group.account_id,
+        group_id=group.id,
+        egress=egress,
+        protocol=rule.protocol,
+        from_port=rule.from_port,
+        to_port=rule.to_port,
+        cidr_ipv4=rule.cidr_ipv4,
+        cidr_ipv6=rule.cidr_ipv6,
+        peer_group_id=rule.peer_group_id,
+        description=rule.description,
+    )
+
+
+def _remove(tx: Transaction, group: SecurityGroup, doomed: Sequence[SecurityGroupRule]) -> None:
+    if not doomed:
+        return
+    doomed_ids = [row.id for row in doomed]
+    for row in doomed:
+        tx.session.expunge(row)
+    for batch in lookup.batches(doomed_ids):
+        tx.session.execute(
+            delete(SecurityGroupRule)
+            .where(SecurityGroupRule.id.in_(batch))
+            .execution_options(synchronize_session=False)
+        )
+    tags.remove_all(tx, doomed_ids)
+    desired_state.refresh_group(tx, group.id)
+
+
+def _is_default_vpc(tx: Transaction, group: SecurityGroup) -> bool:
+    return tx.session.get_one(Vpc, group.vpc_id).is_default
