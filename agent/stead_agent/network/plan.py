@@ -1,6 +1,6 @@
 """Compare what is with what should be, and say what to do in which order: pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,6 +98,17 @@ def depends_on(thing: Thing) -> tuple[Place, str] | None:
             return None
 
 
+def _ends_with_new_mac(before: Mapping[Key, Thing], after: Mapping[Key, Thing]) -> set[tuple[Place, str]]:
+    """List the links whose MAC changes."""
+    found = set()
+    for key, old in before.items():
+        new = after.get(key)
+        if isinstance(old, Veth) and isinstance(new, Veth):
+            found |= {(Place.HOST, old.name)} if old.mac != new.mac else set()
+            found |= {(Place.VPC, old.inner)} if old.inner_mac != new.inner_mac else set()
+    return found
+
+
 def plan(old: Iterable[Thing], new: Iterable[Thing]) -> list[Step]:
     """List the steps that turn the objects `old` into `new`: removals first, each in its order."""
     before = {key_of(thing): thing for thing in old}
@@ -112,6 +123,9 @@ def plan(old: Iterable[Thing], new: Iterable[Thing]) -> list[Step]:
             removals.append(thing)
             gone_links |= links_of(thing)
     lost = {key for key, thing in before.items() if depends_on(thing) in gone_links}
+    # A link that gets another MAC forgets its neighbours, permanent ones too (neigh_changeaddr, net/core/neighbour.c).
+    renamed = _ends_with_new_mac(before, after)
+    lost |= {key for key, thing in before.items() if isinstance(thing, Neighbour) and depends_on(thing) in renamed}
     # A port's bridge that was made anew has lost the port, though the port is still there.
     orphans = {
         key for key, thing in before.items() if isinstance(thing, Veth) and (Place.HOST, thing.master) in gone_links

@@ -240,13 +240,18 @@ class Kernel:
             case Bridge(), Bridge():
                 self._set_link(new.name, ifalias=new.alias, mtu=new.mtu)
             case Veth(), Veth():
-                master = self._index(Place.HOST, new.master) if new.master else 0
-                mac = {"address": new.mac} if new.mac else {}
-                self._set_link(new.name, ifalias=new.alias, mtu=new.mtu, master=master, **mac)
-                inner = self._index(Place.VPC, new.inner)
-                self._netlink(Place.VPC).link("set", index=inner, address=new.inner_mac, mtu=new.mtu)
+                self._change_pair(old, new)
             case _:
                 self._make(new)  # the others are replaced by being made
+
+    def _change_pair(self, old: Veth, new: Veth) -> None:
+        """Change a pair's ends; a MAC only where it differs, since setting one makes the kernel forget neighbours."""
+        outer: dict[str, Any] = {"master": self._index(Place.HOST, new.master) if new.master else 0}
+        if new.mac != old.mac:
+            outer["address"] = new.mac
+        self._set_link(new.name, ifalias=new.alias, mtu=new.mtu, **outer)
+        inner: dict[str, Any] = {"address": new.inner_mac} if new.inner_mac != old.inner_mac else {}
+        self._netlink(Place.VPC).link("set", index=self._index(Place.VPC, new.inner), mtu=new.mtu, **inner)
 
     def _remove(self, thing: Thing) -> None:
         match thing:

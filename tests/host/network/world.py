@@ -13,6 +13,7 @@ import select
 import shutil
 import socket
 import struct
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -305,6 +306,72 @@ class World:
         finally:
             os.close(namespace)
 
+    def move_public(self, guest: Guest, public: str) -> None:
+        """Give a guest another public address, or none."""
+        network, firewall = self.vpcs[guest.vpc_id]
+        local = tuple(
+            replace(it, public_addresses=(net.PublicAddress(public, guest.address),) if public else ())
+            if it.id == guest.interface_id
+            else it
+            for it in network.interfaces
+        )
+        self.vpcs[guest.vpc_id] = (replace(network, interfaces=local), firewall)
+        self.change(guest, public_addresses=(fw.PublicAddress(public, guest.address),) if public else ())
+
+    def route(self, namespace: str, destination: str, gateway: str) -> None:
+        """Add a route in one of the machine's namespaces."""
+
+        def add() -> None:
+            with IPRoute() as ip:
+                ip.route("add", dst=destination, gateway=gateway)
+
+        self.machine.inside(namespace, add)
+
+    def add_link(self, namespace: str, name: str, address: str, other: str, other_address: str) -> "Host":
+        """Join one of the machine's namespaces to a new one, by a pair of links with addresses."""
+        self.machine.create(other)
+        end = self.machine.open(other)
+
+        def near() -> None:
+            with IPRoute() as ip:
+                ip.link("add", ifname=name, kind="veth", peer={"ifname": "eth0", "net_ns_fd": end})
+                _configure(ip, name, address)
+
+        def far() -> None:
+            with IPRoute() as ip:
+                ip.link("set", index=1, state="up")
+                _configure(ip, "eth0", other_address)
+
+        self.machine.inside(namespace, near)
+        self.machine.inside(other, far)
+        os.close(end)
+        return Host(self, other)
+
+    def at_host_run(self, *command: str) -> str:
+        """Run a command in the namespace that plays the host."""
+        return self._run(self.machine.path("vpc-host"), command)
+
+    def inside_run(self, vpc_id: str, *command: str) -> str:
+        """Run a command in a VPC's namespace."""
+        return self._run(self.namespaces.path(vpc_id), command)
+
+    @staticmethod
+    def _run(path: Path, command: tuple[str, ...]) -> str:
+        done = subprocess.run(
+            ["nsenter", f"--net={path}", *command], check=True, capture_output=True, text=True, timeout=20
+        )
+        return done.stdout
+
+    def link_route(self, guest: Guest, destination: str) -> None:
+        """Let a guest believe that these addresses are on its link, as cloud-init does for metadata."""
+
+        def add() -> None:
+            with IPRoute() as ip:
+                (eth0,) = ip.link_lookup(ifname="eth0")
+                ip.route("add", dst=destination, oif=eth0, scope=253)
+
+        self.machine.inside(guest.namespace, add)
+
     def open(self, namespace: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """Make a socket in one of the machine's namespaces ("vpc-host" is the host)."""
         made = self.machine.inside(namespace, lambda: socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol))
@@ -407,25 +474,10 @@ def _loopback_up() -> None:
 
 def add_outside(world: World, uplink_address: str, outside_address: str, *, default: bool = True) -> Host:
     """Give the host an uplink `up0` to a namespace that plays its neighbourhood and the internet."""
-    world.machine.create("vpc-outside")
-    namespace = world.machine.open("vpc-outside")
-
-    def host_end() -> None:
-        with IPRoute() as ip:
-            ip.link("add", ifname="up0", kind="veth", peer={"ifname": "eth0", "net_ns_fd": namespace})
-            _configure(ip, "up0", uplink_address)
-            if default:
-                ip.route("add", dst="default", gateway=outside_address.partition("/")[0])
-
-    def outside_end() -> None:
-        with IPRoute() as ip:
-            ip.link("set", index=1, state="up")
-            _configure(ip, "eth0", outside_address)
-
-    world.machine.inside("vpc-host", host_end)
-    world.machine.inside("vpc-outside", outside_end)
-    os.close(namespace)
-    return Host(world, "vpc-outside")
+    outside = world.add_link("vpc-host", "up0", uplink_address, "vpc-outside", outside_address)
+    if default:
+        world.route("vpc-host", "0.0.0.0/0", outside_address.partition("/")[0])
+    return outside
 
 
 def _configure(ip: IPRoute, name: str, address: str) -> None:
