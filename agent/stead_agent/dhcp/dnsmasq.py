@@ -1,0 +1,239 @@
+"""DHCP and DNS by one dnsmasq per VPC: files made as wanted, the server started, told, or replaced."""
+
+import grp
+import os
+import pwd
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stead_agent.dhcp import server_process
+from stead_agent.dhcp.dnsmasq_conf import (
+    DHCP_HOSTS,
+    DNS_HOSTS,
+    ServerFiles,
+    configuration,
+    host_files,
+    listens,
+    server_of,
+)
+from stead_agent.dhcp.hardware_filter import guard
+from stead_agent.dhcp.interface import DhcpError, VpcDhcp
+from stead_agent.dhcp.leases import Binding, read_leases, release_message, stale, without
+
+_RELEASE_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.002  # between two looks at the lease file
+_DHCP_SERVER_PORT: Final = 67
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """What a VPC's server was last told."""
+
+    wanted: VpcDhcp
+    configuration: str
+    hosts: dict[str, str]
+
+
+class Dnsmasq:
+    """The Dhcp of a host; each VPC's server has a folder of its own below `folder`.
+
+    dnsmasq runs as `user`, who must be able to pass through all folders above: it reads its host files by itself.
+    """
+
+    def __init__(self, folder: Path, user: str = "dnsmasq") -> None:
+        self._folder = folder
+        self._user, self._group = _existing_user(user)
+        self._applied: dict[str, _Applied] = {}
+        self._locks: dict[str, threading.Lock] = {}
+
+    def apply(self, wanted: VpcDhcp) -> None:
+        """Have the VPC's server run with exactly this."""
+        files = self._files(wanted.vpc_id)
+        text, hosts = configuration(wanted, files), host_files(wanted)
+        with self._lock(wanted.vpc_id):
+            if not listens(wanted):
+                self._remove(files)
+                return
+            try:
+                self._apply(_Applied(wanted, text, hosts), files)
+            except OSError as failure:
+                self._applied.pop(wanted.vpc_id, None)
+                raise DhcpError(f"{wanted.vpc_id}: {failure}") from failure
+
+    def remove(self, vpc_id: str) -> None:
+        """End the VPC's server and leave nothing of it."""
+        with self._lock(vpc_id):
+            self._remove(self._files(vpc_id))
+
+    def present(self) -> frozenset[str]:
+        """List the VPCs that have a folder or a process."""
+        folders = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else set()
+        running = {path.parent.name for path in server_process.all_servers() if path.parent.parent == self._folder}
+        return frozenset(folders | running)
+
+    def audit(self) -> tuple[str, ...]:
+        """Start again the servers that have ended without us, and tell which."""
+        repaired = []
+        for vpc_id in list(self._applied):
+            files = self._files(vpc_id)
+            with self._lock(vpc_id):
+                applied = self._applied.get(vpc_id)
+                if applied and server_process.find(files) is None:
+                    self._apply(applied, files)
+                    repaired.append(f"dnsmasq of {vpc_id} had ended")
+        return tuple(repaired)
+
+    def _apply(self, now: _Applied, files: ServerFiles) -> None:
+        """Bring the files and the server from what was applied before, by us or an earlier agent, to what is wanted."""
+        wanted = now.wanted
+        before = self._applied.get(wanted.vpc_id) or _Applied(wanted, _read(files.configuration), _read_hosts(files))
+        pid = server_process.find(files)
+        fresh = wanted.vpc_id not in self._applied
+        if pid and before.configuration == now.configuration and server_process.is_inside(pid, wanted.namespace):
+            # What an earlier agent did last may have been to write a file: told again, the server knows it surely.
+            if _change_hosts(files, before.hosts, now.hosts) or fresh:
+                server_process.reload(files, pid)
+            if fresh and wanted.subnets:
+                guard(pid)
+            if not _release_stale(files, wanted):
+                self._restart(files, before, now)
+        else:
+            self._restart(files, before, now)
+        self._applied[wanted.vpc_id] = now
+
+    def _restart(self, files: ServerFiles, before: _Applied, now: _Applied) -> None:
+        """Start the server, in place of a running one if there is one, with files that are already right."""
+        server_process.stop(files)
+        self._make_folders(files)
+        _change_hosts(files, before.hosts, now.hosts)
+        _write(files.configuration, now.configuration)
+        if leases := _read(files.leases):
+            _write(files.leases, without(leases, stale(read_leases(leases), _bindings(now.wanted))))
+        pid = server_process.start(files, now.wanted.namespace)
+        if now.wanted.subnets:
+            guard(pid)
+
+    def _make_folders(self, files: ServerFiles) -> None:
+        """Make the server's folders and see that its user can reach them."""
+        for folder in (self._folder, files.folder, files.folder / DHCP_HOSTS, files.folder / DNS_HOSTS):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o755)
+        for above in self._folder.resolve().parents:
+            if not above.stat().st_mode & 0o001:
+                raise DhcpError(
+                    f"{above} is closed to other users, so dnsmasq ({files.user}) cannot read {files.folder}"
+                )
+
+    def _remove(self, files: ServerFiles) -> None:
+        """End the server and delete its folder; the lock is held."""
+        self._applied.pop(files.folder.name, None)
+        server_process.stop(files)
+        if files.folder.exists():
+            shutil.rmtree(files.folder)
+
+    def _files(self, vpc_id: str) -> ServerFiles:
+        """Name a server's files."""
+        if not vpc_id.replace("-", "").isalnum():
+            raise DhcpError(f"{vpc_id!r} is no VPC id")
+        return ServerFiles(self._folder / vpc_id, self._user, self._group)
+
+    def _lock(self, vpc_id: str) -> threading.Lock:
+        """Give the lock of a VPC: what concerns one VPC happens one after the other."""
+        return self._locks.setdefault(vpc_id, threading.Lock())
+
+
+def _existing_user(user: str) -> tuple[str, str]:
+    """Return the user and its group, or nobody's where no package has made the user."""
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        found = pwd.getpwnam("nobody")
+    return found.pw_name, grp.getgrgid(found.pw_gid).gr_name
+
+
+def _bindings(wanted: VpcDhcp) -> list[Binding]:
+    """List who is to have which address."""
+    return [Binding(host.mac_address.lower(), host.address) for host in wanted.hosts]
+
+
+def _change_hosts(files: ServerFiles, before: dict[str, str], now: dict[str, str]) -> bool:
+    """Write and delete host files; True = a running server must be told, since it sees by itself only what is new."""
+    for path, text in now.items():
+        if before.get(path) != text:
+            _write(files.folder / path, text)
+    for path in before.keys() - now.keys():
+        (files.folder / path).unlink(missing_ok=True)
+    return any(now.get(path) != text for path, text in before.items() if path.startswith(f"{DHCP_HOSTS}/"))
+
+
+def _release_stale(files: ServerFiles, wanted: VpcDhcp) -> bool:
+    """End the leases that nobody is to have; False = the server keeps some."""
+    right = _bindings(wanted)
+    wrong = stale(read_leases(_read(files.leases)), right)
+    if not wrong:
+        return True
+    servers = {binding: server_of(wanted, binding.address) for binding in wrong}
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for binding, server in servers.items():
+                if server:
+                    sock.sendto(release_message(binding, server), (server, _DHCP_SERVER_PORT))
+
+    _inside(wanted.namespace, send)
+    deadline = time.monotonic() + _RELEASE_SECONDS
+    while stale(read_leases(_read(files.leases)), right):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+def _inside(namespace: Path, what: Callable[[], None]) -> None:
+    """Call a function in a thread of its own inside a network namespace: setns(2) moves only the calling thread."""
+    failures: list[OSError] = []
+
+    def enter() -> None:
+        try:
+            file = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.setns(file, os.CLONE_NEWNET)
+            finally:
+                os.close(file)
+            what()
+        except OSError as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=enter, name="dhcp-namespace")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _read(path: Path) -> str:
+    """Read a file; one that does not exist is empty."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _read_hosts(files: ServerFiles) -> dict[str, str]:
+    """Read the host files that an earlier agent left."""
+    folders = [files.folder / name for name in (DHCP_HOSTS, DNS_HOSTS) if (files.folder / name).is_dir()]
+    return {f"{folder.name}/{path.name}": _read(path) for folder in folders for path in folder.iterdir()}
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file whole; dnsmasq ignores names that begin with a dot, and sees the renaming."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(path)

@@ -1,0 +1,234 @@
+"""What a VPC's server must know becomes dnsmasq's files: one configuration, and two small files per interface.
+
+Every text that reaches a file has first been matched against a form that holds no character with a meaning to dnsmasq;
+what does not match is refused, never escaped, since dnsmasq's files have no escaping. Options: dnsmasq(8).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Final
+
+from stead_agent.dhcp.interface import DhcpHost, DhcpRefusedError, DhcpSubnet, VpcDhcp
+
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_MAC_ADDRESS: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+
+# Directories of the files that dnsmasq reads by itself when they appear.
+DHCP_HOSTS: Final = "dhcp-hosts"
+DNS_HOSTS: Final = "dns-hosts"
+_NAMES_FILE: Final = f"{DNS_HOSTS}/_names"  # no id has an underscore
+
+_NAME_TTL: Final = 60  # seconds, as of EC2's private names
+_MAX_LEASES: Final = 65536  # dnsmasq's own default is 1,000
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFiles:
+    """Where a VPC's server has its files, and the user it runs as."""
+
+    folder: Path
+    user: str
+    group: str
+
+    @property
+    def configuration(self) -> Path:
+        """What the server is started with; it is known by this path in its command line."""
+        return self.folder / "dnsmasq.conf"
+
+    @property
+    def leases(self) -> Path:
+        """What the server has leased."""
+        return self.folder / "leases"
+
+    @property
+    def pid(self) -> Path:
+        """Its process id, written by itself."""
+        return self.folder / "pid"
+
+
+def configuration(wanted: VpcDhcp, files: ServerFiles) -> str:
+    """Write the configuration; a change of it needs a restart, so nothing about single hosts is in it."""
+    lines = [f"# DHCP and DNS of {_checked(_ID, wanted.vpc_id, 'VPC id')}, written by stead-agent"]
+    lines += _own_lines(files)
+    lines += _dhcp_lines(wanted, files)
+    lines += _dns_lines(wanted, files)
+    return "\n".join(lines) + "\n"
+
+
+def host_files(wanted: VpcDhcp) -> dict[str, str]:
+    """Write the files below DHCP_HOSTS and DNS_HOSTS, by their path in the server's folder.
+
+    Raises DhcpRefusedError when two hosts share an address, a MAC address or an id: then no file is right.
+    """
+    networks = {subnet.subnet_id: _network(subnet) for subnet in wanted.subnets}
+    for what in ("interface_id", "address", "mac_address"):
+        _refuse_doubles(what, (getattr(host, what) for host in wanted.hosts))
+    made: dict[str, str] = {}
+    for host in wanted.hosts:
+        interface_id = _checked(_ID, host.interface_id, "interface id")
+        made[f"{DHCP_HOSTS}/{interface_id}"] = _dhcp_host(host, networks)
+        if host.name:
+            made[f"{DNS_HOSTS}/{interface_id}"] = _dns_line(host.name, host.address)
+    if wanted.names:
+        made[_NAMES_FILE] = "".join(_dns_line(each.name, each.address) for each in wanted.names)
+    return made
+
+
+def listens(wanted: VpcDhcp) -> bool:
+    """Tell whether there is anything to serve."""
+    return bool(wanted.subnets or wanted.resolver_addresses)
+
+
+def gateway(subnet: DhcpSubnet) -> str:
+    """Give a subnet's gateway, which is where its server is reached."""
+    network = _network(subnet)
+    if not subnet.gateway:
+        return str(network[1])
+    address = _address(subnet.gateway, "gateway")
+    if IPv4Address(address) not in network:
+        raise DhcpRefusedError(f"gateway {address} is outside of {network}")
+    return address
+
+
+def server_of(wanted: VpcDhcp, address: str) -> str | None:
+    """Tell which gateway serves an address; None when it is in none of the subnets."""
+    return next((gateway(each) for each in wanted.subnets if IPv4Address(address) in _network(each)), None)
+
+
+def _own_lines(files: ServerFiles) -> Iterator[str]:
+    """Give what concerns the server as a process: nothing of the host's files, no rights beyond its sockets."""
+    folder = str(files.folder)
+    if not folder.isprintable() or re.search(r"[\s\"'#,\\]", folder):
+        raise DhcpRefusedError(f"dnsmasq cannot be told of the folder {folder!r}")
+    yield f"user={_checked(_USER, files.user, 'user')}"
+    yield f"group={_checked(_USER, files.group, 'group')}"
+    yield f"pid-file={files.pid}"
+    yield "no-hosts"
+    yield "no-resolv"
+    yield "no-poll"
+    # A server that logs to syslog must not wait for it.
+    yield "log-async=25"
+
+
+def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
+    """Give the DHCP service: addresses only for the hosts of DHCP_HOSTS."""
+    if not wanted.subnets:
+        return
+    yield f"dhcp-hostsdir={files.folder}/{DHCP_HOSTS}"
+    yield f"dhcp-leasefile={files.leases}"
+    yield f"dhcp-lease-max={_MAX_LEASES}"
+    yield "dhcp-authoritative"
+    # One MAC address is one lease, though firmware, initrd and system identify themselves differently.
+    yield "dhcp-ignore-clid"
+    yield "dhcp-ignore-names"
+    yield "dhcp-ignore=tag:!known"
+    # Who has an address is decided by the controller: no need to ask the network whether it is free.
+    yield "no-ping"
+    yield "quiet-dhcp"
+    for subnet in wanted.subnets:
+        tag = _checked(_ID, subnet.subnet_id, "subnet id")
+        network = _network(subnet)
+        lease = _number(wanted.lease_seconds, 120, 2**31, "lease time")  # 120: the least that dnsmasq takes
+        yield f"dhcp-range=set:{tag},{network.network_address},static,{network.netmask},{lease}"
+        yield f"dhcp-option=tag:{tag},option:router,{gateway(subnet)}"
+    servers = [_address(each, "DNS server") for each in wanted.dns_servers]
+    yield ",".join(["dhcp-option=option:dns-server", *servers])
+    if wanted.domain:
+        yield f"domain={_checked(_NAME, wanted.domain, 'domain')}"
+    if wanted.mtu:
+        # Also to clients that do not ask for it: with a larger one, packets to other hosts would be lost.
+        yield f"dhcp-option-force=option:mtu,{_number(wanted.mtu, 68, 65535, 'MTU')}"
+
+
+def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
+    """Give the resolver: our own names from DNS_HOSTS, others from the upstreams, or refused when there are none."""
+    # Not by link, since that would add all addresses of the loopback link. DHCP comes in where the gateways are.
+    addresses = [gateway(subnet) for subnet in wanted.subnets]
+    addresses += [_address(each, "resolver address") for each in wanted.resolver_addresses]
+    yield "bind-dynamic"
+    yield from (f"listen-address={address}" for address in dict.fromkeys(addresses))
+    if not wanted.resolver_addresses:
+        yield "port=0"
+        return
+    yield f"hostsdir={files.folder}/{DNS_HOSTS}"
+    yield f"local-ttl={_NAME_TTL}"
+    yield "cache-size=1000"
+    yield "domain-needed"
+    yield "bogus-priv"
+    yield "no-ident"
+    yield from (f"local=/{zone}/" for zone in _own_zones(wanted))
+    # A loopback address is the host's resolver as seen by the host; from a VPC's namespace it is nothing.
+    upstreams = (_address(each, "upstream") for each in wanted.upstreams)
+    yield from (f"server={each}" for each in upstreams if not IPv4Address(each).is_loopback)
+
+
+def _own_zones(wanted: VpcDhcp) -> list[str]:
+    """List the domains that our names are in: nobody else is asked for them."""
+    names = [host.name for host in wanted.hosts if host.name] + [each.name for each in wanted.names]
+    zones = {_checked(_NAME, name, "name").partition(".")[2].lower() for name in names}
+    return sorted(zones - {""})
+
+
+def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
+    """Write a line of dhcp-hostsdir: the MAC address, what it gets, and what it is called."""
+    network = networks.get(host.subnet_id)
+    address = _address(host.address, "address")
+    if network is None or IPv4Address(address) not in network:
+        raise DhcpRefusedError(f"{host.interface_id}: {address} is in none of the VPC's subnets here")
+    parts = [_checked(_MAC_ADDRESS, host.mac_address.lower(), "MAC address"), address]
+    if host.name:
+        parts.append(_checked(_NAME, host.name, "name").partition(".")[0])
+    return ",".join(parts) + "\n"
+
+
+def _dns_line(name: str, address: str) -> str:
+    """Write a line as of /etc/hosts, from which dnsmasq answers forward and back."""
+    return f"{_address(address, 'address')} {_checked(_NAME, name, 'name')}\n"
+
+
+def _network(subnet: DhcpSubnet) -> IPv4Network:
+    """Read a subnet's block."""
+    try:
+        network = IPv4Network(subnet.cidr_block)
+    except ValueError as error:
+        raise DhcpRefusedError(f"{subnet.cidr_block!r} is no block of addresses: {error}") from None
+    if network.prefixlen > 30:
+        raise DhcpRefusedError(f"{network} has no room for a gateway and a host")
+    return network
+
+
+def _address(text: str, what: str) -> str:
+    """Read an IPv4 address and write it in its one form."""
+    try:
+        return str(IPv4Address(text))
+    except AddressValueError:
+        raise DhcpRefusedError(f"{text!r} is no IPv4 address ({what})") from None
+
+
+def _checked(form: re.Pattern[str], text: str, what: str) -> str:
+    """Return a text that has the form it must have, or refuse it."""
+    if not form.fullmatch(text):
+        raise DhcpRefusedError(f"{text!r} is no {what}")
+    return text
+
+
+def _number(number: int, least: int, most: int, what: str) -> int:
+    """Return a number that is in its bounds, or refuse it."""
+    if not least <= number <= most:
+        raise DhcpRefusedError(f"{number} is no {what}")
+    return number
+
+
+def _refuse_doubles(what: str, values: Iterable[str]) -> None:
+    """Refuse values that must differ and do not."""
+    seen: set[str] = set()
+    for value in values:
+        if value.lower() in seen:
+            raise DhcpRefusedError(f"two hosts have the {what} {value!r}")
+        seen.add(value.lower())

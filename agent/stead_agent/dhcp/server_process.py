@@ -1,0 +1,136 @@
+"""A VPC's dnsmasq as a process that outlives the agent: found again, started in the namespace, told, ended.
+
+It is known by its command line, which holds the path of its configuration. The process id in its own file is only a
+hint: dnsmasq's user may write that file, so what it says is believed only of a process with the right command line.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from stead_agent.dhcp.dnsmasq_conf import ServerFiles
+from stead_agent.dhcp.interface import DhcpError
+from stead_agent.run import RunError, run
+
+_PROGRAM: Final = "dnsmasq"
+_OPTION: Final = "--conf-file="
+_START_SECONDS: Final = 10.0
+_END_SECONDS: Final = 3.0
+
+
+def find(files: ServerFiles) -> int | None:
+    """Find the server's process id, or say None when it does not run."""
+    pid = _hint(files.pid)
+    if pid and configuration_of(pid) == files.configuration:
+        return pid
+    # Children that answer DNS over TCP have the same command line; their parent is the server.
+    mine = set(all_servers().get(files.configuration, ()))
+    return min((pid for pid in mine if _parent(pid) not in mine), default=None)
+
+
+def all_servers() -> dict[Path, list[int]]:
+    """List all processes that look like ours, by the configuration they were started with."""
+    found: dict[Path, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (configuration := configuration_of(int(folder.name))):
+            found.setdefault(configuration, []).append(int(folder.name))
+    return found
+
+
+def configuration_of(pid: int) -> Path | None:
+    """Tell which configuration a process was started with, or None when it is no server of ours."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None  # it has ended
+    if len(words) == 3 and words[0] == _PROGRAM.encode() and words[1].startswith(_OPTION.encode()):
+        return Path(os.fsdecode(words[1].removeprefix(_OPTION.encode())))
+    return None
+
+
+def is_inside(pid: int, namespace: Path) -> bool:
+    """Tell whether a process is in this network namespace, rather than in one that had the name before."""
+    try:
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino == namespace.stat().st_ino
+    except OSError:
+        return False
+
+
+def start(files: ServerFiles, namespace: Path) -> int:
+    """Start the server inside a namespace; when this returns, it hears its clients.
+
+    dnsmasq detaches itself and its first process ends only then, so this is a short process as run() wants them.
+    """
+    try:
+        run(
+            ["nsenter", f"--net={namespace}", "--", _PROGRAM, f"{_OPTION}{files.configuration}"], timeout=_START_SECONDS
+        )
+    except RunError as failure:
+        raise DhcpError(f"{files.folder.name}: dnsmasq did not start: {failure}") from failure
+    pid = find(files)
+    if pid is None:
+        raise DhcpError(f"{files.folder.name}: dnsmasq ended as soon as it had started")
+    return pid
+
+
+def reload(files: ServerFiles, pid: int) -> None:
+    """Have the server read its host files anew, which makes it forget those that are gone."""
+    with _held(pid, files) as process:
+        if process is not None:
+            signal.pidfd_send_signal(process, signal.SIGHUP)
+
+
+def stop(files: ServerFiles) -> None:
+    """End the server and its children; when this returns, they are gone."""
+    for pid in all_servers().get(files.configuration, []):
+        with _held(pid, files) as process:
+            if process is None:
+                continue
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+            if not _ends(process):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                if not _ends(process):
+                    raise DhcpError(f"{files.folder.name}: dnsmasq (process {pid}) cannot be killed")
+
+
+@contextmanager
+def _held(pid: int, files: ServerFiles) -> Iterator[int | None]:
+    """Hold a process so that its number cannot become another's before we signal it; None = it is not ours any more."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield process if configuration_of(pid) == files.configuration else None
+    finally:
+        os.close(process)
+
+
+def _ends(process: int) -> bool:
+    """Wait for a process to end, and tell whether it did in time."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(_END_SECONDS * 1000))
+
+
+def _hint(path: Path) -> int | None:
+    """Read a process id from a file."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def _parent(pid: int) -> int | None:
+    """Tell a process's parent."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+    except OSError:
+        return None  # it has ended
+    return int(after_name.split()[1])
