@@ -20,6 +20,7 @@ _log = Log(__name__)
 
 AUDIT_SECONDS: Final = 60.0
 STRAYS_SECONDS: Final = 600.0
+STRAYS_AGAIN_SECONDS: Final = 15.0
 
 
 class Agent:
@@ -87,9 +88,9 @@ class Agent:
                 present = _list_safely(self._parts)
             else:
                 present = await self._loop.run_in_executor(self._threads, _list_safely, self._parts)
-            self.reconciler.remove_strays(present)
+            found = self.reconciler.remove_strays(present)
             try:
-                async with asyncio.timeout(STRAYS_SECONDS):
+                async with asyncio.timeout(STRAYS_AGAIN_SECONDS if found else STRAYS_SECONDS):
                     await self.reconciler.full_state_came()
             except TimeoutError:
                 continue

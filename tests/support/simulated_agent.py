@@ -52,10 +52,10 @@ class MemoryStore:
             body = each.body.SerializeToString() if each.body is not None else None
             self.tombstones[each.key] = (each.revision, each.force, body, each.done)
         for resource in change.put:
-            key = key_of(resource)
-            assert key is not None
-            self.tombstones.pop(key, None)
-            self.resources[key] = resource.SerializeToString()
+            named = key_of(resource)
+            assert named is not None
+            self.tombstones.pop(named, None)
+            self.resources[named] = resource.SerializeToString()
         self.revision, self.epoch = change.revision, change.epoch
         self._tell("store.save", done=True)
 
@@ -165,14 +165,14 @@ class Bench:
         while True:
             self.work()
             due = self.reconciler.next_time()
-            if due is None or due > end:
+            if self.clock.now() >= end or (due is None and self.clock.is_quiet):
                 return
-            self.clock.step(max(0.0, due - self.clock.now()))
+            self.clock.step(max(0.0, min(end if due is None else due, end) - self.clock.now()))
 
     def sweep(self) -> None:
         """Remove what nobody wants."""
-        self.reconciler.remove_strays(frozenset(list_present(self.host.subsystems)))
-        self.settle()
+        while self.reconciler.remove_strays(frozenset(list_present(self.host.subsystems))):
+            self.settle()
 
     # -- what the controller would know
 
@@ -196,6 +196,5 @@ class Bench:
 def _no_images(image_id: str) -> Callable[[int], Iterator[bytes]]:
     def fetch(_offset: int) -> Iterator[bytes]:
         raise Unreachable(f"nobody to fetch {image_id} from")
-        yield b""
 
     return fetch

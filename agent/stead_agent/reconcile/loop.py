@@ -92,11 +92,9 @@ class Reconciler:
         self._full_state = asyncio.Event()
         self._touch_all()
 
-    @property
-    def is_idle(self) -> bool:
-        """Tell whether nothing is being worked at and nothing could be now."""
-        due = self._schedule.next_time()
-        return not self._running and not self._schedule.has_ready() and (due is None or due > self._clock())
+    def next_time(self) -> float | None:
+        """Tell when there is something to do by itself, if nothing happens before."""
+        return self._schedule.next_time()
 
     # -- what is wanted
 
@@ -122,7 +120,8 @@ class Reconciler:
     def notice_machine(self, machine_id: str) -> None:
         """A machine's status may have changed by itself."""
         key = Key(desired_pb2.KIND_MACHINE, machine_id)
-        if key in self.wanted.resources or key in self.wanted.tombstones:
+        tombstone = self.wanted.tombstones.get(key)
+        if key in self.wanted.resources or (tombstone is not None and not tombstone.done):
             self._schedule.notice(key)
             self._wake.set()
 
@@ -135,19 +134,25 @@ class Reconciler:
                 self._schedule.touch(key)
         self._wake.set()
 
-    def remove_strays(self, present: Iterable[Key]) -> None:
+    def remove_strays(self, present: Iterable[Key]) -> bool:
         """Of what exists on the host and carries our ids, take away what is neither wanted nor being removed.
 
-        Never before a full state was loaded: without it, everything would look like a stray.
+        Never before a full state was loaded: without it, everything would look like a stray. Stray machines go first,
+        since they may use the others; tells whether something was found, so that one should look again.
         """
         if self.wanted.revision == 0:
-            return
-        for key in present:
-            tombstone = self.wanted.tombstones.get(key)
-            if key not in self.wanted.resources and (tombstone is None or tombstone.done):
-                _log.warning("stray_found", kind=Kind.Name(key.kind), id=key.id)
-                self._schedule.touch(key)
+            return False
+        strays = [key for key in present if self._is_stray(key)]
+        machines = [key for key in strays if key.kind == desired_pb2.KIND_MACHINE]
+        for key in machines or strays:
+            _log.warning("stray_found", kind=Kind.Name(key.kind), id=key.id)
+            self._schedule.touch(key)
         self._wake.set()
+        return bool(strays)
+
+    def _is_stray(self, key: Key) -> bool:
+        tombstone = self.wanted.tombstones.get(key)
+        return key not in self.wanted.resources and (tombstone is None or tombstone.done)
 
     def told(self, revisions: Iterable[tuple[Key, int]]) -> None:
         """The controller surely knows that these are gone: their tombstones are needed no more."""

@@ -135,7 +135,8 @@ class MachineWork:
                     self.memory.grace_ends = self.now + self.grace_seconds
             case Step.REMOVE:
                 machines.remove(machine_id)
-                _log.info("machine_removed", machine=machine_id)
+                if seen is not None:
+                    _log.info("machine_removed", machine=machine_id)
                 seen = None
             case Step.REMOVE_METADATA:
                 self.book.remove(machine_id)

@@ -62,10 +62,6 @@ class Schedule:
         """How many units were taken and are not finished."""
         return sum(self._running.values())
 
-    def has_ready(self) -> bool:
-        """Tell whether a unit waits for nothing but its turn."""
-        return any(self._ready.values())
-
     def touch(self, unit: Key) -> None:
         """What the unit must be has changed: it runs as soon as possible, and its failures are forgotten."""
         entry = self._units.setdefault(unit, _Unit())

@@ -44,6 +44,11 @@ class SteppedClock:
         """Give the seconds stepped so far."""
         return self._now
 
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is to be called back."""
+        return not self._calls
+
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Call back within the `step` that reaches that time."""
         heapq.heappush(self._calls, (max(when, self._now), next(self._numbers), callback))

@@ -1,0 +1,414 @@
+"""The reconciler over a simulated host: launches, lives and ends of machines, failures, restarts."""
+
+import pytest
+
+from stead_agent.machines.interface import MachineError, MachinesUnavailableError
+from stead_agent.network.interface import NetworkError
+from stead_agent.simulated.machines import Pace
+from stead_agent.volumes.interface import DiskFullError
+from stead_agent.wanted import HOST_NETWORK, Key
+from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
+from tests.support import desired_states as make
+from tests.support.simulated_agent import Bench, MemoryStore
+
+MACHINE = Key(pb.KIND_MACHINE, "i-1")
+VOLUME = Key(pb.KIND_VOLUME, "vol-1")
+INTERFACE = Key(pb.KIND_INTERFACE, "eni-1")
+GROUP = Key(pb.KIND_SECURITY_GROUP, "sg-1")
+SUBNET = Key(pb.KIND_SUBNET, "subnet-1")
+VPC = Key(pb.KIND_VPC, "vpc-1")
+IMAGE = Key(pb.KIND_IMAGE, "ami-1")
+READY = host_pb2.CONDITION_READY
+FAILED = host_pb2.CONDITION_FAILED
+PENDING = host_pb2.CONDITION_PENDING
+ABSENT = host_pb2.CONDITION_ABSENT
+
+
+@pytest.fixture
+def sender() -> make.Sender:
+    return make.Sender()
+
+
+@pytest.fixture
+def bench(sender: make.Sender) -> Bench:
+    """A host with one running machine, i-1."""
+    bench = Bench()
+    bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
+    assert bench.host.running() == {"i-1"}
+    return bench
+
+
+def _machine(**changes: object) -> pb.Resource:
+    return make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1",), **changes)  # type: ignore[arg-type]  # any of its words
+
+
+def _touched(bench: Bench) -> set[str]:
+    """What the subsystems were called for."""
+    return {subject for name, subject in bench.calls if not name.startswith("store.")}
+
+
+def _all_kept(bench: Bench) -> None:
+    assert bench.host.violations == []
+    assert all(count == 1 for count in bench.host.world.things.starts.values()), bench.host.world.things.starts
+
+
+def test_a_launch_makes_all_in_order_and_reports_each(bench: Bench, sender: make.Sender) -> None:
+    told = bench.report()
+    assert {key: each.condition for key, each in told.items()} == dict.fromkeys(sender.resources, READY)
+    assert {key: each.revision for key, each in told.items()} == dict.fromkeys(sender.resources, 1)
+    assert told[MACHINE].machine.power == host_pb2.MACHINE_POWER_RUNNING
+    assert told[MACHINE].machine.start_count == 1
+    assert bench.reached == 1
+    names = [name for name, _ in bench.calls]
+    order = ["network.apply_host", "network.apply", "firewall.apply", "dhcp.apply", "metadata.put", "metadata.serve"]
+    assert [name for name in names if name in order] == order
+    assert names.index("metadata.serve") < names.index("machines.start")
+    _all_kept(bench)
+
+
+def test_what_has_not_changed_is_not_touched(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(*make.launch("2", vpc_id="vpc-2")))
+    bench.calls.clear()
+    bench.settle(sender.change(make.group("sg-2", "vpc-2", port=443)))
+    assert _touched(bench) == {"vpc-2"}
+    bench.calls.clear()
+    bench.settle(sender.full())
+    assert _touched(bench) == set()
+
+
+def test_a_launch_into_a_vpc_that_is_here_starts_with_its_own_parts_only(bench: Bench, sender: make.Sender) -> None:
+    bench.calls.clear()
+    bench.settle(sender.change(*make.launch("2")))
+    assert bench.host.running() == {"i-1", "i-2"}
+    assert _touched(bench) == {"vpc-1", "vol-2", "i-2"}
+    _all_kept(bench)
+
+
+def test_stop_and_start(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)))
+    assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_OFF
+    assert bench.machine("i-1").off_reason == host_pb2.OFF_REASON_ASKED
+    bench.settle(sender.change(_machine(start_count=2)))
+    assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_RUNNING
+    assert bench.machine("i-1").start_count == 2
+    _all_kept(bench)
+
+
+def test_a_slow_guest_is_reported_as_stopping_until_it_has_stopped(bench: Bench, sender: make.Sender) -> None:
+    bench.host.pace.shut_down = 10
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)), seconds=5)
+    assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_STOPPING
+    assert bench.report()[MACHINE].condition == PENDING
+    assert bench.reached == 1
+    bench.settle()
+    assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_OFF
+    assert bench.reached == 2
+
+
+def test_force_stop_pulls_the_plug_of_a_guest_that_hangs(bench: Bench, sender: make.Sender) -> None:
+    bench.host.hang_guest("i-1")
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)), seconds=5)
+    assert bench.host.running() == {"i-1"}
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED, force_stop=True)), seconds=0)
+    assert bench.host.running() == set()
+
+
+def test_a_guest_that_powered_itself_off_is_reported_and_stays_off(bench: Bench, sender: make.Sender) -> None:
+    bench.host.power_off_guest("i-1")
+    bench.settle()
+    assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_OFF
+    assert bench.machine("i-1").off_reason == host_pb2.OFF_REASON_GUEST
+    bench.restart()
+    bench.settle()
+    assert bench.machine("i-1").off_reason == host_pb2.OFF_REASON_GUEST
+    assert bench.host.running() == set()
+    bench.settle(sender.change(_machine(start_count=2)))
+    assert bench.host.running() == {"i-1"}
+    _all_kept(bench)
+
+
+def test_a_crash_is_reported(bench: Bench) -> None:
+    bench.host.crash_guest("i-1")
+    bench.settle()
+    assert bench.machine("i-1").off_reason == host_pb2.OFF_REASON_CRASHED
+
+
+def test_each_reboot_happens_once(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(_machine(reboot_count=1)))
+    assert bench.host.world.things.guests["i-1"].boots == 2
+    bench.restart()
+    bench.settle(sender.full())
+    assert bench.host.world.things.guests["i-1"].boots == 2
+    assert bench.machine("i-1").reboot_count == 1
+
+
+def test_a_slow_reboot_is_asked_for_once(bench: Bench, sender: make.Sender) -> None:
+    bench.host.pace.reboot = 20
+    bench.calls.clear()
+    bench.settle(sender.change(_machine(reboot_count=1)), seconds=5)
+    bench.settle(sender.change(_machine(reboot_count=1), make.volume("vol-1", iops=100)), seconds=5)
+    assert bench.machine("i-1").reboot_count == 0
+    bench.settle(seconds=30)
+    assert bench.machine("i-1").reboot_count == 1
+    assert [name for name, _ in bench.calls].count("machines.reboot") == 1
+
+
+def test_a_restarted_agent_adopts_running_guests(bench: Bench) -> None:
+    bench.restart()
+    bench.settle()
+    assert bench.host.running() == {"i-1"}
+    assert bench.report()[MACHINE].condition == READY
+    assert bench.host.metadata.guests["vpc-1"]["i-1"].instance_id == "i-1"
+    _all_kept(bench)
+
+
+def test_a_host_reboot_is_repaired_without_a_controller(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(*make.launch("2")))
+    bench.host.power_off_guest("i-2")
+    bench.settle()
+    bench.reboot()
+    bench.settle()
+    assert bench.host.running() == {"i-1"}
+    assert bench.host.violations == []
+    assert bench.host.world.things.starts == {("i-1", 1): 2, ("i-2", 1): 1}
+
+
+def test_terminate_leaves_nothing(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(gone=tuple(sender.resources)))
+    assert bench.host.remains() == {}
+    assert bench.host.violations == []
+    told = bench.report()
+    assert {each.condition for each in told.values()} == {ABSENT}
+    assert bench.reached == 2
+
+
+def test_a_guest_gets_a_short_grace_when_it_is_terminated(bench: Bench, sender: make.Sender) -> None:
+    bench.host.hang_guest("i-1")
+    bench.settle(sender.change(gone=(MACHINE, VOLUME, INTERFACE)), seconds=4.9)
+    assert bench.host.running() == {"i-1"}
+    assert "volumes" in bench.host.remains()
+    bench.settle(seconds=0.2)
+    assert bench.host.running() == set()
+    assert set(bench.host.remains()) == {"networks", "firewalls", "dhcps", "metadata", "images"}
+    assert bench.host.violations == []
+
+
+def test_forced_termination_gives_no_grace(bench: Bench, sender: make.Sender) -> None:
+    bench.host.hang_guest("i-1")
+    bench.settle(sender.change(gone=(MACHINE,), force=True), seconds=0)
+    assert bench.host.running() == set()
+
+
+def test_a_failing_start_is_reported_and_tried_again_later_and_later(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.host.fail_next("machines.start", MachineError("no such CPU"), times=5)
+    bench.settle(sender.change(make.host_network(), *make.launch(), full=True), seconds=0)
+    told = bench.report()[MACHINE]
+    assert (told.condition, told.error) == (FAILED, "no such CPU")
+    assert bench.reached == 1  # what failed was reported
+    bench.settle(seconds=5)
+    tries = [name for name, _ in bench.calls].count("machines.start")
+    assert 3 <= tries <= 4
+    bench.settle(seconds=60)
+    assert bench.report()[MACHINE].condition == READY
+    assert bench.report()[MACHINE].error == ""
+
+
+def test_one_failure_does_not_hold_up_others(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.host.fail_next("volumes.ensure", DiskFullError("no room"), times=1000)
+    bench.settle(sender.change(make.host_network(), *make.launch(), full=True), seconds=0)
+    bench.host.fail_next("volumes.ensure", DiskFullError("no room"), times=0)
+    told = bench.report()
+    assert told[VOLUME].condition == FAILED
+    assert (told[MACHINE].condition, told[MACHINE].error) == (FAILED, "vol-1: no room")
+    assert told[INTERFACE].condition == READY
+
+
+def test_a_failing_vpc_does_not_hold_up_another(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.host.fail_next("network.apply", NetworkError("no VXLAN"), times=1)
+    first = [make.host_network(), *make.launch("1"), *make.launch("2", vpc_id="vpc-2")]
+    bench.settle(sender.change(*first, full=True), seconds=0)
+    assert len(bench.host.running()) == 1
+    failed = {key.id for key, each in bench.report().items() if each.condition == FAILED}
+    assert failed in ({"vpc-1", "subnet-1", "sg-1", "eni-1", "i-1"}, {"vpc-2", "subnet-2", "sg-2", "eni-2", "i-2"})
+    bench.settle(seconds=5)
+    assert bench.host.running() == {"i-1", "i-2"}
+
+
+def test_the_machine_goes_on_at_once_when_what_it_needs_is_mended(sender: make.Sender) -> None:
+    bench = Bench()
+    parts = make.launch()
+    bench.settle(sender.change(make.host_network(), *(each for each in parts if each.id != "vol-1"), full=True))
+    assert bench.report()[MACHINE].condition == PENDING
+    assert bench.report()[MACHINE].error == "vol-1 is not known here"
+    bench.settle(sender.change(make.volume("vol-1")), seconds=0)
+    assert bench.host.running() == {"i-1"}
+
+
+def test_while_libvirt_is_away_nothing_is_said_of_guests(bench: Bench, sender: make.Sender) -> None:
+    before = len(bench.told)
+    bench.report()
+    bench.host.machines.set_away(away=True)
+    bench.settle(seconds=60)
+    assert [each for each in bench.told[before:] if each.id == "i-1" and each.condition != READY] == []
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)), seconds=60)
+    assert bench.report()[MACHINE].condition != READY or bench.report()[MACHINE].revision == 1
+    bench.host.machines.set_away(away=False)
+    bench.settle(seconds=60)
+    assert bench.machine("i-1").power == host_pb2.MACHINE_POWER_OFF
+
+
+def test_a_launch_while_libvirt_is_away_is_pending(bench: Bench, sender: make.Sender) -> None:
+    bench.host.fail_next("machines.start", MachinesUnavailableError("away"))
+    bench.settle(sender.change(*make.launch("2")), seconds=0)
+    assert bench.report()[Key(pb.KIND_MACHINE, "i-2")].condition == PENDING
+    bench.settle()
+    assert bench.host.running() == {"i-1", "i-2"}
+
+
+def test_a_volume_is_plugged_in_and_out(bench: Bench, sender: make.Sender) -> None:
+    both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
+    bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
+    assert [disk.volume_id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1", "vol-2"]
+    bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
+    assert [disk.volume_id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
+    assert bench.host.volumes.present() == {"vol-1"}
+    _all_kept(bench)
+
+
+def test_a_volume_is_not_pulled_from_a_guest_that_cannot_let_go(bench: Bench, sender: make.Sender) -> None:
+    both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
+    bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
+    bench.host.fail_next("machines.update", MachineError("device is busy"), times=3)
+    bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)), seconds=0)
+    assert bench.host.volumes.present() == {"vol-1", "vol-2"}
+    bench.restart()
+    bench.settle()
+    assert bench.host.volumes.present() == {"vol-1"}
+    _all_kept(bench)
+
+
+def test_an_interface_stays_until_its_guest_let_go_of_it(bench: Bench, sender: make.Sender) -> None:
+    second = make.interface("eni-2", "i-1", subnet_id="subnet-2", group_id="sg-2", number=9)
+    parts = [make.subnet("subnet-2", number=1), make.group("sg-2"), second]
+    bench.settle(sender.change(*parts, make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1", "eni-2"))))
+    bench.host.fail_next("machines.update", MachineError("device is busy"), times=2)
+    gone = (Key(pb.KIND_INTERFACE, "eni-2"), Key(pb.KIND_SUBNET, "subnet-2"), Key(pb.KIND_SECURITY_GROUP, "sg-2"))
+    bench.settle(sender.change(_machine(), gone=gone), seconds=0)
+    told = bench.report()
+    assert all(told[key].condition != ABSENT for key in gone)
+    bench.settle()
+    assert all(bench.report()[key].condition == ABSENT for key in gone)
+    assert [each.id for each in bench.host.world.things.networks["vpc-1"].interfaces] == ["eni-1"]
+    assert [each.id for each in bench.host.world.things.networks["vpc-1"].subnets] == ["subnet-1"]
+    _all_kept(bench)
+
+
+def test_a_volume_grows_under_its_guest(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(make.volume("vol-1", size=2 * make.GIB)))
+    assert bench.host.volumes.size("vol-1") == 2 * make.GIB
+    assert ("machines.resize_disk", "i-1") in bench.calls
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)))
+    bench.settle(sender.change(make.volume("vol-1", size=3 * make.GIB)))
+    assert bench.host.volumes.size("vol-1") == 3 * make.GIB
+    _all_kept(bench)
+
+
+def test_a_new_limit_of_a_volume_reaches_its_guest(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(make.volume("vol-1", iops=500)))
+    assert bench.host.world.things.guests["i-1"].spec.disks[0].iops == 500
+
+
+def test_metadata_follows_tags_and_public_addresses(bench: Bench, sender: make.Sender) -> None:
+    changed = _machine()
+    changed.machine.metadata.tags["Name"] = "web"
+    bench.settle(sender.change(changed, make.interface("eni-1", "i-1", public="198.18.0.9")))
+    guest = bench.host.metadata.guests["vpc-1"]["i-1"]
+    assert dict(guest.tags) == {"Name": "web"}
+    assert guest.interfaces[0].public_addresses[0].public_address == "198.18.0.9"
+    _all_kept(bench)
+
+
+def test_strays_are_removed_but_never_before_a_state_is_loaded(bench: Bench, sender: make.Sender) -> None:
+    bench.store = MemoryStore()
+    bench.restart()
+    bench.sweep()
+    assert bench.host.running() == {"i-1"}
+    bench.settle(make.Sender().change(make.host_network(), full=True))
+    bench.sweep()
+    assert bench.host.remains() == {}
+    assert bench.host.violations == []
+
+
+def test_a_full_state_removes_what_it_does_not_name(bench: Bench, sender: make.Sender) -> None:
+    other = make.Sender()
+    other.revision = sender.revision
+    bench.settle(other.change(make.host_network(), *make.launch("2"), full=True))
+    assert bench.host.running() == {"i-2"}
+    assert bench.host.volumes.present() == {"vol-2"}
+    told = bench.report()
+    assert told[MACHINE].condition == told[VOLUME].condition == told[INTERFACE].condition == ABSENT
+
+
+def test_a_vpc_may_come_back(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(gone=tuple(key for key in sender.resources if key != HOST_NETWORK)))
+    bench.settle(sender.change(*make.launch("2")))
+    assert bench.host.running() == {"i-2"}
+    told = bench.report()
+    assert told[VPC].condition == told[SUBNET].condition == told[GROUP].condition == told[IMAGE].condition == READY
+    _all_kept(bench)
+
+
+def test_an_unexpected_error_is_contained(sender: make.Sender, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.host.fail_next("volumes.ensure", ZeroDivisionError("oops"), times=1)
+    bench.settle(sender.change(make.host_network(), *make.launch(), full=True), seconds=0)
+    assert bench.report()[VOLUME].error == "internal error: ZeroDivisionError('oops')"
+    assert "unit_broke" in caplog.text
+    bench.settle()
+    assert bench.host.running() == {"i-1"}
+
+
+def test_statuses_are_repeated_for_a_new_session(bench: Bench, sender: make.Sender) -> None:
+    first = bench.report()
+    bench.told.clear()
+    assert bench.report() == {}
+    bench.reconciler.reports.resend_all()
+    assert bench.report() == first
+
+
+def test_what_was_told_to_be_gone_is_forgotten(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(gone=(MACHINE, VOLUME)))
+    bench.report()
+    bench.restart()
+    assert bench.report()[MACHINE].condition == ABSENT
+    bench.reconciler.told([(MACHINE, 2), (VOLUME, 1)])
+    bench.restart()
+    bench.told.clear()
+    assert MACHINE not in bench.report()
+    assert bench.report()[VOLUME].condition == ABSENT  # another revision of it was told
+
+
+def test_another_epoch_replaces_all_even_with_lower_revisions(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(*make.launch("2")))
+    restored = make.Sender("epoch-2")
+    bench.settle(restored.change(make.host_network(), *make.launch("2"), full=True))
+    assert bench.host.running() == {"i-2"}
+    assert bench.reconciler.wanted.revision == 1
+    bench.told.clear()
+    bench.reconciler.reports.resend_all()
+    assert {each.revision for each in bench.report().values()} == {1}
+    _all_kept(bench)
+
+
+def test_a_pace_of_minutes_ends_too() -> None:
+    bench = Bench(pace=Pace(shut_down=120, reboot=60))
+    sender = make.Sender()
+    bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)))
+    bench.settle(sender.change(_machine(start_count=2)))
+    bench.settle(sender.change(gone=tuple(sender.resources)))
+    assert bench.host.remains() == {}
