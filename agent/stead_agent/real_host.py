@@ -1,0 +1,124 @@
+"""A real host's agent: libvirt, the kernel's network and local disks put together."""
+
+import concurrent.futures
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import libvirt
+
+from stead_agent import facts, kvm_proof, libvirtd
+from stead_agent.agent import Agent
+from stead_agent.desired import SqliteStore
+from stead_agent.dhcp.dnsmasq import Dnsmasq
+from stead_agent.firewall.interface import LinkPrefixes
+from stead_agent.firewall.kernel import KernelFirewall
+from stead_agent.link import Dialling
+from stead_agent.logs import Log
+from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
+from stead_agent.metadata.service import Metadata
+from stead_agent.network import interface as network
+from stead_agent.network.kernel import KernelNetwork
+from stead_agent.network.namespaces import Namespaces
+from stead_agent.network.picture import INNER_ADDRESSES
+from stead_agent.reconcile.prepare import Habits
+from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.translate import VpcSettings
+from stead_agent.settings import Settings
+from stead_agent.volumes.local_files import LocalImages, LocalStore, LocalVolumes
+from stead_proto.tls import Identity
+
+_log = Log(__name__)
+
+# Work on different machines and VPCs goes on side by side; most of it waits for libvirt, the disk or the kernel.
+_WORK_THREADS: Final = 12
+_QUESTION_THREADS: Final = 4
+_RESOLV_CONF: Final = Path("/etc/resolv.conf")
+
+
+async def run(settings: Settings, version: str) -> None:
+    """Run the agent of this machine until cancelled; guests run on."""
+    daemon = libvirtd.ensure_running(settings.libvirt_uri, settings.state_dir)
+    verdict = kvm_proof.prove(settings.proof_image, settings.state_dir)
+    store = LocalStore(settings.state_dir / "disks")
+    volumes = LocalVolumes(store)
+    machines = LibvirtMachines(
+        daemon.uri,
+        settings.state_dir,
+        owner=str(settings.state_dir),
+        virtualization=verdict.virtualization,
+        revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
+        patience=Patience(stop=int(settings.stop_grace_seconds)),
+    )
+    namespaces = Namespaces()
+    parts = Subsystems(
+        network=KernelNetwork(namespaces),
+        firewall=KernelFirewall(namespaces, _links()),
+        dhcp=Dnsmasq(settings.run_dir / "dhcp"),
+        metadata=Metadata(settings.state_dir),
+        images=LocalImages(store),
+        volumes=volumes,
+        machines=machines,
+    )
+    host = facts.RealHost(volumes, verdict, _versions(daemon.uri), settings.underlay_address or _own_address())
+    identity: partial[Identity] = partial(Identity.load, settings.state_dir)
+    habits = Habits(
+        uplink=settings.uplink,
+        vpc=VpcSettings(mtu=settings.mtu, upstreams=settings.dns_upstreams or _resolvers(settings.uplink)),
+        removal_grace_seconds=settings.removal_grace_seconds,
+    )
+    _log.info("agent_starts", version=version, virtualization=verdict.virtualization, reason=verdict.reason)
+    agent = Agent(
+        parts,
+        SqliteStore(settings.desired_file),
+        host,
+        Dialling(settings.controllers, identity, version, settings.state_dir),
+        habits=habits,
+        threads=concurrent.futures.ThreadPoolExecutor(_WORK_THREADS, "work"),
+        question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
+    )
+    await agent.run()
+
+
+def _links() -> LinkPrefixes:
+    return LinkPrefixes(
+        bridge=network.BRIDGE_PREFIX,
+        gateway=network.GATEWAY_PREFIX,
+        tap=network.TAP_PREFIX,
+        internet=network.INTERNET_PREFIX,
+        subnet=network.SUBNET_PREFIX,
+        internet_link=network.INTERNET_LINK,
+        inner_addresses=str(INNER_ADDRESSES),
+    )
+
+
+def _versions(uri: str) -> tuple[str, str]:
+    """The versions of libvirt and QEMU, as libvirt tells them."""
+    connection = libvirt.openReadOnly(uri)
+    try:
+        return _dotted(connection.getLibVersion()), _dotted(connection.getVersion())
+    finally:
+        connection.close()
+
+
+def _dotted(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def _own_address() -> str:
+    """The address by which this host would be reached; no packet is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+def _resolvers(uplink: str) -> tuple[str, ...]:
+    """The host's own resolvers for names outside; none when nothing may leave the host, or none is reachable there."""
+    if uplink == "none" or not _RESOLV_CONF.exists():
+        return ()
+    lines = [line.split() for line in _RESOLV_CONF.read_text().splitlines()]
+    return tuple(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")
