@@ -1,0 +1,119 @@
+"""The health of instances: a running guest is well as long as its host is heard of."""
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import case, select
+
+from stead_controller.db.tables import Host, Instance
+from stead_controller.errors import Unsupported
+from stead_controller.resources import instance_filters, instance_types, lookup
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.conditions import NEVER, Condition, Selection, clauses, constant, page, shown_as, text
+from stead_controller.resources.instance_states import STATE_CODES
+from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.zones import zone_ids
+
+_host_state = select(Host.state).where(Host.id == Instance.host_id).correlate(Instance).scalar_subquery()
+# Of a guest on a lost host nothing is known; what does not run has no status.
+_STATUS: Final = case(
+    (Instance.state == "pending", "initializing"),
+    (Instance.state != "running", "not-applicable"),
+    (_host_state == "up", "ok"),
+    else_="insufficient-data",
+)
+_SYSTEM_STATUS: Final = case((_STATUS == "insufficient-data", "impaired"), else_=_STATUS)
+_REACHABILITY: Final = {
+    "ok": "passed",
+    "impaired": "failed",
+    "initializing": "initializing",
+    "insufficient-data": "insufficient-data",
+}
+
+
+@cache
+def conditions(cloud: Cloud) -> Mapping[str, Condition]:
+    """All filters of DescribeInstanceStatus by name."""
+    of_instances = instance_filters.conditions(cloud)
+    alike = ("availability-zone", "availability-zone-id", "instance-state-code", "instance-state-name")
+    events = ("code", "description", "instance-event-id", "not-after", "not-before", "not-before-deadline")
+    return MappingProxyType(
+        {name: of_instances[name] for name in alike}
+        | {f"event.{name}": NEVER for name in events}
+        | {
+            "application-status.status": NEVER,
+            "attached-ebs-status.status": text(_STATUS),
+            "instance-status.reachability": shown_as(_STATUS, _REACHABILITY),
+            "instance-status.status": text(_STATUS),
+            "operator.managed": constant("false"),
+            "operator.principal": NEVER,
+            "system-status.reachability": shown_as(_SYSTEM_STATUS, _REACHABILITY),
+            "system-status.status": text(_SYSTEM_STATUS),
+        }
+    )
+
+
+def describe(
+    tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, *, only_running: bool
+) -> list[dict[str, Any]]:
+    """List the status of the caller's instances in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    mine = Instance.account_id == caller.account_id
+    lookup.require(tx, "instance", Instance.id, asked.ids, mine)
+    query = select(
+        Instance.id, Instance.state, Instance.zone, _STATUS.label("status"), _SYSTEM_STATUS.label("system")
+    ).where(mine, *clauses(asked.filters, conditions(cloud), caller, Instance.id))
+    if asked.ids:
+        query = query.where(Instance.id.in_(asked.ids))
+    if only_running:
+        query = query.where(Instance.state == "running")
+    zones = zone_ids(cloud)
+    return [
+        {
+            "InstanceId": row.id,
+            "AvailabilityZone": row.zone,
+            "AvailabilityZoneId": zones.get(row.zone),
+            "InstanceState": {"Code": STATE_CODES[row.state], "Name": row.state},
+            "InstanceStatus": _summary(row.status),
+            "SystemStatus": _summary(row.system),
+            "AttachedEbsStatus": _summary(row.status),
+            "Events": [],
+            "Operator": {"Managed": False},
+        }
+        for row in tx.session.execute(page(query, Instance.id, asked))
+    ]
+
+
+def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, str]]:
+    """List how burstable instances spend CPU credits: all in the mode `standard`.
+
+    Without ids EC2 lists those in the mode `unlimited`, which are none. Raises MalformedId, NotFound, Unsupported for
+    an instance that is not burstable.
+    """
+    mine = Instance.account_id == caller.account_id
+    lookup.require(tx, "instance", Instance.id, asked.ids, mine)
+    if not asked.ids:
+        return []
+    query = select(Instance.id, Instance.instance_type).where(
+        mine,
+        Instance.id.in_(asked.ids),
+        *clauses(asked.filters, instance_filters.conditions(cloud), caller, Instance.id),
+    )
+    rows = tx.session.execute(page(query, Instance.id, asked)).all()
+    for instance_id, name in rows:
+        kind = instance_types.find(name)
+        if kind is None or not kind.burstable:
+            raise Unsupported(
+                f"The instance '{instance_id}' of type {name} has no CPU credits",
+                code="InstanceCreditSpecification.NotSupported",
+            )
+    return [{"InstanceId": instance_id, "CpuCredits": "standard"} for instance_id, _ in rows]
+
+
+def _summary(status: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {"Status": status}
+    if status in _REACHABILITY:
+        shown["Details"] = [{"Name": "reachability", "Status": _REACHABILITY[status]}]
+    return shown
