@@ -34,11 +34,14 @@ _log = Log(__name__)
 # Work on different machines and VPCs goes on side by side; most of it waits for libvirt, the disk or the kernel.
 _WORK_THREADS: Final = 12
 _QUESTION_THREADS: Final = 4
+_PASSABLE: Final = 0o711
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
 async def run(settings: Settings, version: str) -> None:
     """Run the agent of this machine until cancelled; guests run on."""
+    for folder in (settings.state_dir, settings.run_dir):
+        _make_passable(folder)
     daemon = libvirtd.ensure_running(settings.libvirt_uri, settings.state_dir)
     verdict = kvm_proof.prove(settings.proof_image, settings.state_dir)
     store = LocalStore(settings.state_dir / "disks")
@@ -79,6 +82,12 @@ async def run(settings: Settings, version: str) -> None:
         question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
     )
     await agent.run()
+
+
+def _make_passable(folder: Path) -> None:
+    """Let guests' processes and dnsmasq pass through to what is theirs: each secret in there is a file of mode 0600."""
+    folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
+    folder.chmod(_PASSABLE)
 
 
 def _links() -> LinkPrefixes:
