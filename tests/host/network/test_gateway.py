@@ -33,12 +33,10 @@ def _asks(guest: Guest, target: str, sender: str = "") -> list[bytes]:
     return [frame[22:28] for frame in watch.read() if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2"]
 
 
-@pytest.mark.parametrize(
-    "target", ["10.0.1.1", "10.0.1.11", "10.0.1.200", "10.0.7.7", "169.254.169.254", "169.254.169.253", "10.0.0.2"]
-)
-def test_gateway_answers_for_all_at_once(guests: tuple[Guest, Guest], target: str) -> None:
+def test_gateway_answers_for_all_at_once(guests: tuple[Guest, Guest]) -> None:
     """One MAC for all addresses; without proxy_delay 0 the answer would come after 0.8 s."""
-    assert _asks(guests[0], target) == [f.mac(net.GATEWAY_MAC)]
+    for target in ("10.0.1.1", "10.0.1.11", "10.0.1.200", "10.0.7.7", "169.254.169.254", "169.254.169.253", "10.0.0.2"):
+        assert _asks(guests[0], target) == [f.mac(net.GATEWAY_MAC)], target
 
 
 def test_gateway_does_not_claim_the_guests_own_address(guests: tuple[Guest, Guest]) -> None:
@@ -51,7 +49,6 @@ def test_neighbours_hear_nothing_of_each_other(guests: tuple[Guest, Guest]) -> N
     """The gateway knows MACs without asking, and a bridge's flooding ends at the taps."""
     one, two = guests
     watch = two.frames()
-    assert one.pings("10.0.1.10") or True
     one.sends("10.0.1.77", 53)
     _asks(one, "10.0.1.1")
     one.world.at_host_run("bridge", "fdb", "flush", "dev", net.bridge_name(one.world.vpcs[one.vpc_id][0].subnets[0].id))
