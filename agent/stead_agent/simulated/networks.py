@@ -17,16 +17,20 @@ class SimulatedNetwork:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._host_applied = False
 
     def apply_host(self, host: HostNetwork) -> HostPaths:
         """Remember the pools; there is no uplink."""
         with self._world.call("network.apply_host") as things:
             things.public_pools = host.public_pools
+            self._host_applied = True
         return HostPaths(None, None, host.public_pools, is_router=False)
 
     def apply(self, vpc: VpcNetwork) -> None:
         """Remember the VPC, noting what it takes from under a running guest."""
         with self._world.call("network.apply", vpc.vpc_id) as things:
+            if not self._host_applied:
+                self._world.broken(f"{vpc.vpc_id} applied before the host's network")
             gone = {each.id for each in _interfaces(things.networks.get(vpc.vpc_id))} - {
                 each.id for each in vpc.interfaces
             }

@@ -4,6 +4,7 @@ import pytest
 
 from stead_agent.machines.interface import MachineError, MachinesUnavailableError
 from stead_agent.network.interface import NetworkError
+from stead_agent.reconcile.loop import perform
 from stead_agent.simulated.machines import Pace
 from stead_agent.volumes.interface import DiskFullError
 from stead_agent.wanted import HOST_NETWORK, Key
@@ -245,6 +246,28 @@ def test_the_machine_goes_on_at_once_when_what_it_needs_is_mended(sender: make.S
     assert bench.report()[MACHINE].condition == PENDING
     assert bench.report()[MACHINE].error == "vol-1 is not known here"
     bench.settle(sender.change(make.volume("vol-1")), seconds=0)
+    assert bench.host.running() == {"i-1"}
+
+
+def test_what_moved_while_a_machine_was_looked_at_is_not_missed(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.tell(sender.change(make.host_network(), *make.launch(), full=True))
+    begun = {}
+    while len(begun) < 4:  # the machine's turn began before what it waits for is there
+        while (work := bench.reconciler.begin()) is not None:
+            begun[work.unit.kind] = work
+        if pb.KIND_MACHINE in begun and pb.KIND_VPC in begun:
+            break
+        for kind in (pb.KIND_HOST_NETWORK, pb.KIND_IMAGE):
+            if kind in begun:
+                first = begun.pop(kind)
+                bench.reconciler.finish(first, perform(first))
+    machine = begun.pop(pb.KIND_MACHINE)
+    for other in begun.values():
+        bench.reconciler.finish(other, perform(other))
+    bench.reconciler.finish(machine, perform(machine))
+    bench.work()
+    assert bench.clock.now() == 0
     assert bench.host.running() == {"i-1"}
 
 
