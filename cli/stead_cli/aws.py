@@ -1,7 +1,9 @@
 """The public API as any user has it: an access key becomes boto3 clients, and lines for a shell."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Final
@@ -58,6 +60,17 @@ def shell_lines(settings: Settings, key: AccessKey) -> list[str]:
     }
     lines = [f"export {name}={quote(value)}" for name, value in values.items()]
     return [*lines, f"unset {' '.join(_CONTRADICTING)}"]
+
+
+@contextlib.contextmanager
+def refusals_explained() -> Iterator[None]:
+    """Turn what the API refuses, and waits in vain, into errors for the person at the terminal."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - half a second, as boto3 below
+
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise CliError(str(error), "see: ./stead status; ./stead logs agent; ./stead logs controller") from error
 
 
 def ec2_client(settings: Settings, key: AccessKey) -> "EC2Client":

@@ -55,6 +55,7 @@ def agent_program(settings: Settings) -> Program:
         f"--run-dir={settings.volatile_dir / 'agent'}",
         f"--controller=127.0.0.1:{settings.host_port}",
         f"--uplink={settings.uplink}",
+        f"--proof-image={settings.image_dir / 'micro.qcow2'}",
     ]
     return _program(settings, "agent", command)
 

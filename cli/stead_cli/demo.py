@@ -17,7 +17,7 @@ from stead_cli.output import output_option, say, say_heading, show_json
 from stead_cli.settings import Settings
 from stead_cli.ssh import Login
 from stead_cli.steps import Steps
-from stead_cli.up import bring_up
+from stead_cli.up import bring_up, with_micro
 from stead_cli.waiting import wait_for
 from stead_proto import tls
 
@@ -65,16 +65,13 @@ def demo(kind: str, *, keep: bool, output: str) -> None:
     steps = Steps()
     say_heading("Stead demo: a virtual machine through the EC2 API, on this machine")
     with cloud.exclusively(chosen):
-        up = bring_up(chosen, steps, tuple(dict.fromkeys(("micro", kind))))
+        up = bring_up(chosen, steps, with_micro(kind))
     key = aws.first_access_key(chosen)
     ec2 = aws.ec2_client(chosen, key)
-    launched = _launch(chosen, ec2, steps, up.images[kind], CHOICES[kind])
-    if not keep:
-        with steps.step("instance is terminated"):
-            ec2.terminate_instances(InstanceIds=[launched.instance_id])
-            ec2.get_waiter("instance_terminated").wait(
-                InstanceIds=[launched.instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 90}
-            )
+    with aws.refusals_explained():
+        launched = _launch(chosen, ec2, steps, up.images[kind], CHOICES[kind])
+        if not keep:
+            _terminate(ec2, steps, launched.instance_id)
     if output == "json":
         show_json(
             {
@@ -135,6 +132,15 @@ def _launch(chosen: Settings, ec2: "EC2Client", steps: Steps, image_id: str, cho
         console = _console(ec2, instance_id)
     _give_to_sudo_user(chosen)
     return Launched(instance_id, login, console)
+
+
+def _terminate(ec2: "EC2Client", steps: Steps, instance_id: str) -> None:
+    """End the demo instance and wait until it has ended."""
+    with steps.step("instance is terminated"):
+        ec2.terminate_instances(InstanceIds=[instance_id])
+        ec2.get_waiter("instance_terminated").wait(
+            InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 90}
+        )
 
 
 def _have_key_pair(chosen: Settings, ec2: "EC2Client") -> Path:

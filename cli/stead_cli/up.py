@@ -36,7 +36,7 @@ def up(kinds: tuple[str, ...], output: str) -> None:
     say_heading("Starting Stead on this machine")
     steps = Steps()
     with cloud.exclusively(chosen):
-        result = bring_up(chosen, steps, tuple(dict.fromkeys(("micro", *kinds))))
+        result = bring_up(chosen, steps, with_micro(*kinds))
     say()
     say(f"Stead is up: {chosen.https_endpoint}, region {chosen.region}, after {steps.seconds:.1f} s.")
     say('  eval "$(./stead env)"          then use aws, boto3, Terraform …')
@@ -45,8 +45,13 @@ def up(kinds: tuple[str, ...], output: str) -> None:
         show_json({"endpoint": chosen.https_endpoint, "host_id": result.host.id, "images": result.images})
 
 
+def with_micro(*kinds: str) -> tuple[str, ...]:
+    """Put micro in front of the kinds of images, once: it is what KVM is proven with."""
+    return tuple(dict.fromkeys(("micro", *kinds)))
+
+
 def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
-    """Do the steps of `up`; images are built while controller and agent start."""
+    """Do the steps of `up`; images are built while the controller starts, the agent proves KVM with micro."""
     chosen.remember()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="image") as builder:
         builds = [builder.submit(image_build.build, chosen, kind, _quietly) for kind in kinds]
@@ -55,22 +60,24 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
                 step.note = "started" if cloud.start_controller(chosen) else "ran already"
             cloud.share_access(chosen)
             enrol(chosen, steps)
+            with steps.step(f"{kinds[0]} image is built") as step:
+                step.note = builds[0].result().name
             with steps.step("agent and libvirt run, host is up") as step:
                 started = cloud.start_agent(chosen)
                 host = cloud.wait_for_host(chosen)
                 step.note = f"{'started' if started else 'ran already'}, guests run on {host.virtualization}"
-            images = {kind: _image(chosen, steps, kind, work) for kind, work in zip(kinds, builds, strict=True)}
+            images = {kind: _enter(chosen, steps, kind, work) for kind, work in zip(kinds, builds, strict=True)}
         except BaseException:
             builder.shutdown(wait=False, cancel_futures=True)
             raise
     return Up(host, images)
 
 
-def _image(chosen: Settings, steps: Steps, kind: str, work: Future[image_build.BuiltImage]) -> str:
-    with steps.step(f"{kind} image is there") as step:
+def _enter(chosen: Settings, steps: Steps, kind: str, work: Future[image_build.BuiltImage]) -> str:
+    with steps.step(f"{kind} image is in the cloud") as step:
         built = work.result()
-        step.note = built.name
-        return image_build.enter(Operator(chosen), built, lambda _count: None)
+        step.note = image_id = image_build.enter(Operator(chosen), built, lambda _count: None)
+        return image_id
 
 
 def _quietly(line: str) -> None:
