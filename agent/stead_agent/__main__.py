@@ -81,7 +81,7 @@ def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options:
 @click.option("--keep", is_flag=True, help="Worlds and desired states are files that outlive the process.")
 def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool, **options: Any) -> None:
     """Run simulated hosts, each with its own agent, in one process."""
-    from stead_agent.simulated.fleet import Fleet, FleetPlan  # noqa: PLC0415 - only this command needs it
+    from stead_agent.fleet import Fleet, FleetPlan  # noqa: PLC0415 - only this command needs it
 
     ca_pem = ca.read() if ca is not None else b""
     tokens = token_file.read().split() if token_file is not None else []
