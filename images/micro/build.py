@@ -47,16 +47,11 @@ CHOSEN_FILES: dict[str, tuple[str, ...]] = {
 }
 """Package to the files taken from it; a name that ends in a dot or slash stands for all that begin so."""
 
-MODULES = (
-    "drivers/block/virtio_blk",
-    "net/core/failover",
-    "drivers/net/net_failover",
-    "drivers/net/virtio_net",
-    "drivers/char/hw_random/virtio-rng",
-    "drivers/acpi/button",
-    "drivers/input/evdev",
-)
-"""Drivers that are not built into the kernel; ``initrd/init`` loads them in this order."""
+EARLY_MODULES = ("drivers/block/virtio_blk", "net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net")
+"""Drivers not built into the kernel that ``initrd/init`` loads, in this order."""
+
+LATE_MODULES = ("drivers/acpi/button", "drivers/input/evdev", "drivers/char/hw_random/virtio-rng")
+"""Drivers not built into the kernel that ``rootfs/usr/lib/stead/power-button`` loads."""
 
 USERS = ("ec2-user", "debian", "admin", "ubuntu")
 """Users beside root, numbered from 1000, as in ``rootfs/etc/passwd``."""
@@ -78,7 +73,7 @@ PLAN = DiskPlan(
     initrd="/boot/initrd",
     command_line=(
         "console=tty0 console=ttyS0 quiet net.ifnames=0 mitigations=off no_timer_check cryptomgr.notests "
-        "random.trust_cpu=on panic=5"
+        "random.trust_cpu=on lsm=capability initcall_blacklist=jent_mod_init panic=5"
     ),
 )
 
@@ -98,7 +93,9 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
     say("root file system: put together")
     tree = make_tree({name: deb for name, deb in debs.items() if name in CHOSEN_FILES})
     tree.add_file("boot/vmlinuz", kernel)
-    tree.add_file("boot/initrd", make_initrd(tree, modules))
+    tree.add_file("boot/initrd", make_initrd(tree, {name: modules[name] for name in names_of(EARLY_MODULES)}))
+    for name in names_of(LATE_MODULES):
+        tree.add_file(f"usr/lib/stead/modules/{name}", modules[name])
     tree.add_file("etc/stead-micro-packages", "".join(f"{deb.stem}\n" for deb in sorted(debs.values())).encode())
     say("disk: file system, boot loader, qcow2")
     with tempfile.TemporaryDirectory(prefix="stead-micro-") as scratch:
@@ -120,19 +117,26 @@ def find_kernel(store: PackageCache) -> str:
 
 
 def read_kernel(deb: Path) -> tuple[bytes, dict[str, bytes]]:
-    """Return the kernel, and each driver of MODULES by file name (``virtio_blk.ko``), decompressed."""
+    """Return the kernel, and each early and late driver by file name (``virtio_blk.ko``), decompressed."""
     kernel = b""
     modules: dict[str, bytes] = {}
-    wanted = tuple(f"/kernel/{module}.ko.xz" for module in MODULES)
+    wanted = tuple(f"/kernel/{module}.ko.xz" for module in EARLY_MODULES + LATE_MODULES)
     for member, data in read_members(deb, lambda path: path.startswith("boot/vmlinuz-") or path.endswith(wanted)):
         if member.name.startswith("boot/vmlinuz-"):
             kernel = data
         else:
             modules[Path(member.name).name.removesuffix(".xz")] = lzma.decompress(data)
-    missing = [module for module in MODULES if f"{Path(module).name}.ko" not in modules]
+    missing = set(names_of(EARLY_MODULES + LATE_MODULES)) - set(modules)
     if missing or not kernel:
-        raise ImageBuildError(f"{deb.name} lacks {', '.join(missing) or 'a kernel'}: MODULES needs a new look")
-    return kernel, dict(sorted(modules.items()))
+        raise ImageBuildError(
+            f"{deb.name} lacks {', '.join(missing) or 'a kernel'}: the lists of modules are out of date"
+        )
+    return kernel, modules
+
+
+def names_of(modules: Sequence[str]) -> list[str]:
+    """File names of drivers given by their places in the kernel's source (``virtio_blk.ko``)."""
+    return [f"{Path(module).name}.ko" for module in modules]
 
 
 def make_tree(debs: dict[str, Path]) -> Tree:
@@ -205,7 +209,7 @@ def make_initrd(tree: Tree, modules: dict[str, bytes]) -> bytes:
     busybox = node_at(tree, "usr/bin/busybox").data
     for folder in ("dev", "proc", "sys", "new", "modules", "bin"):
         initrd.add_folder(folder)
-    initrd.add_file("bin/busybox", busybox, 0o755)
+    initrd.add_file("bin/busybox", busybox, 0o4755)  # it goes on as the root file system's, see initrd/init
     for applet in ("sh", "mount", "umount", "mkdir", "insmod", "usleep", "ls", "tr", "cat", "dd", "printf", "blockdev"):
         initrd.add_link(f"bin/{applet}", "busybox")
     initrd.add_link("bin/switch_root", "busybox")
