@@ -71,6 +71,17 @@ def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options:
 
 @main.command()
 @_state_dir_option
+@click.option("--run-dir", type=_PATH, default=DEFAULT_RUN_DIR, show_default=True, help="Sockets and process ids.")
+@click.option("--libvirt-uri", default=DEFAULT_LIBVIRT_URI, show_default=True)
+def purge(**options: Any) -> None:
+    """Remove every guest and network of this agent; it must not run. Disks are left to whoever deletes the state."""
+    from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
+
+    real_host.purge(Settings(**options))
+
+
+@main.command()
+@_state_dir_option
 @click.option("--hosts", default=1, show_default=True, help="How many.")
 @click.option("--controller", "controllers", multiple=True, default=["127.0.0.1:8775"], show_default=True)
 @click.option("--enrolment", default="", metavar="HOST:PORT", help="The controller's port for enrolment.")

@@ -1,7 +1,9 @@
 """A real host's agent: libvirt, the kernel's network and local disks put together."""
 
 import concurrent.futures
+import shutil
 import socket
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,7 +26,7 @@ from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.picture import INNER_ADDRESSES
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
-from stead_agent.reconcile.translate import VpcSettings
+from stead_agent.reconcile.translate import VpcSettings, host_firewall
 from stead_agent.settings import Settings
 from stead_agent.volumes.local_files import LocalImages, LocalStore, LocalVolumes
 from stead_proto.tls import Identity
@@ -38,14 +40,69 @@ _PASSABLE: Final = 0o711
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
+@dataclass(frozen=True, slots=True)
+class _Assembled:
+    """The subsystems of this machine, and what was found out while they were put together."""
+
+    parts: Subsystems
+    firewall: KernelFirewall
+    verdict: kvm_proof.Verdict
+    libvirt_uri: str
+
+
 async def run(settings: Settings, version: str) -> None:
     """Run the agent of this machine until cancelled; guests run on."""
+    host = _assemble(settings)
+    verdict = host.verdict
+    address = settings.underlay_address or _own_address()
+    view = facts.RealHost(host.parts.volumes, verdict, _versions(host.libvirt_uri), address)
+    identity: partial[Identity] = partial(Identity.load, settings.state_dir)
+    habits = Habits(
+        uplink=settings.uplink,
+        vpc=VpcSettings(mtu=settings.mtu, upstreams=settings.dns_upstreams or _resolvers(settings.uplink)),
+        removal_grace_seconds=settings.removal_grace_seconds,
+    )
+    _log.info("agent_starts", version=version, virtualization=verdict.virtualization, reason=verdict.reason)
+    agent = Agent(
+        host.parts,
+        SqliteStore(settings.desired_file),
+        view,
+        Dialling(settings.controllers, identity, version, settings.state_dir),
+        habits=habits,
+        threads=concurrent.futures.ThreadPoolExecutor(_WORK_THREADS, "work"),
+        question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
+    )
+    await agent.run()
+
+
+def purge(settings: Settings) -> None:
+    """Give up this host: remove every guest and network of this agent; its disks go with the state directory.
+
+    The agent must not run. A libvirtd that was started by it is stopped.
+    """
+    host = _assemble(settings)
+    parts = host.parts
+    for machine_id in sorted(parts.machines.present()):
+        parts.machines.remove(machine_id)
+    nothing = network.HostNetwork(public_pools=(), uplink="none")
+    paths = parts.network.apply_host(nothing)
+    parts.firewall.apply_host(host_firewall(nothing, paths))
+    for vpc_id in sorted(parts.network.present() | parts.firewall.present() | parts.dhcp.present()):
+        parts.dhcp.remove(vpc_id)
+        parts.firewall.remove(vpc_id)
+        parts.network.remove(vpc_id)
+    host.firewall.remove_host()
+    parts.machines.close()
+    libvirtd.stop(settings.state_dir)
+    shutil.rmtree(settings.run_dir, ignore_errors=True)
+
+
+def _assemble(settings: Settings) -> _Assembled:
     for folder in (settings.state_dir, settings.run_dir):
         _make_passable(folder)
     daemon = libvirtd.ensure_running(settings.libvirt_uri, settings.state_dir)
     verdict = kvm_proof.prove(settings.proof_image, settings.state_dir)
     store = LocalStore(settings.state_dir / "disks")
-    volumes = LocalVolumes(store)
     machines = LibvirtMachines(
         daemon.uri,
         settings.state_dir,
@@ -55,33 +112,17 @@ async def run(settings: Settings, version: str) -> None:
         patience=Patience(stop=int(settings.stop_grace_seconds)),
     )
     namespaces = Namespaces()
+    firewall = KernelFirewall(namespaces, _links())
     parts = Subsystems(
         network=KernelNetwork(namespaces),
-        firewall=KernelFirewall(namespaces, _links()),
+        firewall=firewall,
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
         metadata=Metadata(settings.state_dir),
         images=LocalImages(store),
-        volumes=volumes,
+        volumes=LocalVolumes(store),
         machines=machines,
     )
-    host = facts.RealHost(volumes, verdict, _versions(daemon.uri), settings.underlay_address or _own_address())
-    identity: partial[Identity] = partial(Identity.load, settings.state_dir)
-    habits = Habits(
-        uplink=settings.uplink,
-        vpc=VpcSettings(mtu=settings.mtu, upstreams=settings.dns_upstreams or _resolvers(settings.uplink)),
-        removal_grace_seconds=settings.removal_grace_seconds,
-    )
-    _log.info("agent_starts", version=version, virtualization=verdict.virtualization, reason=verdict.reason)
-    agent = Agent(
-        parts,
-        SqliteStore(settings.desired_file),
-        host,
-        Dialling(settings.controllers, identity, version, settings.state_dir),
-        habits=habits,
-        threads=concurrent.futures.ThreadPoolExecutor(_WORK_THREADS, "work"),
-        question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
-    )
-    await agent.run()
+    return _Assembled(parts, firewall, verdict, daemon.uri)
 
 
 def _make_passable(folder: Path) -> None:

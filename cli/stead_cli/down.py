@@ -56,7 +56,12 @@ def _purge(chosen: Settings, steps: Steps) -> None:
 
 
 def _purge_host(chosen: Settings) -> None:
-    command: list[str | Path] = [cloud.BIN / "stead-agent", "purge", f"--state-dir={chosen.agent_dir}"]
+    command: list[str | Path] = [
+        cloud.BIN / "stead-agent",
+        "purge",
+        f"--state-dir={chosen.agent_dir}",
+        f"--run-dir={chosen.volatile_dir / 'agent'}",
+    ]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PURGE_SECONDS, check=False

@@ -136,6 +136,16 @@ class KernelFirewall:
                 self._host_rules = rules
             self._host_rules.make(inet_table(self._links, host), self._bridge_table())
 
+    def remove_host(self) -> None:
+        """Remove the host's own tables: for a host that is given up, after its VPCs are removed."""
+        with self._host_lock:
+            rules = self._host_rules or _Rules(self._namespaces, None)
+            ours = rules.nft.tables() & {("inet", NAME), ("bridge", NAME)}
+            rules.nft.run("".join(f"delete table {family} {name}\n" for family, name in sorted(ours)))
+            rules.close()
+            self._host_rules = None
+            self._bindings.clear()
+
     def _bridge_table(self) -> Table:
         return bridge_table(self._links, self._bindings.values())
 
