@@ -63,7 +63,6 @@ class Dnsmasq:
             try:
                 self._apply(_Applied(wanted, text, hosts), files)
             except OSError as failure:
-                self._applied.pop(wanted.vpc_id, None)
                 raise DhcpError(f"{wanted.vpc_id}: {failure}") from failure
 
     def remove(self, vpc_id: str) -> None:
@@ -92,14 +91,15 @@ class Dnsmasq:
     def _apply(self, now: _Applied, files: ServerFiles) -> None:
         """Bring the files and the server from what was applied before, by us or an earlier agent, to what is wanted."""
         wanted = now.wanted
-        before = self._applied.get(wanted.vpc_id) or _Applied(wanted, _read(files.configuration), _read_hosts(files))
+        # Forgotten until all is done: after a failure, what there is has to be read from the files.
+        known = self._applied.pop(wanted.vpc_id, None)
+        before = known or _Applied(wanted, _read(files.configuration), _read_hosts(files))
         pid = server_process.find(files)
-        fresh = wanted.vpc_id not in self._applied
         if pid and before.configuration == now.configuration and server_process.is_inside(pid, wanted.namespace):
             # What an earlier agent did last may have been to write a file: told again, the server knows it surely.
-            if _change_hosts(files, before.hosts, now.hosts) or fresh:
+            if _change_hosts(files, before.hosts, now.hosts) or not known:
                 server_process.reload(files, pid)
-            if fresh and wanted.subnets:
+            if not known and wanted.subnets:
                 guard(pid)
             if not _release_stale(files, wanted):
                 self._restart(files, before, now)

@@ -7,6 +7,7 @@ hint: dnsmasq's user may write that file, so what it says is believed only of a 
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Final
 
 from stead_agent.dhcp.dnsmasq_conf import ServerFiles
 from stead_agent.dhcp.interface import DhcpError
-from stead_agent.run import RunError, run
+from stead_agent.run import ProgramFailedError, RunError, run
 
 _PROGRAM: Final = "dnsmasq"
 _OPTION: Final = "--conf-file="
 _START_SECONDS: Final = 10.0
 _END_SECONDS: Final = 3.0
+_NETWORK_STATUS: Final = 2  # an address is in use, or not ours: dnsmasq(8), exit codes
+_FREE_SECONDS: Final = 2.0  # for the sockets of an earlier server to vanish
+_RETRY_SECONDS: Final = 0.02
 
 
 def find(files: ServerFiles) -> int | None:
@@ -65,12 +69,20 @@ def start(files: ServerFiles, namespace: Path) -> int:
 
     dnsmasq detaches itself and its first process ends only then, so this is a short process as run() wants them.
     """
-    try:
-        run(
-            ["nsenter", f"--net={namespace}", "--", _PROGRAM, f"{_OPTION}{files.configuration}"], timeout=_START_SECONDS
-        )
-    except RunError as failure:
-        raise DhcpError(f"{files.folder.name}: dnsmasq did not start: {failure}") from failure
+    deadline = time.monotonic() + _FREE_SECONDS
+    while True:
+        try:
+            run(
+                ["nsenter", f"--net={namespace}", "--", _PROGRAM, f"{_OPTION}{files.configuration}"],
+                timeout=_START_SECONDS,
+            )
+            break
+        except RunError as failure:
+            # A killed server is gone from the list of processes a moment before its sockets are.
+            in_use = isinstance(failure, ProgramFailedError) and failure.status == _NETWORK_STATUS
+            if not in_use or time.monotonic() > deadline:
+                raise DhcpError(f"{files.folder.name}: dnsmasq did not start: {failure}") from failure
+            time.sleep(_RETRY_SECONDS)
     pid = find(files)
     if pid is None:
         raise DhcpError(f"{files.folder.name}: dnsmasq ended as soon as it had started")

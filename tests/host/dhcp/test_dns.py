@@ -1,0 +1,109 @@
+"""DNS by real servers: private names forward and back, others only from the upstreams that were given."""
+
+import socket
+import threading
+from dataclasses import replace
+
+import pytest
+
+from stead_agent.dhcp.dnsmasq import Dnsmasq
+from stead_agent.dhcp.interface import DnsName
+from tests.host.dhcp.conftest import NO_ERROR, NO_SUCH_NAME, PTR, REFUSED, Vm, Vpc, inside, ip, without_host
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.root
+SERVER = "172.31.0.2"
+FIVE = "ip-172-31-0-5.ec2.internal"
+
+
+@pytest.fixture
+def vm(vpc: Vpc) -> Vm:
+    """A guest with the address 172.31.0.5."""
+    made = vpc.vm(5)
+    ip(f"-n {made.namespace} addr add 172.31.0.5/20 dev eth0", f"-n {made.namespace} route add default via 172.31.0.1")
+    return made
+
+
+def test_private_names_resolve_forward_and_back(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    elsewhere = DnsName("ip-172-31-32-9.ec2.internal", "172.31.32.9")
+    dhcp.apply(replace(vpc.wanted(5), names=(elsewhere,)))
+    for server in (SERVER, "169.254.169.253"):
+        assert vm.ask(server, FIVE) == (NO_ERROR, ["172.31.0.5/60"])
+        assert vm.ask(server, "5.0.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{FIVE}/60"])
+        assert vm.ask(server, elsewhere.name) == (NO_ERROR, ["172.31.32.9/60"])
+        assert vm.ask(server, "9.32.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{elsewhere.name}/60"])
+
+
+def test_changes_are_seen_without_restart(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    six = "ip-172-31-0-6.ec2.internal"
+    dhcp.apply(vpc.wanted(5))
+    assert vm.ask(SERVER, six) == (NO_SUCH_NAME, [])
+    dhcp.apply(vpc.wanted(5, 6))
+    wait_for(lambda: vm.ask(SERVER, six) == (NO_ERROR, ["172.31.0.6/60"]), "the new name resolves")
+    dhcp.apply(without_host(vpc.wanted(5, 6), 6))
+    wait_for(lambda: vm.ask(SERVER, six) == (NO_SUCH_NAME, []), "the old name is gone")
+    assert vm.ask(SERVER, "6.0.31.172.in-addr.arpa", PTR) == (NO_SUCH_NAME, [])
+
+
+def test_a_leased_name_is_gone_with_its_host(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    dhcp.apply(vpc.wanted(5, 6))
+    assert vpc.vm(6).lease()
+    dhcp.apply(vpc.wanted(5))
+    wait_for(lambda: vm.ask(SERVER, "ip-172-31-0-6.ec2.internal") == (NO_SUCH_NAME, []), "the name is gone")
+    assert vm.ask(SERVER, "6.0.31.172.in-addr.arpa", PTR) == (NO_SUCH_NAME, [])
+
+
+def test_nothing_of_the_host_is_known(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    dhcp.apply(vpc.wanted(5))
+    for name in ("example.com", "ip6-allnodes", "dns.google.com", socket.gethostname()):
+        code, answers = vm.ask(SERVER, name)
+        assert answers == []
+        assert code in {REFUSED, NO_SUCH_NAME}
+
+
+def test_it_answers_only_where_it_should(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    dhcp.apply(vpc.wanted(5))
+    with pytest.raises(ConnectionRefusedError):
+        vm.ask("169.254.169.254", FIVE)
+    dhcp.apply(replace(vpc.wanted(5), resolver_addresses=()))
+    with pytest.raises(ConnectionRefusedError):
+        vm.ask(SERVER, FIVE)
+    assert vm.lease()
+
+
+def test_upstream_is_asked_for_the_rest_only(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    upstream = vpc.vm(8)
+    ip(
+        f"-n {upstream.namespace} addr add 172.31.0.8/20 dev eth0",
+        f"-n {upstream.namespace} addr add 198.18.0.53/32 dev lo",
+        f"-n {vpc.name} route add 198.18.0.53/32 via 172.31.0.8",
+    )
+    sock = inside(upstream.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    sock.bind(("198.18.0.53", 53))
+    asked = []
+
+    def serve() -> None:
+        while True:
+            message, client = sock.recvfrom(4096)
+            if message == b"end":
+                return
+            asked.append(message[12:].split(b"\0")[0])
+            answer = message[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + message[12:].split(b"\0")[0] + b"\0\0\1\0\1"
+            sock.sendto(answer + b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\xc6\x12\0\x07", client)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        dhcp.apply(replace(vpc.wanted(5), upstreams=("198.18.0.53",)))
+        assert vm.ask(SERVER, "www.example.com") == (NO_ERROR, ["198.18.0.7/30"])
+        assert vm.ask(SERVER, FIVE) == (NO_ERROR, ["172.31.0.5/60"])
+        assert vm.ask(SERVER, "ip-172-31-9-9.ec2.internal") == (NO_SUCH_NAME, [])
+        assert vm.ask(SERVER, "9.9.31.172.in-addr.arpa", PTR) == (NO_SUCH_NAME, [])
+        assert asked == [b"\3www\7example\3com"]
+    finally:
+        inside(
+            upstream.namespace,
+            lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"end", ("198.18.0.53", 53)),
+        )
+        thread.join()
+        sock.close()
