@@ -1,0 +1,323 @@
+"""The link over real gRPC and TLS to a controller in the same process."""
+
+import asyncio
+import concurrent.futures
+import datetime as dt
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from stead_agent.agent import Agent
+from stead_agent.desired import SqliteStore, Store, StoreError
+from stead_agent.link import Dialling
+from stead_agent.simulated.clock import RealClock
+from stead_agent.simulated.host import SimulatedHost
+from stead_agent.wanted import Change, Key
+from stead_proto import limits, tls
+from stead_proto.certificates import Authority
+from stead_proto.tls import Identity
+from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
+from tests.support import desired_states as make
+from tests.support.fake_controller import FakeController, HostSession
+from tests.support.simulated_agent import MemoryStore
+
+HOST = "h-0123456789abcdef0"
+MACHINE = Key(pb.KIND_MACHINE, "i-1")
+IMAGE = Key(pb.KIND_IMAGE, "ami-1")
+
+
+@pytest.fixture
+async def controller() -> AsyncIterator[FakeController]:
+    """A listening controller."""
+    controller = FakeController()
+    await controller.start()
+    yield controller
+    await controller.stop()
+
+
+@dataclass
+class Rig:
+    """Runs agents of simulated hosts and ends them with the test."""
+
+    controller: FakeController
+    folder: Path
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    pools: list[concurrent.futures.ThreadPoolExecutor] = field(default_factory=list)
+
+    def start(
+        self,
+        *,
+        identity: Identity | None = None,
+        store: Store | None = None,
+        host: SimulatedHost | None = None,
+        threads: bool = False,
+        addresses: tuple[str, ...] = (),
+        renews: bool = False,
+    ) -> tuple[Agent, SimulatedHost]:
+        """Start an agent."""
+        host = host or SimulatedHost(RealClock(asyncio.get_running_loop()), fetches_images=threads)
+        mine = identity or self.controller.authority.issue_host(HOST)
+        mine.save(self.folder)
+        pool = concurrent.futures.ThreadPoolExecutor(4) if threads else None
+        if pool is not None:
+            self.pools.append(pool)
+        dialling = Dialling(
+            addresses or (self.controller.address,),
+            lambda: Identity.load(self.folder),
+            "1.2.3",
+            self.folder if renews else None,
+        )
+        agent = Agent(host.subsystems, store or MemoryStore(), host, dialling, threads=pool, question_threads=pool)
+        self.tasks.append(asyncio.create_task(agent.run()))
+        return agent, host
+
+    async def stop(self) -> None:
+        """End all agents."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks.clear()
+        for pool in self.pools:
+            pool.shutdown()
+
+    async def session(self, *, after: int = 0) -> HostSession:
+        """Wait for the session of the host; `after` = sessions there were before."""
+        controller = self.controller
+        await controller.until(
+            lambda: controller.connections > after and HOST in controller.sessions, "it is connected"
+        )
+        return controller.sessions[HOST]
+
+
+@pytest.fixture
+async def rig(controller: FakeController, tmp_path: Path) -> AsyncIterator[Rig]:
+    """Starts agents that dial `controller`."""
+    rig = Rig(controller, tmp_path)
+    yield rig
+    await rig.stop()
+
+
+def _is(session: HostSession, key: Key, condition: "host_pb2.Condition.ValueType", revision: int) -> bool:
+    status = session.statuses.get(key)
+    return status is not None and status.condition == condition and status.revision == revision
+
+
+async def _ready(controller: FakeController, session: HostSession, key: Key, revision: int) -> None:
+    await controller.until(
+        lambda: _is(session, key, host_pb2.CONDITION_READY, revision), f"{key} is ready at {revision}"
+    )
+
+
+async def test_hello_tells_who_and_what(rig: Rig) -> None:
+    rig.start()
+    session = await rig.session()
+    assert session.host_id == HOST
+    assert session.hello.revision == 0
+    assert session.hello.agent_version == "1.2.3"
+    assert session.hello.facts.simulated
+    assert session.hello.facts.cpus == 64
+
+
+async def test_a_launch_is_made_true_and_reported(rig: Rig, controller: FakeController) -> None:
+    _, host = rig.start()
+    session = await rig.session()
+    session.send(controller.sender(HOST).change(make.host_network(), *make.launch()))
+    await controller.until(lambda: session.revision == 1, "revision 1 is reached")
+    assert {key: each.condition for key, each in session.statuses.items()} == dict.fromkeys(
+        controller.sender(HOST).resources, host_pb2.CONDITION_READY
+    )
+    assert host.running() == {"i-1"}
+    host.power_off_guest("i-1")
+    await controller.until(
+        lambda: session.statuses[MACHINE].machine.off_reason == host_pb2.OFF_REASON_GUEST, "the guest's end is told"
+    )
+
+
+async def test_after_a_controllers_restart_the_agent_is_back_quickly_and_says_all_again(
+    rig: Rig, controller: FakeController
+) -> None:
+    rig.start()
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    session = await rig.session()
+    await _ready(controller, session, MACHINE, 1)
+    await controller.stop()
+    controller.sender(HOST).change(make.group(port=80))
+    await controller.start()
+    began = time.monotonic()
+    again = await rig.session(after=1)
+    assert time.monotonic() - began < 2
+    assert again.hello.revision == 1
+    await controller.until(lambda: again.revision == 2, "revision 2 is reached")
+    assert again.statuses.keys() == controller.sender(HOST).resources.keys()
+
+
+async def test_a_restarted_agent_goes_on_from_what_it_stored(
+    rig: Rig, controller: FakeController, tmp_path: Path
+) -> None:
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    store = SqliteStore(tmp_path / "desired.sqlite")
+    _, host = rig.start(store=store)
+    await _ready(controller, await rig.session(), MACHINE, 1)
+    await rig.stop()
+    store.close()
+    controller.sender(HOST).change(gone=(MACHINE,))
+    host.restart_agent()
+    rig.start(store=SqliteStore(tmp_path / "desired.sqlite"), host=host)
+    session = await rig.session(after=1)
+    assert (session.hello.revision, session.hello.desired_epoch) == (1, "epoch-1")
+    await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_ABSENT, 2), "the machine's end is told")
+    assert host.running() == set()
+
+
+async def test_another_epoch_makes_the_agent_take_all_anew(rig: Rig, controller: FakeController) -> None:
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    controller.sender(HOST).change(make.group(port=80))
+    _, host = rig.start()
+    session = await rig.session()
+    await controller.until(lambda: session.revision == 2, "revision 2 is reached")
+    controller.senders[HOST] = restored = make.Sender("epoch-2")
+    session.send(restored.change(make.host_network(), *make.launch("2")))  # a delta: it must ask for all
+    session = await rig.session(after=1)
+    await _ready(controller, session, Key(pb.KIND_MACHINE, "i-2"), 1)
+    await controller.until(lambda: session.revision == 1, "revision 1 is reached")
+    assert host.running() == {"i-2"}
+
+
+async def test_heartbeats_come_as_often_as_throttled(tmp_path: Path) -> None:
+    controller = FakeController(heartbeat_seconds=1)
+    await controller.start()
+    rig = Rig(controller, tmp_path)
+    rig.start()
+    session = await rig.session()
+    await controller.until(lambda: session.heartbeats >= 2, "two heartbeats came", 5)
+    assert session.heartbeats < 4
+    await rig.stop()
+    await controller.stop()
+
+
+async def test_questions_are_answered_side_by_side(rig: Rig, controller: FakeController) -> None:
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    rig.start(threads=False)
+    session = await rig.session()
+    await _ready(controller, session, MACHINE, 1)
+    console = host_pb2.ConsoleOutputQuestion(machine_id="i-1", last_bytes=65536)
+    session.ask(host_pb2.Question(id=7, console_output=console))
+    session.ask(host_pb2.Question(id=8, screenshot=host_pb2.ScreenshotQuestion(machine_id="i-1")))
+    session.ask(host_pb2.Question(id=9, screenshot=host_pb2.ScreenshotQuestion(machine_id="i-404")))
+    session.ask(host_pb2.Question(id=10))
+    await controller.until(lambda: session.answers.keys() >= {7, 8, 9, 10}, "all are answered")
+    assert session.answers[7].content == b"simulated i-1: start 1, boot 1\r\n"
+    assert session.answers[7].taken_at > 1_700_000_000_000
+    assert session.answers[8].content.startswith(b"\x89PNG")
+    assert session.answers[9].error == "there is no i-404"
+    assert session.answers[10].error == "this agent does not know the question"
+
+
+def _image(content: bytes) -> pb.Resource:
+    digest = hashlib.sha256(content).hexdigest()
+    body = pb.Image(sha256=digest, file_size=len(content), virtual_size=make.GIB, format="qcow2")
+    return pb.Resource(id="ami-1", image=body)
+
+
+async def test_an_image_is_fetched_through_the_session(rig: Rig, controller: FakeController) -> None:
+    content = bytes(range(256)) * 4096 * 3 + b"end"
+    controller.images["ami-1"] = content
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    controller.sender(HOST).change(_image(content))
+    controller.break_images_after = 2
+    rig.start(threads=True)
+    session = await rig.session()
+    await _ready(controller, session, IMAGE, 2)
+    await _ready(controller, session, MACHINE, 1)
+
+
+async def test_an_image_that_is_not_there_fails_with_the_controllers_words(
+    rig: Rig, controller: FakeController
+) -> None:
+    controller.sender(HOST).change(make.host_network(), make.image())
+    rig.start(threads=True)
+    session = await rig.session()
+    await controller.until(lambda: _is(session, IMAGE, host_pb2.CONDITION_FAILED, 1), "the image failed")
+    assert session.statuses[IMAGE].error == "ami-1 could not be fetched: ami-1 is not for this host"
+
+
+async def test_the_next_address_is_tried(rig: Rig, controller: FakeController) -> None:
+    rig.start(addresses=("127.0.0.1:1", controller.address))
+    await rig.session()
+
+
+@pytest.mark.parametrize("which", ["another CA", "expired"])
+async def test_a_host_without_a_good_certificate_stays_outside(
+    rig: Rig, controller: FakeController, which: str
+) -> None:
+    if which == "another CA":
+        foreign = Authority.create().issue_host(HOST)
+        identity = Identity(foreign.key_pem, foreign.certificate_pem, controller.authority.certificate_pem)
+    else:
+        identity = controller.authority.issue_host(HOST, validity=dt.timedelta(seconds=-1))
+    rig.start(identity=identity)
+    with pytest.raises(AssertionError, match="in vain"):
+        await controller.until(lambda: controller.connections > 0, "it is connected", 1)
+
+
+async def test_an_agent_does_not_speak_to_a_stranger(rig: Rig, controller: FakeController) -> None:
+    impostor = Authority.create().issue_host(HOST)  # trusts another CA than the controller's
+    rig.start(identity=impostor)
+    with pytest.raises(AssertionError, match="in vain"):
+        await controller.until(lambda: controller.connections > 0, "it is connected", 1)
+
+
+async def test_a_certificate_that_ends_soon_is_renewed(rig: Rig, controller: FakeController, tmp_path: Path) -> None:
+    old = controller.authority.issue_host(HOST, validity=dt.timedelta(minutes=5))
+    rig.start(identity=old, renews=True)
+    session = await rig.session()
+    await controller.until(lambda: controller.renewals == 1, "it asks for a new certificate")
+    session.end()
+    await rig.session(after=1)
+    new = Identity.load(tmp_path)
+    assert new.certificate_pem != old.certificate_pem
+    assert not tls.renewal_due(new.certificate_pem)
+    assert new.peer.name == HOST
+
+
+class _FullDisk(MemoryStore):
+    """A store on a disk that is full at first."""
+
+    refusals = 2
+
+    def save(self, change: Change) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreError("cannot store the desired state: disk is full")
+        super().save(change)
+
+
+async def test_what_cannot_be_stored_does_not_count_and_is_sent_again(rig: Rig, controller: FakeController) -> None:
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    agent, _ = rig.start(store=_FullDisk())
+    session = await rig.session(after=2)
+    await _ready(controller, session, MACHINE, 1)
+    assert agent.reconciler.wanted.revision == 1
+
+
+async def test_many_statuses_are_split_and_the_revision_waits_for_the_last(
+    rig: Rig, controller: FakeController
+) -> None:
+    groups = [make.group(f"sg-{number}") for number in range(limits.STATUSES_PER_PROGRESS + 10)]
+    controller.sender(HOST).change(make.host_network(), make.vpc(), *groups)
+    rig.start()
+    session = await rig.session()
+    seen: list[tuple[int, int]] = []
+
+    def look() -> bool:
+        seen.append((session.revision, len(session.statuses)))
+        return session.revision == 1
+
+    await controller.until(look, "revision 1 is reached")
+    assert all(count == len(groups) + 2 for revision, count in seen if revision == 1)
+    assert len(session.statuses) == len(groups) + 2
