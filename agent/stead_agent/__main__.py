@@ -1,7 +1,9 @@
 """`stead-agent`: run on a host, enrol it, check it, clean it; or simulate many."""
 
 import asyncio
+import dataclasses
 import importlib.metadata
+import json
 import os
 import signal
 import sys
@@ -67,6 +69,23 @@ def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options:
 
     settings = Settings(controllers=controllers, dns_upstreams=dns_upstreams, **options)
     _until_signal(real_host.run(settings, _version()))
+
+
+@main.command()
+@_state_dir_option
+@click.option("--proof-image", type=_PATH, help="A micro image, booted once to prove that KVM works.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def doctor(state_dir: Path, proof_image: Path | None, output: str) -> None:
+    """Tell what this machine can do as a host, and the remedies; status 1 when something must be done."""
+    from stead_agent import doctor as look  # noqa: PLC0415 - heavy: only this command needs it
+
+    found = look.checks(state_dir, proof_image)
+    if output == "json":
+        click.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
+    else:
+        for check in found:
+            click.echo("\t".join(filter(None, (check.status, check.name, check.detail, check.remedy))))
+    sys.exit(1 if any(check.status == "failed" for check in found) else 0)
 
 
 @main.command()

@@ -33,7 +33,8 @@ def doctor(output: str) -> None:
 
 def agent_checks(chosen: Settings) -> list[dict[str, Any]]:
     """Ask the agent's program for its checks of this machine."""
-    command = [str(cloud.BIN / "stead-agent"), "doctor", f"--state-dir={chosen.agent_dir}", "--output=json"]
+    command = [str(cloud.BIN / "stead-agent"), "doctor", f"--state-dir={chosen.agent_dir}"]
+    command += [f"--proof-image={chosen.image_dir / 'micro.qcow2'}", "--output=json"]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False

@@ -1,0 +1,209 @@
+"""What this machine can do as a host: a list of checks, each missing thing with its remedy. Nothing of it is changed.
+
+Kernel abilities are tried for real, in a network namespace that exists only for the check.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import libvirt
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from stead_agent import facts, kvm_proof
+from stead_agent.firewall.interface import FirewallError
+from stead_agent.firewall.nftables import Nft
+from stead_agent.settings import DEFAULT_LIBVIRT_URI
+
+_GIB: Final = 1 << 30
+_LEAST_MEMORY: Final = 2 * _GIB
+_LEAST_DISK: Final = 5 * _GIB
+_CPU_FLAGS: Final = {"vmx": "Intel VT-x", "svm": "AMD-V"}
+_PROGRAMS: Final = {
+    "qemu-system-x86_64": "apt-get install qemu-system-x86",
+    "qemu-img": "apt-get install qemu-utils",
+    "dnsmasq": "apt-get install dnsmasq-base",
+    "nft": "apt-get install nftables",
+    "ssh": "apt-get install openssh-client",
+}
+_LINKS: Final[dict[str, dict[str, Any]]] = {
+    "bridges": {"kind": "bridge"},
+    "veth pairs": {"kind": "veth", "peer": "stead-check-2"},
+    "VXLAN": {"kind": "vxlan", "vxlan_id": 1, "vxlan_port": 4789},
+    "taps": {"kind": "tuntap", "mode": "tap"},
+}
+_NFT_TRIAL: Final = """
+add table inet stead_check
+add set inet stead_check members { type ipv4_addr; flags interval; }
+add map inet stead_check chains { type ipv4_addr : verdict; }
+add chain inet stead_check forward { type filter hook forward priority 0; policy drop; }
+add rule inet stead_check forward ct state established,related accept
+add chain inet stead_check nat { type nat hook prerouting priority dstnat; }
+add table bridge stead_check
+add chain bridge stead_check ports { type filter hook prerouting priority 0; policy accept; }
+"""
+
+type Status = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, how it is, what was found, and what to do when it is not well."""
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def checks(state_dir: Path, proof_image: Path | None = None) -> list[Check]:
+    """Look at everything a host needs; needs root, and up to 15 s the first time after a boot (the proof of KVM)."""
+    return [
+        _kvm(state_dir, proof_image),
+        _cpu(),
+        _memory(),
+        _disk(state_dir),
+        _libvirt(),
+        *_programs(),
+        *_kernel_network(),
+        _bridge_netfilter(),
+        _cgroups(),
+        _lvm(),
+    ]
+
+
+def _kvm(state_dir: Path, proof_image: Path | None) -> Check:
+    verdict = kvm_proof.prove(proof_image, state_dir)
+    if verdict.virtualization == "kvm":
+        return Check("KVM", "ok", "proven: a guest's kernel ran with it")
+    remedy = "guests run by emulation, some ten times slower; on your own hardware enable VT-x or AMD-V in the firmware"
+    return Check("KVM", "warning", verdict.reason, remedy)
+
+
+def _cpu() -> Check:
+    text = Path("/proc/cpuinfo").read_text()
+    flags = next((set(line.split()) for line in text.splitlines() if line.startswith("flags")), set())
+    found = [f"{name} ({flag})" for flag, name in _CPU_FLAGS.items() if flag in flags]
+    detail = f"{len(os.sched_getaffinity(0))} CPUs, {', '.join(found) or 'no virtualisation extension is shown'}"
+    return Check(
+        "CPU", "ok" if found else "warning", detail, "" if found else "enable it in the firmware, if it has it"
+    )
+
+
+def _memory() -> Check:
+    memory = facts.memory_bytes()
+    detail = f"{memory / _GIB:.1f} GiB"
+    if memory >= _LEAST_MEMORY:
+        return Check("memory", "ok", detail)
+    return Check("memory", "warning", detail, f"guests need room beside Stead: {_LEAST_MEMORY // _GIB} GiB or more")
+
+
+def _disk(state_dir: Path) -> Check:
+    folder = next(path for path in (state_dir, *state_dir.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / _GIB:.1f} GiB free at {folder}"
+    if free >= _LEAST_DISK:
+        return Check("disk", "ok", detail)
+    return Check("disk", "failed", detail, f"free {_LEAST_DISK // _GIB} GiB, or set STEAD_STATE_DIR to a larger disk")
+
+
+def _libvirt() -> Check:
+    remedy = "sudo ./stead up starts it; its programs: apt-get install libvirt-daemon-system libvirt-daemon-driver-qemu"
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    try:
+        connection = libvirt.openReadOnly(DEFAULT_LIBVIRT_URI)
+    except libvirt.libvirtError as error:
+        installed = shutil.which("libvirtd") or shutil.which("virtqemud")
+        return Check("libvirt", "warning" if installed else "failed", str(error), remedy)
+    try:
+        number = connection.getLibVersion()
+    finally:
+        connection.close()
+    return Check("libvirt", "ok", f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000} answers")
+
+
+def _programs() -> Iterator[Check]:
+    for name, remedy in _PROGRAMS.items():
+        path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        yield Check(name, "ok", path) if path else Check(name, "failed", "not installed", remedy)
+
+
+def _kernel_network() -> list[Check]:
+    """Try links and rules in a namespace of their own, which ends with the thread that is in it."""
+    found: list[Check] = []
+
+    def look() -> None:
+        try:
+            os.unshare(os.CLONE_NEWNET)
+        except OSError as error:
+            found.append(Check("network namespaces", "failed", str(error), "a kernel with CONFIG_NET_NS, and root"))
+            return
+        found.append(Check("network namespaces", "ok", "one was made"))
+        with IPRoute() as netlink:
+            found.extend(_try_link(netlink, name, what) for name, what in _LINKS.items())
+        found.append(_try("nftables", _try_nft, "a kernel with nf_tables for inet and bridge, and conntrack"))
+
+    thread = threading.Thread(target=look, name="doctor")
+    thread.start()
+    thread.join()
+    return found
+
+
+def _try_link(netlink: IPRoute, name: str, what: dict[str, Any]) -> Check:
+    def make() -> None:
+        netlink.link("add", ifname="stead-check-1", **what)
+        (index,) = netlink.link_lookup(ifname="stead-check-1")
+        netlink.link("del", index=index)
+
+    return _try(name, make, f"a kernel with {name}: modprobe {what['kind']}")
+
+
+def _try_nft() -> None:
+    nft = Nft()
+    try:
+        nft.run(_NFT_TRIAL)
+    finally:
+        nft.close()
+
+
+def _try(name: str, work: Callable[[], None], remedy: str) -> Check:
+    try:
+        work()
+    except (OSError, NetlinkError, FirewallError, ValueError) as error:
+        return Check(name, "failed", str(error).splitlines()[0], remedy)
+    return Check(name, "ok", "tried in a namespace")
+
+
+def _bridge_netfilter() -> Check:
+    folder = Path("/proc/sys/net/bridge")
+    on = [path.name for path in sorted(folder.glob("bridge-nf-call-*tables")) if path.read_text().strip() != "0"]
+    if not on:
+        return Check("br_netfilter", "ok", "bridged frames do not pass the IP hooks")
+    remedy = "the agent switches it off where its bridges are; other software on this host may need it on"
+    return Check("br_netfilter", "warning", f"on here: {', '.join(on)}", remedy)
+
+
+def _cgroups() -> Check:
+    with contextlib.suppress(OSError):
+        if "cpu" in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
+            return Check("cgroups", "ok", "v2 with CPU control")
+    if Path("/sys/fs/cgroup/cpu").exists() or Path("/sys/fs/cgroup/cpu,cpuacct").exists():
+        return Check("cgroups", "ok", "v1 with CPU control")
+    return Check(
+        "cgroups", "warning", "no CPU control", "guests run without CPU limits; mount cgroup2 with cpu enabled"
+    )
+
+
+def _lvm() -> Check:
+    has_tools = shutil.which("lvs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    has_mapper = Path("/dev/mapper/control").exists()
+    if has_tools and has_mapper:
+        return Check("LVM", "ok", "tools and device-mapper are there")
+    missing = [what for what, there in (("lvm2", has_tools), ("device-mapper", has_mapper)) if not there]
+    return Check("LVM", "ok", f"not usable ({', '.join(missing)} missing): volumes are qcow2 files, the default")

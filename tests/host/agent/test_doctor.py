@@ -1,0 +1,62 @@
+"""The checks of a host, on the real kernel: they find what is there and leave nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stead_agent import doctor, kvm_proof
+
+pytestmark = pytest.mark.root
+
+
+def test_each_check_says_what_it_found_and_what_is_not_well_has_a_remedy(tmp_path):
+    found = doctor.checks(tmp_path)
+    names = [check.name for check in found]
+    assert len(set(names)) == len(names)
+    assert {"KVM", "libvirt", "nftables", "VXLAN", "taps", "dnsmasq", "disk", "br_netfilter"} <= set(names)
+    for check in found:
+        assert check.detail
+        assert check.status == "ok" or check.remedy, check
+
+
+def test_the_kernel_of_a_test_machine_can_do_all_that_the_network_needs(tmp_path):
+    needed = {"network namespaces", "bridges", "veth pairs", "VXLAN", "taps", "nftables"}
+    assert {check.name for check in doctor.checks(tmp_path) if check.status == "ok"} >= needed
+
+
+def test_a_missing_program_is_named_with_its_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.shutil, "which", lambda _name, **_: None)
+    check = next(check for check in doctor.checks(tmp_path) if check.name == "dnsmasq")
+    assert (check.status, check.remedy) == ("failed", "apt-get install dnsmasq-base")
+
+
+def test_the_program_prints_json(tmp_path):
+    program = Path(sys.executable).parent / "stead-agent"
+    done = subprocess.run(
+        [program, "doctor", f"--state-dir={tmp_path}", "--output=json"], capture_output=True, check=False
+    )
+    checks = json.loads(done.stdout)
+    assert done.returncode == (1 if any(check["status"] == "failed" for check in checks) else 0)
+
+
+def test_kvm_without_an_image_is_unproven(tmp_path):
+    verdict = kvm_proof.prove(tmp_path / "none.qcow2", tmp_path)
+    assert verdict.virtualization == "qemu"
+    assert verdict.reason
+
+
+def test_a_guest_that_never_speaks_proves_nothing(tmp_path, monkeypatch):
+    if not kvm_proof.KVM_DEVICE.exists():
+        pytest.skip("this machine has no /dev/kvm to try")  # the case without it is tested above
+    image = tmp_path / "empty.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    monkeypatch.setattr(kvm_proof, "_DEADLINE", 1.0)
+    verdict = kvm_proof.prove(image, tmp_path)
+    assert verdict.virtualization == "qemu"
+    kept = json.loads((tmp_path / "kvm-proof.json").read_text())
+    assert kept["reason"] == verdict.reason
+    monkeypatch.setattr(kvm_proof, "_boot", lambda _image: pytest.fail("a kept proof was made again"))
+    assert kvm_proof.prove(image, tmp_path) == verdict
