@@ -190,7 +190,7 @@ class Server:
             except BlockingIOError:
                 return
             except ConnectionAbortedError:
-                continue
+                continue  # the client has given up
             except OSError as failure:  # no file numbers or memory: the rest waits in the kernel's queue
                 log.warning("metadata_accept_failed", extra={"vpc_id": listener.vpc_id, "error": str(failure)})
                 listener.paused = True
