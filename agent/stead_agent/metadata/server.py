@@ -223,7 +223,15 @@ class Server:
             return False  # opens and drops them faster than they get their turn
         if len(share.open) >= MAX_CONNECTIONS and not self._close_idle(share.open):
             return False
-        return len(self._open) < self._max_open or self._close_idle(self._open)
+        return len(self._open) < self._max_open or self._close_idle(self._open) or self._take_from_largest(share)
+
+    def _take_from_largest(self, share: _Share) -> bool:
+        """Close the oldest connection of the guest that has most, unless this one would have as many; all are in use."""
+        largest = max(self._shares.values(), key=lambda each: len(each.open))
+        if len(largest.open) <= len(share.open) + 1:
+            return False
+        self._forget(next(iter(largest.open.values())))
+        return True
 
     def _close_idle(self, among: dict[int, _Open]) -> bool:
         """Close one of the oldest connections that is not in use; False = none is found."""

@@ -207,6 +207,24 @@ def test_guest_holds_a_bounded_number_of_connections(service: Metadata, vpc: Vpc
             sock.close()
 
 
+def test_full_service_takes_from_who_has_most(service: Metadata, vpc: Vpc) -> None:
+    vms = [vpc.vm(f"172.31.0.{5 + number}") for number in range(2)]
+    service.serve(vpc.vpc_id, vpc.path)
+    for number in range(2):
+        service.put(vpc.vpc_id, guest_of(vpc, number, f"172.31.0.{5 + number}"))
+    service._server._max_open = 8
+    held = [vms[0].connect() for _ in range(8)]
+    try:
+        for sock in held:
+            sock.sendall(b"GET / HT")
+        wait_for(lambda: len(service._server._open) == 8, "the service is full")
+        assert vms[1].curl(ID) == (200, "i-0123456789abcde01")
+        assert held[0].recv(1) == b"", "the oldest of eight"
+    finally:
+        for sock in held:
+            sock.close()
+
+
 def test_guest_with_too_many_connections_is_shut_out_for_a_moment(service: Metadata, vpc: Vpc) -> None:
     vms = [vpc.vm(f"172.31.0.{5 + number}") for number in range(2)]
     service.serve(vpc.vpc_id, vpc.path)
