@@ -226,7 +226,7 @@ class Server:
         return len(self._open) < self._max_open or self._close_idle(self._open) or self._take_from_largest(share)
 
     def _take_from_largest(self, share: _Share) -> bool:
-        """Close the oldest connection of the guest that has most, unless this one would have as many; all are in use."""
+        """All are in use: close the oldest of the guest that has most, unless this one would then have as many."""
         largest = max(self._shares.values(), key=lambda each: len(each.open))
         if len(largest.open) <= len(share.open) + 1:
             return False

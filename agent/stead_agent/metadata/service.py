@@ -18,6 +18,7 @@ class Metadata:
 
     def __init__(self, state: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        state.mkdir(parents=True, exist_ok=True)
         self._key = load_key(state / "metadata-token-key")
         # One thread changes these at a time; the server's thread reads the first without the lock.
         self._changing = threading.Lock()
