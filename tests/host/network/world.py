@@ -28,6 +28,7 @@ from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.picture import INNER_ADDRESSES
 from tests.support.leaks import assert_nothing_beyond, take_picture
+from tests.support.waiting import wait_for
 
 POOL = "198.51.100.0/24"
 HOST_ADDRESS = "198.51.100.1"
@@ -305,6 +306,7 @@ class World:
             self.machine.inside(guest.namespace, configure)
         finally:
             os.close(namespace)
+        self.wait_for_carriers(guest.namespace)
 
     def move_public(self, guest: Guest, public: str) -> None:
         """Give a guest another public address, or none."""
@@ -345,6 +347,7 @@ class World:
         self.machine.inside(namespace, near)
         self.machine.inside(other, far)
         os.close(end)
+        self.wait_for_carriers(other)
         return Host(self, other)
 
     def at_host_run(self, *command: str) -> str:
@@ -361,6 +364,18 @@ class World:
             ["nsenter", f"--net={path}", *command], check=True, capture_output=True, text=True, timeout=20
         )
         return done.stdout
+
+    def wait_for_carriers(self, *others: str) -> None:
+        """Wait until links that are switched on pass packets: the kernel's workers see to that (net/core/link_watch.c)."""
+        for namespaces, name in (
+            *((self.machine, name) for name in ("vpc-host", *others)),
+            *((self.namespaces, vpc_id) for vpc_id in self.vpcs),
+        ):
+            wait_for(
+                lambda namespaces=namespaces, name=name: namespaces.inside(name, _carriers_are_on),  # type: ignore[misc]  # bound now
+                "all links pass packets",
+                poll=0.002,
+            )
 
     def link_route(self, guest: Guest, destination: str) -> None:
         """Let a guest believe that these addresses are on its link, as cloud-init does for metadata."""
@@ -465,6 +480,18 @@ class Host:
         listener.bind((address, port))
         listener.listen()
         return listener
+
+
+def _carriers_are_on() -> bool:
+    with IPRoute() as ip:
+        for link in ip.get_links():
+            information = link.get_attr("IFLA_LINKINFO")
+            if not link["flags"] & 1 or not information or information.get_attr("IFLA_INFO_KIND") != "veth":
+                continue
+            port = information.get_attr("IFLA_INFO_SLAVE_DATA")
+            if link.get_attr("IFLA_OPERSTATE") != "UP" or (port and port.get_attr("IFLA_BRPORT_STATE") != 3):
+                return False
+    return True
 
 
 def _loopback_up() -> None:

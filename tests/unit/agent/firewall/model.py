@@ -1,0 +1,120 @@
+"""Security groups as EC2 documents them, in the plainest words: what all cleverer ways must agree with."""
+
+import random
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+
+from stead_agent.firewall.interface import Group, Interface, Rule, VpcFirewall
+
+NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
+GROUPS = [f"sg-0000000000000000{digit}" for digit in "abcd"]
+PEERS = ["0.0.0.0/0", "10.0.0.0/16", "10.0.1.0/24", "10.0.1.10/32", "10.0.2.0/25", "10.0.1.10/31", *GROUPS]
+
+
+@dataclass(frozen=True)
+class Packet:
+    """The first packet of a flow; `port` is an ICMP type where there are no ports."""
+
+    source: str
+    destination: str
+    protocol: int
+    port: int = -1
+    code: int = -1
+
+
+def allowed(picture: VpcFirewall, packet: Packet) -> bool:
+    """Tell whether a packet between addresses of a VPC passes; addresses of no interface are outside."""
+    sender = _interface(picture, packet.source)
+    receiver = _interface(picture, packet.destination)
+    return (sender is None or _side(picture, sender, packet, packet.destination, egress=True)) and (
+        receiver is None or _side(picture, receiver, packet, packet.source, egress=False)
+    )
+
+
+def _interface(picture: VpcFirewall, address: str) -> Interface | None:
+    return next((it for it in picture.interfaces if address in it.addresses), None)
+
+
+def _side(picture: VpcFirewall, interface: Interface, packet: Packet, peer: str, *, egress: bool) -> bool:
+    return any(
+        rule.egress is egress and _about(rule, packet) and _from(picture, rule, peer)
+        for group in picture.groups
+        if group.id in interface.group_ids
+        for rule in group.rules
+    )
+
+
+def _about(rule: Rule, packet: Packet) -> bool:
+    if rule.protocol == "-1":
+        return True
+    number = NUMBERS[rule.protocol] if rule.protocol in NUMBERS else int(rule.protocol)
+    if number != packet.protocol:
+        return False
+    if number in (6, 17):
+        return rule.from_port == -1 or rule.from_port <= packet.port <= rule.to_port
+    if number == 1:
+        return rule.from_port == -1 or (rule.from_port == packet.port and rule.to_port in (-1, packet.code))
+    return True
+
+
+def _from(picture: VpcFirewall, rule: Rule, peer: str) -> bool:
+    if rule.peer.startswith("sg-"):
+        return any(group.id == rule.peer and peer in group.members for group in picture.groups)
+    return ip_address(peer) in ip_network(rule.peer)
+
+
+# --- random pictures
+
+
+def random_rule(chance: random.Random, number: int) -> Rule:
+    """A rule that often matters: few ports, few peers."""
+    protocol = chance.choice(["-1", "tcp", "udp", "udp", "icmp", "47", "6"])
+    first, last = -1, -1
+    if protocol in ("tcp", "udp", "6") and chance.random() < 0.8:
+        first = chance.choice([22, 53, 80])
+        last = chance.choice([first, first + 10, 60000])
+    if protocol == "icmp":
+        first, last = chance.choice([(-1, -1), (8, -1), (8, 0), (13, 0)])
+    return Rule(f"sgr-{number:017x}", chance.random() < 0.5, protocol, first, last, chance.choice(PEERS))
+
+
+def changed(picture: VpcFirewall, chance: random.Random, number: int) -> VpcFirewall:
+    """The picture with one change, as one API call makes it."""
+    groups = {group.id: group for group in picture.groups}
+    group = chance.choice(picture.groups)
+    match chance.randrange(6):
+        case 0 | 1:
+            rule = random_rule(chance, number)
+            groups[group.id] = replace(group, rules=(*group.rules, rule))
+        case 2:
+            kept = [rule for rule in group.rules if chance.random() < 0.6]
+            groups[group.id] = replace(group, rules=tuple(kept))
+        case _:
+            interface = chance.choice(picture.interfaces)
+            chosen = tuple(sorted(chance.sample(GROUPS, chance.randint(1, 3))))
+            interfaces = tuple(replace(it, group_ids=chosen) if it is interface else it for it in picture.interfaces)
+            return _with_members(replace(picture, interfaces=interfaces))
+    return replace(picture, groups=tuple(groups.values()))
+
+
+def _with_members(picture: VpcFirewall) -> VpcFirewall:
+    """The picture with each group's members as its interfaces say."""
+    return replace(
+        picture,
+        groups=tuple(
+            replace(
+                group,
+                members=frozenset(a for it in picture.interfaces if group.id in it.group_ids for a in it.addresses),
+            )
+            for group in picture.groups
+        ),
+    )
+
+
+def random_picture(chance: random.Random, interfaces: tuple[Interface, ...], vpc_id: str) -> VpcFirewall:
+    """A picture of these interfaces with some rules to begin with."""
+    groups = tuple(Group(group_id, ()) for group_id in GROUPS)
+    picture = VpcFirewall(vpc_id, groups, (), interfaces)
+    for number in range(30):
+        picture = changed(picture, chance, number)
+    return picture

@@ -1,0 +1,108 @@
+"""EC2's rules become nft rules; nonsense becomes a refusal and never part of nft's input."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.firewall.interface import Rule
+from stead_agent.firewall.rules import RuleError, members_of, peer_of, statements, traffic_of
+
+
+def rule(protocol: str, first: int = -1, last: int = -1, peer: str = "10.0.0.0/8", *, egress: bool = False) -> Rule:
+    return Rule("sgr-1", egress, protocol, first, last, peer)
+
+
+@pytest.mark.parametrize(
+    ("given_rule", "text"),
+    [
+        (rule("-1", peer="0.0.0.0/0"), "meta nfproto ipv4 accept"),
+        (rule("-1", 22, 22, peer="::/0"), "meta nfproto ipv6 accept"),
+        (rule("tcp", 22, 22), "ip saddr 10.0.0.0/8 tcp dport 22 accept"),
+        (rule("6", 22, 22), "ip saddr 10.0.0.0/8 tcp dport 22 accept"),
+        (rule("udp", 0, 65535), "ip saddr 10.0.0.0/8 meta l4proto 17 accept"),
+        (rule("tcp", -1, -1), "ip saddr 10.0.0.0/8 meta l4proto 6 accept"),
+        (rule("tcp", 0, 0), "ip saddr 10.0.0.0/8 tcp dport 0 accept"),
+        (rule("tcp", 20, 30, egress=True), "ip daddr 10.0.0.0/8 tcp dport 20-30 accept"),
+        (rule("icmp"), "ip saddr 10.0.0.0/8 meta l4proto 1 accept"),
+        (rule("icmp", 8), "ip saddr 10.0.0.0/8 icmp type 8 accept"),
+        (rule("icmp", 3, 4), "ip saddr 10.0.0.0/8 icmp type 3 icmp code 4 accept"),
+        (rule("icmpv6", 128, 0, peer="2001:db8::/32"), "ip6 saddr 2001:db8::/32 icmpv6 type 128 icmpv6 code 0 accept"),
+        (rule("47", 5, 6), "ip saddr 10.0.0.0/8 meta l4proto 47 accept"),
+        (rule("tcp", 22, 22, peer="sg-0000000a"), "ip saddr @sg-0000000a tcp dport 22 accept"),
+        (rule("tcp", 22, 22, peer="10.1.2.3/8"), "ip saddr 10.0.0.0/8 tcp dport 22 accept"),
+    ],
+)
+def test_one_rule(given_rule: Rule, text: str) -> None:
+    assert [found.text for found in statements([given_rule], egress=given_rule.egress)] == [text]
+    assert statements([given_rule], egress=not given_rule.egress) == ()
+
+
+@pytest.mark.parametrize(("protocol", "peer"), [("icmp", "::/0"), ("icmpv6", "10.0.0.0/8"), ("icmpv6", "sg-0000000a")])
+def test_icmp_of_the_other_ip_version_matches_nothing(protocol: str, peer: str) -> None:
+    assert statements([rule(protocol, 8, 0, peer=peer)], egress=False) == ()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        rule("tcp", 30, 20), rule("tcp", -1, 20), rule("tcp", 1, 65536), rule("icmp", 256), rule("icmp", 8, 256),
+        rule("256"), rule("-2"), rule("pigeon"), rule(""), rule("tcp; drop"),
+        rule("-1", peer="10.0.0.0/33"), rule("-1", peer=""), rule("-1", peer="sg-xyz"), rule("-1", peer="sg-0000000a }"),
+        Rule("a\nb", False, "-1", -1, -1, "0.0.0.0/0"), Rule("", False, "-1", -1, -1, "0.0.0.0/0"),
+    ],
+)  # fmt: skip
+def test_nonsense(bad: Rule) -> None:
+    def read() -> None:
+        traffic_of(bad)
+        peer_of(bad)
+
+    with pytest.raises(RuleError):
+        read()
+
+
+def test_rules_that_differ_in_their_block_become_one() -> None:
+    rules = [
+        rule("tcp", 22, 22, peer=block) for block in ("10.0.0.0/24", "10.0.1.0/24", "192.168.0.0/16", "10.0.1.7/32")
+    ]
+    (found,) = statements([*rules, rule("tcp", 22, 22, peer="::/0")][:4], egress=False)
+    assert found.text == "ip saddr { 10.0.0.0/23, 192.168.0.0/16 } tcp dport 22 accept"
+
+
+@given(st.lists(st.ip_addresses(v=4), max_size=20), st.lists(st.integers(8, 32), min_size=20, max_size=20))
+def test_joined_blocks_cover_the_same(addresses: list[object], lengths: list[int]) -> None:
+    """No two blocks of a set overlap, which nft would refuse, and together they are what was given."""
+    blocks = [ip_network(f"{a}/{n}", strict=False) for a, n in zip(addresses, lengths, strict=False)]
+    found = statements([rule("tcp", 22, 22, peer=str(block)) for block in blocks], egress=False)
+    if not blocks:
+        assert found == ()
+        return
+    written = [ip_network(text) for text in found[0].text.split("saddr ")[1].split(" tcp")[0].strip("{} ").split(", ")]
+    assert all(not a.overlaps(b) for a in written for b in written if a is not b)
+    assert all(any(block.subnet_of(it) for it in written) for block in blocks)
+
+
+@given(st.text(max_size=30))
+def test_nothing_strange_reaches_nft(text: str) -> None:
+    """Whatever stands in a rule, its nft text consists of the few characters that rules need."""
+    candidate = Rule(text, False, text, 1, 2, text)
+    for field in (candidate, rule(text), rule("tcp", 1, 2, peer=text), Rule(text, False, "-1", -1, -1, "10.0.0.0/8")):
+        try:
+            traffic_of(field)
+            peer_of(field)
+        except RuleError:
+            continue
+        for found in statements([field], egress=False):
+            assert set(found.text) <= set("abcdefghijklmnopqrstuvwxyz0123456789 .:/@{},-")
+            assert "\n" not in found.why
+
+
+def test_members() -> None:
+    good = frozenset({"10.0.0.1", "255.255.255.255", "0.0.0.0"})
+    assert members_of(good) == (good, ())
+    assert members_of(good)[0] is good
+    assert members_of(frozenset()) == (frozenset(), ())
+    strange = frozenset({"10.0.0.256", "10.0.0.1\n10.0.0.2", "\u0661.1.1.1", "010.0.0.1", "", "x"})
+    assert members_of(good | strange) == (good, tuple(sorted(strange)))
+    assert members_of(good | {"2001:db8::1"}) == (good, ())

@@ -1,0 +1,153 @@
+"""What the whole tables look like; the kernel's opinion of them is asked in tests/host/firewall."""
+
+import pytest
+
+from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_table, inet_table, owner_of
+from stead_agent.firewall.interface import (
+    Group,
+    HostFirewall,
+    Interface,
+    LinkPrefixes,
+    PublicAddress,
+    Rule,
+    Subnet,
+    VpcFirewall,
+)
+from stead_agent.firewall.table import changes, written
+from stead_agent.firewall.vpc_ruleset import cleaned, table_of
+
+LINKS = LinkPrefixes("stb", "stg", "stt", "sti", "sub", "internet", "169.254.0.0/17")
+WEB, APP, UNUSED = "sg-0000000a", "sg-0000000b", "sg-0000000c"
+
+
+def interface(number: int = 1, **values: object) -> Interface:
+    fields: dict[str, object] = {
+        "id": f"eni-{number:08x}",
+        "tap": f"stt{number}",
+        "subnet_link": "sub1",
+        "mac": f"06:00:00:00:00:{number:02x}",
+        "addresses": (f"10.0.1.{number}",),
+        "group_ids": (WEB,),
+    }
+    return Interface(**(fields | values))  # type: ignore[arg-type]  # the test's own
+
+
+def picture(*interfaces: Interface) -> VpcFirewall:
+    groups = (
+        Group(WEB, (Rule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0"), Rule("sgr-2", False, "tcp", 22, 22, APP))),
+        Group(APP, (), frozenset({"10.0.1.77"})),
+        Group(UNUSED, (Rule("sgr-3", False, "-1", -1, -1, WEB),), frozenset({"10.0.1.78"})),
+    )
+    return VpcFirewall("vpc-1", groups, (Subnet("sub1", internet=True), Subnet("sub2", internet=False)), interfaces)
+
+
+def test_only_what_is_used_is_there() -> None:
+    """A chain for each group of an interface here, a set for each group that a rule of those names."""
+    table = table_of(cleaned(picture(interface())), LINKS)
+    assert {f"{WEB}-in", f"{WEB}-out", "eni-00000001-in", "eni-00000001-out"} <= table.chains.keys()
+    assert not any(name.startswith((APP, UNUSED)) for name in table.chains)
+    assert APP in table.sets
+    assert not {WEB, UNUSED} & table.sets.keys()
+    assert table.sets[APP].elements == {"10.0.1.77"}
+    assert not any("sg-" in name for name in table_of(cleaned(picture()), LINKS).chains)
+
+
+def test_one_interface_more_is_a_few_commands() -> None:
+    old, new = (table_of(cleaned(picture(*list(map(interface, range(1, n))))), LINKS) for n in (50, 51))
+    assert changes(old, new).splitlines() == [
+        "add chain inet stead eni-00000032-out",
+        "add chain inet stead eni-00000032-in",
+        f"add rule inet stead eni-00000032-out jump {WEB}-out",
+        f"add rule inet stead eni-00000032-in jump {WEB}-in",
+        'add element inet stead senders { "sub1" . 06:00:00:00:00:32 : goto eni-00000032-out }',
+        "add element inet stead receivers { 10.0.1.50 : goto eni-00000032-in }",
+    ]
+
+
+def test_a_rule_more_touches_one_chain() -> None:
+    old, given = picture(interface()), list(picture().groups)
+    given[0] = Group(WEB, (*given[0].rules, Rule("sgr-9", False, "udp", 53, 53, "10.0.0.0/8")))
+    new = VpcFirewall("vpc-1", tuple(given), old.subnets, old.interfaces)
+    lines = changes(table_of(cleaned(old), LINKS), table_of(cleaned(new), LINKS)).splitlines()
+    assert lines[0] == f"flush chain inet stead {WEB}-in"
+    assert all(line.startswith(f"add rule inet stead {WEB}-in ") for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        interface(id="eni-1; drop"),
+        interface(tap="a b"),
+        interface(tap="x" * 16),
+        interface(subnet_link='sub"'),
+        interface(mac="06:00:00:00:00"),
+        interface(mac="06:00:00:00:00:0G"),
+        interface(addresses=("10.0.1.1 ", "10.0.1.2")),
+        interface(addresses=("fd00::1",)),
+        interface(public_addresses=(PublicAddress("x", "10.0.1.1"),)),
+    ],
+)
+def test_interfaces_that_make_no_sense_get_nothing(bad: Interface) -> None:
+    """Fail closed: no binding, no chain; and all others are served."""
+    clean = cleaned(picture(bad, interface(7)))
+    assert [refusal.id for refusal in clean.refusals] == [bad.id]
+    assert [it.id for it in clean.interfaces] == ["eni-00000007"]
+
+
+def test_unchanged_groups_are_not_read_again() -> None:
+    first = cleaned(picture())
+    again = cleaned(picture(), first)
+    assert all(again.groups[group_id] is first.groups[group_id] for group_id in first.groups)
+
+
+def test_bindings_name_their_owner() -> None:
+    bindings = bindings_of(
+        "vpc-1", [interface(1), interface(2, source_dest_check=False, addresses=("10.0.1.2", "10.0.1.3"))]
+    )
+    assert bindings == Bindings(
+        frozenset(
+            {
+                '"stt1" . 06:00:00:00:00:01 comment "vpc-1 eni-00000001"',
+                '"stt2" . 06:00:00:00:00:02 comment "vpc-1 eni-00000002"',
+            }
+        ),
+        frozenset(
+            {
+                '"stt1" . 10.0.1.1 comment "vpc-1 eni-00000001"',
+                '"stt2" . 10.0.1.2 comment "vpc-1 eni-00000002"',
+                '"stt2" . 10.0.1.3 comment "vpc-1 eni-00000002"',
+            }
+        ),
+        frozenset({'"stt2" comment "vpc-1 eni-00000002"'}),
+    )
+    assert {owner_of(element) for element in (*bindings.ports, *bindings.sources, *bindings.routers)} == {"vpc-1"}
+
+
+def test_host_tables_follow_the_settings() -> None:
+    none = written(inet_table(LINKS, HostFirewall(("198.51.100.0/24",), None, "198.51.100.1")))
+    assert "masquerade" not in none
+    assert "dport {" not in none.replace("th dport 53", "")
+    some = written(
+        inet_table(
+            LINKS,
+            HostFirewall((), "eth0", "198.51.100.1", ("198.51.100.0/25", "198.51.100.128/25"), frozenset({443, 80})),
+        )
+    )
+    assert 'oifname "eth0" ip saddr { 169.254.0.0/17, 198.51.100.0/24 } masquerade' in some
+    assert "ip daddr 198.51.100.1 tcp dport { 80, 443 } accept" in some
+    assert 'iifname "eth0" drop' in some
+    router = written(inet_table(LINKS, HostFirewall((), "eth0", None, is_router=True)))
+    assert 'iifname "eth0" drop' not in router
+    with pytest.raises(ValueError, match="no link name"):
+        inet_table(LINKS, HostFirewall((), 'eth0" drop', None))
+
+
+def test_every_rule_says_why() -> None:
+    host = HostFirewall(("198.51.100.0/24",), "eth0", "198.51.100.1", (), frozenset({443}))
+    for table in (
+        table_of(cleaned(picture(interface())), LINKS),
+        bridge_table(LINKS, [bindings_of("vpc-1", [interface()])]),
+        inet_table(LINKS, host),
+    ):
+        assert all(rule.why for chain in table.chains.values() for rule in chain.rules)
+        assert all(part.why for part in (*table.sets.values(), *table.chains.values()))

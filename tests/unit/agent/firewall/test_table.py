@@ -1,0 +1,166 @@
+"""The difference of two tables, carried out, is the second one."""
+
+import re
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.firewall.table import Chain, NamedSet, Statement, Table, changes, whole, written
+
+_SETS = ["s1", "s2", "s3"]
+_CHAINS = ["c1", "c2", "c3"]
+
+elements = st.frozensets(st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3"]))
+rules = st.lists(
+    st.sampled_from(
+        ["accept", "drop", *(f"ip saddr @{name} accept" for name in _SETS), *(f"jump {name}" for name in _CHAINS)]
+    ),
+    max_size=3,
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """A table whose rules only name what it has."""
+    sets = {name: NamedSet("", "type ipv4_addr", draw(elements)) for name in draw(st.sets(st.sampled_from(_SETS)))}
+    names = draw(st.sets(st.sampled_from(_CHAINS)))
+    chains = {}
+    for name in names:
+        known = [rule for rule in draw(rules) if _named(rule) <= sets.keys() | (names - {name})]
+        chains[name] = Chain("", tuple(Statement("", rule) for rule in known))
+    return Table("inet", "t", "", sets, chains)
+
+
+def _named(rule: str) -> set[str]:
+    return set(re.findall(r"(?:@|jump )(\w+)", rule))
+
+
+class Kernel:
+    """Does what the kernel would do with the commands, and refuses what it would refuse."""
+
+    def __init__(self, table: Table) -> None:
+        self.sets = {name: set(it.elements) for name, it in table.sets.items()}
+        self.chains = {name: [rule.text for rule in it.rules] for name, it in table.chains.items()}
+
+    def users(self, name: str) -> list[str]:
+        return [rule for chain in self.chains.values() for rule in chain if name in _named(rule)]
+
+    def run(self, command: str) -> None:
+        words = re.fullmatch(r"(add|delete|flush) (set|map|element|chain|rule) inet t (\w+) ?(.*)", command)
+        assert words, command
+        verb, kind, name, rest = words.groups()
+        given = set(rest.strip("{} ").split(", ")) if kind == "element" else set()
+        match verb, kind:
+            case "add", "set":
+                assert name not in self.sets
+                self.sets[name] = set()
+            case "delete", "set":
+                assert not self.users(name), "the set is in use"
+                del self.sets[name]
+            case "add", "element":
+                assert not given & self.sets[name], "there already"
+                self.sets[name] |= given
+            case "delete", "element":
+                assert given <= self.sets[name], "not there"
+                self.sets[name] -= given
+            case "add", "chain":
+                assert name not in self.chains
+                self.chains[name] = []
+            case "flush", "chain":
+                self.chains[name] = []
+            case "delete", "chain":
+                assert not self.users(name), "the chain is in use"
+                assert not self.chains[name], "the chain has rules"
+                del self.chains[name]
+            case "add", "rule":
+                assert _named(rest) <= self.sets.keys() | self.chains.keys(), "names what is not there"
+                self.chains[name].append(rest)
+
+
+@given(tables(), tables())
+def test_changes_turn_one_table_into_the_other(old: Table, new: Table) -> None:
+    kernel = Kernel(old)
+    for command in changes(old, new).splitlines():
+        kernel.run(command)
+    wanted = Kernel(new)
+    assert (kernel.sets, kernel.chains) == (wanted.sets, wanted.chains)
+
+
+@given(tables())
+def test_no_difference_no_commands(table: Table) -> None:
+    assert changes(table, table) == ""
+
+
+def test_one_element_more_is_one_command() -> None:
+    old = Table("inet", "t", "", {"s": NamedSet("", "type ipv4_addr", frozenset(f"10.0.0.{n}" for n in range(200)))})
+    more = NamedSet("", "type ipv4_addr", old.sets["s"].elements | {"10.0.1.1"})
+    assert changes(old, replace(old, sets={"s": more})) == "add element inet t s { 10.0.1.1 }\n"
+
+
+def test_changed_value_of_a_map_is_deleted_and_added() -> None:
+    old = Table(
+        "inet", "t", "", {"m": NamedSet("", "type ipv4_addr : verdict", frozenset({"10.0.0.1 : goto a"}), is_map=True)}
+    )
+    new = replace(old, sets={"m": replace(old.sets["m"], elements=frozenset({"10.0.0.1 : goto b"}))})
+    assert changes(old, new).splitlines() == [
+        "delete element inet t m { 10.0.0.1 : goto a }",
+        "add element inet t m { 10.0.0.1 : goto b }",
+    ]
+
+
+def test_what_cannot_be_changed_is_made_anew() -> None:
+    """Base chains and set declarations: a new version of the agent brings a whole table."""
+    hook = Chain("", (), "type filter hook forward priority 0; policy drop;")
+    old = Table("inet", "t", "", {"s": NamedSet("", "type ipv4_addr")}, {"f": hook})
+    for new in (
+        replace(old, chains={"f": replace(hook, hook="type filter hook forward priority 1; policy drop;")}),
+        replace(old, chains={}),
+        replace(old, chains={**old.chains, "g": hook}),
+        replace(old, sets={"s": NamedSet("", "type ifname")}),
+        replace(old, sets={"s": NamedSet("", "type ipv4_addr : verdict", is_map=True)}),
+        replace(old, flags="owner"),
+    ):
+        assert changes(old, new) == whole(new)
+
+
+def test_written_for_people() -> None:
+    table = Table(
+        "inet",
+        "stead",
+        "An example.",
+        {"members": NamedSet("Who is in.", "type ipv4_addr", frozenset({"10.0.0.2", "10.0.0.1"}))},
+        {
+            "in": Chain(
+                "Who gets in.",
+                (Statement("members", "ip saddr @members accept"),),
+                "type filter hook input priority 0;",
+            )
+        },
+        "owner",
+    )
+    assert (
+        written(table)
+        == """\
+# An example.
+table inet stead {
+  flags owner
+
+  # Who is in.
+  set members {
+    type ipv4_addr
+    elements = {
+      10.0.0.1, 10.0.0.2,
+    }
+  }
+
+  # Who gets in.
+  chain in {
+    type filter hook input priority 0;
+    # members
+    ip saddr @members accept
+  }
+}
+"""
+    )
+    assert whole(table).startswith("add table inet stead { flags owner; }\ndelete table inet stead\n# An example.\n")

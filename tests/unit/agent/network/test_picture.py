@@ -1,0 +1,159 @@
+"""A VPC's picture becomes the kernel objects that DESIGN's section 4 names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.network.interface import (
+    HostNetwork,
+    HostPaths,
+    LocalInterface,
+    PublicAddress,
+    Subnet,
+    VpcNetwork,
+    bridge_name,
+    gateway_address,
+    resolver_addresses,
+    subnet_link_name,
+    tap_name,
+)
+from stead_agent.network.picture import (
+    Address,
+    Bridge,
+    Neighbour,
+    Place,
+    Proxy,
+    Route,
+    Setting,
+    Up,
+    Veth,
+    choose_inner_address,
+    default_host_address,
+    host_things,
+    masqueraded,
+    owner_of,
+    vpc_alias,
+    vpc_things,
+)
+from stead_agent.network.plan import depends_on, key_of, links_of, rank_of
+
+POOL = "198.51.100.0/24"
+NO_UPLINK = HostPaths(None, "198.51.100.1", (POOL,), is_router=False)
+VPC = VpcNetwork(
+    "vpc-0123456789abcdef0",
+    7,
+    ("10.0.0.0/16",),
+    (Subnet("subnet-0123456789abcdef0", "10.0.1.0/24"),),
+    (
+        LocalInterface(
+            "eni-0123456789abcdef0",
+            "subnet-0123456789abcdef0",
+            "06:00:00:00:00:01",
+            ("10.0.1.10", "10.0.1.11"),
+            (PublicAddress("198.51.100.10", "10.0.1.10"),),
+        ),
+    ),
+)
+
+
+def test_names_fit_the_kernel() -> None:
+    for name in (bridge_name, tap_name, subnet_link_name):
+        assert len(name("subnet-0123456789abcdef0")) == 15
+    assert bridge_name("subnet-0123456789abcdef0") == "stb56789abcdef0"
+
+
+def test_addresses_that_amazon_keeps() -> None:
+    assert gateway_address("10.0.1.0/24") == "10.0.1.1"
+    assert resolver_addresses(("10.0.0.0/16",), ("10.0.1.0/24",)) == {"10.0.0.2", "10.0.1.2", "169.254.169.253"}
+
+
+def test_a_subnet() -> None:
+    things = vpc_things(VPC, NO_UPLINK, "169.254.1.1")
+    bridge, link = "stb56789abcdef0", "sub56789abcdef0"
+    assert Bridge(bridge, "stead vpc-0123456789abcdef0 subnet-0123456789abcdef0", 1500) in things
+    (port,) = [thing for thing in things if isinstance(thing, Veth) and thing.master]
+    assert (port.master, port.inner, port.inner_mac) == (bridge, link, "02:53:54:45:41:44")
+    assert Address(Place.VPC, link, "10.0.1.1/24") in things
+    settings = {thing.path: thing.value for thing in things if isinstance(thing, Setting) and thing.link == link}
+    assert settings == {
+        f"net/ipv4/conf/{link}/proxy_arp": "1",
+        f"net/ipv4/conf/{link}/proxy_arp_pvlan": "1",
+        f"net/ipv4/neigh/{link}/proxy_delay": "0",
+    }
+    assert {thing.address for thing in things if isinstance(thing, Neighbour) and thing.link == link} == {
+        "10.0.1.10",
+        "10.0.1.11",
+    }
+
+
+def test_public_addresses_and_the_uplink() -> None:
+    route = Route(Place.HOST, "198.51.100.10/32", "sti56789abcdef0", "169.254.1.1", "198.51.100.1")
+    hidden = HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False)
+    shown = HostPaths("eth0", "198.51.100.1", (), is_router=False)
+    for paths, proxies in ((NO_UPLINK, []), (hidden, []), (shown, [Proxy("eth0", "198.51.100.10")])):
+        things = vpc_things(VPC, paths, "169.254.1.1")
+        assert route in things
+        assert [thing for thing in things if isinstance(thing, Proxy)] == proxies
+
+
+def test_things_are_different_and_their_links_are_there() -> None:
+    things = vpc_things(VPC, NO_UPLINK, "169.254.1.1")
+    assert len({key_of(thing) for thing in things}) == len(things)
+    links = {(Place.VPC, "lo"), *(end for thing in things for end in links_of(thing))}
+    assert {link for thing in things if (link := depends_on(thing))} <= links
+    assert all(any(isinstance(it, Up) and depends_on(it) == end for it in things) for end in links)
+    assert min(rank_of(thing) for thing in things) == 0
+
+
+def test_the_host() -> None:
+    things = host_things(HostNetwork((POOL,)), NO_UPLINK)
+    assert Route(Place.HOST, POOL, metric=0xFFFFFFFE) in things
+    assert Address(Place.HOST, "stead0", "198.51.100.1/32") in things
+    assert not any(isinstance(thing, Setting) and "forward" in thing.path for thing in things)
+    with_uplink = host_things(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False))
+    assert Setting(Place.HOST, "net/ipv4/conf/eth0/forwarding", "1", "eth0") in with_uplink
+    assert not any(isinstance(thing, Setting) and "ip_forward" in thing.path for thing in with_uplink)
+    assert host_things(HostNetwork(()), HostPaths(None, None, (), is_router=False)) == [
+        thing for thing in things if isinstance(thing, Setting) and "bridge" in thing.path
+    ]
+
+
+def test_the_hosts_address() -> None:
+    assert default_host_address(()) is None
+    assert default_host_address((POOL, "10.0.0.0/8")) == "198.51.100.1"
+    assert default_host_address(("198.51.100.7/32",)) == "198.51.100.7"
+    assert default_host_address(("198.51.100.6/31",)) == "198.51.100.6"
+
+
+def test_pools_beyond_the_uplink() -> None:
+    pools = ("192.168.1.128/25", POOL)
+    assert masqueraded(pools, ["192.168.1.7/24"]) == (POOL,)
+    assert masqueraded(pools, []) == pools
+    assert masqueraded(pools, ["0.0.0.0/0"]) == pools
+
+
+@given(st.sets(st.text("0123456789abcdef", min_size=17, max_size=17), min_size=1, max_size=60))
+def test_inner_addresses_are_unique_and_stable(ids: set[str]) -> None:
+    taken: dict[str, str] = {}
+    for digits in sorted(ids):
+        taken[f"vpc-{digits}"] = choose_inner_address(f"vpc-{digits}", frozenset(taken.values()))
+    assert len(set(taken.values())) == len(ids)
+    assert all(address.startswith("169.254.") and int(address.split(".")[2]) < 128 for address in taken.values())
+    alone = min(taken)
+    assert choose_inner_address(alone, frozenset()) == taken[alone]
+
+
+def test_inner_addresses_run_out() -> None:
+    class Everything:
+        def __contains__(self, _: object) -> bool:
+            return True
+
+    with pytest.raises(ValueError, match="taken"):
+        choose_inner_address("vpc-1", Everything())
+
+
+def test_aliases() -> None:
+    assert owner_of(vpc_alias("vpc-1")) == "vpc-1"
+    assert owner_of(vpc_alias("vpc-1", "subnet-2")) == "vpc-1"
+    for other in ("", "stead", "to the printer", "docker vpc-1"):
+        assert owner_of(other) is None
