@@ -62,7 +62,7 @@ class VpcDhcp:
     dns_servers: tuple[str, ...] = (RESOLVER_ADDRESS,)  # handed to guests; empty: none is
     resolver_addresses: tuple[str, ...] = (RESOLVER_ADDRESS,)  # where it answers DNS itself; empty: it does not
     names: tuple[DnsName, ...] = ()
-    # Resolvers for all other names, as seen from the namespace (so loopback ones are left out); empty: those are refused.
+    # Resolvers for all other names as seen from the namespace, so loopback ones are left out; empty: those are refused.
     upstreams: tuple[str, ...] = ()
     mtu: int = 0  # handed to guests; 0: not told
     lease_seconds: int = 3600
