@@ -206,7 +206,7 @@ def holds(asked: Iterable[Filter], facts: Mapping[str, Iterable[str]]) -> bool:
     return all(one.matches_any(facts[one.name]) for one in asked)
 
 
-def page(query: Select[Any], id_column: Column, asked: Selection) -> Select[Any]:
+def page[*Columns](query: Select[*Columns], id_column: Column, asked: Selection) -> Select[*Columns]:
     """Sort a query by id and cut it to the page that is asked for."""
     query = query.order_by(id_column)
     if asked.after is not None:

@@ -152,6 +152,12 @@ def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: s
     return {"ReservationId": reservation_id, "OwnerId": caller.account_id, "Groups": [], "Instances": []}
 
 
+def block_device_mappings(tx: Transaction, instance_id: str) -> list[Shown]:
+    """Show the volumes of one instance, by device."""
+    query = select(*_VOLUME).where(Volume.instance_id == instance_id).order_by(Volume.device_name)
+    return [_mapping(row) for row in tx.session.execute(query)]
+
+
 def _launch_index(instance: Shown) -> int:
     index: int = instance["AmiLaunchIndex"]
     return index

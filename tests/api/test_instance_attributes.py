@@ -1,0 +1,239 @@
+"""Attributes of instances through boto3: shown, changed, told to the host."""
+
+import base64
+
+import pytest
+from sqlalchemy import select
+
+from stead_controller.db.tables import HostResource, SecurityGroup
+from stead_controller.hosts import desired_state
+from stead_proto import ids
+from stead_proto.v1 import desired_pb2 as pb
+from tests.unit.controller.resources.rows import NOW
+
+ABSENT = "i-00000000000000000"
+ATTRIBUTES = {
+    "blockDeviceMapping": "BlockDeviceMappings",
+    "disableApiStop": "DisableApiStop",
+    "disableApiTermination": "DisableApiTermination",
+    "ebsOptimized": "EbsOptimized",
+    "enaSupport": "EnaSupport",
+    "enclaveOptions": "EnclaveOptions",
+    "groupSet": "Groups",
+    "instanceInitiatedShutdownBehavior": "InstanceInitiatedShutdownBehavior",
+    "instanceType": "InstanceType",
+    "kernel": "KernelId",
+    "productCodes": "ProductCodes",
+    "ramdisk": "RamdiskId",
+    "rootDeviceName": "RootDeviceName",
+    "sourceDestCheck": "SourceDestCheck",
+    "sriovNetSupport": "SriovNetSupport",
+    "userData": "UserData",
+}
+
+
+@pytest.fixture
+def instance_id(api):
+    """A stopped instance of which its host has been told."""
+    instance_id = api.launch(state="stopped", user_data=b"#!/bin/sh\n")
+    api.run(desired_state.refresh_instance, instance_id)
+    return instance_id
+
+
+def attribute(api, instance_id, name):
+    return api.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute=name)[ATTRIBUTES[name]]
+
+
+def told(api, kind, resource_id):
+    """What the host is told of one thing."""
+    query = select(HostResource.body).where(HostResource.resource_id == resource_id, HostResource.kind == kind)
+    (body,) = api.run(lambda tx: tx.session.scalars(query).all())
+    return pb.Resource.FromString(body)
+
+
+def add_group(api, tenant, name):
+    group_id = ids.new_id("security-group")
+    group = SecurityGroup(
+        id=group_id,
+        account_id=tenant.caller.account_id,
+        vpc_id=tenant.vpc_id,
+        name=name,
+        description=name,
+        created=NOW,
+    )
+    api.run(lambda tx: tx.session.add(group))
+    return group_id
+
+
+def test_every_attribute_is_shown(api, instance_id):
+    shown = {
+        name: api.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute=name).get(member)
+        for name, member in ATTRIBUTES.items()
+    }
+    assert base64.b64decode(shown["userData"]["Value"]) == b"#!/bin/sh\n"
+    assert shown["instanceType"] == {"Value": "t3.micro"}
+    assert shown["groupSet"] == [{"GroupId": api.world.one.group_id, "GroupName": "default"}]
+    assert shown["sourceDestCheck"] == {"Value": True}
+    assert shown["disableApiTermination"] == shown["disableApiStop"] == {"Value": False}
+    assert shown["instanceInitiatedShutdownBehavior"] == {"Value": "stop"}
+    assert shown["rootDeviceName"] == {"Value": "/dev/sda1"}
+    assert shown["blockDeviceMapping"][0]["Ebs"]["DeleteOnTermination"] is True
+    api.refused(
+        "InvalidParameterValue", api.ec2.describe_instance_attribute, InstanceId=instance_id, Attribute="colour"
+    )
+
+
+def test_a_stopped_instance_gets_another_type(api, instance_id):
+    api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": "m5.large"})
+    assert attribute(api, instance_id, "instanceType") == {"Value": "m5.large"}
+    machine = told(api, pb.KIND_MACHINE, instance_id).machine
+    assert (machine.vcpus, machine.memory) == (2, 8 << 30)
+    api.ec2.modify_instance_attribute(InstanceId=instance_id, Attribute="instanceType", Value="stead.tiny")
+    assert attribute(api, instance_id, "instanceType") == {"Value": "stead.tiny"}
+    modify = api.ec2.modify_instance_attribute
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, InstanceType={"Value": "m5.gigantic"})
+
+
+def test_user_data_of_a_stopped_instance(api, instance_id):
+    modify = api.ec2.modify_instance_attribute
+    modify(InstanceId=instance_id, UserData={"Value": b"\x00binary\xff"})
+    assert base64.b64decode(attribute(api, instance_id, "userData")["Value"]) == b"\x00binary\xff"
+    assert told(api, pb.KIND_MACHINE, instance_id).machine.metadata.user_data == b"\x00binary\xff"
+    modify(InstanceId=instance_id, Attribute="userData", Value=base64.b64encode(b"text").decode())
+    assert base64.b64decode(attribute(api, instance_id, "userData")["Value"]) == b"text"
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, Attribute="userData", Value="not base64!")
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, UserData={"Value": b"x" * 16385})
+    modify(InstanceId=instance_id, UserData={"Value": b""})
+    answer = api.ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
+    assert answer["UserData"] == {}
+
+
+def test_what_needs_a_stopped_instance_is_refused_for_a_running_one(api):
+    running = api.launch()
+    for change in (
+        {"InstanceType": {"Value": "m5.large"}},
+        {"UserData": {"Value": b"x"}},
+        {"EbsOptimized": {"Value": True}},
+    ):
+        api.refused("IncorrectInstanceState", api.ec2.modify_instance_attribute, InstanceId=running, **change)
+
+
+def test_protections_and_shutdown_behavior_of_a_running_instance(api):
+    running = api.launch()
+    modify = api.ec2.modify_instance_attribute
+    modify(InstanceId=running, DisableApiTermination={"Value": True})
+    modify(InstanceId=running, DisableApiStop={"Value": True})
+    modify(InstanceId=running, Attribute="instanceInitiatedShutdownBehavior", Value="terminate")
+    assert attribute(api, running, "disableApiTermination") == {"Value": True}
+    assert attribute(api, running, "instanceInitiatedShutdownBehavior") == {"Value": "terminate"}
+    api.refused("OperationNotPermitted", api.ec2.terminate_instances, InstanceIds=[running])
+    api.refused("OperationNotPermitted", api.ec2.stop_instances, InstanceIds=[running])
+    modify(InstanceId=running, Attribute="disableApiTermination", Value="False")
+    assert attribute(api, running, "disableApiTermination") == {"Value": False}
+    api.refused(
+        "InvalidParameterValue", modify, InstanceId=running, InstanceInitiatedShutdownBehavior={"Value": "explode"}
+    )
+    api.refused("InvalidParameterValue", modify, InstanceId=running, Attribute="disableApiStop", Value="maybe")
+
+
+def test_source_dest_check(api, instance_id):
+    (interface,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    api.ec2.modify_instance_attribute(InstanceId=instance_id, SourceDestCheck={"Value": False})
+    assert attribute(api, instance_id, "sourceDestCheck") == {"Value": False}
+    told_of = told(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"])
+    assert told_of.interface.source_dest_check is False
+    api.ec2.reset_instance_attribute(InstanceId=instance_id, Attribute="sourceDestCheck")
+    assert attribute(api, instance_id, "sourceDestCheck") == {"Value": True}
+    reset = api.ec2.reset_instance_attribute
+    api.refused("UnsupportedOperation", reset, InstanceId=instance_id, Attribute="kernel")
+    api.refused("InvalidParameterValue", reset, InstanceId=instance_id, Attribute="userData")
+
+
+def test_security_groups_of_a_running_instance(api, instance_id):
+    web = add_group(api, api.world.one, "web")
+    modify = api.ec2.modify_instance_attribute
+    modify(InstanceId=instance_id, Groups=[web, web])
+    assert attribute(api, instance_id, "groupSet") == [{"GroupId": web, "GroupName": "web"}]
+    (interface,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    assert told(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"]).interface.security_group_ids == [web]
+    assert told(api, pb.KIND_SECURITY_GROUP, web).security_group.members == ["172.31.0.4"]
+    many = [add_group(api, api.world.one, f"g{number}") for number in range(5)]
+    modify(InstanceId=instance_id, Groups=many)
+    api.refused("SecurityGroupsPerInterfaceLimitExceeded", modify, InstanceId=instance_id, Groups=[*many, web])
+    api.refused("InvalidGroup.NotFound", modify, InstanceId=instance_id, Groups=[api.world.other.group_id])
+    api.refused("InvalidGroup.NotFound", modify, InstanceId=instance_id, Groups=["sg-00000000000000000"])
+    api.refused("InvalidGroupId.Malformed", modify, InstanceId=instance_id, Groups=["default"])
+    api.refused("MissingParameter", modify, InstanceId=instance_id, Attribute="groupSet")
+
+
+def test_delete_on_termination(api, instance_id):
+    modify = api.ec2.modify_instance_attribute
+    keep = {"DeviceName": "/dev/sda1", "Ebs": {"DeleteOnTermination": False}}
+    modify(InstanceId=instance_id, BlockDeviceMappings=[keep])
+    (mapping,) = attribute(api, instance_id, "blockDeviceMapping")
+    assert mapping["Ebs"]["DeleteOnTermination"] is False
+    other = {"DeviceName": "/dev/sdx", "Ebs": {"DeleteOnTermination": True}}
+    back = {**keep, "Ebs": {"DeleteOnTermination": True}}
+    api.refused("InvalidInstanceAttributeValue", modify, InstanceId=instance_id, BlockDeviceMappings=[back, other])
+
+
+def test_one_attribute_at_a_time(api, instance_id):
+    modify = api.ec2.modify_instance_attribute
+    api.refused("InvalidParameterCombination", modify, InstanceId=instance_id)
+    both = {"DisableApiStop": {"Value": True}, "DisableApiTermination": {"Value": True}}
+    api.refused("InvalidParameterCombination", modify, InstanceId=instance_id, **both)
+    mixed = {"Attribute": "instanceType", "Value": "m5.large", "DisableApiStop": {"Value": True}}
+    api.refused("InvalidParameterCombination", modify, InstanceId=instance_id, **mixed)
+    api.refused("MissingParameter", modify, InstanceId=instance_id, Attribute="instanceType")
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, Attribute="colour", Value="red")
+    api.refused("UnsupportedOperation", modify, InstanceId=instance_id, Kernel={"Value": "aki-1"})
+
+
+def test_ebs_optimized(api, instance_id):
+    modify = api.ec2.modify_instance_attribute
+    modify(InstanceId=instance_id, EbsOptimized={"Value": True})
+    assert attribute(api, instance_id, "ebsOptimized") == {"Value": True}
+    api.refused("UnsupportedOperation", modify, InstanceId=instance_id, InstanceType={"Value": "t2.micro"})
+    modify(InstanceId=instance_id, EnaSupport={"Value": True})
+
+
+def test_instances_that_ended_or_are_not_ours(api, instance_id):
+    ended = api.launch(number=1, state="terminated")
+    change = {"DisableApiTermination": {"Value": True}}
+    api.refused("IncorrectInstanceState", api.ec2.modify_instance_attribute, InstanceId=ended, **change)
+    for call, params in [
+        (api.other.modify_instance_attribute, change),
+        (api.other.describe_instance_attribute, {"Attribute": "userData"}),
+        (api.other.reset_instance_attribute, {"Attribute": "sourceDestCheck"}),
+        (api.other.modify_instance_metadata_options, {"HttpTokens": "required"}),
+    ]:
+        of_theirs = api.refused("InvalidInstanceID.NotFound", call, InstanceId=instance_id, **params)
+        of_nothing = api.refused("InvalidInstanceID.NotFound", call, InstanceId=ABSENT, **params)
+        assert of_theirs.replace(instance_id, "X") == of_nothing.replace(ABSENT, "X")
+        api.refused("InvalidInstanceID.Malformed", call, InstanceId="i-1", **params)
+
+
+def test_metadata_options(api, instance_id):
+    modify = api.ec2.modify_instance_metadata_options
+    answer = modify(InstanceId=instance_id, HttpTokens="required", HttpPutResponseHopLimit=3)
+    assert answer["InstanceMetadataOptions"]["HttpTokens"] == "required"
+    (reservation,) = api.ec2.describe_instances()["Reservations"]
+    assert reservation["Instances"][0]["MetadataOptions"] == {
+        "State": "applied",
+        "HttpTokens": "required",
+        "HttpPutResponseHopLimit": 3,
+        "HttpEndpoint": "enabled",
+        "HttpProtocolIpv6": "disabled",
+        "InstanceMetadataTags": "disabled",
+    }
+    options = told(api, pb.KIND_MACHINE, instance_id).machine.metadata.options
+    assert (options.tokens_required, options.hop_limit) == (True, 3)
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, HttpPutResponseHopLimit=65)
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, HttpEndpoint="perhaps")
+    api.refused("UnsupportedOperation", modify, InstanceId=instance_id, HttpProtocolIpv6="enabled")
+    api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "with space", "Value": "1"}])
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, InstanceMetadataTags="enabled")
+    api.ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": "with space"}])
+    modify(InstanceId=instance_id, InstanceMetadataTags="enabled")
+    api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": "web"}])
+    assert dict(told(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags) == {"Name": "web"}

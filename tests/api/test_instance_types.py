@@ -1,0 +1,71 @@
+"""Instance types and their offerings through boto3."""
+
+from stead_controller.resources import instance_types
+
+
+def names(api, **asked):
+    pages = api.ec2.get_paginator("describe_instance_types").paginate(**asked)
+    return [one["InstanceType"] for page in pages for one in page["InstanceTypes"]]
+
+
+def by(api, name, *values):
+    return names(api, Filters=[{"Name": name, "Values": list(values)}])
+
+
+def test_all_types_in_pages(api):
+    first = api.ec2.describe_instance_types()
+    assert len(first["InstanceTypes"]) == 100
+    assert names(api) == sorted(instance_types.ALL)
+    assert names(api, PaginationConfig={"PageSize": 7}) == sorted(instance_types.ALL)
+
+
+def test_one_type(api):
+    (shown,) = api.ec2.describe_instance_types(InstanceTypes=["stead.tiny"])["InstanceTypes"]
+    assert shown["VCpuInfo"]["DefaultVCpus"] == 1
+    assert shown["MemoryInfo"] == {"SizeInMiB": 128}
+    assert shown["Hypervisor"] == "nitro"
+    assert "InstanceStorageInfo" not in shown
+    (shown,) = api.ec2.describe_instance_types(InstanceTypes=["m5d.xlarge"])["InstanceTypes"]
+    assert shown["InstanceStorageInfo"]["TotalSizeInGB"] == 150
+    assert shown["NetworkInfo"]["MaximumNetworkInterfaces"] == 4
+
+
+def test_filters(api):
+    assert by(api, "instance-type", "t3.*", "t2.micro") == sorted(
+        name for name in instance_types.ALL if name.startswith("t3.") or name == "t2.micro"
+    )
+    assert by(api, "vcpu-info.default-vcpus", "192") == ["c7i.48xlarge", "m7i.48xlarge", "r7i.48xlarge"]
+    assert by(api, "memory-info.size-in-mib", "512") == ["stead.small", "t2.nano", "t3.nano", "t3a.nano"]
+    assert set(by(api, "instance-storage-supported", "true")) == {
+        name for name, kind in instance_types.ALL.items() if kind.instance_store
+    }
+    assert set(by(api, "burstable-performance-supported", "true")) == {
+        name for name in instance_types.ALL if name.split(".")[0] in ("t2", "t3", "t3a")
+    }
+    assert by(api, "processor-info.supported-architecture", "arm64") == []
+    api.refused(
+        "InvalidParameterValue", api.ec2.describe_instance_types, Filters=[{"Name": "colour", "Values": ["red"]}]
+    )
+
+
+def test_unknown_types(api):
+    api.refused("InvalidInstanceType", api.ec2.describe_instance_types, InstanceTypes=["t3.micro", "t9.micro"])
+
+
+def test_every_type_is_offered_everywhere(api):
+    paginator = api.ec2.get_paginator("describe_instance_type_offerings")
+
+    def places(location_type, **asked):
+        pages = paginator.paginate(LocationType=location_type, **asked)
+        return [(one["InstanceType"], one["Location"]) for page in pages for one in page["InstanceTypeOfferings"]]
+
+    assert len(places("region")) == len(instance_types.ALL)
+    micro = [{"Name": "instance-type", "Values": ["t3.micro"]}]
+    assert places("availability-zone", Filters=micro) == [("t3.micro", "us-east-1a"), ("t3.micro", "us-east-1b")]
+    assert places("availability-zone-id", Filters=micro) == [("t3.micro", "use1-az1"), ("t3.micro", "use1-az2")]
+    assert places("outpost") == []
+    in_zone = [{"Name": "location", "Values": ["us-east-1b"]}]
+    assert len(places("availability-zone", Filters=in_zone, PaginationConfig={"PageSize": 11})) == len(
+        instance_types.ALL
+    )
+    api.refused("InvalidParameterValue", api.ec2.describe_instance_type_offerings, LocationType="planet")
