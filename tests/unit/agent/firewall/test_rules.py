@@ -1,6 +1,6 @@
 """EC2's rules become nft rules; nonsense becomes a refusal and never part of nft's input."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from hypothesis import given
@@ -71,14 +71,14 @@ def test_rules_that_differ_in_their_block_become_one() -> None:
 
 
 @given(st.lists(st.ip_addresses(v=4), max_size=20), st.lists(st.integers(8, 32), min_size=20, max_size=20))
-def test_joined_blocks_cover_the_same(addresses: list[object], lengths: list[int]) -> None:
+def test_joined_blocks_cover_the_same(addresses: list[IPv4Address], lengths: list[int]) -> None:
     """No two blocks of a set overlap, which nft would refuse, and together they are what was given."""
-    blocks = [ip_network(f"{a}/{n}", strict=False) for a, n in zip(addresses, lengths, strict=False)]
+    blocks = [IPv4Network(f"{a}/{n}", strict=False) for a, n in zip(addresses, lengths, strict=False)]
     found = statements([rule("tcp", 22, 22, peer=str(block)) for block in blocks], egress=False)
     if not blocks:
         assert found == ()
         return
-    written = [ip_network(text) for text in found[0].text.split("saddr ")[1].split(" tcp")[0].strip("{} ").split(", ")]
+    written = [IPv4Network(text) for text in found[0].text.split("saddr ")[1].split(" tcp")[0].strip("{} ").split(", ")]
     assert all(not a.overlaps(b) for a in written for b in written if a is not b)
     assert all(any(block.subnet_of(it) for it in written) for block in blocks)
 

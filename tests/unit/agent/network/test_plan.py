@@ -87,18 +87,15 @@ def states(draw: st.DrawFn) -> list[Thing]:
     found: dict[object, Thing] = {}
     for place, link in draw(st.lists(pick(ends), max_size=12)):
         address = draw(pick(["10.0.0.1/24", "10.0.0.2/24"]))
-        thing = draw(
-            pick(
-                [
-                    Address(place, link, address),
-                    Up(place, link),
-                    Setting(place, f"net/{link}/s", draw(pick(["0", "1"])), link),
-                    Route(place, address, link, draw(pick(["", "g"]))),
-                    Neighbour(place, link, address, draw(pick(["m1", "m2"]))),
-                    *([Proxy(link, address)] if place is HOST else []),
-                ]
-            )
-        )
+        choices: list[Thing] = [
+            Address(place, link, address),
+            Up(place, link),
+            Setting(place, f"net/{link}/s", draw(pick(["0", "1"])), link),
+            Route(place, address, link, draw(pick(["", "g"]))),
+            Neighbour(place, link, address, draw(pick(["m1", "m2"]))),
+            *([Proxy(link, address)] if place is HOST else []),
+        ]
+        thing = draw(pick(choices))
         found[key_of(thing)] = thing
     things += found.values()
     if draw(st.booleans()):
