@@ -10,6 +10,7 @@ theirs, and the hosts of a rig.
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import sys
@@ -35,6 +36,8 @@ _UNITS: Final = ("libvirtd.service", "virtqemud.service")
 _START_TIMEOUT: Final = 30.0  # seconds; a cold start takes about one
 _STOP_TIMEOUT: Final = 15.0
 _POLL: Final = 0.02
+_NO_PROCESS: Final = re.compile(rb"<domstatus\s[^>]*\bpid='0'")
+_NOTES_HEAD: Final = 4096
 
 
 class LibvirtdError(Exception):
@@ -77,6 +80,7 @@ def ensure_private(root: Path) -> Libvirtd:
             _wait_for(
                 lambda: _own(root / "libvirtd.pid") is None, "the libvirtd that does not answer ends", _STOP_TIMEOUT
             )
+            _forget_cut_off_starts(root / "run" / "qemu")
             script: list[str | Path] = [sys.executable, "-I", "-S", private_libvirtd.__file__, root]
             start_daemon(script, root / "libvirtd.log")
         _wait_for(lambda: _answers(uri), f"libvirtd answers at {uri} (see {root / 'libvirtd.log'})", _START_TIMEOUT)
@@ -123,6 +127,7 @@ def _is_local_system(uri: str) -> bool:
 
 def _start(uri: str, state_dir: Path) -> None:
     """Start the daemon the way this machine starts daemons, and wait until it answers."""
+    _forget_cut_off_starts(_RUNTIME / "qemu")
     if has_systemd():
         unit = _start_unit()
         log = f"journalctl -u {unit}"
@@ -130,6 +135,16 @@ def _start(uri: str, state_dir: Path) -> None:
         _start_plainly(state_dir)
         log = str(state_dir / "libvirtd.log")
     _wait_for(lambda: _answers(uri), f"libvirtd answers at {uri} (see {log})", _START_TIMEOUT)
+
+
+def _forget_cut_off_starts(runtime_dir: Path) -> None:
+    """Remove libvirtd's notes on guests that it was just starting when it was killed, and that never ran.
+
+    Libvirt 11.3 would show such a guest (its process noted as 0) as paused for ever and refuse to do anything with it.
+    """
+    for notes in runtime_dir.glob("*.xml"):
+        if _NO_PROCESS.search(notes.read_bytes()[:_NOTES_HEAD]):
+            notes.unlink()
 
 
 def has_systemd() -> bool:

@@ -30,7 +30,7 @@ class Power(Enum):
     RUNNING = "running"
     STOPPING = "stopping"  # runs, and was asked to stop
     PAUSED = "paused"  # its process exists and its processors stand still
-    UNKNOWN = "unknown"  # libvirt is away and the process still exists (or was never seen): do not call it off
+    UNKNOWN = "unknown"  # libvirt is away and the process still exists, or a start was cut off: do not call it off
 
 
 class OffReason(Enum):

@@ -265,7 +265,9 @@ class LibvirtMachines:
             if status.start_count >= start_count and status.off_reason is not OffReason.HOST:
                 return status
             if status.power is not Power.OFF:
-                raise MachineError(f"{machine_id}: start {status.start_count} still runs, {start_count} must wait")
+                raise MachineError(
+                    f"{machine_id}: is {status.power.value} since an earlier start; {start_count} must wait"
+                )
             return None
 
     def _start(self, spec: MachineSpec, start_count: int, reboot_count: int) -> MachineStatus:
@@ -439,11 +441,11 @@ class LibvirtMachines:
         if record is None or record.owner != self._owner:
             raise MachineError(f"{machine_id}: a domain of this name exists that is not ours")
         state, reason = domain.state()
-        active = state != life.State.SHUTOFF
-        if active:
-            self._unsure.discard(machine_id)
         happened = self._logs.exists(machine_id, record.start_count) and machine_id not in self._unsure
-        return _Domain(domain, record, life.View(active, state, reason, self._boot_id, happened))
+        view = life.View(state != life.State.SHUTOFF, state, reason, self._boot_id, happened)
+        if state == life.State.RUNNING:
+            self._unsure.discard(machine_id)
+        return _Domain(domain, record, view)
 
     def _find_ours(self, machine_id: str) -> _Domain | None:
         """Look a machine up; one that is somebody else's is none."""

@@ -47,6 +47,9 @@ class Shutoff(IntEnum):
     DAEMON = 8
 
 
+_STARTING_UP: Final = 11  # virDomainPausedReason
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What we keep with a domain, in its metadata."""
@@ -99,6 +102,11 @@ class View:
     boot_id: str  # of the host now
     log_exists: bool  # the console log of the record's start exists
 
+    @property
+    def starting(self) -> bool:
+        """Whether libvirt is in the middle of starting it, or died there and has not cleared up yet."""
+        return self.state == State.PAUSED and (self.reason == _STARTING_UP or not self.log_exists)
+
 
 def has_started(view: View) -> bool:
     """Tell whether the start that was last begun has happened, and was not just intended when somebody died."""
@@ -107,6 +115,8 @@ def has_started(view: View) -> bool:
 
 def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
     """Say what is known of a machine."""
+    if view.starting:
+        return MachineStatus(machine_id, Power.UNKNOWN, record.started_before, record.reboot_count)
     if view.active:
         return MachineStatus(machine_id, _power(record, view), record.start_count, record.reboot_count)
     start = record.start_count if has_started(view) else record.started_before

@@ -75,6 +75,9 @@ def bridge() -> Iterator[str]:
     with IPRoute() as ip:
         ip.link("add", ifname=name, kind="bridge")
         index = ip.link_lookup(ifname=name)[0]
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text(
+            "1"
+        )  # no address appears in the middle of a test
         ip.link("set", index=index, state="up")
         yield name
         ip.link("del", index=index)

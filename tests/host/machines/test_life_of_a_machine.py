@@ -26,7 +26,7 @@ def test_a_machine_is_started_once_per_number(world):
     assert world.machines.start(spec, 1).power is Power.RUNNING
     assert world.process_of(spec.id) == process
     assert world.machines.present() == {spec.id}
-    with pytest.raises(MachineError, match="still runs"):
+    with pytest.raises(MachineError, match="2 must wait"):
         world.machines.start(spec, 2)
 
 

@@ -56,6 +56,8 @@ def record(**changes):
         (record(stop_asked_of=5), view(State.RUNNING), Power.STOPPING, 5, OffReason.NONE),
         (record(stop_asked_of=4), view(State.RUNNING), Power.RUNNING, 5, OffReason.NONE),
         (record(), view(State.SHUTDOWN), Power.STOPPING, 5, OffReason.NONE),
+        # libvirt died in the middle of the start
+        (record(), view(State.PAUSED, 11), Power.UNKNOWN, 4, OffReason.NONE),
         # it ran, and ended
         (record(), view(reason=Shutoff.SHUTDOWN), Power.OFF, 5, OffReason.GUEST),
         (record(stop_asked_of=5), view(reason=Shutoff.SHUTDOWN), Power.OFF, 5, OffReason.ASKED),
