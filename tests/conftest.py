@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import box, micro
+
 pytest_plugins = ["tests.support.fixtures"]
 
 _HERE = Path(__file__).parent
@@ -24,3 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root: sudo ./stead test"))
         if item.get_closest_marker("libvirt") and not shutil.which("libvirtd"):
             item.add_marker(pytest.mark.skip(reason="needs libvirtd: sudo ./stead installs it"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Put the whole run into a box if any of its tests touches the host; what needs the network is fetched before."""
+    marks = {mark.name for item in session.items for mark in item.iter_markers()}
+    if session.config.option.collectonly or os.geteuid() != 0 or not marks & {"root", "libvirt", "guest"}:
+        return
+    if marks & {"libvirt", "guest"}:
+        micro.build()
+    if os.environ.get("STEAD_TEST_BOX") != "off":
+        box.enter()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import leaks
+from tests.support import leaks, micro
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
 from tests.support.real_cloud import RealCloud, User
@@ -38,6 +38,12 @@ def _all_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     before = leaks.take_picture()
     yield
     leaks.assert_nothing_beyond(before, "the tests together")
+
+
+@pytest.fixture(scope="session")
+def micro_image() -> Path:
+    """The file of the micro guest image; may be read, and be a backing file, by anyone."""
+    return micro.build()
 
 
 @pytest.fixture(scope="session")
