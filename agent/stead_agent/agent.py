@@ -3,7 +3,7 @@
 import asyncio
 import concurrent.futures
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from stead_agent.desired import Store
 from stead_agent.link import Dialling, HostView, Link
@@ -78,7 +78,8 @@ class Agent:
         """Compare the kernel with what was applied, and empty the trash, every minute."""
         while True:
             await asyncio.sleep(AUDIT_SECONDS)
-            await self._loop.run_in_executor(self._threads, audit, self._parts)
+            if await self._loop.run_in_executor(self._threads, audit, self._parts):
+                self.reconciler.look_at_networks()
 
     async def _look_for_strays(self) -> None:
         """Look for what nobody wants: after each full state, and now and then; only while a controller is there."""
@@ -93,21 +94,36 @@ class Agent:
                 async with asyncio.timeout(STRAYS_AGAIN_SECONDS if found else STRAYS_SECONDS):
                     await self.reconciler.full_state_came()
             except TimeoutError:
-                continue
+                continue  # it is time to look again
 
 
-def audit(parts: Subsystems) -> None:
-    """Have each subsystem repair what somebody else changed; what cannot be repaired now is tried again."""
-    for name, chore in (("network", parts.network.audit), ("firewall", parts.firewall.audit)):
+@runtime_checkable
+class _Audited(Protocol):
+    """A subsystem that can compare the host with what was applied."""
+
+    def audit(self) -> tuple[str, ...]:
+        """Repair what differs, and tell what that was."""
+
+
+def audit(parts: Subsystems) -> bool:
+    """Have each subsystem repair what somebody else changed, and empty the trash; tell whether anything was repaired.
+
+    What cannot be repaired now is tried again the next time.
+    """
+    repaired = False
+    for subsystem in (parts.network, parts.firewall, parts.dhcp):
+        name = type(subsystem).__name__
         try:
-            for repair in chore():
+            for repair in subsystem.audit() if isinstance(subsystem, _Audited) else ():
+                repaired = True
                 _log.warning("repaired", subsystem=name, what=repair)
         except EXPECTED_ERRORS as error:
             _log.warning("audit_failed", subsystem=name, reason=str(error))
     try:
         parts.volumes.purge()
     except EXPECTED_ERRORS as error:
-        _log.warning("purge_failed", reason=str(error))
+        _log.warning("trash_not_emptied", reason=str(error))
+    return repaired
 
 
 def list_present(parts: Subsystems) -> Iterator[Key]:

@@ -125,6 +125,14 @@ class Reconciler:
             self._schedule.notice(key)
             self._wake.set()
 
+    def look_at_networks(self) -> None:
+        """Something of a network was found changed and was repaired: what depends on it may have to follow."""
+        self._schedule.touch(HOST_NETWORK)
+        for key in self.wanted.resources:
+            if key.kind == desired_pb2.KIND_VPC:
+                self._schedule.touch(key)
+        self._wake.set()
+
     def retry_images(self) -> None:
         """The controller can be reached again: fetch what could not be fetched."""
         for key in list(self.wanted.resources):

@@ -5,6 +5,7 @@ import pytest
 from stead_agent.machines.interface import MachineError, MachinesUnavailableError
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.loop import perform
+from stead_agent.reconcile.work import Work
 from stead_agent.simulated.machines import Pace
 from stead_agent.volumes.interface import DiskFullError
 from stead_agent.wanted import HOST_NETWORK, Key
@@ -252,7 +253,7 @@ def test_the_machine_goes_on_at_once_when_what_it_needs_is_mended(sender: make.S
 def test_what_moved_while_a_machine_was_looked_at_is_not_missed(sender: make.Sender) -> None:
     bench = Bench()
     bench.tell(sender.change(make.host_network(), *make.launch(), full=True))
-    begun = {}
+    begun: dict[int, Work] = {}
     while len(begun) < 4:  # the machine's turn began before what it waits for is there
         while (work := bench.reconciler.begin()) is not None:
             begun[work.unit.kind] = work

@@ -1,0 +1,130 @@
+"""The desired state on disk: what was stored is what is loaded, through kills and full disks."""
+
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.desired import SqliteStore, StoreError
+from stead_agent.wanted import Held, Key, Wanted, change_of
+from stead_proto.v1 import desired_pb2 as pb
+from tests.support import desired_states as make
+from tests.support.simulated_agent import MemoryStore
+
+MACHINE = Key(pb.KIND_MACHINE, "i-1")
+
+
+def _same(one: Wanted, other: Wanted) -> bool:
+    return (one.revision, one.epoch, one.resources, one.tombstones) == (
+        other.revision,
+        other.epoch,
+        other.resources,
+        other.tombstones,
+    )
+
+
+def test_what_was_stored_is_loaded(tmp_path: Path) -> None:
+    store, wanted, sender = SqliteStore(tmp_path / "desired.sqlite"), Wanted(), make.Sender()
+    for message in (
+        sender.change(make.host_network(), *make.launch(), full=True),
+        sender.change(make.group(port=80)),
+        sender.change(gone=(MACHINE,), force=True),
+    ):
+        change = change_of(wanted, message)
+        assert change is not None
+        store.save(change)
+        wanted.install(change)
+    store.hold("i-1", Held(frozenset({"vol-1"}), frozenset({"eni-1"})))
+    store.hold("i-2", Held(frozenset({"vol-2"})))
+    store.hold("i-2", Held())
+    again = SqliteStore(tmp_path / "desired.sqlite").load()
+    assert _same(again, wanted)
+    assert again.tombstones[MACHINE].force
+    assert again.held("i-1") == Held(frozenset({"vol-1"}), frozenset({"eni-1"}))
+    assert again.holding_machines() == {"i-1"}
+    store.done(MACHINE)
+    wanted.mark_done(MACHINE)
+    assert _same(SqliteStore(tmp_path / "desired.sqlite").load(), wanted)
+    store.forget([MACHINE])
+    assert SqliteStore(tmp_path / "desired.sqlite").load().tombstones == {}
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "state" / "desired.sqlite").close()
+    assert stat.S_IMODE((tmp_path / "state" / "desired.sqlite").stat().st_mode) == 0o600
+
+
+def test_what_the_controller_said_is_synced_to_the_disk(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "desired.sqlite")
+    assert store._durable.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert store._durable.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_change_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
+    store, wanted, sender = SqliteStore(tmp_path / "desired.sqlite"), Wanted(), make.Sender()
+    first = change_of(wanted, sender.change(make.host_network(), full=True))
+    assert first is not None
+    store.save(first)
+    store._durable.execute("PRAGMA max_page_count = 1")  # as if the disk were full
+    wanted.install(first)
+    large = change_of(wanted, sender.change(*(make.volume(f"vol-{number}") for number in range(2000))))
+    assert large is not None
+    with pytest.raises(StoreError, match="full"):
+        store.save(large)
+    assert _same(SqliteStore(tmp_path / "desired.sqlite").load(), wanted)
+
+
+def test_a_file_of_a_newer_agent_is_refused(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "desired.sqlite").close()
+    with sqlite3.connect(tmp_path / "desired.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="newer agent"):
+        SqliteStore(tmp_path / "desired.sqlite")
+
+
+def test_threads_may_write_at_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "desired.sqlite")
+
+    def write(number: int) -> None:
+        for turn in range(50):
+            store.hold(f"i-{number}-{turn}", Held(frozenset({"vol-1"})))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    change = change_of(Wanted(), make.Sender().change(make.host_network(), full=True))
+    assert change is not None
+    store.save(change)
+    for thread in threads:
+        thread.join()
+    assert len(store.load().holding_machines()) == 200
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "remove", "done", "full"]), st.sampled_from("12")), max_size=12))
+def test_it_is_what_a_dictionary_would_be(moves: list[tuple[str, str]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        disk, memory, wanted, sender = SqliteStore(Path(folder) / "d"), MemoryStore(), Wanted(), make.Sender()
+        for what, name in moves:
+            key = Key(pb.KIND_VOLUME, f"vol-{name}")
+            if what == "done":
+                for store in (disk, memory):
+                    store.done(key)
+                wanted.mark_done(key)
+                continue
+            gone = (key,) if what == "remove" else ()
+            put = (make.volume(key.id, size=len(sender.sent)),) if what == "put" else ()
+            message = sender.change(*put, gone=gone, full=what == "full" or not sender.sent)
+            change = change_of(wanted, message)
+            if change is not None:
+                for store in (disk, memory):
+                    store.save(change)
+                wanted.install(change)
+        assert _same(disk.load(), memory.load())
+        assert _same(disk.load(), wanted)
+        disk.close()
