@@ -172,7 +172,7 @@ class Schedule:
         entry.running = False
         self._running[unit.kind] -= 1
         for waiter in self._waiters.pop(unit, ()):
-            if waiter in self._units:
+            if waiter in self._units and waiter != unit:
                 self.notice(waiter)
         return entry
 
