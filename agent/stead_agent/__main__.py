@@ -109,6 +109,7 @@ def purge(**options: Any) -> None:
 @click.option("--cpus", default=64, show_default=True, help="Of each host.")
 @click.option("--memory", default=256 << 30, show_default=True, help="Bytes of each host.")
 @click.option("--keep", is_flag=True, help="Worlds and desired states are files that outlive the process.")
+@click.option("--die-at", default=0, help="Kill the process at this step of its work, for tests of what comes after.")
 def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool, **options: Any) -> None:
     """Run simulated hosts, each with its own agent, in one process."""
     from stead_agent.fleet import Fleet, FleetPlan  # noqa: PLC0415 - only this command needs it

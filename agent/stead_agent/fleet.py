@@ -1,6 +1,8 @@
 """Many simulated hosts in one process, each with an agent of its own over real gRPC and TLS."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +41,7 @@ class FleetPlan:
     disk: int = 4096 << 30
     pace: Pace | None = None
     keeps: bool = False  # worlds and desired states are files, and outlive the process
+    die_at: int = 0  # the process kills itself at this step of its work: before or after some call of a subsystem
 
 
 class Fleet:
@@ -88,6 +91,8 @@ class Fleet:
             world_file=directory / "world.pickle" if plan.keeps else None,
             pace=plan.pace,
         )
+        if plan.die_at:
+            host.world.watcher = _Killer(plan.die_at).watch
         store: Store = SqliteStore(directory / "desired.sqlite") if plan.keeps else ForgetfulStore()
         identity: Callable[[], Identity] = partial(_identity, directory)
         dialling = Dialling(plan.controllers, identity, plan.version)
@@ -96,6 +101,20 @@ class Fleet:
     def _directories(self) -> Iterator[Path]:
         for number in range(1, self._plan.hosts + 1):
             yield self._plan.state_dir / f"simulated-{number:04}"
+
+
+class _Killer:
+    """Ends the process as kill -9 does, at the given step."""
+
+    def __init__(self, step: int) -> None:
+        self._left = step
+
+    def watch(self, name: str, subject: str, done: bool) -> None:
+        """Count a step."""
+        self._left -= 1
+        if self._left == 0:
+            _log.warning("dies_as_asked", call=name, subject=subject, done=done)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _identity(directory: Path) -> Identity:
