@@ -65,9 +65,14 @@ def build_disk(tar: Path, plan: DiskPlan, output: Path) -> None:
 def make_file_system(tar: Path, plan: DiskPlan, raw: Path) -> None:
     """Make the sparse file ``raw`` of the plan's size with the ext4 partition's contents in their place.
 
-    resize_inode with room for the largest MBR partition lets it grow while mounted. The journal keeps a crash-consistent snapshot mountable.
+    resize_inode, with room for the largest MBR partition, lets it grow while mounted. The journal keeps a
+    crash-consistent snapshot mountable.
     """
     partition_sectors = plan.size_mib * 2048 - PARTITION_START
+    extended = (
+        f"offset={PARTITION_START * SECTOR}", f"hash_seed={plan.identity}", f"resize={LARGEST_BLOCKS}",
+        "root_owner=0:0", "nodiscard",
+    )  # fmt: skip
     with raw.open("wb") as disk:
         disk.truncate(plan.size_mib << 20)
     run(
@@ -75,7 +80,7 @@ def make_file_system(tar: Path, plan: DiskPlan, raw: Path) -> None:
             "mke2fs", "-q", "-F", "-t", "ext4", "-d", str(tar), "-b", "4096", "-i", str(plan.bytes_per_inode),
             "-J", f"size={plan.journal_mib}", "-m", "1", "-L", plan.label, "-U", str(plan.identity),
             "-O", "^metadata_csum,^orphan_file,^64bit,resize_inode",
-            "-E", f"offset={PARTITION_START * SECTOR},hash_seed={plan.identity},root_owner=0:0,nodiscard,resize={LARGEST_BLOCKS}",
+            "-E", ",".join(extended),
             str(raw), f"{partition_sectors // 2}k",
         ],
         env={**os.environ, "SOURCE_DATE_EPOCH": str(plan.time), "TZ": "UTC", "LC_ALL": "C.UTF-8"},
