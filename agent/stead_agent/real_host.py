@@ -1,8 +1,11 @@
 """A real host's agent: libvirt, the kernel's network and local disks put together."""
 
 import concurrent.futures
+import errno
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +40,7 @@ _log = Log(__name__)
 _WORK_THREADS: Final = 12
 _QUESTION_THREADS: Final = 4
 _PASSABLE: Final = 0o711
+_NAME_OF_THE_ONE: Final = "\0stead-agent"
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
 
 
@@ -50,8 +54,17 @@ class _Assembled:
     libvirt_uri: str
 
 
+class AgentRunsError(Exception):
+    """Another agent has this network namespace: two would undo each other's links and rules."""
+
+
 async def run(settings: Settings, version: str) -> None:
-    """Run the agent of this machine until cancelled; guests run on."""
+    """Run the agent of this machine until cancelled; guests run on. Raises AgentRunsError."""
+    with _alone():
+        await _run(settings, version)
+
+
+async def _run(settings: Settings, version: str) -> None:
     host = _assemble(settings)
     verdict = host.verdict
     address = settings.underlay_address or _own_address()
@@ -78,8 +91,13 @@ async def run(settings: Settings, version: str) -> None:
 def purge(settings: Settings) -> None:
     """Give up this host: remove every guest and network of this agent; its disks go with the state directory.
 
-    The agent must not run. A libvirtd that was started by it is stopped.
+    A libvirtd that was started by it is stopped. Raises AgentRunsError while an agent runs.
     """
+    with _alone():
+        _purge(settings)
+
+
+def _purge(settings: Settings) -> None:
     host = _assemble(settings)
     parts = host.parts
     for machine_id in sorted(parts.machines.present()):
@@ -95,6 +113,19 @@ def purge(settings: Settings) -> None:
     parts.machines.close()
     libvirtd.stop(settings.state_dir)
     shutil.rmtree(settings.run_dir, ignore_errors=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold what one agent per network namespace can hold: an abstract socket's name, gone with the process (unix(7))."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
+        try:
+            name.bind(_NAME_OF_THE_ONE)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise AgentRunsError("another Stead agent runs in this network namespace") from error
+        yield
 
 
 def _assemble(settings: Settings) -> _Assembled:
