@@ -117,7 +117,7 @@ def _purge(settings: Settings) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Hold what one agent per network namespace can hold: an abstract socket's name, gone with the process (unix(7))."""
+    """Hold what only one per network namespace can: an abstract socket's name, gone with the process (unix(7))."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
         try:
             name.bind(_NAME_OF_THE_ONE)
