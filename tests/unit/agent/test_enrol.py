@@ -1,0 +1,60 @@
+"""A machine becomes a host by a one-time token; its key never leaves it."""
+
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from stead_agent.enrol import EnrolmentError, enrol
+from stead_proto.certificates import Authority
+from stead_proto.tls import Identity, PeerKind
+from tests.support.fake_controller import FakeController
+
+
+@pytest.fixture
+async def controller() -> AsyncIterator[FakeController]:
+    """A listening controller with one token, `once`."""
+    controller = FakeController()
+    controller.tokens.add("once")
+    await controller.start()
+    yield controller
+    await controller.stop()
+
+
+async def test_a_token_becomes_a_certificate(controller: FakeController, tmp_path: Path) -> None:
+    ca_pem = controller.authority.certificate_pem
+    host_id = await enrol(controller.enrolment_address, ca_pem, "once", tmp_path / "agent", "box")
+    identity = Identity.load(tmp_path / "agent")
+    assert (identity.peer.kind, identity.peer.name) == (PeerKind.HOST, host_id)
+    assert identity.ca_pem == ca_pem
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "agent").iterdir()}
+    assert files == {"identity.pem": 0o600, "ca.pem": 0o600}
+
+
+async def test_a_token_is_good_once(controller: FakeController, tmp_path: Path) -> None:
+    ca_pem = controller.authority.certificate_pem
+    await enrol(controller.enrolment_address, ca_pem, "once", tmp_path / "one")
+    with pytest.raises(EnrolmentError, match="no such enrolment token"):
+        await enrol(controller.enrolment_address, ca_pem, "once", tmp_path / "two")
+    assert not (tmp_path / "two" / "identity.pem").exists()
+
+
+async def test_a_second_try_shows_the_same_key(controller: FakeController, tmp_path: Path) -> None:
+    ca_pem = controller.authority.certificate_pem
+    with pytest.raises(EnrolmentError):
+        await enrol(controller.enrolment_address, ca_pem, "wrong", tmp_path)
+    kept = (tmp_path / "enrolling-key.pem").read_bytes()
+    await enrol(controller.enrolment_address, ca_pem, "once", tmp_path)
+    assert Identity.load(tmp_path).key_pem == kept
+
+
+async def test_the_token_is_not_shown_to_a_stranger(controller: FakeController, tmp_path: Path) -> None:
+    with pytest.raises(EnrolmentError):
+        await enrol(controller.enrolment_address, Authority.create().certificate_pem, "once", tmp_path)
+    assert controller.tokens == {"once"}
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(EnrolmentError, match="refused"):
+        await enrol("127.0.0.1:1", Authority.create().certificate_pem, "once", tmp_path)

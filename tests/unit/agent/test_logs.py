@@ -1,0 +1,48 @@
+"""One line per event, for people and for programs."""
+
+import json
+import logging
+
+import pytest
+
+from stead_agent import logs
+
+
+@pytest.fixture(autouse=True)
+def _root_as_before() -> object:
+    """The root logger's handlers come back after each test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    return None
+
+
+def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json")
+    logs.Log("stead_agent.x").info("machine_started", machine="i-1", start=2)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["machine"], line["start"], line["level"]) == ("machine_started", "i-1", 2, "info")
+
+
+def test_text_lines_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text")
+    logs.Log("stead_agent.x").warning("unit_failed", unit="i-1", reason='two\nlines and "quotes"', empty="")
+    out = capsys.readouterr().err
+    assert out.count("\n") == 1
+    assert out.endswith('WARNING unit_failed unit=i-1 reason="two\\nlines and \\"quotes\\"" empty=""\n')
+
+
+def test_errors_bring_their_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json")
+    try:
+        _ = 1 // 0
+    except ZeroDivisionError as error:
+        logs.Log("stead_agent.x").error("unit_broke", error=error)
+    assert "ZeroDivisionError: " in json.loads(capsys.readouterr().err)["stack"]
+
+
+def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text", "warning")
+    logs.Log("stead_agent.x").info("machine_started")
+    assert capsys.readouterr().err == ""
