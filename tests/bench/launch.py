@@ -167,7 +167,7 @@ class Plug:
     @staticmethod
     def read(description: str) -> "Plug":
         """Read a running domain's XML."""
-        from xml.etree import ElementTree as ET  # noqa: N817 - its usual name
+        from xml.etree import ElementTree as ET
 
         root = ET.fromstring(description)
 
