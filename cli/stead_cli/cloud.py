@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import shutil
 import sys
 import urllib.error
@@ -25,6 +26,7 @@ from stead_proto.v1 import operator_pb2 as pb
 BIN: Final = Path(sys.executable).parent
 _CONTROLLER_SECONDS: Final = 30.0
 _HOST_SECONDS: Final = 120.0  # the proof of KVM boots a guest, and libvirt may have to be started
+_LIBVIRT_SOCKET: Final = Path("/run/libvirt/libvirt-sock")
 _ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json")
 
 
@@ -140,8 +142,26 @@ def start_agent(settings: Settings) -> bool:
     program = agent_program(settings)
     if processes.find(program) is not None:
         return False
+    _require_core_limit()
     processes.start(program)
     return True
+
+
+def _require_core_limit() -> None:
+    """Lift the limit of core files that sudo sets to 0: a libvirtd started below it starts no guest.
+
+    Libvirt asks for "unlimited" for each guest. Root may raise limits, except in some containers.
+    """
+    if Path("/run/systemd/system").is_dir() or _LIBVIRT_SOCKET.exists():
+        return  # libvirtd is or was started by others
+    soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        raise CliError(
+            "libvirt could start no guest: core files are limited, and root may not lift that in this container",
+            "run this as root without sudo, or: echo 'Defaults rlimit_core=default' > /etc/sudoers.d/core-files",
+        ) from None
 
 
 def wait_for_host(settings: Settings) -> pb.Host:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from stead_cli import aws, cloud, image_build, settings, ssh
+from stead_cli import aws, cloud, image_build, processes, settings, ssh
 from stead_cli.errors import CliError
 from stead_cli.output import output_option, say, say_heading, show_json
 from stead_cli.settings import Settings
@@ -99,9 +99,7 @@ def _launch(chosen: Settings, ec2: "EC2Client", steps: Steps, image_id: str, cho
         step.note = instance_id
     ran = time.monotonic()
     with steps.step("instance is running (waiter)") as step:
-        ec2.get_waiter("instance_running").wait(
-            InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 120}
-        )
+        _wait_until_running(chosen, ec2, instance_id)
         address = _public_address(ec2, instance_id)
         step.note = address
     with steps.step("security group lets this host in by SSH") as step:
@@ -168,6 +166,21 @@ def _run_instance(ec2: "EC2Client", image_id: str, instance_type: str, nonce: st
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "stead-demo"}]}],
     )
     return answer["Instances"][0]["InstanceId"]
+
+
+def _wait_until_running(chosen: Settings, ec2: "EC2Client", instance_id: str) -> None:
+    """Wait with the SDK's waiter; what the agent last said of the instance explains a wait in vain."""
+    from botocore.exceptions import WaiterError  # noqa: PLC0415 - half a second, needed by the demo alone
+
+    try:
+        ec2.get_waiter("instance_running").wait(
+            InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+        )
+    except WaiterError as error:
+        log = cloud.agent_program(chosen).log_file
+        said = [line for line in processes.last_lines(log, 200).splitlines() if instance_id in line]
+        message = "\n".join([f"{instance_id} does not run ({error}); the agent says:", *said[-1:]])
+        raise CliError(message, "more: sudo ./stead doctor; ./stead logs agent") from error
 
 
 def _public_address(ec2: "EC2Client", instance_id: str) -> str:
