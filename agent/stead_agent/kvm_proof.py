@@ -1,31 +1,33 @@
 """Whether KVM works here, proven by booting a guest: `/dev/kvm` can exist and still be unable to run a stock kernel.
 
-A machine that is itself a guest may offer KVM and die with "KVM internal error" at the first real kernel. Unproven
-means emulation, with the reason told; the result is kept until the host, its kernel or QEMU change.
+A machine that is itself a guest may offer KVM and die with "KVM internal error" at the first real kernel. A few bytes
+of boot sector would prove nothing. Unproven means emulation, with the reason told; the result is kept until the host is
+booted again, or QEMU changes.
 """
 
 import json
 import logging
 import os
 import platform
-import select
-import subprocess
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from stead_agent.run import RunError, run
+from stead_agent.run import Heard, RunError, listen, run
 
 _log = logging.getLogger(__name__)
 
 KVM_DEVICE: Final = Path("/dev/kvm")
 QEMU: Final = "qemu-system-x86_64"
-_MARK: Final = b"stead-micro: the kernel runs"  # said by images/micro/initrd/init
+_MICRO_SPEAKS: Final = b"stead-micro: the kernel runs"  # said by images/micro/initrd/init
+_KERNEL_ENDS: Final = b"Unable to mount root fs"  # said by a kernel without a disk, when all else is done
+_KVM_FAILS: Final = b"KVM internal error"
 _DEADLINE: Final = 15.0
-_MEMORY_MIB: Final = 128
-_MOST_OUTPUT: Final = 1 << 16
+_MEMORY_MIB: Final = 256
+_MOST_OUTPUT: Final = 1 << 18
+_MOST_TOLD: Final = 300
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_MACHINE: Final = ("-machine", "q35,accel=kvm", "-cpu", "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,16 @@ class Verdict:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Guest:
+    """What can be booted as a proof: QEMU's options for it, and what it says when it has got through."""
+
+    options: tuple[str, ...]
+    mark: bytes
+
+
 def prove(image: Path | None, state_dir: Path) -> Verdict:
-    """Find out whether guests can run with KVM; `image` is a micro guest image to boot.
+    """Find out whether guests can run with KVM; `image` is a micro guest image to boot, else this host's own kernel is.
 
     Takes at most about 15 s, the first time after a boot; later calls read what is in the state directory.
     """
@@ -45,21 +55,69 @@ def prove(image: Path | None, state_dir: Path) -> Verdict:
         return Verdict("qemu", f"{KVM_DEVICE} does not exist")
     if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
         return Verdict("qemu", f"{KVM_DEVICE} cannot be opened")
-    if image is None or not image.exists():
+    guest = _micro(image) or _own_kernel()
+    if guest is None:
         return Verdict("qemu", "KVM is unproven: there is no micro image to boot (stead image build micro)")
     circumstances = f"{_BOOT_ID.read_text().strip()} {platform.release()} {_qemu_version()}"
     kept = state_dir / "kvm-proof.json"
     known = _read(kept, circumstances)
     if known is not None:
         return known
-    verdict = _boot(image)
+    verdict = _boot(guest)
     _log.info("kvm_proof", extra={"virtualization": verdict.virtualization, "reason": verdict.reason})
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept.write_text(json.dumps({"circumstances": circumstances, **asdict(verdict)}))
     return verdict
 
 
+def judge(heard: Heard, mark: bytes) -> Verdict:
+    """Say what a guest's words on its serial port, and QEMU's own, prove. Pure."""
+    if _KVM_FAILS in heard.output:
+        return Verdict("qemu", _words(heard.output[heard.output.find(_KVM_FAILS) :]))
+    if mark in heard.output:
+        return Verdict("kvm")
+    if heard.status is not None:
+        return Verdict("qemu", f"QEMU ended with status {heard.status}: {_words(heard.output)}".rstrip(": "))
+    if len(heard.output) > _MOST_OUTPUT:
+        return Verdict("qemu", "the guest says too much")
+    return Verdict("qemu", f"the guest did not get through its boot within {_DEADLINE:g} s")
+
+
+def _micro(image: Path | None) -> _Guest | None:
+    """Boot a view of the image that is thrown away."""
+    if image is None or not image.exists():
+        return None
+    name = str(image).replace(",", ",,")
+    drive = f"file.driver=file,file.filename={name},format=qcow2,if=virtio,snapshot=on"
+    return _Guest(("-drive", drive), _MICRO_SPEAKS)
+
+
+def _own_kernel() -> _Guest | None:
+    """Boot the kernel that this host runs, with nothing else: it ends when it finds no disk."""
+    kernel = Path("/boot") / f"vmlinuz-{platform.release()}"
+    if not kernel.exists():
+        return None
+    return _Guest(("-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"), _KERNEL_ENDS)
+
+
+def _boot(guest: _Guest) -> Verdict:
+    """Boot a guest with KVM until it gets through, QEMU ends or the deadline comes."""
+    options = ("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio")
+    command = [QEMU, *options, *_MACHINE, "-m", str(_MEMORY_MIB), *guest.options]
+    try:
+        heard = listen(
+            command,
+            enough=lambda said: guest.mark in said or _KVM_FAILS in said,
+            timeout=_DEADLINE,
+            max_output=_MOST_OUTPUT,
+        )
+    except RunError as error:
+        return Verdict("qemu", str(error))
+    return judge(heard, guest.mark)
+
+
 def _read(kept: Path, circumstances: str) -> Verdict | None:
+    """Read a verdict that was found in the same circumstances."""
     try:
         content = json.loads(kept.read_text())
     except (FileNotFoundError, ValueError):
@@ -70,49 +128,14 @@ def _read(kept: Path, circumstances: str) -> Verdict | None:
 
 
 def _qemu_version() -> str:
+    """Name QEMU's version, as it says itself."""
     try:
         return run([QEMU, "--version"], timeout=10).stdout.splitlines()[0].decode(errors="replace")
     except (RunError, IndexError) as error:
         return f"unknown ({error})"
 
 
-def _boot(image: Path) -> Verdict:
-    """Boot a copy-on-write view of the image with KVM until its kernel speaks, QEMU ends or the deadline comes."""
-    command = [
-        QEMU,
-        *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"),
-        *("-machine", "q35,accel=kvm", "-cpu", "host", "-m", str(_MEMORY_MIB)),
-        *("-drive", f"file.driver=file,file.filename={image},format=qcow2,if=virtio,snapshot=on"),
-    ]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        return _listen(process)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _listen(process: subprocess.Popen[bytes]) -> Verdict:
-    if process.stdout is None:
-        raise AssertionError("the pipe was asked for")
-    heard = b""
-    end = time.monotonic() + _DEADLINE
-    while len(heard) < _MOST_OUTPUT:
-        ready, _, _ = select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))
-        chunk = os.read(process.stdout.fileno(), 4096) if ready else b""
-        heard += chunk
-        if _MARK in heard:
-            return Verdict("kvm")
-        if b"KVM internal error" in heard:
-            return Verdict("qemu", _last_words(heard, b"KVM internal error"))
-        if not chunk:
-            what = "QEMU ended" if ready else f"the guest's kernel did not speak within {_DEADLINE:g} s"
-            return Verdict("qemu", f"{what}: {_last_words(heard, b'')}" if heard.strip() else what)
-    return Verdict("qemu", "the guest says too much")
-
-
-def _last_words(heard: bytes, start: bytes) -> str:
-    lines = heard[heard.find(start) :].decode(errors="replace").split("\n")
-    return " ".join(line.strip() for line in lines[:2] if line.strip())[:300]
+def _words(said: bytes) -> str:
+    """Shorten to the first two lines."""
+    lines = [line.strip() for line in said.decode(errors="replace").split("\n")]
+    return " ".join([line for line in lines if line][:2])[:_MOST_TOLD]

@@ -4,11 +4,12 @@ Secrets never go into an argument list (any user can read it in /proc): hand the
 """
 
 import os
+import select
 import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -127,6 +128,44 @@ def run(
     return Output(bytes(gathered.stdout), bytes(gathered.stderr))
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a program has said so far, and its status if it has ended by itself."""
+
+    output: bytes
+    status: int | None
+
+
+def listen(
+    argv: Sequence[str | Path], *, enough: Callable[[bytes], bool], timeout: float, max_output: int = 1 << 20
+) -> Heard:
+    """Listen to a program's stdout and stderr until `enough` says so of all that was heard, then kill it.
+
+    It is killed as well at the deadline and above `max_output` bytes; neither is an error, nor is any status.
+    """
+    words = _checked(argv)
+    deadline = time.monotonic() + timeout
+    process = _spawn(words, words, None, stderr=subprocess.STDOUT)
+    assert process.stdin
+    assert process.stdout
+    process.stdin.close()
+    heard = bytearray()
+    try:
+        while len(heard) <= max_output and not enough(bytes(heard)):
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return Heard(bytes(heard), None)
+            chunk = os.read(process.stdout.fileno(), _CHUNK)
+            if not chunk:
+                return Heard(bytes(heard), process.wait(max(0.1, deadline - time.monotonic())))
+            heard += chunk
+        return Heard(bytes(heard), None)
+    except subprocess.TimeoutExpired:  # it closed its output and runs on
+        return Heard(bytes(heard), None)
+    finally:
+        _end(process)
+
+
 def start_daemon(argv: Sequence[str | Path], log: Path) -> int:
     """Start a program that outlives us, in its own session, its output appended to `log`; return its process id.
 
@@ -168,14 +207,16 @@ def _limited(words: list[str], limits: Limits | None) -> list[str]:
     return ["prlimit", *options, "--core=0", "--", *words]
 
 
-def _spawn(command: list[str], words: list[str], identity: Identity | None) -> subprocess.Popen[bytes]:
-    """Start the program in its own process group, with three pipes."""
+def _spawn(
+    command: list[str], words: list[str], identity: Identity | None, stderr: int = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
+    """Start the program in its own process group, with pipes."""
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env=_ENVIRONMENT,
             cwd="/",
             start_new_session=True,

@@ -314,8 +314,8 @@ class LibvirtMachines:
         """Let the guest's user open what it needs, and return the group of guests."""
         if self._gid is None:
             self._gid = guests_gid(live.getCapabilities())
-            if self._virtualization == "kvm":
-                allow_kvm(self._gid)
+        if self._virtualization == "kvm":  # each time: udev may have set the device's rights anew
+            allow_kvm(self._gid)
         for disk in spec.disks:
             give_disk(disk.path, life.uid_of(spec.id))
         return self._gid

@@ -8,6 +8,7 @@ import pytest
 
 from stead_agent import run as run_module
 from stead_agent.run import (
+    Heard,
     Identity,
     Limits,
     OutputTooLongError,
@@ -15,6 +16,7 @@ from stead_agent.run import (
     ProgramFailedError,
     ProgramMissingError,
     ProgramTimeoutError,
+    listen,
     run,
 )
 
@@ -102,3 +104,15 @@ def test_the_guard_refuses(monkeypatch):
     monkeypatch.setenv(run_module.FORBIDDEN_VARIABLE, "this test is pure")
     with pytest.raises(ProcessesForbiddenError, match="this test is pure"):
         run(["true"], timeout=1)
+
+
+def test_listening_ends_when_enough_was_heard():
+    heard = listen(["sh", "-c", "echo one; echo two >&2; sleep 60"], enough=lambda said: b"two" in said, timeout=20)
+    assert heard == Heard(b"one\ntwo\n", None)
+
+
+def test_listening_ends_with_the_program_at_the_deadline_or_at_too_much():
+    assert listen(["sh", "-c", "echo bye; exit 3"], enough=lambda _: False, timeout=20) == Heard(b"bye\n", 3)
+    assert listen(["sleep", "60"], enough=lambda _: False, timeout=0.1) == Heard(b"", None)
+    assert listen(["sh", "-c", "exec >&- 2>&-; sleep 60"], enough=lambda _: False, timeout=0.3).status is None
+    assert len(listen(["yes"], enough=lambda _: False, timeout=20, max_output=100_000).output) > 100_000

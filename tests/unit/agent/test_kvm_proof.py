@@ -1,0 +1,31 @@
+"""What a guest's words prove about KVM."""
+
+import pytest
+
+from stead_agent.kvm_proof import Verdict, judge
+from stead_agent.run import Heard
+
+MARK = b"the kernel runs"
+
+
+def test_a_guest_that_got_through_proves_kvm():
+    assert judge(Heard(b"SeaBIOS\n[ 0.0] Linux\nthe kernel runs\n", None), MARK) == Verdict("kvm")
+
+
+@pytest.mark.parametrize(
+    ("heard", "words"),
+    [
+        (Heard(b"", None), "did not get through"),
+        (Heard(b"SeaBIOS\n", None), "did not get through"),
+        (Heard(b"x" * (1 << 20), None), "too much"),
+        (Heard(b"", 1), "status 1"),
+        (Heard(b"qemu: error: failed to set MSR 0x10a to 0xc000069\nAssertion\n", -6), "MSR 0x10a"),
+        (Heard(b"[ 0.1] Linux\nKVM internal error. Suberror: 1\nextra data[0]\n", None), "Suberror: 1"),
+        (Heard(b"the kernel runs\nKVM internal error. Suberror: 1\nemulation failure\n", None), "emulation failure"),
+    ],
+)
+def test_all_else_means_emulation_and_says_why(heard, words):
+    verdict = judge(heard, MARK)
+    assert verdict.virtualization == "qemu"
+    assert words in verdict.reason
+    assert len(verdict.reason) < 400
