@@ -3,7 +3,6 @@
 Kernel abilities are tried for real, in a network namespace that exists only for the check.
 """
 
-import contextlib
 import os
 import shutil
 import threading
@@ -190,9 +189,9 @@ def _bridge_netfilter() -> Check:
 
 
 def _cgroups() -> Check:
-    with contextlib.suppress(OSError):
-        if "cpu" in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
-            return Check("cgroups", "ok", "v2 with CPU control")
+    controllers = Path("/sys/fs/cgroup/cgroup.controllers")
+    if controllers.exists() and "cpu" in controllers.read_text().split():
+        return Check("cgroups", "ok", "v2 with CPU control")
     if Path("/sys/fs/cgroup/cpu").exists() or Path("/sys/fs/cgroup/cpu,cpuacct").exists():
         return Check("cgroups", "ok", "v1 with CPU control")
     return Check(

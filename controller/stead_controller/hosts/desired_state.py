@@ -7,7 +7,7 @@ from the rows and write only what differs from the outbox.
 from collections.abc import Iterable, Mapping
 
 from google.protobuf.message import Message
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.session import Transaction
@@ -179,7 +179,7 @@ def _next_revision(tx: Transaction, host_id: str) -> int:
 
 
 def _known_of_vpc(tx: Transaction, host_id: str, vpc_id: str) -> set[Key]:
-    def on_host(kind: int) -> tuple[object, ...]:
+    def on_host(kind: int) -> tuple[ColumnElement[bool], ...]:
         return (HostResource.host_id == host_id, HostResource.kind == kind, HostResource.body.is_not(None))
 
     known: set[Key] = set()
@@ -199,5 +199,5 @@ def _known_of_vpc(tx: Transaction, host_id: str, vpc_id: str) -> set[Key]:
         ),
     )
     for kind, query in queries:
-        known |= {(kind, found) for found in tx.session.scalars(query.where(*on_host(kind)))}  # type: ignore[arg-type]
+        known |= {(kind, found) for found in tx.session.scalars(query.where(*on_host(kind)))}
     return known

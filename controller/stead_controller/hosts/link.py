@@ -5,6 +5,7 @@ Progress -> rows, Heartbeat -> liveness, Answer -> whoever asked                
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import AsyncIterator
@@ -83,7 +84,9 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         """Ask an agent and wait for its answer; raises HostUnavailable when it is not connected or does not answer."""
         session = self._sessions.get(host_id)
         if session is None:
-            raise HostUnavailable("The host of this instance is not connected now. Try again later.")
+            raise HostUnavailable(
+                "The host of this instance is not connected now. Try again later.", code="Unavailable"
+            )
         question.id = next(self._question_ids)
         future: asyncio.Future[pb.Answer] = self._loop.create_future()
         self._questions[question.id] = future
@@ -92,7 +95,9 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
             session.wake.set()
             return await asyncio.wait_for(future, _ANSWER_SECONDS)
         except TimeoutError as error:
-            raise HostUnavailable("The host of this instance did not answer in time. Try again later.") from error
+            raise HostUnavailable(
+                "The host of this instance did not answer in time. Try again later.", code="Unavailable"
+            ) from error
         finally:
             self._questions.pop(question.id, None)
 
@@ -173,10 +178,8 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
                 session.revision = update.revision
                 yield update.message
                 continue
-            try:
+            with contextlib.suppress(TimeoutError):  # time to look whether another controller committed something
                 await asyncio.wait_for(session.wake.wait(), _LOOK_SECONDS)
-            except TimeoutError:
-                continue
 
     async def _receive(self, session: _Session, incoming: AsyncIterator[pb.HostReport]) -> None:
         try:
@@ -184,11 +187,7 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
                 self._liveness.seen(session.host_id)
                 body = report.WhichOneof("body")
                 if body == "progress":
-                    await self._database.run(
-                        lambda tx, progress=report.progress: reports.apply_progress(  # type: ignore[misc]
-                            tx, session.host_id, progress, self._clock()
-                        )
-                    )
+                    await self._progress(session.host_id, report.progress)
                 elif body == "answer":
                     future = self._questions.get(report.answer.id)
                     if future is not None and not future.done():
@@ -200,6 +199,9 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         finally:
             session.done = True
             session.wake.set()
+
+    async def _progress(self, host_id: str, progress: pb.Progress) -> None:
+        await self._database.run(lambda tx: reports.apply_progress(tx, host_id, progress, self._clock()))
 
     def _committed(self, tx: Transaction) -> None:
         """Wake the streams of the hosts that a transaction has news for; called in the thread that committed."""

@@ -18,7 +18,7 @@ LIFETIME: Final = timedelta(hours=24)
 _MAX_LENGTH: Final = 64
 
 
-def replay(tx: Transaction, caller: Caller, operation: str, token: str, digest: str, now: datetime) -> str | None:
+def replay(tx: Transaction, caller: Caller, operation: str, token: str, *, digest: str, now: datetime) -> str | None:
     """Give the id of what a request with this token made in the last 24 hours; None when there was none.
 
     `digest` stands for all parameters. Raises IdempotencyMismatch when they differ, InvalidParameter for a bad token.
@@ -40,7 +40,7 @@ def replay(tx: Transaction, caller: Caller, operation: str, token: str, digest: 
 
 
 def remember(
-    tx: Transaction, caller: Caller, operation: str, token: str, digest: str, resource_id: str, now: datetime
+    tx: Transaction, caller: Caller, operation: str, token: str, *, digest: str, resource_id: str, now: datetime
 ) -> None:
     """Keep what a request with this token made, in the transaction that made it; call after `replay` gave None."""
     tx.session.execute(

@@ -47,9 +47,7 @@ def summaries(tx: Transaction, account_id: str, instance_ids: Collection[str] = 
 
 def of_reservation(tx: Transaction, account_id: str, reservation_id: str) -> list[InstanceSummary]:
     """Give the instances of one launch."""
-    query = select(Instance.id).where(
-        Instance.account_id == account_id, Instance.reservation_id == reservation_id
-    )
+    query = select(Instance.id).where(Instance.account_id == account_id, Instance.reservation_id == reservation_id)
     return summaries(tx, account_id, tx.session.scalars(query).all())
 
 

@@ -105,7 +105,7 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
     """
     _check_request(request)
     if request.client_token:
-        known = client_tokens.replay(tx, caller, _OPERATION, request.client_token, request.digest, now)
+        known = client_tokens.replay(tx, caller, _OPERATION, request.client_token, digest=request.digest, now=now)
         if known is not None:
             return known
     choices = choose(tx, caller, cloud, request)
@@ -121,7 +121,15 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
         desired_state.refresh_instances(tx, host_id, instances)
         tx.events.update(instance.id for instance in instances)
     if request.client_token:
-        client_tokens.remember(tx, caller, _OPERATION, request.client_token, request.digest, launch.reservation_id, now)
+        client_tokens.remember(
+            tx,
+            caller,
+            _OPERATION,
+            request.client_token,
+            digest=request.digest,
+            resource_id=launch.reservation_id,
+            now=now,
+        )
     return launch.reservation_id
 
 

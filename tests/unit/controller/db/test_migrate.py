@@ -1,5 +1,6 @@
 import pytest
 from sqlalchemy import select
+
 from stead_controller.clock import now
 from stead_controller.db.migrate import differences, upgrade
 from stead_controller.db.session import Database

@@ -1,5 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stead_controller.placement.choose_host import Need, Room, choose_host
 
 rooms = st.lists(

@@ -75,9 +75,9 @@ class Life:
         state = self.run(lambda tx: outbox.everything(tx, self.world.host_id)).message.state
         return {item.id: item for item in state.resources}, {item.id for item in state.removals}
 
-    def report(self, kind, resource_id, condition=pb.CONDITION_READY, machine=None, error="", revision=0):
-        status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, error=error, machine=machine)
-        progress = pb.Progress(revision=revision, statuses=[status])
+    def report(self, kind, resource_id, condition=pb.CONDITION_READY, **more):
+        status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, **more)
+        progress = pb.Progress(statuses=[status])
         self.run(apply_progress, self.world.host_id, progress, NOW)
 
     def is_running(self, instance_id):
