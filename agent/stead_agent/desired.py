@@ -114,6 +114,7 @@ class SqliteStore:
                 revision=int(meta.get("revision", 0)),
                 epoch=meta.get("epoch", ""),
                 full=True,
+                unknown=tuple(filter(None, [meta.get("unknown", "")])),
                 put=tuple(Resource.FromString(body) for (body,) in bodies),
                 buried=tuple(_tombstone(row) for row in stones),
             )
@@ -145,6 +146,9 @@ class SqliteStore:
                     "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                     [("revision", str(change.revision)), ("epoch", change.epoch)],
                 )
+                if change.full or change.unknown:
+                    unknown = ("unknown", ",".join(change.unknown))
+                    transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", unknown)
         except sqlite3.Error as error:
             raise StoreError(f"cannot store the desired state: {error}") from error
 

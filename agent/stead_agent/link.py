@@ -150,7 +150,8 @@ class Link:
     async def _hello(self) -> host_pb2.Hello:
         wanted = self._reconciler.wanted
         return host_pb2.Hello(
-            revision=wanted.revision,
+            # Told of things that an agent did not know, the next one, which may be newer, asks for all anew.
+            revision=0 if wanted.is_partial else wanted.revision,
             desired_epoch=wanted.epoch,
             agent_version=self._dialling.version,
             facts=await self._in_thread(self._host.facts),

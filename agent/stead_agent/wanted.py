@@ -117,6 +117,10 @@ class Change:
     forgotten: tuple[Key, ...] = ()  # tombstones
     unknown: tuple[str, ...] = ()  # ids of resources of a kind that this agent does not know
 
+    def leaves_partial(self, before: bool) -> bool:
+        """Tell whether, after this change, something is wanted that this agent does not know."""
+        return bool(self.unknown) or (before and not self.full)
+
     @property
     def touched(self) -> frozenset[Key]:
         """The keys whose resource must be looked at again."""
@@ -134,6 +138,7 @@ class Wanted:
     def __init__(self) -> None:
         self.revision = 0
         self.epoch = ""
+        self.is_partial = False  # something was sent that only newer agents know
         self.resources: dict[Key, Resource] = {}
         self.tombstones: dict[Key, Tombstone] = {}
         self._held: dict[str, Held] = {}
@@ -186,6 +191,7 @@ class Wanted:
             self._put(resource)
         self.revision = change.revision
         self.epoch = change.epoch
+        self.is_partial = change.leaves_partial(self.is_partial)
 
     def mark_done(self, key: Key) -> None:
         """Note that nothing is left of a buried resource."""

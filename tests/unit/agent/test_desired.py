@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.desired import SqliteStore, StoreError
@@ -51,6 +51,25 @@ def test_what_was_stored_is_loaded(tmp_path: Path) -> None:
     assert _same(SqliteStore(tmp_path / "desired.sqlite").load(), wanted)
     store.forget([MACHINE])
     assert SqliteStore(tmp_path / "desired.sqlite").load().tombstones == {}
+
+
+def test_things_of_the_future_are_asked_for_again(tmp_path: Path) -> None:
+    store, sender = SqliteStore(tmp_path / "desired.sqlite"), make.Sender()
+    message = sender.change(make.host_network(), full=True)
+    message.resources.append(pb.Resource(id="nat-1", revision=1))
+    change = change_of(Wanted(), message)
+    assert change is not None
+    store.save(change)
+    wanted = SqliteStore(tmp_path / "desired.sqlite").load()
+    assert wanted.is_partial
+    delta = change_of(wanted, sender.change(make.image()))
+    assert delta is not None
+    store.save(delta)
+    assert store.load().is_partial
+    full = change_of(store.load(), sender.full())
+    assert full is not None
+    store.save(full)
+    assert not store.load().is_partial
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -104,6 +123,7 @@ def test_threads_may_write_at_once(tmp_path: Path) -> None:
     assert len(store.load().holding_machines()) == 200
 
 
+@settings(deadline=None, max_examples=40)  # it waits for the disk
 @given(st.lists(st.tuples(st.sampled_from(["put", "remove", "done", "full"]), st.sampled_from("12")), max_size=12))
 def test_it_is_what_a_dictionary_would_be(moves: list[tuple[str, str]]) -> None:
     import tempfile

@@ -189,6 +189,17 @@ async def test_another_epoch_makes_the_agent_take_all_anew(rig: Rig, controller:
     assert host.running() == {"i-2"}
 
 
+async def test_an_agent_that_was_told_of_the_future_asks_for_all(rig: Rig, controller: FakeController) -> None:
+    controller.sender(HOST).change(make.host_network())
+    agent, _ = rig.start()
+    session = await rig.session()
+    session.send(host_pb2.DesiredState(revision=1, epoch="epoch-1", resources=[pb.Resource(id="nat-1", revision=1)]))
+    await asyncio.to_thread(wait_for, lambda: agent.reconciler.wanted.is_partial, "it has heard")
+    session.end()
+    again = await rig.session(after=1)
+    assert again.hello.revision == 0
+
+
 async def test_heartbeats_come_as_often_as_throttled(tmp_path: Path) -> None:
     controller = FakeController(heartbeat_seconds=1)
     await controller.start()
