@@ -22,7 +22,7 @@ from stead_controller.names import private_name
 from stead_controller.resources import instance_filters, instance_types, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.conditions import Selection, clauses, page
+from stead_controller.resources.conditions import Selection
 from stead_controller.resources.instance_states import STATE_CODES
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.zones import zone_ids
@@ -119,12 +119,8 @@ def select_ids(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) 
     """Choose the caller's instances that are asked for, sorted by id; raises MalformedId, NotFound."""
     mine = Instance.account_id == caller.account_id
     lookup.require(tx, "instance", Instance.id, asked.ids, mine)
-    query = select(Instance.id).where(
-        mine, *clauses(asked.filters, instance_filters.conditions(cloud), caller, Instance.id)
-    )
-    if asked.ids:
-        query = query.where(Instance.id.in_(asked.ids))
-    return list(tx.session.scalars(page(query, Instance.id, asked)))
+    conditions = instance_filters.conditions(cloud)
+    return lookup.select_ids(tx, caller, Instance.id, asked, mine, conditions=conditions)
 
 
 def reservations(tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> list[Shown]:
@@ -168,10 +164,10 @@ class _Batch:
 
     def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
         """Read the rows."""
-        self._session = tx.session
+        self._rows = tx.session.connection()  # plain rows: the session would wrap each once more
         self._region = cloud.region
         self._zone_ids = zone_ids(cloud)
-        self._instances = self._session.execute(
+        self._instances = self._rows.execute(
             select(*_INSTANCE).where(Instance.id.in_(instance_ids)).order_by(Instance.id)
         ).all()
         self._interfaces = self._read_interfaces(instance_ids)
@@ -195,7 +191,7 @@ class _Batch:
             .order_by(NetworkInterface.device_index)
         )
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._session.execute(query):
+        for row in self._rows.execute(query):
             found[row.instance_id].append(row)
         return found
 
@@ -208,7 +204,7 @@ class _Batch:
         )
         known: dict[str, Shown] = {}
         found: dict[str, list[Shown]] = defaultdict(list)
-        for interface_id, group_id, name in self._session.execute(query):
+        for interface_id, group_id, name in self._rows.execute(query):
             group = known.setdefault(group_id, {"GroupId": group_id, "GroupName": name})
             found[interface_id].append(group)
         return found
@@ -216,7 +212,7 @@ class _Batch:
     def _read_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
         query = select(*_VOLUME).where(Volume.instance_id.in_(instance_ids)).order_by(Volume.device_name)
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._session.execute(query):
+        for row in self._rows.execute(query):
             found[row.instance_id].append(row)
         return found
 

@@ -17,12 +17,10 @@ from stead_controller.resources.conditions import (
     NEVER,
     Condition,
     Selection,
-    clauses,
     constant,
     flag,
     instant,
     number,
-    page,
     text,
 )
 from stead_controller.resources.transaction import Transaction
@@ -105,15 +103,17 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection) -> list[dic
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
     """
     lookup.require(tx, "image", Image.id, asked.selection.ids, _visible(caller))
-    query = select(Image).where(
+    ids = lookup.select_ids(
+        tx,
+        caller,
+        Image.id,
+        asked.selection,
         _visible(caller),
         *_owned(caller, asked.owners),
         *_executable(caller, asked.executable_by),
-        *clauses(asked.selection.filters, FILTERS, caller, Image.id),
+        conditions=FILTERS,
     )
-    if asked.selection.ids:
-        query = query.where(Image.id.in_(asked.selection.ids))
-    found = tx.session.scalars(page(query, Image.id, asked.selection)).all()
+    found = lookup.rows(tx, Image, ids)
     tagged = tags.of(tx, caller.account_id, [image.id for image in found])
     return [_shown(image, tagged.get(image.id)) for image in found]
 

@@ -12,7 +12,7 @@ from stead_controller.errors import Unsupported
 from stead_controller.resources import instance_filters, instance_types, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.conditions import NEVER, Condition, Selection, clauses, constant, page, shown_as, text
+from stead_controller.resources.conditions import NEVER, Condition, Selection, constant, shown_as, text
 from stead_controller.resources.instance_states import STATE_CODES
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.zones import zone_ids
@@ -26,6 +26,9 @@ _STATUS: Final = case(
     else_="insufficient-data",
 )
 _SYSTEM_STATUS: Final = case((_STATUS == "insufficient-data", "impaired"), else_=_STATUS)
+_ROWS: Final = select(
+    Instance.id, Instance.state, Instance.zone, _STATUS.label("status"), _SYSTEM_STATUS.label("system")
+)
 _REACHABILITY: Final = {
     "ok": "passed",
     "impaired": "failed",
@@ -62,13 +65,8 @@ def describe(
     """List the status of the caller's instances in EC2's shape, sorted by id; raises MalformedId, NotFound."""
     mine = Instance.account_id == caller.account_id
     lookup.require(tx, "instance", Instance.id, asked.ids, mine)
-    query = select(
-        Instance.id, Instance.state, Instance.zone, _STATUS.label("status"), _SYSTEM_STATUS.label("system")
-    ).where(mine, *clauses(asked.filters, conditions(cloud), caller, Instance.id))
-    if asked.ids:
-        query = query.where(Instance.id.in_(asked.ids))
-    if only_running:
-        query = query.where(Instance.state == "running")
+    running = [Instance.state == "running"] if only_running else []
+    ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, *running, conditions=conditions(cloud))
     zones = zone_ids(cloud)
     return [
         {
@@ -82,7 +80,8 @@ def describe(
             "Events": [],
             "Operator": {"Managed": False},
         }
-        for row in tx.session.execute(page(query, Instance.id, asked))
+        for batch in lookup.batches(ids)
+        for row in tx.session.execute(_ROWS.where(Instance.id.in_(batch)).order_by(Instance.id))
     ]
 
 
@@ -96,20 +95,17 @@ def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: 
     lookup.require(tx, "instance", Instance.id, asked.ids, mine)
     if not asked.ids:
         return []
-    query = select(Instance.id, Instance.instance_type).where(
-        mine,
-        Instance.id.in_(asked.ids),
-        *clauses(asked.filters, instance_filters.conditions(cloud), caller, Instance.id),
-    )
-    rows = tx.session.execute(page(query, Instance.id, asked)).all()
-    for instance_id, name in rows:
+    known = instance_filters.conditions(cloud)
+    ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, conditions=known)
+    types = {row.id: row.instance_type for row in lookup.rows(tx, Instance, ids)}
+    for instance_id, name in types.items():
         kind = instance_types.find(name)
         if kind is None or not kind.burstable:
             raise Unsupported(
                 f"The instance '{instance_id}' of type {name} has no CPU credits",
                 code="InstanceCreditSpecification.NotSupported",
             )
-    return [{"InstanceId": instance_id, "CpuCredits": "standard"} for instance_id, _ in rows]
+    return [{"InstanceId": instance_id, "CpuCredits": "standard"} for instance_id in types]
 
 
 def _summary(status: str) -> dict[str, Any]:

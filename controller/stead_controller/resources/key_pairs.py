@@ -83,7 +83,7 @@ def describe(
     """List the caller's key pairs in EC2's shape, sorted by name; raises MalformedId, NotFound."""
     mine = KeyPair.account_id == caller.account_id
     lookup.require(tx, "key-pair", KeyPair.id, asked.ids, mine)
-    query = select(KeyPair).where(mine, *clauses(asked.filters, FILTERS, caller, KeyPair.id)).order_by(KeyPair.name)
+    query = select(KeyPair).where(mine, *clauses(tx, caller, asked.filters, FILTERS, KeyPair.id)).order_by(KeyPair.name)
     if names:
         known = set(tx.session.scalars(select(KeyPair.name).where(mine, KeyPair.name.in_(names))))
         missing = [name for name in dict.fromkeys(names) if name not in known]

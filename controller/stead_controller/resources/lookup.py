@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, select
 
 from stead_controller.errors import MalformedId, NotFound
 from stead_controller.resources.caller import Caller
-from stead_controller.resources.conditions import Condition, Selection, clauses, page
+from stead_controller.resources.conditions import FEW, Condition, Selection, clauses
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
@@ -56,6 +56,46 @@ def find[Model](tx: Transaction, caller: Caller, resource_type: str, model: type
     return found
 
 
+def select_ids(
+    tx: Transaction,
+    caller: Caller,
+    id_column: Any,
+    asked: Selection,
+    *where: ColumnElement[bool],
+    conditions: Mapping[str, Condition],
+) -> list[str]:
+    """Choose the ids of the rows that hold `where` and all filters, sorted, of the page that is asked for.
+
+    What a filter asks for may be few rows, which an index finds, or many, of which a walk in the order of ids soon
+    meets enough. A database that must sort walks always, so few rows are looked for first, in no order.
+    """
+    query = select(id_column).where(*where, *clauses(tx, caller, asked.filters, conditions, id_column))
+    if asked.ids:
+        query = query.where(id_column.in_(asked.ids))
+    after = asked.after[0] if asked.after else ""
+    if asked.limit is None or asked.filters or asked.ids:
+        few = query if asked.limit is None else query.limit(FEW + 1)
+        found = list(tx.session.scalars(few))
+        if asked.limit is None or len(found) <= FEW:
+            return sorted(one for one in found if one > after)[: asked.limit]
+    return list(tx.session.scalars(query.where(id_column > after).order_by(id_column).limit(asked.limit)))
+
+
+def rows[Model](tx: Transaction, model: type[Model], ids: Iterable[str]) -> list[Model]:
+    """Give the rows of these ids, sorted by id."""
+    table: Any = model
+    found: list[Model] = []
+    for batch in batches(ids):
+        found += tx.session.scalars(select(model).where(table.id.in_(batch)))
+    found.sort(key=_id_of)
+    return found
+
+
+def _id_of(row: Any) -> str:
+    resource_id: str = row.id
+    return resource_id
+
+
 def select_page[Model](
     tx: Transaction,
     caller: Caller,
@@ -69,7 +109,5 @@ def select_page[Model](
     table: Any = model
     mine = table.account_id == caller.account_id
     require(tx, resource_type, table.id, asked.ids, mine)
-    query = select(model).where(mine, *clauses(asked.filters, conditions, caller, table.id))
-    if asked.ids:
-        query = query.where(table.id.in_(asked.ids))
-    return list(tx.session.scalars(page(query, table.id, asked)))
+    ids = select_ids(tx, caller, table.id, asked, mine, conditions=conditions)
+    return rows(tx, model, ids)

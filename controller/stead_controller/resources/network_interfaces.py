@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Select, func, select
+from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import InterfaceGroup, NetworkInterface, PublicAddress, SecurityGroup
 from stead_controller.names import private_domain, private_name
@@ -27,6 +28,7 @@ from stead_controller.resources.conditions import (
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.zones import zone_ids
 
+_Of: Final = aliased(NetworkInterface)
 _ABSENT: Final = (
     "addresses.association.allocation-id",
     "addresses.association.association-id",
@@ -60,7 +62,7 @@ def conditions(cloud: Cloud) -> dict[str, Condition]:
         "attachment.attachment-id": text(row.attachment_id),
         "attachment.delete-on-termination": _attached(flag(row.delete_on_termination)),
         "attachment.device-index": number(row.device_index),
-        "attachment.instance-id": text(row.instance_id),
+        "attachment.instance-id": among(row.id, select(_Of.id), text(_Of.instance_id)),
         "attachment.instance-owner-id": _attached(text(row.account_id)),
         "attachment.nat-gateway-id": NEVER,
         "attachment.status": text(row.attachment_state),

@@ -1,6 +1,7 @@
 """Security groups: found by id or name, and shown with their rules as EC2 groups them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -15,10 +16,8 @@ from stead_controller.resources.conditions import (
     NEVER,
     Condition,
     Selection,
-    clauses,
     exists_where,
     number,
-    page,
     text,
 )
 from stead_controller.resources.permissions import ALL_PROTOCOLS, ANY
@@ -92,12 +91,11 @@ def describe(
     """
     mine = SecurityGroup.account_id == caller.account_id
     lookup.require(tx, "security-group", SecurityGroup.id, asked.ids, mine)
-    chosen = {*asked.ids, *(group.id for group in find_by_names(tx, caller, names))} if names else set(asked.ids)
-    query = select(SecurityGroup).where(mine, *clauses(asked.filters, FILTERS, caller, SecurityGroup.id))
-    if chosen:
-        query = query.where(SecurityGroup.id.in_(sorted(chosen)))
-    found = list(tx.session.scalars(page(query, SecurityGroup.id, asked)))
-    ids = [group.id for group in found]
+    if names:
+        named = (group.id for group in find_by_names(tx, caller, names))
+        asked = replace(asked, ids=tuple({*asked.ids, *named}))
+    ids = lookup.select_ids(tx, caller, SecurityGroup.id, asked, mine, conditions=FILTERS)
+    found = lookup.rows(tx, SecurityGroup, ids)
     rules = _rules(tx, ids)
     tagged = tags.of(tx, caller.account_id, ids)
     arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:security-group"

@@ -156,9 +156,9 @@ def test_other_accounts_see_nothing(world, run, launch):
         describe(run, world.other, ids=["i-nonsense"])
 
 
-def test_a_page_takes_one_query(world, run, launch, statements):
+def test_a_page_takes_two_queries(world, run, launch, statements):
     for _ in range(3):
         launch()
     statements.clear()
     describe(run, world.one)
-    assert len([one for one in statements if one.startswith("SELECT")]) == 1
+    assert len([one for one in statements if one.startswith("SELECT")]) == 2
