@@ -181,7 +181,13 @@ def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
     chains = {
         "sources": Chain(
             "Whatever the host's rp_filter is: a VPC sends from addresses that are routed to it.",
-            (Statement("another VPC's address", f"iifname {guests} fib saddr . iif oif missing drop"),),
+            (
+                Statement("another VPC's address", f"iifname {guests} fib saddr . iif oif missing drop"),
+                Statement(
+                    "from VPC to VPC: tracked there at both ends, so not here, where the table is the host's own",
+                    f"iifname {guests} fib daddr oifname {guests} notrack",
+                ),
+            ),
             "type filter hook prerouting priority raw; policy accept;",
         ),
         "input": Chain(

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
+from stead_agent.firewall.descriptors import LowDescriptors
 from stead_agent.firewall.interface import FirewallError
 
 _OUTPUT_JSON: Final = 1 << 4  # NFT_CTX_OUTPUT_JSON
@@ -19,6 +20,7 @@ _ERROR_TAIL: Final = 2000
 # Contexts are independent, but the library has a few counters for all of them (seen by comparing its data before and
 # after calls), and promises nothing about threads. A call takes 0.1 ms.
 _one_call_at_a_time = threading.Lock()
+_low_descriptors = LowDescriptors()
 
 
 class Nft:
@@ -27,9 +29,8 @@ class Nft:
     def __init__(self) -> None:
         self._library = _load()
         with _one_call_at_a_time:
-            self._context: int | None = self._library.nft_ctx_new(0)
-            if not self._context:
-                raise FirewallError("libnftables gives no context")
+            _low_descriptors.hold()
+            self._context: int | None = _low_descriptors.with_low_socket(self._new, self._library.nft_ctx_free)
             self._library.nft_ctx_buffer_output(self._context)
             self._library.nft_ctx_buffer_error(self._context)
 
@@ -39,6 +40,13 @@ class Nft:
             if self._context:
                 self._library.nft_ctx_free(self._context)
                 self._context = None
+                _low_descriptors.hold()
+
+    def _new(self) -> int:
+        context: int | None = self._library.nft_ctx_new(0)
+        if not context:
+            raise FirewallError("libnftables gives no context")
+        return context
 
     def run(self, commands: str) -> None:
         """Make the commands true in one transaction, or none of them."""

@@ -7,7 +7,7 @@ and goes to its chain, which jumps to its groups' chains; what none of them acce
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -52,15 +52,10 @@ def cleaned(vpc: VpcFirewall, previous: "Clean | None" = None) -> Clean:
             refusals.append(Refusal(group.id, "no group id"))
         else:
             groups[group.id] = _clean_group(group, refusals)
-    interfaces = []
-    for interface in vpc.interfaces:
-        if reason := _fault_of(interface):
-            refusals.append(Refusal(interface.id, reason))
-        else:
-            interfaces.append(interface)
+    interfaces = _clean_interfaces(vpc.interfaces, refusals)
     resolvers = frozenset(address for address in vpc.resolvers if _is_address(address))
     subnets = tuple(subnet for subnet in vpc.subnets if _LINK.match(subnet.link))
-    return Clean(groups, tuple(interfaces), subnets, resolvers, tuple(refusals))
+    return Clean(groups, interfaces, subnets, resolvers, tuple(refusals))
 
 
 def _clean_group(group: Group, refusals: list[Refusal]) -> Group:
@@ -78,6 +73,44 @@ def _clean_group(group: Group, refusals: list[Refusal]) -> Group:
     if len(rules) == len(group.rules) and members is group.members:
         return group
     return Group(group.id, tuple(rules), members)
+
+
+def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> tuple[Interface, ...]:
+    """Leave out what makes no sense, and what another interface has already: nft's maps have one value for a key.
+
+    A public address that moves may be told of at its new interface before it is gone from the old one.
+    """
+    taken: set[object] = set()
+    kept = []
+    for interface in given:
+        own = {interface.id, ("tap", interface.tap), (interface.subnet_link, interface.mac)}
+        reason = _fault_of(interface) or ("another interface has its id, tap or MAC" if taken & own else None)
+        if reason:
+            refusals.append(Refusal(interface.id, reason))
+            continue
+        taken |= own
+        addresses = [address for address in dict.fromkeys(interface.addresses) if _take(taken, address)]
+        public = [
+            pair
+            for pair in dict.fromkeys(interface.public_addresses)
+            if pair.private in addresses and _take(taken, ("public", pair.public), ("public of", pair.private))
+        ]
+        lost = {*interface.addresses} - {*addresses}
+        lost |= {pair.public for pair in interface.public_addresses if pair not in public}
+        refusals += [Refusal(interface.id, f"another interface has {address}") for address in sorted(lost)]
+        is_whole = len(addresses) == len(interface.addresses) and len(public) == len(interface.public_addresses)
+        kept.append(
+            interface if is_whole else replace(interface, addresses=tuple(addresses), public_addresses=tuple(public))
+        )
+    return tuple(kept)
+
+
+def _take(taken: set[object], *keys: object) -> bool:
+    """Take keys that are all free."""
+    if not taken.isdisjoint(keys):
+        return False
+    taken.update(keys)
+    return True
 
 
 def _fault_of(interface: Interface) -> str | None:
@@ -149,9 +182,11 @@ def _base_sets(clean: Clean) -> dict[str, NamedSet]:
             "1:1 NAT outwards.", "type ipv4_addr : ipv4_addr", (f"{pair.private} : {pair.public}" for pair in pairs)
         ),
         "has_public": NamedSet(
-            "Private addresses with a public one: the keys of the map above, which nft cannot ask for alone.",
-            "type ipv4_addr",
-            frozenset(pair.private for pair in pairs),
+            "Who may leave: interfaces and those of their own addresses that have a public one.",
+            "typeof iifname . ether saddr . ip saddr",
+            frozenset(
+                f'"{it.subnet_link}" . {it.mac} . {pair.private}' for it in interfaces for pair in it.public_addresses
+            ),
         ),
         "internet_subnets": NamedSet(
             "Subnets whose route table leads to an internet gateway.",
@@ -262,7 +297,10 @@ def _forward_chains(links: LinkPrefixes) -> dict[str, Chain]:
                     "flows that were let in; see conntrack.py for those no longer",
                     "ct state established,related accept",
                 ),
-                Statement("no public address, no way out", f'oifname "{outside}" ip saddr != @has_public drop'),
+                Statement(
+                    "no public address, no way out",
+                    f'oifname "{outside}" iifname . ether saddr . ip saddr != @has_public drop',
+                ),
                 Statement("from outside: the receiver decides", f'iifname "{outside}" accept'),
                 Statement("a guest that floods", _too_much("new_flows", NEW_FLOWS)),
                 Statement("its sender's groups", "iifname . ether saddr vmap @senders"),

@@ -51,6 +51,8 @@ class KernelNetwork:
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
         self._host: _Host | None = None
+        self._first_view: HostView | None = None  # what was there when this agent began
+        self._touched: set[str] = set()  # VPCs of which that is no longer the truth
 
     # --- the host
 
@@ -75,6 +77,7 @@ class KernelNetwork:
         if self._host is None:
             with self._lock:
                 self._inner_addresses |= view.inner_addresses()
+            self._first_view = view
             for link in view.half_made():
                 kernel.carry_out(Remove(Bridge(link.name, "", 0)))
         paths = _find_paths(kernel, view, host)
@@ -99,14 +102,26 @@ class KernelNetwork:
             if steps != []:
                 # Until it is done nobody knows what is there: after an error the next time reads it from the kernel.
                 self._forget(vpc.vpc_id)
-                self._with_kernel(vpc.vpc_id, lambda kernel: _carry_out(kernel, vpc.vpc_id, steps, wanted))
+                self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc.vpc_id, steps, wanted))
             with self._lock:
                 self._applied[vpc.vpc_id] = _Applied(vpc, wanted)
+
+    def _carry_out(self, kernel: Kernel, vpc_id: str, steps: list[Step] | None, wanted: list[Thing]) -> None:
+        """Do the steps; when it is not known what is there, look first, at the whole host only if need be."""
+        with self._lock:
+            view = None if vpc_id in self._touched else self._first_view
+            self._touched.add(vpc_id)
+        if steps is None:
+            steps = plan(observe_vpc(kernel, view or view_host(kernel), vpc_id, wanted), wanted)
+        for step in steps:
+            kernel.carry_out(step)
 
     def remove(self, vpc_id: str) -> None:
         """Remove the VPC's links, with which its addresses, routes and neighbours go, and its namespace's name."""
         with self._vpc(vpc_id):
             self._forget(vpc_id)
+            with self._lock:
+                self._touched.add(vpc_id)
             self._with_kernel(None, lambda kernel: _remove_remains(kernel, vpc_id))
             self.namespaces.delete(vpc_id)
         with self._lock:
@@ -197,14 +212,6 @@ class KernelNetwork:
                     return work(kernel)
 
             return on_a_thread(body)
-
-
-def _carry_out(kernel: Kernel, vpc_id: str, steps: list[Step] | None, wanted: list[Thing]) -> None:
-    """Do the steps; when it is not known what is there, look first."""
-    if steps is None:
-        steps = plan(observe_vpc(kernel, view_host(kernel), vpc_id, wanted), wanted)
-    for step in steps:
-        kernel.carry_out(step)
 
 
 def _remove_remains(kernel: Kernel, vpc_id: str) -> None:

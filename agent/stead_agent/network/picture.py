@@ -211,9 +211,11 @@ def vpc_things(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> list[Th
     for subnet in vpc.subnets:
         things += _subnet(vpc, subnet.id, subnet.cidr)
     masked = [IPv4Network(pool, strict=False) for pool in paths.masqueraded_pools]
+    known = {subnet.id for subnet in vpc.subnets}
     for interface in vpc.interfaces:
-        link = subnet_link_name(interface.subnet_id)
-        things += [Neighbour(Place.VPC, link, address, interface.mac) for address in interface.addresses]
+        if interface.subnet_id in known:
+            link = subnet_link_name(interface.subnet_id)
+            things += [Neighbour(Place.VPC, link, address, interface.mac) for address in interface.addresses]
         things += _public_addresses(vpc.vpc_id, interface, paths, inner_address, masked)
     return things
 
@@ -225,6 +227,7 @@ def _namespace_settings() -> Iterator[Setting]:
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/rp_filter", "0")
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/send_redirects", "0")
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/accept_redirects", "0")
+        yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/accept_source_route", "0")
         yield Setting(Place.VPC, f"net/ipv6/conf/{scope}/accept_ra", "0")
         yield Setting(Place.VPC, f"net/ipv6/conf/{scope}/disable_ipv6", "1")
 

@@ -77,6 +77,28 @@ def test_from_vpc_to_vpc_both_sides_decide(cloud: tuple[World, Guest, Guest]) ->
     assert not one.connect("198.51.100.20", 22)
 
 
+def test_the_hosts_own_table_of_flows_is_spared(cloud: tuple[World, Guest, Guest]) -> None:
+    """Guests' flows between VPCs are tracked in their namespaces: they cannot fill the table that the host lives by."""
+    world, one, two = cloud
+    two.listen(22)
+    world.settle()
+    before = world.at_host_run("sysctl", "-n", "net.netfilter.nf_conntrack_count")
+    assert one.connect("198.51.100.20", 22)
+    assert world.at_host_run("sysctl", "-n", "net.netfilter.nf_conntrack_count") == before
+
+
+def test_a_routing_guest_cannot_leave_as_its_neighbour(cloud: tuple[World, Guest, Guest]) -> None:
+    """Without source check it may send from any address; but only its own has its public address."""
+    world, one, two = cloud
+    router = world.guest(one.vpc_id, "10.0.1.66", SSH, public="198.51.100.66", source_dest_check=False)
+    world.groups(two.vpc_id, fw.Group(SSH, (sent(), got(1, "-1", ANYWHERE))))
+    watch = two.frames()
+    for source in (one.address, router.address):
+        packet = f.ipv4(source, "198.51.100.20", f.UDP, f.udp(1, 2))
+        router.emit(f.ethernet(net.GATEWAY_MAC, router.mac, f.IPV4, packet))
+    assert [frame[26:30] for frame in watch.read() if frame[12:14] == b"\x08\0"] == [socket.inet_aton("198.51.100.66")]
+
+
 def test_within_a_vpc_and_to_oneself(cloud: tuple[World, Guest, Guest]) -> None:
     """By a public address one is a stranger, even to oneself: so says EC2."""
     world, one, _ = cloud

@@ -94,6 +94,31 @@ def test_interfaces_that_make_no_sense_get_nothing(bad: Interface) -> None:
     assert [it.id for it in clean.interfaces] == ["eni-00000007"]
 
 
+def test_what_another_interface_has_is_left_out_alone() -> None:
+    """A public address that moves is told of at its new interface first: both go on with what is theirs alone."""
+    public = PublicAddress("198.51.100.7", "10.0.1.1")
+    moved = PublicAddress("198.51.100.7", "10.0.1.2")
+    own = PublicAddress("198.51.100.8", "10.0.1.3")
+    clean = cleaned(
+        picture(
+            interface(1, public_addresses=(public, PublicAddress("198.51.100.9", "10.0.1.1"))),
+            interface(2, addresses=("10.0.1.2", "10.0.1.1", "10.0.1.3", "10.0.1.3"), public_addresses=(moved, own)),
+            interface(3, mac="06:00:00:00:00:01"),
+            interface(4, tap="stt1"),
+            interface(1, mac="06:00:00:00:00:77", tap="stt77"),
+        )
+    )
+    first, second = clean.interfaces
+    assert (first.id, first.public_addresses) == ("eni-00000001", (public,))
+    assert (second.addresses, second.public_addresses) == (("10.0.1.2", "10.0.1.3"), (own,))
+    assert [(it.id, it.reason.split()[-1]) for it in clean.refusals] == [
+        ("eni-00000001", "198.51.100.9"),
+        ("eni-00000002", "10.0.1.1"),
+        ("eni-00000002", "198.51.100.7"),
+        *((eni, "MAC") for eni in ("eni-00000003", "eni-00000004", "eni-00000001")),
+    ]
+
+
 def test_unchanged_groups_are_not_read_again() -> None:
     first = cleaned(picture())
     again = cleaned(picture(), first)

@@ -1,0 +1,68 @@
+"""Low file descriptor numbers, kept free for libnftables.
+
+It waits for the kernel's answer with select(2), which a socket of number 1024 or more makes abort the whole process. A
+busy agent has more open files than that: guests open connections to the metadata service as they please. So some low
+numbers are held by a file that nobody reads, and one is let go just before a context takes it.
+"""
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Callable
+from typing import Final
+
+from stead_agent.firewall.interface import FirewallError
+
+_FIRST_TOO_HIGH: Final = 1024  # FD_SETSIZE
+_HELD: Final = 256  # each VPC on this host needs one
+_TRIES: Final = 16
+_NETLINK_NETFILTER: Final = 12
+
+
+class LowDescriptors:
+    """Holds low numbers; not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._held: list[int] = []
+
+    def hold(self) -> None:
+        """Take low numbers while there are some."""
+        while len(self._held) < _HELD:
+            number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            if number >= _FIRST_TOO_HIGH:
+                os.close(number)
+                return
+            self._held.append(number)
+
+    def with_low_socket(self, make: Callable[[], int], undo: Callable[[int], None]) -> int:
+        """Call `make`, which opens one netfilter socket, so that its number is low; try again when it was not."""
+        for _ in range(_TRIES):
+            if self._held:
+                os.close(self._held.pop())  # another thread may be quicker to take it
+            made = make()
+            numbers = _fresh_netfilter_sockets()
+            for number in numbers:
+                os.set_inheritable(number, False)
+            if numbers and max(numbers) < _FIRST_TOO_HIGH:
+                return made
+            undo(made)
+        raise FirewallError("no low file descriptor is free for nftables: too many VPCs on this host, or open files")
+
+
+def _fresh_netfilter_sockets() -> list[int]:
+    """Find the netfilter sockets that programs we start would inherit: those that libnftables has just opened.
+
+    It opens them without SOCK_CLOEXEC and does not tell their numbers. One that outlived us in another program would go
+    on owning our tables.
+    """
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
+        number = int(name)
+        with contextlib.suppress(OSError):  # closed since
+            if stat.S_ISSOCK(os.fstat(number).st_mode) and os.get_inheritable(number):
+                candidate = socket.socket(fileno=number)
+                if (candidate.family, candidate.proto) == (socket.AF_NETLINK, _NETLINK_NETFILTER):
+                    found.append(number)
+                candidate.detach()
+    return found
