@@ -115,6 +115,17 @@ class Tree:
         return archive + bytes(-len(archive) % 512)
 
 
+def rewrite_as_gnu_tar(source: Path, target: Path) -> None:
+    """Write the members of any tar as a GNU tar, without extended attributes, names as bare bytes.
+
+    mke2fs reads names in the locale "C" and refuses a PAX tar with names beyond ASCII.
+    """
+    with tarfile.open(source) as old, tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as new:
+        for member in old:
+            member.pax_headers = {}
+            new.addfile(member, old.extractfile(member) if member.isreg() else None)
+
+
 def _cpio_entry(number: int, name: str, node: Node, time: int) -> bytes:
     """One newc entry: header of hexadecimal fields, name and data, each padded to 4 bytes."""
     encoded = name.encode() + b"\0"

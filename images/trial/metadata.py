@@ -1,5 +1,6 @@
 """A metadata service for one guest: a dictionary of paths, served as IMDSv2 (or v1 only), every request noted."""
 
+import json
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,7 +74,10 @@ def instance_values(
 ) -> dict[str, bytes]:
     """Return the metadata of one instance, as much as cloud-init's Ec2 datasource asks for."""
     interface = f"meta-data/network/interfaces/macs/{mac}"
+    identity = {"accountId": "123456789012", "instanceId": instance_id, "region": "trial-1", "version": "2017-09-30"}
     texts = {
+        # Without it cloud-init asks for everything again and again, for minutes.
+        "dynamic/instance-identity/document": json.dumps(identity),
         "meta-data/ami-id": "ami-0123456789abcdef0",
         "meta-data/ami-launch-index": "0",
         "meta-data/hostname": f"{host_name}.ec2.internal",
