@@ -16,6 +16,7 @@ FLAGS: Final = "owner,persist"
 _LINK: Final = re.compile(r"[0-9A-Za-z_.@:-]{1,15}\Z")
 
 ARP_PACKETS: Final = "limit rate over 200/second burst 400 packets"
+NEW_FLOWS: Final = "limit rate over 1000/second burst 8000 packets"
 DHCP_PACKETS: Final = "limit rate over 20/second burst 60 packets"
 
 
@@ -170,9 +171,12 @@ def inet_table(links: LinkPrefixes, host: HostFirewall) -> Table:
     """Write the table that keeps guests' packets away from the host and from where they may not go."""
     if host.uplink is not None and not _LINK.match(host.uplink):
         raise ValueError(f"no link name: {host.uplink!r}")
-    return Table(
-        "inet", NAME, "Guests' packets with public addresses, and the host.", {}, _inet_chains(links, host), FLAGS
+    meter = NamedSet(
+        "New flows of each guest to outside.",
+        "type ipv4_addr; size 65536; flags dynamic,timeout; timeout 10s",
     )
+    about = "Guests' packets with public addresses, and the host."
+    return Table("inet", NAME, about, {"new_flows": meter}, _inet_chains(links, host), FLAGS)
 
 
 def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
@@ -256,6 +260,10 @@ def _forwards(links: LinkPrefixes, host: HostFirewall, guests: str, below: list[
     ]
     if host.uplink:
         rules += [
+            Statement(
+                "a guest that floods, before it fills the table that the host lives by",
+                f"iifname {guests} oifname {uplink} ct state new update @new_flows {{ ip saddr {NEW_FLOWS} }} drop",
+            ),
             Statement("out", f"iifname {guests} oifname {uplink} accept"),
             Statement("in: the receiver's groups decide", f"iifname {uplink} oifname {guests} accept"),
         ]

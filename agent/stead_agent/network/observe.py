@@ -83,8 +83,7 @@ def observe_host(kernel: Kernel, view: HostView, wanted: list[Thing]) -> list[Th
             things.append(Bridge(link.name, link.alias, link.mtu))
             things += [Address(Place.HOST, HOST_LINK, address) for owner, address in view.addresses if owner == index]
             things += [Up(Place.HOST, HOST_LINK)] if link.is_up else []
-    things += [route for index, route in view.routes if not index and route.metric == LAST_METRIC]
-    return things
+    return things + _last_routes(view.routes)
 
 
 def observe_remains(view: HostView, vpc_id: str) -> list[Thing]:
@@ -116,7 +115,8 @@ def observe_vpc(kernel: Kernel, view: HostView, vpc_id: str, wanted: list[Thing]
         for index, address in kernel.addresses(Place.VPC)
         if index in inside and IPv4Address(address.partition("/")[0]) not in _LOOPBACK_NETWORK
     ]
-    things += _routes(kernel.routes(Place.VPC), inside)
+    inner_routes = list(kernel.routes(Place.VPC))
+    things += _routes(inner_routes, inside) + _last_routes(inner_routes)
     things += _neighbours(kernel.neighbours(Place.VPC), inside, Place.VPC, wanted_keys)
     things += _neighbours(view.neighbours, mine, Place.HOST, wanted_keys)
     routes = _routes(view.routes, mine)
@@ -149,6 +149,11 @@ def _pair(link: Link, view: HostView, inside: dict[int, Link]) -> Veth:
 
 def _routes(routes: Iterable[tuple[int, Route]], links: dict[int, Link]) -> list[Route]:
     return [replace(route, link=links[index].name) for index, route in routes if index in links]
+
+
+def _last_routes(routes: Iterable[tuple[int, Route]]) -> list[Thing]:
+    """Take the routes that say `unreachable`."""
+    return [route for index, route in routes if not index and route.metric == LAST_METRIC]
 
 
 def _neighbours(

@@ -207,6 +207,8 @@ def vpc_things(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> list[Th
     resolvers = resolver_addresses(vpc.cidrs, tuple(subnet.cidr for subnet in vpc.subnets))
     things += [Address(Place.VPC, "lo", f"{address}/32") for address in (METADATA_ADDRESS, *sorted(resolvers))]
     things.append(Up(Place.VPC, "lo"))
+    # A VPC's own addresses never leave by the default route, whether or not their subnet is here.
+    things += [Route(Place.VPC, str(IPv4Network(cidr)), metric=LAST_METRIC) for cidr in vpc.cidrs]
     things += _internet_link(vpc, inner_address)
     for subnet in vpc.subnets:
         things += _subnet(vpc, subnet.id, subnet.cidr)

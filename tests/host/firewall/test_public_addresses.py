@@ -211,6 +211,25 @@ def test_out_by_the_uplink_with_the_hosts_address(world: World) -> None:
     assert not outside.pings("198.51.100.99")
 
 
+def test_a_vpcs_own_addresses_never_leave(world: World) -> None:
+    """Nobody has this address, and its subnet is not here: that is no reason to look for it in the neighbourhood."""
+    outside = add_outside(world, f"{UPLINK}/24", f"{OUTSIDE}/24")
+    world.start(net.HostNetwork((POOL,), uplink="auto"))
+    guest = world.guest(
+        world.vpc("10.0.0.0/16", "10.0.1.0/24", groups=_groups()), "10.0.1.10", SSH, public="198.51.100.10"
+    )
+    wire = outside.open(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(f.IPV4))
+    wire.bind(("eth0", f.IPV4))
+    for address in ("10.0.99.9", "10.0.1.99", "169.254.7.7"):
+        with contextlib.suppress(OSError):  # the gateway says that it is unreachable
+            guest.sends(address, 53)
+    world.settle()
+    assert not select.select([wire], [], [], 0)[0]
+    guest.sends(OUTSIDE, 53)
+    world.settle()
+    assert select.select([wire], [], [], 0)[0]
+
+
 def test_the_host_is_no_router_for_its_neighbours(world: World) -> None:
     outside = add_outside(world, f"{UPLINK}/24", f"{OUTSIDE}/24")
     world.start(net.HostNetwork((POOL,), uplink="up0"))
@@ -232,7 +251,7 @@ def test_pool_inside_the_uplinks_subnet(world: World) -> None:
     guest = world.guest(vpc, "10.0.1.10", SSH, public="203.0.113.140")
     world.settle()
     announced = []
-    with contextlib.suppress(BlockingIOError):
+    with contextlib.suppress(BlockingIOError):  # what is looked at is whether anything arrives
         while True:
             announced.append(arps.recv(100))
     assert [frame[28:32] for frame in announced if frame[28:32] == frame[38:42]] == [socket.inet_aton("203.0.113.140")]

@@ -68,7 +68,7 @@ class Events:
 
     def seen(self) -> int:
         count = 0
-        with self.wire, contextlib.suppress(BlockingIOError):
+        with self.wire, contextlib.suppress(BlockingIOError):  # no more has come
             while self.wire.recv(1 << 16):
                 count += 1
         return count

@@ -131,7 +131,7 @@ class Frames:
         """Give all that has arrived since the last time, without what the guest itself sent."""
         self.guest.world.settle()
         found = []
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):  # no more has come
             while True:
                 frame, (_, _, kind, *_) = self.wire.recvfrom(4096)
                 if kind != socket.PACKET_OUTGOING:
@@ -408,7 +408,7 @@ class World:
 
     def connect(self, client: socket.socket, address: str, port: int) -> socket.socket | None:
         """Open a TCP connection with a socket; None when it does not come about."""
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):  # under way
             client.connect((address, port))
         self.settle()
         is_open = bool(select.select([], [client], [], 0)[1]) and not client.getsockopt(
@@ -427,7 +427,7 @@ class World:
         except OSError:
             return False
         self.settle()
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):  # no more has come
             while True:
                 packet, (sender, _) = pinger.recvfrom(2048)
                 if packet[20] == 0 and sender == address and packet[24:26] == number.to_bytes(2):

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.firewall.table import Chain, NamedSet, Statement, Table, changes, whole, written
@@ -78,6 +78,7 @@ class Kernel:
                 self.chains[name].append(rest)
 
 
+@settings(deadline=None)
 @given(tables(), tables())
 def test_changes_turn_one_table_into_the_other(old: Table, new: Table) -> None:
     kernel = Kernel(old)
@@ -87,6 +88,7 @@ def test_changes_turn_one_table_into_the_other(old: Table, new: Table) -> None:
     assert (kernel.sets, kernel.chains) == (wanted.sets, wanted.chains)
 
 
+@settings(deadline=None)
 @given(tables())
 def test_no_difference_no_commands(table: Table) -> None:
     assert changes(table, table) == ""

@@ -1,7 +1,7 @@
 """A VPC's picture becomes the kernel objects that DESIGN's section 4 names."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.network.interface import (
@@ -132,6 +132,7 @@ def test_pools_beyond_the_uplink() -> None:
     assert masqueraded(pools, ["0.0.0.0/0"]) == pools
 
 
+@settings(deadline=None)
 @given(st.sets(st.text("0123456789abcdef", min_size=17, max_size=17), min_size=1, max_size=60))
 def test_inner_addresses_are_unique_and_stable(ids: set[str]) -> None:
     taken: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """The steps of a plan, carried out one by one in a toy kernel, lead from any state to any other."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.network.picture import Address, Bridge, Neighbour, Place, Proxy, Route, Setting, Thing, Up, Veth
@@ -103,6 +103,7 @@ def states(draw: st.DrawFn) -> list[Thing]:
     return things
 
 
+@settings(deadline=None)
 @given(states(), states())
 def test_a_plan_leads_there(old: list[Thing], new: list[Thing]) -> None:
     kernel = Kernel(old)
@@ -115,11 +116,13 @@ def test_a_plan_leads_there(old: list[Thing], new: list[Thing]) -> None:
     assert kept == Kernel(new).things
 
 
+@settings(deadline=None)
 @given(states())
 def test_no_difference_no_steps(state: list[Thing]) -> None:
     assert plan(state, list(reversed(state))) == []
 
 
+@settings(deadline=None)
 @given(states(), states())
 def test_what_stays_as_it_was_is_not_touched(old: list[Thing], new: list[Thing]) -> None:
     """A link that both have alike is neither removed nor made: its guests' packets go on."""
