@@ -120,6 +120,7 @@ class MachineWork:
             case Step.UPDATE:
                 spec = self._spec()
                 self._note_holding(self.may_hold)
+                self.memory.spec = None  # if it fails halfway, nobody knows what the guest has
                 machines.update(spec)
                 self.memory.spec = spec
             case Step.REBOOT:
@@ -147,6 +148,7 @@ class MachineWork:
         wanted = self.resource.machine
         spec = self._spec()
         self._note_holding(self.may_hold)
+        self.memory.spec = None
         seen = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
         self.memory.spec = spec
         self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)

@@ -315,6 +315,18 @@ def test_a_volume_is_not_pulled_from_a_guest_that_cannot_let_go(bench: Bench, se
     _all_kept(bench)
 
 
+def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted(
+    bench: Bench, sender: make.Sender
+) -> None:
+    bench.host.fail_next("machines.update", MachineError("no answer"), after=True)
+    both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
+    bench.settle(sender.change(make.volume("vol-2", image_id=""), both), seconds=0)
+    bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
+    assert [disk.volume_id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
+    assert bench.host.volumes.present() == {"vol-1"}
+    _all_kept(bench)
+
+
 def test_an_interface_stays_until_its_guest_let_go_of_it(bench: Bench, sender: make.Sender) -> None:
     second = make.interface("eni-2", "i-1", subnet_id="subnet-2", group_id="sg-2", number=9)
     parts = [make.subnet("subnet-2", number=1), make.group("sg-2"), second]
