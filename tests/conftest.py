@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import box, micro
@@ -11,6 +12,11 @@ from tests.support import box, micro
 pytest_plugins = ["tests.support.fixtures"]
 
 _HERE = Path(__file__).parent
+
+# People's runs look for new counterexamples each time; the build server's say the same of the same commit.
+hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

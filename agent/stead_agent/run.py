@@ -248,7 +248,7 @@ def _exchange(process: subprocess.Popen[bytes], stdin: bytes, gathered: _Gathere
             if not ready and wait <= 0:
                 raise subprocess.TimeoutExpired(gathered.words, 0)
             for key, _events in ready:
-                pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
+                pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]  # only pipes are registered
                 if pipe is process.stdin:
                     left = _write_some(pipe, left)
                     done = not left

@@ -25,16 +25,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pyroute2 import IPRoute  # noqa: E402
+from pyroute2 import IPRoute  # noqa: E402 - the checkout comes first
 
-from stead_agent import libvirtd  # noqa: E402
-from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402
-from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402
-from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402
-from stead_agent.machines.life import Record, uid_of  # noqa: E402
-from stead_agent.volumes.interface import VolumeSpec  # noqa: E402
-from stead_agent.volumes.local_files import LocalStore, LocalVolumes  # noqa: E402
-from tests.support import box  # noqa: E402
+from stead_agent import libvirtd  # noqa: E402 - the checkout comes first
+from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402 - the checkout comes first
+from stead_agent.machines.host_access import make_private  # noqa: E402 - the checkout comes first
+from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 - the checkout comes first
+from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402 - the checkout comes first
+from stead_agent.machines.life import Record, uid_of  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.local_files import LocalStore, LocalVolumes  # noqa: E402 - the checkout comes first
+from tests.support import box  # noqa: E402 - the checkout comes first
+from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first
 
 BRIDGE = "bench0"
 MEMORY = 96 << 20
@@ -81,7 +83,10 @@ class Bench:
     def xml(self, spec: MachineSpec) -> str:
         for disk in spec.disks:
             os.chown(disk.path, uid_of(spec.id), 0)
-        return render_domain(spec, Record("virsh"), HostSide("qemu", 64055, self.root / f"{spec.id}.log"))
+        screens = self.root / "screens" / spec.id
+        make_private(screens, uid_of(spec.id))
+        host = HostSide("qemu", 64055, self.root / f"{spec.id}.log", screens / "vnc")
+        return render_domain(spec, Record("virsh"), host)
 
     def cpu_of_libvirtd(self) -> float:
         pid = (self.root / "libvirtd.pid").read_text().strip()
@@ -152,8 +157,7 @@ def start_qemu(spec: MachineSpec, runtime: Path) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
     )
     with socket.socket(socket.AF_UNIX) as monitor:
-        while monitor.connect_ex(str(qmp)):
-            time.sleep(0.001)
+        wait_for(lambda: not monitor.connect_ex(str(qmp)), "QEMU listens", poll=0.001)
         file = monitor.makefile("rw")
         file.readline()
         for command in ("qmp_capabilities", "query-status"):

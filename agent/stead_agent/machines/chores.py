@@ -60,5 +60,5 @@ class Chores:
                 chore()
             except MachineError as error:
                 _log.warning("chore_put_off", extra={"error": str(error)})
-            except Exception:
+            except Exception:  # one chore that fails must not end the thread of all others
                 _log.exception("chore_failed")

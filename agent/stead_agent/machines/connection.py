@@ -123,7 +123,7 @@ class Connection:
             live.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
             live.registerCloseCallback(self._closed, None)
             self._listen(live)
-        except Exception as error:
+        except Exception as error:  # whatever is wrong with libvirt or its start is told, and tried again
             self._why = str(error)
             _log.warning("libvirt_unreachable", extra={"uri": self._uri, "error": str(error)})
             return False

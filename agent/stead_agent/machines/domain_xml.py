@@ -43,6 +43,7 @@ class HostSide:
     virtualization: Literal["kvm", "qemu"]
     gid: int  # group of guests' processes: libvirt's own for QEMU
     console_log: Path
+    screen: Path  # socket of the VNC server, in a directory that is this guest's user's alone
     emulator: Path = Path("/usr/bin/qemu-system-x86_64")
 
 
@@ -221,9 +222,8 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     ET.SubElement(serial, "log", file=str(host.console_log), append="on")
     agent = ET.SubElement(devices, "channel", type="unix")
     ET.SubElement(agent, "target", type="virtio", name="org.qemu.guest_agent.0")
-    # libvirt names the socket, in a directory that belongs to this guest's user alone.
     screen = ET.SubElement(devices, "graphics", type="vnc")
-    ET.SubElement(screen, "listen", type="socket")
+    ET.SubElement(screen, "listen", type="socket", socket=str(host.screen))
     ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
     entropy = ET.SubElement(devices, "rng", model="virtio")
     _text(entropy, "backend", "/dev/urandom", model="random")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import stat
 import struct
 from pathlib import Path
@@ -44,6 +45,25 @@ def give_disk(path: Path, uid: int) -> None:
             os.fchown(handle, uid, 0)
     finally:
         os.close(handle)
+
+
+def make_private(directory: Path, uid: int) -> None:
+    """Make an empty directory that is a guest's user's alone.
+
+    All guests are in one group, and QEMU lets its group use the sockets it makes: the directory keeps them apart.
+    """
+    remove_private(directory)
+    directory.parent.mkdir(mode=0o711, exist_ok=True)
+    directory.mkdir(mode=0o700)
+    os.chown(directory, uid, 0)
+
+
+def remove_private(directory: Path) -> None:
+    """Remove a guest's directory; symbolic links that it may have put there are not followed."""
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        return
 
 
 def allow_kvm(gid: int, device: Path = _KVM) -> None:

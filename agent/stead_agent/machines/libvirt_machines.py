@@ -24,7 +24,7 @@ from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain
-from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid
+from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid, make_private, remove_private
 from stead_agent.machines.interface import (
     MachineAbsentError,
     MachineError,
@@ -48,6 +48,8 @@ _UNDEFINE_ALL: Final = (
 )
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
+# A socket's path has at most 107 bytes (unix(7)); the rest is `/i-0123456789abcdef0/vnc`.
+_MOST_SCREENS_PATH: Final = 107 - 24
 _BUSY_SECONDS: Final = 0.05
 
 
@@ -102,6 +104,9 @@ class LibvirtMachines:
         self._patience = patience or Patience()
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         self._logs = ConsoleLogs(state_dir / "consoles")
+        self._screens = state_dir / "screens"
+        if len(str(self._screens)) > _MOST_SCREENS_PATH:
+            raise MachineError(f"the path of {state_dir} is too long for the sockets below it")
         self._turns = Turns(starts_at_once)
         self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._locks_lock = threading.Lock()
@@ -188,6 +193,7 @@ class LibvirtMachines:
                 found.handle.undefineFlags(_UNDEFINE_ALL)
             self._processes.forget(machine_id)
             self._logs.remove(machine_id)
+            remove_private(self._screens / machine_id)
             self._remove_left_over(machine_id)
             self._last.pop(machine_id, None)
             self._pressed.pop(machine_id, None)
@@ -289,8 +295,8 @@ class LibvirtMachines:
             off_of=0 if record.off_of == start_count else record.off_of,
         )
         gid = self._prepare_host(live, spec)
-        host = HostSide(self._virtualization, gid, self._logs.path(spec.id, start_count))
-        domain_xml = render_domain(spec, record, host)
+        console, screen = self._logs.path(spec.id, start_count), self._screens / spec.id / "vnc"
+        domain_xml = render_domain(spec, record, HostSide(self._virtualization, gid, console, screen))
         self._logs.prepare(spec.id)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
@@ -316,6 +322,7 @@ class LibvirtMachines:
             self._gid = guests_gid(live.getCapabilities())
         if self._virtualization == "kvm":  # each time: udev may have set the device's rights anew
             allow_kvm(self._gid)
+        make_private(self._screens / spec.id, life.uid_of(spec.id))
         for disk in spec.disks:
             give_disk(disk.path, life.uid_of(spec.id))
         return self._gid

@@ -89,7 +89,7 @@ def parse_record(text: str) -> Record | None:
     values = {
         name: int(value) if known[name] is int else value for name, value in element.attrib.items() if name in known
     }
-    return Record(**values)  # type: ignore[arg-type]
+    return Record(**values)  # type: ignore[arg-type]  # each value has just got its field's type
 
 
 @dataclass(frozen=True, slots=True)

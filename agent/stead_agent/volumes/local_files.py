@@ -191,7 +191,7 @@ class LocalImages:
     def _check_unused(self, image: Path) -> None:
         """Refuse if a volume is laid over the image."""
         for path in self._store.volumes.iterdir():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # a volume that is just being removed
                 if _read_header(path).backing_file == str(image):
                     raise VolumeError(f"{image.stem} is needed by {path.stem}")
 
@@ -356,6 +356,6 @@ def _allocated(directory: Path) -> int:
     """Add up the bytes that the files of a directory take on the disk; files may come and go meanwhile."""
     total = 0
     for path in directory.iterdir():
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # gone since it was listed
             total += path.lstat().st_blocks * 512
     return total

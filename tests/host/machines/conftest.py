@@ -5,7 +5,6 @@ import secrets
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,8 +16,8 @@ from stead_agent import libvirtd
 from stead_agent.machines.interface import Disk, DiskBase, MachineSpec, Nic
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
 from stead_agent.run import run
+from tests.support import micro, waiting
 
-MICRO = Path("/var/lib/stead-dev/micro.qcow2")
 MEMORY = 96 << 20
 
 
@@ -32,10 +31,7 @@ def pytest_collection_modifyitems(items):
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
     """Return when the condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.02)
+    waiting.wait_for(condition, what, seconds, poll=0.02)
 
 
 @dataclass
@@ -90,7 +86,7 @@ class World:
     daemon: Daemon
     bridge: str
     root: Path
-    machines: LibvirtMachines = None  # type: ignore[assignment]
+    machines: LibvirtMachines = None  # type: ignore[assignment]  # set by the fixture
     heard: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -117,14 +113,17 @@ class World:
             self.heard.append(machine_id)
             self.changed.notify_all()
 
-    def spec(self, *, bootable: bool = False, nics: int = 1, **changes) -> MachineSpec:
-        """Make up a machine; without `bootable` its disk is blank, so its firmware waits for ever."""
+    def spec(self, *, bootable: bool = False, base: bool = False, nics: int = 1, **changes) -> MachineSpec:
+        """Make up a machine; without `bootable` its disk is blank, so its firmware waits for ever.
+
+        With `base` its disk is laid over an image all the same.
+        """
         digits = secrets.token_hex(8)
         spec = MachineSpec(
             id=f"i-0{digits}",
             vcpus=1,
             memory=MEMORY,
-            disks=(self.disk(base=MICRO if bootable else None),),
+            disks=(self.disk(base=self.image(bootable=bootable) if bootable or base else None),),
             nics=tuple(self.nic() for _ in range(nics)),
         )
         self.ids.append(spec.id)
@@ -136,12 +135,19 @@ class World:
         if base is None:
             run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], timeout=20)
             return Disk(volume, path, "qcow2")
-        ours = self.root / "disks" / "base.qcow2"
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", path], timeout=20)
+        return Disk(volume, path, "qcow2", DiskBase(base, "qcow2"))
+
+    def image(self, *, bootable: bool) -> Path:
+        """An image of our own to lay disks over."""
+        ours = self.root / "disks" / f"base-{bootable}.qcow2"
         if not ours.exists():
-            shutil.copyfile(base, ours)
+            if bootable:
+                shutil.copyfile(micro.build(), ours)
+            else:
+                run(["qemu-img", "create", "-q", "-f", "qcow2", ours, "64M"], timeout=20)
             ours.chmod(0o444)
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", ours, "-F", "qcow2", path], timeout=20)
-        return Disk(volume, path, "qcow2", DiskBase(ours, "qcow2"))
+        return ours
 
     def nic(self) -> Nic:
         digits = secrets.token_hex(8)
@@ -165,9 +171,9 @@ class World:
                     if f"guest={name},".encode() in pid.read_bytes():
                         left.append(f"process {pid}")
                 except OSError:
-                    continue
+                    continue  # the process has ended meanwhile
             left += [str(path) for path in self.daemon.root.rglob(f"*{name}*") if path.suffix != ".log"]
-            left += [str(path) for path in (self.root / "consoles").glob(f"{name}*")]
+            left += [str(path) for path in self.root.glob(f"*/{name}*")]
         return left
 
 
@@ -193,6 +199,6 @@ def world(daemon: Daemon, bridge: str) -> Iterator[World]:
 def _can_list(world: World) -> bool:
     try:
         world.machines.present()
-    except Exception:
+    except Exception:  # whatever goes wrong: not yet
         return False
     return True

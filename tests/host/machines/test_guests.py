@@ -8,9 +8,9 @@ import pytest
 
 from stead_agent.machines.interface import OffReason, Power
 
-from .conftest import MICRO, wait_for
+from .conftest import wait_for
 
-pytestmark = [pytest.mark.guest, pytest.mark.skipif(not MICRO.exists(), reason="needs the micro image")]
+pytestmark = pytest.mark.guest
 
 
 def press_power_button(world, machine_id):

@@ -19,7 +19,7 @@ from stead_agent.machines.domain_xml import (
 from stead_agent.machines.interface import Disk, DiskBase, MachineError, MachineSpec, Nic
 from stead_agent.machines.life import NAMESPACE, Record, parse_record, uid_of, uuid_of
 
-HOST = HostSide("qemu", 64055, Path("/var/lib/stead/consoles/i-0/1.log"))
+HOST = HostSide("qemu", 64055, Path("/var/lib/stead/consoles/i-0/1.log"), Path("/var/lib/stead/screens/i-0/vnc"))
 HEX = "0123456789abcdef"
 HOSTILE = st.one_of(
     st.text(),
@@ -226,7 +226,7 @@ def test_kvm_and_emulation_differ_in_processor_only():
     assert emulated.get("type") == "qemu"
     assert emulated.find("cpu").get("mode") == "maximum"
     assert emulated.findtext("features/tcg/tb-cache") == "32"
-    kvm = parsed(spec(), HostSide("kvm", 1, HOST.console_log))
+    kvm = parsed(spec(), HostSide("kvm", 1, HOST.console_log, HOST.screen))
     assert kvm.get("type") == "kvm"
     assert kvm.find("cpu").get("mode") == "host-passthrough"
     assert kvm.find("features/tcg") is None

@@ -1,20 +1,17 @@
 """Turns in the order of arrival, and chores in the order of time."""
 
 import threading
-import time
 
 import pytest
 
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.turns import Turns
+from tests.support.waiting import wait_for
 
 
 def until(condition):
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    wait_for(condition, "the threads are there", 5, poll=0.001)
 
 
 def test_turns_are_few_and_in_order():

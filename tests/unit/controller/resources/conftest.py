@@ -64,7 +64,7 @@ def unchanged(database) -> Callable[[], None]:
 
     def check() -> None:
         if not before:
-            before.append(dump())  # type: ignore[arg-type]
+            before.append(dump())  # type: ignore[arg-type]  # rows of any table
             return
         assert dump() == before[0]
 

@@ -1,0 +1,107 @@
+"""What a guest that broke out of QEMU could do on the host: a process of its user in its mount namespace tries (FAULTS 37)."""
+
+import json
+import os
+import subprocess
+import sys
+
+TRIES = r"""
+import json, os, socket, sys
+def outcome(try_):
+    try:
+        try_()
+    except OSError as error:
+        return error.strerror
+    return "done"
+def connect(path):
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(path)
+plan = json.load(sys.stdin)
+verbs = {
+    "read": lambda path: os.close(os.open(path, os.O_RDONLY)),
+    "write": lambda path: os.close(os.open(path, os.O_WRONLY)),
+    "list": os.listdir,
+    "remove": os.unlink,
+    "chmod": lambda path: os.chmod(path, 0o777),
+    "connect": connect,
+    "kill": lambda pid: os.kill(int(pid), 9),
+    "become": lambda uid: os.setuid(int(uid)),
+}
+print(json.dumps([outcome(lambda: verbs[verb](what)) for verb, what in plan]))
+"""
+
+
+def tries_of(world, machine_id, plan):
+    """What became of each try, made as the guest's user, in its mount namespace and without rights."""
+    process = world.process_of(machine_id)
+    facts = dict(line.split(":\t", 1) for line in open(f"/proc/{process}/status").read().splitlines() if ":\t" in line)  # noqa: PTH123, SIM115 - one short line
+    uid, gid = facts["Uid"].split()[0], facts["Gid"].split()[0]
+    command = [
+        "nsenter",
+        f"--mount=/proc/{process}/ns/mnt",
+        "setpriv",
+        f"--reuid={uid}",
+        f"--regid={gid}",
+        "--clear-groups",
+        "--no-new-privs",
+    ]
+    done = subprocess.run(
+        [*command, sys.executable, "-I", "-S", "-c", TRIES],
+        input=json.dumps(plan).encode(),
+        capture_output=True,
+        check=True,
+    )
+    return dict(zip(map(tuple, plan), json.loads(done.stdout), strict=True))
+
+
+def test_a_guest_that_broke_out_reaches_nothing_of_others(world):
+    victim, guest = world.spec(base=True), world.spec(base=True)
+    world.machines.start(victim, 1)
+    world.machines.start(guest, 1)
+    own, other = guest.disks[0], victim.disks[0]
+    base = str(other.base.path)
+    state = world.daemon.root
+    (victim_dir,) = (state / "lib" / "qemu").glob(f"domain-*-{victim.id}")
+    (channel,) = (state / "run" / "qemu" / "channel").glob(f"*-{victim.id}")
+    assert (world.root / "screens" / victim.id / "vnc").is_socket()
+    assert (channel / "org.qemu.guest_agent.0").is_socket()
+    may = [["read", str(own.path)], ["write", str(own.path)], ["read", base]]
+    may_not = [
+        ["read", str(other.path)],
+        ["write", str(other.path)],
+        ["chmod", str(other.path)],
+        ["remove", str(other.path)],
+        ["remove", str(own.path)],  # or a symbolic link could take its place
+        ["write", base],
+        ["chmod", base],
+        ["list", str(own.path.parent)],
+        ["list", str(world.root / "consoles")],
+        ["read", str(world.root / "consoles" / victim.id / "1.log")],
+        ["read", str(victim_dir / "master-key.aes")],
+        ["connect", str(victim_dir / "monitor.sock")],
+        ["connect", str(world.root / "screens" / victim.id / "vnc")],
+        ["list", str(world.root / "screens" / victim.id)],
+        ["connect", str(channel / "org.qemu.guest_agent.0")],
+        ["read", f"/proc/{world.process_of(victim.id)}/mem"],
+        ["kill", str(world.process_of(victim.id))],
+        ["kill", str(world.daemon.pid)],
+        ["read", "/dev/net/tun"],
+        ["read", "/dev/vda"],
+        ["connect", str(state / "run" / "virtlogd-sock")],
+        ["become", "0"],
+    ]
+    found = tries_of(world, guest.id, may + may_not)
+    assert {tuple(each): found[tuple(each)] for each in may} == {tuple(each): "done" for each in may}
+    done = [each for each in may_not if found[tuple(each)] == "done"]
+    assert not done
+
+
+def test_libvirt_does_not_listen_to_a_guest_that_broke_out(world):
+    spec = world.spec()
+    world.machines.start(spec, 1)
+    process = world.process_of(spec.id)
+    uid = os.stat(f"/proc/{process}").st_uid  # noqa: PTH116 - a path of /proc
+    command = ["setpriv", f"--reuid={uid}", "--regid=64055", "--clear-groups", "virsh", "-c", world.daemon.uri, "list"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert spec.id not in done.stdout
