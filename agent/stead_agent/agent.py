@@ -42,8 +42,9 @@ class Agent:
         self._parts = parts
         self._store = store
         self._threads = threads
-        self.reconciler = Reconciler(parts, store, habits=habits, fetch=self._fetch_image, news=self._news)
-        self.link = Link(dialling, self.reconciler, host, threads=question_threads)
+        news = asyncio.Event()
+        self.reconciler = Reconciler(parts, store, habits=habits, fetch=self._fetch_image, news=news.set)
+        self.link = Link(dialling, self.reconciler, host, news, threads=question_threads)
 
     async def run(self) -> None:
         """Work until cancelled; guests stay as they are."""
@@ -58,9 +59,6 @@ class Agent:
     def close(self) -> None:
         """Let go of what `run` used."""
         self._store.close()
-
-    def _news(self) -> None:
-        self.link.news()
 
     def _fetch_image(self, image_id: str) -> Fetch:
         return self.link.fetch_image(image_id)

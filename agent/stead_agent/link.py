@@ -71,26 +71,23 @@ class Link:
         dialling: Dialling,
         reconciler: Reconciler,
         host: HostView,
+        news: asyncio.Event,
         *,
         threads: concurrent.futures.Executor | None = None,
     ) -> None:
-        """Answer questions and ask the host in `threads`; without, on the event loop (simulated hosts)."""
+        """Report when `news` is set; answer questions in `threads`, or without on the event loop (simulated hosts)."""
         self._dialling = dialling
         self._reconciler = reconciler
         self._host = host
         self._threads = threads
-        self._news = asyncio.Event()
+        self._news = news
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stub: host_pb2_grpc.HostLinkAsyncStub | None = None
         self._random = random.Random()
         self._heartbeat_seconds = float(limits.HEARTBEAT_SECONDS)
-        self._last_session = -_QUICK_SECONDS
+        self._last_session = time.monotonic()  # as if: who is started now may expect a controller soon
         self._asking = asyncio.Semaphore(limits.QUESTIONS_AT_ONCE)
         self.connected = asyncio.Event()
-
-    def news(self) -> None:
-        """There is something to report; on the event loop."""
-        self._news.set()
 
     async def run(self) -> None:
         """Dial, and dial again, until cancelled."""

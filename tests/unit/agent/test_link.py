@@ -168,11 +168,17 @@ async def test_a_restarted_agent_goes_on_from_what_it_stored(
     store.close()
     controller.sender(HOST).change(gone=(MACHINE,))
     host.restart_agent()
-    rig.start(store=SqliteStore(tmp_path / "desired.sqlite"), host=host)
+    store = SqliteStore(tmp_path / "desired.sqlite")
+    rig.start(store=store, host=host)
     session = await rig.session(after=1)
     assert (session.hello.revision, session.hello.desired_epoch) == (1, "epoch-1")
     await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_ABSENT, 2), "the machine's end is told")
     assert host.running() == set()
+    await rig.stop()
+    store.close()
+    rig.start(store=SqliteStore(tmp_path / "desired.sqlite"), host=host)  # what is gone is said again by the next one
+    again = await rig.session(after=2)
+    await controller.until(lambda: _is(again, MACHINE, host_pb2.CONDITION_ABSENT, 2), "the machine's end is told again")
 
 
 async def test_another_epoch_makes_the_agent_take_all_anew(rig: Rig, controller: FakeController) -> None:
