@@ -7,6 +7,7 @@ import time
 from typing import Any, Final, Literal
 
 _FIELDS: Final = "stead_fields"
+_RECORD_NAMES: Final = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 
 class Log:
@@ -44,7 +45,7 @@ class _Lines(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, Any] = getattr(record, _FIELDS, {})
+        fields = _fields_of(record)
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"
         event = record.getMessage()
         stack = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
@@ -56,6 +57,12 @@ class _Lines(logging.Formatter):
             return json.dumps(line, default=str)
         words = " ".join(f"{name}={_shown(value)}" for name, value in fields.items())
         return f"{when} {record.levelname:<7} {event} {words}".rstrip() + (f"\n{stack}" if stack else "")
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Collect an event's data: ours, and what others gave as `extra`."""
+    extra = {name: value for name, value in vars(record).items() if name not in _RECORD_NAMES}
+    return {**extra.pop(_FIELDS, {}), **extra}
 
 
 def _shown(value: Any) -> str:

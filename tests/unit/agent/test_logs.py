@@ -46,3 +46,9 @@ def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[st
     logs.configure("text", "warning")
     logs.Log("stead_agent.x").info("machine_started")
     assert capsys.readouterr().err == ""
+
+
+def test_the_data_of_plain_loggers_are_shown_too(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text")
+    logging.getLogger("stead_agent.y").info("guest_process_ended", extra={"machine": "i-1"})
+    assert capsys.readouterr().err.endswith("INFO    guest_process_ended machine=i-1\n")
