@@ -1,0 +1,159 @@
+"""P7: DescribeInstances of 1,000 instances, server time and boto3 end to end, against moto_server in the same run.
+
+    .venv/bin/python -m tests.bench.describe [--rounds 7]
+
+A real controller serves a database with 1,000 running instances (rows as a launch leaves them; no hosts are needed to
+describe them); moto_server has 1,000 of its own. The calls alternate. Server time is what the controller's own
+record of each call says, from the request's last byte to the answer's first.
+"""
+
+import argparse
+import asyncio
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from stead_controller.aws import app as aws_app
+from stead_controller.clock import now
+from stead_controller.controller import Controller
+from stead_controller.db.session import Transaction
+from stead_controller.initialise import initialise
+from stead_controller.settings import Settings
+from tests.support.waiting import wait_for
+from tests.unit.controller.resources import rows
+
+COUNT = 1000
+SERVER_LIMIT = 0.140
+RATIO_LIMIT = 0.30
+
+
+def main() -> int:
+    """Measure, print the raw values, the figures and their limits; 1 when a limit is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder, _stead(Path(folder)) as (stead, seconds), _moto() as moto:
+        ours, theirs = [], []
+        for number in range(rounds + 1):
+            mine, peers = _timed(stead), _timed(moto)
+            if number == 0:
+                seconds.clear()
+                continue  # each side's first answer compiles and connects
+            ours.append(mine)
+            theirs.append(peers)
+            print(f"round {number}: Stead {mine:.3f} s (server {seconds[-1]:.3f} s), moto_server {peers:.3f} s")
+    server = statistics.median(seconds)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(f"P7 server: {server * 1000:.0f} ms (limit {SERVER_LIMIT * 1000:.0f})  {_verdict(server <= SERVER_LIMIT)}")
+    print(f"P7 end to end: {ratio:.3f} x moto_server (limit {RATIO_LIMIT})  {_verdict(ratio <= RATIO_LIMIT)}")
+    return 0 if server <= SERVER_LIMIT and ratio <= RATIO_LIMIT else 1
+
+
+def _verdict(well: bool) -> str:
+    return "ok" if well else "MISSED"
+
+
+def _timed(ec2: Any) -> float:
+    begin = time.perf_counter()
+    answer = ec2.describe_instances()
+    seconds = time.perf_counter() - begin
+    found = sum(len(reservation["Instances"]) for reservation in answer["Reservations"])
+    if found != COUNT:
+        raise SystemExit(f"{found} instances instead of {COUNT}")
+    return seconds
+
+
+@contextmanager
+def _stead(folder: Path) -> Iterator[tuple[Any, list[float]]]:
+    """A controller in a thread with its own loop; gives a client, and the list its calls' seconds are added to."""
+    ports = [_free_port() for _ in range(4)]
+    settings = Settings(folder, http_port=ports[0], https_port=ports[1], host_port=ports[2], enrolment_port=ports[3])
+    initialise(settings, now())
+    key = json.loads((folder / "credentials.json").read_text())
+    seconds: list[float] = []
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    original = aws_app.AwsApp._record
+
+    def record(self: Any, exchange: Any, status: int, error: Any, taken: float) -> None:
+        seconds.append(taken)
+        original(self, exchange, status, error, taken)
+
+    aws_app.AwsApp._record = record  # type: ignore[method-assign]  # the measurement listens in
+    controller = asyncio.run_coroutine_threadsafe(_start(settings, key["account_id"]), loop).result()
+    try:
+        yield _client(f"http://127.0.0.1:{ports[0]}", key["access_key_id"], key["secret_access_key"]), seconds
+    finally:
+        asyncio.run_coroutine_threadsafe(controller.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        aws_app.AwsApp._record = original  # type: ignore[method-assign]  # as it was
+
+
+async def _start(settings: Settings, account_id: str) -> Controller:
+    controller = Controller(settings)
+    await controller.start()
+    await controller.database.run(lambda tx: _fill(tx, account_id))
+    return controller
+
+
+def _fill(tx: Transaction, account_id: str) -> None:
+    world = rows.build_world(tx)
+    tenant = world.one
+    tenant = rows.Tenant(rows.caller(account_id), tenant.vpc_id, tenant.subnet_ids, tenant.group_id)
+    for number in range(COUNT):
+        address = f"198.18.{number // 250}.{number % 250 + 4}"
+        tags = {"Name": f"instance-{number}", "team": "bench"}
+        rows.launch(tx, world, tenant, number=number, public_address=address, tags=tags)
+
+
+@contextmanager
+def _moto() -> Iterator[Any]:
+    port = _free_port()
+    program = Path(sys.executable).parent / "moto_server"
+    process = subprocess.Popen(
+        [program, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: _listens(port), "moto_server listens", 60)
+        client = _client(f"http://127.0.0.1:{port}", "testing", "testing")
+        image = client.describe_images()["Images"][0]["ImageId"]
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "bench"}]}]
+        client.run_instances(ImageId=image, MinCount=COUNT, MaxCount=COUNT, TagSpecifications=tags)
+        yield client
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _client(endpoint: str, key: str, secret: str) -> Any:
+    return boto3.client(
+        "ec2", endpoint_url=endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name="us-east-1"
+    )
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
