@@ -1,0 +1,134 @@
+"""RunInstances and the lives of instances through boto3: what is made, and that bad input changes no row."""
+
+import base64
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from stead_controller.db.tables import Host
+from tests.api.conftest import SECRET, Api
+
+ABSENT = {
+    "image": "ami-00000000000000000",
+    "instance": "i-00000000000000000",
+    "subnet": "subnet-00000000000000000",
+    "group": "sg-00000000000000000",
+}
+
+
+def run(api: Api, **changes: Any) -> dict[str, Any]:
+    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1} | changes
+    answer: dict[str, Any] = api.ec2.run_instances(**wish)
+    return answer
+
+
+def test_a_launch_is_answered_as_ec2_does(api: Api) -> None:
+    answer = run(
+        api,
+        MinCount=2,
+        MaxCount=2,
+        UserData="#!/bin/sh\n",
+        ClientToken="once",
+        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "web"}]}],
+        BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 9}}],
+        MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
+    )
+    assert answer["OwnerId"] == api.world.one.caller.account_id
+    first, second = answer["Instances"]
+    assert (first["AmiLaunchIndex"], second["AmiLaunchIndex"]) == (0, 1)
+    assert first["State"] == {"Code": 0, "Name": "pending"}
+    assert first["Tags"] == [{"Key": "Name", "Value": "web"}]
+    assert first["MetadataOptions"]["HttpTokens"] == "required"
+    assert first["PrivateIpAddress"] != second["PrivateIpAddress"]
+    [volume] = api.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [first["InstanceId"]]}])[
+        "Volumes"
+    ]
+    assert (volume["Size"], volume["State"]) == (9, "in-use")
+    user_data = api.ec2.describe_instance_attribute(InstanceId=first["InstanceId"], Attribute="userData")
+    assert base64.b64decode(user_data["UserData"]["Value"]) == b"#!/bin/sh\n"
+
+
+def test_a_repeated_client_token_launches_nothing_more(api: Api) -> None:
+    first = run(api, ClientToken="t")
+    assert run(api, ClientToken="t")["ReservationId"] == first["ReservationId"]
+    api.refused("IdempotentParameterMismatch", lambda: run(api, ClientToken="t", InstanceType="t3.nano"))
+
+
+BAD_LAUNCHES = [
+    ("InvalidAMIID.Malformed", {"ImageId": "ami-zzz"}),
+    ("InvalidAMIID.NotFound", {"ImageId": ABSENT["image"]}),
+    ("InvalidParameterValue", {"InstanceType": "t3.gigantic"}),
+    ("InvalidSubnetID.Malformed", {"SubnetId": "subnet"}),
+    ("InvalidSubnetID.NotFound", {"SubnetId": ABSENT["subnet"]}),
+    ("InvalidGroupId.Malformed", {"SecurityGroupIds": ["sg"]}),
+    ("InvalidGroup.NotFound", {"SecurityGroupIds": [ABSENT["group"]]}),
+    ("InvalidGroup.NotFound", {"SecurityGroups": ["nobody"]}),
+    ("InvalidKeyPair.NotFound", {"KeyName": "nobody"}),
+    ("InvalidParameterValue", {"UserData": "x" * 16385}),
+    ("InvalidParameterValue", {"MinCount": 3, "MaxCount": 2}),
+    ("InvalidParameterValue", {"MinCount": 0}),
+    ("InvalidParameterValue", {"PrivateIpAddress": "10.9.9.9"}),
+    ("InvalidParameterCombination", {"PrivateIpAddress": "172.31.0.50", "MinCount": 2, "MaxCount": 2}),
+    ("InvalidBlockDeviceMapping", {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 1}}]}),
+    ("InvalidParameterValue", {"InstanceInitiatedShutdownBehavior": "explode"}),
+    ("InvalidParameterValue", {"MetadataOptions": {"HttpTokens": "perhaps"}}),
+    ("UnsupportedOperation", {"IamInstanceProfile": {"Name": "role"}}),
+]
+
+
+@pytest.mark.parametrize(("code", "changes"), BAD_LAUNCHES)
+def test_a_bad_launch_is_refused_by_ec2s_code_and_changes_no_row(api: Api, code: str, changes: dict[str, Any]) -> None:
+    api.refused(code, lambda: run(api, **changes))
+
+
+def test_more_than_fits_is_refused_whole_and_with_a_server_status(api: Api) -> None:
+    api.run(lambda tx: setattr(tx.session.get_one(Host, api.world.host_id), "cpus_free", 5))
+    before = api.dump()
+    with pytest.raises(ClientError) as refused:
+        run(api, MinCount=3, MaxCount=3)
+    assert refused.value.response["Error"]["Code"] == "InsufficientInstanceCapacity"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert api.dump() == before
+    assert len(run(api, MinCount=1, MaxCount=3)["Instances"]) == 2
+
+
+@pytest.mark.parametrize("name", ["start_instances", "stop_instances", "reboot_instances", "terminate_instances"])
+def test_ids_are_checked_for_their_form_before_their_existence(api: Api, name: str) -> None:
+    call = getattr(api.ec2, name)
+    mine = api.launch()
+    foreign = api.launch(api.world.other)
+    api.refused("InvalidInstanceID.Malformed", call, InstanceIds=[ABSENT["instance"], "i-nonsense"])
+    absent = api.refused("InvalidInstanceID.NotFound", call, InstanceIds=[mine, ABSENT["instance"]])
+    other = api.refused("InvalidInstanceID.NotFound", call, InstanceIds=[mine, foreign])
+    assert absent.replace(ABSENT["instance"], "X") == other.replace(foreign, "X")
+
+
+def test_a_dry_run_says_it_would_work_and_changes_nothing(api: Api) -> None:
+    api.refused("DryRunOperation", lambda: run(api, DryRun=True))
+    api.refused("InvalidAMIID.NotFound", lambda: run(api, DryRun=True, ImageId=ABSENT["image"]))
+
+
+def test_stop_and_terminate_show_the_states_they_went_through(api: Api) -> None:
+    instance_id = api.launch()
+    [change] = api.ec2.stop_instances(InstanceIds=[instance_id])["StoppingInstances"]
+    assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("running", "stopping")
+    api.refused("IncorrectInstanceState", api.ec2.reboot_instances, InstanceIds=[instance_id])
+    api.refused("IncorrectInstanceState", api.ec2.start_instances, InstanceIds=[instance_id])
+    [change] = api.ec2.terminate_instances(InstanceIds=[instance_id])["TerminatingInstances"]
+    assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("stopping", "shutting-down")
+
+
+def test_a_wrong_secret_is_nobody(api: Api) -> None:
+    client: Any = boto3.client(
+        "ec2",
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{api.port}",
+        aws_access_key_id=api.world.one.caller.access_key_id,
+        aws_secret_access_key=SECRET + "x",
+    )
+    with pytest.raises(ClientError) as refused:
+        client.describe_instances()
+    assert refused.value.response["Error"]["Code"] == "AuthFailure"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 401
