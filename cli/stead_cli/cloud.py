@@ -164,14 +164,19 @@ def _require_core_limit() -> None:
         ) from None
 
 
-def wait_for_host(settings: Settings) -> pb.Host:
-    """Return this machine's host record when the controller sees it up."""
+def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:
+    """Return this machine's host record when the controller sees it up and has heard of it after `since`.
+
+    A host counts as up for a while after its last word: `since` (Unix seconds) tells an agent that has just been
+    started from the one before.
+    """
     program = agent_program(settings)
     operator = Operator(settings)
 
     def this_host() -> pb.Host | None:
         _ended(program)
-        return next((host for host in operator.list_hosts() if host.state == "up" and not host.simulated), None)
+        alive = (host for host in operator.list_hosts() if host.state == "up" and host.last_seen > since)
+        return next((host for host in alive if not host.simulated), None)
 
     return wait_for(this_host, _HOST_SECONDS, lambda: _failed(program, "does not reach the controller"), poll=0.1)
 

@@ -1,6 +1,7 @@
 """`stead up`: make the single-machine cloud run, whatever of it runs already."""
 
 import subprocess
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +57,18 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="image") as builder:
         builds = [builder.submit(image_build.build, chosen, kind, _quietly) for kind in kinds]
         try:
+            began = int(time.time())
             with steps.step("controller answers") as step:
-                step.note = "started" if cloud.start_controller(chosen) else "ran already"
+                started = cloud.start_controller(chosen)
+                step.note = "started" if started else "ran already"
             cloud.share_access(chosen)
             enrol(chosen, steps)
             with steps.step(f"{kinds[0]} image is built") as step:
                 step.note = builds[0].result().name
             with steps.step("agent and libvirt run, host is up") as step:
-                started = cloud.start_agent(chosen)
-                host = cloud.wait_for_host(chosen)
-                step.note = f"{'started' if started else 'ran already'}, guests run on {host.virtualization}"
+                agent_started = cloud.start_agent(chosen)
+                host = cloud.wait_for_host(chosen, since=began if started or agent_started else 0)
+                step.note = f"{'started' if agent_started else 'ran already'}, guests run on {host.virtualization}"
             images = {kind: _enter(chosen, steps, kind, work) for kind, work in zip(kinds, builds, strict=True)}
         except BaseException:
             builder.shutdown(wait=False, cancel_futures=True)

@@ -15,6 +15,7 @@ from tests.support.waiting import wait_for
 _LINK = re.compile(r"st[abgit][0-9a-f]{10,12}|stead\w*|vx[0-9a-f]{8,13}|vnet\d+")
 _NAMESPACE = re.compile(r"vpc-")
 _TABLE = re.compile(r"stead")
+_TELLING = (b"guest=", b"--conf-file=", b"--state-dir=", b"--socket=")
 _PROGRAM = re.compile(r"(?:^|/)(qemu-system-\w+|dnsmasq|qemu-nbd|qemu-storage-daemon|stead-agent|stead-controller)$")
 
 
@@ -99,7 +100,9 @@ def _processes() -> frozenset[str]:
         if len(words) > 2 and "python" in program:
             program = os.fsdecode(words[1])
         if name := _PROGRAM.search(program):
-            found.add(f"{name[1]} (process {folder.name})")
+            # Not the process id: a program that was killed and started again is no leak.
+            telling = [os.fsdecode(word) for word in words if word.startswith(_TELLING)]
+            found.add(f"{name[1]} {' '.join(telling)}")
     return frozenset(found)
 
 
