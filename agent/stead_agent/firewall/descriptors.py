@@ -15,7 +15,7 @@ from typing import Final
 from stead_agent.firewall.interface import FirewallError
 
 _FIRST_TOO_HIGH: Final = 1024  # FD_SETSIZE
-_HELD: Final = 256  # each VPC on this host needs one
+_HELD: Final = 32  # more than there are contexts at a time
 _TRIES: Final = 16
 _NETLINK_NETFILTER: Final = 12
 
@@ -38,10 +38,12 @@ class LowDescriptors:
     def with_low_socket(self, make: Callable[[], int], undo: Callable[[int], None]) -> int:
         """Call `make`, which opens one netfilter socket, so that its number is low; try again when it was not."""
         for _ in range(_TRIES):
-            if self._held:
-                os.close(self._held.pop())  # another thread may be quicker to take it
+            expected = self._held.pop() if self._held else _FIRST_TOO_HIGH
+            if expected < _FIRST_TOO_HIGH:
+                os.close(expected)  # the next file takes the lowest free number: open(2)
             made = make()
-            numbers = _fresh_netfilter_sockets()
+            # Another thread may have been quicker to take it.
+            numbers = [expected] if _is_fresh(expected) else _fresh_netfilter_sockets()
             for number in numbers:
                 os.set_inheritable(number, False)
             if numbers and max(numbers) < _FIRST_TOO_HIGH:
@@ -56,13 +58,14 @@ def _fresh_netfilter_sockets() -> list[int]:
     It opens them without SOCK_CLOEXEC and does not tell their numbers. One that outlived us in another program would go
     on owning our tables.
     """
-    found = []
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
-        number = int(name)
-        with contextlib.suppress(OSError):  # closed since
-            if stat.S_ISSOCK(os.fstat(number).st_mode) and os.get_inheritable(number):
-                candidate = socket.socket(fileno=number)
-                if (candidate.family, candidate.proto) == (socket.AF_NETLINK, _NETLINK_NETFILTER):
-                    found.append(number)
-                candidate.detach()
-    return found
+    return [int(name) for name in os.listdir("/proc/self/fd") if _is_fresh(int(name))]  # noqa: PTH208 - numbers
+
+
+def _is_fresh(number: int) -> bool:
+    with contextlib.suppress(OSError):  # not open
+        if stat.S_ISSOCK(os.fstat(number).st_mode) and os.get_inheritable(number):
+            candidate = socket.socket(fileno=number)
+            is_netfilter = (candidate.family, candidate.proto) == (socket.AF_NETLINK, _NETLINK_NETFILTER)
+            candidate.detach()
+            return is_netfilter
+    return False

@@ -3,7 +3,8 @@
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,22 +19,72 @@ from stead_agent.firewall.vpc_ruleset import NAME, Clean, cleaned, table_of
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GENERATION_ID: Final = 1  # NFTA_GEN_ID
+_CONTEXTS: Final = 12
+
+
+class _Recent:
+    """The contexts of the namespaces that were used last: each costs half a megabyte, closing one up to 20 ms.
+
+    The kernel lets a closing socket wait until what earlier transactions removed is freed (nft_rcv_nl_event).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: OrderedDict[_Rules, None] = OrderedDict()
+
+    def used(self, rules: "_Rules") -> None:
+        """Note a use, and close the context that nobody has used for the longest time."""
+        with self._lock:
+            self._rules[rules] = None
+            self._rules.move_to_end(rules)
+            oldest = next(iter(self._rules)) if len(self._rules) > _CONTEXTS else None
+            if oldest:
+                del self._rules[oldest]
+        if oldest:
+            oldest.drop_context()
+
+    def forget(self, rules: "_Rules") -> None:
+        """Forget a namespace that is closed."""
+        with self._lock:
+            self._rules.pop(rules, None)
 
 
 class _Rules:
     """The tables that we keep in one namespace, and whether anybody else touched its rules."""
 
-    def __init__(self, namespaces: Namespaces, vpc_id: str | None) -> None:
+    def __init__(self, namespaces: Namespaces, vpc_id: str | None, recent: _Recent | None = None) -> None:
         self.identity = None if vpc_id is None else namespaces.identity(vpc_id)
-        self.nft = namespaces.inside(vpc_id, Nft)
         self.netfilter = namespaces.inside(vpc_id, NetfilterSocket)
+        self._namespaces, self._vpc_id = namespaces, vpc_id
+        self._recent = recent  # without it the context is kept: the host's tables belong to its context
+        self._nft: Nft | None = None
+        self._nft_lock = threading.Lock()
         self._tables: dict[str, Table] = {}
         self._generation: int | None = None  # None = somebody else may have changed something
 
     def close(self) -> None:
         """Let go of the namespace."""
-        self.nft.close()
+        if self._recent:
+            self._recent.forget(self)
+        self.drop_context()
         self.netfilter.close()
+
+    def drop_context(self) -> None:
+        """Close the context; the next use makes another."""
+        with self._nft_lock:
+            if self._nft:
+                self._nft.close()
+                self._nft = None
+
+    def with_nft[T](self, work: Callable[[Nft], T]) -> T:
+        """Do work with nftables in this namespace."""
+        with self._nft_lock:
+            if self._nft is None:
+                self._nft = self._namespaces.inside(self._vpc_id, Nft)
+            result = work(self._nft)
+        if self._recent:
+            self._recent.used(self)
+        return result
 
     def make(self, *tables: Table) -> None:
         """Make the tables so, all in one transaction."""
@@ -48,7 +99,7 @@ class _Rules:
     def _run(self, commands: str) -> None:
         before = self._ask_generation()
         try:
-            self.nft.run(commands)
+            self.with_nft(lambda nft: nft.run(commands))
         except FirewallError:
             # Refused as a whole, so nothing has changed; but what we believed may be why. Next time: all anew.
             self._tables.clear()
@@ -62,23 +113,24 @@ class _Rules:
         if self._generation is not None and self._ask_generation() == self._generation:
             return []
         tables = list(self._tables.values())
-        before = [self._listed(table) for table in tables]
+        before = self.with_nft(lambda nft: [_listed(nft, table) for table in tables])
         self._tables.clear()
         self._generation = None
         self.make(*tables)
-        after = [self._listed(table) for table in tables]
+        after = self.with_nft(lambda nft: [_listed(nft, table) for table in tables])
         return [f"table {table.address}" for table, was, now in zip(tables, before, after, strict=True) if was != now]
-
-    def _listed(self, table: Table) -> list[str]:
-        """List a table as the kernel has it, in a form that can be compared."""
-        if tuple(table.address.split()) not in self.nft.tables():
-            return []
-        return sorted(_comparable(item) for item in self.nft.list(f"list table {table.address}"))
 
     def _ask_generation(self) -> int:
         buffer, span = self.netfilter.get(_GET_GENERATION)
         start, end = attributes(buffer, span)[_GENERATION_ID]
         return int.from_bytes(buffer[start:end])
+
+
+def _listed(nft: Nft, table: Table) -> list[str]:
+    """List a table as the kernel has it, in a form that can be compared."""
+    if (table.family, table.name) not in nft.tables():
+        return []
+    return sorted(_comparable(item) for item in nft.list(f"list table {table.address}"))
 
 
 def _comparable(item: Mapping[str, Any]) -> str:
@@ -112,6 +164,7 @@ class KernelFirewall:
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
         self._vpc_locks: dict[str, threading.Lock] = {}
         self._vpcs: dict[str, _Vpc] = {}
+        self._recent = _Recent()
         self._host_lock = threading.Lock()  # one transaction at a time in the host's namespace
         self._host_rules: _Rules | None = None
         self._bindings: dict[str, Bindings] = {}
@@ -133,7 +186,7 @@ class KernelFirewall:
         with self._host_lock:
             if self._host_rules is None:
                 rules = _Rules(self._namespaces, None)
-                self._bindings = _learn(rules.nft)
+                self._bindings = rules.with_nft(_learn)
                 self._host_rules = rules
             self._host_rules.make(inet_table(self._links, host), self._bridge_table())
 
@@ -141,8 +194,9 @@ class KernelFirewall:
         """Remove the host's own tables: for a host that is given up, after its VPCs are removed."""
         with self._host_lock:
             rules = self._host_rules or _Rules(self._namespaces, None)
-            ours = rules.nft.tables() & {("inet", NAME), ("bridge", NAME)}
-            rules.nft.run("".join(f"delete table {family} {name}\n" for family, name in sorted(ours)))
+            ours = rules.with_nft(lambda nft: nft.tables()) & {("inet", NAME), ("bridge", NAME)}
+            commands = "".join(f"delete table {family} {name}\n" for family, name in sorted(ours))
+            rules.with_nft(lambda nft: nft.run(commands))
             rules.close()
             self._host_rules = None
             self._bindings.clear()
@@ -194,7 +248,8 @@ class KernelFirewall:
             if vpc_id in self._bindings:
                 self._bind(vpc_id, Bindings())
             if self._namespaces.identity(vpc_id) is not None:
-                self._open(vpc_id).rules.nft.run(f"add table inet {NAME}\ndelete table inet {NAME}\n")
+                commands = f"add table inet {NAME}\ndelete table inet {NAME}\n"
+                self._open(vpc_id).rules.with_nft(lambda nft: nft.run(commands))
             self._close(vpc_id)
 
     def present(self) -> frozenset[str]:
@@ -207,11 +262,8 @@ class KernelFirewall:
     def _has_table(self, vpc_id: str) -> bool:
         if self._namespaces.identity(vpc_id) is None:
             return False
-        nft = self._namespaces.inside(vpc_id, Nft)
-        try:
+        with contextlib.closing(self._namespaces.inside(vpc_id, Nft)) as nft:
             return ("inet", NAME) in nft.tables()
-        finally:
-            nft.close()
 
     def audit(self) -> tuple[str, ...]:
         """Ask each namespace whether its rules were touched; only where they were is anything compared."""
@@ -258,7 +310,7 @@ class KernelFirewall:
             self._close(vpc_id)
             state = None
         if state is None:
-            state = _Vpc(_Rules(self._namespaces, vpc_id))
+            state = _Vpc(_Rules(self._namespaces, vpc_id, self._recent))
             with self._lock:
                 self._vpcs[vpc_id] = state
         return state

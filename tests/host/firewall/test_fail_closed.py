@@ -173,3 +173,46 @@ def test_audit_fills_a_new_namespace(world: World) -> None:
     assert world.firewall.audit() == (f"{vpc}: a new namespace without rules",)
     assert one.reaches(two, 53)
     assert world.network.audit() == world.firewall.audit() == ()
+
+
+def test_a_host_that_is_given_up_has_no_tables(world: World) -> None:
+    """By the agent that made them, or by one that was just started to remove them; others' tables stay."""
+    world.at_host_run("nft", "add", "table", "inet", "theirs")
+    for _ in range(2):
+        vpc = _open_vpc(world)
+        world.firewall.remove(vpc)
+        world.network.remove(vpc)
+        assert "stead" in world.at_host_run("nft", "list", "tables")
+        world.firewall.remove_host()
+        assert world.at_host_run("nft", "list", "tables").strip() == "table inet theirs"
+        world.start(net.HostNetwork((POOL,)))
+        world.restart()
+        world.vpcs.clear()
+        world.start(net.HostNetwork((POOL,)))
+    world.restart()
+    world.firewall.remove_host()
+    assert world.at_host_run("nft", "list", "tables").strip() == "table inet theirs"
+
+
+def test_more_vpcs_than_contexts(world: World) -> None:
+    """nft contexts are kept for the VPCs used last; all others work as well, side by side."""
+    vpcs = [_open_vpc(world) for _ in range(15)]
+    errors: list[BaseException] = []
+
+    def work(vpc: str) -> None:
+        try:
+            for number in range(4):
+                picture = world.vpcs[vpc][1]
+                world.firewall.apply(replace(picture, resolvers=picture.resolvers | {f"10.0.9.{number}"}))
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(vpc,)) for vpc in vpcs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert all("10.0.9.3" in world.inside_run(vpc, "nft", "list", "set", "inet", "stead", "resolvers") for vpc in vpcs)
+    assert world.firewall.audit() == ()
