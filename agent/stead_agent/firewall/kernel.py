@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from stead_agent.firewall.conntrack import end_flows
 from stead_agent.firewall.flows import Judge, narrowed
@@ -162,7 +163,7 @@ class KernelFirewall:
         self._namespaces = namespaces
         self._links = links
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
-        self._vpc_locks: dict[str, threading.Lock] = {}
+        self._vpc_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # those in use
         self._vpcs: dict[str, _Vpc] = {}
         self._recent = _Recent()
         self._host_lock = threading.Lock()  # one transaction at a time in the host's namespace
@@ -296,7 +297,8 @@ class KernelFirewall:
     def _vpc(self, vpc_id: str) -> Iterator[None]:
         """Let one piece of work at a time at a VPC."""
         with self._lock:
-            lock = self._vpc_locks.setdefault(vpc_id, threading.Lock())
+            lock = self._vpc_locks.get(vpc_id) or threading.Lock()
+            self._vpc_locks[vpc_id] = lock
         with lock:
             yield
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from stead_agent.network.interface import HostNetwork, HostPaths, NetworkError, VpcNetwork
 from stead_agent.network.namespaces import Namespaces, on_a_thread
@@ -47,7 +48,7 @@ class KernelNetwork:
         self.namespaces = namespaces
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
         self._host_lock = threading.Lock()
-        self._vpc_locks: dict[str, threading.Lock] = {}
+        self._vpc_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # those in use
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
         self._host: _Host | None = None
@@ -126,6 +127,8 @@ class KernelNetwork:
             self.namespaces.delete(vpc_id)
         with self._lock:
             self._inner_addresses.pop(vpc_id, None)
+            if self._first_view and vpc_id not in self._first_view.owners():
+                self._touched.discard(vpc_id)  # as unknown as it was
 
     def present(self) -> frozenset[str]:
         """List the VPCs that have a namespace or a link."""
@@ -184,7 +187,8 @@ class KernelNetwork:
     def _vpc(self, vpc_id: str) -> Iterator[None]:
         """Let one piece of work at a time at a VPC."""
         with self._lock:
-            lock = self._vpc_locks.setdefault(vpc_id, threading.Lock())
+            lock = self._vpc_locks.get(vpc_id) or threading.Lock()
+            self._vpc_locks[vpc_id] = lock
         with lock:
             yield
 

@@ -169,6 +169,19 @@ def test_killed_at_every_step(world: World, monkeypatch: pytest.MonkeyPatch, rem
     assert step > 30
 
 
+def test_come_and_gone_and_come_again(world: World) -> None:
+    """What an agent saw when it began is not what is there after it removed that."""
+    world.network.apply_host(HOST)
+    world.network.apply(picture(1))
+    world.network = KernelNetwork(world.namespaces)
+    world.network.apply_host(HOST)
+    for number in (1, 2, 1, 2):
+        world.network.remove(picture(number).vpc_id)
+        world.network.apply(picture(number))
+        assert world.network.audit() == ()
+    assert world.network.present() == {picture(1).vpc_id, picture(2).vpc_id}
+
+
 def test_half_made_links_of_unknown_owners_go_at_start(world: World) -> None:
     """A crash between making a link and naming its owner leaves what no VPC would ever remove."""
     world.at_host_run("ip", "link", "add", "stb000000000bad", "type", "bridge")
