@@ -109,14 +109,19 @@ def purge(**options: Any) -> None:
 @click.option("--cpus", default=64, show_default=True, help="Of each host.")
 @click.option("--memory", default=256 << 30, show_default=True, help="Bytes of each host.")
 @click.option("--keep", is_flag=True, help="Worlds and desired states are files that outlive the process.")
+@click.option("--control", type=_PATH, help="Unix socket on which another process may let things happen.")
+@click.option("--boot-seconds", default=0.0, show_default=True, help="Until a guest hears the power button.")
+@click.option("--shut-down-seconds", default=0.0, show_default=True, help="From the power button to off.")
 @click.option("--die-at", default=0, help="Kill the process at this step of its work, for tests of what comes after.")
 def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool, **options: Any) -> None:
     """Run simulated hosts, each with its own agent, in one process."""
     from stead_agent.fleet import Fleet, FleetPlan  # noqa: PLC0415 - only this command needs it
+    from stead_agent.simulated.machines import Pace  # noqa: PLC0415 - only this command needs it
 
     ca_pem = ca.read() if ca is not None else b""
     tokens = token_file.read().split() if token_file is not None else []
-    plan = FleetPlan(controllers=controllers, version=_version(), ca_pem=ca_pem, keeps=keep, **options)
+    pace = Pace(boot=options.pop("boot_seconds"), shut_down=options.pop("shut_down_seconds"))
+    plan = FleetPlan(controllers=controllers, version=_version(), ca_pem=ca_pem, keeps=keep, pace=pace, **options)
 
     async def enrol_and_run() -> None:
         fleet = Fleet(plan)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from stead_agent import enrol
+from stead_agent import enrol, fleet_control
 from stead_agent.agent import Agent
 from stead_agent.desired import ForgetfulStore, SqliteStore, Store
 from stead_agent.link import Dialling
@@ -41,6 +41,7 @@ class FleetPlan:
     disk: int = 4096 << 30
     pace: Pace | None = None
     keeps: bool = False  # worlds and desired states are files, and outlive the process
+    control: Path | None = None  # unix socket on which another process may let things happen
     die_at: int = 0  # the process kills itself at this step of its work: before or after some call of a subsystem
 
 
@@ -72,13 +73,14 @@ class Fleet:
     async def run(self) -> None:
         """Let all hosts work until cancelled."""
         clock = RealClock(asyncio.get_running_loop())
+        server = await fleet_control.serve(self._plan.control, self.hosts) if self._plan.control else None
         async with asyncio.TaskGroup() as tasks:
             for directory in self._directories():
                 host_id = _identity(directory).peer.name
                 self.hosts[host_id], self.agents[host_id] = self._make(directory, clock)
                 tasks.create_task(self.agents[host_id].run())
                 await asyncio.sleep(0)
-            _log.info("fleet_runs", hosts=len(self.hosts))
+            _log.info("fleet_runs", hosts=len(self.hosts), control=server is not None)
 
     def _make(self, directory: Path, clock: RealClock) -> tuple[SimulatedHost, Agent]:
         plan = self._plan

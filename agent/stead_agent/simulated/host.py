@@ -104,6 +104,10 @@ class SimulatedHost:
         """Let a guest no longer listen to the power button."""
         self.machines.hang_guest(machine_id)
 
+    def set_libvirt_away(self, *, away: bool) -> None:
+        """Let libvirt be away, or come back."""
+        self.machines.set_away(away=away)
+
     def fail_next(self, name: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
         """Let the next calls of a name, such as `machines.start`, end with an error, before or after their work."""
         self.world.fail_next(name, error, times=times, after=after)

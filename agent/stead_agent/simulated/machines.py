@@ -28,6 +28,7 @@ _PICTURE: Final = bytes.fromhex(
 class Pace:
     """How long guests take, in seconds."""
 
+    boot: float = 0.0  # until the power button is heard
     shut_down: float = 0.0  # from the power button to off
     reboot: float = 0.0
     patience: float = 90.0  # until the plug of a guest that hangs is pulled
@@ -70,6 +71,7 @@ class SimulatedMachines:
             guest.off_reason = OffReason.NONE
             guest.boots = 1
             guest.hangs = False
+            guest.hears_at = self._clock.now() + self._pace.boot
             guest.epoch += 1
             things.starts[spec.id, start_count] += 1
         self._tell(spec.id)
@@ -91,7 +93,7 @@ class SimulatedMachines:
             guest = _guest(things, machine_id)
             if guest.power is Power.OFF:
                 return _status(machine_id, guest)
-            if force or (not guest.hangs and self._pace.shut_down <= 0):
+            if force or self._seconds_to_end(guest) <= 0:
                 self._end(guest, OffReason.ASKED)
             elif guest.power is not Power.STOPPING:
                 guest.power = Power.STOPPING
@@ -201,8 +203,13 @@ class SimulatedMachines:
 
     def _end_later(self, machine_id: str, guest: Guest) -> None:
         """Let a guest that was asked to stop do so, or pull its plug when it hangs."""
-        seconds = self._pace.patience if guest.hangs else self._pace.shut_down
-        self._later(machine_id, guest, seconds, lambda: self._end(guest, OffReason.ASKED))
+        self._later(machine_id, guest, self._seconds_to_end(guest), lambda: self._end(guest, OffReason.ASKED))
+
+    def _seconds_to_end(self, guest: Guest) -> float:
+        """Tell how long a guest takes from the power button to off."""
+        if guest.hangs:
+            return self._pace.patience
+        return min(self._pace.patience, max(0.0, guest.hears_at - self._clock.now()) + self._pace.shut_down)
 
     def _later(self, machine_id: str, guest: Guest, seconds: float, happen: Callable[[], None]) -> None:
         """Let something happen to a guest, unless something else happened to it before."""

@@ -57,6 +57,17 @@ def test_a_guest_takes_its_time_or_hangs() -> None:
     assert host.running() == set()
 
 
+def test_a_guest_that_boots_hears_the_power_button_later() -> None:
+    host, clock = _host(Pace(boot=30, shut_down=5))
+    host.machines.start(SPEC, 1)
+    clock.step(20)
+    host.machines.stop("i-1")
+    clock.step(14)
+    assert host.running() == {"i-1"}
+    clock.step(1)
+    assert host.running() == set()
+
+
 def test_what_was_planned_for_an_earlier_start_does_not_happen_to_a_later_one() -> None:
     host, clock = _host(Pace(shut_down=10))
     host.machines.start(SPEC, 1)

@@ -1,0 +1,112 @@
+"""What may happen to simulated hosts, asked for from another process: one JSON object a line on a unix socket.
+
+    {"do": "crash_guest", "machine": "i-0…"}                   the host is the one that has this machine
+    {"do": "fail_next", "host": "h-0…", "name": "machines.start", "error": "QEMU said no", "times": 3}
+    {"do": "hosts"}
+
+Each line is answered by one: {"well": true, …} or {"well": false, "error": "…"}.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stead_agent.logs import Log
+from stead_agent.machines.interface import MachineError
+from stead_agent.simulated.host import SimulatedHost
+
+_log = Log(__name__)
+
+Hosts = Mapping[str, SimulatedHost]
+
+
+class Refused(Exception):
+    """A wish that makes no sense; the message says why."""
+
+
+async def serve(path: Path, hosts: Hosts) -> asyncio.Server:
+    """Listen on a unix socket that only its owner may use, until the server is closed."""
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before anything else runs
+    server = await asyncio.start_unix_server(partial(_converse, hosts), path)
+    path.chmod(0o600)  # noqa: ASYNC240 - once, before anything else runs
+    return server
+
+
+async def _converse(hosts: Hosts, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while line := await reader.readline():
+            writer.write(json.dumps(obey(hosts, line)).encode() + b"\n")
+            await writer.drain()
+    except ConnectionError as error:
+        _log.debug("control_left", reason=str(error))
+    finally:
+        writer.close()
+
+
+def obey(hosts: Hosts, line: bytes) -> dict[str, Any]:
+    """Let happen what a line asks for, and give the answer."""
+    try:
+        wish = json.loads(line)
+        answer = _deed_of(wish)(hosts, wish)
+    except (ValueError, KeyError, TypeError, Refused, MachineError) as error:
+        return {"well": False, "error": f"{type(error).__name__}: {error}"}
+    _log.info("done_as_asked", **{name: value for name, value in wish.items() if isinstance(value, str | int)})
+    return {"well": True, **(answer or {})}
+
+
+def _deed_of(wish: Mapping[str, Any]) -> "Deed":
+    deed = _DEEDS.get(wish["do"])
+    if deed is None:
+        raise Refused(f"nothing is called {wish['do']!r}; there are: {', '.join(_DEEDS)}")
+    return deed
+
+
+def _host_of(hosts: Hosts, wish: Mapping[str, Any]) -> SimulatedHost:
+    """Find the host that a wish names, or the one that has the machine it names."""
+    if "host" in wish:
+        if wish["host"] not in hosts:
+            raise Refused(f"there is no host {wish['host']}")
+        return hosts[wish["host"]]
+    for host in hosts.values():
+        if wish["machine"] in host.world.things.guests:
+            return host
+    raise Refused(f"no host has a machine {wish['machine']}")
+
+
+def _hosts(hosts: Hosts, _wish: Mapping[str, Any]) -> dict[str, Any]:
+    return {"hosts": {host_id: {"running": sorted(host.running())} for host_id, host in hosts.items()}}
+
+
+def _remains(hosts: Hosts, wish: Mapping[str, Any]) -> dict[str, Any]:
+    host = _host_of(hosts, wish)
+    return {"remains": host.remains(), "violations": host.violations}
+
+
+def _guest(do: Callable[[SimulatedHost, str], None]) -> Callable[[Hosts, Mapping[str, Any]], None]:
+    return lambda hosts, wish: do(_host_of(hosts, wish), wish["machine"])
+
+
+def _fail_next(hosts: Hosts, wish: Mapping[str, Any]) -> None:
+    error = MachineError(wish.get("error", "as asked"))
+    _host_of(hosts, wish).fail_next(
+        wish["name"], error, times=int(wish.get("times", 1)), after=bool(wish.get("after", False))
+    )
+
+
+def _libvirt_away(hosts: Hosts, wish: Mapping[str, Any]) -> None:
+    _host_of(hosts, wish).set_libvirt_away(away=bool(wish["away"]))
+
+
+Deed = Callable[[Hosts, Mapping[str, Any]], dict[str, Any] | None]
+_DEEDS: dict[str, Deed] = {
+    "hosts": _hosts,
+    "remains": _remains,
+    "power_off_guest": _guest(SimulatedHost.power_off_guest),
+    "crash_guest": _guest(SimulatedHost.crash_guest),
+    "hang_guest": _guest(SimulatedHost.hang_guest),
+    "fail_next": _fail_next,
+    "libvirt_away": _libvirt_away,
+}
