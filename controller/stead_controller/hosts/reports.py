@@ -74,22 +74,30 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
     elif machine.power == pb.MACHINE_POWER_OFF:
         if instance.state == "stopping":
             _is_off(tx, instance, now, Reason(instance.state_reason_code, instance.state_reason_message))
-        elif instance.state in ("pending", "running") and machine.off_reason in (
-            pb.OFF_REASON_GUEST,
-            pb.OFF_REASON_CRASHED,
-        ):
+        elif (instance.state, machine.off_reason) in _OFF_BY_ITSELF:
             _went_off(tx, instance, machine, now)
+
+
+# An instance that should run is off: its guest ended, its process failed, or somebody on the host pulled its plug.
+# OFF_REASON_UNSPECIFIED is none of them: the host itself was down, and its agent starts the machine again.
+_OFF_BY_ITSELF: Final = {
+    ("pending", pb.OFF_REASON_GUEST),
+    ("pending", pb.OFF_REASON_CRASHED),
+    ("running", pb.OFF_REASON_GUEST),
+    ("running", pb.OFF_REASON_CRASHED),
+    ("running", pb.OFF_REASON_ASKED),
+}
 
 
 def _went_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
     """A guest powered itself off, or its process failed: stop or terminate, as the instance was launched to do."""
-    crashed = machine.off_reason == pb.OFF_REASON_CRASHED
-    if instance.shutdown_behavior == "terminate" and not crashed:
+    by_guest = machine.off_reason == pb.OFF_REASON_GUEST
+    if instance.shutdown_behavior == "terminate" and by_guest:
         change_state(tx, instance, "shutting-down", now, GUEST_SHUTDOWN)
         if instance.host_id is not None:
             desired_state.remove_machine(tx, instance.host_id, instance.id)
         return
-    _is_off(tx, instance, now, _CRASHED if crashed else GUEST_SHUTDOWN)
+    _is_off(tx, instance, now, GUEST_SHUTDOWN if by_guest else _CRASHED)
 
 
 def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) -> None:

@@ -215,6 +215,17 @@ def test_a_crashed_process_is_no_wish_of_the_guest(life):
     assert life.instance(instance_id).state_reason_code == "Server.InternalError"
 
 
+def test_a_plug_pulled_by_hand_on_the_host_is_no_lie_for_long(life):
+    [instance_id] = life.launch(shutdown_behavior="terminate")
+    life.is_running(instance_id)
+    life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_ASKED)
+    assert life.instance(instance_id).state == "stopped"
+    [again] = life.launch()
+    life.is_running(again)
+    life.power(again, pb.MACHINE_POWER_OFF)  # the host was down: its agent starts it again
+    assert life.instance(again).state == "running"
+
+
 def test_a_start_that_fails_for_too_long_is_given_up(life):
     [instance_id] = life.launch()
     life.report(desired.KIND_MACHINE, instance_id, pb.CONDITION_FAILED, error="no space left on device")
