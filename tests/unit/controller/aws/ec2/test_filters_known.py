@@ -1,0 +1,62 @@
+"""Every filter that EC2's own documentation lists for a Describe is known to ours, and can be asked."""
+
+import html
+import re
+
+import pytest
+
+from stead_controller.aws.protocol.models import load_service
+from stead_controller.resources import (
+    describe_instance_types,
+    elastic_addresses,
+    images,
+    instance_filters,
+    instance_status,
+    key_pairs,
+    network_interfaces,
+    regions,
+    security_group_rules,
+    security_groups,
+    subnets,
+    tags,
+    volumes,
+    vpcs,
+)
+from stead_controller.resources.filters import is_tag_filter
+from tests.unit.controller.resources.rows import CLOUD, caller
+
+KNOWN = {
+    "DescribeAddresses": elastic_addresses.FILTERS,
+    "DescribeAvailabilityZones": regions.ZONE_FILTERS,
+    "DescribeImages": images.FILTERS,
+    "DescribeInstanceStatus": instance_status.conditions(CLOUD),
+    "DescribeInstanceTypeOfferings": describe_instance_types.OFFERING_FILTERS,
+    "DescribeInstanceTypes": describe_instance_types.FILTERS,
+    "DescribeInstances": instance_filters.conditions(CLOUD),
+    "DescribeKeyPairs": key_pairs.FILTERS,
+    "DescribeNetworkInterfaces": network_interfaces.conditions(CLOUD),
+    "DescribeRegions": regions.REGION_FILTERS,
+    "DescribeSecurityGroupRules": security_group_rules.FILTERS,
+    "DescribeSecurityGroups": security_groups.FILTERS,
+    "DescribeSubnets": subnets.conditions(caller("111111111111"), CLOUD),
+    "DescribeTags": tags.FILTERS,
+    "DescribeVolumeStatus": volumes.STATUS_FILTERS,
+    "DescribeVolumes": volumes.conditions(CLOUD),
+    "DescribeVpcs": vpcs.FILTERS,
+}
+# Found in the documentation's lists, but no filters: names of severities in the text of another.
+NO_FILTERS = {"low", "medium", "high", "critical", "informational", "untriaged", "tag"}
+ITEM = re.compile(r"<li>\s*<p>\s*<code>([^<]+)</code>\s*[-\u2013]")
+
+
+def documented(operation: str) -> set[str]:
+    shape = load_service("ec2").operation(operation).input_shape
+    member = shape.members.get("Filters") or shape.members["Filter"]
+    return {html.unescape(name).strip() for name in ITEM.findall(member.documentation)}
+
+
+@pytest.mark.parametrize("operation", sorted(KNOWN))
+def test_documented_filters_are_known(operation):
+    names = {name for name in documented(operation) if not is_tag_filter(name) and name not in NO_FILTERS}
+    assert names
+    assert sorted(names - set(KNOWN[operation])) == []
