@@ -27,6 +27,7 @@ from stead_agent.network import interface as network
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.picture import INNER_ADDRESSES
+from stead_agent.reconcile.loop import THREADS
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.translate import VpcSettings, host_firewall
@@ -36,8 +37,6 @@ from stead_proto.tls import Identity
 
 _log = Log(__name__)
 
-# Work on different machines and VPCs goes on side by side; most of it waits for libvirt, the disk or the kernel.
-_WORK_THREADS: Final = 12
 _QUESTION_THREADS: Final = 4
 _PASSABLE: Final = 0o711
 _NAME_OF_THE_ONE: Final = "\0stead-agent"
@@ -82,7 +81,7 @@ async def _run(settings: Settings, version: str) -> None:
         view,
         Dialling(settings.controllers, identity, version, settings.state_dir),
         habits=habits,
-        threads=concurrent.futures.ThreadPoolExecutor(_WORK_THREADS, "work"),
+        threads=concurrent.futures.ThreadPoolExecutor(THREADS, "work"),
         question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
     )
     await agent.run()

@@ -36,7 +36,10 @@ AT_ONCE: Final = {
     desired_pb2.KIND_MACHINE: 6,  # of which `machines` lets only a few start at a time
     desired_pb2.KIND_IMAGE: 2,
 }
-THREADS: Final = 12
+CHORES: Final = 2
+THREADS: Final = sum(AT_ONCE.values()) + CHORES
+"""So many that units of one kind, all waiting for a libvirt that hangs, never keep another kind from its turn."""
+
 _SLICE: Final = 20
 
 
