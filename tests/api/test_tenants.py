@@ -1,0 +1,197 @@
+"""No operation tells a tenant anything of another's things: each id is answered exactly like an absent one.
+
+The matrix is made from the table of operations and botocore's model: every parameter that takes ids is tried with the
+other tenant's id, an absent one and a deleted one's form; a new operation is covered when it is built.
+"""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from botocore.model import ListShape, StructureShape
+
+from stead_controller.aws import operations
+from stead_controller.aws.call import OPERATIONS, Call
+from stead_controller.aws.errors import translate
+from stead_controller.aws.protocol.models import load_service
+from stead_controller.errors import SteadError
+from stead_proto import ids
+from tests.unit.controller.resources import rows
+
+operations.load()
+
+# The resource type that a parameter's ids are of, by the parameter's name; None: it takes ids of any type.
+ID_PARAMETERS = {
+    "AllocationIds": "elastic-ip",
+    "GroupId": "security-group",
+    "GroupIds": "security-group",
+    "Groups": "security-group",
+    "ImageId": "image",
+    "ImageIds": "image",
+    "InstanceId": "instance",
+    "InstanceIds": "instance",
+    "KeyName": "key-name",
+    "KeyNames": "key-name",
+    "KeyPairIds": "key-pair",
+    "NetworkInterfaceId": "network-interface",
+    "NetworkInterfaceIds": "network-interface",
+    "Resources": None,
+    "SecurityGroupIds": "security-group",
+    "SecurityGroupRuleIds": "security-group-rule",
+    "SubnetId": "subnet",
+    "SubnetIds": "subnet",
+    "VolumeId": "volume",
+    "VolumeIds": "volume",
+    "VpcId": "vpc",
+    "VpcIds": "vpc",
+}
+# Not ids of a tenant's things, or things that nobody has yet.
+NO_TENANTS_IDS = {
+    "KernelId",
+    "KeyPairId",  # of DeleteKeyPair, which succeeds for all
+    "RamdiskId",
+    "SourceSecurityGroupOwnerId",
+    "ZoneIds",
+}
+# Operations that answer success to the absent, and so to another's.
+SILENT = {("DeleteKeyPair", "KeyName"), ("CreateKeyPair", "KeyName"), ("ImportKeyPair", "KeyName")}
+SAMPLES = {
+    "Attribute": "description",
+    "ImageId": None,
+    "MaxCount": 1,
+    "MinCount": 1,
+    "PublicKeyMaterial": b"x",
+    "Tags": [{"Key": "a", "Value": "b"}],
+}
+ATTRIBUTES = {
+    "DescribeInstanceAttribute": "userData",
+    "DescribeVolumeAttribute": "autoEnableIO",
+    "DescribeVpcAttribute": "enableDnsSupport",
+    "ResetInstanceAttribute": "sourceDestCheck",
+}
+NEEDED = {"ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}}}
+PERMISSION = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+
+
+def id_parameters():
+    """Every (operation, parameter) whose values name things."""
+    for service, name in sorted(OPERATIONS):
+        if service != "ec2":
+            continue
+        shape = load_service("ec2").operation(name).input_shape
+        for member, kind in shape.members.items():
+            looks_like_ids = member.endswith(("Id", "Ids")) or member in ID_PARAMETERS
+            scalars = kind.member if isinstance(kind, ListShape) else kind
+            if looks_like_ids and not isinstance(scalars, StructureShape) and member not in NO_TENANTS_IDS:
+                yield name, member
+
+
+MATRIX = sorted(set(id_parameters()) - SILENT)
+
+
+def test_every_parameter_of_ids_is_known():
+    assert sorted({member for _, member in MATRIX} - set(ID_PARAMETERS)) == []
+
+
+@pytest.fixture
+def theirs(api):
+    """The other tenant's ids, by resource type."""
+    instance_id = api.launch(api.world.other, metadata_tags=True)
+    material = api.other.create_key_pair(KeyName="theirs", KeyType="ed25519")
+    api.other.create_tags(Resources=[instance_id], Tags=[{"Key": "a", "Value": "b"}])
+
+    def private_image(tx):
+        image = rows.image(account_id=api.world.other.caller.account_id, public=False)
+        tx.session.add(image)
+        return image.id
+
+    (volume,) = api.other.describe_volumes()["Volumes"]
+    (interface,) = api.other.describe_network_interfaces()["NetworkInterfaces"]
+    rules = api.other.describe_security_group_rules()["SecurityGroupRules"]
+    return {
+        "image": api.run(private_image),
+        "instance": instance_id,
+        "key-name": "theirs",
+        "key-pair": material["KeyPairId"],
+        "network-interface": interface["NetworkInterfaceId"],
+        "security-group": api.world.other.group_id,
+        "security-group-rule": next(rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]),
+        "subnet": api.world.other.subnet_ids[0],
+        "volume": volume["VolumeId"],
+        "vpc": api.world.other.vpc_id,
+    }
+
+
+def request(api, operation, member, value, own_instance):
+    """Good parameters of an operation, but for one."""
+    shape = load_service("ec2").operation(operation).input_shape
+    params = {name: SAMPLES.get(name) for name in shape.required_members}
+    params |= NEEDED.get(operation, {})
+    if operation in ATTRIBUTES:
+        params["Attribute"] = ATTRIBUTES[operation]
+    if operation == "RunInstances":
+        params |= {"ImageId": api.world.image_id, "InstanceType": "stead.tiny"}
+    if "SecurityGroupRules" not in operation and "SecurityGroup" in operation and "IpPermissions" in shape.members:
+        params |= {"GroupId": api.world.one.group_id}
+        if member != "SecurityGroupRuleIds":
+            params["IpPermissions"] = [PERMISSION]
+    if operation == "ModifyInstanceAttribute" and member != "InstanceId":
+        params = {"InstanceId": own_instance}
+    kind = shape.members[member]
+    return params | {member: [value] if isinstance(kind, ListShape) else value}
+
+
+def answer(api, operation, params):
+    """The wire error of a call of the first tenant, or what it gave."""
+    found = OPERATIONS["ec2", operation]
+
+    def handle(tx):
+        call = Call(
+            caller=api.world.one.caller,
+            tx=tx,
+            cloud=api.world.cloud,
+            request_id="request",
+            now=api.world.now,
+            source_ip="127.0.0.1",
+            user_agent="",
+        )
+        return found.handler(call, params)
+
+    try:
+        return api.database.run_blocking(handle, writes=found.writes)
+    except SteadError as error:
+        return translate(error, "ec2", "request")
+
+
+@pytest.mark.parametrize(("operation", "member"), MATRIX)
+def test_anothers_id_is_answered_like_an_absent_one(api, theirs, operation, member):
+    own_instance = api.launch(number=1)
+    resource_type = ID_PARAMETERS[member]
+    kinds = sorted(theirs) if resource_type is None else [resource_type]
+    before = api.dump()
+    for kind in kinds:
+        if kind not in theirs or (resource_type is None and kind == "key-name"):
+            continue
+        absent = "nobody" if kind == "key-name" else f"{ids.PREFIXES[kind]}-0{'0' * 16}"
+        seen = []
+        for value in (theirs[kind], absent):
+            wire = answer(api, operation, request(api, operation, member, value, own_instance))
+            assert not isinstance(wire, dict), (operation, member, wire)
+            assert wire.code.endswith((".NotFound", ".NotFoundException")), (operation, member, wire)
+            seen.append(replace(wire, message=wire.message.replace(value, "X")))
+        assert seen[0] == seen[1]
+    assert api.dump() == before
+
+
+def test_filters_find_nothing_of_others(api, theirs):
+    describes = [name for service, name in OPERATIONS if service == "ec2" and name.startswith("Describe")]
+    leaked = []
+    for name, (kind, value) in itertools.product(sorted(describes), theirs.items()):
+        shape = load_service("ec2").operation(name).input_shape
+        if "Filters" not in shape.members or shape.required_members:
+            continue
+        for filter_name in (f"{kind}-id", "attachment.instance-id", "group-id", "vpc-id", "subnet-id", "key-name"):
+            result = answer(api, name, {"Filters": [{"Name": filter_name, "Values": [value]}]})
+            if isinstance(result, dict) and any(isinstance(found, list) and found for found in result.values()):
+                leaked.append((name, filter_name, value))
+    assert leaked == []
