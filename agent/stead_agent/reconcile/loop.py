@@ -93,6 +93,7 @@ class Reconciler:
         )
         self._wake = asyncio.Event()
         self._full_state = asyncio.Event()
+        self._applying = asyncio.Lock()
         self._touch_all()
 
     def next_time(self) -> float | None:
@@ -102,11 +103,18 @@ class Reconciler:
     # -- what is wanted
 
     async def apply(self, state: DesiredState, *, answers_hello: bool = False) -> None:
-        """Take in a message of the controller: it is stored before it counts. OtherEpochError: see `change_of`."""
-        change = change_of(self.wanted, state, answers_hello=answers_hello)
-        if change is not None:
-            await asyncio.to_thread(self._store.save, change)
-            self._install(change)
+        """Take in a message of the controller: it is stored before it counts. OtherEpochError: see `change_of`.
+
+        What was stored is also installed, even if the session that brought it ends meanwhile.
+        """
+        await asyncio.shield(self._apply(state, answers_hello=answers_hello))
+
+    async def _apply(self, state: DesiredState, *, answers_hello: bool) -> None:
+        async with self._applying:
+            change = change_of(self.wanted, state, answers_hello=answers_hello)
+            if change is not None:
+                await asyncio.to_thread(self._store.save, change)
+                self._install(change)
 
     def apply_now(self, state: DesiredState, *, answers_hello: bool = False) -> None:
         """Do what `apply` does, without another thread."""

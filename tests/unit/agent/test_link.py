@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import datetime as dt
 import hashlib
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -322,6 +323,33 @@ async def test_what_cannot_be_stored_does_not_count_and_is_sent_again(rig: Rig, 
     session = await rig.session(after=2)
     await _ready(controller, session, MACHINE, 1)
     assert agent.reconciler.wanted.revision == 1
+
+
+class _SlowDisk(MemoryStore):
+    """A store whose writes wait until they may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = threading.Event()
+        self.may_end = threading.Event()
+
+    def save(self, change: Change) -> None:
+        self.began.set()
+        assert self.may_end.wait(20)
+        super().save(change)
+
+
+async def test_what_is_being_stored_when_the_session_ends_counts_too(rig: Rig, controller: FakeController) -> None:
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    store = _SlowDisk()
+    agent, _ = rig.start(store=store)
+    await asyncio.to_thread(store.began.wait, 20)
+    await controller.stop()
+    store.may_end.set()
+    await asyncio.to_thread(wait_for, lambda: agent.reconciler.wanted.revision == 1, "the change is known")
+    await controller.start()
+    session = await rig.session(after=1)
+    await _ready(controller, session, MACHINE, 1)
 
 
 async def test_many_statuses_are_split_and_the_revision_waits_for_the_last(
