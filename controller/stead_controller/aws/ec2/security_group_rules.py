@@ -69,7 +69,7 @@ def _revoke(call: Call, params: Params, permissions: list[Permission], *, egress
     revoked = security_group_rules.revoke(call.tx, call.caller, _group(params), permissions, egress=egress)
     return {
         "Return": True,
-        "UnknownIpPermissions": security_groups.permissions(revoked.unknown),
+        "UnknownIpPermissions": security_groups.permissions(revoked.unknown) or None,
         "RevokedSecurityGroupRules": security_group_rules.shown_revoked(revoked.rules),
     }
 
