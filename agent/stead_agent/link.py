@@ -130,6 +130,7 @@ class Link:
         stub = host_pb2_grpc.HostLinkStub(channel)
         call = stub.Session()
         await call.write(HostReport(hello=await self._hello()))
+        self._stub = stub  # the first state may name images, which are fetched at once
         outgoing = _Outgoing(call)
         async with asyncio.TaskGroup() as tasks:
             helpers = []
@@ -140,7 +141,7 @@ class Link:
                 first = await self._take(update, outgoing, tasks)
                 if first:
                     helpers.append(tasks.create_task(self._report(outgoing)))
-                    self._begun(stub, address)
+                    self._begun(address)
             for helper in helpers:
                 helper.cancel()
 
@@ -154,9 +155,8 @@ class Link:
             facts=await self._in_thread(self._host.facts),
         )
 
-    def _begun(self, stub: "host_pb2_grpc.HostLinkAsyncStub", address: str) -> None:
+    def _begun(self, address: str) -> None:
         """The controller has answered our Hello."""
-        self._stub = stub
         self.connected.set()
         self._reconciler.retry_images()
         _log.info("controller_connected", controller=address, revision=self._reconciler.wanted.revision)
