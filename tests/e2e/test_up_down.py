@@ -1,49 +1,55 @@
-"""`stead up`, `status`, `down` and `down --purge` on a cloud of their own."""
+"""`stead up`, `status`, `down` and `down --purge` on a cloud of its own."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from stead_cli import processes
+from tests.support import box, leaks
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 
 
-@pytest.fixture
-def fresh() -> Iterator[RealCloud]:
-    """A cloud that was never started."""
-    made = RealCloud()
-    yield made
-    made.purge()
+def test_up_twice_down_up_again_and_purge(tmp_path: Path) -> None:
+    box.run_in_another(_from_first_up_to_purge, tmp_path)
 
 
-def test_up_twice_down_up_again_and_purge(fresh: RealCloud, tmp_path: Path) -> None:
-    assert fresh.stead("status").returncode == 1
-    fresh.up()
-    pids = [processes.find(program) for program in (fresh.controller, fresh.agent)]
-    fresh.up()
-    assert [processes.find(program) for program in (fresh.controller, fresh.agent)] == pids
-    assert json.loads(fresh.stead_well("status", "--output", "json"))["well"]
-    assert [host.state for host in fresh.operator.list_hosts()] == ["up"]
+def _from_first_up_to_purge(folder: Path) -> None:
+    """The life of a cloud on a machine that never had one, and has nothing of it afterwards."""
+    before = leaks.take_picture()
+    cloud = RealCloud()
+    try:
+        _up_is_idempotent(cloud)
+        instance_id = _guest_outlives_a_plain_down(cloud, folder)
+    finally:
+        cloud.purge()
+    assert qemu_process_of(instance_id) is None
+    cloud.purge()  # twice is once
+    leaks.assert_nothing_beyond(before, "a purged cloud")
 
-    user = User(fresh, fresh.new_account(), tmp_path)
+
+def _up_is_idempotent(cloud: RealCloud) -> None:
+    assert cloud.stead("status").returncode == 1
+    cloud.up()
+    pids = [processes.find(program) for program in (cloud.controller, cloud.agent)]
+    assert all(pids)
+    cloud.up()
+    assert [processes.find(program) for program in (cloud.controller, cloud.agent)] == pids
+    assert json.loads(cloud.stead_well("status", "--output", "json"))["well"]
+    assert [host.state for host in cloud.operator.list_hosts()] == ["up"]
+
+
+def _guest_outlives_a_plain_down(cloud: RealCloud, folder: Path) -> str:
+    """Return the id of a guest that runs, after a down and an up again."""
+    user = User(cloud, cloud.new_account(), folder)
     [instance_id] = user.run()
     boot = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
-
-    # A plain down leaves the guest, and the next up adopts it as it is.
-    fresh.stead_well("down")
-    assert [processes.find(program) for program in (fresh.controller, fresh.agent)] == [None, None]
+    cloud.stead_well("down")
+    assert [processes.find(program) for program in (cloud.controller, cloud.agent)] == [None, None]
     process = qemu_process_of(instance_id)
     assert process is not None
-    fresh.up()
+    cloud.up()
     assert qemu_process_of(instance_id) == process
     assert user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id") == boot
-
-    # A purge ends the guest and leaves nothing; twice is once.
-    fresh.purge()
-    assert qemu_process_of(instance_id) is None
-    fresh.purge()
+    return instance_id
 
 
 def test_secrets_are_for_their_owner_only(real_cloud: RealCloud) -> None:

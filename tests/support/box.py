@@ -4,12 +4,15 @@ A cloud that runs on this machine is neither seen nor touched, tests of two chec
 leave by a real interface, since there is none. `python -m tests.support.box COMMAND …` runs a command in one.
 """
 
+import multiprocessing
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 _LIBVIRT_PLACES = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
@@ -69,6 +72,12 @@ def ours(pid: int | str) -> bool:
         return Path(f"/proc/{pid}/ns/ipc").readlink() == Path("/proc/self/ns/ipc").readlink()
     except OSError:
         return False  # it has ended
+
+
+def run_in_another(story: Callable[[Path], None], folder: Path) -> None:
+    """Call a function of a module in another process, in a box of its own; what it raises is raised here."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=enter) as other:
+        other.submit(story, folder).result()
 
 
 def main() -> None:
