@@ -9,15 +9,16 @@ theirs, and the hosts of a rig.
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
+import select
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
@@ -26,6 +27,8 @@ import libvirt
 
 from stead_agent import private_libvirtd, reaper
 from stead_agent.run import ProgramFailedError, run, start_daemon
+
+_log = logging.getLogger(__name__)
 
 SYSTEM_URI: Final = "qemu:///system"
 
@@ -88,7 +91,10 @@ def ensure_private(root: Path) -> Libvirtd:
 
 
 def stop(state_dir: Path) -> None:
-    """Stop the daemons that were started here with this state directory, if they still run; guests run on."""
+    """Stop the daemons that were started here with this state directory, if they still run; guests run on.
+
+    One that does not end when it is asked is killed: libvirtd keeps on disk all that it needs to find its guests again.
+    """
     for name in ("libvirtd.pid", "virtlogd.pid"):
         pid = _own(state_dir / name)
         if pid is None:
@@ -96,10 +102,19 @@ def stop(state_dir: Path) -> None:
         process = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(process, signal.SIGTERM)
-            _wait_for(partial(_is_gone, pid), f"process {pid} of {name} ends", _STOP_TIMEOUT)
+            if not _ends(process):
+                _log.warning("daemon_killed", extra={"pid_file": str(state_dir / name)})
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                _ends(process)
         finally:
             os.close(process)
         (state_dir / name).unlink(missing_ok=True)
+
+
+def _ends(process: int) -> bool:
+    """Wait for the end of a process, and tell whether it came in time."""
+    ready, _, _ = select.select([process], [], [], _STOP_TIMEOUT)
+    return bool(ready)
 
 
 def _answers(uri: str) -> bool:
@@ -194,15 +209,6 @@ def _own(pid_file: Path) -> int | None:
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return None
     return pid if os.fsencode(pid_file) in arguments else None
-
-
-def _is_gone(pid: int) -> bool:
-    """Tell whether the process has ended, be it reaped or not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def _wait_for(condition: Callable[[], bool], what: str, timeout: float) -> None:

@@ -40,9 +40,8 @@ def test_while_libvirt_is_away_a_living_guest_is_unknown_and_a_dead_one_off(worl
         world.machines.start(off, 2)
     with pytest.raises(MachinesUnavailableError):
         world.machines.status("i-00000000000000000")
-    world.heard.clear()
     os.kill(process, signal.SIGKILL)
-    wait_for(lambda: spec.id in world.heard, "the end was told", 2)
+    world.wait_for_power(spec.id, Power.OFF, 5)
     status = world.machines.status(spec.id)
     assert (status.power, status.start_count, status.off_reason) == (Power.OFF, 7, OffReason.CRASHED)
     world.daemon.revive()

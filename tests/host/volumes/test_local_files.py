@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -35,11 +37,12 @@ class Place:
 
 
 @pytest.fixture
-def root(tmp_path):
-    for parent in (tmp_path, *tmp_path.parents):
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o001)
-    return tmp_path / "store"
+def root():
+    """Where a store can be made: not below pytest's own folder, which each new run of pytest closes for guests' users."""
+    parent = Path(tempfile.mkdtemp(prefix="stead-test-", dir="/var/tmp"))
+    parent.chmod(0o711)
+    yield parent / "store"
+    shutil.rmtree(parent)
 
 
 @pytest.fixture
