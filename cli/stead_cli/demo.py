@@ -17,7 +17,7 @@ from stead_cli.output import output_option, say, say_heading, show_json
 from stead_cli.settings import Settings
 from stead_cli.ssh import Login
 from stead_cli.steps import Steps
-from stead_cli.up import bring_up, with_micro
+from stead_cli.up import bring_up
 from stead_cli.waiting import wait_for
 from stead_proto import tls
 
@@ -65,7 +65,7 @@ def demo(kind: str, *, keep: bool, output: str) -> None:
     steps = Steps()
     say_heading("Stead demo: a virtual machine through the EC2 API, on this machine")
     with cloud.exclusively(chosen):
-        up = bring_up(chosen, steps, with_micro(kind))
+        up = bring_up(chosen, steps, (kind,))
     key = aws.first_access_key(chosen)
     ec2 = aws.ec2_client(chosen, key)
     with aws.refusals_explained():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import click
 from rich.console import Console
+from rich.status import Status
 
 
 @dataclass(slots=True)
@@ -17,6 +18,19 @@ class Step:
     name: str
     seconds: float = 0.0
     note: str = ""
+    spinner: Status | None = None  # on a terminal
+
+    def show(self, text: str) -> None:
+        """Show for a moment, on a terminal, how far the step is."""
+        if self.spinner is not None:
+            self.spinner.update(f"{self.name} … {text}")
+
+    def say(self, line: str) -> None:
+        """Tell what a long step does now: beside the spinner, or as a line where there is no terminal."""
+        if self.spinner is not None:
+            self.show(line)
+        else:
+            click.echo(f"    {line}", err=True)
 
 
 @dataclass(slots=True)
@@ -33,7 +47,7 @@ class Steps:
         began = time.monotonic()
         try:
             if sys.stderr.isatty():
-                with Console(stderr=True).status(f"{name} …"):
+                with Console(stderr=True).status(f"{name} …") as step.spinner:
                     yield step
             else:
                 yield step

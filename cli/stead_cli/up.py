@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import click
 from stead_cli import cloud, image_build, settings
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
-from stead_cli.output import output_option, say, say_heading, show_json
+from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
 from stead_cli.settings import Settings
 from stead_cli.steps import Steps
 from stead_proto.v1 import operator_pb2 as pb
@@ -37,7 +37,7 @@ def up(kinds: tuple[str, ...], output: str) -> None:
     say_heading("Starting Stead on this machine")
     steps = Steps()
     with cloud.exclusively(chosen):
-        result = bring_up(chosen, steps, with_micro(*kinds))
+        result = bring_up(chosen, steps, kinds)
     say()
     say(f"Stead is up: {chosen.https_endpoint}, region {chosen.region}, after {steps.seconds:.1f} s.")
     say('  eval "$(./stead env)"          then use aws, boto3, Terraform …')
@@ -46,45 +46,49 @@ def up(kinds: tuple[str, ...], output: str) -> None:
         show_json({"endpoint": chosen.https_endpoint, "host_id": result.host.id, "images": result.images})
 
 
-def with_micro(*kinds: str) -> tuple[str, ...]:
-    """Put micro in front of the kinds of images, once: it is what KVM is proven with."""
-    return tuple(dict.fromkeys(("micro", *kinds)))
-
-
 def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
-    """Do the steps of `up`; images are built while the controller starts, the agent proves KVM with micro."""
+    """Do the steps of `up`, and have the named images; micro always, since it is what KVM is proven with."""
     chosen.remember()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="image") as builder:
-        builds = [builder.submit(image_build.build, chosen, kind, _quietly) for kind in kinds]
-        try:
-            began = int(time.time())
-            with steps.step("controller answers") as step:
-                started = cloud.start_controller(chosen)
-                step.note = "started" if started else "ran already"
-            cloud.share_access(chosen)
-            enrol(chosen, steps)
-            with steps.step(f"{kinds[0]} image is built") as step:
-                step.note = builds[0].result().name
-            with steps.step("agent and libvirt run, host is up") as step:
-                agent_started = cloud.start_agent(chosen)
-                host = cloud.wait_for_host(chosen, since=began if started or agent_started else 0)
-                step.note = f"{'started' if agent_started else 'ran already'}, guests run on {host.virtualization}"
-            images = {kind: _enter(chosen, steps, kind, work) for kind, work in zip(kinds, builds, strict=True)}
-        except BaseException:
-            builder.shutdown(wait=False, cancel_futures=True)
-            raise
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
+        micro = builder.submit(image_build.build, chosen, "micro", _quietly)
+        began = int(time.time())
+        with steps.step("controller answers") as step:
+            started = cloud.start_controller(chosen)
+            step.note = "started" if started else "ran already"
+        cloud.share_access(chosen)
+        enrol(chosen, steps)
+        with steps.step("micro image is built") as step:
+            step.note = micro.result().name
+    with steps.step("agent and libvirt run, host is up") as step:
+        agent_started = cloud.start_agent(chosen)
+        host = cloud.wait_for_host(chosen, since=began if started or agent_started else 0)
+        step.note = f"{'started' if agent_started else 'ran already'}, guests run on {host.virtualization}"
+    images = {"micro": _enter(chosen, steps, micro.result())}
+    for kind in dict.fromkeys(kinds):
+        if kind not in images:
+            with steps.step(f"{kind} image is built") as step:
+                built = image_build.build(chosen, kind, step.say)
+                step.note = built.name
+            images[kind] = _enter(chosen, steps, built)
     return Up(host, images)
 
 
-def _enter(chosen: Settings, steps: Steps, kind: str, work: Future[image_build.BuiltImage]) -> str:
-    with steps.step(f"{kind} image is in the cloud") as step:
-        built = work.result()
-        step.note = image_id = image_build.enter(Operator(chosen), built, lambda _count: None)
+def _enter(chosen: Settings, steps: Steps, built: image_build.BuiltImage) -> str:
+    with steps.step(f"{built.kind} image is in the cloud") as step:
+        size = built.path.stat().st_size
+        sent = 0
+
+        def show(count: int) -> None:
+            nonlocal sent
+            sent += count
+            step.show(f"{bytes_text(sent)} of {bytes_text(size)}")
+
+        step.note = image_id = image_build.enter(Operator(chosen), built, show)
         return image_id
 
 
 def _quietly(line: str) -> None:
-    """Drop the lines of a build that runs beside other steps; its errors carry them."""
+    """Drop the lines of the build that runs beside other steps; its errors carry them."""
 
 
 def enrol(chosen: Settings, steps: Steps) -> None:
