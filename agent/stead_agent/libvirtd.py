@@ -60,13 +60,17 @@ def ensure_running(uri: str, state_dir: Path) -> Libvirtd:
 
     Safe to call at any time, from several processes: a lock beside the daemon's sockets lets one of them start it.
     """
-    if not _answers(uri):
+    answers = _answers(uri)
+    needs_log_daemon = _is_local_system(uri) and not has_systemd()
+    if not answers or (needs_log_daemon and not _is_listened_at(_LOG_DAEMON_SOCKET)):
         if not _is_local_system(uri):
             raise LibvirtdError(f"nothing answers at {uri}, and only a local system daemon can be started from here")
         _RUNTIME.mkdir(mode=0o755, parents=True, exist_ok=True)
         with _locked(_RUNTIME / "stead-start.lock"):
             if not _answers(uri):
                 _start(uri, state_dir)
+            elif needs_log_daemon:  # without it no guest can be started
+                _start_log_daemon(state_dir)
     return Libvirtd(uri, ours=_own(state_dir / "libvirtd.pid") is not None)
 
 
@@ -94,8 +98,13 @@ def stop(state_dir: Path) -> None:
     """Stop the daemons that were started here with this state directory, if they still run; guests run on.
 
     One that does not end when it is asked is killed: libvirtd keeps on disk all that it needs to find its guests again.
+    While guests run, virtlogd stays for them, or they would lose their consoles.
     """
-    for name in ("libvirtd.pid", "virtlogd.pid"):
+    private = state_dir / "run" / "qemu"
+    guests = any(
+        (private if private.exists() else _RUNTIME / "qemu").glob("*.xml")
+    )  # libvirtd keeps one of each that runs
+    for name in ("libvirtd.pid",) if guests else ("libvirtd.pid", "virtlogd.pid"):
         pid = _own(state_dir / name)
         if pid is None:
             continue
@@ -185,14 +194,19 @@ def _start_unit() -> str:
 
 def _start_plainly(state_dir: Path) -> None:
     """Start virtlogd and libvirtd as plain processes, detached from us; what they say goes to the state directory."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _start_log_daemon(state_dir)
     log = state_dir / "libvirtd.log"
-    if not _is_listened_at(_LOG_DAEMON_SOCKET):
-        run(["virtlogd", "--daemon", "--pid-file", state_dir / "virtlogd.pid"], timeout=_START_TIMEOUT)
-        _wait_for(lambda: _is_listened_at(_LOG_DAEMON_SOCKET), "virtlogd listens", _START_TIMEOUT)
     pid_file = state_dir / "libvirtd.pid"
     _wait_for(lambda: _own(pid_file) is None, "the libvirtd that does not answer ends", _STOP_TIMEOUT)
     start_daemon([sys.executable, "-I", "-S", reaper.__file__, "libvirtd", "--pid-file", pid_file], log)
+
+
+def _start_log_daemon(state_dir: Path) -> None:
+    """Start virtlogd, unless it runs."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_listened_at(_LOG_DAEMON_SOCKET):
+        run(["virtlogd", "--daemon", "--pid-file", state_dir / "virtlogd.pid"], timeout=_START_TIMEOUT)
+        _wait_for(lambda: _is_listened_at(_LOG_DAEMON_SOCKET), "virtlogd listens", _START_TIMEOUT)
 
 
 def _is_listened_at(path: Path) -> bool:

@@ -90,6 +90,11 @@ class Connection:
         with self._lock:
             return self._live is not None and bool(self._live.isAlive())
 
+    def revive(self) -> None:
+        """Have started what libvirt consists of, as far as there is a way."""
+        if self._revive:
+            self._revive()
+
     def close(self) -> None:
         """End the connection and the looking for it."""
         self._closing.set()
@@ -117,8 +122,7 @@ class Connection:
     def _try_open(self) -> bool:
         """Try to reach a daemon, after having one started if there is a way."""
         try:
-            if self._revive:
-                self._revive()
+            self.revive()
             live = libvirt.open(self._uri)
             live.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
             live.registerCloseCallback(self._closed, None)

@@ -313,6 +313,7 @@ class LibvirtMachines:
             if self._link.is_up():
                 self._logs.discard(machine_id, start_count)
                 self._unsure.discard(machine_id)
+                self._chores.soon(self._link.revive)  # what libvirt needs to start guests may be gone: virtlogd
             raise
         self._unsure.discard(machine_id)
 

@@ -1,0 +1,64 @@
+"""Libvirt's daemons without systemd: started once, started again when one of them died, and stopped only if ours."""
+
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from stead_agent import libvirtd
+
+pytestmark = [pytest.mark.root, pytest.mark.libvirt]
+
+
+@pytest.fixture
+def state_dir():
+    """A state directory, and no daemon of it left afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="stead-test-", dir="/var/tmp"))
+    yield folder
+    libvirtd.stop(folder)
+    shutil.rmtree(folder)
+
+
+def pid_of(state_dir, name):
+    return int((state_dir / f"{name}.pid").read_text())
+
+
+def test_the_daemons_run_until_they_are_stopped(state_dir):
+    if libvirtd.has_systemd():
+        pytest.skip("systemd starts them here")
+    found = libvirtd.ensure_running(libvirtd.SYSTEM_URI, state_dir)
+    if not found.ours:
+        pytest.skip("this machine's own libvirtd runs")
+    pids = pid_of(state_dir, "libvirtd"), pid_of(state_dir, "virtlogd")
+    assert libvirtd.ensure_running(libvirtd.SYSTEM_URI, state_dir) == found
+    assert (pid_of(state_dir, "libvirtd"), pid_of(state_dir, "virtlogd")) == pids
+    libvirt.open(found.uri).close()
+
+    os.kill(pids[1], signal.SIGKILL)
+    libvirtd._wait_for(lambda: not libvirtd._is_listened_at(libvirtd._LOG_DAEMON_SOCKET), "virtlogd is dead", 5)
+    libvirtd.ensure_running(libvirtd.SYSTEM_URI, state_dir)
+    assert libvirtd._is_listened_at(libvirtd._LOG_DAEMON_SOCKET)
+    assert pid_of(state_dir, "libvirtd") == pids[0]
+
+    os.kill(pids[0], signal.SIGKILL)
+    libvirtd._wait_for(lambda: not libvirtd._answers(libvirtd.SYSTEM_URI), "libvirtd is dead", 5)
+    assert libvirtd.ensure_running(libvirtd.SYSTEM_URI, state_dir).ours
+
+    elsewhere = state_dir / "another"
+    assert not libvirtd.ensure_running(libvirtd.SYSTEM_URI, elsewhere).ours
+    libvirtd.stop(elsewhere)
+    libvirt.open(found.uri).close()
+
+    libvirtd.stop(state_dir)
+    assert not libvirtd._answers(libvirtd.SYSTEM_URI)
+    assert not libvirtd._is_listened_at(libvirtd._LOG_DAEMON_SOCKET)
+    libvirtd.stop(state_dir)
+
+
+def test_nothing_is_started_for_a_daemon_elsewhere(state_dir):
+    with pytest.raises(libvirtd.LibvirtdError, match="nothing answers"):
+        libvirtd.ensure_running("qemu+unix:///system?socket=/nowhere", state_dir)
