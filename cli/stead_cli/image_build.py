@@ -1,13 +1,14 @@
 """The guest images of `images/` are built here, kept with what they were made from, and entered into the cloud."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator, Progress
@@ -17,6 +18,9 @@ from stead_proto.v1 import operator_pb2 as pb
 KINDS: Final = ("micro", "debian")
 _CACHE: Final = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead") / "images"
 _NAME_DIGITS: Final = 12
+_ERROR_LINES: Final = 8
+_ERROR_COLUMNS: Final = 300
+_BUILD_HINT: Final = "packages come by apt: does `apt-get update` work here?"
 
 _DESCRIPTIONS: Final = {
     "micro": "Stead micro: Debian kernel, busybox, dropbear; boots in seconds",
@@ -107,19 +111,33 @@ def _install_packages(kind: str, say: Callable[[str], None]) -> None:
 
 
 def _run_build(kind: str, path: Path, say: Callable[[str], None]) -> None:
-    """Run the build; its lines are told, and are the error message when it fails."""
+    """Run the build; its steps are told, and its error is ours when it fails."""
     script = CHECKOUT / "images" / kind / "build.py"
-    command: list[str | Path] = [sys.executable, script, "--output", path, "--cache", _CACHE]
-    lines: list[str] = []
+    command: list[str | Path] = [sys.executable, script, "--output", path, "--cache", _CACHE, "--output-format=json"]
+    error = ""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            lines.append(line.rstrip())
-            say(line.rstrip())
+            try:
+                told: dict[str, Any] = json.loads(line)
+            except ValueError:
+                error += line  # not of the build's own making: a warning, a traceback
+                continue
+            if "step" in told:
+                say(f"{told['seconds']:5.1f} s  {told['step']}")
+            error = told.get("error", error)
     if process.returncode != 0:
-        raise CliError(f"the {kind} image could not be built:\n" + "\n".join(lines[-15:]))
+        raise CliError(f"the {kind} image could not be built: {_shortened(error)}", _BUILD_HINT)
+
+
+def _shortened(error: str) -> str:
+    """The beginning and the end of a long error: what failed, and the last words of what failed."""
+    lines = [
+        line if len(line) < _ERROR_COLUMNS else f"{line[:_ERROR_COLUMNS]} …" for line in error.strip().splitlines()
+    ]
+    return "\n".join(lines if len(lines) <= _ERROR_LINES else [lines[0], "…", *lines[-_ERROR_LINES:]])
 
 
 def _python(arguments: list[str], *, capture: bool) -> str:
