@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from images.packages import ImageBuildError
-from images.tree import Tree
+from images.tree import Tree, rewrite_as_gnu_tar
 
 
 def make_tree() -> Tree:
@@ -83,3 +83,17 @@ def test_an_empty_cpio_ends_properly() -> None:
     archive = io.BytesIO(Tree().to_cpio(0)).read()
     assert b"TRAILER!!!" in archive
     assert len(archive) % 512 == 0
+
+
+def test_any_tar_becomes_a_gnu_tar_without_attributes(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "pax.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("./Főtanúsítvány.crt")
+        member.size = 1
+        member.mode = 0o4755
+        member.pax_headers = {"SCHILY.xattr.user.x": "y"}
+        tar.addfile(member, io.BytesIO(b"x"))
+    rewrite_as_gnu_tar(tmp_path / "pax.tar", tmp_path / "gnu.tar")
+    assert b"SCHILY" not in (tmp_path / "gnu.tar").read_bytes()
+    with tarfile.open(tmp_path / "gnu.tar") as tar:
+        (member,) = tar.getmembers()
+        assert (member.name, member.mode, member.size) == ("./Főtanúsítvány.crt", 0o4755, 1)
