@@ -21,6 +21,12 @@ class Instance(Base):
         Index("ix_instances_account_id_id", "account_id", "id"),
         Index("ix_instances_account_state", "account_id", "state"),
         Index("ix_instances_account_vpc", "account_id", "vpc_id"),
+        Index("ix_instances_account_subnet", "account_id", "subnet_id"),
+        Index("ix_instances_account_private_address", "account_id", "private_address"),
+        Index("ix_instances_account_public_address", "account_id", "public_address"),
+        Index("ix_instances_account_client_token", "account_id", "client_token"),
+        Index("ix_instances_account_image", "account_id", "image_id"),
+        Index("ix_instances_reservation_id", "reservation_id"),
         Index("ix_instances_host_id", "host_id"),
         Index("ix_instances_state_changed", "state", "state_changed"),
     )
