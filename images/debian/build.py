@@ -102,12 +102,15 @@ def build(output: Path, cache: Path, say: Callable[[str], None]) -> None:
         except ImageBuildError as failure:
             if not kept.exists():
                 raise
-            say(f"mmdebstrap failed, the image last built from this recipe is taken: {failure}")
+            reason = next((line for line in str(failure).splitlines() if line.startswith("E: ")), "mmdebstrap failed")
+            say(f"the image last built from this recipe is taken, since: {reason}")
         else:
             say("disk: file system, boot loader, qcow2")
             gnu_tar = tar.with_suffix(".gnu.tar")
             rewrite_as_gnu_tar(tar, gnu_tar)
             build_disk(gnu_tar, plan_disk(time), kept)
+            for older in set(cache.glob("debian-*.qcow2")) - {kept}:
+                older.unlink()
     output.parent.mkdir(parents=True, exist_ok=True)
     beside = output.with_name(f".{output.name}.new")
     shutil.copyfile(kept, beside)
