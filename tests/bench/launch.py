@@ -3,8 +3,9 @@
     sudo ./stead up && eval "$(sudo ./stead env)" && sudo -E .venv/bin/python -m tests.bench.launch [--rounds 7]
 
 A and B alternate. A: RunInstances is called, until the first line of user data is on the console. B: the instance is
-stopped, its interface stays on the host; QEMU is started by hand on a new overlay of the same base, with the same MAC
-address and tap on the same bridge, until the same line. P2: from the call of RunInstances until `running` is pushed to
+stopped, its interface stays on the host; QEMU is started by hand on a new overlay of the same base and size (the guest
+grows its file system to it before user data runs), with the same MAC address and tap on the same bridge, until the
+same line. P2: from the call of RunInstances until `running` is pushed to
 a watcher, which the host's report does: QEMU has begun by then.
 """
 
@@ -110,6 +111,9 @@ class Bench:
         self._ec2.stop_instances(InstanceIds=[instance_id], Force=True)
         self._ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1})
         plug = Plug.read(description)
+        (volume,) = self._ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])[
+            "Volumes"
+        ]
         overlay, console = self._agent / "disks" / "bare.qcow2", self._agent / "bare.log"
         base = self._agent / "disks" / "images" / f"{self._image}.qcow2"
         with contextlib.ExitStack() as stack:
@@ -117,7 +121,20 @@ class Bench:
             stack.callback(overlay.unlink, missing_ok=True)
             stack.callback(console.unlink, missing_ok=True)
             begin = time.monotonic()
-            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", overlay], check=True)
+            create = [
+                "qemu-img",
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-b",
+                base,
+                "-F",
+                "qcow2",
+                overlay,
+                f"{volume['Size']}G",
+            ]
+            subprocess.run(create, check=True)
             process = subprocess.Popen(self._command(plug, overlay, console), stdin=subprocess.DEVNULL)
             stack.callback(process.wait)
             stack.callback(process.kill)
