@@ -22,6 +22,8 @@ class LinkPrefixes:
     subnet: str  # VPC namespace
     internet_link: str  # VPC namespace: a whole name
     inner_addresses: str  # block of the addresses that VPC namespaces themselves have on that link
+    overlay_link: str = "vx"  # VPC namespace: a whole name
+    peer: str = "pcx"  # VPC namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,10 @@ class HostFirewall:
     masqueraded_pools: tuple[str, ...] = ()
     host_ports: frozenset[int] = frozenset()  # TCP ports of the host's pool address that guests may reach
     is_router: bool = False
+    ipv6_pools: tuple[str, ...] = ()
+    # Who may send VXLAN packets to this host, and by which address of its own; "" = nobody, there are no other hosts.
+    underlay_address: str = ""
+    underlay_peers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class Rule:
     protocol: str  # "-1", "tcp", "udp", "icmp", "icmpv6" or a number
     from_port: int  # or ICMP type; -1 = any
     to_port: int  # or ICMP code; -1 = any
-    peer: str  # a CIDR block or a group's id
+    peer: str  # a CIDR block, a group's id, or a prefix list's id
+    blocks: tuple[str, ...] = ()  # of the prefix list, IPv4 and IPv6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +73,64 @@ class PublicAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class AclEntry:
+    """One entry of a network ACL."""
+
+    rule_number: int
+    egress: bool
+    allow: bool
+    protocol: str  # "-1" or a number
+    cidr: str  # IPv4 or IPv6
+    from_port: int = -1  # or ICMP type; -1 = any
+    to_port: int = -1  # or ICMP code; -1 = any
+
+
+@dataclass(frozen=True, slots=True)
+class Acl:
+    """A network ACL: stateless, the lowest matching rule number decides, what none matches is denied."""
+
+    id: str
+    entries: tuple[AclEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Subnet:
     """A subnet of the VPC that is on this host."""
 
     link: str  # its gateway link in the VPC namespace (network's `subnet_link_name`)
     internet: bool  # its route table leads to an internet gateway
+    cidr: str = ""
+    ipv6_cidr: str = ""
+    ipv6_internet: bool = False  # for IPv6: flows from outside may begin (an internet gateway, not egress-only)
+    acl_id: str = ""  # "" = no network ACL is asked
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface of a guest on this host."""
+    """A network interface of a guest, or of a NAT gateway, on this host."""
 
     id: str
     tap: str
     subnet_link: str
     mac: str
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...]  # IPv4
     group_ids: tuple[str, ...]
     public_addresses: tuple[PublicAddress, ...] = ()
     source_dest_check: bool = True
+    ipv6_addresses: tuple[str, ...] = ()
+    unfiltered: bool = False  # a NAT gateway's: no groups are asked
+    router_mark: int = 0  # network's `router_mark`, when routes may lead to it
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLog:
+    """What is written down of flows: nothing is decided by it."""
+
+    id: str
+    interface_ids: frozenset[str]  # of this host
+    accepted: bool
+    rejected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +138,12 @@ class VpcFirewall:
     """The whole picture of one VPC on this host. Groups that no rule or interface names may be left out."""
 
     vpc_id: str
-    groups: tuple[Group, ...] = ()
+    groups: tuple[Group, ...] = ()  # with those of peers that rules name
     subnets: tuple[Subnet, ...] = ()
     interfaces: tuple[Interface, ...] = ()
     resolvers: frozenset[str] = frozenset()  # where DNS listens in the namespace (network's `resolver_addresses`)
+    acls: tuple[Acl, ...] = ()
+    flow_logs: tuple[FlowLog, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ which packet may pass are the firewall's; here is only where packets can go.
 """
 
 import socket
+import zlib
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,6 +23,8 @@ TAP_PREFIX: Final = "stt"  # host namespace: a guest's tap, made by libvirt
 INTERNET_PREFIX: Final = "sti"  # host namespace: a VPC's veth for public addresses
 SUBNET_PREFIX: Final = "sub"  # VPC namespace: the inner end of GATEWAY_PREFIX, it holds the gateway address
 INTERNET_LINK: Final = "internet"  # VPC namespace: the inner end of INTERNET_PREFIX
+OVERLAY_LINK: Final = "vx"  # VPC namespace: the VXLAN device towards other hosts
+PEER_PREFIX: Final = "pcx"  # VPC namespace, both sides: the pair that joins it to a peer's namespace on this host
 HOST_LINK: Final = "stead0"  # host namespace: dummy link that holds the host's own pool address
 
 # Every gateway of every subnet of every VPC on every host has this MAC, so that a guest may move between hosts.
@@ -37,6 +41,20 @@ def bridge_name(subnet_id: str) -> str:
 def tap_name(interface_id: str) -> str:
     """Name the tap of an interface: libvirt's `<target dev=…>`, and what the firewall knows the guest by."""
     return link_name(TAP_PREFIX, interface_id)
+
+
+def peer_link_name(peering_id: str) -> str:
+    """Name the link of an active peering inside both VPC namespaces."""
+    return link_name(PEER_PREFIX, peering_id)
+
+
+def router_mark(interface_id: str) -> int:
+    """Give the packet mark by which what other hosts send to be routed by this interface is recognised.
+
+    Such a packet comes out of the VXLAN device with the interface's MAC as its destination; the firewall turns the MAC
+    into this mark at the device's ingress, a rule of the network's turns the mark into a route to the interface.
+    """
+    return zlib.crc32(interface_id.encode()) & 0x3FFF_FFFF | 0x4000_0000
 
 
 def subnet_link_name(subnet_id: str) -> str:
@@ -65,6 +83,8 @@ class HostNetwork:
     uplink: str = "none"  # "none", "auto" (the default route's link) or a link's name
     # The host's own source address towards guests; "" = the first usable one of the first pool.
     host_address: str = ""
+    ipv6_pools: tuple[str, ...] = ()  # of which VPCs have their blocks
+    underlay_address: str = ""  # this host's end of all VXLAN tunnels; "" = it has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +112,76 @@ class Subnet:
 
     id: str
     cidr: str
+    ipv6_cidr: str = ""
+    route_table_id: str = ""  # "" = only the VPC's own blocks are reached
+
+
+class RouteTo(Enum):
+    """Where a route leads."""
+
+    INTERNET = "internet"
+    EGRESS_ONLY = "egress-only"  # IPv6, as INTERNET: that flows begin inside only is the firewall's
+    INTERFACE = "interface"  # an appliance or a NAT gateway, here or on another host
+    PEER = "peer"
+    NOWHERE = "nowhere"  # a black hole
+
+
+@dataclass(frozen=True, slots=True)
+class TableRoute:
+    """A route of a route table; one inside of the VPC's own blocks goes before the local route."""
+
+    destination: str  # IPv4 or IPv6 block
+    to: RouteTo
+    target: str = ""  # an interface's id or a peer VPC's
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """What subnets reach beyond their VPC; the longest prefix wins."""
+
+    id: str
+    routes: tuple[TableRoute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LocalInterface:
-    """A network interface of a guest on this host."""
+    """A network interface of a guest, or of a NAT gateway, on this host."""
 
     id: str
     subnet_id: str
     mac: str
-    addresses: tuple[str, ...]  # the primary one first
+    addresses: tuple[str, ...]  # IPv4, the primary one first
     public_addresses: tuple[PublicAddress, ...] = ()
+    ipv6_addresses: tuple[str, ...] = ()
+    is_router: bool = False  # without source/destination check: routes may lead to it
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteInterface:
+    """A network interface of the VPC on another host."""
+
+    id: str
+    mac: str
+    addresses: tuple[str, ...]  # IPv4 and IPv6, the primary IPv4 one first
+    host: str  # the other host's underlay address
+    is_router: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An active peering with a VPC whose namespace is on this host too."""
+
+    peering_id: str
+    vpc_id: str
+    cidrs: tuple[str, ...]  # IPv4 and IPv6
+
+
+@dataclass(frozen=True, slots=True)
+class NatGateway:
+    """A NAT gateway that lives on this host: a namespace plugged into its subnet by the interface's tap name."""
+
+    id: str
+    interface_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +191,14 @@ class VpcNetwork:
     vpc_id: str
     vni: int
     cidrs: tuple[str, ...]  # the primary one first
-    subnets: tuple[Subnet, ...] = ()
+    subnets: tuple[Subnet, ...] = ()  # those with interfaces on this host
     interfaces: tuple[LocalInterface, ...] = ()
     mtu: int = 1500
+    ipv6_cidrs: tuple[str, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    remotes: tuple[RemoteInterface, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    nat_gateways: tuple[NatGateway, ...] = ()
 
 
 class NetworkError(Exception):

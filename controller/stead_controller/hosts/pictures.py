@@ -92,19 +92,16 @@ def of_group(tx: Transaction, group_id: str) -> pb.SecurityGroup:
 
 
 def _rule(rule: SecurityGroupRule) -> pb.SecurityGroupRule:
-    return pb.SecurityGroupRule(
-        id=rule.id,
-        egress=rule.egress,
-        protocol=rule.protocol,
-        from_port=rule.from_port,
-        to_port=rule.to_port,
-        **_peer(rule),
+    told = pb.SecurityGroupRule(
+        id=rule.id, egress=rule.egress, protocol=rule.protocol, from_port=rule.from_port, to_port=rule.to_port
     )
-
-
-def _peer(rule: SecurityGroupRule) -> dict[str, str]:
-    peers = {"cidr_ipv4": rule.cidr_ipv4, "cidr_ipv6": rule.cidr_ipv6, "group_id": rule.peer_group_id}
-    return {name: value for name, value in peers.items() if value is not None}
+    if rule.cidr_ipv4 is not None:
+        told.cidr_ipv4 = rule.cidr_ipv4
+    elif rule.cidr_ipv6 is not None:
+        told.cidr_ipv6 = rule.cidr_ipv6
+    elif rule.peer_group_id is not None:
+        told.group_id = rule.peer_group_id
+    return told
 
 
 def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, Message]:

@@ -34,9 +34,18 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_SECURITY_GROUP: _Kind.ValueType  # 6
     KIND_INTERFACE: _Kind.ValueType  # 7
     KIND_MACHINE: _Kind.ValueType  # 8
+    KIND_ROUTE_TABLE: _Kind.ValueType  # 9
+    KIND_NETWORK_ACL: _Kind.ValueType  # 10
+    KIND_PEERING: _Kind.ValueType  # 11
+    KIND_MAPPING: _Kind.ValueType  # 12
+    KIND_NAT_GATEWAY: _Kind.ValueType  # 13
+    KIND_FLOW_LOG: _Kind.ValueType  # 14
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-    """The kinds of resources a host is told about, in the order in which they are made (and removed in reverse)."""
+    """The kinds of resources a host is told about. HOST_NETWORK, IMAGE, VOLUME, INTERFACE, MACHINE and NAT_GATEWAY are a
+    host's own: only the host that must have them is told. All others are parts of a VPC and the same for every host that
+    has to do with it: because it has interfaces or NAT gateways in it, or in a VPC that has an active peering with it.
+    """
 
 KIND_UNSPECIFIED: Kind.ValueType  # 0
 KIND_HOST_NETWORK: Kind.ValueType  # 1
@@ -47,6 +56,12 @@ KIND_SUBNET: Kind.ValueType  # 5
 KIND_SECURITY_GROUP: Kind.ValueType  # 6
 KIND_INTERFACE: Kind.ValueType  # 7
 KIND_MACHINE: Kind.ValueType  # 8
+KIND_ROUTE_TABLE: Kind.ValueType  # 9
+KIND_NETWORK_ACL: Kind.ValueType  # 10
+KIND_PEERING: Kind.ValueType  # 11
+KIND_MAPPING: Kind.ValueType  # 12
+KIND_NAT_GATEWAY: Kind.ValueType  # 13
+KIND_FLOW_LOG: Kind.ValueType  # 14
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 class _Power:
@@ -82,6 +97,12 @@ class Resource(_message.Message):
     SECURITY_GROUP_FIELD_NUMBER: _builtins.int
     INTERFACE_FIELD_NUMBER: _builtins.int
     MACHINE_FIELD_NUMBER: _builtins.int
+    ROUTE_TABLE_FIELD_NUMBER: _builtins.int
+    NETWORK_ACL_FIELD_NUMBER: _builtins.int
+    PEERING_FIELD_NUMBER: _builtins.int
+    MAPPING_FIELD_NUMBER: _builtins.int
+    NAT_GATEWAY_FIELD_NUMBER: _builtins.int
+    FLOW_LOG_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     revision: _builtins.int
     @_builtins.property
@@ -100,6 +121,18 @@ class Resource(_message.Message):
     def interface(self) -> Global___Interface: ...
     @_builtins.property
     def machine(self) -> Global___Machine: ...
+    @_builtins.property
+    def route_table(self) -> Global___RouteTable: ...
+    @_builtins.property
+    def network_acl(self) -> Global___NetworkAcl: ...
+    @_builtins.property
+    def peering(self) -> Global___Peering: ...
+    @_builtins.property
+    def mapping(self) -> Global___Mapping: ...
+    @_builtins.property
+    def nat_gateway(self) -> Global___NatGateway: ...
+    @_builtins.property
+    def flow_log(self) -> Global___FlowLog: ...
     def __init__(
         self,
         *,
@@ -113,12 +146,18 @@ class Resource(_message.Message):
         security_group: Global___SecurityGroup | None = ...,
         interface: Global___Interface | None = ...,
         machine: Global___Machine | None = ...,
+        route_table: Global___RouteTable | None = ...,
+        network_acl: Global___NetworkAcl | None = ...,
+        peering: Global___Peering | None = ...,
+        mapping: Global___Mapping | None = ...,
+        nat_gateway: Global___NatGateway | None = ...,
+        flow_log: Global___FlowLog | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "host_network", b"host_network", "image", b"image", "interface", b"interface", "machine", b"machine", "security_group", b"security_group", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "host_network", b"host_network", "id", b"id", "image", b"image", "interface", b"interface", "machine", b"machine", "revision", b"revision", "security_group", b"security_group", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "image", "volume", "vpc", "subnet", "security_group", "interface", "machine"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "image", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -157,23 +196,39 @@ Global___Removal: _TypeAlias = Removal  # noqa: Y015
 
 @_typing.final
 class HostNetwork(_message.Message):
-    """One resource of id "host-network" per host: the address pools of the cloud."""
+    """One resource of id "host-network" per host: the address pools of the cloud, and the other hosts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PUBLIC_POOLS_FIELD_NUMBER: _builtins.int
+    HOST_ADDRESS_FIELD_NUMBER: _builtins.int
+    IPV6_POOLS_FIELD_NUMBER: _builtins.int
+    UNDERLAY_ADDRESSES_FIELD_NUMBER: _builtins.int
+    host_address: _builtins.str
+    """The host's own address out of the first pool, towards guests; no two hosts have the same."""
     @_builtins.property
     def public_pools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """CIDR blocks of public addresses. The host covers each with an `unreachable` route."""
+
+    @_builtins.property
+    def ipv6_pools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """CIDR blocks of which VPCs have their IPv6 blocks; covered with `unreachable` routes as well."""
+
+    @_builtins.property
+    def underlay_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Underlay addresses of all hosts of the cloud: VXLAN packets from anywhere else are dropped."""
 
     def __init__(
         self,
         *,
         public_pools: _abc.Iterable[_builtins.str] | None = ...,
+        host_address: _builtins.str = ...,
+        ipv6_pools: _abc.Iterable[_builtins.str] | None = ...,
+        underlay_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["public_pools", b"public_pools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_address", b"host_address", "ipv6_pools", b"ipv6_pools", "public_pools", b"public_pools", "underlay_addresses", b"underlay_addresses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -258,6 +313,8 @@ class Vpc(_message.Message):
     DNS_SUPPORT_FIELD_NUMBER: _builtins.int
     DNS_HOSTNAMES_FIELD_NUMBER: _builtins.int
     DOMAIN_NAME_FIELD_NUMBER: _builtins.int
+    IPV6_CIDR_BLOCKS_FIELD_NUMBER: _builtins.int
+    DHCP_OPTIONS_FIELD_NUMBER: _builtins.int
     vni: _builtins.int
     dns_support: _builtins.bool
     dns_hostnames: _builtins.bool
@@ -265,6 +322,10 @@ class Vpc(_message.Message):
     """handed out by DHCP"""
     @_builtins.property
     def cidr_blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def ipv6_cidr_blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def dhcp_options(self) -> Global___DhcpOptions: ...
     def __init__(
         self,
         *,
@@ -273,14 +334,56 @@ class Vpc(_message.Message):
         dns_support: _builtins.bool = ...,
         dns_hostnames: _builtins.bool = ...,
         domain_name: _builtins.str = ...,
+        ipv6_cidr_blocks: _abc.Iterable[_builtins.str] | None = ...,
+        dhcp_options: Global___DhcpOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dhcp_options", b"dhcp_options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_blocks", b"cidr_blocks", "dns_hostnames", b"dns_hostnames", "dns_support", b"dns_support", "domain_name", b"domain_name", "vni", b"vni"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_blocks", b"cidr_blocks", "dhcp_options", b"dhcp_options", "dns_hostnames", b"dns_hostnames", "dns_support", b"dns_support", "domain_name", b"domain_name", "ipv6_cidr_blocks", b"ipv6_cidr_blocks", "vni", b"vni"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Vpc: _TypeAlias = Vpc  # noqa: Y015
+
+@_typing.final
+class DhcpOptions(_message.Message):
+    """A DHCP options set (RFC 2132). domain-name is Vpc.domain_name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_NAME_SERVERS_FIELD_NUMBER: _builtins.int
+    NTP_SERVERS_FIELD_NUMBER: _builtins.int
+    NETBIOS_NAME_SERVERS_FIELD_NUMBER: _builtins.int
+    NETBIOS_NODE_TYPE_FIELD_NUMBER: _builtins.int
+    IPV6_PREFERRED_LEASE_SECONDS_FIELD_NUMBER: _builtins.int
+    netbios_node_type: _builtins.int
+    """0 = not told"""
+    ipv6_preferred_lease_seconds: _builtins.int
+    """0 = the default"""
+    @_builtins.property
+    def domain_name_servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"AmazonProvidedDNS" stands for the VPC's own resolver (base + 2 and 169.254.169.253). Empty: no server is told."""
+
+    @_builtins.property
+    def ntp_servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def netbios_name_servers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        domain_name_servers: _abc.Iterable[_builtins.str] | None = ...,
+        ntp_servers: _abc.Iterable[_builtins.str] | None = ...,
+        netbios_name_servers: _abc.Iterable[_builtins.str] | None = ...,
+        netbios_node_type: _builtins.int = ...,
+        ipv6_preferred_lease_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain_name_servers", b"domain_name_servers", "ipv6_preferred_lease_seconds", b"ipv6_preferred_lease_seconds", "netbios_name_servers", b"netbios_name_servers", "netbios_node_type", b"netbios_node_type", "ntp_servers", b"ntp_servers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DhcpOptions: _TypeAlias = DhcpOptions  # noqa: Y015
 
 @_typing.final
 class Subnet(_message.Message):
@@ -289,24 +392,329 @@ class Subnet(_message.Message):
     VPC_ID_FIELD_NUMBER: _builtins.int
     CIDR_BLOCK_FIELD_NUMBER: _builtins.int
     INTERNET_FIELD_NUMBER: _builtins.int
+    IPV6_CIDR_BLOCK_FIELD_NUMBER: _builtins.int
+    ROUTE_TABLE_ID_FIELD_NUMBER: _builtins.int
+    NETWORK_ACL_ID_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     cidr_block: _builtins.str
     internet: _builtins.bool
-    """its route table leads to an internet gateway"""
+    """its route table leads to an internet gateway (superseded by the route tables)"""
+    ipv6_cidr_block: _builtins.str
+    """a /64, or empty"""
+    route_table_id: _builtins.str
+    """the one that applies: associated, or the VPC's main one"""
+    network_acl_id: _builtins.str
     def __init__(
         self,
         *,
         vpc_id: _builtins.str = ...,
         cidr_block: _builtins.str = ...,
         internet: _builtins.bool = ...,
+        ipv6_cidr_block: _builtins.str = ...,
+        route_table_id: _builtins.str = ...,
+        network_acl_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_block", b"cidr_block", "internet", b"internet", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_block", b"cidr_block", "internet", b"internet", "ipv6_cidr_block", b"ipv6_cidr_block", "network_acl_id", b"network_acl_id", "route_table_id", b"route_table_id", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Subnet: _TypeAlias = Subnet  # noqa: Y015
+
+@_typing.final
+class RouteTable(_message.Message):
+    """What a route table says beyond the VPC's own blocks, which are always local. The longest prefix wins; a destination
+    inside of the VPC's blocks takes precedence over the local route (middlebox routing).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
+        """prefix lists written out"""
+
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        routes: _abc.Iterable[Global___Route] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["routes", b"routes", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteTable: _TypeAlias = RouteTable  # noqa: Y015
+
+@_typing.final
+class Route(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    BLACKHOLE_FIELD_NUMBER: _builtins.int
+    INTERNET_GATEWAY_FIELD_NUMBER: _builtins.int
+    EGRESS_ONLY_GATEWAY_FIELD_NUMBER: _builtins.int
+    INTERFACE_ID_FIELD_NUMBER: _builtins.int
+    PEER_VPC_ID_FIELD_NUMBER: _builtins.int
+    destination: _builtins.str
+    """IPv4 or IPv6 block"""
+    blackhole: _builtins.bool
+    """its target is gone or detached: packets are dropped"""
+    internet_gateway: _builtins.bool
+    """1:1 NAT for IPv4, plain routing for IPv6"""
+    egress_only_gateway: _builtins.bool
+    """IPv6: flows begin inside only"""
+    interface_id: _builtins.str
+    """an appliance, or a NAT gateway's interface; a Mapping says where it is"""
+    peer_vpc_id: _builtins.str
+    """by an active peering"""
+    def __init__(
+        self,
+        *,
+        destination: _builtins.str = ...,
+        blackhole: _builtins.bool = ...,
+        internet_gateway: _builtins.bool = ...,
+        egress_only_gateway: _builtins.bool = ...,
+        interface_id: _builtins.str = ...,
+        peer_vpc_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blackhole", b"blackhole", "egress_only_gateway", b"egress_only_gateway", "interface_id", b"interface_id", "internet_gateway", b"internet_gateway", "peer_vpc_id", b"peer_vpc_id", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blackhole", b"blackhole", "destination", b"destination", "egress_only_gateway", b"egress_only_gateway", "interface_id", b"interface_id", "internet_gateway", b"internet_gateway", "peer_vpc_id", b"peer_vpc_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["blackhole", "internet_gateway", "egress_only_gateway", "interface_id", "peer_vpc_id"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class NetworkAcl(_message.Message):
+    """Stateless filter at a subnet's border; not asked about traffic within the subnet, DHCP, DNS and metadata."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkAclEntry]:
+        """by rule number; what none matches is denied"""
+
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        entries: _abc.Iterable[Global___NetworkAclEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkAcl: _TypeAlias = NetworkAcl  # noqa: Y015
+
+@_typing.final
+class NetworkAclEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_NUMBER_FIELD_NUMBER: _builtins.int
+    EGRESS_FIELD_NUMBER: _builtins.int
+    ALLOW_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    CIDR_BLOCK_FIELD_NUMBER: _builtins.int
+    FROM_PORT_FIELD_NUMBER: _builtins.int
+    TO_PORT_FIELD_NUMBER: _builtins.int
+    rule_number: _builtins.int
+    egress: _builtins.bool
+    allow: _builtins.bool
+    protocol: _builtins.str
+    """"-1" or a number"""
+    cidr_block: _builtins.str
+    """IPv4 or IPv6"""
+    from_port: _builtins.int
+    """or ICMP type; -1 = any"""
+    to_port: _builtins.int
+    """or ICMP code; -1 = any"""
+    def __init__(
+        self,
+        *,
+        rule_number: _builtins.int = ...,
+        egress: _builtins.bool = ...,
+        allow: _builtins.bool = ...,
+        protocol: _builtins.str = ...,
+        cidr_block: _builtins.str = ...,
+        from_port: _builtins.int = ...,
+        to_port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow", b"allow", "cidr_block", b"cidr_block", "egress", b"egress", "from_port", b"from_port", "protocol", b"protocol", "rule_number", b"rule_number", "to_port", b"to_port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkAclEntry: _TypeAlias = NetworkAclEntry  # noqa: Y015
+
+@_typing.final
+class Peering(_message.Message):
+    """An active peering as seen from one of its two VPCs. Its resource id is "pcx-…:vpc-…", the second being `vpc_id`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    PEER_VPC_ID_FIELD_NUMBER: _builtins.int
+    PEERING_ID_FIELD_NUMBER: _builtins.int
+    PEER_CIDR_BLOCKS_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    peer_vpc_id: _builtins.str
+    """its own resources are told to the same hosts"""
+    peering_id: _builtins.str
+    @_builtins.property
+    def peer_cidr_blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4 and IPv6"""
+
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        peer_vpc_id: _builtins.str = ...,
+        peering_id: _builtins.str = ...,
+        peer_cidr_blocks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_cidr_blocks", b"peer_cidr_blocks", "peer_vpc_id", b"peer_vpc_id", "peering_id", b"peering_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Peering: _TypeAlias = Peering  # noqa: Y015
+
+@_typing.final
+class Mapping(_message.Message):
+    """Where an interface of a VPC is, for all hosts that have to do with the VPC, that one included; id = the interface's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    SUBNET_ID_FIELD_NUMBER: _builtins.int
+    MAC_ADDRESS_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    HOST_ADDRESS_FIELD_NUMBER: _builtins.int
+    SECURITY_GROUP_IDS_FIELD_NUMBER: _builtins.int
+    PRIVATE_DNS_NAME_FIELD_NUMBER: _builtins.int
+    PUBLIC_DNS_NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_DEST_CHECK_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    subnet_id: _builtins.str
+    mac_address: _builtins.str
+    host_address: _builtins.str
+    """underlay address of the interface's host; empty: on none now"""
+    private_dns_name: _builtins.str
+    public_dns_name: _builtins.str
+    """resolves to the primary private address inside of the VPC; may be empty"""
+    source_dest_check: _builtins.bool
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """all private IPv4 and IPv6 addresses, the primary one first"""
+
+    @_builtins.property
+    def security_group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what references to these groups mean; empty when it has none"""
+
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        subnet_id: _builtins.str = ...,
+        mac_address: _builtins.str = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        host_address: _builtins.str = ...,
+        security_group_ids: _abc.Iterable[_builtins.str] | None = ...,
+        private_dns_name: _builtins.str = ...,
+        public_dns_name: _builtins.str = ...,
+        source_dest_check: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "host_address", b"host_address", "mac_address", b"mac_address", "private_dns_name", b"private_dns_name", "public_dns_name", b"public_dns_name", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mapping: _TypeAlias = Mapping  # noqa: Y015
+
+@_typing.final
+class NatGateway(_message.Message):
+    """A NAT gateway on its home host: a small network namespace on the interface, which is told of beside it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    INTERFACE_ID_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    interface_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        interface_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NatGateway: _TypeAlias = NatGateway  # noqa: Y015
+
+@_typing.final
+class FlowLog(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    AGGREGATION_SECONDS_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    LOG_GROUP_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    resource_id: _builtins.str
+    """the VPC, a subnet or an interface of it"""
+    accepted: _builtins.bool
+    rejected: _builtins.bool
+    aggregation_seconds: _builtins.int
+    """60 or 600"""
+    format: _builtins.str
+    """EC2's, such as "${version} ${account-id} …" """
+    log_group: _builtins.str
+    """name of the folder below the host's flow logs"""
+    account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        resource_id: _builtins.str = ...,
+        accepted: _builtins.bool = ...,
+        rejected: _builtins.bool = ...,
+        aggregation_seconds: _builtins.int = ...,
+        format: _builtins.str = ...,
+        log_group: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "account_id", b"account_id", "aggregation_seconds", b"aggregation_seconds", "format", b"format", "log_group", b"log_group", "rejected", b"rejected", "resource_id", b"resource_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlowLog: _TypeAlias = FlowLog  # noqa: Y015
 
 @_typing.final
 class SecurityGroup(_message.Message):
@@ -320,7 +728,7 @@ class SecurityGroup(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecurityGroupRule]: ...
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Private addresses of all the group's interfaces anywhere: what a reference to this group means."""
+        """superseded by Mapping.security_group_ids"""
 
     def __init__(
         self,
@@ -349,6 +757,7 @@ class SecurityGroupRule(_message.Message):
     CIDR_IPV4_FIELD_NUMBER: _builtins.int
     CIDR_IPV6_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
+    PREFIX_LIST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     egress: _builtins.bool
     protocol: _builtins.str
@@ -360,6 +769,9 @@ class SecurityGroupRule(_message.Message):
     cidr_ipv4: _builtins.str
     cidr_ipv6: _builtins.str
     group_id: _builtins.str
+    """of this VPC or of a peered one"""
+    @_builtins.property
+    def prefix_list(self) -> Global___PrefixListPeer: ...
     def __init__(
         self,
         *,
@@ -371,16 +783,42 @@ class SecurityGroupRule(_message.Message):
         cidr_ipv4: _builtins.str = ...,
         cidr_ipv6: _builtins.str = ...,
         group_id: _builtins.str = ...,
+        prefix_list: Global___PrefixListPeer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cidr_ipv4", b"cidr_ipv4", "cidr_ipv6", b"cidr_ipv6", "group_id", b"group_id", "peer", b"peer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cidr_ipv4", b"cidr_ipv4", "cidr_ipv6", b"cidr_ipv6", "group_id", b"group_id", "peer", b"peer", "prefix_list", b"prefix_list"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_ipv4", b"cidr_ipv4", "cidr_ipv6", b"cidr_ipv6", "egress", b"egress", "from_port", b"from_port", "group_id", b"group_id", "id", b"id", "peer", b"peer", "protocol", b"protocol", "to_port", b"to_port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_ipv4", b"cidr_ipv4", "cidr_ipv6", b"cidr_ipv6", "egress", b"egress", "from_port", b"from_port", "group_id", b"group_id", "id", b"id", "peer", b"peer", "prefix_list", b"prefix_list", "protocol", b"protocol", "to_port", b"to_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_peer: _TypeAlias = _typing.Literal["cidr_ipv4", "cidr_ipv6", "group_id"]  # noqa: Y015
+    _WhichOneofReturnType_peer: _TypeAlias = _typing.Literal["cidr_ipv4", "cidr_ipv6", "group_id", "prefix_list"]  # noqa: Y015
     _WhichOneofArgType_peer: _TypeAlias = _typing.Literal["peer", b"peer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_peer) -> _WhichOneofReturnType_peer | None: ...
 
 Global___SecurityGroupRule: _TypeAlias = SecurityGroupRule  # noqa: Y015
+
+@_typing.final
+class PrefixListPeer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CIDR_BLOCKS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    @_builtins.property
+    def cidr_blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4 and IPv6"""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        cidr_blocks: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_blocks", b"cidr_blocks", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrefixListPeer: _TypeAlias = PrefixListPeer  # noqa: Y015
 
 @_typing.final
 class Interface(_message.Message):
@@ -396,6 +834,9 @@ class Interface(_message.Message):
     SOURCE_DEST_CHECK_FIELD_NUMBER: _builtins.int
     PRIVATE_DNS_NAME_FIELD_NUMBER: _builtins.int
     INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    IPV6_ADDRESSES_FIELD_NUMBER: _builtins.int
+    UNFILTERED_FIELD_NUMBER: _builtins.int
+    PUBLIC_DNS_NAME_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     subnet_id: _builtins.str
     mac_address: _builtins.str
@@ -405,12 +846,19 @@ class Interface(_message.Message):
     private_dns_name: _builtins.str
     """such as ip-172-31-0-5.ec2.internal"""
     instance_id: _builtins.str
+    unfiltered: _builtins.bool
+    """a NAT gateway's: no security group decides"""
+    public_dns_name: _builtins.str
     @_builtins.property
-    def secondary_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def secondary_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4"""
+
     @_builtins.property
     def public_addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicAddress]: ...
     @_builtins.property
     def security_group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def ipv6_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -424,10 +872,13 @@ class Interface(_message.Message):
         source_dest_check: _builtins.bool = ...,
         private_dns_name: _builtins.str = ...,
         instance_id: _builtins.str = ...,
+        ipv6_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        unfiltered: _builtins.bool = ...,
+        public_dns_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

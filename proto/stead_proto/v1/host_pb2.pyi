@@ -523,23 +523,31 @@ class Question(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     CONSOLE_OUTPUT_FIELD_NUMBER: _builtins.int
     SCREENSHOT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    CAPTURE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def console_output(self) -> Global___ConsoleOutputQuestion: ...
     @_builtins.property
     def screenshot(self) -> Global___ScreenshotQuestion: ...
+    @_builtins.property
+    def path(self) -> Global___PathQuestion: ...
+    @_builtins.property
+    def capture(self) -> Global___CaptureQuestion: ...
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         console_output: Global___ConsoleOutputQuestion | None = ...,
         screenshot: Global___ScreenshotQuestion | None = ...,
+        path: Global___PathQuestion | None = ...,
+        capture: Global___CaptureQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "console_output", b"console_output", "screenshot", b"screenshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "console_output", b"console_output", "id", b"id", "screenshot", b"screenshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -585,6 +593,73 @@ class ScreenshotQuestion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScreenshotQuestion: _TypeAlias = ScreenshotQuestion  # noqa: Y015
+
+@_typing.final
+class PathQuestion(_message.Message):
+    """What the host's kernel has in force for one interface: links, routes, nft chains, DHCP and metadata. The answer's
+    content is JSON: a list of {"what", "id", "ok", "detail"}, in the order in which a packet meets them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERFACE_ID_FIELD_NUMBER: _builtins.int
+    TO_ADDRESS_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    interface_id: _builtins.str
+    to_address: _builtins.str
+    """IPv4 or IPv6"""
+    protocol: _builtins.str
+    """"tcp", "udp", "icmp", or a number"""
+    port: _builtins.int
+    def __init__(
+        self,
+        *,
+        interface_id: _builtins.str = ...,
+        to_address: _builtins.str = ...,
+        protocol: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "port", b"port", "protocol", b"protocol", "to_address", b"to_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PathQuestion: _TypeAlias = PathQuestion  # noqa: Y015
+
+@_typing.final
+class CaptureQuestion(_message.Message):
+    """The packets of one interface for a while; the answer's content is a pcap file (draft-ietf-opsawg-pcap)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERFACE_ID_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    PACKETS_FIELD_NUMBER: _builtins.int
+    SNAP_LENGTH_FIELD_NUMBER: _builtins.int
+    interface_id: _builtins.str
+    seconds: _builtins.int
+    """at most 15"""
+    packets: _builtins.int
+    """at most 10,000"""
+    snap_length: _builtins.int
+    """bytes kept of each packet; 0 = all"""
+    def __init__(
+        self,
+        *,
+        interface_id: _builtins.str = ...,
+        seconds: _builtins.int = ...,
+        packets: _builtins.int = ...,
+        snap_length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "packets", b"packets", "seconds", b"seconds", "snap_length", b"snap_length"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureQuestion: _TypeAlias = CaptureQuestion  # noqa: Y015
 
 @_typing.final
 class Answer(_message.Message):
