@@ -12,3 +12,13 @@ def private_domain(region: str) -> str:
 def private_name(address: str, region: str) -> str:
     """The private DNS name of an IPv4 address, such as `ip-172-31-0-5.ec2.internal`."""
     return f"ip-{address.replace('.', '-')}.{private_domain(region)}"
+
+
+def public_name(address: str, region: str) -> str:
+    """The public DNS name of an IPv4 address, such as `ec2-203-0-113-5.compute-1.amazonaws.com`."""
+    return f"ec2-{address.replace('.', '-')}.{public_domain(region)}"
+
+
+def public_domain(region: str) -> str:
+    """The domain of public names in a region."""
+    return "compute-1.amazonaws.com" if region == "us-east-1" else f"{region}.compute.amazonaws.com"

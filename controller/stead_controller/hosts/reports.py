@@ -108,7 +108,8 @@ def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) 
     _give_back(tx, instance)
     for interface in _interfaces(tx, instance):
         addresses.release_public(tx, interface.id, now)
-    instance.public_address = None
+        if interface.device_index == 0:
+            instance.public_address = addresses.public_of(tx, interface)
     desired_state.refresh_instance(tx, instance.id)
 
 
@@ -122,6 +123,8 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     for interface in _interfaces(tx, instance):
         gone.add((desired.KIND_INTERFACE, interface.id))
         addresses.release_public(tx, interface.id, now)
+        if interface.delete_on_termination:
+            addresses.dissociate_elastic(tx, interface.id)
         if interface.delete_on_termination:
             tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
             tx.session.delete(interface)

@@ -64,6 +64,7 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> None:
     interfaces = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
     for interface in tx.session.scalars(interfaces).all():
         addresses.release_public(tx, interface.id, now)
+        addresses.dissociate_elastic(tx, interface.id)
         tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
         tx.session.delete(interface)
 

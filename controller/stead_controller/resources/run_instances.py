@@ -22,7 +22,7 @@ from stead_controller.db.tables import (
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity, client_tokens
+from stead_controller.resources import addresses, capacity, client_tokens, private_addresses
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.launch_choices import Choices, choose
@@ -227,15 +227,16 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
 
 def _interface(tx: Transaction, launch: _Launch, instance: Instance) -> NetworkInterface:
     request, subnet = launch.request, launch.choices.subnet
+    interface_id = ids.new_id("network-interface")
     return NetworkInterface(
-        id=ids.new_id("network-interface"),
+        id=interface_id,
         account_id=instance.account_id,
         vpc_id=subnet.vpc_id,
         subnet_id=subnet.id,
         zone=subnet.zone,
         description=request.interface_description,
         mac_address=addresses.new_mac(tx),
-        private_address=addresses.take_private(tx, subnet, request.private_address),
+        private_address=private_addresses.take(tx, subnet, interface_id, request.private_address, primary=True),
         status="in-use",
         created=launch.now,
         host_id=instance.host_id,
@@ -245,6 +246,7 @@ def _interface(tx: Transaction, launch: _Launch, instance: Instance) -> NetworkI
         attachment_state="attached",
         attach_time=launch.now,
         delete_on_termination=request.delete_interface_on_termination,
+        associate_public_address=launch.choices.public_address,
     )
 
 

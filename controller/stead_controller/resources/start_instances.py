@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Instance, NetworkInterface, Subnet
+from stead_controller.db.tables import Instance, NetworkInterface
 from stead_controller.errors import WrongState
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
@@ -44,10 +44,9 @@ def start_instances(
 
 
 def _renew_public_address(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> None:
-    """Give an instance whose subnet maps public addresses a new one, since its old one was released at stop."""
-    subnet = tx.session.get_one(Subnet, instance.subnet_id)
+    """Give an instance that is to have a public address a new one, since its old one was released at stop."""
     primary = tx.session.scalars(
         select(NetworkInterface).where(NetworkInterface.instance_id == instance.id, NetworkInterface.device_index == 0)
     ).one()
-    if subnet.map_public_address and instance.public_address is None:
+    if primary.associate_public_address and instance.public_address is None:
         instance.public_address = addresses.take_public(tx, cloud, instance.account_id, primary, now)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
-from stead_controller.db.tables import NetworkInterface, Subnet
+from stead_controller.db.tables import InterfaceAddress, Subnet
 from stead_controller.resources import lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -126,9 +126,9 @@ def _taken(tx: Transaction, subnet_ids: Iterable[str]) -> Mapping[str, int]:
     taken: dict[str, int] = {}
     for batch in lookup.batches(subnet_ids):
         query = (
-            select(NetworkInterface.subnet_id, func.count())
-            .where(NetworkInterface.subnet_id.in_(batch))
-            .group_by(NetworkInterface.subnet_id)
+            select(InterfaceAddress.subnet_id, func.count())
+            .where(InterfaceAddress.subnet_id.in_(batch), InterfaceAddress.ipv6.is_(False))
+            .group_by(InterfaceAddress.subnet_id)
         )
         taken.update({row[0]: row[1] for row in tx.session.execute(query)})
     return taken

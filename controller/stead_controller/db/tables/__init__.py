@@ -4,10 +4,13 @@ from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostResource
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.instance import Instance, Reservation
+from stead_controller.db.tables.interface_address import InterfaceAddress
 from stead_controller.db.tables.key_pair import KeyPair
+from stead_controller.db.tables.nat_gateway import NatGateway
 from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
 from stead_controller.db.tables.tag import Tag
@@ -20,13 +23,16 @@ __all__ = [
     "Base",
     "ClientToken",
     "CloudFact",
+    "ElasticAddress",
     "EnrolmentToken",
     "Host",
     "HostResource",
     "Image",
     "Instance",
+    "InterfaceAddress",
     "InterfaceGroup",
     "KeyPair",
+    "NatGateway",
     "NetworkInterface",
     "PublicAddress",
     "Reservation",

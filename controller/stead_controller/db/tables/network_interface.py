@@ -40,6 +40,9 @@ class NetworkInterface(Base):
     attachment_state: Mapped[str | None] = mapped_column(String(16))
     attach_time: Mapped[datetime | None]
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
+    interface_type: Mapped[str] = mapped_column(String(32), default="interface")  # or nat_gateway
+    nat_gateway_id: Mapped[str | None] = mapped_column(ResourceId)
+    associate_public_address: Mapped[bool] = mapped_column(default=False)  # one of the pool's while its instance runs
 
 
 class InterfaceGroup(Base):
@@ -52,14 +55,22 @@ class InterfaceGroup(Base):
 
 
 class PublicAddress(Base):
-    """A public address in use or cooling down; an address without a row is free."""
+    """A public address in use or cooling down; an address without a row is free.
+
+    With an allocation it is an Elastic IP address, else it was assigned automatically.
+    """
 
     __tablename__ = "public_addresses"
+    __table_args__ = (
+        Index("ix_public_addresses_allocation_id", "allocation_id", unique=True),
+        Index("ix_public_addresses_association_id", "association_id", unique=True),
+        Index("ix_public_addresses_private", "interface_id", "private_address", unique=True),
+    )
 
     address: Mapped[str] = mapped_column(String(45), primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
-    interface_id: Mapped[str | None] = mapped_column(
-        ForeignKey("network_interfaces.id", ondelete="SET NULL"), index=True
-    )
+    interface_id: Mapped[str | None] = mapped_column(ForeignKey("network_interfaces.id", ondelete="SET NULL"))
     private_address: Mapped[str | None] = mapped_column(String(45))
     released: Mapped[datetime | None] = mapped_column(index=True)  # not given again for a while
+    allocation_id: Mapped[str | None] = mapped_column(ResourceId)
+    association_id: Mapped[str | None] = mapped_column(ResourceId)

@@ -69,6 +69,10 @@ def settle(tx: Transaction, world: World, tenant: Tenant, number: int) -> Crowd:
     for statement in (
         f"INSERT INTO interface_groups (interface_id, group_id) SELECT e.id, '{tenant.group_id}' FROM {of_interfaces}",
         (
+            "INSERT INTO interface_addresses (subnet_id, address, interface_id, ipv6, 'primary') "
+            f"SELECT e.subnet_id, e.private_address, e.id, 0, 1 FROM {of_interfaces}"
+        ),
+        (
             "INSERT INTO public_addresses (address, account_id, interface_id, private_address) "
             f"SELECT i.public_address, i.account_id, e.id, i.private_address FROM {of_interfaces}"
         ),

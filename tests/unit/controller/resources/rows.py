@@ -11,6 +11,7 @@ from stead_controller.db.tables import (
     Host,
     Image,
     Instance,
+    InterfaceAddress,
     InterfaceGroup,
     NetworkInterface,
     PublicAddress,
@@ -216,7 +217,7 @@ def launch(
     session.add(instance)
     session.flush()
     interface = network_interface(instance)
-    session.add_all([interface, volume(instance, world)])
+    session.add_all([interface, held(interface), volume(instance, world)])
     session.flush()
     session.add(InterfaceGroup(interface_id=interface.id, group_id=tenant.group_id))
     if public_address:
@@ -264,6 +265,17 @@ def network_interface(instance: Instance, **changes: Any) -> NetworkInterface:
         "delete_on_termination": True,
     }
     return NetworkInterface(**values | changes)
+
+
+def held(interface: NetworkInterface) -> InterfaceAddress:
+    """That an interface has its primary address, which goes with every interface."""
+    return InterfaceAddress(
+        subnet_id=interface.subnet_id,
+        address=interface.private_address,
+        interface_id=interface.id,
+        ipv6=False,
+        primary=True,
+    )
 
 
 def volume(instance: Instance, world: World, **changes: Any) -> Volume:

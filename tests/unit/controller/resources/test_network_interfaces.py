@@ -34,7 +34,7 @@ def loose(world, run):
             device_index=None,
             **detached,
         )
-        tx.session.add(interface)
+        tx.session.add_all([interface, rows.held(interface)])
         return interface.id
 
     return run(add)

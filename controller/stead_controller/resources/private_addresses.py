@@ -1,0 +1,147 @@
+"""Private addresses are taken from subnets for interfaces; the table's key keeps two from having the same.
+
+EC2 keeps the first four addresses and the last one of each subnet, in IPv6 as in IPv4
+(https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html).
+"""
+
+import ipaddress
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sqlalchemy import delete, select
+
+from stead_controller.db.insert import insert_if_absent
+from stead_controller.db.tables import InterfaceAddress, Subnet
+from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
+from stead_controller.resources.transaction import Transaction
+
+FIRST_OFFSET: Final = 4
+_TRIES: Final = 64  # neighbours tried before all addresses of a subnet are looked at
+
+
+def take(tx: Transaction, subnet: Subnet, interface_id: str, wanted: str | None = None, *, primary: bool) -> str:
+    """Give an interface an IPv4 address of its subnet, the wanted one if any; the interface may be added later.
+
+    Raises InvalidParameter for an address outside of the subnet or reserved, WrongState (InvalidIPAddress.InUse) when
+    taken, LimitExceeded when none is free.
+    """
+    if wanted is None:
+        return _take_any(tx, subnet, interface_id, primary=primary)
+    address = check_wanted(subnet, wanted)
+    if not _hold(tx, subnet, interface_id, address, primary=primary):
+        raise _in_use(address)
+    return address
+
+
+def check_wanted(subnet: Subnet, wanted: str) -> str:
+    """Give a wanted IPv4 address in its usual form; raises InvalidParameter when the subnet cannot give it."""
+    network = ipaddress.IPv4Network(subnet.cidr_block)
+    try:
+        address = ipaddress.IPv4Address(wanted)
+    except ValueError as error:
+        raise InvalidParameter(f"Value ({wanted}) for parameter address is invalid. Invalid IPv4 address") from error
+    if address not in network:
+        raise InvalidParameter(f"Address {wanted} does not fall within the subnet's address range")
+    offset = int(address) - int(network.network_address)
+    if offset < FIRST_OFFSET or offset > network.num_addresses - 2:
+        raise InvalidParameter(f"Address {wanted} is in subnet's reserved address range")
+    return str(address)
+
+
+def take_ipv6(
+    tx: Transaction, subnet: Subnet, blocks: Sequence[str], interface_id: str, wanted: str | None = None
+) -> str:
+    """Give an interface an IPv6 address of its subnet's blocks; raises InvalidParameter, WrongState when taken."""
+    if not blocks:
+        raise InvalidParameter(f"The subnet '{subnet.id}' has no IPv6 CIDR block associated with it")
+    if wanted is not None:
+        address = _check_wanted_ipv6(blocks, wanted)
+        if not _hold(tx, subnet, interface_id, address, primary=False, ipv6=True):
+            raise _in_use(address)
+        return address
+    network = ipaddress.IPv6Network(blocks[0])
+    while True:
+        address = str(network[FIRST_OFFSET + secrets.randbelow(network.num_addresses - FIRST_OFFSET - 1)])
+        if _hold(tx, subnet, interface_id, address, primary=False, ipv6=True):
+            return address
+
+
+def give_back(tx: Transaction, interface_id: str, addresses: Iterable[str]) -> None:
+    """Take addresses away from an interface."""
+    tx.session.execute(
+        delete(InterfaceAddress)
+        .where(InterfaceAddress.interface_id == interface_id, InterfaceAddress.address.in_(list(addresses)))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def of(tx: Transaction, interface_id: str, *, ipv6: bool) -> list[str]:
+    """List an interface's addresses, the primary one first."""
+    query = (
+        select(InterfaceAddress.address)
+        .where(InterfaceAddress.interface_id == interface_id, InterfaceAddress.ipv6.is_(ipv6))
+        .order_by(InterfaceAddress.primary.desc(), InterfaceAddress.address)
+    )
+    return list(tx.session.scalars(query))
+
+
+def holder(tx: Transaction, subnet_id: str, address: str) -> InterfaceAddress | None:
+    """Give the row of an address of a subnet that an interface holds."""
+    return tx.session.get(InterfaceAddress, (subnet_id, address))
+
+
+def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bool) -> str:
+    """Take the next free address: the search goes on where the last one ended, so that addresses rest."""
+    network = ipaddress.IPv4Network(subnet.cidr_block)
+    last_offset = network.num_addresses - 2
+    offset = subnet.next_offset
+    for _ in range(min(_TRIES, last_offset - FIRST_OFFSET + 1)):
+        if offset > last_offset or offset < FIRST_OFFSET:
+            offset = FIRST_OFFSET
+        address = str(network[offset])
+        offset += 1
+        if _hold(tx, subnet, interface_id, address, primary=primary):
+            subnet.next_offset = offset
+            return address
+    taken = set(tx.session.scalars(select(InterfaceAddress.address).where(InterfaceAddress.subnet_id == subnet.id)))
+    for offset in range(FIRST_OFFSET, last_offset + 1):
+        address = str(network[offset])
+        if address not in taken and _hold(tx, subnet, interface_id, address, primary=primary):
+            subnet.next_offset = offset + 1
+            return address
+    raise LimitExceeded(
+        f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number of instances.",
+        code="InsufficientFreeAddressesInSubnet",
+    )
+
+
+def _check_wanted_ipv6(blocks: Sequence[str], wanted: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(wanted)
+    except ValueError as error:
+        raise InvalidParameter(f"Value ({wanted}) for parameter address is invalid. Invalid IPv6 address") from error
+    network = next((net for net in map(ipaddress.IPv6Network, blocks) if address in net), None)
+    if network is None:
+        raise InvalidParameter(f"Address {wanted} does not fall within the subnet's address range")
+    offset = int(address) - int(network.network_address)
+    if offset < FIRST_OFFSET or offset == network.num_addresses - 1:
+        raise InvalidParameter(f"Address {wanted} is in subnet's reserved address range")
+    return str(address)
+
+
+def _hold(
+    tx: Transaction, subnet: Subnet, interface_id: str, address: str, *, primary: bool, ipv6: bool = False
+) -> bool:
+    values = {
+        "subnet_id": subnet.id,
+        "address": address,
+        "interface_id": interface_id,
+        "ipv6": ipv6,
+        "primary": primary,
+    }
+    return insert_if_absent(tx.session, InterfaceAddress, values)
+
+
+def _in_use(address: str) -> WrongState:
+    return WrongState("network-interface", f"Address {address} is in use.", code="InvalidIPAddress.InUse")
