@@ -154,7 +154,7 @@ def test_a_thousand_instances_are_shown_by_five_queries(place):
         "sqlite_autoindex_tags_1 (resource_id=?)",
         "ix_volumes_instance_id (instance_id=?)",
         "ix_network_interfaces_instance_id (instance_id=?)",
-        "ix_public_addresses_private (interface_id=?)",
+        "ix_public_addresses_private (interface_id=? AND private_address=?)",
         "sqlite_autoindex_interface_groups_1 (interface_id=?)",
     )
 
