@@ -15,13 +15,20 @@ import click
 
 from stead_agent import enrol as enrolment
 from stead_agent import logs
-from stead_agent.settings import DEFAULT_LIBVIRT_URI, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Settings
+from stead_agent.settings import DEFAULT_LIBVIRT_URI, DEFAULT_NETNS_DIR, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Settings
 
 _log = logs.Log("stead_agent")
 
 _PATH = click.Path(path_type=Path)
 _state_dir_option = click.option(
     "--state-dir", type=_PATH, default=DEFAULT_STATE_DIR, show_default=True, help="Certificate, desired state, disks."
+)
+_netns_dir_option = click.option(
+    "--netns-dir",
+    type=_PATH,
+    default=DEFAULT_NETNS_DIR,
+    show_default=True,
+    help="Names of the VPCs' network namespaces; each agent of a machine needs its own.",
 )
 
 
@@ -56,6 +63,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @main.command()
 @_state_dir_option
 @click.option("--run-dir", type=_PATH, default=DEFAULT_RUN_DIR, show_default=True, help="Sockets and process ids.")
+@_netns_dir_option
 @click.option("--controller", "controllers", multiple=True, default=["127.0.0.1:8775"], show_default=True)
 @click.option("--libvirt-uri", default=DEFAULT_LIBVIRT_URI, show_default=True)
 @click.option("--uplink", default="auto", show_default=True, help="auto, none, or the name of a link.")
@@ -91,12 +99,16 @@ def doctor(state_dir: Path, proof_image: Path | None, output: str) -> None:
 @main.command()
 @_state_dir_option
 @click.option("--run-dir", type=_PATH, default=DEFAULT_RUN_DIR, show_default=True, help="Sockets and process ids.")
+@_netns_dir_option
 @click.option("--libvirt-uri", default=DEFAULT_LIBVIRT_URI, show_default=True)
 def purge(**options: Any) -> None:
     """Remove every guest and network of this agent; it must not run. Disks are left to whoever deletes the state."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
 
-    real_host.purge(Settings(**options))
+    try:
+        real_host.purge(Settings(**options))
+    except real_host.AgentRunsError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

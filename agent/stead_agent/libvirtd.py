@@ -71,6 +71,8 @@ def ensure_running(uri: str, state_dir: Path) -> Libvirtd:
                 _start(uri, state_dir)
             elif needs_log_daemon:  # without it no guest can be started
                 _start_log_daemon(state_dir)
+    if _is_local_system(uri):
+        _require_our_network(_RUNTIME / "libvirt-sock")
     return Libvirtd(uri, ours=_own(state_dir / "libvirtd.pid") is not None)
 
 
@@ -134,6 +136,23 @@ def _answers(uri: str) -> bool:
     except libvirt.libvirtError:
         return False
     return True
+
+
+def _require_our_network(path: Path) -> None:
+    """Raise LibvirtdError when the daemon makes its guests' links in another network namespace than ours."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(str(path))
+        # struct ucred of whoever listens; 0 = a process of another process namespace.
+        pid = int.from_bytes(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
+    try:
+        theirs = Path(f"/proc/{pid}/ns/net").readlink()
+    except FileNotFoundError:
+        return  # not to be known, or it has just ended
+    if theirs != Path("/proc/thread-self/ns/net").readlink():
+        raise LibvirtdError(
+            f"the libvirtd at {path} (process {pid}) runs in another network namespace, so its guests' links would not"
+            " be here: run the agent there, or in a mount namespace with a /run/libvirt of its own"
+        )
 
 
 def _say_nothing(_context: object, _error: object) -> None:

@@ -1,11 +1,11 @@
 """A real host's agent: libvirt, the kernel's network and local disks put together."""
 
 import concurrent.futures
+import contextlib
 import errno
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from stead_agent.link import Dialling
 from stead_agent.logs import Log
 from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
 from stead_agent.metadata.service import Metadata
+from stead_agent.network import folder_owner
 from stead_agent.network import interface as network
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
@@ -54,12 +55,12 @@ class _Assembled:
 
 
 class AgentRunsError(Exception):
-    """Another agent has this network namespace: two would undo each other's links and rules."""
+    """Another agent has this network namespace or this folder of VPCs: two would undo each other's work."""
 
 
 async def run(settings: Settings, version: str) -> None:
     """Run the agent of this machine until cancelled; guests run on. Raises AgentRunsError."""
-    with _alone():
+    with _alone(settings):
         await _run(settings, version)
 
 
@@ -92,8 +93,9 @@ def purge(settings: Settings) -> None:
 
     A libvirtd that was started by it is stopped. Raises AgentRunsError while an agent runs.
     """
-    with _alone():
+    with _alone(settings):
         _purge(settings)
+    folder_owner.give_up(settings.netns_dir)
 
 
 def _purge(settings: Settings) -> None:
@@ -114,9 +116,13 @@ def _purge(settings: Settings) -> None:
     shutil.rmtree(settings.run_dir, ignore_errors=True)
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Hold what only one per network namespace can: an abstract socket's name, gone with the process (unix(7))."""
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold what only one agent can.
+
+    One per network namespace: an abstract socket's name, gone with the process (unix(7)). One per folder of VPCs, of
+    which several network namespaces may have the same: the lock beside it.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
         try:
             name.bind(_NAME_OF_THE_ONE)
@@ -124,7 +130,12 @@ def _alone() -> Iterator[None]:
             if error.errno != errno.EADDRINUSE:
                 raise
             raise AgentRunsError("another Stead agent runs in this network namespace") from error
-        yield
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(folder_owner.owned(settings.netns_dir, str(settings.state_dir.resolve())))
+            except folder_owner.FolderTakenError as error:
+                raise AgentRunsError(str(error)) from error
+            yield
 
 
 def _assemble(settings: Settings) -> _Assembled:
@@ -141,7 +152,7 @@ def _assemble(settings: Settings) -> _Assembled:
         revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
         patience=Patience(stop=int(settings.stop_grace_seconds)),
     )
-    namespaces = Namespaces()
+    namespaces = Namespaces(settings.netns_dir)
     firewall = KernelFirewall(namespaces, _links())
     parts = Subsystems(
         network=KernelNetwork(namespaces),

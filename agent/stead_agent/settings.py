@@ -6,6 +6,7 @@ from typing import Final
 
 DEFAULT_STATE_DIR: Final = Path("/var/lib/stead/agent")
 DEFAULT_RUN_DIR: Final = Path("/run/stead/agent")
+DEFAULT_NETNS_DIR: Final = Path("/run/netns")  # where `ip netns` looks: ip-netns(8)
 DEFAULT_LIBVIRT_URI: Final = "qemu:///system"
 
 
@@ -15,6 +16,7 @@ class Settings:
 
     state_dir: Path = DEFAULT_STATE_DIR  # certificate, desired state, disks, consoles
     run_dir: Path = DEFAULT_RUN_DIR  # sockets and process ids, gone after a reboot
+    netns_dir: Path = DEFAULT_NETNS_DIR  # names of the VPCs' namespaces; one agent's alone
     controllers: tuple[str, ...] = ("127.0.0.1:8775",)  # host:port, tried in turn
     libvirt_uri: str = DEFAULT_LIBVIRT_URI
     uplink: str = "auto"  # "auto" (the default route's link), "none" or a link's name

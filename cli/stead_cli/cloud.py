@@ -55,6 +55,7 @@ def agent_program(settings: Settings) -> Program:
         "run",
         f"--state-dir={settings.agent_dir}",
         f"--run-dir={settings.volatile_dir / 'agent'}",
+        f"--netns-dir={settings.netns_dir}",
         f"--controller=127.0.0.1:{settings.host_port}",
         f"--uplink={settings.uplink}",
         f"--proof-image={settings.image_dir / 'micro.qcow2'}",

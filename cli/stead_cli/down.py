@@ -61,6 +61,7 @@ def _purge_host(chosen: Settings) -> None:
         "purge",
         f"--state-dir={chosen.agent_dir}",
         f"--run-dir={chosen.volatile_dir / 'agent'}",
+        f"--netns-dir={chosen.netns_dir}",
     ]
     try:
         done = subprocess.run(

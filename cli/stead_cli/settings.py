@@ -30,6 +30,7 @@ class Settings:
     region: str = "us-east-1"
     uplink: str = "auto"
     public_pool: str = "198.18.0.0/16"
+    netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
 
     @property
     def controller_dir(self) -> Path:

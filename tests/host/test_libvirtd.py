@@ -10,6 +10,7 @@ import libvirt
 import pytest
 
 from stead_agent import libvirtd
+from stead_agent.network.namespaces import on_a_thread
 
 pytestmark = [pytest.mark.root, pytest.mark.libvirt]
 
@@ -27,6 +28,11 @@ def pid_of(state_dir, name):
     return int((state_dir / f"{name}.pid").read_text())
 
 
+def in_another_network(state_dir):
+    os.unshare(os.CLONE_NEWNET)
+    return libvirtd.ensure_running(libvirtd.SYSTEM_URI, state_dir)
+
+
 def test_the_daemons_run_until_they_are_stopped(state_dir):
     if libvirtd.has_systemd():
         pytest.skip("systemd starts them here")
@@ -37,6 +43,8 @@ def test_the_daemons_run_until_they_are_stopped(state_dir):
     assert libvirtd.ensure_running(libvirtd.SYSTEM_URI, state_dir) == found
     assert (pid_of(state_dir, "libvirtd"), pid_of(state_dir, "virtlogd")) == pids
     libvirt.open(found.uri).close()
+    with pytest.raises(libvirtd.LibvirtdError, match="another network namespace"):
+        on_a_thread(lambda: in_another_network(state_dir))
 
     os.kill(pids[1], signal.SIGKILL)
     libvirtd._wait_for(lambda: not libvirtd._is_listened_at(libvirtd._LOG_DAEMON_SOCKET), "virtlogd is dead", 5)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-_LIBVIRT_PLACES = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
+_LIBVIRT_PLACES = ("/run/libvirt", "/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
 
 
 def enter() -> None:
@@ -29,13 +29,22 @@ def enter() -> None:
     _mount_sysfs()
     # Sockets, pid files and names of network namespaces; no systemd either, so daemons are started plainly.
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    for name in ("lock", "netns", "libvirt"):
+    for name in ("lock", "netns"):
         Path("/run", name).mkdir(mode=0o755)
     _own_libvirt()
     if not resolver.exists() and resolver.is_symlink():  # it led into the old /run
         target = Path(os.path.realpath(resolver))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(known, encoding="utf-8")
+    _run("ip", "link", "set", "lo", "up")
+
+
+def enter_neighbour() -> None:
+    """Move this process into what a second host's programs on one machine may have: all of its own but /run."""
+    os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS | os.CLONE_NEWUTS)
+    socket.sethostname(f"neighbour-{os.getpid()}")
+    _mount_sysfs()
+    _own_libvirt()
     _run("ip", "link", "set", "lo", "up")
 
 

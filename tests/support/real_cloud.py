@@ -37,6 +37,7 @@ class RealCloud:
 
     state_dir: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-e2e-{os.getpid()}-{secrets.token_hex(3)}"))
     public_pool: str = field(default_factory=lambda: f"198.19.{secrets.randbelow(256)}.0/24")
+    netns_dir: str = "/run/netns"
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +51,7 @@ class RealCloud:
             enrolment_port=enrolment,
             uplink="none",
             public_pool=self.public_pool,
+            netns_dir=self.netns_dir,
         )
 
     @property
@@ -62,6 +64,7 @@ class RealCloud:
             STEAD_HOST_PORT=str(self.settings.host_port),
             STEAD_ENROLMENT_PORT=str(self.settings.enrolment_port),
             STEAD_PUBLIC_POOL=self.public_pool,
+            STEAD_NETNS_DIR=self.netns_dir,
         )
 
     def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-_PREFIX: Final = "vpc-"
+from stead_agent.settings import DEFAULT_NETNS_DIR
+
+PREFIX: Final = "vpc-"
 _OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000  # mount(2)
 _MNT_DETACH: Final = 2  # umount2(2)
@@ -22,7 +24,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Namespaces:
     """The VPCs' namespaces on this machine, and the one that plays the host."""
 
-    def __init__(self, folder: Path = Path("/run/netns"), host: Path | None = None) -> None:
+    def __init__(self, folder: Path = DEFAULT_NETNS_DIR, host: Path | None = None) -> None:
         """Keep namespaces in `folder`; `host` is the host's own, by default the one of the calling thread."""
         self.folder = folder
         self.host: Final = os.open(host or _OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
@@ -33,7 +35,7 @@ class Namespaces:
 
     def path(self, vpc_id: str) -> Path:
         """Give the file of a VPC's namespace, whether it is there or not."""
-        if not vpc_id.startswith(_PREFIX) or "/" in vpc_id:
+        if not vpc_id.startswith(PREFIX) or "/" in vpc_id:
             raise ValueError(f"not a VPC: {vpc_id!r}")
         return self.folder / vpc_id
 
@@ -41,7 +43,7 @@ class Namespaces:
         """List the VPCs that have a namespace, or a file left from one."""
         if not self.folder.is_dir():
             return frozenset()
-        return frozenset(entry.name for entry in os.scandir(self.folder) if entry.name.startswith(_PREFIX))
+        return frozenset(entry.name for entry in os.scandir(self.folder) if entry.name.startswith(PREFIX))
 
     def exists(self, vpc_id: str) -> bool:
         """Tell whether the VPC's file leads to a namespace; a plain file is what a crash between two steps leaves."""
