@@ -134,6 +134,14 @@ class FlowLog:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerLink:
+    """A link to a peered VPC, and the only addresses that may send from there: all else is dropped."""
+
+    link: str  # network's `peer_link_name`
+    cidrs: tuple[str, ...]  # the peer's, IPv4 and IPv6
+
+
+@dataclass(frozen=True, slots=True)
 class VpcFirewall:
     """The whole picture of one VPC on this host. Groups that no rule or interface names may be left out."""
 
@@ -144,6 +152,7 @@ class VpcFirewall:
     resolvers: frozenset[str] = frozenset()  # where DNS listens in the namespace (network's `resolver_addresses`)
     acls: tuple[Acl, ...] = ()
     flow_logs: tuple[FlowLog, ...] = ()
+    peers: tuple[PeerLink, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
