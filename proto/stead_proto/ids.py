@@ -37,6 +37,8 @@ PREFIXES: Final[dict[str, str]] = {
     "subnet-cidr-association": "subnet-cidr-assoc",
     "prefix-list": "pl",
     "vpc-flow-log": "fl",
+    "network-insights-path": "nip",
+    "network-insights-analysis": "nia",
     "key-pair": "key",
     "host": "h",
 }

@@ -23,6 +23,7 @@ operations.load()
 # The resource type that a parameter's ids are of, by the parameter's name; None: it takes ids of any type.
 ID_PARAMETERS = {
     "AllocationIds": "elastic-ip",
+    "AssociationId": "network-acl-association",
     "GroupId": "security-group",
     "GroupIds": "security-group",
     "Groups": "security-group",
@@ -33,6 +34,8 @@ ID_PARAMETERS = {
     "KeyName": "key-name",
     "KeyNames": "key-name",
     "KeyPairIds": "key-pair",
+    "NetworkAclId": "network-acl",
+    "NetworkAclIds": "network-acl",
     "NetworkInterfaceId": "network-interface",
     "NetworkInterfaceIds": "network-interface",
     "Resources": None,
@@ -69,7 +72,11 @@ ATTRIBUTES = {
     "DescribeVpcAttribute": "enableDnsSupport",
     "ResetInstanceAttribute": "sourceDestCheck",
 }
-NEEDED = {"ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}}}
+NEEDED = {
+    "CreateSecurityGroup": {"Description": "d", "GroupName": "n"},
+    "ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}},
+    "ModifySecurityGroupRules": {"SecurityGroupRules": []},
+}
 PERMISSION = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
 
 
@@ -108,11 +115,14 @@ def theirs(api):
     (volume,) = api.other.describe_volumes()["Volumes"]
     (interface,) = api.other.describe_network_interfaces()["NetworkInterfaces"]
     rules = api.other.describe_security_group_rules()["SecurityGroupRules"]
+    (acl,) = api.other.describe_network_acls()["NetworkAcls"]
     return {
         "image": api.run(private_image),
         "instance": instance_id,
         "key-name": "theirs",
         "key-pair": material["KeyPairId"],
+        "network-acl": acl["NetworkAclId"],
+        "network-acl-association": acl["Associations"][0]["NetworkAclAssociationId"],
         "network-interface": interface["NetworkInterfaceId"],
         "security-group": api.world.other.group_id,
         "security-group-rule": next(rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]),
@@ -137,6 +147,9 @@ def request(api, operation, member, value, own_instance):
             params["IpPermissions"] = [PERMISSION]
     if operation == "ModifyInstanceAttribute" and member != "InstanceId":
         params = {"InstanceId": own_instance}
+    if operation == "ReplaceNetworkAclAssociation" and member == "NetworkAclId":
+        acls = api.ec2.describe_network_acls()["NetworkAcls"]
+        params["AssociationId"] = acls[0]["Associations"][0]["NetworkAclAssociationId"]
     kind = shape.members[member]
     return params | {member: [value] if isinstance(kind, ListShape) else value}
 

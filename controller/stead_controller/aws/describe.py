@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params
 from stead_controller.errors import BadRequest, InvalidCombination, InvalidParameter, LimitExceeded, MissingParameter
+from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.filters import Filter, is_tag_filter
 
 MAX_FILTER_VALUES: Final = 200
@@ -171,6 +172,12 @@ def request_digest(params: Params) -> str:
     asked = {name: value for name, value in params.items() if name not in ("ClientToken", "DryRun")}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), default=_digestible)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def repeatable(operation: str, params: Params) -> Repeatable:
+    """What makes a request with a ClientToken one that may be repeated."""
+    token = params.get("ClientToken", "")
+    return Repeatable(operation, token, request_digest(params) if token else "")
 
 
 def _digestible(value: Any) -> str:

@@ -15,13 +15,13 @@ from stead_controller.db.tables import Base
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 
-def upgrade(engine: Engine) -> None:
-    """Run the migrations that this database has not seen, in one transaction."""
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Run the migrations up to a revision that this database has not seen, in one transaction."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def differences(engine: Engine) -> list[object]:

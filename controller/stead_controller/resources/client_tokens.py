@@ -3,6 +3,7 @@
 See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -64,3 +65,33 @@ def _key(caller: Caller, operation: str, token: str) -> tuple[ColumnElement[bool
         ClientToken.operation == operation,
         ClientToken.token == token,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """A request's name, its ClientToken (empty when it has none) and the digest of its parameters."""
+
+    operation: str
+    token: str
+    digest: str
+
+
+def replay_request(tx: Transaction, caller: Caller, request: Repeatable, now: datetime) -> str | None:
+    """Do what `replay` does, for a request that may have no token."""
+    if not request.token:
+        return None
+    return replay(tx, caller, request.operation, request.token, digest=request.digest, now=now)
+
+
+def remember_request(tx: Transaction, caller: Caller, request: Repeatable, resource_id: str, now: datetime) -> None:
+    """Do what `remember` does, for a request that may have no token."""
+    if request.token:
+        remember(
+            tx,
+            caller,
+            request.operation,
+            request.token,
+            digest=request.digest,
+            resource_id=resource_id,
+            now=now,
+        )

@@ -11,7 +11,8 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, Subnet, Vpc
+from stead_controller.db.tables import Subnet, Vpc
+from stead_controller.resources import network_acls, security_groups
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
@@ -51,29 +52,17 @@ def create_default_vpc(tx: Transaction, cloud: Cloud, account_id: str, now: date
                 created=now,
             )
         )
-    _add_default_group(tx, vpc, now)
+    tx.session.flush()
+    add_default_filters(tx, vpc, now)
     return vpc
 
 
-def _add_default_group(tx: Transaction, vpc: Vpc, now: datetime) -> None:
-    group = SecurityGroup(
-        id=ids.new_id("security-group"),
-        account_id=vpc.account_id,
-        vpc_id=vpc.id,
-        name="default",
-        description="default VPC security group",
-        created=now,
-    )
-    tx.session.add(group)
-    tx.session.flush()
-    common = {"account_id": vpc.account_id, "group_id": group.id, "protocol": "-1", "from_port": -1, "to_port": -1}
-    tx.session.add(
-        SecurityGroupRule(id=ids.new_id("security-group-rule"), egress=False, peer_group_id=group.id, **common)
-    )
-    tx.session.add(
-        SecurityGroupRule(id=ids.new_id("security-group-rule"), egress=True, cidr_ipv4="0.0.0.0/0", **common)
-    )
-    tx.session.flush()
+def add_default_filters(tx: Transaction, vpc: Vpc, now: datetime) -> None:
+    """Make what filters the traffic of a new VPC: its default group, and its default ACL with all its subnets."""
+    security_groups.create_default(tx, vpc, now)
+    network_acls.create_default(tx, vpc, now)
+    for subnet in tx.session.scalars(select(Subnet).where(Subnet.vpc_id == vpc.id)).all():
+        network_acls.associate_new_subnet(tx, subnet)
 
 
 def _free_vni(tx: Transaction) -> int:

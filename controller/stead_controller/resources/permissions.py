@@ -8,7 +8,7 @@ one protocol with its ports and exactly one peer, in the one spelling that makes
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stead_controller.errors import InvalidParameter, MissingParameter
@@ -42,8 +42,16 @@ class GroupReference:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixListReference:
+    """A managed prefix list as a request names it."""
+
+    prefix_list_id: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Permission:
-    """One of a request's IpPermissions; `prefix_list_ids` are kept so that they can be answered as absent."""
+    """One of a request's IpPermissions."""
 
     protocol: str | None = None
     from_port: int | None = None
@@ -51,12 +59,24 @@ class Permission:
     ipv4: tuple[Block, ...] = ()
     ipv6: tuple[Block, ...] = ()
     groups: tuple[GroupReference, ...] = ()
-    prefix_list_ids: tuple[str, ...] = ()
+    prefix_lists: tuple[PrefixListReference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How a group of another VPC is reached: its account (None: the rule's own), its VPC, the peering connection."""
+
+    account_id: str | None
+    vpc_id: str
+    peering_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule with one peer, in canonical spelling; -1 is any port, ICMP type or code."""
+    """One rule with one peer, in canonical spelling; -1 is any port, ICMP type or code.
+
+    `reached` is set for a group of a peered VPC and is no part of what makes rules equal.
+    """
 
     protocol: str
     from_port: int
@@ -64,7 +84,9 @@ class Rule:
     cidr_ipv4: str | None = None
     cidr_ipv6: str | None = None
     peer_group_id: str | None = None
+    prefix_list_id: str | None = None
     description: str | None = None
+    reached: Reached | None = field(default=None, compare=False)
 
     @property
     def identity(self) -> "Rule":
@@ -73,7 +95,7 @@ class Rule:
 
     def __str__(self) -> str:
         """Describe the rule as EC2's error messages do."""
-        peer = self.cidr_ipv4 or self.cidr_ipv6 or self.peer_group_id
+        peer = self.cidr_ipv4 or self.cidr_ipv6 or self.peer_group_id or self.prefix_list_id
         if self.protocol == ALL_PROTOCOLS:
             return f"peer: {peer}, ALL, ALLOW"
         ports = "" if self.from_port == ANY else f", from port: {self.from_port}, to port: {self.to_port}"

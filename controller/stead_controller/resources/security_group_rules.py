@@ -5,39 +5,25 @@ https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import delete, select
 
-from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, Vpc
-from stead_controller.errors import (
-    AlreadyExists,
-    InvalidParameter,
-    LimitExceeded,
-    MissingParameter,
-    NotFound,
-)
+from stead_controller.db.tables import PrefixList, SecurityGroup, SecurityGroupRule, Vpc
+from stead_controller.errors import AlreadyExists, LimitExceeded, NotFound
 from stead_controller.hosts import desired_state
-from stead_controller.resources import lookup, security_groups, tags
+from stead_controller.resources import lookup, rule_peers, security_groups, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, text
-from stead_controller.resources.permissions import (
-    GroupReference,
-    Permission,
-    Rule,
-    canonical,
-    check_description,
-    rules_of_blocks,
-)
+from stead_controller.resources.permissions import Permission, Rule, check_description
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
 # EC2's default quota: for each direction, IPv4 and IPv6 counted apart; a reference to a group counts for both.
 RULES_PER_GROUP: Final = 60
-_PERMISSIONS_AT_ONCE: Final = 1000
 
 FILTERS: Final[dict[str, Condition]] = {
     "group-id": text(SecurityGroupRule.group_id),
@@ -75,12 +61,10 @@ def authorize(
     Raises MalformedId, NotFound, InvalidParameter, AlreadyExists (InvalidPermission.Duplicate), LimitExceeded.
     """
     group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
-    wanted = list(_wanted(tx, caller, group, permissions))
+    wanted = rule_peers.rules_of(tx, caller, group, permissions)
     existing = _existing(tx, group, egress=egress)
-    for rule in wanted:
-        if rule.identity in existing:
-            raise AlreadyExists("security-group-rule", f'the specified rule "{rule}" already exists')
-    _check_quota([*existing, *wanted], egress=egress)
+    _check_new(wanted, existing)
+    check_quota(tx, [*existing, *wanted], egress=egress)
     rows = [_row(group, rule, egress=egress) for rule in wanted]
     tx.session.add_all(rows)
     tx.session.flush()
@@ -100,8 +84,8 @@ def revoke(
     VPC what it has is removed and the others are told, as EC2 does.
     """
     group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
-    wanted = list(_wanted(tx, caller, group, permissions))
     existing = _existing(tx, group, egress=egress)
+    wanted = rule_peers.rules_of(tx, caller, group, permissions, known_peers=_peers_of(existing))
     unknown = [rule for rule in wanted if rule.identity not in existing]
     if unknown and not _is_default_vpc(tx, group):
         raise NotFound("security-group-rule", [str(rule) for rule in unknown], code="InvalidPermission.NotFound")
@@ -115,9 +99,35 @@ def revoke_by_id(
 ) -> list[SecurityGroupRule]:
     """Remove rules of a group by their ids, all or none; raises MalformedId, NotFound."""
     group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
-    doomed = _rules_of(tx, group, rule_ids, egress=egress)
+    doomed = _require_direction(_rules_of(tx, group, rule_ids), egress=egress)
     _remove(tx, group, doomed)
     return doomed
+
+
+def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str, Permission]) -> None:
+    """Let rules of a group, by their ids, allow something else, all or none.
+
+    See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifySecurityGroupRules.html.
+    Raises MalformedId, NotFound, InvalidParameter, AlreadyExists, LimitExceeded.
+    """
+    group = lookup.find(tx, caller, "security-group", SecurityGroup, group_id)
+    rows = _rules_of(tx, group, list(changes))
+    for egress in (False, True):
+        doomed = [row for row in rows if row.egress is egress]
+        if not doomed:
+            continue
+        existing = _existing(tx, group, egress=egress)
+        changed = {row.id for row in doomed}
+        kept = {rule: row for rule, row in existing.items() if row.id not in changed}
+        known = _peers_of(existing)
+        wanted = rule_peers.rules_of(tx, caller, group, [changes[row.id] for row in doomed], known_peers=known)
+        _check_new(wanted, kept)
+        check_quota(tx, [*kept, *wanted], egress=egress)
+        reached = {rule.peer_group_id: rule.reached for rule in existing}
+        for row, rule in zip(doomed, wanted, strict=True):
+            _fill(row, replace(rule, reached=rule.reached or reached.get(rule.peer_group_id)))
+    tx.session.flush()
+    desired_state.refresh_group(tx, group.id)
 
 
 def describe_again(
@@ -129,7 +139,7 @@ def describe_again(
     """
     group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
     existing = _existing(tx, group, egress=egress)
-    wanted = list(_wanted(tx, caller, group, permissions))
+    wanted = rule_peers.rules_of(tx, caller, group, permissions, known_peers=_peers_of(existing))
     unknown = [str(rule) for rule in wanted if rule.identity not in existing]
     if unknown:
         raise NotFound("security-group-rule", unknown, code="InvalidPermission.NotFound")
@@ -146,7 +156,7 @@ def describe_again_by_id(
     """
     group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
     checked = {rule_id: check_description(description) for rule_id, description in descriptions.items()}
-    for row in _rules_of(tx, group, list(descriptions), egress=egress):
+    for row in _require_direction(_rules_of(tx, group, list(descriptions)), egress=egress):
         row.description = checked[row.id]
 
 
@@ -160,14 +170,13 @@ def shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[Security
     """Show rules in EC2's shape, with their tags."""
     tagged = tags.of(tx, caller.account_id, [row.id for row in rows])
     arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:security-group-rule"
+    statuses = security_groups.peering_statuses(tx, rows)
     return [
         _peerless(row)
         | {
             "GroupOwnerId": row.account_id,
             "SecurityGroupRuleArn": f"{arn}/{row.id}",
-            "ReferencedGroupInfo": (
-                {"GroupId": row.peer_group_id, "UserId": row.account_id} if row.peer_group_id else None
-            ),
+            "ReferencedGroupInfo": security_groups.peer_group(row, statuses) if row.peer_group_id else None,
             "Tags": tagged.get(row.id, []),
         }
         for row in rows
@@ -189,58 +198,9 @@ def _peerless(row: SecurityGroupRule) -> dict[str, Any]:
         "ToPort": row.to_port,
         "CidrIpv4": row.cidr_ipv4,
         "CidrIpv6": row.cidr_ipv6,
+        "PrefixListId": row.prefix_list_id,
         "Description": row.description,
     }
-
-
-def _wanted(tx: Transaction, caller: Caller, group: SecurityGroup, permissions: Sequence[Permission]) -> Iterator[Rule]:
-    """Give the rules that a request names, each once; raises InvalidParameter, MalformedId, NotFound."""
-    if not permissions:
-        raise MissingParameter("ipPermissions")
-    if len(permissions) > _PERMISSIONS_AT_ONCE:
-        raise InvalidParameter(f"At most {_PERMISSIONS_AT_ONCE} permissions can be given at once")
-    rules: list[Rule] = []
-    for permission in permissions:
-        found = list(rules_of_blocks(permission))
-        for reference in permission.groups:
-            peer = _peer(tx, caller, group, reference)
-            description = check_description(reference.description)
-            found.append(replace(canonical(permission), peer_group_id=peer, description=description))
-        if permission.prefix_list_ids:
-            lookup.check_form("prefix-list", permission.prefix_list_ids)
-            raise NotFound("prefix-list", permission.prefix_list_ids)
-        if not found:
-            raise InvalidParameter(
-                "The specified security group rule names no IP range and no group", code="InvalidPermission.Malformed"
-            )
-        rules += found
-    repeated = [rule for rule, times in Counter(rule.identity for rule in rules).items() if times > 1]
-    if repeated:
-        raise InvalidParameter(f"The same permission must not appear multiple times ({repeated[0]})")
-    yield from rules
-
-
-def _peer(tx: Transaction, caller: Caller, group: SecurityGroup, reference: GroupReference) -> str:
-    """Give the id of a group that a rule refers to; raises MalformedId, NotFound, InvalidParameter."""
-    named = reference.group_id or reference.group_name
-    if not named:
-        raise MissingParameter("groupId")
-    if reference.group_id:
-        lookup.check_form("security-group", [reference.group_id])
-    if reference.user_id not in (None, "", caller.account_id):
-        raise NotFound("security-group", named)
-    mine = select(SecurityGroup).where(SecurityGroup.account_id == caller.account_id)
-    if reference.group_id:
-        found = tx.session.scalar(mine.where(SecurityGroup.id == reference.group_id))
-    else:
-        found = tx.session.scalar(mine.where(SecurityGroup.name == named, SecurityGroup.vpc_id == group.vpc_id))
-    if found is None:
-        raise NotFound("security-group", named)
-    if found.vpc_id != group.vpc_id:
-        raise InvalidParameter(
-            "You have specified two resources that belong to different networks.", code="InvalidGroup.NotFound"
-        )
-    return found.id
 
 
 def _existing(tx: Transaction, group: SecurityGroup, *, egress: bool) -> dict[Rule, SecurityGroupRule]:
@@ -248,20 +208,17 @@ def _existing(tx: Transaction, group: SecurityGroup, *, egress: bool) -> dict[Ru
     query = select(SecurityGroupRule).where(
         SecurityGroupRule.group_id == group.id, SecurityGroupRule.egress.is_(egress)
     )
-    return {
-        Rule(row.protocol, row.from_port, row.to_port, row.cidr_ipv4, row.cidr_ipv6, row.peer_group_id): row
-        for row in tx.session.scalars(query)
-    }
+    return {rule_peers.of_row(row): row for row in tx.session.scalars(query)}
 
 
-def _rules_of(
-    tx: Transaction, group: SecurityGroup, rule_ids: Sequence[str], *, egress: bool
-) -> list[SecurityGroupRule]:
-    """Give rules of a group by their ids; raises MalformedId, NotFound for those of other groups and directions."""
+def _peers_of(rules: Iterable[Rule]) -> set[str]:
+    return {rule.peer_group_id for rule in rules if rule.peer_group_id is not None}
+
+
+def _rules_of(tx: Transaction, group: SecurityGroup, rule_ids: Sequence[str]) -> list[SecurityGroupRule]:
+    """Give rules of a group by their ids, each once; raises MalformedId, NotFound for those of other groups."""
     lookup.check_form("security-group-rule", rule_ids)
-    query = select(SecurityGroupRule).where(
-        SecurityGroupRule.group_id == group.id, SecurityGroupRule.egress.is_(egress)
-    )
+    query = select(SecurityGroupRule).where(SecurityGroupRule.group_id == group.id)
     known = {row.id: row for row in tx.session.scalars(query)}
     missing = [rule_id for rule_id in dict.fromkeys(rule_ids) if rule_id not in known]
     if missing:
@@ -269,12 +226,37 @@ def _rules_of(
     return [known[rule_id] for rule_id in dict.fromkeys(rule_ids)]
 
 
-def _check_quota(rules: Iterable[Rule], *, egress: bool) -> None:
+def _require_direction(rows: list[SecurityGroupRule], *, egress: bool) -> list[SecurityGroupRule]:
+    """Give the rows back; raises NotFound for those of the other direction."""
+    others = [row.id for row in rows if row.egress is not egress]
+    if others:
+        raise NotFound("security-group-rule", others)
+    return rows
+
+
+def _check_new(wanted: Iterable[Rule], existing: Collection[Rule]) -> None:
+    for rule in wanted:
+        if rule.identity in existing:
+            raise AlreadyExists("security-group-rule", f'the specified rule "{rule}" already exists')
+
+
+def check_quota(tx: Transaction, rules: Iterable[Rule], *, egress: bool) -> None:
+    """Raise LimitExceeded when a group cannot have all these rules of one direction.
+
+    A prefix list counts with its greatest number of entries, for its own IP version.
+    """
     versions: Counter[int] = Counter()
+    listed: Counter[str] = Counter()
     for rule in rules:
-        versions[4] += rule.cidr_ipv6 is None
-        versions[6] += rule.cidr_ipv4 is None
-    if max(versions.values()) > RULES_PER_GROUP:
+        if rule.prefix_list_id is not None:
+            listed[rule.prefix_list_id] += 1
+        else:
+            versions[4] += rule.cidr_ipv6 is None
+            versions[6] += rule.cidr_ipv4 is None
+    for prefix_list in lookup.rows(tx, PrefixList, listed):
+        version = 6 if prefix_list.address_family == "IPv6" else 4
+        versions[version] += listed[prefix_list.id] * prefix_list.max_entries
+    if max(versions.values(), default=0) > RULES_PER_GROUP:
         direction = "outbound" if egress else "inbound"
         raise LimitExceeded(
             f"The maximum number of rules per security group has been reached ({RULES_PER_GROUP} {direction}).",
@@ -283,19 +265,26 @@ def _check_quota(rules: Iterable[Rule], *, egress: bool) -> None:
 
 
 def _row(group: SecurityGroup, rule: Rule, *, egress: bool) -> SecurityGroupRule:
-    return SecurityGroupRule(
-        id=ids.new_id("security-group-rule"),
-        account_id=group.account_id,
-        group_id=group.id,
-        egress=egress,
-        protocol=rule.protocol,
-        from_port=rule.from_port,
-        to_port=rule.to_port,
-        cidr_ipv4=rule.cidr_ipv4,
-        cidr_ipv6=rule.cidr_ipv6,
-        peer_group_id=rule.peer_group_id,
-        description=rule.description,
+    row = SecurityGroupRule(
+        id=ids.new_id("security-group-rule"), account_id=group.account_id, group_id=group.id, egress=egress
     )
+    _fill(row, rule)
+    return row
+
+
+def _fill(row: SecurityGroupRule, rule: Rule) -> None:
+    """Let a row allow what a rule says."""
+    row.protocol = rule.protocol
+    row.from_port = rule.from_port
+    row.to_port = rule.to_port
+    row.cidr_ipv4 = rule.cidr_ipv4
+    row.cidr_ipv6 = rule.cidr_ipv6
+    row.peer_group_id = rule.peer_group_id
+    row.prefix_list_id = rule.prefix_list_id
+    row.description = rule.description
+    row.peer_account_id = rule.reached.account_id if rule.reached else None
+    row.peer_vpc_id = rule.reached.vpc_id if rule.reached else None
+    row.peering_id = rule.reached.peering_id if rule.reached else None
 
 
 def _remove(tx: Transaction, group: SecurityGroup, doomed: Sequence[SecurityGroupRule]) -> None:

@@ -13,16 +13,22 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select, tuple_
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.tables import (
+    FlowLog,
     Image,
     Instance,
     KeyPair,
+    NetworkAcl,
+    NetworkInsightsAnalysis,
+    NetworkInsightsPath,
     NetworkInterface,
+    PrefixList,
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
     Tag,
     Volume,
     Vpc,
+    VpcPeeringConnection,
 )
 from stead_controller.errors import (
     InvalidParameter,
@@ -47,13 +53,21 @@ _TABLES: Final[dict[str, Any]] = {
     "image": Image,
     "instance": Instance,
     "key-pair": KeyPair,
+    "network-acl": NetworkAcl,
+    "network-insights-analysis": NetworkInsightsAnalysis,
+    "network-insights-path": NetworkInsightsPath,
     "network-interface": NetworkInterface,
+    "prefix-list": PrefixList,
     "security-group": SecurityGroup,
     "security-group-rule": SecurityGroupRule,
     "subnet": Subnet,
     "volume": Volume,
     "vpc": Vpc,
+    "vpc-flow-log": FlowLog,
+    "vpc-peering-connection": VpcPeeringConnection,
 }
+# Where a second column names an account that sees the resource as its own.
+_SHARED_WITH: Final[dict[str, Any]] = {"vpc-peering-connection": VpcPeeringConnection.accepter_account_id}
 
 # Keys become paths of the metadata service
 # (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html).
@@ -126,7 +140,7 @@ def create_tags(tx: Transaction, caller: Caller, resource_ids: Sequence[str], ta
     shown = _shown_in_metadata(tx, types)
     if shown:
         check_metadata_keys(tags)
-    others = _count_others(tx, types, tags)
+    others = _count_others(tx, caller, types, tags)
     for resource_id in types:
         if others.get(resource_id, 0) + len(tags) > TAGS_PER_RESOURCE:
             raise LimitExceeded(
@@ -154,7 +168,7 @@ def delete_tags(
     Raises MalformedId, NotFound.
     """
     types = _own_types(tx, caller, resource_ids)
-    chosen: list[ColumnElement[bool]] = []
+    chosen: list[ColumnElement[bool]] = [Tag.account_id == caller.account_id]
     if doomed is not None:
         keys = [tag.key for tag in doomed if tag.value is None]
         pairs = [(tag.key, tag.value) for tag in doomed if tag.value is not None]
@@ -231,7 +245,10 @@ def _require_own(tx: Transaction, caller: Caller, resource_type: str, resource_i
     table = _TABLES.get(resource_type)
     found: set[str] = set()
     if table is not None:
-        query = select(table.id).where(table.id.in_(resource_ids), table.account_id == caller.account_id)
+        mine = table.account_id == caller.account_id
+        if resource_type in _SHARED_WITH:
+            mine = or_(mine, _SHARED_WITH[resource_type] == caller.account_id)
+        query = select(table.id).where(table.id.in_(resource_ids), mine)
         found.update(tx.session.scalars(query))
     missing = [resource_id for resource_id in resource_ids if resource_id not in found]
     if not missing:
@@ -243,11 +260,17 @@ def _require_own(tx: Transaction, caller: Caller, resource_type: str, resource_i
     raise NotFound(resource_type, missing)
 
 
-def _count_others(tx: Transaction, resource_ids: Iterable[str], tags: Mapping[str, str]) -> dict[str, int]:
+def _count_others(
+    tx: Transaction, caller: Caller, resource_ids: Iterable[str], tags: Mapping[str, str]
+) -> dict[str, int]:
     """Count the tags that resources have beside the given ones."""
     query = (
         select(Tag.resource_id, func.count())
-        .where(Tag.resource_id.in_(list(resource_ids)), Tag.key.not_in(list(tags)))
+        .where(
+            Tag.resource_id.in_(list(resource_ids)),
+            Tag.key.not_in(list(tags)),
+            Tag.account_id == caller.account_id,
+        )
         .group_by(Tag.resource_id)
     )
     return {row[0]: row[1] for row in tx.session.execute(query)}

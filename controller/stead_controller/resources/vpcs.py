@@ -59,6 +59,12 @@ def find_default(tx: Transaction, caller: Caller) -> Vpc:
     return found
 
 
+def has_ipv6(tx: Transaction, vpc_id: str) -> bool:
+    """Tell whether a VPC has an IPv6 block."""
+    del tx, vpc_id
+    return False
+
+
 def _shown(vpc: Vpc, vpc_tags: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "VpcId": vpc.id,

@@ -1,4 +1,4 @@
-"""Authorize and Revoke, Ingress and Egress, and new descriptions: IpPermissions or EC2's older flat parameters."""
+"""Authorize, Revoke and Modify rules and their descriptions: IpPermissions or EC2's older flat parameters."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
 from stead_controller.resources import security_group_rules, security_groups
-from stead_controller.resources.permissions import Block, GroupReference, Permission
+from stead_controller.resources.permissions import Block, GroupReference, Permission, PrefixListReference
 from stead_controller.resources.security_group_rules import GroupName
 
 _FLAT: Final = ("CidrIp", "FromPort", "IpProtocol", "SourceSecurityGroupName", "SourceSecurityGroupOwnerId", "ToPort")
@@ -49,6 +49,33 @@ def update_ingress_descriptions(call: Call, params: Params) -> Result:
 def update_egress_descriptions(call: Call, params: Params) -> Result:
     """Describe outbound rules anew."""
     return _update_descriptions(call, params, egress=True)
+
+
+@operation("ModifySecurityGroupRules")
+def modify_security_group_rules(call: Call, params: Params) -> Result:
+    """Let rules allow something else, all or none."""
+    changes = {
+        one.get("SecurityGroupRuleId", ""): _changed_rule(one.get("SecurityGroupRule", {}))
+        for one in params["SecurityGroupRules"]
+    }
+    security_group_rules.modify(call.tx, call.caller, params["GroupId"], changes)
+    return {"Return": True}
+
+
+def _changed_rule(given: Mapping[str, Any]) -> Permission:
+    """Read a SecurityGroupRuleRequest: one protocol with its ports and exactly one peer."""
+    description = given.get("Description")
+    named = [one for one in ("CidrIpv4", "CidrIpv6", "PrefixListId", "ReferencedGroupId") if given.get(one)]
+    if len(named) != 1:
+        raise InvalidCombination("Give exactly one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId")
+    group, listed = given.get("ReferencedGroupId"), given.get("PrefixListId")
+    peers: dict[str, Any] = {
+        "ipv4": (Block(given["CidrIpv4"], description),) if given.get("CidrIpv4") else (),
+        "ipv6": (Block(given["CidrIpv6"], description),) if given.get("CidrIpv6") else (),
+        "groups": (GroupReference(group_id=group, description=description),) if group else (),
+        "prefix_lists": (PrefixListReference(listed, description),) if listed else (),
+    }
+    return Permission(given.get("IpProtocol"), given.get("FromPort"), given.get("ToPort"), **peers)
 
 
 def _authorize(call: Call, params: Params, permissions: list[Permission], *, egress: bool) -> Result:
@@ -128,7 +155,10 @@ def _permissions(structured: Iterable[Mapping[str, Any]]) -> list[Permission]:
             ipv4=tuple(_block(peer, "CidrIp") for peer in one.get("IpRanges", ())),
             ipv6=tuple(_block(peer, "CidrIpv6") for peer in one.get("Ipv6Ranges", ())),
             groups=tuple(_reference(peer) for peer in one.get("UserIdGroupPairs", ())),
-            prefix_list_ids=tuple(peer.get("PrefixListId", "") for peer in one.get("PrefixListIds", ())),
+            prefix_lists=tuple(
+                PrefixListReference(peer.get("PrefixListId", ""), peer.get("Description"))
+                for peer in one.get("PrefixListIds", ())
+            ),
         )
         for one in structured
     ]

@@ -5,17 +5,22 @@ from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.elastic_address import ElasticAddress
+from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostResource
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.instance import Instance, Reservation
 from stead_controller.db.tables.interface_address import InterfaceAddress
 from stead_controller.db.tables.key_pair import KeyPair
 from stead_controller.db.tables.nat_gateway import NatGateway
+from stead_controller.db.tables.network_acl import NetworkAcl, NetworkAclAssociation, NetworkAclEntry
+from stead_controller.db.tables.network_insights import NetworkInsightsAnalysis, NetworkInsightsPath
 from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
+from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.volume import Volume
 from stead_controller.db.tables.vpc import Subnet, Vpc
+from stead_controller.db.tables.vpc_peering_connection import VpcPeeringConnection
 
 __all__ = [
     "AccessKey",
@@ -25,6 +30,7 @@ __all__ = [
     "CloudFact",
     "ElasticAddress",
     "EnrolmentToken",
+    "FlowLog",
     "Host",
     "HostResource",
     "Image",
@@ -33,7 +39,14 @@ __all__ = [
     "InterfaceGroup",
     "KeyPair",
     "NatGateway",
+    "NetworkAcl",
+    "NetworkAclAssociation",
+    "NetworkAclEntry",
+    "NetworkInsightsAnalysis",
+    "NetworkInsightsPath",
     "NetworkInterface",
+    "PrefixList",
+    "PrefixListEntry",
     "PublicAddress",
     "Reservation",
     "SecurityGroup",
@@ -42,4 +55,5 @@ __all__ = [
     "Tag",
     "Volume",
     "Vpc",
+    "VpcPeeringConnection",
 ]

@@ -8,7 +8,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class Tag(Base):
-    """One tag; the index serves `tag:Key=Value` filters."""
+    """One tag as one account sees it (two share a peering connection); the index serves `tag:Key=Value` filters."""
 
     __tablename__ = "tags"
     __table_args__ = (Index("ix_tags_search", "account_id", "key", "value", "resource_id"),)
@@ -16,5 +16,5 @@ class Tag(Base):
     resource_id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     key: Mapped[str] = mapped_column(String(128), primary_key=True)
     value: Mapped[str] = mapped_column(String(256))
-    account_id: Mapped[str] = mapped_column(AccountId)
+    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True)
     resource_type: Mapped[str] = mapped_column(String(64))

@@ -59,3 +59,28 @@ async def test_times_come_back_as_they_went_in(database):
     await database.run(lambda tx: tx.session.add(made))
     created = await database.run(lambda tx: tx.session.scalars(select(Account.created)).one(), writes=False)
     assert created == made.created
+
+
+def test_an_old_vpc_gets_its_default_acl(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(database.engine, "faa718eac69d")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO vpcs (id, account_id, cidr_block, cidr_association_id, dhcp_options_id, vni, is_default,"
+            " dns_support, dns_hostnames, created) VALUES ('vpc-1', '1', '10.0.0.0/16', 'a', 'd', 7, 1, 1, 1, 5)"
+        )
+        for number in (1, 2):
+            connection.exec_driver_sql(
+                "INSERT INTO subnets (id, account_id, vpc_id, cidr_block, zone, default_for_zone, map_public_address,"
+                f" internet, next_offset, created) VALUES ('subnet-{number}', '1', 'vpc-1', '10.0.{number}.0/24', 'z',"
+                " 1, 1, 1, 4, 5)"
+            )
+    upgrade(database.engine)
+    with database.engine.connect() as connection:
+        ((acl_id, vpc_id, default),) = connection.exec_driver_sql("SELECT id, vpc_id, is_default FROM network_acls")
+        assert (vpc_id, default) == ("vpc-1", 1)
+        links = connection.exec_driver_sql("SELECT acl_id, subnet_id FROM network_acl_associations ORDER BY subnet_id")
+        assert links.all() == [(acl_id, "subnet-1"), (acl_id, "subnet-2")]
+        entries = connection.exec_driver_sql("SELECT egress, rule_number, allow FROM network_acl_entries ORDER BY 1, 2")
+        assert entries.all() == [(0, 100, 1), (0, 32767, 0), (1, 100, 1), (1, 32767, 0)]
+    database.close()

@@ -23,6 +23,7 @@ from stead_controller.db.tables import (
     Volume,
     Vpc,
 )
+from stead_controller.resources import network_acls
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.images import CLOUD_ACCOUNT
@@ -77,7 +78,7 @@ def build_world(tx: Transaction) -> World:
 
 
 def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
-    """Add an account with a default VPC, its subnets and its default group."""
+    """Add an account with a default VPC, its subnets, its default group and its default ACL."""
     vpc = Vpc(
         id=ids.new_id("vpc"),
         account_id=account_id,
@@ -122,6 +123,9 @@ def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
         ]
     )
     session.flush()
+    network_acls.create_default(tx, vpc, NOW)
+    for subnet in subnets:
+        network_acls.associate_new_subnet(tx, subnet)
     return Tenant(caller(account_id), vpc.id, [subnet.id for subnet in subnets], group.id)
 
 

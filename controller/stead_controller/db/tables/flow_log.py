@@ -1,0 +1,31 @@
+"""Flow logs."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class FlowLog(Base):
+    """That the flows of a VPC, a subnet or an interface are written to a folder of files on the hosts.
+
+    `resource_id` is no foreign key: as in EC2, the log of a deleted resource stays until it is deleted itself.
+    """
+
+    __tablename__ = "flow_logs"
+    __table_args__ = (Index("ix_flow_logs_account_id_id", "account_id", "id"),)
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    vpc_id: Mapped[str] = mapped_column(ResourceId, index=True)
+    resource_id: Mapped[str] = mapped_column(ResourceId, index=True)
+    resource_type: Mapped[str] = mapped_column(String(24))  # VPC, Subnet, NetworkInterface
+    traffic_type: Mapped[str] = mapped_column(String(8))  # ACCEPT, REJECT, ALL
+    log_group_name: Mapped[str] = mapped_column(String(512))
+    log_format: Mapped[str] = mapped_column(String(2048))
+    aggregation_seconds: Mapped[int] = mapped_column(Integer)
+    permission_arn: Mapped[str | None] = mapped_column(String(2048))
+    created: Mapped[datetime]

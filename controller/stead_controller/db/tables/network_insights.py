@@ -1,0 +1,43 @@
+"""Network Insights paths (questions whether traffic gets through) and analyses (their answers)."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class NetworkInsightsPath(Base):
+    """A question: does this protocol get from a source to a destination? `filters` is EC2's two filters as JSON."""
+
+    __tablename__ = "network_insights_paths"
+    __table_args__ = (Index("ix_network_insights_paths_account_id_id", "account_id", "id"),)
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    source: Mapped[str] = mapped_column(String(255))
+    destination: Mapped[str | None] = mapped_column(String(255))
+    source_ip: Mapped[str | None] = mapped_column(String(45))
+    destination_ip: Mapped[str | None] = mapped_column(String(45))
+    protocol: Mapped[str] = mapped_column(String(3))
+    destination_port: Mapped[int | None] = mapped_column(Integer)
+    filters: Mapped[str] = mapped_column(Text, default="{}")
+    created: Mapped[datetime]
+
+
+class NetworkInsightsAnalysis(Base):
+    """An answer: whether a path was found, what it goes through and why not; `result` is EC2's members as JSON."""
+
+    __tablename__ = "network_insights_analyses"
+    __table_args__ = (Index("ix_network_insights_analyses_account_id_id", "account_id", "id"),)
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    path_id: Mapped[str] = mapped_column(ForeignKey("network_insights_paths.id"), index=True)
+    status: Mapped[str] = mapped_column(String(12))  # succeeded, failed
+    status_message: Mapped[str] = mapped_column(String(2000), default="")
+    path_found: Mapped[bool | None]
+    result: Mapped[str] = mapped_column(Text, default="{}")
+    started: Mapped[datetime]

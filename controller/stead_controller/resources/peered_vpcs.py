@@ -1,0 +1,37 @@
+"""Which VPCs an active peering connection joins."""
+
+from sqlalchemy import ColumnElement, and_, or_, select
+
+from stead_controller.db.tables import VpcPeeringConnection
+from stead_controller.resources.transaction import Transaction
+
+ACTIVE = "active"
+
+
+def joins(vpc_id: str, other_vpc_id: str) -> ColumnElement[bool]:
+    """Require that a connection is one between these two VPCs, whoever asked for it."""
+    row = VpcPeeringConnection
+    return or_(
+        and_(row.requester_vpc_id == vpc_id, row.accepter_vpc_id == other_vpc_id),
+        and_(row.requester_vpc_id == other_vpc_id, row.accepter_vpc_id == vpc_id),
+    )
+
+
+def of_vpc(vpc_id: str) -> ColumnElement[bool]:
+    """Require that a connection has this VPC at one of its ends."""
+    return or_(VpcPeeringConnection.requester_vpc_id == vpc_id, VpcPeeringConnection.accepter_vpc_id == vpc_id)
+
+
+def active_between(tx: Transaction, vpc_id: str, other_vpc_id: str) -> VpcPeeringConnection | None:
+    """Give the active connection between two VPCs, if there is one."""
+    query = select(VpcPeeringConnection).where(VpcPeeringConnection.status == ACTIVE, joins(vpc_id, other_vpc_id))
+    return tx.session.scalar(query)
+
+
+def active_of(tx: Transaction, vpc_id: str) -> dict[str, str]:
+    """Give the active connections of a VPC: the id of the VPC at the other end by the connection's id."""
+    query = select(VpcPeeringConnection).where(VpcPeeringConnection.status == ACTIVE, of_vpc(vpc_id))
+    return {
+        one.id: one.accepter_vpc_id if one.requester_vpc_id == vpc_id else one.requester_vpc_id
+        for one in tx.session.scalars(query)
+    }
