@@ -4,17 +4,23 @@ A cloud that runs on this machine is neither seen nor touched, tests of two chec
 leave by a real interface, since there is none. `python -m tests.support.box COMMAND …` runs a command in one.
 """
 
+import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.support.waiting import wait_for
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _LIBVIRT_PLACES = ("/run/libvirt", "/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
 
 
@@ -27,16 +33,50 @@ def enter() -> None:
     socket.sethostname(f"box-{os.getpid()}")
     _run("mount", "--make-rprivate", "/")
     _mount_sysfs()
-    # Sockets, pid files and names of network namespaces; no systemd either, so daemons are started plainly.
-    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    for name in ("lock", "netns"):
-        Path("/run", name).mkdir(mode=0o755)
+    _mount_run()
     _own_libvirt()
     if not resolver.exists() and resolver.is_symlink():  # it led into the old /run
         target = Path(os.path.realpath(resolver))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(known, encoding="utf-8")
     _run("ip", "link", "set", "lo", "up")
+
+
+def reboot() -> None:
+    """Let the machine of this box start anew, as after a power cut: only what is on disk is still there.
+
+    Every other process of the box ends; then come an empty network, an empty /run and another boot id.
+    """
+    others = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and ours(path.name)]
+    for pid in set(others) - {os.getpid()}:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not any(_lives(pid) for pid in others if pid != os.getpid()), "all processes are dead", 20)
+    # With its last process, socket and name the old network vanishes: its links, routes and tables.
+    os.unshare(os.CLONE_NEWNET)
+    _run("umount", "--recursive", "--lazy", "/run")
+    _mount_run()
+    _mount_sysfs()
+    _run("ip", "link", "set", "lo", "up")
+    with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+        file.write(f"{uuid.uuid4()}\n")
+        file.flush()
+        _run("mount", "--bind", file.name, _BOOT_ID)
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process has not ended; one that nobody has reaped has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False
+
+
+def _mount_run() -> None:
+    """Sockets, pid files and names of network namespaces; no systemd either, so daemons are started plainly."""
+    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    for name in ("lock", "netns", "libvirt"):
+        Path("/run", name).mkdir(mode=0o755)
 
 
 def enter_neighbour() -> None:

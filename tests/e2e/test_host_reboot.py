@@ -1,0 +1,74 @@
+"""A host reboots while its controller is away: the agent alone brings guests and network back, from what it has on disk."""
+
+import re
+from pathlib import Path
+
+from stead_cli import processes, ssh
+from stead_cli.ssh import Login
+from tests.support import box, leaks
+from tests.support.real_cloud import BOOT_SECONDS, RealCloud, User, qemu_process_of
+from tests.support.waiting import wait_for
+
+_USER_DATA = "#!/bin/sh\necho once >>/var/tmp/user-data-ran; sync\n"
+
+
+def test_the_agent_alone_repairs_a_rebooted_host(tmp_path: Path) -> None:
+    box.run_in_another(_reboot, tmp_path)
+
+
+def _reboot(folder: Path) -> None:
+    before = leaks.take_picture()
+    cloud = RealCloud()
+    try:
+        cloud.up()
+        user = User(cloud, cloud.new_account(), folder)
+        [instance_id] = user.run(UserData=_USER_DATA)
+        login = user.login(instance_id)
+        first = _seen_inside(login)
+        described = user.describe(instance_id)
+
+        box.reboot()
+        assert leaks.take_picture().beyond(before) == []  # a reboot leaves no kernel object and no process
+        processes.start(cloud.agent)
+        wait_for(lambda: ssh.answers(login.address), f"the guest answers again:\n{cloud.log_ends()}", BOOT_SECONDS)
+        again = _seen_inside(login)
+        assert again.pop("boot") != first.pop("boot")
+        assert again == first, f"{again} after, {first} before"
+        assert again["address"] == again["told address"] == described["PrivateIpAddress"]
+        assert again["told public address"] == described["PublicIpAddress"] == login.address
+        assert again["told id"] == instance_id
+        assert again["user data"] == "once"
+        assert processes.find(cloud.controller) is None
+
+        process = qemu_process_of(instance_id)
+        cloud.up()
+        wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)
+        seen = user.describe(instance_id)
+        for name in ("PrivateIpAddress", "PublicIpAddress", "LaunchTime"):
+            assert seen[name] == described[name]  # type: ignore[literal-required] # all are of InstanceTypeDef
+        assert qemu_process_of(instance_id) == process
+        user.terminate([instance_id])
+        assert qemu_process_of(instance_id) is None
+    finally:
+        cloud.purge()
+    leaks.assert_nothing_beyond(before, "a host that rebooted")
+
+
+def _seen_inside(login: Login) -> dict[str, str]:
+    """What the guest says of itself, and what DHCP and metadata tell it now."""
+    told = {"id": "instance-id", "address": "local-ipv4", "public address": "public-ipv4"}
+    questions = {
+        "boot": "cat /proc/sys/kernel/random/boot_id",
+        "address": "ip -4 -o addr show dev eth0",
+        "user data": "cat /var/tmp/user-data-ran",
+        "lease": "sudo udhcpc -i eth0 -n -q -f -s /bin/true 2>&1",
+        **{f"told {what}": f"imds get meta-data/{path}" for what, path in told.items()},
+    }
+    script = "; echo ---; ".join(questions.values())
+    output = login.run(f"IMDS_TOKEN=$(imds token) && export IMDS_TOKEN; {script}")
+    seen = dict(zip(questions, (part.strip() for part in output.split("---")), strict=True))
+    for what in ("address", "lease"):
+        found = re.search(r"(?:inet|lease of) ([\d.]+)", seen[what])
+        assert found, f"{what}: {seen[what]}"
+        seen[what] = found[1]
+    return seen
