@@ -29,8 +29,11 @@ HOST_LINK: Final = "stead0"  # host namespace: dummy link that holds the host's 
 
 # Every gateway of every subnet of every VPC on every host has this MAC, so that a guest may move between hosts.
 GATEWAY_MAC: Final = "02:53:54:45:41:44"
+GATEWAY_LINK_LOCAL: Final = "fe80::1"  # of every gateway: what guests have as their IPv6 router
 METADATA_ADDRESS: Final = "169.254.169.254"
 RESOLVER_ADDRESS: Final = "169.254.169.253"
+METADATA_IPV6_ADDRESS: Final = "fd00:ec2::254"
+RESOLVER_IPV6_ADDRESS: Final = "fd00:ec2::253"
 
 
 def bridge_name(subnet_id: str) -> str:
@@ -96,6 +99,12 @@ class HostPaths:
     # Pools outside the uplink's own subnets: hidden behind the uplink's address. The others are answered for by ARP.
     masqueraded_pools: tuple[str, ...]
     is_router: bool  # somebody else made this host forward packets (net.ipv4.ip_forward)
+    underlay_address: str = ""  # "" = no overlay link is made; else each VPC has one
+    # The largest packet that the underlay carries inside of a VXLAN packet; 0 = not known, or there is no underlay.
+    # What guests are told should not be more: above it they learn it only by "fragmentation needed".
+    overlay_mtu: int = 0
+    # The kernel forwards IPv6 link by link (force_forwarding, since Linux 6.17); before, only the whole host can.
+    has_ipv6_by_link: bool = True
 
 
 @dataclass(frozen=True, slots=True)
