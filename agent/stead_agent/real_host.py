@@ -31,7 +31,7 @@ from stead_agent.network.picture import INNER_ADDRESSES
 from stead_agent.reconcile.loop import THREADS
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
-from stead_agent.reconcile.translate import VpcSettings, host_firewall
+from stead_agent.reconcile.translate_vpc import VpcSettings, host_firewall
 from stead_agent.settings import Settings
 from stead_agent.volumes.local_files import LocalImages, LocalStore, LocalVolumes
 from stead_proto.tls import Identity
@@ -72,6 +72,7 @@ async def _run(settings: Settings, version: str) -> None:
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     habits = Habits(
         uplink=settings.uplink,
+        underlay_address=address,
         vpc=VpcSettings(mtu=settings.mtu, upstreams=settings.dns_upstreams or _resolvers(settings.uplink)),
         removal_grace_seconds=settings.removal_grace_seconds,
     )
@@ -105,7 +106,7 @@ def _purge(settings: Settings) -> None:
         parts.machines.remove(machine_id)
     nothing = network.HostNetwork(public_pools=(), uplink="none")
     paths = parts.network.apply_host(nothing)
-    parts.firewall.apply_host(host_firewall(nothing, paths))
+    parts.firewall.apply_host(host_firewall(None, nothing, paths))
     for vpc_id in sorted(parts.network.present() | parts.firewall.present() | parts.dhcp.present()):
         parts.dhcp.remove(vpc_id)
         parts.firewall.remove(vpc_id)

@@ -29,11 +29,25 @@ HOST_NETWORK: Final = Key(desired_pb2.KIND_HOST_NETWORK, "host-network")
 _BODY_KINDS: Final = {
     field.name: Kind.Value(f"KIND_{field.name.upper()}") for field in Resource.DESCRIPTOR.oneofs_by_name["body"].fields
 }
-_VPC_MEMBERS: Final = {
-    desired_pb2.KIND_SUBNET: "subnet",
-    desired_pb2.KIND_SECURITY_GROUP: "security_group",
-    desired_pb2.KIND_INTERFACE: "interface",
-}
+# Bodies that have the id of the VPC that they are a part of; a VPC's own id is its resource's.
+_PARTS: Final = frozenset(
+    field.name
+    for field in Resource.DESCRIPTOR.oneofs_by_name["body"].fields
+    if field.message_type is not None and "vpc_id" in field.message_type.fields_by_name
+)
+
+SHARED_KINDS: Final = frozenset(
+    {
+        desired_pb2.KIND_SUBNET,
+        desired_pb2.KIND_SECURITY_GROUP,
+        desired_pb2.KIND_ROUTE_TABLE,
+        desired_pb2.KIND_NETWORK_ACL,
+        desired_pb2.KIND_PEERING,
+        desired_pb2.KIND_MAPPING,
+        desired_pb2.KIND_FLOW_LOG,
+    }
+)
+"""Parts of a VPC that are the same for all its hosts: the controller wants to hear of them only what went wrong."""
 
 
 def key_of(resource: Resource) -> Key | None:
@@ -43,16 +57,9 @@ def key_of(resource: Resource) -> Key | None:
 
 
 def vpc_of(resource: Resource) -> str | None:
-    """Name the VPC that a subnet, security group or interface is a part of; None for all else."""
-    match resource.WhichOneof("body"):
-        case "subnet":
-            return resource.subnet.vpc_id
-        case "security_group":
-            return resource.security_group.vpc_id
-        case "interface":
-            return resource.interface.vpc_id
-        case _:
-            return None
+    """Name the VPC that a resource is a part of; None for all that is no part of one."""
+    body = resource.WhichOneof("body")
+    return getattr(resource, body).vpc_id if body in _PARTS else None
 
 
 def needs_of(resource: Resource) -> Iterator[Key]:
@@ -144,7 +151,8 @@ class Wanted:
         self._held: dict[str, Held] = {}
         self._holders: dict[Key, set[str]] = {}
         self._users: dict[Key, set[Key]] = {}
-        self._members: dict[str, set[Key]] = {}
+        self._members: dict[str, set[Key]] = {}  # parts of VPCs, but for mappings
+        self._mappings: dict[str, set[Key]] = {}  # of these there may be thousands
 
     # -- reading
 
@@ -156,8 +164,12 @@ class Wanted:
         return resource
 
     def members(self, vpc_id: str) -> frozenset[Key]:
-        """List the subnets, groups and interfaces of a VPC, wanted or being removed."""
+        """List the parts of a VPC, wanted or being removed, without its mappings."""
         return frozenset(self._members.get(vpc_id, ()))
+
+    def mappings(self, vpc_id: str) -> AbstractSet[Key]:
+        """Show the mappings of a VPC, wanted or being removed."""
+        return self._mappings.get(vpc_id, frozenset())
 
     def users(self, key: Key) -> frozenset[Key]:
         """List the wanted resources that need this one."""
@@ -222,14 +234,14 @@ class Wanted:
         for need in needs_of(resource):
             self._users.setdefault(need, set()).add(key)
         if vpc_id := vpc_of(resource):
-            self._members.setdefault(vpc_id, set()).add(key)
+            self._index_of(key).setdefault(vpc_id, set()).add(key)
 
     def _bury(self, tombstone: Tombstone) -> None:
         self._drop_tombstone(tombstone.key)
         self._drop_resource(tombstone.key)
         self.tombstones[tombstone.key] = tombstone
         if tombstone.body and not tombstone.done and (vpc_id := vpc_of(tombstone.body)):
-            self._members.setdefault(vpc_id, set()).add(tombstone.key)
+            self._index_of(tombstone.key).setdefault(vpc_id, set()).add(tombstone.key)
 
     def _drop_resource(self, key: Key) -> None:
         resource = self.resources.pop(key, None)
@@ -246,7 +258,10 @@ class Wanted:
 
     def _unlink_member(self, key: Key, resource: Resource | None) -> None:
         if resource is not None and (vpc_id := vpc_of(resource)):
-            _discard(self._members, vpc_id, key)
+            _discard(self._index_of(key), vpc_id, key)
+
+    def _index_of(self, key: Key) -> dict[str, set[Key]]:
+        return self._mappings if key.kind == desired_pb2.KIND_MAPPING else self._members
 
 
 def _discard[K, V](index: dict[K, set[V]], key: K, value: V) -> None:

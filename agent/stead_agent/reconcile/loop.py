@@ -22,7 +22,7 @@ from stead_agent.reconcile.reports import Reports, status
 from stead_agent.reconcile.schedule import FALLBACK_SECONDS, Schedule
 from stead_agent.reconcile.subsystems import FetchImage, Subsystems
 from stead_agent.reconcile.work import EXPECTED_ERRORS, Outcome, Work
-from stead_agent.wanted import HOST_NETWORK, Change, Held, Key, change_of, vpc_of
+from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Change, Held, Key, change_of
 from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Kind
 from stead_proto.v1.host_pb2 import DesiredState
@@ -215,21 +215,13 @@ class Reconciler:
             self.reports.expect(key, resource.revision)
         elif tombstone is not None:
             if tombstone.done or (unit_of(key, self.wanted) is None):
-                self._gone(key)
+                self._gone_all([key])
                 return
             self.reports.expect(key, tombstone.revision)
         if unit := unit_of(key, self.wanted):
             self._schedule.touch(unit)
-        for user in self._dependents(key):
+        for user in self._preparer.dependents(key):
             self._schedule.touch(user)
-
-    def _dependents(self, key: Key) -> Iterable[Key]:
-        """List the units that show or use something of a resource beside its own unit."""
-        if key.kind not in {desired_pb2.KIND_VPC, desired_pb2.KIND_SUBNET}:
-            return self.wanted.users(key)
-        resource = self.wanted.known(key)  # guests' metadata shows address blocks
-        vpc_id = key.id if key.kind == desired_pb2.KIND_VPC else vpc_of(resource) if resource else None
-        return {user for member in self.wanted.members(vpc_id or "") for user in self.wanted.users(member)}
 
     def _touch_all(self) -> None:
         """Have everything looked at: nothing is known of what happened while we were not there."""
@@ -263,8 +255,7 @@ class Reconciler:
         else:
             for each in result.statuses:
                 self.reports.put(each)
-            for key in result.gone:
-                self._gone(key)
+            self._gone_all(result.gone)
         gone = [] if isinstance(result, Failure) else result.gone
         self._preparer.finished(work, well=not failed, gone=gone)
         self._reschedule(work, result)
@@ -303,6 +294,17 @@ class Reconciler:
             machine = last.machine if last is not None and last.HasField("machine") else None
             condition = host_pb2.CONDITION_PENDING if unsure else host_pb2.CONDITION_FAILED
             self.reports.put(status(key, revision, condition, text, machine))
+
+    def _gone_all(self, keys: Iterable[Key]) -> None:
+        shared = [key for key in keys if key.kind in SHARED_KINDS and key in self.wanted.tombstones]
+        for key in keys:
+            if key.kind not in SHARED_KINDS:
+                self._gone(key)
+        if shared:  # the controller asks for no word of these
+            self.wanted.forget(shared)
+            for key in shared:
+                self.reports.forget(key)
+            self._note(lambda: self._store.forget(shared))
 
     def _gone(self, key: Key) -> None:
         """Nothing is left of a resource: note it, and report it if it was to go."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stead_agent.firewall.interface import Refusal
 from stead_agent.logs import Log
 from stead_agent.metadata.interface import Guest
-from stead_agent.reconcile import translate
+from stead_agent.reconcile import translate_vpc
 from stead_agent.reconcile.guest_book import GuestBook
 from stead_agent.reconcile.plan import VpcPicture
 from stead_agent.reconcile.reports import status
@@ -27,13 +27,14 @@ class HostNetworkWork:
     unit: Key
     resource: Resource | None
     uplink: str
+    underlay_address: str
     parts: Subsystems
 
     def run(self) -> Outcome:
         """Make the host's links and rules so."""
-        wanted = translate.host_network(self.resource, self.uplink)
+        wanted = translate_vpc.host_network(self.resource, self.uplink, self.underlay_address)
         found = self.parts.network.apply_host(wanted)
-        self.parts.firewall.apply_host(translate.host_firewall(wanted, found))
+        self.parts.firewall.apply_host(translate_vpc.host_firewall(self.resource, wanted, found))
         if self.resource is None:
             return Outcome(gone=[HOST_NETWORK])
         return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
@@ -51,13 +52,15 @@ class VpcWork:
     resource: Resource | None  # as wanted, or as it was while a guest lets go of it
     is_wanted: bool
     picture: VpcPicture
+    beyond: translate_vpc.Beyond
     wanted_parts: frozenset[Key]
+    open_mappings: tuple[tuple[Key, int], ...]  # of which word is due, with their revisions
     unmet: Unmet  # the host network
     guests: tuple[tuple[int, Guest], ...]  # to be announced before the VPC is served for the first time
-    settings: translate.VpcSettings
+    settings: translate_vpc.VpcSettings
     parts: Subsystems
     book: GuestBook
-    memory: translate.Memory
+    memory: translate_vpc.Memory
 
     def run(self) -> Outcome:
         """Make or remove it."""
@@ -74,9 +77,11 @@ class VpcWork:
 
     def _apply(self, vpc: Resource) -> tuple[Refusal, ...]:
         namespace = self.parts.network.namespace_path(vpc.id)
-        self.parts.network.apply(translate.vpc_network(vpc, self.picture, self.settings, self.memory))
-        refusals = self.parts.firewall.apply(translate.vpc_firewall(vpc, self.picture, self.memory))
-        self.parts.dhcp.apply(translate.vpc_dhcp(vpc, self.picture, namespace, self.settings, self.memory))
+        self.parts.network.apply(translate_vpc.vpc_network(vpc, self.picture, self.beyond, self.settings, self.memory))
+        refusals = self.parts.firewall.apply(translate_vpc.vpc_firewall(vpc, self.picture, self.beyond, self.memory))
+        self.parts.dhcp.apply(
+            translate_vpc.vpc_dhcp(vpc, self.picture, self.beyond, self.settings, self.memory, namespace=namespace)
+        )
         for order, guest in self.guests:
             self.book.put(order, guest)
         self.parts.metadata.serve(vpc.id, namespace)
@@ -109,6 +114,7 @@ class VpcWork:
             reasons.setdefault(refusal.id, []).append(f"{refusal.id}: {refusal.reason}")
             _log.warning("firewall_refused", vpc=vpc.id, what=refusal.id, reason=refusal.reason)
         statuses = [status(self.unit, vpc.revision, host_pb2.CONDITION_READY)] if self.is_wanted else []
+        statuses += [status(key, revision, host_pb2.CONDITION_READY) for key, revision in self.open_mappings]
         for part in self.picture.parts:
             key = key_of(part)
             if key is None or key not in self.wanted_parts:
@@ -127,3 +133,4 @@ class VpcWork:
             key = key_of(part)
             if key is not None and key in self.wanted_parts:
                 yield key, part.revision
+        yield from self.open_mappings

@@ -152,21 +152,27 @@ def plan_volume(wanted_size: int, size: int | None, *, guest_runs: bool) -> Volu
 class VpcPicture:
     """The parts of a VPC as they must be on this host, and those that may be reported as gone once it is so."""
 
-    subnets: tuple[Resource, ...] = ()
+    subnets: tuple[Resource, ...] = ()  # all of the VPC's, whether or not this host has interfaces in them
     groups: tuple[Resource, ...] = ()
     interfaces: tuple[Resource, ...] = ()
+    route_tables: tuple[Resource, ...] = ()
+    acls: tuple[Resource, ...] = ()
+    peerings: tuple[Resource, ...] = ()
+    nat_gateways: tuple[Resource, ...] = ()
+    flow_logs: tuple[Resource, ...] = ()
     gone: tuple[Key, ...] = ()
     lingering: tuple[Key, ...] = field(default=())  # must go, but a guest still has them
 
     @property
     def is_empty(self) -> bool:
         """Tell whether nothing of the VPC is needed any more."""
-        return not (self.subnets or self.groups or self.interfaces)
+        return not self.parts
 
     @property
     def parts(self) -> tuple[Resource, ...]:
-        """All parts."""
-        return self.subnets + self.groups + self.interfaces
+        """All parts, without the VPC's mappings."""
+        shared = self.subnets + self.groups + self.route_tables + self.acls + self.peerings + self.flow_logs
+        return shared + self.interfaces + self.nat_gateways
 
 
 def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], in_use: Iterable[str]) -> VpcPicture:
@@ -180,17 +186,31 @@ def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], 
     for key, resource in buried.items():
         if key.kind == desired_pb2.KIND_INTERFACE and key.id in using:
             kept[key] = resource
-            bases = [Key(desired_pb2.KIND_SUBNET, resource.interface.subnet_id)]
-            bases += [Key(desired_pb2.KIND_SECURITY_GROUP, each) for each in resource.interface.security_group_ids]
-            kept.update({base: buried[base] for base in bases if base in buried})
+            kept.update({base: buried[base] for base in _bases_of(resource, wanted, buried) if base in buried})
     parts = {**kept, **wanted}
     return VpcPicture(
         subnets=_of_kind(parts, desired_pb2.KIND_SUBNET),
         groups=_of_kind(parts, desired_pb2.KIND_SECURITY_GROUP),
         interfaces=_of_kind(parts, desired_pb2.KIND_INTERFACE),
+        route_tables=_of_kind(parts, desired_pb2.KIND_ROUTE_TABLE),
+        acls=_of_kind(parts, desired_pb2.KIND_NETWORK_ACL),
+        peerings=_of_kind(parts, desired_pb2.KIND_PEERING),
+        nat_gateways=_of_kind(parts, desired_pb2.KIND_NAT_GATEWAY),
+        flow_logs=_of_kind(parts, desired_pb2.KIND_FLOW_LOG),
         gone=tuple(key for key in buried if key not in kept),
         lingering=tuple(kept),
     )
+
+
+def _bases_of(interface: Resource, wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource]) -> Iterable[Key]:
+    """List what an interface stands on: its subnet with its route table and network ACL, and its groups."""
+    key = Key(desired_pb2.KIND_SUBNET, interface.interface.subnet_id)
+    yield key
+    yield from (Key(desired_pb2.KIND_SECURITY_GROUP, each) for each in interface.interface.security_group_ids)
+    subnet = wanted.get(key) or buried.get(key)
+    if subnet is not None:
+        yield Key(desired_pb2.KIND_ROUTE_TABLE, subnet.subnet.route_table_id)
+        yield Key(desired_pb2.KIND_NETWORK_ACL, subnet.subnet.network_acl_id)
 
 
 def _of_kind(parts: Mapping[Key, Resource], kind: "desired_pb2.Kind.ValueType") -> tuple[Resource, ...]:

@@ -2,16 +2,18 @@
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 
 from stead_agent.desired import Store
 from stead_agent.metadata.interface import Guest
-from stead_agent.reconcile import translate
+from stead_agent.reconcile import translate, translate_vpc
 from stead_agent.reconcile.disks import ImageWork, VolumeWork
 from stead_agent.reconcile.guest_book import GuestBook
 from stead_agent.reconcile.machine import MachineMemory, MachineWork
+from stead_agent.reconcile.mappings import Mappings
 from stead_agent.reconcile.networks import HostNetworkWork, VpcWork
-from stead_agent.reconcile.plan import picture_vpc
+from stead_agent.reconcile.plan import VpcPicture, picture_vpc
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.schedule import Turn
 from stead_agent.reconcile.subsystems import FetchImage, Subsystems
@@ -35,7 +37,8 @@ class Habits:
     """What the reconciler adds to what it is told."""
 
     uplink: str = "none"
-    vpc: translate.VpcSettings = field(default_factory=translate.VpcSettings)
+    underlay_address: str = ""  # this host's end of all tunnels to other hosts
+    vpc: translate_vpc.VpcSettings = field(default_factory=translate_vpc.VpcSettings)
     removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
 
 
@@ -70,7 +73,9 @@ class Preparer:
         self._fetch = fetch
         self._is_running = is_running
         self._book = GuestBook(parts.metadata)
-        self._memory = translate.Memory()
+        self._memory = translate_vpc.Memory()
+        self._mappings = Mappings()
+        self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of others that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
         self._served: set[str] = set()
         self._order = itertools.count(1)
@@ -81,7 +86,9 @@ class Preparer:
         match turn.unit.kind:
             case desired_pb2.KIND_HOST_NETWORK:
                 resource = self._wanted.resources.get(turn.unit)
-                return HostNetworkWork(turn.unit, resource, self._habits.uplink, self._parts)
+                return HostNetworkWork(
+                    turn.unit, resource, self._habits.uplink, self._habits.underlay_address, self._parts
+                )
             case desired_pb2.KIND_IMAGE:
                 return self._image(turn.unit)
             case desired_pb2.KIND_VOLUME:
@@ -102,8 +109,44 @@ class Preparer:
         for key in gone:
             if key.kind == desired_pb2.KIND_VPC:
                 self._served.discard(key.id)
+                self._foreign_groups.pop(key.id, None)
             elif key.kind == desired_pb2.KIND_MACHINE:
                 self._machines.pop(key.id, None)
+
+    def dependents(self, key: Key) -> AbstractSet[Key]:
+        """List the units that show or use something of a resource beside its own unit, now that it has changed."""
+        match key.kind:
+            case desired_pb2.KIND_VPC:  # guests' metadata shows address blocks
+                return self._guests_of(self._wanted.members(key.id)) | self._peers_of(key.id)
+            case desired_pb2.KIND_SUBNET:
+                vpc_id = vpc_of(resource) if (resource := self._wanted.known(key)) is not None else None
+                return self._guests_of(
+                    member
+                    for member in self._wanted.members(vpc_id or "")
+                    if member.kind == desired_pb2.KIND_INTERFACE
+                    and (interface := self._wanted.known(member)) is not None
+                    and interface.interface.subnet_id == key.id
+                )
+            case desired_pb2.KIND_MAPPING:
+                groups = self._mappings.follow(key, self._wanted)
+                return {
+                    Key(desired_pb2.KIND_VPC, vpc_id)
+                    for vpc_id, foreign in self._foreign_groups.items()
+                    if not groups.isdisjoint(foreign)
+                }
+            case _:
+                return self._wanted.users(key)
+
+    def _guests_of(self, members: Iterable[Key]) -> set[Key]:
+        return {user for member in members for user in self._wanted.users(member)}
+
+    def _peers_of(self, vpc_id: str) -> set[Key]:
+        """List the VPCs with a peering to this one: whether it is here decides about their routes."""
+        return {
+            Key(desired_pb2.KIND_VPC, resource.peering.peer_vpc_id)
+            for member in self._wanted.members(vpc_id)
+            if member.kind == desired_pb2.KIND_PEERING and (resource := self._wanted.known(member)) is not None
+        }
 
     def unmet(self, keys: Iterable[Key]) -> Unmet:
         """Tell which of these resources are not as they must be."""
@@ -176,18 +219,56 @@ class Preparer:
             if tombstone.body is not None and not tombstone.done:
                 buried[key] = tombstone.body
         in_use = [key.id for key in buried if self._wanted.holders(key)]
+        picture = picture_vpc(parts, buried, in_use)
+        open_mappings, gone_mappings = self._mappings_of(unit.id)
         return VpcWork(
             unit=unit,
             resource=self._wanted.known(unit),
             is_wanted=unit in self._wanted.resources,
-            picture=picture_vpc(parts, buried, in_use),
+            picture=replace(picture, gone=picture.gone + gone_mappings),
+            beyond=self._beyond(unit.id, picture),
             wanted_parts=frozenset(parts),
+            open_mappings=open_mappings,
             unmet=Unmet() if self.host_is_ready else Unmet(frozenset({HOST_NETWORK}), "waiting for the host network"),
             guests=tuple(self._guests(parts)) if unit.id not in self._served else (),
             settings=self._habits.vpc,
             parts=self._parts,
             book=self._book,
             memory=self._memory,
+        )
+
+    def _mappings_of(self, vpc_id: str) -> tuple[tuple[tuple[Key, int], ...], tuple[Key, ...]]:
+        """List the mappings of a VPC of which word is due, with their revisions, and those that must go."""
+        mine = self._wanted.mappings(vpc_id)
+        due = [key for key in self._reports.open_keys() if key.kind == desired_pb2.KIND_MAPPING and key in mine]
+        resources = self._wanted.resources
+        return (
+            tuple((key, resources[key].revision) for key in due if key in resources),
+            tuple(key for key in due if key not in resources),
+        )
+
+    def _beyond(self, vpc_id: str, picture: VpcPicture) -> translate_vpc.Beyond:
+        """Collect what a VPC's picture needs beyond its parts: its interfaces elsewhere, groups' members, its peers."""
+        peers = frozenset(
+            peer
+            for each in picture.peerings
+            if Key(desired_pb2.KIND_VPC, peer := each.peering.peer_vpc_id) in self._wanted.resources
+        )
+        used = {group_id for each in picture.interfaces for group_id in each.interface.security_group_ids}
+        referred = {
+            rule.group_id
+            for each in picture.groups
+            if each.id in used
+            for rule in each.security_group.rules
+            if rule.group_id
+        }
+        self._foreign_groups[vpc_id] = frozenset(referred - {each.id for each in picture.groups})
+        local = frozenset(each.id for each in picture.interfaces)
+        return translate_vpc.Beyond(
+            remotes=self._mappings.remotes(vpc_id, local),
+            members={group_id: self._mappings.members(group_id, (vpc_id, *peers)) for group_id in sorted(referred)},
+            names=self._mappings.names(vpc_id, local),
+            peers=peers,
         )
 
     def _guests(self, parts: Iterable[Key]) -> Iterable[tuple[int, Guest]]:

@@ -1,8 +1,8 @@
 """What the controller is told: the latest status of each resource, which of them are news, and the revision reached."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from stead_agent.wanted import Key
+from stead_agent.wanted import SHARED_KINDS, Key
 from stead_proto import limits
 from stead_proto.v1 import host_pb2
 from stead_proto.v1.host_pb2 import ResourceStatus
@@ -53,12 +53,20 @@ class Reports:
         self._open[key] = revision
 
     def put(self, new: ResourceStatus) -> None:
-        """Note what became of a resource; it is news unless it says what the last one said."""
+        """Note what became of a resource; it is news unless it says what the last one said.
+
+        Of what is the same for all hosts of a VPC the controller hears when it fails, and when it no longer does.
+        """
         key = Key(new.kind, new.id)
         if new.condition in _FINAL and self._open.get(key, new.revision + 1) <= new.revision:
             del self._open[key]
             self._reached_changed = True
-        if self._latest.get(key) != new:
+        last = self._latest.get(key)
+        is_well = new.condition == host_pb2.CONDITION_READY
+        if key.kind in SHARED_KINDS and is_well and (last is None or last.condition != host_pb2.CONDITION_FAILED):
+            self._latest.pop(key, None)
+            self._unsent.pop(key, None)
+        elif last != new:
             self._latest[key] = new
             self._unsent[key] = None
         if self._unsent or self._reached_changed:
@@ -70,6 +78,11 @@ class Reports:
         self._unsent.pop(key, None)
         if self._open.pop(key, None) is not None:
             self._reached_changed = True
+            self._news()
+
+    def open_keys(self) -> Iterable[Key]:
+        """List the resources of whose revision nothing final is known."""
+        return self._open
 
     def reached(self, revision: int) -> int:
         """Tell up to where everything is done, or failed, and was told: `revision` is what is wanted now.

@@ -6,67 +6,9 @@ import pytest
 
 from stead_agent.machines.interface import MachineStatus, OffReason, Power
 from stead_agent.reconcile import translate
-from stead_agent.reconcile.plan import VpcPicture, picture_vpc
 from stead_agent.volumes.interface import BaseSource, VolumeSource
-from stead_agent.wanted import key_of
-from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.support import desired_states as make
-
-
-def _picture(*resources: pb.Resource) -> VpcPicture:
-    return picture_vpc({key: each for each in resources if (key := key_of(each))}, {}, [])
-
-
-def test_a_vpc_for_the_network() -> None:
-    picture = _picture(make.subnet(), make.interface("eni-1", "i-1", public="198.18.0.7"))
-    vpc = translate.vpc_network(make.vpc(), picture, translate.VpcSettings(mtu=1450), translate.Memory())
-    assert (vpc.vpc_id, vpc.vni, vpc.cidrs, vpc.mtu) == ("vpc-1", 1, ("10.1.0.0/16",), 1450)
-    assert [(each.id, each.cidr) for each in vpc.subnets] == [("subnet-1", "10.1.0.0/20")]
-    assert vpc.interfaces[0].addresses == ("10.1.0.5",)
-    assert vpc.interfaces[0].public_addresses[0].public == "198.18.0.7"
-
-
-def test_a_vpc_for_the_firewall() -> None:
-    group = make.group(members=("10.1.0.5", "10.1.0.6"))
-    group.security_group.rules.append(
-        pb.SecurityGroupRule(id="sgr-g", protocol="udp", from_port=53, to_port=53, group_id="sg-2")
-    )
-    picture = _picture(make.subnet(), group, make.interface("eni-1", "i-1"))
-    vpc = translate.vpc_firewall(make.vpc(), picture, translate.Memory())
-    assert [rule.peer for rule in vpc.groups[0].rules] == ["0.0.0.0/0", "0.0.0.0/0", "sg-2"]
-    assert [rule.egress for rule in vpc.groups[0].rules] == [False, True, False]
-    assert vpc.groups[0].members == {"10.1.0.5", "10.1.0.6"}
-    assert vpc.subnets[0].internet
-    assert vpc.interfaces[0].subnet_link == vpc.subnets[0].link
-    assert vpc.resolvers == {"169.254.169.253", "10.1.0.2"}
-
-
-def test_without_dns_nobody_resolves() -> None:
-    vpc = make.vpc()
-    vpc.vpc.dns_support = False
-    memory = translate.Memory()
-    wanted = translate.vpc_dhcp(vpc, _picture(make.subnet()), Path("/ns"), translate.VpcSettings(), memory)
-    assert wanted.dns_servers == ()
-    assert wanted.resolver_addresses == ()
-    assert translate.vpc_firewall(vpc, _picture(make.subnet()), memory).resolvers == frozenset()
-
-
-def test_dhcp_hands_out_the_vpcs_resolver() -> None:
-    settings = translate.VpcSettings(mtu=1450, upstreams=("9.9.9.9",))
-    picture = _picture(make.subnet(), make.interface("eni-1", "i-1"))
-    wanted = translate.vpc_dhcp(make.vpc(), picture, Path("/ns"), settings, translate.Memory())
-    assert wanted.dns_servers == ("10.1.0.2",)
-    assert (wanted.mtu, wanted.upstreams, wanted.domain) == (1450, ("9.9.9.9",), "internal")
-    assert wanted.subnets[0].gateway == "10.1.0.1"
-    assert (wanted.hosts[0].address, wanted.hosts[0].name) == ("10.1.0.5", "ip-10-1-0-5.internal")
-
-
-def test_only_what_changed_is_translated_again() -> None:
-    memory, group = translate.Memory(), make.group()
-    first = translate.vpc_firewall(make.vpc(), _picture(group), memory).groups[0]
-    assert translate.vpc_firewall(make.vpc(), _picture(group), memory).groups[0] is first
-    assert translate.vpc_firewall(make.vpc(), _picture(make.group(port=80)), memory).groups[0] is not first
 
 
 def test_a_machine() -> None:

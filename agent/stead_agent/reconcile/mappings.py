@@ -1,0 +1,108 @@
+"""Where the interfaces of VPCs are, kept as mappings come and go, so that one change among thousands costs little.
+
+Belongs to the event loop; what a unit's work needs is handed out as immutable values.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Final
+
+from stead_agent.dhcp.interface import DnsName
+from stead_agent.network.interface import RemoteInterface
+from stead_agent.wanted import Key, Wanted
+from stead_proto.v1.desired_pb2 import Mapping
+
+_NOBODY: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(slots=True)
+class _VpcMappings:
+    """The mappings of one VPC, turned into what subsystems ask for."""
+
+    remotes: dict[str, RemoteInterface] = field(default_factory=dict)  # all that are on a host, ours included
+    names: dict[str, tuple[DnsName, ...]] = field(default_factory=dict)
+    members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
+    frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as handed out last
+
+
+class Mappings:
+    """All mappings that this host was told of."""
+
+    def __init__(self) -> None:
+        self._vpcs: dict[str, _VpcMappings] = {}
+        self._known: dict[str, Mapping] = {}
+
+    def follow(self, key: Key, wanted: Wanted) -> frozenset[str]:
+        """Take in that a mapping may have changed or gone; give the groups whose members may have."""
+        resource = wanted.resources.get(key)
+        before, after = self._known.pop(key.id, None), resource.mapping if resource is not None else None
+        if before is not None and before == after:
+            self._known[key.id] = before
+            return _NOBODY
+        groups: set[str] = set()
+        if before is not None:
+            self._remove(key.id, before)
+            groups |= {*before.security_group_ids}
+        if after is not None:
+            self._add(key.id, after)
+            self._known[key.id] = after
+            groups |= {*after.security_group_ids}
+        return frozenset(groups)
+
+    def members(self, group_id: str, vpc_ids: Iterable[str]) -> frozenset[str]:
+        """List the addresses of a group's interfaces, whichever of these VPCs it belongs to."""
+        for vpc_id in vpc_ids:
+            vpc = self._vpcs.get(vpc_id)
+            if vpc is not None and group_id in vpc.members:
+                found = vpc.frozen.get(group_id)
+                if found is None:
+                    found = vpc.frozen[group_id] = frozenset(vpc.members[group_id])
+                return found
+        return _NOBODY
+
+    def remotes(self, vpc_id: str, local: AbstractSet[str]) -> tuple[RemoteInterface, ...]:
+        """List the interfaces of a VPC that are on other hosts; `local` are the ids of those here."""
+        vpc = self._vpcs.get(vpc_id)
+        return tuple(each for each in vpc.remotes.values() if each.id not in local) if vpc else ()
+
+    def names(self, vpc_id: str, local: AbstractSet[str]) -> tuple[DnsName, ...]:
+        """List the names of a VPC's interfaces; the private names of local ones are told elsewhere."""
+        vpc = self._vpcs.get(vpc_id)
+        if vpc is None:
+            return ()
+        return tuple(name for interface_id, names in vpc.names.items() for name in names[interface_id in local :])
+
+    def _add(self, interface_id: str, mapping: Mapping) -> None:
+        vpc = self._vpcs.setdefault(mapping.vpc_id, _VpcMappings())
+        addresses = tuple(mapping.addresses)
+        if mapping.host_address and addresses:
+            vpc.remotes[interface_id] = RemoteInterface(
+                id=interface_id,
+                mac=mapping.mac_address,
+                addresses=addresses,
+                host=mapping.host_address,
+                is_router=not mapping.source_dest_check,
+            )
+        if addresses and mapping.private_dns_name:
+            named = [mapping.private_dns_name, *([mapping.public_dns_name] if mapping.public_dns_name else [])]
+            vpc.names[interface_id] = tuple(DnsName(name, addresses[0]) for name in named)
+        for group_id in mapping.security_group_ids:
+            members = vpc.members.setdefault(group_id, {})
+            members.update(dict.fromkeys(addresses, interface_id))
+            vpc.frozen.pop(group_id, None)
+
+    def _remove(self, interface_id: str, mapping: Mapping) -> None:
+        vpc = self._vpcs[mapping.vpc_id]
+        vpc.remotes.pop(interface_id, None)
+        vpc.names.pop(interface_id, None)
+        for group_id in mapping.security_group_ids:
+            members = vpc.members[group_id]
+            for address in mapping.addresses:
+                if members.get(address) == interface_id:  # an address may have moved on before its old owner is told of
+                    del members[address]
+            vpc.frozen.pop(group_id, None)
+            if not members:
+                del vpc.members[group_id]
+        if not (vpc.remotes or vpc.names or vpc.members):
+            del self._vpcs[mapping.vpc_id]

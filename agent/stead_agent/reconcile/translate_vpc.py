@@ -1,0 +1,326 @@
+"""Resources of the controller become what the network, the firewall and DHCP ask for: pure."""
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from stead_agent.dhcp import interface as dhcp
+from stead_agent.firewall import interface as firewall
+from stead_agent.network import interface as network
+from stead_agent.reconcile.plan import VpcPicture
+from stead_proto.v1 import desired_pb2
+from stead_proto.v1.desired_pb2 import Resource
+
+
+class Memory:
+    """Remembers what each resource was translated to, so that a change of one costs little in a VPC of thousands."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, dict[str, tuple[Resource, Any]]] = {}
+
+    def of[T](self, resource: Resource, translate: Callable[[Resource], T]) -> T:
+        """Translate the resource, unless the same object was translated in this way before."""
+        results = self._results.setdefault(resource.id, {})
+        known = results.get(translate.__name__)
+        if known is not None and known[0] is resource:
+            return cast("T", known[1])
+        result = translate(resource)
+        results[translate.__name__] = (resource, result)
+        return result
+
+    def forget(self, resource_id: str) -> None:
+        """Forget what a resource was translated to."""
+        self._results.pop(resource_id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class VpcSettings:
+    """What this host adds to every VPC."""
+
+    mtu: int = 1500
+    upstreams: tuple[str, ...] = ()  # resolvers for names outside
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """What concerns a VPC on this host beyond its parts: kept as immutable values by `mappings.py`."""
+
+    remotes: tuple[network.RemoteInterface, ...] = ()
+    members: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by group, of those that rules refer to
+    names: tuple[dhcp.DnsName, ...] = ()
+    peers: frozenset[str] = frozenset()  # VPCs with an active peering that are on this host
+
+
+def host_network(resource: Resource | None, uplink: str, underlay_address: str = "") -> network.HostNetwork:
+    """What the network must know of the host; without a resource there are no public addresses."""
+    if resource is None:
+        return network.HostNetwork(public_pools=(), uplink=uplink)
+    body = resource.host_network
+    return network.HostNetwork(
+        public_pools=tuple(body.public_pools),
+        uplink=uplink,
+        host_address=body.host_address,
+        ipv6_pools=tuple(body.ipv6_pools),
+        underlay_address=underlay_address,
+    )
+
+
+def host_firewall(
+    resource: Resource | None, wanted: network.HostNetwork, found: network.HostPaths
+) -> firewall.HostFirewall:
+    """What the firewall must know of the host."""
+    others = frozenset(resource.host_network.underlay_addresses) if resource is not None else frozenset()
+    return firewall.HostFirewall(
+        public_pools=wanted.public_pools,
+        uplink=found.uplink,
+        host_address=found.host_address,
+        masqueraded_pools=found.masqueraded_pools,
+        is_router=found.is_router,
+        ipv6_pools=wanted.ipv6_pools,
+        underlay_address=wanted.underlay_address,
+        underlay_peers=others - {wanted.underlay_address},
+    )
+
+
+def _local_subnets(picture: VpcPicture) -> tuple[Resource, ...]:
+    """The subnets that have interfaces on this host: the others of the VPC are not made here."""
+    used = {each.interface.subnet_id for each in picture.interfaces}
+    return tuple(each for each in picture.subnets if each.id in used)
+
+
+def vpc_network(
+    vpc: Resource, picture: VpcPicture, beyond: Beyond, settings: VpcSettings, memory: Memory
+) -> network.VpcNetwork:
+    """The links and routes of a VPC."""
+    subnets = _local_subnets(picture)
+    interfaces = tuple(memory.of(each, _network_interface) for each in picture.interfaces)
+    targets = {each.id for each in interfaces if each.is_router}
+    targets |= {each.id for each in beyond.remotes if each.is_router}
+    used = {each.subnet.route_table_id for each in subnets}
+    tables = [_route_table(each, targets, beyond.peers) for each in picture.route_tables if each.id in used]
+    return network.VpcNetwork(
+        vpc_id=vpc.id,
+        vni=vpc.vpc.vni,
+        cidrs=tuple(vpc.vpc.cidr_blocks),
+        subnets=tuple(memory.of(each, _network_subnet) for each in subnets),
+        interfaces=interfaces,
+        mtu=settings.mtu,
+        ipv6_cidrs=tuple(vpc.vpc.ipv6_cidr_blocks),
+        route_tables=(*tables, *(_older_table(each) for each in subnets if not each.subnet.route_table_id)),
+        remotes=beyond.remotes,
+        peers=tuple(_peer(each) for each in picture.peerings if each.peering.peer_vpc_id in beyond.peers),
+        nat_gateways=tuple(network.NatGateway(each.id, each.nat_gateway.interface_id) for each in picture.nat_gateways),
+    )
+
+
+def _network_subnet(resource: Resource) -> network.Subnet:
+    body = resource.subnet
+    table_id = body.route_table_id or f"of {resource.id}"
+    return network.Subnet(resource.id, body.cidr_block, body.ipv6_cidr_block, table_id)
+
+
+def _older_table(subnet: Resource) -> network.RouteTable:
+    """The routes of a subnet whose controller knows no route tables yet."""
+    routes = (network.TableRoute("0.0.0.0/0", network.RouteTo.INTERNET),) if subnet.subnet.internet else ()
+    return network.RouteTable(f"of {subnet.id}", routes)
+
+
+def _route_table(resource: Resource, routers: AbstractSet[str], peers: AbstractSet[str]) -> network.RouteTable:
+    return network.RouteTable(resource.id, tuple(_route(each, routers, peers) for each in resource.route_table.routes))
+
+
+def _route(route: desired_pb2.Route, routers: AbstractSet[str], peers: AbstractSet[str]) -> network.TableRoute:
+    """Turn a route into ours; one whose target is not there, or is of a kind we do not know, leads nowhere."""
+    match route.WhichOneof("target"):
+        case "internet_gateway":
+            return network.TableRoute(route.destination, network.RouteTo.INTERNET)
+        case "egress_only_gateway":
+            return network.TableRoute(route.destination, network.RouteTo.EGRESS_ONLY)
+        case "interface_id" if route.interface_id in routers:
+            return network.TableRoute(route.destination, network.RouteTo.INTERFACE, route.interface_id)
+        case "peer_vpc_id" if route.peer_vpc_id in peers:
+            return network.TableRoute(route.destination, network.RouteTo.PEER, route.peer_vpc_id)
+        case _:
+            return network.TableRoute(route.destination, network.RouteTo.NOWHERE)
+
+
+def _peer(resource: Resource) -> network.Peer:
+    body = resource.peering
+    return network.Peer(body.peering_id, body.peer_vpc_id, tuple(body.peer_cidr_blocks))
+
+
+def _network_interface(resource: Resource) -> network.LocalInterface:
+    body = resource.interface
+    return network.LocalInterface(
+        id=resource.id,
+        subnet_id=body.subnet_id,
+        mac=body.mac_address,
+        addresses=(body.private_address, *body.secondary_addresses),
+        public_addresses=tuple(
+            network.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
+        ),
+        ipv6_addresses=tuple(body.ipv6_addresses),
+        is_router=not body.source_dest_check,
+    )
+
+
+def vpc_firewall(vpc: Resource, picture: VpcPicture, beyond: Beyond, memory: Memory) -> firewall.VpcFirewall:
+    """The security groups, network ACLs and guests' bindings of a VPC."""
+    tables = {each.id: each for each in picture.route_tables}
+    used = {group_id for each in picture.interfaces for group_id in each.interface.security_group_ids}
+    groups = [
+        firewall.Group(each.id, memory.of(each, _firewall_rules), beyond.members.get(each.id) or _older_members(each))
+        for each in picture.groups
+        if each.id in used or each.id in beyond.members
+    ]
+    known = {each.id for each in groups}
+    groups += [firewall.Group(each, (), members) for each, members in beyond.members.items() if each not in known]
+    subnets = _local_subnets(picture)
+    acls = {each.subnet.network_acl_id for each in subnets}
+    return firewall.VpcFirewall(
+        vpc_id=vpc.id,
+        groups=tuple(groups),
+        subnets=tuple(_firewall_subnet(each, tables.get(each.subnet.route_table_id)) for each in subnets),
+        interfaces=tuple(memory.of(each, _firewall_interface) for each in picture.interfaces),
+        resolvers=_resolvers(vpc, subnets),
+        acls=tuple(memory.of(each, _acl) for each in picture.acls if each.id in acls),
+        flow_logs=tuple(_flow_log(each, picture) for each in picture.flow_logs),
+        peers=tuple(
+            firewall.PeerLink(network.peer_link_name(each.peering.peering_id), tuple(each.peering.peer_cidr_blocks))
+            for each in picture.peerings
+            if each.peering.peer_vpc_id in beyond.peers
+        ),
+    )
+
+
+def _resolvers(vpc: Resource, subnets: tuple[Resource, ...]) -> frozenset[str]:
+    if not vpc.vpc.dns_support:
+        return frozenset()
+    blocks = tuple(each.subnet.cidr_block for each in subnets)
+    return network.resolver_addresses(tuple(vpc.vpc.cidr_blocks), blocks)
+
+
+def _older_members(group: Resource) -> frozenset[str]:
+    """The members of a group whose controller sends no mappings yet."""
+    return frozenset(group.security_group.members)
+
+
+def _firewall_rules(resource: Resource) -> tuple[firewall.Rule, ...]:
+    return tuple(
+        firewall.Rule(
+            id=rule.id,
+            egress=rule.egress,
+            protocol=rule.protocol,
+            from_port=rule.from_port,
+            to_port=rule.to_port,
+            peer=rule.cidr_ipv4 or rule.cidr_ipv6 or rule.group_id or rule.prefix_list.id,
+            blocks=tuple(rule.prefix_list.cidr_blocks),
+        )
+        for rule in resource.security_group.rules
+    )
+
+
+def _firewall_subnet(resource: Resource, table: Resource | None) -> firewall.Subnet:
+    body = resource.subnet
+    open_v4 = open_v6 = body.internet and not body.route_table_id
+    for route in table.route_table.routes if table is not None else ():
+        if route.WhichOneof("target") == "internet_gateway":
+            is_v6 = ":" in route.destination
+            open_v4, open_v6 = open_v4 or not is_v6, open_v6 or is_v6
+    return firewall.Subnet(
+        link=network.subnet_link_name(resource.id),
+        internet=open_v4,
+        cidr=body.cidr_block,
+        ipv6_cidr=body.ipv6_cidr_block,
+        ipv6_internet=open_v6,
+        acl_id=body.network_acl_id,
+        id=resource.id,
+    )
+
+
+def _acl(resource: Resource) -> firewall.Acl:
+    return firewall.Acl(
+        resource.id,
+        tuple(
+            firewall.AclEntry(
+                rule_number=each.rule_number,
+                egress=each.egress,
+                allow=each.allow,
+                protocol=each.protocol,
+                cidr=each.cidr_block,
+                from_port=each.from_port,
+                to_port=each.to_port,
+            )
+            for each in resource.network_acl.entries
+        ),
+    )
+
+
+def _flow_log(resource: Resource, picture: VpcPicture) -> firewall.FlowLog:
+    body = resource.flow_log
+    logged = frozenset(
+        each.id
+        for each in picture.interfaces
+        if body.resource_id in {each.id, each.interface.subnet_id, each.interface.vpc_id}
+    )
+    return firewall.FlowLog(resource.id, logged, body.accepted, body.rejected)
+
+
+def _firewall_interface(resource: Resource) -> firewall.Interface:
+    body = resource.interface
+    return firewall.Interface(
+        id=resource.id,
+        tap=network.tap_name(resource.id),
+        subnet_link=network.subnet_link_name(body.subnet_id),
+        mac=body.mac_address,
+        addresses=(body.private_address, *body.secondary_addresses),
+        group_ids=tuple(body.security_group_ids),
+        public_addresses=tuple(
+            firewall.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
+        ),
+        source_dest_check=body.source_dest_check,
+        ipv6_addresses=tuple(body.ipv6_addresses),
+        unfiltered=body.unfiltered,
+        router_mark=0 if body.source_dest_check else network.router_mark(resource.id),
+    )
+
+
+def vpc_dhcp(
+    vpc: Resource, picture: VpcPicture, beyond: Beyond, settings: VpcSettings, memory: Memory, *, namespace: Path
+) -> dhcp.VpcDhcp:
+    """The DHCP and DNS server of a VPC."""
+    body = vpc.vpc
+    cidrs = tuple(body.cidr_blocks)
+    subnets = _local_subnets(picture)
+    first = network.resolver_addresses(cidrs[:1], ()) - {network.RESOLVER_ADDRESS} if body.dns_support else ()
+    return dhcp.VpcDhcp(
+        vpc_id=vpc.id,
+        namespace=namespace,
+        subnets=tuple(memory.of(each, _dhcp_subnet) for each in subnets),
+        hosts=tuple(memory.of(each, _dhcp_host) for each in picture.interfaces if not each.interface.unfiltered),
+        domain=body.domain_name,
+        dns_servers=tuple(first),
+        resolver_addresses=tuple(sorted(_resolvers(vpc, subnets))),
+        names=beyond.names,
+        upstreams=settings.upstreams,
+        mtu=settings.mtu,
+    )
+
+
+def _dhcp_subnet(resource: Resource) -> dhcp.DhcpSubnet:
+    block = resource.subnet.cidr_block
+    link = network.subnet_link_name(resource.id)
+    return dhcp.DhcpSubnet(resource.id, block, link, network.gateway_address(block))
+
+
+def _dhcp_host(resource: Resource) -> dhcp.DhcpHost:
+    body = resource.interface
+    return dhcp.DhcpHost(
+        interface_id=resource.id,
+        subnet_id=body.subnet_id,
+        mac_address=body.mac_address,
+        address=body.private_address,
+        name=body.private_dns_name,
+    )

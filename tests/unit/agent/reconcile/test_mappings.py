@@ -1,0 +1,94 @@
+"""Mappings come and go; what subsystems get of them is what a fresh reading of all would give."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.dhcp.interface import DnsName
+from stead_agent.network.interface import RemoteInterface
+from stead_agent.reconcile.mappings import Mappings
+from stead_agent.wanted import Key, Wanted
+from stead_proto.v1 import desired_pb2 as pb
+
+_GROUPS = ("sg-1", "sg-2", "sg-3")
+
+
+def _mapping(name: str, address: int, groups: frozenset[str], host: str, vpc_id: str) -> pb.Resource:
+    body = pb.Mapping(
+        vpc_id=vpc_id,
+        mac_address="02:00:00:00:00:01",
+        addresses=[f"10.0.0.{address}"],
+        host_address=host,
+        security_group_ids=sorted(groups),
+        private_dns_name=f"ip-{name}",
+        public_dns_name="public" if address % 2 else "",
+        source_dest_check=True,
+    )
+    return pb.Resource(id=f"eni-{name}", mapping=body)
+
+
+_CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from("abcd"),
+        st.integers(4, 9) | st.none(),  # None: it goes
+        st.frozensets(st.sampled_from(_GROUPS)),
+        st.sampled_from(["", "192.0.2.1", "192.0.2.2"]),
+        st.sampled_from(["vpc-1", "vpc-2"]),
+    )
+)
+
+
+@given(_CHANGES)
+def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, frozenset[str], str, str]]) -> None:
+    wanted, mappings = Wanted(), Mappings()
+    vpc_of = {}
+    for name, address, groups, host, vpc_id in changes:
+        key = Key(pb.KIND_MAPPING, f"eni-{name}")
+        if address is None:
+            wanted.resources.pop(key, None)
+        else:
+            # an interface never changes its VPC, nor shares its address in it
+            vpc_of.setdefault(name, vpc_id)
+            own = address * 8 + "abcd".index(name)
+            wanted.resources[key] = _mapping(name, own, groups, host, vpc_of[name])
+        mappings.follow(key, wanted)
+    fresh = Mappings()
+    for key in wanted.resources:
+        fresh.follow(key, wanted)
+    nobody: frozenset[str] = frozenset()
+    for vpc_id in ("vpc-1", "vpc-2"):
+        assert set(mappings.remotes(vpc_id, nobody)) == set(fresh.remotes(vpc_id, nobody))
+        assert set(mappings.names(vpc_id, nobody)) == set(fresh.names(vpc_id, nobody))
+        for group in _GROUPS:
+            bodies = [each.mapping for each in wanted.resources.values()]
+            expected = {
+                each.addresses[0] for each in bodies if group in each.security_group_ids and each.vpc_id == vpc_id
+            }
+            assert mappings.members(group, [vpc_id]) == expected
+
+
+def test_local_interfaces_are_no_remotes_and_their_private_names_are_told_elsewhere() -> None:
+    wanted, mappings = Wanted(), Mappings()
+    for name, address in (("a", 5), ("b", 6)):
+        key = Key(pb.KIND_MAPPING, f"eni-{name}")
+        wanted.resources[key] = _mapping(name, address, frozenset({"sg-1"}), "192.0.2.1", "vpc-1")
+        assert mappings.follow(key, wanted) == {"sg-1"}
+        assert mappings.follow(key, wanted) == frozenset()
+    local = frozenset({"eni-a"})
+    assert mappings.remotes("vpc-1", local) == (
+        RemoteInterface("eni-b", "02:00:00:00:00:01", ("10.0.0.6",), "192.0.2.1"),
+    )
+    assert mappings.names("vpc-1", local) == (DnsName("public", "10.0.0.5"), DnsName("ip-b", "10.0.0.6"))
+    assert mappings.members("sg-1", ["vpc-2", "vpc-1"]) == {"10.0.0.5", "10.0.0.6"}
+    assert mappings.members("sg-1", ["vpc-2"]) == frozenset()
+
+
+def test_an_address_that_moved_on_stays_with_its_new_owner() -> None:
+    wanted, mappings = Wanted(), Mappings()
+    old, new = Key(pb.KIND_MAPPING, "eni-a"), Key(pb.KIND_MAPPING, "eni-b")
+    wanted.resources[old] = _mapping("a", 5, frozenset({"sg-1"}), "", "vpc-1")
+    mappings.follow(old, wanted)
+    wanted.resources[new] = _mapping("b", 5, frozenset({"sg-1"}), "", "vpc-1")
+    mappings.follow(new, wanted)
+    del wanted.resources[old]
+    mappings.follow(old, wanted)
+    assert mappings.members("sg-1", ["vpc-1"]) == {"10.0.0.5"}

@@ -1,0 +1,200 @@
+"""Resources become what the network, the firewall and DHCP ask for."""
+
+from pathlib import Path
+
+from stead_agent.dhcp.interface import DnsName
+from stead_agent.network.interface import NatGateway, Peer, RemoteInterface, RouteTo, TableRoute, router_mark
+from stead_agent.reconcile import translate_vpc
+from stead_agent.reconcile.plan import VpcPicture, picture_vpc
+from stead_agent.reconcile.translate_vpc import Beyond, Memory, VpcSettings
+from stead_agent.wanted import key_of
+from stead_proto.v1 import desired_pb2 as pb
+from tests.support import desired_states as make
+
+
+def _picture(*resources: pb.Resource) -> VpcPicture:
+    return picture_vpc({key: each for each in resources if (key := key_of(each))}, {}, [])
+
+
+def _table(*routes: pb.Route) -> pb.Resource:
+    return pb.Resource(id="rtb-1", route_table=pb.RouteTable(vpc_id="vpc-1", routes=routes))
+
+
+def _routed(subnet: pb.Resource) -> pb.Resource:
+    subnet.subnet.route_table_id = "rtb-1"
+    subnet.subnet.internet = False
+    return subnet
+
+
+_REMOTE = RemoteInterface("eni-9", "02:00:00:00:00:09", ("10.1.0.9", "fd00::9"), "192.0.2.9", is_router=True)
+
+
+def test_a_vpc_for_the_network() -> None:
+    picture = _picture(make.subnet(), make.interface("eni-1", "i-1", public="198.18.0.7"))
+    vpc = translate_vpc.vpc_network(make.vpc(), picture, Beyond(), VpcSettings(mtu=1450), Memory())
+    assert (vpc.vpc_id, vpc.vni, vpc.cidrs, vpc.mtu) == ("vpc-1", 1, ("10.1.0.0/16",), 1450)
+    assert [(each.id, each.cidr) for each in vpc.subnets] == [("subnet-1", "10.1.0.0/20")]
+    assert vpc.interfaces[0].addresses == ("10.1.0.5",)
+    assert vpc.interfaces[0].public_addresses[0].public == "198.18.0.7"
+    assert [each.routes for each in vpc.route_tables if each.id == vpc.subnets[0].route_table_id] == [
+        (TableRoute("0.0.0.0/0", RouteTo.INTERNET),)
+    ]
+
+
+def test_only_subnets_with_interfaces_here_are_made() -> None:
+    other = make.subnet("subnet-7")
+    picture = _picture(make.subnet(), other, make.interface("eni-1", "i-1"))
+    vpc = translate_vpc.vpc_network(make.vpc(), picture, Beyond(), VpcSettings(), Memory())
+    assert [each.id for each in vpc.subnets] == ["subnet-1"]
+    assert len(translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(), Memory()).subnets) == 1
+
+
+def test_routes_whose_target_is_not_here_lead_nowhere() -> None:
+    table = _table(
+        pb.Route(destination="0.0.0.0/0", internet_gateway=True),
+        pb.Route(destination="::/0", egress_only_gateway=True),
+        pb.Route(destination="10.7.0.0/16", interface_id="eni-9"),
+        pb.Route(destination="10.8.0.0/16", interface_id="eni-1"),  # checks its source: cannot route
+        pb.Route(destination="10.2.0.0/16", peer_vpc_id="vpc-2"),
+        pb.Route(destination="10.3.0.0/16", peer_vpc_id="vpc-3"),
+        pb.Route(destination="10.9.0.0/16", blackhole=True),
+    )
+    picture = _picture(_routed(make.subnet()), make.interface("eni-1", "i-1"), table)
+    beyond = Beyond(remotes=(_REMOTE,), peers=frozenset({"vpc-2"}))
+    (found,) = translate_vpc.vpc_network(make.vpc(), picture, beyond, VpcSettings(), Memory()).route_tables
+    assert found.routes == (
+        TableRoute("0.0.0.0/0", RouteTo.INTERNET),
+        TableRoute("::/0", RouteTo.EGRESS_ONLY),
+        TableRoute("10.7.0.0/16", RouteTo.INTERFACE, "eni-9"),
+        TableRoute("10.8.0.0/16", RouteTo.NOWHERE),
+        TableRoute("10.2.0.0/16", RouteTo.PEER, "vpc-2"),
+        TableRoute("10.3.0.0/16", RouteTo.NOWHERE),
+        TableRoute("10.9.0.0/16", RouteTo.NOWHERE),
+    )
+
+
+def test_from_outside_only_where_an_internet_gateway_is_routed_to() -> None:
+    def opened(*routes: pb.Route) -> tuple[bool, bool]:
+        picture = _picture(_routed(make.subnet()), make.interface("eni-1", "i-1"), _table(*routes))
+        (subnet,) = translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(), Memory()).subnets
+        return subnet.internet, subnet.ipv6_internet
+
+    assert opened() == (False, False)
+    assert opened(pb.Route(destination="0.0.0.0/0", internet_gateway=True)) == (True, False)
+    assert opened(pb.Route(destination="::/0", internet_gateway=True)) == (False, True)
+    assert opened(pb.Route(destination="::/0", egress_only_gateway=True)) == (False, False)
+
+
+def test_peers_and_nat_gateways() -> None:
+    peering = pb.Peering(vpc_id="vpc-1", peer_vpc_id="vpc-2", peering_id="pcx-1", peer_cidr_blocks=["10.2.0.0/16"])
+    resources = (
+        make.subnet(),
+        make.interface("eni-1", ""),
+        pb.Resource(id="pcx-1:vpc-1", peering=peering),
+        pb.Resource(id="nat-1", nat_gateway=pb.NatGateway(vpc_id="vpc-1", interface_id="eni-1")),
+    )
+    picture = _picture(*resources)
+    away = translate_vpc.vpc_network(make.vpc(), picture, Beyond(), VpcSettings(), Memory())
+    here = translate_vpc.vpc_network(make.vpc(), picture, Beyond(peers=frozenset({"vpc-2"})), VpcSettings(), Memory())
+    assert away.peers == ()
+    assert here.peers == (Peer("pcx-1", "vpc-2", ("10.2.0.0/16",)),)
+    assert here.nat_gateways == (NatGateway("nat-1", "eni-1"),)
+    rules = translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(peers=frozenset({"vpc-2"})), Memory())
+    assert [each.cidrs for each in rules.peers] == [("10.2.0.0/16",)]
+
+
+def test_a_vpc_for_the_firewall() -> None:
+    group = make.group()
+    group.security_group.rules.append(
+        pb.SecurityGroupRule(id="sgr-g", protocol="udp", from_port=53, to_port=53, group_id="sg-2")
+    )
+    group.security_group.rules.append(
+        pb.SecurityGroupRule(
+            id="sgr-p",
+            protocol="-1",
+            prefix_list=pb.PrefixListPeer(id="pl-1", cidr_blocks=["192.0.2.0/24", "fd00::/64"]),
+        )
+    )
+    unused = make.group("sg-9")
+    router = make.interface("eni-2", "i-2", number=6)
+    router.interface.source_dest_check = False
+    picture = _picture(make.subnet(), group, unused, make.interface("eni-1", "i-1"), router)
+    beyond = Beyond(members={"sg-2": frozenset({"10.1.0.5", "fd00::5"})})
+    vpc = translate_vpc.vpc_firewall(make.vpc(), picture, beyond, Memory())
+    assert [each.id for each in vpc.groups] == ["sg-1", "sg-2"]
+    assert [rule.peer for rule in vpc.groups[0].rules] == ["0.0.0.0/0", "0.0.0.0/0", "sg-2", "pl-1"]
+    assert vpc.groups[0].rules[3].blocks == ("192.0.2.0/24", "fd00::/64")
+    assert [rule.egress for rule in vpc.groups[0].rules] == [False, True, False, False]
+    assert vpc.groups[1].members == {"10.1.0.5", "fd00::5"}
+    assert vpc.subnets[0].internet
+    assert vpc.interfaces[0].subnet_link == vpc.subnets[0].link
+    assert [each.router_mark for each in vpc.interfaces] == [0, router_mark("eni-2")]
+    assert vpc.resolvers == {"169.254.169.253", "10.1.0.2"}
+
+
+def test_acls_and_flow_logs_of_what_is_here() -> None:
+    subnet = make.subnet()
+    subnet.subnet.network_acl_id = "acl-1"
+    entry = pb.NetworkAclEntry(
+        rule_number=100, allow=True, protocol="6", cidr_block="0.0.0.0/0", from_port=22, to_port=22
+    )
+    acls = [
+        pb.Resource(id=each, network_acl=pb.NetworkAcl(vpc_id="vpc-1", entries=[entry])) for each in ("acl-1", "acl-2")
+    ]
+    log = pb.FlowLog(vpc_id="vpc-1", resource_id="subnet-1", accepted=True)
+    picture = _picture(subnet, *acls, make.interface("eni-1", "i-1"), pb.Resource(id="fl-1", flow_log=log))
+    vpc = translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(), Memory())
+    assert vpc.subnets[0].acl_id == "acl-1"
+    assert [each.id for each in vpc.acls] == ["acl-1"]
+    assert (vpc.acls[0].entries[0].rule_number, vpc.acls[0].entries[0].from_port) == (100, 22)
+    assert (vpc.flow_logs[0].interface_ids, vpc.flow_logs[0].accepted, vpc.flow_logs[0].rejected) == (
+        {"eni-1"},
+        True,
+        False,
+    )
+
+
+def test_other_hosts_may_send_to_this_one() -> None:
+    body = pb.HostNetwork(
+        public_pools=["198.18.0.0/24"], host_address="198.18.0.3", underlay_addresses=["192.0.2.1", "192.0.2.2"]
+    )
+    resource = pb.Resource(id="host-network", host_network=body)
+    wanted = translate_vpc.host_network(resource, "none", "192.0.2.1")
+    assert (wanted.host_address, wanted.underlay_address) == ("198.18.0.3", "192.0.2.1")
+    found = translate_vpc.network.HostPaths(None, "198.18.0.3", (), is_router=False)
+    rules = translate_vpc.host_firewall(resource, wanted, found)
+    assert (rules.underlay_address, rules.underlay_peers) == ("192.0.2.1", {"192.0.2.2"})
+
+
+def test_without_dns_nobody_resolves() -> None:
+    vpc = make.vpc()
+    vpc.vpc.dns_support = False
+    picture = _picture(make.subnet(), make.interface("eni-1", "i-1"))
+    wanted = translate_vpc.vpc_dhcp(vpc, picture, Beyond(), VpcSettings(), Memory(), namespace=Path("/ns"))
+    assert wanted.dns_servers == ()
+    assert wanted.resolver_addresses == ()
+    assert translate_vpc.vpc_firewall(vpc, picture, Beyond(), Memory()).resolvers == frozenset()
+
+
+def test_dhcp_hands_out_the_vpcs_resolver() -> None:
+    settings = VpcSettings(mtu=1450, upstreams=("9.9.9.9",))
+    picture = _picture(make.subnet(), make.interface("eni-1", "i-1"))
+    beyond = Beyond(names=(DnsName("ip-10-1-0-9.internal", "10.1.0.9"),))
+    wanted = translate_vpc.vpc_dhcp(make.vpc(), picture, beyond, settings, Memory(), namespace=Path("/ns"))
+    assert wanted.dns_servers == ("10.1.0.2",)
+    assert (wanted.mtu, wanted.upstreams, wanted.domain) == (1450, ("9.9.9.9",), "internal")
+    assert wanted.subnets[0].gateway == "10.1.0.1"
+    assert (wanted.hosts[0].address, wanted.hosts[0].name) == ("10.1.0.5", "ip-10-1-0-5.internal")
+    assert wanted.names == beyond.names
+
+
+def test_only_what_changed_is_translated_again() -> None:
+    memory = Memory()
+    group, interface = make.group(), make.interface("eni-1", "i-1")
+
+    def rules(group: pb.Resource) -> object:
+        return translate_vpc.vpc_firewall(make.vpc(), _picture(group, interface), Beyond(), memory).groups[0].rules
+
+    first = rules(group)
+    assert rules(group) is first
+    assert rules(make.group(port=80)) is not first
