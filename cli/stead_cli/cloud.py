@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stead_cli import processes
+from stead_cli import processes, services, units
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.processes import Program
@@ -45,7 +45,8 @@ def controller_program(settings: Settings) -> Program:
         f"--zone={settings.region}a",
         f"--public-pool={settings.public_pool}",
     ]
-    return _program(settings, "controller", command)
+    log = settings.log_dir / "controller.log"
+    return _program(settings, "controller", command, units.controller_unit(command, settings.controller_dir, log))
 
 
 def agent_program(settings: Settings) -> Program:
@@ -60,11 +61,19 @@ def agent_program(settings: Settings) -> Program:
         f"--uplink={settings.uplink}",
         f"--proof-image={settings.image_dir / 'micro.qcow2'}",
     ]
-    return _program(settings, "agent", command)
+    log = settings.log_dir / "agent.log"
+    return _program(settings, "agent", command, units.agent_unit(command, log, settings.unit("controller")))
 
 
-def _program(settings: Settings, name: str, command: list[str | Path]) -> Program:
-    return Program(name, command, settings.run_dir / f"{name}.pid", settings.log_dir / f"{name}.log")
+def _program(settings: Settings, name: str, command: list[str | Path], unit_text: str) -> Program:
+    return Program(
+        name,
+        command,
+        settings.run_dir / f"{name}.pid",
+        settings.log_dir / f"{name}.log",
+        settings.unit(name),
+        unit_text,
+    )
 
 
 def require_root(what: str) -> None:
@@ -115,6 +124,7 @@ def start_controller(settings: Settings) -> bool:
             names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT"
             hint = f"stop it, or choose other ports: {names}"
             raise CliError(f"another controller already answers at port {settings.http_port}", hint)
+        settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names it as what may be written
         processes.start(program)
     wait_for(
         lambda: controller_health(settings).answers or _ended(program),
@@ -153,7 +163,7 @@ def _require_core_limit() -> None:
 
     Libvirt asks for "unlimited" for each guest. Root may raise limits, except in some containers.
     """
-    if Path("/run/systemd/system").is_dir() or _LIBVIRT_SOCKET.exists():
+    if services.has_systemd() or _LIBVIRT_SOCKET.exists():
         return  # libvirtd is or was started by others
     soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
     try:

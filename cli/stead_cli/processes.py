@@ -1,4 +1,4 @@
-"""Long-running programs as detached processes: started, found again, stopped; no systemd needed.
+"""Long-running programs: started, found again, stopped; as units of systemd where it runs, else as detached processes.
 
 A pid file holds the process id, its start time in clock ticks and the machine's boot id, so that a process id the
 kernel has meanwhile given to another program is never taken for ours, and never killed.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stead_cli import services
 from stead_cli.errors import CliError
 
 _STOP_SECONDS: Final = 20.0
@@ -27,6 +28,8 @@ class Program:
     command: Sequence[str | Path]
     pid_file: Path
     log_file: Path
+    unit: str = ""  # its name with systemd; empty: it is never a unit
+    unit_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,23 @@ def find(program: Program) -> int | None:
     """Return the program's process id if it runs."""
     running = _hold(program)
     if running is None:
-        return None
+        return services.main_process(program.unit) if program.unit else None
     running.close()
     return running.pid
 
 
-def start(program: Program) -> int:
-    """Start the program detached from this terminal, its output appended to its log; return its process id."""
+def start(program: Program) -> None:
+    """Start the program detached from this terminal, its output appended to its log."""
     program.log_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     program.pid_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     program.log_file.touch(mode=0o640)
+    if program.unit and services.has_systemd():
+        services.start(program.unit, program.unit_text)
+    else:
+        _start_detached(program)
+
+
+def _start_detached(program: Program) -> None:
     with program.log_file.open("ab") as log:
         process = subprocess.Popen(
             [str(word) for word in program.command],
@@ -71,15 +81,15 @@ def start(program: Program) -> int:
         temporary.replace(program.pid_file)
     # This object would warn when it is collected while its process runs, which is the point here.
     process.returncode = 0
-    return process.pid
 
 
 def stop(program: Program) -> bool:
-    """Ask the program to end, then make it; tell whether it ran."""
+    """Ask the program to end, then make it, and let it not come back at the next boot; tell whether it ran."""
+    was_unit = services.remove(program.unit) if program.unit else False
     running = _hold(program)
     if running is None:
         program.pid_file.unlink(missing_ok=True)
-        return False
+        return was_unit
     try:
         signal.pidfd_send_signal(running.pidfd, signal.SIGTERM)
         if not _ends_within(running, _STOP_SECONDS):

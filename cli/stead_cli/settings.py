@@ -60,10 +60,18 @@ class Settings:
     @property
     def volatile_dir(self) -> Path:
         """The agent's sockets and process ids, gone after a reboot; a folder of its own for each state directory."""
+        return Path(f"/run/stead{self._suffix}")
+
+    def unit(self, program: str) -> str:
+        """Name the systemd unit of a program."""
+        return f"stead{self._suffix}-{program}.service"
+
+    @property
+    def _suffix(self) -> str:
+        """What tells the things of a cloud in another than the usual folder."""
         if self.state_dir == DEFAULT_STATE_DIR:
-            return Path("/run/stead")
-        digest = hashlib.sha256(str(self.state_dir).encode()).hexdigest()
-        return Path(f"/run/stead-{digest[:8]}")
+            return ""
+        return f"-{hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:8]}"
 
     @property
     def demo_dir(self) -> Path:

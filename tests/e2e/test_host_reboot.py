@@ -45,7 +45,7 @@ def _reboot(folder: Path) -> None:
         wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)
         seen = user.describe(instance_id)
         for name in ("PrivateIpAddress", "PublicIpAddress", "LaunchTime"):
-            assert seen[name] == described[name]  # type: ignore[literal-required] # all are of InstanceTypeDef
+            assert seen[name] == described[name]
         assert qemu_process_of(instance_id) == process
         user.terminate([instance_id])
         assert qemu_process_of(instance_id) is None

@@ -36,7 +36,9 @@ def _awake(program: Program, times: int = 1) -> None:
 
 def test_start_find_stop(program: Program) -> None:
     assert processes.find(program) is None
-    pid = processes.start(program)
+    processes.start(program)
+    pid = processes.find(program)
+    assert pid
     assert processes.find(program) == pid
     assert processes.stop(program)
     assert processes.find(program) is None
@@ -45,7 +47,9 @@ def test_start_find_stop(program: Program) -> None:
 
 
 def test_it_has_a_session_of_its_own_and_no_terminal(program: Program) -> None:
-    pid = processes.start(program)
+    processes.start(program)
+    pid = processes.find(program)
+    assert pid
     assert os.getsid(pid) == pid
     assert Path(f"/proc/{pid}/fd/0").readlink() == Path("/dev/null")
     assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
@@ -83,7 +87,9 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(processes, "_STOP_SECONDS", 0.2)
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + _SLEEPER
     program = Program("deaf", [sys.executable, "-c", deaf], tmp_path / "deaf.pid", tmp_path / "deaf.log")
-    pid = processes.start(program)
+    processes.start(program)
+    pid = processes.find(program)
+    assert pid
     _awake(program)
     assert processes.stop(program)
     assert processes.find(program) is None

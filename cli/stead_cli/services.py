@@ -1,0 +1,67 @@
+"""Programs as units of systemd, where it runs this machine: started now and at each boot, until they are removed."""
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from stead_cli.errors import CliError
+
+_FOLDER: Final = Path("/etc/systemd/system")
+_SECONDS: Final = 60.0
+
+
+def has_systemd() -> bool:
+    """Tell whether systemd runs this machine and its units see what we see: not from another mount namespace."""
+    if not Path("/run/systemd/system").is_dir():
+        return False
+    try:
+        return Path("/proc/1/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    except PermissionError:
+        return True  # only root may look; whoever else asks does not start anything
+
+
+def main_process(unit: str) -> int | None:
+    """Return the process id of a unit that runs."""
+    if not has_systemd():
+        return None
+    done = _systemctl("show", "--property=MainPID", "--value", unit)
+    said = done.stdout.strip()
+    return int(said) if done.returncode == 0 and said.isdecimal() and int(said) else None
+
+
+def start(unit: str, text: str) -> None:
+    """Have the unit with this text, start it, and let it be started at each boot."""
+    file = _FOLDER / unit
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        temporary = file.with_name(f".{unit}.new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o644)
+        temporary.replace(file)
+    _must("daemon-reload")
+    _systemctl("reset-failed", unit)
+    _must("enable", "--now", unit)
+
+
+def remove(unit: str) -> bool:
+    """Stop the unit and remove it; tell whether it ran."""
+    file = _FOLDER / unit
+    if not has_systemd() or not file.exists():
+        return False
+    ran = main_process(unit) is not None
+    _must("disable", "--now", unit)
+    file.unlink()
+    _must("daemon-reload")
+    return ran
+
+
+def _must(*words: str) -> None:
+    done = _systemctl(*words)
+    if done.returncode != 0:
+        raise CliError(f"systemctl {' '.join(words)}: {done.stderr.strip()}", f"journalctl -u {words[-1]}")
+
+
+def _systemctl(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["systemctl", "--quiet", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS,
+        check=False,
+    )  # fmt: skip

@@ -1,0 +1,121 @@
+"""A program of ours becomes a systemd unit's text, so that it comes back after a crash and after a reboot.
+
+Options: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+_TEMPLATE: Final = """\
+# Written by `stead up`, removed by `stead down`.
+[Unit]
+{unit}
+
+[Service]
+Type=exec
+ExecStart={command}
+Restart=always
+RestartSec=1
+RestartSteps=5
+RestartMaxDelaySec=30
+{service}
+StandardOutput=append:{log}
+StandardError=inherit
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# Never given up: what it depends on may need longer than ours to come.
+_CONTROLLER_UNIT: Final = """\
+Description=Stead controller: the APIs of this machine's cloud
+After=network.target
+StartLimitIntervalSec=0"""
+
+_CONTROLLER_SERVICE: Final = """\
+TimeoutStopSec=20
+LimitNOFILE=65536
+UMask=0077
+# All it needs is its state, its ports and, to read, the checkout.
+ReadWritePaths={state} {logs}
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp={private_tmp}
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service"""
+
+_AGENT_UNIT: Final = """\
+Description=Stead agent: guests, network and disks of this host
+Wants=network-online.target
+After=network-online.target libvirtd.service virtqemud.service nftables.service {controller}
+StartLimitIntervalSec=0"""
+
+# Nothing that gives it a mount namespace of its own: the names of its network namespaces would be seen by nobody else.
+_AGENT_SERVICE: Final = """\
+TimeoutStopSec=20
+# DHCP and metadata servers are its children and must outlive it; guests are libvirt's.
+KillMode=process
+LimitNOFILE=65536
+TasksMax=infinity
+OOMScoreAdjust=-500
+UMask=0022
+KeyringMode=private
+LockPersonality=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK AF_PACKET AF_VSOCK
+RestrictRealtime=yes
+SystemCallArchitectures=native"""
+
+
+def controller_unit(command: Sequence[str | Path], state: Path, log: Path) -> str:
+    """Write the controller's unit; `state` is what it may change besides its log."""
+    # A /tmp of its own would hide what of ours is in the real one.
+    public = any(Path(word).is_relative_to(top) for word in (command[0], state) for top in ("/tmp", "/var/tmp"))
+    service = _CONTROLLER_SERVICE.format(
+        state=_word(state), logs=_word(log.parent), private_tmp="no" if public else "yes"
+    )
+    return _render(_CONTROLLER_UNIT, service, command, log)
+
+
+def agent_unit(command: Sequence[str | Path], log: Path, controller: str) -> str:
+    """Write the agent's unit; `controller` is the name of the unit that should come first, where there is one."""
+    return _render(_AGENT_UNIT.format(controller=controller), _AGENT_SERVICE, command, log)
+
+
+def _render(unit: str, service: str, command: Sequence[str | Path], log: Path) -> str:
+    words = " ".join(_argument(word) for word in command)
+    return _TEMPLATE.format(unit=unit, service=service, command=words, log=_plain(log))
+
+
+def _argument(word: str | Path) -> str:
+    """Quote an argument of a command, in which systemd would also replace variables."""
+    return _word(str(word).replace("$", "$$"))
+
+
+def _word(word: str | Path) -> str:
+    """Quote a word so that systemd takes it as it is."""
+    text = _plain(word).replace("\\", "\\\\").replace('"', '\\"')
+    is_plain = text and text == str(word) and not any(character.isspace() or character in "';" for character in text)
+    return text if is_plain else f'"{text}"'
+
+
+def _plain(text: str | Path) -> str:
+    """Keep systemd from seeing specifiers; a line break would begin another option."""
+    if "\n" in str(text):
+        raise ValueError(f"a unit cannot speak of {str(text)!r}")
+    return str(text).replace("%", "%%")
