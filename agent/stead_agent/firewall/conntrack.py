@@ -15,8 +15,9 @@ _STATS_ENTRIES: Final = 1  # CTA_STATS_GLOBAL_ENTRIES
 _DELETE: Final = (1 << 8) | 2  # IPCTNL_MSG_CT_DELETE
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25  # CTA_…
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
-_IP_SOURCE, _IP_DESTINATION = 1, 2
-_PROTOCOL_NUMBER, _DESTINATION_PORT, _ICMP_TYPE, _ICMP_CODE = 1, 3, 5, 6
+_SOURCES: Final = {socket.AF_INET: 1, socket.AF_INET6: 3}  # CTA_IP_V4_SRC, CTA_IP_V6_SRC
+_PROTOCOL_NUMBER, _DESTINATION_PORT = 1, 3
+_ICMP: Final = {socket.AF_INET: (5, 6), socket.AF_INET6: (8, 9)}  # CTA_PROTO_ICMP_TYPE and _CODE, of ICMPv6
 _FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
 _BY_SOURCE: Final = 1  # CTA_FILTER_F_CTA_IP_SRC in the kernel's nf_internals.h
 
@@ -25,19 +26,27 @@ _SEARCHES: Final = 8
 
 
 def end_flows(netfilter: NetfilterSocket, addresses: frozenset[str], admits: Callable[[Flow], bool]) -> int:
-    """End the IPv4 flows from or to these private addresses that are not admitted any more; tell how many."""
+    """End the flows from or to these private addresses that are not admitted any more; tell how many."""
     ended = 0
     if not addresses or not _count(netfilter):
         return ended
-    wanted = {socket.inet_aton(address) for address in addresses}
-    kept: dict[bytes, bool] = {}  # flows of one kind are judged once: a guest may have a hundred thousand
-    for buffer, span in _candidates(netfilter, wanted):
-        kind = _kind(buffer, span)
-        if kind not in kept:
-            kept[kind] = _is_kept(buffer, attributes(buffer, span), wanted, admits)
-        if not kept[kind]:
-            ended += _end(netfilter, buffer, attributes(buffer, span))
+    for family, wanted in _by_family(addresses).items():
+        kept: dict[bytes, bool] = {}  # flows of one kind are judged once: a guest may have a hundred thousand
+        for buffer, span in _candidates(netfilter, family, wanted):
+            kind = _kind(buffer, span, family)
+            if kind not in kept:
+                kept[kind] = _is_kept(buffer, attributes(buffer, span), family, wanted, admits)
+            if not kept[kind]:
+                ended += _end(netfilter, family, buffer, attributes(buffer, span))
     return ended
+
+
+def _by_family(addresses: frozenset[str]) -> dict[socket.AddressFamily, set[bytes]]:
+    found: dict[socket.AddressFamily, set[bytes]] = {}
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        found.setdefault(family, set()).add(socket.inet_pton(family, address))
+    return found
 
 
 def _count(netfilter: NetfilterSocket) -> int:
@@ -47,68 +56,93 @@ def _count(netfilter: NetfilterSocket) -> int:
     return int.from_bytes(buffer[start:end])
 
 
-def _kind(buffer: bytes, span: Span) -> bytes:
+def _kind(buffer: bytes, span: Span, family: socket.AddressFamily) -> bytes:
     """Give what judgement depends on: all of both tuples but the asker's port, or the ICMP id.
 
-    The kernel writes the tuples first, IPv4 ones with their addresses, protocol and ports always at the same places
-    (ctnetlink_fill_info in net/netfilter/nf_conntrack_netlink.c); 20 bytes are the addresses, 32 with the protocol.
+    The kernel writes the tuples first, with their addresses, protocol and ports always at the same places
+    (ctnetlink_fill_info in net/netfilter/nf_conntrack_netlink.c): an IPv4 tuple's addresses end after 20 bytes, an IPv6
+    one's after 44; its protocol takes 12 more, then come 8 of the asker's port.
     """
     first = span[0]
     second = first + int.from_bytes(buffer[first : first + 2], sys.byteorder)
-    return buffer[first + 4 : first + 36] + buffer[first + 44 : second] + buffer[second + 4 : second + 24]
+    addresses = 20 if family == socket.AF_INET else 44
+    protocol = 4 + addresses + 12
+    return (
+        buffer[first + 4 : first + protocol]
+        + buffer[first + protocol + 8 : second]
+        + buffer[second + 4 : second + 4 + addresses]
+    )
 
 
-def _is_kept(buffer: bytes, parts: dict[int, Span], wanted: set[bytes], admits: Callable[[Flow], bool]) -> bool:
+def _is_kept(
+    buffer: bytes,
+    parts: dict[int, Span],
+    family: socket.AddressFamily,
+    wanted: set[bytes],
+    admits: Callable[[Flow], bool],
+) -> bool:
     """Tell whether a flow may go on: it is none of these addresses', or is admitted."""
-    original = _addresses(buffer, parts[_TUPLE_ORIGINAL])
-    reply = _addresses(buffer, parts[_TUPLE_REPLY])
-    return (original[0] not in wanted and reply[0] not in wanted) or admits(_flow(buffer, parts, original, reply))
+    original = _addresses(buffer, parts[_TUPLE_ORIGINAL], family)
+    reply = _addresses(buffer, parts[_TUPLE_REPLY], family)
+    return (original[0] not in wanted and reply[0] not in wanted) or admits(
+        _flow(buffer, parts, family, original, reply)
+    )
 
 
-def _candidates(netfilter: NetfilterSocket, wanted: set[bytes]) -> Iterator[tuple[bytes, Span]]:
+def _candidates(
+    netfilter: NetfilterSocket, family: socket.AddressFamily, wanted: set[bytes]
+) -> Iterator[tuple[bytes, Span]]:
     """List flows that begin or really end at these addresses, perhaps with others, perhaps one twice."""
     if len(wanted) > _SEARCHES:
-        yield from netfilter.dump(_GET, socket.AF_INET)
+        yield from netfilter.dump(_GET, family)
         return
     for address in wanted:
         for tuple_kind, filter_kind in ((_TUPLE_ORIGINAL, _FILTER_ORIGINAL), (_TUPLE_REPLY, _FILTER_REPLY)):
-            source = attribute(_TUPLE_IP, attribute(_IP_SOURCE, address), nested=True)
+            source = attribute(_TUPLE_IP, attribute(_SOURCES[family], address), nested=True)
             flags = attribute(filter_kind, struct.pack("=I", _BY_SOURCE))
             body = attribute(tuple_kind, source, nested=True) + attribute(_FILTER, flags, nested=True)
-            yield from netfilter.dump(_GET, socket.AF_INET, body)
+            yield from netfilter.dump(_GET, family, body)
 
 
-def _addresses(buffer: bytes, tuple_span: Span) -> tuple[bytes, bytes]:
+def _addresses(buffer: bytes, tuple_span: Span, family: socket.AddressFamily) -> tuple[bytes, bytes]:
     """Read a tuple's source and destination."""
     ip = attributes(buffer, attributes(buffer, tuple_span)[_TUPLE_IP])
-    return buffer[slice(*ip[_IP_SOURCE])], buffer[slice(*ip[_IP_DESTINATION])]
+    source = _SOURCES[family]
+    return buffer[slice(*ip[source])], buffer[slice(*ip[source + 1])]
 
 
-def _flow(buffer: bytes, parts: dict[int, Span], original: tuple[bytes, bytes], reply: tuple[bytes, bytes]) -> Flow:
+def _flow(
+    buffer: bytes,
+    parts: dict[int, Span],
+    family: socket.AddressFamily,
+    original: tuple[bytes, bytes],
+    reply: tuple[bytes, bytes],
+) -> Flow:
     protocol = attributes(buffer, attributes(buffer, parts[_TUPLE_ORIGINAL])[_TUPLE_PROTOCOL])
 
     def number(kind: int) -> int:
         return int.from_bytes(buffer[slice(*protocol[kind])]) if kind in protocol else -1
 
+    icmp_type, icmp_code = _ICMP[family]
     return Flow(
         protocol=number(_PROTOCOL_NUMBER),
-        source=socket.inet_ntoa(original[0]),
-        destination=socket.inet_ntoa(original[1]),
-        port=number(_ICMP_TYPE) if _ICMP_TYPE in protocol else number(_DESTINATION_PORT),
-        code=number(_ICMP_CODE),
-        answers_from=socket.inet_ntoa(reply[0]),
-        answers_to=socket.inet_ntoa(reply[1]),
+        source=socket.inet_ntop(family, original[0]),
+        destination=socket.inet_ntop(family, original[1]),
+        port=number(icmp_type) if icmp_type in protocol else number(_DESTINATION_PORT),
+        code=number(icmp_code),
+        answers_from=socket.inet_ntop(family, reply[0]),
+        answers_to=socket.inet_ntop(family, reply[1]),
     )
 
 
-def _end(netfilter: NetfilterSocket, buffer: bytes, parts: dict[int, Span]) -> int:
+def _end(netfilter: NetfilterSocket, family: socket.AddressFamily, buffer: bytes, parts: dict[int, Span]) -> int:
     """End one flow, by its id so that a later one of the same addresses is safe; 0 when it ended by itself."""
     body = attribute(_TUPLE_ORIGINAL, buffer[slice(*parts[_TUPLE_ORIGINAL])], nested=True)
     for kind in (_ID, _ZONE):
         if kind in parts:
             body += attribute(kind, buffer[slice(*parts[kind])])
     try:
-        netfilter.do(_DELETE, socket.AF_INET, body)
+        netfilter.do(_DELETE, family, body)
     except OSError as error:
         if error.errno == NOT_THERE:
             return 0

@@ -7,11 +7,11 @@ that they alone had let in must end: each is judged here as if its first packet 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address
+from ipaddress import ip_address, ip_network
 
+from stead_agent.firewall.cleaning import Clean
 from stead_agent.firewall.interface import Interface, Rule
 from stead_agent.firewall.rules import Traffic, is_group_id, peer_of, traffic_of
-from stead_agent.firewall.vpc_ruleset import Clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +29,22 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """A rule taken apart; `first` to `last` are its block of addresses when it names no group."""
+    """A rule taken apart; `ranges` are its blocks of addresses, by IP version, when it names no group."""
 
     egress: bool
     traffic: Traffic
     group_id: str
-    first: int
-    last: int
+    ranges: tuple[tuple[int, int, int], ...]
 
 
 @lru_cache(maxsize=8192)
-def _parse(rule: Rule) -> _Parsed | None:
+def _parse(rule: Rule) -> _Parsed:
     traffic, peer = traffic_of(rule), peer_of(rule)
-    if not traffic.exists_in(4):
-        return None
-    if isinstance(peer, str):
-        return _Parsed(rule.egress, traffic, peer, 0, -1)
-    if peer.version != 4:
-        return None
-    return _Parsed(rule.egress, traffic, "", int(peer.network_address), int(peer.broadcast_address))
+    if isinstance(peer, str) and is_group_id(peer):
+        return _Parsed(rule.egress, traffic, peer, ())
+    blocks = [ip_network(it, strict=False) for it in rule.blocks] if isinstance(peer, str) else [peer]
+    ranges = tuple((it.version, int(it.network_address), int(it.broadcast_address)) for it in blocks)
+    return _Parsed(rule.egress, traffic, "", ranges)
 
 
 class Judge:
@@ -55,7 +52,8 @@ class Judge:
 
     def __init__(self, clean: Clean, gone: frozenset[str] = frozenset()) -> None:
         self._groups = clean.groups
-        self._interfaces = {address: it for it in clean.interfaces for address in it.addresses}
+        self._members = clean.members
+        self._interfaces = {address: it for it in clean.interfaces for address in addresses_of(it)}
         self._private = {pair.public: pair.private for it in clean.interfaces for pair in it.public_addresses}
         self._public = {pair.private: pair.public for it in clean.interfaces for pair in it.public_addresses}
         self._gone = gone - self._interfaces.keys()
@@ -75,23 +73,32 @@ class Judge:
         return receiver is None or self._any(receiver, flow, flow.source, egress=False)
 
     def _any(self, interface: Interface, flow: Flow, peer: str, *, egress: bool) -> bool:
-        number = int(IPv4Address(peer))
+        if interface.unfiltered:
+            return True
+        address = ip_address(peer)
+        version, number = address.version, int(address)
         for rule in self._rules(interface):
-            if rule.egress is egress and rule.traffic.admits(flow.protocol, flow.port, flow.code):
-                if not rule.group_id:
-                    if rule.first <= number <= rule.last:
+            if (
+                rule.egress is egress
+                and rule.traffic.exists_in(version)
+                and rule.traffic.admits(flow.protocol, flow.port, flow.code)
+            ):
+                if rule.group_id:
+                    if rule.group_id in self._members and peer in self._members[rule.group_id].of(version):
                         return True
-                elif rule.group_id in self._groups and peer in self._groups[rule.group_id].members:
+                elif any(it == version and first <= number <= last for it, first, last in rule.ranges):
                     return True
         return False
 
     def _rules(self, interface: Interface) -> Iterator[_Parsed]:
         for group_id in interface.group_ids:
             if group_id in self._groups:
-                for rule in self._groups[group_id].rules:
-                    parsed = _parse(rule)
-                    if parsed is not None:
-                        yield parsed
+                yield from map(_parse, self._groups[group_id].rules)
+
+
+def addresses_of(interface: Interface) -> tuple[str, ...]:
+    """List all private addresses of an interface, of both IP versions."""
+    return interface.addresses + interface.ipv6_addresses
 
 
 def narrowed(old: Clean | None, new: Clean) -> frozenset[str]:
@@ -100,7 +107,7 @@ def narrowed(old: Clean | None, new: Clean) -> frozenset[str]:
     A new interface is: its address may have been another's, whose flows are still tracked.
     """
     if old is None:
-        return frozenset(address for it in new.interfaces for address in it.addresses)
+        return frozenset(address for it in new.interfaces for address in addresses_of(it))
     before = {it.id: it for it in old.interfaces}
     after = {it.id: it for it in new.interfaces}
     poorer = {
@@ -112,7 +119,7 @@ def narrowed(old: Clean | None, new: Clean) -> frozenset[str]:
     for interface_id in before.keys() | after.keys():
         earlier, later = before.get(interface_id), after.get(interface_id)
         if earlier is None or later is None or _changed(earlier, later) or poorer.intersection(later.group_ids):
-            found.update(*(it.addresses for it in (earlier, later) if it is not None))
+            found.update(*(addresses_of(it) for it in (earlier, later) if it is not None))
     return frozenset(found)
 
 
@@ -121,7 +128,8 @@ def _changed(earlier: Interface, later: Interface) -> bool:
     return (
         not set(earlier.group_ids) <= set(later.group_ids)
         or not set(earlier.public_addresses) <= set(later.public_addresses)
-        or earlier.addresses != later.addresses
+        or addresses_of(earlier) != addresses_of(later)
+        or earlier.unfiltered > later.unfiltered
     )
 
 
@@ -134,7 +142,7 @@ def _lost(group_id: str, old: Clean, new: Clean) -> bool:
 
 
 def _lost_peers(rules: tuple[Rule, ...], old: Clean, new: Clean) -> bool:
-    """Tell whether a group that the rules name lost members."""
+    """Tell whether a group that the rules name lost members; a prefix list's blocks are the rules' own."""
     for group_id in {rule.peer for rule in rules if is_group_id(rule.peer)}:
         earlier, later = old.groups.get(group_id), new.groups.get(group_id)
         if earlier is None or (later is not None and earlier.members is later.members):

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from typing import Final
 
+from stead_agent.firewall.guest_ipv6 import ipv6_chains, link_local, plain_macs
 from stead_agent.firewall.interface import HostFirewall, Interface, LinkPrefixes
 from stead_agent.firewall.table import Chain, NamedSet, Statement, Table
+from stead_agent.firewall.underlay import VXLAN_PORT, underlay_chain, underlay_forwards, underlay_sets
 
 NAME: Final = "stead"
 # While the agent runs nobody else may change them, not even by `nft flush ruleset`; they outlive it (nft(8), TABLES).
 FLAGS: Final = "owner,persist"
 
 _LINK: Final = re.compile(r"[0-9A-Za-z_.@:-]{1,15}\Z")
+
+# Of a link's other end, which nobody can forward: a router makes the hop limit less than that (RFC 4861, 3.1).
+NEIGHBOURS: Final = "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
 
 ARP_PACKETS: Final = "limit rate over 200/second burst 400 packets"
 NEW_FLOWS: Final = "limit rate over 1000/second burst 8000 packets"
@@ -27,18 +32,22 @@ class Bindings:
     ports: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     routers: frozenset[str] = frozenset()
+    sources6: frozenset[str] = frozenset()
 
 
 def bindings_of(vpc_id: str, interfaces: Iterable[Interface]) -> Bindings:
     """Write the bindings of a VPC's guests on this host."""
-    ports, sources, routers = set(), set(), set()
+    ports, sources, routers, sources6 = set(), set(), set(), set()
     for interface in interfaces:
         owner = f'comment "{vpc_id} {interface.id}"'
         ports.add(f'"{interface.tap}" . {interface.mac} {owner}')
         sources |= {f'"{interface.tap}" . {address} {owner}' for address in interface.addresses}
+        if interface.ipv6_addresses:
+            own = {*interface.ipv6_addresses, link_local(interface.mac)}
+            sources6 |= {f'"{interface.tap}" . {address} {owner}' for address in own}
         if not interface.source_dest_check:
             routers.add(f'"{interface.tap}" {owner}')
-    return Bindings(frozenset(ports), frozenset(sources), frozenset(routers))
+    return Bindings(frozenset(ports), frozenset(sources), frozenset(routers), frozenset(sources6))
 
 
 def owner_of(element: str) -> str:
@@ -49,14 +58,15 @@ def owner_of(element: str) -> str:
 def bridge_table(links: LinkPrefixes, bindings: Iterable[Bindings]) -> Table:
     """Write the table that guests' frames meet first: what is not known to be right is dropped."""
     known = list(bindings)
+    ports = frozenset().union(*(it.ports for it in known))
     sets = {
-        "ports": NamedSet(
-            "Guests that are plugged in here: tap and MAC.",
-            "typeof iifname . ether saddr",
-            frozenset().union(*(it.ports for it in known)),
-        ),
+        "ports": NamedSet("Guests that are plugged in here: tap and MAC.", "typeof iifname . ether saddr", ports),
+        "plain_macs": plain_macs(ports),
         "sources": NamedSet(
             "Their addresses.", "typeof iifname . ip saddr", frozenset().union(*(it.sources for it in known))
+        ),
+        "sources6": NamedSet(
+            "Their IPv6 addresses.", "typeof iifname . ip6 saddr", frozenset().union(*(it.sources6 for it in known))
         ),
         "routers": NamedSet(
             "Those without source check: they may send from any address.",
@@ -64,6 +74,7 @@ def bridge_table(links: LinkPrefixes, bindings: Iterable[Bindings]) -> Table:
             frozenset().union(*(it.routers for it in known)),
         ),
         "arp_packets": _meter("ARP of each guest."),
+        "nd_packets": _meter("Neighbour discovery of each guest."),
         "dhcp_packets": _meter("DHCP of each guest."),
     }
     return Table("bridge", NAME, "Guests' frames, where they are plugged in.", sets, _bridge_chains(links), FLAGS)
@@ -87,11 +98,12 @@ def _bridge_chains(links: LinkPrefixes) -> dict[str, Chain]:
             "type filter hook prerouting priority -300; policy accept;",
         ),
         "known": Chain(
-            "Only two kinds of frames; not VLAN, LLC, LLDP, nor what nobody thought of.",
+            "Only three kinds of frames; not VLAN, LLC, LLDP, nor what nobody thought of.",
             (
                 Statement("ARP", "ether type arp goto guest_arp"),
                 Statement("IPv4", "ether type ip goto guest_ipv4"),
-                Statement("all else, and IPv6 until it is routed", "drop"),
+                Statement("IPv6", "ether type ip6 goto guest_ipv6"),
+                Statement("all else", "drop"),
             ),
         ),
         "guest_arp": Chain(
@@ -128,6 +140,7 @@ def _bridge_chains(links: LinkPrefixes) -> dict[str, Chain]:
                 Statement("lies", "drop"),
             ),
         ),
+        **ipv6_chains(DHCP_PACKETS),
         "between": Chain(
             "A frame on its way through a bridge: from a guest to its gateway or back, nothing else.",
             (
@@ -145,6 +158,10 @@ def _bridge_chains(links: LinkPrefixes) -> dict[str, Chain]:
                 Statement("not from the gateway", f'iifname != "{links.gateway}*" drop'),
                 Statement("to this guest", "oifname . ether daddr @ports accept"),
                 Statement("to all, such as DHCP", "ether daddr ff:ff:ff:ff:ff:ff accept"),
+                Statement(
+                    "to all who speak IPv6, such as what a router advertises",
+                    "ether daddr & ff:ff:00:00:00:00 == 33:33:00:00:00:00 accept",
+                ),
                 Statement("to another guest", "drop"),
             ),
         ),
@@ -176,7 +193,7 @@ def inet_table(links: LinkPrefixes, host: HostFirewall) -> Table:
         "type ipv4_addr; size 65536; flags dynamic,timeout; timeout 10s",
     )
     about = "Guests' packets with public addresses, and the host."
-    return Table("inet", NAME, about, {"new_flows": meter}, _inet_chains(links, host), FLAGS)
+    return Table("inet", NAME, about, {"new_flows": meter, **underlay_sets(host)}, _inet_chains(links, host), FLAGS)
 
 
 def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
@@ -197,6 +214,8 @@ def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
         "input": Chain(
             "To the host itself.",
             (
+                Statement("the VPC's own kernel asks for our MAC", f"iifname {guests} {NEIGHBOURS} accept"),
+                Statement("VXLAN, which has no authentication", f"udp dport {VXLAN_PORT} goto underlay"),
                 Statement("guests", f"iifname {guests} goto from_guests"),
                 *(Statement("nothing is routed from here", f"iifname {link} drop") for link in below),
             ),
@@ -207,6 +226,7 @@ def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
             tuple(Statement("nothing is sent from here", f"oifname {link} drop") for link in below),
             "type filter hook output priority filter - 10; policy accept;",
         ),
+        "underlay": underlay_chain(host, (guests, *below)),
         "from_guests": Chain(
             "Guests answer the host; they begin only where a setting says so.", _services(links, host)
         ),
@@ -217,14 +237,19 @@ def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
         ),
     }
     if host.uplink:
-        blocks = collapse_addresses(IPv4Network(it) for it in (*host.masqueraded_pools, links.inner_addresses))
-        hidden = ", ".join(str(block) for block in blocks)
+        hidden = _hidden(links, host)
         chains["hidden"] = Chain(
             "These addresses mean nothing beyond the uplink.",
             (Statement("appear as the host's", f'oifname "{host.uplink}" ip saddr {{ {hidden} }} masquerade'),),
             "type nat hook postrouting priority srcnat; policy accept;",
         )
     return chains
+
+
+def _hidden(links: LinkPrefixes, host: HostFirewall) -> str:
+    """List the blocks whose packets leave with the host's own address."""
+    blocks = collapse_addresses(IPv4Network(it) for it in (*host.masqueraded_pools, links.inner_addresses))
+    return ", ".join(str(block) for block in blocks) if host.uplink else ""
 
 
 def _services(links: LinkPrefixes, host: HostFirewall) -> tuple[Statement, ...]:
@@ -241,7 +266,10 @@ def _services(links: LinkPrefixes, host: HostFirewall) -> tuple[Statement, ...]:
 
 def _forwards(links: LinkPrefixes, host: HostFirewall, guests: str, below: list[str]) -> tuple[Statement, ...]:
     inner = links.inner_addresses
-    rules = [Statement("nothing is routed to a link's own address", f"iifname {guests} ip daddr {inner} drop")]
+    rules = [
+        *underlay_forwards(guests, _hidden(links, host)),
+        Statement("nothing is routed to a link's own address", f"iifname {guests} ip daddr {inner} drop"),
+    ]
     if host.uplink:
         uplink = f'"{host.uplink}"'
         rules += [

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from stead_agent.firewall.cleaning import Clean, cleaned
 from stead_agent.firewall.conntrack import end_flows
-from stead_agent.firewall.flows import Judge, narrowed
+from stead_agent.firewall.flows import Judge, addresses_of, narrowed
 from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_table, inet_table, owner_of
 from stead_agent.firewall.interface import FirewallError, HostFirewall, LinkPrefixes, Namespaces, Refusal, VpcFirewall
 from stead_agent.firewall.nfnetlink import NetfilterSocket, attributes
 from stead_agent.firewall.nftables import Nft
 from stead_agent.firewall.table import Table, changes, whole
-from stead_agent.firewall.vpc_ruleset import NAME, Clean, cleaned, table_of
+from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, table_of
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GENERATION_ID: Final = 1  # NFTA_GEN_ID
@@ -87,6 +88,14 @@ class _Rules:
             self._recent.used(self)
         return result
 
+    def link_index(self, name: str) -> int:
+        """Tell the number of a link of this namespace; 0 when there is none of this name."""
+        return self.netfilter.link_index(name)
+
+    def forget(self, address: str) -> None:
+        """Believe nothing about a table any more: a chain of it went away with its link."""
+        self._tables.pop(address, None)
+
     def make(self, *tables: Table) -> None:
         """Make the tables so, all in one transaction."""
         commands = ""
@@ -154,6 +163,7 @@ class _Vpc:
     picture: VpcFirewall | None = None  # None: not known, since nothing was applied yet or the last time failed
     clean: Clean | None = None  # what of the picture makes sense
     addresses: frozenset[str] = frozenset()  # of all interfaces that may have tracked flows
+    overlay_index: int = 0  # of the link to other hosts that has our chain
 
 
 class KernelFirewall:
@@ -232,12 +242,12 @@ class KernelFirewall:
                 return state.clean.refusals
             clean = cleaned(vpc, state.clean)
             before, state.clean = state.clean, None
-            addresses = frozenset(address for it in clean.interfaces for address in it.addresses)
+            addresses = frozenset(address for it in clean.interfaces for address in addresses_of(it))
             gone = state.addresses - addresses
             state.addresses |= addresses
             wanted = bindings_of(vpc.vpc_id, clean.interfaces)
             self._bind(vpc.vpc_id, _common(self._bindings.get(vpc.vpc_id, Bindings()), wanted))
-            state.rules.make(table_of(clean, self._links))
+            self._make(state, clean)
             self._bind(vpc.vpc_id, wanted)
             end_flows(state.rules.netfilter, narrowed(before, clean) | gone, Judge(clean, gone).admits)
             state.picture, state.clean, state.addresses = vpc, clean, addresses
@@ -249,7 +259,7 @@ class KernelFirewall:
             if vpc_id in self._bindings:
                 self._bind(vpc_id, Bindings())
             if self._namespaces.identity(vpc_id) is not None:
-                commands = f"add table inet {NAME}\ndelete table inet {NAME}\n"
+                commands = "".join(f"add table {it} {NAME}\ndelete table {it} {NAME}\n" for it in ("inet", "netdev"))
                 self._open(vpc_id).rules.with_nft(lambda nft: nft.run(commands))
             self._close(vpc_id)
 
@@ -285,13 +295,25 @@ class KernelFirewall:
         if state is None or identity is None or state.clean is None:
             return []  # the next apply makes it all anew
         if identity == state.rules.identity:
+            if state.rules.link_index(self._links.overlay_link) != state.overlay_index:
+                self._make(state, state.clean)
+                return [f"a new {self._links.overlay_link} without rules", *state.rules.audit()]
             return state.rules.audit()
         fresh = self._open(vpc_id)
-        fresh.rules.make(table_of(state.clean, self._links))
+        self._make(fresh, state.clean)
         fresh.picture, fresh.clean, fresh.addresses = state.picture, state.clean, state.addresses
         return ["a new namespace without rules"]
 
     # --- within
+
+    def _make(self, state: _Vpc, clean: Clean) -> None:
+        """Make the tables of a VPC's namespace so; the one at the way to other hosts belongs to that link."""
+        index = state.rules.link_index(self._links.overlay_link)
+        overlay = overlay_table(clean, self._links)
+        if index != state.overlay_index:
+            state.rules.forget(overlay.address)
+        state.rules.make(table_of(clean, self._links), *([overlay] if index else []))
+        state.overlay_index = index
 
     @contextlib.contextmanager
     def _vpc(self, vpc_id: str) -> Iterator[None]:
@@ -325,7 +347,12 @@ class KernelFirewall:
 
 
 def _common(before: Bindings, after: Bindings) -> Bindings:
-    return Bindings(before.ports & after.ports, before.sources & after.sources, before.routers & after.routers)
+    return Bindings(
+        before.ports & after.ports,
+        before.sources & after.sources,
+        before.routers & after.routers,
+        before.sources6 & after.sources6,
+    )
 
 
 def _learn(nft: Nft) -> dict[str, Bindings]:

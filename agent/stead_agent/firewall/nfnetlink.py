@@ -5,6 +5,7 @@ read one (linux/netlink.h, linux/netfilter/nfnetlink.h).
 """
 
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -15,6 +16,7 @@ from typing import Final
 from stead_agent.firewall.interface import FirewallError
 
 _NETLINK_NETFILTER: Final = 12
+_SIOCGIFINDEX: Final = 0x8933  # linux/sockios.h
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _NETFILTER_HEADER: Final = struct.Struct("!BBH")  # family, version, resource
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
@@ -40,6 +42,17 @@ class NetfilterSocket:
     def close(self) -> None:
         """Let go of the namespace."""
         self._socket.close()
+
+    def link_index(self, name: str) -> int:
+        """Tell the number of a link of the namespace; 0 when there is none of this name (netdevice(7))."""
+        try:
+            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16si20x", name.encode(), 0))
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return 0
+            raise
+        index: int = struct.unpack_from("=i", answer, 16)[0]
+        return index
 
     def dump(self, kind: int, family: int, body: bytes = b"") -> list[tuple[bytes, Span]]:
         """Ask for all objects; each is given as a buffer and where in it the object's attributes are."""

@@ -1,13 +1,13 @@
 """Convert security group rules into nft rules: pure.
 
 Rules that differ only in their address block become one nft rule with a set of blocks, so a long list of blocks costs
-one lookup. Groups are matched by their set of members.
+one lookup. Groups are matched by their sets of members, prefix lists by their sets of blocks: one for each IP version.
 """
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 from typing import Final
 
 from stead_agent.firewall.interface import Rule
@@ -22,6 +22,7 @@ _LAST_PORT: Final = 65535
 _IDS_SHOWN: Final = 4
 
 _GROUP_ID: Final = re.compile(r"sg-[0-9a-f]{8,32}\Z")
+_LIST_ID: Final = re.compile(r"pl-[0-9a-f]{8,32}\Z")
 _RULE_ID: Final = re.compile(r"[0-9A-Za-z._-]{1,64}\Z")
 
 
@@ -73,13 +74,17 @@ Block = IPv4Network | IPv6Network
 
 def traffic_of(rule: Rule) -> Traffic:
     """Read a rule's protocol and ports as EC2 means them (API reference: IpPermission)."""
+    return read_traffic(rule.protocol, rule.from_port, rule.to_port)
+
+
+def read_traffic(protocol_text: str, first: int, last: int) -> Traffic:
+    """Read a protocol with its ports, or ICMP type and code; RuleError when they make no sense."""
     try:
-        protocol = _NAMED_PROTOCOLS.get(rule.protocol) or int(rule.protocol)
+        protocol = _NAMED_PROTOCOLS.get(protocol_text) or int(protocol_text)
     except ValueError:
-        raise RuleError(f"no protocol: {rule.protocol!r}") from None
+        raise RuleError(f"no protocol: {protocol_text!r}") from None
     if not -1 <= protocol <= 255:
-        raise RuleError(f"no protocol: {rule.protocol!r}")
-    first, last = rule.from_port, rule.to_port
+        raise RuleError(f"no protocol: {protocol_text!r}")
     if protocol in _WITH_PORTS:
         if (first, last) in ((-1, -1), (0, _LAST_PORT)):
             return Traffic(protocol, -1, -1)
@@ -96,20 +101,38 @@ def traffic_of(rule: Rule) -> Traffic:
 
 
 def peer_of(rule: Rule) -> Block | str:
-    """Read a rule's other side: a block of addresses, or a group's id."""
+    """Read a rule's other side: a block of addresses, or the id of a group or a prefix list."""
     if not _RULE_ID.match(rule.id):
         raise RuleError(f"no id: {rule.id!r}")
     if is_group_id(rule.peer):
         return rule.peer
     try:
+        if is_list_id(rule.peer):
+            blocks_of(rule.blocks)
+            return rule.peer
         return ip_network(rule.peer, strict=False)
     except ValueError:
-        raise RuleError(f"neither a block of addresses nor a group: {rule.peer!r}") from None
+        raise RuleError(f"neither blocks of addresses nor a group: {rule.peer!r}") from None
+
+
+@lru_cache(maxsize=256)
+def blocks_of(texts: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """Read a prefix list's blocks, IPv4 and IPv6, with those that overlap joined; ValueError when one is none."""
+    blocks = [ip_network(text, strict=False) for text in texts]
+    return (
+        frozenset(str(block) for block in collapse_addresses(b for b in blocks if isinstance(b, IPv4Network))),
+        frozenset(str(block) for block in collapse_addresses(b for b in blocks if isinstance(b, IPv6Network))),
+    )
 
 
 def is_group_id(text: str) -> bool:
     """Tell whether a text may name a group, and so stand in nft's input."""
     return _GROUP_ID.match(text) is not None
+
+
+def is_list_id(text: str) -> bool:
+    """Tell whether a text may name a prefix list, and so stand in nft's input."""
+    return _LIST_ID.match(text) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -119,13 +142,14 @@ def statements(rules: tuple[Rule, ...], *, egress: bool) -> tuple[Statement, ...
     Remembered, since each change of a VPC asks for all its groups, of which most are as they were.
     """
     blocks: dict[tuple[Traffic, int], list[tuple[Block, str]]] = {}
-    groups: dict[tuple[Traffic, str], list[str]] = {}
+    named: dict[tuple[Traffic, str, int], list[str]] = {}
     for rule in rules:
         if rule.egress is egress:
             traffic, peer = traffic_of(rule), peer_of(rule)
             if isinstance(peer, str):
-                if traffic.exists_in(4):
-                    groups.setdefault((traffic, peer), []).append(rule.id)
+                for version in (4, 6):
+                    if traffic.exists_in(version):
+                        named.setdefault((traffic, peer, version), []).append(rule.id)
             elif traffic.exists_in(peer.version):
                 blocks.setdefault((traffic, peer.version), []).append((peer, rule.id))
     side = "daddr" if egress else "saddr"
@@ -134,10 +158,18 @@ def statements(rules: tuple[Rule, ...], *, egress: bool) -> tuple[Statement, ...
         for (traffic, version), given in sorted(blocks.items(), key=lambda item: item[0])
     ]
     found += [
-        Statement(_shown(ids), _joined(f"ip {side} @{group_id}", traffic))
-        for (traffic, group_id), ids in sorted(groups.items())
+        Statement(_shown(ids), _joined(f"{_FAMILY[version]} {side} @{set_name(peer, version)}", traffic))
+        for (traffic, peer, version), ids in sorted(named.items())
     ]
     return tuple(found)
+
+
+_FAMILY: Final = {4: "ip", 6: "ip6"}
+
+
+def set_name(peer: str, version: int) -> str:
+    """Name the set that has the addresses of a group, or the blocks of a prefix list, of an IP version."""
+    return f"{peer}-{version}"
 
 
 def _joined(peers: str, traffic: Traffic) -> str:
@@ -164,18 +196,18 @@ def _shown(ids: list[str]) -> str:
     return ", ".join(sorted(ids)[:_IDS_SHOWN]) + more
 
 
-def members_of(addresses: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Split a group's members into the IPv4 addresses that nft may be given, and what is no address at all.
+def members_of(addresses: frozenset[str]) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
+    """Split a group's members into the IPv4 and IPv6 addresses that nft may be given, and what is no address at all.
 
-    IPv6 addresses are in neither: no guest can send any yet. One expression over all of them: ten thousand
-    addresses in a millisecond, since this is done at each change.
+    One expression over all of them: ten thousand IPv4 addresses in a millisecond, since this is done at each change.
     """
     lines = "\n".join(addresses)
     if not addresses or (lines.count("\n") == len(addresses) - 1 and _IPV4_LINES.match(lines)):
-        return addresses, ()
-    good = frozenset(address for address in addresses if _IPV4.match(address))
-    bad = tuple(sorted(a for a in addresses - good if not _is_ipv6(a)))
-    return good, bad
+        return addresses, frozenset(), ()
+    ipv4 = frozenset(address for address in addresses if _IPV4.match(address))
+    others = {address: plain_ipv6(address) for address in addresses - ipv4}
+    ipv6 = frozenset(plain for plain in others.values() if plain)
+    return ipv4, ipv6, tuple(sorted(address for address, plain in others.items() if not plain))
 
 
 _BYTE: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
@@ -184,8 +216,16 @@ _IPV4: Final = re.compile(rf"{_ADDRESS}\Z", re.ASCII)
 _IPV4_LINES: Final = re.compile(rf"{_ADDRESS}(?:\n{_ADDRESS})*\Z", re.ASCII)
 
 
-def _is_ipv6(text: str) -> bool:
+def is_ipv4(text: str) -> bool:
+    """Tell whether a text is an IPv4 address as nft writes it."""
+    return _IPV4.match(text) is not None
+
+
+@lru_cache(maxsize=1 << 16)
+def plain_ipv6(text: str) -> str:
+    """Write an IPv6 address the way that RFC 5952 asks for; "" when it is none, or has a zone."""
     try:
-        return ip_network(text).version == 6
+        address = IPv6Address(text)
     except ValueError:
-        return False
+        return ""
+    return "" if address.scope_id else str(address)

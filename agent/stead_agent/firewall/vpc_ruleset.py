@@ -5,18 +5,18 @@ both on the forward hook: an `accept` of the first does not spare it the second.
 and goes to its chain, which jumps to its groups' chains; what none of them accepts meets the policy, drop.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from typing import Final
 
-from stead_agent.firewall.interface import Group, Interface, LinkPrefixes, Refusal, Rule, Subnet, VpcFirewall
-from stead_agent.firewall.rules import RuleError, is_group_id, members_of, peer_of, statements, traffic_of
+from stead_agent.firewall.acls import acl_statements, border
+from stead_agent.firewall.cleaning import Clean
+from stead_agent.firewall.interface import LinkPrefixes
+from stead_agent.firewall.rules import is_group_id, set_name, statements
 from stead_agent.firewall.table import Chain, NamedSet, Statement, Table
 
 NAME: Final = "stead"
 METADATA_ADDRESS: Final = "169.254.169.254"
+METADATA_IPV6: Final = "fd00:ec2::254"
 LINK_LOCAL: Final = "169.254.0.0/16"
 
 # Of one guest, so that its neighbours in the VPC keep theirs. New flows: of a table of 262,144 that the VPC shares.
@@ -24,115 +24,29 @@ NEW_FLOWS: Final = "limit rate over 4000/second burst 16000 packets"
 DNS_PACKETS: Final = "limit rate over 1024/second burst 1024 packets"  # EC2's own limit
 METADATA_PACKETS: Final = "limit rate over 16000/second burst 16000 packets"  # 1,024 requests/s are some 8,000 packets
 
-_INTERFACE_ID: Final = re.compile(r"eni-[0-9a-f]{8,32}\Z")
-_MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
-_LINK: Final = re.compile(r"[0-9A-Za-z_-]{1,15}\Z")
+_VERSIONS: Final = ((4, "ip"), (6, "ip6"))
 
 
-@dataclass(frozen=True, slots=True)
-class Clean:
-    """A picture of which every part makes sense: what did not is in `refusals`."""
+def overlay_table(clean: Clean, links: LinkPrefixes) -> Table:
+    """Write the table that stands where packets come in from other hosts, before the kernel looks at their MAC.
 
-    groups: dict[str, Group]
-    interfaces: tuple[Interface, ...]
-    subnets: tuple[Subnet, ...]
-    resolvers: frozenset[str]
-    refusals: tuple[Refusal, ...]
-
-
-def cleaned(vpc: VpcFirewall, previous: "Clean | None" = None) -> Clean:
-    """Leave out what makes no sense, so that it harms nothing else; groups that did not change are not read again."""
-    refusals: list[Refusal] = []
-    groups: dict[str, Group] = {}
-    known = previous.groups if previous else {}
-    for group in vpc.groups:
-        if known.get(group.id) == group:
-            groups[group.id] = known[group.id]
-        elif not is_group_id(group.id):
-            refusals.append(Refusal(group.id, "no group id"))
-        else:
-            groups[group.id] = _clean_group(group, refusals)
-    interfaces = _clean_interfaces(vpc.interfaces, refusals)
-    resolvers = frozenset(address for address in vpc.resolvers if _is_address(address))
-    subnets = tuple(subnet for subnet in vpc.subnets if _LINK.match(subnet.link))
-    return Clean(groups, interfaces, subnets, resolvers, tuple(refusals))
-
-
-def _clean_group(group: Group, refusals: list[Refusal]) -> Group:
-    rules: list[Rule] = []
-    for rule in group.rules:
-        try:
-            traffic_of(rule)
-            peer_of(rule)
-        except RuleError as error:
-            refusals.append(Refusal(rule.id, str(error)))
-        else:
-            rules.append(rule)
-    members, bad = members_of(group.members)
-    refusals += [Refusal(group.id, f"a member is no address: {member!r}") for member in bad]
-    if len(rules) == len(group.rules) and members is group.members:
-        return group
-    return Group(group.id, tuple(rules), members)
-
-
-def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> tuple[Interface, ...]:
-    """Leave out what makes no sense, and what another interface has already: nft's maps have one value for a key.
-
-    A public address that moves may be told of at its new interface before it is gone from the old one.
+    The device has a MAC of its own; a packet to a local router interface's is not for the host, and would be dropped.
     """
-    taken: set[object] = set()
-    kept = []
-    for interface in given:
-        own = {interface.id, ("tap", interface.tap), (interface.subnet_link, interface.mac)}
-        reason = _fault_of(interface) or ("another interface has its id, tap or MAC" if taken & own else None)
-        if reason:
-            refusals.append(Refusal(interface.id, reason))
-            continue
-        taken |= own
-        addresses = [address for address in dict.fromkeys(interface.addresses) if _take(taken, address)]
-        public = [
-            pair
-            for pair in dict.fromkeys(interface.public_addresses)
-            if pair.private in addresses and _take(taken, ("public", pair.public), ("public of", pair.private))
-        ]
-        lost = {*interface.addresses} - {*addresses}
-        lost |= {pair.public for pair in interface.public_addresses if pair not in public}
-        refusals += [Refusal(interface.id, f"another interface has {address}") for address in sorted(lost)]
-        is_whole = len(addresses) == len(interface.addresses) and len(public) == len(interface.public_addresses)
-        kept.append(
-            interface if is_whole else replace(interface, addresses=tuple(addresses), public_addresses=tuple(public))
-        )
-    return tuple(kept)
-
-
-def _take(taken: set[object], *keys: object) -> bool:
-    """Take keys that are all free."""
-    if not taken.isdisjoint(keys):
-        return False
-    taken.update(keys)
-    return True
-
-
-def _fault_of(interface: Interface) -> str | None:
-    """Say what about an interface makes no sense."""
-    if not _INTERFACE_ID.match(interface.id):
-        return "no interface id"
-    if not _LINK.match(interface.tap) or not _LINK.match(interface.subnet_link):
-        return "no link name"
-    if not _MAC.match(interface.mac):
-        return f"no MAC address: {interface.mac!r}"
-    addresses = [*interface.addresses]
-    for pair in interface.public_addresses:
-        addresses += [pair.public, pair.private]
-    bad = [address for address in addresses if not _is_address(address)]
-    return f"no IPv4 address: {bad[0]!r}" if bad else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return str(IPv4Address(text)) == text
-    except ValueError:
-        return False
+    marks = (f"{it.mac} : {it.router_mark:#010x}" for it in clean.interfaces if it.router_mark)
+    routed = Statement("to be routed by it", "meta mark set ether daddr map @router_marks meta pkttype set host")
+    return Table(
+        "netdev",
+        NAME,
+        "Packets from other hosts that a router interface here shall route.",
+        {"router_marks": _map("MACs of local router interfaces.", "type ether_addr : mark", marks)},
+        {
+            "from_hosts": Chain(
+                "What has any other MAC is dropped by the kernel.",
+                (routed,),
+                f'type filter hook ingress device "{links.overlay_link}" priority 0; policy accept;',
+            )
+        },
+    )
 
 
 def table_of(clean: Clean, links: LinkPrefixes) -> Table:
@@ -148,17 +62,52 @@ def table_of(clean: Clean, links: LinkPrefixes) -> Table:
         chains[f"{group_id}-in"] = Chain(
             f"What {group_id} lets its interfaces get.", statements(group.rules, egress=False)
         )
-        referenced |= {rule.peer for rule in group.rules if is_group_id(rule.peer)}
+        referenced |= {rule.peer for rule in group.rules if rule.peer in clean.lists or is_group_id(rule.peer)}
     for interface in clean.interfaces:
         groups = [group_id for group_id in interface.group_ids if group_id in used]
         for way in ("out", "in"):
-            jumps = tuple(Statement(f"its group {group_id}", f"jump {group_id}-{way}") for group_id in groups)
-            chains[f"{interface.id}-{way}"] = Chain(f"Interface {interface.id} on {interface.tap}.", jumps)
-    sets = _base_sets(clean)
-    for group_id in sorted(referenced):
-        members = clean.groups[group_id].members if group_id in clean.groups else frozenset()
-        sets[group_id] = NamedSet(f"Addresses of the interfaces of {group_id}.", "type ipv4_addr", members)
+            jumps = [Statement(f"its group {group_id}", f"jump {group_id}-{way}") for group_id in groups]
+            if interface.unfiltered:
+                jumps = [Statement("no groups are asked", "accept")]
+            chains[f"{interface.id}-{way}"] = Chain(f"Interface {interface.id} on {interface.tap}.", tuple(jumps))
+    chains |= _acl_chains(clean)
+    sets = _base_sets(clean) | _peer_sets(clean, referenced)
     return Table("inet", NAME, "A VPC: security groups, public addresses, and what its guests may ask.", sets, chains)
+
+
+def _acl_chains(clean: Clean) -> dict[str, Chain]:
+    chains = {}
+    for acl_id in sorted({subnet.acl_id for subnet in clean.subnets if subnet.acl_id}):
+        acl = clean.acls[acl_id]
+        for way in ("out", "in"):
+            chains[f"{acl_id}-{way}"] = Chain(
+                f"Network ACL {acl_id}.", acl_statements(acl, egress=way == "out", rejected=f"rejected_{way}")
+            )
+    for subnet in clean.subnets:
+        if subnet.acl_id:
+            for way in ("out", "in"):
+                chains[f"{subnet.link}-{way}"] = border(subnet, subnet.acl_id, egress=way == "out")
+    return chains
+
+
+def _peer_sets(clean: Clean, referenced: set[str]) -> dict[str, NamedSet]:
+    """Write the sets of groups and prefix lists that rules name."""
+    sets = {}
+    for peer in sorted(referenced):
+        for version, family in _VERSIONS:
+            if is_group_id(peer):
+                members = clean.members[peer].of(version) if peer in clean.members else frozenset()
+                sets[set_name(peer, version)] = NamedSet(
+                    f"Addresses of the interfaces of {peer}.", f"type {_TYPES[family]}", members
+                )
+            else:
+                sets[set_name(peer, version)] = NamedSet(
+                    f"Blocks of {peer}.", f"type {_TYPES[family]}; flags interval", clean.lists[peer].of(version)
+                )
+    return sets
+
+
+_TYPES: Final = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
 
 
 def _base_sets(clean: Clean) -> dict[str, NamedSet]:
@@ -168,13 +117,10 @@ def _base_sets(clean: Clean) -> dict[str, NamedSet]:
         "senders": _map(
             "Who sends, by where it is plugged in: its chain.",
             "typeof iifname . ether saddr : verdict",
-            (f'"{it.subnet_link}" . {it.mac} : goto {it.id}-out' for it in interfaces),
+            (f'"{it.subnet_link}" . {it.mac} : jump {it.id}-out' for it in interfaces),
         ),
-        "receivers": _map(
-            "Who gets, by the address that the packet is routed to: its chain.",
-            "type ipv4_addr : verdict",
-            (f"{address} : goto {it.id}-in" for it in interfaces for address in it.addresses),
-        ),
+        **_receivers(clean),
+        **_borders(clean),
         "public_to_private": _map(
             "1:1 NAT inwards.", "type ipv4_addr : ipv4_addr", (f"{pair.public} : {pair.private}" for pair in pairs)
         ),
@@ -193,10 +139,60 @@ def _base_sets(clean: Clean) -> dict[str, NamedSet]:
             "type ifname",
             frozenset(f'"{subnet.link}"' for subnet in clean.subnets if subnet.internet),
         ),
-        "resolvers": NamedSet("Where DNS answers.", "type ipv4_addr", clean.resolvers),
+        "ipv6_internet_subnets": NamedSet(
+            "Subnets of which IPv6 flows from outside may begin.",
+            "type ifname",
+            frozenset(f'"{subnet.link}"' for subnet in clean.subnets if subnet.ipv6_internet),
+        ),
+        "resolvers": NamedSet("Where DNS answers.", "type ipv4_addr", clean.resolvers.ipv4),
+        "ipv6_resolvers": NamedSet("Where DNS answers.", "type ipv6_addr", clean.resolvers.ipv6),
         "new_flows": _meter("New flows of each guest."),
         "dns_packets": _meter("DNS questions of each guest."),
         "metadata_packets": _meter("Packets to the metadata service of each guest."),
+    }
+
+
+def _receivers(clean: Clean) -> dict[str, NamedSet]:
+    """Write the maps from where a packet is routed to, to the chain of the interface that gets it."""
+    sets = {}
+    routers = [it for it in clean.interfaces if not it.source_dest_check]
+    for version, family in _VERSIONS:
+        owned = [
+            (address, it)
+            for it in clean.interfaces
+            for address in (it.addresses if version == 4 else it.ipv6_addresses)
+        ]
+        sets[f"receivers{version}"] = _map(
+            "Who gets, by the address that the packet is routed to, which must be its own: its chain.",
+            f"type {_TYPES[family]} . {_TYPES[family]} : verdict",
+            (f"{address} . {address} : jump {it.id}-in" for address, it in owned),
+        )
+        sets[f"routers{version}"] = _map(
+            "Who gets packets to any address, by the address that they are routed by: its chain.",
+            f"type {_TYPES[family]} : verdict",
+            (f"{address} : jump {it.id}-in" for address, it in owned if it in routers),
+        )
+        sets[f"peer_sources{version}"] = NamedSet(
+            "Who may send from peers.",
+            f"typeof iifname . {family} saddr; flags interval",
+            frozenset(
+                f'"{peer.link}" . {block}'
+                for peer in clean.peers
+                for block in peer.cidrs
+                if (":" in block) == (version == 6)
+            ),
+        )
+    return sets
+
+
+def _borders(clean: Clean) -> dict[str, NamedSet]:
+    return {
+        f"border_{way}": _map(
+            "Where packets leave a subnet." if way == "out" else "Where packets come to a subnet.",
+            "type ifname : verdict",
+            (f'"{subnet.link}" : jump {subnet.link}-{way}' for subnet in clean.subnets if subnet.acl_id),
+        )
+        for way in ("out", "in")
     }
 
 
@@ -217,21 +213,43 @@ def _base_chains(links: LinkPrefixes) -> dict[str, Chain]:
 
 
 def _nat_chains(links: LinkPrefixes) -> dict[str, Chain]:
-    outside = links.internet_link
+    outside, guests, peers = links.internet_link, f'"{links.subnet}*"', f'"{links.peer}*"'
     return {
         "untracked_in": Chain(
             "Questions to the namespace's own services are not tracked: a thousand a second would fill the table.",
             (
-                Statement("metadata", f'iifname "{links.subnet}*" ip daddr {METADATA_ADDRESS} notrack'),
-                Statement("DNS", f'iifname "{links.subnet}*" ip daddr @resolvers notrack'),
+                Statement("metadata", f"iifname {guests} ip daddr {METADATA_ADDRESS} notrack"),
+                Statement("metadata", f"iifname {guests} ip6 daddr {METADATA_IPV6} notrack"),
+                Statement("DNS", f"iifname {guests} ip daddr @resolvers notrack"),
+                Statement("DNS", f"iifname {guests} ip6 daddr @ipv6_resolvers notrack"),
+                Statement("a peer", f"iifname {peers} jump from_peers"),
             ),
             "type filter hook prerouting priority raw; policy accept;",
+        ),
+        "from_peers": Chain(
+            "A peer sends from its own addresses only.",
+            (
+                Statement(
+                    "on its way to another host: the answers take another way, and the receiver's host decides",
+                    f'iifname . ip saddr @peer_sources4 fib daddr oifname "{links.overlay_link}" notrack return',
+                ),
+                Statement(
+                    "the same for IPv6",
+                    f'iifname . ip6 saddr @peer_sources6 fib daddr oifname "{links.overlay_link}" notrack return',
+                ),
+                Statement("to here", "iifname . ip saddr @peer_sources4 return"),
+                Statement("to here", "iifname . ip6 saddr @peer_sources6 return"),
+                Statement("the kernel of its namespace asks for ours", f"{_NEIGHBOURS} return"),
+                Statement("lies", "drop"),
+            ),
         ),
         "untracked_out": Chain(
             "Nor do the answers.",
             (
-                Statement("metadata", f'oifname "{links.subnet}*" ip saddr {METADATA_ADDRESS} notrack'),
-                Statement("DNS", f'oifname "{links.subnet}*" ip saddr @resolvers notrack'),
+                Statement("metadata", f"oifname {guests} ip saddr {METADATA_ADDRESS} notrack"),
+                Statement("metadata", f"oifname {guests} ip6 saddr {METADATA_IPV6} notrack"),
+                Statement("DNS", f"oifname {guests} ip saddr @resolvers notrack"),
+                Statement("DNS", f"oifname {guests} ip6 saddr @ipv6_resolvers notrack"),
             ),
             "type filter hook output priority raw; policy accept;",
         ),
@@ -248,9 +266,33 @@ def _nat_chains(links: LinkPrefixes) -> dict[str, Chain]:
     }
 
 
+# Of a link's other end, which nobody can forward: a router makes the hop limit less than that (RFC 4861, 3.1).
+_NEIGHBOURS: Final = "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
+
+
 def _service_chains(links: LinkPrefixes) -> dict[str, Chain]:
-    dns = "ip daddr @resolvers meta l4proto { tcp, udp } th dport 53"
-    metadata = f"ip daddr {METADATA_ADDRESS} tcp dport 80"
+    dns = [
+        f"{it} meta l4proto {{ tcp, udp }} th dport 53" for it in ("ip daddr @resolvers", "ip6 daddr @ipv6_resolvers")
+    ]
+    metadata = [f"{it} tcp dport 80" for it in (f"ip daddr {METADATA_ADDRESS}", f"ip6 daddr {METADATA_IPV6}")]
+    services = [
+        Statement("DHCP; how often is limited where guests are plugged in", "udp sport 68 udp dport 67 accept"),
+        Statement("DHCPv6, as well", "udp sport 546 udp dport 547 accept"),
+        Statement(
+            "neighbours' and the router's MACs, as well",
+            "ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept",
+        ),
+    ]
+    for which in dns:
+        services += [
+            Statement("too much DNS", f"{which} {_too_much('dns_packets', DNS_PACKETS)}"),
+            Statement("DNS", f"{which} accept"),
+        ]
+    for which in metadata:
+        services += [
+            Statement("too much metadata", f"{which} {_too_much('metadata_packets', METADATA_PACKETS)}"),
+            Statement("metadata", f"{which} accept"),
+        ]
     return {
         "input": Chain(
             "Packets to the namespace itself: nobody but guests may begin, and only what the next chain lists.",
@@ -258,62 +300,100 @@ def _service_chains(links: LinkPrefixes) -> dict[str, Chain]:
                 Statement("the namespace to itself", 'iifname "lo" accept'),
                 Statement("guests", f'iifname "{links.subnet}*" goto services'),
                 Statement("answers to the resolver's own questions", "ct state established,related accept"),
+                Statement(
+                    "the host's and peers' ends of links", f'iifname != "{links.overlay_link}" {_NEIGHBOURS} accept'
+                ),
             ),
             "type filter hook input priority filter; policy drop;",
         ),
         "services": Chain(
-            "What guests may ask; the gateway answers no ping, as in EC2.",
-            (
-                Statement("DHCP; how often is limited where guests are plugged in", "udp sport 68 udp dport 67 accept"),
-                Statement("too much DNS", f"{dns} {_too_much('dns_packets', DNS_PACKETS)}"),
-                Statement("DNS", f"{dns} accept"),
-                Statement("too much metadata", f"{metadata} {_too_much('metadata_packets', METADATA_PACKETS)}"),
-                Statement("metadata", f"{metadata} accept"),
-                Statement("all else", "drop"),
-            ),
+            "What guests may ask; the gateway answers no ping, as in EC2.", (*services, Statement("all else", "drop"))
         ),
     }
 
 
 def _forward_chains(links: LinkPrefixes) -> dict[str, Chain]:
-    outside = links.internet_link
+    outside, hosts, peers = f'"{links.internet_link}"', f'"{links.overlay_link}"', f'"{links.peer}*"'
     return {
-        "egress": Chain(
-            "May it be sent?",
-            (
-                Statement("neither begins nor belongs to a flow", "ct state invalid drop"),
-                Statement("false DHCP servers, from anywhere", "udp sport 67 udp dport 68 drop"),
-                Statement(
-                    "what came from outside does not leave again", f'iifname "{outside}" oifname "{outside}" drop'
-                ),
-                Statement("not outside: the link's own addresses", f'oifname "{outside}" ip daddr {LINK_LOCAL} drop'),
-                Statement(
-                    "no internet route, in either direction", f'oifname "{outside}" iifname != @internet_subnets drop'
-                ),
-                Statement(
-                    "no internet route, in either direction", f'iifname "{outside}" oifname != @internet_subnets drop'
-                ),
-                Statement(
-                    "flows that were let in; see conntrack.py for those no longer",
-                    "ct state established,related accept",
-                ),
-                Statement(
-                    "no public address, no way out",
-                    f'oifname "{outside}" iifname . ether saddr . ip saddr != @has_public drop',
-                ),
-                Statement("from outside: the receiver decides", f'iifname "{outside}" accept'),
-                Statement("a guest that floods", _too_much("new_flows", NEW_FLOWS)),
-                Statement("its sender's groups", "iifname . ether saddr vmap @senders"),
-            ),
-            "type filter hook forward priority filter - 10; policy drop;",
-        ),
-        "ingress": Chain(
-            "May it be got?",
-            (
-                Statement("flows that were let in", "ct state established,related accept"),
-                Statement("to outside: the sender decided", f'oifname "{outside}" accept'),
-                Statement("its receiver's groups", "rt ip nexthop vmap @receivers"),
-            ),
-            "type filter hook forward priority filter; policy drop;",
-        ),
+        "egress": _egress(outside, hosts, peers, f'"{links.subnet}*"'),
+        "ingress": _ingress(outside, hosts, peers),
+        "rejected_out": Chain("What may not be sent.", (Statement("ends here", "drop"),)),
+        "rejected_in": Chain("What may not be got.", (Statement("ends here", "drop"),)),
     }
+
+
+def _egress(outside: str, hosts: str, peers: str, guests: str) -> Chain:
+    decided = "its sender's host, VPC or nobody has decided"
+    return Chain(
+        "May it be sent?",
+        (
+            Statement("a peer's, on its way to the receiver's host", f"iifname {peers} oifname {hosts} accept"),
+            Statement("neither begins nor belongs to a flow", "ct state invalid drop"),
+            Statement("false DHCP servers, from anywhere", "udp sport 67 udp dport 68 drop"),
+            Statement("false DHCPv6 servers, from anywhere", "udp sport 547 udp dport 546 drop"),
+            Statement("what came from outside goes to guests here", f"iifname {outside} oifname != {guests} drop"),
+            Statement("what came from another host, too", f"iifname {hosts} oifname != {guests} drop"),
+            Statement("what came from a peer, too: nobody passes through", f"iifname {peers} oifname != {guests} drop"),
+            *_outside_statements(outside),
+            Statement("its sender's network ACL, which has no memory", "iifname vmap @border_out"),
+            Statement(
+                "flows that were let in; see conntrack.py for those no longer",
+                "ct state established,related accept",
+            ),
+            Statement(
+                "no public address, no way out",
+                f"oifname {outside} iifname . ether saddr . ip saddr != @has_public goto rejected_out",
+            ),
+            Statement(
+                "IPv6 flows begin inside, unless an internet gateway is there",
+                f"meta nfproto ipv6 iifname {outside} oifname != @ipv6_internet_subnets drop",
+            ),
+            Statement(decided, f"iifname {outside} accept"),
+            Statement(decided, f"iifname {hosts} accept"),
+            Statement(decided, f"iifname {peers} accept"),
+            Statement("a guest that floods", _too_much("new_flows", NEW_FLOWS)),
+            Statement("its sender's groups", "iifname . ether saddr vmap @senders"),
+            Statement("nothing admits it", "goto rejected_out"),
+        ),
+        "type filter hook forward priority filter - 10; policy drop;",
+    )
+
+
+def _ingress(outside: str, hosts: str, peers: str) -> Chain:
+    return Chain(
+        "May it be got?",
+        (
+            Statement("its receiver's network ACL, which has no memory", "oifname vmap @border_in"),
+            Statement("flows that were let in", "ct state established,related accept"),
+            Statement("to outside: the sender decided", f"oifname {outside} accept"),
+            Statement("to another host: the receiver's decides there", f"oifname {hosts} accept"),
+            Statement("to a peer: the receiver's groups decide there", f"oifname {peers} accept"),
+            *(
+                Statement(
+                    "a router's groups, for who is in this VPC",
+                    f"iifname != {peers} rt {family} nexthop vmap @routers{n}",
+                )
+                for n, family in _VERSIONS
+            ),
+            *(
+                Statement("its receiver's groups", f"rt {family} nexthop . {family} daddr vmap @receivers{n}")
+                for n, family in _VERSIONS
+            ),
+            Statement("nothing admits it", "goto rejected_in"),
+        ),
+        "type filter hook forward priority filter; policy drop;",
+    )
+
+
+def _outside_statements(outside: str) -> tuple[Statement, ...]:
+    return (
+        Statement("not outside: the link's own addresses", f"oifname {outside} ip daddr {LINK_LOCAL} drop"),
+        Statement(
+            "no internet route, in either direction",
+            f"meta nfproto ipv4 oifname {outside} iifname != @internet_subnets drop",
+        ),
+        Statement(
+            "no internet route, in either direction",
+            f"meta nfproto ipv4 iifname {outside} oifname != @internet_subnets drop",
+        ),
+    )

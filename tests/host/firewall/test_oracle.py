@@ -5,10 +5,11 @@ import random
 import pytest
 
 from stead_agent.firewall import interface as fw
+from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.kernel import _comparable
 from stead_agent.firewall.nftables import Nft
 from stead_agent.firewall.table import whole
-from stead_agent.firewall.vpc_ruleset import cleaned, table_of
+from stead_agent.firewall.vpc_ruleset import table_of
 from stead_agent.network import interface as net
 from tests.host.firewall.oracle import Oracle
 from tests.host.network.world import LINKS, POOL, World, new_world

@@ -5,9 +5,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.flows import Flow, Judge, narrowed
 from stead_agent.firewall.interface import Group, Interface, PublicAddress, Rule, VpcFirewall
-from stead_agent.firewall.vpc_ruleset import cleaned
 from tests.unit.agent.firewall.model import GROUPS, Packet, allowed, changed, random_picture
 
 ADDRESSES = ["10.0.1.10", "10.0.1.11", "10.0.2.10", "10.0.2.200"]

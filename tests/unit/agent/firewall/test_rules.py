@@ -30,7 +30,6 @@ def rule(protocol: str, first: int = -1, last: int = -1, peer: str = "10.0.0.0/8
         (rule("icmp", 3, 4), "ip saddr 10.0.0.0/8 icmp type 3 icmp code 4 accept"),
         (rule("icmpv6", 128, 0, peer="2001:db8::/32"), "ip6 saddr 2001:db8::/32 icmpv6 type 128 icmpv6 code 0 accept"),
         (rule("47", 5, 6), "ip saddr 10.0.0.0/8 meta l4proto 47 accept"),
-        (rule("tcp", 22, 22, peer="sg-0000000a"), "ip saddr @sg-0000000a tcp dport 22 accept"),
         (rule("tcp", 22, 22, peer="10.1.2.3/8"), "ip saddr 10.0.0.0/8 tcp dport 22 accept"),
     ],
 )
@@ -39,7 +38,19 @@ def test_one_rule(given_rule: Rule, text: str) -> None:
     assert statements((given_rule,), egress=not given_rule.egress) == ()
 
 
-@pytest.mark.parametrize(("protocol", "peer"), [("icmp", "::/0"), ("icmpv6", "10.0.0.0/8"), ("icmpv6", "sg-0000000a")])
+def test_groups_and_prefix_lists_are_sets_of_each_ip_version() -> None:
+    for peer in ("sg-0000000a", "pl-0000000a"):
+        given_rule = Rule("sgr-1", False, "tcp", 22, 22, peer, ("10.0.0.0/8",) if peer.startswith("pl") else ())
+        assert [found.text for found in statements((given_rule,), egress=False)] == [
+            f"ip saddr @{peer}-4 tcp dport 22 accept",
+            f"ip6 saddr @{peer}-6 tcp dport 22 accept",
+        ]
+        ping = Rule("sgr-1", True, "icmpv6", 128, -1, peer)
+        (found,) = statements((ping,), egress=True)
+        assert found.text == f"ip6 daddr @{peer}-6 icmpv6 type 128 accept"
+
+
+@pytest.mark.parametrize(("protocol", "peer"), [("icmp", "::/0"), ("icmpv6", "10.0.0.0/8")])
 def test_icmp_of_the_other_ip_version_matches_nothing(protocol: str, peer: str) -> None:
     assert statements((rule(protocol, 8, 0, peer=peer),), egress=False) == ()
 
@@ -49,7 +60,8 @@ def test_icmp_of_the_other_ip_version_matches_nothing(protocol: str, peer: str) 
     [
         rule("tcp", 30, 20), rule("tcp", -1, 20), rule("tcp", 1, 65536), rule("icmp", 256), rule("icmp", 8, 256),
         rule("256"), rule("-2"), rule("pigeon"), rule(""), rule("tcp; drop"),
-        rule("-1", peer="10.0.0.0/33"), rule("-1", peer=""), rule("-1", peer="sg-xyz"), rule("-1", peer="sg-0000000a }"),
+        Rule("sgr-1", False, "-1", -1, -1, "pl-0000000a", ("10.0.0.0/33",)),
+        rule("-1", peer="10.0.0.0/33"), rule("-1", peer=""), rule("-1", peer="sg-xyz"), rule("-1", peer="sg-0000000a }"), rule("-1", peer="pl-0000000a }"),
         Rule("a\nb", False, "-1", -1, -1, "0.0.0.0/0"), Rule("", False, "-1", -1, -1, "0.0.0.0/0"),
     ],
 )  # fmt: skip
@@ -102,9 +114,9 @@ def test_nothing_strange_reaches_nft(text: str) -> None:
 
 def test_members() -> None:
     good = frozenset({"10.0.0.1", "255.255.255.255", "0.0.0.0"})
-    assert members_of(good) == (good, ())
+    assert members_of(good) == (good, frozenset(), ())
     assert members_of(good)[0] is good
-    assert members_of(frozenset()) == (frozenset(), ())
+    assert members_of(frozenset()) == (frozenset(), frozenset(), ())
     strange = frozenset({"10.0.0.256", "10.0.0.1\n10.0.0.2", "\u0661.1.1.1", "010.0.0.1", "", "x"})
-    assert members_of(good | strange) == (good, tuple(sorted(strange)))
-    assert members_of(good | {"2001:db8::1"}) == (good, ())
+    assert members_of(good | strange) == (good, frozenset(), tuple(sorted(strange)))
+    assert members_of(good | {"2001:db8:0::1"}) == (good, frozenset({"2001:db8::1"}), ())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_table, inet_table, owner_of
 from stead_agent.firewall.interface import (
     Group,
@@ -14,7 +15,7 @@ from stead_agent.firewall.interface import (
     VpcFirewall,
 )
 from stead_agent.firewall.table import changes, written
-from stead_agent.firewall.vpc_ruleset import cleaned, table_of
+from stead_agent.firewall.vpc_ruleset import overlay_table, table_of
 
 LINKS = LinkPrefixes("stb", "stg", "stt", "sti", "sub", "internet", "169.254.0.0/17")
 WEB, APP, UNUSED = "sg-0000000a", "sg-0000000b", "sg-0000000c"
@@ -35,7 +36,7 @@ def interface(number: int = 1, **values: object) -> Interface:
 def picture(*interfaces: Interface) -> VpcFirewall:
     groups = (
         Group(WEB, (Rule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0"), Rule("sgr-2", False, "tcp", 22, 22, APP))),
-        Group(APP, (), frozenset({"10.0.1.77"})),
+        Group(APP, (), frozenset({"10.0.1.77", "fd00::77"})),
         Group(UNUSED, (Rule("sgr-3", False, "-1", -1, -1, WEB),), frozenset({"10.0.1.78"})),
     )
     return VpcFirewall("vpc-1", groups, (Subnet("sub1", internet=True), Subnet("sub2", internet=False)), interfaces)
@@ -46,9 +47,9 @@ def test_only_what_is_used_is_there() -> None:
     table = table_of(cleaned(picture(interface())), LINKS)
     assert {f"{WEB}-in", f"{WEB}-out", "eni-00000001-in", "eni-00000001-out"} <= table.chains.keys()
     assert not any(name.startswith((APP, UNUSED)) for name in table.chains)
-    assert APP in table.sets
-    assert not {WEB, UNUSED} & table.sets.keys()
-    assert table.sets[APP].elements == {"10.0.1.77"}
+    assert {f"{APP}-4", f"{APP}-6"} == {name for name in table.sets if name.startswith("sg-")}
+    assert table.sets[f"{APP}-4"].elements == {"10.0.1.77"}
+    assert table.sets[f"{APP}-6"].elements == {"fd00::77"}
     assert not any("sg-" in name for name in table_of(cleaned(picture()), LINKS).chains)
 
 
@@ -59,8 +60,8 @@ def test_one_interface_more_is_a_few_commands() -> None:
         "add chain inet stead eni-00000032-in",
         f"add rule inet stead eni-00000032-out jump {WEB}-out",
         f"add rule inet stead eni-00000032-in jump {WEB}-in",
-        'add element inet stead senders { "sub1" . 06:00:00:00:00:32 : goto eni-00000032-out }',
-        "add element inet stead receivers { 10.0.1.50 : goto eni-00000032-in }",
+        'add element inet stead senders { "sub1" . 06:00:00:00:00:32 : jump eni-00000032-out }',
+        "add element inet stead receivers4 { 10.0.1.50 . 10.0.1.50 : jump eni-00000032-in }",
     ]
 
 
@@ -85,6 +86,9 @@ def test_a_rule_more_touches_one_chain() -> None:
         interface(addresses=("10.0.1.1 ", "10.0.1.2")),
         interface(addresses=("fd00::1",)),
         interface(public_addresses=(PublicAddress("x", "10.0.1.1"),)),
+        interface(ipv6_addresses=("10.0.1.1",)),
+        interface(ipv6_addresses=("fe80::1%eth0",)),
+        interface(router_mark=1 << 32),
     ],
 )
 def test_interfaces_that_make_no_sense_get_nothing(bad: Interface) -> None:
@@ -171,6 +175,7 @@ def test_every_rule_says_why() -> None:
     host = HostFirewall(("198.51.100.0/24",), "eth0", "198.51.100.1", (), frozenset({443}))
     for table in (
         table_of(cleaned(picture(interface())), LINKS),
+        overlay_table(cleaned(picture(interface())), LINKS),
         bridge_table(LINKS, [bindings_of("vpc-1", [interface()])]),
         inet_table(LINKS, host),
     ):

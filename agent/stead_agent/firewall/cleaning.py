@@ -1,0 +1,229 @@
+"""Convert a VPC's picture into one of which every part makes sense: pure.
+
+What makes no sense is left out and told of, so that it harms nothing else.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from typing import Final
+
+from stead_agent.firewall.acls import clean_acl
+from stead_agent.firewall.interface import Acl, FlowLog, Group, Interface, PeerLink, Refusal, Rule, Subnet, VpcFirewall
+from stead_agent.firewall.rules import (
+    RuleError,
+    blocks_of,
+    is_group_id,
+    is_ipv4,
+    is_list_id,
+    members_of,
+    peer_of,
+    plain_ipv6,
+    traffic_of,
+)
+
+_INTERFACE_ID: Final = re.compile(r"eni-[0-9a-f]{8,32}\Z")
+_MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
+_LINK: Final = re.compile(r"[0-9A-Za-z_-]{1,15}\Z")
+_LAST_MARK: Final = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses, or blocks of them, by IP version."""
+
+    ipv4: frozenset[str] = frozenset()
+    ipv6: frozenset[str] = frozenset()
+
+    def of(self, version: int) -> frozenset[str]:
+        """Give those of one version."""
+        return self.ipv4 if version == 4 else self.ipv6
+
+    def __or__(self, other: "Addresses") -> "Addresses":
+        """Join two."""
+        return Addresses(self.ipv4 | other.ipv4, self.ipv6 | other.ipv6)
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """A picture of which every part makes sense: what did not is in `refusals`."""
+
+    groups: dict[str, Group]
+    interfaces: tuple[Interface, ...]
+    subnets: tuple[Subnet, ...]
+    resolvers: Addresses
+    refusals: tuple[Refusal, ...]
+    members: Mapping[str, Addresses] = field(default_factory=dict)  # of each group
+    lists: Mapping[str, Addresses] = field(default_factory=dict)  # blocks of each prefix list that a rule names
+    acls: Mapping[str, Acl] = field(default_factory=dict)
+    peers: tuple[PeerLink, ...] = ()
+    flow_logs: tuple[FlowLog, ...] = ()
+
+
+def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
+    """Leave out what makes no sense, so that it harms nothing else; groups that did not change are not read again."""
+    refusals: list[Refusal] = []
+    groups: dict[str, Group] = {}
+    members: dict[str, Addresses] = {}
+    known = previous.groups if previous else {}
+    for group in vpc.groups:
+        if previous and known.get(group.id) == group:
+            groups[group.id], members[group.id] = known[group.id], previous.members[group.id]
+        elif not is_group_id(group.id):
+            refusals.append(Refusal(group.id, "no group id"))
+        else:
+            groups[group.id], members[group.id] = _clean_group(group, refusals)
+    lists = _lists(groups, refusals)
+    interfaces = _clean_interfaces(vpc.interfaces, refusals)
+    acls = {acl.id: clean for acl in vpc.acls if (clean := clean_acl(acl, refusals)) is not None}
+    return Clean(
+        groups,
+        interfaces,
+        _clean_subnets(vpc.subnets, acls, refusals),
+        Addresses(
+            frozenset(address for address in vpc.resolvers if is_ipv4(address)),
+            frozenset(plain for address in vpc.resolvers if (plain := plain_ipv6(address))),
+        ),
+        tuple(refusals),
+        members,
+        lists,
+        acls,
+        _clean_peers(vpc.peers, refusals),
+        vpc.flow_logs,
+    )
+
+
+def _clean_group(group: Group, refusals: list[Refusal]) -> tuple[Group, Addresses]:
+    rules: list[Rule] = []
+    for rule in group.rules:
+        try:
+            traffic_of(rule)
+            peer_of(rule)
+        except RuleError as error:
+            refusals.append(Refusal(rule.id, str(error)))
+        else:
+            rules.append(rule)
+    ipv4, ipv6, bad = members_of(group.members)
+    refusals += [Refusal(group.id, f"a member is no address: {member!r}") for member in bad]
+    if len(rules) == len(group.rules) and not bad:
+        return group, Addresses(ipv4, ipv6)
+    return Group(group.id, tuple(rules), ipv4 | ipv6), Addresses(ipv4, ipv6)
+
+
+def _lists(groups: dict[str, Group], refusals: list[Refusal]) -> dict[str, Addresses]:
+    """Collect the prefix lists that rules name; a rule that says otherwise than an earlier one is left out."""
+    texts: dict[str, tuple[str, ...]] = {}
+    for group_id, group in groups.items():
+        odd = [
+            rule
+            for rule in group.rules
+            if is_list_id(rule.peer) and texts.setdefault(rule.peer, rule.blocks) != rule.blocks
+        ]
+        if odd:
+            refusals += [Refusal(rule.id, f"another rule has other blocks for {rule.peer}") for rule in odd]
+            groups[group_id] = replace(group, rules=tuple(rule for rule in group.rules if rule not in odd))
+    return {list_id: Addresses(*blocks_of(blocks)) for list_id, blocks in texts.items()}
+
+
+def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> tuple[Interface, ...]:
+    """Leave out what makes no sense, and what another interface has already: nft's maps have one value for a key.
+
+    A public address that moves may be told of at its new interface before it is gone from the old one.
+    """
+    taken: set[object] = set()
+    kept = []
+    for interface in given:
+        own = {interface.id, ("tap", interface.tap), (interface.subnet_link, interface.mac)}
+        reason = _fault_of(interface) or ("another interface has its id, tap or MAC" if taken & own else None)
+        if reason:
+            refusals.append(Refusal(interface.id, reason))
+            continue
+        taken |= own
+        addresses = [address for address in dict.fromkeys(interface.addresses) if _take(taken, address)]
+        ipv6 = [plain for plain in dict.fromkeys(map(plain_ipv6, interface.ipv6_addresses)) if _take(taken, plain)]
+        public = [
+            pair
+            for pair in dict.fromkeys(interface.public_addresses)
+            if pair.private in addresses and _take(taken, ("public", pair.public), ("public of", pair.private))
+        ]
+        lost = {*interface.addresses} - {*addresses} | {*map(plain_ipv6, interface.ipv6_addresses)} - {*ipv6}
+        lost |= {pair.public for pair in interface.public_addresses if pair not in public}
+        refusals += [Refusal(interface.id, f"another interface has {address}") for address in sorted(lost)]
+        fitting = replace(
+            interface, addresses=tuple(addresses), ipv6_addresses=tuple(ipv6), public_addresses=tuple(public)
+        )
+        kept.append(interface if fitting == interface else fitting)
+    return tuple(kept)
+
+
+def _take(taken: set[object], *keys: object) -> bool:
+    """Take keys that are all free."""
+    if not taken.isdisjoint(keys):
+        return False
+    taken.update(keys)
+    return True
+
+
+def _fault_of(interface: Interface) -> str | None:
+    """Say what about an interface makes no sense."""
+    if not _INTERFACE_ID.match(interface.id):
+        return "no interface id"
+    if not _LINK.match(interface.tap) or not _LINK.match(interface.subnet_link):
+        return "no link name"
+    if not _MAC.match(interface.mac):
+        return f"no MAC address: {interface.mac!r}"
+    if not 0 <= interface.router_mark <= _LAST_MARK:
+        return f"no packet mark: {interface.router_mark}"
+    addresses = [*interface.addresses]
+    for pair in interface.public_addresses:
+        addresses += [pair.public, pair.private]
+    bad = [address for address in addresses if not is_ipv4(address)]
+    if bad:
+        return f"no IPv4 address: {bad[0]!r}"
+    bad = [address for address in interface.ipv6_addresses if not plain_ipv6(address)]
+    return f"no IPv6 address: {bad[0]!r}" if bad else None
+
+
+def _clean_subnets(given: Iterable[Subnet], acls: dict[str, Acl], refusals: list[Refusal]) -> tuple[Subnet, ...]:
+    """Leave out what is no link or block; a subnet whose ACL is not there gets one that denies everything."""
+    kept = []
+    for subnet in given:
+        if not _LINK.match(subnet.link):
+            refusals.append(Refusal(subnet.id or subnet.link, "no link name"))
+            continue
+        blocks = {4: subnet.cidr, 6: subnet.ipv6_cidr}
+        bad = [version for version, block in blocks.items() if block and not _is_block(block, version)]
+        refusals += [Refusal(subnet.id or subnet.link, f"no block of addresses: {blocks[it]!r}") for it in bad]
+        acl_id = subnet.acl_id
+        if acl_id and acl_id not in acls:
+            refusals.append(Refusal(subnet.id or subnet.link, f"its network ACL is not there: {acl_id!r}"))
+            acl_id = NO_ACL.id
+            acls[acl_id] = NO_ACL
+        cidr, ipv6_cidr = ("" if version in bad else block for version, block in blocks.items())
+        fitting = replace(subnet, cidr=cidr, ipv6_cidr=ipv6_cidr, acl_id=acl_id)
+        kept.append(subnet if fitting == subnet else fitting)
+    return tuple(kept)
+
+
+# What stands in for an ACL that a subnet has and the picture lacks.
+NO_ACL: Final = Acl("acl-00000000")
+
+
+def _clean_peers(given: Iterable[PeerLink], refusals: list[Refusal]) -> tuple[PeerLink, ...]:
+    kept = []
+    for peer in given:
+        if not _LINK.match(peer.link):
+            refusals.append(Refusal(peer.link, "no link name"))
+            continue
+        bad = [block for block in peer.cidrs if not _is_block(block, 4) and not _is_block(block, 6)]
+        refusals += [Refusal(peer.link, f"no block of addresses: {block!r}") for block in bad]
+        kept.append(replace(peer, cidrs=tuple(block for block in peer.cidrs if block not in bad)) if bad else peer)
+    return tuple(kept)
+
+
+def _is_block(text: str, version: int) -> bool:
+    try:
+        return ip_network(text).version == version
+    except ValueError:
+        return False
