@@ -1,5 +1,7 @@
 """A rig as it runs: its places, the controller in the underlay's, an agent in each host's; brought up and ended."""
 
+import contextlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +23,7 @@ from stead_cli.waiting import wait_for
 from stead_proto.v1 import operator_pb2 as pb
 
 _AT_ONCE: Final = 8
+_CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,7 @@ def tear_down(plan: RigPlan, steps: Steps) -> None:
         with steps.step("controller, underlay and internet ended"):
             _each(pool, lambda place: place.end(), [rig.internet, rig.underlay])
             rig_links.unplug_caller(plan)
+    _remove_control_groups(plan)
     with steps.step(f"{plan.folder} removed"):
         _remove_state(plan)
 
@@ -219,6 +223,20 @@ def _wait_for_hosts(rig: Rig, fresh: set[str], began: int) -> dict[str, pb.Host]
 def _first_missing(rig: Rig) -> RigHost:
     known = rig.host_records()
     return next((host for host in rig.hosts if known.get(host.name, pb.Host()).state != "up"), rig.hosts[0])
+
+
+def _remove_control_groups(plan: RigPlan) -> None:
+    """Remove what libvirt made for each guest: groups are the machine's, and its libvirt had no time to do it.
+
+    Libvirt names a guest's log by the guest, and its groups end so too; a group with a process in it cannot be removed.
+    """
+    endings = tuple(f"-{log.stem}.libvirt-qemu" for log in (plan.folder / "hosts").glob("*/libvirt/log/qemu/*.log"))
+    if not endings:
+        return
+    for folder, _, _ in os.walk(_CONTROL_GROUPS, topdown=False):
+        if any(part.endswith(endings) for part in Path(folder).parts):
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                Path(folder).rmdir()
 
 
 def _remove_state(plan: RigPlan) -> None:

@@ -100,18 +100,21 @@ def _life_of_a_rig(folder: Path) -> None:
     """Made, made again, made whole after kills and a power cut, grown, refused what cannot be, and gone."""
     before = leaks.take_picture()
     made = TestRig(hosts_wanted=1)
+    guests: list[str] = []
     try:
         first = made.up()
         assert made.up()["hosts"] == first["hosts"]
-        _made_whole(made, folder)
+        guests.append(_made_whole(made, folder))
         _refuses(made)
     finally:
         made.down()
         made.down()  # twice is once
     leaks.assert_nothing_beyond(before, "a rig that is down")
+    assert not [group for guest in guests for group in Path("/sys/fs/cgroup").rglob(f"*{guest}*")]
 
 
-def _made_whole(made: TestRig, folder: Path) -> None:
+def _made_whole(made: TestRig, folder: Path) -> str:
+    """Return the id of a guest that runs, after all of it was cut off and made again."""
     user = RigUser(made, made.new_account(), folder, rig=made)
     [guest] = user.run()
     boot = user.login(guest).run("cat /proc/sys/kernel/random/boot_id")
@@ -123,6 +126,7 @@ def _made_whole(made: TestRig, folder: Path) -> None:
     wait_for(
         lambda: _boot_of(user, guest) not in ("", boot), "the guest is booted again, as after a power cut", BOOT_SECONDS
     )
+    return guest
 
 
 def _boot_of(user: RigUser, guest: str) -> str:
