@@ -55,6 +55,7 @@ class RigHost:
             self.settings,
             f"--underlay-address={self.plan.host_underlay_address(self.number)}",
             f"--mtu={self.plan.guest_mtu}",
+            f"--memory={_machine_memory() // self.plan.hosts}",
             f"--proof-image={self.plan.cloud.image_dir / 'micro.qcow2'}",
         )
 
@@ -223,6 +224,11 @@ def _wait_for_hosts(rig: Rig, fresh: set[str], began: int) -> dict[str, pb.Host]
 def _first_missing(rig: Rig) -> RigHost:
     known = rig.host_records()
     return next((host for host in rig.hosts if known.get(host.name, pb.Host()).state != "up"), rig.hosts[0])
+
+
+def _machine_memory() -> int:
+    """All memory of this machine, in bytes, which the hosts share."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _remove_control_groups(plan: RigPlan) -> None:
