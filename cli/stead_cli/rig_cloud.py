@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -50,14 +50,15 @@ class RigHost:
 
     @property
     def agent(self) -> Program:
-        """The host's agent."""
-        return cloud.agent_program(
+        """The host's agent; no unit of systemd's, which would start it outside of its place."""
+        program = cloud.agent_program(
             self.settings,
             f"--underlay-address={self.plan.host_underlay_address(self.number)}",
             f"--mtu={self.plan.guest_mtu}",
             f"--memory={_machine_memory() // self.plan.hosts}",
             f"--proof-image={self.plan.cloud.image_dir / 'micro.qcow2'}",
         )
+        return replace(program, unit="")
 
     def enrol(self, operator: Operator) -> None:
         """Get the agent its certificate, with a one-time token used where the host is, unless it has one."""
@@ -119,7 +120,7 @@ class Rig:
     @property
     def controller(self) -> Program:
         """The controller, in the underlay's place."""
-        return cloud.controller_program(self.settings)
+        return replace(cloud.controller_program(self.settings), unit="")
 
     def start_controller(self) -> bool:
         """Start the controller unless it runs, and wait until it answers; tell whether it was started."""
