@@ -51,6 +51,7 @@ _OPTIONS = (
     click.option("--heartbeat-seconds", default=5, show_default=True),
     click.option("--host-timeout-seconds", default=20, show_default=True),
     click.option("--address-rest-seconds", default=60, show_default=True),
+    click.option("--elastic-addresses-per-account", default=5, help="EC2's default is 5.", show_default=True),
     click.option("--terminated-kept-seconds", default=3600, show_default=True),
     click.option("--launch-deadline-seconds", default=300, show_default=True),
     click.option("--log-level", default="info", show_default=True),

@@ -183,6 +183,7 @@ def cloud_of(settings: Settings) -> Cloud:
         endpoint=f"http://{settings.listen}:{settings.http_port}",
         public_pools=settings.public_pools,
         address_rest_seconds=settings.address_rest_seconds,
+        elastic_addresses_per_account=settings.elastic_addresses_per_account,
         cpu_overcommit=settings.cpu_overcommit,
         memory_kept=settings.memory_kept,
     )

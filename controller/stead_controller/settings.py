@@ -28,6 +28,7 @@ class Settings:
     heartbeat_seconds: int = 5
     host_timeout_seconds: int = 20
     address_rest_seconds: int = 60
+    elastic_addresses_per_account: int = 5
     terminated_kept_seconds: int = 3600
     launch_deadline_seconds: int = 300
 

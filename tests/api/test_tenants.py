@@ -22,7 +22,9 @@ operations.load()
 
 # The resource type that a parameter's ids are of, by the parameter's name; None: it takes ids of any type.
 ID_PARAMETERS = {
+    "AllocationId": "elastic-ip",
     "AllocationIds": "elastic-ip",
+    "AttachmentId": "network-interface-attachment",
     "AssociationId": "network-acl-association",
     "GroupId": "security-group",
     "GroupIds": "security-group",
@@ -48,8 +50,13 @@ ID_PARAMETERS = {
     "VpcId": "vpc",
     "VpcIds": "vpc",
 }
+# Where the operation decides what a parameter's ids are of.
+ID_PARAMETERS_OF = {("DisassociateAddress", "AssociationId"): "elastic-ip-association"}
 # Not ids of a tenant's things, or things that nobody has yet.
 NO_TENANTS_IDS = {
+    "AssociatedSubnetIds",  # refused whatever they are
+    "CustomerOwnedIpv4Pool",
+    "IpamPoolId",
     "KernelId",
     "KeyPairId",  # of DeleteKeyPair, which succeeds for all
     "RamdiskId",
@@ -114,9 +121,13 @@ def theirs(api):
 
     (volume,) = api.other.describe_volumes()["Volumes"]
     (interface,) = api.other.describe_network_interfaces()["NetworkInterfaces"]
+    allocation_id = api.other.allocate_address()["AllocationId"]
+    association = api.other.associate_address(AllocationId=allocation_id, InstanceId=instance_id)
     rules = api.other.describe_security_group_rules()["SecurityGroupRules"]
     (acl,) = api.other.describe_network_acls()["NetworkAcls"]
     return {
+        "elastic-ip": allocation_id,
+        "elastic-ip-association": association["AssociationId"],
         "image": api.run(private_image),
         "instance": instance_id,
         "key-name": "theirs",
@@ -124,12 +135,38 @@ def theirs(api):
         "network-acl": acl["NetworkAclId"],
         "network-acl-association": acl["Associations"][0]["NetworkAclAssociationId"],
         "network-interface": interface["NetworkInterfaceId"],
+        "network-interface-attachment": interface["Attachment"]["AttachmentId"],
         "security-group": api.world.other.group_id,
         "security-group-rule": next(rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]),
         "subnet": api.world.other.subnet_ids[0],
         "volume": volume["VolumeId"],
         "vpc": api.world.other.vpc_id,
     }
+
+
+def own_things(api, operation, own_instance):
+    """What an operation needs of the caller's own beside the parameter in question."""
+    (interface,) = api.ec2.describe_network_interfaces(
+        Filters=[{"Name": "attachment.instance-id", "Values": [own_instance]}]
+    )["NetworkInterfaces"]
+    interface_id = interface["NetworkInterfaceId"]
+    match operation:
+        case "AssociateAddress":
+            (address,) = api.ec2.describe_addresses()["Addresses"]
+            return {"AllocationId": address["AllocationId"]}
+        case "AttachNetworkInterface":
+            return {"NetworkInterfaceId": interface_id, "InstanceId": own_instance, "DeviceIndex": 1}
+        case "AssignIpv6Addresses":
+            return {"Ipv6AddressCount": 1}
+        case "AssignPrivateIpAddresses":
+            return {"SecondaryPrivateIpAddressCount": 1}
+        case "CreateNetworkInterface":
+            return {"SubnetId": api.world.one.subnet_ids[0]}
+        case "ModifyNetworkInterfaceAttribute":
+            return {"NetworkInterfaceId": interface_id}
+        case "ResetNetworkInterfaceAttribute":
+            return {"SourceDestCheck": "true"}
+    return {}
 
 
 def request(api, operation, member, value, own_instance):
@@ -147,9 +184,12 @@ def request(api, operation, member, value, own_instance):
             params["IpPermissions"] = [PERMISSION]
     if operation == "ModifyInstanceAttribute" and member != "InstanceId":
         params = {"InstanceId": own_instance}
+    if operation == "ModifyNetworkInterfaceAttribute" and member == "NetworkInterfaceId":
+        params["Description"] = {"Value": "x"}
     if operation == "ReplaceNetworkAclAssociation" and member == "NetworkAclId":
         acls = api.ec2.describe_network_acls()["NetworkAcls"]
         params["AssociationId"] = acls[0]["Associations"][0]["NetworkAclAssociationId"]
+    params |= own_things(api, operation, own_instance)
     kind = shape.members[member]
     return params | {member: [value] if isinstance(kind, ListShape) else value}
 
@@ -179,7 +219,8 @@ def answer(api, operation, params):
 @pytest.mark.parametrize(("operation", "member"), MATRIX)
 def test_anothers_id_is_answered_like_an_absent_one(api, theirs, operation, member):
     own_instance = api.launch(number=1)
-    resource_type = ID_PARAMETERS[member]
+    api.ec2.allocate_address()
+    resource_type = ID_PARAMETERS_OF.get((operation, member), ID_PARAMETERS[member])
     kinds = sorted(theirs) if resource_type is None else [resource_type]
     before = api.dump()
     for kind in kinds:

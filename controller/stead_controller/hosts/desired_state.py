@@ -116,6 +116,11 @@ def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bo
     write(tx, host_id, {}, gone={(pb.KIND_MACHINE, instance_id)}, force=force)
 
 
+def remove_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
+    """Tell a host that an interface must go; its machine's picture, which no longer has it, is written before."""
+    write(tx, host_id, {}, gone={(pb.KIND_INTERFACE, interface_id)})
+
+
 def refresh_host_network(tx: Transaction, host_id: str, public_pools: Iterable[str]) -> None:
     """Tell a host the cloud's pools of public addresses."""
     write(tx, host_id, {(pb.KIND_HOST_NETWORK, "host-network"): pictures.of_host_network(public_pools)})

@@ -10,6 +10,7 @@ from stead_controller.db.tables import (
     CloudFact,
     Image,
     Instance,
+    InterfaceAddress,
     InterfaceGroup,
     NetworkInterface,
     PublicAddress,
@@ -112,7 +113,7 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
     volumes = sorted(volumes, key=lambda volume: volume.device_name != instance.root_device_name)
     interfaces = tx.session.scalars(
         select(NetworkInterface)
-        .where(NetworkInterface.instance_id == instance.id)
+        .where(NetworkInterface.instance_id == instance.id, NetworkInterface.attachment_state != "detaching")
         .order_by(NetworkInterface.device_index)
     ).all()
     pictures: dict[Key, Message] = {}
@@ -175,11 +176,18 @@ def _interface(tx: Transaction, interface: NetworkInterface, group_ids: list[str
         .where(PublicAddress.interface_id == interface.id)
         .order_by(PublicAddress.address)
     )
+    held = tx.session.execute(
+        select(InterfaceAddress.address, InterfaceAddress.ipv6)
+        .where(InterfaceAddress.interface_id == interface.id, InterfaceAddress.primary.is_(False))
+        .order_by(InterfaceAddress.address)
+    ).all()
     return pb.Interface(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
         mac_address=interface.mac_address,
         private_address=interface.private_address,
+        secondary_addresses=[address for address, ipv6 in held if not ipv6],
+        ipv6_addresses=[address for address, ipv6 in held if ipv6],
         public_addresses=[
             pb.PublicAddress(public_address=address, private_address=private or interface.private_address)
             for address, private in public

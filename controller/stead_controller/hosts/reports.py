@@ -10,7 +10,7 @@ from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity
+from stead_controller.resources import addresses, capacity, network_interface_attachments
 from stead_controller.resources.instance_states import (
     GUEST_SHUTDOWN,
     HOST_FAILURE,
@@ -63,8 +63,20 @@ def _machine(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: date
         instance.host_error = status.error[:_ERROR_LENGTH]
     elif status.condition == pb.CONDITION_READY:
         instance.host_error = ""
+        _has_its_interfaces(tx, host_id, status)
     if status.HasField("machine") and status.machine.start_count == instance.start_count:
         _power(tx, instance, status.machine, now)
+
+
+def _has_its_interfaces(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> None:
+    """Take over that a machine is as it was last told to be: interfaces that were to be plugged in are."""
+    told = select(HostResource.revision).where(
+        HostResource.host_id == host_id,
+        HostResource.kind == desired.KIND_MACHINE,
+        HostResource.resource_id == status.id,
+    )
+    if status.revision >= (tx.session.scalar(told) or 0):
+        network_interface_attachments.settle_attached(tx, status.id)
 
 
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
@@ -129,7 +141,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
             tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
             tx.session.delete(interface)
         else:
-            _detach_interface(interface)
+            network_interface_attachments.unplug(interface)
     for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)):
         if volume.delete_on_termination:
             volume.state = "deleting"
@@ -140,12 +152,6 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     tx.session.flush()
     desired_state.write(tx, host_id, {}, gone=gone)
     desired_state.refresh_vpc(tx, host_id, instance.vpc_id)
-
-
-def _detach_interface(interface: NetworkInterface) -> None:
-    interface.status = "available"
-    interface.host_id = interface.instance_id = interface.attachment_id = None
-    interface.device_index = interface.attachment_state = interface.attach_time = None
 
 
 def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterface]:
@@ -169,7 +175,18 @@ def _volume(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datet
         tx.session.flush()
 
 
+def _interface(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+    """An interface that was to be detached is gone from its host."""
+    del now
+    if status.condition != pb.CONDITION_ABSENT:
+        return
+    interface = tx.session.get(NetworkInterface, status.id)
+    if interface is not None and interface.host_id == host_id and interface.attachment_state == "detaching":
+        network_interface_attachments.settle_detached(tx, interface)
+
+
 _HANDLERS: Final[dict[int, Callable[[Transaction, str, pb.ResourceStatus, datetime], None]]] = {
+    desired.KIND_INTERFACE: _interface,
     desired.KIND_MACHINE: _machine,
     desired.KIND_VOLUME: _volume,
 }

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from stead_controller.db.insert import insert_if_absent
-from stead_controller.db.tables import NetworkInterface, PublicAddress
+from stead_controller.db.tables import Instance, NetworkInterface, PublicAddress
 from stead_controller.errors import LimitExceeded
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
@@ -100,3 +100,9 @@ def public_of(tx: Transaction, interface: NetworkInterface) -> str | None:
             PublicAddress.private_address == interface.private_address,
         )
     )
+
+
+def is_powered(tx: Transaction, interface: NetworkInterface) -> bool:
+    """Tell whether an interface's instance is running or starting: only then it has an automatic public address."""
+    state = select(Instance.state).where(Instance.id == interface.instance_id)
+    return tx.session.scalar(state) in ("pending", "running")

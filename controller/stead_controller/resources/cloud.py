@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Cloud:
     """Names and pools that requests need; from `settings.py`.
 
-    `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again.
+    `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
+    `elastic_addresses_per_account` is EC2's default quota.
     """
 
     region: str
@@ -16,5 +17,6 @@ class Cloud:
     endpoint: str
     public_pools: tuple[str, ...] = ("198.18.0.0/16",)
     address_rest_seconds: int = 60
+    elastic_addresses_per_account: int = 5
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30

@@ -8,17 +8,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, select
+from sqlalchemy import Row, and_, case, select
 
 from stead_controller.db.tables import (
     Instance,
+    InterfaceAddress,
     InterfaceGroup,
     NetworkInterface,
     PublicAddress,
     SecurityGroup,
     Volume,
+    Vpc,
 )
-from stead_controller.names import private_name
+from stead_controller.names import private_name, public_name
 from stead_controller.resources import instance_filters, instance_types, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -36,7 +38,6 @@ _MONITORING: Final = {True: {"State": "enabled"}, False: {"State": "disabled"}}
 # What is the same for every instance. Answers share these values, so nobody may change them. `Operator` and
 # `NetworkPerformanceOptions`, which say nothing here, are left out: clients pay for each member when they parse.
 _ALIKE: Final[Mapping[str, Any]] = {
-    "PublicDnsName": "",  # public names come with public DNS: a name that does not resolve is worse than none
     "ProductCodes": [],
     "EnaSupport": True,
     "Hypervisor": "xen",
@@ -101,7 +102,18 @@ _INTERFACE: Final = (
     NetworkInterface.attachment_state,
     NetworkInterface.attach_time,
     NetworkInterface.delete_on_termination,
+    NetworkInterface.interface_type,
     PublicAddress.address.label("public_address"),
+    case((PublicAddress.allocation_id.is_(None), "amazon"), else_=PublicAddress.account_id).label("public_owner"),
+    Vpc.dns_hostnames,
+)
+# The addresses of an interface beside its primary one.
+_HELD: Final = (
+    InterfaceAddress.interface_id,
+    InterfaceAddress.address,
+    InterfaceAddress.ipv6,
+    PublicAddress.address.label("public_address"),
+    case((PublicAddress.allocation_id.is_(None), "amazon"), else_=PublicAddress.account_id).label("public_owner"),
 )
 _VOLUME: Final = (
     Volume.id,
@@ -158,7 +170,7 @@ def _launch_index(instance: Shown) -> int:
 
 
 class _Batch:
-    """Some instances with all that hangs on them, read by five queries."""
+    """Some instances with all that hangs on them, read by six queries."""
 
     def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
         """Read the rows."""
@@ -169,7 +181,9 @@ class _Batch:
             select(*_INSTANCE).where(Instance.id.in_(instance_ids)).order_by(Instance.id)
         ).all()
         self._interfaces = self._read_interfaces(instance_ids)
-        self._groups = self._read_groups([row.id for rows in self._interfaces.values() for row in rows])
+        interface_ids = [row.id for rows in self._interfaces.values() for row in rows]
+        self._held = self._read_held(interface_ids)
+        self._groups = self._read_groups(interface_ids)
         self._volumes = self._read_volumes(instance_ids)
         self._tags = tags.of(tx, caller.account_id, instance_ids)
 
@@ -184,6 +198,7 @@ class _Batch:
         )
         query = (
             select(*_INTERFACE)
+            .join(Vpc, Vpc.id == NetworkInterface.vpc_id)
             .outerjoin(PublicAddress, public)
             .where(NetworkInterface.instance_id.in_(instance_ids))
             .order_by(NetworkInterface.device_index)
@@ -191,6 +206,22 @@ class _Batch:
         found: dict[str, list[_Row]] = defaultdict(list)
         for row in self._rows.execute(query):
             found[row.instance_id].append(row)
+        return found
+
+    def _read_held(self, interface_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
+        public = and_(
+            PublicAddress.interface_id == InterfaceAddress.interface_id,
+            PublicAddress.private_address == InterfaceAddress.address,
+        )
+        query = (
+            select(*_HELD)
+            .outerjoin(PublicAddress, public)
+            .where(InterfaceAddress.interface_id.in_(interface_ids), InterfaceAddress.primary.is_(False))
+            .order_by(InterfaceAddress.address)
+        )
+        found: dict[str, list[_Row]] = defaultdict(list)
+        for row in self._rows.execute(query):
+            found[row.interface_id].append(row)
         return found
 
     def _read_groups(self, interface_ids: Sequence[str]) -> Mapping[str, list[Shown]]:
@@ -255,8 +286,10 @@ class _Batch:
         if row.state_reason_code:
             shown["StateReason"] = {"Code": row.state_reason_code, "Message": row.state_reason_message}
         if row.state == "terminated":
-            shown["PrivateDnsName"] = ""
+            shown["PrivateDnsName"] = shown["PublicDnsName"] = ""
         else:
+            named = primary is not None and primary.dns_hostnames
+            shown["PublicDnsName"] = self._public_name(row.public_address, named=named)
             shown["PrivateDnsName"] = private_name(row.private_address, self._region)
             shown["PrivateIpAddress"] = row.private_address
             shown["PublicIpAddress"] = row.public_address
@@ -265,10 +298,10 @@ class _Batch:
         return shown
 
     def _interface(self, row: _Row) -> Shown:
-        name = private_name(row.private_address, self._region)
-        association = None
-        if row.public_address is not None:
-            association = {"PublicIp": row.public_address, "PublicDnsName": "", "IpOwnerId": "amazon"}
+        named = row.dns_hostnames
+        first = self._private(row.private_address, row, primary=True, named=named)
+        held = self._held.get(row.id, ())
+        ipv4 = (self._private(one.address, one, primary=False, named=named) for one in held if not one.ipv6)
         return {
             "NetworkInterfaceId": row.id,
             "OwnerId": row.account_id,
@@ -276,17 +309,10 @@ class _Batch:
             "VpcId": row.vpc_id,
             "Description": row.description,
             "MacAddress": row.mac_address,
-            "PrivateDnsName": name,
+            "PrivateDnsName": first["PrivateDnsName"],
             "PrivateIpAddress": row.private_address,
-            "PrivateIpAddresses": [
-                {
-                    "PrivateIpAddress": row.private_address,
-                    "PrivateDnsName": name,
-                    "Primary": True,
-                    "Association": association,
-                }
-            ],
-            "Association": association,
+            "PrivateIpAddresses": [first, *ipv4] if held else [first],
+            "Association": first["Association"],
             "Attachment": {
                 "AttachmentId": row.attachment_id,
                 "AttachTime": row.attach_time,
@@ -296,11 +322,27 @@ class _Batch:
                 "NetworkCardIndex": 0,
             },
             "Groups": self._groups.get(row.id, []),
-            "Ipv6Addresses": [],
+            "Ipv6Addresses": [{"Ipv6Address": one.address, "IsPrimaryIpv6": False} for one in held if one.ipv6],
             "SourceDestCheck": row.source_dest_check,
             "Status": row.status,
-            "InterfaceType": "interface",
+            "InterfaceType": row.interface_type,
         }
+
+    def _private(self, address: str, row: _Row, *, primary: bool, named: bool) -> Shown:
+        """A private address with its public one, which the row has."""
+        association = None
+        if row.public_address is not None:
+            name = self._public_name(row.public_address, named=named)
+            association = {"PublicIp": row.public_address, "PublicDnsName": name, "IpOwnerId": row.public_owner}
+        return {
+            "PrivateIpAddress": address,
+            "PrivateDnsName": private_name(address, self._region),
+            "Primary": primary,
+            "Association": association,
+        }
+
+    def _public_name(self, address: str | None, *, named: bool) -> str:
+        return public_name(address, self._region) if address is not None and named else ""
 
 
 def metadata_options(row: Any) -> Shown:

@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Volume
-from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, NotFound, Unsupported, WrongState
+from stead_controller.errors import InvalidParameter, MissingParameter, NotFound, Unsupported, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import describe_instances, instance_types, lookup, tags
+from stead_controller.resources import describe_instances, instance_types, interface_groups, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 from stead_proto import limits
 
-GROUPS_PER_INTERFACE: Final = 5
 _ENDED: Final = ("shutting-down", "terminated")
 
 
@@ -162,30 +161,15 @@ def set_source_dest_check(tx: Transaction, caller: Caller, instance_id: str, val
 
 def set_groups(tx: Transaction, caller: Caller, instance_id: str, group_ids: Sequence[str]) -> None:
     """Put an instance into exactly these security groups; raises MalformedId, NotFound, LimitExceeded, WrongState."""
-    wanted = list(dict.fromkeys(group_ids))
-    if not wanted:
+    if not group_ids:
         raise MissingParameter("GroupId")
-    lookup.check_form("security-group", wanted)
+    lookup.check_form("security-group", group_ids)
     instance = _find_alive(tx, caller, instance_id)
     interface = _only_interface(tx, instance)
-    in_vpc = SecurityGroup.vpc_id == instance.vpc_id
-    lookup.require(
-        tx, "security-group", SecurityGroup.id, wanted, SecurityGroup.account_id == caller.account_id, in_vpc
-    )
-    if len(wanted) > GROUPS_PER_INTERFACE:
-        raise LimitExceeded(
-            f"The maximum number of security groups per interface has been reached ({GROUPS_PER_INTERFACE}).",
-            code="SecurityGroupsPerInterfaceLimitExceeded",
-        )
-    membership = InterfaceGroup.interface_id == interface.id
-    left = set(tx.session.scalars(select(InterfaceGroup.group_id).where(membership))) - set(wanted)
-    tx.session.execute(delete(InterfaceGroup).where(membership).execution_options(synchronize_session=False))
-    tx.session.execute(
-        insert(InterfaceGroup), [{"interface_id": interface.id, "group_id": group_id} for group_id in wanted]
-    )
+    wanted = interface_groups.choose(tx, caller, instance.vpc_id, group_ids)
+    left = interface_groups.replace(tx, interface, wanted)
     desired_state.refresh_instance(tx, instance.id)
-    for group_id in sorted(left):
-        desired_state.refresh_group(tx, group_id)
+    interface_groups.tell_hosts(tx, left)
 
 
 def set_delete_on_termination(

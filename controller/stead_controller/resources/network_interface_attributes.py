@@ -1,14 +1,23 @@
-"""One attribute of a network interface, as EC2 shows it."""
+"""Attributes of one network interface: shown one at a time, changed one at a time.
 
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyNetworkInterfaceAttribute.html.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import InterfaceGroup, NetworkInterface, PublicAddress, SecurityGroup
-from stead_controller.errors import InvalidParameter, MissingParameter
-from stead_controller.resources import lookup
+from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
+from stead_controller.errors import InvalidParameter, MissingParameter, NotFound, WrongState
+from stead_controller.resources import addresses, interface_changes, interface_groups, lookup
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.network_interfaces import attachment
 from stead_controller.resources.transaction import Transaction
+
+_DESCRIPTION_LENGTH = 255
 
 
 def describe(tx: Transaction, caller: Caller, interface_id: str, attribute: str) -> dict[str, Any]:
@@ -26,14 +35,80 @@ def describe(tx: Transaction, caller: Caller, interface_id: str, attribute: str)
         case "sourceDestCheck":
             shown["SourceDestCheck"] = {"Value": interface.source_dest_check}
         case "attachment":
-            shown["Attachment"] = _attachment(interface)
+            shown["Attachment"] = attachment(interface)
         case "associatePublicIpAddress":
-            shown["AssociatePublicIpAddress"] = _has_public_address(tx, interface)
+            shown["AssociatePublicIpAddress"] = addresses.public_of(tx, interface) is not None
         case "":
             raise MissingParameter("Attribute")
         case _:
             raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
     return shown
+
+
+def set_description(tx: Transaction, caller: Caller, interface_id: str, description: str) -> None:
+    """Set the description; raises MalformedId, NotFound, InvalidParameter, WrongState."""
+    interface = _find_own(tx, caller, interface_id)
+    if len(description) > _DESCRIPTION_LENGTH:
+        raise InvalidParameter(f"The description may have at most {_DESCRIPTION_LENGTH} characters")
+    interface.description = description
+
+
+def set_source_dest_check(tx: Transaction, caller: Caller, interface_id: str, *, value: bool) -> None:
+    """Set whether the interface may only send and receive as itself; raises MalformedId, NotFound, WrongState."""
+    interface = _find_own(tx, caller, interface_id)
+    interface.source_dest_check = value
+    interface_changes.changed(tx, interface)
+
+
+def set_groups(tx: Transaction, caller: Caller, interface_id: str, group_ids: Sequence[str]) -> None:
+    """Put the interface into exactly these groups; raises MalformedId, NotFound, LimitExceeded, WrongState."""
+    if not group_ids:
+        raise MissingParameter("SecurityGroupId")
+    interface = _find_own(tx, caller, interface_id)
+    wanted = interface_groups.choose(tx, caller, interface.vpc_id, group_ids)
+    left = interface_groups.replace(tx, interface, wanted)
+    interface_changes.changed(tx, interface)
+    interface_groups.tell_hosts(tx, left)
+
+
+def set_delete_on_termination(
+    tx: Transaction, caller: Caller, interface_id: str, attachment_id: str, *, value: bool
+) -> None:
+    """Set whether the interface ends with the instance that it is attached to; raises MalformedId, NotFound."""
+    interface = _find_own(tx, caller, interface_id)
+    lookup.check_form("network-interface-attachment", [attachment_id])
+    if interface.attachment_id != attachment_id:
+        raise NotFound("network-interface-attachment", attachment_id)
+    interface.delete_on_termination = value
+
+
+def set_associate_public_address(
+    tx: Transaction, caller: Caller, cloud: Cloud, interface_id: str, now: datetime, *, value: bool
+) -> None:
+    """Set whether a primary interface has an automatic public address while its instance runs, and now.
+
+    Raises MalformedId, NotFound, WrongState, LimitExceeded.
+    """
+    interface = _find_own(tx, caller, interface_id)
+    interface.associate_public_address = value
+    has_one = addresses.public_of(tx, interface) is not None
+    if not value:
+        addresses.release_public(tx, interface.id, now)
+    elif interface.device_index == 0 and not has_one and addresses.is_powered(tx, interface):
+        addresses.take_public(tx, cloud, interface.account_id, interface, now)
+    interface_changes.changed(tx, interface)
+
+
+def _find_own(tx: Transaction, caller: Caller, interface_id: str) -> NetworkInterface:
+    """Give an interface that its owner may change; raises MalformedId, NotFound, WrongState."""
+    interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
+    if interface.requester_managed:
+        raise WrongState(
+            "network-interface",
+            f"You do not have permission to modify the network interface '{interface.id}': it is managed for you.",
+            code="OperationNotPermitted",
+        )
+    return interface
 
 
 def _groups(tx: Transaction, interface: NetworkInterface) -> list[dict[str, str]]:
@@ -44,25 +119,3 @@ def _groups(tx: Transaction, interface: NetworkInterface) -> list[dict[str, str]
         .order_by(SecurityGroup.id)
     )
     return [{"GroupId": group_id, "GroupName": name} for group_id, name in tx.session.execute(query)]
-
-
-def _attachment(interface: NetworkInterface) -> dict[str, Any] | None:
-    if interface.attachment_id is None:
-        return None
-    return {
-        "AttachmentId": interface.attachment_id,
-        "AttachTime": interface.attach_time,
-        "DeleteOnTermination": interface.delete_on_termination,
-        "DeviceIndex": interface.device_index,
-        "NetworkCardIndex": 0,
-        "InstanceId": interface.instance_id,
-        "InstanceOwnerId": interface.account_id,
-        "Status": interface.attachment_state,
-    }
-
-
-def _has_public_address(tx: Transaction, interface: NetworkInterface) -> bool:
-    query = select(PublicAddress.address).where(
-        PublicAddress.interface_id == interface.id, PublicAddress.private_address == interface.private_address
-    )
-    return tx.session.scalar(query) is not None

@@ -1,89 +1,27 @@
-"""Network interfaces as EC2 shows them; making and attaching them comes with the next issue."""
+"""Network interfaces as EC2 shows and filters them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import select
 
-from stead_controller.db.tables import InterfaceGroup, NetworkInterface, PublicAddress, SecurityGroup
-from stead_controller.names import private_domain, private_name
+from stead_controller.db.tables import (
+    InterfaceAddress,
+    InterfaceGroup,
+    NetworkInterface,
+    PublicAddress,
+    SecurityGroup,
+    Vpc,
+)
+from stead_controller.names import private_name, public_name
 from stead_controller.resources import lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.conditions import (
-    NEVER,
-    Condition,
-    Selection,
-    among,
-    constant,
-    exists_where,
-    flag,
-    instant,
-    number,
-    shown_as,
-    text,
-)
+from stead_controller.resources.conditions import Selection
+from stead_controller.resources.network_interface_filters import CLOUD_ACCOUNT, conditions
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.zones import zone_ids
-
-_Of: Final = aliased(NetworkInterface)
-_ABSENT: Final = (
-    "addresses.association.allocation-id",
-    "addresses.association.association-id",
-    "addresses.association.public-dns-name",
-    "association.allocation-id",
-    "association.association-id",
-    "association.public-dns-name",
-    "ipv6-addresses.ipv6-address",
-    "operator.principal",
-    "requester-id",
-)
-
-
-def conditions(cloud: Cloud) -> dict[str, Condition]:
-    """All filters by name, without those about tags."""
-    row = NetworkInterface
-    groups = select(InterfaceGroup.interface_id)
-    named = groups.join(SecurityGroup, SecurityGroup.id == InterfaceGroup.group_id)
-    named = named.where(InterfaceGroup.interface_id == row.id).correlate(row)
-    address = text(row.private_address)
-    public = exists_where(_public(), text(PublicAddress.address))
-    private_dns_name = "ip-" + func.replace(row.private_address, ".", "-") + f".{private_domain(cloud.region)}"
-    return dict.fromkeys(_ABSENT, NEVER) | {
-        "addresses.association.owner-id": exists_where(_public(), constant("amazon")),
-        "addresses.association.public-ip": public,
-        "addresses.primary": constant("true"),
-        "addresses.private-ip-address": address,
-        "association.ip-owner-id": exists_where(_public(), constant("amazon")),
-        "association.public-ip": public,
-        "attachment.attach-time": instant(row.attach_time),
-        "attachment.attachment-id": text(row.attachment_id),
-        "attachment.delete-on-termination": _attached(flag(row.delete_on_termination)),
-        "attachment.device-index": number(row.device_index),
-        "attachment.instance-id": among(row.id, select(_Of.id), text(_Of.instance_id)),
-        "attachment.instance-owner-id": _attached(text(row.account_id)),
-        "attachment.nat-gateway-id": NEVER,
-        "attachment.status": text(row.attachment_state),
-        "availability-zone": text(row.zone),
-        "availability-zone-id": shown_as(row.zone, zone_ids(cloud)),
-        "description": text(row.description),
-        "group-id": among(row.id, groups, text(InterfaceGroup.group_id)),
-        "group-name": exists_where(named, text(SecurityGroup.name)),
-        "interface-type": constant("interface"),
-        "mac-address": text(row.mac_address),
-        "network-interface-id": text(row.id),
-        "operator.managed": constant("false"),
-        "owner-id": text(row.account_id),
-        "private-dns-name": text(private_dns_name),
-        "private-ip-address": address,
-        "requester-managed": flag(row.requester_managed),
-        "source-dest-check": flag(row.source_dest_check),
-        "status": text(row.status),
-        "subnet-id": text(row.subnet_id),
-        "vpc-id": text(row.vpc_id),
-    }
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
@@ -92,10 +30,13 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
     ids = [interface.id for interface in found]
     groups = _groups(tx, ids)
     public = _public_addresses(tx, ids)
+    private = _private_addresses(tx, ids)
+    named = _with_public_names(tx, {interface.vpc_id for interface in found})
     tagged = tags.of(tx, caller.account_id, ids)
     zones = zone_ids(cloud)
     return [
-        _shown(interface, cloud, public.get(interface.id))
+        _shown(interface)
+        | _addresses(interface, private[interface.id], public, cloud, named=interface.vpc_id in named)
         | {
             "AvailabilityZoneId": zones.get(interface.zone),
             "Groups": groups[interface.id],
@@ -105,53 +46,97 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
     ]
 
 
-def _shown(interface: NetworkInterface, cloud: Cloud, public_address: str | None) -> dict[str, Any]:
-    name = private_name(interface.private_address, cloud.region)
-    association = None
-    if public_address is not None:
-        association = {"PublicIp": public_address, "PublicDnsName": "", "IpOwnerId": "amazon"}
+def show(tx: Transaction, caller: Caller, cloud: Cloud, interface_id: str) -> dict[str, Any]:
+    """Show one of the caller's interfaces."""
+    (shown,) = describe(tx, caller, cloud, Selection((interface_id,)))
+    return shown
+
+
+def _shown(interface: NetworkInterface) -> dict[str, Any]:
     return {
         "NetworkInterfaceId": interface.id,
         "OwnerId": interface.account_id,
-        "InterfaceType": "interface",
+        "InterfaceType": interface.interface_type,
         "Status": interface.status,
         "Description": interface.description,
         "AvailabilityZone": interface.zone,
         "SubnetId": interface.subnet_id,
         "VpcId": interface.vpc_id,
         "MacAddress": interface.mac_address,
-        "PrivateDnsName": name,
-        "PrivateIpAddress": interface.private_address,
-        "PrivateIpAddresses": [
-            {
-                "PrivateIpAddress": interface.private_address,
-                "PrivateDnsName": name,
-                "Primary": True,
-                "Association": association,
-            }
-        ],
-        "Ipv6Addresses": [],
-        "Association": association,
-        "Attachment": _attachment(interface),
+        "Attachment": attachment(interface),
+        "RequesterId": CLOUD_ACCOUNT if interface.requester_managed else None,
         "RequesterManaged": interface.requester_managed,
         "SourceDestCheck": interface.source_dest_check,
+        "DenyAllIgwTraffic": False,
+        "Ipv6Native": False,
         "Operator": {"Managed": False},
     }
 
 
-def _attachment(interface: NetworkInterface) -> dict[str, Any] | None:
+def _addresses(
+    interface: NetworkInterface,
+    held: Sequence[tuple[str, bool]],
+    public: Mapping[tuple[str, str], PublicAddress],
+    cloud: Cloud,
+    *,
+    named: bool,
+) -> dict[str, Any]:
+    """All that is shown of an interface's addresses; `held` are the addresses beside the primary, and if IPv6."""
+    ipv4 = [interface.private_address, *(address for address, ipv6 in held if not ipv6)]
+    listed = [
+        {
+            "PrivateIpAddress": address,
+            "PrivateDnsName": private_name(address, cloud.region),
+            "Primary": address == interface.private_address,
+            "Association": _association(public.get((interface.id, address)), cloud, named=named),
+        }
+        for address in ipv4
+    ]
+    first = listed[0]
+    association = first["Association"]
+    ipv6 = [address for address, is_ipv6 in held if is_ipv6]
+    return {
+        "PrivateIpAddress": interface.private_address,
+        "PrivateDnsName": first["PrivateDnsName"],
+        "PrivateIpAddresses": listed,
+        "Association": association,
+        "PublicDnsName": association["PublicDnsName"] or None if isinstance(association, dict) else None,
+        "Ipv6Address": ipv6[0] if ipv6 else None,
+        "Ipv6Addresses": [{"Ipv6Address": address, "IsPrimaryIpv6": False} for address in ipv6],
+    }
+
+
+def _association(public: PublicAddress | None, cloud: Cloud, *, named: bool) -> dict[str, Any] | None:
+    if public is None:
+        return None
+    shown = {
+        "PublicIp": public.address,
+        "PublicDnsName": public_name(public.address, cloud.region) if named else "",
+        "IpOwnerId": "amazon",
+    }
+    if public.allocation_id is not None:
+        shown["IpOwnerId"] = public.account_id
+        shown["AllocationId"] = public.allocation_id
+        if public.association_id is not None:
+            shown["AssociationId"] = public.association_id
+    return shown
+
+
+def attachment(interface: NetworkInterface) -> dict[str, Any] | None:
+    """Show what an interface is attached to, None when to nothing."""
     if interface.attachment_id is None:
         return None
-    return {
+    shown = {
         "AttachmentId": interface.attachment_id,
         "AttachTime": interface.attach_time,
         "DeleteOnTermination": interface.delete_on_termination,
         "DeviceIndex": interface.device_index,
         "NetworkCardIndex": 0,
-        "InstanceId": interface.instance_id,
-        "InstanceOwnerId": interface.account_id,
         "Status": interface.attachment_state,
     }
+    if interface.nat_gateway_id is not None:
+        return shown | {"InstanceOwnerId": "amazon-aws"}
+    return shown | {"InstanceId": interface.instance_id, "InstanceOwnerId": interface.account_id}
 
 
 def _groups(tx: Transaction, interface_ids: Sequence[str]) -> dict[str, list[dict[str, str]]]:
@@ -168,26 +153,31 @@ def _groups(tx: Transaction, interface_ids: Sequence[str]) -> dict[str, list[dic
     return found
 
 
-def _public_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[str, str]:
-    """Give the public address of each interface's primary private address."""
-    found: dict[str, str] = {}
+def _public_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[tuple[str, str], PublicAddress]:
+    """Give the public addresses by interface and private address."""
+    found: dict[tuple[str, str], PublicAddress] = {}
     for batch in lookup.batches(interface_ids):
-        query = (
-            select(NetworkInterface.id, PublicAddress.address)
-            .join(PublicAddress, PublicAddress.interface_id == NetworkInterface.id)
-            .where(NetworkInterface.id.in_(batch), PublicAddress.private_address == NetworkInterface.private_address)
-        )
-        found.update({row[0]: row[1] for row in tx.session.execute(query)})
+        for row in tx.session.scalars(select(PublicAddress).where(PublicAddress.interface_id.in_(batch))):
+            found[row.interface_id or "", row.private_address or ""] = row
     return found
 
 
-def _attached(inner: Condition) -> Condition:
-    return lambda asked: inner(asked) & NetworkInterface.attachment_id.is_not(None)
+def _private_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
+    """Give each interface's addresses beside its primary one, and whether they are IPv6."""
+    found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    held = InterfaceAddress
+    for batch in lookup.batches(interface_ids):
+        query = (
+            select(held.interface_id, held.address, held.ipv6)
+            .where(held.interface_id.in_(batch), held.primary.is_(False))
+            .order_by(held.address)
+        )
+        for interface_id, address, ipv6 in tx.session.execute(query):
+            found[interface_id].append((address, ipv6))
+    return found
 
 
-def _public() -> Select[Any]:
-    return (
-        select(PublicAddress.address)
-        .where(PublicAddress.interface_id == NetworkInterface.id)
-        .correlate(NetworkInterface)
-    )
+def _with_public_names(tx: Transaction, vpc_ids: Iterable[str]) -> set[str]:
+    """Give those of the VPCs in which public addresses have names."""
+    query = select(Vpc.id).where(Vpc.id.in_(list(vpc_ids)), Vpc.dns_hostnames.is_(True))
+    return set(tx.session.scalars(query))

@@ -13,10 +13,12 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select, tuple_
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.tables import (
+    ElasticAddress,
     FlowLog,
     Image,
     Instance,
     KeyPair,
+    NatGateway,
     NetworkAcl,
     NetworkInsightsAnalysis,
     NetworkInsightsPath,
@@ -50,9 +52,11 @@ _RESOURCES_AT_ONCE: Final = 1000
 
 # Where the rows of each taggable resource type are.
 _TABLES: Final[dict[str, Any]] = {
+    "elastic-ip": ElasticAddress,
     "image": Image,
     "instance": Instance,
     "key-pair": KeyPair,
+    "natgateway": NatGateway,
     "network-acl": NetworkAcl,
     "network-insights-analysis": NetworkInsightsAnalysis,
     "network-insights-path": NetworkInsightsPath,

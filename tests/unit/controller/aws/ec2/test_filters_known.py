@@ -14,7 +14,7 @@ from stead_controller.resources import (
     instance_status,
     key_pairs,
     network_acls,
-    network_interfaces,
+    network_interface_filters,
     regions,
     security_group_rules,
     security_groups,
@@ -27,7 +27,7 @@ from stead_controller.resources.filters import is_tag_filter
 from tests.unit.controller.resources.rows import CLOUD, caller
 
 KNOWN = {
-    "DescribeAddresses": elastic_addresses.FILTERS,
+    "DescribeAddresses": elastic_addresses.conditions(CLOUD),
     "DescribeAvailabilityZones": regions.ZONE_FILTERS,
     "DescribeImages": images.FILTERS,
     "DescribeInstanceStatus": instance_status.conditions(CLOUD),
@@ -36,7 +36,7 @@ KNOWN = {
     "DescribeInstances": instance_filters.conditions(CLOUD),
     "DescribeKeyPairs": key_pairs.FILTERS,
     "DescribeNetworkAcls": network_acls.FILTERS,
-    "DescribeNetworkInterfaces": network_interfaces.conditions(CLOUD),
+    "DescribeNetworkInterfaces": network_interface_filters.conditions(CLOUD),
     "DescribeRegions": regions.REGION_FILTERS,
     "DescribeSecurityGroupRules": security_group_rules.FILTERS,
     "DescribeSecurityGroups": security_groups.FILTERS,

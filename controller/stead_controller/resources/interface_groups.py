@@ -1,0 +1,75 @@
+"""Which security groups a network interface is in: chosen by ids, replaced all at once."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import delete, insert, select
+
+from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
+from stead_controller.errors import LimitExceeded, NotFound
+from stead_controller.hosts import desired_state
+from stead_controller.resources import lookup
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+GROUPS_PER_INTERFACE: Final = 5
+"""EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)."""
+
+
+def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str]) -> tuple[str, ...]:
+    """Check ids of groups, each once, or give the VPC's default group when none is asked for.
+
+    Raises MalformedId, NotFound for a group that the caller has not in this VPC, LimitExceeded.
+    """
+    wanted = tuple(dict.fromkeys(group_ids))
+    if not wanted:
+        return (_default(tx, caller, vpc_id),)
+    here = (SecurityGroup.account_id == caller.account_id, SecurityGroup.vpc_id == vpc_id)
+    lookup.require(tx, "security-group", SecurityGroup.id, wanted, *here)
+    if len(wanted) > GROUPS_PER_INTERFACE:
+        raise LimitExceeded(
+            f"The maximum number of security groups per interface has been reached ({GROUPS_PER_INTERFACE}).",
+            code="SecurityGroupsPerInterfaceLimitExceeded",
+        )
+    return wanted
+
+
+def join(tx: Transaction, interface_id: str, group_ids: Sequence[str]) -> None:
+    """Put a new interface, whose row is flushed, into groups."""
+    rows = [{"interface_id": interface_id, "group_id": group_id} for group_id in group_ids]
+    if rows:
+        tx.session.execute(insert(InterfaceGroup), rows)
+
+
+def of(tx: Transaction, interface_id: str) -> list[str]:
+    """List the ids of an interface's groups, sorted."""
+    query = select(InterfaceGroup.group_id).where(InterfaceGroup.interface_id == interface_id)
+    return sorted(tx.session.scalars(query))
+
+
+def replace(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str]) -> list[str]:
+    """Put an interface into exactly these groups and give those that it left; hosts are to be told of both."""
+    left = set(of(tx, interface.id)) - set(group_ids)
+    mine = InterfaceGroup.interface_id == interface.id
+    tx.session.execute(delete(InterfaceGroup).where(mine).execution_options(synchronize_session=False))
+    join(tx, interface.id, group_ids)
+    return sorted(left)
+
+
+def tell_hosts(tx: Transaction, group_ids: Sequence[str]) -> None:
+    """Tell the hosts that enforce these groups of their members."""
+    for group_id in group_ids:
+        desired_state.refresh_group(tx, group_id)
+
+
+def _default(tx: Transaction, caller: Caller, vpc_id: str) -> str:
+    found = tx.session.scalar(
+        select(SecurityGroup.id).where(
+            SecurityGroup.account_id == caller.account_id,
+            SecurityGroup.vpc_id == vpc_id,
+            SecurityGroup.name == "default",
+        )
+    )
+    if found is None:
+        raise NotFound("security-group", "default")
+    return found

@@ -1,0 +1,178 @@
+"""Elastic IP addresses through boto3: allocated, associated, moved, released, and what is refused."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from stead_controller.db.tables import Instance, PublicAddress, Subnet, Vpc
+from stead_controller.resources import addresses, elastic_addresses
+from stead_proto.v1 import desired_pb2
+from tests.api.conftest import Api
+from tests.api.test_network_interfaces import create, told
+from tests.unit.controller.resources.rows import NOW
+
+
+def instance(api: Api, instance_id: str) -> dict[str, Any]:
+    (found,) = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    return dict(found)
+
+
+def only_address(api: Api) -> dict[str, Any]:
+    (found,) = api.ec2.describe_addresses()["Addresses"]
+    return dict(found)
+
+
+def primary_of(api: Api, instance_id: str) -> str:
+    return str(instance(api, instance_id)["NetworkInterfaces"][0]["NetworkInterfaceId"])
+
+
+def told_public(api: Api, instance_id: str) -> list[str]:
+    resource = told(api, desired_pb2.KIND_INTERFACE, primary_of(api, instance_id))
+    return [one.public_address for one in resource.interface.public_addresses] if resource else []
+
+
+def test_an_allocation_is_shown_and_tagged(api: Api) -> None:
+    made = api.ec2.allocate_address(
+        Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": [{"Key": "Name", "Value": "web"}]}]
+    )
+    shown = only_address(api)
+    assert shown["PublicIp"] == made["PublicIp"]
+    assert shown["AllocationId"] == made["AllocationId"]
+    assert shown["Tags"] == [{"Key": "Name", "Value": "web"}]
+    assert (shown["Domain"], shown["NetworkBorderGroup"]) == ("vpc", "us-east-1")
+    for name, value in [("public-ip", made["PublicIp"]), ("allocation-id", made["AllocationId"]), ("tag:Name", "web")]:
+        assert api.ec2.describe_addresses(Filters=[{"Name": name, "Values": [value]}])["Addresses"] == [shown]
+    assert api.ec2.describe_addresses(PublicIps=[made["PublicIp"]])["Addresses"] == [shown]
+    assert api.other.describe_addresses()["Addresses"] == []
+    attributes = api.ec2.describe_addresses_attribute(AllocationIds=[made["AllocationId"]], Attribute="domain-name")
+    assert attributes["Addresses"] == [{"PublicIp": made["PublicIp"], "AllocationId": made["AllocationId"]}]
+
+
+def test_the_sixth_is_refused(api: Api) -> None:
+    made = [api.ec2.allocate_address()["PublicIp"] for _ in range(5)]
+    assert len(set(made)) == 5
+    api.refused("AddressLimitExceeded", api.ec2.allocate_address)
+    api.other.allocate_address()
+
+
+def test_an_association_takes_the_place_of_the_automatic_address(api: Api) -> None:
+    instance_id = api.launch(public_address="198.18.0.9")
+    api.run(lambda tx: setattr(tx.session.get_one(Vpc, api.world.one.vpc_id), "dns_hostnames", True))
+    made = api.ec2.allocate_address()
+    association = api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=instance_id)["AssociationId"]
+    shown = instance(api, instance_id)
+    name = f"ec2-{made['PublicIp'].replace('.', '-')}.compute-1.amazonaws.com"
+    assert (shown["PublicIpAddress"], shown["PublicDnsName"]) == (made["PublicIp"], name)
+    on_interface = shown["NetworkInterfaces"][0]["Association"]
+    assert on_interface == {
+        "PublicIp": made["PublicIp"],
+        "PublicDnsName": name,
+        "IpOwnerId": api.world.one.caller.account_id,
+    }
+    assert told_public(api, instance_id) == [made["PublicIp"]]
+    address = only_address(api)
+    assert (address["AssociationId"], address["InstanceId"]) == (association, instance_id)
+    assert address["PrivateIpAddress"] == shown["PrivateIpAddress"]
+    resting = api.run(lambda tx: tx.session.get_one(PublicAddress, "198.18.0.9"))
+    assert resting.released is not None
+    again = api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=instance_id)
+    assert again["AssociationId"] == association
+
+    api.refused("InvalidIPAddress.InUse", api.ec2.release_address, AllocationId=made["AllocationId"])
+    api.ec2.disassociate_address(AssociationId=association)
+    assert "PublicIpAddress" not in instance(api, instance_id)
+    assert told_public(api, instance_id) == []
+    api.refused("InvalidAssociationID.NotFound", api.ec2.disassociate_address, AssociationId=association)
+    api.ec2.disassociate_address(PublicIp=made["PublicIp"])
+    api.ec2.release_address(AllocationId=made["AllocationId"])
+    assert api.ec2.describe_addresses()["Addresses"] == []
+
+
+def test_an_address_moves_between_instances(api: Api) -> None:
+    first, second = api.launch(), api.launch(number=1)
+    made = api.ec2.allocate_address()
+    api.ec2.associate_address(PublicIp=made["PublicIp"], InstanceId=first)
+    api.refused(
+        "Resource.AlreadyAssociated",
+        api.ec2.associate_address,
+        AllocationId=made["AllocationId"],
+        InstanceId=second,
+        AllowReassociation=False,
+    )
+    api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=second)
+    assert "PublicIpAddress" not in instance(api, first)
+    assert instance(api, second)["PublicIpAddress"] == made["PublicIp"]
+    assert (told_public(api, first), told_public(api, second)) == ([], [made["PublicIp"]])
+    other = api.ec2.allocate_address()
+    api.ec2.associate_address(AllocationId=other["AllocationId"], InstanceId=second)
+    assert instance(api, second)["PublicIpAddress"] == other["PublicIp"]
+    (left,) = api.ec2.describe_addresses(AllocationIds=[made["AllocationId"]])["Addresses"]
+    assert "AssociationId" not in left
+
+
+def test_what_cannot_be_associated(api: Api) -> None:
+    instance_id = api.launch()
+    eip = api.ec2.allocate_address()["AllocationId"]
+    associate = api.ec2.associate_address
+    api.refused("MissingParameter", associate, AllocationId=eip)
+    api.refused("MissingParameter", associate, InstanceId=instance_id)
+    api.refused("InvalidParameterCombination", associate, AllocationId=eip, PublicIp="198.18.0.5")
+    api.refused("AuthFailure", associate, PublicIp="198.18.200.200", InstanceId=instance_id)
+    api.refused(
+        "InvalidParameterValue", associate, AllocationId=eip, InstanceId=instance_id, PrivateIpAddress="172.31.0.200"
+    )
+    spare = create(api)["NetworkInterfaceId"]
+    api.ec2.attach_network_interface(NetworkInterfaceId=spare, InstanceId=instance_id, DeviceIndex=1)
+    api.refused("InvalidInstanceID", associate, AllocationId=eip, InstanceId=instance_id)
+    associate(AllocationId=eip, InstanceId=instance_id, NetworkInterfaceId=spare)
+    api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "terminated"))
+    api.refused("IncorrectInstanceState", associate, AllocationId=eip, InstanceId=instance_id)
+
+
+def test_a_vpc_without_a_gateway_has_no_public_addresses(api: Api) -> None:
+    instance_id = api.launch()
+    eip = api.ec2.allocate_address()["AllocationId"]
+    api.run(detach_gateway, api.world.one.vpc_id)
+    api.refused("Gateway.NotAttached", api.ec2.associate_address, AllocationId=eip, InstanceId=instance_id)
+
+
+def detach_gateway(tx: Any, vpc_id: str) -> None:
+    for subnet in tx.session.scalars(select(Subnet).where(Subnet.vpc_id == vpc_id)):
+        subnet.internet = False
+
+
+def test_the_released_rests_but_its_account_may_have_it_back(api: Api) -> None:
+    address = api.ec2.allocate_address(Address="198.18.7.7")["PublicIp"]
+    assert address == "198.18.7.7"
+    api.refused("InvalidAddress.NotFound", api.other.allocate_address, Address=address)
+    api.ec2.release_address(PublicIp=address)
+    api.refused("InvalidAddress.NotFound", api.other.allocate_address, Address=address)
+    api.refused("AuthFailure", api.other.release_address, PublicIp=address)
+    assert api.ec2.allocate_address(Address=address)["PublicIp"] == address
+    api.ec2.release_address(PublicIp=address)
+    cloud, other = api.world.cloud, api.world.other.caller
+    later = NOW + timedelta(days=3650)
+    api.run(addresses.forget_rested, cloud, later)
+    assert api.run(elastic_addresses.allocate, other, cloud, address, {}, later)["PublicIp"] == address
+
+
+@pytest.mark.parametrize(
+    ("code", "wish"),
+    [
+        ("InvalidAddress.NotFound", {"Address": "203.0.113.9"}),
+        ("InvalidParameterValue", {"Address": "nonsense"}),
+        ("InvalidParameterValue", {"Domain": "moon"}),
+        ("InvalidParameterValue", {"NetworkBorderGroup": "eu-west-9"}),
+        ("UnsupportedOperation", {"IpamPoolId": "ipam-pool-0"}),
+    ],
+)
+def test_a_bad_allocation_is_refused(api: Api, code: str, wish: dict[str, str]) -> None:
+    api.refused(code, api.ec2.allocate_address, **wish)
+
+
+def test_absent_addresses_are_named(api: Api) -> None:
+    api.refused("InvalidAddress.NotFound", api.ec2.describe_addresses, PublicIps=["198.18.200.200"])
+    api.refused("InvalidAllocationID.NotFound", api.ec2.release_address, AllocationId="eipalloc-00000000000000000")
+    api.refused("MissingParameter", api.ec2.release_address)

@@ -1,0 +1,284 @@
+"""Network interfaces through boto3: made, addressed, attached, detached and deleted, and what is refused."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from stead_controller.db.tables import HostResource, InterfaceAddress, NetworkInterface
+from stead_controller.hosts import reports
+from stead_proto.v1 import desired_pb2
+from stead_proto.v1 import host_pb2 as pb
+from tests.api.conftest import Api
+from tests.unit.controller.resources.rows import NOW
+
+ABSENT_GROUP = "sg-00000000000000000"
+
+
+def create(api: Api, **changes: Any) -> dict[str, Any]:
+    wish = {"SubnetId": api.world.one.subnet_ids[0]} | changes
+    made: dict[str, Any] = api.ec2.create_network_interface(**wish)["NetworkInterface"]
+    return made
+
+
+def shown(api: Api, interface_id: str) -> dict[str, Any]:
+    (found,) = api.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface_id])["NetworkInterfaces"]
+    return dict(found)
+
+
+def addresses(interface: dict[str, Any]) -> list[str]:
+    return [one["PrivateIpAddress"] for one in interface["PrivateIpAddresses"]]
+
+
+def told(api: Api, kind: int, resource_id: str) -> desired_pb2.Resource | None:
+    """What the world's host is told of a resource; None when nothing, or that it must go."""
+
+    def read(tx: Any) -> bytes | None:
+        row = tx.session.get(HostResource, (api.world.host_id, kind, resource_id))
+        return row.body if row is not None else None
+
+    body = api.run(read)
+    return desired_pb2.Resource.FromString(body) if body is not None else None
+
+
+def report(api: Api, kind: int, resource_id: str, condition: int) -> None:
+    """Let the world's host report that a resource is as it was last told."""
+    status = pb.ResourceStatus(
+        kind=desired_pb2.Kind.ValueType(kind),
+        id=resource_id,
+        revision=1 << 40,
+        condition=pb.Condition.ValueType(condition),
+    )
+    api.run(reports.apply_progress, api.world.host_id, pb.Progress(statuses=[status]), NOW)
+
+
+def test_an_interface_has_what_was_asked(api: Api) -> None:
+    group = api.ec2.create_security_group(GroupName="web", Description="d", VpcId=api.world.one.vpc_id)["GroupId"]
+    made = create(
+        api,
+        PrivateIpAddress="172.31.0.77",
+        SecondaryPrivateIpAddressCount=2,
+        Groups=[group],
+        Description="spare",
+        TagSpecifications=[{"ResourceType": "network-interface", "Tags": [{"Key": "Name", "Value": "spare"}]}],
+    )
+    assert (made["Status"], made["Description"], made["InterfaceType"]) == ("available", "spare", "interface")
+    assert made["Groups"] == [{"GroupId": group, "GroupName": "web"}]
+    assert made["TagSet"] == [{"Key": "Name", "Value": "spare"}]
+    assert made["SourceDestCheck"] is True
+    assert made["PrivateIpAddress"] == "172.31.0.77"
+    assert len(set(addresses(made))) == 3
+    assert [one["Primary"] for one in made["PrivateIpAddresses"]] == [True, False, False]
+    assert shown(api, made["NetworkInterfaceId"]) == made
+    (found,) = api.ec2.describe_network_interfaces(
+        Filters=[{"Name": "addresses.private-ip-address", "Values": [addresses(made)[2]]}]
+    )["NetworkInterfaces"]
+    assert found["NetworkInterfaceId"] == made["NetworkInterfaceId"]
+
+
+def test_without_groups_it_is_in_the_default_group(api: Api) -> None:
+    assert create(api)["Groups"] == [{"GroupId": api.world.one.group_id, "GroupName": "default"}]
+
+
+def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:
+    first = create(api, ClientToken="once")
+    assert create(api, ClientToken="once")["NetworkInterfaceId"] == first["NetworkInterfaceId"]
+    api.refused("IdempotentParameterMismatch", lambda: create(api, ClientToken="once", Description="other"))
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("InvalidParameterValue", {"PrivateIpAddress": "10.0.0.1"}),
+        ("InvalidParameterValue", {"PrivateIpAddress": "172.31.0.3"}),
+        ("InvalidParameterValue", {"PrivateIpAddress": "172.31.15.255"}),
+        ("InvalidParameterValue", {"PrivateIpAddress": "nonsense"}),
+        ("InvalidIPAddress.InUse", {"PrivateIpAddress": "172.31.0.4"}),
+        (
+            "InvalidIPAddress.InUse",
+            {"PrivateIpAddresses": [{"PrivateIpAddress": "172.31.0.4", "Primary": False}]},
+        ),
+        (
+            "InvalidParameterCombination",
+            {"PrivateIpAddresses": [{"PrivateIpAddress": "172.31.0.9"}], "SecondaryPrivateIpAddressCount": 1},
+        ),
+        ("PrivateIpAddressLimitExceeded", {"SecondaryPrivateIpAddressCount": 50}),
+        ("InvalidGroup.NotFound", {"Groups": [ABSENT_GROUP]}),
+        ("InvalidSubnetID.NotFound", {"SubnetId": "subnet-00000000000000000"}),
+        ("InvalidParameterValue", {"Ipv6AddressCount": 1}),
+        ("InvalidParameterValue", {"Description": "x" * 256}),
+        ("UnsupportedOperation", {"InterfaceType": "efa"}),
+        ("UnsupportedOperation", {"Ipv4PrefixCount": 1}),
+    ],
+)
+def test_a_bad_wish_is_refused_and_changes_no_row(api: Api, code: str, changes: dict[str, Any]) -> None:
+    api.launch()
+    api.refused(code, lambda: create(api, **changes))
+
+
+def test_attach_and_detach_of_a_running_instance(api: Api) -> None:
+    instance_id = api.launch()
+    interface_id = create(api)["NetworkInterfaceId"]
+    attachment_id = api.ec2.attach_network_interface(
+        NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1
+    )["AttachmentId"]
+    now = shown(api, interface_id)
+    assert (now["Status"], now["Attachment"]["Status"]) == ("in-use", "attaching")
+    assert now["Attachment"]["DeleteOnTermination"] is False
+    machine = told(api, desired_pb2.KIND_MACHINE, instance_id)
+    assert machine is not None
+    assert [one.device_index for one in machine.machine.interfaces] == [0, 1]
+    assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is not None
+    report(api, desired_pb2.KIND_MACHINE, instance_id, pb.CONDITION_READY)
+    assert shown(api, interface_id)["Attachment"]["Status"] == "attached"
+    (instance,) = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    assert [one["Attachment"]["DeviceIndex"] for one in instance["NetworkInterfaces"]] == [0, 1]
+
+    api.refused("InvalidParameterValue", api.ec2.delete_network_interface, NetworkInterfaceId=interface_id)
+    api.ec2.detach_network_interface(AttachmentId=attachment_id)
+    assert shown(api, interface_id)["Attachment"]["Status"] == "detaching"
+    machine = told(api, desired_pb2.KIND_MACHINE, instance_id)
+    assert machine is not None
+    assert [one.device_index for one in machine.machine.interfaces] == [0]
+    assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is None
+    report(api, desired_pb2.KIND_INTERFACE, interface_id, pb.CONDITION_ABSENT)
+    now = shown(api, interface_id)
+    assert now["Status"] == "available"
+    assert "Attachment" not in now
+    api.ec2.delete_network_interface(NetworkInterfaceId=interface_id)
+    api.refused(
+        "InvalidNetworkInterfaceID.NotFound",
+        api.ec2.describe_network_interfaces,
+        NetworkInterfaceIds=[interface_id],
+    )
+    assert api.run(lambda tx: list(tx.session.scalars(select(InterfaceAddress.interface_id)))) == [
+        api.run(lambda tx: tx.session.scalar(select(NetworkInterface.id)))
+    ]
+
+
+def test_what_cannot_be_attached_or_detached(api: Api) -> None:
+    instance_id = api.launch()
+    (primary,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    here = create(api)["NetworkInterfaceId"]
+    elsewhere = create(api, SubnetId=api.world.one.subnet_ids[1])["NetworkInterfaceId"]
+    many = create(api, SecondaryPrivateIpAddressCount=5)["NetworkInterfaceId"]
+
+    def attach(interface_id: str, index: int) -> Any:
+        return lambda: api.ec2.attach_network_interface(
+            NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=index
+        )
+
+    api.refused("InvalidNetworkInterface.InUse", attach(primary["NetworkInterfaceId"], 1))
+    api.refused("InvalidParameterValue", attach(here, 0))
+    api.refused("InvalidParameterCombination", attach(elsewhere, 1))
+    api.refused("PrivateIpAddressLimitExceeded", attach(many, 1))
+    attach(here, 1)()
+    third = create(api)["NetworkInterfaceId"]
+    api.refused("AttachmentLimitExceeded", attach(third, 2))
+    api.refused(
+        "OperationNotPermitted",
+        api.ec2.detach_network_interface,
+        AttachmentId=primary["Attachment"]["AttachmentId"],
+    )
+    api.refused(
+        "InvalidAttachmentID.NotFound",
+        api.ec2.detach_network_interface,
+        AttachmentId="eni-attach-00000000000000000",
+    )
+
+
+def test_secondary_addresses_are_assigned_moved_and_unassigned(api: Api) -> None:
+    first, second = create(api)["NetworkInterfaceId"], create(api)["NetworkInterfaceId"]
+    answer = api.ec2.assign_private_ip_addresses(NetworkInterfaceId=first, PrivateIpAddresses=["172.31.0.99"])
+    assert answer["AssignedPrivateIpAddresses"] == [{"PrivateIpAddress": "172.31.0.99"}]
+    taken = {"NetworkInterfaceId": second, "PrivateIpAddresses": ["172.31.0.99"]}
+    api.refused("InvalidIPAddress.InUse", api.ec2.assign_private_ip_addresses, **taken)
+    eip = api.ec2.allocate_address()["AllocationId"]
+    api.ec2.associate_address(AllocationId=eip, NetworkInterfaceId=first, PrivateIpAddress="172.31.0.99")
+    api.ec2.assign_private_ip_addresses(**taken, AllowReassignment=True)
+    assert addresses(shown(api, first)) == [shown(api, first)["PrivateIpAddress"]]
+    moved = shown(api, second)["PrivateIpAddresses"][1]
+    assert (moved["PrivateIpAddress"], moved["Association"]["AllocationId"]) == ("172.31.0.99", eip)
+    api.refused(
+        "InvalidParameterValue",
+        api.ec2.unassign_private_ip_addresses,
+        NetworkInterfaceId=second,
+        PrivateIpAddresses=[shown(api, second)["PrivateIpAddress"]],
+    )
+    api.ec2.unassign_private_ip_addresses(NetworkInterfaceId=second, PrivateIpAddresses=["172.31.0.99"])
+    assert len(addresses(shown(api, second))) == 1
+    (address,) = api.ec2.describe_addresses()["Addresses"]
+    assert "AssociationId" not in address
+    primary = shown(api, second)["PrivateIpAddress"]
+    api.refused(
+        "InvalidIPAddress.InUse",
+        api.ec2.assign_private_ip_addresses,
+        NetworkInterfaceId=first,
+        PrivateIpAddresses=[primary],
+        AllowReassignment=True,
+    )
+    for wrong in ({}, {"PrivateIpAddresses": ["172.31.0.98"], "SecondaryPrivateIpAddressCount": 1}):
+        code = "InvalidParameterCombination" if wrong else "MissingParameter"
+        api.refused(code, api.ec2.assign_private_ip_addresses, NetworkInterfaceId=first, **wrong)
+
+
+def test_the_type_of_the_instance_limits_the_addresses(api: Api) -> None:
+    api.launch()
+    (primary,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    interface_id = primary["NetworkInterfaceId"]
+    api.ec2.assign_private_ip_addresses(NetworkInterfaceId=interface_id, SecondaryPrivateIpAddressCount=1)
+    resource = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    assert resource is not None
+    assert list(resource.interface.secondary_addresses) == addresses(shown(api, interface_id))[1:]
+    api.refused(
+        "PrivateIpAddressLimitExceeded",
+        api.ec2.assign_private_ip_addresses,
+        NetworkInterfaceId=interface_id,
+        SecondaryPrivateIpAddressCount=1,
+    )
+
+
+def test_attributes_are_changed_one_at_a_time(api: Api) -> None:
+    api.launch()
+    (primary,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    interface_id, attachment = primary["NetworkInterfaceId"], primary["Attachment"]["AttachmentId"]
+    modify = api.ec2.modify_network_interface_attribute
+    modify(NetworkInterfaceId=interface_id, Description={"Value": "eth0"})
+    modify(NetworkInterfaceId=interface_id, SourceDestCheck={"Value": False})
+    keep = {"AttachmentId": attachment, "DeleteOnTermination": False}
+    modify(NetworkInterfaceId=interface_id, Attachment=keep)
+    group = api.ec2.create_security_group(GroupName="web", Description="d", VpcId=api.world.one.vpc_id)["GroupId"]
+    modify(NetworkInterfaceId=interface_id, Groups=[group])
+    now = shown(api, interface_id)
+    assert (now["Description"], now["SourceDestCheck"]) == ("eth0", False)
+    assert now["Attachment"]["DeleteOnTermination"] is False
+    assert [one["GroupId"] for one in now["Groups"]] == [group]
+    resource = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    assert resource is not None
+    assert (resource.interface.source_dest_check, list(resource.interface.security_group_ids)) == (False, [group])
+    api.ec2.reset_network_interface_attribute(NetworkInterfaceId=interface_id, SourceDestCheck="true")
+    assert shown(api, interface_id)["SourceDestCheck"] is True
+
+    api.refused("MissingParameter", modify, NetworkInterfaceId=interface_id)
+    api.refused(
+        "InvalidParameterCombination",
+        modify,
+        NetworkInterfaceId=interface_id,
+        Description={"Value": "x"},
+        SourceDestCheck={"Value": True},
+    )
+    api.refused("InvalidGroup.NotFound", modify, NetworkInterfaceId=interface_id, Groups=[ABSENT_GROUP])
+    wrong = {"AttachmentId": "eni-attach-00000000000000000", "DeleteOnTermination": True}
+    api.refused("InvalidAttachmentID.NotFound", modify, NetworkInterfaceId=interface_id, Attachment=wrong)
+
+
+def test_an_automatic_public_address_is_given_and_taken_live(api: Api) -> None:
+    instance_id = api.launch()
+    (primary,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    interface_id = primary["NetworkInterfaceId"]
+    api.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface_id, AssociatePublicIpAddress=True)
+    public = shown(api, interface_id)["Association"]["PublicIp"]
+    (instance,) = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+    assert instance["PublicIpAddress"] == public
+    api.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface_id, AssociatePublicIpAddress=False)
+    assert "Association" not in shown(api, interface_id)
