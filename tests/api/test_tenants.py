@@ -40,6 +40,9 @@ ID_PARAMETERS = {
     "NetworkAclIds": "network-acl",
     "NetworkInterfaceId": "network-interface",
     "NetworkInterfaceIds": "network-interface",
+    "PeerVpcId": "vpc",
+    "PrefixListId": "prefix-list",
+    "PrefixListIds": "prefix-list",
     "Resources": None,
     "SecurityGroupIds": "security-group",
     "SecurityGroupRuleIds": "security-group-rule",
@@ -49,6 +52,8 @@ ID_PARAMETERS = {
     "VolumeIds": "volume",
     "VpcId": "vpc",
     "VpcIds": "vpc",
+    "VpcPeeringConnectionId": "vpc-peering-connection",
+    "VpcPeeringConnectionIds": "vpc-peering-connection",
 }
 # Where the operation decides what a parameter's ids are of.
 ID_PARAMETERS_OF = {("DisassociateAddress", "AssociationId"): "elastic-ip-association"}
@@ -57,6 +62,7 @@ NO_TENANTS_IDS = {
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
     "IpamPoolId",
+    "PeerOwnerId",
     "KernelId",
     "KeyPairId",  # of DeleteKeyPair, which succeeds for all
     "RamdiskId",
@@ -82,6 +88,8 @@ ATTRIBUTES = {
 NEEDED = {
     "CreateSecurityGroup": {"Description": "d", "GroupName": "n"},
     "ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}},
+    "CreateVpcPeeringConnection": {"PeerVpcId": "vpc-00000000000000000"},
+    "ModifyVpcPeeringConnectionOptions": {"RequesterPeeringConnectionOptions": {}},
     "ModifySecurityGroupRules": {"SecurityGroupRules": []},
 }
 PERMISSION = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
@@ -124,6 +132,8 @@ def theirs(api):
     allocation_id = api.other.allocate_address()["AllocationId"]
     association = api.other.associate_address(AllocationId=allocation_id, InstanceId=instance_id)
     rules = api.other.describe_security_group_rules()["SecurityGroupRules"]
+    listed = api.other.create_managed_prefix_list(PrefixListName="n", AddressFamily="IPv4", MaxEntries=1)
+    peering = api.other.create_vpc_peering_connection(VpcId=api.world.other.vpc_id, PeerVpcId=api.world.other.vpc_id)
     (acl,) = api.other.describe_network_acls()["NetworkAcls"]
     return {
         "elastic-ip": allocation_id,
@@ -136,11 +146,13 @@ def theirs(api):
         "network-acl-association": acl["Associations"][0]["NetworkAclAssociationId"],
         "network-interface": interface["NetworkInterfaceId"],
         "network-interface-attachment": interface["Attachment"]["AttachmentId"],
+        "prefix-list": listed["PrefixList"]["PrefixListId"],
         "security-group": api.world.other.group_id,
         "security-group-rule": next(rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]),
         "subnet": api.world.other.subnet_ids[0],
         "volume": volume["VolumeId"],
         "vpc": api.world.other.vpc_id,
+        "vpc-peering-connection": peering["VpcPeeringConnection"]["VpcPeeringConnectionId"],
     }
 
 
@@ -186,6 +198,8 @@ def request(api, operation, member, value, own_instance):
         params = {"InstanceId": own_instance}
     if operation == "ModifyNetworkInterfaceAttribute" and member == "NetworkInterfaceId":
         params["Description"] = {"Value": "x"}
+    if operation == "CreateVpcPeeringConnection" and member == "PeerVpcId":
+        params["VpcId"] = api.world.one.vpc_id
     if operation == "ReplaceNetworkAclAssociation" and member == "NetworkAclId":
         acls = api.ec2.describe_network_acls()["NetworkAcls"]
         params["AssociationId"] = acls[0]["Associations"][0]["NetworkAclAssociationId"]

@@ -3,11 +3,11 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter
+from stead_controller.resources.written_blocks import canonical_block
 
 ALL_PROTOCOLS: Final = "-1"
 FIRST_RULE: Final = 1
@@ -95,23 +95,11 @@ def _protocol(text: str) -> str:
 def _blocks(asked: AskedEntry) -> tuple[str | None, str | None]:
     if asked.cidr_block is not None and asked.ipv6_cidr_block is not None:
         raise InvalidCombination("The parameters cidrBlock and ipv6CidrBlock cannot be used together")
-    try:
-        if asked.cidr_block is not None:
-            return str(ipaddress.IPv4Network(_with_length(asked.cidr_block), strict=False)), None
-        if asked.ipv6_cidr_block is not None:
-            return None, str(ipaddress.IPv6Network(_with_length(asked.ipv6_cidr_block), strict=False))
-    except ValueError as error:
-        text = asked.cidr_block or asked.ipv6_cidr_block or ""
-        raise InvalidParameter(f"CIDR block {text[:80]} is malformed") from error
+    if asked.cidr_block is not None:
+        return canonical_block(asked.cidr_block, 4), None
+    if asked.ipv6_cidr_block is not None:
+        return None, canonical_block(asked.ipv6_cidr_block, 6)
     raise MissingParameter("cidrBlock or ipv6CidrBlock")
-
-
-def _with_length(text: str) -> str:
-    """Refuse what Python's ipaddress would take and EC2 does not: no length, or a netmask, or a zone of an address."""
-    address, slash, length = text.partition("/")
-    if not slash or not length.isascii() or not length.isdigit() or "%" in address:
-        raise ValueError(text)
-    return text
 
 
 def _ports(ports: tuple[int | None, int | None] | None) -> tuple[int, int]:

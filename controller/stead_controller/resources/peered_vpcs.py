@@ -1,11 +1,22 @@
-"""Which VPCs an active peering connection joins."""
+"""Which VPCs an active peering connection joins, and their blocks."""
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from typing import Any, Final
 
-from stead_controller.db.tables import VpcPeeringConnection
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+
+from stead_controller.db.tables import Vpc, VpcPeeringConnection
+from stead_controller.resources.conditions import Condition, text
 from stead_controller.resources.transaction import Transaction
 
-ACTIVE = "active"
+ACTIVE: Final = "active"
+VPC_IDS: Final[Select[Any]] = select(Vpc.id)
+HAS_BLOCK: Final[Condition] = text(Vpc.cidr_block)
+
+
+def blocks_of(tx: Transaction, vpc_id: str) -> list[str]:
+    """Give the blocks of a VPC, the primary one first, IPv6 last; none when it is gone."""
+    vpc = tx.session.get(Vpc, vpc_id)
+    return [] if vpc is None else [vpc.cidr_block]
 
 
 def joins(vpc_id: str, other_vpc_id: str) -> ColumnElement[bool]:

@@ -86,7 +86,11 @@ def _permissions(
     rules: Iterable[SecurityGroupRule], statuses: Mapping[str, str], *, egress: bool
 ) -> list[dict[str, Any]]:
     shown = security_groups.permissions((rule for rule in rules if rule.egress is egress), statuses)
-    return [one | {"IpRanges": [], "PrefixListIds": []} for one in shown]
+    return [
+        {name: one.get(name) for name in ("IpProtocol", "FromPort", "ToPort", "UserIdGroupPairs")}
+        | {"IpRanges": [], "PrefixListIds": []}
+        for one in shown
+    ]
 
 
 def for_vpc(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> list[dict[str, Any]]:

@@ -264,6 +264,13 @@ def check_quota(tx: Transaction, rules: Iterable[Rule], *, egress: bool) -> None
         )
 
 
+def check_group_quota(tx: Transaction, group_id: str) -> None:
+    """Raise LimitExceeded when a group has more rules than it may, as a prefix list that it names grew."""
+    rows = tx.session.scalars(select(SecurityGroupRule).where(SecurityGroupRule.group_id == group_id)).all()
+    for egress in (False, True):
+        check_quota(tx, [rule_peers.of_row(row) for row in rows if row.egress is egress], egress=egress)
+
+
 def _row(group: SecurityGroup, rule: Rule, *, egress: bool) -> SecurityGroupRule:
     row = SecurityGroupRule(
         id=ids.new_id("security-group-rule"), account_id=group.account_id, group_id=group.id, egress=egress

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 
 from stead_controller.db.tables import ClientToken, EnrolmentToken, Instance, Reservation, Tag
 from stead_controller.hosts.reports import give_up_launch
+from stead_controller.resources import vpc_peering_connections
 from stead_controller.resources.client_tokens import LIFETIME
 from stead_controller.resources.transaction import Transaction
 from stead_controller.settings import Settings
@@ -23,6 +24,7 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     _end_late_launches(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
+    vpc_peering_connections.expire(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
 
 

@@ -129,6 +129,20 @@ def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
     return Tenant(caller(account_id), vpc.id, [subnet.id for subnet in subnets], group.id)
 
 
+def vpc(account_id: str, vni: int, cidr_block: str, **changes: Any) -> Vpc:
+    """An ordinary VPC without subnets."""
+    values = {
+        "id": ids.new_id("vpc"),
+        "account_id": account_id,
+        "cidr_block": cidr_block,
+        "cidr_association_id": ids.new_id("vpc-cidr-association"),
+        "dhcp_options_id": ids.new_id("dhcp-options"),
+        "vni": vni,
+        "created": NOW,
+    }
+    return Vpc(**values | changes)
+
+
 def host(**changes: Any) -> Host:
     values = {
         "id": ids.new_id("host"),

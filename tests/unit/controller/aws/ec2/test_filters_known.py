@@ -15,12 +15,14 @@ from stead_controller.resources import (
     key_pairs,
     network_acls,
     network_interface_filters,
+    prefix_lists,
     regions,
     security_group_rules,
     security_groups,
     subnets,
     tags,
     volumes,
+    vpc_peering_connections,
     vpcs,
 )
 from stead_controller.resources.filters import is_tag_filter
@@ -37,6 +39,7 @@ KNOWN = {
     "DescribeKeyPairs": key_pairs.FILTERS,
     "DescribeNetworkAcls": network_acls.FILTERS,
     "DescribeNetworkInterfaces": network_interface_filters.conditions(CLOUD),
+    "DescribeManagedPrefixLists": prefix_lists.FILTERS,
     "DescribeRegions": regions.REGION_FILTERS,
     "DescribeSecurityGroupRules": security_group_rules.FILTERS,
     "DescribeSecurityGroups": security_groups.FILTERS,
@@ -44,6 +47,7 @@ KNOWN = {
     "DescribeTags": tags.FILTERS,
     "DescribeVolumeStatus": volumes.STATUS_FILTERS,
     "DescribeVolumes": volumes.conditions(CLOUD),
+    "DescribeVpcPeeringConnections": vpc_peering_connections.FILTERS,
     "DescribeVpcs": vpcs.FILTERS,
 }
 # Found in the documentation's lists, but no filters: names of severities in the text of another.
