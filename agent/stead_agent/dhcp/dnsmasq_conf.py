@@ -17,6 +17,7 @@ _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MAC_ADDRESS: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_LINK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 # Directories of the files that dnsmasq reads by itself when they appear.
@@ -148,7 +149,9 @@ def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
 
 def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     """Give the resolver: our own names from DNS_HOSTS, others from the upstreams, or refused when there are none."""
-    # Not by link, since that would add all addresses of the loopback link. DHCP comes in where the gateways are.
+    # Not by link where it can be helped, since that adds all addresses of the loopback link: what guests may ask there
+    # is the firewall's to say. Routers are advertised only on links that are named. DHCP comes in at the gateways.
+    yield from (f"interface={_checked(_LINK, each.link, 'link')}" for each in wanted.subnets if each.ipv6_cidr_block)
     addresses = [gateway(subnet) for subnet in wanted.subnets]
     addresses += [_address(each, "resolver address") for each in wanted.resolver_addresses]
     yield "bind-dynamic"
