@@ -22,6 +22,7 @@ from stead_controller.db.tables import CloudFact
 from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.hosts.redraw import redraw
 from stead_controller.key_cache import KeyCache
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.compute import Compute
@@ -65,6 +66,8 @@ class Controller:
         settings = self.settings
         upgrade(self.database.engine)
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
+        if await redraw(self.database):
+            _log.info("redrawn")
         events = InstanceEvents()
         self.database.on_commit(events.committed)
         identity = self.authority.issue_server([settings.listen])

@@ -5,7 +5,7 @@ import base64
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import HostResource, SecurityGroup
+from stead_controller.db.tables import HostResource, SecurityGroup, VpcResource
 from stead_controller.hosts import desired_state
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
@@ -46,7 +46,8 @@ def attribute(api, instance_id, name):
 
 def told(api, kind, resource_id):
     """What the host is told of one thing."""
-    query = select(HostResource.body).where(HostResource.resource_id == resource_id, HostResource.kind == kind)
+    table = VpcResource if kind == pb.KIND_MAPPING else HostResource
+    query = select(table.body).where(table.resource_id == resource_id, table.kind == kind)
     (body,) = api.run(lambda tx: tx.session.scalars(query).all())
     return pb.Resource.FromString(body)
 
@@ -156,7 +157,7 @@ def test_security_groups_of_a_running_instance(api, instance_id):
     assert attribute(api, instance_id, "groupSet") == [{"GroupId": web, "GroupName": "web"}]
     (interface,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
     assert told(api, pb.KIND_INTERFACE, interface["NetworkInterfaceId"]).interface.security_group_ids == [web]
-    assert told(api, pb.KIND_SECURITY_GROUP, web).security_group.members == ["172.31.0.4"]
+    assert told(api, pb.KIND_MAPPING, interface["NetworkInterfaceId"]).mapping.security_group_ids == [web]
     many = [add_group(api, api.world.one, f"g{number}") for number in range(5)]
     modify(InstanceId=instance_id, Groups=many)
     api.refused("SecurityGroupsPerInterfaceLimitExceeded", modify, InstanceId=instance_id, Groups=[*many, web])

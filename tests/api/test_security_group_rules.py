@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
-from stead_controller.db.tables import HostResource, SecurityGroup, Vpc
+from stead_controller.db.tables import SecurityGroup, Vpc, VpcResource
 from stead_controller.hosts import desired_state
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
@@ -43,8 +43,8 @@ def permissions(api, group_id, direction="IpPermissions"):
 
 def told(api, group_id):
     """What hosts are told of a group: its rules as (protocol, from, to, peer)."""
-    query = select(HostResource.body).where(
-        HostResource.resource_id == group_id, HostResource.kind == pb.KIND_SECURITY_GROUP
+    query = select(VpcResource.body).where(
+        VpcResource.resource_id == group_id, VpcResource.kind == pb.KIND_SECURITY_GROUP
     )
     (body,) = api.run(lambda tx: tx.session.scalars(query).all())
     rules = pb.Resource.FromString(body).security_group.rules

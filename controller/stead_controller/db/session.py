@@ -28,14 +28,13 @@ _RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPS
 class Transaction:
     """One open transaction, and whom to wake once it is committed.
 
-    `wake_hosts` are ids of hosts whose desired state changed; `events` are ids of instances whose watchers must be
-    told. `host_revisions` holds the revision that each host gets by this transaction.
+    `events` are ids of instances whose watchers must be told; `revision` is that of this transaction, once it tells
+    hosts anything (`hosts/revisions.py`).
     """
 
     session: Session
-    wake_hosts: set[str] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
-    host_revisions: dict[str, int] = field(default_factory=dict)
+    revision: int | None = None
 
 
 type CommitListener = Callable[[Transaction], None]

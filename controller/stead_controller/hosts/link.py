@@ -18,7 +18,7 @@ import grpc
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.errors import SteadError
-from stead_controller.hosts import facts, outbox, reports
+from stead_controller.hosts import changes, facts, outbox, reports, revisions
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.resources.cloud import Cloud
 from stead_proto import limits, tls
@@ -172,7 +172,7 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
             while not session.outgoing.empty():
                 yield session.outgoing.get_nowait()
             update = await self._database.run(
-                lambda tx: outbox.changes_since(tx, session.host_id, session.revision), writes=False
+                lambda tx: changes.changes_since(tx, session.host_id, session.revision), writes=False
             )
             if update is not None:
                 session.revision = update.revision
@@ -204,22 +204,19 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         await self._database.run(lambda tx: reports.apply_progress(tx, host_id, progress, self._clock()))
 
     def _committed(self, tx: Transaction) -> None:
-        """Wake the streams of the hosts that a transaction has news for; called in the thread that committed."""
-        if tx.wake_hosts:
-            self._loop.call_soon_threadsafe(self._wake, frozenset(tx.wake_hosts))
+        """Wake the streams when a transaction has told hosts anything; called in the thread that committed."""
+        if tx.revision is not None:
+            self._loop.call_soon_threadsafe(self._wake)
 
-    def _wake(self, host_ids: frozenset[str]) -> None:
-        for host_id in host_ids:
-            session = self._sessions.get(host_id)
-            if session is not None:
-                session.wake.set()
+    def _wake(self) -> None:
+        for session in self._sessions.values():
+            session.wake.set()
 
 
-def _first_update(tx: Transaction, host_id: str, hello: pb.Hello) -> outbox.Update:
+def _first_update(tx: Transaction, host_id: str, hello: pb.Hello) -> changes.Update:
     """Choose what a host gets after its Hello: what it missed, or everything when its revision means nothing here."""
-    everything = outbox.everything(tx, host_id)
-    if not hello.revision or hello.desired_epoch != outbox.epoch_of(tx) or hello.revision > everything.revision:
-        return everything
-    return outbox.changes_since(tx, host_id, hello.revision) or outbox.Update(
+    if not hello.revision or hello.desired_epoch != changes.epoch_of(tx) or hello.revision > revisions.current(tx):
+        return changes.everything(tx, host_id)
+    return changes.changes_since(tx, host_id, hello.revision) or changes.Update(
         pb.HostUpdate(state=pb.DesiredState(revision=hello.revision, epoch=hello.desired_epoch)), hello.revision
     )

@@ -1,55 +1,48 @@
-"""A host's outbox rows become the updates that it is sent."""
+"""What only one host is told: its own network, images, volumes, machines, interfaces, NAT gateways.
 
-from dataclasses import dataclass
+Callers change rows first, then write the pictures that they compute from them, in the same transaction; only what
+differs from the outbox is written. A removal stays until the host has reached its revision.
+"""
 
+from collections.abc import Iterable, Mapping
+
+from google.protobuf.message import Message
 from sqlalchemy import select
 
+from stead_controller.db.insert import upsert
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import CloudFact, Host, HostResource
+from stead_controller.db.tables import HostResource
+from stead_controller.hosts.pictures.body import Key, encode
+from stead_controller.hosts.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as desired
-from stead_proto.v1 import host_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
-    """A change to send, and the revision that the host will know afterwards."""
-
-    message: pb.HostUpdate
-    revision: int
-
-
-def epoch_of(tx: Transaction) -> str:
-    """The name of this database's life: revisions of another one mean nothing."""
-    return tx.session.get_one(CloudFact, "epoch").value
-
-
-def changes_since(tx: Transaction, host_id: str, revision: int) -> Update | None:
-    """Collect what a host has missed since a revision; None when it missed nothing."""
-    current = tx.session.scalar(select(Host.revision).where(Host.id == host_id)) or 0
-    if current <= revision:
-        return None
-    rows = select(HostResource).where(HostResource.host_id == host_id, HostResource.revision > revision)
-    return _update(tx, current, list(tx.session.scalars(rows)), full=False)
-
-
-def everything(tx: Transaction, host_id: str) -> Update:
-    """Collect the whole desired state of a host: whatever is not in it must go."""
-    current = tx.session.scalar(select(Host.revision).where(Host.id == host_id)) or 0
-    rows = select(HostResource).where(HostResource.host_id == host_id)
-    return _update(tx, current, list(tx.session.scalars(rows)), full=True)
-
-
-def _update(tx: Transaction, revision: int, rows: list[HostResource], *, full: bool) -> Update:
-    state = pb.DesiredState(revision=revision, full=full, epoch=epoch_of(tx))
-    for row in sorted(rows, key=lambda row: (row.kind, row.resource_id)):
-        if row.body is None:
-            state.removals.add(
-                kind=desired.Kind.ValueType(row.kind), id=row.resource_id, revision=row.revision, force=row.force
+def write(
+    tx: Transaction, host_id: str, wanted: Mapping[Key, Message], *, gone: Iterable[Key] = (), force: bool = False
+) -> None:
+    """Write to a host's outbox what differs from it; messages are bodies of `stead.v1.Resource`."""
+    bodies: dict[Key, bytes | None] = {key: encode(key[1], body) for key, body in wanted.items()}
+    bodies.update(dict.fromkeys(gone))
+    if not bodies:
+        return
+    known = {
+        (row.kind, row.resource_id): (row.body, row.force)
+        for row in tx.session.execute(
+            select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
+                HostResource.host_id == host_id, HostResource.resource_id.in_([key[1] for key in bodies])
             )
-        else:
-            state.resources.add().ParseFromString(row.body)
-            state.resources[-1].revision = row.revision
-    return Update(pb.HostUpdate(state=state), revision)
+        )
+    }
+    changes = []
+    for key, body in bodies.items():
+        before = known.get(key)
+        forced = body is None and force
+        if before == (body, forced) or (before is None and body is None):
+            continue
+        changes.append({"kind": key[0], "resource_id": key[1], "body": body, "force": forced})
+    if changes:
+        revision = next_revision(tx)
+        upsert(tx.session, HostResource, [{"host_id": host_id, "revision": revision, **change} for change in changes])
 
 
 def is_wanted(tx: Transaction, host_id: str, image_id: str) -> bool:

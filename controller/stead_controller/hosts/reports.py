@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
-from stead_controller.hosts import desired_state
+from stead_controller.hosts import desired_state, outbox, topics
 from stead_controller.placement.choose_host import Need
 from stead_controller.resources import addresses, capacity, network_interface_attachments
 from stead_controller.resources.instance_states import (
@@ -132,7 +132,9 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     _give_back(tx, instance)
     instance.public_address = None
     gone: set[tuple[int, str]] = set()
+    parts: dict[str, str] = {}
     for interface in _interfaces(tx, instance):
+        parts[interface.id] = interface.vpc_id
         gone.add((desired.KIND_INTERFACE, interface.id))
         addresses.release_public(tx, interface.id, now)
         if interface.delete_on_termination:
@@ -150,8 +152,11 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
             volume.state = "available"
         volume.instance_id = volume.device_name = volume.attachment_state = volume.attach_time = None
     tx.session.flush()
-    desired_state.write(tx, host_id, {}, gone=gone)
-    desired_state.refresh_vpc(tx, host_id, instance.vpc_id)
+    outbox.write(tx, host_id, {}, gone=gone)
+    for interface_id, vpc_id in parts.items():
+        topics.refresh_part(tx, desired.KIND_MAPPING, interface_id, vpc_id)
+    for vpc_id in sorted({instance.vpc_id, *parts.values()}):
+        topics.refresh_host(tx, vpc_id, host_id)
 
 
 def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterface]:

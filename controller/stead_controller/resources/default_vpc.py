@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.db.tables import Subnet, Vpc
+from stead_controller.hosts import topics
 from stead_controller.resources import network_acls, security_groups
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
@@ -54,6 +55,7 @@ def create_default_vpc(tx: Transaction, cloud: Cloud, account_id: str, now: date
         )
     tx.session.flush()
     add_default_filters(tx, vpc, now)
+    topics.draw_vpc(tx, vpc.id)
     return vpc
 
 

@@ -7,10 +7,12 @@ from sqlalchemy import delete, func, select
 
 from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
 from stead_controller.errors import InUse, MalformedId, NotFound
+from stead_controller.hosts import topics
 from stead_controller.resources import addresses
 from stead_controller.resources.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
+from stead_proto.v1 import desired_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,11 @@ def remove_host(tx: Transaction, host_id: str, now: datetime, *, force: bool) ->
     host = _find(tx, host_id)
     if _count(tx, host_id) and not force:
         raise InUse(f"{host_id} has instances: terminate them first, or force their end with the host's.")
+    gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
-        _end(tx, instance, now)
-    tx.session.flush()
+        gone |= _end(tx, instance, now)
+    for interface_id, vpc_id in gone.items():
+        topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, vpc_id)
     for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():
         tx.session.execute(delete(Tag).where(Tag.resource_id == volume.id))
         tx.session.delete(volume)
@@ -54,19 +58,22 @@ def remove_host(tx: Transaction, host_id: str, now: datetime, *, force: bool) ->
     tx.session.delete(host)
 
 
-def _end(tx: Transaction, instance: Instance, now: datetime) -> None:
-    """End an instance whose host is given up: nobody will report that it is gone."""
+def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
+    """End an instance whose host is given up, as nobody will report that it is gone; give its interfaces' VPCs."""
     if instance.state != "terminated":
         change_state(tx, instance, "terminated", now, HOST_FAILURE)
     instance.host_id = None
     instance.capacity_held = False
     instance.public_address = None
     interfaces = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
+    gone: dict[str, str] = {}
     for interface in tx.session.scalars(interfaces).all():
+        gone[interface.id] = interface.vpc_id
         addresses.release_public(tx, interface.id, now)
         addresses.dissociate_elastic(tx, interface.id)
         tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
         tx.session.delete(interface)
+    return gone
 
 
 def _find(tx: Transaction, host_id: str) -> Host:

@@ -167,9 +167,8 @@ def set_groups(tx: Transaction, caller: Caller, instance_id: str, group_ids: Seq
     instance = _find_alive(tx, caller, instance_id)
     interface = _only_interface(tx, instance)
     wanted = interface_groups.choose(tx, caller, instance.vpc_id, group_ids)
-    left = interface_groups.replace(tx, interface, wanted)
+    interface_groups.replace(tx, interface, wanted)
     desired_state.refresh_instance(tx, instance.id)
-    interface_groups.tell_hosts(tx, left)
 
 
 def set_delete_on_termination(

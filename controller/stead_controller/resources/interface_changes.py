@@ -1,16 +1,16 @@
 """What follows each change of a network interface: its instance's row shows it, and hosts are told."""
 
 from stead_controller.db.tables import Instance, NetworkInterface
-from stead_controller.hosts import desired_state
-from stead_controller.resources import addresses, interface_groups
+from stead_controller.hosts import desired_state, topics
+from stead_controller.resources import addresses
 from stead_controller.resources.transaction import Transaction
+from stead_proto.v1 import desired_pb2 as pb
 
 
 def changed(tx: Transaction, interface: NetworkInterface) -> None:
     """Tell of an interface whose row, addresses or groups changed; call it when all of them are as they shall be."""
-    tx.session.flush()
+    topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)
     if interface.instance_id is None:
-        interface_groups.tell_hosts(tx, interface_groups.of(tx, interface.id))
         return
     instance = tx.session.get_one(Instance, interface.instance_id)
     if interface.device_index == 0:
@@ -19,7 +19,6 @@ def changed(tx: Transaction, interface: NetworkInterface) -> None:
     desired_state.refresh_instance(tx, instance.id)
 
 
-def gone(tx: Transaction, group_ids: list[str]) -> None:
-    """Tell of an interface that was in these groups and is no more."""
-    tx.session.flush()
-    interface_groups.tell_hosts(tx, group_ids)
+def gone(tx: Transaction, interface: NetworkInterface) -> None:
+    """Tell of an interface that is no more."""
+    topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)

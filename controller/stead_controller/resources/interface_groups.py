@@ -7,7 +7,6 @@ from sqlalchemy import delete, insert, select
 
 from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
 from stead_controller.errors import LimitExceeded, NotFound
-from stead_controller.hosts import desired_state
 from stead_controller.resources import lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
@@ -47,19 +46,11 @@ def of(tx: Transaction, interface_id: str) -> list[str]:
     return sorted(tx.session.scalars(query))
 
 
-def replace(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str]) -> list[str]:
-    """Put an interface into exactly these groups and give those that it left; hosts are to be told of both."""
-    left = set(of(tx, interface.id)) - set(group_ids)
+def replace(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str]) -> None:
+    """Put an interface into exactly these groups; hosts are to be told."""
     mine = InterfaceGroup.interface_id == interface.id
     tx.session.execute(delete(InterfaceGroup).where(mine).execution_options(synchronize_session=False))
     join(tx, interface.id, group_ids)
-    return sorted(left)
-
-
-def tell_hosts(tx: Transaction, group_ids: Sequence[str]) -> None:
-    """Tell the hosts that enforce these groups of their members."""
-    for group_id in group_ids:
-        desired_state.refresh_group(tx, group_id)
 
 
 def _default(tx: Transaction, caller: Caller, vpc_id: str) -> str:

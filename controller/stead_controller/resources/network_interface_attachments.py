@@ -16,7 +16,7 @@ from stead_controller.errors import (
     Unsupported,
     WrongState,
 )
-from stead_controller.hosts import desired_state
+from stead_controller.hosts import desired_state, topics
 from stead_controller.resources import instance_types, interface_changes, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
@@ -167,7 +167,7 @@ def settle_detached(tx: Transaction, interface: NetworkInterface) -> None:
     unplug(interface)
     interface_changes.changed(tx, interface)
     if host_id is not None:
-        desired_state.refresh_vpc(tx, host_id, vpc_id)
+        topics.refresh_host(tx, vpc_id, host_id)
 
 
 def unplug(interface: NetworkInterface) -> None:

@@ -66,9 +66,8 @@ def set_groups(tx: Transaction, caller: Caller, interface_id: str, group_ids: Se
         raise MissingParameter("SecurityGroupId")
     interface = _find_own(tx, caller, interface_id)
     wanted = interface_groups.choose(tx, caller, interface.vpc_id, group_ids)
-    left = interface_groups.replace(tx, interface, wanted)
+    interface_groups.replace(tx, interface, wanted)
     interface_changes.changed(tx, interface)
-    interface_groups.tell_hosts(tx, left)
 
 
 def set_delete_on_termination(

@@ -140,12 +140,11 @@ def delete(tx: Transaction, caller: Caller, interface_id: str, now: datetime) ->
 
 def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
     """Delete an interface with its addresses, associations and tags; hosts that have it must be told besides."""
-    group_ids = interface_groups.of(tx, interface.id)
     addresses.release_public(tx, interface.id, now)
     addresses.dissociate_elastic(tx, interface.id)
     tags.remove_all(tx, [interface.id])
     tx.session.delete(interface)
-    interface_changes.gone(tx, group_ids)
+    interface_changes.gone(tx, interface)
 
 
 def _check(wish: AddressWish, description: str) -> None:

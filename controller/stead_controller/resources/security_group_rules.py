@@ -71,7 +71,7 @@ def authorize(
     tags.create_on_launch(
         tx, caller, [("security-group-rule", row.id) for row in rows], {"security-group-rule": rule_tags}
     )
-    desired_state.refresh_group(tx, group.id)
+    desired_state.refresh_group(tx, group.id, group.vpc_id)
     return rows
 
 
@@ -127,7 +127,7 @@ def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str,
         for row, rule in zip(doomed, wanted, strict=True):
             _fill(row, replace(rule, reached=rule.reached or reached.get(rule.peer_group_id)))
     tx.session.flush()
-    desired_state.refresh_group(tx, group.id)
+    desired_state.refresh_group(tx, group.id, group.vpc_id)
 
 
 def describe_again(
@@ -307,7 +307,7 @@ def _remove(tx: Transaction, group: SecurityGroup, doomed: Sequence[SecurityGrou
             .execution_options(synchronize_session=False)
         )
     tags.remove_all(tx, doomed_ids)
-    desired_state.refresh_group(tx, group.id)
+    desired_state.refresh_group(tx, group.id, group.vpc_id)
 
 
 def _is_default_vpc(tx: Transaction, group: SecurityGroup) -> bool:

@@ -108,6 +108,7 @@ def create(
         )
     group = _add(tx, vpc, name, description, now)
     tags.create_on_launch(tx, caller, [("security-group", group.id)], {"security-group": group_tags})
+    desired_state.refresh_group(tx, group.id, group.vpc_id)
     return group
 
 
@@ -132,7 +133,7 @@ def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
     if _ANY_IPV4 in sends and _ANY_IPV6 not in sends:
         tx.session.add(_everything(group, egress=True, cidr_ipv6=_ANY_IPV6))
         tx.session.flush()
-        desired_state.refresh_group(tx, group.id)
+        desired_state.refresh_group(tx, group.id, group.vpc_id)
 
 
 def remove(tx: Transaction, caller: Caller, *, group_id: str | None, group_name: str | None) -> str:
@@ -158,7 +159,7 @@ def remove(tx: Transaction, caller: Caller, *, group_id: str | None, group_name:
     )
     if tx.session.scalar(members) is not None or tx.session.scalar(referring) is not None:
         raise InUse(f"resource {group.id} has a dependent object")
-    _delete(tx, [group.id])
+    _delete(tx, group.vpc_id, [group.id])
     return group.id
 
 
@@ -167,7 +168,7 @@ def remove_default(tx: Transaction, vpc_id: str) -> None:
     doomed = tx.session.scalars(
         select(SecurityGroup.id).where(SecurityGroup.vpc_id == vpc_id, SecurityGroup.name == DEFAULT_NAME)
     ).all()
-    _delete(tx, doomed)
+    _delete(tx, vpc_id, doomed)
 
 
 def has_others(tx: Transaction, vpc_id: str) -> bool:
@@ -176,11 +177,13 @@ def has_others(tx: Transaction, vpc_id: str) -> bool:
     return tx.session.scalar(query) is not None
 
 
-def _delete(tx: Transaction, group_ids: Sequence[str]) -> None:
+def _delete(tx: Transaction, vpc_id: str, group_ids: Sequence[str]) -> None:
     doomed = tx.session.scalars(select(SecurityGroupRule.id).where(SecurityGroupRule.group_id.in_(group_ids))).all()
     tx.session.execute(delete(SecurityGroupRule).where(SecurityGroupRule.group_id.in_(group_ids)))
     tx.session.execute(delete(SecurityGroup).where(SecurityGroup.id.in_(group_ids)))
     tags.remove_all(tx, [*group_ids, *doomed])
+    for group_id in group_ids:
+        desired_state.refresh_group(tx, group_id, vpc_id)
 
 
 def _add(tx: Transaction, vpc: Vpc, name: str, description: str, now: datetime) -> SecurityGroup:

@@ -6,7 +6,7 @@ from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
-from stead_controller.db.tables.host import EnrolmentToken, Host, HostResource
+from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.instance import Instance, Reservation
 from stead_controller.db.tables.interface_address import InterfaceAddress
@@ -16,11 +16,13 @@ from stead_controller.db.tables.network_acl import NetworkAcl, NetworkAclAssocia
 from stead_controller.db.tables.network_insights import NetworkInsightsAnalysis, NetworkInsightsPath
 from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
 from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
+from stead_controller.db.tables.revision import Revision
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.volume import Volume
 from stead_controller.db.tables.vpc import Subnet, Vpc
 from stead_controller.db.tables.vpc_peering_connection import VpcPeeringConnection
+from stead_controller.db.tables.vpc_topic import VpcHost, VpcResource
 
 __all__ = [
     "AccessKey",
@@ -32,6 +34,7 @@ __all__ = [
     "EnrolmentToken",
     "FlowLog",
     "Host",
+    "HostError",
     "HostResource",
     "Image",
     "Instance",
@@ -49,11 +52,14 @@ __all__ = [
     "PrefixListEntry",
     "PublicAddress",
     "Reservation",
+    "Revision",
     "SecurityGroup",
     "SecurityGroupRule",
     "Subnet",
     "Tag",
     "Volume",
     "Vpc",
+    "VpcHost",
     "VpcPeeringConnection",
+    "VpcResource",
 ]

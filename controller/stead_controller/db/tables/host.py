@@ -12,8 +12,10 @@ from stead_controller.db.types import ResourceId
 class Host(Base):
     """A machine that runs guests.
 
-    `revision` counts the changes of its desired state; `*_free` is what may still be reserved, after overcommit and
-    what the host keeps for itself, and never goes below zero.
+    `revision` is that of the last change it was sent, `revision_reached` that up to which it has done all; both are
+    written some seconds late. A host that knows less than `revision_forgotten` must be told everything anew.
+    `*_free` is what may still be reserved, after overcommit and what the host keeps for itself, and never goes below
+    zero. `pool_address` is its own out of the first public pool, `underlay_address` where other hosts reach it.
     """
 
     __tablename__ = "hosts"
@@ -33,6 +35,9 @@ class Host(Base):
     memory_reserved: Mapped[int] = mapped_column(BigInteger, default=0)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     revision_reached: Mapped[int] = mapped_column(BigInteger, default=0)
+    revision_forgotten: Mapped[int] = mapped_column(BigInteger, default=0)
+    pool_address: Mapped[str] = mapped_column(String(45), default="")
+    underlay_address: Mapped[str] = mapped_column(String(45), default="")
     architecture: Mapped[str] = mapped_column(String(16), default="x86_64")
     virtualization: Mapped[str] = mapped_column(String(16), default="")
     virtualization_reason: Mapped[str] = mapped_column(String(1024), default="")
@@ -42,14 +47,17 @@ class Host(Base):
 
 
 class HostResource(Base):
-    """The outbox: one row per resource a host is told of, at the revision of its last change.
+    """The outbox: one row per resource that only this host is told of, at the revision of its last change.
 
     `body` is a serialized `stead.v1.Resource`; NULL means that the resource must go, and the row stays until the
     host has reached that revision. So what a host missed since revision R is exactly its rows with `revision > R`.
     """
 
     __tablename__ = "host_resources"
-    __table_args__ = (Index("ix_host_resources_revision", "host_id", "revision"),)
+    __table_args__ = (
+        Index("ix_host_resources_host_revision", "host_id", "revision"),
+        Index("ix_host_resources_revision", "revision"),
+    )
 
     host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id", ondelete="CASCADE"), primary_key=True)
     kind: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -57,6 +65,18 @@ class HostResource(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     body: Mapped[bytes | None]
     force: Mapped[bool] = mapped_column(default=False)
+
+
+class HostError(Base):
+    """What a host fails at now, as its agent last said."""
+
+    __tablename__ = "host_errors"
+
+    host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[int] = mapped_column(Integer, primary_key=True)
+    resource_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    error: Mapped[str] = mapped_column(String(2048))
+    since: Mapped[datetime]
 
 
 class EnrolmentToken(Base):

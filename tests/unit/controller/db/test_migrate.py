@@ -42,16 +42,16 @@ async def test_a_transaction_that_raises_leaves_nothing(database):
 async def test_a_dry_run_checks_and_keeps_nothing(database):
     def adds(tx):
         tx.session.add(account(2))
-        tx.wake_hosts.add("h-1")
+        tx.events.add("i-1")
         return "done"
 
     woken = []
-    database.on_commit(lambda tx: woken.extend(tx.wake_hosts))
+    database.on_commit(lambda tx: woken.extend(tx.events))
     assert await database.run(adds, dry_run=True) == "done"
     assert await database.run(lambda tx: tx.session.scalars(select(Account.id)).all(), writes=False) == []
     assert woken == []
     await database.run(adds)
-    assert woken == ["h-1"]
+    assert woken == ["i-1"]
 
 
 async def test_times_come_back_as_they_went_in(database):

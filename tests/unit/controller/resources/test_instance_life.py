@@ -25,7 +25,7 @@ from stead_controller.errors import (
     NotFound,
     WrongState,
 )
-from stead_controller.hosts import outbox
+from stead_controller.hosts import changes, revisions
 from stead_controller.hosts.reports import apply_progress, give_up_launch
 from stead_controller.resources.reboot_instances import reboot_instances
 from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, RootVolume, run_instances
@@ -35,6 +35,11 @@ from stead_controller.resources.terminate_instances import terminate_instances
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.unit.controller.resources.rows import NOW
+
+
+def named(item):
+    """The id of a resource; mappings have those of their interfaces."""
+    return f"mapping of {item.id}" if item.HasField("mapping") else item.id
 
 
 class Life:
@@ -72,8 +77,8 @@ class Life:
 
     def wanted(self):
         """What the host is told now, as {id: Resource}, and what it must remove, as a set of ids."""
-        state = self.run(lambda tx: outbox.everything(tx, self.world.host_id)).message.state
-        return {item.id: item for item in state.resources}, {item.id for item in state.removals}
+        state = self.run(lambda tx: changes.everything(tx, self.world.host_id)).message.state
+        return {named(item): item for item in state.resources}, {item.id for item in state.removals}
 
     def report(self, kind, resource_id, condition=pb.CONDITION_READY, **more):
         status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, **more)
@@ -129,8 +134,11 @@ def test_a_launch_writes_all_rows_and_tells_the_host(life):
     assert interface.private_address == "172.31.0.4"
     assert interface.public_addresses[0].public_address == instance.public_address
     assert list(interface.security_group_ids) == [life.world.one.group_id]
-    group = wanted[life.world.one.group_id].security_group
-    assert list(group.members) == ["172.31.0.4"]
+    group_id = life.world.one.group_id
+    group = wanted[group_id].security_group
+    assert {rule.group_id for rule in group.rules} == {life.world.one.group_id, ""}
+    mapping = wanted[f"mapping of {machine.interfaces[0].interface_id}"].mapping
+    assert (list(mapping.addresses), list(mapping.security_group_ids)) == (["172.31.0.4"], [group_id])
     assert {life.world.image_id, life.world.one.vpc_id, life.world.one.subnet_ids[0]} <= wanted.keys()
     assert not removals
     assert life.rows(Tag) == 2
@@ -174,13 +182,13 @@ def test_after_termination_nothing_is_left(life):
     for instance_id in instance_ids:
         life.is_absent(desired.KIND_MACHINE, instance_id)
         assert life.instance(instance_id).state == "terminated"
-    _, removals = life.wanted()
+    wanted, removals = life.wanted()
     volumes = life.run(lambda tx: list(tx.session.scalars(select(Volume.id))))
     assert removals >= set(volumes)
-    assert life.world.one.vpc_id in removals
+    assert life.world.one.vpc_id not in wanted
     for volume in volumes:
         life.is_absent(desired.KIND_VOLUME, volume)
-    revision = life.host().revision
+    revision = life.run(revisions.current)
     life.run(apply_progress, life.world.host_id, pb.Progress(revision=revision), NOW)
     wanted, removals = life.wanted()
     assert not removals
@@ -247,14 +255,14 @@ def test_reboots_are_counted_for_the_host(life):
 
 def test_a_host_gets_exactly_what_it_missed(life):
     [first] = life.launch()
-    known = life.host().revision
+    known = life.run(revisions.current)
     [second] = life.launch()
-    update = life.run(lambda tx: outbox.changes_since(tx, life.world.host_id, known))
+    update = life.run(lambda tx: changes.changes_since(tx, life.world.host_id, known))
     changed = {item.id for item in update.message.state.resources}
     assert second in changed
     assert first not in changed
     assert not update.message.state.full
-    assert life.run(lambda tx: outbox.changes_since(tx, life.world.host_id, update.revision)) is None
+    assert life.run(lambda tx: changes.changes_since(tx, life.world.host_id, update.revision)) is None
 
 
 def test_another_hosts_report_changes_nothing(life, unchanged):
@@ -330,12 +338,12 @@ def test_bad_launches_are_refused_and_change_nothing(life, unchanged, changes, e
 
 
 def test_another_tenants_things_are_absent(life):
-    for changes in (
+    for wish in (
         {"subnet_id": life.world.other.subnet_ids[0]},
         {"group_ids": (life.world.other.group_id,)},
     ):
         with pytest.raises(NotFound):
-            life.launch(**changes)
+            life.launch(**wish)
     [instance_id] = life.launch()
     for call in (
         lambda tx: stop_instances(tx, life.world.other.caller, [instance_id], NOW),

@@ -1,0 +1,15 @@
+"""The counter of all that hosts are told."""
+
+from sqlalchemy import BigInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+
+
+class Revision(Base):
+    """One row: the revision of the last transaction that told hosts anything."""
+
+    __tablename__ = "revisions"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # always 1
+    value: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,27 @@
+"""The parts of a VPC that all its hosts are told alike: how each is drawn from rows, and which there are."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import Message
+
+from stead_controller.db.session import Transaction
+from stead_controller.hosts.pictures import mapping, security_group, subnet, vpc
+from stead_proto.v1 import desired_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A kind of part: `draw` gives the picture of one by its id, None when it is gone; `ids` lists those of a VPC."""
+
+    draw: Callable[[Transaction, str], Message | None]
+    ids: Callable[[Transaction, str], Iterable[str]]
+
+
+PARTS: Final[dict[int, Part]] = {
+    pb.KIND_VPC: Part(vpc.draw, vpc.ids),
+    pb.KIND_SUBNET: Part(subnet.draw, subnet.ids),
+    pb.KIND_SECURITY_GROUP: Part(security_group.draw, security_group.ids),
+    pb.KIND_MAPPING: Part(mapping.draw, mapping.ids),
+}

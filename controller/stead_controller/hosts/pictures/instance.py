@@ -1,0 +1,99 @@
+"""An instance's rows become a `Machine` with its volumes and interfaces."""
+
+from typing import Final
+
+from google.protobuf.message import Message
+from sqlalchemy import select
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Tag, Volume
+from stead_controller.hosts.pictures.body import Key
+from stead_controller.hosts.pictures.interface import of_interface
+from stead_controller.hosts.pictures.volume import of_volume
+from stead_controller.names import private_name
+from stead_proto.v1 import desired_pb2 as pb
+
+_RUNNING_STATES: Final = frozenset({"pending", "running"})
+
+
+def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, Message]:
+    """A machine with its volumes and interfaces, by kind and id."""
+    volumes = tx.session.scalars(
+        select(Volume).where(Volume.instance_id == instance.id).order_by(Volume.attach_time, Volume.id)
+    ).all()
+    volumes = sorted(volumes, key=lambda volume: volume.device_name != instance.root_device_name)
+    interfaces = tx.session.scalars(
+        select(NetworkInterface)
+        .where(NetworkInterface.instance_id == instance.id, NetworkInterface.attachment_state != "detaching")
+        .order_by(NetworkInterface.device_index)
+    ).all()
+    pictures: dict[Key, Message] = {}
+    for volume in volumes:
+        pictures[pb.KIND_VOLUME, volume.id] = of_volume(volume)
+    groups: dict[str, str] = {}
+    for interface in interfaces:
+        mine = _groups(tx, interface.id)
+        if interface.device_index == 0:
+            groups = mine
+        pictures[pb.KIND_INTERFACE, interface.id] = of_interface(tx, interface, list(mine), region)
+    pictures[pb.KIND_MACHINE, instance.id] = pb.Machine(
+        power=pb.POWER_RUNNING if instance.state in _RUNNING_STATES else pb.POWER_STOPPED,
+        start_count=instance.start_count,
+        reboot_count=instance.reboot_count,
+        force_stop=instance.force_stop,
+        vcpus=instance.vcpus,
+        memory=instance.memory,
+        disks=[pb.MachineDisk(volume_id=volume.id, device_name=volume.device_name or "") for volume in volumes],
+        interfaces=[
+            pb.MachineInterface(interface_id=interface.id, device_index=interface.device_index or 0)
+            for interface in interfaces
+        ],
+        metadata=_metadata(tx, instance, sorted(groups.values()), region),
+        architecture=instance.architecture,
+        boot_mode=instance.boot_mode,
+    )
+    return pictures
+
+
+def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
+    query = (
+        select(SecurityGroup.id, SecurityGroup.name)
+        .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
+        .where(InterfaceGroup.interface_id == interface_id)
+        .order_by(SecurityGroup.id)
+    )
+    return dict(tx.session.execute(query).all())
+
+
+def _metadata(tx: Transaction, instance: Instance, group_names: list[str], region: str) -> pb.Metadata:
+    tags: dict[str, str] = {}
+    if instance.metadata_tags:
+        tags = dict(tx.session.execute(select(Tag.key, Tag.value).where(Tag.resource_id == instance.id)).all())
+    keys = []
+    if instance.public_key is not None:
+        keys.append(pb.PublicKey(name=instance.key_name or "", openssh=instance.public_key))
+    return pb.Metadata(
+        instance_id=instance.id,
+        account_id=instance.account_id,
+        reservation_id=instance.reservation_id,
+        image_id=instance.image_id,
+        instance_type=instance.instance_type,
+        launch_index=instance.launch_index,
+        pending_time=int(instance.launch_time.timestamp()),
+        region=region,
+        availability_zone=instance.zone,
+        hostname=private_name(instance.private_address, region),
+        user_data=instance.user_data or b"",
+        has_user_data=instance.user_data is not None,
+        public_keys=keys,
+        security_groups=group_names,
+        options=pb.MetadataOptions(
+            enabled=instance.metadata_enabled,
+            tokens_required=instance.metadata_tokens_required,
+            hop_limit=instance.metadata_hop_limit,
+            instance_tags=instance.metadata_tags,
+        ),
+        tags=tags,
+        partition="aws",
+        domain="amazonaws.com",
+    )

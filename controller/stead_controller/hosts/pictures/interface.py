@@ -1,0 +1,40 @@
+"""An interface's rows become an `Interface`, as the host needs it that the interface is on."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import InterfaceAddress, NetworkInterface, PublicAddress
+from stead_controller.names import private_name
+from stead_proto.v1 import desired_pb2 as pb
+
+
+def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
+    """An interface with its addresses and groups."""
+    public = tx.session.execute(
+        select(PublicAddress.address, PublicAddress.private_address)
+        .where(PublicAddress.interface_id == interface.id)
+        .order_by(PublicAddress.address)
+    )
+    held = tx.session.execute(
+        select(InterfaceAddress.address, InterfaceAddress.ipv6)
+        .where(InterfaceAddress.interface_id == interface.id, InterfaceAddress.primary.is_(False))
+        .order_by(InterfaceAddress.address)
+    ).all()
+    return pb.Interface(
+        vpc_id=interface.vpc_id,
+        subnet_id=interface.subnet_id,
+        mac_address=interface.mac_address,
+        private_address=interface.private_address,
+        secondary_addresses=[address for address, ipv6 in held if not ipv6],
+        ipv6_addresses=[address for address, ipv6 in held if ipv6],
+        public_addresses=[
+            pb.PublicAddress(public_address=address, private_address=private or interface.private_address)
+            for address, private in public
+        ],
+        security_group_ids=group_ids,
+        source_dest_check=interface.source_dest_check,
+        private_dns_name=private_name(interface.private_address, region),
+        instance_id=interface.instance_id or "",
+    )

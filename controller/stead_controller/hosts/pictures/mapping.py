@@ -1,0 +1,45 @@
+"""An interface's rows become a `Mapping`: where it is, for all hosts that have to do with its VPC."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Host, InterfaceAddress, InterfaceGroup, NetworkInterface
+from stead_controller.hosts.pictures.region import region_of
+from stead_controller.names import private_name
+from stead_proto.v1 import desired_pb2 as pb
+
+
+def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
+    """Where an interface is and what it is known by; None when it is gone."""
+    interface = tx.session.get(NetworkInterface, interface_id)
+    if interface is None:
+        return None
+    primary = interface.private_address
+    addresses = tx.session.scalars(
+        select(InterfaceAddress.address)
+        .where(InterfaceAddress.interface_id == interface_id, InterfaceAddress.address != primary)
+        .order_by(InterfaceAddress.address)
+    )
+    groups = tx.session.scalars(
+        select(InterfaceGroup.group_id)
+        .where(InterfaceGroup.interface_id == interface_id)
+        .order_by(InterfaceGroup.group_id)
+    )
+    host = tx.session.get(Host, interface.host_id) if interface.host_id is not None else None
+    return pb.Mapping(
+        vpc_id=interface.vpc_id,
+        subnet_id=interface.subnet_id,
+        mac_address=interface.mac_address,
+        addresses=[primary, *addresses],
+        host_address=host.underlay_address if host is not None else "",
+        security_group_ids=list(groups),
+        private_dns_name=private_name(primary, region_of(tx)),
+        source_dest_check=interface.source_dest_check,
+    )
+
+
+def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:
+    """All interfaces of a VPC."""
+    return tx.session.scalars(select(NetworkInterface.id).where(NetworkInterface.vpc_id == vpc_id)).all()

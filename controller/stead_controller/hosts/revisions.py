@@ -1,0 +1,32 @@
+"""The one counter of all that hosts are told: each transaction that tells anything gets the next revision.
+
+A host that has reached revision R has missed exactly what is later. That asks that transactions commit in the order of
+their revisions, or a reader would see R and never look for the smaller one that came after: with SQLite writers follow
+each other anyway; with PostgreSQL the counter's row stays locked from its increment to the end of the transaction.
+"""
+
+from sqlalchemy import select, update
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Revision
+
+_INCREMENT = (
+    update(Revision)
+    .where(Revision.id == 1)
+    .values(value=Revision.value + 1)
+    .returning(Revision.value)
+    .execution_options(synchronize_session=False)
+)
+_CURRENT = select(Revision.value).where(Revision.id == 1)
+
+
+def next_revision(tx: Transaction) -> int:
+    """Give the revision of this transaction, the same each time; streams are woken when it is committed."""
+    if tx.revision is None:
+        tx.revision = tx.session.execute(_INCREMENT).scalar_one()
+    return tx.revision
+
+
+def current(tx: Transaction) -> int:
+    """Give the revision of the last transaction that told hosts anything."""
+    return tx.session.execute(_CURRENT).scalar_one()
