@@ -69,6 +69,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @click.option("--uplink", default="auto", show_default=True, help="auto, none, or the name of a link.")
 @click.option("--underlay-address", default="", help="Where other hosts reach this one; default: found.")
 @click.option("--mtu", default=1500, show_default=True, help="Of guests' links.")
+@click.option("--memory", default=0, help="Bytes that this host has to give; default: all that the machine has.")
 @click.option("--proof-image", type=_PATH, help="A micro image, booted once to prove that KVM works.")
 @click.option("--dns-upstream", "dns_upstreams", multiple=True, help="Resolver for names outside; default: the host's.")
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:

@@ -16,8 +16,11 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class RealHost:
     """The host as the link tells it to the controller."""
 
-    def __init__(self, volumes: Volumes, verdict: Verdict, versions: tuple[str, str], underlay_address: str) -> None:
-        """Take what was found out at the start; `versions` are libvirt's and QEMU's."""
+    def __init__(
+        self, volumes: Volumes, verdict: Verdict, versions: tuple[str, str], underlay_address: str, memory: int = 0
+    ) -> None:
+        """Take what was found out at the start; `versions` are libvirt's and QEMU's, `memory` is Settings.memory."""
+        self._memory = memory
         self._volumes = volumes
         self._verdict = verdict
         self._versions = versions
@@ -31,7 +34,7 @@ class RealHost:
             hostname=socket.gethostname(),
             architecture=platform.machine(),
             cpus=len(os.sched_getaffinity(0)),
-            memory=memory_bytes(),
+            memory=self._memory or memory_bytes(),
             disk=capacity.total,
             virtualization=self._verdict.virtualization,
             virtualization_reason=self._verdict.reason,

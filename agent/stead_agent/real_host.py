@@ -68,7 +68,7 @@ async def _run(settings: Settings, version: str) -> None:
     host = _assemble(settings)
     verdict = host.verdict
     address = settings.underlay_address or _own_address()
-    view = facts.RealHost(host.parts.volumes, verdict, _versions(host.libvirt_uri), address)
+    view = facts.RealHost(host.parts.volumes, verdict, _versions(host.libvirt_uri), address, settings.memory)
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     habits = Habits(
         uplink=settings.uplink,

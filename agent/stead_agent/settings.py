@@ -22,6 +22,7 @@ class Settings:
     uplink: str = "auto"  # "auto" (the default route's link), "none" or a link's name
     underlay_address: str = ""  # where other hosts reach this one; empty: the default route's address
     mtu: int = 1500  # of guests' links
+    memory: int = 0  # bytes that this host has to give; 0 = all that the machine has
     proof_image: Path | None = None  # a micro image that is booted once to prove KVM
     dns_upstreams: tuple[str, ...] = ()  # resolvers for names outside; empty: those of this host
     removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go

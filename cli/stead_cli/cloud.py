@@ -9,7 +9,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,8 +24,9 @@ from stead_proto import tls
 from stead_proto.v1 import operator_pb2 as pb
 
 BIN: Final = Path(sys.executable).parent
+RIG_FILE: Final = "rig.json"  # in a rig's state directory: what `rig up` ran with
 _CONTROLLER_SECONDS: Final = 30.0
-_HOST_SECONDS: Final = 120.0  # the proof of KVM boots a guest, and libvirt may have to be started
+HOST_SECONDS: Final = 120.0  # the proof of KVM boots a guest, and libvirt may have to be started
 _LIBVIRT_SOCKET: Final = Path("/run/libvirt/libvirt-sock")
 _ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json")
 
@@ -36,7 +37,7 @@ def controller_program(settings: Settings) -> Program:
         BIN / "stead-controller",
         "run",
         f"--state-dir={settings.controller_dir}",
-        "--listen=127.0.0.1",
+        f"--listen={settings.listen}",
         f"--http-port={settings.http_port}",
         f"--https-port={settings.https_port}",
         f"--host-port={settings.host_port}",
@@ -49,17 +50,18 @@ def controller_program(settings: Settings) -> Program:
     return _program(settings, "controller", command, units.controller_unit(command, settings.controller_dir, log))
 
 
-def agent_program(settings: Settings) -> Program:
-    """The agent of this state directory."""
+def agent_program(settings: Settings, *options: str) -> Program:
+    """The agent of this state directory, with further options of its own."""
     command: list[str | Path] = [
         BIN / "stead-agent",
         "run",
         f"--state-dir={settings.agent_dir}",
         f"--run-dir={settings.volatile_dir / 'agent'}",
         f"--netns-dir={settings.netns_dir}",
-        f"--controller=127.0.0.1:{settings.host_port}",
+        f"--controller={settings.listen}:{settings.host_port}",
         f"--uplink={settings.uplink}",
         f"--proof-image={settings.image_dir / 'micro.qcow2'}",
+        *options,
     ]
     log = settings.log_dir / "agent.log"
     return _program(settings, "agent", command, units.agent_unit(command, log, settings.unit("controller")))
@@ -84,7 +86,7 @@ def require_root(what: str) -> None:
 
 @contextlib.contextmanager
 def exclusively(settings: Settings) -> Iterator[None]:
-    """Let nobody else start or stop this cloud meanwhile; makes the state directory."""
+    """Let nobody else start or stop this cloud, or rig, meanwhile; makes the state directory."""
     settings.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     settings.run_dir.mkdir(mode=0o755, exist_ok=True)
     with (settings.run_dir / "lock").open("w") as file:
@@ -105,7 +107,7 @@ class Health:
 
 def controller_health(settings: Settings) -> Health:
     """Ask the controller how it is."""
-    request = urllib.request.Request(f"http://127.0.0.1:{settings.http_port}/_stead/health")
+    request = urllib.request.Request(f"http://{settings.listen}:{settings.http_port}/_stead/health")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=3) as response:
@@ -115,7 +117,13 @@ def controller_health(settings: Settings) -> Health:
         return Health(answers=False, detail=str(reason))
 
 
-def start_controller(settings: Settings) -> bool:
+def refuse_rig(settings: Settings) -> None:
+    """Raise CliError when the state directory is a rig's, which is no cloud of this machine alone."""
+    if (settings.state_dir / RIG_FILE).exists():
+        raise CliError(f"{settings.state_dir} is a rig", "see: ./stead rig --help")
+
+
+def start_controller(settings: Settings, start: Callable[[Program], None] = processes.start) -> bool:
     """Start the controller unless it runs, and wait until it answers; tell whether it was started."""
     program = controller_program(settings)
     started = processes.find(program) is None
@@ -125,23 +133,24 @@ def start_controller(settings: Settings) -> bool:
             hint = f"stop it, or choose other ports: {names}"
             raise CliError(f"another controller already answers at port {settings.http_port}", hint)
         settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names it as what may be written
-        processes.start(program)
+        start(program)
     wait_for(
-        lambda: controller_health(settings).answers or _ended(program),
+        lambda: controller_health(settings).answers or ended(program),
         _CONTROLLER_SECONDS,
-        lambda: _failed(program, "does not answer"),
+        lambda: failed(program, "does not answer"),
     )
     return started
 
 
-def _ended(program: Program) -> bool:
+def ended(program: Program) -> bool:
     """Raise CliError when a program that should run has ended; never true."""
     if processes.find(program) is None:
-        raise _failed(program, "ended")
+        raise failed(program, "ended")
     return False
 
 
-def _failed(program: Program, how: str) -> CliError:
+def failed(program: Program, how: str) -> CliError:
+    """What to raise when a program did not do its part: with the end of its log."""
     return CliError(
         f"the {program.name} {how}; the end of {program.log_file}:\n{processes.last_lines(program.log_file)}",
         f"all of it: ./stead logs {program.name}",
@@ -153,18 +162,17 @@ def start_agent(settings: Settings) -> bool:
     program = agent_program(settings)
     if processes.find(program) is not None:
         return False
-    _require_core_limit()
+    if not (services.has_systemd() or _LIBVIRT_SOCKET.exists()):  # else others start libvirtd, or did
+        lift_core_limit()
     processes.start(program)
     return True
 
 
-def _require_core_limit() -> None:
+def lift_core_limit() -> None:
     """Lift the limit of core files that sudo sets to 0: a libvirtd started below it starts no guest.
 
     Libvirt asks for "unlimited" for each guest. Root may raise limits, except in some containers.
     """
-    if services.has_systemd() or _LIBVIRT_SOCKET.exists():
-        return  # libvirtd is or was started by others
     soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (soft, resource.RLIM_INFINITY))
@@ -185,11 +193,11 @@ def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:
     operator = Operator(settings)
 
     def this_host() -> pb.Host | None:
-        _ended(program)
+        ended(program)
         alive = (host for host in operator.list_hosts() if host.state == "up" and host.last_seen > since)
         return next((host for host in alive if not host.simulated), None)
 
-    return wait_for(this_host, _HOST_SECONDS, lambda: _failed(program, "does not reach the controller"), poll=0.1)
+    return wait_for(this_host, HOST_SECONDS, lambda: failed(program, "does not reach the controller"), poll=0.1)
 
 
 def share_access(settings: Settings) -> None:

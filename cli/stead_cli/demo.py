@@ -62,6 +62,7 @@ def demo(kind: str, *, keep: bool, output: str) -> None:
     """Start the cloud if need be, launch an instance, log in to it, and say how to go on."""
     cloud.require_root("the demo")
     chosen = settings.load()
+    cloud.refuse_rig(chosen)
     steps = Steps()
     say_heading("Stead demo: a virtual machine through the EC2 API, on this machine")
     with cloud.exclusively(chosen):

@@ -23,6 +23,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 def doctor(output: str) -> None:
     """Check this machine and its cloud; ends with 1 when something that Stead needs is missing."""
     chosen = settings.load()
+    cloud.refuse_rig(chosen)
     checks = [*agent_checks(chosen), *_controller_checks(chosen)]
     if output == "json":
         show_json(checks)

@@ -24,6 +24,7 @@ def down(*, purge: bool, yes: bool) -> None:
     """Stop controller and agent; guests stay, and the next `up` adopts them."""
     cloud.require_root("stopping the cloud")
     chosen = settings.load()
+    cloud.refuse_rig(chosen)
     if not chosen.state_dir.exists():
         say(f"There is no cloud in {chosen.state_dir}.")
         return

@@ -25,7 +25,7 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         """Read the operator's certificate; CliError when there is none."""
-        self._address = f"127.0.0.1:{settings.host_port}"
+        self._address = f"{settings.listen}:{settings.host_port}"
         self._identity = _read_identity(settings)
 
     def list_hosts(self) -> list[pb.Host]:

@@ -46,7 +46,7 @@ class Running:
 
 def find(program: Program) -> int | None:
     """Return the program's process id if it runs."""
-    running = _hold(program)
+    running = hold(program)
     if running is None:
         return services.main_process(program.unit) if program.unit else None
     running.close()
@@ -74,19 +74,24 @@ def _start_detached(program: Program) -> None:
             cwd="/",
             start_new_session=True,
         )
-    identity = _identity(process.pid)
+    note(program, process.pid)
+    # This object would warn when it is collected while its process runs, which is the point here.
+    process.returncode = 0
+
+
+def note(program: Program, pid: int) -> None:
+    """Let `find` know that the program runs as this process; nothing is noted of one that has ended."""
+    identity = _identity(pid)
     if identity is not None:
         temporary = program.pid_file.with_suffix(".new")
         temporary.write_text(identity, encoding="ascii")
         temporary.replace(program.pid_file)
-    # This object would warn when it is collected while its process runs, which is the point here.
-    process.returncode = 0
 
 
 def stop(program: Program) -> bool:
     """Ask the program to end, then make it, and let it not come back at the next boot; tell whether it ran."""
     was_unit = services.remove(program.unit) if program.unit else False
-    running = _hold(program)
+    running = hold(program)
     if running is None:
         program.pid_file.unlink(missing_ok=True)
         return was_unit
@@ -115,7 +120,7 @@ def last_lines(path: Path, count: int = 12) -> str:
     return "\n".join(text.splitlines()[-count:])
 
 
-def _hold(program: Program) -> Running | None:
+def hold(program: Program) -> Running | None:
     """Open the program's process if it lives and is the one the pid file speaks of."""
     try:
         recorded = program.pid_file.read_text(encoding="ascii")

@@ -31,6 +31,7 @@ class Settings:
     uplink: str = "auto"
     public_pool: str = "198.18.0.0/16"
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
+    listen: str = "127.0.0.1"  # the controller's address
 
     @property
     def controller_dir(self) -> Path:
@@ -86,7 +87,7 @@ class Settings:
     @property
     def https_endpoint(self) -> str:
         """URL of the AWS APIs."""
-        return f"https://127.0.0.1:{self.https_port}"
+        return f"https://{self.listen}:{self.https_port}"
 
     @property
     def access_dir(self) -> Path:

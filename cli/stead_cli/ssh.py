@@ -61,13 +61,17 @@ class Login:
             f"{self.user}@{self.address}",
         ]
 
+    def words(self, command: str) -> list[str]:
+        """The command line that runs a command in the guest, asks nothing and knows no other settings."""
+        options = ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=10"]
+        named = [part for option in options for part in ("-o", option)]
+        return ["ssh", "-F", "none", *named, *self.command[1:], command]
+
     def run(self, command: str, timeout: float = 30.0) -> str:
         """Run a command in the guest and return what it printed; CliError with ssh's words when it fails."""
-        options = ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=10"]
-        words = ["ssh", "-F", "none"] + [part for option in options for part in ("-o", option)] + self.command[1:]
         try:
             done = subprocess.run(
-                [*words, command],
+                self.words(command),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -14,6 +14,7 @@ from stead_cli.output import output_option, say, show_json, show_rows
 def status(output: str) -> None:
     """Show what runs; ends with 1 when something does not."""
     chosen = settings.load()
+    cloud.refuse_rig(chosen)
     health = cloud.controller_health(chosen)
     rows: list[dict[str, Any]] = []
     for program in (cloud.controller_program(chosen), cloud.agent_program(chosen)):

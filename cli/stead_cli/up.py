@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from stead_cli import cloud, image_build, settings
-from stead_cli.errors import CliError
+from stead_cli import cloud, enrolment, image_build, settings
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
 from stead_cli.settings import Settings
@@ -34,6 +33,7 @@ def up(kinds: tuple[str, ...], output: str) -> None:
     """Start the cloud on this machine, or what of it does not run."""
     cloud.require_root("starting the cloud")
     chosen = settings.load()
+    cloud.refuse_rig(chosen)
     say_heading("Starting Stead on this machine")
     steps = Steps()
     with cloud.exclusively(chosen):
@@ -63,17 +63,18 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
         agent_started = cloud.start_agent(chosen)
         host = cloud.wait_for_host(chosen, since=began if started or agent_started else 0)
         step.note = f"{'started' if agent_started else 'ran already'}, guests run on {host.virtualization}"
-    images = {"micro": _enter(chosen, steps, micro.result())}
+    images = {"micro": enter_image(chosen, steps, micro.result())}
     for kind in dict.fromkeys(kinds):
         if kind not in images:
             with steps.step(f"{kind} image is built") as step:
                 built = image_build.build(chosen, kind, step.say)
                 step.note = built.name
-            images[kind] = _enter(chosen, steps, built)
+            images[kind] = enter_image(chosen, steps, built)
     return Up(host, images)
 
 
-def _enter(chosen: Settings, steps: Steps, built: image_build.BuiltImage) -> str:
+def enter_image(chosen: Settings, steps: Steps, built: image_build.BuiltImage) -> str:
+    """Import a built image with a step of its own, unless the cloud has it; return its id."""
     with steps.step(f"{built.kind} image is in the cloud") as step:
         size = built.path.stat().st_size
         sent = 0
@@ -93,32 +94,11 @@ def _quietly(line: str) -> None:
 
 def enrol(chosen: Settings, steps: Steps) -> None:
     """Get this machine's agent its certificate, unless it has one of this cloud's CA."""
-    if is_enrolled(chosen):
-        return
-    with steps.step("host is enrolled"):
-        token = Operator(chosen).create_token().token
-        command: list[str | Path] = [
-            cloud.BIN / "stead-agent",
-            "enrol",
-            f"--state-dir={chosen.agent_dir}",
-            f"--controller=127.0.0.1:{chosen.enrolment_port}",
-            f"--ca={chosen.ca_file}",
-            "--token-file=-",
-        ]
-        done = subprocess.run(command, input=token, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise CliError(f"this machine could not be enrolled: {done.stderr.strip()[-1000:]}")
+    if not enrolment.is_enrolled(chosen):
+        with steps.step("host is enrolled"):
+            enrolment.enrol(chosen, Operator(chosen).create_token().token, _run_here)
 
 
-def is_enrolled(chosen: Settings) -> bool:
-    """Tell whether the agent has a certificate, and one of the CA that this controller has."""
-    try:
-        agent_ca = (chosen.agent_dir / "ca.pem").read_bytes()
-    except FileNotFoundError:
-        return False
-    if agent_ca.strip() != chosen.ca_file.read_bytes().strip():
-        hint = (
-            f"its guests belong to that cloud; to give them up: sudo ./stead down --purge (state: {chosen.agent_dir})"
-        )
-        raise CliError("this machine's agent is enrolled with another cloud", hint)
-    return (chosen.agent_dir / "identity.pem").exists()
+def _run_here(command: list[str | Path], stdin: str) -> tuple[int, str]:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr

@@ -10,6 +10,7 @@ from tests.support import leaks, micro
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
 from tests.support.real_cloud import RealCloud, User
+from tests.support.rig import RigUser, TestRig
 
 _TOUCHES_THE_HOST = ("root", "libvirt", "guest")
 
@@ -124,3 +125,34 @@ def guest(guest_owner: User) -> Iterator[str]:
     guest_owner.login(instance_id)
     yield instance_id
     guest_owner.terminate([instance_id])
+
+
+@pytest.fixture(scope="session")
+def session_rig(request: pytest.FixtureRequest) -> Iterator[TestRig]:
+    """The rig behind `rig`, without its checks."""
+    made = TestRig()
+    try:
+        made.up()
+        yield made
+    finally:
+        results = os.environ.get("STEAD_TEST_RESULTS")
+        if results and request.session.testsfailed:
+            made.keep_logs(Path(results))
+        made.down()
+
+
+@pytest.fixture
+def rig(session_rig: TestRig) -> Iterator[TestRig]:
+    """Three hosts in this machine, shared: end the instances you run, start again what you stop; leaks are looked for."""
+    before = session_rig.pictures()
+    yield session_rig
+    for host in session_rig.hosts:
+        leaks.assert_nothing_beyond(before[host.name], "this test", place=host.place)
+
+
+@pytest.fixture
+def rig_user(rig: TestRig, tmp_path: Path) -> Iterator[RigUser]:
+    """A new account of the rig with a key pair; whatever it runs is terminated after the test."""
+    made = RigUser(rig, rig.new_account(), tmp_path, rig=rig)
+    yield made
+    made.terminate_all()

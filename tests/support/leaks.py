@@ -4,10 +4,12 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from stead_cli.rig_places import Place
 from tests.support import box
 from tests.support.waiting import wait_for
 
@@ -17,6 +19,9 @@ _NAMESPACE = re.compile(r"vpc-")
 _TABLE = re.compile(r"stead")
 _TELLING = (b"guest=", b"--conf-file=", b"--state-dir=", b"--socket=")
 _PROGRAM = re.compile(r"(?:^|/)(qemu-system-\w+|dnsmasq|qemu-nbd|qemu-storage-daemon|stead-agent|stead-controller)$")
+
+
+type Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @dataclass(frozen=True)
@@ -40,33 +45,47 @@ class HostPicture:
         ]
 
 
-def take_picture() -> HostPicture:
-    """Look at the host; needs root to see nft tables."""
-    links = {link["ifname"] for link in _json(["ip", "-j", "link", "show"])}
+def take_picture(place: Place | None = None) -> HostPicture:
+    """Look at this host, or at one of a rig, whose processes are seen from here; needs root to see nft tables."""
+    run = _run_here if place is None else place.run
+    links = {link["ifname"] for link in _json(run, "ip", "-j", "link", "show")}
     return HostPicture(
         links=frozenset(name for name in links if _LINK.fullmatch(name)),
-        namespaces=frozenset(name for name in _names(Path("/run/netns")) if _NAMESPACE.match(name)),
-        routes=frozenset(_route(route) for route in _json(["ip", "-j", "route", "show", "table", "all"])),
-        rules=frozenset(json.dumps(rule, sort_keys=True) for rule in _json(["ip", "-j", "rule", "show"])),
-        nft_tables=_nft_tables(),
-        processes=_processes(),
-        mounts=frozenset(mount for mount in _mount_points() if "/vpc-" in mount or mount.startswith("/var/lib/stead")),
+        namespaces=frozenset(name for name in _names(run) if _NAMESPACE.match(name)),
+        routes=frozenset(_route(route) for route in _json(run, "ip", "-j", "route", "show", "table", "all")),
+        rules=frozenset(json.dumps(rule, sort_keys=True) for rule in _json(run, "ip", "-j", "rule", "show")),
+        nft_tables=_nft_tables(run),
+        processes=_processes() if place is None else frozenset(),
+        mounts=frozenset(
+            mount for mount in _mount_points(run) if "/vpc-" in mount or mount.startswith("/var/lib/stead/")
+        ),
     )
 
 
-def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0) -> None:
+def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0, place: Place | None = None) -> None:
     """Fail, naming them, when things are left that were not there before; what is on its way out may take its time."""
     try:
-        wait_for(lambda: not take_picture().beyond(before), "nothing is left", seconds, poll=0.1)
+        wait_for(lambda: not take_picture(place).beyond(before), "nothing is left", seconds, poll=0.1)
     except AssertionError:
-        left = take_picture().beyond(before)
+        left = take_picture(place).beyond(before)
         if left:
-            raise AssertionError(f"{what} left on this host:\n  " + "\n  ".join(left)) from None
+            raise AssertionError(
+                f"{what} left on {place.name if place else 'this host'}:\n  " + "\n  ".join(left)
+            ) from None
 
 
-def _json(command: list[str]) -> list[dict[str, Any]]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    shown: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+def _run_here(*command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def _output(run: Run, *command: str) -> str:
+    done = run(*command)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def _json(run: Run, *command: str) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = json.loads(_output(run, *command) or "[]")
     return shown
 
 
@@ -76,13 +95,13 @@ def _route(route: dict[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+def _names(run: Run) -> list[str]:
+    return run("ls", "/run/netns").stdout.split()  # nothing where there is no such folder
 
 
-def _nft_tables() -> frozenset[str]:
-    done = subprocess.run(["nft", "-j", "list", "tables"], capture_output=True, text=True, timeout=30, check=True)
-    tables = [item["table"] for item in json.loads(done.stdout)["nftables"] if "table" in item]
+def _nft_tables(run: Run) -> frozenset[str]:
+    listed = json.loads(_output(run, "nft", "-j", "list", "tables"))
+    tables = [item["table"] for item in listed["nftables"] if "table" in item]
     return frozenset(f"{table['family']} {table['name']}" for table in tables if _TABLE.search(table["name"]))
 
 
@@ -106,5 +125,5 @@ def _processes() -> frozenset[str]:
     return frozenset(found)
 
 
-def _mount_points() -> list[str]:
-    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+def _mount_points(run: Run) -> list[str]:
+    return [line.split()[4] for line in _output(run, "cat", "/proc/self/mountinfo").splitlines()]

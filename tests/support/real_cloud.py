@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stead_cli import cloud as programs
 from stead_cli import processes, ssh
@@ -151,11 +151,18 @@ class RealCloud:
         )
 
 
+class Explains(Protocol):
+    """A cloud that can tell why something did not happen."""
+
+    def log_ends(self) -> str:
+        """The ends of its logs."""
+
+
 @dataclass
 class User:
     """Someone with an account on the cloud, a key pair and a group that lets this host in by SSH."""
 
-    cloud: RealCloud
+    cloud: Explains
     account: Account
     folder: Path
     ec2: "EC2Client" = field(init=False)
@@ -215,14 +222,15 @@ class User:
     def login(self, instance_id: str) -> ssh.Login:
         """A login that works: SSH is open in the group, the guest answers, its host keys are those on its console."""
         address = self.describe(instance_id)["PublicIpAddress"]
-        self._open_ssh(instance_id, ssh.source_address(address))
+        self.open_ssh(instance_id, ssh.source_address(address))
         wait_for(lambda: ssh.answers(address), f"{instance_id} answers by SSH at {address}", BOOT_SECONDS, poll=0.2)
         keys = wait_for(lambda: ssh.host_keys(self.console(instance_id)), "host keys are on the console", 60, poll=0.3)
         login = ssh.Login(address, SSH_USER, self.key_file, self.folder / f"known-{instance_id}")
         login.trust(keys)
         return login
 
-    def _open_ssh(self, instance_id: str, source: str) -> None:
+    def open_ssh(self, instance_id: str, source: str) -> None:
+        """Let an address in by SSH, through the instance's first group."""
         group_id = self.describe(instance_id)["SecurityGroups"][0]["GroupId"]
         group = self.ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]
         wanted = f"{source}/32"

@@ -5,9 +5,11 @@ what does not match is refused, never escaped, since dnsmasq's files have no esc
 """
 
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +25,9 @@ _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # Directories of the files that dnsmasq reads by itself when they appear.
 DHCP_HOSTS: Final = "dhcp-hosts"
 DNS_HOSTS: Final = "dns-hosts"
-_NAMES_FILE: Final = f"{DNS_HOSTS}/_names"  # no id has an underscore
+# Names of other hosts' interfaces, in so many files that one that changes is small; no id has an underscore.
+_NAMES_FILES: Final = 256
+_KNOWN_LINES: Final = 65536
 
 _NAME_TTL: Final = 60  # seconds, as of EC2's private names
 _MAX_LEASES: Final = 65536  # dnsmasq's own default is 1,000
@@ -76,8 +80,10 @@ def host_files(wanted: VpcDhcp) -> dict[str, str]:
         made[f"{DHCP_HOSTS}/{interface_id}"] = _dhcp_host(host, networks)
         if host.name:
             made[f"{DNS_HOSTS}/{interface_id}"] = _dns_line(host.name, host.address)
-    if wanted.names:
-        made[_NAMES_FILE] = "".join(_dns_line(each.name, each.address) for each in wanted.names)
+    shards: dict[int, list[str]] = {}
+    for each in wanted.names:
+        shards.setdefault(zlib.crc32(each.name.encode()) % _NAMES_FILES, []).append(_dns_line(each.name, each.address))
+    made.update((f"{DNS_HOSTS}/_names-{shard:02x}", "".join(sorted(lines))) for shard, lines in shards.items())
     return made
 
 
@@ -140,11 +146,47 @@ def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
         yield f"dhcp-option=tag:{tag},option:router,{gateway(subnet)}"
     servers = [_address(each, "DNS server") for each in wanted.dns_servers]
     yield ",".join(["dhcp-option=option:dns-server", *servers])
+    yield from _further_options(wanted)
+    yield from _ipv6_lines(wanted)
     if wanted.domain:
         yield f"domain={_checked(_NAME, wanted.domain, 'domain')}"
     if wanted.mtu:
         # Also to clients that do not ask for it: with a larger one, packets to other hosts would be lost.
         yield f"dhcp-option-force=option:mtu,{_number(wanted.mtu, 68, 65535, 'MTU')}"
+
+
+def _further_options(wanted: VpcDhcp) -> Iterator[str]:
+    """Give the rest of a DHCP options set (RFC 2132)."""
+    ntp = [ip_address(_any_address(each, "NTP server")) for each in wanted.ntp_servers]
+    if ipv4 := [str(each) for each in ntp if each.version == 4]:
+        yield ",".join(["dhcp-option=option:ntp-server", *ipv4])
+    if ipv6 := [f"[{each}]" for each in ntp if each.version == 6]:
+        yield ",".join(["dhcp-option=option6:ntp-server", *ipv6])
+    if netbios := [_address(each, "NetBIOS name server") for each in wanted.netbios_name_servers]:
+        yield ",".join(["dhcp-option=option:netbios-ns", *netbios])
+    if wanted.netbios_node_type:
+        yield f"dhcp-option=option:netbios-nodetype,{_number(wanted.netbios_node_type, 1, 8, 'NetBIOS node type')}"
+
+
+def _ipv6_lines(wanted: VpcDhcp) -> Iterator[str]:
+    """Give router advertisements and DHCPv6: a guest has one address per lease, and its gateway for all else.
+
+    Nothing is on the link but the gateway: guests of a subnet do not see each other's frames.
+    """
+    subnets = [subnet for subnet in wanted.subnets if subnet.ipv6_cidr_block]
+    if not subnets:
+        return
+    yield "enable-ra"
+    for subnet in subnets:
+        tag = _checked(_ID, subnet.subnet_id, "subnet id")
+        network = _ipv6_network(subnet)
+        lease = _number(wanted.lease_seconds, 120, 2**31, "lease time")
+        yield f"dhcp-range=set:{tag},{network.network_address},static,off-link,{network.prefixlen},{lease}"
+    if wanted.mtu:
+        yield f"ra-param=*,mtu:{_number(wanted.mtu, 1280, 65535, 'MTU')},60"
+    servers = [f"[{_ipv6_address(each, 'DNS server')}]" for each in wanted.ipv6_dns_servers]
+    # Without this line dnsmasq would name itself.
+    yield ",".join(["dhcp-option=option6:dns-server", *servers])
 
 
 def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
@@ -153,7 +195,9 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     # is the firewall's to say. Routers are advertised only on links that are named. DHCP comes in at the gateways.
     yield from (f"interface={_checked(_LINK, each.link, 'link')}" for each in wanted.subnets if each.ipv6_cidr_block)
     addresses = [gateway(subnet) for subnet in wanted.subnets]
+    addresses += [str(_ipv6_network(subnet)[1]) for subnet in wanted.subnets if subnet.ipv6_cidr_block]
     addresses += [_address(each, "resolver address") for each in wanted.resolver_addresses]
+    addresses += [_ipv6_address(each, "resolver address") for each in wanted.ipv6_resolver_addresses]
     yield "bind-dynamic"
     yield from (f"listen-address={address}" for address in dict.fromkeys(addresses))
     if not wanted.resolver_addresses:
@@ -166,9 +210,10 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     yield "bogus-priv"
     yield "no-ident"
     yield from (f"local=/{zone}/" for zone in _own_zones(wanted))
+    yield from (f"rev-server={ip_network(block)}" for block in _own_blocks(wanted))
     # A loopback address is the host's resolver as seen by the host; from a VPC's namespace it is nothing.
-    upstreams = (_address(each, "upstream") for each in wanted.upstreams)
-    yield from (f"server={each}" for each in upstreams if not IPv4Address(each).is_loopback)
+    upstreams = (_any_address(each, "upstream") for each in wanted.upstreams)
+    yield from (f"server={each}" for each in upstreams if not ip_address(each).is_loopback)
 
 
 def _own_zones(wanted: VpcDhcp) -> list[str]:
@@ -178,6 +223,15 @@ def _own_zones(wanted: VpcDhcp) -> list[str]:
     return sorted(zones - {""})
 
 
+def _own_blocks(wanted: VpcDhcp) -> Iterator[IPv4Network | IPv6Network]:
+    """List the VPC's own blocks: who has an address in there is known here or to nobody."""
+    for block in wanted.private_blocks:
+        try:
+            yield ip_network(block)
+        except ValueError as error:
+            raise DhcpRefusedError(f"{block!r} is no block of addresses: {error}") from None
+
+
 def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
     """Write a line of dhcp-hostsdir: the MAC address, what it gets, and what it is called."""
     network = networks.get(host.subnet_id)
@@ -185,14 +239,16 @@ def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
     if network is None or IPv4Address(address) not in network:
         raise DhcpRefusedError(f"{host.interface_id}: {address} is in none of the VPC's subnets here")
     parts = [_checked(_MAC_ADDRESS, host.mac_address.lower(), "MAC address"), address]
+    parts += [f"[{_ipv6_address(each, 'address')}]" for each in host.ipv6_addresses]
     if host.name:
         parts.append(_checked(_NAME, host.name, "name").partition(".")[0])
     return ",".join(parts) + "\n"
 
 
+@lru_cache(_KNOWN_LINES)
 def _dns_line(name: str, address: str) -> str:
     """Write a line as of /etc/hosts, from which dnsmasq answers forward and back."""
-    return f"{_address(address, 'address')} {_checked(_NAME, name, 'name')}\n"
+    return f"{_any_address(address, 'address')} {_checked(_NAME, name, 'name')}\n"
 
 
 def _network(subnet: DhcpSubnet) -> IPv4Network:
@@ -212,6 +268,33 @@ def _address(text: str, what: str) -> str:
         return str(IPv4Address(text))
     except AddressValueError:
         raise DhcpRefusedError(f"{text!r} is no IPv4 address ({what})") from None
+
+
+def _ipv6_network(subnet: DhcpSubnet) -> IPv6Network:
+    """Read a subnet's IPv6 block."""
+    try:
+        network = IPv6Network(subnet.ipv6_cidr_block)
+    except ValueError as error:
+        raise DhcpRefusedError(f"{subnet.ipv6_cidr_block!r} is no IPv6 block: {error}") from None
+    if network.prefixlen != 64:
+        raise DhcpRefusedError(f"{network} is no /64, which router advertisements need (RFC 4861)")
+    return network
+
+
+def _ipv6_address(text: str, what: str) -> str:
+    """Read an IPv6 address without a zone and write it in its one form."""
+    try:
+        address = IPv6Address(text)
+    except AddressValueError:
+        raise DhcpRefusedError(f"{text!r} is no IPv6 address ({what})") from None
+    if address.scope_id is not None:
+        raise DhcpRefusedError(f"{text!r} has a zone ({what})")
+    return str(address)
+
+
+def _any_address(text: str, what: str) -> str:
+    """Read an address of either kind and write it in its one form."""
+    return _ipv6_address(text, what) if ":" in text else _address(text, what)
 
 
 def _checked(form: re.Pattern[str], text: str, what: str) -> str:

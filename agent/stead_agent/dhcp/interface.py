@@ -11,6 +11,7 @@ from typing import Final, Protocol
 # The resolver's address beside base+2 (https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html).
 # The network subsystem makes both local addresses of the VPC's namespace.
 RESOLVER_ADDRESS: Final = "169.254.169.253"
+RESOLVER_IPV6_ADDRESS: Final = "fd00:ec2::253"
 
 
 class DhcpError(Exception):
@@ -29,6 +30,7 @@ class DhcpSubnet:
     cidr_block: str
     link: str  # holds the gateway address; may appear after `apply`
     gateway: str = ""  # empty: the first address of the block
+    ipv6_cidr_block: str = ""  # a /64: routers are advertised, and addresses given by DHCPv6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class DhcpHost:
     mac_address: str
     address: str  # primary private address
     name: str = ""  # private DNS name such as ip-172-31-0-5.ec2.internal; its first label is the DHCP host name
+    ipv6_addresses: tuple[str, ...] = ()  # given by DHCPv6
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,12 @@ class VpcDhcp:
     upstreams: tuple[str, ...] = ()
     mtu: int = 0  # handed to guests; 0: not told
     lease_seconds: int = 3600
+    ipv6_dns_servers: tuple[str, ...] = ()  # handed to guests by DHCPv6 and router advertisements
+    ipv6_resolver_addresses: tuple[str, ...] = ()  # where it answers DNS itself, beside `resolver_addresses`
+    ntp_servers: tuple[str, ...] = ()  # handed to guests (RFC 2132 option 42; RFC 5908 for IPv6 ones)
+    netbios_name_servers: tuple[str, ...] = ()
+    netbios_node_type: int = 0  # 1, 2, 4 or 8; 0: not told
+    private_blocks: tuple[str, ...] = ()  # the VPC's own: their reverse names are asked of nobody else
 
 
 class Dhcp(Protocol):
@@ -82,3 +91,6 @@ class Dhcp(Protocol):
 
     def present(self) -> frozenset[str]:
         """List the VPCs that have a server, or remains of one."""
+
+    def audit(self) -> tuple[str, ...]:
+        """Start again the servers that have ended without us, and tell which."""

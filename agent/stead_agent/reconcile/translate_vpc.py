@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from stead_agent.dhcp import interface as dhcp
 from stead_agent.firewall import interface as firewall
@@ -12,6 +12,8 @@ from stead_agent.network import interface as network
 from stead_agent.reconcile.plan import VpcPicture
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1.desired_pb2 import Resource
+
+_PROVIDED_DNS: Final = "AmazonProvidedDNS"  # in a DHCP options set: the VPC's own resolver
 
 
 class Memory:
@@ -292,27 +294,50 @@ def vpc_dhcp(
 ) -> dhcp.VpcDhcp:
     """The DHCP and DNS server of a VPC."""
     body = vpc.vpc
-    cidrs = tuple(body.cidr_blocks)
     subnets = _local_subnets(picture)
-    first = network.resolver_addresses(cidrs[:1], ()) - {network.RESOLVER_ADDRESS} if body.dns_support else ()
+    servers = _dns_servers(vpc)
+    is_dual = any(each.subnet.ipv6_cidr_block for each in subnets)
     return dhcp.VpcDhcp(
         vpc_id=vpc.id,
         namespace=namespace,
         subnets=tuple(memory.of(each, _dhcp_subnet) for each in subnets),
         hosts=tuple(memory.of(each, _dhcp_host) for each in picture.interfaces if not each.interface.unfiltered),
         domain=body.domain_name,
-        dns_servers=tuple(first),
+        dns_servers=tuple(each for each in servers if ":" not in each),
         resolver_addresses=tuple(sorted(_resolvers(vpc, subnets))),
         names=beyond.names,
         upstreams=settings.upstreams,
         mtu=settings.mtu,
+        ipv6_dns_servers=tuple(each for each in servers if ":" in each) if is_dual else (),
+        ipv6_resolver_addresses=(network.RESOLVER_IPV6_ADDRESS,) if is_dual and body.dns_support else (),
+        ntp_servers=tuple(body.dhcp_options.ntp_servers),
+        netbios_name_servers=tuple(body.dhcp_options.netbios_name_servers),
+        netbios_node_type=body.dhcp_options.netbios_node_type,
+        private_blocks=(*body.cidr_blocks, *body.ipv6_cidr_blocks),
     )
 
 
+def _dns_servers(vpc: Resource) -> tuple[str, ...]:
+    """The servers that guests are told; the VPC's own while it answers."""
+    body = vpc.vpc
+    own: tuple[str, ...] = ()
+    if body.dns_support and body.cidr_blocks:
+        (first,) = network.resolver_addresses(tuple(body.cidr_blocks)[:1], ()) - {network.RESOLVER_ADDRESS}
+        own = (first, network.RESOLVER_IPV6_ADDRESS)
+    if not body.HasField("dhcp_options"):
+        return own
+    servers: list[str] = []
+    for each in body.dhcp_options.domain_name_servers:
+        servers += own if each == _PROVIDED_DNS else (each,)
+    return tuple(dict.fromkeys(servers))
+
+
 def _dhcp_subnet(resource: Resource) -> dhcp.DhcpSubnet:
-    block = resource.subnet.cidr_block
+    body = resource.subnet
     link = network.subnet_link_name(resource.id)
-    return dhcp.DhcpSubnet(resource.id, block, link, network.gateway_address(block))
+    return dhcp.DhcpSubnet(
+        resource.id, body.cidr_block, link, network.gateway_address(body.cidr_block), body.ipv6_cidr_block
+    )
 
 
 def _dhcp_host(resource: Resource) -> dhcp.DhcpHost:
@@ -323,4 +348,5 @@ def _dhcp_host(resource: Resource) -> dhcp.DhcpHost:
         mac_address=body.mac_address,
         address=body.private_address,
         name=body.private_dns_name,
+        ipv6_addresses=tuple(body.ipv6_addresses),
     )

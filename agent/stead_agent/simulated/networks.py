@@ -129,6 +129,10 @@ class SimulatedDhcp:
         with self._world.lock:
             return frozenset(self._world.things.dhcps)
 
+    def audit(self) -> tuple[str, ...]:
+        """Find all as it was applied."""
+        return ()
+
 
 class SimulatedMetadata:
     """Remembers what guests would read; ends with the agent, as the real service does."""

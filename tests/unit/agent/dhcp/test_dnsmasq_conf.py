@@ -81,7 +81,7 @@ def test_host_files() -> None:
         "dns-hosts/eni-00000000000000005": "172.31.0.5 ip-172-31-0-5.ec2.internal\n",
         "dhcp-hosts/eni-00000000000000006": "0e:00:00:00:00:06,172.31.0.6,ip-172-31-0-6\n",
         "dns-hosts/eni-00000000000000006": "172.31.0.6 ip-172-31-0-6.ec2.internal\n",
-        "dns-hosts/_names": "172.31.32.9 ip-172-31-32-9.ec2.internal\n",
+        "dns-hosts/_names-86": "172.31.32.9 ip-172-31-32-9.ec2.internal\n",
     }
     assert host_files(replace(vpc(), hosts=(host(5, name=""),))) == {
         "dhcp-hosts/eni-00000000000000005": "0e:00:00:00:00:05,172.31.0.5\n"

@@ -1,0 +1,37 @@
+"""A machine's agent gets its certificate for a one-time token."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from stead_cli import cloud
+from stead_cli.errors import CliError
+from stead_cli.settings import Settings
+
+
+def is_enrolled(chosen: Settings) -> bool:
+    """Tell whether the agent has a certificate, and one of the CA that this controller has."""
+    try:
+        agent_ca = (chosen.agent_dir / "ca.pem").read_bytes()
+    except FileNotFoundError:
+        return False
+    if agent_ca.strip() != chosen.ca_file.read_bytes().strip():
+        hint = (
+            f"its guests belong to that cloud; to give them up: sudo ./stead down --purge (state: {chosen.agent_dir})"
+        )
+        raise CliError("this machine's agent is enrolled with another cloud", hint)
+    return (chosen.agent_dir / "identity.pem").exists()
+
+
+def enrol(chosen: Settings, token: str, run: Callable[[list[str | Path], str], tuple[int, str]]) -> None:
+    """Enrol the agent; `run` runs a command with that stdin where the agent is, and gives its status and stderr."""
+    command: list[str | Path] = [
+        cloud.BIN / "stead-agent",
+        "enrol",
+        f"--state-dir={chosen.agent_dir}",
+        f"--controller={chosen.listen}:{chosen.enrolment_port}",
+        f"--ca={chosen.ca_file}",
+        "--token-file=-",
+    ]
+    status, said = run(command, token)
+    if status != 0:
+        raise CliError(f"this machine could not be enrolled: {said.strip()[-1000:]}")

@@ -1,0 +1,278 @@
+"""A rig as it runs: its places, the controller in the underlay's, an agent in each host's; brought up and ended."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from stead_cli import cloud, enrolment, image_build, processes, rig_links, rig_places
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator
+from stead_cli.processes import Program
+from stead_cli.rig_places import Place
+from stead_cli.rig_plan import INTERNET, UNDERLAY, RigPlan
+from stead_cli.settings import Settings
+from stead_cli.steps import Steps
+from stead_cli.up import enter_image
+from stead_cli.waiting import wait_for
+from stead_proto.v1 import operator_pb2 as pb
+
+_AT_ONCE: Final = 8
+_CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class RigHost:
+    """A host of a rig: its place, and its agent as a program in there."""
+
+    plan: RigPlan
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The host's name, of its place and for itself."""
+        return f"host-{self.number}"
+
+    @property
+    def place(self) -> Place:
+        """Where the host is."""
+        return rig_places.place(self.name, self.plan.folder, self.plan.host_dir(self.number) / "libvirt")
+
+    @property
+    def settings(self) -> Settings:
+        """The host as the single-machine cloud sees its own."""
+        return self.plan.host_settings(self.number)
+
+    @property
+    def agent(self) -> Program:
+        """The host's agent; no unit of systemd's, which would start it outside of its place."""
+        program = cloud.agent_program(
+            self.settings,
+            f"--underlay-address={self.plan.host_underlay_address(self.number)}",
+            f"--mtu={self.plan.guest_mtu}",
+            f"--memory={_machine_memory() // self.plan.hosts}",
+            f"--proof-image={self.plan.cloud.image_dir / 'micro.qcow2'}",
+        )
+        return replace(program, unit="")
+
+    def enrol(self, operator: Operator) -> None:
+        """Get the agent its certificate, with a one-time token used where the host is, unless it has one."""
+        chosen = self.settings
+        chosen.agent_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        shutil.copyfile(self.plan.cloud.ca_file, chosen.ca_file)
+        if enrolment.is_enrolled(chosen):
+            return
+
+        def run(command: list[str | Path], stdin: str) -> tuple[int, str]:
+            done = self.place.run(*command, stdin=stdin)
+            return done.returncode, done.stderr
+
+        enrolment.enrol(chosen, operator.create_token().token, run)
+
+    def start_agent(self) -> bool:
+        """Start the agent unless it runs; tell whether it was started."""
+        if processes.find(self.agent) is not None:
+            return False
+        self.place.start(self.agent)
+        return True
+
+    def power_off(self) -> None:
+        """End the host as a power cut would: its agent, libvirt and guests at once; its disks stay."""
+        self.place.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A rig's parts, whether they run or not."""
+
+    plan: RigPlan
+
+    @property
+    def settings(self) -> Settings:
+        """The rig's cloud."""
+        return self.plan.cloud
+
+    @property
+    def underlay(self) -> Place:
+        """Where the bridge between the hosts and the controller are."""
+        return rig_places.place(UNDERLAY, self.plan.folder)
+
+    @property
+    def internet(self) -> Place:
+        """What plays the world outside."""
+        return rig_places.place(INTERNET, self.plan.folder)
+
+    @property
+    def hosts(self) -> list[RigHost]:
+        """The hosts, by number."""
+        return [RigHost(self.plan, number) for number in self.plan.numbers]
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """All places by name."""
+        return {place.name: place for place in (self.underlay, self.internet, *(host.place for host in self.hosts))}
+
+    @property
+    def controller(self) -> Program:
+        """The controller, in the underlay's place."""
+        return replace(cloud.controller_program(self.settings), unit="")
+
+    def start_controller(self) -> bool:
+        """Start the controller unless it runs, and wait until it answers; tell whether it was started."""
+        return cloud.start_controller(self.settings, self.underlay.start)
+
+    def host_records(self) -> dict[str, pb.Host]:
+        """What the controller knows of the hosts, by their names."""
+        return {host.hostname: host for host in Operator(self.settings).list_hosts()}
+
+
+@dataclass(frozen=True, slots=True)
+class RigUp:
+    """What `bring_up` left running."""
+
+    rig: Rig
+    hosts: dict[str, pb.Host]
+    image_id: str
+
+
+def bring_up(plan: RigPlan, steps: Steps) -> RigUp:
+    """Make what is missing of a rig, start what does not run, and wait until all hosts are up."""
+    plan.remember()
+    plan.cloud.remember()
+    rig = Rig(plan)
+    cloud.lift_core_limit()
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rig") as pool:
+        micro = pool.submit(image_build.build, plan.cloud, "micro", _quietly)
+        with steps.step("places, bridges and cables") as step:
+            step.note = f"{_make_places(rig, pool)} made, MTU {plan.mtu}"
+        began = int(time.time())
+        with steps.step("controller answers") as step:
+            started = rig.start_controller()
+            step.note = "started" if started else "ran already"
+        cloud.share_access(plan.cloud)
+        operator = Operator(plan.cloud)
+        with steps.step("hosts are enrolled"):
+            _each(pool, lambda host: host.enrol(operator), rig.hosts)
+        with steps.step("micro image is built") as step:
+            step.note = micro.result().name
+        with steps.step("agents are started") as step:
+            fresh = [host for host in rig.hosts if host.start_agent()]
+            step.note = f"{len(fresh)} of {len(rig.hosts)}"
+    image_id = enter_image(plan.cloud, steps, micro.result())
+    with steps.step("hosts are up") as step:
+        hosts = _wait_for_hosts(rig, {host.name for host in fresh} if not started else set(host_names(rig)), began)
+        step.note = f"guests run on {', '.join(sorted({host.virtualization for host in hosts.values()}))}"
+    return RigUp(rig, hosts, image_id)
+
+
+def host_names(rig: Rig) -> list[str]:
+    """The names of all hosts."""
+    return [host.name for host in rig.hosts]
+
+
+def tear_down(plan: RigPlan, steps: Steps) -> None:
+    """End everything of a rig and remove its state; what is gone already is no matter."""
+    rig = Rig(plan)
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rig") as pool:
+        with steps.step("hosts and their guests ended") as step:
+            ended = _each(pool, lambda host: host.place.end(), rig.hosts)
+            step.note = f"{sum(ended)} of {len(rig.hosts)} ran"
+        with steps.step("controller, underlay and internet ended"):
+            _each(pool, lambda place: place.end(), [rig.internet, rig.underlay])
+            rig_links.unplug_caller(plan)
+    _remove_control_groups(plan)
+    with steps.step(f"{plan.folder} removed"):
+        _remove_state(plan)
+
+
+def _make_places(rig: Rig, pool: ThreadPoolExecutor) -> int:
+    """Make the places and cables that are missing; return how many places were made."""
+    made = _each(pool, lambda place: place.make(), rig.places.values())
+    rig_links.wire_underlay(rig.plan, rig.underlay)
+    rig_links.wire_internet(rig.plan, rig.internet)
+    _each(
+        pool, lambda host: rig_links.wire_host(rig.plan, host.number, host.place, rig.underlay, rig.internet), rig.hosts
+    )
+    return sum(made)
+
+
+def _wait_for_hosts(rig: Rig, fresh: set[str], began: int) -> dict[str, pb.Host]:
+    """Return all hosts' records when they are up; those that were started now must have spoken since they were."""
+
+    def all_up() -> dict[str, pb.Host] | None:
+        for host in rig.hosts:
+            cloud.ended(host.agent)
+        known = rig.host_records()
+        well = {
+            host.name: known[host.name]
+            for host in rig.hosts
+            if host.name in known
+            and known[host.name].state == "up"
+            and (host.name not in fresh or known[host.name].last_seen > began)
+        }
+        return well if len(well) == len(rig.hosts) else None
+
+    return wait_for(
+        all_up, cloud.HOST_SECONDS, lambda: cloud.failed(_first_missing(rig).agent, "does not reach it"), poll=0.2
+    )
+
+
+def _first_missing(rig: Rig) -> RigHost:
+    known = rig.host_records()
+    return next((host for host in rig.hosts if known.get(host.name, pb.Host()).state != "up"), rig.hosts[0])
+
+
+def _machine_memory() -> int:
+    """All memory of this machine, in bytes, which the hosts share."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _remove_control_groups(plan: RigPlan) -> None:
+    """Remove what libvirt made for each guest: groups are the machine's, and its libvirt had no time to do it.
+
+    Libvirt names a guest's log by the guest, and its groups end so too; a group with a process in it cannot be removed.
+    """
+    endings = tuple(f"-{log.stem}.libvirt-qemu" for log in (plan.folder / "hosts").glob("*/libvirt/log/qemu/*.log"))
+    if not endings:
+        return
+    for folder, _, _ in os.walk(_CONTROL_GROUPS, topdown=False):
+        if any(part.endswith(endings) for part in Path(folder).parts):
+            with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                Path(folder).rmdir()
+
+
+def _remove_state(plan: RigPlan) -> None:
+    """Delete what is ours in the rig's folder, and the folder itself if nothing else is in it."""
+    mine = plan.cloud
+    for folder in (
+        plan.folder / "hosts",
+        mine.controller_dir,
+        mine.image_dir,
+        mine.log_dir,
+        mine.users_dir,
+        mine.run_dir,
+    ):
+        shutil.rmtree(folder, ignore_errors=not folder.exists())
+    for file in (mine.ca_file, mine.memory_file, plan.memory_file):
+        file.unlink(missing_ok=True)
+    try:
+        plan.folder.rmdir()
+    except OSError as error:
+        strange = ", ".join(sorted(path.name for path in plan.folder.iterdir()))
+        raise CliError(f"{plan.folder} has files that are not Stead's: {strange}", "they were left alone") from error
+
+
+def _each[Part, Result](
+    pool: ThreadPoolExecutor, work: Callable[[Part], Result], parts: Iterable[Part]
+) -> list[Result]:
+    """Do the same with all parts at once."""
+    return list(pool.map(work, parts))
+
+
+def _quietly(line: str) -> None:
+    """Drop the lines of the build that runs beside other steps; its errors carry them."""

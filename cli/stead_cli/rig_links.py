@@ -1,0 +1,250 @@
+"""The cables of a rig: two bridges, a pair of links for each host on each, and the caller's two ways in, by pyroute2.
+
+Everything is inside the rig's own places but the caller's ends. No way leads out of the rig: the internet's place has
+no default route, and forwards to the caller nothing but answers.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from stead_cli.errors import CliError
+from stead_cli.rig_places import Place
+from stead_cli.rig_plan import FAR_ADDRESSES, INTERNET, UNDERLAY, UPLINK, RigPlan
+from stead_cli.waiting import wait_for
+
+_CALLER: Final = "caller"  # the two places' ends of the caller's links
+_SCOPE_LINK: Final = 253
+_ONLINK: Final = 4  # linux/rtnetlink.h, RTNH_F_ONLINK
+_GONE_SECONDS: Final = 15.0  # the kernel takes down the links of an ended place by and by
+
+# What comes from the rig reaches the caller only as an answer.
+INTERNET_RULES: Final = f"""
+destroy table inet rig
+table inet rig {{
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    oifname "{_CALLER}" ct state established,related accept
+    oifname "{_CALLER}" drop
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a pair of links: where it is, its name, and what it is given there."""
+
+    namespace: int  # a file descriptor
+    name: str
+    address: str = ""  # with its prefix length
+    master: str = ""
+    routes: tuple[dict[str, Any], ...] = field(default=())
+
+
+def wire_underlay(plan: RigPlan, place: Place) -> None:
+    """Make the bridge between hosts and controller, and the caller's link to the controller."""
+    with place.held() as holder, _Namespace(holder.pid) as inner, _Namespace() as caller:
+        _inside(inner.file, lambda: _settle(forwarding=False))
+        _make_bridge(inner.file, UNDERLAY, plan.mtu, f"{plan.controller_address}/{plan.underlay.prefixlen}")
+        here, there = plan.caller_underlay_address, plan.controller_address
+        to_controller: dict[str, Any] = {"dst": f"{there}/32", "scope": _SCOPE_LINK}
+        _make_pair(
+            End(caller.file, plan.controller_link, f"{here}/32", routes=(to_controller,)),
+            End(inner.file, _CALLER, routes=({"dst": f"{here}/32", "scope": _SCOPE_LINK},)),
+            1500,
+        )
+
+
+def wire_internet(plan: RigPlan, place: Place) -> None:
+    """Make the bridge that plays the internet, addresses far out, and the caller's link to it."""
+    with place.held() as holder, _Namespace(holder.pid) as inner, _Namespace() as caller:
+        _inside(inner.file, lambda: _settle(forwarding=True))
+        done = place.run("nft", "-f", "-", stdin=INTERNET_RULES)
+        if done.returncode != 0:
+            raise CliError(f"the internet's rules were refused: {done.stderr.strip()}", "is nftables installed?")
+        _make_bridge(inner.file, INTERNET, 1500, f"{plan.gateway}/{plan.internet.prefixlen}")
+        _inside(inner.file, lambda: _add_addresses("lo", [f"{address}/32" for address in FAR_ADDRESSES]))
+        here = plan.caller_internet_address
+        through: dict[str, Any] = {"gateway": str(plan.gateway), "flags": _ONLINK}
+        beyond = (str(plan.internet), *(f"{address}/32" for address in FAR_ADDRESSES))
+        _make_pair(
+            End(
+                caller.file,
+                plan.internet_link,
+                f"{here}/32",
+                routes=tuple({"dst": destination, **through} for destination in beyond),
+            ),
+            End(inner.file, _CALLER, routes=({"dst": f"{here}/32", "scope": _SCOPE_LINK},)),
+            1500,
+        )
+
+
+def wire_host(plan: RigPlan, number: int, host: Place, underlay: Place, internet: Place) -> None:
+    """Plug a host into both bridges; its default route is the internet's gateway."""
+    with (
+        host.held() as holder,
+        underlay.held() as below,
+        internet.held() as above,
+        _Namespace(holder.pid) as inner,
+        _Namespace(below.pid) as lower,
+        _Namespace(above.pid) as upper,
+    ):
+        _inside(inner.file, lambda: _settle(forwarding=False))
+        address = plan.host_underlay_address(number)
+        _make_pair(
+            End(inner.file, UNDERLAY, f"{address}/{plan.underlay.prefixlen}"),
+            End(lower.file, host.name, master=UNDERLAY),
+            plan.mtu,
+        )
+        default = {"dst": "default", "gateway": str(plan.gateway)}
+        address = plan.host_uplink_address(number)
+        _make_pair(
+            End(inner.file, UPLINK, f"{address}/{plan.internet.prefixlen}", routes=(default,)),
+            End(upper.file, host.name, master=INTERNET),
+            1500,
+        )
+
+
+def unplug_caller(plan: RigPlan) -> None:
+    """Remove the caller's links, with which their routes go."""
+    with IPRoute() as netlink:
+        for name in (plan.controller_link, plan.internet_link):
+            _delete(netlink, name)
+
+
+class _Namespace:
+    """The network namespace of a process, or this process's own, as an open file."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._path = Path(f"/proc/{pid or 'self'}/ns/net")
+        self.file = -1
+
+    def __enter__(self) -> Self:
+        self.file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self.file)
+
+
+def _inside[T](namespace: int, work: Callable[[], T]) -> T:
+    """Do work on a thread that is in the namespace, and ends with the work."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            os.setns(namespace, os.CLONE_NEWNET)
+            results.append(work())
+        except BaseException as error:  # handed to the caller, which waits for it
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _settle(*, forwarding: bool) -> None:
+    """Set what a new namespace may inherit from the machine, and switch its loopback on."""
+    _set("net/ipv4/ip_forward", str(int(forwarding)))
+    for family in ("ip", "ip6", "arp"):
+        # Bridged frames are no business of the inet hooks: br_netfilter, where the kernel has it, is on by default.
+        _set(f"net/bridge/bridge-nf-call-{family}tables", "0")
+    if forwarding:
+        for scope in ("all", "default"):
+            _set(f"net/ipv4/conf/{scope}/rp_filter", "0")
+    with IPRoute() as netlink:
+        netlink.link("set", index=1, state="up")
+
+
+def _set(path: str, value: str) -> None:
+    file = Path("/proc/sys") / path
+    if file.exists():
+        file.write_text(value, encoding="ascii")
+
+
+def _make_bridge(namespace: int, name: str, mtu: int, address: str) -> None:
+    def work() -> None:
+        with IPRoute() as netlink:
+            if not netlink.link_lookup(ifname=name):
+                netlink.link("add", ifname=name, kind="bridge", mtu=mtu, br_mcast_snooping=0)
+            netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
+        _add_addresses(name, [address])
+
+    _inside(namespace, work)
+
+
+def _add_addresses(link: str, addresses: list[str]) -> None:
+    with IPRoute() as netlink:
+        index = netlink.link_lookup(ifname=link)[0]
+        for address in addresses:
+            host, _, length = address.partition("/")
+            netlink.addr("replace", index=index, address=host, prefixlen=int(length))
+
+
+def _make_pair(first: End, second: End, mtu: int) -> None:
+    """Make a pair of links unless both ends are there, and give each end what is its."""
+    ends = (first, second)
+    if not all(_inside(end.namespace, lambda end=end: _exists(end.name)) for end in ends):  # type: ignore[misc] # mypy cannot infer a lambda with a default
+        for end in ends:
+            # What a kill half-way left, or the end of a place that is no more.
+            wait_for(
+                lambda end=end: _inside(end.namespace, lambda: _vanishes(end.name)),  # type: ignore[misc] # as above
+                _GONE_SECONDS,
+                lambda: CliError(f"the link {first.name} of before does not go away", "try again"),
+            )
+        _inside(first.namespace, lambda: _add_pair(first, second, mtu))
+    for end in ends:
+        _inside(end.namespace, lambda end=end: _configure(end))  # type: ignore[misc] # as above
+
+
+def _exists(name: str) -> bool:
+    with IPRoute() as netlink:
+        return bool(netlink.link_lookup(ifname=name))
+
+
+def _vanishes(name: str) -> bool:
+    with IPRoute() as netlink:
+        _delete(netlink, name)
+        return not netlink.link_lookup(ifname=name)
+
+
+def _delete(netlink: Any, name: str) -> None:
+    for index in netlink.link_lookup(ifname=name):
+        try:
+            netlink.link("del", index=index)
+        except NetlinkError as error:
+            if error.code != errno.ENODEV:  # it went by itself
+                raise
+
+
+def _add_pair(first: End, second: End, mtu: int) -> None:
+    peer = {"ifname": second.name, "mtu": mtu, "net_ns_fd": second.namespace}
+    with IPRoute() as netlink:
+        netlink.link("add", ifname=first.name, kind="veth", mtu=mtu, peer=peer)
+
+
+def _configure(end: End) -> None:
+    """Give a link its bridge, address and routes, and switch it on; IPv6 would speak up by itself."""
+    _set(f"net/ipv6/conf/{end.name}/disable_ipv6", "1")
+    with IPRoute() as netlink:
+        index = netlink.link_lookup(ifname=end.name)[0]
+        if end.master:
+            netlink.link("set", index=index, master=netlink.link_lookup(ifname=end.master)[0])
+        netlink.link("set", index=index, state="up")
+    if end.address:
+        _add_addresses(end.name, [end.address])
+    with IPRoute() as netlink:
+        for route in end.routes:
+            netlink.route("replace", oif=index, **route)

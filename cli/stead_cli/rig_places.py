@@ -1,0 +1,122 @@
+"""The places of a rig: made, found, entered and ended; see `rig_place.py` for what one is."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stead_cli import processes, rig_enter, rig_place
+from stead_cli.errors import CliError
+from stead_cli.processes import Program, Running
+
+_PYTHON: Final = (sys.executable, "-I", "-S")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place by the program that holds it; a host has a folder of its own."""
+
+    name: str
+    holder: Program
+    folder: Path | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Tell whether the place is there."""
+        return processes.find(self.holder) is not None
+
+    def make(self) -> bool:
+        """Make the place unless it is there, without any link yet; tell whether it was made."""
+        if self.runs:
+            return False
+        for file in (self.holder.pid_file, self.holder.log_file):
+            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with (
+            self.holder.log_file.open("ab") as log,
+            subprocess.Popen(
+                [str(word) for word in self.holder.command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd="/",
+            ) as process,
+        ):
+            assert process.stdin is not None
+            assert process.stdout is not None
+            if told := process.stdout.readline():
+                processes.note(self.holder, int(told))
+                with contextlib.suppress(BrokenPipeError):  # it ended: its log says why
+                    process.stdin.write(b"go\n")
+                    process.stdin.flush()
+            if process.stdout.readline() != b"ready\n":
+                end = processes.last_lines(self.holder.log_file)
+                raise CliError(f"{self.name} could not be made; the end of {self.holder.log_file}:\n{end}")
+        return True
+
+    def end(self) -> bool:
+        """End whatever runs in the place, and the place; tell whether it was there."""
+        return processes.stop(self.holder)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Running]:
+        """Hold the place's first process; CliError when it is not there."""
+        running = processes.hold(self.holder)
+        if running is None:
+            raise CliError(f"{self.name} is not there", "make it: sudo ./stead rig up")
+        try:
+            yield running
+        finally:
+            running.close()
+
+    def start(self, program: Program) -> None:
+        """Start a program in the place, detached; its process id is noted as seen from here."""
+        for file in (program.pid_file, program.log_file):
+            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        program.log_file.touch(mode=0o640)
+        with self.held() as place, program.log_file.open("ab") as log:
+            done = subprocess.run(
+                _enter("start", place, program.command),
+                pass_fds=(place.pidfd,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd="/",
+                check=False,
+            )
+        if done.returncode != 0:
+            end = processes.last_lines(program.log_file)
+            raise CliError(f"{program.name} could not be started in {self.name}:\n{end}")
+        processes.note(program, int(done.stdout))
+
+    def run(self, *command: str | Path, stdin: str = "", timeout: float = 30) -> "subprocess.CompletedProcess[str]":
+        """Run a program in the place to its end, whatever comes of it; it is killed at the deadline."""
+        with self.held() as place:
+            return subprocess.run(
+                _enter("exec", place, command),
+                pass_fds=(place.pidfd,),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+
+    def attach(self, command: Sequence[str]) -> int:
+        """Run a program in the place with this terminal; return its status."""
+        with self.held() as place:
+            words = _enter("exec", place, command)
+            return subprocess.run(words, pass_fds=(place.pidfd,), check=False).returncode
+
+
+def place(name: str, state_dir: Path, folder: Path | None = None) -> Place:
+    """The place of this name of the rig in `state_dir`; one with a folder is a host."""
+    command: list[str | Path] = [*_PYTHON, rig_place.__file__, name, *([folder] if folder is not None else [])]
+    holder = Program(name, command, state_dir / "run" / f"{name}.pid", state_dir / "log" / f"{name}.log")
+    return Place(name, holder, folder)
+
+
+def _enter(mode: str, running: Running, command: Sequence[str | Path]) -> list[str]:
+    return [*_PYTHON, rig_enter.__file__, mode, str(running.pidfd), *(str(word) for word in command)]

@@ -1,0 +1,139 @@
+"""A rig of several hosts in this machine: made, looked at, used with real guests, and gone without a trace."""
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from stead_cli.rig_places import Place
+from stead_cli.rig_plan import VXLAN_BYTES
+from tests.support import box, leaks
+from tests.support.real_cloud import BOOT_SECONDS
+from tests.support.rig import RigUser, TestRig
+from tests.support.waiting import wait_for
+
+
+def test_guests_on_two_hosts_are_reached_from_the_internet(rig: TestRig, rig_user: RigUser) -> None:
+    """One guest on each of two hosts; the internet reaches each by its public address, and is seen as what it is."""
+    guests = [rig_user.run_on(host, UserData="#!/bin/sh\n")[0] for host in rig.hosts[:2]]
+    found = [host.place.run("virsh", "list", "--name").stdout.split() for host in rig.hosts]
+    assert [guest in names for guest, names in zip(guests, found, strict=False)] == [True, True], found
+    assert found[2] == []
+    for guest in guests:
+        login = rig_user.login(guest)
+        rig_user.open_ssh(guest, str(rig.plan.gateway))
+        client = rig_user.run_from_internet(login, "echo $SSH_CLIENT").split()[0]
+        assert client == str(rig.plan.gateway)
+        # And out again, through the host's uplink.
+        assert "1 packets received" in login.run(f"ping -c 1 -W 5 {rig.plan.gateway}")
+
+
+def test_status_knows_all_parts(rig: TestRig) -> None:
+    said = json.loads(rig.stead_well("rig", "status", "--output", "json"))
+    assert said["well"]
+    assert [part["part"] for part in said["parts"]] == ["controller", "internet", "host-1", "host-2", "host-3"]
+    assert {part["state"] for part in said["parts"] if part["part"].startswith("host-")} == {"up"}
+    assert rig.stead("status").stderr.count("is a rig")
+
+
+def test_nothing_leads_out_of_a_rig(rig: TestRig) -> None:
+    """No place but the caller's has a link of the machine's, and the internet knows no way but to the caller."""
+    for place in rig.rig.places.values():
+        links = {link["ifname"] for link in json.loads(place.run("ip", "-j", "link").stdout)}
+        assert links <= {"lo", "underlay", "uplink", "internet", "caller", "stead0", *rig.ids}, place.name
+    assert rig.internet.run("ip", "route", "get", "8.8.8.8").returncode != 0
+    # A host of the rig may not begin anything with the caller, who may be listening on all addresses.
+    caller = str(rig.plan.caller_internet_address)
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        port = server.getsockname()[1]
+        assert "timed out" in _connect(rig.hosts[0].place, caller, port)
+    # The answers of those whom the caller calls do come.
+    address = str(rig.plan.host_uplink_address(1))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address, 9), timeout=5)
+    assert "refused" in _connect(rig.internet, address, 9)
+
+
+def _connect(place: Place, address: str, port: int) -> str:
+    """Try a TCP connection in a place, and return the error's words."""
+    code = f"import socket; socket.create_connection(({address!r}, {port}), timeout=2)"
+    return place.run("python3", "-c", code).stderr
+
+
+def test_a_host_is_entered_and_a_command_ends_as_it_does(rig: TestRig) -> None:
+    assert rig.stead_well("rig", "exec", "host-2", "--", "hostname").strip() == "host-2"
+    assert rig.stead_well("rig", "exec", "2", "hostname").strip() == "host-2"
+    assert rig.stead("rig", "exec", "host-2", "sh", "-c", "exit 7").returncode == 7
+    assert rig.stead("rig", "exec", "host-9", "true").returncode == 1
+    assert rig.stead("rig", "exec", "host-2", "no-such-program").returncode == 127
+
+
+def test_underlay_carries_what_guests_send_in_one_piece(rig: TestRig) -> None:
+    """1500 bytes of a guest and 50 of VXLAN fit between hosts, without fragments."""
+    payload = rig.plan.guest_mtu + VXLAN_BYTES - 28  # less IP and UDP
+    receiver, sender = rig.hosts[0].place, rig.hosts[1].place
+    address = str(rig.plan.host_underlay_address(1))
+    ready = threading.Event()
+    got: list[str] = []
+
+    def receive() -> None:
+        code = f"import socket; s = socket.socket(type=2); s.bind(({address!r}, 7007)); s.settimeout(20); print(len(s.recv(65536)))"
+        ready.set()
+        got.append(receiver.run("python3", "-c", code).stdout.strip())
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    ready.wait()
+    code = f"import socket; s = socket.socket(type=2); s.setsockopt(0, 10, 2); s.sendto(bytes({payload}), ({address!r}, 7007))"  # IP_MTU_DISCOVER, DO
+    wait_for(lambda: sender.run("python3", "-c", code).returncode == 0 and (not thread.is_alive() or got), "it arrives")
+    thread.join()
+    assert got == [str(payload)]
+
+
+def test_up_and_down_again_and_again(tmp_path: Path) -> None:
+    box.run_in_another(_life_of_a_rig, tmp_path)
+
+
+def _life_of_a_rig(folder: Path) -> None:
+    """Made, made again, made whole after kills and a power cut, grown, refused what cannot be, and gone."""
+    before = leaks.take_picture()
+    made = TestRig(hosts_wanted=1)
+    guests: list[str] = []
+    try:
+        first = made.up()
+        assert made.up()["hosts"] == first["hosts"]
+        guests.append(_made_whole(made, folder))
+        _refuses(made)
+    finally:
+        made.down()
+        made.down()  # twice is once
+    leaks.assert_nothing_beyond(before, "a rig that is down")
+    assert not [group for guest in guests for group in Path("/sys/fs/cgroup").rglob(f"*{guest}*")]
+
+
+def _made_whole(made: TestRig, folder: Path) -> str:
+    """Return the id of a guest that runs, after all of it was cut off and made again."""
+    user = RigUser(made, made.new_account(), folder, rig=made)
+    [guest] = user.run()
+    boot = user.login(guest).run("cat /proc/sys/kernel/random/boot_id")
+    made.hosts[0].power_off()
+    made.rig.underlay.end()
+    made.hosts_wanted = 2
+    known = made.up()["hosts"]
+    assert list(known) == ["host-1", "host-2"]
+    wait_for(
+        lambda: _boot_of(user, guest) not in ("", boot), "the guest is booted again, as after a power cut", BOOT_SECONDS
+    )
+    return guest
+
+
+def _boot_of(user: RigUser, guest: str) -> str:
+    return user.login(guest).run("cat /proc/sys/kernel/random/boot_id")
+
+
+def _refuses(made: TestRig) -> None:
+    assert "to change that (mtu)" in made.stead("rig", "up", "--mtu", "1400").stderr
+    assert "fewer hosts" in made.stead("rig", "up", "--hosts", "1").stderr
+    assert "is a rig" in made.stead("up").stderr

@@ -1,0 +1,154 @@
+"""A rig for tests, made by `stead rig up` as a person would: several hosts in this machine, and an internet."""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stead_cli import processes, ssh
+from stead_cli.operator import Operator
+from stead_cli.rig_cloud import Rig, RigHost
+from stead_cli.rig_places import Place
+from stead_cli.rig_plan import RigPlan
+from tests.support import leaks
+from tests.support.clients import Account
+from tests.support.processes import BIN, clean_environment
+from tests.support.real_cloud import User
+from tests.support.waiting import wait_for
+
+
+@dataclass
+class TestRig:
+    """A rig below a folder of its own, and what tests do with one."""
+
+    __test__ = False  # pytest takes classes of this name for tests
+
+    hosts_wanted: int = 3
+    folder: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-rig-{os.getpid()}-{secrets.token_hex(3)}"))
+    ids: dict[str, str] = field(default_factory=dict)  # of hosts, by name
+    image_id: str = ""
+
+    @property
+    def plan(self) -> RigPlan:
+        return RigPlan(self.folder, hosts=self.hosts_wanted)
+
+    @property
+    def rig(self) -> Rig:
+        return Rig(self.plan)
+
+    @property
+    def hosts(self) -> list[RigHost]:
+        return self.rig.hosts
+
+    @property
+    def internet(self) -> Place:
+        """Where the world outside is: `.run("ping", …)`."""
+        return self.rig.internet
+
+    def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
+        """Run the command line with this rig, whatever comes of it."""
+        return subprocess.run(
+            [str(BIN / "stead"), *arguments],
+            env=clean_environment(STEAD_RIG_DIR=str(self.folder), STEAD_STATE_DIR=str(self.folder)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def stead_well(self, *arguments: str) -> str:
+        """Run the command line; fail with its words and the logs' ends if it fails."""
+        done = self.stead(*arguments)
+        assert done.returncode == 0, f"stead {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}\n{self.log_ends()}"
+        return done.stdout
+
+    def up(self) -> dict[str, Any]:
+        """Make it, or what of it does not run; return what `rig up` says as JSON."""
+        said: dict[str, Any] = json.loads(
+            self.stead_well("rig", "up", f"--hosts={self.hosts_wanted}", "--output", "json")
+        )
+        self.ids, self.image_id = said["hosts"], said["image_id"]
+        return said
+
+    def down(self) -> None:
+        """End it and remove every trace."""
+        self.stead_well("rig", "down")
+        assert not self.folder.exists()
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what explains a failure."""
+        for log in self.folder.rglob("*.log"):
+            target = folder / self.folder.name / log.relative_to(self.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, target)
+
+    def log_ends(self) -> str:
+        """The ends of the logs of controller and agents."""
+        logs = [self.rig.controller.log_file, *(host.agent.log_file for host in self.hosts)]
+        return "\n".join(f"--- {log.relative_to(self.folder)}\n{processes.last_lines(log, 25)}" for log in logs)
+
+    @property
+    def operator(self) -> Operator:
+        """Calls of an operator."""
+        return Operator(self.plan.cloud)
+
+    def new_account(self) -> Account:
+        """Another account, made as a person would."""
+        name = f"test-{secrets.token_hex(6)}"
+        content = json.loads(self.stead_well("account", "create", name, "--output", "json"))
+        return Account(
+            content["account_id"],
+            content["access_key_id"],
+            content["secret_access_key"],
+            endpoint=self.plan.cloud.https_endpoint,
+            ca_file=self.plan.cloud.ca_file,
+        )
+
+    @contextmanager
+    def only(self, host: RigHost) -> Iterator[None]:
+        """Let new instances go to one host alone, meanwhile."""
+        others = [host_id for name, host_id in self.ids.items() if name != host.name]
+        for host_id in others:
+            self.operator.set_schedulable(host_id, schedulable=False)
+        try:
+            yield
+        finally:
+            for host_id in others:
+                self.operator.set_schedulable(host_id, schedulable=True)
+
+    def wait_until_up(self) -> None:
+        """Wait until the controller has heard all hosts' agents."""
+        wait_for(
+            lambda: all(host.state == "up" for host in self.operator.list_hosts()), "all hosts are up", 30, poll=0.2
+        )
+
+    def pictures(self) -> dict[str, leaks.HostPicture]:
+        """What of Stead is on each host, for the leak check."""
+        return {host.name: leaks.take_picture(host.place) for host in self.hosts if host.place.runs}
+
+
+@dataclass
+class RigUser(User):
+    """Someone with an account on a rig."""
+
+    rig: TestRig = field(kw_only=True)
+
+    def run_on(self, host: RigHost, count: int = 1, **options: Any) -> list[str]:
+        """Launch instances on this host, wait until they run, and return their ids."""
+        with self.rig.only(host):
+            made = self.run(count, wait=False, **options)
+        self.wait("instance_running", made)
+        return made
+
+    def run_from_internet(self, login: ssh.Login, command: str) -> str:
+        """Run a command in a guest by SSH from the internet, which its group must let in; fail with ssh's words."""
+        done = self.rig.internet.run(*login.words(command))
+        assert done.returncode == 0, f"{login.address}: {done.stderr}"
+        return done.stdout
