@@ -6,6 +6,7 @@ no default route, and forwards to the caller nothing but answers.
 
 import errno
 import os
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,12 +18,23 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_cli.errors import CliError
 from stead_cli.rig_places import Place
-from stead_cli.rig_plan import FAR_ADDRESSES, INTERNET, UNDERLAY, UPLINK, RigPlan
+from stead_cli.rig_plan import (
+    CALLER_IPV6_ADDRESS,
+    FAR_ADDRESSES,
+    FAR_IPV6_ADDRESS,
+    INTERNET,
+    IPV6_GATEWAY,
+    IPV6_POOL,
+    UNDERLAY,
+    UPLINK,
+    RigPlan,
+)
 from stead_cli.waiting import wait_for
 
 _CALLER: Final = "caller"  # the two places' ends of the caller's links
 _SCOPE_LINK: Final = 253
 _ONLINK: Final = 4  # linux/rtnetlink.h, RTNH_F_ONLINK
+_NO_DAD: Final = 2  # linux/if_addr.h, IFA_F_NODAD
 _GONE_SECONDS: Final = 15.0  # the kernel takes down the links of an ended place by and by
 
 # What comes from the rig reaches the caller only as an answer.
@@ -44,20 +56,21 @@ class End:
 
     namespace: int  # a file descriptor
     name: str
-    address: str = ""  # with its prefix length
+    addresses: tuple[str, ...] = ()  # with their prefix lengths
     master: str = ""
     routes: tuple[dict[str, Any], ...] = field(default=())
+    has_ipv6: bool = False
 
 
 def wire_underlay(plan: RigPlan, place: Place) -> None:
     """Make the bridge between hosts and controller, and the caller's link to the controller."""
     with place.held() as holder, _Namespace(holder.pid) as inner, _Namespace() as caller:
         _inside(inner.file, lambda: _settle(forwarding=False))
-        _make_bridge(inner.file, UNDERLAY, plan.mtu, f"{plan.controller_address}/{plan.underlay.prefixlen}")
+        _make_bridge(inner.file, UNDERLAY, plan.mtu, [f"{plan.controller_address}/{plan.underlay.prefixlen}"])
         here, there = plan.caller_underlay_address, plan.controller_address
         to_controller: dict[str, Any] = {"dst": f"{there}/32", "scope": _SCOPE_LINK}
         _make_pair(
-            End(caller.file, plan.controller_link, f"{here}/32", routes=(to_controller,)),
+            End(caller.file, plan.controller_link, (f"{here}/32",), routes=(to_controller,)),
             End(inner.file, _CALLER, routes=({"dst": f"{here}/32", "scope": _SCOPE_LINK},)),
             1500,
         )
@@ -70,21 +83,41 @@ def wire_internet(plan: RigPlan, place: Place) -> None:
         done = place.run("nft", "-f", "-", stdin=INTERNET_RULES)
         if done.returncode != 0:
             raise CliError(f"the internet's rules were refused: {done.stderr.strip()}", "is nftables installed?")
-        _make_bridge(inner.file, INTERNET, 1500, f"{plan.gateway}/{plan.internet.prefixlen}")
-        _inside(inner.file, lambda: _add_addresses("lo", [f"{address}/32" for address in FAR_ADDRESSES]))
+        addresses = [f"{plan.gateway}/{plan.internet.prefixlen}", f"{IPV6_GATEWAY}/64"]
+        _make_bridge(inner.file, INTERNET, 1500, addresses)
+        far = [*(f"{address}/32" for address in FAR_ADDRESSES), f"{FAR_IPV6_ADDRESS}/128"]
+        _inside(inner.file, lambda: _add_addresses("lo", far))
+        _inside(inner.file, lambda: _add_routes(INTERNET, ({"dst": IPV6_POOL, "family": socket.AF_INET6},)))
         here = plan.caller_internet_address
-        through: dict[str, Any] = {"gateway": str(plan.gateway), "flags": _ONLINK}
-        beyond = (str(plan.internet), *(f"{address}/32" for address in FAR_ADDRESSES))
         _make_pair(
             End(
                 caller.file,
                 plan.internet_link,
-                f"{here}/32",
-                routes=tuple({"dst": destination, **through} for destination in beyond),
+                (f"{here}/32", f"{CALLER_IPV6_ADDRESS}/128"),
+                routes=tuple(
+                    {"dst": destination, "flags": _ONLINK, **_by_way_of(destination, plan)}
+                    for destination in (str(plan.internet), IPV6_POOL, *far)
+                ),
+                has_ipv6=True,
             ),
-            End(inner.file, _CALLER, routes=({"dst": f"{here}/32", "scope": _SCOPE_LINK},)),
+            End(
+                inner.file,
+                _CALLER,
+                (f"{IPV6_GATEWAY}/64",),
+                routes=(
+                    {"dst": f"{here}/32", "scope": _SCOPE_LINK},
+                    {"dst": f"{CALLER_IPV6_ADDRESS}/128", "family": socket.AF_INET6},
+                ),
+                has_ipv6=True,
+            ),
             1500,
         )
+
+
+def _by_way_of(destination: str, plan: RigPlan) -> dict[str, Any]:
+    if ":" in destination:
+        return {"family": socket.AF_INET6, "gateway": IPV6_GATEWAY}
+    return {"gateway": str(plan.gateway)}
 
 
 def wire_host(plan: RigPlan, number: int, host: Place, underlay: Place, internet: Place) -> None:
@@ -100,14 +133,17 @@ def wire_host(plan: RigPlan, number: int, host: Place, underlay: Place, internet
         _inside(inner.file, lambda: _settle(forwarding=False))
         address = plan.host_underlay_address(number)
         _make_pair(
-            End(inner.file, UNDERLAY, f"{address}/{plan.underlay.prefixlen}"),
+            End(inner.file, UNDERLAY, (f"{address}/{plan.underlay.prefixlen}",)),
             End(lower.file, host.name, master=UNDERLAY),
             plan.mtu,
         )
-        default = {"dst": "default", "gateway": str(plan.gateway)}
+        defaults = (
+            {"dst": "default", "gateway": str(plan.gateway)},
+            {"dst": "default", "gateway": IPV6_GATEWAY, "family": socket.AF_INET6},
+        )
         address = plan.host_uplink_address(number)
         _make_pair(
-            End(inner.file, UPLINK, f"{address}/{plan.internet.prefixlen}", routes=(default,)),
+            End(inner.file, UPLINK, (f"{address}/{plan.internet.prefixlen}",), routes=defaults, has_ipv6=True),
             End(upper.file, host.name, master=INTERNET),
             1500,
         )
@@ -161,6 +197,7 @@ def _settle(*, forwarding: bool) -> None:
     for family in ("ip", "ip6", "arp"):
         # Bridged frames are no business of the inet hooks: br_netfilter, where the kernel has it, is on by default.
         _set(f"net/bridge/bridge-nf-call-{family}tables", "0")
+    _set("net/ipv6/conf/all/forwarding", str(int(forwarding)))
     if forwarding:
         for scope in ("all", "default"):
             _set(f"net/ipv4/conf/{scope}/rp_filter", "0")
@@ -174,13 +211,13 @@ def _set(path: str, value: str) -> None:
         file.write_text(value, encoding="ascii")
 
 
-def _make_bridge(namespace: int, name: str, mtu: int, address: str) -> None:
+def _make_bridge(namespace: int, name: str, mtu: int, addresses: list[str]) -> None:
     def work() -> None:
         with IPRoute() as netlink:
             if not netlink.link_lookup(ifname=name):
                 netlink.link("add", ifname=name, kind="bridge", mtu=mtu, br_mcast_snooping=0)
             netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
-        _add_addresses(name, [address])
+        _add_addresses(name, addresses)
 
     _inside(namespace, work)
 
@@ -190,7 +227,15 @@ def _add_addresses(link: str, addresses: list[str]) -> None:
         index = netlink.link_lookup(ifname=link)[0]
         for address in addresses:
             host, _, length = address.partition("/")
-            netlink.addr("replace", index=index, address=host, prefixlen=int(length))
+            kind: dict[str, Any] = {"family": socket.AF_INET6, "flags": _NO_DAD} if ":" in host else {}
+            netlink.addr("replace", index=index, address=host, prefixlen=int(length), **kind)
+
+
+def _add_routes(link: str, routes: tuple[dict[str, Any], ...]) -> None:
+    with IPRoute() as netlink:
+        index = netlink.link_lookup(ifname=link)[0]
+        for route in routes:
+            netlink.route("replace", oif=index, **route)
 
 
 def _make_pair(first: End, second: End, mtu: int) -> None:
@@ -236,15 +281,14 @@ def _add_pair(first: End, second: End, mtu: int) -> None:
 
 
 def _configure(end: End) -> None:
-    """Give a link its bridge, address and routes, and switch it on; IPv6 would speak up by itself."""
-    _set(f"net/ipv6/conf/{end.name}/disable_ipv6", "1")
+    """Give a link its bridge, addresses and routes, and switch it on; unasked, IPv6 would speak up by itself."""
+    _set(f"net/ipv6/conf/{end.name}/accept_ra", "0")
+    _set(f"net/ipv6/conf/{end.name}/accept_dad", "0")
+    _set(f"net/ipv6/conf/{end.name}/disable_ipv6", str(int(not end.has_ipv6)))
     with IPRoute() as netlink:
         index = netlink.link_lookup(ifname=end.name)[0]
         if end.master:
             netlink.link("set", index=index, master=netlink.link_lookup(ifname=end.master)[0])
         netlink.link("set", index=index, state="up")
-    if end.address:
-        _add_addresses(end.name, [end.address])
-    with IPRoute() as netlink:
-        for route in end.routes:
-            netlink.route("replace", oif=index, **route)
+    _add_addresses(end.name, list(end.addresses))
+    _add_routes(end.name, end.routes)

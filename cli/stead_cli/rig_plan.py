@@ -25,8 +25,13 @@ UNDERLAY: Final = "underlay"
 INTERNET: Final = "internet"
 UPLINK: Final = "uplink"  # a host's link to the internet; the other is named as what it leads to
 
-# Addresses far out in the rig's internet, beyond every subnet of it (RFC 5737, TEST-NET-2 and -3).
+# Addresses far out in the rig's internet, beyond every subnet of it (RFC 5737, TEST-NET-2 and -3; RFC 3849).
 FAR_ADDRESSES: Final = ("198.51.100.1", "203.0.113.1")
+FAR_IPV6_ADDRESS: Final = "2001:db8::1"
+# Of which VPCs have their IPv6 blocks; hosts answer for the addresses on their uplinks.
+IPV6_POOL: Final = "fd73:7465::/32"
+IPV6_GATEWAY: Final = "fe80::1"  # the internet, for hosts and the caller
+CALLER_IPV6_ADDRESS: Final = "2001:db8:ca11::1"
 
 
 @dataclass(frozen=True, slots=True)

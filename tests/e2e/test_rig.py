@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stead_cli.rig_places import Place
-from stead_cli.rig_plan import VXLAN_BYTES
+from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTES
 from tests.support import box, leaks
 from tests.support.real_cloud import BOOT_SECONDS
 from tests.support.rig import RigUser, TestRig
@@ -49,6 +49,8 @@ def test_nothing_leads_out_of_a_rig(rig: TestRig) -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
         assert "timed out" in _connect(rig.hosts[0].place, caller, port)
+        assert "timed out" in _connect(rig.hosts[0].place, CALLER_IPV6_ADDRESS, port)
+    assert "refused" in _connect(rig.hosts[0].place, FAR_IPV6_ADDRESS, 9)
     # The answers of those whom the caller calls do come.
     address = str(rig.plan.host_uplink_address(1))
     with pytest.raises(ConnectionRefusedError):
