@@ -24,6 +24,7 @@ from stead_cli.rig_plan import (
     FAR_IPV6_ADDRESS,
     INTERNET,
     IPV6_GATEWAY,
+    IPV6_INTERNET,
     IPV6_POOL,
     UNDERLAY,
     UPLINK,
@@ -83,7 +84,7 @@ def wire_internet(plan: RigPlan, place: Place) -> None:
         done = place.run("nft", "-f", "-", stdin=INTERNET_RULES)
         if done.returncode != 0:
             raise CliError(f"the internet's rules were refused: {done.stderr.strip()}", "is nftables installed?")
-        addresses = [f"{plan.gateway}/{plan.internet.prefixlen}", f"{IPV6_GATEWAY}/64"]
+        addresses = [f"{plan.gateway}/{plan.internet.prefixlen}", f"{IPV6_GATEWAY}/64", f"{IPV6_INTERNET[1]}/64"]
         _make_bridge(inner.file, INTERNET, 1500, addresses)
         far = [*(f"{address}/32" for address in FAR_ADDRESSES), f"{FAR_IPV6_ADDRESS}/128"]
         _inside(inner.file, lambda: _add_addresses("lo", far))
@@ -96,7 +97,7 @@ def wire_internet(plan: RigPlan, place: Place) -> None:
                 (f"{here}/32", f"{CALLER_IPV6_ADDRESS}/128"),
                 routes=tuple(
                     {"dst": destination, "flags": _ONLINK, **_by_way_of(destination, plan)}
-                    for destination in (str(plan.internet), IPV6_POOL, *far)
+                    for destination in (str(plan.internet), str(IPV6_INTERNET), IPV6_POOL, *far)
                 ),
                 has_ipv6=True,
             ),
@@ -141,9 +142,12 @@ def wire_host(plan: RigPlan, number: int, host: Place, underlay: Place, internet
             {"dst": "default", "gateway": str(plan.gateway)},
             {"dst": "default", "gateway": IPV6_GATEWAY, "family": socket.AF_INET6},
         )
-        address = plan.host_uplink_address(number)
+        addresses = (
+            f"{plan.host_uplink_address(number)}/{plan.internet.prefixlen}",
+            f"{plan.host_ipv6_address(number)}/{IPV6_INTERNET.prefixlen}",
+        )
         _make_pair(
-            End(inner.file, UPLINK, (f"{address}/{plan.internet.prefixlen}",), routes=defaults, has_ipv6=True),
+            End(inner.file, UPLINK, addresses, routes=defaults, has_ipv6=True),
             End(upper.file, host.name, master=INTERNET),
             1500,
         )

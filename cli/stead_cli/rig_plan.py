@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ FAR_IPV6_ADDRESS: Final = "2001:db8::1"
 # Of which VPCs have their IPv6 blocks; hosts answer for the addresses on their uplinks.
 IPV6_POOL: Final = "fd73:7465::/32"
 IPV6_GATEWAY: Final = "fe80::1"  # the internet, for hosts and the caller
+IPV6_INTERNET: Final = IPv6Network("2001:db8:1::/64")  # hosts' uplinks
 CALLER_IPV6_ADDRESS: Final = "2001:db8:ca11::1"
 
 
@@ -87,6 +88,10 @@ class RigPlan:
     def host_uplink_address(self, number: int) -> IPv4Address:
         """A host's address on the internet."""
         return self.internet[10 + number]
+
+    def host_ipv6_address(self, number: int) -> IPv6Address:
+        """A host's IPv6 address on the internet."""
+        return IPV6_INTERNET[10 + number]
 
     # --- sizes
 
