@@ -19,6 +19,7 @@ from stead_controller.clock import Clock, now
 from stead_controller.db.migrate import upgrade
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
+from stead_controller.hosts import host_networks
 from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
@@ -29,6 +30,7 @@ from stead_controller.operator.compute import Compute
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
+from stead_controller.resources import host_addresses
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
 from stead_controller.sealing import Sealer
@@ -41,6 +43,7 @@ from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
+_NETWORKS_SECONDS: Final = 1.0
 _LIVENESS_SECONDS: Final = 5.0
 _HOUSEKEEPING_SECONDS: Final = 15.0
 _GRACE_SECONDS: Final = 2.0
@@ -66,6 +69,7 @@ class Controller:
         settings = self.settings
         upgrade(self.database.engine)
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
+        await self.database.run(self._tell_of_networks)
         if await redraw(self.database):
             _log.info("redrawn")
         events = InstanceEvents()
@@ -84,7 +88,7 @@ class Controller:
         compute = Compute(self.database, self.cloud, events, self._keys.find, self._clock)
         self._enrolment = grpc.aio.server(options=limits.server_options())
         host_pb2_grpc.add_EnrolmentServicer_to_server(
-            Enrolment(self.database, self.authority, self._clock), self._enrolment
+            Enrolment(self.database, self.cloud, self.authority, self._clock), self._enrolment
         )
         compute_pb2_grpc.add_ComputeServicer_to_server(compute, self._enrolment)
         self._enrolment.add_secure_port(
@@ -103,6 +107,7 @@ class Controller:
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
+        self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
@@ -156,6 +161,11 @@ class Controller:
             message.screenshot.machine_id = question.instance_id
         answer = await self._link.ask(question.host_id, message)
         return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC))
+
+    def _tell_of_networks(self, tx: Transaction) -> None:
+        """Tell hosts what the settings say now."""
+        host_addresses.take_missing(tx, self.cloud, self._clock())
+        host_networks.refresh_all(tx, self.cloud)
 
     async def _write_liveness(self) -> None:
         await self._liveness.write(self.database)

@@ -13,7 +13,6 @@ from stead_controller.db.session import Transaction
 from stead_controller.db.tables import HostResource, Image, Instance, NetworkInterface, Volume
 from stead_controller.hosts import outbox, topics
 from stead_controller.hosts.pictures.body import Key
-from stead_controller.hosts.pictures.host_network import of_host_network
 from stead_controller.hosts.pictures.image import of_image
 from stead_controller.hosts.pictures.instance import of_instance
 from stead_controller.hosts.pictures.region import region_of
@@ -62,11 +61,6 @@ def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bo
 def remove_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
     """Tell a host that an interface must go; its machine's picture, which no longer has it, is written before."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_INTERFACE, interface_id)})
-
-
-def refresh_host_network(tx: Transaction, host_id: str, public_pools: Iterable[str]) -> None:
-    """Tell a host the cloud's pools of public addresses."""
-    outbox.write(tx, host_id, {(pb.KIND_HOST_NETWORK, "host-network"): of_host_network(public_pools)})
 
 
 def remove_unused_image(tx: Transaction, image_id: str) -> None:

@@ -12,6 +12,9 @@ from sqlalchemy import delete
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
+from stead_controller.errors import LimitExceeded
+from stead_controller.resources import host_addresses
+from stead_controller.resources.cloud import Cloud
 from stead_proto import ids
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
@@ -28,8 +31,8 @@ def create_token(tx: Transaction, zone: str, valid: timedelta, now: datetime) ->
     return token, expires
 
 
-def enrol_host(tx: Transaction, token: str, hostname: str, now: datetime) -> str | None:
-    """Use up a token and make the host's row; None when there is no such token (any more)."""
+def enrol_host(tx: Transaction, cloud: Cloud, token: str, hostname: str, now: datetime) -> str | None:
+    """Use up a token and make the host's row; None when there is no such token (any more). Raises LimitExceeded."""
     used = tx.session.execute(
         delete(EnrolmentToken)
         .where(EnrolmentToken.digest == _digest(token))
@@ -38,7 +41,10 @@ def enrol_host(tx: Transaction, token: str, hostname: str, now: datetime) -> str
     if used is None or used.expires <= now:
         return None
     host_id = ids.new_id("host")
-    tx.session.add(Host(id=host_id, hostname=hostname[:255], zone=used.zone, state="enrolled", created=now))
+    host = Host(id=host_id, hostname=hostname[:255], zone=used.zone, state="enrolled", created=now)
+    tx.session.add(host)
+    tx.session.flush()
+    host_addresses.take(tx, cloud, host, now)
     return host_id
 
 
@@ -49,9 +55,10 @@ def _digest(token: str) -> str:
 class Enrolment(host_pb2_grpc.EnrolmentServicer):
     """The `Enrolment` service, on the port that asks for no client certificate."""
 
-    def __init__(self, database: Database, authority: Authority, clock: Clock) -> None:
+    def __init__(self, database: Database, cloud: Cloud, authority: Authority, clock: Clock) -> None:
         """Take the parts."""
         self._database = database
+        self._cloud = cloud
         self._authority = authority
         self._clock = clock
 
@@ -59,7 +66,12 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
         self, request: pb.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.EnrolResponse:
         """Turn a token and a certificate request into a host id and a certificate."""
-        host_id = await self._database.run(lambda tx: enrol_host(tx, request.token, request.hostname, self._clock()))
+        try:
+            host_id = await self._database.run(
+                lambda tx: enrol_host(tx, self._cloud, request.token, request.hostname, self._clock())
+            )
+        except LimitExceeded as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
         if host_id is None:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no such enrolment token, or it was used or is over")
         certificate = self._authority.sign_host(request.csr_pem, host_id)

@@ -1,22 +1,37 @@
 """What a host says of itself becomes its row, and the room it offers."""
 
+import enum
 from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host
-from stead_controller.hosts import desired_state
+from stead_controller.db.tables import Host, NetworkInterface
+from stead_controller.hosts import host_networks, topics
 from stead_controller.resources.cloud import Cloud
+from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
+_ADDRESS_LENGTH: Final = 45
 
-def take_facts(tx: Transaction, host_id: str, hello: pb.Hello, cloud: Cloud, now: datetime) -> bool:
-    """Note a host's facts and that it is up; False when the host is not known (any more).
+
+class Taken(enum.Enum):
+    """What a host is to this controller after its Hello."""
+
+    UNKNOWN = "unknown"  # not, or no longer, a host of this cloud
+    KNOWN = "known"
+    MOVED = "moved"  # other hosts reach it elsewhere than before
+
+
+def take_facts(tx: Transaction, host_id: str, hello: pb.Hello, cloud: Cloud, now: datetime) -> Taken:
+    """Note a host's facts and that it is up. That it MOVED all others must be told (`host_networks`).
 
     Room is what the facts offer after overcommit, less what is reserved; a host that shrank offers no new room.
     """
     host = tx.session.get(Host, host_id)
     if host is None:
-        return False
+        return Taken.UNKNOWN
     facts = hello.facts
     kept = min(cloud.memory_kept, facts.memory // 10)
     host.hostname = facts.hostname or host.hostname
@@ -31,5 +46,17 @@ def take_facts(tx: Transaction, host_id: str, hello: pb.Hello, cloud: Cloud, now
     host.memory_free = max(0, facts.memory - kept - host.memory_reserved)
     host.state = "up"
     host.last_seen = now
-    desired_state.refresh_host_network(tx, host_id, cloud.public_pools)
-    return True
+    moved = host.underlay_address != facts.underlay_address
+    if moved:
+        host.underlay_address = facts.underlay_address[:_ADDRESS_LENGTH]
+        _tell_where_interfaces_are(tx, host_id)
+    if moved or not host_networks.is_told(tx, host_id):
+        host_networks.refresh(tx, host, cloud)
+    return Taken.MOVED if moved else Taken.KNOWN
+
+
+def _tell_where_interfaces_are(tx: Transaction, host_id: str) -> None:
+    """Tell all hosts of their VPCs where the interfaces on a host are, whose address has changed."""
+    query = select(NetworkInterface.id, NetworkInterface.vpc_id).where(NetworkInterface.host_id == host_id)
+    for interface_id, vpc_id in tx.session.execute(query).all():
+        topics.refresh_part(tx, desired.KIND_MAPPING, interface_id, vpc_id)

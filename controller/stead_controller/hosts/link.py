@@ -18,7 +18,7 @@ import grpc
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.errors import SteadError
-from stead_controller.hosts import changes, facts, outbox, reports, revisions
+from stead_controller.hosts import changes, facts, host_networks, outbox, reports, revisions
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.resources.cloud import Cloud
 from stead_proto import limits, tls
@@ -70,6 +70,7 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         self._image_folder = image_folder
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
+        self._moves = self._moves_told = 0  # of hosts to another underlay address
         self._sessions: dict[str, _Session] = {}
         self._questions: dict[int, asyncio.Future[pb.Answer]] = {}
         self._question_ids = itertools.count(1)
@@ -101,6 +102,13 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         finally:
             self._questions.pop(question.id, None)
 
+    async def tell_where_hosts_are(self) -> None:
+        """Tell all hosts where the others are, if that has changed; to be called again and again."""
+        moves = self._moves
+        if moves > self._moves_told:
+            await self._database.run(lambda tx: host_networks.refresh_all(tx, self._cloud))
+            self._moves_told = moves
+
     async def Session(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.HostReport], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.HostUpdate]:
@@ -110,11 +118,12 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
         session = _Session(host_id)
-        known = await self._database.run(
+        taken = await self._database.run(
             lambda tx: facts.take_facts(tx, host_id, hello.hello, self._cloud, self._clock())
         )
-        if not known:
+        if taken is facts.Taken.UNKNOWN:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this host was removed from the cloud")
+        self._moves += taken is facts.Taken.MOVED
         before = self._sessions.get(host_id)
         if before is not None:
             before.done = True

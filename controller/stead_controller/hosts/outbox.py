@@ -45,6 +45,24 @@ def write(
         upsert(tx.session, HostResource, [{"host_id": host_id, "revision": revision, **change} for change in changes])
 
 
+def write_each(tx: Transaction, key: Key, pictures: Mapping[str, Message]) -> None:
+    """Write what differs of one resource that each of many hosts has; pictures by host id."""
+    kind, resource_id = key
+    rows = select(HostResource.host_id, HostResource.body).where(
+        HostResource.kind == kind, HostResource.resource_id == resource_id
+    )
+    known = dict(tx.session.execute(rows).all())
+    bodies = {host_id: encode(resource_id, body) for host_id, body in pictures.items()}
+    changes = [
+        {"host_id": host_id, "kind": kind, "resource_id": resource_id, "body": body, "force": False}
+        for host_id, body in bodies.items()
+        if known.get(host_id) != body
+    ]
+    if changes:
+        revision = next_revision(tx)
+        upsert(tx.session, HostResource, [{**change, "revision": revision} for change in changes])
+
+
 def is_wanted(tx: Transaction, host_id: str, image_id: str) -> bool:
     """Tell whether a host is told to have an image."""
     row = tx.session.get(HostResource, (host_id, int(desired.KIND_IMAGE), image_id))

@@ -72,7 +72,9 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         await require_operator(context)
         try:
             await self._database.run(
-                lambda tx: host_records.remove_host(tx, request.host_id, self._clock(), force=request.force)
+                lambda tx: host_records.remove_host(
+                    tx, self._cloud, request.host_id, self._clock(), force=request.force
+                )
             )
         except SteadError as error:
             await refuse(context, error)

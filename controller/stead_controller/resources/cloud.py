@@ -8,7 +8,7 @@ class Cloud:
     """Names and pools that requests need; from `settings.py`.
 
     `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
-    `elastic_addresses_per_account` is EC2's default quota.
+    VPCs get their IPv6 blocks, a /56 each, out of `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota.
     """
 
     region: str
@@ -16,6 +16,7 @@ class Cloud:
     partition: str
     endpoint: str
     public_pools: tuple[str, ...] = ("198.18.0.0/16",)
+    ipv6_pool: str = "fd73:7465::/32"
     address_rest_seconds: int = 60
     elastic_addresses_per_account: int = 5
     cpu_overcommit: float = 8.0

@@ -7,8 +7,9 @@ from sqlalchemy import delete, func, select
 
 from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
 from stead_controller.errors import InUse, MalformedId, NotFound
-from stead_controller.hosts import topics
-from stead_controller.resources import addresses
+from stead_controller.hosts import host_networks, topics
+from stead_controller.resources import addresses, host_addresses
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
@@ -41,8 +42,8 @@ def set_schedulable(tx: Transaction, host_id: str, *, schedulable: bool) -> Host
     return HostRecord(host, _count(tx, host_id))
 
 
-def remove_host(tx: Transaction, host_id: str, now: datetime, *, force: bool) -> None:
-    """Forget a host; raises InUse while it has instances, unless forced: then those are terminated with it."""
+def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, force: bool) -> None:
+    """Forget a host and tell the others; raises InUse with instances, unless forced: then those are terminated too."""
     host = _find(tx, host_id)
     if _count(tx, host_id) and not force:
         raise InUse(f"{host_id} has instances: terminate them first, or force their end with the host's.")
@@ -55,7 +56,9 @@ def remove_host(tx: Transaction, host_id: str, now: datetime, *, force: bool) ->
         tx.session.execute(delete(Tag).where(Tag.resource_id == volume.id))
         tx.session.delete(volume)
     tx.session.execute(delete(HostResource).where(HostResource.host_id == host_id))
+    host_addresses.give_back(tx, host, now)
     tx.session.delete(host)
+    host_networks.refresh_all(tx, cloud)
 
 
 def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
