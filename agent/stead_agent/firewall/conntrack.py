@@ -21,36 +21,38 @@ _ICMP: Final = {socket.AF_INET: (5, 6), socket.AF_INET6: (8, 9)}  # CTA_PROTO_IC
 _FILTER_ORIGINAL, _FILTER_REPLY = 1, 2
 _BY_SOURCE: Final = 1  # CTA_FILTER_F_CTA_IP_SRC in the kernel's nf_internals.h
 
-# Above this many addresses, reading all flows once is cheaper than letting the kernel search for each.
+_Candidate = tuple[socket.AddressFamily, bytes, Span]
+
+# The kernel walks a table that it has for all namespaces, some milliseconds each time. Above this many addresses, or
+# with fewer flows than that, reading all flows once is cheaper than letting the kernel search for those of each.
 _SEARCHES: Final = 8
+_FEW_FLOWS: Final = 4000
 
 
 def end_flows(netfilter: NetfilterSocket, addresses: frozenset[str], admits: Callable[[Flow], bool]) -> int:
     """End the flows from or to these private addresses that are not admitted any more; tell how many."""
+    count = _count(netfilter) if addresses else 0
+    if not count:
+        return 0
     ended = 0
-    if not addresses or not _count(netfilter):
-        return ended
-    for family, wanted in _by_family(addresses).items():
-        kept: dict[bytes, bool] = {}  # flows of one kind are judged once: a guest may have a hundred thousand
-        for buffer, span in _candidates(netfilter, family, wanted):
-            kind = _kind(buffer, span, family)
-            if kind not in kept:
-                kept[kind] = _is_kept(buffer, attributes(buffer, span), family, wanted, admits)
-            if not kept[kind]:
-                ended += _end(netfilter, family, buffer, attributes(buffer, span))
+    wanted = {socket.inet_pton(_family_of(address), address) for address in addresses}
+    kept: dict[bytes, bool] = {}  # flows of one kind are judged once: a guest may have a hundred thousand
+    candidates = _all(netfilter) if count < _FEW_FLOWS or len(wanted) > _SEARCHES else _searched(netfilter, wanted)
+    for family, buffer, span in candidates:
+        kind = _kind(buffer, span, family)
+        if kind not in kept:
+            kept[kind] = _is_kept(buffer, attributes(buffer, span), family, wanted, admits)
+        if not kept[kind]:
+            ended += _end(netfilter, family, buffer, attributes(buffer, span))
     return ended
 
 
-def _by_family(addresses: frozenset[str]) -> dict[socket.AddressFamily, set[bytes]]:
-    found: dict[socket.AddressFamily, set[bytes]] = {}
-    for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        found.setdefault(family, set()).add(socket.inet_pton(family, address))
-    return found
+def _family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _count(netfilter: NetfilterSocket) -> int:
-    """Count the flows of this namespace: to search them, the kernel walks a table that it has for all namespaces."""
+    """Count the flows of this namespace."""
     buffer, span = netfilter.get(_GET_STATS)
     start, end = attributes(buffer, span)[_STATS_ENTRIES]
     return int.from_bytes(buffer[start:end])
@@ -89,19 +91,22 @@ def _is_kept(
     )
 
 
-def _candidates(
-    netfilter: NetfilterSocket, family: socket.AddressFamily, wanted: set[bytes]
-) -> Iterator[tuple[bytes, Span]]:
-    """List flows that begin or really end at these addresses, perhaps with others, perhaps one twice."""
-    if len(wanted) > _SEARCHES:
-        yield from netfilter.dump(_GET, family)
-        return
+def _all(netfilter: NetfilterSocket) -> Iterator[_Candidate]:
+    """List all flows; the family of each stands before its attributes (struct nfgenmsg)."""
+    for buffer, span in netfilter.dump(_GET, socket.AF_UNSPEC):
+        yield socket.AddressFamily(buffer[span[0] - 4]), buffer, span
+
+
+def _searched(netfilter: NetfilterSocket, wanted: set[bytes]) -> Iterator[_Candidate]:
+    """List flows that begin or really end at these addresses, perhaps one twice."""
     for address in wanted:
+        family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         for tuple_kind, filter_kind in ((_TUPLE_ORIGINAL, _FILTER_ORIGINAL), (_TUPLE_REPLY, _FILTER_REPLY)):
             source = attribute(_TUPLE_IP, attribute(_SOURCES[family], address), nested=True)
             flags = attribute(filter_kind, struct.pack("=I", _BY_SOURCE))
             body = attribute(tuple_kind, source, nested=True) + attribute(_FILTER, flags, nested=True)
-            yield from netfilter.dump(_GET, family, body)
+            for buffer, span in netfilter.dump(_GET, family, body):
+                yield family, buffer, span
 
 
 def _addresses(buffer: bytes, tuple_span: Span, family: socket.AddressFamily) -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from stead_agent.firewall.acls import acl_statements, border
 from stead_agent.firewall.cleaning import Clean
+from stead_agent.firewall.guest_ipv6 import link_local
 from stead_agent.firewall.interface import LinkPrefixes
 from stead_agent.firewall.rules import is_group_id, set_name, statements
 from stead_agent.firewall.table import Chain, NamedSet, Statement, Table
@@ -162,6 +163,8 @@ def _receivers(clean: Clean) -> dict[str, NamedSet]:
             for it in clean.interfaces
             for address in (it.addresses if version == 4 else it.ipv6_addresses)
         ]
+        # IPv6 packets are routed by the address that a router makes of its MAC, which may be used on several links.
+        ways = dict(owned) if version == 4 else {link_local(it.mac): it for it in reversed(routers)} | dict(owned)
         sets[f"receivers{version}"] = _map(
             "Who gets, by the address that the packet is routed to, which must be its own: its chain.",
             f"type {_TYPES[family]} . {_TYPES[family]} : verdict",
@@ -170,7 +173,7 @@ def _receivers(clean: Clean) -> dict[str, NamedSet]:
         sets[f"routers{version}"] = _map(
             "Who gets packets to any address, by the address that they are routed by: its chain.",
             f"type {_TYPES[family]} : verdict",
-            (f"{address} : jump {it.id}-in" for address, it in owned if it in routers),
+            (f"{address} : jump {it.id}-in" for address, it in ways.items() if it in routers),
         )
         sets[f"peer_sources{version}"] = NamedSet(
             "Who may send from peers.",
@@ -305,6 +308,16 @@ def _service_chains(links: LinkPrefixes) -> dict[str, Chain]:
                 ),
             ),
             "type filter hook input priority filter; policy drop;",
+        ),
+        "output": Chain(
+            "What the namespace itself says.",
+            (
+                Statement(
+                    "a guest that believed it would look for its neighbours on its own wire",
+                    "icmpv6 type nd-redirect drop",
+                ),
+            ),
+            "type filter hook output priority filter; policy accept;",
         ),
         "services": Chain(
             "What guests may ask; the gateway answers no ping, as in EC2.", (*services, Statement("all else", "drop"))

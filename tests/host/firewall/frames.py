@@ -47,10 +47,19 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def ipv4(source: str, destination: str, protocol: int, payload: bytes, *, offset: int = 0, more: bool = False) -> bytes:
+def ipv4(
+    source: str,
+    destination: str,
+    protocol: int,
+    payload: bytes,
+    *,
+    offset: int = 0,
+    more: bool = False,
+    identity: int = 77,
+) -> bytes:
     """An IPv4 packet, or the fragment of one that begins at `offset`."""
     fragment = (0x2000 if more else 0) | offset // 8
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 77, fragment, 64, protocol, 0)
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), identity, fragment, 64, protocol, 0)
     header += socket.inet_aton(source) + socket.inet_aton(destination)
     return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
 
