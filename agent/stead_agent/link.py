@@ -209,8 +209,8 @@ class Link:
 
     async def _answer(self, question: host_pb2.Question, outgoing: "_Outgoing") -> None:
         async with self._asking:
-            machines = self._reconciler.parts.machines
-            answer = await self._in_thread(partial(questions.answer, question, machines))
+            parts = self._reconciler.parts
+            answer = await self._in_thread(partial(questions.answer, question, parts))
         await outgoing.write(HostReport(answer=answer))
 
     async def _in_thread[T](self, ask: Callable[[], T]) -> T:

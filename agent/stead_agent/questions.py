@@ -1,20 +1,22 @@
-"""Questions of the controller that only this host can answer now: what a guest's console and screen show."""
+"""Questions of the controller that only this host can answer now: a guest's console, its screen, its packets."""
 
 import time
 
 from stead_agent.logs import Log
-from stead_agent.machines.interface import MachineError, Machines
+from stead_agent.machines.interface import MachineError
+from stead_agent.network.interface import NetworkError
+from stead_agent.reconcile.subsystems import Subsystems
 from stead_proto import limits
 from stead_proto.v1.host_pb2 import Answer, Question
 
 _log = Log(__name__)
 
 
-def answer(question: Question, machines: Machines) -> Answer:
+def answer(question: Question, parts: Subsystems) -> Answer:
     """Answer a question, in any thread; what went wrong is part of the answer."""
     try:
-        content = _content(question, machines)
-    except MachineError as error:
+        content = _content(question, parts)
+    except (MachineError, NetworkError) as error:
         return _refusal(question, str(error))
     except Exception as error:  # whatever it is, the controller waits for an answer
         _log.error("question_broke", error=error, question=question.WhichOneof("body"))
@@ -22,17 +24,25 @@ def answer(question: Question, machines: Machines) -> Answer:
     return Answer(id=question.id, content=content, taken_at=time.time_ns() // 1_000_000)
 
 
-def _content(question: Question, machines: Machines) -> bytes:
+def _content(question: Question, parts: Subsystems) -> bytes:
     match question.WhichOneof("body"):
         case "console_output":
             asked = question.console_output
             most = min(asked.last_bytes or limits.CONSOLE_OUTPUT_BYTES, limits.CONSOLE_OUTPUT_BYTES)
-            return machines.console_output(asked.machine_id, most)
+            return parts.machines.console_output(asked.machine_id, most)
         case "screenshot":
-            picture = machines.screenshot(question.screenshot.machine_id)
+            picture = parts.machines.screenshot(question.screenshot.machine_id)
             if len(picture) > limits.SCREENSHOT_BYTES:
                 raise MachineError(f"the screenshot has {len(picture)} bytes")
             return picture
+        case "capture":
+            wish = question.capture
+            return parts.network.capture(
+                wish.interface_id,
+                min(wish.seconds or 1, limits.CAPTURE_SECONDS),
+                min(wish.packets or limits.CAPTURE_PACKETS, limits.CAPTURE_PACKETS),
+                wish.snap_length,
+            )
         case _:
             raise MachineError("this agent does not know the question")
 

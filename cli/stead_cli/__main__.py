@@ -10,11 +10,12 @@ from stead_cli.env import env
 from stead_cli.host import host
 from stead_cli.image import image
 from stead_cli.logs import logs
+from stead_cli.net import net
 from stead_cli.rig import rig
 from stead_cli.status import status
 from stead_cli.up import up
 
-_COMMANDS: tuple[click.Command, ...] = (up, down, demo, env, status, doctor, logs, account, host, image, rig)
+_COMMANDS: tuple[click.Command, ...] = (up, down, demo, env, status, doctor, logs, account, host, image, net, rig)
 
 
 class _InOrder(click.Group):

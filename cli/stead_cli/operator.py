@@ -11,7 +11,7 @@ from stead_cli.errors import CliError
 from stead_cli.settings import Settings
 from stead_proto import tls
 from stead_proto.v1 import operator_pb2 as pb
-from stead_proto.v1.operator_pb2_grpc import AccountsStub, HostsStub, ImagesStub
+from stead_proto.v1.operator_pb2_grpc import AccountsStub, HostsStub, ImagesStub, NetworkStub
 
 _CALL_SECONDS: Final = 30.0
 _UPLOAD_SECONDS: Final = 3600.0
@@ -80,6 +80,14 @@ class Operator:
             lambda channel: ImagesStub(channel).ImportImage(messages(), timeout=_UPLOAD_SECONDS)
         )
         return made
+
+    def capture(self, resource_id: str, seconds: int, packets: int, snap_length: int) -> pb.CaptureResponse:
+        """Get the packets of an interface for a moment."""
+        request = pb.CaptureRequest(resource_id=resource_id, seconds=seconds, packets=packets, snap_length=snap_length)
+        found: pb.CaptureResponse = self._call(
+            lambda channel: NetworkStub(channel).Capture(request, timeout=_CALL_SECONDS)
+        )
+        return found
 
     def create_account(self, name: str) -> pb.CreateAccountResponse:
         """Make an isolated account."""

@@ -30,9 +30,10 @@ from stead_controller.operator.compute import Compute
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
+from stead_controller.operator.network import Network
 from stead_controller.resources import host_addresses
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
+from stead_controller.resources.questions import Capture, ConsoleOutput, HostAnswer, Question
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
@@ -135,6 +136,7 @@ class Controller:
         operator_pb2_grpc.add_AccountsServicer_to_server(
             Accounts(self.database, self.cloud, self._sealer, self._clock), server
         )
+        operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
         return server
 
@@ -157,10 +159,15 @@ class Controller:
         if isinstance(question, ConsoleOutput):
             message.console_output.machine_id = question.instance_id
             message.console_output.last_bytes = question.last_bytes
+        elif isinstance(question, Capture):
+            message.capture.interface_id = question.interface_id
+            message.capture.seconds = question.seconds
+            message.capture.packets = question.packets
+            message.capture.snap_length = question.snap_length
         else:
             message.screenshot.machine_id = question.instance_id
         answer = await self._link.ask(question.host_id, message)
-        return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC))
+        return HostAnswer(answer.content, datetime.fromtimestamp(answer.taken_at / 1000, UTC), answer.error)
 
     def _tell_of_networks(self, tx: Transaction) -> None:
         """Tell hosts what the settings say now."""

@@ -17,6 +17,12 @@ CONSOLE_OUTPUT_BYTES: Final = 64 * KIB
 SCREENSHOT_BYTES: Final = 8 * MIB
 """The most that an answer to a screenshot question carries."""
 
+CAPTURE_SECONDS: Final = 15
+"""The longest that a host listens for one capture question; who wants more asks again."""
+
+CAPTURE_PACKETS: Final = 10_000
+"""The most packets that an answer to a capture question carries."""
+
 MESSAGE_BYTES: Final = 64 * MIB
 """One gRPC message: the full desired state of a host with 1,000 guests and their user data stays below."""
 

@@ -236,6 +236,12 @@ class Network(Protocol):
     def audit(self) -> tuple[str, ...]:
         """Compare the kernel with all that was applied, repair what differs, and tell what that was."""
 
+    def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
+        """Give the packets of an interface of this host, as a pcap file, until the time is over or so many have come.
+
+        `snap_length` bytes of each are kept, 0 = all. Raises NetworkError when the interface is not plugged in here.
+        """
+
     def namespace_path(self, vpc_id: str) -> Path:
         """Give the file by which a process enters the VPC's namespace (nsenter --net=…)."""
 

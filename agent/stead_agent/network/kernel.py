@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from stead_agent.network.interface import HostNetwork, HostPaths, NetworkError, VpcNetwork
+from stead_agent.network.capture import capture
+from stead_agent.network.interface import HostNetwork, HostPaths, NetworkError, VpcNetwork, tap_name
 from stead_agent.network.namespaces import Namespaces, on_a_thread
 from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, view_host
 from stead_agent.network.picture import (
@@ -170,6 +171,11 @@ class KernelNetwork:
             return steps
 
     # --- what others need
+
+    def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
+        """Give the packets of an interface of this host as a pcap file."""
+        link = tap_name(interface_id)
+        return self.namespaces.inside(None, lambda: capture(link, seconds, packets, snap_length))
 
     def namespace_path(self, vpc_id: str) -> Path:
         """Give the file by which a process enters the VPC's namespace."""

@@ -61,6 +61,12 @@ class SimulatedNetwork:
         """Find all as it was applied."""
         return ()
 
+    def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
+        """Refuse: there are no packets here."""
+        raise NetworkError(
+            f"{interface_id}: no {packets} packets of {snap_length} bytes in {seconds} simulated seconds"
+        )
+
     def namespace_path(self, vpc_id: str) -> Path:
         """Give a file that does not exist."""
         return Path("/run/netns") / vpc_id

@@ -104,7 +104,7 @@ def _ignore(record: CallRecord) -> None:
 
 
 async def _nobody_to_ask(question: Question) -> HostAnswer:
-    raise WrongState("instance", f"No host can be asked about {question.instance_id} here.")
+    raise WrongState("instance", f"The host {question.host_id} cannot be asked here.")
 
 
 class AwsApp:

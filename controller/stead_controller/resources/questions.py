@@ -4,9 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import select
+
+from stead_controller.db.tables import NetworkInterface
+from stead_controller.errors import MalformedId, NotFound, WrongState
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.instance_lookup import find_instances
 from stead_controller.resources.transaction import Transaction
+from stead_proto import ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,18 @@ class Screenshot:
     instance_id: str
 
 
-type Question = ConsoleOutput | Screenshot
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """The packets of a network interface for a moment."""
+
+    host_id: str
+    interface_id: str
+    seconds: int
+    packets: int
+    snap_length: int
+
+
+type Question = ConsoleOutput | Screenshot | Capture
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,7 @@ class HostAnswer:
 
     content: bytes
     taken_at: datetime
+    error: str = ""  # why the host could not say more, for the operator
 
 
 type Ask = Callable[[Question], Awaitable[HostAnswer]]
@@ -54,3 +71,24 @@ def screenshot(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> 
     if instance.host_id is None or instance.state != "running":
         return None
     return Screenshot(instance.host_id, instance.id)
+
+
+def interface_on_host(tx: Transaction, resource_id: str) -> tuple[str, str]:
+    """Find the interface that an operator means by its id or its instance's, and its host, whatever its account.
+
+    Gives interface id and host id; raises MalformedId, NotFound, WrongState when it is on no host now.
+    """
+    kind = ids.resource_type_of(resource_id)
+    query = select(NetworkInterface)
+    if kind == "instance":
+        query = query.where(NetworkInterface.instance_id == resource_id, NetworkInterface.device_index == 0)
+    elif kind == "network-interface":
+        query = query.where(NetworkInterface.id == resource_id)
+    else:
+        raise MalformedId("network-interface", resource_id)
+    interface = tx.session.scalar(query)
+    if interface is None:
+        raise NotFound(kind, resource_id)
+    if interface.host_id is None:
+        raise WrongState(kind, f"{interface.id} is on no host now: its instance is stopped, or it is attached to none")
+    return interface.id, interface.host_id

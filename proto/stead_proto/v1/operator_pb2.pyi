@@ -572,3 +572,58 @@ class ListAccountsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAccountsResponse: _TypeAlias = ListAccountsResponse  # noqa: Y015
+
+@_typing.final
+class CaptureRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    PACKETS_FIELD_NUMBER: _builtins.int
+    SNAP_LENGTH_FIELD_NUMBER: _builtins.int
+    resource_id: _builtins.str
+    """an instance (its first interface) or a network interface, of any account"""
+    seconds: _builtins.int
+    """at most 15; 0 = 2"""
+    packets: _builtins.int
+    """at most 10,000; 0 = that"""
+    snap_length: _builtins.int
+    """bytes kept of each packet; 0 = all"""
+    def __init__(
+        self,
+        *,
+        resource_id: _builtins.str = ...,
+        seconds: _builtins.int = ...,
+        packets: _builtins.int = ...,
+        snap_length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["packets", b"packets", "resource_id", b"resource_id", "seconds", b"seconds", "snap_length", b"snap_length"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureRequest: _TypeAlias = CaptureRequest  # noqa: Y015
+
+@_typing.final
+class CaptureResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERFACE_ID_FIELD_NUMBER: _builtins.int
+    PCAP_FIELD_NUMBER: _builtins.int
+    interface_id: _builtins.str
+    pcap: _builtins.bytes
+    """draft-ietf-opsawg-pcap, Ethernet, microseconds"""
+    def __init__(
+        self,
+        *,
+        interface_id: _builtins.str = ...,
+        pcap: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "pcap", b"pcap"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureResponse: _TypeAlias = CaptureResponse  # noqa: Y015

@@ -502,3 +502,76 @@ class Accounts:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class NetworkStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Capture = channel.unary_unary(
+                '/stead.v1.Network/Capture',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.CaptureRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.CaptureResponse.FromString,
+                _registered_method=True)
+
+
+class NetworkServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def Capture(self, request, context):
+        """The packets of an instance's interface for a moment, as seen on its host.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_NetworkServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Capture': grpc.unary_unary_rpc_method_handler(
+                    servicer.Capture,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.CaptureRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.CaptureResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Network', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Network', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Network:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Capture(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Network/Capture',
+            stead__proto_dot_v1_dot_operator__pb2.CaptureRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.CaptureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -160,3 +160,28 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operator_pb2.ListAccountsResponse, _abc.Awaitable[_operator_pb2.ListAccountsResponse]]: ...
 
 def add_AccountsServicer_to_server(servicer: AccountsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class NetworkStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> NetworkAsyncStub: ...
+    Capture: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CaptureRequest, _operator_pb2.CaptureResponse]
+    """The packets of an instance's interface for a moment, as seen on its host."""
+
+@_typing.type_check_only
+class NetworkAsyncStub(NetworkStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Capture: _aio.UnaryUnaryMultiCallable[_operator_pb2.CaptureRequest, _operator_pb2.CaptureResponse]  # type: ignore[assignment]
+    """The packets of an instance's interface for a moment, as seen on its host."""
+
+class NetworkServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def Capture(
+        self,
+        request: _operator_pb2.CaptureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.CaptureResponse, _abc.Awaitable[_operator_pb2.CaptureResponse]]:
+        """The packets of an instance's interface for a moment, as seen on its host."""
+
+def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,19 +1,28 @@
 """Whatever is asked, there is an answer."""
 
+from dataclasses import replace
+
 from stead_agent import questions
+from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
 from stead_agent.simulated.machines import SimulatedMachines
+from stead_agent.simulated.networks import SimulatedNetwork
 from stead_proto import limits
-from stead_proto.v1.host_pb2 import ConsoleOutputQuestion, Question, ScreenshotQuestion
+from stead_proto.v1.host_pb2 import CaptureQuestion, ConsoleOutputQuestion, Question, ScreenshotQuestion
 from tests.support import desired_states as make
 from tests.support.simulated_agent import Bench
 
 
-def _running() -> SimulatedMachines:
+def _running() -> Subsystems:
     bench = Bench()
     bench.settle(make.Sender().change(make.host_network(), *make.launch(), full=True))
-    return bench.host.machines
+    return bench.host.subsystems
+
+
+def _host_with(machines: type[SimulatedMachines]) -> Subsystems:
+    host = SimulatedHost(SteppedClock())
+    return replace(host.subsystems, machines=machines(host.world, host.metadata, SteppedClock(), host.pace))
 
 
 def test_console_output_is_its_end() -> None:
@@ -32,14 +41,13 @@ def test_more_than_the_limit_is_never_asked_of_the_machine() -> None:
         def screenshot(self, machine_id: str) -> bytes:
             return b"x" * (limits.SCREENSHOT_BYTES + 1)
 
-    host = SimulatedHost(SteppedClock())
-    machines = Machines(host.world, host.metadata, SteppedClock(), host.pace)
+    parts = _host_with(Machines)
     for wish in (0, 10**9):
         question = Question(id=1, console_output=ConsoleOutputQuestion(machine_id="i-1", last_bytes=wish))
-        assert questions.answer(question, machines).error == ""
+        assert questions.answer(question, parts).error == ""
     assert asked == [limits.CONSOLE_OUTPUT_BYTES] * 2
     question = Question(id=1, screenshot=ScreenshotQuestion(machine_id="i-1"))
-    assert "bytes" in questions.answer(question, machines).error
+    assert "bytes" in questions.answer(question, parts).error
 
 
 def test_an_unexpected_error_is_an_answer() -> None:
@@ -47,8 +55,22 @@ def test_an_unexpected_error_is_an_answer() -> None:
         def screenshot(self, machine_id: str) -> bytes:
             raise ZeroDivisionError(machine_id)
 
-    host = SimulatedHost(SteppedClock())
-    machines = Machines(host.world, host.metadata, SteppedClock(), host.pace)
+    parts = _host_with(Machines)
     question = Question(id=3, screenshot=ScreenshotQuestion(machine_id="i-1"))
-    answer = questions.answer(question, machines)
+    answer = questions.answer(question, parts)
     assert (answer.id, answer.error) == (3, "internal error: ZeroDivisionError('i-1')")
+
+
+def test_a_capture_is_bounded_and_says_why_there_is_none() -> None:
+    asked: list[tuple[float, int]] = []
+
+    class Network(SimulatedNetwork):
+        def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
+            asked.append((seconds, packets))
+            return b"pcap"
+
+    host = SimulatedHost(SteppedClock())
+    question = Question(id=4, capture=CaptureQuestion(interface_id="eni-1", seconds=3600, packets=10**6))
+    assert questions.answer(question, replace(host.subsystems, network=Network(host.world))).content == b"pcap"
+    assert asked == [(limits.CAPTURE_SECONDS, limits.CAPTURE_PACKETS)]
+    assert "simulated" in questions.answer(question, host.subsystems).error
