@@ -12,18 +12,12 @@ from stead_agent.network.capture import capture
 from stead_agent.network.interface import HostNetwork, HostPaths, NetworkError, VpcNetwork, tap_name
 from stead_agent.network.namespaces import Namespaces, on_a_thread
 from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, view_host
-from stead_agent.network.picture import (
-    Bridge,
-    Neighbour,
-    Thing,
-    choose_inner_address,
-    default_host_address,
-    host_things,
-    masqueraded,
-    vpc_things,
-)
+from stead_agent.network.overlay import OVERHEAD
+from stead_agent.network.picture import choose_inner_address, default_host_address, host_things, masqueraded
 from stead_agent.network.plan import Remove, Step, plan
 from stead_agent.network.rtnetlink import Kernel
+from stead_agent.network.things import Bridge, Neighbour, is_ipv6
+from stead_agent.network.wanted import Wanted, steps_between, wanted_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +25,7 @@ class _Applied:
     """What the kernel was made to be."""
 
     picture: VpcNetwork
-    things: list[Thing]
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +93,8 @@ class KernelNetwork:
         with self._vpc(vpc.vpc_id):
             is_new = self.namespaces.create(vpc.vpc_id)
             before = None if is_new else self._applied.get(vpc.vpc_id)
-            wanted = vpc_things(vpc, self._host.paths, self._inner_address(vpc.vpc_id))
-            steps = plan(before.things, wanted) if before else None
+            wanted = wanted_of(vpc, self._host.paths, self._inner_address(vpc.vpc_id))
+            steps = steps_between(before.wanted, wanted) if before else None
             if steps != []:
                 # Until it is done nobody knows what is there: after an error the next time reads it from the kernel.
                 self._forget(vpc.vpc_id)
@@ -108,13 +102,14 @@ class KernelNetwork:
             with self._lock:
                 self._applied[vpc.vpc_id] = _Applied(vpc, wanted)
 
-    def _carry_out(self, kernel: Kernel, vpc_id: str, steps: list[Step] | None, wanted: list[Thing]) -> None:
+    def _carry_out(self, kernel: Kernel, vpc_id: str, steps: list[Step] | None, wanted: Wanted) -> None:
         """Do the steps; when it is not known what is there, look first, at the whole host only if need be."""
         with self._lock:
             view = None if vpc_id in self._touched else self._first_view
             self._touched.add(vpc_id)
         if steps is None:
-            steps = plan(observe_vpc(kernel, view or view_host(kernel), vpc_id, wanted), wanted)
+            things = wanted.everything()
+            steps = plan(observe_vpc(kernel, view or view_host(kernel), vpc_id, things), things)
         for step in steps:
             kernel.carry_out(step)
 
@@ -155,11 +150,11 @@ class KernelNetwork:
             self.namespaces.create(vpc_id)
 
             def compare(kernel: Kernel) -> list[Step]:
-                if not plan(observe_vpc(kernel, view, vpc_id, applied.things), applied.things):
+                things = applied.wanted.everything()
+                if not plan(observe_vpc(kernel, view, vpc_id, things), things):
                     return []
                 # Seen for all VPCs at once, some while ago: look again before touching anything.
-                seen = observe_vpc(kernel, view_host(kernel), vpc_id, applied.things)
-                steps = plan(seen, applied.things)
+                steps = plan(observe_vpc(kernel, view_host(kernel), vpc_id, things), things)
                 for step in steps:
                     kernel.carry_out(step)
                 return steps
@@ -237,10 +232,19 @@ def _find_paths(kernel: Kernel, view: HostView, host: HostNetwork) -> HostPaths:
     index = next((link.index for link in view.links.values() if link.name == uplink), None)
     if uplink is not None and index is None:
         raise NetworkError(f"the uplink {uplink} is not there")
-    networks = [address for owner, address in view.addresses if owner == index]
+    networks = [address for owner, address in view.addresses if owner == index and not is_ipv6(address)]
     return HostPaths(
         uplink=uplink,
         host_address=host.host_address or default_host_address(host.public_pools),
         masqueraded_pools=masqueraded(host.public_pools, networks),
         is_router=kernel.value("net/ipv4/ip_forward") == "1",
+        underlay_address=host.underlay_address,
+        overlay_mtu=_overlay_mtu(view, host.underlay_address),
+        has_ipv6_by_link=kernel.value("net/ipv6/conf/all/force_forwarding") is not None,
     )
+
+
+def _overlay_mtu(view: HostView, underlay_address: str) -> int:
+    """Find out how long a packet in the overlay may be; 0 while no link has the underlay's address."""
+    owners = [index for index, address in view.addresses if address.partition("/")[0] == underlay_address]
+    return min((view.links[index].mtu - OVERHEAD for index in owners if index in view.links), default=0)

@@ -2,29 +2,40 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, ip_address
 
-from stead_agent.network.interface import BRIDGE_PREFIX, GATEWAY_PREFIX, HOST_LINK, INTERNET_PREFIX
-from stead_agent.network.picture import (
-    INNER_ADDRESSES,
-    LAST_METRIC,
+from stead_agent.network.interface import (
+    BRIDGE_PREFIX,
+    GATEWAY_PREFIX,
+    HOST_LINK,
+    INTERNET_PREFIX,
+    OVERLAY_LINK,
+    PEER_PREFIX,
+    TAP_PREFIX,
+)
+from stead_agent.network.picture import INNER_ADDRESSES, owner_of
+from stead_agent.network.plan import key_of
+from stead_agent.network.readings import Link, Readings
+from stead_agent.network.things import (
     Address,
     Bridge,
+    Kind,
     Neighbour,
+    PeerLink,
     Place,
     Proxy,
     Route,
     Setting,
     Thing,
+    Tunnel,
     Up,
     Veth,
-    owner_of,
+    Vxlan,
+    is_ipv6,
 )
-from stead_agent.network.plan import key_of
-from stead_agent.network.rtnetlink import Kernel, Link
 
-_LOOPBACK_NETWORK = IPv4Network("127.0.0.0/8")
 _MADE_BY_US = (BRIDGE_PREFIX, GATEWAY_PREFIX, INTERNET_PREFIX)
+_PEER_WORDS = 4  # of the alias that rtnetlink.py gives the ends of a pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +59,10 @@ class HostView:
         found = {}
         for index, route in self.routes:
             owner = owner_of(self.links[index].alias) if index in self.links else None
-            address = IPv4Network(route.destination).network_address
-            if owner and not route.gateway and address in INNER_ADDRESSES:
-                found[owner] = str(address)
+            if owner and not route.gateway and not is_ipv6(route.destination):
+                address = IPv4Network(route.destination).network_address
+                if address in INNER_ADDRESSES:
+                    found[owner] = str(address)
         return found
 
     def half_made(self) -> list[Link]:
@@ -58,7 +70,7 @@ class HostView:
         return [link for link in self.links.values() if link.name.startswith(_MADE_BY_US) and not link.alias]
 
 
-def view_host(kernel: Kernel) -> HostView:
+def view_host(kernel: Readings) -> HostView:
     """Read the host's namespace."""
     return HostView(
         links={link.index: link for link in kernel.links(Place.HOST)},
@@ -69,13 +81,13 @@ def view_host(kernel: Kernel) -> HostView:
     )
 
 
-def settings_of(kernel: Kernel, wanted: Iterable[Thing]) -> list[Thing]:
+def settings_of(kernel: Readings, wanted: Iterable[Thing]) -> list[Thing]:
     """Read the settings that are wanted; all others are none of our business."""
     found = [kernel.setting(thing) for thing in wanted if isinstance(thing, Setting)]
     return [setting for setting in found if setting is not None]
 
 
-def observe_host(kernel: Kernel, view: HostView, wanted: list[Thing]) -> list[Thing]:
+def observe_host(kernel: Readings, view: HostView, wanted: list[Thing]) -> list[Thing]:
     """List what is there of the host's own objects."""
     things = settings_of(kernel, wanted)
     for index, link in view.links.items():
@@ -93,14 +105,21 @@ def observe_remains(view: HostView, vpc_id: str) -> list[Thing]:
     return things + _proxies(view, _public_addresses(_routes(view.routes, mine)))
 
 
-def observe_vpc(kernel: Kernel, view: HostView, vpc_id: str, wanted: list[Thing]) -> list[Thing]:
-    """List what is there of a VPC's objects; its namespace must exist."""
+def observe_vpc(kernel: Readings, view: HostView, vpc_id: str, wanted: list[Thing]) -> list[Thing]:
+    """List what is there of a VPC's objects; its namespace must exist. Its NAT gateways' links are not among them."""
     wanted_keys = {key_of(thing) for thing in wanted}
     mine = {
         index: link
         for index, link in view.links.items()
-        if owner_of(link.alias) == vpc_id or (not link.alias and key_of(Bridge(link.name, "", 0)) in wanted_keys)
+        if (owner_of(link.alias) == vpc_id and not link.name.startswith(TAP_PREFIX))
+        or (not link.alias and key_of(Bridge(link.name, "", 0)) in wanted_keys)
     }
+    return observe_namespace(kernel, view, mine, wanted)
+
+
+def observe_namespace(kernel: Readings, view: HostView, mine: dict[int, Link], wanted: list[Thing]) -> list[Thing]:
+    """List what is there inside a namespace, and of the host's links that are `mine`."""
+    wanted_keys = {key_of(thing) for thing in wanted}
     inside = {link.index: link for link in kernel.links(Place.VPC)}
     things = settings_of(kernel, wanted)
     for link in mine.values():
@@ -109,14 +128,16 @@ def observe_vpc(kernel: Kernel, view: HostView, vpc_id: str, wanted: list[Thing]
         elif link.kind == "veth":
             things.append(_pair(link, view, inside))
         things += [Up(Place.HOST, link.name)] if link.is_up else []
+    things += _inner_links(kernel, inside)
     things += [Up(Place.VPC, link.name) for link in inside.values() if link.is_up]
     things += [
         Address(Place.VPC, inside[index].name, address)
         for index, address in kernel.addresses(Place.VPC)
-        if index in inside and IPv4Address(address.partition("/")[0]) not in _LOOPBACK_NETWORK
+        if index in inside and not ip_address(address.partition("/")[0]).is_loopback
     ]
     inner_routes = list(kernel.routes(Place.VPC))
     things += _routes(inner_routes, inside) + _last_routes(inner_routes)
+    things += kernel.rules(Place.VPC)
     things += _neighbours(kernel.neighbours(Place.VPC), inside, Place.VPC, wanted_keys)
     things += _neighbours(view.neighbours, mine, Place.HOST, wanted_keys)
     routes = _routes(view.routes, mine)
@@ -125,8 +146,25 @@ def observe_vpc(kernel: Kernel, view: HostView, vpc_id: str, wanted: list[Thing]
     return things + _proxies(view, public)
 
 
+def _inner_links(kernel: Readings, inside: dict[int, Link]) -> list[Thing]:
+    """List the links inside that have no end in the host's namespace, and what the VXLAN device knows."""
+    things: list[Thing] = []
+    overlay: set[int] = set()
+    for index, link in inside.items():
+        if link.kind == "vxlan" and link.name == OVERLAY_LINK:
+            overlay.add(index)
+            things.append(Vxlan(link.name, link.vni, link.local, link.mac, link.mtu))
+        elif link.kind == "veth" and link.name.startswith(PEER_PREFIX):
+            words = link.alias.split()
+            vpc, peer, namespace = words[1:] if len(words) == _PEER_WORDS else ("", "", "0")
+            things.append(PeerLink(link.name, vpc, link.mac, link.mtu, peer, int(namespace)))
+    if overlay:
+        things += [Tunnel(OVERLAY_LINK, mac, host) for index, mac, host in kernel.tunnels() if index in overlay]
+    return things
+
+
 def _public_addresses(routes: list[Route]) -> set[str]:
-    return {str(IPv4Network(route.destination).network_address) for route in routes if route.gateway}
+    return {route.destination.partition("/")[0] for route in routes if route.gateway}
 
 
 def _proxies(view: HostView, addresses: set[str]) -> list[Thing]:
@@ -140,10 +178,11 @@ def _pair(link: Link, view: HostView, inside: dict[int, Link]) -> Veth:
         name=link.name,
         alias=link.alias,
         mtu=link.mtu,
-        mac="" if link.name.startswith(GATEWAY_PREFIX) else link.mac,
+        mac=link.mac if link.name.startswith(INTERNET_PREFIX) else "",
         master=view.links[link.master].name if link.master in view.links else "",
         inner=inner.name if inner and is_pair else "",
         inner_mac=inner.mac if inner and is_pair else "",
+        is_isolated=link.is_isolated,
     )
 
 
@@ -152,8 +191,8 @@ def _routes(routes: Iterable[tuple[int, Route]], links: dict[int, Link]) -> list
 
 
 def _last_routes(routes: Iterable[tuple[int, Route]]) -> list[Thing]:
-    """Take the routes that say `unreachable`."""
-    return [route for index, route in routes if not index and route.metric == LAST_METRIC]
+    """Take the routes that lead nowhere."""
+    return [route for _, route in routes if route.kind is not Kind.ONWARD]
 
 
 def _neighbours(

@@ -4,12 +4,11 @@
 """
 
 import zlib
-from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
-from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Container, Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
+from stead_agent.network import ipv6
 from stead_agent.network.interface import (
     GATEWAY_MAC,
     GATEWAY_PREFIX,
@@ -20,114 +19,49 @@ from stead_agent.network.interface import (
     HostNetwork,
     HostPaths,
     LocalInterface,
+    Peer,
+    Subnet,
     VpcNetwork,
     bridge_name,
     gateway_address,
+    peer_link_name,
     resolver_addresses,
     subnet_link_name,
+)
+from stead_agent.network.overlay import has_overlay, overlay_things, router_next_hops
+from stead_agent.network.route_tables import (
+    HOST_END_ADDRESS,
+    HOST_END_IPV6_ADDRESS,
+    PEER_ADDRESS,
+    PEER_IPV6_ADDRESS,
+    NextHops,
+    routing_things,
+)
+from stead_agent.network.things import (
+    LAST_METRIC,
+    Address,
+    Bridge,
+    Kind,
+    Neighbour,
+    PeerLink,
+    Place,
+    Proxy,
+    Route,
+    Setting,
+    Thing,
+    Up,
+    Veth,
 )
 from stead_proto.ids import link_name
 
 # The internet link of a VPC: both MACs and the host's side are the same for all VPCs, and never asked for by ARP.
-HOST_END_ADDRESS: Final = "169.254.0.1"
 HOST_END_MAC: Final = "02:53:54:45:41:01"
 INNER_END_MAC: Final = "02:53:54:45:41:02"
-BRIDGE_MAC: Final = "02:53:54:45:41:03"
+INNER_IPV6_ADDRESS: Final = "fe80::a9fe:3"
+PEER_MAC: Final = "02:53:54:45:41:04"  # of both ends of a pair that joins two VPCs
 # Where the namespaces' own ends of internet links have their addresses, one each; clear of EC2's 169.254.169.0/24.
 INNER_ADDRESSES: Final = IPv4Network("169.254.0.0/17")
 _FIRST_INNER: Final = 256  # 169.254.0.x is for fixed addresses
-
-# Behind every other route to the same addresses: it is all that a free public address gets.
-LAST_METRIC: Final = 0xFFFF_FFFE
-
-
-class Place(Enum):
-    """The namespace that an object is in."""
-
-    HOST = "host"
-    VPC = "vpc"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A sysctl; `link` is the link it belongs to, or "" when it is the whole namespace's."""
-
-    place: Place
-    path: str  # below /proc/sys
-    value: str
-    link: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """A bridge in the host's namespace."""
-
-    name: str
-    alias: str  # names its owner
-    mtu: int
-
-
-@dataclass(frozen=True, slots=True)
-class Veth:
-    """A pair of links: `name` in the host's namespace, `inner` in the VPC's."""
-
-    name: str
-    alias: str
-    mtu: int
-    mac: str  # "" = any
-    master: str  # a bridge, or ""
-    inner: str
-    inner_mac: str
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An address of a link."""
-
-    place: Place
-    link: str
-    address: str  # with its prefix length
-
-
-@dataclass(frozen=True, slots=True)
-class Up:
-    """A link is switched on: after all that must be in force before its first packet."""
-
-    place: Place
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route; without a link it says `unreachable`."""
-
-    place: Place
-    destination: str
-    link: str = ""
-    gateway: str = ""  # reached on the link, whatever the link's addresses are
-    source: str = ""
-    metric: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """An address whose MAC is known for ever, so that nobody asks by ARP and nobody can lie."""
-
-    place: Place
-    link: str
-    address: str
-    mac: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A public address that the host answers ARP for on its uplink."""
-
-    link: str
-    address: str
-
-
-Thing = Setting | Bridge | Veth | Address | Up | Route | Neighbour | Proxy
 
 
 def vpc_alias(vpc_id: str, subnet_id: str = "") -> str:
@@ -189,37 +123,80 @@ def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
             Address(Place.HOST, HOST_LINK, f"{paths.host_address}/32"),
             Up(Place.HOST, HOST_LINK),
         ]
-    things += [
-        Route(Place.HOST, str(IPv4Network(pool, strict=False)), metric=LAST_METRIC) for pool in host.public_pools
-    ]
+    blocks = [str(IPv4Network(pool, strict=False)) for pool in host.public_pools]
+    blocks += [str(IPv6Network(pool, strict=False)) for pool in host.ipv6_pools]
+    things += [Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE) for block in blocks]
     if paths.uplink:
         # Only this link: the host's other links forward as little or as much as they did.
         things.append(Setting(Place.HOST, f"net/ipv4/conf/{paths.uplink}/forwarding", "1", paths.uplink))
         if set(paths.masqueraded_pools) != set(host.public_pools):
             # Answers for public addresses at once; the default makes each first packet wait 0.8 s.
             things.append(Setting(Place.HOST, f"net/ipv4/neigh/{paths.uplink}/proxy_delay", "0", paths.uplink))
-    return things
+    return things + (list(_host_ipv6(paths)) if host.ipv6_pools else [])
 
 
-def vpc_things(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> list[Thing]:
-    """Convert a VPC's picture into kernel objects."""
-    things: list[Thing] = list(_namespace_settings())
+def _host_ipv6(paths: HostPaths) -> Iterator[Thing]:
+    """Let IPv6 packets of VPCs pass, and answer for their addresses on the uplink."""
+    uplink = paths.uplink
+    if not paths.has_ipv6_by_link:
+        yield Setting(Place.HOST, "net/ipv6/conf/all/forwarding", "1")
+        if uplink:
+            # A router hears router advertisements only when told so twice; who wanted none gets none.
+            yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/accept_ra", "2", uplink, tolerated="0")
+    if uplink:
+        if paths.has_ipv6_by_link:
+            yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/force_forwarding", "1", uplink)
+        yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/proxy_ndp", "1", uplink)
+        yield Setting(Place.HOST, f"net/ipv6/neigh/{uplink}/proxy_delay", "0", uplink)
+
+
+def vpc_things(
+    vpc: VpcNetwork, paths: HostPaths, inner_address: str, peers: Mapping[str, int] | None = None
+) -> list[Thing]:
+    """Convert a VPC's picture into kernel objects, but for the routes to addresses on other hosts (`overlay.py`).
+
+    `peers` are the peer VPCs that can be joined now, with what tells their namespaces from others.
+    """
+    things: list[Thing] = [*_namespace_settings(), *ipv6.namespace_settings(vpc)]
     resolvers = resolver_addresses(vpc.cidrs, tuple(subnet.cidr for subnet in vpc.subnets))
     things += [Address(Place.VPC, "lo", f"{address}/32") for address in (METADATA_ADDRESS, *sorted(resolvers))]
+    things += ipv6.own_things(vpc)
     things.append(Up(Place.VPC, "lo"))
     # A VPC's own addresses never leave by the default route, whether or not their subnet is here.
-    things += [Route(Place.VPC, str(IPv4Network(cidr)), metric=LAST_METRIC) for cidr in vpc.cidrs]
-    things += _internet_link(vpc, inner_address)
+    things += [
+        Route(Place.VPC, str(IPv4Network(cidr)), metric=LAST_METRIC, kind=Kind.UNREACHABLE) for cidr in vpc.cidrs
+    ]
+    things += _internet_link(vpc, paths, inner_address)
     for subnet in vpc.subnets:
-        things += _subnet(vpc, subnet.id, subnet.cidr)
-    masked = [IPv4Network(pool, strict=False) for pool in paths.masqueraded_pools]
+        things += _subnet(vpc, subnet)
+        things += ipv6.subnet_things(vpc, subnet)
     known = {subnet.id for subnet in vpc.subnets}
     for interface in vpc.interfaces:
         if interface.subnet_id in known:
             link = subnet_link_name(interface.subnet_id)
             things += [Neighbour(Place.VPC, link, address, interface.mac) for address in interface.addresses]
-        things += _public_addresses(vpc.vpc_id, interface, paths, inner_address, masked)
-    return things
+            things += ipv6.neighbours(vpc, interface)
+        things += _public_addresses(vpc, interface, paths, inner_address)
+    things += overlay_things(vpc, paths)
+    joined = [peer for peer in vpc.peers if peer.vpc_id in (peers or {})]
+    for peer in joined:
+        things += _peer_link(vpc, peer, (peers or {})[peer.vpc_id])
+    hops = NextHops(
+        local=_local_routers(vpc),
+        remote=router_next_hops(vpc.remotes) if has_overlay(paths) else {},
+        peers={peer.vpc_id: peer.peering_id for peer in joined},
+    )
+    return [*things, *routing_things(vpc, hops, inner_address, has_overlay=has_overlay(paths))]
+
+
+def _local_routers(vpc: VpcNetwork) -> dict[str, LocalInterface]:
+    known = {subnet.id for subnet in vpc.subnets}
+    gateways = {gateway.interface_id for gateway in vpc.nat_gateways}
+    return {
+        interface.id: interface
+        for interface in vpc.interfaces
+        if (interface.is_router or interface.id in gateways) and interface.subnet_id in known
+    }
 
 
 def _namespace_settings() -> Iterator[Setting]:
@@ -230,32 +207,38 @@ def _namespace_settings() -> Iterator[Setting]:
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/send_redirects", "0")
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/accept_redirects", "0")
         yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/accept_source_route", "0")
-        yield Setting(Place.VPC, f"net/ipv6/conf/{scope}/accept_ra", "0")
-        yield Setting(Place.VPC, f"net/ipv6/conf/{scope}/disable_ipv6", "1")
 
 
-def _internet_link(vpc: VpcNetwork, inner_address: str) -> list[Thing]:
-    """Make the way out, with routes in both directions that need no ARP."""
+def _internet_link(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> Iterator[Thing]:
+    """Make the way out, with next hops in both directions that need no ARP; who may use it is its route table's."""
     host_end = internet_link_name(vpc.vpc_id)
-    return [
-        Veth(host_end, vpc_alias(vpc.vpc_id), vpc.mtu, HOST_END_MAC, "", INTERNET_LINK, INNER_END_MAC),
-        Setting(Place.HOST, f"net/ipv6/conf/{host_end}/disable_ipv6", "1", host_end),
-        Setting(Place.HOST, f"net/ipv4/conf/{host_end}/forwarding", "1", host_end),
-        Setting(Place.HOST, f"net/ipv4/conf/{host_end}/send_redirects", "0", host_end),
-        Address(Place.VPC, INTERNET_LINK, f"{inner_address}/32"),
-        Up(Place.HOST, host_end),
-        Up(Place.VPC, INTERNET_LINK),
-        Route(Place.VPC, "0.0.0.0/0", INTERNET_LINK, HOST_END_ADDRESS, inner_address),
-        Neighbour(Place.VPC, INTERNET_LINK, HOST_END_ADDRESS, HOST_END_MAC),
-        Route(Place.HOST, f"{inner_address}/32", host_end),
-        Neighbour(Place.HOST, host_end, inner_address, INNER_END_MAC),
-    ]
+    yield Veth(host_end, vpc_alias(vpc.vpc_id), vpc.mtu, HOST_END_MAC, "", INTERNET_LINK, INNER_END_MAC)
+    yield Setting(Place.HOST, f"net/ipv4/conf/{host_end}/forwarding", "1", host_end)
+    yield Setting(Place.HOST, f"net/ipv4/conf/{host_end}/send_redirects", "0", host_end)
+    yield Address(Place.VPC, INTERNET_LINK, f"{inner_address}/32")
+    yield Up(Place.HOST, host_end)
+    yield Up(Place.VPC, INTERNET_LINK)
+    yield Neighbour(Place.VPC, INTERNET_LINK, HOST_END_ADDRESS, HOST_END_MAC)
+    yield Route(Place.HOST, f"{inner_address}/32", host_end)
+    yield Neighbour(Place.HOST, host_end, inner_address, INNER_END_MAC)
+    disabled = f"net/ipv6/conf/{host_end}/disable_ipv6"
+    if not vpc.ipv6_cidrs:
+        yield Setting(Place.HOST, disabled, "1", host_end)
+        return
+    for name in ("accept_ra", "accept_redirects", "accept_dad"):
+        yield Setting(Place.HOST, f"net/ipv6/conf/{host_end}/{name}", "0", host_end)
+    yield Setting(Place.HOST, f"net/ipv6/conf/{host_end}/addr_gen_mode", "1", host_end)
+    if paths.has_ipv6_by_link:
+        yield Setting(Place.HOST, f"net/ipv6/conf/{host_end}/force_forwarding", "1", host_end)
+    yield Setting(Place.HOST, disabled, "0", host_end)
+    yield Neighbour(Place.VPC, INTERNET_LINK, HOST_END_IPV6_ADDRESS, HOST_END_MAC)
+    yield Neighbour(Place.HOST, host_end, INNER_IPV6_ADDRESS, INNER_END_MAC)
 
 
-def _subnet(vpc: VpcNetwork, subnet_id: str, cidr: str) -> list[Thing]:
+def _subnet(vpc: VpcNetwork, subnet: Subnet) -> list[Thing]:
     """Make a bridge for the guests' taps, and the gateway that answers ARP for everybody (kernel doc ip-sysctl)."""
-    bridge, port, link = bridge_name(subnet_id), link_name(GATEWAY_PREFIX, subnet_id), subnet_link_name(subnet_id)
-    alias = vpc_alias(vpc.vpc_id, subnet_id)
+    bridge, port, link = bridge_name(subnet.id), link_name(GATEWAY_PREFIX, subnet.id), subnet_link_name(subnet.id)
+    alias = vpc_alias(vpc.vpc_id, subnet.id)
     return [
         Bridge(bridge, alias, vpc.mtu),
         Veth(port, alias, vpc.mtu, "", bridge, link, GATEWAY_MAC),
@@ -264,19 +247,36 @@ def _subnet(vpc: VpcNetwork, subnet_id: str, cidr: str) -> list[Thing]:
         Setting(Place.VPC, f"net/ipv4/conf/{link}/proxy_arp", "1", link),
         Setting(Place.VPC, f"net/ipv4/conf/{link}/proxy_arp_pvlan", "1", link),
         Setting(Place.VPC, f"net/ipv4/neigh/{link}/proxy_delay", "0", link),
-        Address(Place.VPC, link, f"{gateway_address(cidr)}/{IPv4Network(cidr).prefixlen}"),
+        Address(Place.VPC, link, f"{gateway_address(subnet.cidr)}/{IPv4Network(subnet.cidr).prefixlen}"),
         Up(Place.HOST, bridge),
         Up(Place.HOST, port),
         Up(Place.VPC, link),
     ]
 
 
+def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[Thing]:
+    """Make the way to a peer, with next hops that need no ARP; who may use it is its route table's."""
+    link = peer_link_name(peer.peering_id)
+    yield PeerLink(link, vpc.vpc_id, PEER_MAC, vpc.mtu, peer.vpc_id, namespace)
+    yield Up(Place.VPC, link)
+    yield Neighbour(Place.VPC, link, PEER_ADDRESS, PEER_MAC)
+    if vpc.ipv6_cidrs:
+        yield Neighbour(Place.VPC, link, PEER_IPV6_ADDRESS, PEER_MAC)
+
+
 def _public_addresses(
-    vpc_id: str, interface: LocalInterface, paths: HostPaths, inner_address: str, masked: list[IPv4Network]
+    vpc: VpcNetwork, interface: LocalInterface, paths: HostPaths, inner_address: str
 ) -> Iterator[Thing]:
     """Route public addresses to the VPC, and answer for them on the uplink where its neighbours may ask."""
-    host_end = internet_link_name(vpc_id)
+    host_end = internet_link_name(vpc.vpc_id)
+    masked = [IPv4Network(pool, strict=False) for pool in paths.masqueraded_pools]
     for pair in interface.public_addresses:
         yield Route(Place.HOST, f"{pair.public}/32", host_end, inner_address, paths.host_address or "")
         if paths.uplink and not any(IPv4Address(pair.public) in network for network in masked):
             yield Proxy(paths.uplink, pair.public)
+    if vpc.ipv6_cidrs:
+        for address in interface.ipv6_addresses:
+            public = str(IPv6Address(address))
+            yield Route(Place.HOST, f"{public}/128", host_end, INNER_IPV6_ADDRESS)
+            if paths.uplink:
+                yield Proxy(paths.uplink, public)

@@ -1,10 +1,25 @@
 """Compare what is with what should be, and say what to do in which order: pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from stead_agent.network.picture import Address, Bridge, Neighbour, Place, Proxy, Route, Setting, Thing, Up, Veth
+from stead_agent.network.things import (
+    Address,
+    Bridge,
+    Neighbour,
+    PeerLink,
+    Place,
+    Proxy,
+    Route,
+    Rule,
+    Setting,
+    Thing,
+    Tunnel,
+    Up,
+    Veth,
+    Vxlan,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +51,16 @@ Key = tuple[object, ...]
 _RANKS: Final[dict[type[Thing], int]] = {
     Bridge: 1,
     Veth: 2,
+    PeerLink: 2,
+    Vxlan: 2,
     Setting: 3,
     Address: 4,
     Up: 5,
-    Route: 6,
-    Neighbour: 7,
-    Proxy: 8,
+    Neighbour: 6,
+    Tunnel: 6,
+    Route: 7,
+    Rule: 8,
+    Proxy: 9,
 }
 
 
@@ -52,14 +71,20 @@ def key_of(thing: Thing) -> Key:
             return (Setting, thing.place, thing.path)
         case Bridge() | Veth():
             return (Bridge, thing.name)  # there is one link of a name
+        case PeerLink() | Vxlan():
+            return (PeerLink, thing.name)
         case Address():
             return (Address, thing.place, thing.link, thing.address)
         case Up():
             return (Up, thing.place, thing.link)
         case Route():
-            return (Route, thing.place, thing.destination, thing.metric)
+            return (Route, thing.place, thing.table, thing.destination, thing.metric)
+        case Rule():
+            return (Rule, thing.place, thing.is_ipv6, thing.priority, thing.incoming, thing.mark)
         case Neighbour():
             return (Neighbour, thing.place, thing.link, thing.address)
+        case Tunnel():
+            return (Tunnel, thing.link, thing.mac)
         case Proxy():
             return (Proxy, thing.link, thing.address)
 
@@ -73,9 +98,12 @@ def rank_of(thing: Thing) -> int:
 
 def is_replaced(old: Thing, new: Thing) -> bool:
     """Tell whether a link must be made anew, which takes along all that depends on it."""
-    if type(old) is not type(new):
-        return True
-    return isinstance(old, Veth) and isinstance(new, Veth) and old.inner != new.inner
+    match old, new:
+        case Veth(), Veth():
+            return old.inner != new.inner
+        case (Vxlan() as one, Vxlan() as other) | (PeerLink() as one, PeerLink() as other):
+            return replace(one, mtu=other.mtu) != other
+    return type(old) is not type(new)
 
 
 def links_of(thing: Thing) -> frozenset[tuple[Place, str]]:
@@ -84,6 +112,8 @@ def links_of(thing: Thing) -> frozenset[tuple[Place, str]]:
         return frozenset({(Place.HOST, thing.name), (Place.VPC, thing.inner)})
     if isinstance(thing, Bridge):
         return frozenset({(Place.HOST, thing.name)})
+    if isinstance(thing, PeerLink | Vxlan):
+        return frozenset({(Place.VPC, thing.name)})
     return frozenset()
 
 
@@ -94,7 +124,9 @@ def depends_on(thing: Thing) -> tuple[Place, str] | None:
             return (thing.place, thing.link) if thing.link else None
         case Proxy():
             return (Place.HOST, thing.link)
-        case Bridge() | Veth():
+        case Tunnel():
+            return (Place.VPC, thing.link)
+        case Bridge() | Veth() | PeerLink() | Vxlan() | Rule():
             return None
 
 

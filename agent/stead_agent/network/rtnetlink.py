@@ -1,174 +1,60 @@
-"""The kernel's links, addresses, routes and neighbours of one namespace, by pyroute2: the only file that knows it.
-
-An IPRoute belongs to the thread that made it, and its socket to the namespace the thread was in: see `Kernel`.
-"""
+"""Make the kernel's links, addresses, routes, rules and neighbours so, by pyroute2."""
 
 import errno
-import socket
-import struct
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from ipaddress import IPv4Address
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from stead_agent.network.announce import announce
 from stead_agent.network.interface import NetworkError
 from stead_agent.network.namespaces import enter
-from stead_agent.network.picture import (
-    BRIDGE_MAC,
+from stead_agent.network.plan import Change, Make, Remove, Step
+from stead_agent.network.readings import FAMILIES, NTF_PROXY, PROTOCOL, SETTINGS, Readings
+from stead_agent.network.things import (
+    MAIN_TABLE,
     Address,
     Bridge,
+    Kind,
     Neighbour,
+    PeerLink,
     Place,
     Proxy,
     Route,
+    Rule,
     Setting,
     Thing,
+    Tunnel,
     Up,
     Veth,
+    Vxlan,
+    is_ipv6,
 )
-from stead_agent.network.plan import Change, Make, Remove, Step
 
-# rtm_protocol: who made a route. Ours, so that we know ours and leave all others alone; unused by any daemon
-# (include/uapi/linux/rtnetlink.h and iproute2's rt_protos).
-PROTOCOL: Final = 83
+BRIDGE_MAC: Final = "02:53:54:45:41:03"
+VXLAN_PORT: Final = 4789  # RFC 7348
 _SCOPE_LINK: Final = 253
-_NTF_PROXY: Final = 8
 _ALL_GROUPS: Final = 0xFFF8  # 01-80-C2-00-00-03 to -0F; the kernel allows no more
-_NUD_PERMANENT: Final = 0x80
+_NTF_SELF: Final = 2
+_STAYS_WITHOUT_ARP: Final = 0xC0  # NUD_PERMANENT, NUD_NOARP
+_DF_SET: Final = 1  # VXLAN_DF_SET: what is too long for the underlay is never cut
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
-_SETTINGS: Final = Path("/proc/sys")
-_ETHERTYPE_ARP: Final = 0x0806
+
+# Both VPCs of a peering may come to make their pair at the same time.
+_one_pair_at_a_time = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A link as the kernel lists it."""
-
-    index: int
-    name: str
-    kind: str
-    alias: str
-    mtu: int
-    mac: str
-    master: int  # 0 = none
-    peer: int  # index of the other end of a pair, in the other namespace
-    is_up: bool
-
-
-class Kernel:
+class Kernel(Readings):
     """Both namespaces of a VPC, or the host's alone, for one thread made for it (`on_a_thread`)."""
 
-    def __init__(self, host: int, vpc: int | None = None) -> None:
-        self._namespaces = {Place.HOST: host} | ({Place.VPC: vpc} if vpc is not None else {})
-        self._sockets: dict[Place, Any] = {}
-        self._indexes: dict[tuple[Place, str], int] = {}
-        self._place: Place | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for opened in self._sockets.values():
-            opened.close()
-
-    def _go(self, place: Place) -> None:
-        if self._place is not place:
-            enter(self._namespaces[place])
-            self._place = place
-
-    def _netlink(self, place: Place) -> Any:
-        if place not in self._sockets:
-            self._go(place)
-            self._sockets[place] = IPRoute()
-        return self._sockets[place]
-
-    def _index(self, place: Place, name: str) -> int:
-        """Find a link's index; the links of one piece of work are looked up once."""
-        found = self._indexes.get((place, name))
-        if found is None:
-            indexes = self._netlink(place).link_lookup(ifname=name)
-            if not indexes:
-                raise NetlinkError(errno.ENODEV, f"no link {name}")
-            found = self._indexes[place, name] = indexes[0]
-        return found
-
-    # --- what is there
-
-    def links(self, place: Place) -> list[Link]:
-        """List all links."""
-        return [_link(message) for message in self._netlink(place).get_links()]
-
-    def addresses(self, place: Place) -> Iterator[tuple[int, str]]:
-        """List the IPv4 addresses as pairs of link index and address with prefix length."""
-        for message in self._netlink(place).get_addr(family=socket.AF_INET):
-            local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            yield message["index"], f"{local}/{message['prefixlen']}"
-
-    def routes(self, place: Place) -> Iterator[tuple[int, Route]]:
-        """List our IPv4 routes as pairs of link index (0 for none) and route, still without its link's name."""
-        for message in self._netlink(place).get_routes(family=socket.AF_INET, proto=PROTOCOL):
-            destination = message.get_attr("RTA_DST") or "0.0.0.0"
-            yield (
-                message.get_attr("RTA_OIF") or 0,
-                Route(
-                    place,
-                    f"{destination}/{message['dst_len']}",
-                    gateway=message.get_attr("RTA_GATEWAY") or "",
-                    source=message.get_attr("RTA_PREFSRC") or "",
-                    metric=message.get_attr("RTA_PRIORITY") or 0,
-                ),
-            )
-
-    def default_link(self) -> str | None:
-        """Name the link of the host's default route: the one of the least metric."""
-        netlink = self._netlink(Place.HOST)
-        defaults = [
-            (message.get_attr("RTA_PRIORITY") or 0, message.get_attr("RTA_OIF"))
-            for message in netlink.get_routes(family=socket.AF_INET, dst_len=0, table=254)
-            if message.get_attr("RTA_OIF")
-        ]
-        if not defaults:
-            return None
-        (message,) = netlink.link("get", index=min(defaults)[1])
-        return str(message.get_attr("IFLA_IFNAME"))
-
-    def neighbours(self, place: Place) -> Iterator[tuple[int, str, str, bool]]:
-        """List the IPv4 neighbours as link index, address, MAC, and whether the entry is there to stay."""
-        for message in self._netlink(place).get_neighbours(family=socket.AF_INET):
-            mac = message.get_attr("NDA_LLADDR")
-            if mac:
-                yield message["ifindex"], message.get_attr("NDA_DST"), mac, bool(message["state"] & _NUD_PERMANENT)
-
-    def proxies(self) -> Iterator[tuple[int, str]]:
-        """List the addresses that the host answers ARP for as pairs of link index and address."""
-        # Without its own filter pyroute2 hands the flag to the kernel, which lists these entries only then.
-        dump = self._netlink(Place.HOST).neigh("dump", family=socket.AF_INET, flags=_NTF_PROXY, dump_filter=None)
-        for message in dump:
-            yield message["ifindex"], message.get_attr("NDA_DST")
-
-    def setting(self, wanted: Setting) -> Setting | None:
-        """Read a setting; None when its link is not there. One that this kernel lacks counts as being as wanted."""
-        self._go(wanted.place)
-        try:
-            value = (_SETTINGS / wanted.path).read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return None if wanted.link and not self._lacks(wanted) else wanted
-        return Setting(wanted.place, wanted.path, value, wanted.link)
-
-    def value(self, path: str) -> str:
-        """Read one of the host's settings."""
-        self._go(Place.HOST)
-        return (_SETTINGS / path).read_text(encoding="ascii").strip()
-
-    # --- what to do
+    def __init__(self, host: int, vpc: int | None = None, open_peer: Callable[[str], int] | None = None) -> None:
+        """`open_peer` gives a descriptor of another VPC's namespace, for the caller to close."""
+        super().__init__(host, vpc)
+        self._open_peer = open_peer
 
     def carry_out(self, step: Step) -> None:
         """Do one step of a plan; to remove what is gone is no error."""
@@ -201,6 +87,11 @@ class Kernel:
                 self._set_link(thing.name, ifalias=thing.alias)
             case Veth():
                 self._make_pair(thing)
+            case PeerLink():
+                with _one_pair_at_a_time:
+                    self._make_peer_link(thing)
+            case Vxlan():
+                self._make_vxlan(thing)
             case Address():
                 address, _, length = thing.address.partition("/")
                 self._netlink(thing.place).addr(
@@ -211,19 +102,24 @@ class Kernel:
                 self._netlink(thing.place).link("set", index=index, state="up")
             case Route():
                 self._netlink(thing.place).route("replace", **self._route(thing))
+            case Rule():
+                self._make_rule(thing)
             case Neighbour():
                 index = self._index(thing.place, thing.link)
                 self._netlink(thing.place).neigh(
                     "replace", ifindex=index, dst=thing.address, lladdr=thing.mac, state="permanent"
                 )
+            case Tunnel():
+                self._netlink(Place.VPC).fdb("replace", **self._tunnel(thing))
             case Proxy():
                 index = self._index(Place.HOST, thing.link)
-                self._netlink(Place.HOST).neigh("replace", ifindex=index, dst=thing.address, flags=_NTF_PROXY)
-                self._announce(thing)
+                self._netlink(Place.HOST).neigh("replace", ifindex=index, dst=thing.address, flags=NTF_PROXY)
+                self._go(Place.HOST)
+                announce(thing.link, thing.address)
 
     def _make_pair(self, pair: Veth) -> None:
         extra: dict[str, Any] = {"address": pair.mac} if pair.mac else {}
-        if pair.master:
+        if pair.master and not pair.is_isolated:
             extra["master"] = self._index(Place.HOST, pair.master)
         peer = {
             "ifname": pair.inner,
@@ -234,6 +130,58 @@ class Kernel:
         self._netlink(Place.HOST).link("add", ifname=pair.name, kind="veth", mtu=pair.mtu, peer=peer, **extra)
         # Not taken into account by the kernel at creation: a link without it is one that a crash left half made.
         self._set_link(pair.name, ifalias=pair.alias)
+        if pair.is_isolated:
+            self._plug(pair)
+
+    def _plug(self, pair: Veth) -> None:
+        """Make the outer end an isolated port, before it is switched on."""
+        index = self._index(Place.HOST, pair.name)
+        self._netlink(Place.HOST).link("set", index=index, master=self._index(Place.HOST, pair.master))
+        self._netlink(Place.HOST).brport("set", index=index, isolated=1)
+
+    def _make_vxlan(self, device: Vxlan) -> None:
+        """Make the device inside, with its socket in the host's namespace: the one that this is asked of."""
+        self._netlink(Place.HOST).link(
+            "add", ifname=device.name, kind="vxlan", vxlan_id=device.vni, vxlan_local=device.local,
+            vxlan_port=VXLAN_PORT, vxlan_learning=0, vxlan_df=_DF_SET, address=device.mac, mtu=device.mtu,
+            net_ns_fd=self._namespaces[Place.VPC],
+        )  # fmt: skip
+
+    def _make_peer_link(self, link: PeerLink) -> None:
+        """Make the pair between two VPCs' namespaces, unless the peer's own work has just made it."""
+        if self._open_peer is None:
+            raise NetworkError("no peers are known here")
+        other = self._open_peer(link.peer)
+        try:
+            enter(other)
+            self._place = None
+            with IPRoute() as there:
+                self._join(link, other, there)
+        finally:
+            os.close(other)
+
+    def _join(self, link: PeerLink, other: int, there: Any) -> None:
+        here = self._netlink(Place.VPC)
+        own = os.fstat(self._namespaces[Place.VPC]).st_ino
+        aliases = (peer_alias(link.vpc, link.peer, link.peer_namespace), peer_alias(link.peer, link.vpc, own))
+        found = [next(iter(side.get_links(ifname=link.name)), None) for side in (here, there)]
+        if [end.get_attr("IFLA_IFALIAS") if end else None for end in found] == [*aliases]:
+            return
+        for side in (here, there):
+            for index in side.link_lookup(ifname=link.name):
+                side.link("del", index=index)
+        values = {"ifname": link.name, "address": link.mac, "mtu": link.mtu}
+        here.link("add", kind="veth", peer={**values, "net_ns_fd": other}, **values)
+        for side, alias in zip((here, there), aliases, strict=True):
+            (index,) = side.link_lookup(ifname=link.name)
+            side.link("set", index=index, ifalias=alias)
+
+    def _make_rule(self, rule: Rule) -> None:
+        try:
+            self._netlink(rule.place).rule("add", **_rule(rule))
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise
 
     def _change(self, old: Thing, new: Thing) -> None:
         match old, new:
@@ -241,17 +189,24 @@ class Kernel:
                 self._set_link(new.name, ifalias=new.alias, mtu=new.mtu)
             case Veth(), Veth():
                 self._change_pair(old, new)
+            case (_, PeerLink() | Vxlan() as link):
+                self._netlink(Place.VPC).link("set", index=self._index(Place.VPC, link.name), mtu=link.mtu)
+            case Rule(), Rule():
+                self._make(new)  # before the old one goes: a packet finds one of them
+                self._netlink(old.place).rule("del", **_rule(old))
             case _:
                 self._make(new)  # the others are replaced by being made
 
     def _change_pair(self, old: Veth, new: Veth) -> None:
         """Change a pair's ends; a MAC only where it differs, since setting one makes the kernel forget neighbours."""
         outer: dict[str, Any] = {"master": self._index(Place.HOST, new.master) if new.master else 0}
-        if new.mac != old.mac:
+        if new.mac and new.mac != old.mac:
             outer["address"] = new.mac
         self._set_link(new.name, ifalias=new.alias, mtu=new.mtu, **outer)
         inner: dict[str, Any] = {"address": new.inner_mac} if new.inner_mac != old.inner_mac else {}
         self._netlink(Place.VPC).link("set", index=self._index(Place.VPC, new.inner), mtu=new.mtu, **inner)
+        if new.is_isolated:
+            self._plug(new)
 
     def _remove(self, thing: Thing) -> None:
         match thing:
@@ -260,6 +215,9 @@ class Kernel:
             case Bridge() | Veth():
                 self._netlink(Place.HOST).link("del", index=self._index(Place.HOST, thing.name))
                 self._indexes.clear()
+            case PeerLink() | Vxlan():
+                self._netlink(Place.VPC).link("del", index=self._index(Place.VPC, thing.name))
+                self._indexes.clear()
             case Address():
                 address, _, length = thing.address.partition("/")
                 self._netlink(thing.place).addr(
@@ -267,12 +225,16 @@ class Kernel:
                 )
             case Route():
                 self._netlink(thing.place).route("del", **self._route(thing))
+            case Rule():
+                self._netlink(thing.place).rule("del", **_rule(thing))
+            case Tunnel():
+                self._netlink(Place.VPC).fdb("del", **self._tunnel(thing))
             case Neighbour():
                 index = self._index(thing.place, thing.link)
                 self._netlink(thing.place).neigh("del", ifindex=index, dst=thing.address)
             case Proxy():
                 index = self._index(Place.HOST, thing.link)
-                self._netlink(Place.HOST).neigh("del", ifindex=index, dst=thing.address, flags=_NTF_PROXY)
+                self._netlink(Place.HOST).neigh("del", ifindex=index, dst=thing.address, flags=NTF_PROXY)
 
     def _set_link(self, name: str, **values: Any) -> None:
         self._netlink(Place.HOST).link("set", index=self._index(Place.HOST, name), **values)
@@ -280,10 +242,14 @@ class Kernel:
     def _route(self, route: Route) -> dict[str, Any]:
         """Put a route into pyroute2's words."""
         words: dict[str, Any] = {"dst": route.destination, "proto": PROTOCOL}
+        if is_ipv6(route.destination):
+            words["family"] = FAMILIES[1]
         if route.metric:
             words["priority"] = route.metric
-        if not route.link:
-            return {**words, "type": "unreachable"}
+        if route.table != MAIN_TABLE:
+            words["table"] = route.table
+        if route.kind is not Kind.ONWARD:
+            return {**words, "type": route.kind.value}
         words["oif"] = self._index(route.place, route.link)
         if route.gateway:
             words |= {"gateway": route.gateway, "flags": ["onlink"]}
@@ -293,48 +259,40 @@ class Kernel:
             words["prefsrc"] = route.source
         return words
 
-    def _lacks(self, setting: Setting) -> bool:
-        """Tell whether the kernel has no such setting at all, such as IPv6's when it was booted without."""
-        family = "/".join(setting.path.split("/")[:3])
-        return not (_SETTINGS / family).exists()
+    def _tunnel(self, tunnel: Tunnel) -> dict[str, Any]:
+        """Put an entry of the forwarding database into pyroute2's words."""
+        return {
+            "ifindex": self._index(Place.VPC, tunnel.link),
+            "lladdr": tunnel.mac,
+            "dst": tunnel.host,
+            "state": _STAYS_WITHOUT_ARP,
+            "flags": _NTF_SELF,
+        }
 
     def _write(self, setting: Setting) -> None:
         self._go(setting.place)
         try:
-            (_SETTINGS / setting.path).write_text(setting.value, encoding="ascii")
+            (SETTINGS / setting.path).write_text(setting.value, encoding="ascii")
         except FileNotFoundError:
             if setting.link and not self._lacks(setting):
                 raise
 
-    def _announce(self, proxy: Proxy) -> None:
-        """Tell the uplink's neighbours that a public address is here now (a gratuitous ARP request, RFC 5227)."""
-        self._go(Place.HOST)
-        address = IPv4Address(proxy.address).packed
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as announcer:
-            announcer.bind((proxy.link, 0))
-            mac: bytes = announcer.getsockname()[4]
-            header = b"\xff" * 6 + mac + struct.pack("!H", _ETHERTYPE_ARP)
-            request = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-            try:
-                announcer.send(header + request + mac + address + bytes(6) + address)
-            except OSError as error:
-                if error.errno != errno.ENETDOWN:  # without a carrier there is nobody to tell
-                    raise
+
+def peer_alias(vpc_id: str, peer: str, peer_namespace: int) -> str:
+    """Say in the alias of an end of a pair whose it is and where the other end is; `peer_of` reads it."""
+    return f"stead {vpc_id} {peer} {peer_namespace}"
 
 
-def _link(message: Any) -> Link:
-    information = message.get_attr("IFLA_LINKINFO")
-    return Link(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        kind=(information.get_attr("IFLA_INFO_KIND") if information else None) or "",
-        alias=message.get_attr("IFLA_IFALIAS") or "",
-        mtu=message.get_attr("IFLA_MTU"),
-        mac=message.get_attr("IFLA_ADDRESS") or "",
-        master=message.get_attr("IFLA_MASTER") or 0,
-        peer=message.get_attr("IFLA_LINK") or 0,
-        is_up=bool(message["flags"] & 1),
-    )
+def _rule(rule: Rule) -> dict[str, Any]:
+    """Put a rule into pyroute2's words."""
+    words = {
+        "family": FAMILIES[rule.is_ipv6],
+        "priority": rule.priority,
+        "table": rule.table,
+        "iifname": rule.incoming,
+        "protocol": PROTOCOL,
+    }
+    return words | ({"fwmark": rule.mark} if rule.mark else {})
 
 
 @contextmanager

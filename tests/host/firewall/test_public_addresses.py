@@ -149,6 +149,9 @@ def test_subnet_without_internet_route(world: World) -> None:
     network, firewall = world.vpcs[vpc]
     routed = replace(firewall, subnets=tuple(replace(subnet, internet=True) for subnet in firewall.subnets))
     world.apply(network, routed)
+    assert not world.at_host().connect("198.51.100.10", 22)  # it is let out, and there is no route
+    table = network.route_tables[0].id
+    world.apply(replace(network, subnets=tuple(replace(it, route_table_id=table) for it in network.subnets)), routed)
     assert world.at_host().connect("198.51.100.10", 22)
 
 

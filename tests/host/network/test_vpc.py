@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from tests.host.network.world import HOST_ADDRESS, POOL, World, new_world
 from tests.support.waiting import wait_for
 
 HOST = net.HostNetwork((POOL,))
+TABLE = str(0x5400_0000 + zlib.crc32(b"rtb-1") % (1 << 24))
 ALL_GROUPS = 0x1 | 0x4 | 0x10 | 0x40  # links, neighbours, IPv4 addresses, IPv4 routes: RTMGRP_…
 
 
@@ -28,7 +30,10 @@ def world() -> Iterator[World]:
 
 def picture(number: int = 1, interfaces: int = 2) -> net.VpcNetwork:
     """A VPC with two subnets, and interfaces that have a public address each."""
-    subnets = tuple(net.Subnet(f"subnet-{number:04x}0000000{i:x}", f"10.{number}.{i}.0/24") for i in range(2))
+    subnets = tuple(
+        net.Subnet(f"subnet-{number:04x}0000000{i:x}", f"10.{number}.{i}.0/24", route_table_id="rtb-1")
+        for i in range(2)
+    )
     return net.VpcNetwork(
         f"vpc-{number:016x}0",
         number,
@@ -44,13 +49,21 @@ def picture(number: int = 1, interfaces: int = 2) -> net.VpcNetwork:
             )
             for i in range(interfaces)
         ),
+        route_tables=(net.RouteTable("rtb-1", (net.TableRoute("0.0.0.0/0", net.RouteTo.INTERNET),)),),
     )
 
 
 def everything(world: World, vpc_id: str | None = None) -> str:
     """All that ip(8) and nft(8) know of the host's namespace, and of a VPC's."""
     shown = ""
-    for command in ("-o link", "-o -4 address", "route show table all", "neigh show nud all", "neigh show proxy"):
+    for command in (
+        "-o link",
+        "-o -4 address",
+        "route show table all",
+        "rule",
+        "neigh show nud all",
+        "neigh show proxy",
+    ):
         shown += world.at_host_run("ip", *command.split())
         if vpc_id:
             shown += world.inside_run(vpc_id, "ip", *command.split())
@@ -233,7 +246,8 @@ def test_audit_repairs(world: World) -> None:
         ("ip", "route", "delete", "unreachable", POOL),
         ("ip", "address", "flush", "dev", "stead0"),
         (*inside, "address", "delete", "169.254.169.254/32", "dev", "lo"),
-        (*inside, "route", "delete", "default"),
+        (*inside, "route", "flush", "table", TABLE),
+        (*inside, "rule", "delete", "iif", gateway),
         (*inside, "link", "set", gateway, "address", "02:00:00:00:00:99"),
         (*inside, "neigh", "add", "10.1.0.99", "lladdr", "02:00:00:00:00:98", "dev", gateway),
     ):

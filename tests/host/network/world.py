@@ -41,7 +41,7 @@ LINKS = fw.LinkPrefixes(
     inner_addresses=str(INNER_ADDRESSES),
 )
 ANYWHERE = "0.0.0.0/0"
-_ROUNDS = 24  # a packet passes fewer links than this
+_ROUNDS = 64  # a packet passes fewer links than this
 _ISOLATED = 33  # IFLA_BRPORT_ISOLATED
 
 
@@ -174,8 +174,12 @@ class World:
         """Apply a VPC with subnets of these blocks and no interfaces; give its id."""
         number = next(self._numbers)
         vpc_id = f"vpc-0{number:016x}"
-        made = tuple(net.Subnet(f"subnet-0{number:06x}{index:010x}", block) for index, block in enumerate(subnets))
-        network = net.VpcNetwork(vpc_id, number, (cidr,), made)
+        table = net.RouteTable(f"rtb-0{number:016x}", (net.TableRoute(ANYWHERE, net.RouteTo.INTERNET),))
+        made = tuple(
+            net.Subnet(f"subnet-0{number:06x}{index:010x}", block, route_table_id=table.id if internet else "")
+            for index, block in enumerate(subnets)
+        )
+        network = net.VpcNetwork(vpc_id, number, (cidr,), made, route_tables=(table,))
         firewall = fw.VpcFirewall(
             vpc_id,
             groups,
@@ -352,6 +356,10 @@ class World:
     def at_host_run(self, *command: str) -> str:
         """Run a command in the namespace that plays the host."""
         return self._run(self.machine.path("vpc-host"), command)
+
+    def at_guest_run(self, guest: Guest, *command: str) -> str:
+        """Run a command in a guest."""
+        return self._run(self.machine.path(guest.namespace), command)
 
     def inside_run(self, vpc_id: str, *command: str) -> str:
         """Run a command in a VPC's namespace."""

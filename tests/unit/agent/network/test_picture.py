@@ -18,15 +18,6 @@ from stead_agent.network.interface import (
     tap_name,
 )
 from stead_agent.network.picture import (
-    Address,
-    Bridge,
-    Neighbour,
-    Place,
-    Proxy,
-    Route,
-    Setting,
-    Up,
-    Veth,
     choose_inner_address,
     default_host_address,
     host_things,
@@ -36,6 +27,7 @@ from stead_agent.network.picture import (
     vpc_things,
 )
 from stead_agent.network.plan import depends_on, key_of, links_of, rank_of
+from stead_agent.network.things import Address, Bridge, Kind, Neighbour, Place, Proxy, Route, Setting, Up, Veth
 
 POOL = "198.51.100.0/24"
 NO_UPLINK = HostPaths(None, "198.51.100.1", (POOL,), is_router=False)
@@ -107,7 +99,7 @@ def test_things_are_different_and_their_links_are_there() -> None:
 
 def test_the_host() -> None:
     things = host_things(HostNetwork((POOL,)), NO_UPLINK)
-    assert Route(Place.HOST, POOL, metric=0xFFFFFFFE) in things
+    assert Route(Place.HOST, POOL, metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in things
     assert Address(Place.HOST, "stead0", "198.51.100.1/32") in things
     assert not any(isinstance(thing, Setting) and "forward" in thing.path for thing in things)
     with_uplink = host_things(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False))

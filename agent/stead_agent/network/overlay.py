@@ -1,0 +1,101 @@
+"""Convert a VPC's interfaces on other hosts into its VXLAN device, next hops and routes: pure.
+
+Nothing is learned and nothing is flooded. A packet to another host goes to a next hop on the device whose MAC is
+known, and the forwarding database knows the host of the MAC. The next hop of a host is its underlay address; that of a
+router (an interface without source/destination check) is an address of its own with the interface's own MAC, by which
+the receiving host sees that the packet is for the router to forward and not for the address it bears.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from stead_agent.network.interface import OVERLAY_LINK, HostPaths, RemoteInterface, VpcNetwork
+from stead_agent.network.numbers import spread
+from stead_agent.network.things import Neighbour, Place, Route, Thing, Tunnel, Up, Vxlan, is_ipv6
+
+# What a VXLAN packet has around the inner IP packet: Ethernet, VXLAN, UDP and IPv4 headers (RFC 7348).
+OVERHEAD: Final = 50
+
+# Next hops of routers: addresses that nobody has (RFC 1112, section 4), so that they cannot be a host's.
+_ROUTERS: Final = int(IPv4Address("240.0.0.0"))
+_ROOM: Final = (1 << 28) - 1  # without 255.255.255.255
+_LINK_LOCAL: Final = int(IPv6Address("fe80::5354:0:0"))
+
+
+def overlay_mac(underlay_address: str) -> str:
+    """Give the MAC of all VXLAN devices of a host."""
+    return "02:58:" + ":".join(f"{byte:02x}" for byte in IPv4Address(underlay_address).packed)
+
+
+def ipv6_next_hop(next_hop: str) -> str:
+    """Give the link-local address that a next hop has for IPv6."""
+    return str(IPv6Address(_LINK_LOCAL | int(IPv4Address(next_hop))))
+
+
+def has_overlay(paths: HostPaths) -> bool:
+    """Tell whether VPCs of this host have VXLAN devices: always when the host has an underlay, for it is cheap."""
+    return bool(paths.underlay_address)
+
+
+def router_next_hops(remotes: Iterable[RemoteInterface]) -> dict[str, str]:
+    """Choose a next hop for each router on another host, by its id."""
+    remotes = tuple(remotes)
+    taken = frozenset(int(IPv4Address(host)) - _ROUTERS for host in {remote.host for remote in remotes})
+    numbers = spread((remote.id for remote in remotes if remote.is_router), _ROOM, taken)
+    return {name: str(IPv4Address(_ROUTERS + number)) for name, number in numbers.items()}
+
+
+def overlay_things(vpc: VpcNetwork, paths: HostPaths) -> list[Thing]:
+    """Make the device, and the next hops of other hosts and of their routers; routes are `remote_routes`."""
+    if not has_overlay(paths):
+        return []
+    own = paths.underlay_address
+    mtu = min(vpc.mtu, paths.overlay_mtu or vpc.mtu)
+    things: list[Thing] = [
+        Vxlan(OVERLAY_LINK, vpc.vni, own, overlay_mac(own), mtu),
+        Up(Place.VPC, OVERLAY_LINK),
+    ]
+    with_ipv6 = bool(vpc.ipv6_cidrs)
+    for host in sorted({remote.host for remote in vpc.remotes}):
+        things += _next_hop(host, overlay_mac(host), host, with_ipv6=with_ipv6)
+    routers = router_next_hops(vpc.remotes)
+    for remote in vpc.remotes:
+        if remote.id in routers:
+            things += _next_hop(routers[remote.id], remote.mac, remote.host, with_ipv6=with_ipv6)
+    return things
+
+
+def _next_hop(address: str, mac: str, host: str, *, with_ipv6: bool) -> Iterator[Thing]:
+    yield Neighbour(Place.VPC, OVERLAY_LINK, address, mac)
+    if with_ipv6:
+        yield Neighbour(Place.VPC, OVERLAY_LINK, ipv6_next_hop(address), mac)
+    yield Tunnel(OVERLAY_LINK, mac, host)
+
+
+def whereabouts(vpc: VpcNetwork, paths: HostPaths) -> dict[str, str]:
+    """Tell on which other host each address of the VPC is: kept apart from all else, for there may be 10,000.
+
+    An address that an interface here has is not elsewhere, whatever the others say: it may have just moved.
+    """
+    if not has_overlay(paths):
+        return {}
+    found = {address: remote.host for remote in vpc.remotes for address in remote.addresses}
+    for interface in vpc.interfaces:
+        for address in (*interface.addresses, *interface.ipv6_addresses):
+            found.pop(address, None)
+    if not vpc.ipv6_cidrs:
+        found = {address: host for address, host in found.items() if not is_ipv6(address)}
+    return found
+
+
+def remote_routes(where: Mapping[str, str]) -> list[Route]:
+    """Write the routes to addresses on other hosts."""
+    return [remote_route(address, host) for address, host in where.items()]
+
+
+def remote_route(address: str, host: str) -> Route:
+    """Write the route to an address on another host."""
+    if is_ipv6(address):
+        return Route(Place.VPC, f"{address}/128", OVERLAY_LINK, ipv6_next_hop(host))
+    return Route(Place.VPC, f"{address}/32", OVERLAY_LINK, host)
