@@ -5,19 +5,16 @@ no default route, and forwards to the caller nothing but answers.
 """
 
 import errno
-import os
 import socket
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_cli.errors import CliError
-from stead_cli.rig_places import Place
+from stead_cli.rig_places import Namespace, Place, inside
 from stead_cli.rig_plan import (
     CALLER_IPV6_ADDRESS,
     FAR_ADDRESSES,
@@ -65,8 +62,8 @@ class End:
 
 def wire_underlay(plan: RigPlan, place: Place) -> None:
     """Make the bridge between hosts and controller, and the caller's link to the controller."""
-    with place.held() as holder, _Namespace(holder.pid) as inner, _Namespace() as caller:
-        _inside(inner.file, lambda: _settle(forwarding=False))
+    with place.held() as holder, Namespace(holder.pid) as inner, Namespace() as caller:
+        inside(inner.file, lambda: _settle(forwarding=False))
         _make_bridge(inner.file, UNDERLAY, plan.mtu, [f"{plan.controller_address}/{plan.underlay.prefixlen}"])
         here, there = plan.caller_underlay_address, plan.controller_address
         to_controller: dict[str, Any] = {"dst": f"{there}/32", "scope": _SCOPE_LINK}
@@ -79,16 +76,16 @@ def wire_underlay(plan: RigPlan, place: Place) -> None:
 
 def wire_internet(plan: RigPlan, place: Place) -> None:
     """Make the bridge that plays the internet, addresses far out, and the caller's link to it."""
-    with place.held() as holder, _Namespace(holder.pid) as inner, _Namespace() as caller:
-        _inside(inner.file, lambda: _settle(forwarding=True))
+    with place.held() as holder, Namespace(holder.pid) as inner, Namespace() as caller:
+        inside(inner.file, lambda: _settle(forwarding=True))
         done = place.run("nft", "-f", "-", stdin=INTERNET_RULES)
         if done.returncode != 0:
             raise CliError(f"the internet's rules were refused: {done.stderr.strip()}", "is nftables installed?")
         addresses = [f"{plan.gateway}/{plan.internet.prefixlen}", f"{IPV6_GATEWAY}/64", f"{IPV6_INTERNET[1]}/64"]
         _make_bridge(inner.file, INTERNET, 1500, addresses)
         far = [*(f"{address}/32" for address in FAR_ADDRESSES), f"{FAR_IPV6_ADDRESS}/128"]
-        _inside(inner.file, lambda: _add_addresses("lo", far))
-        _inside(inner.file, lambda: _add_routes(INTERNET, ({"dst": IPV6_POOL, "family": socket.AF_INET6},)))
+        inside(inner.file, lambda: _add_addresses("lo", far))
+        inside(inner.file, lambda: _add_routes(INTERNET, ({"dst": IPV6_POOL, "family": socket.AF_INET6},)))
         here = plan.caller_internet_address
         _make_pair(
             End(
@@ -127,11 +124,11 @@ def wire_host(plan: RigPlan, number: int, host: Place, underlay: Place, internet
         host.held() as holder,
         underlay.held() as below,
         internet.held() as above,
-        _Namespace(holder.pid) as inner,
-        _Namespace(below.pid) as lower,
-        _Namespace(above.pid) as upper,
+        Namespace(holder.pid) as inner,
+        Namespace(below.pid) as lower,
+        Namespace(above.pid) as upper,
     ):
-        _inside(inner.file, lambda: _settle(forwarding=False))
+        inside(inner.file, lambda: _settle(forwarding=False))
         address = plan.host_underlay_address(number)
         _make_pair(
             End(inner.file, UNDERLAY, (f"{address}/{plan.underlay.prefixlen}",)),
@@ -158,41 +155,6 @@ def unplug_caller(plan: RigPlan) -> None:
     with IPRoute() as netlink:
         for name in (plan.controller_link, plan.internet_link):
             _delete(netlink, name)
-
-
-class _Namespace:
-    """The network namespace of a process, or this process's own, as an open file."""
-
-    def __init__(self, pid: int | None = None) -> None:
-        self._path = Path(f"/proc/{pid or 'self'}/ns/net")
-        self.file = -1
-
-    def __enter__(self) -> Self:
-        self.file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        os.close(self.file)
-
-
-def _inside[T](namespace: int, work: Callable[[], T]) -> T:
-    """Do work on a thread that is in the namespace, and ends with the work."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def body() -> None:
-        try:
-            os.setns(namespace, os.CLONE_NEWNET)
-            results.append(work())
-        except BaseException as error:  # handed to the caller, which waits for it
-            errors.append(error)
-
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def _settle(*, forwarding: bool) -> None:
@@ -223,7 +185,7 @@ def _make_bridge(namespace: int, name: str, mtu: int, addresses: list[str]) -> N
             netlink.link("set", index=netlink.link_lookup(ifname=name)[0], state="up")
         _add_addresses(name, addresses)
 
-    _inside(namespace, work)
+    inside(namespace, work)
 
 
 def _add_addresses(link: str, addresses: list[str]) -> None:
@@ -245,17 +207,17 @@ def _add_routes(link: str, routes: tuple[dict[str, Any], ...]) -> None:
 def _make_pair(first: End, second: End, mtu: int) -> None:
     """Make a pair of links unless both ends are there, and give each end what is its."""
     ends = (first, second)
-    if not all(_inside(end.namespace, lambda end=end: _exists(end.name)) for end in ends):  # type: ignore[misc] # mypy cannot infer a lambda with a default
+    if not all(inside(end.namespace, lambda end=end: _exists(end.name)) for end in ends):  # type: ignore[misc] # mypy cannot infer a lambda with a default
         for end in ends:
             # What a kill half-way left, or the end of a place that is no more.
             wait_for(
-                lambda end=end: _inside(end.namespace, lambda: _vanishes(end.name)),  # type: ignore[misc] # as above
+                lambda end=end: inside(end.namespace, lambda: _vanishes(end.name)),  # type: ignore[misc] # as above
                 _GONE_SECONDS,
                 lambda: CliError(f"the link {first.name} of before does not go away", "try again"),
             )
-        _inside(first.namespace, lambda: _add_pair(first, second, mtu))
+        inside(first.namespace, lambda: _add_pair(first, second, mtu))
     for end in ends:
-        _inside(end.namespace, lambda end=end: _configure(end))  # type: ignore[misc] # as above
+        inside(end.namespace, lambda end=end: _configure(end))  # type: ignore[misc] # as above
 
 
 def _exists(name: str) -> bool:

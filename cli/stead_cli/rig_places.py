@@ -1,12 +1,14 @@
 """The places of a rig: made, found, entered and ended; see `rig_place.py` for what one is."""
 
 import contextlib
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from stead_cli import processes, rig_enter, rig_place
 from stead_cli.errors import CliError
@@ -104,11 +106,52 @@ class Place:
                 check=False,
             )
 
+    def inside[T](self, work: Callable[[], T]) -> T:
+        """Do work of this process in the place's network: a socket that is made there stays there."""
+        with self.held() as holder, Namespace(holder.pid) as namespace:
+            return inside(namespace.file, work)
+
     def attach(self, command: Sequence[str]) -> int:
         """Run a program in the place with this terminal; return its status."""
         with self.held() as place:
             words = _enter("exec", place, command)
             return subprocess.run(words, pass_fds=(place.pidfd,), check=False).returncode
+
+
+class Namespace:
+    """The network namespace of a process, or this process's own, as an open file."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        """Name it; it is opened as a context."""
+        self._path = Path(f"/proc/{pid or 'self'}/ns/net")
+        self.file = -1
+
+    def __enter__(self) -> Self:
+        self.file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self.file)
+
+
+def inside[T](namespace: int, work: Callable[[], T]) -> T:
+    """Do work on a thread that is in the namespace, and ends with the work."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            os.setns(namespace, os.CLONE_NEWNET)
+            results.append(work())
+        except BaseException as error:  # handed to the caller, which waits for it
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def place(name: str, state_dir: Path, folder: Path | None = None) -> Place:

@@ -1,6 +1,7 @@
 """Logging in to an instance with the real `ssh`, its host key checked against what its serial console printed."""
 
 import re
+import shlex
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -38,12 +39,16 @@ def answers(address: str, timeout: float = 1.0) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Everything that a login needs; the host must prove that it has one of the known keys."""
+    """Everything that a login needs; the host must prove that it has one of the known keys.
+
+    `through` is a login by way of which the address is reached, of one that has no public address.
+    """
 
     address: str
     user: str
     key_file: Path
     known_hosts: Path
+    through: "Login | None" = None
 
     def trust(self, keys: list[str]) -> None:
         """Make these the only host keys that are accepted for the address."""
@@ -62,10 +67,16 @@ class Login:
         ]
 
     def words(self, command: str) -> list[str]:
-        """The command line that runs a command in the guest, asks nothing and knows no other settings."""
+        """The command line that runs a command in the guest."""
+        return [*self.strict_words(), command]
+
+    def strict_words(self, *more: str) -> list[str]:
+        """The command line of a login that asks nothing and knows no other settings, with further options."""
         options = ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=10"]
+        if self.through is not None:
+            options.append(f"ProxyCommand={shlex.join(self.through.strict_words('-W', '%h:%p'))}")
         named = [part for option in options for part in ("-o", option)]
-        return ["ssh", "-F", "none", *named, *self.command[1:], command]
+        return ["ssh", "-F", "none", *named, *more, *self.command[1:]]
 
     def run(self, command: str, timeout: float = 30.0) -> str:
         """Run a command in the guest and return what it printed; CliError with ssh's words when it fails."""

@@ -120,10 +120,7 @@ class RealCloud:
 
     def kill(self, program: Program) -> None:
         """End a program at whatever instruction it is, and wait until it is gone."""
-        pid = processes.find(program)
-        assert pid is not None, f"{program.name} does not run:\n{self.log_ends()}"
-        os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: processes.find(program) is None, f"{program.name} is dead", 10)
+        kill(program)
 
     @property
     def operator(self) -> Operator:
@@ -149,6 +146,14 @@ class RealCloud:
             endpoint=self.settings.https_endpoint,
             ca_file=self.settings.ca_file,
         )
+
+
+def kill(program: Program) -> None:
+    """End a program at whatever instruction it is, and wait until it is gone."""
+    pid = processes.find(program)
+    assert pid is not None, f"{program.name} does not run:\n{processes.last_lines(program.log_file, 25)}"
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: processes.find(program) is None, f"{program.name} is dead", 10)
 
 
 class Explains(Protocol):

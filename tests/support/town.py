@@ -1,0 +1,163 @@
+"""A VPC across the hosts of a rig, with real guests that tell who they are, made through the API as a user would."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from stead_cli import ssh
+from stead_cli.rig_cloud import RigHost
+from stead_cli.rig_places import Place
+from tests.support.real_cloud import BOOT_SECONDS, SSH_USER
+from tests.support.rig import RigUser
+from tests.support.waiting import wait_for
+
+ANYWHERE = "0.0.0.0/0"
+
+# At port 80 each guest says its instance id, and takes any bytes at port 5000, of which it then has the sum.
+_WHO = """#!/bin/sh
+mkdir -p /var/www
+IMDS_TOKEN=$(imds token); export IMDS_TOKEN
+imds get meta-data/instance-id >/var/www/index.html
+httpd -p 80 -h /var/www
+"""
+
+
+def allow(user: RigUser, group_id: str, protocol: str, port: int, source: str) -> None:
+    """Let a block of addresses, or a group's members, in; port 0 = all of the protocol."""
+    peer: dict[str, Any] = (
+        {"UserIdGroupPairs": [{"GroupId": source}]} if source.startswith("sg-") else {"IpRanges": [{"CidrIp": source}]}
+    )
+    ports = {} if protocol == "-1" else {"FromPort": port or -1, "ToPort": port or -1}
+    permissions: Any = [{"IpProtocol": protocol, **ports, **peer}]
+    user.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=permissions)
+
+
+@dataclass
+class Vpc:
+    """A VPC with an internet gateway and one group that lets SSH in from anywhere, and all from the VPC's own block."""
+
+    user: RigUser
+    cidr: str
+    id: str = field(init=False)
+    group: str = field(init=False)
+    gateway: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        ec2 = self.user.ec2
+        self.id = ec2.create_vpc(CidrBlock=self.cidr)["Vpc"]["VpcId"]
+        self.gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        ec2.attach_internet_gateway(InternetGatewayId=self.gateway, VpcId=self.id)
+        self.group = self.new_group("members")
+        allow(self.user, self.group, "-1", 0, self.cidr)
+
+    def new_group(self, name: str) -> str:
+        """A group that lets SSH in from anywhere."""
+        made = self.user.ec2.create_security_group(GroupName=name, Description=name, VpcId=self.id)["GroupId"]
+        allow(self.user, made, "tcp", 22, ANYWHERE)
+        return made
+
+    def subnet(self, cidr: str, *, public: bool) -> str:
+        """A subnet with a route table of its own; a public one leads to the internet gateway, a private one nowhere."""
+        ec2 = self.user.ec2
+        subnet_id = ec2.create_subnet(VpcId=self.id, CidrBlock=cidr)["Subnet"]["SubnetId"]
+        table = ec2.create_route_table(VpcId=self.id)["RouteTable"]["RouteTableId"]
+        ec2.associate_route_table(RouteTableId=table, SubnetId=subnet_id)
+        if public:
+            ec2.create_route(RouteTableId=table, DestinationCidrBlock=ANYWHERE, GatewayId=self.gateway)
+            ec2.modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": True})
+        return subnet_id
+
+    def table_of(self, subnet_id: str) -> str:
+        """The route table that was made for a subnet."""
+        found = self.user.ec2.describe_route_tables(Filters=[{"Name": "association.subnet-id", "Values": [subnet_id]}])[
+            "RouteTables"
+        ]
+        return found[0]["RouteTableId"]
+
+    def launch(self, host: RigHost, subnet_id: str, address: str, *groups: str) -> "Inhabitant":
+        """A guest at this private address; it may still be booting."""
+        with self.user.rig.only(host):
+            [instance_id] = self.user.run(
+                wait=False,
+                SubnetId=subnet_id,
+                PrivateIpAddress=address,
+                SecurityGroupIds=list(groups) or [self.group],
+                UserData=_WHO,
+            )
+        return Inhabitant(self.user, host, instance_id, address)
+
+
+@dataclass
+class Inhabitant:
+    """A guest of a VPC."""
+
+    user: RigUser
+    host: RigHost
+    id: str
+    address: str
+    bastion: "Inhabitant | None" = None  # through which those without a public address are logged in to
+
+    @property
+    def public_address(self) -> str:
+        return self.user.describe(self.id).get("PublicIpAddress", "")
+
+    def booted(self) -> "Inhabitant":
+        """Wait until its host keys are on its console, and it says who it is."""
+        self.user.wait("instance_running", [self.id])
+        wait_for(lambda: ssh.host_keys(self.user.console(self.id)), f"{self.id} has booted", BOOT_SECONDS, poll=0.5)
+        login = self.login()
+        wait_for(lambda: _succeeds(login, "test -s /var/www/index.html"), f"{self.id} is ready", BOOT_SECONDS, poll=0.5)
+        return self
+
+    def login(self, address: str = "") -> ssh.Login:
+        """A login whose host keys are checked; by its public address, or through the bastion."""
+        login = ssh.Login(
+            address or (self.address if self.bastion else self.public_address),
+            SSH_USER,
+            self.user.key_file,
+            self.user.folder / f"known-{self.id}",
+            self.bastion.login() if self.bastion else None,
+        )
+        login.trust(ssh.host_keys(self.user.console(self.id)))
+        return login
+
+    def run(self, command: str, timeout: float = 60) -> str:
+        """Run a command in the guest; fail with ssh's words when it fails."""
+        return self.login().run(command, timeout)
+
+    def tries(self, command: str) -> bool:
+        """Tell whether a command succeeds in the guest."""
+        return self.run(f"{command} >/dev/null 2>&1 && echo well || echo ill").strip() == "well"
+
+    def reaches(self, address: str) -> bool:
+        """Tell whether a ping is answered within two seconds."""
+        return self.tries(f"ping -c 1 -W 2 {address}")
+
+    def who_is(self, address: str) -> str:
+        """The instance id that the guest at this address says, or nothing when none answers."""
+        return self.run(f"timeout 4 wget -qO- http://{address}/ || true").strip()
+
+
+def _succeeds(login: ssh.Login, command: str) -> bool:
+    return subprocess.run(login.words(command), capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@contextmanager
+def listening(place: Place, address: str, port: int) -> Iterator[socket.socket]:
+    """A TCP server's socket in a place of the rig, for this process to accept at."""
+    server = place.inside(lambda: socket.create_server((address, port)))
+    try:
+        server.settimeout(10)
+        yield server
+    finally:
+        server.close()
+
+
+def caller_of(server: socket.socket) -> str:
+    """Accept one connection and return where it seems to come from."""
+    connection, address = server.accept()
+    connection.close()
+    return str(address[0])
