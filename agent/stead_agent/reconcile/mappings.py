@@ -21,7 +21,8 @@ class _VpcMappings:
     """The mappings of one VPC, turned into what subsystems ask for."""
 
     remotes: dict[str, RemoteInterface] = field(default_factory=dict)  # all that are on a host, ours included
-    names: dict[str, tuple[DnsName, ...]] = field(default_factory=dict)
+    private_names: dict[str, DnsName] = field(default_factory=dict)
+    public_names: dict[str, DnsName] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
     frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as handed out last
 
@@ -64,14 +65,12 @@ class Mappings:
     def remotes(self, vpc_id: str, local: AbstractSet[str]) -> tuple[RemoteInterface, ...]:
         """List the interfaces of a VPC that are on other hosts; `local` are the ids of those here."""
         vpc = self._vpcs.get(vpc_id)
-        return tuple(each for each in vpc.remotes.values() if each.id not in local) if vpc else ()
+        return tuple(_without(vpc.remotes, local).values()) if vpc else ()
 
     def names(self, vpc_id: str, local: AbstractSet[str]) -> tuple[DnsName, ...]:
         """List the names of a VPC's interfaces; the private names of local ones are told elsewhere."""
         vpc = self._vpcs.get(vpc_id)
-        if vpc is None:
-            return ()
-        return tuple(name for interface_id, names in vpc.names.items() for name in names[interface_id in local :])
+        return (*vpc.public_names.values(), *_without(vpc.private_names, local).values()) if vpc else ()
 
     def _add(self, interface_id: str, mapping: Mapping) -> None:
         vpc = self._vpcs.setdefault(mapping.vpc_id, _VpcMappings())
@@ -85,8 +84,9 @@ class Mappings:
                 is_router=not mapping.source_dest_check,
             )
         if addresses and mapping.private_dns_name:
-            named = [mapping.private_dns_name, *([mapping.public_dns_name] if mapping.public_dns_name else [])]
-            vpc.names[interface_id] = tuple(DnsName(name, addresses[0]) for name in named)
+            vpc.private_names[interface_id] = DnsName(mapping.private_dns_name, addresses[0])
+        if addresses and mapping.public_dns_name:
+            vpc.public_names[interface_id] = DnsName(mapping.public_dns_name, addresses[0])
         for group_id in mapping.security_group_ids:
             members = vpc.members.setdefault(group_id, {})
             members.update(dict.fromkeys(addresses, interface_id))
@@ -95,7 +95,8 @@ class Mappings:
     def _remove(self, interface_id: str, mapping: Mapping) -> None:
         vpc = self._vpcs[mapping.vpc_id]
         vpc.remotes.pop(interface_id, None)
-        vpc.names.pop(interface_id, None)
+        vpc.private_names.pop(interface_id, None)
+        vpc.public_names.pop(interface_id, None)
         for group_id in mapping.security_group_ids:
             members = vpc.members[group_id]
             for address in mapping.addresses:
@@ -104,5 +105,13 @@ class Mappings:
             vpc.frozen.pop(group_id, None)
             if not members:
                 del vpc.members[group_id]
-        if not (vpc.remotes or vpc.names or vpc.members):
+        if not (vpc.remotes or vpc.private_names or vpc.public_names or vpc.members):
             del self._vpcs[mapping.vpc_id]
+
+
+def _without[V](all_of_them: dict[str, V], few: AbstractSet[str]) -> dict[str, V]:
+    """Copy a large dictionary without a few keys: two steps that take no time per entry to speak of."""
+    rest = all_of_them.copy()
+    for key in few:
+        rest.pop(key, None)
+    return rest
