@@ -126,11 +126,13 @@ def audit(parts: Subsystems) -> bool:
 
 def list_present(parts: Subsystems) -> Iterator[Key]:
     """List all that exists on the host and carries our ids."""
-    vpcs = {*parts.network.present(), *parts.firewall.present(), *parts.dhcp.present(), *parts.metadata.present()}
+    served = parts.metadata.present()
+    vpcs = {*parts.network.present(), *parts.firewall.present(), *parts.dhcp.present(), *served}
     yield from (Key(desired_pb2.KIND_VPC, each) for each in vpcs)
     yield from (Key(desired_pb2.KIND_IMAGE, each) for each in parts.images.present())
     yield from (Key(desired_pb2.KIND_VOLUME, each) for each in parts.volumes.present())
-    yield from (Key(desired_pb2.KIND_MACHINE, each) for each in parts.machines.present())
+    machines = parts.machines.present().union(*served.values())
+    yield from (Key(desired_pb2.KIND_MACHINE, each) for each in machines)
 
 
 def _list_safely(parts: Subsystems) -> frozenset[Key]:

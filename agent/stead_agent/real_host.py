@@ -22,7 +22,8 @@ from stead_agent.firewall.kernel import KernelFirewall
 from stead_agent.link import Dialling
 from stead_agent.logs import Log
 from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
-from stead_agent.metadata.service import Metadata
+from stead_agent.metadata.interface import MetadataError
+from stead_agent.metadata.server_process import MetadataProcess
 from stead_agent.network import folder_owner
 from stead_agent.network import interface as network
 from stead_agent.network.kernel import KernelNetwork
@@ -50,6 +51,7 @@ class _Assembled:
 
     parts: Subsystems
     firewall: KernelFirewall
+    metadata: MetadataProcess
     verdict: kvm_proof.Verdict
     libvirt_uri: str
 
@@ -77,6 +79,10 @@ async def _run(settings: Settings, version: str) -> None:
         removal_grace_seconds=settings.removal_grace_seconds,
     )
     _log.info("agent_starts", version=version, virtualization=verdict.virtualization, reason=verdict.reason)
+    try:
+        host.metadata.start()
+    except MetadataError as error:
+        _log.warning("metadata_not_started", reason=str(error))  # tried again by the first that needs it
     agent = Agent(
         host.parts,
         SqliteStore(settings.desired_file),
@@ -107,6 +113,7 @@ def _purge(settings: Settings) -> None:
     nothing = network.HostNetwork(public_pools=(), uplink="none")
     paths = parts.network.apply_host(nothing)
     parts.firewall.apply_host(host_firewall(None, nothing, paths))
+    host.metadata.end()
     for vpc_id in sorted(parts.network.present() | parts.firewall.present() | parts.dhcp.present()):
         parts.dhcp.remove(vpc_id)
         parts.firewall.remove(vpc_id)
@@ -155,16 +162,17 @@ def _assemble(settings: Settings) -> _Assembled:
     )
     namespaces = Namespaces(settings.netns_dir)
     firewall = KernelFirewall(namespaces, _links())
+    metadata = MetadataProcess(settings.run_dir / "metadata", settings.state_dir)
     parts = Subsystems(
         network=KernelNetwork(namespaces),
         firewall=firewall,
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
-        metadata=Metadata(settings.state_dir),
+        metadata=metadata,
         images=LocalImages(store),
         volumes=LocalVolumes(store),
         machines=machines,
     )
-    return _Assembled(parts, firewall, verdict, daemon.uri)
+    return _Assembled(parts, firewall, metadata, verdict, daemon.uri)
 
 
 def _make_passable(folder: Path) -> None:

@@ -19,11 +19,10 @@ def test_running_guest_is_adopted_untouched(real_cloud: RealCloud, user: User, n
     process = qemu_process_of(instance_id)
 
     real_cloud.kill(_program(real_cloud, name))
-    # Static stability: guest and network go on while the program is away, and metadata without the controller.
+    # Static stability: guest, network and metadata go on while the program is away.
     assert login.run("cat /proc/sys/kernel/random/boot_id") == boot
-    if name == "controller":
-        seen = login.run("IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get meta-data/instance-id")
-        assert seen.strip() == instance_id
+    seen = login.run("IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get meta-data/instance-id")
+    assert seen.strip() == instance_id
     real_cloud.up()
 
     wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)

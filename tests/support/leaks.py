@@ -116,6 +116,9 @@ def _processes() -> frozenset[str]:
         except OSError:
             continue  # it ended while we looked
         program = os.fsdecode(words[0])
+        if b"stead_agent.metadata" in words:
+            found.add(f"stead_agent.metadata {os.fsdecode(words[-3])}")  # its folder; after it come its state and ""
+            continue
         if len(words) > 2 and "python" in program:
             program = os.fsdecode(words[1])
         if name := _PROGRAM.search(program):

@@ -6,22 +6,29 @@ from stead_agent.metadata.interface import Guest, MetadataService
 
 
 class GuestBook:
-    """Guests as metadata knows them. VPCs and machines are worked at by different threads; both announce guests."""
+    """Guests as metadata knows them. VPCs and machines are worked at by different threads; both announce guests.
+
+    The service may outlive the agent: what it served before counts as older than any word of this agent.
+    """
 
     def __init__(self, service: MetadataService) -> None:
         self._service = service
         self._lock = threading.Lock()
-        self._known: dict[str, dict[str, tuple[int, Guest]]] = {}  # by instance, by VPC
+        # By instance, by VPC; None: as an earlier agent announced it.
+        self._known: dict[str, dict[str, tuple[int, Guest | None]]] = {}
+        self._has_adopted = False
 
     def is_current(self, guest: Guest) -> bool:
         """Tell whether all VPCs of a guest, and no others, know it as it is."""
         with self._lock:
+            self._adopt()
             known = self._known.get(guest.instance_id, {})
             return _vpcs_of(guest) == known.keys() and all(last == guest for _, last in known.values())
 
     def put(self, order: int, guest: Guest) -> None:
         """Announce a guest in all its VPCs, unless word with a higher order number was given before."""
         with self._lock:
+            self._adopt()
             known = self._known.setdefault(guest.instance_id, {})
             vpc_ids = _vpcs_of(guest)
             for vpc_id in vpc_ids:
@@ -35,15 +42,26 @@ class GuestBook:
     def remove(self, instance_id: str) -> None:
         """Forget a guest everywhere."""
         with self._lock:
+            self._adopt()
             for vpc_id in self._known.pop(instance_id, {}):
                 self._service.remove(vpc_id, instance_id)
 
     def withdraw(self, vpc_id: str) -> None:
         """Stop serving a VPC and forget its guests."""
         with self._lock:
+            self._adopt()
             self._service.withdraw(vpc_id)
             for known in self._known.values():
                 known.pop(vpc_id, None)
+
+    def _adopt(self) -> None:
+        """Learn, once, what the service had from an earlier agent; the lock is held."""
+        if self._has_adopted:
+            return
+        for vpc_id, instance_ids in self._service.present().items():
+            for instance_id in instance_ids:
+                self._known.setdefault(instance_id, {})[vpc_id] = (0, None)
+        self._has_adopted = True
 
 
 def _vpcs_of(guest: Guest) -> set[str]:

@@ -1,0 +1,113 @@
+"""The metadata process: `python -m stead_agent.metadata FOLDER STATE`, one per host; the agent starts it.
+
+It outlives the agent: guests get metadata and tokens while no agent runs, and what it is told is kept in FOLDER for its
+successor. STATE has the key of session tokens. Imports are few, since each costs memory on every host.
+"""
+
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from stead_agent.metadata import control
+from stead_agent.metadata.files import Files, from_json
+from stead_agent.metadata.interface import MetadataError
+from stead_agent.metadata.service import Metadata
+
+log = logging.getLogger("stead_agent.metadata")
+
+_REQUEST_SECONDS: Final = 5.0
+_MOST_OPEN: Final = 1 << 16
+
+
+class Program:
+    """Serves guests in the service's thread, and the agent in this one."""
+
+    def __init__(self, folder: Path, state: Path) -> None:
+        """Serve again what is kept in the folder."""
+        self._version = control.code_version()
+        self._files = Files(folder / "vpcs")
+        self._service = Metadata(state)
+        self._ending = False
+        for kept in self._files.read():
+            for guest in kept.guests:
+                self._service.put(kept.vpc_id, guest)
+            if kept.namespace is not None:
+                try:
+                    self._service.serve(kept.vpc_id, kept.namespace)
+                except MetadataError as failure:  # the namespace has gone; the agent will say where it is now
+                    log.warning("%s: %s", kept.vpc_id, failure)
+
+    def run(self, listener: socket.socket) -> None:
+        """Do what the agent asks, one request after the other, until it asks for the end."""
+        while not self._ending:
+            asking, _ = listener.accept()
+            with asking:
+                asking.settimeout(_REQUEST_SECONDS)
+                try:
+                    control.send(asking, self._answer(control.receive(asking)))
+                except ConnectionAbortedError:
+                    continue  # who asked only wanted to know who listens
+                except (OSError, ValueError) as failure:  # whoever asks has gone, or is slow, or is no agent
+                    log.warning("a request was lost: %s", failure)
+        self._service.close()
+
+    def _answer(self, what: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {"result": self._do(what)}
+        except (MetadataError, OSError, KeyError, TypeError, ValueError) as failure:
+            return {"error": str(failure) if isinstance(failure, MetadataError) else repr(failure)}
+
+    def _do(self, what: dict[str, Any]) -> Any:
+        match what["do"]:
+            case "about":
+                return {"version": self._version}
+            case "serve":
+                self._service.serve(what["vpc_id"], Path(what["namespace"]))
+                self._files.write_namespace(what["vpc_id"], Path(what["namespace"]))
+            case "withdraw":
+                self._files.remove_vpc(what["vpc_id"])
+                self._service.withdraw(what["vpc_id"])
+            case "put":
+                guest = from_json(what["guest"])
+                self._files.write_guest(what["vpc_id"], guest)
+                self._service.put(what["vpc_id"], guest)
+            case "remove":
+                self._files.remove_guest(what["vpc_id"], what["instance_id"])
+                self._service.remove(what["vpc_id"], what["instance_id"])
+            case "present":
+                return {vpc_id: sorted(guests) for vpc_id, guests in self._service.present().items()}
+            case "end":
+                self._ending = True
+            case other:
+                raise MetadataError(f"what is {other!r}?")
+        return None
+
+
+def main(folder: Path, state: Path) -> None:
+    """Serve until told to end; at once when another process does so already for the folder."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    # What a terminal or a process group of the agent's is told does not concern us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.umask(0o077)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _MOST_OPEN), most))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("another process serves %s", folder)
+            return
+        program = Program(folder, state)
+        with control.listen(folder) as listener:
+            program.run(listener)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,138 @@
+"""What the metadata process serves, as files, so that its successor serves the same: a folder for each VPC.
+
+In it are `namespace`, with the path of the VPC's network namespace, and a JSON file for each guest. A file is whole or
+not there; one that cannot be read is passed over, since the agent tells all again when it starts. User data is secret:
+only root may read here.
+"""
+
+import base64
+import dataclasses
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from stead_agent.metadata.interface import (
+    Guest,
+    GuestInterface,
+    MetadataError,
+    Options,
+    PublicAddress,
+    PublicKey,
+)
+
+log = logging.getLogger(__name__)
+
+_NAMESPACE: Final = "namespace"
+_ID: Final = re.compile(r"[a-z]+-[0-9a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of one VPC."""
+
+    vpc_id: str
+    namespace: Path | None  # None: not served
+    guests: tuple[Guest, ...]
+
+
+class Files:
+    """The folder of all VPCs; methods of one VPC are for one thread at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def are_empty(self) -> bool:
+        """Tell whether no VPC is known."""
+        return not self._folder.is_dir() or not any(self._folder.iterdir())
+
+    def read(self) -> Iterator[Kept]:
+        """Read what there is of each VPC."""
+        folders = sorted(path for path in self._folder.iterdir() if path.is_dir()) if self._folder.is_dir() else []
+        for folder in folders:
+            namespace = folder / _NAMESPACE
+            path = Path(namespace.read_text(encoding="utf-8")) if namespace.exists() else None
+            yield Kept(folder.name, path, tuple(_read_guests(folder)))
+
+    def write_namespace(self, vpc_id: str, namespace: Path) -> None:
+        """Note that a VPC is served in this namespace."""
+        _write(self._of(vpc_id) / _NAMESPACE, str(namespace))
+
+    def write_guest(self, vpc_id: str, guest: Guest) -> None:
+        """Note a guest of a VPC."""
+        _write(self._of(vpc_id) / f"{_checked(guest.instance_id)}.json", json.dumps(to_json(guest)))
+
+    def remove_guest(self, vpc_id: str, instance_id: str) -> None:
+        """Forget a guest."""
+        folder = self._of(vpc_id)
+        (folder / f"{_checked(instance_id)}.json").unlink(missing_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+    def remove_vpc(self, vpc_id: str) -> None:
+        """Forget a VPC and all its guests."""
+        if (folder := self._of(vpc_id)).exists():
+            shutil.rmtree(folder)
+
+    def _of(self, vpc_id: str) -> Path:
+        return self._folder / _checked(vpc_id)
+
+
+def to_json(guest: Guest) -> dict[str, Any]:
+    """Turn a guest into what JSON can say: bytes become base64."""
+    fields = dataclasses.asdict(guest)
+    if guest.user_data is not None:
+        fields["user_data"] = base64.b64encode(guest.user_data).decode("ascii")
+    return fields
+
+
+def from_json(fields: dict[str, Any]) -> Guest:
+    """Turn it back; raises TypeError, KeyError or ValueError for what no guest became."""
+    user_data = fields["user_data"]
+    return Guest(
+        **{
+            **fields,
+            "interfaces": tuple(_interface(each) for each in fields["interfaces"]),
+            "user_data": None if user_data is None else base64.b64decode(user_data, validate=True),
+            "public_keys": tuple(PublicKey(**each) for each in fields["public_keys"]),
+            "security_groups": tuple(fields["security_groups"]),
+            "ebs_device_names": tuple(fields["ebs_device_names"]),
+            "ephemeral_device_names": tuple(fields["ephemeral_device_names"]),
+            "options": Options(**fields["options"]),
+        }
+    )
+
+
+def _interface(fields: dict[str, Any]) -> GuestInterface:
+    """Turn one of its interfaces back."""
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    lists["public_addresses"] = tuple(PublicAddress(**each) for each in fields["public_addresses"])
+    return GuestInterface(**{**fields, **lists})
+
+
+def _read_guests(folder: Path) -> Iterator[Guest]:
+    for path in sorted(folder.glob("*.json")):
+        try:
+            yield from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError) as failure:
+            log.warning("metadata_file_unread", extra={"path": str(path), "error": str(failure)})
+
+
+def _checked(name: str) -> str:
+    """Refuse what would be another path than a name in the folder."""
+    if not _ID.fullmatch(name):
+        raise MetadataError(f"{name!r} is no id")
+    return name
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file whole; a crash leaves the old one, and a temporary one that nobody reads."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
