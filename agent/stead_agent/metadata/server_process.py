@@ -144,6 +144,7 @@ class MetadataProcess:
 
     def _end_process(self) -> None:
         """End a running process by asking for it, or by force when it does not listen."""
+        # None runs, or it ended while we looked.
         with contextlib.suppress(MetadataError, OSError), _held(self._folder) as process:
             with contextlib.suppress(MetadataError, OSError):  # it hangs, or has just ended
                 control.request(self._folder, {"do": "end"}, _ABOUT_SECONDS)
