@@ -10,11 +10,12 @@ from google.protobuf.message import Message
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import HostResource, Image, Instance, NetworkInterface, Volume
+from stead_controller.db.tables import HostResource, Image, Instance, NatGateway, NetworkInterface, Volume
 from stead_controller.hosts import outbox, topics
 from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.image import of_image
 from stead_controller.hosts.pictures.instance import of_instance
+from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import region_of
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -61,6 +62,27 @@ def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bo
 def remove_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
     """Tell a host that an interface must go; its machine's picture, which no longer has it, is written before."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_INTERFACE, interface_id)})
+
+
+def refresh_nat_gateway(tx: Transaction, gateway_id: str) -> None:
+    """Tell a NAT gateway's home host the gateway and its interface, and all hosts of its VPC where that is."""
+    tx.session.flush()
+    gateway = tx.session.get_one(NatGateway, gateway_id)
+    if gateway.host_id is None or gateway.interface_id is None:
+        return
+    interface = tx.session.get_one(NetworkInterface, gateway.interface_id)
+    wanted: dict[Key, Message] = {
+        (pb.KIND_INTERFACE, interface.id): of_interface(tx, interface, (), region_of(tx)),
+        (pb.KIND_NAT_GATEWAY, gateway.id): pb.NatGateway(vpc_id=gateway.vpc_id, interface_id=interface.id),
+    }
+    outbox.write(tx, gateway.host_id, wanted)
+    topics.refresh_host(tx, gateway.vpc_id, gateway.host_id)
+    topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)
+
+
+def remove_nat_gateway(tx: Transaction, host_id: str, gateway_id: str, interface_id: str) -> None:
+    """Tell a host that a NAT gateway and its interface must go."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_NAT_GATEWAY, gateway_id), (pb.KIND_INTERFACE, interface_id)})
 
 
 def remove_unused_image(tx: Transaction, image_id: str) -> None:

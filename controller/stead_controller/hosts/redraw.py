@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import select, union
 
 from stead_controller.db.session import Database, Transaction
-from stead_controller.db.tables import CloudFact, Host, Instance, NetworkInterface, VpcHost, VpcResource
+from stead_controller.db.tables import CloudFact, Host, Instance, NatGateway, NetworkInterface, VpcHost, VpcResource
 from stead_controller.db.tables import Vpc as VpcRow
 from stead_controller.hosts import desired_state, topics
 from stead_proto.v1 import desired_pb2 as pb
@@ -40,6 +40,11 @@ async def redraw(database: Database) -> bool:
 def _draw_host(tx: Transaction, host_id: str) -> None:
     instances = select(Instance).where(Instance.host_id == host_id, Instance.state.not_in(_GONE))
     desired_state.refresh_instances(tx, host_id, tx.session.scalars(instances).all())
+    gateways = select(NatGateway.id).where(
+        NatGateway.host_id == host_id, NatGateway.state.in_(("pending", "available"))
+    )
+    for gateway_id in tx.session.scalars(gateways).all():
+        desired_state.refresh_nat_gateway(tx, gateway_id)
     vpc_ids = union(
         select(NetworkInterface.vpc_id).where(NetworkInterface.host_id == host_id),
         select(VpcHost.vpc_id).where(VpcHost.host_id == host_id),

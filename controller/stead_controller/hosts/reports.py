@@ -7,10 +7,10 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
+from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Tag, Volume
 from stead_controller.hosts import desired_state, outbox, topics
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity, network_interface_attachments
+from stead_controller.resources import addresses, capacity, nat_gateways, network_interface_attachments
 from stead_controller.resources.instance_states import (
     GUEST_SHUTDOWN,
     HOST_FAILURE,
@@ -190,9 +190,22 @@ def _interface(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: da
         network_interface_attachments.settle_detached(tx, interface)
 
 
+def _nat_gateway(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+    gateway = tx.session.get(NatGateway, status.id)
+    if gateway is None or gateway.host_id != host_id:
+        return
+    if status.condition == pb.CONDITION_ABSENT and gateway.state == "deleting":
+        nat_gateways.settle_deleted(tx, gateway, now)
+    elif status.condition == pb.CONDITION_READY:
+        nat_gateways.settle_available(gateway, now)
+    elif status.condition == pb.CONDITION_FAILED:
+        gateway.host_error = status.error[:_ERROR_LENGTH]
+
+
 _HANDLERS: Final[dict[int, Callable[[Transaction, str, pb.ResourceStatus, datetime], None]]] = {
     desired.KIND_INTERFACE: _interface,
     desired.KIND_MACHINE: _machine,
+    desired.KIND_NAT_GATEWAY: _nat_gateway,
     desired.KIND_VOLUME: _volume,
 }
 

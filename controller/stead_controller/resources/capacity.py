@@ -26,6 +26,16 @@ def reserve_any(tx: Transaction, need: Need, zone: str | None) -> Room:
         refused.add(chosen.host_id)
 
 
+def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
+    """Choose a host that is up in a zone for what takes no room; None when there is none."""
+    query = select(Host.id, Host.zone, Host.cpus_free, Host.memory_free).where(
+        Host.state == "up", Host.schedulable.is_(True), Host.zone == zone, Host.id != but
+    )
+    rooms = [Room(*row) for row in tx.session.execute(query.order_by(Host.memory_free.desc()).limit(_CANDIDATES))]
+    chosen = choose_host(rooms, Need(0, 0))
+    return chosen.host_id if chosen is not None else None
+
+
 def reserve_on(tx: Transaction, host_id: str, need: Need) -> None:
     """Reserve room on one host (where an instance's disks are); raises NoCapacity when it has not enough."""
     if not _take(tx, host_id, need):

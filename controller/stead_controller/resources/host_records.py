@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
 from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.hosts import host_networks, topics
-from stead_controller.resources import addresses, host_addresses
+from stead_controller.resources import addresses, host_addresses, nat_gateways
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.transaction import Transaction
@@ -50,6 +50,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
     gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
         gone |= _end(tx, instance, now)
+    nat_gateways.leave_host(tx, host_id, now)
     for interface_id, vpc_id in gone.items():
         topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, vpc_id)
     for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():

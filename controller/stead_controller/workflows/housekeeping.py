@@ -9,9 +9,9 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
-from stead_controller.db.tables import ClientToken, EnrolmentToken, Instance, Reservation, Tag
+from stead_controller.db.tables import ClientToken, EnrolmentToken, Instance, NatGateway, Reservation, Tag
 from stead_controller.hosts.reports import give_up_launch
-from stead_controller.resources import vpc_peering_connections
+from stead_controller.resources import nat_gateways, tags, vpc_peering_connections
 from stead_controller.resources.client_tokens import LIFETIME
 from stead_controller.resources.transaction import Transaction
 from stead_controller.settings import Settings
@@ -23,6 +23,8 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     """Do all that is due now, in one transaction."""
     _end_late_launches(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    _end_late_gateways(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
+    _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
     vpc_peering_connections.expire(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
@@ -35,6 +37,28 @@ def _end_late_launches(tx: Transaction, since: datetime, now: datetime) -> None:
     )
     for instance in tx.session.scalars(late.limit(_BATCH)).all():
         give_up_launch(tx, instance, now)
+
+
+def _end_late_gateways(tx: Transaction, since: datetime, now: datetime) -> None:
+    """Give up NAT gateways that are pending for too long although their host says what it fails at."""
+    late = select(NatGateway).where(
+        NatGateway.state == "pending", NatGateway.state_changed <= since, NatGateway.host_error != ""
+    )
+    for gateway in tx.session.scalars(late.limit(_BATCH)).all():
+        nat_gateways.give_up(tx, gateway, now)
+
+
+def _forget_gateways(tx: Transaction, since: datetime) -> None:
+    """Forget NAT gateways that were deleted or failed a while ago."""
+    old = list(
+        tx.session.scalars(
+            select(NatGateway.id)
+            .where(NatGateway.state.in_(("deleted", "failed")), NatGateway.state_changed <= since)
+            .limit(_BATCH)
+        )
+    )
+    tags.remove_all(tx, old)
+    tx.session.execute(delete(NatGateway).where(NatGateway.id.in_(old)))
 
 
 def _forget_terminated(tx: Transaction, since: datetime) -> None:

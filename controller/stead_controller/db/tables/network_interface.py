@@ -18,6 +18,7 @@ class NetworkInterface(Base):
         UniqueConstraint("mac_address"),
         Index("ix_network_interfaces_account_id_id", "account_id", "id"),
         Index("ix_network_interfaces_instance_id", "instance_id"),
+        Index("ix_network_interfaces_attachment_id", "attachment_id"),
         Index("ix_network_interfaces_host", "host_id", "vpc_id"),
     )
 

@@ -31,11 +31,15 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
     for volume in volumes:
         pictures[pb.KIND_VOLUME, volume.id] = of_volume(volume)
     groups: dict[str, str] = {}
+    public_hostname = ""
     for interface in interfaces:
         mine = _groups(tx, interface.id)
         if interface.device_index == 0:
             groups = mine
-        pictures[pb.KIND_INTERFACE, interface.id] = of_interface(tx, interface, list(mine), region)
+        told = of_interface(tx, interface, list(mine), region)
+        if interface.device_index == 0:
+            public_hostname = told.public_dns_name
+        pictures[pb.KIND_INTERFACE, interface.id] = told
     pictures[pb.KIND_MACHINE, instance.id] = pb.Machine(
         power=pb.POWER_RUNNING if instance.state in _RUNNING_STATES else pb.POWER_STOPPED,
         start_count=instance.start_count,
@@ -48,7 +52,7 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
             pb.MachineInterface(interface_id=interface.id, device_index=interface.device_index or 0)
             for interface in interfaces
         ],
-        metadata=_metadata(tx, instance, sorted(groups.values()), region),
+        metadata=_metadata(tx, instance, sorted(groups.values()), public_hostname, region),
         architecture=instance.architecture,
         boot_mode=instance.boot_mode,
     )
@@ -65,7 +69,9 @@ def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
     return dict(tx.session.execute(query).all())
 
 
-def _metadata(tx: Transaction, instance: Instance, group_names: list[str], region: str) -> pb.Metadata:
+def _metadata(
+    tx: Transaction, instance: Instance, group_names: list[str], public_hostname: str, region: str
+) -> pb.Metadata:
     tags: dict[str, str] = {}
     if instance.metadata_tags:
         tags = dict(tx.session.execute(select(Tag.key, Tag.value).where(Tag.resource_id == instance.id)).all())
@@ -83,6 +89,7 @@ def _metadata(tx: Transaction, instance: Instance, group_names: list[str], regio
         region=region,
         availability_zone=instance.zone,
         hostname=private_name(instance.private_address, region),
+        public_hostname=public_hostname,
         user_data=instance.user_data or b"",
         has_user_data=instance.user_data is not None,
         public_keys=keys,

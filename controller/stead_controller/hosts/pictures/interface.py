@@ -5,9 +5,21 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import InterfaceAddress, NetworkInterface, PublicAddress
-from stead_controller.names import private_name
+from stead_controller.db.tables import InterfaceAddress, NetworkInterface, PublicAddress, Vpc
+from stead_controller.names import private_name, public_name
 from stead_proto.v1 import desired_pb2 as pb
+
+
+def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -> str:
+    """The public name of an interface; empty without public address, or where the VPC has no names."""
+    if not tx.session.get_one(Vpc, interface.vpc_id).dns_hostnames:
+        return ""
+    address = tx.session.scalar(
+        select(PublicAddress.address).where(
+            PublicAddress.interface_id == interface.id, PublicAddress.private_address == interface.private_address
+        )
+    )
+    return public_name(address, region) if address is not None else ""
 
 
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
@@ -36,5 +48,7 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         security_group_ids=group_ids,
         source_dest_check=interface.source_dest_check,
         private_dns_name=private_name(interface.private_address, region),
+        public_dns_name=public_dns_name(tx, interface, region),
+        unfiltered=interface.nat_gateway_id is not None,
         instance_id=interface.instance_id or "",
     )

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, InterfaceAddress, InterfaceGroup, NetworkInterface
+from stead_controller.hosts.pictures.interface import public_dns_name
 from stead_controller.hosts.pictures.region import region_of
 from stead_controller.names import private_name
 from stead_proto.v1 import desired_pb2 as pb
@@ -28,6 +29,7 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
         .order_by(InterfaceGroup.group_id)
     )
     host = tx.session.get(Host, interface.host_id) if interface.host_id is not None else None
+    region = region_of(tx)
     return pb.Mapping(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
@@ -35,7 +37,8 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
         addresses=[primary, *addresses],
         host_address=host.underlay_address if host is not None else "",
         security_group_ids=list(groups),
-        private_dns_name=private_name(primary, region_of(tx)),
+        private_dns_name=private_name(primary, region),
+        public_dns_name=public_dns_name(tx, interface, region),
         source_dest_check=interface.source_dest_check,
     )
 

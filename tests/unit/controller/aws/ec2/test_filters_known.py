@@ -8,6 +8,7 @@ import pytest
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.resources import (
     describe_instance_types,
+    describe_nat_gateways,
     elastic_addresses,
     images,
     instance_filters,
@@ -38,6 +39,7 @@ KNOWN = {
     "DescribeInstances": instance_filters.conditions(CLOUD),
     "DescribeKeyPairs": key_pairs.FILTERS,
     "DescribeNetworkAcls": network_acls.FILTERS,
+    "DescribeNatGateways": describe_nat_gateways.FILTERS,
     "DescribeNetworkInterfaces": network_interface_filters.conditions(CLOUD),
     "DescribeManagedPrefixLists": prefix_lists.FILTERS,
     "DescribeRegions": regions.REGION_FILTERS,
