@@ -26,6 +26,7 @@ ID_PARAMETERS = {
     "AllocationIds": "elastic-ip",
     "AttachmentId": "network-interface-attachment",
     "AssociationId": "network-acl-association",
+    "FlowLogIds": "vpc-flow-log",
     "GroupId": "security-group",
     "GroupIds": "security-group",
     "Groups": "security-group",
@@ -45,6 +46,7 @@ ID_PARAMETERS = {
     "PeerVpcId": "vpc",
     "PrefixListId": "prefix-list",
     "PrefixListIds": "prefix-list",
+    "ResourceIds": "vpc",
     "Resources": None,
     "SecurityGroupIds": "security-group",
     "SecurityGroupRuleIds": "security-group-rule",
@@ -95,6 +97,7 @@ NEEDED = {
     "ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}},
     "CreateVpcPeeringConnection": {"PeerVpcId": "vpc-00000000000000000"},
     "ModifyVpcPeeringConnectionOptions": {"RequesterPeeringConnectionOptions": {}},
+    "CreateFlowLogs": {"ResourceType": "VPC", "TrafficType": "ALL", "LogGroupName": "n"},
     "ModifySecurityGroupRules": {"SecurityGroupRules": []},
 }
 PERMISSION = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
@@ -139,6 +142,9 @@ def theirs(api):
     rules = api.other.describe_security_group_rules()["SecurityGroupRules"]
     listed = api.other.create_managed_prefix_list(PrefixListName="n", AddressFamily="IPv4", MaxEntries=1)
     peering = api.other.create_vpc_peering_connection(VpcId=api.world.other.vpc_id, PeerVpcId=api.world.other.vpc_id)
+    flow_logs = api.other.create_flow_logs(
+        ResourceIds=[api.world.other.vpc_id], ResourceType="VPC", TrafficType="ALL", LogGroupName="n"
+    )
     (acl,) = api.other.describe_network_acls()["NetworkAcls"]
     gateway = api.other.create_nat_gateway(SubnetId=api.world.other.subnet_ids[0], ConnectivityType="private")[
         "NatGateway"
@@ -161,6 +167,7 @@ def theirs(api):
         "subnet": api.world.other.subnet_ids[0],
         "volume": volume["VolumeId"],
         "vpc": api.world.other.vpc_id,
+        "vpc-flow-log": flow_logs["FlowLogIds"][0],
         "vpc-peering-connection": peering["VpcPeeringConnection"]["VpcPeeringConnectionId"],
     }
 

@@ -22,3 +22,8 @@ def peering(tx: Transaction, connection: VpcPeeringConnection) -> None:
 def prefix_list(tx: Transaction, changed: PrefixList) -> None:
     """Tell every host whose groups or routes name this prefix list its entries as they are now."""
     del tx, changed
+
+
+def flow_log(tx: Transaction, flow_log_id: str, vpc_id: str) -> None:
+    """Tell the hosts of a VPC that a flow log was made, or that it is gone."""
+    del tx, flow_log_id, vpc_id

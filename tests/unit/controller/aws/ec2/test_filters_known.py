@@ -10,6 +10,7 @@ from stead_controller.resources import (
     describe_instance_types,
     describe_nat_gateways,
     elastic_addresses,
+    flow_logs,
     images,
     instance_filters,
     instance_status,
@@ -32,6 +33,7 @@ from tests.unit.controller.resources.rows import CLOUD, caller
 KNOWN = {
     "DescribeAddresses": elastic_addresses.conditions(CLOUD),
     "DescribeAvailabilityZones": regions.ZONE_FILTERS,
+    "DescribeFlowLogs": flow_logs.FILTERS,
     "DescribeImages": images.FILTERS,
     "DescribeInstanceStatus": instance_status.conditions(CLOUD),
     "DescribeInstanceTypeOfferings": describe_instance_types.OFFERING_FILTERS,
