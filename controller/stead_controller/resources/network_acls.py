@@ -83,6 +83,7 @@ def create(
             code="NetworkAclLimitExceeded",
         )
     acl = _add(tx, vpc, is_default=False, now=now)
+    told.network_acl(tx, acl.id, acl.vpc_id)
     tags.create_on_launch(tx, caller, [("network-acl", acl.id)], {"network-acl": acl_tags})
     client_tokens.remember_request(tx, caller, repeatable, acl.id, now)
     return acl.id
@@ -92,7 +93,7 @@ def create_default(tx: Transaction, vpc: Vpc, now: datetime) -> None:
     """Make the default ACL of a new VPC, which allows everything."""
     acl = _add(tx, vpc, is_default=True, now=now)
     _add_entries(tx, acl.id, _ALLOW_IPV4, allow=True, cidr_ipv4=_ANY_IPV4)
-    tx.session.flush()
+    told.network_acl(tx, acl.id, acl.vpc_id)
 
 
 def associate_new_subnet(tx: Transaction, subnet: Subnet) -> None:
@@ -102,7 +103,7 @@ def associate_new_subnet(tx: Transaction, subnet: Subnet) -> None:
     ).one()
     association_id = ids.new_id("network-acl-association")
     tx.session.add(NetworkAclAssociation(id=association_id, acl_id=acl_id, subnet_id=subnet.id))
-    tx.session.flush()
+    told.subnet(tx, subnet)
 
 
 def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
@@ -120,7 +121,7 @@ def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
         if acl.is_default and _ALLOW_IPV6 not in known:
             _add_entries(tx, acl.id, _ALLOW_IPV6, allow=True, cidr_ipv6=_ANY_IPV6)
         tx.session.flush()
-        told.network_acl(tx, acl)
+        told.network_acl(tx, acl.id, acl.vpc_id)
 
 
 def remove(tx: Transaction, caller: Caller, acl_id: str) -> None:
@@ -133,6 +134,7 @@ def remove(tx: Transaction, caller: Caller, acl_id: str) -> None:
         raise InUse(f"The networkAcl '{acl.id}' has dependencies and cannot be deleted.")
     tx.session.delete(acl)
     tx.session.flush()
+    told.network_acl(tx, acl.id, acl.vpc_id)
     tags.remove_all(tx, [acl.id])
 
 
@@ -143,6 +145,8 @@ def remove_default(tx: Transaction, vpc_id: str) -> None:
     ).all()
     tx.session.execute(delete(NetworkAclAssociation).where(NetworkAclAssociation.acl_id.in_(doomed)))
     tx.session.execute(delete(NetworkAcl).where(NetworkAcl.id.in_(doomed)))
+    for acl_id in doomed:
+        told.network_acl(tx, acl_id, vpc_id)
     tags.remove_all(tx, doomed)
 
 
@@ -174,7 +178,7 @@ def create_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntry
         )
     tx.session.add(NetworkAclEntry(acl_id=acl.id, **asdict(entry)))
     tx.session.flush()
-    told.network_acl(tx, acl)
+    told.network_acl(tx, acl.id, acl.vpc_id)
 
 
 def replace_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntry) -> None:
@@ -185,7 +189,7 @@ def replace_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntr
     for name, value in asdict(entry).items():
         setattr(row, name, value)
     tx.session.flush()
-    told.network_acl(tx, acl)
+    told.network_acl(tx, acl.id, acl.vpc_id)
 
 
 def remove_entry(tx: Transaction, caller: Caller, acl_id: str, rule_number: int, *, egress: bool) -> None:
@@ -194,7 +198,7 @@ def remove_entry(tx: Transaction, caller: Caller, acl_id: str, rule_number: int,
     check_number(rule_number)
     tx.session.delete(_require_entry(tx, acl.id, rule_number, egress=egress))
     tx.session.flush()
-    told.network_acl(tx, acl)
+    told.network_acl(tx, acl.id, acl.vpc_id)
 
 
 def replace_association(tx: Transaction, caller: Caller, association_id: str, acl_id: str) -> str:
@@ -220,7 +224,7 @@ def replace_association(tx: Transaction, caller: Caller, association_id: str, ac
     made = NetworkAclAssociation(id=ids.new_id("network-acl-association"), acl_id=acl.id, subnet_id=subnet.id)
     tx.session.add(made)
     tx.session.flush()
-    told.subnet_acl(tx, subnet)
+    told.subnet(tx, subnet)
     return made.id
 
 

@@ -42,7 +42,9 @@ def active_between(tx: Transaction, vpc_id: str, other_vpc_id: str) -> VpcPeerin
 def active_of(tx: Transaction, vpc_id: str) -> dict[str, str]:
     """Give the active connections of a VPC: the id of the VPC at the other end by the connection's id."""
     query = select(VpcPeeringConnection).where(VpcPeeringConnection.status == ACTIVE, of_vpc(vpc_id))
-    return {
-        one.id: one.accepter_vpc_id if one.requester_vpc_id == vpc_id else one.requester_vpc_id
-        for one in tx.session.scalars(query)
-    }
+    return {one.id: other_end(one, vpc_id) for one in tx.session.scalars(query)}
+
+
+def other_end(connection: VpcPeeringConnection, vpc_id: str) -> str:
+    """Give the VPC that a connection joins with this one."""
+    return connection.accepter_vpc_id if connection.requester_vpc_id == vpc_id else connection.requester_vpc_id

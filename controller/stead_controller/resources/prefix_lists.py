@@ -206,16 +206,6 @@ def entries(
     return [{"Cidr": one.cidr, "Description": one.description} for one in found]
 
 
-def blocks(tx: Transaction, list_id: str) -> list[str]:
-    """Give the blocks of a list's newest version, sorted by their text."""
-    query = (
-        select(PrefixListEntry.cidr)
-        .where(PrefixListEntry.prefix_list_id == list_id, PrefixListEntry.last_version.is_(None))
-        .order_by(PrefixListEntry.cidr)
-    )
-    return list(tx.session.scalars(query))
-
-
 def associations(tx: Transaction, caller: Caller, list_id: str, asked: Selection) -> list[dict[str, str]]:
     """List what names a prefix list, in EC2's shape, sorted by id; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, _KIND, PrefixList, list_id)

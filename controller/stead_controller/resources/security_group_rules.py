@@ -13,8 +13,7 @@ from sqlalchemy import delete, select
 
 from stead_controller.db.tables import PrefixList, SecurityGroup, SecurityGroupRule, Vpc
 from stead_controller.errors import AlreadyExists, LimitExceeded, NotFound
-from stead_controller.hosts import desired_state
-from stead_controller.resources import lookup, rule_peers, security_groups, tags
+from stead_controller.resources import lookup, rule_peers, security_groups, tags, told
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, text
@@ -71,7 +70,7 @@ def authorize(
     tags.create_on_launch(
         tx, caller, [("security-group-rule", row.id) for row in rows], {"security-group-rule": rule_tags}
     )
-    desired_state.refresh_group(tx, group.id, group.vpc_id)
+    told.security_group(tx, group.id, group.vpc_id)
     return rows
 
 
@@ -127,7 +126,7 @@ def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str,
         for row, rule in zip(doomed, wanted, strict=True):
             _fill(row, replace(rule, reached=rule.reached or reached.get(rule.peer_group_id)))
     tx.session.flush()
-    desired_state.refresh_group(tx, group.id, group.vpc_id)
+    told.security_group(tx, group.id, group.vpc_id)
 
 
 def describe_again(
@@ -307,7 +306,7 @@ def _remove(tx: Transaction, group: SecurityGroup, doomed: Sequence[SecurityGrou
             .execution_options(synchronize_session=False)
         )
     tags.remove_all(tx, doomed_ids)
-    desired_state.refresh_group(tx, group.id, group.vpc_id)
+    told.security_group(tx, group.id, group.vpc_id)
 
 
 def _is_default_vpc(tx: Transaction, group: SecurityGroup) -> bool:

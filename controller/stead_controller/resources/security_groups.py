@@ -23,8 +23,7 @@ from stead_controller.errors import (
     MissingParameter,
     NotFound,
 )
-from stead_controller.hosts import desired_state
-from stead_controller.resources import lookup, tags, vpcs
+from stead_controller.resources import lookup, tags, told, vpcs
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import (
@@ -107,8 +106,9 @@ def create(
             code="SecurityGroupLimitExceeded",
         )
     group = _add(tx, vpc, name, description, now)
+    told.security_group(tx, group.id, group.vpc_id)
     tags.create_on_launch(tx, caller, [("security-group", group.id)], {"security-group": group_tags})
-    desired_state.refresh_group(tx, group.id, group.vpc_id)
+    told.security_group(tx, group.id, group.vpc_id)
     return group
 
 
@@ -116,7 +116,7 @@ def create_default(tx: Transaction, vpc: Vpc, now: datetime) -> SecurityGroup:
     """Make the default group of a new VPC, whose members may also reach each other."""
     group = _add(tx, vpc, DEFAULT_NAME, "default VPC security group", now)
     tx.session.add(_everything(group, egress=False, peer_group_id=group.id))
-    tx.session.flush()
+    told.security_group(tx, group.id, group.vpc_id)
     return group
 
 
@@ -133,7 +133,7 @@ def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
     if _ANY_IPV4 in sends and _ANY_IPV6 not in sends:
         tx.session.add(_everything(group, egress=True, cidr_ipv6=_ANY_IPV6))
         tx.session.flush()
-        desired_state.refresh_group(tx, group.id, group.vpc_id)
+        told.security_group(tx, group.id, group.vpc_id)
 
 
 def remove(tx: Transaction, caller: Caller, *, group_id: str | None, group_name: str | None) -> str:
@@ -183,7 +183,7 @@ def _delete(tx: Transaction, vpc_id: str, group_ids: Sequence[str]) -> None:
     tx.session.execute(delete(SecurityGroup).where(SecurityGroup.id.in_(group_ids)))
     tags.remove_all(tx, [*group_ids, *doomed])
     for group_id in group_ids:
-        desired_state.refresh_group(tx, group_id, vpc_id)
+        told.security_group(tx, group_id, vpc_id)
 
 
 def _add(tx: Transaction, vpc: Vpc, name: str, description: str, now: datetime) -> SecurityGroup:

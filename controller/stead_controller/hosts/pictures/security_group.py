@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import SecurityGroup, SecurityGroupRule
+from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, VpcPeeringConnection
+from stead_controller.resources import prefix_list_blocks
+from stead_controller.resources.peered_vpcs import ACTIVE
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -15,7 +17,11 @@ def draw(tx: Transaction, group_id: str) -> pb.SecurityGroup | None:
     if group is None:
         return None
     rules = select(SecurityGroupRule).where(SecurityGroupRule.group_id == group_id).order_by(SecurityGroupRule.id)
-    return pb.SecurityGroup(vpc_id=group.vpc_id, rules=[_rule(rule) for rule in tx.session.scalars(rules)])
+    found = tx.session.scalars(rules).all()
+    stale = _ended_peerings(tx, found)
+    return pb.SecurityGroup(
+        vpc_id=group.vpc_id, rules=[_rule(tx, rule) for rule in found if rule.peering_id not in stale]
+    )
 
 
 def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:
@@ -23,7 +29,16 @@ def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:
     return tx.session.scalars(select(SecurityGroup.id).where(SecurityGroup.vpc_id == vpc_id)).all()
 
 
-def _rule(rule: SecurityGroupRule) -> pb.SecurityGroupRule:
+def _ended_peerings(tx: Transaction, rules: Iterable[SecurityGroupRule]) -> set[str]:
+    """The connections that rules refer through and that are not active: such a rule allows nothing."""
+    through = {rule.peering_id for rule in rules if rule.peering_id is not None}
+    active = select(VpcPeeringConnection.id).where(
+        VpcPeeringConnection.id.in_(sorted(through)), VpcPeeringConnection.status == ACTIVE
+    )
+    return through - set(tx.session.scalars(active)) if through else set()
+
+
+def _rule(tx: Transaction, rule: SecurityGroupRule) -> pb.SecurityGroupRule:
     told = pb.SecurityGroupRule(
         id=rule.id, egress=rule.egress, protocol=rule.protocol, from_port=rule.from_port, to_port=rule.to_port
     )
@@ -33,4 +48,7 @@ def _rule(rule: SecurityGroupRule) -> pb.SecurityGroupRule:
         told.cidr_ipv6 = rule.cidr_ipv6
     elif rule.peer_group_id is not None:
         told.group_id = rule.peer_group_id
+    elif rule.prefix_list_id is not None:
+        blocks = prefix_list_blocks.blocks(tx, rule.prefix_list_id)
+        told.prefix_list.CopyFrom(pb.PrefixListPeer(id=rule.prefix_list_id, cidr_blocks=blocks))
     return told

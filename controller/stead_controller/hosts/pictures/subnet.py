@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Subnet
+from stead_controller.db.tables import NetworkAclAssociation, Subnet
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -14,7 +14,13 @@ def draw(tx: Transaction, subnet_id: str) -> pb.Subnet | None:
     subnet = tx.session.get(Subnet, subnet_id)
     if subnet is None:
         return None
-    return pb.Subnet(vpc_id=subnet.vpc_id, cidr_block=subnet.cidr_block, internet=subnet.internet)
+    acl = select(NetworkAclAssociation.acl_id).where(NetworkAclAssociation.subnet_id == subnet_id)
+    return pb.Subnet(
+        vpc_id=subnet.vpc_id,
+        cidr_block=subnet.cidr_block,
+        internet=subnet.internet,
+        network_acl_id=tx.session.scalar(acl) or "",
+    )
 
 
 def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:

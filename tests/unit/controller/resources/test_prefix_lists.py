@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stead_controller.errors import SteadError
-from stead_controller.resources import prefix_lists
+from stead_controller.resources import prefix_list_blocks, prefix_lists
 from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.prefix_lists import Change, Entry, NewList
@@ -42,7 +42,7 @@ def test_versions_are_kept(world, run, steps):
     for number, wanted in enumerate(versions, 1):
         found = run(prefix_lists.entries, world.one.caller, list_id, number, Selection())
         assert {one["Cidr"]: one["Description"] for one in found} == wanted
-    assert run(prefix_lists.blocks, list_id) == sorted(versions[-1])
+    assert run(prefix_list_blocks.blocks, list_id) == sorted(versions[-1])
     run(prefix_lists.remove, world.one.caller, list_id)
 
 
