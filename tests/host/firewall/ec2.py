@@ -117,7 +117,7 @@ class Cloud:
         """Tell where a packet from the internet arrives."""
         if ip_address(packet.destination).version == 4:
             found = [eni for eni in self.enis.values() if eni.public == packet.destination]
-            ways = (RouteTo.INTERNET,)
+            ways: tuple[RouteTo, ...] = (RouteTo.INTERNET,)
         else:
             found = [eni for eni in self.enis.values() if eni.ipv6 == packet.destination]
             ways = (RouteTo.INTERNET, RouteTo.EGRESS_ONLY) if is_answer else (RouteTo.INTERNET,)

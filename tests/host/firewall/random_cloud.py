@@ -24,12 +24,12 @@ _BLOCKS = [
 ]  # fmt: skip
 
 
-def fixed_cloud() -> Cloud:
+def fixed_cloud(*, peered: bool) -> Cloud:
     """Give what does not vary: VPCs, subnets, and interfaces with their hosts."""
     cloud = Cloud(
         vpcs={
-            ONE: Vpc(ONE, "10.0.0.0/16", "2001:db8:1::/56", TWO),
-            TWO: Vpc(TWO, "10.1.0.0/16", "2001:db8:2::/56", ONE),
+            ONE: Vpc(ONE, "10.0.0.0/16", "2001:db8:1::/56", TWO if peered else ""),
+            TWO: Vpc(TWO, "10.1.0.0/16", "2001:db8:2::/56", ONE if peered else ""),
         }
     )
     for vpc, number, second, prefix in (
@@ -129,7 +129,7 @@ def _acl(chance: random.Random, acl_id: str) -> Acl:
 def _table(chance: random.Random, cloud: Cloud, subnet: Subnet) -> RouteTable:
     """Give a route table; routers are not reached from their own subnets, where EC2 has no say."""
     here = cloud.vpcs[subnet.vpc]
-    peer = cloud.vpcs[here.peer]
+    peer = cloud.vpcs[TWO if here.id == ONE else ONE]
     routers = [
         eni.id
         for eni in cloud.enis.values()
