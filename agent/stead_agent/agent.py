@@ -3,7 +3,7 @@
 import asyncio
 import concurrent.futures
 from collections.abc import Iterator
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from stead_agent.desired import Store
 from stead_agent.link import Dialling, HostView, Link
@@ -95,24 +95,16 @@ class Agent:
                 continue  # it is time to look again
 
 
-@runtime_checkable
-class _Audited(Protocol):
-    """A subsystem that can compare the host with what was applied."""
-
-    def audit(self) -> tuple[str, ...]:
-        """Repair what differs, and tell what that was."""
-
-
 def audit(parts: Subsystems) -> bool:
     """Have each subsystem repair what somebody else changed, and empty the trash; tell whether anything was repaired.
 
     What cannot be repaired now is tried again the next time.
     """
     repaired = False
-    for subsystem in (parts.network, parts.firewall, parts.dhcp):
-        name = type(subsystem).__name__
+    audits = {"network": parts.network.audit, "firewall": parts.firewall.audit, "dhcp": parts.dhcp.audit}
+    for name, audit_one in audits.items():
         try:
-            for repair in subsystem.audit() if isinstance(subsystem, _Audited) else ():
+            for repair in audit_one():
                 repaired = True
                 _log.warning("repaired", subsystem=name, what=repair)
         except EXPECTED_ERRORS as error:

@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 SYSTEM_URI: Final = "qemu:///system"
 
 _RUNTIME: Final = Path("/run/libvirt")
+_CONFIGURATION: Final = Path("/etc/libvirt/qemu.conf")
 _LOG_DAEMON_SOCKET: Final = _RUNTIME / "virtlogd-sock"
 # The daemon of Debian 13, and what other systems have in its place (https://libvirt.org/daemons.html).
 _UNITS: Final = ("libvirtd.service", "virtqemud.service")
@@ -40,6 +42,7 @@ _START_TIMEOUT: Final = 30.0  # seconds; a cold start takes about one
 _STOP_TIMEOUT: Final = 15.0
 _POLL: Final = 0.02
 _NO_PROCESS: Final = re.compile(rb"<domstatus\s[^>]*\bpid='0'")
+_MAX_CORE: Final = re.compile(r"\s*max_core\s*=")
 _NOTES_HEAD: Final = 4096
 
 
@@ -217,7 +220,32 @@ def _start_plainly(state_dir: Path) -> None:
     log = state_dir / "libvirtd.log"
     pid_file = state_dir / "libvirtd.pid"
     _wait_for(lambda: _own(pid_file) is None, "the libvirtd that does not answer ends", _STOP_TIMEOUT)
-    start_daemon([sys.executable, "-I", "-S", reaper.__file__, "libvirtd", "--pid-file", pid_file], log)
+    command: list[str | Path] = [sys.executable, "-I", "-S", reaper.__file__]
+    if not _core_files_may_be_large():
+        own = state_dir / "qemu.conf"
+        own.write_text(without_core_files(_CONFIGURATION.read_text(encoding="utf-8")), encoding="utf-8")
+        command += ["--instead", own, _CONFIGURATION]
+    start_daemon([*command, "libvirtd", "--pid-file", pid_file], log)
+
+
+def _core_files_may_be_large() -> bool:
+    """Lift the limit of core files, which sudo sets to 0, and tell whether that could be done.
+
+    Libvirt asks for "unlimited" for each guest and starts none that does not get it. Root may raise limits, except in
+    some containers.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def without_core_files(configuration: str) -> str:
+    """Change qemu.conf so that guests leave no core files."""
+    others = [line for line in configuration.splitlines() if not _MAX_CORE.match(line)]
+    return "\n".join([*others, "max_core = 0", ""])
 
 
 def _start_log_daemon(state_dir: Path) -> None:

@@ -3,6 +3,8 @@
 Run as a plain file (`python -I -S reaper.py PROGRAM …`), so that it stays small. Guests detach from libvirtd, and
 whoever adopts them must reap them at once, since libvirtd waits for their end: some PID 1s of containers take 1.6 s for
 it. It ends no one: when the program it started ends, its guests stay and go on being reaped.
+
+`--instead FILE OF` before the program shows FILE in the place of another, to the program and its guests only.
 """
 
 import ctypes
@@ -10,6 +12,8 @@ import os
 import sys
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_MS_BIND = 4096  # linux/mount.h
+_MS_REC_SLAVE = 16384 | 1 << 19
 
 
 def main(argv: list[str]) -> int:
@@ -18,6 +22,13 @@ def main(argv: list[str]) -> int:
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         sys.stderr.write(f"reaper: prctl: {os.strerror(ctypes.get_errno())}\n")
         return 1
+    if argv[0] == "--instead":
+        _, file, other, *argv = argv
+        os.unshare(os.CLONE_NEWNS)
+        for source, target, flags in (("none", "/", _MS_REC_SLAVE), (file, other, _MS_BIND)):
+            if libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None) != 0:
+                sys.stderr.write(f"reaper: mount {target}: {os.strerror(ctypes.get_errno())}\n")
+                return 1
     os.posix_spawnp(argv[0], argv, os.environ)
     while True:
         try:

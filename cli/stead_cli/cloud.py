@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import resource
 import shutil
 import sys
 import urllib.error
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stead_cli import processes, services, units
+from stead_cli import processes, units
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.processes import Program
@@ -27,7 +26,6 @@ BIN: Final = Path(sys.executable).parent
 RIG_FILE: Final = "rig.json"  # in a rig's state directory: what `rig up` ran with
 _CONTROLLER_SECONDS: Final = 30.0
 HOST_SECONDS: Final = 120.0  # the proof of KVM boots a guest, and libvirt may have to be started
-_LIBVIRT_SOCKET: Final = Path("/run/libvirt/libvirt-sock")
 _ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json")
 
 
@@ -162,25 +160,8 @@ def start_agent(settings: Settings) -> bool:
     program = agent_program(settings)
     if processes.find(program) is not None:
         return False
-    if not (services.has_systemd() or _LIBVIRT_SOCKET.exists()):  # else others start libvirtd, or did
-        lift_core_limit()
     processes.start(program)
     return True
-
-
-def lift_core_limit() -> None:
-    """Lift the limit of core files that sudo sets to 0: a libvirtd started below it starts no guest.
-
-    Libvirt asks for "unlimited" for each guest. Root may raise limits, except in some containers.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
-    try:
-        resource.setrlimit(resource.RLIMIT_CORE, (soft, resource.RLIM_INFINITY))
-    except (OSError, ValueError):
-        raise CliError(
-            "libvirt could start no guest: core files are limited, and root may not lift that in this container",
-            "run this as root without sudo, or: echo 'Defaults rlimit_core=default' > /etc/sudoers.d/core-files",
-        ) from None
 
 
 def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:

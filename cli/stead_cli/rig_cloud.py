@@ -145,7 +145,6 @@ def bring_up(plan: RigPlan, steps: Steps) -> RigUp:
     plan.remember()
     plan.cloud.remember()
     rig = Rig(plan)
-    cloud.lift_core_limit()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rig") as pool:
         micro = pool.submit(image_build.build, plan.cloud, "micro", _quietly)
         with steps.step("places, bridges and cables") as step:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -65,6 +67,35 @@ def test_the_daemons_run_until_they_are_stopped(state_dir):
     assert not libvirtd._answers(libvirtd.SYSTEM_URI)
     assert not libvirtd._is_listened_at(libvirtd._LOG_DAEMON_SOCKET)
     libvirtd.stop(state_dir)
+
+
+GUEST = """
+<domain type='qemu'>
+  <name>stead-test-core</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+</domain>
+"""
+START_A_GUEST = """
+import resource, sys
+from pathlib import Path
+import libvirt
+from stead_agent import libvirtd
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+found = libvirtd.ensure_running(libvirtd.SYSTEM_URI, Path(sys.argv[1]))
+assert found.ours
+libvirt.open(found.uri).createXML(sys.argv[2]).destroy()
+"""
+
+
+def test_a_guest_starts_where_root_may_not_lift_the_limit_of_core_files(state_dir):
+    """As below sudo in a container without CAP_SYS_RESOURCE."""
+    if libvirtd._answers(libvirtd.SYSTEM_URI):
+        pytest.skip("another libvirtd runs")
+    words = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", sys.executable]
+    done = subprocess.run(
+        [*words, "-c", START_A_GUEST, str(state_dir), GUEST], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr + (state_dir / "libvirtd.log").read_text()
 
 
 def test_nothing_is_started_for_a_daemon_elsewhere(state_dir):

@@ -6,6 +6,7 @@ Whatever a step raises is translated once, in `handle`. The answer is written in
 cannot be written is a fault of ours and changes nothing.
 """
 
+import asyncio
 import logging
 import time
 import uuid
@@ -203,9 +204,11 @@ class AwsApp:
         if operation is None or caller is None:
             raise AssertionError("no operation or caller")
         codec = exchange.codec
+        prepare = operation.prepare
+        prepared = None if prepare is None else await asyncio.to_thread(prepare, exchange.params)
 
         def in_transaction(tx: Transaction) -> Response | Later:
-            call = self._call(exchange, caller, tx)
+            call = self._call(exchange, caller, tx, prepared)
             self._authorizer.authorize(call, operation, exchange.params)
             result = operation.handler(call, exchange.params)
             return result if isinstance(result, Later) else codec.write(operation.name, result, exchange.request_id)
@@ -219,7 +222,7 @@ class AwsApp:
             outcome = codec.write(operation.name, result, exchange.request_id)
         exchange.response = outcome
 
-    def _call(self, exchange: Exchange, caller: Caller, tx: Transaction) -> Call:
+    def _call(self, exchange: Exchange, caller: Caller, tx: Transaction, prepared: object) -> Call:
         return Call(
             caller=caller,
             tx=tx,
@@ -229,6 +232,7 @@ class AwsApp:
             source_ip=exchange.request.source_ip,
             user_agent=exchange.request.header("user-agent") or "",
             page_key=self._page_key,
+            prepared=prepared,
         )
 
     def refuse(self, request: Request, error: SteadError) -> Response:

@@ -25,7 +25,7 @@ Result = dict[str, Any]
 class Call:
     """One authenticated and authorized API call.
 
-    `page_key` seals NextTokens (`aws/describe.py` alone uses it).
+    `page_key` seals NextTokens (`aws/describe.py` alone uses it). `prepared` is what the operation's `prepare` made.
     """
 
     caller: Caller
@@ -36,6 +36,7 @@ class Call:
     source_ip: str
     user_agent: str
     page_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    prepared: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +58,26 @@ class Operation:
     name: str
     handler: Handler
     writes: bool
+    prepare: Callable[[Params], Any] | None = None
 
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {}
 
 
-def operation(name: str, *, service: str = "ec2", writes: bool = True) -> Callable[[Handler], Handler]:
+def operation(
+    name: str, *, service: str = "ec2", writes: bool = True, prepare: Callable[[Params], Any] | None = None
+) -> Callable[[Handler], Handler]:
     """Enter a function into the table of operations under its AWS name.
 
-    `writes=False` gives it a read-only transaction. Raises RuntimeError when the name is taken.
+    `writes=False` gives it a read-only transaction. `prepare` does, before the transaction, what takes long and needs
+    nothing but the parameters: a transaction that writes keeps all other writers waiting. Raises RuntimeError when the
+    name is taken.
     """
 
     def enter(handler: Handler) -> Handler:
         if (service, name) in OPERATIONS:
             raise RuntimeError(f"{service}:{name} is defined twice")
-        OPERATIONS[service, name] = Operation(service, name, handler, writes)
+        OPERATIONS[service, name] = Operation(service, name, handler, writes, prepare)
         return handler
 
     return enter

@@ -41,21 +41,24 @@ def create(
     tx: Transaction,
     caller: Caller,
     name: str,
+    made: public_keys.MadeKey | None,
     *,
     key_type: str,
     key_format: str,
     key_tags: Mapping[str, str],
     now: datetime,
 ) -> NewKeyPair:
-    """Make a key pair; raises InvalidParameter, AlreadyExists, Unsupported for the format `ppk`."""
+    """Keep a new key pair; raises InvalidParameter, AlreadyExists, Unsupported for the format `ppk`.
+
+    `made` is a new key of that type, made before the transaction; None when there is no such type.
+    """
     _check_new_name(tx, caller, name)
     if key_format == "ppk":
         raise Unsupported("The key format ppk is not supported; ask for pem and convert it with puttygen.")
     if key_format != "pem":
         raise InvalidParameter(f"Value ({key_format}) for parameter keyFormat is invalid. Expecting pem.")
-    if key_type not in public_keys.GENERATORS:
+    if made is None or key_type != made.public.key_type:
         raise InvalidParameter(f"Value ({key_type}) for parameter keyType is invalid. Expecting rsa or ed25519.")
-    made = public_keys.GENERATORS[key_type]()
     row = _add(tx, caller, name, made.public, key_tags=key_tags, now=now)
     return NewKeyPair(row.id, name, row.fingerprint, made.private_text)
 

@@ -2,7 +2,7 @@
 
 import os
 
-from stead_agent.libvirtd import _forget_cut_off_starts, _is_local_system, _own
+from stead_agent.libvirtd import _forget_cut_off_starts, _is_local_system, _own, without_core_files
 
 NOTES = "<!--\nWARNING\n-->\n\n<domstatus state='{}' reason='starting up' pid='{}'>\n  <monitor/>\n</domstatus>\n"
 
@@ -30,3 +30,10 @@ def test_which_daemons_can_be_started_from_here():
     assert _is_local_system("qemu+unix:///system?socket=/run/libvirt/libvirt-sock")
     for uri in ("qemu:///session", "qemu+tls://host/system", "qemu+unix:///system?socket=/tmp/x", "test:///default"):
         assert not _is_local_system(uri)
+
+
+def test_core_files_are_switched_off_whatever_the_configuration_says():
+    assert without_core_files('user = "x"\n#max_core = 1\nmax_core = "unlimited"\n') == (
+        'user = "x"\n#max_core = 1\nmax_core = 0\n'
+    )
+    assert without_core_files("") == "max_core = 0\n"

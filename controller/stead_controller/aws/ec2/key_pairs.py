@@ -3,10 +3,16 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import dict_to_tags, tags_on_create
 from stead_controller.aws.ec2 import selection
-from stead_controller.resources import key_pairs
+from stead_controller.resources import key_pairs, public_keys
 
 
-@operation("CreateKeyPair")
+def _make_key(params: Params) -> public_keys.MadeKey | None:
+    """Make the key: a tenth of a second for RSA. None of a type that is refused later, in its turn."""
+    generator = public_keys.GENERATORS.get(params.get("KeyType", "rsa"))
+    return generator() if generator else None
+
+
+@operation("CreateKeyPair", prepare=_make_key)
 def create_key_pair(call: Call, params: Params) -> Result:
     """Make a key pair and show its private half, once."""
     tags = tags_on_create(params, "key-pair")["key-pair"]
@@ -14,6 +20,7 @@ def create_key_pair(call: Call, params: Params) -> Result:
         call.tx,
         call.caller,
         params["KeyName"],
+        call.prepared,
         key_type=params.get("KeyType", "rsa"),
         key_format=params.get("KeyFormat", "pem"),
         key_tags=tags,

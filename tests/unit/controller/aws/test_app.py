@@ -62,6 +62,27 @@ async def test_a_call_carries_what_operations_need() -> None:
     assert call.request_id.encode() in answer.body
 
 
+async def test_what_takes_long_is_made_before_the_transaction() -> None:
+    order: list[str] = []
+
+    def prepare(params: Params) -> str:
+        order.append("prepared")
+        return f"made for {params['VolumeId']}"
+
+    def keep(call: Call, params: Params) -> dict[str, Any]:
+        order.append(call.prepared)
+        return {}
+
+    class Watch:
+        def authorize(self, call: Call, operation: Operation, params: Params) -> None:
+            order.append("in the transaction")
+
+    chain = Chain(authorizer=Watch())
+    chain.operations["ec2", "DeleteVolume"] = Operation("ec2", "DeleteVolume", keep, writes=True, prepare=prepare)
+    assert (await chain.answer(b"Action=DeleteVolume&VolumeId=v")).status == 200
+    assert order == ["prepared", "in the transaction", "made for v"]
+
+
 async def test_authorization_comes_before_the_operation_and_inside_the_transaction() -> None:
     class Refuse:
         def authorize(self, call: Call, operation: Operation, params: Params) -> None:

@@ -18,7 +18,9 @@ from tests.unit.controller.resources.rows import NOW
 
 def create(run, caller, name, **changes):
     asked = {"key_type": "ed25519", "key_format": "pem", "key_tags": changes.pop("tags", {}), "now": NOW}
-    return run(key_pairs.create, caller, name, **asked | changes)
+    asked |= changes
+    generator = public_keys.GENERATORS.get(asked["key_type"])
+    return run(key_pairs.create, caller, name, generator() if generator else None, **asked)
 
 
 def describe(run, caller, *, ids=(), names=(), filters=(), with_public_key=False):
