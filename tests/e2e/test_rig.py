@@ -12,6 +12,7 @@ from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTE
 from tests.support import box, leaks
 from tests.support.real_cloud import BOOT_SECONDS
 from tests.support.rig import RigUser, TestRig
+from tests.support.town import ANYWHERE, allow
 from tests.support.waiting import wait_for
 
 
@@ -26,8 +27,11 @@ def test_guests_on_two_hosts_are_reached_from_the_internet(rig: TestRig, rig_use
         rig_user.open_ssh(guest, str(rig.plan.gateway))
         client = rig_user.run_from_internet(login, "echo $SSH_CLIENT").split()[0]
         assert client == str(rig.plan.gateway)
-        # And out again, through the host's uplink.
+        # And out again, through the host's uplink, to the world and to the other by its public address.
         assert "1 packets received" in login.run(f"ping -c 1 -W 5 {rig.plan.gateway}")
+    other = rig_user.describe(guests[1])["PublicIpAddress"]
+    allow(rig_user, rig_user.describe(guests[1])["SecurityGroups"][0]["GroupId"], "tcp", 22, ANYWHERE)
+    assert "SSH-2.0" in rig_user.login(guests[0]).run(f"timeout 5 nc {other} 22 </dev/null | head -c 20")
 
 
 def test_status_knows_all_parts(rig: TestRig) -> None:

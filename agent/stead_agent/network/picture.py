@@ -123,9 +123,16 @@ def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
             Address(Place.HOST, HOST_LINK, f"{paths.host_address}/32"),
             Up(Place.HOST, HOST_LINK),
         ]
-    blocks = [str(IPv4Network(pool, strict=False)) for pool in host.public_pools]
-    blocks += [str(IPv6Network(pool, strict=False)) for pool in host.ipv6_pools]
-    things += [Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE) for block in blocks]
+    for pool in host.public_pools:
+        block = str(IPv4Network(pool, strict=False))
+        if paths.uplink and pool not in paths.masqueraded_pools:
+            # What is not here may be on another host, which answers for it there as this one does.
+            things.append(Route(Place.HOST, block, paths.uplink, metric=LAST_METRIC))
+        else:
+            things.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
+    for pool in host.ipv6_pools:
+        block = str(IPv6Network(pool, strict=False))
+        things.append(Route(Place.HOST, block, metric=LAST_METRIC, kind=Kind.UNREACHABLE))
     if paths.uplink:
         # Only this link: the host's other links forward as little or as much as they did.
         things.append(Setting(Place.HOST, f"net/ipv4/conf/{paths.uplink}/forwarding", "1", paths.uplink))

@@ -110,6 +110,15 @@ def test_the_host() -> None:
     ]
 
 
+def test_public_addresses_that_are_not_here_are_looked_for_on_the_uplink_where_that_can_be() -> None:
+    """Where hosts answer ARP for public addresses, the others of the pool may be on other hosts."""
+    near = host_things(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (), is_router=False))
+    far = host_things(HostNetwork((POOL,)), HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False))
+    assert Route(Place.HOST, POOL, "eth0", metric=0xFFFFFFFE) in near
+    assert Route(Place.HOST, POOL, metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in far
+    assert len([thing for thing in (*near, *far) if isinstance(thing, Route)]) == 2
+
+
 def test_the_hosts_address() -> None:
     assert default_host_address(()) is None
     assert default_host_address((POOL, "10.0.0.0/8")) == "198.51.100.1"
