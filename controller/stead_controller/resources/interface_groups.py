@@ -33,6 +33,20 @@ def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str
     return wanted
 
 
+def ids_of(tx: Transaction, caller: Caller, vpc_id: str, names: Sequence[str]) -> list[str]:
+    """Give the ids of the caller's groups of these names in a VPC; raises NotFound with all absent names."""
+    if not names:
+        return []
+    query = select(SecurityGroup.name, SecurityGroup.id).where(
+        SecurityGroup.account_id == caller.account_id, SecurityGroup.vpc_id == vpc_id, SecurityGroup.name.in_(names)
+    )
+    found = {row[0]: row[1] for row in tx.session.execute(query)}
+    missing = [name for name in dict.fromkeys(names) if name not in found]
+    if missing:
+        raise NotFound("security-group", missing)
+    return [found[name] for name in names]
+
+
 def join(tx: Transaction, interface_id: str, group_ids: Sequence[str]) -> None:
     """Put a new interface, whose row is flushed, into groups."""
     rows = [{"interface_id": interface_id, "group_id": group_id} for group_id in group_ids]

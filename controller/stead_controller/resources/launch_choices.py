@@ -1,31 +1,28 @@
 """A launch request becomes what it will use: image, type, subnet, groups, key; every refusal of a launch is here."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Image, KeyPair, SecurityGroup, Subnet, Vpc
+from stead_controller.db.tables import Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import (
-    InvalidCombination,
     InvalidParameter,
-    LimitExceeded,
-    MalformedId,
     NotFound,
     Unsupported,
 )
-from stead_controller.resources import images, instance_types
+from stead_controller.resources import images, instance_types, launch_interfaces, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_types import InstanceType
+from stead_controller.resources.launch_interfaces import InterfacePlan
 from stead_controller.resources.transaction import Transaction
-from stead_proto import ids
 
 if TYPE_CHECKING:
     from stead_controller.resources.run_instances import LaunchRequest, RootVolume
 
 _GIB: Final = 1 << 30
-_GROUPS_PER_INTERFACE: Final = 5
 # Least and most GiB (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_EbsBlockDevice.html).
 _VOLUME_SIZES: Final = {
     "gp2": (1, 16384),
@@ -40,14 +37,17 @@ _VOLUME_SIZES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What all instances of a launch share."""
+    """What all instances of a launch share; the first interface is the primary one."""
 
     image: Image
     type: InstanceType
-    subnet: Subnet
-    group_ids: tuple[str, ...]
+    interfaces: tuple[InterfacePlan, ...]
     public_key: str | None
-    public_address: bool
+
+    @property
+    def subnet(self) -> Subnet:
+        """The subnet of the primary interface."""
+        return self.interfaces[0].subnet
 
 
 def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchRequest") -> Choices:
@@ -58,16 +58,16 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchReques
     image = images.find_launchable(tx, caller, request.image_id)
     _check_image(image, kind, request)
     _check_root(image, request.root)
-    subnet = _subnet(tx, caller, cloud, request)
-    wants_public = request.associate_public_address
-    return Choices(
-        image=image,
-        type=kind,
-        subnet=subnet,
-        group_ids=_groups(tx, caller, subnet.vpc_id, request),
-        public_key=_public_key(tx, caller, request.key_name),
-        public_address=subnet.map_public_address if wants_public is None else wants_public,
+    interfaces = launch_interfaces.plan(
+        tx,
+        caller,
+        request.wishes,
+        kind,
+        many=request.max_count > 1,
+        find_subnet=partial(_subnet, tx, caller, cloud, request.zone),
     )
+    _check_zone(request.zone, interfaces[0].subnet)
+    return Choices(image, kind, interfaces, _public_key(tx, caller, request.key_name))
 
 
 def _check_image(image: Image, kind: InstanceType, request: "LaunchRequest") -> None:
@@ -101,21 +101,17 @@ def _check_root(image: Image, root: "RootVolume") -> None:
         raise InvalidParameter(f"Volume of {root.size}GiB is invalid; must be between {least}GiB and {most}GiB")
 
 
-def _subnet(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchRequest") -> Subnet:
-    if request.zone is not None and request.zone not in cloud.zones:
-        raise InvalidParameter(f"Invalid availability zone: [{request.zone}]")
-    if request.subnet_id is None:
-        return _default_subnet(tx, caller, cloud, request.zone)
-    if not ids.is_id("subnet", request.subnet_id):
-        raise MalformedId("subnet", request.subnet_id)
-    subnet = tx.session.get(Subnet, request.subnet_id)
-    if subnet is None or subnet.account_id != caller.account_id:
-        raise NotFound("subnet", request.subnet_id)
-    if request.zone not in (None, subnet.zone):
-        raise InvalidParameter(
-            f"The availability zone '{request.zone}' does not match the subnet's, which is '{subnet.zone}'"
-        )
-    return subnet
+def _subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None) -> Subnet:
+    if zone is not None and zone not in cloud.zones:
+        raise InvalidParameter(f"Invalid availability zone: [{zone}]")
+    if subnet_id is None:
+        return _default_subnet(tx, caller, cloud, zone)
+    return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
+
+
+def _check_zone(zone: str | None, subnet: Subnet) -> None:
+    if zone not in (None, subnet.zone):
+        raise InvalidParameter(f"The availability zone '{zone}' does not match the subnet's, which is '{subnet.zone}'")
 
 
 def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None) -> Subnet:
@@ -134,32 +130,6 @@ def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | N
         if name in found:
             return found[name]
     raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
-
-
-def _groups(tx: Transaction, caller: Caller, vpc_id: str, request: "LaunchRequest") -> tuple[str, ...]:
-    if request.group_names and request.subnet_id is not None:
-        raise InvalidCombination("The parameter groupName cannot be used with the parameter subnet")
-    for group_id in request.group_ids:
-        if not ids.is_id("security-group", group_id):
-            raise MalformedId("security-group", group_id)
-    mine = select(SecurityGroup.id).where(SecurityGroup.account_id == caller.account_id, SecurityGroup.vpc_id == vpc_id)
-    chosen: list[str] = []
-    for group_id in request.group_ids:
-        if tx.session.scalar(mine.where(SecurityGroup.id == group_id)) is None:
-            raise NotFound("security-group", group_id)
-        chosen.append(group_id)
-    for name in request.group_names or (() if chosen else ("default",)):
-        group = tx.session.scalar(mine.where(SecurityGroup.name == name))
-        if group is None:
-            raise NotFound("security-group", name)
-        chosen.append(group)
-    unique = tuple(dict.fromkeys(chosen))
-    if len(unique) > _GROUPS_PER_INTERFACE:
-        raise LimitExceeded(
-            f"You have exceeded the number of security groups ({_GROUPS_PER_INTERFACE}) per interface.",
-            code="SecurityGroupsPerInterfaceLimitExceeded",
-        )
-    return unique
 
 
 def _public_key(tx: Transaction, caller: Caller, key_name: str | None) -> str | None:

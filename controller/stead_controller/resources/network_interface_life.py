@@ -73,6 +73,7 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
         return known
     subnet = lookup.find(tx, caller, "subnet", Subnet, request.subnet_id)
     group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, request.group_ids)
+    _check_quota(tx, subnet.account_id)
     interface = add(tx, subnet, request.addresses, group_ids, now, description=request.description, status="available")
     tags.create_on_launch(tx, caller, [("network-interface", interface.id)], request.tags)
     client_tokens.remember_request(tx, caller, repeatable, interface.id, now)
@@ -83,12 +84,20 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
 def add(
     tx: Transaction, subnet: Subnet, wish: AddressWish, group_ids: Sequence[str], now: datetime, **columns: Any
 ) -> NetworkInterface:
-    """Add and flush the rows of a new interface of the subnet's owner; `columns` are further columns of its row.
+    """Add and flush the rows of a new interface of the subnet's owner; raises as `build`."""
+    interface = build(tx, subnet, wish, now, **columns)
+    tx.session.flush()
+    interface_groups.join(tx, interface.id, group_ids)
+    return interface
 
-    Raises InvalidParameter, InvalidCombination, WrongState (an address in use), LimitExceeded.
+
+def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **columns: Any) -> NetworkInterface:
+    """Take the addresses of a new interface of the subnet's owner and add its row, which is not flushed yet.
+
+    `columns` are further columns of the row. Raises InvalidParameter, InvalidCombination, WrongState (an address in
+    use), LimitExceeded.
     """
     _check(wish, columns.get("description", ""))
-    _check_quota(tx, subnet.account_id)
     interface_id = ids.new_id("network-interface")
     primary = private_addresses.take(tx, subnet, interface_id, wish.primary, primary=True)
     take_secondary(tx, subnet, interface_id, wish.secondary, wish.secondary_count)
@@ -105,8 +114,6 @@ def add(
         **columns,
     )
     tx.session.add(interface)
-    tx.session.flush()
-    interface_groups.join(tx, interface_id, group_ids)
     return interface
 
 

@@ -9,23 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import insert
-
-from stead_controller.db.tables import (
-    Instance,
-    InterfaceGroup,
-    NetworkInterface,
-    Reservation,
-    Tag,
-    Volume,
-)
+from stead_controller.db.tables import Instance, Reservation, Volume
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity, client_tokens, private_addresses
+from stead_controller.resources import addresses, capacity, client_tokens, interface_groups, launch_interfaces, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.launch_choices import Choices, choose
+from stead_controller.resources.launch_interfaces import InterfaceWish
+from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids, limits
 
@@ -57,7 +50,10 @@ class MetadataOptions:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken)."""
+    """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
+
+    Subnet, addresses and groups are those of the only interface, where `interfaces` are not said one by one.
+    """
 
     image_id: str
     instance_type: str
@@ -67,14 +63,12 @@ class LaunchRequest:
     user_data: bytes | None = None
     client_token: str = ""
     digest: str = ""
-    subnet_id: str | None = None
     zone: str | None = None
-    private_address: str | None = None
-    associate_public_address: bool | None = None
+    subnet_id: str | None = None
+    addresses: AddressWish = field(default_factory=AddressWish)
     group_ids: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
-    interface_description: str = ""
-    delete_interface_on_termination: bool = True
+    interfaces: tuple[InterfaceWish, ...] = ()
     root: RootVolume = field(default_factory=RootVolume)
     root_device_name: str | None = None
     shutdown_behavior: str = "stop"
@@ -84,6 +78,19 @@ class LaunchRequest:
     monitoring: bool = False
     metadata: MetadataOptions = field(default_factory=MetadataOptions)
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def wishes(self) -> tuple[InterfaceWish, ...]:
+        """The interfaces that are asked for."""
+        if self.interfaces:
+            return self.interfaces
+        only = InterfaceWish(
+            subnet_id=self.subnet_id,
+            group_ids=self.group_ids,
+            group_names=self.group_names,
+            addresses=self.addresses,
+        )
+        return (only,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +151,8 @@ def _check_request(request: LaunchRequest) -> None:
         raise InvalidParameter(f"Value ({request.max_count}) for parameter maxCount is invalid. Most: {_MOST_AT_ONCE}")
     if request.user_data is not None and len(request.user_data) > limits.USER_DATA_BYTES:
         raise InvalidParameter(f"User data is limited to {limits.USER_DATA_BYTES} bytes")
-    if request.private_address is not None and request.max_count > 1:
-        raise InvalidCombination("A private address can be given to one instance only")
+    if request.group_names and request.subnet_id is not None:
+        raise InvalidCombination("The parameter groupName cannot be used with the parameter subnet")
     if request.shutdown_behavior not in ("stop", "terminate"):
         raise InvalidParameter(
             f"Value ({request.shutdown_behavior}) for parameter instanceInitiatedShutdownBehavior is invalid"
@@ -168,21 +175,26 @@ def _reserve(tx: Transaction, choices: Choices, index: int, least: int) -> str |
 
 
 def _add_instance(tx: Transaction, launch: _Launch, host_id: str, index: int) -> Instance:
-    """Add the rows of one instance, its root volume and its interface."""
+    """Add the rows of one instance, its root volume and its interfaces."""
     instance = _instance(launch, host_id, index)
-    interface = _interface(tx, launch, instance)
-    instance.private_address = interface.private_address
+    plans = launch.choices.interfaces
+    interfaces = launch_interfaces.build(tx, instance, plans, launch.now)
+    primary = interfaces[0]
+    instance.private_address = primary.private_address
     volume = _root_volume(launch, instance)
-    tx.session.add_all([instance, interface, volume])
+    tx.session.add_all([instance, volume])
     tx.session.flush()
-    tx.session.execute(
-        insert(InterfaceGroup),
-        [{"interface_id": interface.id, "group_id": group} for group in launch.choices.group_ids],
-    )
-    if launch.choices.public_address:
+    made = [("instance", instance.id), ("volume", volume.id)]
+    for plan, interface in zip(plans, interfaces, strict=True):
+        if plan.existing is None:
+            interface_groups.join(tx, interface.id, plan.group_ids)
+            made.append(("network-interface", interface.id))
+    if plans[0].public:
         account_id = launch.caller.account_id
-        instance.public_address = addresses.take_public(tx, launch.cloud, account_id, interface, launch.now)
-    _add_tags(tx, launch, {"instance": instance.id, "volume": volume.id, "network-interface": interface.id})
+        instance.public_address = addresses.take_public(tx, launch.cloud, account_id, primary, launch.now)
+    elif plans[0].existing is not None:
+        instance.public_address = addresses.public_of(tx, primary)
+    tags.create_on_launch(tx, launch.caller, made, launch.request.tags)
     return instance
 
 
@@ -225,31 +237,6 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
     )
 
 
-def _interface(tx: Transaction, launch: _Launch, instance: Instance) -> NetworkInterface:
-    request, subnet = launch.request, launch.choices.subnet
-    interface_id = ids.new_id("network-interface")
-    return NetworkInterface(
-        id=interface_id,
-        account_id=instance.account_id,
-        vpc_id=subnet.vpc_id,
-        subnet_id=subnet.id,
-        zone=subnet.zone,
-        description=request.interface_description,
-        mac_address=addresses.new_mac(tx),
-        private_address=private_addresses.take(tx, subnet, interface_id, request.private_address, primary=True),
-        status="in-use",
-        created=launch.now,
-        host_id=instance.host_id,
-        instance_id=instance.id,
-        attachment_id=ids.new_id("network-interface-attachment"),
-        device_index=0,
-        attachment_state="attached",
-        attach_time=launch.now,
-        delete_on_termination=request.delete_interface_on_termination,
-        associate_public_address=launch.choices.public_address,
-    )
-
-
 def _root_volume(launch: _Launch, instance: Instance) -> Volume:
     root, image = launch.request.root, launch.choices.image
     least = -(-image.virtual_size // (1 << 30))
@@ -272,19 +259,3 @@ def _root_volume(launch: _Launch, instance: Instance) -> Volume:
         attach_time=launch.now,
         delete_on_termination=root.delete_on_termination,
     )
-
-
-def _add_tags(tx: Transaction, launch: _Launch, made: Mapping[str, str]) -> None:
-    rows = [
-        {
-            "resource_id": resource_id,
-            "key": key,
-            "value": value,
-            "account_id": launch.caller.account_id,
-            "resource_type": resource_type,
-        }
-        for resource_type, resource_id in made.items()
-        for key, value in launch.request.tags.get(resource_type, {}).items()
-    ]
-    if rows:
-        tx.session.execute(insert(Tag), rows)

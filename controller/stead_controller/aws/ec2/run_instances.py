@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
+from stead_controller.aws.ec2.network_interfaces import address_wish
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources import describe_instances
+from stead_controller.resources.launch_interfaces import InterfaceWish
 from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, RootVolume, run_instances
 
 DEFAULT_TYPE: Final = "t3.micro"
@@ -16,13 +18,14 @@ _UNBUILT: Final = (
     "InstanceMarketOptions",
     "LaunchTemplate",
     "IamInstanceProfile",
-    "Ipv6AddressCount",
-    "Ipv6Addresses",
     "KernelId",
     "RamdiskId",
     "ElasticGpuSpecification",
     "ElasticInferenceAccelerators",
     "LicenseSpecifications",
+)
+_OF_ONE_INTERFACE: Final = frozenset(
+    {"SubnetId", "PrivateIpAddress", "SecurityGroupIds", "SecurityGroups", "Ipv6Addresses", "Ipv6AddressCount"}
 )
 
 
@@ -75,36 +78,42 @@ def user_data(text: str | None) -> bytes | None:
 
 
 def _network(params: Params) -> dict[str, Any]:
-    """Where the instance is plugged in: said by the top-level parameters, or by one NetworkInterface of index 0."""
+    """Where the instance is plugged in: said by the top-level parameters, or interface by interface."""
     interfaces = params.get("NetworkInterfaces", ())
     if not interfaces:
         return {
             "subnet_id": params.get("SubnetId"),
-            "private_address": params.get("PrivateIpAddress"),
+            "addresses": address_wish(params),
             "group_ids": tuple(params.get("SecurityGroupIds", ())),
             "group_names": tuple(params.get("SecurityGroups", ())),
         }
-    if params.keys() & {"SubnetId", "PrivateIpAddress", "SecurityGroupIds", "SecurityGroups"}:
+    if params.keys() & _OF_ONE_INTERFACE:
         raise InvalidCombination(
             "Network interfaces and an instance-level subnet, private address or security groups may not be specified "
             "on the same request"
         )
-    first = interfaces[0]
-    if len(interfaces) > 1 or "NetworkInterfaceId" in first:
-        raise Unsupported("Only one new network interface is supported at launch yet.")
-    if first.get("DeviceIndex") != 0:
-        raise InvalidParameter("The first network interface must have the device index 0.")
-    addresses = [item["PrivateIpAddress"] for item in first.get("PrivateIpAddresses", ()) if "PrivateIpAddress" in item]
-    if len(addresses) > 1 or first.get("SecondaryPrivateIpAddressCount"):
-        raise Unsupported("Secondary private addresses are not supported yet.")
-    return {
-        "subnet_id": first.get("SubnetId"),
-        "private_address": first.get("PrivateIpAddress", addresses[0] if addresses else None),
-        "group_ids": tuple(first.get("Groups", ())),
-        "associate_public_address": first.get("AssociatePublicIpAddress"),
-        "interface_description": first.get("Description", ""),
-        "delete_interface_on_termination": first.get("DeleteOnTermination", True),
-    }
+    return {"interfaces": tuple(_interface(given) for given in interfaces)}
+
+
+def _interface(given: Mapping[str, Any]) -> InterfaceWish:
+    if "DeviceIndex" not in given:
+        raise MissingParameter("DeviceIndex")
+    if given.get("InterfaceType", "interface") != "interface":
+        raise Unsupported(f"Network interfaces of the type '{given['InterfaceType']}' are not supported.")
+    if given.get("NetworkCardIndex", 0) != 0:
+        raise InvalidParameter(f"Value ({given['NetworkCardIndex']}) for parameter networkCardIndex is invalid.")
+    if given.get("AssociateCarrierIpAddress"):
+        raise Unsupported("Carrier addresses are not supported.")
+    return InterfaceWish(
+        device_index=given["DeviceIndex"],
+        interface_id=given.get("NetworkInterfaceId"),
+        subnet_id=given.get("SubnetId"),
+        group_ids=tuple(given.get("Groups", ())),
+        addresses=address_wish(given),
+        associate_public_address=given.get("AssociatePublicIpAddress"),
+        description=given.get("Description", ""),
+        delete_on_termination=given.get("DeleteOnTermination"),
+    )
 
 
 def _root(mappings: Any) -> tuple[str | None, RootVolume]:

@@ -27,6 +27,7 @@ from stead_controller.errors import (
 )
 from stead_controller.hosts import changes, revisions
 from stead_controller.hosts.reports import apply_progress, give_up_launch
+from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.reboot_instances import reboot_instances
 from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, RootVolume, run_instances
 from stead_controller.resources.start_instances import start_instances
@@ -315,11 +316,14 @@ BAD_LAUNCHES = {
     "no instance": ({"min_count": 0}, InvalidParameter),
     "more at least than at most": ({"min_count": 2, "max_count": 1}, InvalidParameter),
     "too many": ({"max_count": 1001}, InvalidParameter),
-    "one address for two": ({"private_address": "172.31.0.9", "min_count": 2, "max_count": 2}, InvalidCombination),
-    "foreign address": ({"private_address": "10.0.0.9"}, InvalidParameter),
-    "reserved address": ({"private_address": "172.31.0.3"}, InvalidParameter),
-    "broadcast address": ({"private_address": "172.31.15.255"}, InvalidParameter),
-    "no address": ({"private_address": "nine"}, InvalidParameter),
+    "one address for two": (
+        {"addresses": AddressWish(primary="172.31.0.9"), "min_count": 2, "max_count": 2},
+        InvalidCombination,
+    ),
+    "foreign address": ({"addresses": AddressWish(primary="10.0.0.9")}, InvalidParameter),
+    "reserved address": ({"addresses": AddressWish(primary="172.31.0.3")}, InvalidParameter),
+    "broadcast address": ({"addresses": AddressWish(primary="172.31.15.255")}, InvalidParameter),
+    "no address": ({"addresses": AddressWish(primary="nine")}, InvalidParameter),
     "root too small": ({"root": RootVolume(size=1)}, InvalidParameter),
     "root too large": ({"root": RootVolume(size=70000)}, InvalidParameter),
     "no such volume type": ({"root": RootVolume(volume_type="gp9")}, InvalidParameter),
@@ -365,9 +369,9 @@ def test_protected_instances_are_not_ended(life):
 
 
 def test_a_requested_address_is_given_once(life):
-    life.launch(private_address="172.31.0.77")
+    life.launch(addresses=AddressWish(primary="172.31.0.77"))
     with pytest.raises(WrongState) as refused:
-        life.launch(private_address="172.31.0.77")
+        life.launch(addresses=AddressWish(primary="172.31.0.77"))
     assert refused.value.code == "InvalidIPAddress.InUse"
 
 
