@@ -57,7 +57,9 @@ def take_picture(place: Place | None = None) -> HostPicture:
         nft_tables=_nft_tables(run),
         processes=_processes() if place is None else frozenset(),
         mounts=frozenset(
-            mount for mount in _mount_points(run) if "/vpc-" in mount or mount.startswith("/var/lib/stead/")
+            mount
+            for mount in _mount_points(run)
+            if "/vpc-" in mount or "/nat-" in mount or mount.startswith("/var/lib/stead/")
         ),
     )
 

@@ -3,20 +3,30 @@
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from stead_agent.network.capture import capture
-from stead_agent.network.interface import HostNetwork, HostPaths, NetworkError, VpcNetwork, tap_name
-from stead_agent.network.namespaces import Namespaces, on_a_thread
+from stead_agent.network.interface import (
+    OVERLAY_LINK,
+    PEER_PREFIX,
+    HostNetwork,
+    HostPaths,
+    NetworkError,
+    Peer,
+    VpcNetwork,
+    tap_name,
+)
+from stead_agent.network.namespaces import Namespaces
+from stead_agent.network.nat_gateways import NatGateways
 from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, view_host
 from stead_agent.network.overlay import OVERHEAD
 from stead_agent.network.picture import choose_inner_address, default_host_address, host_things, masqueraded
-from stead_agent.network.plan import Remove, Step, plan
-from stead_agent.network.rtnetlink import Kernel
-from stead_agent.network.things import Bridge, Neighbour, is_ipv6
+from stead_agent.network.plan import Change, Remove, Step, plan
+from stead_agent.network.rtnetlink import Kernel, with_kernel
+from stead_agent.network.things import Bridge, Neighbour, PeerLink, Place, Vxlan, is_ipv6
 from stead_agent.network.wanted import Wanted, steps_between, wanted_of
 
 
@@ -44,8 +54,10 @@ class KernelNetwork:
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
         self._host_lock = threading.Lock()
         self._vpc_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # those in use
+        self._told: dict[str, VpcNetwork] = {}  # the last pictures, whether or not the kernel followed
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
+        self._gateways = NatGateways(namespaces)
         self._host: _Host | None = None
         self._first_view: HostView | None = None  # what was there when this agent began
         self._touched: set[str] = set()  # VPCs of which that is no longer the truth
@@ -63,9 +75,9 @@ class KernelNetwork:
             paths, steps = self._with_kernel(None, lambda kernel: self._make_host(kernel, host))
         if before is not None and before.paths != paths:
             with self._lock:
-                pictures = [applied.picture for applied in self._applied.values()]
-            for picture in pictures:
-                self.apply(picture)
+                vpcs = list(self._applied)
+            for vpc_id in vpcs:
+                self._again(vpc_id, is_known=True)
         return paths, steps
 
     def _make_host(self, kernel: Kernel, host: HostNetwork) -> tuple[HostPaths, list[Step]]:
@@ -76,6 +88,7 @@ class KernelNetwork:
             self._first_view = view
             for link in view.half_made():
                 kernel.carry_out(Remove(Bridge(link.name, "", 0)))
+            self._gateways.remove_orphans(view)
         paths = _find_paths(kernel, view, host)
         wanted = host_things(host, paths)
         steps = plan(observe_host(kernel, view, wanted), wanted)
@@ -91,18 +104,30 @@ class KernelNetwork:
         if self._host is None:
             raise NetworkError("apply_host must come first")
         with self._vpc(vpc.vpc_id):
-            is_new = self.namespaces.create(vpc.vpc_id)
-            before = None if is_new else self._applied.get(vpc.vpc_id)
-            wanted = wanted_of(vpc, self._host.paths, self._inner_address(vpc.vpc_id))
-            steps = steps_between(before.wanted, wanted) if before else None
-            if steps != []:
-                # Until it is done nobody knows what is there: after an error the next time reads it from the kernel.
-                self._forget(vpc.vpc_id)
-                self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc.vpc_id, steps, wanted))
             with self._lock:
-                self._applied[vpc.vpc_id] = _Applied(vpc, wanted)
+                told = self._told.get(vpc.vpc_id)
+                self._told[vpc.vpc_id] = vpc
+            others = self._apply(vpc, self._host.paths)
+        if told is None or told.peers != vpc.peers:
+            others |= {peer.vpc_id for peer in (*vpc.peers, *(told.peers if told else ()))}
+        self._let_follow(vpc.vpc_id, others)
 
-    def _carry_out(self, kernel: Kernel, vpc_id: str, steps: list[Step] | None, wanted: Wanted) -> None:
+    def _apply(self, vpc: VpcNetwork, paths: HostPaths) -> set[str]:
+        """Make the VPC so, with its lock held; name the peers whose ends of pairs came or went with it."""
+        is_new = self.namespaces.create(vpc.vpc_id)
+        before = None if is_new else self._applied.get(vpc.vpc_id)
+        wanted = wanted_of(vpc, paths, self._inner_address(vpc.vpc_id), self._joinable(vpc))
+        steps = steps_between(before.wanted, wanted) if before else None
+        if steps != []:
+            # Until it is done nobody knows what is there: after an error the next time reads it from the kernel.
+            self._forget(vpc.vpc_id)
+            steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc.vpc_id, steps, wanted))
+        self._gateways.apply(vpc)
+        with self._lock:
+            self._applied[vpc.vpc_id] = _Applied(vpc, wanted)
+        return _peers_of(steps) | ({peer.vpc_id for peer in vpc.peers} if is_new else set())
+
+    def _carry_out(self, kernel: Kernel, vpc_id: str, steps: list[Step] | None, wanted: Wanted) -> list[Step]:
         """Do the steps; when it is not known what is there, look first, at the whole host only if need be."""
         with self._lock:
             view = None if vpc_id in self._touched else self._first_view
@@ -112,6 +137,43 @@ class KernelNetwork:
             steps = plan(observe_vpc(kernel, view or view_host(kernel), vpc_id, things), things)
         for step in steps:
             kernel.carry_out(step)
+        return steps
+
+    # --- peers
+
+    def _joinable(self, vpc: VpcNetwork) -> dict[str, int]:
+        """List the peers that have a namespace and want to be joined too, as far as is known, with its identity."""
+        with self._lock:
+            told = {peer.vpc_id: self._told.get(peer.vpc_id) for peer in vpc.peers}
+        found: dict[str, int] = {}
+        for peer in vpc.peers:
+            identity = self.namespaces.identity(peer.vpc_id)
+            picture = told[peer.vpc_id]
+            is_mutual = picture is None or _back(picture.peers, peer, vpc.vpc_id)
+            if identity is not None and is_mutual:
+                found[peer.vpc_id] = identity
+        return found
+
+    def _let_follow(self, vpc_id: str, others: Iterable[str]) -> None:
+        """Let the peers of a VPC see what became of their ends of pairs."""
+        for other in others:
+            with self._lock:
+                told = self._told.get(other)
+            if told is not None and any(peer.vpc_id == vpc_id for peer in told.peers):
+                self._again(other, is_known=False)
+
+    def _again(self, vpc_id: str, *, is_known: bool) -> None:
+        """Apply the last picture once more; unless `is_known`, what is there is read from the kernel."""
+        with self._vpc(vpc_id):
+            with self._lock:
+                told = self._told.get(vpc_id)
+            if told is None or self._host is None:
+                return
+            if not is_known:
+                self._forget(vpc_id)
+            self._apply(told, self._host.paths)
+
+    # --- the end of a VPC, and what there is
 
     def remove(self, vpc_id: str) -> None:
         """Remove the VPC's links, with which its addresses, routes and neighbours go, and its namespace's name."""
@@ -119,12 +181,19 @@ class KernelNetwork:
             self._forget(vpc_id)
             with self._lock:
                 self._touched.add(vpc_id)
+                self._told.pop(vpc_id, None)
+                others = [told.vpc_id for told in self._told.values() if vpc_id in {it.vpc_id for it in told.peers}]
+            self._gateways.remove(vpc_id)
+            if self.namespaces.exists(vpc_id):
+                # Whoever holds the namespace must hold no tunnel and no way to a peer.
+                self._with_kernel(vpc_id, _remove_inner_links)
             self._with_kernel(None, lambda kernel: _remove_remains(kernel, vpc_id))
             self.namespaces.delete(vpc_id)
         with self._lock:
             self._inner_addresses.pop(vpc_id, None)
             if self._first_view and vpc_id not in self._first_view.owners():
                 self._touched.discard(vpc_id)  # as unknown as it was
+        self._let_follow(vpc_id, others)
 
     def present(self) -> frozenset[str]:
         """List the VPCs that have a namespace or a link."""
@@ -138,32 +207,34 @@ class KernelNetwork:
         view = self._with_kernel(None, view_host)
         with self._lock:
             vpcs = list(self._applied)
+        told: list[str] = []
         for vpc_id in vpcs:
-            drift += self._audit_vpc(vpc_id, view)
-        return tuple(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour))
+            with self._vpc(vpc_id):
+                drift += self._audit_vpc(vpc_id, view)
+                told += self._gateways.audit(vpc_id)
+        return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *told)
 
     def _audit_vpc(self, vpc_id: str, view: HostView) -> list[Step]:
-        with self._vpc(vpc_id):
-            applied = self._applied.get(vpc_id)
-            if applied is None:
+        applied = self._applied.get(vpc_id)
+        if applied is None:
+            return []
+        self.namespaces.create(vpc_id)
+
+        def compare(kernel: Kernel) -> list[Step]:
+            things = applied.wanted.everything()
+            if not plan(observe_vpc(kernel, view, vpc_id, things), things):
                 return []
-            self.namespaces.create(vpc_id)
-
-            def compare(kernel: Kernel) -> list[Step]:
-                things = applied.wanted.everything()
-                if not plan(observe_vpc(kernel, view, vpc_id, things), things):
-                    return []
-                # Seen for all VPCs at once, some while ago: look again before touching anything.
-                steps = plan(observe_vpc(kernel, view_host(kernel), vpc_id, things), things)
-                for step in steps:
-                    kernel.carry_out(step)
-                return steps
-
-            self._forget(vpc_id)
-            steps = self._with_kernel(vpc_id, compare)
-            with self._lock:
-                self._applied[vpc_id] = applied
+            # Seen for all VPCs at once, some while ago: look again before touching anything.
+            steps = plan(observe_vpc(kernel, view_host(kernel), vpc_id, things), things)
+            for step in steps:
+                kernel.carry_out(step)
             return steps
+
+        self._forget(vpc_id)
+        steps = self._with_kernel(vpc_id, compare)
+        with self._lock:
+            self._applied[vpc_id] = applied
+        return steps
 
     # --- what others need
 
@@ -205,18 +276,27 @@ class KernelNetwork:
             return self._inner_addresses[vpc_id]
 
     def _with_kernel[T](self, vpc_id: str | None, work: Callable[[Kernel], T]) -> T:
-        """Do work on the host's namespace, and the VPC's if one is given, on a thread made for it."""
-        with contextlib.ExitStack() as stack:
-            inner = None
-            if vpc_id is not None:
-                opened = stack.enter_context(open(self.namespaces.path(vpc_id), "rb", buffering=0))  # noqa: PTH123 - wants a descriptor only
-                inner = opened.fileno()
+        return with_kernel(self.namespaces, vpc_id, work)
 
-            def body() -> T:
-                with Kernel(self.namespaces.host, inner) as kernel:
-                    return work(kernel)
 
-            return on_a_thread(body)
+def _back(peers: Iterable[Peer], peer: Peer, vpc_id: str) -> bool:
+    """Tell whether a VPC's peers name this VPC by the same peering."""
+    return any(it.vpc_id == vpc_id and it.peering_id == peer.peering_id for it in peers)
+
+
+def _peers_of(steps: Iterable[Step] | None) -> set[str]:
+    """Name the peers whose pairs these steps made or removed."""
+    things = [step.thing for step in steps or () if not isinstance(step, Change)]
+    return {thing.peer for thing in things if isinstance(thing, PeerLink)}
+
+
+def _remove_inner_links(kernel: Kernel) -> None:
+    """Remove the links of a VPC's namespace that do not go with those of the host's."""
+    for link in kernel.links(Place.VPC):
+        if link.name == OVERLAY_LINK:
+            kernel.carry_out(Remove(Vxlan(link.name, 0, "", "", 0)))
+        elif link.name.startswith(PEER_PREFIX):
+            kernel.carry_out(Remove(PeerLink(link.name, "", "", 0, "", 0)))
 
 
 def _remove_remains(kernel: Kernel, vpc_id: str) -> None:

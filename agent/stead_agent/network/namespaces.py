@@ -14,6 +14,7 @@ from typing import Final
 from stead_agent.settings import DEFAULT_NETNS_DIR
 
 PREFIX: Final = "vpc-"
+GATEWAY_PREFIX: Final = "nat-"  # of NAT gateways, which belong to a VPC each
 _OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000  # mount(2)
 _MNT_DETACH: Final = 2  # umount2(2)
@@ -34,16 +35,23 @@ class Namespaces:
         os.close(self.host)
 
     def path(self, vpc_id: str) -> Path:
-        """Give the file of a VPC's namespace, whether it is there or not."""
-        if not vpc_id.startswith(PREFIX) or "/" in vpc_id:
+        """Give the file of a VPC's or a NAT gateway's namespace, whether it is there or not."""
+        if not vpc_id.startswith((PREFIX, GATEWAY_PREFIX)) or "/" in vpc_id:
             raise ValueError(f"not a VPC: {vpc_id!r}")
         return self.folder / vpc_id
 
     def names(self) -> frozenset[str]:
         """List the VPCs that have a namespace, or a file left from one."""
+        return self._listed(PREFIX)
+
+    def gateways(self) -> frozenset[str]:
+        """List the NAT gateways that have a namespace, or a file left from one."""
+        return self._listed(GATEWAY_PREFIX)
+
+    def _listed(self, prefix: str) -> frozenset[str]:
         if not self.folder.is_dir():
             return frozenset()
-        return frozenset(entry.name for entry in os.scandir(self.folder) if entry.name.startswith(PREFIX))
+        return frozenset(entry.name for entry in os.scandir(self.folder) if entry.name.startswith(prefix))
 
     def exists(self, vpc_id: str) -> bool:
         """Tell whether the VPC's file leads to a namespace; a plain file is what a crash between two steps leaves."""

@@ -80,7 +80,7 @@ def key_of(thing: Thing) -> Key:
         case Route():
             return (Route, thing.place, thing.table, thing.destination, thing.metric)
         case Rule():
-            return (Rule, thing.place, thing.is_ipv6, thing.priority, thing.incoming, thing.mark)
+            return (Rule, thing.place, thing.is_ipv6, thing.priority, thing.incoming, thing.mark, thing.protocol)
         case Neighbour():
             return (Neighbour, thing.place, thing.link, thing.address)
         case Tunnel():

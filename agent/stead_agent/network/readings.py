@@ -130,6 +130,7 @@ class Readings:
                         message.get_attr("FRA_TABLE") or message["table"],
                         message.get_attr("FRA_IIFNAME") or "",
                         message.get_attr("FRA_FWMARK") or 0,
+                        message.get_attr("FRA_IP_PROTO") or 0,
                     )
 
     def default_link(self) -> str | None:

@@ -3,7 +3,8 @@
 In the order in which the kernel asks: what another host hands to a router here; what a route table takes out of the
 VPC's own blocks (middlebox routing); the VPC itself, in the main table; what a route table says of the rest; and, for
 the namespace's own questions alone, the way out. Where nobody knows, a packet ends as unreachable. What comes by a
-peer's link, from outside or from another host finds only the main table: the VPC itself.
+peer's link, from outside or from another host finds only the main table: the VPC itself. ICMP errors to peers go
+back by their links.
 https://docs.aws.amazon.com/vpc/latest/userguide/RouteTables.html
 """
 
@@ -33,10 +34,12 @@ from stead_agent.network.things import Kind, Place, Route, Rule, Thing, is_ipv6
 TO_ROUTERS: Final = 500
 TAKEN_OUT: Final = 1000
 BEYOND: Final = 33000
+OWN_ERRORS: Final = 33400
 OWN_QUESTIONS: Final = 33500
 
 # Numbers of our tables: route tables and routers have one each behind these.
 _OWN_TABLE: Final = 0x5300_0000
+_ERRORS_TABLE: Final = 0x5300_0001
 _BEYOND_TABLES: Final = 0x5400_0000
 _TAKEN_OUT_TABLES: Final = 0x5500_0000
 _ROUTER_TABLES: Final = 0x5600_0000
@@ -49,6 +52,7 @@ PEER_ADDRESS: Final = "169.254.0.2"
 PEER_IPV6_ADDRESS: Final = "fe80::a9fe:2"
 
 EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
+_ICMP: Final = (1, 58)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,23 @@ def routing_things(vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_o
         yield Rule(Place.VPC, is_six, OWN_QUESTIONS, _OWN_TABLE, "lo")
         way_out = _way_out(EVERYWHERE[is_six], _OWN_TABLE)
         yield way_out if is_six else replace(way_out, source=inner_address)
+        yield from _errors(vpc, hops, is_six=is_six)
         if has_overlay:
             yield from _routers(hops, is_six=is_six)
     yield from _subnets(vpc, hops)
+
+
+def _errors(vpc: VpcNetwork, hops: NextHops, *, is_six: bool) -> Iterator[Thing]:
+    """Let the namespace answer peers' packets by ICMP ("fragmentation needed" and the like), not by the way out."""
+    routes = [
+        _route(TableRoute(block, RouteTo.PEER, peer.vpc_id), _ERRORS_TABLE, hops)
+        for peer in vpc.peers
+        for block in peer.cidrs
+        if peer.vpc_id in hops.peers and is_ipv6(block) == is_six
+    ]
+    if routes:
+        yield Rule(Place.VPC, is_six, OWN_ERRORS, _ERRORS_TABLE, "lo", protocol=_ICMP[is_six])
+        yield from routes
 
 
 def _routers(hops: NextHops, *, is_six: bool) -> Iterator[Thing]:

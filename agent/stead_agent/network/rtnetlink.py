@@ -1,10 +1,10 @@
 """Make the kernel's links, addresses, routes, rules and neighbours so, by pyroute2."""
 
+import contextlib
 import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from pyroute2 import IPRoute
@@ -12,7 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_agent.network.announce import announce
 from stead_agent.network.interface import NetworkError
-from stead_agent.network.namespaces import enter
+from stead_agent.network.namespaces import Namespaces, enter, on_a_thread
 from stead_agent.network.plan import Change, Make, Remove, Step
 from stead_agent.network.readings import FAMILIES, NTF_PROXY, PROTOCOL, SETTINGS, Readings
 from stead_agent.network.things import (
@@ -278,8 +278,23 @@ class Kernel(Readings):
                 raise
 
 
+def with_kernel[T](namespaces: Namespaces, name: str | None, work: Callable[[Kernel], T]) -> T:
+    """Do work on the host's namespace, and the one of a VPC or NAT gateway if given, on a thread made for it."""
+    with contextlib.ExitStack() as stack:
+        inner = None
+        if name is not None:
+            inner = namespaces.open(name)
+            stack.callback(os.close, inner)
+
+        def body() -> T:
+            with Kernel(namespaces.host, inner, namespaces.open) as kernel:
+                return work(kernel)
+
+        return on_a_thread(body)
+
+
 def peer_alias(vpc_id: str, peer: str, peer_namespace: int) -> str:
-    """Say in the alias of an end of a pair whose it is and where the other end is; `peer_of` reads it."""
+    """Say in the alias of an end of a pair whose it is and where the other end is; `observe.py` reads it."""
     return f"stead {vpc_id} {peer} {peer_namespace}"
 
 
@@ -292,10 +307,11 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "iifname": rule.incoming,
         "protocol": PROTOCOL,
     }
-    return words | ({"fwmark": rule.mark} if rule.mark else {})
+    words |= {"fwmark": rule.mark} if rule.mark else {}
+    return words | ({"ip_proto": rule.protocol} if rule.protocol else {})
 
 
-@contextmanager
+@contextlib.contextmanager
 def _named(step: Step) -> Iterator[None]:
     """Say which step it was that the kernel refused."""
     try:

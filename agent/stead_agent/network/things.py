@@ -126,6 +126,7 @@ class Rule:
     table: int
     incoming: str  # the link that a packet came in by; "lo" = the namespace's own
     mark: int = 0
+    protocol: int = 0  # of IP; 0 = any
 
 
 @dataclass(frozen=True, slots=True)

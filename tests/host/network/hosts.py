@@ -7,7 +7,6 @@ routers on other hosts is done here by two rules (`Cloud.mark_routers`).
 import contextlib
 import itertools
 import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
@@ -18,6 +17,7 @@ from pyroute2 import IPRoute
 from stead_agent.firewall import interface as fw
 from stead_agent.network import interface as net
 from stead_agent.network.ipv6 import link_local_of
+from stead_agent.network.kernel import KernelNetwork
 from tests.host.network.world import POOL, Guest, World, new_world
 
 UNDERLAY_MTU = 1600
@@ -146,6 +146,54 @@ class Cloud:
         self.apply(vpc_id)
         return interface
 
+    def nat_gateway(self, vpc_id: str, host: int, address: str, subnet: int = 0) -> net.NatGateway:
+        """Put a NAT gateway on a host."""
+        interface = self.interface(vpc_id, host, address, subnet, is_router=True)
+        gateway = net.NatGateway(interface.id.replace("eni", "nat"), interface.id)
+        vpc = self.vpcs[vpc_id]
+        self.vpcs[vpc_id] = replace(vpc, nat_gateways=(*vpc.nat_gateways, gateway))
+        self.apply(vpc_id)
+        for each in self.hosts:
+            each.wait_for_carriers()
+        return gateway
+
+    def forget(self, vpc_id: str, interface_id: str) -> None:
+        """Take an interface away, and its NAT gateway."""
+        vpc = self.vpcs[vpc_id]
+        self.vpcs[vpc_id] = replace(
+            vpc,
+            interfaces=tuple(it for it in vpc.interfaces if it.id != interface_id),
+            nat_gateways=tuple(it for it in vpc.nat_gateways if it.interface_id != interface_id),
+        )
+        self.apply(vpc_id)
+
+    def peer(self, one: str, other: str) -> str:
+        """Join two VPCs on all hosts; give the peering's id."""
+        peering = f"pcx-0{next(self.numbers):016x}"
+        for vpc_id, peer_id in ((one, other), (other, one)):
+            vpc, peer = self.vpcs[vpc_id], self.vpcs[peer_id]
+            joined = net.Peer(peering, peer_id, (*peer.cidrs, *peer.ipv6_cidrs))
+            self.vpcs[vpc_id] = replace(vpc, peers=(*vpc.peers, joined))
+            self.apply(vpc_id)
+        return peering
+
+    def part(self, peering: str) -> None:
+        """End a peering, one VPC after the other."""
+        for vpc_id, vpc in self.vpcs.items():
+            self.vpcs[vpc_id] = replace(vpc, peers=tuple(it for it in vpc.peers if it.peering_id != peering))
+            self.apply(vpc_id)
+
+    def restart(self) -> None:
+        """Begin anew on all hosts as agents that were just started."""
+        for number, host in enumerate(self.hosts):
+            host.network = KernelNetwork(host.namespaces)
+            host.network.apply_host(self.host_picture(number))
+
+    @staticmethod
+    def host_picture(number: int) -> net.HostNetwork:
+        """Give the picture of a host itself."""
+        return net.HostNetwork((POOL,), ipv6_pools=(IPV6_POOL,), underlay_address=underlay_address(number))
+
     def reaches(self, sender: Guest, receiver: Guest, address: str = "") -> str | None:
         """Tell from which address a datagram of one guest arrives at another; None when it does not."""
         target = address or receiver.address
@@ -243,16 +291,5 @@ def new_cloud(count: int = 2, mtu: int = UNDERLAY_MTU) -> Iterator[Cloud]:
         hosts = [stack.enter_context(new_world()) for _ in range(count)]
         _join(hosts, mtu)
         for number, host in enumerate(hosts):
-            host.network.apply_host(
-                net.HostNetwork((POOL,), ipv6_pools=(IPV6_POOL,), underlay_address=underlay_address(number))
-            )
+            host.network.apply_host(Cloud.host_picture(number))
         yield Cloud(hosts)
-
-
-def echo(size: int) -> bytes:
-    """Write an ICMP echo request of this many bytes, its header included."""
-    body = bytes(size - 8)
-    total = sum(struct.unpack(f"!{size // 2}H", struct.pack("!BBHHH", 8, 0, 0, 1, 1) + body))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return struct.pack("!BBHHH", 8, 0, ~total & 0xFFFF, 1, 1) + body
