@@ -34,11 +34,12 @@ class Known:
         return find(self._entries, path)
 
 
-def answer(known: Known | None, request: Request, key: bytes, now: float) -> Response:
+def answer(known: Known | None, request: Request, key: bytes, now: float, *, by_ipv6: bool = False) -> Response:
     """Answer one request; `known` is the guest at the connection's other end, or None when there is none."""
     if known is None:
         return error(404)
-    if not known.guest.options.http_endpoint:
+    options = known.guest.options
+    if not options.http_endpoint or (by_ipv6 and not options.http_protocol_ipv6):
         return error(403)
     path = normal_path(request.target)
     if path == TOKEN_PATH:

@@ -131,7 +131,10 @@ class Connection:
             response = self._answer(pending)
             if response.hop_limit:
                 # For the rest of the connection: sent again, the token must not get further than the first time.
-                self._sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, response.hop_limit)
+                if self._sock.family == socket.AF_INET6:
+                    self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, response.hop_limit)
+                else:
+                    self._sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, response.hop_limit)
             self._close_after = not pending.keep_alive
             self._linger = LINGER_BYTES if self._close_after and self._reader.started else 0
             self._out = render(response, pending.keep_alive, with_body=pending.method != "HEAD")

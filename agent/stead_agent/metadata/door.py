@@ -23,12 +23,23 @@ _JUMP_IF_EQUAL: Final = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _RETURN: Final = 0x06  # BPF_RET | BPF_K
 _TCP_FLAGS: Final = 13  # a TCP socket's filter sees the packet from its TCP header on
 _TCP_SYN: Final = 0x02
-_SOURCE: Final = 0x100000000 - 0x100000 + 12  # SKF_NET_OFF + the source's place in an IPv4 header
+_NETWORK_HEADER: Final = 0x100000000 - 0x100000  # SKF_NET_OFF
+_IPV4_SOURCE: Final = _NETWORK_HEADER + 12  # the source's place in the header
+_IPV6_SOURCE: Final = _NETWORK_HEADER + 8
+_IPV6_WORDS: Final = 4
 _ALL: Final = 0xFFFFFFFF
+
+_OPENINGS_ONLY: Final = (
+    (_LOAD_BYTE, 0, 0, _TCP_FLAGS),
+    (_JUMP_IF_BITS, 1, 0, _TCP_SYN),
+    (_RETURN, 0, 0, _ALL),
+)
 
 
 def shut_out(listener: socket.socket, addresses: Collection[str]) -> None:
-    """Have the kernel drop what these IPv4 addresses send to open a connection; those that are open go on.
+    """Have the kernel drop what these addresses send to open a connection; those that are open go on.
+
+    They are of the socket's own family.
 
     Replaces what was said before. Sockets accepted from now on inherit the filter, which means nothing to them: only
     packets that open a connection are dropped.
@@ -36,7 +47,7 @@ def shut_out(listener: socket.socket, addresses: Collection[str]) -> None:
     if not addresses:
         listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
         return
-    code = program(addresses)
+    code = ipv6_program(addresses) if listener.family == socket.AF_INET6 else program(addresses)
     buffer = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: the number of instructions, and where they are.
     described = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
@@ -44,15 +55,25 @@ def shut_out(listener: socket.socket, addresses: Collection[str]) -> None:
 
 
 def program(addresses: Collection[str]) -> bytes:
-    """Write the filter's instructions (struct sock_filter: code, jump if true, jump if false, operand)."""
-    steps = [
-        (_LOAD_BYTE, 0, 0, _TCP_FLAGS),
-        (_JUMP_IF_BITS, 1, 0, _TCP_SYN),
-        (_RETURN, 0, 0, _ALL),
-        (_LOAD_WORD, 0, 0, _SOURCE),
-    ]
+    """Write the filter's instructions (struct sock_filter: code, jump if true, jump if false, operand) for IPv4."""
+    steps = [*_OPENINGS_ONLY, (_LOAD_WORD, 0, 0, _IPV4_SOURCE)]
     for address in sorted(addresses)[:MAX_ADDRESSES]:
         number = int.from_bytes(socket.inet_aton(address))
         steps += [(_JUMP_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, 0)]
-    steps.append((_RETURN, 0, 0, _ALL))
-    return b"".join(struct.pack("@HBBI", *step) for step in steps)
+    return _written(steps)
+
+
+def ipv6_program(addresses: Collection[str]) -> bytes:
+    """Write them for IPv6: an address is four words, compared one after the other."""
+    steps = list(_OPENINGS_ONLY)
+    for address in sorted(addresses)[: MAX_ADDRESSES // _IPV6_WORDS]:
+        words = struct.unpack("!4I", socket.inet_pton(socket.AF_INET6, address))
+        for at, word in enumerate(words):
+            left = 2 * (_IPV6_WORDS - at) - 1  # instructions from the comparison to the next address
+            steps += [(_LOAD_WORD, 0, 0, _IPV6_SOURCE + 4 * at), (_JUMP_IF_EQUAL, 0, left, word)]
+        steps.append((_RETURN, 0, 0, 0))
+    return _written(steps)
+
+
+def _written(steps: list[tuple[int, int, int, int]]) -> bytes:
+    return b"".join(struct.pack("@HBBI", *step) for step in [*steps, (_RETURN, 0, 0, _ALL)])

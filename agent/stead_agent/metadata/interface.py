@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 # Where guests ask. The network subsystem makes it a local address of each VPC's namespace.
 ADDRESS: Final = "169.254.169.254"
+IPV6_ADDRESS: Final = "fd00:ec2::254"
 PORT: Final = 80
 
 
@@ -35,6 +36,7 @@ class Options:
     http_tokens_required: bool = False  # True: every GET needs a token
     http_put_response_hop_limit: int = 2  # IP TTL of the answer that carries a token, 1 to 64
     instance_metadata_tags: bool = False
+    http_protocol_ipv6: bool = False  # False: what is asked by IPv6 is answered by 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ class GuestInterface:
     public_dns_name: str = ""
     security_group_ids: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()  # names; when empty, device 0 shows those of the guest
+    ipv6_addresses: tuple[str, ...] = ()  # in their shortest form (RFC 5952)
+    subnet_ipv6_cidr_block: str = ""
+    vpc_ipv6_cidr_blocks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

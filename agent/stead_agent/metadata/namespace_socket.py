@@ -10,7 +10,8 @@ from stead_agent.metadata.interface import MetadataError
 
 _BACKLOG: Final = 1024
 _DEFER_SECONDS: Final = 5
-_IP_FREEBIND: Final = 15  # linux/in.h; the socket module does not name it
+_IP_FREEBIND: Final = 15  # linux/in.h; the socket module names neither
+_IPV6_FREEBIND: Final = 78  # linux/in6.h
 
 
 def listen_in(namespace: Path, address: str, port: int) -> socket.socket:
@@ -42,10 +43,14 @@ def listen_in(namespace: Path, address: str, port: int) -> socket.socket:
 
 def _listen(address: str, port: int) -> socket.socket:
     """Open a listening socket here; the address may become local later."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         # Inherited by what is accepted: the second of two quick answers must not wait for the client's delayed ACK.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Connections that say nothing wait in the kernel, and those that come can be answered without epoll.

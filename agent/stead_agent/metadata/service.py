@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stead_agent.metadata.answers import Known, answer
 from stead_agent.metadata.http import Request, Response
-from stead_agent.metadata.interface import ADDRESS, PORT, Guest, MetadataError
+from stead_agent.metadata.interface import ADDRESS, IPV6_ADDRESS, PORT, Guest, MetadataError
 from stead_agent.metadata.namespace_socket import listen_in
 from stead_agent.metadata.server import Peer, Server
 from stead_agent.metadata.token_key import load_key
@@ -38,10 +38,11 @@ class Metadata:
             identity = (about.st_dev, about.st_ino)
             if self._served.get(vpc_id) == identity:
                 return
-            sock = listen_in(namespace, ADDRESS, PORT)
+            socks = [listen_in(namespace, address, PORT) for address in (ADDRESS, IPV6_ADDRESS)]
             if self._served.pop(vpc_id, None):
                 self._server.unlisten(vpc_id)
-            self._server.listen(vpc_id, sock)
+            for sock in socks:
+                self._server.listen(vpc_id, sock)
             self._served[vpc_id] = identity
 
     def withdraw(self, vpc_id: str) -> None:
@@ -105,14 +106,14 @@ class Metadata:
 
     def _answer(self, peer: Peer, request: Request) -> Response:
         """Answer a request by who is at the other end now."""
-        return answer(self._by_peer.get(peer), request, self._key, self._clock())
+        return answer(self._by_peer.get(peer), request, self._key, self._clock(), by_ipv6=":" in peer[1])
 
 
 def _addresses(guest: Guest, vpc_id: str) -> list[str]:
-    """List a guest's private addresses in a VPC."""
+    """List a guest's addresses in a VPC."""
     return [
         address
         for interface in guest.interfaces
         if interface.vpc_id == vpc_id
-        for address in interface.private_addresses
+        for address in (*interface.private_addresses, *interface.ipv6_addresses)
     ]

@@ -141,6 +141,7 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     primary = _primary(guest)
     if primary:
         yield "local-ipv4", primary.private_addresses[0]
+        yield "ipv6", primary.ipv6_addresses[0] if primary.ipv6_addresses else ""
         yield "mac", primary.mac_address.lower()
         yield "public-ipv4", _public_address(primary)
 
@@ -160,6 +161,7 @@ def _interface_leaves(guest: Guest, interface: GuestInterface) -> Iterator[tuple
     names = interface.security_groups or (guest.security_groups if interface.device_index == 0 else ())
     yield "device-number", str(interface.device_index)
     yield "interface-id", interface.interface_id
+    yield "ipv6s", "\n".join(interface.ipv6_addresses)
     yield "local-hostname", interface.private_dns_name
     yield "local-ipv4s", "\n".join(interface.private_addresses)
     yield "mac", interface.mac_address.lower()
@@ -170,9 +172,11 @@ def _interface_leaves(guest: Guest, interface: GuestInterface) -> Iterator[tuple
     yield "security-groups", "\n".join(map(_one_line, names))
     yield "subnet-id", interface.subnet_id
     yield "subnet-ipv4-cidr-block", interface.subnet_cidr_block
+    yield "subnet-ipv6-cidr-blocks", interface.subnet_ipv6_cidr_block
     yield "vpc-id", interface.vpc_id
     yield "vpc-ipv4-cidr-block", interface.vpc_cidr_blocks[0] if interface.vpc_cidr_blocks else ""
     yield "vpc-ipv4-cidr-blocks", "\n".join(interface.vpc_cidr_blocks)
+    yield "vpc-ipv6-cidr-blocks", "\n".join(interface.vpc_ipv6_cidr_blocks)
     privates: dict[str, list[str]] = {}
     for pair in interface.public_addresses:
         privates.setdefault(pair.public_address, []).append(pair.private_address)

@@ -144,6 +144,9 @@ def _guest_interface(
         ),
         public_dns_name=public_name,
         security_group_ids=tuple(body.security_group_ids),
+        ipv6_addresses=tuple(body.ipv6_addresses),
+        subnet_ipv6_cidr_block=subnet.subnet.ipv6_cidr_block if subnet else "",
+        vpc_ipv6_cidr_blocks=tuple(vpc.vpc.ipv6_cidr_blocks) if vpc else (),
     )
 
 
@@ -153,6 +156,7 @@ def _options(options: desired_pb2.MetadataOptions) -> metadata.Options:
         http_tokens_required=options.tokens_required,
         http_put_response_hop_limit=options.hop_limit or 1,
         instance_metadata_tags=options.instance_tags,
+        http_protocol_ipv6=options.protocol_ipv6,
     )
 
 

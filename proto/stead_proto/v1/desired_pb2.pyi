@@ -1152,6 +1152,7 @@ class MetadataOptions(_message.Message):
     TOKENS_REQUIRED_FIELD_NUMBER: _builtins.int
     HOP_LIMIT_FIELD_NUMBER: _builtins.int
     INSTANCE_TAGS_FIELD_NUMBER: _builtins.int
+    PROTOCOL_IPV6_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """HttpEndpoint"""
     tokens_required: _builtins.bool
@@ -1160,6 +1161,8 @@ class MetadataOptions(_message.Message):
     """HttpPutResponseHopLimit"""
     instance_tags: _builtins.bool
     """InstanceMetadataTags"""
+    protocol_ipv6: _builtins.bool
+    """HttpProtocolIpv6"""
     def __init__(
         self,
         *,
@@ -1167,10 +1170,11 @@ class MetadataOptions(_message.Message):
         tokens_required: _builtins.bool = ...,
         hop_limit: _builtins.int = ...,
         instance_tags: _builtins.bool = ...,
+        protocol_ipv6: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled", "hop_limit", b"hop_limit", "instance_tags", b"instance_tags", "tokens_required", b"tokens_required"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled", "hop_limit", b"hop_limit", "instance_tags", b"instance_tags", "protocol_ipv6", b"protocol_ipv6", "tokens_required", b"tokens_required"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
