@@ -1,5 +1,6 @@
 """The metadata service as a guest sees it: real namespaces, real clients."""
 
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -234,7 +235,7 @@ def test_guest_with_too_many_connections_is_shut_out_for_a_moment(service: Metad
     try:
         for sock in held:
             sock.sendall(b"GET / HT")
-        (listener,) = service._server._listeners.values()
+        listener = next(each for each in service._server._listeners.values() if each.sock.family == socket.AF_INET)
         wait_for(lambda: "172.31.0.5" in listener.shut_out, "the guest is shut out", poll=0.01)
         assert vms[0].curl(ID, "-m", "0.1")[0] == 0
         assert vms[1].curl(ID)[0] == 200
