@@ -60,10 +60,11 @@ RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service"""
 
+# It ends before libvirt-guests shuts guests down with their host, or it would take that for their own wish to stop.
 _AGENT_UNIT: Final = """\
 Description=Stead agent: guests, network and disks of this host
 Wants=network-online.target
-After=network-online.target libvirtd.service virtqemud.service nftables.service {controller}
+After=network-online.target libvirtd.service virtqemud.service libvirt-guests.service nftables.service {controller}
 StartLimitIntervalSec=0"""
 
 # Nothing that gives it a mount namespace of its own: the names of its network namespaces would be seen by nobody else.
