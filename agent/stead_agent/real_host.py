@@ -19,6 +19,7 @@ from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.firewall.interface import LinkPrefixes
 from stead_agent.firewall.kernel import KernelFirewall
+from stead_agent.flow_logs.recorder import KernelFlowLogs
 from stead_agent.link import Dialling
 from stead_agent.logs import Log
 from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
@@ -51,6 +52,7 @@ class _Assembled:
 
     parts: Subsystems
     firewall: KernelFirewall
+    flow_logs: KernelFlowLogs
     metadata: MetadataProcess
     verdict: kvm_proof.Verdict
     libvirt_uri: str
@@ -92,7 +94,10 @@ async def _run(settings: Settings, version: str) -> None:
         threads=concurrent.futures.ThreadPoolExecutor(THREADS, "work"),
         question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
     )
-    await agent.run()
+    try:
+        await agent.run()
+    finally:
+        host.flow_logs.close()
 
 
 def purge(settings: Settings) -> None:
@@ -162,17 +167,19 @@ def _assemble(settings: Settings) -> _Assembled:
     )
     namespaces = Namespaces(settings.netns_dir)
     firewall = KernelFirewall(namespaces, _links())
+    flow_logs = KernelFlowLogs(namespaces, settings.state_dir / "flow-logs")
     metadata = MetadataProcess(settings.run_dir / "metadata", settings.state_dir)
     parts = Subsystems(
         network=KernelNetwork(namespaces),
         firewall=firewall,
+        flow_logs=flow_logs,
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
         metadata=metadata,
         images=LocalImages(store),
         volumes=LocalVolumes(store),
         machines=machines,
     )
-    return _Assembled(parts, firewall, metadata, verdict, daemon.uri)
+    return _Assembled(parts, firewall, flow_logs, metadata, verdict, daemon.uri)
 
 
 def _make_passable(folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from stead_agent.firewall.flows import Flow
-from stead_agent.firewall.nfnetlink import NOT_THERE, NetfilterSocket, Span, attribute, attributes
+from stead_agent.nfnetlink import NOT_THERE, NetfilterSocket, Span, attribute, attributes
 
 _GET: Final = (1 << 8) | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _GET_STATS: Final = (1 << 8) | 5  # IPCTNL_MSG_CT_GET_STATS

@@ -14,10 +14,10 @@ from stead_agent.firewall.conntrack import end_flows
 from stead_agent.firewall.flows import Judge, addresses_of, narrowed
 from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_table, inet_table, owner_of
 from stead_agent.firewall.interface import FirewallError, HostFirewall, LinkPrefixes, Namespaces, Refusal, VpcFirewall
-from stead_agent.firewall.nfnetlink import NetfilterSocket, attributes
 from stead_agent.firewall.nftables import Nft
 from stead_agent.firewall.table import Table, changes, whole
 from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, table_of
+from stead_agent.nfnetlink import NetfilterSocket, attributes
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GENERATION_ID: Final = 1  # NFTA_GEN_ID

@@ -25,6 +25,10 @@ NEW_FLOWS: Final = "limit rate over 4000/second burst 16000 packets"
 DNS_PACKETS: Final = "limit rate over 1024/second burst 1024 packets"  # EC2's own limit
 METADATA_PACKETS: Final = "limit rate over 16000/second burst 16000 packets"  # 1,024 requests/s are some 8,000 packets
 
+# What flow logs are shown of rejected packets; the group and the prefixes are known to flow_logs/interface.py too.
+LOG_GROUP: Final = 83
+LOGGED_PACKETS: Final = "limit rate 200/second burst 1000 packets"
+
 _VERSIONS: Final = ((4, "ip"), (6, "ip6"))
 
 
@@ -121,6 +125,7 @@ def _base_sets(clean: Clean) -> dict[str, NamedSet]:
             (f'"{it.subnet_link}" . {it.mac} : jump {it.id}-out' for it in interfaces),
         ),
         **_receivers(clean),
+        **_logged(clean),
         **_borders(clean),
         "public_to_private": _map(
             "1:1 NAT inwards.", "type ipv4_addr : ipv4_addr", (f"{pair.public} : {pair.private}" for pair in pairs)
@@ -186,6 +191,28 @@ def _receivers(clean: Clean) -> dict[str, NamedSet]:
             ),
         )
     return sets
+
+
+def _logged(clean: Clean) -> dict[str, NamedSet]:
+    """Write the sets of those whose rejected packets are shown to flow logs."""
+    ids = {interface_id for log in clean.flow_logs if log.rejected for interface_id in log.interface_ids}
+    logged = [it for it in clean.interfaces if it.id in ids]
+    return {
+        "logged_senders": NamedSet(
+            "Interfaces whose rejected packets are logged.",
+            "typeof iifname . ether saddr",
+            frozenset(f'"{it.subnet_link}" . {it.mac}' for it in logged),
+        ),
+        "logged_receivers4": NamedSet(
+            "Their addresses.", "type ipv4_addr", frozenset(address for it in logged for address in it.addresses)
+        ),
+        "logged_receivers6": NamedSet(
+            "Their IPv6 addresses.",
+            "type ipv6_addr",
+            frozenset(address for it in logged for address in it.ipv6_addresses),
+        ),
+        "logged_packets": _meter("Packets of each sender that were logged."),
+    }
 
 
 def _borders(clean: Clean) -> dict[str, NamedSet]:
@@ -330,9 +357,30 @@ def _forward_chains(links: LinkPrefixes) -> dict[str, Chain]:
     return {
         "egress": _egress(outside, hosts, peers, f'"{links.subnet}*"'),
         "ingress": _ingress(outside, hosts, peers),
-        "rejected_out": Chain("What may not be sent.", (Statement("ends here", "drop"),)),
-        "rejected_in": Chain("What may not be got.", (Statement("ends here", "drop"),)),
+        "rejected_out": Chain(
+            "What may not be sent.",
+            (
+                Statement("some of it is logged", f"iifname . ether saddr @logged_senders {_sampled('out')}"),
+                Statement("ends here", "drop"),
+            ),
+        ),
+        "rejected_in": Chain(
+            "What may not be got.",
+            (
+                Statement("some of it is logged", f"ip daddr @logged_receivers4 {_sampled('in')}"),
+                Statement("some of it is logged", f"ip6 daddr @logged_receivers6 {_sampled('in')}"),
+                Statement("ends here", "drop"),
+            ),
+        ),
     }
+
+
+def _sampled(prefix: str) -> str:
+    """Hand a packet to the flow logs, unless its sender has already had many logged."""
+    return (
+        f"update @logged_packets {{ iifname . ether saddr {LOGGED_PACKETS} }}"
+        f' log prefix "{prefix}" group {LOG_GROUP} snaplen 128 queue-threshold 64'
+    )
 
 
 def _egress(outside: str, hosts: str, peers: str, guests: str) -> Chain:

@@ -79,6 +79,7 @@ class VpcWork:
         namespace = self.parts.network.namespace_path(vpc.id)
         self.parts.network.apply(translate_vpc.vpc_network(vpc, self.picture, self.beyond, self.settings, self.memory))
         refusals = self.parts.firewall.apply(translate_vpc.vpc_firewall(vpc, self.picture, self.beyond, self.memory))
+        self.parts.flow_logs.apply(translate_vpc.vpc_flow_logs(vpc, self.picture))
         self.parts.dhcp.apply(
             translate_vpc.vpc_dhcp(vpc, self.picture, self.beyond, self.settings, self.memory, namespace=namespace)
         )
@@ -91,6 +92,7 @@ class VpcWork:
         vpc_id = self.unit.id
         self.book.withdraw(vpc_id)
         self.parts.dhcp.remove(vpc_id)
+        self.parts.flow_logs.remove(vpc_id)
         self.parts.firewall.remove(vpc_id)
         self.parts.network.remove(vpc_id)
         for key in (*self.picture.gone, self.unit):

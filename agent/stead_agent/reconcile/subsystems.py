@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stead_agent.dhcp.interface import Dhcp
 from stead_agent.firewall.interface import Firewall
+from stead_agent.flow_logs.interface import FlowLogs
 from stead_agent.machines.interface import Machines
 from stead_agent.metadata.interface import MetadataService
 from stead_agent.network.interface import Network
@@ -17,6 +18,7 @@ class Subsystems:
 
     network: Network
     firewall: Firewall
+    flow_logs: FlowLogs
     dhcp: Dhcp
     metadata: MetadataService
     images: Images

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from stead_agent.dhcp import interface as dhcp
 from stead_agent.firewall import interface as firewall
+from stead_agent.flow_logs import interface as flow_logs
 from stead_agent.network import interface as network
 from stead_agent.reconcile.plan import VpcPicture
 from stead_proto.v1 import desired_pb2
@@ -262,12 +263,44 @@ def _acl(resource: Resource) -> firewall.Acl:
 
 def _flow_log(resource: Resource, picture: VpcPicture) -> firewall.FlowLog:
     body = resource.flow_log
-    logged = frozenset(
-        each.id
-        for each in picture.interfaces
-        if body.resource_id in {each.id, each.interface.subnet_id, each.interface.vpc_id}
+    return firewall.FlowLog(resource.id, _logged(resource, picture), body.accepted, body.rejected)
+
+
+def _logged(flow_log: Resource, picture: VpcPicture) -> frozenset[str]:
+    """The interfaces here that a flow log is about."""
+    about = flow_log.flow_log.resource_id
+    return frozenset(
+        each.id for each in picture.interfaces if about in {each.id, each.interface.subnet_id, each.interface.vpc_id}
     )
-    return firewall.FlowLog(resource.id, logged, body.accepted, body.rejected)
+
+
+def vpc_flow_logs(vpc: Resource, picture: VpcPicture) -> flow_logs.VpcFlowLogs:
+    """The flow logs of a VPC, with those of its interfaces here that they are about."""
+    logs = tuple(
+        flow_logs.FlowLog(
+            id=each.id,
+            log_group=each.flow_log.log_group,
+            interface_ids=_logged(each, picture),
+            accepted=each.flow_log.accepted,
+            rejected=each.flow_log.rejected,
+            account_id=each.flow_log.account_id,
+            aggregation_seconds=each.flow_log.aggregation_seconds or 600,
+            format=each.flow_log.format,
+        )
+        for each in picture.flow_logs
+    )
+    ids = frozenset[str]().union(*(log.interface_ids for log in logs))
+    return flow_logs.VpcFlowLogs(
+        vpc.id,
+        logs,
+        tuple(_logged_interface(each) for each in picture.interfaces if each.id in ids),
+    )
+
+
+def _logged_interface(resource: Resource) -> flow_logs.Interface:
+    body = resource.interface
+    addresses = (body.private_address, *body.secondary_addresses, *body.ipv6_addresses)
+    return flow_logs.Interface(resource.id, body.mac_address, addresses, body.subnet_id, body.instance_id)
 
 
 def _firewall_interface(resource: Resource) -> firewall.Interface:

@@ -10,7 +10,13 @@ from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
 from stead_agent.simulated.disks import SimulatedImages, SimulatedVolumes
 from stead_agent.simulated.machines import Pace, SimulatedMachines
-from stead_agent.simulated.networks import SimulatedDhcp, SimulatedFirewall, SimulatedMetadata, SimulatedNetwork
+from stead_agent.simulated.networks import (
+    SimulatedDhcp,
+    SimulatedFirewall,
+    SimulatedFlowLogs,
+    SimulatedMetadata,
+    SimulatedNetwork,
+)
 from stead_agent.simulated.world import World
 from stead_proto.v1 import host_pb2
 
@@ -58,9 +64,11 @@ class SimulatedHost:
         self.metadata = SimulatedMetadata(self.world)
         self.machines = SimulatedMachines(self.world, self.metadata, self._clock, self.pace)
         self.volumes = SimulatedVolumes(self.world, self.disk)
+        self.flow_logs = SimulatedFlowLogs()
         return Subsystems(
             network=SimulatedNetwork(self.world),
             firewall=SimulatedFirewall(self.world),
+            flow_logs=self.flow_logs,
             dhcp=SimulatedDhcp(self.world),
             metadata=self.metadata,
             images=SimulatedImages(self.world, fetches=self._fetches_images),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
+from stead_agent.flow_logs.interface import VpcFlowLogs
 from stead_agent.metadata.interface import Guest
 from stead_agent.network.interface import HostNetwork, HostPaths, LocalInterface, NetworkError, VpcNetwork
 from stead_agent.simulated.world import World
@@ -110,6 +111,24 @@ class SimulatedFirewall:
     def audit(self) -> tuple[str, ...]:
         """Find all as it was applied."""
         return ()
+
+
+class SimulatedFlowLogs:
+    """Remembers what would be logged; ends with the agent, as the real thread does."""
+
+    def __init__(self) -> None:
+        self.pictures: dict[str, VpcFlowLogs] = {}
+
+    def apply(self, vpc: VpcFlowLogs) -> None:
+        """Remember the VPC."""
+        if vpc.logs:
+            self.pictures[vpc.vpc_id] = vpc
+        else:
+            self.pictures.pop(vpc.vpc_id, None)
+
+    def remove(self, vpc_id: str) -> None:
+        """Forget the VPC."""
+        self.pictures.pop(vpc_id, None)
 
 
 class SimulatedDhcp:

@@ -152,6 +152,9 @@ def test_acls_and_flow_logs_of_what_is_here() -> None:
         True,
         False,
     )
+    logged = translate_vpc.vpc_flow_logs(make.vpc(), picture)
+    assert (logged.logs[0].interface_ids, logged.logs[0].aggregation_seconds) == ({"eni-1"}, 600)
+    assert [it.id for it in logged.interfaces] == ["eni-1"]
 
 
 def test_other_hosts_may_send_to_this_one() -> None:

@@ -13,9 +13,8 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-from stead_agent.firewall.interface import FirewallError
-
 _NETLINK_NETFILTER: Final = 12
+_SOL_NETLINK, _ADD_MEMBERSHIP, _BUFFER_BY_FORCE = 270, 1, 33  # linux/netlink.h; SO_RCVBUFFORCE
 _SIOCGIFINDEX: Final = 0x8933  # linux/sockios.h
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _NETFILTER_HEADER: Final = struct.Struct("!BBH")  # family, version, resource
@@ -43,6 +42,29 @@ class NetfilterSocket:
         """Let go of the namespace."""
         self._socket.close()
 
+    def fileno(self) -> int:
+        """Give the descriptor to wait on for events."""
+        return self._socket.fileno()
+
+    def join(self, group: int, buffer_bytes: int) -> None:
+        """Listen to a multicast group, with room for that many bytes of events."""
+        self._socket.bind((0, 0))  # without a number of its own it would be taken for the sender of all events
+        self._socket.setsockopt(socket.SOL_SOCKET, _BUFFER_BY_FORCE, buffer_bytes)
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
+    def events(self) -> Iterator[tuple[bytes, Span]]:
+        """Give the events that have come; OSError with ENOBUFS when some were lost. Not on a socket that asks."""
+        try:
+            buffer = self._socket.recv(_RECEIVE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        start = 0
+        while start < len(buffer):
+            length, kind, _, _, _ = _HEADER.unpack_from(buffer, start)
+            if kind not in (_ERROR, _DONE):
+                yield buffer, (start + _BODY, start + length)
+            start += (length + 3) & ~3
+
     def link_index(self, name: str) -> int:
         """Tell the number of a link of the namespace; 0 when there is none of this name (netdevice(7))."""
         try:
@@ -62,18 +84,18 @@ class NetfilterSocket:
         """Ask for one object."""
         found = self._ask(kind, _REQUEST | _ACK, family, b"")
         if not found:
-            raise FirewallError("the kernel's netfilter gave no answer")
+            raise OSError(errno.EIO, "the kernel's netfilter gave no answer")
         return found[0]
 
-    def do(self, kind: int, family: int, body: bytes) -> None:
+    def do(self, kind: int, family: int, body: bytes, resource: int = 0) -> None:
         """Order something; OSError when the kernel refuses it."""
-        self._ask(kind, _REQUEST | _ACK, family, body)
+        self._ask(kind, _REQUEST | _ACK, family, body, resource)
 
-    def _ask(self, kind: int, flags: int, family: int, body: bytes) -> list[tuple[bytes, Span]]:
+    def _ask(self, kind: int, flags: int, family: int, body: bytes, resource: int = 0) -> list[tuple[bytes, Span]]:
         with self._lock:
             self._sequence += 1
             header = _HEADER.pack(_BODY + len(body), kind, flags, self._sequence, 0)
-            self._socket.send(header + _NETFILTER_HEADER.pack(family, 0, 0) + body)
+            self._socket.send(header + _NETFILTER_HEADER.pack(family, 0, resource) + body)
             return list(self._answers(self._sequence))
 
     def _answers(self, sequence: int) -> Iterator[tuple[bytes, Span]]:
