@@ -1,13 +1,18 @@
 """Questions of the controller that only this host can answer now: a guest's console, its screen, its packets."""
 
+import json
 import time
+from dataclasses import asdict
 
+from stead_agent.dhcp.interface import DhcpError
+from stead_agent.findings import Finding, Path
+from stead_agent.firewall.interface import FirewallError
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachineError
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_proto import limits
-from stead_proto.v1.host_pb2 import Answer, Question
+from stead_proto.v1.host_pb2 import Answer, PathQuestion, Question
 
 _log = Log(__name__)
 
@@ -16,7 +21,7 @@ def answer(question: Question, parts: Subsystems) -> Answer:
     """Answer a question, in any thread; what went wrong is part of the answer."""
     try:
         content = _content(question, parts)
-    except (MachineError, NetworkError) as error:
+    except (DhcpError, FirewallError, MachineError, NetworkError) as error:
         return _refusal(question, str(error))
     except Exception as error:  # whatever it is, the controller waits for an answer
         _log.error("question_broke", error=error, question=question.WhichOneof("body"))
@@ -35,6 +40,8 @@ def _content(question: Question, parts: Subsystems) -> bytes:
             if len(picture) > limits.SCREENSHOT_BYTES:
                 raise MachineError(f"the screenshot has {len(picture)} bytes")
             return picture
+        case "path":
+            return _path(question.path, parts)
         case "capture":
             wish = question.capture
             return parts.network.capture(
@@ -45,6 +52,21 @@ def _content(question: Question, parts: Subsystems) -> bytes:
             )
         case _:
             raise MachineError("this agent does not know the question")
+
+
+def _path(wish: PathQuestion, parts: Subsystems) -> bytes:
+    """List what is in force for one interface, in the order in which a packet meets it, as JSON."""
+    path = Path(wish.vpc_id, wish.subnet_id, wish.interface_id, wish.from_address, wish.to_address)
+    found = parts.network.look(path)
+    rules = parts.firewall.look(path)
+    dhcp = wish.vpc_id in parts.dhcp.present()
+    metadata = wish.vpc_id in parts.metadata.present()
+    services = [
+        Finding("DHCP and DNS", wish.vpc_id, ok=dhcp, detail="served" if dhcp else "no server runs for the VPC"),
+        Finding("metadata", wish.vpc_id, ok=metadata, detail="served" if metadata else "not served in the VPC"),
+    ]
+    # The tap, what may be sent from it, where that goes, what may come back.
+    return json.dumps([asdict(each) for each in (*found[:1], *rules, *found[1:], *services)]).encode()
 
 
 def _refusal(question: Question, text: str) -> Answer:

@@ -10,6 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
+from stead_agent.findings import Finding, Path
+
 
 @dataclass(frozen=True, slots=True)
 class LinkPrefixes:
@@ -199,6 +201,9 @@ class Firewall(Protocol):
 
     def present(self) -> AbstractSet[str]:
         """List the VPCs of which the kernel has any trace."""
+
+    def look(self, path: Path) -> list[Finding]:
+        """List the rules that are really in force for an interface of this host; the first that is not ok decides."""
 
     def audit(self) -> tuple[str, ...]:
         """Compare the kernel with all that was applied, repair what differs, and tell what that was."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from stead_agent.findings import Finding, Path
 from stead_agent.firewall.cleaning import Clean, cleaned
 from stead_agent.firewall.conntrack import end_flows
 from stead_agent.firewall.flows import Judge, addresses_of, narrowed
 from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_table, inet_table, owner_of
 from stead_agent.firewall.interface import FirewallError, HostFirewall, LinkPrefixes, Namespaces, Refusal, VpcFirewall
+from stead_agent.firewall.look import look_at_bindings, look_at_groups
 from stead_agent.firewall.nftables import Nft
 from stead_agent.firewall.table import Table, changes, whole
 from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, table_of
@@ -275,6 +277,15 @@ class KernelFirewall:
             return False
         with contextlib.closing(self._namespaces.inside(vpc_id, Nft)) as nft:
             return ("inet", NAME) in nft.tables()
+
+    def look(self, path: Path) -> list[Finding]:
+        """List the rules that are really in force for an interface of this host."""
+        with contextlib.closing(self._namespaces.inside(None, Nft)) as nft:
+            found = look_at_bindings(nft, path)
+        if self._namespaces.identity(path.vpc_id) is None:
+            return found
+        with contextlib.closing(self._namespaces.inside(path.vpc_id, Nft)) as nft:
+            return found + look_at_groups(nft, path)
 
     def audit(self) -> tuple[str, ...]:
         """Ask each namespace whether its rules were touched; only where they were is anything compared."""

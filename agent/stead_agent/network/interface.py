@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Protocol
 
+from stead_agent import findings
 from stead_proto.ids import link_name
 
 # Kernel names: these prefixes and the last 12 hex digits of an id. The firewall is given them to match by.
@@ -235,6 +236,9 @@ class Network(Protocol):
 
     def audit(self) -> tuple[str, ...]:
         """Compare the kernel with all that was applied, repair what differs, and tell what that was."""
+
+    def look(self, path: findings.Path) -> list[findings.Finding]:
+        """List the links and the route that an interface's packets really have; the first that is not ok decides."""
 
     def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
         """Give the packets of an interface of this host, as a pcap file, until the time is over or so many have come.

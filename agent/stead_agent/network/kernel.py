@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from stead_agent import findings
 from stead_agent.network.capture import capture
 from stead_agent.network.interface import (
     OVERLAY_LINK,
@@ -19,6 +20,7 @@ from stead_agent.network.interface import (
     VpcNetwork,
     tap_name,
 )
+from stead_agent.network.look import look
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.nat_gateways import NatGateways
 from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, view_host
@@ -237,6 +239,10 @@ class KernelNetwork:
         return steps
 
     # --- what others need
+
+    def look(self, path: findings.Path) -> list[findings.Finding]:
+        """List the links and the route that an interface's packets really have."""
+        return look(self.namespaces, path)
 
     def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
         """Give the packets of an interface of this host as a pcap file."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from stead_agent import findings
 from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
 from stead_agent.flow_logs.interface import VpcFlowLogs
@@ -62,6 +63,13 @@ class SimulatedNetwork:
         """Find all as it was applied."""
         return ()
 
+    def look(self, path: findings.Path) -> list[findings.Finding]:
+        """Tell whether the interface was applied."""
+        with self._world.lock:
+            vpc = self._world.things.networks.get(path.vpc_id)
+        known = path.interface_id in {each.id for each in _interfaces(vpc)}
+        return [findings.Finding("tap", path.interface_id, ok=known, detail="simulated")]
+
     def capture(self, interface_id: str, seconds: float, packets: int, snap_length: int) -> bytes:
         """Refuse: there are no packets here."""
         raise NetworkError(
@@ -107,6 +115,12 @@ class SimulatedFirewall:
         """List the VPCs."""
         with self._world.lock:
             return frozenset(self._world.things.firewalls)
+
+    def look(self, path: findings.Path) -> list[findings.Finding]:
+        """Tell whether the VPC's rules were applied."""
+        with self._world.lock:
+            known = path.vpc_id in self._world.things.firewalls
+        return [findings.Finding("security groups", path.interface_id, ok=known, detail="simulated")]
 
     def audit(self) -> tuple[str, ...]:
         """Find all as it was applied."""

@@ -606,12 +606,19 @@ class PathQuestion(_message.Message):
     TO_ADDRESS_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    SUBNET_ID_FIELD_NUMBER: _builtins.int
+    FROM_ADDRESS_FIELD_NUMBER: _builtins.int
     interface_id: _builtins.str
     to_address: _builtins.str
     """IPv4 or IPv6"""
     protocol: _builtins.str
     """"tcp", "udp", "icmp", or a number"""
     port: _builtins.int
+    vpc_id: _builtins.str
+    subnet_id: _builtins.str
+    from_address: _builtins.str
+    """one of the interface's, of to_address's family"""
     def __init__(
         self,
         *,
@@ -619,10 +626,13 @@ class PathQuestion(_message.Message):
         to_address: _builtins.str = ...,
         protocol: _builtins.str = ...,
         port: _builtins.int = ...,
+        vpc_id: _builtins.str = ...,
+        subnet_id: _builtins.str = ...,
+        from_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "port", b"port", "protocol", b"protocol", "to_address", b"to_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_address", b"from_address", "interface_id", b"interface_id", "port", b"port", "protocol", b"protocol", "subnet_id", b"subnet_id", "to_address", b"to_address", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,5 +1,6 @@
 """Whatever is asked, there is an answer."""
 
+import json
 from dataclasses import replace
 
 from stead_agent import questions
@@ -9,7 +10,7 @@ from stead_agent.simulated.host import SimulatedHost
 from stead_agent.simulated.machines import SimulatedMachines
 from stead_agent.simulated.networks import SimulatedNetwork
 from stead_proto import limits
-from stead_proto.v1.host_pb2 import CaptureQuestion, ConsoleOutputQuestion, Question, ScreenshotQuestion
+from stead_proto.v1.host_pb2 import CaptureQuestion, ConsoleOutputQuestion, PathQuestion, Question, ScreenshotQuestion
 from tests.support import desired_states as make
 from tests.support.simulated_agent import Bench
 
@@ -74,3 +75,18 @@ def test_a_capture_is_bounded_and_says_why_there_is_none() -> None:
     assert questions.answer(question, replace(host.subsystems, network=Network(host.world))).content == b"pcap"
     assert asked == [(limits.CAPTURE_SECONDS, limits.CAPTURE_PACKETS)]
     assert "simulated" in questions.answer(question, host.subsystems).error
+
+
+def test_the_path_of_an_interface_is_a_list_of_findings() -> None:
+    question = Question(
+        id=5, path=PathQuestion(interface_id="eni-1", vpc_id="vpc-1", subnet_id="subnet-1", to_address="10.1.0.9")
+    )
+    found = json.loads(questions.answer(question, _running()).content)
+    assert [(each["what"], each["ok"]) for each in found] == [
+        ("tap", True),
+        ("security groups", True),
+        ("DHCP and DNS", True),
+        ("metadata", True),
+    ]
+    question.path.vpc_id = "vpc-2"
+    assert not any(each["ok"] for each in json.loads(questions.answer(question, _running()).content))
