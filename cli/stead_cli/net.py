@@ -9,7 +9,7 @@ import click
 
 from stead_cli import packets, settings
 from stead_cli.operator import Operator
-from stead_cli.output import say
+from stead_cli.output import output_option, say, show_rows
 
 _WINDOW_SECONDS: Final = 2  # of one question to the host, so that lines appear while it goes on
 
@@ -46,3 +46,19 @@ def capture(resource_id: str, seconds: int, most: int, snap_length: int, file: P
                     click.echo(packets.line(packet))
             sys.stdout.flush()
     say(f"{count} packets{f' in {file}' if file else ''}")
+
+
+@net.command()
+@click.argument("resource_id", metavar="INSTANCE|INTERFACE")
+@click.option("--to", "to_address", required=True, metavar="ADDRESS", help="Where a packet is to go.")
+@output_option
+def look(resource_id: str, to_address: str, output: str) -> None:
+    """Show what an interface's host has in force for it: tap, rules, route and services, as the kernel has them."""
+    found = Operator(settings.load()).look(resource_id, to_address)
+    rows = [
+        {"ok": each.ok, "what": each.what, "resource": each.id, "detail": each.detail, "host": found.host_id}
+        for each in found.findings
+    ]
+    show_rows(rows, ("ok", "what", "resource", "detail"), output)
+    if not all(each.ok for each in found.findings):
+        say("the first line that is not ok decides")

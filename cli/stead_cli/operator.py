@@ -89,6 +89,12 @@ class Operator:
         )
         return found
 
+    def look(self, resource_id: str, to_address: str) -> pb.LookResponse:
+        """Get what is in force for an interface on its host."""
+        request = pb.LookRequest(resource_id=resource_id, to_address=to_address)
+        found: pb.LookResponse = self._call(lambda channel: NetworkStub(channel).Look(request, timeout=_CALL_SECONDS))
+        return found
+
     def create_account(self, name: str) -> pb.CreateAccountResponse:
         """Make an isolated account."""
         request = pb.CreateAccountRequest(name=name)

@@ -33,7 +33,7 @@ from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
 from stead_controller.resources import host_addresses
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.questions import Capture, ConsoleOutput, HostAnswer, Question
+from stead_controller.resources.questions import Capture, ConsoleOutput, HostAnswer, Look, Question
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
@@ -159,6 +159,16 @@ class Controller:
         if isinstance(question, ConsoleOutput):
             message.console_output.machine_id = question.instance_id
             message.console_output.last_bytes = question.last_bytes
+        elif isinstance(question, Look):
+            message.path.CopyFrom(
+                pb.PathQuestion(
+                    vpc_id=question.vpc_id,
+                    subnet_id=question.subnet_id,
+                    interface_id=question.interface_id,
+                    from_address=question.from_address,
+                    to_address=question.to_address,
+                )
+            )
         elif isinstance(question, Capture):
             message.capture.interface_id = question.interface_id
             message.capture.seconds = question.seconds

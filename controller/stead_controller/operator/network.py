@@ -1,5 +1,6 @@
 """The `Network` service: what an operator looks at when packets do not arrive."""
 
+import json
 from typing import Any, Final
 
 import grpc
@@ -7,7 +8,7 @@ import grpc
 from stead_controller.errors import SteadError, WrongState
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources.questions import Ask, Capture, interface_on_host
+from stead_controller.resources.questions import Ask, Capture, interface_on_host, look
 from stead_proto import limits
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
@@ -45,3 +46,20 @@ class Network(operator_pb2_grpc.NetworkServicer):
         except SteadError as error:
             await refuse(context, error)
         return pb.CaptureResponse(interface_id=interface_id, pcap=answer.content)
+
+    async def Look(  # noqa: N802 - the name of the RPC
+        self, request: pb.LookRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.LookResponse:
+        """Ask the interface's host what is in force for it."""
+        await require_operator(context)
+        try:
+            question = await self._database.run(
+                lambda tx: look(tx, request.resource_id, request.to_address), writes=False
+            )
+            answer = await self._ask(question)
+            if answer.error:
+                raise WrongState("network-interface", answer.error)
+        except SteadError as error:
+            await refuse(context, error)
+        findings = [pb.Finding(**each) for each in json.loads(answer.content)]
+        return pb.LookResponse(interface_id=question.interface_id, host_id=question.host_id, findings=findings)

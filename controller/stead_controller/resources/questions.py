@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import NetworkInterface
-from stead_controller.errors import MalformedId, NotFound, WrongState
+from stead_controller.db.tables import InterfaceAddress, NetworkInterface
+from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.instance_lookup import find_instances
 from stead_controller.resources.transaction import Transaction
@@ -42,7 +43,19 @@ class Capture:
     snap_length: int
 
 
-type Question = ConsoleOutput | Screenshot | Capture
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is in force on its host for a network interface, and where it routes a packet to."""
+
+    host_id: str
+    vpc_id: str
+    subnet_id: str
+    interface_id: str
+    from_address: str
+    to_address: str
+
+
+type Question = ConsoleOutput | Screenshot | Capture | Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,34 @@ def interface_on_host(tx: Transaction, resource_id: str) -> tuple[str, str]:
 
     Gives interface id and host id; raises MalformedId, NotFound, WrongState when it is on no host now.
     """
+    interface = _interface_of(tx, resource_id)
+    return interface.id, interface.host_id or ""
+
+
+def look(tx: Transaction, resource_id: str, to_address: str) -> Look:
+    """Prepare a look at the way of packets from an interface to an address.
+
+    Raises MalformedId, NotFound, WrongState as `interface_on_host`; InvalidParameter when it is no address, or of a
+    family that the interface has none of.
+    """
+    try:
+        version = ip_address(to_address).version
+    except ValueError:
+        raise InvalidParameter(f"'{to_address}' is no IPv4 or IPv6 address") from None
+    interface = _interface_of(tx, resource_id)
+    source: str | None = interface.private_address
+    if version == 6:
+        source = tx.session.scalar(
+            select(InterfaceAddress.address)
+            .where(InterfaceAddress.interface_id == interface.id, InterfaceAddress.address.contains(":"))
+            .limit(1)
+        )
+    if source is None:
+        raise InvalidParameter(f"{interface.id} has no IPv6 address, so nothing of it goes to {to_address}")
+    return Look(interface.host_id or "", interface.vpc_id, interface.subnet_id, interface.id, source, to_address)
+
+
+def _interface_of(tx: Transaction, resource_id: str) -> NetworkInterface:
     kind = ids.resource_type_of(resource_id)
     query = select(NetworkInterface)
     if kind == "instance":
@@ -91,4 +132,4 @@ def interface_on_host(tx: Transaction, resource_id: str) -> tuple[str, str]:
         raise NotFound(kind, resource_id)
     if interface.host_id is None:
         raise WrongState(kind, f"{interface.id} is on no host now: its instance is stopped, or it is attached to none")
-    return interface.id, interface.host_id
+    return interface

@@ -518,6 +518,11 @@ class NetworkStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.CaptureRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.CaptureResponse.FromString,
                 _registered_method=True)
+        self.Look = channel.unary_unary(
+                '/stead.v1.Network/Look',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.LookRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.LookResponse.FromString,
+                _registered_method=True)
 
 
 class NetworkServicer:
@@ -530,6 +535,13 @@ class NetworkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Look(self, request, context):
+        """What is really in force for an interface on its host, in the order in which a packet meets it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NetworkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -537,6 +549,11 @@ def add_NetworkServicer_to_server(servicer, server):
                     servicer.Capture,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.CaptureRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.CaptureResponse.SerializeToString,
+            ),
+            'Look': grpc.unary_unary_rpc_method_handler(
+                    servicer.Look,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.LookRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.LookResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -566,6 +583,33 @@ class Network:
             '/stead.v1.Network/Capture',
             stead__proto_dot_v1_dot_operator__pb2.CaptureRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.CaptureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Look(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Network/Look',
+            stead__proto_dot_v1_dot_operator__pb2.LookRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.LookResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -168,12 +168,16 @@ class NetworkStub:
     def __new__(cls, channel: _aio.Channel) -> NetworkAsyncStub: ...
     Capture: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CaptureRequest, _operator_pb2.CaptureResponse]
     """The packets of an instance's interface for a moment, as seen on its host."""
+    Look: _grpc.UnaryUnaryMultiCallable[_operator_pb2.LookRequest, _operator_pb2.LookResponse]
+    """What is really in force for an interface on its host, in the order in which a packet meets it."""
 
 @_typing.type_check_only
 class NetworkAsyncStub(NetworkStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Capture: _aio.UnaryUnaryMultiCallable[_operator_pb2.CaptureRequest, _operator_pb2.CaptureResponse]  # type: ignore[assignment]
     """The packets of an instance's interface for a moment, as seen on its host."""
+    Look: _aio.UnaryUnaryMultiCallable[_operator_pb2.LookRequest, _operator_pb2.LookResponse]  # type: ignore[assignment]
+    """What is really in force for an interface on its host, in the order in which a packet meets it."""
 
 class NetworkServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -183,5 +187,13 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.CaptureResponse, _abc.Awaitable[_operator_pb2.CaptureResponse]]:
         """The packets of an instance's interface for a moment, as seen on its host."""
+
+    @_abc_1.abstractmethod
+    def Look(
+        self,
+        request: _operator_pb2.LookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.LookResponse, _abc.Awaitable[_operator_pb2.LookResponse]]:
+        """What is really in force for an interface on its host, in the order in which a packet meets it."""
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
