@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import HostResource, InterfaceAddress, NetworkInterface
+from stead_controller.db.tables import HostResource, Instance, InterfaceAddress, NetworkInterface, Vpc
 from stead_controller.hosts import reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
@@ -282,3 +282,56 @@ def test_an_automatic_public_address_is_given_and_taken_live(api: Api) -> None:
     assert instance["PublicIpAddress"] == public
     api.ec2.modify_network_interface_attribute(NetworkInterfaceId=interface_id, AssociatePublicIpAddress=False)
     assert "Association" not in shown(api, interface_id)
+
+
+def test_instances_are_found_by_the_addresses_of_their_interfaces(api: Api) -> None:
+    api.launch(number=1)
+    instance_id = api.launch(public_address="198.18.0.9")
+    api.run(lambda tx: setattr(tx.session.get_one(Vpc, api.world.one.vpc_id), "dns_hostnames", True))
+    (found,) = api.ec2.describe_network_interfaces(
+        Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}]
+    )["NetworkInterfaces"]
+    interface_id = found["NetworkInterfaceId"]
+    api.ec2.assign_private_ip_addresses(NetworkInterfaceId=interface_id, PrivateIpAddresses=["172.31.0.99"])
+    eip = api.ec2.allocate_address()
+    association = api.ec2.associate_address(
+        AllocationId=eip["AllocationId"], NetworkInterfaceId=interface_id, PrivateIpAddress="172.31.0.99"
+    )["AssociationId"]
+    elastic_name = f"ec2-{eip['PublicIp'].replace('.', '-')}.compute-1.amazonaws.com"
+    name = "ec2-198-18-0-9.compute-1.amazonaws.com"
+    for filter_name, value, count in [
+        ("dns-name", name, 1),
+        ("dns-name", elastic_name, 0),
+        ("network-interface.public-dns-name", name, 1),
+        ("network-interface.addresses.private-ip-address", "172.31.0.99", 1),
+        ("network-interface.addresses.primary", "false", 1),
+        ("network-interface.addresses.primary", "true", 2),
+        ("network-interface.addresses.association.public-dns-name", elastic_name, 1),
+        ("network-interface.addresses.association.allocation-id", eip["AllocationId"], 1),
+        ("network-interface.addresses.association.association-id", association, 1),
+        ("network-interface.addresses.association.public-ip", eip["PublicIp"], 1),
+        ("network-interface.addresses.association.ip-owner-id", api.world.one.caller.account_id, 1),
+        ("network-interface.association.ip-owner-id", "amazon", 1),
+        ("network-interface.association.allocation-id", eip["AllocationId"], 0),
+        ("network-interface.association.public-ip", "198.18.0.9", 1),
+        ("network-interface.ipv6-addresses.ipv6-address", "*", 0),
+        ("ipv6-address", "*", 0),
+    ]:
+        answer = api.ec2.describe_instances(Filters=[{"Name": filter_name, "Values": [value]}])
+        instances = [one["InstanceId"] for each in answer["Reservations"] for one in each["Instances"]]
+        assert len(instances) == count, (filter_name, value)
+        assert count != 1 or instances == [instance_id]
+
+
+def test_a_type_with_too_few_interfaces_is_refused(api: Api) -> None:
+    instance_id = api.launch(instance_type="t3.medium")
+    for index in (1, 2):
+        interface_id = create(api)["NetworkInterfaceId"]
+        api.ec2.attach_network_interface(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=index)
+    api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "stopped"))
+    api.refused(
+        "AttachmentLimitExceeded",
+        api.ec2.modify_instance_attribute,
+        InstanceId=instance_id,
+        InstanceType={"Value": "t3.micro"},
+    )

@@ -136,14 +136,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     for interface in _interfaces(tx, instance):
         parts[interface.id] = interface.vpc_id
         gone.add((desired.KIND_INTERFACE, interface.id))
-        addresses.release_public(tx, interface.id, now)
-        if interface.delete_on_termination:
-            addresses.dissociate_elastic(tx, interface.id)
-        if interface.delete_on_termination:
-            tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
-            tx.session.delete(interface)
-        else:
-            network_interface_attachments.unplug(interface)
+        network_interface_attachments.end_with_instance(tx, interface, now)
     for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)):
         if volume.delete_on_termination:
             volume.state = "deleting"

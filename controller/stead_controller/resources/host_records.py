@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
 from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.hosts import host_networks, topics
-from stead_controller.resources import addresses, host_addresses, nat_gateways
+from stead_controller.resources import host_addresses, nat_gateways, network_interface_attachments
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.transaction import Transaction
@@ -73,10 +73,7 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
     gone: dict[str, str] = {}
     for interface in tx.session.scalars(interfaces).all():
         gone[interface.id] = interface.vpc_id
-        addresses.release_public(tx, interface.id, now)
-        addresses.dissociate_elastic(tx, interface.id)
-        tx.session.execute(delete(Tag).where(Tag.resource_id == interface.id))
-        tx.session.delete(interface)
+        network_interface_attachments.end_with_instance(tx, interface, now)
     return gone
 
 

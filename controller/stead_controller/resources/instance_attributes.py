@@ -8,12 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Volume
 from stead_controller.errors import InvalidParameter, MissingParameter, NotFound, Unsupported, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import describe_instances, instance_types, interface_groups, lookup, tags
+from stead_controller.resources import (
+    describe_instances,
+    instance_types,
+    interface_groups,
+    lookup,
+    network_interface_attachments,
+    tags,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 from stead_proto import limits
@@ -98,7 +105,10 @@ _SHOWN: Final[dict[str, Callable[[Transaction, Instance], dict[str, Any]]]] = {
 
 
 def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: str) -> None:
-    """Give a stopped instance another type; raises MalformedId, NotFound, InvalidParameter, WrongState."""
+    """Give a stopped instance another type; raises MalformedId, NotFound, InvalidParameter, WrongState.
+
+    Raises LimitExceeded when the instance has more interfaces than the type may have.
+    """
     kind = instance_types.find(name)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{name}' for InstanceType.")
@@ -107,6 +117,8 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
         raise InvalidParameter(f"The instance type '{name}' has not the architecture '{instance.architecture}'")
     if instance.ebs_optimized and kind.ebs_optimized == "unsupported":
         raise _no_ebs_optimization(name)
+    interfaces = select(func.count()).where(NetworkInterface.instance_id == instance.id)
+    network_interface_attachments.check_number(kind.name, tx.session.scalar(interfaces) or 0)
     instance.instance_type, instance.vcpus, instance.memory = kind.name, kind.vcpus, kind.memory
     desired_state.refresh_instance(tx, instance.id)
 

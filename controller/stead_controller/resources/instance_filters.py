@@ -14,12 +14,14 @@ from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import (
     Instance,
+    InterfaceAddress,
     InterfaceGroup,
     NetworkInterface,
     PublicAddress,
     SecurityGroup,
     Tag,
     Volume,
+    Vpc,
 )
 from stead_controller.names import private_domain
 from stead_controller.resources.cloud import Cloud
@@ -38,6 +40,7 @@ from stead_controller.resources.conditions import (
 )
 from stead_controller.resources.filters import Filter
 from stead_controller.resources.instance_states import STATE_CODES
+from stead_controller.resources.network_interface_filters import public_dns_name, public_owner
 from stead_controller.resources.zones import zone_ids
 
 _STATE_MASK: Final = 0xFF  # the high byte of a state code means nothing outside of EC2
@@ -46,32 +49,21 @@ _ABSENT: Final = (
     "capacity-reservation-id",
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id",
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn",
-    "dns-name",
     "host-id",
     "iam-instance-profile.arn",
     "iam-instance-profile.id",
     "iam-instance-profile.name",
     "instance-lifecycle",
-    "ipv6-address",
     "kernel-id",
-    "network-interface.addresses.association.allocation-id",
-    "network-interface.addresses.association.association-id",
     "network-interface.addresses.association.carrier-ip",
     "network-interface.addresses.association.customer-owned-ip",
-    "network-interface.addresses.association.public-dns-name",
-    "network-interface.association.allocation-id",
-    "network-interface.association.association-id",
     "network-interface.association.carrier-ip",
     "network-interface.association.customer-owned-ip",
-    "network-interface.association.public-dns-name",
     "network-interface.ipv4-prefixes.ipv4-prefix",
-    "network-interface.ipv6-address",
-    "network-interface.ipv6-addresses.ipv6-address",
     "network-interface.ipv6-addresses.is-primary-ipv6",
     "network-interface.ipv6-prefixes.ipv6-prefix",
     "network-interface.operator.principal",
     "network-interface.outpost-arn",
-    "network-interface.public-dns-name",
     "network-interface.requester-id",
     "operator.principal",
     "outpost-arn",
@@ -154,7 +146,8 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
     }
     alike = {name: constant(value) for name, value in _ALIKE.items()}
     absent = dict.fromkeys(_ABSENT, NEVER)
-    return MappingProxyType(own | _of_volumes() | _of_interfaces(domain) | _of_groups() | alike | absent)
+    interfaces = _of_interfaces(domain) | _of_addresses(cloud)
+    return MappingProxyType(own | _of_volumes() | interfaces | _of_groups() | alike | absent)
 
 
 def _of_volumes() -> dict[str, Condition]:
@@ -170,16 +163,9 @@ def _of_volumes() -> dict[str, Condition]:
 
 def _of_interfaces(domain: str) -> dict[str, Condition]:
     column = _Interface
-    association = _interface().join(PublicAddress, PublicAddress.interface_id == column.id)
     by_index = select(column.instance_id)
     found: dict[str, Condition] = {
-        "addresses.association.ip-owner-id": exists_where(association, constant("amazon")),
-        "addresses.association.public-ip": exists_where(association, text(PublicAddress.address)),
-        "addresses.primary": exists_where(_interface(), constant("true")),
         "addresses.private-dns-name": exists_where(_interface(), text(_private_name(column.private_address, domain))),
-        "addresses.private-ip-address": exists_where(_interface(), text(column.private_address)),
-        "association.ip-owner-id": exists_where(association, constant("amazon")),
-        "association.public-ip": exists_where(association, text(PublicAddress.address)),
         "attachment.attach-time": exists_where(_interface(), instant(column.attach_time)),
         "attachment.attachment-id": exists_where(_interface(), text(column.attachment_id)),
         "attachment.delete-on-termination": exists_where(_interface(), flag(column.delete_on_termination)),
@@ -210,6 +196,39 @@ def _of_interfaces(domain: str) -> dict[str, Condition]:
     return {f"network-interface.{name}": condition for name, condition in found.items()} | {
         "source-dest-check": exists_where(primary, flag(column.source_dest_check)),
         "usage-operation-update-time": exists_where(primary, instant(column.attach_time)),
+    }
+
+
+def _of_addresses(cloud: Cloud) -> dict[str, Condition]:
+    """The filters about the addresses of an instance's interfaces, public and private."""
+    public, held = PublicAddress, InterfaceAddress
+    of_any = _interface().join(public, public.interface_id == _Interface.id)
+    of_primary = of_any.where(public.private_address == _Interface.private_address)
+    name = public_dns_name(public.address, cloud)
+    found: dict[str, Condition] = {}
+    for prefix, query in (("addresses.association", of_any), ("association", of_primary)):
+        named = query.join(Vpc, Vpc.id == _Interface.vpc_id).where(Vpc.dns_hostnames.is_(True))
+        found |= {
+            f"network-interface.{prefix}.allocation-id": exists_where(query, text(public.allocation_id)),
+            f"network-interface.{prefix}.association-id": exists_where(query, text(public.association_id)),
+            f"network-interface.{prefix}.ip-owner-id": exists_where(query, text(public_owner())),
+            f"network-interface.{prefix}.public-dns-name": exists_where(named, text(name)),
+            f"network-interface.{prefix}.public-ip": exists_where(query, text(public.address)),
+        }
+    private = _interface().join(held, held.interface_id == _Interface.id)
+    by_index = select(_Interface.instance_id).join(held, held.interface_id == _Interface.id)
+    ipv6 = among(Instance.id, by_index.where(held.ipv6.is_(True)), text(held.address))
+    vpc = select(Vpc.id).where(Vpc.id == Instance.vpc_id, Vpc.dns_hostnames.is_(True)).correlate(Instance)
+    return found | {
+        "dns-name": _placed(exists_where(vpc, text(public_dns_name(Instance.public_address, cloud)))),
+        "ipv6-address": ipv6,
+        "network-interface.addresses.primary": exists_where(private, flag(held.primary)),
+        "network-interface.addresses.private-ip-address": among(
+            Instance.id, by_index.where(held.ipv6.is_(False)), text(held.address)
+        ),
+        "network-interface.ipv6-address": ipv6,
+        "network-interface.ipv6-addresses.ipv6-address": ipv6,
+        "network-interface.public-dns-name": found["network-interface.association.public-dns-name"],
     }
 
 

@@ -17,7 +17,7 @@ from stead_controller.errors import (
     WrongState,
 )
 from stead_controller.hosts import desired_state, topics
-from stead_controller.resources import instance_types, interface_changes, lookup
+from stead_controller.resources import addresses, instance_types, interface_changes, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
@@ -168,6 +168,20 @@ def settle_detached(tx: Transaction, interface: NetworkInterface) -> None:
     interface_changes.changed(tx, interface)
     if host_id is not None:
         topics.refresh_host(tx, vpc_id, host_id)
+
+
+def end_with_instance(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
+    """Take over that an interface's instance is terminated: it ends with it, or stays; hosts are to be told.
+
+    Its automatic public addresses are released; Elastic IP addresses stay with an interface that stays.
+    """
+    addresses.release_public(tx, interface.id, now)
+    if not interface.delete_on_termination:
+        unplug(interface)
+        return
+    addresses.dissociate_elastic(tx, interface.id)
+    tags.remove_all(tx, [interface.id])
+    tx.session.delete(interface)
 
 
 def unplug(interface: NetworkInterface) -> None:

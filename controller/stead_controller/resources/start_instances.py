@@ -44,9 +44,15 @@ def start_instances(
 
 
 def _renew_public_address(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> None:
-    """Give an instance that is to have a public address a new one, since its old one was released at stop."""
-    primary = tx.session.scalars(
-        select(NetworkInterface).where(NetworkInterface.instance_id == instance.id, NetworkInterface.device_index == 0)
-    ).one()
-    if primary.associate_public_address and instance.public_address is None:
+    """Give an instance that is to have a public address a new one, since its old one was released at stop.
+
+    As in EC2, one with several interfaces gets none.
+    """
+    interfaces = tx.session.scalars(
+        select(NetworkInterface)
+        .where(NetworkInterface.instance_id == instance.id)
+        .order_by(NetworkInterface.device_index)
+    ).all()
+    primary = interfaces[0]
+    if len(interfaces) == 1 and primary.associate_public_address and instance.public_address is None:
         instance.public_address = addresses.take_public(tx, cloud, instance.account_id, primary, now)
