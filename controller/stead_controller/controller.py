@@ -19,7 +19,7 @@ from stead_controller.clock import Clock, now
 from stead_controller.db.migrate import upgrade
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
-from stead_controller.hosts import host_networks
+from stead_controller.hosts import host_networks, link
 from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
@@ -105,6 +105,7 @@ class Controller:
             clock=self._clock,
         )
         self._aws = AwsServer(app, self._listeners(identity))
+        self._tasks.add(asyncio.create_task(self._link.run()))
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
@@ -126,7 +127,7 @@ class Controller:
     def _grpc_server(self, identity: tls.Identity) -> grpc.aio.Server:
         """Build the server of hosts and operators, all of whom show a certificate."""
         server = grpc.aio.server(options=limits.server_options())
-        host_pb2_grpc.add_HostLinkServicer_to_server(self._link, server)
+        link.serve(self._link, server)
         operator_pb2_grpc.add_HostsServicer_to_server(
             Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
         )

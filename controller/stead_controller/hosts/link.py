@@ -1,15 +1,13 @@
 """Our end of the stream to each agent: changes go out as they are committed, reports come in and become rows.
 
-Hello -> facts -> what the host missed (or everything) -> [woken: next change]*     (sender)
-Progress -> rows, Heartbeat -> liveness, Answer -> whoever asked                    (receiver)
+Hello -> facts -> what the host missed (or everything) -> [next change]*     (sender: `feed.py`)
+Progress -> rows, Heartbeat -> liveness, Answer -> whoever asked             (receiver)
 """
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,18 +16,16 @@ import grpc
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.errors import SteadError
-from stead_controller.hosts import changes, facts, host_networks, outbox, reports, revisions
+from stead_controller.hosts import facts, host_networks, outbox, reports
+from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.resources.cloud import Cloud
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
-from stead_proto.v1 import host_pb2_grpc
 
 _log = logging.getLogger(__name__)
 
-# Another controller's commits do not wake our streams: they are found by looking this often.
-_LOOK_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 20.0
 
 
@@ -37,19 +33,8 @@ class HostUnavailable(SteadError):
     """The host cannot be asked now."""
 
 
-@dataclass(slots=True)
-class _Session:
-    """One connected agent."""
-
-    host_id: str
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    outgoing: asyncio.Queue[pb.HostUpdate] = field(default_factory=asyncio.Queue)
-    revision: int = 0
-    done: bool = False
-
-
-class HostLink(host_pb2_grpc.HostLinkServicer):
-    """The `HostLink` service; `wake` may be called from any thread."""
+class HostLink:
+    """The `HostLink` service."""
 
     def __init__(
         self,
@@ -71,7 +56,7 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
-        self._sessions: dict[str, _Session] = {}
+        self._feed = Feed(database)
         self._questions: dict[int, asyncio.Future[pb.Answer]] = {}
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -79,12 +64,16 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
 
     def connected(self) -> set[str]:
         """The ids of the hosts that have a stream to this controller."""
-        return set(self._sessions)
+        return self._feed.hosts()
+
+    async def run(self) -> None:
+        """Send what is told until cancelled."""
+        await self._feed.run()
 
     async def ask(self, host_id: str, question: pb.Question) -> pb.Answer:
         """Ask an agent and wait for its answer; raises HostUnavailable when it is not connected or does not answer."""
-        session = self._sessions.get(host_id)
-        if session is None:
+        stream = self._feed.find(host_id)
+        if stream is None:
             raise HostUnavailable(
                 "The host of this instance is not connected now. Try again later.", code="Unavailable"
             )
@@ -92,8 +81,7 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
         future: asyncio.Future[pb.Answer] = self._loop.create_future()
         self._questions[question.id] = future
         try:
-            await session.outgoing.put(pb.HostUpdate(question=question))
-            session.wake.set()
+            stream.put(pb.HostUpdate(question=question).SerializeToString())
             return await asyncio.wait_for(future, _ANSWER_SECONDS)
         except TimeoutError as error:
             raise HostUnavailable(
@@ -111,34 +99,31 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
 
     async def Session(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.HostReport], context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[pb.HostUpdate]:
-        """Serve one agent until either side ends."""
+    ) -> AsyncIterator[bytes]:
+        """Serve one agent until either side ends; gives encoded HostUpdates."""
         host_id = await self._host_of(context)
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
-        session = _Session(host_id)
         taken = await self._database.run(
             lambda tx: facts.take_facts(tx, host_id, hello.hello, self._cloud, self._clock())
         )
         if taken is facts.Taken.UNKNOWN:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this host was removed from the cloud")
         self._moves += taken is facts.Taken.MOVED
-        before = self._sessions.get(host_id)
-        if before is not None:
-            before.done = True
-            before.wake.set()
-        self._sessions[host_id] = session
         self._liveness.seen(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
-        receiver = asyncio.create_task(self._receive(session, request_iterator))
+        stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch)
+        throttle = pb.Throttle(heartbeat_seconds=self._heartbeat_seconds)
+        stream.put(pb.HostUpdate(throttle=throttle).SerializeToString())
+        self._feed.join(stream)
+        receiver = asyncio.create_task(self._receive(stream, request_iterator))
         try:
-            async for update in self._updates(session, hello.hello):
+            async for update in stream.updates():
                 yield update
         finally:
             receiver.cancel()
-            if self._sessions.get(host_id) is session:
-                del self._sessions[host_id]
+            self._feed.leave(stream)
             _log.info("host_disconnected", extra={"host": host_id})
 
     async def FetchImage(  # noqa: N802 - the name of the RPC
@@ -171,61 +156,62 @@ class HostLink(host_pb2_grpc.HostLinkServicer):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this service is for hosts")
         return peer.name
 
-    async def _updates(self, session: _Session, hello: pb.Hello) -> AsyncIterator[pb.HostUpdate]:
-        yield pb.HostUpdate(throttle=pb.Throttle(heartbeat_seconds=self._heartbeat_seconds))
-        first = await self._database.run(lambda tx: _first_update(tx, session.host_id, hello), writes=False)
-        session.revision = first.revision
-        yield first.message
-        while not session.done:
-            session.wake.clear()
-            while not session.outgoing.empty():
-                yield session.outgoing.get_nowait()
-            update = await self._database.run(
-                lambda tx: changes.changes_since(tx, session.host_id, session.revision), writes=False
-            )
-            if update is not None:
-                session.revision = update.revision
-                yield update.message
-                continue
-            with contextlib.suppress(TimeoutError):  # time to look whether another controller committed something
-                await asyncio.wait_for(session.wake.wait(), _LOOK_SECONDS)
-
-    async def _receive(self, session: _Session, incoming: AsyncIterator[pb.HostReport]) -> None:
+    async def _receive(self, stream: Stream, incoming: AsyncIterator[pb.HostReport]) -> None:
         try:
             async for report in incoming:
-                self._liveness.seen(session.host_id)
-                body = report.WhichOneof("body")
-                if body == "progress":
-                    await self._progress(session.host_id, report.progress)
-                elif body == "answer":
-                    future = self._questions.get(report.answer.id)
-                    if future is not None and not future.done():
-                        future.set_result(report.answer)
+                match report.WhichOneof("body"):
+                    case "progress":
+                        await self._progress(stream, report.progress)
+                        self._liveness.seen(stream.host_id, sent=stream.sent, reached=report.progress.revision)
+                    case "heartbeat":
+                        self._liveness.seen(stream.host_id, sent=stream.sent, reached=report.heartbeat.revision)
+                    case "answer":
+                        self._liveness.seen(stream.host_id)
+                        future = self._questions.get(report.answer.id)
+                        if future is not None and not future.done():
+                            future.set_result(report.answer)
         except grpc.RpcError:
-            _log.info("host_stream_broke", extra={"host": session.host_id})
+            _log.info("host_stream_broke", extra={"host": stream.host_id})
         except Exception:  # the session ends, the agent says Hello again and reports all statuses anew
-            _log.exception("host_report_failed", extra={"host": session.host_id})
+            _log.exception("host_report_failed", extra={"host": stream.host_id})
         finally:
-            session.done = True
-            session.wake.set()
+            stream.end()
 
-    async def _progress(self, host_id: str, progress: pb.Progress) -> None:
-        await self._database.run(lambda tx: reports.apply_progress(tx, host_id, progress, self._clock()))
+    async def _progress(self, stream: Stream, progress: pb.Progress) -> None:
+        """Store what is news of a report; most that is reported is that all is well."""
+        news = [status for status in progress.statuses if reports.is_news(status, stream.failing)]
+        if not news:
+            return
+        told = pb.Progress(statuses=news)
+        await self._database.run(lambda tx: reports.apply_progress(tx, stream.host_id, told, self._clock()))
+        for status in news:
+            if status.condition == pb.CONDITION_FAILED:
+                stream.failing.add((status.kind, status.id))
+            elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
+                stream.failing.discard((status.kind, status.id))
 
     def _committed(self, tx: Transaction) -> None:
-        """Wake the streams when a transaction has told hosts anything; called in the thread that committed."""
+        """Wake the feed when a transaction has told hosts anything; called in the thread that committed."""
         if tx.revision is not None:
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        for session in self._sessions.values():
-            session.wake.set()
+            self._feed.wake_soon()
 
 
-def _first_update(tx: Transaction, host_id: str, hello: pb.Hello) -> changes.Update:
-    """Choose what a host gets after its Hello: what it missed, or everything when its revision means nothing here."""
-    if not hello.revision or hello.desired_epoch != changes.epoch_of(tx) or hello.revision > revisions.current(tx):
-        return changes.everything(tx, host_id)
-    return changes.changes_since(tx, host_id, hello.revision) or changes.Update(
-        pb.HostUpdate(state=pb.DesiredState(revision=hello.revision, epoch=hello.desired_epoch)), hello.revision
-    )
+def serve(link: HostLink, server: grpc.aio.Server) -> None:
+    """Let a server answer with the `HostLink` service, whose session sends updates that are encoded already."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Session": grpc.stream_stream_rpc_method_handler(
+            link.Session, request_deserializer=pb.HostReport.FromString, response_serializer=bytes
+        ),
+        "FetchImage": grpc.unary_stream_rpc_method_handler(
+            link.FetchImage,
+            request_deserializer=pb.FetchImageRequest.FromString,
+            response_serializer=pb.ImageChunk.SerializeToString,
+        ),
+        "RenewCertificate": grpc.unary_unary_rpc_method_handler(
+            link.RenewCertificate,
+            request_deserializer=pb.RenewCertificateRequest.FromString,
+            response_serializer=pb.RenewCertificateResponse.SerializeToString,
+        ),
+    }
+    name = pb.DESCRIPTOR.services_by_name["HostLink"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))

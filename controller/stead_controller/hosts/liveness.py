@@ -1,9 +1,11 @@
-"""Which hosts are alive: heartbeats are kept in memory and written together, the silent are marked down."""
+"""Which hosts are alive and how far they are: kept in memory and written together; the silent are marked down."""
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, case, select, update
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
@@ -12,21 +14,39 @@ from stead_controller.db.tables import Host
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What was heard of a host: when, the revision that it was sent, and the one up to which it has done all."""
+
+    at: datetime
+    sent: int = 0
+    reached: int = 0
+
+
 class Liveness:
-    """When each host was last heard of."""
+    """When each host was last heard of, and how far it was."""
 
     def __init__(self, clock: Clock, timeout_seconds: int) -> None:
         """Take the silence, in seconds, after which a host counts as down."""
         self._clock = clock
         self._timeout = timedelta(seconds=timeout_seconds)
-        self._heard: dict[str, datetime] = {}
+        self._heard: dict[str, _Heard] = {}
 
-    def seen(self, host_id: str) -> None:
-        """Note that a host was heard of just now."""
-        self._heard[host_id] = self._clock()
+    def seen(self, host_id: str, *, sent: int = 0, reached: int = 0) -> None:
+        """Note that a host was heard of just now, and how far it is."""
+        heard = self._heard.get(host_id)
+        if heard is None:
+            self._heard[host_id] = _Heard(self._clock(), sent, reached)
+            return
+        heard.at = self._clock()
+        heard.sent = max(heard.sent, sent)
+        heard.reached = max(heard.reached, reached)
 
     async def write(self, database: Database) -> None:
-        """Write what was heard since the last time, and mark the silent hosts down; one transaction."""
+        """Write what was heard since the last time, and mark the silent hosts down; one transaction.
+
+        What is lost with the process is heard again: each agent says after its Hello how far it is.
+        """
         heard, self._heard = self._heard, {}
         now = self._clock()
         went_down = await database.run(lambda tx: _write(tx, heard, now - self._timeout))
@@ -34,11 +54,31 @@ class Liveness:
             _log.warning("host_down", extra={"host": host_id})
 
 
-def _write(tx: Transaction, heard: dict[str, datetime], limit: datetime) -> list[str]:
+def _later(name: str) -> object:
+    column = getattr(Host, name)
+    return case((column < bindparam(f"new_{name}"), bindparam(f"new_{name}")), else_=column)
+
+
+_HEARD: Final = (
+    update(Host)
+    .where(Host.id == bindparam("host_id"))
+    .values(
+        last_seen=bindparam("seen"),
+        state="up",
+        revision=_later("revision"),
+        revision_reached=_later("revision_reached"),
+    )
+    .execution_options(synchronize_session=False)
+)
+
+
+def _write(tx: Transaction, heard: dict[str, _Heard], limit: datetime) -> list[str]:
     if heard:
-        tx.session.execute(
-            update(Host), [{"id": host_id, "last_seen": seen, "state": "up"} for host_id, seen in heard.items()]
-        )
+        rows = [
+            {"host_id": host_id, "seen": each.at, "new_revision": each.sent, "new_revision_reached": each.reached}
+            for host_id, each in sorted(heard.items())
+        ]
+        tx.session.connection().execute(_HEARD, rows)
     silent = list(
         tx.session.scalars(select(Host.id).where(Host.state == "up", Host.last_seen < limit).with_for_update())
     )

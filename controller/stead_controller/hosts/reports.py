@@ -1,14 +1,14 @@
 """What a host reports becomes rows: states of instances, and the end of what the host has removed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Tag, Volume
-from stead_controller.hosts import desired_state, outbox, topics
+from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Tag, Volume
+from stead_controller.hosts import desired_state, errors, outbox, topics
 from stead_controller.placement.choose_host import Need
 from stead_controller.resources import addresses, capacity, nat_gateways, network_interface_attachments
 from stead_controller.resources.instance_states import (
@@ -26,29 +26,25 @@ _ERROR_LENGTH: Final = 2000
 _CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virtual machine's process failed")
 
 
+def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> bool:
+    """Tell whether a status must be stored, for a host that was known to fail at these kinds and ids.
+
+    That a part of a VPC is as it must be, which each of its hosts says of each, is not.
+    """
+    if status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in failing:
+        return True
+    if status.condition == pb.CONDITION_READY:
+        return status.kind in _READY_MATTERS
+    return status.condition == pb.CONDITION_ABSENT and status.kind in _HANDLERS
+
+
 def apply_progress(tx: Transaction, host_id: str, progress: pb.Progress, now: datetime) -> None:
     """Take over a host's report; a status of something that is not (or no longer) known here changes nothing."""
+    errors.note(tx, host_id, progress.statuses, now)
     for status in progress.statuses:
         handler = _HANDLERS.get(status.kind)
         if handler is not None:
             handler(tx, host_id, status, now)
-    if progress.revision:
-        _reached(tx, host_id, progress.revision)
-
-
-def _reached(tx: Transaction, host_id: str, revision: int) -> None:
-    """Note how far a host is, and forget the removals that it has done."""
-    tx.session.execute(
-        update(Host)
-        .where(Host.id == host_id, Host.revision_reached < revision)
-        .values(revision_reached=revision)
-        .execution_options(synchronize_session=False)
-    )
-    tx.session.execute(
-        delete(HostResource)
-        .where(HostResource.host_id == host_id, HostResource.revision <= revision, HostResource.body.is_(None))
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _machine(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
@@ -201,6 +197,10 @@ _HANDLERS: Final[dict[int, Callable[[Transaction, str, pb.ResourceStatus, dateti
     desired.KIND_NAT_GATEWAY: _nat_gateway,
     desired.KIND_VOLUME: _volume,
 }
+
+
+# Kinds of which it is news that they are as they must be.
+_READY_MATTERS: Final = frozenset({desired.KIND_MACHINE, desired.KIND_NAT_GATEWAY})
 
 
 def give_up_launch(tx: Transaction, instance: Instance, now: datetime) -> None:

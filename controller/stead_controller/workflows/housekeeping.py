@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import delete, select
 
 from stead_controller.db.tables import ClientToken, EnrolmentToken, Instance, NatGateway, Reservation, Tag
+from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch
 from stead_controller.resources import nat_gateways, tags, vpc_peering_connections
 from stead_controller.resources.client_tokens import LIFETIME
@@ -25,6 +26,7 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     _end_late_gateways(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    forget_removals(tx, now)
     tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
     vpc_peering_connections.expire(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))

@@ -26,6 +26,7 @@ from stead_controller.errors import (
     WrongState,
 )
 from stead_controller.hosts import changes, revisions
+from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import apply_progress, give_up_launch
 from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.reboot_instances import reboot_instances
@@ -190,7 +191,8 @@ def test_after_termination_nothing_is_left(life):
     for volume in volumes:
         life.is_absent(desired.KIND_VOLUME, volume)
     revision = life.run(revisions.current)
-    life.run(apply_progress, life.world.host_id, pb.Progress(revision=revision), NOW)
+    life.run(lambda tx: setattr(tx.session.get_one(Host, life.world.host_id), "revision_reached", revision))
+    life.run(forget_removals, NOW)
     wanted, removals = life.wanted()
     assert not removals
     assert set(wanted) <= {life.world.image_id}
@@ -263,7 +265,9 @@ def test_a_host_gets_exactly_what_it_missed(life):
     assert second in changed
     assert first not in changed
     assert not update.message.state.full
-    assert life.run(lambda tx: changes.changes_since(tx, life.world.host_id, update.revision)) is None
+    nothing = life.run(lambda tx: changes.changes_since(tx, life.world.host_id, update.revision)).message.state
+    assert not nothing.resources
+    assert not nothing.removals
 
 
 def test_another_hosts_report_changes_nothing(life, unchanged):

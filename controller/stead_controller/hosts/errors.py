@@ -1,0 +1,43 @@
+"""What hosts fail at is kept as long as they do, for operators; that all is well is not written at all."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import delete, select, tuple_
+
+from stead_controller.db.insert import upsert
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Host, HostError
+from stead_proto.v1 import host_pb2 as pb
+
+_LENGTH: Final = 2000
+
+
+def of_hosts(tx: Transaction, host_ids: Sequence[str]) -> dict[str, set[tuple[int, str]]]:
+    """What hosts fail at, by host: kinds and ids; hosts that fail at nothing are not named."""
+    found: dict[str, set[tuple[int, str]]] = defaultdict(set)
+    if host_ids:
+        columns = (HostError.host_id, HostError.kind, HostError.resource_id)
+        for host_id, kind, resource_id in tx.session.execute(select(*columns).where(HostError.host_id.in_(host_ids))):
+            found[host_id].add((kind, resource_id))
+    return found
+
+
+def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus], now: datetime) -> None:
+    """Write what a host fails at now, and strike out what it no longer does."""
+    failed, well = [], []
+    for status in statuses:
+        if status.condition == pb.CONDITION_FAILED:
+            failed.append({"kind": status.kind, "resource_id": status.id, "error": status.error[:_LENGTH]})
+        elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
+            well.append((status.kind, status.id))
+    if well:
+        tx.session.execute(
+            delete(HostError)
+            .where(HostError.host_id == host_id, tuple_(HostError.kind, HostError.resource_id).in_(well))
+            .execution_options(synchronize_session=False)
+        )
+    if failed and tx.session.get(Host, host_id) is not None:
+        upsert(tx.session, HostError, [{"host_id": host_id, "since": now, **each} for each in failed])

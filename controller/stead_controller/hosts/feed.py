@@ -1,0 +1,163 @@
+"""One follower of the database serves all streams: each round reads once what was told, whoever it concerns.
+
+A commit wakes it; what was committed while it read is read in the next round, so bursts are sent together. A host that
+says Hello is brought up to date within a round, and from then on all follow at the same revision.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from stead_controller.db.session import Database, Transaction
+from stead_controller.hosts import errors, wire
+from stead_controller.hosts.changes import News, Reader, Update
+
+_log = logging.getLogger(__name__)
+
+# Another controller's commits do not wake us: they are found by looking this often.
+_LOOK_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 1.0
+# Hosts that say Hello at the same time are served in turns, so that those who follow need not wait for all of them.
+_HELLOS_AT_ONCE: Final = 64
+# An agent that leaves so many updates unread must say Hello again: then it gets them together.
+_UNREAD: Final = 256
+
+
+@dataclass(slots=True)
+class Stream:
+    """What one connected agent is sent, in order; `failing` are the kinds and ids that it fails at, as was stored."""
+
+    host_id: str
+    revision: int
+    epoch: str
+    vpc_ids: set[str] = field(default_factory=set)
+    failing: set[tuple[int, str]] = field(default_factory=set)
+    sent: int = 0
+    ended: bool = False
+    _unread: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+
+    def put(self, content: bytes) -> None:
+        """Send an encoded HostUpdate."""
+        if self.ended:
+            return
+        if self._unread.qsize() >= _UNREAD:
+            _log.warning("host_does_not_read", extra={"host": self.host_id})
+            self.end()
+            return
+        self._unread.put_nowait(content)
+
+    def end(self) -> None:
+        """Send nothing after what was sent."""
+        self.ended = True
+        self._unread.put_nowait(None)
+
+    async def updates(self) -> AsyncIterator[bytes]:
+        """Give what is to be sent until the end."""
+        while (content := await self._unread.get()) is not None:
+            yield content
+
+
+class Feed:
+    """The follower and the streams that it serves; all but `wake_soon` on the event loop."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the parts; nothing is followed before `run`."""
+        self._database = database
+        self._revision = 0
+        self._streams: dict[str, Stream] = {}
+        self._joining: dict[str, Stream] = {}
+        self._woken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def hosts(self) -> set[str]:
+        """The ids of the hosts that have a stream here."""
+        return self._streams.keys() | self._joining.keys()
+
+    def find(self, host_id: str) -> Stream | None:
+        """Give a host's stream, if it has one here."""
+        return self._joining.get(host_id) or self._streams.get(host_id)
+
+    def join(self, stream: Stream) -> None:
+        """Serve a stream from now on, first what its host missed; an earlier one of the same host ends."""
+        for streams in (self._joining, self._streams):
+            if (before := streams.pop(stream.host_id, None)) is not None:
+                before.end()
+        self._joining[stream.host_id] = stream
+        self._woken.set()
+
+    def leave(self, stream: Stream) -> None:
+        """Serve a stream no more."""
+        for streams in (self._joining, self._streams):
+            if streams.get(stream.host_id) is stream:
+                del streams[stream.host_id]
+
+    def wake_soon(self) -> None:
+        """Look for news soon; may be called from any thread."""
+        self._loop.call_soon_threadsafe(self._woken.set)
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):  # time to look whether another controller committed something
+                await asyncio.wait_for(self._woken.wait(), _LOOK_SECONDS)
+            self._woken.clear()
+            try:
+                await self._round()
+            except Exception:  # the feed must outlive a database that is away for a while
+                _log.exception("feed_failed")
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._woken.set()
+
+    async def _round(self) -> None:
+        """Read what is new to all, and what those missed who joined; hand both out."""
+        joining = list(self._joining.values())[:_HELLOS_AT_ONCE]
+        if len(joining) < len(self._joining):
+            self._woken.set()
+        since, host_ids = self._revision, frozenset(self._streams)
+        news, firsts = await self._database.run(lambda tx: _read(tx, since, host_ids, joining), writes=False)
+        self._revision = news.revision
+        contents: dict[tuple[str, ...], bytes] = {}
+        for stream in self._streams.values():
+            _hand_out(stream, news, contents)
+        for stream, (first, failing) in zip(joining, firsts, strict=True):
+            if self._joining.get(stream.host_id) is not stream:
+                continue  # it left, or its host joined anew, while we read
+            del self._joining[stream.host_id]
+            stream.vpc_ids = set(first.vpc_ids)
+            stream.failing = failing
+            stream.sent = first.revision
+            stream.put(first.content)
+            self._streams[stream.host_id] = stream
+
+
+def _read(
+    tx: Transaction, since: int, host_ids: frozenset[str], joining: Sequence[Stream]
+) -> tuple[News, list[tuple[Update, set[tuple[int, str]]]]]:
+    reader = Reader(tx)
+    # Without streams nobody asks for what was before.
+    news = reader.news(since, host_ids) if host_ids else News(reader.revision, reader.epoch)
+    failing = errors.of_hosts(tx, [stream.host_id for stream in joining])
+    firsts = [reader.first(stream.host_id, stream.revision, stream.epoch) for stream in joining]
+    return news, [(first, failing.get(each.host_id, set())) for first, each in zip(firsts, joining, strict=True)]
+
+
+def _hand_out(stream: Stream, news: News, contents: dict[tuple[str, ...], bytes]) -> None:
+    """Send a stream what concerns it of the news; `contents` keeps what many are sent alike, by VPCs."""
+    own = news.own.get(stream.host_id)
+    begun, ended = news.begun.get(stream.host_id, {}), news.ended.get(stream.host_id, {})
+    vpc_ids = tuple(sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys()))
+    if not (own or begun or ended):
+        if not vpc_ids:
+            return
+        if vpc_ids not in contents:
+            contents[vpc_ids] = wire.update(news.revision, news.epoch, [news.topics[each] for each in vpc_ids])
+        content = contents[vpc_ids]
+    else:
+        pieces = [*(own or ()), *(news.topics[each] for each in vpc_ids), *begun.values(), *ended.values()]
+        content = wire.update(news.revision, news.epoch, pieces)
+        stream.vpc_ids = stream.vpc_ids - ended.keys() | begun.keys()
+    stream.sent = news.revision
+    stream.put(content)

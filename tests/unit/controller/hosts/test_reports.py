@@ -1,0 +1,46 @@
+"""What hosts report of parts of VPCs: only what they fail at is kept."""
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import HostError
+from stead_controller.hosts import errors
+from stead_controller.hosts.reports import apply_progress, is_news
+from stead_proto.v1 import desired_pb2 as desired
+from stead_proto.v1 import host_pb2 as pb
+from tests.unit.controller.resources.rows import NOW
+
+GROUP = (desired.KIND_SECURITY_GROUP, "sg-0123456789abcdef0")
+
+
+def status(condition, error="", key=GROUP):
+    return pb.ResourceStatus(kind=key[0], id=key[1], condition=condition, error=error)
+
+
+def kept(run):
+    return run(lambda tx: [(row.kind, row.resource_id, row.error) for row in tx.session.scalars(select(HostError))])
+
+
+def test_that_all_is_well_is_no_news():
+    for kind in (desired.KIND_SECURITY_GROUP, desired.KIND_MAPPING, desired.KIND_VPC, desired.KIND_VOLUME):
+        for condition in (pb.CONDITION_PENDING, pb.CONDITION_READY):
+            assert not is_news(status(condition, key=(kind, "x")), set())
+    assert not is_news(status(pb.CONDITION_ABSENT), set())
+    assert is_news(status(pb.CONDITION_READY, key=(desired.KIND_MACHINE, "i-1")), set())
+    assert is_news(status(pb.CONDITION_ABSENT, key=(desired.KIND_VOLUME, "vol-1")), set())
+    assert is_news(status(pb.CONDITION_FAILED), set())
+    assert is_news(status(pb.CONDITION_READY), {GROUP})
+
+
+def test_an_error_is_kept_until_it_is_over(run, world):
+    run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_FAILED, "no such table")]), NOW)
+    assert kept(run) == [(*GROUP, "no such table")]
+    assert run(errors.of_hosts, [world.host_id]) == {world.host_id: {GROUP}}
+    run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_FAILED, "no memory")]), NOW)
+    assert kept(run) == [(*GROUP, "no memory")]
+    run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_READY)]), NOW)
+    assert kept(run) == []
+
+
+def test_the_error_of_an_unknown_host_is_not_kept(run, world):
+    run(apply_progress, "h-00000000000000000", pb.Progress(statuses=[status(pb.CONDITION_FAILED, "x")]), NOW)
+    assert kept(run) == []
