@@ -181,8 +181,7 @@ async def test_hosts_are_no_operators_and_operators_no_hosts(cloud):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    stream = host_pb2_grpc.HostLinkStub(await cloud.operator()).Session()
-    await stream.write(pb.HostReport(hello=pb.Hello()))
+    stream = host_pb2_grpc.HostLinkStub(await cloud.operator()).Session(iter([pb.HostReport(hello=pb.Hello())]))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stream.read()
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
