@@ -57,6 +57,7 @@ class KernelNetwork:
         self._host_lock = threading.Lock()
         self._vpc_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # those in use
         self._told: dict[str, VpcNetwork] = {}  # the last pictures, whether or not the kernel followed
+        self._settled: set[str] = set()  # VPCs whose last apply got to its end, their peers' included
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
         self._gateways = NatGateways(namespaces)
@@ -109,16 +110,21 @@ class KernelNetwork:
             with self._lock:
                 told = self._told.get(vpc.vpc_id)
                 self._told[vpc.vpc_id] = vpc
+                is_settled = vpc.vpc_id in self._settled
+                self._settled.discard(vpc.vpc_id)
             others = self._apply(vpc, self._host.paths)
-        if told is None or told.peers != vpc.peers:
+        if not is_settled or told is None or told.peers != vpc.peers:
             others |= {peer.vpc_id for peer in (*vpc.peers, *(told.peers if told else ()))}
         self._let_follow(vpc.vpc_id, others)
+        with self._lock:
+            self._settled.add(vpc.vpc_id)
 
     def _apply(self, vpc: VpcNetwork, paths: HostPaths) -> set[str]:
         """Make the VPC so, with its lock held; name the peers whose ends of pairs came or went with it."""
         is_new = self.namespaces.create(vpc.vpc_id)
         before = None if is_new else self._applied.get(vpc.vpc_id)
-        wanted = wanted_of(vpc, paths, self._inner_address(vpc.vpc_id), self._joinable(vpc))
+        inner, peers = self._inner_address(vpc.vpc_id), self._joinable(vpc)
+        wanted = wanted_of(vpc, paths, inner, peers, before.wanted if before else None)
         steps = steps_between(before.wanted, wanted) if before else None
         if steps != []:
             # Until it is done nobody knows what is there: after an error the next time reads it from the kernel.
@@ -184,6 +190,7 @@ class KernelNetwork:
             with self._lock:
                 self._touched.add(vpc_id)
                 self._told.pop(vpc_id, None)
+                self._settled.discard(vpc_id)
                 others = [told.vpc_id for told in self._told.values() if vpc_id in {it.vpc_id for it in told.peers}]
             self._gateways.remove(vpc_id)
             if self.namespaces.exists(vpc_id):

@@ -7,6 +7,7 @@ the receiving host sees that the packet is for the router to forward and not for
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -73,20 +74,60 @@ def _next_hop(address: str, mac: str, host: str, *, with_ipv6: bool) -> Iterator
     yield Tunnel(OVERLAY_LINK, mac, host)
 
 
-def whereabouts(vpc: VpcNetwork, paths: HostPaths) -> dict[str, str]:
-    """Tell on which other host each address of the VPC is: kept apart from all else, for there may be 10,000.
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """On which other host each address of a VPC is, and what of the picture says so."""
 
-    An address that an interface here has is not elsewhere, whatever the others say: it may have just moved.
+    hosts: Mapping[str, str]  # address -> underlay address; without those that are here
+    remotes: tuple[RemoteInterface, ...]
+    local: frozenset[str]
+    with_ipv6: bool
+    # Which addresses alone may differ from the hosts before.
+    before: Mapping[str, str] | None = field(default=None, compare=False)
+    touched: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def since(self, old: "Whereabouts") -> tuple[dict[str, str], dict[str, str]]:
+        """Give those that went, and those that came or moved."""
+        if self.hosts is old.hosts:
+            return {}, {}
+        asked = self.touched if self.before is old.hosts else old.hosts.keys() | self.hosts.keys()
+        differing = [address for address in asked if self.hosts.get(address) != old.hosts.get(address)]
+        gone = {address: old.hosts[address] for address in differing if address in old.hosts}
+        return gone, {address: self.hosts[address] for address in differing if address in self.hosts}
+
+
+def whereabouts(vpc: VpcNetwork, paths: HostPaths, before: Whereabouts | None = None) -> Whereabouts:
+    """Find out where each address is; only what changed since `before` is looked at, for there may be 10,000.
+
+    An address that an interface here has is not elsewhere, whatever the others say: it may have just moved. Of several
+    who claim an address the last one has it.
     """
-    if not has_overlay(paths):
-        return {}
-    found = {address: remote.host for remote in vpc.remotes for address in remote.addresses}
-    for interface in vpc.interfaces:
-        for address in (*interface.addresses, *interface.ipv6_addresses):
-            found.pop(address, None)
-    if not vpc.ipv6_cidrs:
-        found = {address: host for address, host in found.items() if not is_ipv6(address)}
-    return found
+    remotes = vpc.remotes if has_overlay(paths) else ()
+    local = frozenset(
+        address for interface in vpc.interfaces for address in (*interface.addresses, *interface.ipv6_addresses)
+    )
+    with_ipv6 = bool(vpc.ipv6_cidrs)
+    touched: set[str] = set()
+    if before is None or before.with_ipv6 != with_ipv6:
+        hosts = {address: remote.host for remote in remotes for address in remote.addresses}
+        unwanted = {address for address in hosts if address in local or (is_ipv6(address) and not with_ipv6)}
+    else:
+        known, now = set(map(id, before.remotes)), set(map(id, remotes))
+        changed = [it for it in before.remotes if id(it) not in now] + [it for it in remotes if id(it) not in known]
+        touched = {address for remote in changed for address in remote.addresses} | (local ^ before.local)
+        if not touched:
+            return Whereabouts(before.hosts, remotes, local, with_ipv6)
+        found = {it: remote.host for remote in remotes for it in remote.addresses if it in touched}
+        hosts = {**before.hosts, **found}
+        unwanted = {
+            address
+            for address in touched & hosts.keys()
+            if address not in found or address in local or (is_ipv6(address) and not with_ipv6)
+        }
+    for address in unwanted:
+        del hosts[address]
+    origin = before.hosts if before and touched else None
+    return Whereabouts(hosts, remotes, local, with_ipv6, origin, frozenset(touched))
 
 
 def remote_routes(where: Mapping[str, str]) -> list[Route]:

@@ -145,16 +145,17 @@ def host_things(host: HostNetwork, paths: HostPaths) -> list[Thing]:
 def _host_ipv6(paths: HostPaths) -> Iterator[Thing]:
     """Let IPv6 packets of VPCs pass, and answer for their addresses on the uplink."""
     uplink = paths.uplink
-    if not paths.has_ipv6_by_link:
-        yield Setting(Place.HOST, "net/ipv6/conf/all/forwarding", "1")
-        if uplink:
-            # A router hears router advertisements only when told so twice; who wanted none gets none.
-            yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/accept_ra", "2", uplink, tolerated="0")
     if uplink:
-        if paths.has_ipv6_by_link:
-            yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/force_forwarding", "1", uplink)
+        # Only routers answer for others (ndisc_recv_ns). A router hears router advertisements only when told so twice,
+        # or else forgets what it heard (rt6_purge_dflt_routers): so that comes first. Who wanted none gets none.
+        yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/accept_ra", "2", uplink, tolerated="0")
+        yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/forwarding", "1", uplink)
         yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/proxy_ndp", "1", uplink)
         yield Setting(Place.HOST, f"net/ipv6/neigh/{uplink}/proxy_delay", "0", uplink)
+        if paths.has_ipv6_by_link:
+            yield Setting(Place.HOST, f"net/ipv6/conf/{uplink}/force_forwarding", "1", uplink)
+    if not paths.has_ipv6_by_link:
+        yield Setting(Place.HOST, "net/ipv6/conf/all/forwarding", "1", uplink or "")
 
 
 def vpc_things(
@@ -268,6 +269,8 @@ def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[Thing]:
     yield Up(Place.VPC, link)
     yield Neighbour(Place.VPC, link, PEER_ADDRESS, PEER_MAC)
     if vpc.ipv6_cidrs:
+        # The peer may have made the pair before this namespace had any settings of its own.
+        yield Setting(Place.VPC, f"net/ipv6/conf/{link}/addr_gen_mode", "1", link)
         yield Neighbour(Place.VPC, link, PEER_IPV6_ADDRESS, PEER_MAC)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stead_agent.network.interface import HostPaths, VpcNetwork
-from stead_agent.network.overlay import remote_route, remote_routes, whereabouts
+from stead_agent.network.overlay import Whereabouts, remote_route, remote_routes, whereabouts
 from stead_agent.network.picture import vpc_things
 from stead_agent.network.plan import Step, plan
 from stead_agent.network.things import Thing, Vxlan
@@ -15,16 +15,23 @@ class Wanted:
     """All of a VPC's objects: a few hundred, and apart from them where the addresses on other hosts are."""
 
     things: list[Thing]
-    where: Mapping[str, str]  # address -> underlay address of its host
+    where: Whereabouts
 
     def everything(self) -> list[Thing]:
         """List all objects."""
-        return [*self.things, *remote_routes(self.where)]
+        return [*self.things, *remote_routes(self.where.hosts)]
 
 
-def wanted_of(vpc: VpcNetwork, paths: HostPaths, inner_address: str, peers: Mapping[str, int] | None = None) -> Wanted:
-    """Convert a VPC's picture; `peers` are those that can be joined now."""
-    return Wanted(vpc_things(vpc, paths, inner_address, peers), whereabouts(vpc, paths))
+def wanted_of(
+    vpc: VpcNetwork,
+    paths: HostPaths,
+    inner_address: str,
+    peers: Mapping[str, int] | None = None,
+    before: Wanted | None = None,
+) -> Wanted:
+    """Convert a VPC's picture; `peers` are those that can be joined now, `before` makes it cheap."""
+    where = whereabouts(vpc, paths, before.where if before else None)
+    return Wanted(vpc_things(vpc, paths, inner_address, peers), where)
 
 
 def steps_between(old: Wanted, new: Wanted) -> list[Step]:
@@ -32,9 +39,7 @@ def steps_between(old: Wanted, new: Wanted) -> list[Step]:
     devices = [[thing for thing in it.things if isinstance(thing, Vxlan)] for it in (old, new)]
     if devices[0] != devices[1]:
         return plan(old.everything(), new.everything())
-    before, after = old.things, new.things
-    if old.where != new.where:
-        gone, come = old.where.items() - new.where.items(), new.where.items() - old.where.items()
-        before = [*before, *(remote_route(address, host) for address, host in sorted(gone))]
-        after = [*after, *(remote_route(address, host) for address, host in sorted(come))]
+    gone, come = new.where.since(old.where)
+    before = [*old.things, *(remote_route(address, host) for address, host in sorted(gone.items()))]
+    after = [*new.things, *(remote_route(address, host) for address, host in sorted(come.items()))]
     return plan(before, after)

@@ -1,9 +1,14 @@
 """The same VPCs on several hosts: who reaches whom, by which way, and how large a packet may be."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from stead_agent.network import interface as net
+from stead_agent.network.interface import NetworkError
+from stead_agent.network.plan import Step
+from stead_agent.network.rtnetlink import Kernel
 from tests.host.network.hosts import Cloud, new_cloud, underlay_address
 
 
@@ -79,3 +84,71 @@ def test_a_narrow_underlay_says_so() -> None:
         assert cloud.sends_whole(near, far, 1450)
         assert not cloud.sends_whole(near, far, 1451)
         assert "mtu 1450" in near.world.at_guest_run(near, "ip", "route", "get", "10.0.1.11")
+
+
+def test_killed_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a VPC that has all that there is: whatever was done when it ended, a new agent completes or removes it."""
+    with new_cloud(2) as cloud:
+        vpc = cloud.vpc("10.0.0.0/16", "10.0.1.0/24", "10.0.2.0/24", ipv6="2001:db8:5:100::/56")
+        other = cloud.vpc("10.1.0.0/16", "10.1.1.0/24")
+        near = cloud.interface(vpc, 0, "10.0.1.10", ipv6="2001:db8:5:100::10", is_router=True)
+        far = cloud.guest(vpc, 1, "10.0.1.11", ipv6="2001:db8:5:100::11", is_router=True)
+        cloud.nat_gateway(vpc, 0, "10.0.2.7", 1)
+        cloud.peer(vpc, other)
+        cloud.route(
+            vpc,
+            0,
+            net.TableRoute("10.0.2.0/24", net.RouteTo.INTERFACE, far.interface_id),
+            net.TableRoute("0.0.0.0/0", net.RouteTo.INTERNET),
+            net.TableRoute("10.1.0.0/16", net.RouteTo.PEER, other),
+            net.TableRoute("::/0", net.RouteTo.INTERFACE, near.id),
+        )
+        host = cloud.hosts[0]
+        whole = _shape(cloud, vpc)
+        carry_out = Kernel.carry_out
+        step, done = 0, False
+        while not done:
+            host.network.remove(vpc)
+            assert "eni" not in host.at_host_run("ip", "link")
+            assert host.network.audit() == ()
+            left = [step]
+
+            def fail(kernel: Kernel, one: Step, left: list[int] = left) -> None:
+                if left[0] == 0:
+                    raise NetworkError("killed")
+                left[0] -= 1
+                carry_out(kernel, one)
+
+            monkeypatch.setattr(Kernel, "carry_out", fail)
+            try:
+                host.network.apply(cloud.view(vpc, 0))
+                done = True
+            except NetworkError:
+                step += 7
+            monkeypatch.setattr(Kernel, "carry_out", carry_out)
+            if step % 2:
+                cloud.restart()
+                host.network.apply(cloud.view(other, 0))
+            host.network.apply(cloud.view(vpc, 0))
+            assert host.network.audit() == ()
+            assert _shape(cloud, vpc) == whole
+        assert step > 90
+
+
+def _shape(cloud: Cloud, vpc: str) -> list[str]:
+    """Tell what a VPC's namespace has, without what the kernel numbers."""
+    host = cloud.hosts[0]
+    shown = ""
+    for words in (
+        "-o address",
+        "route show table all",
+        "-6 route show table all",
+        "rule",
+        "-6 rule",
+        "neigh show nud all",
+    ):
+        shown += host.inside_run(vpc, "ip", *words.split())
+    shown += host.inside_run(vpc, "bridge", "fdb", "show", "dev", "vx")
+    numbered = re.compile(r" linkdown|link-netnsid \d+|^\d+: ")
+    lines = [" ".join(numbered.sub(" ", line).split()) for line in shown.splitlines()]
+    return sorted(line for line in lines if "ff02" not in line and "multicast" not in line and "NOARP" not in line)

@@ -26,7 +26,7 @@ from stead_agent.network.picture import (
     vpc_alias,
     vpc_things,
 )
-from stead_agent.network.plan import depends_on, key_of, links_of, rank_of
+from stead_agent.network.plan import Make, depends_on, key_of, links_of, plan, rank_of
 from stead_agent.network.things import Address, Bridge, Kind, Neighbour, Place, Proxy, Route, Setting, Up, Veth
 
 POOL = "198.51.100.0/24"
@@ -117,6 +117,22 @@ def test_public_addresses_that_are_not_here_are_looked_for_on_the_uplink_where_t
     assert Route(Place.HOST, POOL, "eth0", metric=0xFFFFFFFE) in near
     assert Route(Place.HOST, POOL, metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in far
     assert len([thing for thing in (*near, *far) if isinstance(thing, Route)]) == 2
+
+
+def test_the_hosts_ipv6() -> None:
+    """Router advertisements go on being heard: that setting comes before the ones that make a router of the uplink."""
+    host = HostNetwork((POOL,), ipv6_pools=("2001:db8::/48",))
+    for by_link in (True, False):
+        paths = HostPaths("eth0", "198.51.100.1", (POOL,), is_router=False, has_ipv6_by_link=by_link)
+        steps = [it.thing for it in plan([], host_things(host, paths)) if isinstance(it, Make)]
+        names = [it.path.removeprefix("net/ipv6/conf/") for it in steps if isinstance(it, Setting)]
+        assert names.index("eth0/accept_ra") < names.index("eth0/forwarding")
+        assert ("eth0/force_forwarding" in names) is by_link
+        if not by_link:
+            assert names.index("eth0/accept_ra") < names.index("all/forwarding")
+        assert Route(Place.HOST, "2001:db8::/48", metric=0xFFFFFFFE, kind=Kind.UNREACHABLE) in steps
+    alone = host_things(host, HostPaths(None, "198.51.100.1", (POOL,), is_router=False))
+    assert not any(isinstance(thing, Setting) and "ipv6/conf/all" in thing.path for thing in alone)
 
 
 def test_the_hosts_address() -> None:

@@ -128,7 +128,7 @@ def test_the_overlay() -> None:
 def test_what_is_here_is_not_elsewhere() -> None:
     """An address that moved here may still be told of as being on another host."""
     late = replace(VPC.remotes[0], addresses=("10.0.1.10", "10.0.2.10", "2001:db8::1"))
-    assert whereabouts(replace(VPC, remotes=(late,)), PATHS) == {"10.0.2.10": "192.0.2.2"}
+    assert whereabouts(replace(VPC, remotes=(late,)), PATHS).hosts == {"10.0.2.10": "192.0.2.2"}
 
 
 def test_one_address_more_among_many_is_one_step() -> None:
@@ -165,13 +165,15 @@ REMOTES = st.lists(
 
 
 @settings(deadline=None)
-@given(REMOTES, REMOTES, st.sampled_from([7, 8]))
+@given(REMOTES, REMOTES, st.sampled_from([7, 8]), st.integers(0, 1))
 def test_small_changes_lead_to_the_whole_picture(
-    one: tuple[RemoteInterface, ...], two: tuple[RemoteInterface, ...], vni: int
+    one: tuple[RemoteInterface, ...], two: tuple[RemoteInterface, ...], vni: int, local: int
 ) -> None:
     """Carried out on what was there, the steps leave exactly what a new agent would make."""
     old = wanted_of(replace(VPC, remotes=one), PATHS, "169.254.1.1")
-    new = wanted_of(replace(VPC, vni=vni, remotes=two), PATHS, "169.254.1.1")
+    after = replace(VPC, vni=vni, remotes=two, interfaces=VPC.interfaces[:local])
+    new = wanted_of(after, PATHS, "169.254.1.1", before=old)
+    assert new == wanted_of(after, PATHS, "169.254.1.1")
     there = {key_of(thing): thing for thing in old.everything()}
     for step in steps_between(old, new):
         match step:
