@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import Instance, PublicAddress, Subnet, Vpc
-from stead_controller.resources import addresses, elastic_addresses
+from stead_controller.db.tables import Instance, PublicAddress, Subnet, Vpc, VpcResource
+from stead_controller.resources import addresses, elastic_addresses, interface_changes
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_interfaces import create, told
@@ -88,6 +88,30 @@ def test_an_association_takes_the_place_of_the_automatic_address(api: Api) -> No
     api.ec2.disassociate_address(PublicIp=made["PublicIp"])
     api.ec2.release_address(AllocationId=made["AllocationId"])
     assert api.ec2.describe_addresses()["Addresses"] == []
+
+
+def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
+    instance_id = api.launch()
+    public = api.ec2.allocate_address()["PublicIp"]
+    api.ec2.associate_address(PublicIp=public, InstanceId=instance_id)
+    interface_id, vpc_id = primary_of(api, instance_id), api.world.one.vpc_id
+    name = f"ec2-{public.replace('.', '-')}.compute-1.amazonaws.com"
+
+    def names() -> tuple[str, str, str]:
+        interface = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+        machine = told(api, desired_pb2.KIND_MACHINE, instance_id)
+        assert interface is not None
+        assert machine is not None
+        key = (vpc_id, int(desired_pb2.KIND_MAPPING), interface_id)
+        body = api.run(lambda tx: tx.session.get_one(VpcResource, key).body)
+        mapping = desired_pb2.Resource.FromString(body).mapping
+        return interface.interface.public_dns_name, mapping.public_dns_name, machine.machine.metadata.public_hostname
+
+    assert names() == ("", "", "")
+    for wish, expected in [(True, (name, name, name)), (False, ("", "", ""))]:
+        api.run(lambda tx, wish=wish: setattr(tx.session.get_one(Vpc, vpc_id), "dns_hostnames", wish))
+        api.run(interface_changes.renamed, vpc_id)
+        assert names() == expected
 
 
 def test_an_address_moves_between_instances(api: Api) -> None:

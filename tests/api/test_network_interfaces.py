@@ -41,12 +41,12 @@ def told(api: Api, kind: int, resource_id: str) -> desired_pb2.Resource | None:
     return desired_pb2.Resource.FromString(body) if body is not None else None
 
 
-def report(api: Api, kind: int, resource_id: str, condition: int) -> None:
-    """Let the world's host report that a resource is as it was last told."""
+def report(api: Api, kind: int, resource_id: str, condition: int, revision: int = 1 << 40) -> None:
+    """Let the world's host report that a resource is as it was told at a revision, which is the last one."""
     status = pb.ResourceStatus(
         kind=desired_pb2.Kind.ValueType(kind),
         id=resource_id,
-        revision=1 << 40,
+        revision=revision,
         condition=pb.Condition.ValueType(condition),
     )
     api.run(reports.apply_progress, api.world.host_id, pb.Progress(statuses=[status]), NOW)
@@ -141,6 +141,8 @@ def test_attach_and_detach_of_a_running_instance(api: Api) -> None:
     assert machine is not None
     assert [one.device_index for one in machine.machine.interfaces] == [0]
     assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is None
+    report(api, desired_pb2.KIND_INTERFACE, interface_id, pb.CONDITION_ABSENT, revision=0)
+    assert shown(api, interface_id)["Attachment"]["Status"] == "detaching"  # that was an earlier word
     report(api, desired_pb2.KIND_INTERFACE, interface_id, pb.CONDITION_ABSENT)
     now = shown(api, interface_id)
     assert now["Status"] == "available"

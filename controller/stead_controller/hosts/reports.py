@@ -66,13 +66,18 @@ def _machine(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: date
 
 def _has_its_interfaces(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> None:
     """Take over that a machine is as it was last told to be: interfaces that were to be plugged in are."""
+    if _is_news(tx, host_id, status):
+        network_interface_attachments.settle_attached(tx, status.id)
+
+
+def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
+    """Tell whether a status speaks of what the host was last told, not of an earlier word."""
     told = select(HostResource.revision).where(
         HostResource.host_id == host_id,
-        HostResource.kind == desired.KIND_MACHINE,
+        HostResource.kind == status.kind,
         HostResource.resource_id == status.id,
     )
-    if status.revision >= (tx.session.scalar(told) or 0):
-        network_interface_attachments.settle_attached(tx, status.id)
+    return status.revision >= (tx.session.scalar(told) or 0)
 
 
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
@@ -172,7 +177,7 @@ def _volume(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datet
 def _interface(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
     """An interface that was to be detached is gone from its host."""
     del now
-    if status.condition != pb.CONDITION_ABSENT:
+    if status.condition != pb.CONDITION_ABSENT or not _is_news(tx, host_id, status):
         return
     interface = tx.session.get(NetworkInterface, status.id)
     if interface is not None and interface.host_id == host_id and interface.attachment_state == "detaching":

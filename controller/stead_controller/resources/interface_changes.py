@@ -1,6 +1,8 @@
 """What follows each change of a network interface: its instance's row shows it, and hosts are told."""
 
-from stead_controller.db.tables import Instance, NetworkInterface
+from sqlalchemy import select
+
+from stead_controller.db.tables import Instance, NetworkInterface, PublicAddress
 from stead_controller.hosts import desired_state, topics
 from stead_controller.resources import addresses
 from stead_controller.resources.transaction import Transaction
@@ -17,6 +19,14 @@ def changed(tx: Transaction, interface: NetworkInterface) -> None:
         instance.public_address = addresses.public_of(tx, interface)
     tx.events.add(instance.id)
     desired_state.refresh_instance(tx, instance.id)
+
+
+def renamed(tx: Transaction, vpc_id: str) -> None:
+    """Tell of all interfaces of a VPC that have public addresses: the VPC began or ended to give them names."""
+    public = select(PublicAddress.interface_id).where(PublicAddress.interface_id == NetworkInterface.id)
+    query = select(NetworkInterface).where(NetworkInterface.vpc_id == vpc_id, public.exists())
+    for interface in tx.session.scalars(query).all():
+        changed(tx, interface)
 
 
 def gone(tx: Transaction, interface: NetworkInterface) -> None:
