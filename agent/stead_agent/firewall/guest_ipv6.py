@@ -18,6 +18,9 @@ _SOLICIT_OPTION, _ROUTER_OPTION = 192, 64
 _SOURCE_MAC, _TARGET_MAC, _NONCE = 0x0101, 0x0201, 0x0E01  # types and lengths: RFC 4861 4.6.1, RFC 3971 5.3.2
 
 
+_READ: Final = "meta l4proto 0-255"  # matches whatever it is, if the headers in front of it can be read
+
+
 def link_local(mac: str) -> str:
     """Give the link-local address of an interface identifier made from a MAC."""
     octets = bytes.fromhex(mac.replace(":", ""))
@@ -42,7 +45,10 @@ def ipv6_chains(dhcp_limit: str) -> dict[str, Chain]:
         "guest_ipv6": Chain(
             "Can its headers be read to their end?",
             (
-                Statement("they can", "meta l4proto 0-255 goto whole_ipv6"),
+                Statement(
+                    "a later fragment, put together at the gateway", f"{_READ} frag frag-off != 0 goto whole_ipv6"
+                ),
+                Statement("they can, and there is something behind them", f"{_READ} @th,0,8 0-255 goto whole_ipv6"),
                 Statement("no rule would match it", "drop"),
             ),
         ),
@@ -70,22 +76,7 @@ def ipv6_chains(dhcp_limit: str) -> dict[str, Chain]:
                 Statement("anything else", "goto own_ipv6"),
             ),
         ),
-        "guest_neighbour": Chain(
-            "Says only the truth about itself (RFC 4861).",
-            (
-                Statement("a guest that floods", f"update @nd_packets {{ iifname {ND_PACKETS} }} drop"),
-                Statement("in a fragment", "exthdr frag exists drop"),
-                Statement("behind other headers", "ip6 nexthdr != ipv6-icmp drop"),
-                Statement("from behind a router", "ip6 hoplimit != 255 drop"),
-                *_solicitations(own),
-                Statement(
-                    "lies about its address",
-                    "icmpv6 type nd-neighbor-advert iifname . icmpv6 taddr != @sources6 drop",
-                ),
-                *_with_option(f"icmpv6 type nd-neighbor-advert {own}", 24, _SOLICIT_OPTION, _TARGET_MAC),
-                Statement("lies", "drop"),
-            ),
-        ),
+        "guest_neighbour": _neighbour(own),
         "own_ipv6": Chain(
             "Whose address is it?",
             (
@@ -95,6 +86,25 @@ def ipv6_chains(dhcp_limit: str) -> dict[str, Chain]:
             ),
         ),
     }
+
+
+def _neighbour(own: str) -> Chain:
+    return Chain(
+        "Says only the truth about itself (RFC 4861).",
+        (
+            Statement("a guest that floods", f"update @nd_packets {{ iifname {ND_PACKETS} }} drop"),
+            Statement("in a fragment", "exthdr frag exists drop"),
+            Statement("behind other headers", "ip6 nexthdr != ipv6-icmp drop"),
+            Statement("from behind a router", "ip6 hoplimit != 255 drop"),
+            *_solicitations(own),
+            Statement(
+                "lies about its address",
+                "icmpv6 type nd-neighbor-advert iifname . icmpv6 taddr != @sources6 drop",
+            ),
+            *_with_option(f"icmpv6 type nd-neighbor-advert {own}", 24, _SOLICIT_OPTION, _TARGET_MAC),
+            Statement("lies", "drop"),
+        ),
+    )
 
 
 def _solicitations(own: str) -> tuple[Statement, ...]:

@@ -63,7 +63,10 @@ class KernelFlowLogs:
                 return
             self._end(vpc.vpc_id)
             if vpc.logs and identity is not None and not self._is_closed:
-                self._begin(vpc, identity)
+                try:
+                    self._begin(vpc, identity)
+                except OSError as error:  # a kernel that cannot log must not keep guests from running
+                    _log.warning("flow_log_not_begun", vpc=vpc.vpc_id, reason=str(error))
         os.write(self._wake_writer, b"!")
 
     def _begin(self, vpc: VpcFlowLogs, identity: int) -> None:
