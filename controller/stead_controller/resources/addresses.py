@@ -2,6 +2,7 @@
 
 import ipaddress
 import secrets
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
@@ -36,10 +37,14 @@ def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: Netwo
 def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **columns: str) -> str:
     """Take a public address that is free and has rested, with these columns; raises LimitExceeded."""
     values = {"account_id": account_id, "released": None, **columns}
+    for address in _some(cloud):
+        if insert_if_absent(tx.session, PublicAddress, {"address": address, **values}):
+            return address
     forget_rested(tx, cloud, now)
+    taken = set(tx.session.scalars(select(PublicAddress.address)))
     for pool in cloud.public_pools:
-        for address in _candidates(pool):
-            if insert_if_absent(tx.session, PublicAddress, {"address": address, **values}):
+        for address in _usable(pool):
+            if address not in taken and insert_if_absent(tx.session, PublicAddress, {"address": address, **values}):
                 return address
     raise LimitExceeded("No public address is free in the cloud's pools.", code="InsufficientAddressCapacity")
 
@@ -55,11 +60,11 @@ def in_pools(cloud: Cloud, address: str) -> bool:
     return any(address in _usable_set(pool) for pool in cloud.public_pools)
 
 
-def _candidates(pool: str) -> "list[str]":
-    """List a few random addresses of a pool, then all the others in order."""
-    usable = _usable(pool)
-    picks = [usable[secrets.randbelow(len(usable))] for _ in range(_PICKS)]
-    return picks + usable if len(usable) <= 1 << 16 else picks * 8
+def _some(cloud: Cloud) -> Iterator[str]:
+    """Choose a few addresses of the pools at random; while the pools are not nearly full, one of them is free."""
+    pools = [usable for usable in map(_usable, cloud.public_pools) if usable]
+    for _ in range(_PICKS if pools else 0):
+        yield secrets.choice(secrets.choice(pools))
 
 
 @cache

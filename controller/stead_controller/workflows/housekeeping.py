@@ -9,7 +9,15 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
-from stead_controller.db.tables import ClientToken, EnrolmentToken, Instance, NatGateway, Reservation, Tag
+from stead_controller.db.tables import (
+    ClientToken,
+    EnrolmentToken,
+    Instance,
+    NatGateway,
+    PublicAddress,
+    Reservation,
+    Tag,
+)
 from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch
 from stead_controller.resources import nat_gateways, tags, vpc_peering_connections
@@ -27,6 +35,8 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     _end_late_gateways(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     forget_removals(tx, now)
+    rested = now - timedelta(seconds=settings.address_rest_seconds)
+    tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))
     tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
     vpc_peering_connections.expire(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))

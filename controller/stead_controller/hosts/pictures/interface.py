@@ -28,7 +28,9 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         select(PublicAddress.address, PublicAddress.private_address)
         .where(PublicAddress.interface_id == interface.id)
         .order_by(PublicAddress.address)
-    )
+    ).all()
+    own = next((address for address, private in public if private == interface.private_address), None)
+    named = own is not None and tx.session.get_one(Vpc, interface.vpc_id).dns_hostnames
     held = tx.session.execute(
         select(InterfaceAddress.address, InterfaceAddress.ipv6)
         .where(InterfaceAddress.interface_id == interface.id, InterfaceAddress.primary.is_(False))
@@ -48,7 +50,7 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         security_group_ids=group_ids,
         source_dest_check=interface.source_dest_check,
         private_dns_name=private_name(interface.private_address, region),
-        public_dns_name=public_dns_name(tx, interface, region),
+        public_dns_name=public_name(own, region) if own is not None and named else "",
         unfiltered=interface.nat_gateway_id is not None,
         instance_id=interface.instance_id or "",
     )
