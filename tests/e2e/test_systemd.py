@@ -1,0 +1,67 @@
+"""Where systemd is PID 1: `up` makes units; the cloud outlives kills and restarts, and a power cut, without any help."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import booted
+from tests.support.booted import CannotBootError, Machine
+from tests.support.processes import BIN
+from tests.support.waiting import wait_for
+
+UNITS = ("stead-controller.service", "stead-agent.service")
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """A machine that systemd has booted for the first time."""
+    try:
+        with booted.machine() as made:
+            made.boot()
+            yield made
+    except CannotBootError as reason:
+        pytest.skip(str(reason))
+
+
+def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
+    stead = str(BIN / "stead")
+    launched = json.loads(machine.must(stead, "demo", "--output", "json", timeout=240))
+    login = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", *launched["ssh"][1:]]
+    assert _states(machine) == ["active"] * 2
+    assert machine.must("systemctl", "is-enabled", *UNITS).split() == ["enabled"] * 2
+    first_boot = machine.must(*login, "cat /proc/sys/kernel/random/boot_id")
+
+    lasting = _lasting_processes(machine)
+    assert len(lasting) == 3
+    machine.must("systemctl", "restart", "stead-agent")
+    for unit in UNITS:
+        pid = machine.must("systemctl", "show", "--property=MainPID", "--value", unit).strip()
+        machine.must("kill", "-KILL", pid)
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "both are back", 60, poll=0.5)
+    assert _lasting_processes(machine) == lasting
+    # A guest's power cut costs it what it had not written to its disk, such as its host keys.
+    assert machine.must(*login, "sync; cat /proc/sys/kernel/random/boot_id") == first_boot
+
+    machine.power_cut()
+    machine.boot()
+    wait_for(lambda: machine.run(*login, "true").returncode == 0, "the guest answers again", 120, poll=0.5)
+    assert machine.must(*login, "cat /proc/sys/kernel/random/boot_id") != first_boot
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 60, poll=0.5)
+    assert _states(machine) == ["active"] * 2
+
+    machine.must(stead, "down", "--purge", "--yes")
+    assert _states(machine) == ["inactive"] * 2
+    assert machine.run("ls", *(f"/etc/systemd/system/{unit}" for unit in UNITS)).returncode != 0
+    assert _lasting_processes(machine) == []
+
+
+def _states(machine: Machine) -> list[str]:
+    return machine.run("systemctl", "is-active", *UNITS).stdout.split()
+
+
+def _lasting_processes(machine: Machine) -> list[str]:
+    """Guests, DHCP and metadata servers, by process id and name."""
+    lines = machine.must("ps", "ax", "-o", "pid=,args=").splitlines()
+    names = ("qemu-system", "dnsmasq --conf-file", "-m stead_agent.metadata")
+    return sorted(line.split()[0] + name for line in lines for name in names if name in line)
