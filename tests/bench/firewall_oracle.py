@@ -35,7 +35,7 @@ def _groups(wanted: int, seed: int) -> tuple[int, int]:
 def _clouds(wanted: int, seed: int, *names: str) -> tuple[int, int]:
     """Make one cloud after another; give the packets and the clouds."""
     clouds = 0
-    cloud = fixed_cloud(peered=False)
+    cloud = fixed_cloud(peered=True)
     with new_hosts(*names) as hosts:
         oracle = ReachOracle(hosts, cloud if len(names) > 1 else on_one_host(cloud))
         oracle.start(random.Random(seed))

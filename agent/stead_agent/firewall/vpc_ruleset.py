@@ -398,6 +398,10 @@ def _egress(outside: str, hosts: str, peers: str, guests: str) -> Chain:
             *_outside_statements(outside),
             Statement("its sender's network ACL, which has no memory", "iifname vmap @border_out"),
             Statement(
+                "an answer to a neighbour or a peer, by a route that leads outside: nothing would translate it",
+                f"meta nfproto ipv4 oifname {outside} ct state established ct status & (snat | dnat) == 0 drop",
+            ),
+            Statement(
                 "flows that were let in; see conntrack.py for those no longer",
                 "ct state established,related accept",
             ),

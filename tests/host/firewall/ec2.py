@@ -100,6 +100,8 @@ class Cloud:
         if not is_answer and not self._groups_allow(sender, packet, egress=True):
             return None
         if isinstance(route, str):  # local: the VPC's own or its peer's interfaces
+            if route != subnet.vpc and not self._is_of(subnet.vpc, packet.source):
+                return None  # nobody passes through a VPC to its peer
             receiver = self._owner(route, packet.destination)
             return self._received(receiver, packet, is_answer=is_answer) if receiver else None
         if route.to is RouteTo.INTERFACE:
@@ -163,6 +165,10 @@ class Cloud:
                 return best.target if best.target in (vpc.id, vpc.peer) else None
             case _:
                 return best
+
+    def _is_of(self, vpc: str, address: str) -> bool:
+        blocks = [ip_network(block) for block in (self.vpcs[vpc].cidr, self.vpcs[vpc].ipv6_cidr)]
+        return any(block.version == ip_address(address).version and ip_address(address) in block for block in blocks)
 
     def _owner(self, vpc: str, address: str) -> Eni | None:
         return next(

@@ -109,6 +109,8 @@ class ReachOracle:
             route = self.cloud.route(self.cloud.subnets[receiver.subnet], arrival.source)
             if isinstance(route, net.TableRoute) and route.to is net.RouteTo.INTERFACE:
                 return None
+            if isinstance(route, net.TableRoute) and sent.sender != OUTSIDE and receiver.public:
+                return None  # by another way than the question's: the kernel does not begin to translate it
         if sent.sender != OUTSIDE and packet.source not in _addresses(self.cloud.enis[sent.sender]):
             return None
         port = {8: 0, 128: 129}.get(packet.port, sent.own_port) if packet.protocol in (1, 58) else sent.own_port

@@ -22,9 +22,9 @@ CLOUDS, PACKETS = 32, 160
 def oracle(request: pytest.FixtureRequest) -> Iterator[ReachOracle]:
     """A cloud on its hosts; each example makes it another one, live."""
     names, cloud = (
-        (("a",), on_one_host(fixed_cloud(peered=False)))
+        (("a",), on_one_host(fixed_cloud(peered=True)))
         if request.param == "one host"
-        else (("a", "b"), fixed_cloud(peered=False))
+        else (("a", "b"), fixed_cloud(peered=True))
     )
     with new_hosts(*names) as hosts:
         made = ReachOracle(hosts, cloud)
