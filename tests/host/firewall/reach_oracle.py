@@ -130,7 +130,7 @@ class ReachOracle:
         wrong, there = [], []
         for number, sent in numbered.items():
             expected, seen = self._expected(sent), arrived.pop(number, [])
-            seen = [arrival for arrival in seen if arrival != self._back_inside(expected, sent.packet)]
+            seen = [arrival for arrival in seen if not self._is_back_inside(sent, expected, arrival)]
             if expected is not None and seen == [expected]:
                 there.append((sent, expected))
                 self.arrivals += 1
@@ -144,11 +144,16 @@ class ReachOracle:
             return self.cloud.from_outside(sent.packet, is_answer=sent.is_answer)
         return self.cloud.sent(self.cloud.enis[sent.sender], sent.packet, is_answer=sent.is_answer)
 
-    def _back_inside(self, expected: Arrival | None, packet: Packet) -> Arrival | None:
-        """Tell where what left for an interface's public IPv6 address comes in again: both are seen."""
-        if expected is None or expected.place != OUTSIDE or ":" not in packet.destination:
-            return None
-        return self.cloud.from_outside(packet)
+    def _is_back_inside(self, sent: Sent, expected: Arrival | None, arrival: Arrival) -> bool:
+        """Tell whether what left for an interface's public IPv6 address has come in again: both are seen.
+
+        An answer that takes this way, because its VPC has no route to the peer, belongs to a flow that was let in.
+        """
+        if expected is None or expected.place != OUTSIDE or ":" not in sent.packet.destination:
+            return False
+        if sent.is_answer:
+            return arrival.place != OUTSIDE and self.cloud.enis[arrival.place].ipv6 == sent.packet.destination
+        return arrival == self.cloud.from_outside(sent.packet)
 
     def _is_excused(self, sent: Sent, expected: Arrival | None, seen: list[Arrival]) -> bool:
         """Tell whether a packet without ports, or of a router, may be taken for part of another's flow.
