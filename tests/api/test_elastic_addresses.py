@@ -108,10 +108,18 @@ def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
         return interface.interface.public_dns_name, mapping.public_dns_name, machine.machine.metadata.public_hostname
 
     assert names() == ("", "", "")
-    for wish, expected in [(True, (name, name, name)), (False, ("", "", ""))]:
-        api.run(lambda tx, wish=wish: setattr(tx.session.get_one(Vpc, vpc_id), "dns_hostnames", wish))
+    for column, wish, expected in [
+        ("dns_hostnames", True, (name, name, name)),
+        ("dns_support", False, ("", "", "")),
+        ("dns_support", True, (name, name, name)),
+        ("dns_hostnames", False, ("", "", "")),
+    ]:
+        api.run(lambda tx, column=column, wish=wish: setattr(tx.session.get_one(Vpc, vpc_id), column, wish))
         api.run(interface_changes.renamed, vpc_id)
         assert names() == expected
+        assert instance(api, instance_id)["PublicDnsName"] == expected[0]
+        found = api.ec2.describe_instances(Filters=[{"Name": "dns-name", "Values": [name]}])["Reservations"]
+        assert bool(found) is bool(expected[0])
 
 
 def test_an_address_moves_between_instances(api: Api) -> None:

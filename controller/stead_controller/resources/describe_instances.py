@@ -26,6 +26,7 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.instance_states import STATE_CODES
+from stead_controller.resources.network_interface_filters import VPC_GIVES_NAMES
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.zones import zone_ids
 
@@ -105,7 +106,7 @@ _INTERFACE: Final = (
     NetworkInterface.interface_type,
     PublicAddress.address.label("public_address"),
     case((PublicAddress.allocation_id.is_(None), "amazon"), else_=PublicAddress.account_id).label("public_owner"),
-    Vpc.dns_hostnames,
+    VPC_GIVES_NAMES.label("named"),
 )
 # The addresses of an interface beside its primary one.
 _HELD: Final = (
@@ -288,7 +289,7 @@ class _Batch:
         if row.state == "terminated":
             shown["PrivateDnsName"] = shown["PublicDnsName"] = ""
         else:
-            named = primary is not None and primary.dns_hostnames
+            named = primary is not None and bool(primary.named)
             shown["PublicDnsName"] = self._public_name(row.public_address, named=named)
             shown["PrivateDnsName"] = private_name(row.private_address, self._region)
             shown["PrivateIpAddress"] = row.private_address
@@ -298,7 +299,7 @@ class _Batch:
         return shown
 
     def _interface(self, row: _Row) -> Shown:
-        named = row.dns_hostnames
+        named = row.named
         first = self._private(row.private_address, row, primary=True, named=named)
         held = self._held.get(row.id, ())
         ipv4 = (self._private(one.address, one, primary=False, named=named) for one in held if not one.ipv6)

@@ -40,7 +40,7 @@ from stead_controller.resources.conditions import (
 )
 from stead_controller.resources.filters import Filter
 from stead_controller.resources.instance_states import STATE_CODES
-from stead_controller.resources.network_interface_filters import public_dns_name, public_owner
+from stead_controller.resources.network_interface_filters import VPC_GIVES_NAMES, public_dns_name, public_owner
 from stead_controller.resources.zones import zone_ids
 
 _STATE_MASK: Final = 0xFF  # the high byte of a state code means nothing outside of EC2
@@ -207,7 +207,7 @@ def _of_addresses(cloud: Cloud) -> dict[str, Condition]:
     name = public_dns_name(public.address, cloud)
     found: dict[str, Condition] = {}
     for prefix, query in (("addresses.association", of_any), ("association", of_primary)):
-        named = query.join(Vpc, Vpc.id == _Interface.vpc_id).where(Vpc.dns_hostnames.is_(True))
+        named = query.join(Vpc, Vpc.id == _Interface.vpc_id).where(VPC_GIVES_NAMES)
         found |= {
             f"network-interface.{prefix}.allocation-id": exists_where(query, text(public.allocation_id)),
             f"network-interface.{prefix}.association-id": exists_where(query, text(public.association_id)),
@@ -218,7 +218,7 @@ def _of_addresses(cloud: Cloud) -> dict[str, Condition]:
     private = _interface().join(held, held.interface_id == _Interface.id)
     by_index = select(_Interface.instance_id).join(held, held.interface_id == _Interface.id)
     ipv6 = among(Instance.id, by_index.where(held.ipv6.is_(True)), text(held.address))
-    vpc = select(Vpc.id).where(Vpc.id == Instance.vpc_id, Vpc.dns_hostnames.is_(True)).correlate(Instance)
+    vpc = select(Vpc.id).where(Vpc.id == Instance.vpc_id, VPC_GIVES_NAMES).correlate(Instance)
     return found | {
         "dns-name": _placed(exists_where(vpc, text(public_dns_name(Instance.public_address, cloud)))),
         "ipv6-address": ipv6,

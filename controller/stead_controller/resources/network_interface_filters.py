@@ -5,7 +5,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeNetworkIn
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import (
@@ -34,6 +34,9 @@ from stead_controller.resources.zones import zone_ids
 
 CLOUD_ACCOUNT: Final = "amazon-aws"
 """Who is shown to have asked for the interfaces that the cloud makes for itself."""
+
+VPC_GIVES_NAMES: Final = and_(Vpc.dns_support.is_(True), Vpc.dns_hostnames.is_(True))
+"""Whether public addresses in a VPC have names; without its DNS they would not resolve."""
 
 _Of: Final = aliased(NetworkInterface)
 _Held: Final = aliased(InterfaceAddress)
@@ -86,7 +89,7 @@ def _of_addresses(cloud: Cloud) -> dict[str, Condition]:
 
 
 def _of_associations(prefix: str, query: Select[Any], cloud: Cloud) -> dict[str, Condition]:
-    named = query.join(Vpc, Vpc.id == NetworkInterface.vpc_id).where(Vpc.dns_hostnames.is_(True))
+    named = query.join(Vpc, Vpc.id == NetworkInterface.vpc_id).where(VPC_GIVES_NAMES)
     return {
         f"{prefix}.allocation-id": exists_where(query, text(PublicAddress.allocation_id)),
         f"{prefix}.association-id": exists_where(query, text(PublicAddress.association_id)),

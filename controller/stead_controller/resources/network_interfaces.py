@@ -19,7 +19,7 @@ from stead_controller.resources import lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Selection
-from stead_controller.resources.network_interface_filters import CLOUD_ACCOUNT, conditions
+from stead_controller.resources.network_interface_filters import CLOUD_ACCOUNT, VPC_GIVES_NAMES, conditions
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.zones import zone_ids
 
@@ -179,5 +179,5 @@ def _private_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[st
 
 def _with_public_names(tx: Transaction, vpc_ids: Iterable[str]) -> set[str]:
     """Give those of the VPCs in which public addresses have names."""
-    query = select(Vpc.id).where(Vpc.id.in_(list(vpc_ids)), Vpc.dns_hostnames.is_(True))
+    query = select(Vpc.id).where(Vpc.id.in_(list(vpc_ids)), VPC_GIVES_NAMES)
     return set(tx.session.scalars(query))

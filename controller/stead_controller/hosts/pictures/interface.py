@@ -12,7 +12,7 @@ from stead_proto.v1 import desired_pb2 as pb
 
 def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -> str:
     """The public name of an interface; empty without public address, or where the VPC has no names."""
-    if not tx.session.get_one(Vpc, interface.vpc_id).dns_hostnames:
+    if not _gives_names(tx, interface.vpc_id):
         return ""
     address = tx.session.scalar(
         select(PublicAddress.address).where(
@@ -20,6 +20,11 @@ def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -
         )
     )
     return public_name(address, region) if address is not None else ""
+
+
+def _gives_names(tx: Transaction, vpc_id: str) -> bool:
+    vpc = tx.session.get_one(Vpc, vpc_id)
+    return vpc.dns_support and vpc.dns_hostnames
 
 
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
@@ -30,7 +35,7 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         .order_by(PublicAddress.address)
     ).all()
     own = next((address for address, private in public if private == interface.private_address), None)
-    named = own is not None and tx.session.get_one(Vpc, interface.vpc_id).dns_hostnames
+    named = own is not None and _gives_names(tx, interface.vpc_id)
     held = tx.session.execute(
         select(InterfaceAddress.address, InterfaceAddress.ipv6)
         .where(InterfaceAddress.interface_id == interface.id, InterfaceAddress.primary.is_(False))
