@@ -1,4 +1,4 @@
-"""How long the network takes: the first VPC, an interface more, nothing, a look at everything, removal (P2, P4).
+"""How long the network takes: the first VPC, an interface more, nothing, a look at everything, removal (P2, P4, P10).
 
 Run as root: python -m tests.bench.network_changes. `Network.apply` and `Firewall.apply` with whole pictures, as the
 reconciler calls them, on a host with 50 VPCs of 10 interfaces.
@@ -16,7 +16,8 @@ from tests.host.network.world import ANYWHERE, POOL, World, got, new_world, sent
 VPCS, INTERFACES = 50, 10
 GROUP = "sg-0000000000000000a"
 # Of the 250 ms that a launch may take beside QEMU (P2), and what 20 of them at once may wait for (P4).
-LIMITS = {"first VPC": 60.0, "interface": 15.0}
+LIMITS = {"first VPC": 60.0, "interface": 15.0, "elsewhere": 30.0}  # the last one: P10
+CHANGES = 20
 
 
 def _pictures(number: int, interfaces: int) -> tuple[net.VpcNetwork, fw.VpcFirewall]:
@@ -105,11 +106,37 @@ def _after_restart(world: World) -> None:
     print(f"restart, {VPCS} VPCs, firewall: {_time(lambda: [world.firewall.apply(two) for _, two in both]):.0f} ms")
 
 
+def _elsewhere(world: World, count: int) -> None:
+    """Measure a VPC that has this many addresses on other hosts: one more must not depend on how many there are."""
+    world.network.apply_host(net.HostNetwork(("198.51.96.0/20",), underlay_address="192.0.2.1"))
+    remotes = [
+        net.RemoteInterface(
+            f"eni-{n:017x}",
+            f"06:00:01:00:{n >> 8:02x}:{n & 255:02x}",
+            (f"10.1.{n >> 8}.{n & 255}",),
+            f"192.0.2.{2 + n % 50}",
+        )
+        for n in range(count + CHANGES)
+    ]
+    plain = _pictures(VPCS + 1, INTERFACES)[0]
+    network = replace(plain, cidrs=("10.0.0.0/15",), remotes=tuple(remotes[:count]))
+    print(f"first time with {count} addresses elsewhere: {_time(lambda: world.network.apply(network)):.0f} ms")
+    taken = []
+    for n in range(count + 1, count + CHANGES + 1):
+        more = replace(network, remotes=tuple(remotes[:n]))
+        taken.append(_time(lambda more=more: world.network.apply(more)))  # type: ignore[misc]  # bound now
+    _report(f"one more than {count} addresses elsewhere", taken, LIMITS["elsewhere"])
+    print(f"audit with {count}: {_time(world.network.audit):.0f} ms")
+    world.network.remove(network.vpc_id)
+
+
 def main() -> None:
     """Measure everything once, in one run."""
     with new_world() as world:
         world.start(net.HostNetwork(("198.51.96.0/20",)))
         _measure(world)
+        for count in (100, 10_000):
+            _elsewhere(world, count)
 
 
 if __name__ == "__main__":

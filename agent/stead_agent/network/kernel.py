@@ -143,8 +143,7 @@ class KernelNetwork:
         if steps is None:
             things = wanted.everything()
             steps = plan(observe_vpc(kernel, view or view_host(kernel), vpc_id, things), things)
-        for step in steps:
-            kernel.carry_out(step)
+        kernel.carry_out_all(steps)
         return steps
 
     # --- peers
@@ -235,8 +234,7 @@ class KernelNetwork:
                 return []
             # Seen for all VPCs at once, some while ago: look again before touching anything.
             steps = plan(observe_vpc(kernel, view_host(kernel), vpc_id, things), things)
-            for step in steps:
-                kernel.carry_out(step)
+            kernel.carry_out_all(steps)
             return steps
 
         self._forget(vpc_id)

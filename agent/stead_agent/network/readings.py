@@ -14,18 +14,14 @@ from typing import Any, Final, Self
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from stead_agent.network import route_messages
 from stead_agent.network.namespaces import enter
-from stead_agent.network.things import Kind, Place, Route, Rule, Setting
+from stead_agent.network.route_messages import FAMILIES, PROTOCOL
+from stead_agent.network.things import Place, Route, Rule, Setting
 
-# rtm_protocol: who made a route. Ours, so that we know ours and leave all others alone; unused by any daemon
-# (include/uapi/linux/rtnetlink.h and iproute2's rt_protos).
-PROTOCOL: Final = 83
 NTF_PROXY: Final = 8
 SETTINGS: Final = Path("/proc/sys")
-FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _NUD_PERMANENT: Final = 0x80
-_KINDS: Final = {1: Kind.ONWARD, 6: Kind.BLACKHOLE, 7: Kind.UNREACHABLE}  # RTN_…
-_IPV6_METRIC: Final = 1024  # what the kernel makes of none (IP6_RT_PRIO_USER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +94,9 @@ class Readings:
 
     def routes(self, place: Place) -> Iterator[tuple[int, Route]]:
         """List our routes as pairs of link index (0 for none) and route, still without its link's name."""
-        for family in FAMILIES:
-            everywhere = "::" if family == socket.AF_INET6 else "0.0.0.0"
-            for message in self._netlink(place).get_routes(family=family, proto=PROTOCOL):
-                kind = _KINDS.get(message["type"])
-                metric = message.get_attr("RTA_PRIORITY") or 0
-                if kind is None:
-                    continue
-                yield (
-                    (message.get_attr("RTA_OIF") or 0) if kind is Kind.ONWARD else 0,
-                    Route(
-                        place,
-                        f"{message.get_attr('RTA_DST') or everywhere}/{message['dst_len']}",
-                        gateway=message.get_attr("RTA_GATEWAY") or "",
-                        source=message.get_attr("RTA_PREFSRC") or "",
-                        metric=0 if family == socket.AF_INET6 and metric == _IPV6_METRIC else metric,
-                        table=message.get_attr("RTA_TABLE") or message["table"],
-                        kind=kind,
-                    ),
-                )
+        self._go(place)
+        with route_messages.open_socket() as opened:
+            yield from route_messages.read(opened, place)
 
     def rules(self, place: Place) -> Iterator[Rule]:
         """List our rules."""

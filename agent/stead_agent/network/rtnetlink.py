@@ -4,17 +4,19 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from stead_agent.network import route_messages
 from stead_agent.network.announce import announce
 from stead_agent.network.interface import NetworkError
 from stead_agent.network.namespaces import Namespaces, enter, on_a_thread
 from stead_agent.network.plan import Change, Make, Remove, Step
-from stead_agent.network.readings import FAMILIES, NTF_PROXY, PROTOCOL, SETTINGS, Readings
+from stead_agent.network.readings import NTF_PROXY, SETTINGS, Readings
+from stead_agent.network.route_messages import FAMILIES, PROTOCOL
 from stead_agent.network.things import (
     MAIN_TABLE,
     Address,
@@ -42,6 +44,7 @@ _ALL_GROUPS: Final = 0xFFF8  # 01-80-C2-00-00-03 to -0F; the kernel allows no mo
 _NTF_SELF: Final = 2
 _STAYS_WITHOUT_ARP: Final = 0xC0  # NUD_PERMANENT, NUD_NOARP
 _DF_SET: Final = 1  # VXLAN_DF_SET: what is too long for the underlay is never cut
+_MANY: Final = 16
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
 # Both VPCs of a peering may come to make their pair at the same time.
@@ -55,6 +58,34 @@ class Kernel(Readings):
         """`open_peer` gives a descriptor of another VPC's namespace, for the caller to close."""
         super().__init__(host, vpc)
         self._open_peer = open_peer
+
+    def carry_out_all(self, steps: Iterable[Step]) -> None:
+        """Do the steps of a plan; routes of the main table in one go when they are many, for nothing waits for them."""
+        singly: list[Step] = []
+        many: dict[Place, list[Route]] = {}
+        for step in steps:
+            route = _plain_route(step)
+            if route is None:
+                singly.append(step)
+            else:
+                many.setdefault(route.place, []).append(route)
+        for step in singly:
+            self.carry_out(step)
+        for place, routes in many.items():
+            self._write_routes(place, routes)
+
+    def _write_routes(self, place: Place, routes: list[Route]) -> None:
+        if len(routes) < _MANY:
+            for route in routes:
+                self.carry_out(Make(route))
+            return
+        found = [(self._index(place, route.link), route) for route in routes]
+        self._go(place)
+        with route_messages.open_socket() as opened:
+            try:
+                route_messages.write(opened, found)
+            except OSError as error:
+                raise NetworkError(f"{len(routes)} routes: {error}") from error
 
     def carry_out(self, step: Step) -> None:
         """Do one step of a plan; to remove what is gone is no error."""
@@ -296,6 +327,12 @@ def with_kernel[T](namespaces: Namespaces, name: str | None, work: Callable[[Ker
 def peer_alias(vpc_id: str, peer: str, peer_namespace: int) -> str:
     """Say in the alias of an end of a pair whose it is and where the other end is; `observe.py` reads it."""
     return f"stead {vpc_id} {peer} {peer_namespace}"
+
+
+def _plain_route(step: Step) -> Route | None:
+    """Give the route that a step makes, if it is one of those that may be thousands."""
+    thing = step.thing if isinstance(step, Make) else None
+    return thing if isinstance(thing, Route) and route_messages.is_plain(thing) else None
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
