@@ -213,6 +213,7 @@ def cloud_of(settings: Settings) -> Cloud:
         partition="aws",
         endpoint=f"http://{settings.listen}:{settings.http_port}",
         public_pools=settings.public_pools,
+        ipv6_pool=settings.ipv6_pool,
         address_rest_seconds=settings.address_rest_seconds,
         elastic_addresses_per_account=settings.elastic_addresses_per_account,
         cpu_overcommit=settings.cpu_overcommit,

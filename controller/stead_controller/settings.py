@@ -9,6 +9,8 @@ class Settings:
     """Settings of one controller.
 
     `public_pools` are the CIDR blocks of public addresses, the first address of the first being the hosts' own.
+    `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
+    unique local one (RFC 4193), which nothing outside knows, until the operator sets one that is routed here.
     `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
     less) of each host are left to itself.
     """
@@ -23,6 +25,7 @@ class Settings:
     region: str = "us-east-1"
     zones: tuple[str, ...] = ("us-east-1a",)
     public_pools: tuple[str, ...] = ("198.18.0.0/16",)
+    ipv6_pool: str = "fd73:7465::/32"
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
     heartbeat_seconds: int = 5

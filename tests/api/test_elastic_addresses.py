@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import update
 
-from stead_controller.db.tables import Instance, PublicAddress, Subnet, Vpc, VpcResource
-from stead_controller.resources import addresses, elastic_addresses, interface_changes
+from stead_controller.db.tables import Instance, InternetGateway, PublicAddress, VpcResource
+from stead_controller.resources import addresses, elastic_addresses
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_interfaces import create, told
@@ -59,7 +59,6 @@ def test_the_sixth_is_refused(api: Api) -> None:
 
 def test_an_association_takes_the_place_of_the_automatic_address(api: Api) -> None:
     instance_id = api.launch(public_address="198.18.0.9")
-    api.run(lambda tx: setattr(tx.session.get_one(Vpc, api.world.one.vpc_id), "dns_hostnames", True))
     made = api.ec2.allocate_address()
     association = api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=instance_id)["AssociationId"]
     shown = instance(api, instance_id)
@@ -107,15 +106,14 @@ def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
         mapping = desired_pb2.Resource.FromString(body).mapping
         return interface.interface.public_dns_name, mapping.public_dns_name, machine.machine.metadata.public_hostname
 
-    assert names() == ("", "", "")
-    for column, wish, expected in [
-        ("dns_hostnames", True, (name, name, name)),
-        ("dns_support", False, ("", "", "")),
-        ("dns_support", True, (name, name, name)),
-        ("dns_hostnames", False, ("", "", "")),
+    assert names() == (name, name, name)
+    for member, wish, expected in [
+        ("EnableDnsSupport", False, ("", "", "")),
+        ("EnableDnsSupport", True, (name, name, name)),
+        ("EnableDnsHostnames", False, ("", "", "")),
+        ("EnableDnsHostnames", True, (name, name, name)),
     ]:
-        api.run(lambda tx, column=column, wish=wish: setattr(tx.session.get_one(Vpc, vpc_id), column, wish))
-        api.run(interface_changes.renamed, vpc_id)
+        api.client(api.world.one).modify_vpc_attribute(VpcId=vpc_id, **{member: {"Value": wish}})
         assert names() == expected
         assert instance(api, instance_id)["PublicDnsName"] == expected[0]
         found = api.ec2.describe_instances(Filters=[{"Name": "dns-name", "Values": [name]}])["Reservations"]
@@ -171,8 +169,7 @@ def test_a_vpc_without_a_gateway_has_no_public_addresses(api: Api) -> None:
 
 
 def detach_gateway(tx: Any, vpc_id: str) -> None:
-    for subnet in tx.session.scalars(select(Subnet).where(Subnet.vpc_id == vpc_id)):
-        subnet.internet = False
+    tx.session.execute(update(InternetGateway).where(InternetGateway.vpc_id == vpc_id).values(vpc_id=None))
 
 
 def test_the_released_rests_but_its_account_may_have_it_back(api: Api) -> None:

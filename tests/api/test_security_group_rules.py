@@ -5,9 +5,10 @@ from sqlalchemy import select, update
 
 from stead_controller.db.tables import SecurityGroup, Vpc, VpcResource
 from stead_controller.hosts import desired_state
+from stead_controller.resources import create_vpc
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
-from tests.unit.controller.resources.rows import NOW
+from tests.unit.controller.resources.rows import CLOUD, NOW
 
 SSH = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "ssh"}]}
 
@@ -288,16 +289,7 @@ def test_groups_by_name_and_filter(api, group_id):
 
 def test_a_peer_in_another_vpc_is_refused(api, group_id):
     def second_vpc(tx):
-        vpc = Vpc(
-            id=ids.new_id("vpc"),
-            account_id=api.world.one.caller.account_id,
-            cidr_block="10.0.0.0/16",
-            cidr_association_id="a",
-            dhcp_options_id="d",
-            vni=99,
-            created=NOW,
-        )
-        tx.session.add(vpc)
+        vpc = create_vpc.add(tx, CLOUD, api.world.one.caller.account_id, "10.0.0.0/16", NOW)
         return vpc.id
 
     far = add_group(api, api.world.one, "far", api.run(second_vpc))

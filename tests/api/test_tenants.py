@@ -27,6 +27,12 @@ ID_PARAMETERS = {
     "AttachmentId": "network-interface-attachment",
     "AssociationId": "network-acl-association",
     "FlowLogIds": "vpc-flow-log",
+    "DestinationPrefixListId": "prefix-list",
+    "DhcpOptionsId": "dhcp-options",
+    "DhcpOptionsIds": "dhcp-options",
+    "EgressOnlyInternetGatewayId": "egress-only-internet-gateway",
+    "EgressOnlyInternetGatewayIds": "egress-only-internet-gateway",
+    "GatewayId": "internet-gateway",
     "GroupId": "security-group",
     "GroupIds": "security-group",
     "Groups": "security-group",
@@ -34,6 +40,8 @@ ID_PARAMETERS = {
     "ImageIds": "image",
     "InstanceId": "instance",
     "InstanceIds": "instance",
+    "InternetGatewayId": "internet-gateway",
+    "InternetGatewayIds": "internet-gateway",
     "KeyName": "key-name",
     "KeyNames": "key-name",
     "KeyPairIds": "key-pair",
@@ -48,6 +56,8 @@ ID_PARAMETERS = {
     "PrefixListIds": "prefix-list",
     "ResourceIds": "vpc",
     "Resources": None,
+    "RouteTableId": "route-table",
+    "RouteTableIds": "route-table",
     "SecurityGroupIds": "security-group",
     "SecurityGroupRuleIds": "security-group-rule",
     "SubnetId": "subnet",
@@ -60,9 +70,22 @@ ID_PARAMETERS = {
     "VpcPeeringConnectionIds": "vpc-peering-connection",
 }
 # Where the operation decides what a parameter's ids are of.
-ID_PARAMETERS_OF = {("DisassociateAddress", "AssociationId"): "elastic-ip-association"}
+ID_PARAMETERS_OF = {
+    ("DisassociateAddress", "AssociationId"): "elastic-ip-association",
+    ("DisassociateRouteTable", "AssociationId"): "route-table-association",
+    ("DisassociateSubnetCidrBlock", "AssociationId"): "subnet-cidr-association",
+    ("DisassociateVpcCidrBlock", "AssociationId"): "vpc-cidr-association",
+    ("ReplaceRouteTableAssociation", "AssociationId"): "route-table-association",
+}
 # Not ids of a tenant's things, or things that nobody has yet.
 NO_TENANTS_IDS = {
+    "AvailabilityZoneId",
+    "CarrierGatewayId",
+    "Ipv4IpamPoolId",
+    "Ipv6IpamPoolId",
+    "LocalGatewayId",
+    "TransitGatewayId",
+    "VpcEndpointId",
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
     "IpamPoolId",
@@ -77,7 +100,7 @@ NO_TENANTS_IDS = {
 # Operations that answer success to the absent, and so to another's.
 SILENT = {("DeleteKeyPair", "KeyName"), ("CreateKeyPair", "KeyName"), ("ImportKeyPair", "KeyName")}
 # Refused as not supported, whatever the ids are.
-REFUSED = {("CreateNatGateway", "VpcId")}
+REFUSED = {("AssociateRouteTable", "GatewayId"), ("CreateNatGateway", "VpcId")}
 SAMPLES = {
     "Attribute": "description",
     "ImageId": None,
@@ -145,6 +168,7 @@ def theirs(api):
     flow_logs = api.other.create_flow_logs(
         ResourceIds=[api.world.other.vpc_id], ResourceType="VPC", TrafficType="ALL", LogGroupName="n"
     )
+    topology = their_topology(api)
     (acl,) = api.other.describe_network_acls()["NetworkAcls"]
     gateway = api.other.create_nat_gateway(SubnetId=api.world.other.subnet_ids[0], ConnectivityType="private")[
         "NatGateway"
@@ -154,6 +178,7 @@ def theirs(api):
         "elastic-ip-association": association["AssociationId"],
         "image": api.run(private_image),
         "instance": instance_id,
+        **topology,
         "key-name": "theirs",
         "key-pair": material["KeyPairId"],
         "natgateway": gateway["NatGatewayId"],
@@ -170,6 +195,61 @@ def theirs(api):
         "vpc-flow-log": flow_logs["FlowLogIds"][0],
         "vpc-peering-connection": peering["VpcPeeringConnection"]["VpcPeeringConnectionId"],
     }
+
+
+def their_topology(api):
+    """What the other tenant's VPC consists of."""
+    vpc_id, subnet_id = api.world.other.vpc_id, api.world.other.subnet_ids[0]
+    ec2 = api.other
+    options = ec2.create_dhcp_options(DhcpConfigurations=[{"Key": "domain-name", "Values": ["x.test"]}])
+    (gateway,) = ec2.describe_internet_gateways()["InternetGateways"]
+    (table,) = ec2.describe_route_tables()["RouteTables"]
+    block = ec2.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
+    prefix = block["Ipv6CidrBlock"].replace("/56", "/64")
+    subnet_block = ec2.associate_subnet_cidr_block(SubnetId=subnet_id, Ipv6CidrBlock=prefix)
+    egress_only = ec2.create_egress_only_internet_gateway(VpcId=vpc_id)["EgressOnlyInternetGateway"]
+    return {
+        "dhcp-options": options["DhcpOptions"]["DhcpOptionsId"],
+        "egress-only-internet-gateway": egress_only["EgressOnlyInternetGatewayId"],
+        "internet-gateway": gateway["InternetGatewayId"],
+        "route-table": table["RouteTableId"],
+        "route-table-association": table["Associations"][0]["RouteTableAssociationId"],
+        "subnet-cidr-association": subnet_block["Ipv6CidrBlockAssociation"]["AssociationId"],
+        "vpc-cidr-association": block["AssociationId"],
+    }
+
+
+def own_topology(api, operation, member):
+    """What an operation on a VPC's parts needs of the caller's own beside the parameter in question."""
+    (table,) = api.ec2.describe_route_tables()["RouteTables"]
+    (gateway,) = api.ec2.describe_internet_gateways()["InternetGateways"]
+    table_id, association_id = table["RouteTableId"], table["Associations"][0]["RouteTableAssociationId"]
+    destination = {} if member == "DestinationPrefixListId" else {"DestinationCidrBlock": "10.0.0.0/8"}
+    if member == "EgressOnlyInternetGatewayId":
+        destination = {"DestinationIpv6CidrBlock": "::/0"}
+    target = (
+        {} if member not in ("RouteTableId", "DestinationPrefixListId") else {"GatewayId": gateway["InternetGatewayId"]}
+    )
+    needed = {
+        "AssociateDhcpOptions": {"VpcId": api.world.one.vpc_id, "DhcpOptionsId": "default"},
+        "AssociateRouteTable": {"RouteTableId": table_id, "SubnetId": api.world.one.subnet_ids[0]},
+        "AssociateSubnetCidrBlock": {"Ipv6CidrBlock": "fd00::/64"},
+        "AssociateVpcCidrBlock": {"CidrBlock": "100.64.0.0/16"},
+        "AttachInternetGateway": {
+            "InternetGatewayId": gateway["InternetGatewayId"],
+            "VpcId": api.world.one.vpc_id,
+        },
+        "CreateRoute": {"RouteTableId": table_id, **destination, **target},
+        "CreateSubnet": {"CidrBlock": "10.0.0.0/24"},
+        "DeleteRoute": {"RouteTableId": table_id, **destination},
+        "ModifySubnetAttribute": {"MapPublicIpOnLaunch": {"Value": False}},
+        "ModifyVpcAttribute": {"EnableDnsHostnames": {"Value": True}},
+        "ModifyVpcTenancy": {"InstanceTenancy": "default"},
+        "ReplaceRoute": {"RouteTableId": table_id, **destination, **target},
+        "ReplaceRouteTableAssociation": {"RouteTableId": table_id, "AssociationId": association_id},
+    }
+    needed["DetachInternetGateway"] = needed["AttachInternetGateway"]
+    return needed.get(operation, {})
 
 
 def own_things(api, operation, own_instance):
@@ -223,6 +303,7 @@ def request(api, operation, member, value, own_instance):
         acls = api.ec2.describe_network_acls()["NetworkAcls"]
         params["AssociationId"] = acls[0]["Associations"][0]["NetworkAclAssociationId"]
     params |= own_things(api, operation, own_instance)
+    params |= own_topology(api, operation, member)
     kind = shape.members[member]
     return params | {member: [value] if isinstance(kind, ListShape) else value}
 
@@ -265,6 +346,7 @@ def test_anothers_id_is_answered_like_an_absent_one(api, theirs, operation, memb
             wire = answer(api, operation, request(api, operation, member, value, own_instance))
             assert not isinstance(wire, dict), (operation, member, wire)
             assert wire.code.endswith(("NotFound", "NotFoundException")), (operation, member, wire)
+            assert wire.code.endswith(("NotFound", ".NotFoundException")), (operation, member, wire)
             seen.append(replace(wire, message=wire.message.replace(value, "X")))
         assert seen[0] == seen[1]
     assert api.dump() == before

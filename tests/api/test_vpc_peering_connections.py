@@ -6,17 +6,14 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import VpcPeeringConnection
-from stead_controller.resources import security_groups, vpc_peering_connections
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import NOW
+from stead_controller.resources import create_vpc, vpc_peering_connections
+from tests.unit.controller.resources.rows import CLOUD, NOW
 
 
 def add_vpc(api, tenant, cidr, vni):
     def add(tx):
-        vpc = rows.vpc(tenant.caller.account_id, vni, cidr)
-        tx.session.add(vpc)
-        tx.session.flush()
-        security_groups.create_default(tx, vpc, NOW)
+        vpc = create_vpc.add(tx, CLOUD, tenant.caller.account_id, cidr, NOW)
+        vpc.vni = vni
         return vpc.id
 
     return api.run(add)

@@ -20,6 +20,8 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # which its driver leaves to us, see `session.py`
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 

@@ -7,7 +7,16 @@ from typing import Final
 from google.protobuf.message import Message
 
 from stead_controller.db.session import Transaction
-from stead_controller.hosts.pictures import flow_log, mapping, network_acl, peering, security_group, subnet, vpc
+from stead_controller.hosts.pictures import (
+    flow_log,
+    mapping,
+    network_acl,
+    peering,
+    route_table,
+    security_group,
+    subnet,
+    vpc,
+)
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -22,6 +31,7 @@ class Part:
 PARTS: Final[dict[int, Part]] = {
     pb.KIND_VPC: Part(vpc.draw, vpc.ids),
     pb.KIND_SUBNET: Part(subnet.draw, subnet.ids),
+    pb.KIND_ROUTE_TABLE: Part(route_table.draw, route_table.ids),
     pb.KIND_SECURITY_GROUP: Part(security_group.draw, security_group.ids),
     pb.KIND_MAPPING: Part(mapping.draw, mapping.ids),
     pb.KIND_NETWORK_ACL: Part(network_acl.draw, network_acl.ids),

@@ -10,7 +10,13 @@ from stead_controller.db.session import Transaction
 from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Tag, Volume
 from stead_controller.hosts import desired_state, errors, outbox, topics
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity, nat_gateways, network_interface_attachments
+from stead_controller.resources import (
+    addresses,
+    capacity,
+    nat_gateways,
+    network_interface_attachments,
+    topology_changes,
+)
 from stead_controller.resources.instance_states import (
     GUEST_SHUTDOWN,
     HOST_FAILURE,
@@ -149,6 +155,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
     outbox.write(tx, host_id, {}, gone=gone)
     for interface_id, vpc_id in parts.items():
         topics.refresh_part(tx, desired.KIND_MAPPING, interface_id, vpc_id)
+        topology_changes.target(tx, interface_id)
     for vpc_id in sorted({instance.vpc_id, *parts.values()}):
         topics.refresh_host(tx, vpc_id, host_id)
 

@@ -3,6 +3,7 @@
 See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -95,3 +96,16 @@ def remember_request(tx: Transaction, caller: Caller, request: Repeatable, resou
             resource_id=resource_id,
             now=now,
         )
+
+
+def once(tx: Transaction, caller: Caller, request: Repeatable, now: datetime, make: Callable[[], str]) -> str:
+    """Give the id of what `make` makes, or of what it made for this request before.
+
+    Raises what `make` raises, IdempotencyMismatch, InvalidParameter for a bad token.
+    """
+    known = replay_request(tx, caller, request, now)
+    if known is not None:
+        return known
+    made = make()
+    remember_request(tx, caller, request, made, now)
+    return made

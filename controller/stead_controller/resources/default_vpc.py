@@ -1,74 +1,57 @@
 """The default VPC that each account begins with, as EC2 makes it.
 
-172.31.0.0/16, a /20 subnet with public addresses in each zone, and a default group whose members may reach each
-other (https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html).
+172.31.0.0/16, a /20 subnet with public addresses in each zone, an internet gateway to which its main route table
+leads, and a default group whose members may reach each other
+(https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html).
 """
 
 import ipaddress
-import secrets
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Subnet, Vpc
-from stead_controller.hosts import topics
-from stead_controller.resources import network_acls, security_groups
+from stead_controller.db.tables import Route, RouteTableAssociation, Vpc
+from stead_controller.errors import AlreadyExists
+from stead_controller.resources import create_subnet, create_vpc, internet_gateways, topology_changes
+from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.route_destinations import IPV4
+from stead_controller.resources.route_targets import INTERNET_GATEWAY
 from stead_controller.resources.transaction import Transaction
-from stead_proto import ids
 
 _CIDR: Final = "172.31.0.0/16"
-_SUBNET_PREFIX: Final = 20
-_VNI_BITS: Final = 24
+
+
+def create(tx: Transaction, caller: Caller, cloud: Cloud, now: datetime) -> Vpc:
+    """Make the default VPC of an account that has none; raises AlreadyExists, LimitExceeded."""
+    query = select(Vpc.id).where(Vpc.account_id == caller.account_id, Vpc.is_default.is_(True))
+    found = tx.session.scalar(query)
+    if found is not None:
+        raise AlreadyExists("vpc", f"A Default VPC already exists for this account in this region: {found}.")
+    return create_default_vpc(tx, cloud, caller.account_id, now)
 
 
 def create_default_vpc(tx: Transaction, cloud: Cloud, account_id: str, now: datetime) -> Vpc:
-    """Make the default VPC of an account with its subnets and its default group."""
-    vpc = Vpc(
-        id=ids.new_id("vpc"),
-        account_id=account_id,
-        cidr_block=_CIDR,
-        cidr_association_id=ids.new_id("vpc-cidr-association"),
-        dhcp_options_id=ids.new_id("dhcp-options"),
-        vni=_free_vni(tx),
-        is_default=True,
-        dns_hostnames=True,
-        created=now,
-    )
-    tx.session.add(vpc)
-    tx.session.flush()
-    blocks = ipaddress.IPv4Network(_CIDR).subnets(new_prefix=_SUBNET_PREFIX)
+    """Make the default VPC of an account with its subnets, gateway, routes and default group; raises LimitExceeded."""
+    vpc = create_vpc.add(tx, cloud, account_id, _CIDR, now, is_default=True)
+    blocks = ipaddress.IPv4Network(_CIDR).subnets(new_prefix=create_subnet.DEFAULT_PREFIX)
     for zone, block in zip(cloud.zones, blocks, strict=False):
-        tx.session.add(
-            Subnet(
-                id=ids.new_id("subnet"),
-                account_id=account_id,
-                vpc_id=vpc.id,
-                cidr_block=str(block),
-                zone=zone,
-                default_for_zone=True,
-                map_public_address=True,
-                internet=True,
-                created=now,
-            )
+        create_subnet.add(tx, vpc, str(block), zone, now, default_for_zone=True)
+    gateway = internet_gateways.add(tx, account_id, vpc.id, now)
+    main = select(RouteTableAssociation.route_table_id).where(
+        RouteTableAssociation.vpc_id == vpc.id, RouteTableAssociation.subnet_id.is_(None)
+    )
+    tx.session.add(
+        Route(
+            route_table_id=tx.session.scalars(main).one(),
+            destination="0.0.0.0/0",
+            vpc_id=vpc.id,
+            family=IPV4,
+            target_type=INTERNET_GATEWAY,
+            target_id=gateway.id,
+            created=now,
         )
-    tx.session.flush()
-    add_default_filters(tx, vpc, now)
-    topics.draw_vpc(tx, vpc.id)
+    )
+    topology_changes.new_vpc(tx, vpc.id)
     return vpc
-
-
-def add_default_filters(tx: Transaction, vpc: Vpc, now: datetime) -> None:
-    """Make what filters the traffic of a new VPC: its default group, and its default ACL with all its subnets."""
-    security_groups.create_default(tx, vpc, now)
-    network_acls.create_default(tx, vpc, now)
-    for subnet in tx.session.scalars(select(Subnet).where(Subnet.vpc_id == vpc.id)).all():
-        network_acls.associate_new_subnet(tx, subnet)
-
-
-def _free_vni(tx: Transaction) -> int:
-    while True:
-        vni = secrets.randbelow((1 << _VNI_BITS) - 1) + 1
-        if tx.session.scalar(select(Vpc.id).where(Vpc.vni == vni)) is None:
-            return vni

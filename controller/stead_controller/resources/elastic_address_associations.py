@@ -8,13 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import (
-    ElasticAddress,
-    Instance,
-    NetworkInterface,
-    PublicAddress,
-    Subnet,
-)
+from stead_controller.db.tables import ElasticAddress, Instance, InternetGateway, NetworkInterface, PublicAddress
 from stead_controller.errors import (
     AlreadyExists,
     InvalidCombination,
@@ -100,7 +94,7 @@ def require_gateway(tx: Transaction, vpc_id: str) -> None:
 
 def has_gateway(tx: Transaction, vpc_id: str) -> bool:
     """Tell whether an internet gateway is attached to a VPC."""
-    query = select(Subnet.id).where(Subnet.vpc_id == vpc_id, Subnet.internet.is_(True)).limit(1)
+    query = select(InternetGateway.id).where(InternetGateway.vpc_id == vpc_id)
     return tx.session.scalar(query) is not None
 
 

@@ -4,7 +4,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Instance, NetworkInterface, PublicAddress
 from stead_controller.hosts import desired_state, topics
-from stead_controller.resources import addresses
+from stead_controller.resources import addresses, topology_changes
 from stead_controller.resources.transaction import Transaction
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -12,6 +12,7 @@ from stead_proto.v1 import desired_pb2 as pb
 def changed(tx: Transaction, interface: NetworkInterface) -> None:
     """Tell of an interface whose row, addresses or groups changed; call it when all of them are as they shall be."""
     topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)
+    topology_changes.target(tx, interface.id)
     if interface.instance_id is None:
         return
     instance = tx.session.get_one(Instance, interface.instance_id)
@@ -32,3 +33,4 @@ def renamed(tx: Transaction, vpc_id: str) -> None:
 def gone(tx: Transaction, interface: NetworkInterface) -> None:
     """Tell of an interface that is no more."""
     topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)
+    topology_changes.target(tx, interface.id)

@@ -27,6 +27,7 @@ from stead_controller.resources import (
     lookup,
     network_interface_life,
     tags,
+    topology_changes,
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
@@ -180,6 +181,7 @@ def delete(tx: Transaction, caller: Caller, gateway_id: str, now: datetime) -> N
     if gateway.state == "deleting":
         return
     _change(gateway, "deleting", now)
+    topology_changes.target(tx, gateway.id)
     if gateway.host_id is None or gateway.interface_id is None:
         settle_deleted(tx, gateway, now)
     else:
@@ -198,6 +200,7 @@ def settle_deleted(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
     _drop_interface(tx, gateway, now)
     _change(gateway, "deleted", now)
     gateway.deleted = now
+    topology_changes.target(tx, gateway.id)
 
 
 def give_up(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
@@ -206,6 +209,7 @@ def give_up(tx: Transaction, gateway: NatGateway, now: datetime) -> None:
         desired_state.remove_nat_gateway(tx, gateway.host_id, gateway.id, gateway.interface_id)
     _drop_interface(tx, gateway, now)
     _fail(gateway, "InternalError", "The NAT gateway could not be created", now)
+    topology_changes.target(tx, gateway.id)
 
 
 def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
@@ -222,6 +226,7 @@ def leave_host(tx: Transaction, host_id: str, now: datetime) -> None:
         if home is None:
             _drop_interface(tx, gateway, now)
             _fail(gateway, "InternalError", f"There is no host up in the Availability Zone {subnet.zone}", now)
+            topology_changes.target(tx, gateway.id)
             continue
         tx.session.get_one(NetworkInterface, gateway.interface_id).host_id = home
         desired_state.refresh_nat_gateway(tx, gateway.id)

@@ -127,9 +127,13 @@ def take_secondary(tx: Transaction, subnet: Subnet, interface_id: str, wanted: S
 
 def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, wish: AddressWish) -> list[str]:
     """Give an interface IPv6 addresses, wanted ones and a number of others, or what its subnet gives by itself."""
+    blocks = [subnet.ipv6_cidr_block] if subnet.ipv6_cidr_block is not None else []
+    count = wish.ipv6_count
+    if count is None:
+        count = int(subnet.assign_ipv6_address and not wish.ipv6)
     return [
-        private_addresses.take_ipv6(tx, subnet, [], interface_id, address)
-        for address in (*wish.ipv6, *[None] * (wish.ipv6_count or 0))
+        private_addresses.take_ipv6(tx, subnet, blocks, interface_id, address)
+        for address in (*wish.ipv6, *[None] * count)
     ]
 
 

@@ -4,19 +4,24 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
-from stead_controller.db.tables import Vpc, VpcPeeringConnection
+from stead_controller.db.tables import Vpc, VpcCidrBlock, VpcPeeringConnection
 from stead_controller.resources.conditions import Condition, text
 from stead_controller.resources.transaction import Transaction
 
 ACTIVE: Final = "active"
-VPC_IDS: Final[Select[Any]] = select(Vpc.id)
-HAS_BLOCK: Final[Condition] = text(Vpc.cidr_block)
+VPC_IDS: Final[Select[Any]] = select(VpcCidrBlock.vpc_id)
+HAS_BLOCK: Final[Condition] = text(VpcCidrBlock.cidr_block)
 
 
 def blocks_of(tx: Transaction, vpc_id: str) -> list[str]:
     """Give the blocks of a VPC, the primary one first, IPv6 last; none when it is gone."""
-    vpc = tx.session.get(Vpc, vpc_id)
-    return [] if vpc is None else [vpc.cidr_block]
+    query = (
+        select(VpcCidrBlock.cidr_block)
+        .join(Vpc, Vpc.id == VpcCidrBlock.vpc_id)
+        .where(VpcCidrBlock.vpc_id == vpc_id)
+        .order_by(VpcCidrBlock.ipv6, VpcCidrBlock.cidr_block != Vpc.cidr_block, VpcCidrBlock.created)
+    )
+    return list(tx.session.scalars(query))
 
 
 def joins(vpc_id: str, other_vpc_id: str) -> ColumnElement[bool]:

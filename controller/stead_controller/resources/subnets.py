@@ -1,8 +1,8 @@
-"""Subnets as EC2 shows them; making and changing them comes with the next issue."""
+"""Subnets as EC2 shows them."""
 
-import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv6Network
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from stead_controller.db.tables import InterfaceAddress, Subnet
 from stead_controller.resources import lookup, tags
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.cidr_blocks import capacity
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import (
     NEVER,
@@ -24,7 +25,6 @@ from stead_controller.resources.filters import Filter
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.zones import zone_ids
 
-RESERVED_ADDRESSES: Final = 5
 _FREE_COUNT: Final = "available-ip-address-count"
 
 
@@ -44,19 +44,21 @@ def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
         "customer-owned-ipv4-pool": NEVER,
         "default-for-az": flag(Subnet.default_for_zone),
         "defaultForAz": flag(Subnet.default_for_zone),
-        "enable-dns64": constant("false"),
+        "enable-dns64": flag(Subnet.dns64),
         "enable-lni-at-device-index": NEVER,
-        "ipv6-cidr-block-association.association-id": NEVER,
-        "ipv6-cidr-block-association.ipv6-cidr-block": NEVER,
-        "ipv6-cidr-block-association.state": NEVER,
+        "ipv6-cidr-block-association.association-id": text(Subnet.ipv6_association_id),
+        "ipv6-cidr-block-association.ipv6-cidr-block": text(Subnet.ipv6_cidr_block),
+        "ipv6-cidr-block-association.state": _with_ipv6(constant("associated")),
         "ipv6-native": constant("false"),
         "map-customer-owned-ip-on-launch": constant("false"),
         "map-public-ip-on-launch": flag(Subnet.map_public_address),
         "outpost-arn": NEVER,
         "owner-id": text(Subnet.account_id),
-        "private-dns-name-options-on-launch.enable-resource-name-dns-a-record": constant("false"),
-        "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": constant("false"),
-        "private-dns-name-options-on-launch.hostname-type": constant("ip-name"),
+        "private-dns-name-options-on-launch.enable-resource-name-dns-a-record": flag(Subnet.resource_name_a_record),
+        "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": flag(
+            Subnet.resource_name_aaaa_record
+        ),
+        "private-dns-name-options-on-launch.hostname-type": text(Subnet.hostname_type),
         "state": constant("available"),
         "subnet-arn": text(arn),
         "subnet-id": text(Subnet.id),
@@ -68,7 +70,12 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
     """List the caller's subnets in EC2's shape, sorted by id; raises MalformedId, NotFound."""
     asked = replace(asked, filters=tuple(_counted(tx, caller, one) for one in asked.filters))
     found = lookup.select_page(tx, caller, "subnet", Subnet, asked, conditions=conditions(caller, cloud))
-    ids = [subnet.id for subnet in found]
+    return shown(tx, caller, cloud, found)
+
+
+def shown(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subnet]) -> list[dict[str, Any]]:
+    """Show subnets in EC2's shape."""
+    ids = [subnet.id for subnet in subnets]
     taken = _taken(tx, ids)
     tagged = tags.of(tx, caller.account_id, ids)
     zones = zone_ids(cloud)
@@ -80,26 +87,47 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
             "OwnerId": subnet.account_id,
             "State": "available",
             "CidrBlock": subnet.cidr_block,
-            "AvailableIpAddressCount": _capacity(subnet.cidr_block) - taken.get(subnet.id, 0),
+            "AvailableIpAddressCount": capacity(subnet.cidr_block) - taken.get(subnet.id, 0),
             "AvailabilityZone": subnet.zone,
             "AvailabilityZoneId": zones.get(subnet.zone),
             "DefaultForAz": subnet.default_for_zone,
             "MapPublicIpOnLaunch": subnet.map_public_address,
             "MapCustomerOwnedIpOnLaunch": False,
-            "AssignIpv6AddressOnCreation": False,
-            "Ipv6CidrBlockAssociationSet": [],
-            "EnableDns64": False,
+            "AssignIpv6AddressOnCreation": subnet.assign_ipv6_address,
+            "Ipv6CidrBlockAssociationSet": [] if subnet.ipv6_cidr_block is None else [show_ipv6(subnet)],
+            "EnableDns64": subnet.dns64,
             "Ipv6Native": False,
             "PrivateDnsNameOptionsOnLaunch": {
-                "HostnameType": "ip-name",
-                "EnableResourceNameDnsARecord": False,
-                "EnableResourceNameDnsAAAARecord": False,
+                "HostnameType": subnet.hostname_type,
+                "EnableResourceNameDnsARecord": subnet.resource_name_a_record,
+                "EnableResourceNameDnsAAAARecord": subnet.resource_name_aaaa_record,
             },
             "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
             "Tags": tagged.get(subnet.id, []),
         }
-        for subnet in found
+        for subnet in subnets
     ]
+
+
+def show_ipv6(subnet: Subnet, state: str = "associated") -> dict[str, Any]:
+    """Show the association of a subnet's IPv6 block, which it must have, in EC2's shape."""
+    assert subnet.ipv6_cidr_block is not None
+    return {
+        "AssociationId": subnet.ipv6_association_id,
+        "Ipv6CidrBlock": subnet.ipv6_cidr_block,
+        "Ipv6CidrBlockState": {"State": state},
+        "Ipv6AddressAttribute": "private" if IPv6Network(subnet.ipv6_cidr_block).is_private else "public",
+        "IpSource": "amazon",
+    }
+
+
+def find(tx: Transaction, caller: Caller, subnet_id: str) -> Subnet:
+    """Give one of the caller's subnets; raises MalformedId, NotFound."""
+    return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
+
+
+def _with_ipv6(inner: Condition) -> Condition:
+    return lambda asked: inner(asked) & Subnet.ipv6_cidr_block.is_not(None)
 
 
 def _counted(tx: Transaction, caller: Caller, asked: Filter) -> Filter:
@@ -116,7 +144,7 @@ def _counted(tx: Transaction, caller: Caller, asked: Filter) -> Filter:
     fitting = [
         subnet_id
         for subnet_id, block in blocks.items()
-        if asked.matches(str(_capacity(block) - taken.get(subnet_id, 0)))
+        if asked.matches(str(capacity(block) - taken.get(subnet_id, 0)))
     ]
     return Filter("subnet-id", tuple(fitting) or ("none",))
 
@@ -132,10 +160,6 @@ def _taken(tx: Transaction, subnet_ids: Iterable[str]) -> Mapping[str, int]:
         )
         taken.update({row[0]: row[1] for row in tx.session.execute(query)})
     return taken
-
-
-def _capacity(cidr_block: str) -> int:
-    return ipaddress.IPv4Network(cidr_block).num_addresses - RESERVED_ADDRESSES
 
 
 def _arn_prefix(caller: Caller, cloud: Cloud) -> str:

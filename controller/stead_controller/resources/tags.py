@@ -13,10 +13,13 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select, tuple_
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.tables import (
+    DhcpOptions,
+    EgressOnlyInternetGateway,
     ElasticAddress,
     FlowLog,
     Image,
     Instance,
+    InternetGateway,
     KeyPair,
     NatGateway,
     NetworkAcl,
@@ -24,6 +27,7 @@ from stead_controller.db.tables import (
     NetworkInsightsPath,
     NetworkInterface,
     PrefixList,
+    RouteTable,
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
@@ -52,9 +56,12 @@ _RESOURCES_AT_ONCE: Final = 1000
 
 # Where the rows of each taggable resource type are.
 _TABLES: Final[dict[str, Any]] = {
+    "dhcp-options": DhcpOptions,
+    "egress-only-internet-gateway": EgressOnlyInternetGateway,
     "elastic-ip": ElasticAddress,
     "image": Image,
     "instance": Instance,
+    "internet-gateway": InternetGateway,
     "key-pair": KeyPair,
     "natgateway": NatGateway,
     "network-acl": NetworkAcl,
@@ -62,6 +69,7 @@ _TABLES: Final[dict[str, Any]] = {
     "network-insights-path": NetworkInsightsPath,
     "network-interface": NetworkInterface,
     "prefix-list": PrefixList,
+    "route-table": RouteTable,
     "security-group": SecurityGroup,
     "security-group-rule": SecurityGroupRule,
     "subnet": Subnet,

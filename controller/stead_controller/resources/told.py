@@ -14,7 +14,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.hosts import topics
 from stead_controller.hosts.pictures.peering import side_id
-from stead_controller.resources import peered_vpcs
+from stead_controller.resources import peered_vpcs, topology_changes
 from stead_controller.resources.transaction import Transaction
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -39,6 +39,7 @@ def peering(tx: Transaction, connection: VpcPeeringConnection) -> None:
     for vpc_id in (connection.requester_vpc_id, connection.accepter_vpc_id):
         topics.refresh_part(tx, pb.KIND_PEERING, side_id(connection.id, vpc_id), vpc_id)
     _groups_with(tx, SecurityGroupRule.peering_id == connection.id)
+    topology_changes.target(tx, connection.id)
 
 
 def peerings_of(tx: Transaction, vpc_id: str) -> None:
@@ -48,8 +49,9 @@ def peerings_of(tx: Transaction, vpc_id: str) -> None:
 
 
 def prefix_list(tx: Transaction, changed: PrefixList) -> None:
-    """Tell the hosts of every VPC whose groups name this prefix list its entries as they are now."""
+    """Tell the hosts of every VPC whose groups or routes name this prefix list its entries as they are now."""
     _groups_with(tx, SecurityGroupRule.prefix_list_id == changed.id)
+    topology_changes.prefix_list(tx, changed.id)
 
 
 def flow_log(tx: Transaction, flow_log_id: str, vpc_id: str) -> None:

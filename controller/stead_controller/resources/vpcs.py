@@ -1,26 +1,44 @@
-"""VPCs as EC2 shows them; making and changing them comes with the next issue."""
+"""VPCs as EC2 shows them."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Network
 from typing import Any, Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Vpc
-from stead_controller.errors import InvalidParameter, NotFound
+from stead_controller.db.tables import Vpc, VpcCidrBlock
+from stead_controller.errors import NotFound
 from stead_controller.resources import lookup, tags
 from stead_controller.resources.caller import Caller
-from stead_controller.resources.conditions import NEVER, Condition, Selection, constant, flag, text
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.conditions import (
+    Condition,
+    Selection,
+    constant,
+    exists_where,
+    flag,
+    text,
+)
 from stead_controller.resources.transaction import Transaction
+
+IPV6_POOL: Final = "Amazon"
+"""The name of the cloud's own pool of IPv6 blocks, as clients know it from EC2."""
+
+_BLOCKS: Final = select(VpcCidrBlock.id).where(VpcCidrBlock.vpc_id == Vpc.id).correlate(Vpc)
+_IPV4: Final = _BLOCKS.where(VpcCidrBlock.ipv6.is_(False))
+_IPV6: Final = _BLOCKS.where(VpcCidrBlock.ipv6.is_(True))
 
 FILTERS: Final[dict[str, Condition]] = {
     "cidr": text(Vpc.cidr_block),
-    "cidr-block-association.association-id": text(Vpc.cidr_association_id),
-    "cidr-block-association.cidr-block": text(Vpc.cidr_block),
-    "cidr-block-association.state": constant("associated"),
+    "cidr-block-association.association-id": exists_where(_IPV4, text(VpcCidrBlock.id)),
+    "cidr-block-association.cidr-block": exists_where(_IPV4, text(VpcCidrBlock.cidr_block)),
+    "cidr-block-association.state": exists_where(_IPV4, constant("associated")),
     "dhcp-options-id": text(Vpc.dhcp_options_id),
-    "ipv6-cidr-block-association.association-id": NEVER,
-    "ipv6-cidr-block-association.ipv6-cidr-block": NEVER,
-    "ipv6-cidr-block-association.ipv6-pool": NEVER,
-    "ipv6-cidr-block-association.state": NEVER,
+    "ipv6-cidr-block-association.association-id": exists_where(_IPV6, text(VpcCidrBlock.id)),
+    "ipv6-cidr-block-association.ipv6-cidr-block": exists_where(_IPV6, text(VpcCidrBlock.cidr_block)),
+    "ipv6-cidr-block-association.ipv6-pool": exists_where(_IPV6, constant(IPV6_POOL)),
+    "ipv6-cidr-block-association.state": exists_where(_IPV6, constant("associated")),
     "is-default": flag(Vpc.is_default),
     "isDefault": flag(Vpc.is_default),
     "owner-id": text(Vpc.account_id),
@@ -29,25 +47,72 @@ FILTERS: Final[dict[str, Condition]] = {
 }
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
     """List the caller's VPCs in EC2's shape, sorted by id; raises MalformedId, NotFound."""
-    found = lookup.select_page(tx, caller, "vpc", Vpc, asked, conditions=FILTERS)
-    tagged = tags.of(tx, caller.account_id, [vpc.id for vpc in found])
-    return [_shown(vpc, tagged.get(vpc.id, [])) for vpc in found]
+    return shown(tx, caller, cloud, lookup.select_page(tx, caller, "vpc", Vpc, asked, conditions=FILTERS))
 
 
-def describe_attribute(tx: Transaction, caller: Caller, vpc_id: str, attribute: str) -> dict[str, Any]:
-    """Show one attribute of a VPC in EC2's shape; raises MalformedId, NotFound, InvalidParameter."""
-    vpc = lookup.find(tx, caller, "vpc", Vpc, vpc_id)
-    attributes = {
-        "enableDnsSupport": ("EnableDnsSupport", vpc.dns_support),
-        "enableDnsHostnames": ("EnableDnsHostnames", vpc.dns_hostnames),
-        "enableNetworkAddressUsageMetrics": ("EnableNetworkAddressUsageMetrics", False),
+def shown(tx: Transaction, caller: Caller, cloud: Cloud, vpcs: Sequence[Vpc]) -> list[dict[str, Any]]:
+    """Show VPCs in EC2's shape."""
+    tx.session.flush()
+    ids = [vpc.id for vpc in vpcs]
+    tagged = tags.of(tx, caller.account_id, ids)
+    blocks = blocks_of(tx, ids)
+    return [
+        {
+            "VpcId": vpc.id,
+            "OwnerId": vpc.account_id,
+            "State": "available",
+            "CidrBlock": vpc.cidr_block,
+            "CidrBlockAssociationSet": [show_ipv4(block) for block in blocks[vpc.id] if not block.ipv6],
+            "Ipv6CidrBlockAssociationSet": [show_ipv6(block, cloud) for block in blocks[vpc.id] if block.ipv6],
+            "DhcpOptionsId": vpc.dhcp_options_id,
+            "InstanceTenancy": vpc.instance_tenancy,
+            "IsDefault": vpc.is_default,
+            "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
+            "Tags": tagged.get(vpc.id, []),
+        }
+        for vpc in vpcs
+    ]
+
+
+def show_ipv4(block: VpcCidrBlock, state: str = "associated") -> dict[str, Any]:
+    """Show the association of an IPv4 block in EC2's shape."""
+    return {"AssociationId": block.id, "CidrBlock": block.cidr_block, "CidrBlockState": {"State": state}}
+
+
+def show_ipv6(block: VpcCidrBlock, cloud: Cloud, state: str = "associated") -> dict[str, Any]:
+    """Show the association of an IPv6 block in EC2's shape."""
+    return {
+        "AssociationId": block.id,
+        "Ipv6CidrBlock": block.cidr_block,
+        "Ipv6CidrBlockState": {"State": state},
+        "NetworkBorderGroup": cloud.region,
+        "Ipv6Pool": IPV6_POOL,
+        "Ipv6AddressAttribute": "private" if IPv6Network(block.cidr_block).is_private else "public",
+        "IpSource": "amazon",
     }
-    if attribute not in attributes:
-        raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
-    member, value = attributes[attribute]
-    return {"VpcId": vpc.id, member: {"Value": value}}
+
+
+def blocks_of(tx: Transaction, vpc_ids: Iterable[str]) -> dict[str, list[VpcCidrBlock]]:
+    """Give the blocks of each VPC, the primary one first."""
+    found: dict[str, list[VpcCidrBlock]] = defaultdict(list)
+    for batch in lookup.batches(vpc_ids):
+        query = (
+            select(VpcCidrBlock, Vpc.cidr_block)
+            .join(Vpc, Vpc.id == VpcCidrBlock.vpc_id)
+            .where(VpcCidrBlock.vpc_id.in_(batch))
+            .order_by(VpcCidrBlock.created, VpcCidrBlock.id)
+        )
+        for block, primary in tx.session.execute(query):
+            place = 0 if block.cidr_block == primary else len(found[block.vpc_id])
+            found[block.vpc_id].insert(place, block)
+    return found
+
+
+def find(tx: Transaction, caller: Caller, vpc_id: str) -> Vpc:
+    """Give one of the caller's VPCs; raises MalformedId, NotFound."""
+    return lookup.find(tx, caller, "vpc", Vpc, vpc_id)
 
 
 def find_default(tx: Transaction, caller: Caller) -> Vpc:
@@ -61,26 +126,5 @@ def find_default(tx: Transaction, caller: Caller) -> Vpc:
 
 def has_ipv6(tx: Transaction, vpc_id: str) -> bool:
     """Tell whether a VPC has an IPv6 block."""
-    del tx, vpc_id
-    return False
-
-
-def _shown(vpc: Vpc, vpc_tags: list[dict[str, str]]) -> dict[str, Any]:
-    return {
-        "VpcId": vpc.id,
-        "OwnerId": vpc.account_id,
-        "State": "available",
-        "CidrBlock": vpc.cidr_block,
-        "CidrBlockAssociationSet": [
-            {
-                "AssociationId": vpc.cidr_association_id,
-                "CidrBlock": vpc.cidr_block,
-                "CidrBlockState": {"State": "associated"},
-            }
-        ],
-        "DhcpOptionsId": vpc.dhcp_options_id,
-        "InstanceTenancy": "default",
-        "IsDefault": vpc.is_default,
-        "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
-        "Tags": vpc_tags,
-    }
+    query = select(VpcCidrBlock.id).where(VpcCidrBlock.vpc_id == vpc_id, VpcCidrBlock.ipv6.is_(True)).limit(1)
+    return tx.session.scalar(query) is not None

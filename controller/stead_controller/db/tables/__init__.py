@@ -4,12 +4,14 @@ from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.instance import Instance, Reservation
 from stead_controller.db.tables.interface_address import InterfaceAddress
+from stead_controller.db.tables.internet_gateway import EgressOnlyInternetGateway, InternetGateway
 from stead_controller.db.tables.key_pair import KeyPair
 from stead_controller.db.tables.nat_gateway import NatGateway
 from stead_controller.db.tables.network_acl import NetworkAcl, NetworkAclAssociation, NetworkAclEntry
@@ -17,10 +19,12 @@ from stead_controller.db.tables.network_insights import NetworkInsightsAnalysis,
 from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
 from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
 from stead_controller.db.tables.revision import Revision
+from stead_controller.db.tables.route_table import Route, RouteTable, RouteTableAssociation
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
+from stead_controller.db.tables.subnet import Subnet
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.volume import Volume
-from stead_controller.db.tables.vpc import Subnet, Vpc
+from stead_controller.db.tables.vpc import Vpc, VpcCidrBlock
 from stead_controller.db.tables.vpc_peering_connection import VpcPeeringConnection
 from stead_controller.db.tables.vpc_topic import VpcHost, VpcResource
 
@@ -30,6 +34,9 @@ __all__ = [
     "Base",
     "ClientToken",
     "CloudFact",
+    "DhcpOptionValue",
+    "DhcpOptions",
+    "EgressOnlyInternetGateway",
     "ElasticAddress",
     "EnrolmentToken",
     "FlowLog",
@@ -40,6 +47,7 @@ __all__ = [
     "Instance",
     "InterfaceAddress",
     "InterfaceGroup",
+    "InternetGateway",
     "KeyPair",
     "NatGateway",
     "NetworkAcl",
@@ -53,12 +61,16 @@ __all__ = [
     "PublicAddress",
     "Reservation",
     "Revision",
+    "Route",
+    "RouteTable",
+    "RouteTableAssociation",
     "SecurityGroup",
     "SecurityGroupRule",
     "Subnet",
     "Tag",
     "Volume",
     "Vpc",
+    "VpcCidrBlock",
     "VpcHost",
     "VpcPeeringConnection",
     "VpcResource",

@@ -1,11 +1,11 @@
-"""A subnet's row becomes a `Subnet`."""
+"""A subnet's row becomes a `Subnet`, with the route table that applies to it."""
 
 from collections.abc import Iterable
 
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import NetworkAclAssociation, Subnet
+from stead_controller.db.tables import NetworkAclAssociation, RouteTableAssociation, Subnet
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -15,10 +15,19 @@ def draw(tx: Transaction, subnet_id: str) -> pb.Subnet | None:
     if subnet is None:
         return None
     acl = select(NetworkAclAssociation.acl_id).where(NetworkAclAssociation.subnet_id == subnet_id)
+    tables = dict(
+        tx.session.execute(
+            select(RouteTableAssociation.subnet_id, RouteTableAssociation.route_table_id).where(
+                RouteTableAssociation.vpc_id == subnet.vpc_id,
+                (RouteTableAssociation.subnet_id == subnet.id) | RouteTableAssociation.subnet_id.is_(None),
+            )
+        ).all()
+    )
     return pb.Subnet(
         vpc_id=subnet.vpc_id,
         cidr_block=subnet.cidr_block,
-        internet=subnet.internet,
+        ipv6_cidr_block=subnet.ipv6_cidr_block or "",
+        route_table_id=tables.get(subnet.id) or tables[None],
         network_acl_id=tx.session.scalar(acl) or "",
     )
 

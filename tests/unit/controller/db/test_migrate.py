@@ -61,7 +61,8 @@ async def test_times_come_back_as_they_went_in(database):
     assert created == made.created
 
 
-def test_an_old_vpc_gets_its_default_acl(tmp_path):
+def old_vpc(tmp_path):
+    """A database of the first schema with a VPC whose subnets lead to the internet, brought to the newest."""
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
     upgrade(database.engine, "faa718eac69d")
     with database.engine.begin() as connection:
@@ -76,6 +77,11 @@ def test_an_old_vpc_gets_its_default_acl(tmp_path):
                 " 1, 1, 1, 4, 5)"
             )
     upgrade(database.engine)
+    return database
+
+
+def test_an_old_vpc_gets_its_default_acl(tmp_path):
+    database = old_vpc(tmp_path)
     with database.engine.connect() as connection:
         ((acl_id, vpc_id, default),) = connection.exec_driver_sql("SELECT id, vpc_id, is_default FROM network_acls")
         assert (vpc_id, default) == ("vpc-1", 1)
@@ -83,4 +89,33 @@ def test_an_old_vpc_gets_its_default_acl(tmp_path):
         assert links.all() == [(acl_id, "subnet-1"), (acl_id, "subnet-2")]
         entries = connection.exec_driver_sql("SELECT egress, rule_number, allow FROM network_acl_entries ORDER BY 1, 2")
         assert entries.all() == [(0, 100, 1), (0, 32767, 0), (1, 100, 1), (1, 32767, 0)]
+    database.close()
+
+
+def test_an_old_vpc_gets_its_gateway_route_table_options_and_block(tmp_path):
+    database = old_vpc(tmp_path)
+    with database.engine.connect() as connection:
+
+        def rows(query):
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+        ((gateway_id, vpc_id),) = rows("SELECT id, vpc_id FROM internet_gateways")
+        ((table_id,),) = rows("SELECT id FROM route_tables WHERE vpc_id = 'vpc-1' AND account_id = '1'")
+        assert gateway_id.startswith("igw-0")
+        assert table_id.startswith("rtb-0")
+        assert vpc_id == "vpc-1"
+        assert rows("SELECT route_table_id, vpc_id, subnet_id FROM route_table_associations") == [
+            (table_id, "vpc-1", None)
+        ]
+        assert rows("SELECT route_table_id, destination, family, target_type, target_id FROM routes") == [
+            (table_id, "0.0.0.0/0", "ipv4", "internet-gateway", gateway_id)
+        ]
+        assert rows("SELECT id, vpc_id, cidr_block, ipv6 FROM vpc_cidr_blocks") == [("a", "vpc-1", "10.0.0.0/16", 0)]
+        assert rows("SELECT id, account_id, initial FROM dhcp_options") == [("d", "1", 1)]
+        assert rows("SELECT key, value FROM dhcp_option_values ORDER BY position") == [
+            ("domain-name", "ec2.internal"),
+            ("domain-name-servers", "AmazonProvidedDNS"),
+        ]
+        assert rows("SELECT count(*) FROM subnets WHERE vpc_id = 'vpc-1' AND hostname_type = 'ip-name'") == [(2,)]
+    assert differences(database.engine) == []
     database.close()

@@ -8,13 +8,11 @@ from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     Instance,
     NetworkInterface,
-    Subnet,
     Volume,
-    Vpc,
 )
-from stead_proto import ids
+from stead_controller.resources import create_subnet, create_vpc
 from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import NOW, Tenant, World
+from tests.unit.controller.resources.rows import CLOUD, NOW, Tenant, World
 
 RARE = 20
 
@@ -111,25 +109,5 @@ def _new_id(prefix: str) -> str:
 
 
 def _second_vpc(tx: Transaction, tenant: Tenant) -> Crowd:
-    vpc = Vpc(
-        id=ids.new_id("vpc"),
-        account_id=tenant.caller.account_id,
-        cidr_block="10.0.0.0/16",
-        cidr_association_id=ids.new_id("vpc-cidr-association"),
-        dhcp_options_id=ids.new_id("dhcp-options"),
-        vni=777,
-        created=NOW,
-    )
-    tx.session.add(vpc)
-    tx.session.flush()
-    subnet = Subnet(
-        id=ids.new_id("subnet"),
-        account_id=vpc.account_id,
-        vpc_id=vpc.id,
-        cidr_block="10.0.0.0/16",
-        zone="us-east-1a",
-        created=NOW,
-    )
-    tx.session.add(subnet)
-    tx.session.flush()
-    return Crowd(vpc.id, subnet.id)
+    vpc = create_vpc.add(tx, CLOUD, tenant.caller.account_id, "10.0.0.0/16", NOW)
+    return Crowd(vpc.id, create_subnet.add(tx, vpc, "10.0.0.0/16", "us-east-1a", NOW).id)

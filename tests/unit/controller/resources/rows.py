@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import select
+
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     Account,
@@ -21,11 +23,10 @@ from stead_controller.db.tables import (
     Subnet,
     Tag,
     Volume,
-    Vpc,
 )
-from stead_controller.resources import network_acls
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.default_vpc import create_default_vpc
 from stead_controller.resources.images import CLOUD_ACCOUNT
 from stead_proto import ids
 
@@ -78,69 +79,16 @@ def build_world(tx: Transaction) -> World:
 
 
 def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
-    """Add an account with a default VPC, its subnets, its default group and its default ACL."""
-    vpc = Vpc(
-        id=ids.new_id("vpc"),
-        account_id=account_id,
-        cidr_block="172.31.0.0/16",
-        cidr_association_id=ids.new_id("vpc-cidr-association"),
-        dhcp_options_id=ids.new_id("dhcp-options"),
-        vni=vni,
-        is_default=True,
-        created=NOW,
-    )
-    subnets = [
-        Subnet(
-            id=ids.new_id("subnet"),
-            account_id=account_id,
-            vpc_id=vpc.id,
-            cidr_block=f"172.31.{16 * number}.0/20",
-            zone=zone,
-            default_for_zone=True,
-            map_public_address=True,
-            internet=True,
-            created=NOW,
-        )
-        for number, zone in enumerate(CLOUD.zones)
-    ]
-    group = SecurityGroup(
-        id=ids.new_id("security-group"),
-        account_id=account_id,
-        vpc_id=vpc.id,
-        name="default",
-        description="default VPC security group",
-        created=NOW,
-    )
+    """Add an account with its default VPC, whose first VNI is given, as accounts have it from their birth."""
     session = tx.session
-    session.add_all([Account(id=account_id, name=account_id, created=NOW), vpc])
+    session.add(Account(id=account_id, name=account_id, created=NOW))
     session.flush()
-    session.add_all([*subnets, group])
+    vpc = create_default_vpc(tx, CLOUD, account_id, NOW)
+    vpc.vni = vni
     session.flush()
-    session.add_all(
-        [
-            rule(group, peer_group_id=group.id),
-            rule(group, egress=True, cidr_ipv4="0.0.0.0/0"),
-        ]
-    )
-    session.flush()
-    network_acls.create_default(tx, vpc, NOW)
-    for subnet in subnets:
-        network_acls.associate_new_subnet(tx, subnet)
-    return Tenant(caller(account_id), vpc.id, [subnet.id for subnet in subnets], group.id)
-
-
-def vpc(account_id: str, vni: int, cidr_block: str, **changes: Any) -> Vpc:
-    """An ordinary VPC without subnets."""
-    values = {
-        "id": ids.new_id("vpc"),
-        "account_id": account_id,
-        "cidr_block": cidr_block,
-        "cidr_association_id": ids.new_id("vpc-cidr-association"),
-        "dhcp_options_id": ids.new_id("dhcp-options"),
-        "vni": vni,
-        "created": NOW,
-    }
-    return Vpc(**values | changes)
+    subnets = session.scalars(select(Subnet.id).where(Subnet.vpc_id == vpc.id).order_by(Subnet.zone))
+    group = session.scalars(select(SecurityGroup.id).where(SecurityGroup.vpc_id == vpc.id))
+    return Tenant(caller(account_id), vpc.id, list(subnets), group.one())
 
 
 def host(**changes: Any) -> Host:

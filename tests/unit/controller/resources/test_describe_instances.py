@@ -185,7 +185,7 @@ FIND_WEB = [
     ("boot-mode", "uefi", "db"),
     ("client-token", "token", "web"),
     ("current-instance-boot-mode", "legacy-bios", "web"),
-    ("dns-name", "*", "none"),
+    ("dns-name", "ec2-198-18-0-5.*", "web"),
     ("ebs-optimized", "true", "db"),
     ("ena-support", "true", "both"),
     ("hypervisor", "xen", "both"),

@@ -3,14 +3,14 @@
 import pytest
 from sqlalchemy import func, select, update
 
-from stead_controller.db.tables import NetworkAcl, NetworkAclAssociation, NetworkAclEntry, Subnet, Vpc
+from stead_controller.db.tables import NetworkAcl, NetworkAclAssociation, NetworkAclEntry, Subnet
 from stead_controller.errors import LimitExceeded
-from stead_controller.resources import network_acls
+from stead_controller.resources import create_vpc, network_acls
 from stead_controller.resources.acl_entries import AskedEntry
 from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.conditions import Selection
 from stead_proto import ids
-from tests.unit.controller.resources.rows import NOW
+from tests.unit.controller.resources.rows import CLOUD, NOW
 
 ONCE = Repeatable("CreateNetworkAcl", "", "")
 
@@ -98,16 +98,7 @@ def test_a_vpcs_default_acl_goes_with_it(world, run):
 
 def test_an_acl_of_another_vpc_is_refused(world, run):
     def move(tx, acl_id):
-        vpc = Vpc(
-            id=ids.new_id("vpc"),
-            account_id=world.one.caller.account_id,
-            cidr_block="10.0.0.0/16",
-            cidr_association_id="a",
-            dhcp_options_id="d",
-            vni=99,
-            created=NOW,
-        )
-        tx.session.add(vpc)
+        vpc = create_vpc.add(tx, CLOUD, world.one.caller.account_id, "10.0.0.0/16", NOW)
         tx.session.flush()
         tx.session.execute(update(NetworkAcl).where(NetworkAcl.id == acl_id).values(vpc_id=vpc.id))
 

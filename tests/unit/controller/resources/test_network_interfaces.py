@@ -52,7 +52,11 @@ def test_attached_and_loose(world, run, instance_id, loose):
     assert shown[loose]["Groups"] == []
     (attached,) = described(run, world.one.caller, ("attachment.instance-id", instance_id))
     assert attached["Attachment"]["InstanceId"] == instance_id
-    assert attached["Association"] == {"PublicIp": "198.18.0.5", "PublicDnsName": "", "IpOwnerId": "amazon"}
+    assert attached["Association"] == {
+        "PublicIp": "198.18.0.5",
+        "PublicDnsName": "ec2-198-18-0-5.compute-1.amazonaws.com",
+        "IpOwnerId": "amazon",
+    }
     assert attached["PrivateDnsName"] == "ip-172-31-0-4.ec2.internal"
     assert attached["Groups"] == [{"GroupId": world.one.group_id, "GroupName": "default"}]
 

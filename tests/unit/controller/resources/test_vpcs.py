@@ -3,13 +3,16 @@
 import pytest
 
 from stead_controller.errors import InvalidParameter, MalformedId, NotFound
-from stead_controller.resources import vpcs
+from stead_controller.resources import vpc_attributes, vpcs
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.filters import Filter
+from tests.unit.controller.resources.rows import CLOUD
 
 
 def describe(run, caller, *filters, ids=()):
-    return run(vpcs.describe, caller, Selection(tuple(ids), tuple(Filter(name, (value,)) for name, value in filters)))
+    return run(
+        vpcs.describe, caller, CLOUD, Selection(tuple(ids), tuple(Filter(name, (value,)) for name, value in filters))
+    )
 
 
 def test_the_default_vpc(world, run):
@@ -41,14 +44,14 @@ def test_filters(world, run, name, value, found):
 def test_attributes(world, run):
     for attribute, member, value in [
         ("enableDnsSupport", "EnableDnsSupport", True),
-        ("enableDnsHostnames", "EnableDnsHostnames", False),
+        ("enableDnsHostnames", "EnableDnsHostnames", True),
         ("enableNetworkAddressUsageMetrics", "EnableNetworkAddressUsageMetrics", False),
     ]:
-        shown = run(vpcs.describe_attribute, world.one.caller, world.one.vpc_id, attribute)
+        shown = run(vpc_attributes.describe, world.one.caller, world.one.vpc_id, attribute)
         assert shown == {"VpcId": world.one.vpc_id, member: {"Value": value}}
     with pytest.raises(InvalidParameter):
-        run(vpcs.describe_attribute, world.one.caller, world.one.vpc_id, "colour")
+        run(vpc_attributes.describe, world.one.caller, world.one.vpc_id, "colour")
     with pytest.raises(NotFound):
-        run(vpcs.describe_attribute, world.other.caller, world.one.vpc_id, "enableDnsSupport")
+        run(vpc_attributes.describe, world.other.caller, world.one.vpc_id, "enableDnsSupport")
     with pytest.raises(MalformedId):
-        run(vpcs.describe_attribute, world.one.caller, "vpc-1", "enableDnsSupport")
+        run(vpc_attributes.describe, world.one.caller, "vpc-1", "enableDnsSupport")

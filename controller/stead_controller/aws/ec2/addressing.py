@@ -1,0 +1,25 @@
+"""Sources of addresses that EC2 has and this cloud has not."""
+
+from typing import Final
+
+from stead_controller.aws.call import Params
+from stead_controller.errors import Unsupported
+
+_SOURCES: Final = {
+    "Ipv4IpamPoolId": "IPAM pools",
+    "Ipv4NetmaskLength": "IPAM pools",
+    "Ipv6IpamPoolId": "IPAM pools",
+    "Ipv6NetmaskLength": "IPAM pools",
+    "Ipv6Pool": "IPv6 pools other than the cloud's own",
+    "OutpostArn": "Outposts",
+    "VpcEncryptionControl": "Encryption controls of VPCs",
+}
+
+
+def refuse_other_sources(params: Params) -> None:
+    """Raise Unsupported where a request wants its addresses from elsewhere."""
+    for name, what in _SOURCES.items():
+        if params.get(name) is not None:
+            raise Unsupported(f"{what} are not supported by this cloud ({name}).")
+    if params.get("Ipv6Native"):
+        raise Unsupported("Subnets without IPv4 addresses are not supported by this cloud (Ipv6Native).")

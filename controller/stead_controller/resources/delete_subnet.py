@@ -1,0 +1,24 @@
+"""A subnet without interfaces is deleted."""
+
+from sqlalchemy import delete, select
+
+from stead_controller.db.tables import NetworkAclAssociation, NetworkInterface, RouteTableAssociation
+from stead_controller.errors import InUse
+from stead_controller.resources import subnets, tags, topology_changes
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+
+def remove(tx: Transaction, caller: Caller, subnet_id: str) -> None:
+    """Delete a subnet and what it was associated with; raises MalformedId, NotFound, InUse."""
+    subnet = subnets.find(tx, caller, subnet_id)
+    query = select(NetworkInterface.id).where(NetworkInterface.subnet_id == subnet.id).limit(1)
+    if tx.session.scalar(query) is not None:
+        raise InUse(f"The subnet '{subnet.id}' has dependencies and cannot be deleted.")
+    for table in (RouteTableAssociation, NetworkAclAssociation):
+        tx.session.execute(
+            delete(table).where(table.subnet_id == subnet.id).execution_options(synchronize_session=False)
+        )
+    tx.session.delete(subnet)
+    tags.remove_all(tx, [subnet.id])
+    topology_changes.subnet(tx, subnet.id, subnet.vpc_id)

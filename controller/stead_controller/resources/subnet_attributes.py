@@ -1,0 +1,42 @@
+"""Attributes of a subnet that can be changed after it was made."""
+
+from typing import Any, Final
+
+from stead_controller.errors import InvalidParameter
+from stead_controller.resources import subnets
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+FLAGS: Final = {
+    "AssignIpv6AddressOnCreation": "assign_ipv6_address",
+    "EnableDns64": "dns64",
+    "EnableResourceNameDnsAAAARecordOnLaunch": "resource_name_aaaa_record",
+    "EnableResourceNameDnsARecordOnLaunch": "resource_name_a_record",
+    "MapPublicIpOnLaunch": "map_public_address",
+}
+"""The attributes that are on or off, as ModifySubnetAttribute names them, and their columns."""
+
+HOSTNAME_TYPES: Final = ("ip-name", "resource-name")
+_IPV6_ONLY: Final = {"AssignIpv6AddressOnCreation", "EnableDns64", "EnableResourceNameDnsAAAARecordOnLaunch"}
+
+
+def modify_flag(tx: Transaction, caller: Caller, subnet_id: str, member: str, *, value: bool) -> None:
+    """Switch one attribute of a subnet; raises MalformedId, NotFound, InvalidParameter where it needs IPv6."""
+    subnet: Any = subnets.find(tx, caller, subnet_id)
+    if value and member in _IPV6_ONLY and subnet.ipv6_cidr_block is None:
+        raise InvalidParameter(
+            f"Invalid value 'true' for {member[0].lower()}{member[1:]}. Subnet {subnet.id} does not have an IPv6 CIDR "
+            "block associated with it."
+        )
+    setattr(subnet, FLAGS[member], value)
+
+
+def modify_hostname_type(tx: Transaction, caller: Caller, subnet_id: str, hostname_type: str) -> None:
+    """Choose how instances of a subnet are named; raises MalformedId, NotFound, InvalidParameter."""
+    subnet = subnets.find(tx, caller, subnet_id)
+    if hostname_type not in HOSTNAME_TYPES:
+        raise InvalidParameter(
+            f"Value ({hostname_type}) for parameter privateDnsHostnameTypeOnLaunch is invalid. "
+            f"It must be one of {', '.join(HOSTNAME_TYPES)}."
+        )
+    subnet.hostname_type = hostname_type

@@ -1,0 +1,42 @@
+"""A subnet's IPv6 block is associated with it and taken from it."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import Subnet
+from stead_controller.errors import LimitExceeded, NotFound
+from stead_controller.resources import create_subnet, lookup, subnets, topology_changes
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+
+def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> dict[str, Any]:
+    """Give a subnet a /64 of its VPC's IPv6 blocks, shown as EC2 does.
+
+    Raises MalformedId, NotFound, InvalidParameter (also as InvalidSubnet.Range), AlreadyExists, LimitExceeded where it
+    has one already.
+    """
+    subnet = subnets.find(tx, caller, subnet_id)
+    if subnet.ipv6_cidr_block is not None:
+        raise LimitExceeded(
+            f"The subnet '{subnet.id}' has met its maximum number of allowed IPv6 CIDRs: 1",
+            code="SubnetCidrBlockLimitExceeded",
+        )
+    create_subnet.give_ipv6(tx, subnet, cidr)
+    topology_changes.subnet(tx, subnet.id, subnet.vpc_id)
+    return {"SubnetId": subnet.id, "Ipv6CidrBlockAssociation": subnets.show_ipv6(subnet, "associating")}
+
+
+def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[str, Any]:
+    """Take a subnet's IPv6 block from it, shown as EC2 does; raises MalformedId, NotFound."""
+    lookup.check_form("subnet-cidr-association", [association_id])
+    query = select(Subnet).where(Subnet.ipv6_association_id == association_id, Subnet.account_id == caller.account_id)
+    subnet = tx.session.scalar(query)
+    if subnet is None:
+        raise NotFound("subnet-cidr-association", association_id)
+    shown = subnets.show_ipv6(subnet, "disassociating")
+    subnet.ipv6_cidr_block = subnet.ipv6_association_id = None
+    subnet.assign_ipv6_address = subnet.dns64 = subnet.resource_name_aaaa_record = False
+    topology_changes.subnet(tx, subnet.id, subnet.vpc_id)
+    return {"SubnetId": subnet.id, "Ipv6CidrBlockAssociation": shown}
