@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
+from threading import RLock
 from typing import Any, cast
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
@@ -17,19 +18,24 @@ class JsonWriters:
 
     def __init__(self) -> None:
         """Start with nothing compiled."""
+        self._lock = RLock()  # a structure's members may be structures
         self._structures: dict[str, Writer] = {}
 
     def structure(self, shape: StructureShape) -> Writer:
-        """The writer of a structure, compiled at the first request for it."""
-        found = self._structures.get(shape.name)
-        if found is None:
-            members: dict[str, tuple[str, Writer]] = {}
-            found = partial(_write_structure, shape.name, members)
-            self._structures[shape.name] = found  # before the members: shapes may be recursive
-            for key, member in shape.members.items():
-                name = cast("Mapping[str, str]", member.serialization).get("name", key)
-                members[key] = (name, self.value(member))
-        return found
+        """The writer of a structure, compiled at the first request for it.
+
+        Two threads may ask for it at once: the second waits until it is whole.
+        """
+        with self._lock:
+            found = self._structures.get(shape.name)
+            if found is None:
+                members: dict[str, tuple[str, Writer]] = {}
+                found = partial(_write_structure, shape.name, members)
+                self._structures[shape.name] = found  # before the members: shapes may be recursive
+                for key, member in shape.members.items():
+                    name = cast("Mapping[str, str]", member.serialization).get("name", key)
+                    members[key] = (name, self.value(member))
+            return found
 
     def value(self, shape: Shape) -> Writer:
         """The writer of any shape."""

@@ -22,6 +22,7 @@ All names and tags in the source come from the model, never from a request.
 import re
 from collections.abc import Callable, Mapping
 from itertools import count
+from threading import Lock
 from typing import Any, Final, cast
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
@@ -64,6 +65,7 @@ class XmlWriters:
     def __init__(self, *, ec2: bool) -> None:
         """Start with nothing compiled."""
         self._ec2 = ec2
+        self._lock = Lock()
         self._numbers = count()
         self._names: dict[str, str] = {}
         self._functions: dict[str, Any] = {
@@ -78,8 +80,12 @@ class XmlWriters:
         }
 
     def structure(self, shape: StructureShape) -> Writer:
-        """The writer of a structure shape's members, compiled with all that it needs at the first request for it."""
-        return cast("Writer", self._functions[self._function_name(shape)])
+        """The writer of a structure shape's members, compiled with all that it needs at the first request for it.
+
+        Two threads may ask for it at once: the second waits until it is whole.
+        """
+        with self._lock:
+            return cast("Writer", self._functions[self._function_name(shape)])
 
     def _function_name(self, shape: StructureShape) -> str:
         known = self._names.get(shape.name)

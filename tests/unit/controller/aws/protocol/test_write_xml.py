@@ -1,6 +1,8 @@
 """What our answers look like, letter by letter, and which results are refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from threading import Barrier
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.query import Ec2Codec
 from stead_controller.aws.protocol.write_xml import escape
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -105,3 +108,16 @@ def test_zero_time_zone_under_another_name_is_utc() -> None:
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(0)))
     assert "2026-01-02T03:04:05.000Z" in written("DescribeVolumes", {"Volumes": [{"CreateTime": when.astimezone(UTC)}]})
     assert "2026-01-02T03:04:05.000Z" in written("DescribeVolumes", {"Volumes": [{"CreateTime": when}]})
+
+
+def test_first_answers_in_many_threads_at_once() -> None:
+    """A controller that has just started is asked the same by several clients: one compiles, the others wait."""
+    codec = Ec2Codec(codec_for("ec2").service)
+    barrier = Barrier(8)
+
+    def write() -> bytes:
+        barrier.wait()
+        return codec.write("DescribeInstances", {"Reservations": [{"Instances": [{"InstanceId": "i-1"}]}]}, "R").body
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({each.result() for each in [pool.submit(write) for _ in range(8)]}) == 1
