@@ -11,7 +11,7 @@ from stead_cli import ssh
 from stead_cli.rig_cloud import RigHost
 from stead_cli.rig_places import Place
 from tests.support.real_cloud import BOOT_SECONDS, SSH_USER
-from tests.support.rig import RigUser
+from tests.support.rig import RigUser, TestRig
 from tests.support.waiting import wait_for
 
 ANYWHERE = "0.0.0.0/0"
@@ -35,21 +35,33 @@ def allow(user: RigUser, group_id: str, protocol: str, port: int, source: str) -
     user.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=permissions)
 
 
+def new_vpc(user: RigUser, cidr: str) -> "Vpc":
+    """Make a VPC with an internet gateway and a group of its own."""
+    vpc_id = user.ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"]
+    gateway = user.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    user.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc_id)
+    return Vpc(user, vpc_id, cidr, gateway)
+
+
+def default_vpc(user: RigUser) -> "tuple[Vpc, str]":
+    """The account's default VPC with a new group, and its first subnet."""
+    found = user.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+    subnets = user.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [found["VpcId"]]}])["Subnets"]
+    first = min(subnets, key=lambda subnet: subnet["CidrBlock"])["SubnetId"]
+    return Vpc(user, found["VpcId"], found["CidrBlock"]), first
+
+
 @dataclass
 class Vpc:
-    """A VPC with an internet gateway and one group that lets SSH in from anywhere, and all from the VPC's own block."""
+    """A VPC and a group that lets SSH in from anywhere, and all from the VPC's own block."""
 
     user: RigUser
+    id: str
     cidr: str
-    id: str = field(init=False)
+    gateway: str = ""  # of one that was made here
     group: str = field(init=False)
-    gateway: str = field(init=False)
 
     def __post_init__(self) -> None:
-        ec2 = self.user.ec2
-        self.id = ec2.create_vpc(CidrBlock=self.cidr)["Vpc"]["VpcId"]
-        self.gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-        ec2.attach_internet_gateway(InternetGatewayId=self.gateway, VpcId=self.id)
         self.group = self.new_group("members")
         allow(self.user, self.group, "-1", 0, self.cidr)
 
@@ -161,3 +173,12 @@ def caller_of(server: socket.socket) -> str:
     connection, address = server.accept()
     connection.close()
     return str(address[0])
+
+
+def fragments(rig: TestRig) -> dict[str, list[str]]:
+    """How many packets were made into fragments in each network namespace of each host, or put together again."""
+    script = (
+        "for name in /proc/self/ns/net $(ls -d /run/netns/vpc-* 2>/dev/null); do"
+        " nsenter --net=$name awk '/^Ip: [0-9]/ {print $15, $16, $17, $18, $19, $20}' /proc/self/net/snmp; done"
+    )
+    return {host.name: host.place.run("sh", "-c", script).stdout.splitlines() for host in rig.hosts}

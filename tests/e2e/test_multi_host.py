@@ -1,0 +1,208 @@
+"""VPCs across three hosts, with real guests: one subnet, equal blocks, moving addresses, groups, static stability."""
+
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.real_cloud import kill
+from tests.support.rig import RigUser, TestRig
+from tests.support.town import Inhabitant, Vpc, allow, default_vpc, fragments
+from tests.support.waiting import wait_for
+
+FAR = "203.0.113.1"
+
+
+@dataclass
+class Town:
+    """A guest on each of two hosts in one subnet, and the same in another VPC of the same block."""
+
+    rig: TestRig
+    user: RigUser
+    vpc: Vpc
+    west: Inhabitant  # on host 1
+    east: Inhabitant  # on host 2
+    twin: Inhabitant  # has east's address in the other VPC, on host 2 as well
+    twin_neighbour: Inhabitant  # of twin, on host 1
+
+
+@pytest.fixture(scope="module")
+def town(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """Guests that may be looked at by all tests of this file; what a test changes it changes back."""
+    rig = session_rig
+    users = [RigUser(rig, rig.new_account(), tmp_path_factory.mktemp("town"), rig=rig) for _ in range(2)]
+    try:
+        yield _found(rig, *users)
+    finally:
+        for user in users:
+            user.terminate_all()
+
+
+def _found(rig: TestRig, user: RigUser, other: RigUser) -> Town:
+    """Two accounts' default VPCs have the same block."""
+    one, two, _ = rig.hosts
+    (vpc, subnet), (twin_vpc, twins) = default_vpc(user), default_vpc(other)
+    west, east = vpc.launch(one, subnet, "172.31.0.10"), vpc.launch(two, subnet, "172.31.0.11")
+    twin, neighbour = twin_vpc.launch(two, twins, "172.31.0.11"), twin_vpc.launch(one, twins, "172.31.0.20")
+    for guest in (west, east, twin, neighbour):
+        guest.booted()
+    return Town(rig, user, vpc, west, east, twin, neighbour)
+
+
+def test_one_subnet_on_two_hosts(town: Town) -> None:
+    west, east = town.west, town.east
+    assert west.who_is(east.address) == east.id
+    assert east.who_is(west.address) == west.id
+    mtu = str(town.rig.plan.guest_mtu)
+    assert west.run("cat /sys/class/net/eth0/mtu").strip() == mtu
+    before = fragments(town.rig)
+    assert west.tries(f"ping -c 3 -W 2 -s {int(mtu) - 28} {east.address}")
+    assert fragments(town.rig) == before
+
+
+def test_big_transfers_between_hosts_arrive_whole(town: Town) -> None:
+    west, east = town.west, town.east
+    before = fragments(town.rig)
+    with ThreadPoolExecutor(1) as pool:
+        # It answers with the sum of what it got.
+        server = pool.submit(east.run, "timeout 100 nc -l -p 5000 -e sha256sum", 120)
+        wait_for(lambda: east.tries("netstat -ltn | grep -q :5000"), "it listens", 20, poll=0.2)
+        sums = west.run(
+            "dd if=/dev/urandom of=/var/tmp/big bs=1M count=16 2>/dev/null; sha256sum </var/tmp/big;"
+            f" timeout 100 nc {east.address} 5000 </var/tmp/big; rm /var/tmp/big",
+            120,
+        ).splitlines()
+        server.result()
+    assert len(sums) == 2
+    assert sums[0] == sums[1]
+    assert fragments(town.rig) == before
+
+
+def test_vpcs_of_the_same_block_do_not_see_each_other(town: Town) -> None:
+    """The same address means another guest in each; what one VPC alone has is nowhere in the other."""
+    assert town.west.who_is(town.east.address) == town.east.id
+    assert town.twin_neighbour.who_is(town.east.address) == town.twin.id
+    assert not town.west.reaches(town.twin_neighbour.address)
+    assert not town.twin_neighbour.reaches(town.west.address)
+
+
+def test_elastic_address_is_moved_live_between_hosts(town: Town) -> None:
+    """New connections reach the new guest at once; an open SSH session to the old one is cut."""
+    ec2 = town.user.ec2
+    elastic = ec2.allocate_address(Domain="vpc")
+    address, allocation = elastic["PublicIp"], elastic["AllocationId"]
+    try:
+        ec2.associate_address(AllocationId=allocation, InstanceId=town.west.id)
+        assert wait_for(lambda: _who_answers(town.west, address), "west answers", 10) == town.west.id
+        session = subprocess.Popen(
+            town.west.login(address).words("while echo alive; do sleep 0.2; done"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with session:
+            assert session.stdout is not None
+            assert session.stdout.readline() == b"alive\n"
+            ec2.associate_address(AllocationId=allocation, InstanceId=town.east.id, AllowReassociation=True)
+            assert wait_for(lambda: _who_answers(town.east, address), "east answers", 10) == town.east.id
+            _ends(session)
+        assert town.user.describe(town.west.id).get("PublicIpAddress") != address
+    finally:
+        for association in ec2.describe_addresses(AllocationIds=[allocation])["Addresses"]:
+            if "AssociationId" in association:
+                ec2.disassociate_address(AssociationId=association["AssociationId"])
+        ec2.release_address(AllocationId=allocation)
+        for guest in (town.west, town.east):  # an Elastic IP address takes the place of the automatic one for good
+            if not guest.public_address:
+                own = ec2.allocate_address(Domain="vpc")["AllocationId"]
+                ec2.associate_address(AllocationId=own, InstanceId=guest.id)
+
+
+def test_group_reference_follows_a_new_member_within_a_second(town: Town) -> None:
+    """East lets only members of a group in; west, on another host, becomes one, and stops being one."""
+    user, ec2 = town.user, town.user.ec2
+    guarded, clients = town.vpc.new_group("guarded"), town.vpc.new_group("clients")
+    allow(user, guarded, "icmp", 0, clients)
+    ec2.modify_instance_attribute(InstanceId=town.east.id, Groups=[guarded])
+    try:
+        wait_for(lambda: not town.west.reaches(town.east.address), "east is guarded", 10)
+        pings = subprocess.Popen(
+            town.west.login().words(f"timeout 60 ping -i 0.1 {town.east.address} | grep -m 1 from"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        with pings:
+            assert pings.stdout is not None
+            wait_for(lambda: town.west.tries("pidof ping"), "it pings", 20, poll=0.2)
+            assert pings.poll() is None, "nothing has come back so far"
+            ec2.modify_instance_attribute(InstanceId=town.west.id, Groups=[town.vpc.group, clients])
+            answered = time.monotonic()
+            assert b"bytes from" in pings.stdout.readline()
+            taken = time.monotonic() - answered
+            pings.kill()
+        assert taken <= 1.0, f"{taken:.2f} s after the answer"
+        ec2.modify_instance_attribute(InstanceId=town.west.id, Groups=[town.vpc.group])
+        wait_for(lambda: not town.west.reaches(town.east.address), "it is no member any more", 10)
+    finally:
+        for guest in (town.west, town.east):
+            ec2.modify_instance_attribute(InstanceId=guest.id, Groups=[town.vpc.group])
+    wait_for(lambda: town.west.reaches(town.east.address), "all is as before", 10)
+
+
+def test_network_goes_on_without_controller_and_agents(town: Town) -> None:
+    """All of them dead: guests of different hosts talk, the way in and out is open, DHCP is renewed."""
+    programs = [town.rig.rig.controller, *(host.agent for host in town.rig.hosts)]
+    login = town.west.login()
+    for program in programs:
+        kill(program)
+    try:
+        assert "0% packet loss" in login.run(f"ping -c 20 -i 0.1 {town.east.address}")
+        assert "0% packet loss" in login.run(f"ping -c 5 -i 0.1 {FAR}")
+        lease = login.run("stat -c %Y /run/stead/lease.eth0")
+        login.run("sudo kill -USR1 $(pidof udhcpc)")
+        wait_for(lambda: login.run("stat -c %Y /run/stead/lease.eth0") != lease, "the lease is renewed", 20, poll=0.3)
+        assert login.run(f"timeout 4 wget -qO- http://{town.east.address}/").strip() == town.east.id
+    finally:
+        town.rig.up()
+
+
+def test_no_packet_is_lost_across_restarts_of_agents(town: Town) -> None:
+    """3,000 between hosts and 3,000 to the outside while each agent is killed and started again."""
+    town.rig.wait_until_up()
+    login = town.west.login()
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(login.run, f"ping -q -i 0.01 -c 3000 {target}", 120) for target in (town.east.address, FAR)]
+        wait_for(lambda: len(login.run("pidof ping || true").split()) == 2, "both begin", 20, poll=0.2)
+        for host in town.rig.hosts[:2]:
+            kill(host.agent)
+            host.start_agent()
+        said = [run.result() for run in runs]
+    town.rig.wait_until_up()
+    assert ["3000 packets transmitted, 3000 packets received, 0% packet loss" in text for text in said] == [
+        True,
+        True,
+    ], said
+
+
+def _who_answers(guest: Inhabitant, address: str) -> str:
+    """The instance id behind a public address, by SSH with the host keys of the guest that should be there."""
+    done = subprocess.run(
+        guest.login(address).words("cat /var/www/index.html"), capture_output=True, text=True, timeout=30, check=False
+    )
+    return done.stdout.strip()
+
+
+def _ends(session: "subprocess.Popen[bytes]") -> None:
+    """Wait until a session that says something every 0.2 s has ended, or has said nothing for 3 s."""
+    assert session.stdout is not None
+    deadline = time.monotonic() + 20
+    while select.select([session.stdout], [], [], 3.0)[0]:
+        if not os.read(session.stdout.fileno(), 65536):
+            break  # ssh has ended
+        assert time.monotonic() < deadline, "the session goes on"
+    session.kill()
