@@ -3,14 +3,17 @@
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from stead_cli import packets, settings
+from stead_cli.errors import CliError
 from stead_cli.operator import Operator
-from stead_cli.output import output_option, say, show_rows
+from stead_cli.output import json_or, output_option, say, show_rows
+from stead_proto.v1 import operator_pb2 as pb
 
+_PROTOCOLS: Final = ("tcp", "udp", "icmp")
 _WINDOW_SECONDS: Final = 2  # of one question to the host, so that lines appear while it goes on
 
 
@@ -62,3 +65,93 @@ def look(resource_id: str, to_address: str, output: str) -> None:
     show_rows(rows, ("ok", "what", "resource", "detail"), output)
     if not all(each.ok for each in found.findings):
         say("the first line that is not ok decides")
+
+
+class Service(click.ParamType[tuple[str, int]]):
+    """A port with its protocol, such as `22/tcp`, or `icmp`."""
+
+    name = "PORT/PROTOCOL"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Read it as protocol and port; a port alone is of TCP, a protocol alone means any port."""
+        if isinstance(value, tuple):
+            return value
+        port, _, protocol = str(value).lower().partition("/")
+        if port in _PROTOCOLS and not protocol:
+            return port, 0
+        if (
+            protocol not in ("", "tcp", "udp")
+            or not port.isascii()
+            or not port.isdigit()
+            or not 1 <= int(port) <= 65535
+        ):
+            self.fail(f"{value} is not like 22/tcp, 53/udp or icmp", param, ctx)
+        return protocol or "tcp", int(port)
+
+
+@net.command()
+@click.option("--from", "source", required=True, metavar="i-…|eni-…|igw-…", help="Who asks.")
+@click.option("--to", "destination", required=True, metavar="i-…|eni-…|igw-…|ADDRESS", help="Who is asked.")
+@click.option("--port", "service", type=Service(), default="22/tcp", show_default=True, help="22/tcp, 53/udp, icmp …")
+@click.option("--rules-only", is_flag=True, help="Do not ask the hosts what is in force there.")
+@output_option
+def explain(source: str, destination: str, service: tuple[str, int], *, rules_only: bool, output: str) -> None:
+    """Say whether traffic gets from one thing to another and its answer back, and what decides.
+
+    Walks security groups, network ACLs, route tables, gateways, NAT, peerings as the controller knows them, then asks
+    the hosts at both ends what the kernel has. Ends with status 1 when the traffic does not get through.
+    """
+    protocol, port = service
+    operator = Operator(settings.load())
+    found = operator.explain(source, destination, protocol, port)
+    faults = [] if rules_only else [fault for end in found.ends for fault in _faults(operator, end)]
+
+    def lines() -> None:
+        for hop in found.hops:
+            click.echo(f"  {'<-' if hop.reply else '->'} {hop.sentence}")
+        wanted = f"{protocol} {port}".removesuffix(" 0")
+        verb = "gets" if found.reachable else "does not get"
+        click.echo(
+            f"{wanted} {verb} from {source} to {destination}{', and the answer back' if found.reachable else ''}"
+        )
+        for reason in found.reasons:
+            click.echo(f"  {'the answer: ' if reason.reply else ''}{reason.sentence} [{reason.code}]")
+        for note in (*found.warnings, *faults):
+            click.echo(f"  note: {note}")
+
+    json_or(output, _document(found, faults), lines)
+    if not found.reachable:
+        sys.exit(1)
+
+
+def _faults(operator: Operator, end: pb.ExplainEnd) -> list[str]:
+    """Say what an interface's host has not in force, or why it cannot be asked."""
+    try:
+        seen = operator.look(end.interface_id, end.to_address)
+    except CliError as error:
+        return [f"the host of {end.interface_id} cannot be asked what is in force: {error}"]
+    return [
+        f"host {seen.host_id} has for {end.interface_id}: {each.what} {each.id} {each.detail}".rstrip()
+        for each in seen.findings
+        if not each.ok
+    ]
+
+
+def _document(found: pb.ExplainResponse, faults: list[str]) -> dict[str, Any]:
+    return {
+        "reachable": found.reachable,
+        "hops": [
+            {"component_id": hop.component_id, "sentence": hop.sentence, "reply": hop.reply} for hop in found.hops
+        ],
+        "reasons": [
+            {
+                "code": reason.code,
+                "component_id": reason.component_id,
+                "sentence": reason.sentence,
+                "reply": reason.reply,
+            }
+            for reason in found.reasons
+        ],
+        "warnings": list(found.warnings),
+        "hosts": faults,
+    }

@@ -95,6 +95,14 @@ class Operator:
         found: pb.LookResponse = self._call(lambda channel: NetworkStub(channel).Look(request, timeout=_CALL_SECONDS))
         return found
 
+    def explain(self, source: str, destination: str, protocol: str, port: int) -> pb.ExplainResponse:
+        """Learn whether traffic gets from one thing to another and back, and what decides."""
+        request = pb.ExplainRequest(source=source, destination=destination, protocol=protocol, port=port)
+        found: pb.ExplainResponse = self._call(
+            lambda channel: NetworkStub(channel).Explain(request, timeout=_CALL_SECONDS)
+        )
+        return found
+
     def create_account(self, name: str) -> pb.CreateAccountResponse:
         """Make an isolated account."""
         request = pb.CreateAccountRequest(name=name)

@@ -15,6 +15,7 @@ MEMBERS = {
     pb.KIND_NETWORK_ACL: "network_acl",
     pb.KIND_PEERING: "peering",
     pb.KIND_FLOW_LOG: "flow_log",
+    pb.KIND_ROUTE_TABLE: "route_table",
 }
 
 
@@ -139,3 +140,41 @@ def test_a_vpc_drawn_whole_says_the_same(api, acl_id, near, pending):  # noqa: F
     for vpc_id in (api.world.one.vpc_id, near):
         api.run(topics.draw_vpc, vpc_id)
     assert api.dump()["vpc_resources"] == before
+
+
+def main_table(api, vpc_id):
+    by_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "association.main", "Values": ["true"]}]
+    (table,) = api.ec2.describe_route_tables(Filters=by_vpc)["RouteTables"]
+    return table["RouteTableId"]
+
+
+def test_routes_through_a_peering_end_with_it(api):
+    first, second = (api.ec2.create_vpc(CidrBlock=f"10.{n}.0.0/16")["Vpc"]["VpcId"] for n in (8, 9))
+    asked = api.ec2.create_vpc_peering_connection(VpcId=first, PeerVpcId=second)["VpcPeeringConnection"]
+    peering_id = asked["VpcPeeringConnectionId"]
+    api.ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering_id)
+    table = main_table(api, first)
+    api.ec2.create_route(RouteTableId=table, DestinationCidrBlock="10.9.0.0/16", VpcPeeringConnectionId=peering_id)
+    (route,) = topic(api, pb.KIND_ROUTE_TABLE, table).routes
+    assert (route.destination, route.peer_vpc_id) == ("10.9.0.0/16", second)
+    api.ec2.associate_vpc_cidr_block(VpcId=second, CidrBlock="10.10.0.0/16")
+    assert topic(api, pb.KIND_PEERING, f"{peering_id}:{first}").peer_cidr_blocks == ["10.9.0.0/16", "10.10.0.0/16"]
+    api.ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peering_id)
+    (route,) = topic(api, pb.KIND_ROUTE_TABLE, table).routes
+    assert route.blackhole
+
+
+def test_routes_to_prefix_lists(api):
+    made = api.ec2.create_managed_prefix_list(
+        PrefixListName="n", AddressFamily="IPv4", MaxEntries=5, Entries=[{"Cidr": "192.0.2.0/24"}]
+    )["PrefixList"]["PrefixListId"]
+    table = main_table(api, api.world.one.vpc_id)
+    (gateway,) = api.ec2.describe_internet_gateways()["InternetGateways"]
+    api.ec2.create_route(RouteTableId=table, DestinationPrefixListId=made, GatewayId=gateway["InternetGatewayId"])
+    users = api.ec2.get_managed_prefix_list_associations(PrefixListId=made)["PrefixListAssociations"]
+    assert [one["ResourceId"] for one in users] == [table]
+    api.refused("DependencyViolation", api.ec2.delete_managed_prefix_list, PrefixListId=made)
+    more = [{"Cidr": "198.51.100.0/24"}]
+    api.ec2.modify_managed_prefix_list(PrefixListId=made, CurrentVersion=1, AddEntries=more)
+    told_of = {route.destination for route in topic(api, pb.KIND_ROUTE_TABLE, table).routes}
+    assert told_of == {"0.0.0.0/0", "192.0.2.0/24", "198.51.100.0/24"}

@@ -49,6 +49,10 @@ ID_PARAMETERS = {
     "NatGatewayIds": "natgateway",
     "NetworkAclId": "network-acl",
     "NetworkAclIds": "network-acl",
+    "NetworkInsightsAnalysisId": "network-insights-analysis",
+    "NetworkInsightsAnalysisIds": "network-insights-analysis",
+    "NetworkInsightsPathId": "network-insights-path",
+    "NetworkInsightsPathIds": "network-insights-path",
     "NetworkInterfaceId": "network-interface",
     "NetworkInterfaceIds": "network-interface",
     "PeerVpcId": "vpc",
@@ -169,6 +173,10 @@ def theirs(api):
         ResourceIds=[api.world.other.vpc_id], ResourceType="VPC", TrafficType="ALL", LogGroupName="n"
     )
     topology = their_topology(api)
+    path = api.other.create_network_insights_path(
+        Source=instance_id, DestinationIp="203.0.113.1", Protocol="tcp", ClientToken="p"
+    )["NetworkInsightsPath"]["NetworkInsightsPathId"]
+    analysis = api.other.start_network_insights_analysis(NetworkInsightsPathId=path, ClientToken="a")
     (acl,) = api.other.describe_network_acls()["NetworkAcls"]
     gateway = api.other.create_nat_gateway(SubnetId=api.world.other.subnet_ids[0], ConnectivityType="private")[
         "NatGateway"
@@ -184,6 +192,8 @@ def theirs(api):
         "natgateway": gateway["NatGatewayId"],
         "network-acl": acl["NetworkAclId"],
         "network-acl-association": acl["Associations"][0]["NetworkAclAssociationId"],
+        "network-insights-analysis": analysis["NetworkInsightsAnalysis"]["NetworkInsightsAnalysisId"],
+        "network-insights-path": path,
         "network-interface": interface["NetworkInterfaceId"],
         "network-interface-attachment": interface["Attachment"]["AttachmentId"],
         "prefix-list": listed["PrefixList"]["PrefixListId"],

@@ -5,11 +5,16 @@ from typing import Any, Final
 
 import grpc
 
-from stead_controller.errors import SteadError, WrongState
+from stead_controller.errors import InvalidParameter, SteadError, WrongState
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
+from stead_controller.resources import host_doubts, network_questions
+from stead_controller.resources.network_questions import Asked
 from stead_controller.resources.questions import Ask, Capture, interface_on_host, look
-from stead_proto import limits
+from stead_controller.resources.reachability.packet import ALL_PORTS
+from stead_controller.resources.reachability.verdict import Verdict
+from stead_controller.resources.written_addresses import canonical_address
+from stead_proto import ids, limits
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
 
@@ -17,7 +22,7 @@ _SECONDS: Final = 2
 
 
 class Network(operator_pb2_grpc.NetworkServicer):
-    """Shows the packets of an interface."""
+    """Shows the packets of an interface, and says what lets traffic through or stops it."""
 
     def __init__(self, database: Transactions, ask: Ask) -> None:
         """Take the parts."""
@@ -63,3 +68,65 @@ class Network(operator_pb2_grpc.NetworkServicer):
             await refuse(context, error)
         findings = [pb.Finding(**each) for each in json.loads(answer.content)]
         return pb.LookResponse(interface_id=question.interface_id, host_id=question.host_id, findings=findings)
+
+    async def Explain(  # noqa: N802 - the name of the RPC
+        self, request: pb.ExplainRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ExplainResponse:
+        """Reason about the way from a source to a destination and back."""
+        await require_operator(context)
+        try:
+            asked = _asked(request)
+            verdict, warnings = await self._database.run(
+                lambda tx: (network_questions.answer(tx, asked), host_doubts.of_ends(tx, asked)), writes=False
+            )
+        except SteadError as error:
+            await refuse(context, error)
+        ways = ((verdict.forward, False), (verdict.back, True))
+        return pb.ExplainResponse(
+            reachable=verdict.reachable,
+            hops=[
+                pb.ExplainHop(component_id=hop.component_id, sentence=hop.sentence, reply=reply)
+                for hops, reply in ways
+                for hop in hops
+            ],
+            reasons=[
+                pb.ExplainReason(
+                    code=reason.code,
+                    component_id=reason.component_id,
+                    sentence=reason.sentence,
+                    reply=reason.reply,
+                )
+                for reason in verdict.reasons
+            ],
+            warnings=[*verdict.warnings, *warnings],
+            ends=_ends(verdict),
+        )
+
+
+def _asked(request: pb.ExplainRequest) -> Asked:
+    if request.protocol not in ("tcp", "udp", "icmp"):
+        raise InvalidParameter(f"The protocol {request.protocol[:20]} is none of tcp, udp and icmp.")
+    if not 0 <= request.port <= ALL_PORTS[1]:
+        raise InvalidParameter(f"The port {request.port} is not one of 1 to {ALL_PORTS[1]}.")
+    named = ids.resource_type_of(request.destination) is not None
+    return Asked(
+        account_id=None,
+        source=request.source,
+        destination=request.destination if named else None,
+        protocol=request.protocol,
+        ports=(request.port, request.port) if request.port else ALL_PORTS,
+        destination_address=None if named else canonical_address(request.destination),
+    )
+
+
+def _ends(verdict: Verdict) -> list[pb.ExplainEnd]:
+    """Between which interfaces the packet goes, and where each of them sends its own."""
+    first, last = verdict.forward[0], verdict.forward[-1]
+    ends = [(first.component_id, first.packet.destination)]
+    if last.component_id != first.component_id:
+        ends.append((last.component_id, last.packet.source))
+    return [
+        pb.ExplainEnd(interface_id=interface_id, to_address=address)
+        for interface_id, address in ends
+        if ids.is_id("network-interface", interface_id)
+    ]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, func, or_, select
 
-from stead_controller.db.tables import PrefixList, PrefixListEntry, SecurityGroupRule
+from stead_controller.db.tables import PrefixList, PrefixListEntry, Route, SecurityGroupRule
 from stead_controller.errors import (
     BadRequest,
     InUse,
@@ -217,7 +217,8 @@ def associations(tx: Transaction, caller: Caller, list_id: str, asked: Selection
 def _using(tx: Transaction, row: PrefixList) -> list[str]:
     """Give the ids of what names a list, sorted."""
     groups = select(SecurityGroupRule.group_id).where(SecurityGroupRule.prefix_list_id == row.id).distinct()
-    return sorted(tx.session.scalars(groups))
+    tables = select(Route.route_table_id).where(Route.destination == row.id).distinct()
+    return sorted([*tx.session.scalars(groups), *tx.session.scalars(tables)])
 
 
 def _entries(
@@ -284,8 +285,9 @@ def _resize(tx: Transaction, row: PrefixList, max_entries: int) -> None:
     _check_room(len(_entries(tx, row, row.version)), max_entries)
     row.max_entries = max_entries
     tx.session.flush()
-    for group_id in _using(tx, row):
-        security_group_rules.check_group_quota(tx, group_id)
+    for user in _using(tx, row):
+        if ids.is_id("security-group", user):
+            security_group_rules.check_group_quota(tx, user)
 
 
 def _require_version(row: PrefixList, version: int) -> None:

@@ -707,3 +707,151 @@ class Finding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class ExplainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """an instance, a network interface or an internet gateway, of any account"""
+    destination: _builtins.str
+    """the same, or an IPv4 or IPv6 address"""
+    protocol: _builtins.str
+    """"tcp", "udp" or "icmp" """
+    port: _builtins.int
+    """0 = any; of no meaning for icmp"""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        protocol: _builtins.str = ...,
+        port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "port", b"port", "protocol", b"protocol", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainHop(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPONENT_ID_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    component_id: _builtins.str
+    sentence: _builtins.str
+    reply: _builtins.bool
+    """on the answer's way back"""
+    def __init__(
+        self,
+        *,
+        component_id: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+        reply: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["component_id", b"component_id", "reply", b"reply", "sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainHop: _TypeAlias = ExplainHop  # noqa: Y015
+
+@_typing.final
+class ExplainReason(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    COMPONENT_ID_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """EC2's explanation code, such as SUBNET_ACL_RESTRICTION"""
+    component_id: _builtins.str
+    """what decides"""
+    sentence: _builtins.str
+    reply: _builtins.bool
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        component_id: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+        reply: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "component_id", b"component_id", "reply", b"reply", "sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainReason: _TypeAlias = ExplainReason  # noqa: Y015
+
+@_typing.final
+class ExplainEnd(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERFACE_ID_FIELD_NUMBER: _builtins.int
+    TO_ADDRESS_FIELD_NUMBER: _builtins.int
+    interface_id: _builtins.str
+    to_address: _builtins.str
+    """where it sends its packets: what Look may be asked about it"""
+    def __init__(
+        self,
+        *,
+        interface_id: _builtins.str = ...,
+        to_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "to_address", b"to_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainEnd: _TypeAlias = ExplainEnd  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REACHABLE_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    ENDS_FIELD_NUMBER: _builtins.int
+    reachable: _builtins.bool
+    @_builtins.property
+    def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainHop]: ...
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainReason]: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainEnd]:
+        """the interfaces between which the traffic goes: none at the internet's end"""
+
+    def __init__(
+        self,
+        *,
+        reachable: _builtins.bool = ...,
+        hops: _abc.Iterable[Global___ExplainHop] | None = ...,
+        reasons: _abc.Iterable[Global___ExplainReason] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+        ends: _abc.Iterable[Global___ExplainEnd] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "hops", b"hops", "reachable", b"reachable", "reasons", b"reasons", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015

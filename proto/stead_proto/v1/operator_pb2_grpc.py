@@ -523,6 +523,11 @@ class NetworkStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.LookRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.LookResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/stead.v1.Network/Explain',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class NetworkServicer:
@@ -542,6 +547,13 @@ class NetworkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Whether traffic gets from one thing to another and its answer back, and which rule, route or gateway decides.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NetworkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -554,6 +566,11 @@ def add_NetworkServicer_to_server(servicer, server):
                     servicer.Look,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.LookRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.LookResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExplainRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -610,6 +627,33 @@ class Network:
             '/stead.v1.Network/Look',
             stead__proto_dot_v1_dot_operator__pb2.LookRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.LookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Network/Explain',
+            stead__proto_dot_v1_dot_operator__pb2.ExplainRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

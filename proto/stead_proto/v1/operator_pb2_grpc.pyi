@@ -170,6 +170,8 @@ class NetworkStub:
     """The packets of an instance's interface for a moment, as seen on its host."""
     Look: _grpc.UnaryUnaryMultiCallable[_operator_pb2.LookRequest, _operator_pb2.LookResponse]
     """What is really in force for an interface on its host, in the order in which a packet meets it."""
+    Explain: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ExplainRequest, _operator_pb2.ExplainResponse]
+    """Whether traffic gets from one thing to another and its answer back, and which rule, route or gateway decides."""
 
 @_typing.type_check_only
 class NetworkAsyncStub(NetworkStub):
@@ -178,6 +180,8 @@ class NetworkAsyncStub(NetworkStub):
     """The packets of an instance's interface for a moment, as seen on its host."""
     Look: _aio.UnaryUnaryMultiCallable[_operator_pb2.LookRequest, _operator_pb2.LookResponse]  # type: ignore[assignment]
     """What is really in force for an interface on its host, in the order in which a packet meets it."""
+    Explain: _aio.UnaryUnaryMultiCallable[_operator_pb2.ExplainRequest, _operator_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Whether traffic gets from one thing to another and its answer back, and which rule, route or gateway decides."""
 
 class NetworkServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -195,5 +199,13 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.LookResponse, _abc.Awaitable[_operator_pb2.LookResponse]]:
         """What is really in force for an interface on its host, in the order in which a packet meets it."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _operator_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ExplainResponse, _abc.Awaitable[_operator_pb2.ExplainResponse]]:
+        """Whether traffic gets from one thing to another and its answer back, and which rule, route or gateway decides."""
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

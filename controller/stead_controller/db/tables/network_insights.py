@@ -10,7 +10,10 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class NetworkInsightsPath(Base):
-    """A question: does this protocol get from a source to a destination? `filters` is EC2's two filters as JSON."""
+    """A question: does this protocol get from a source to a destination?
+
+    `at_source_…` and `at_destination_…` are EC2's two filters of packets; ranges of ports are written `22-80`.
+    """
 
     __tablename__ = "network_insights_paths"
     __table_args__ = (Index("ix_network_insights_paths_account_id_id", "account_id", "id"),)
@@ -23,7 +26,14 @@ class NetworkInsightsPath(Base):
     destination_ip: Mapped[str | None] = mapped_column(String(45))
     protocol: Mapped[str] = mapped_column(String(3))
     destination_port: Mapped[int | None] = mapped_column(Integer)
-    filters: Mapped[str] = mapped_column(Text, default="{}")
+    at_source_source_address: Mapped[str | None] = mapped_column(String(45))
+    at_source_source_ports: Mapped[str | None] = mapped_column(String(11))
+    at_source_destination_address: Mapped[str | None] = mapped_column(String(45))
+    at_source_destination_ports: Mapped[str | None] = mapped_column(String(11))
+    at_destination_source_address: Mapped[str | None] = mapped_column(String(45))
+    at_destination_source_ports: Mapped[str | None] = mapped_column(String(11))
+    at_destination_destination_address: Mapped[str | None] = mapped_column(String(45))
+    at_destination_destination_ports: Mapped[str | None] = mapped_column(String(11))
     created: Mapped[datetime]
 
 
