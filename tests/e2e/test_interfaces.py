@@ -1,0 +1,43 @@
+"""A real guest gets and loses a network interface and an Elastic IP address while it runs."""
+
+from typing import Any
+
+from stead_cli import ssh
+from tests.support.real_cloud import User
+from tests.support.waiting import wait_for
+
+
+def shown(user: User, interface_id: str) -> dict[str, Any]:
+    (found,) = user.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface_id])["NetworkInterfaces"]
+    return dict(found)
+
+
+def test_an_interface_comes_and_goes_while_the_guest_runs(user: User) -> None:
+    [instance_id] = user.run()
+    machine = user.login(instance_id)
+    made = user.ec2.create_network_interface(SubnetId=user.describe(instance_id)["SubnetId"])["NetworkInterface"]
+    interface_id, mac = made["NetworkInterfaceId"], made["MacAddress"]
+    attached = user.ec2.attach_network_interface(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)
+    wait_for(lambda: shown(user, interface_id)["Attachment"]["Status"] == "attached", "the interface is attached", 60)
+    addresses = "cat /sys/class/net/*/address"
+    wait_for(lambda: mac in machine.run(addresses), "the guest sees the interface", 60, poll=0.5)
+
+    user.ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
+    wait_for(lambda: shown(user, interface_id)["Status"] == "available", "the interface is available", 60)
+    assert mac not in machine.run(addresses)
+    user.ec2.delete_network_interface(NetworkInterfaceId=interface_id)
+
+
+def test_a_guest_is_reached_at_its_elastic_address_and_no_longer_at_the_automatic_one(user: User) -> None:
+    [instance_id] = user.run()
+    user.login(instance_id)
+    before = user.describe(instance_id)["PublicIpAddress"]
+    elastic = user.ec2.allocate_address()
+    association = user.ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=instance_id)
+    assert user.describe(instance_id)["PublicIpAddress"] == elastic["PublicIp"] != before
+    machine = user.login(instance_id)
+    assert machine.address == elastic["PublicIp"]
+    assert not ssh.answers(before)
+    user.ec2.disassociate_address(AssociationId=association["AssociationId"])
+    wait_for(lambda: not ssh.answers(elastic["PublicIp"]), "the Elastic IP address is nobody's")
+    user.ec2.release_address(AllocationId=elastic["AllocationId"])
