@@ -294,6 +294,8 @@ class _Batch:
             shown["PrivateDnsName"] = private_name(row.private_address, self._region)
             shown["PrivateIpAddress"] = row.private_address
             shown["PublicIpAddress"] = row.public_address
+            held = self._held.get(primary.id, ()) if primary is not None else ()
+            shown["Ipv6Address"] = next((one.address for one in held if one.ipv6), None)
             shown["SubnetId"] = row.subnet_id
             shown["VpcId"] = row.vpc_id
         return shown
