@@ -11,7 +11,7 @@ from tests.host.firewall import frames as f
 from tests.host.firewall.ec2 import OUTSIDE, Arrival, Cloud, Eni, Packet
 from tests.host.firewall.hosts import Hosts, Wire
 from tests.host.firewall.pictures import firewall_picture, network_picture
-from tests.host.firewall.random_cloud import OUTSIDERS, random_cloud
+from tests.host.firewall.random_cloud import OUTSIDERS, PUBLIC, random_cloud
 
 MARK = b"stead-reach"
 # Protocol, port or ICMP type, code.
@@ -162,8 +162,8 @@ class ReachOracle:
         by the public address, would have the same, and the kernel tracks the first only.
         """
         if sent.packet.protocol == 50:
-            is_translated = "." in sent.packet.source and OUTSIDE in (sent.sender, expected.place if expected else "")
-            return bool(seen) or is_translated
+            ends = (sent.packet.source, sent.packet.destination, expected.destination if expected else "")
+            return bool(seen) or any(end in (*OUTSIDERS[4], *PUBLIC) for end in ends)
         return bool(seen) and sent.sender != OUTSIDE and not self.cloud.enis[sent.sender].check
 
     def _send(self, sent: Sent, number: int) -> None:
