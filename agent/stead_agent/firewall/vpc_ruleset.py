@@ -160,8 +160,14 @@ def _base_sets(clean: Clean) -> dict[str, NamedSet]:
 
 def _receivers(clean: Clean) -> dict[str, NamedSet]:
     """Write the maps from where a packet is routed to, to the chain of the interface that gets it."""
-    sets = {}
     routers = [it for it in clean.interfaces if not it.source_dest_check]
+    sets = {
+        "unchecked": NamedSet(
+            "Interfaces that may send from any address.",
+            "typeof iifname . ether saddr",
+            frozenset(f'"{it.subnet_link}" . {it.mac}' for it in routers),
+        )
+    }
     for version, family in _VERSIONS:
         owned = [
             (address, it)
@@ -174,6 +180,11 @@ def _receivers(clean: Clean) -> dict[str, NamedSet]:
             "Who gets, by the address that the packet is routed to, which must be its own: its chain.",
             f"type {_TYPES[family]} . {_TYPES[family]} : verdict",
             (f"{address} . {address} : jump {it.id}-in" for address, it in owned),
+        )
+        sets[f"router_sources{version}"] = NamedSet(
+            "Their own addresses.",
+            f"typeof iifname . ether saddr . {family} saddr",
+            frozenset(f'"{it.subnet_link}" . {it.mac} . {address}' for address, it in owned if it in routers),
         )
         sets[f"routers{version}"] = _map(
             "Who gets packets to any address, by the address that they are routed by: its chain.",
@@ -357,6 +368,14 @@ def _forward_chains(links: LinkPrefixes) -> dict[str, Chain]:
     return {
         "egress": _egress(outside, hosts, peers, f'"{links.subnet}*"'),
         "ingress": _ingress(outside, hosts, peers),
+        "ends_that_spoke": _ends_that_spoke(),
+        "mark_end": Chain(
+            "Remember who has spoken.",
+            (
+                Statement("who began the flow", "ct direction original ct mark set ct mark | 0x1"),
+                Statement("who answers", "ct direction reply ct mark set ct mark | 0x2"),
+            ),
+        ),
         "rejected_out": Chain(
             "What may not be sent.",
             (
@@ -373,6 +392,37 @@ def _forward_chains(links: LinkPrefixes) -> dict[str, Chain]:
             ),
         ),
     }
+
+
+def _established(remark: str) -> tuple[Statement, ...]:
+    """Let flows go on that were let in.
+
+    Who sends from any address could answer in another's name, and so make a flow that the other never let in: a packet
+    belongs to one only if the end that it is for has spoken for itself.
+    """
+    known = "ct state established,related ct direction"
+    return (
+        Statement(f"to who has answered; {remark}", f"{known} original ct mark & 0x2 == 0x2 accept"),
+        Statement(f"to who has begun; {remark}", f"{known} reply ct mark & 0x1 == 0x1 accept"),
+    )
+
+
+def _ends_that_spoke() -> Chain:
+    """Write what marks a flow: 1 = by who began it, 2 = by who answers."""
+    return Chain(
+        "A packet from an end's own interface, or from beyond this namespace, marks the flow: 1 asked, 2 answered.",
+        (
+            *(
+                Statement(
+                    "routers speak for themselves here",
+                    f"iifname . ether saddr . {family} saddr @router_sources{n} goto mark_end",
+                )
+                for n, family in _VERSIONS
+            ),
+            Statement("and for others otherwise", "iifname . ether saddr @unchecked return"),
+            Statement("all others can only speak for themselves", "goto mark_end"),
+        ),
+    )
 
 
 def _sampled(prefix: str) -> str:
@@ -402,9 +452,10 @@ def _egress(outside: str, hosts: str, peers: str, guests: str) -> Chain:
                 f"meta nfproto ipv4 oifname {outside} ct state established ct status & (snat | dnat) == 0 drop",
             ),
             Statement(
-                "flows that were let in; see conntrack.py for those no longer",
-                "ct state established,related accept",
+                "which ends have spoken for themselves",
+                "ct state new,established ct mark & 0x3 != 0x3 jump ends_that_spoke",
             ),
+            *_established("see conntrack.py for those no longer let in"),
             Statement(
                 "no public address, no way out",
                 f"oifname {outside} iifname . ether saddr . ip saddr != @has_public goto rejected_out",
@@ -429,7 +480,7 @@ def _ingress(outside: str, hosts: str, peers: str) -> Chain:
         "May it be got?",
         (
             Statement("its receiver's network ACL, which has no memory", "oifname vmap @border_in"),
-            Statement("flows that were let in", "ct state established,related accept"),
+            *_established("as above"),
             Statement("to outside: the sender decided", f"oifname {outside} accept"),
             Statement("to another host: the receiver's decides there", f"oifname {hosts} accept"),
             Statement("to a peer: the receiver's groups decide there", f"oifname {peers} accept"),

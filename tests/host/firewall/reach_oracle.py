@@ -162,9 +162,10 @@ class ReachOracle:
         by the public address, would have the same, and the kernel tracks the first only.
         """
         if sent.packet.protocol == 50:
-            ends = (sent.packet.source, sent.packet.destination, expected.destination if expected else "")
+            ends = {sent.packet.source, sent.packet.destination}
+            ends |= {expected.source, expected.destination} if expected else set()
             return bool(seen) or any(end in (*OUTSIDERS[4], *PUBLIC) for end in ends)
-        return bool(seen) and sent.sender != OUTSIDE and not self.cloud.enis[sent.sender].check
+        return False
 
     def _send(self, sent: Sent, number: int) -> None:
         for payload in _written(sent, number):

@@ -1,0 +1,61 @@
+"""An interface without source/destination check says what it likes: it begins no flow in another's name, and answers none."""
+
+from dataclasses import replace
+
+from stead_agent.firewall.interface import Group, Rule
+from stead_agent.network import interface as net
+from tests.host.firewall import frames as f
+from tests.host.firewall.ec2 import Cloud, Eni, Subnet, Vpc
+from tests.host.firewall.hosts import Hosts, new_hosts
+from tests.host.firewall.pictures import firewall_picture, network_picture
+
+VPC, SUBNET = "vpc-0000000000000001", "subnet-0000000000000001"
+OPEN, SHUT = "sg-000000000000000a", "sg-000000000000000b"
+
+
+def _cloud() -> Cloud:
+    sends = Rule("sgr-1", True, "-1", -1, -1, "0.0.0.0/0")
+    gets = Rule("sgr-2", False, "-1", -1, -1, "0.0.0.0/0")
+    cloud = Cloud(
+        {VPC: Vpc(VPC, "10.0.0.0/16", "2001:db8:1::/56")},
+        {SUBNET: Subnet(SUBNET, VPC, "10.0.1.0/24", "2001:db8:1:1::/64")},
+        groups={OPEN: Group(OPEN, (sends, gets)), SHUT: Group(SHUT, (replace(sends, id="sgr-3"),))},
+    )
+    for number, group in ((1, OPEN), (2, SHUT), (3, OPEN)):
+        eni_id = f"eni-{number:017x}"
+        cloud.enis[eni_id] = Eni(
+            eni_id, SUBNET, "a", f"06:00:00:00:00:0{number}", f"10.0.1.1{number}", f"2001:db8:1:1::{number}",
+            (group,), check=number != 3,
+        )  # fmt: skip
+    return cloud
+
+
+def _sends(hosts: Hosts, sender: Eni, source: Eni, to: Eni, ports: tuple[int, int]) -> bool:
+    """Send a datagram in somebody's name; tell whether it arrives."""
+    packet = f.ipv4(source.ipv4, to.ipv4, f.UDP, f.udp(*ports, f"{sender.id} {ports}".encode()))
+    hosts.wires[sender.id].send(f.ethernet(net.GATEWAY_MAC, sender.mac, f.IPV4, packet))
+    hosts.settle()
+    return any(packet[28:] in frame for frame in hosts.wires[to.id].read())
+
+
+def test_nobody_is_answered_who_has_not_asked() -> None:
+    cloud = _cloud()
+    open_eni, shut, router = cloud.enis.values()
+    with new_hosts("a") as hosts:
+        host = hosts.hosts["a"]
+        host.network.apply(network_picture(cloud, cloud.vpcs[VPC], "a"))
+        assert host.firewall.apply(firewall_picture(cloud, cloud.vpcs[VPC], "a")) == ()
+        for eni in cloud.enis.values():
+            hosts.plug("a", eni.id, SUBNET)
+        hosts.wait_for_carriers()
+        # A question in the name of one who lets nobody in, to one who lets everybody in.
+        assert _sends(hosts, router, shut, open_eni, (53, 4000))
+        # Then an answer to it, in the other's name, and by the other itself.
+        assert not _sends(hosts, router, open_eni, shut, (4000, 53))
+        assert not _sends(hosts, open_eni, open_eni, shut, (4000, 53))
+        # Who has asked is answered, by the router as well.
+        for other in (open_eni, router):
+            assert _sends(hosts, shut, shut, other, (5000, 60))
+            assert _sends(hosts, other, other, shut, (60, 5000))
+            assert _sends(hosts, shut, shut, other, (5000, 60))
+            assert not _sends(hosts, other, other, shut, (61, 5000))
