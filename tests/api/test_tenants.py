@@ -90,6 +90,7 @@ NO_TENANTS_IDS = {
     "LocalGatewayId",
     "TransitGatewayId",
     "VpcEndpointId",
+    "VpcEndpointIds",
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
     "IpamPoolId",
@@ -104,7 +105,11 @@ NO_TENANTS_IDS = {
 # Operations that answer success to the absent, and so to another's.
 SILENT = {("DeleteKeyPair", "KeyName"), ("CreateKeyPair", "KeyName"), ("ImportKeyPair", "KeyName")}
 # Refused as not supported, whatever the ids are.
-REFUSED = {("AssociateRouteTable", "GatewayId"), ("CreateNatGateway", "VpcId")}
+REFUSED = {
+    ("AssociateRouteTable", "GatewayId"),
+    ("CreateNatGateway", "VpcId"),
+    *(("CreateVpcEndpoint", name) for name in ("RouteTableIds", "SecurityGroupIds", "SubnetIds", "VpcId")),
+}
 SAMPLES = {
     "Attribute": "description",
     "ImageId": None,

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from stead_controller.aws.ec2 import vpc_endpoints
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.resources import (
     describe_instance_types,
@@ -57,6 +58,7 @@ KNOWN = {
     "DescribeTags": tags.FILTERS,
     "DescribeVolumeStatus": volumes.STATUS_FILTERS,
     "DescribeVolumes": volumes.conditions(CLOUD),
+    "DescribeVpcEndpoints": vpc_endpoints.ENDPOINT_FILTERS,
     "DescribeVpcPeeringConnections": vpc_peering_connections.FILTERS,
     "DescribeVpcs": vpcs.FILTERS,
 }
