@@ -231,7 +231,11 @@ def test_metadata_options(api, instance_id):
     assert (options.tokens_required, options.hop_limit) == (True, 3)
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, HttpPutResponseHopLimit=65)
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, HttpEndpoint="perhaps")
-    api.refused("UnsupportedOperation", modify, InstanceId=instance_id, HttpProtocolIpv6="enabled")
+    changed = modify(InstanceId=instance_id, HttpProtocolIpv6="enabled")["InstanceMetadataOptions"]
+    assert changed["HttpProtocolIpv6"] == "enabled"
+    by_option = [{"Name": "metadata-options.http-protocol-ipv6", "Values": ["enabled"]}]
+    (found,) = api.ec2.describe_instances(Filters=by_option)["Reservations"][0]["Instances"]
+    assert found["InstanceId"] == instance_id
     api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "with space", "Value": "1"}])
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, InstanceMetadataTags="enabled")
     api.ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": "with space"}])

@@ -86,6 +86,7 @@ _INSTANCE: Final = (
     Instance.metadata_tokens_required,
     Instance.metadata_hop_limit,
     Instance.metadata_tags,
+    Instance.metadata_ipv6,
 )
 _INTERFACE: Final = (
     NetworkInterface.id,
@@ -355,7 +356,7 @@ def metadata_options(row: Any) -> Shown:
         "HttpTokens": "required" if row.metadata_tokens_required else "optional",
         "HttpPutResponseHopLimit": row.metadata_hop_limit,
         "HttpEndpoint": "enabled" if row.metadata_enabled else "disabled",
-        "HttpProtocolIpv6": "disabled",
+        "HttpProtocolIpv6": "enabled" if row.metadata_ipv6 else "disabled",
         "InstanceMetadataTags": "enabled" if row.metadata_tags else "disabled",
     }
 

@@ -44,6 +44,7 @@ class MetadataChange:
     tokens_required: bool | None = None
     hop_limit: int | None = None
     tags: bool | None = None
+    ipv6: bool | None = None
 
 
 def describe(tx: Transaction, caller: Caller, instance_id: str, attribute: str) -> dict[str, Any]:
@@ -216,7 +217,7 @@ def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, chan
         tags.check_metadata_keys(
             tag["Key"] for tag in tags.of(tx, caller.account_id, [instance.id]).get(instance.id, ())
         )
-    for name in ("enabled", "tokens_required", "hop_limit", "tags"):
+    for name in ("enabled", "tokens_required", "hop_limit", "tags", "ipv6"):
         value = getattr(change, name)
         if value is not None:
             setattr(instance, f"metadata_{name}", value)

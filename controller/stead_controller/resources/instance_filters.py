@@ -85,7 +85,6 @@ _ALIKE: Final = {
     "hypervisor": "xen",
     "maintenance-options.auto-recovery": "default",
     "metadata-options.http-protocol-ipv4": "enabled",
-    "metadata-options.http-protocol-ipv6": "disabled",
     "metadata-options.state": "applied",
     "network-performance-options.bandwidth-weighting": "default",
     "operator.managed": "false",
@@ -131,6 +130,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "metadata-options.http-tokens": shown_as(
             Instance.metadata_tokens_required, {True: "required", False: "optional"}
         ),
+        "metadata-options.http-protocol-ipv6": switch(Instance.metadata_ipv6),
         "metadata-options.instance-metadata-tags": switch(Instance.metadata_tags),
         "monitoring-state": switch(Instance.monitoring),
         "owner-id": text(Instance.account_id),

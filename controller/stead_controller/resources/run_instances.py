@@ -46,6 +46,7 @@ class MetadataOptions:
     tokens_required: bool = False
     hop_limit: int = 1
     tags: bool = False
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +235,7 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         metadata_tokens_required=request.metadata.tokens_required,
         metadata_hop_limit=request.metadata.hop_limit,
         metadata_tags=request.metadata.tags,
+        metadata_ipv6=request.metadata.ipv6,
     )
 
 

@@ -46,13 +46,12 @@ def reset_instance_attribute(call: Call, params: Params) -> Result:
 @operation("ModifyInstanceMetadataOptions")
 def modify_instance_metadata_options(call: Call, params: Params) -> Result:
     """Change options of an instance's metadata service."""
-    if params.get("HttpProtocolIpv6", "disabled") != "disabled":
-        raise Unsupported("The IPv6 endpoint of instance metadata is not supported yet.")
     change = MetadataChange(
         enabled=_choice(params, "HttpEndpoint", "enabled", "disabled"),
         tokens_required=_choice(params, "HttpTokens", "required", "optional"),
         hop_limit=params.get("HttpPutResponseHopLimit"),
         tags=_choice(params, "InstanceMetadataTags", "enabled", "disabled"),
+        ipv6=_choice(params, "HttpProtocolIpv6", "enabled", "disabled"),
     )
     shown = attributes.set_metadata_options(call.tx, call.caller, params["InstanceId"], change)
     return {"InstanceId": params["InstanceId"], "InstanceMetadataOptions": shown}

@@ -144,6 +144,7 @@ def _metadata(options: Mapping[str, Any]) -> MetadataOptions:
         tokens_required=_one_of(options, "HttpTokens", "required", "optional", default=False),
         hop_limit=options.get("HttpPutResponseHopLimit", 1),
         tags=_one_of(options, "InstanceMetadataTags", "enabled", "disabled", default=False),
+        ipv6=_one_of(options, "HttpProtocolIpv6", "enabled", "disabled", default=False),
     )
 
 

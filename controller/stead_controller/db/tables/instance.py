@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -68,6 +68,7 @@ class Instance(Base):
     metadata_tokens_required: Mapped[bool] = mapped_column(default=False)
     metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
     metadata_tags: Mapped[bool] = mapped_column(default=False)
+    metadata_ipv6: Mapped[bool] = mapped_column(default=False, server_default=false())
     start_count: Mapped[int] = mapped_column(Integer, default=1)
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     force_stop: Mapped[bool] = mapped_column(default=False)

@@ -99,6 +99,7 @@ def _metadata(
             tokens_required=instance.metadata_tokens_required,
             hop_limit=instance.metadata_hop_limit,
             instance_tags=instance.metadata_tags,
+            protocol_ipv6=instance.metadata_ipv6,
         ),
         tags=tags,
         partition="aws",
