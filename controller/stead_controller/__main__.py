@@ -27,6 +27,16 @@ def _pools(_context: click.Context, _parameter: click.Parameter, values: tuple[s
     return values
 
 
+def _ipv6_pool(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        network = ipaddress.IPv6Network(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if not 16 <= network.prefixlen <= 56:
+        raise click.BadParameter(f"{value}: the pool is a /16 to a /56")
+    return value
+
+
 _OPTIONS = (
     click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is kept."),
     click.option("--database-url", default="", help="SQLAlchemy URL; default: SQLite in the state directory."),
@@ -44,6 +54,13 @@ _OPTIONS = (
         default=("198.18.0.0/16",),
         callback=_pools,
         help="CIDR blocks of public addresses.",
+        show_default=True,
+    ),
+    click.option(
+        "--ipv6-pool",
+        default="fd73:7465::/32",
+        callback=_ipv6_pool,
+        help="IPv6 block of which VPCs get a /56 each.",
         show_default=True,
     ),
     click.option("--cpu-overcommit", default=8.0, help="vCPUs promised per real one.", show_default=True),

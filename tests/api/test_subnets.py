@@ -134,6 +134,18 @@ def test_attributes(api, vpc_id, prefix):
     assert not shown()["AssignIpv6AddressOnCreation"]
 
 
+def test_an_ipv6_block_stays_while_an_interface_has_addresses_of_it(api, vpc_id, prefix):
+    subnet = create(api, vpc_id, Ipv6CidrBlock=f"{prefix}00::/64")
+    subnet_id = subnet["SubnetId"]
+    api.ec2.modify_subnet_attribute(SubnetId=subnet_id, AssignIpv6AddressOnCreation={"Value": True})
+    interface = api.ec2.create_network_interface(SubnetId=subnet_id)["NetworkInterface"]
+    assert interface["Ipv6Addresses"][0]["Ipv6Address"].startswith(prefix)
+    association_id = subnet["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    api.refused("DependencyViolation", api.ec2.disassociate_subnet_cidr_block, AssociationId=association_id)
+    api.ec2.delete_network_interface(NetworkInterfaceId=interface["NetworkInterfaceId"])
+    api.ec2.disassociate_subnet_cidr_block(AssociationId=association_id)
+
+
 def test_a_subnet_has_one_ipv6_block(api, vpc_id, prefix):
     subnet_id = create(api, vpc_id, Ipv6CidrBlock=f"{prefix}00::/64")["SubnetId"]
     api.refused(

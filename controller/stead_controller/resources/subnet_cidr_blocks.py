@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Subnet
-from stead_controller.errors import LimitExceeded, NotFound
+from stead_controller.db.tables import InterfaceAddress, Subnet
+from stead_controller.errors import InUse, LimitExceeded, NotFound
 from stead_controller.resources import create_subnet, lookup, subnets, topology_changes
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
@@ -29,12 +29,17 @@ def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> dic
 
 
 def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[str, Any]:
-    """Take a subnet's IPv6 block from it, shown as EC2 does; raises MalformedId, NotFound."""
+    """Take a subnet's IPv6 block from it, shown as EC2 does; raises MalformedId, NotFound, InUse with addresses."""
     lookup.check_form("subnet-cidr-association", [association_id])
     query = select(Subnet).where(Subnet.ipv6_association_id == association_id, Subnet.account_id == caller.account_id)
     subnet = tx.session.scalar(query)
     if subnet is None:
         raise NotFound("subnet-cidr-association", association_id)
+    held = select(InterfaceAddress.address).where(
+        InterfaceAddress.subnet_id == subnet.id, InterfaceAddress.ipv6.is_(True)
+    )
+    if tx.session.scalar(held.limit(1)) is not None:
+        raise InUse(f"The IPv6 CIDR block of the subnet '{subnet.id}' has dependencies and cannot be disassociated.")
     shown = subnets.show_ipv6(subnet, "disassociating")
     subnet.ipv6_cidr_block = subnet.ipv6_association_id = None
     subnet.assign_ipv6_address = subnet.dns64 = subnet.resource_name_aaaa_record = False
