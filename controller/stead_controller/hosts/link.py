@@ -19,6 +19,7 @@ from stead_controller.errors import SteadError
 from stead_controller.hosts import facts, host_networks, outbox, reports
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.hosts.together import Together
 from stead_controller.resources.cloud import Cloud
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
@@ -57,6 +58,7 @@ class HostLink:
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
         self._feed = Feed(database)
+        self._together = Together(database)
         self._questions: dict[int, asyncio.Future[pb.Answer]] = {}
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -105,7 +107,7 @@ class HostLink:
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
-        taken = await self._database.run(
+        taken = await self._together.run(
             lambda tx: facts.take_facts(tx, host_id, hello.hello, self._cloud, self._clock())
         )
         if taken is facts.Taken.UNKNOWN:
@@ -183,7 +185,7 @@ class HostLink:
         if not news:
             return
         told = pb.Progress(statuses=news)
-        await self._database.run(lambda tx: reports.apply_progress(tx, stream.host_id, told, self._clock()))
+        await self._together.run(lambda tx: reports.apply_progress(tx, stream.host_id, told, self._clock()))
         for status in news:
             if status.condition == pb.CONDITION_FAILED:
                 stream.failing.add((status.kind, status.id))
