@@ -139,10 +139,13 @@ class Reconciler:
     def look_at_networks(self) -> None:
         """Something of a network was found changed and was repaired: what depends on it may have to follow."""
         self._schedule.touch(HOST_NETWORK)
+        self._touch_vpcs()
+        self._wake.set()
+
+    def _touch_vpcs(self) -> None:
         for key in self.wanted.resources:
             if key.kind == desired_pb2.KIND_VPC:
                 self._schedule.touch(key)
-        self._wake.set()
 
     def retry_images(self) -> None:
         """The controller can be reached again: fetch what could not be fetched."""
@@ -257,8 +260,10 @@ class Reconciler:
                 self.reports.put(each)
             self._gone_all(result.gone)
         gone = [] if isinstance(result, Failure) else result.gone
-        self._preparer.finished(work, well=not failed, gone=gone)
+        all_vpcs_follow = self._preparer.finished(work, well=not failed, gone=gone)
         self._reschedule(work, result)
+        if all_vpcs_follow:
+            self._touch_vpcs()
         self._wake.set()
 
     def _reschedule(self, work: Work, result: Outcome | Failure) -> None:

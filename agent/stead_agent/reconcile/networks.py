@@ -29,12 +29,15 @@ class HostNetworkWork:
     uplink: str
     underlay_address: str
     parts: Subsystems
+    overlay_mtu: int = 0  # what fits between hosts, once it is known and there are other hosts; 0: no limit
 
     def run(self) -> Outcome:
         """Make the host's links and rules so."""
         wanted = translate_vpc.host_network(self.resource, self.uplink, self.underlay_address)
         found = self.parts.network.apply_host(wanted)
-        self.parts.firewall.apply_host(translate_vpc.host_firewall(self.resource, wanted, found))
+        rules = translate_vpc.host_firewall(self.resource, wanted, found)
+        self.parts.firewall.apply_host(rules)
+        self.overlay_mtu = found.overlay_mtu if rules.underlay_peers else 0
         if self.resource is None:
             return Outcome(gone=[HOST_NETWORK])
         return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])

@@ -78,6 +78,7 @@ class Preparer:
         self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of others that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
         self._served: set[str] = set()
+        self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
         self.host_is_ready = False
 
@@ -100,10 +101,14 @@ class Preparer:
             case _:
                 raise AssertionError(turn.unit)
 
-    def finished(self, work: Work, *, well: bool, gone: Iterable[Key]) -> None:
-        """Note what is now known beyond the statuses."""
+    def finished(self, work: Work, *, well: bool, gone: Iterable[Key]) -> bool:
+        """Note what is now known beyond the statuses; tell whether all VPCs must follow it."""
+        before = self._vpc_settings
         if isinstance(work, HostNetworkWork) and well:
             self.host_is_ready = True
+            # Guests are told what reaches other hosts whole. Links keep their MTU: a guest that has not heard yet may
+            # send larger packets, and learns by ICMP.
+            self._vpc_settings = replace(before, overlay_mtu=work.overlay_mtu)
         if isinstance(work, VpcWork) and well and not work.unmet and work.resource is not None:
             self._served.add(work.unit.id)
         for key in gone:
@@ -112,6 +117,7 @@ class Preparer:
                 self._foreign_groups.pop(key.id, None)
             elif key.kind == desired_pb2.KIND_MACHINE:
                 self._machines.pop(key.id, None)
+        return self._vpc_settings != before
 
     def dependents(self, key: Key) -> AbstractSet[Key]:
         """List the units that show or use something of a resource beside its own unit, now that it has changed."""
@@ -231,7 +237,7 @@ class Preparer:
             open_mappings=open_mappings,
             unmet=Unmet() if self.host_is_ready else Unmet(frozenset({HOST_NETWORK}), "waiting for the host network"),
             guests=tuple(self._guests(parts)) if unit.id not in self._served else (),
-            settings=self._habits.vpc,
+            settings=self._vpc_settings,
             parts=self._parts,
             book=self._book,
             memory=self._memory,

@@ -42,7 +42,8 @@ class Memory:
 class VpcSettings:
     """What this host adds to every VPC."""
 
-    mtu: int = 1500
+    mtu: int = 1500  # of links
+    overlay_mtu: int = 0  # what fits between hosts; 0: there are no others, or it is not known
     upstreams: tuple[str, ...] = ()  # resolvers for names outside
 
 
@@ -340,7 +341,7 @@ def vpc_dhcp(
         resolver_addresses=tuple(sorted(_resolvers(vpc, subnets))),
         names=beyond.names,
         upstreams=settings.upstreams,
-        mtu=settings.mtu,
+        mtu=min(settings.mtu, settings.overlay_mtu or settings.mtu),
         ipv6_dns_servers=tuple(each for each in servers if ":" in each) if is_dual else (),
         ipv6_resolver_addresses=(network.RESOLVER_IPV6_ADDRESS,) if is_dual and body.dns_support else (),
         ntp_servers=tuple(body.dhcp_options.ntp_servers),

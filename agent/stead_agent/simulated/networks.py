@@ -20,13 +20,14 @@ class SimulatedNetwork:
     def __init__(self, world: World) -> None:
         self._world = world
         self._host_applied = False
+        self.overlay_mtu = 0  # what fits between hosts
 
     def apply_host(self, host: HostNetwork) -> HostPaths:
         """Remember the pools; there is no uplink."""
         with self._world.call("network.apply_host") as things:
             things.public_pools = host.public_pools
             self._host_applied = True
-        return HostPaths(None, None, host.public_pools, is_router=False)
+        return HostPaths(None, None, host.public_pools, is_router=False, overlay_mtu=self.overlay_mtu)
 
     def apply(self, vpc: VpcNetwork) -> None:
         """Remember the VPC, noting what it takes from under a running guest."""

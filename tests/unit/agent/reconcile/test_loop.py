@@ -453,3 +453,18 @@ def test_a_pace_of_minutes_ends_too() -> None:
     bench.settle(sender.change(_machine(start_count=2)))
     bench.settle(sender.change(gone=tuple(sender.resources)))
     assert bench.host.remains() == {}
+
+
+def test_guests_are_told_no_more_than_fits_between_hosts(bench: Bench, sender: make.Sender) -> None:
+    def mtus() -> tuple[int, int]:
+        things = bench.host.world.things
+        return things.networks["vpc-1"].mtu, things.dhcps["vpc-1"].mtu
+
+    bench.host.subsystems.network.overlay_mtu = 1450  # type: ignore[attr-defined]  # of simulated hosts
+    other = make.host_network()
+    bench.settle(sender.change(other))
+    assert mtus() == (1500, 1500)  # there is no other host
+    other.host_network.underlay_addresses.append("192.0.2.2")
+    bench.settle(sender.change(other))
+    assert mtus() == (1500, 1450)
+    _all_kept(bench)
