@@ -22,13 +22,13 @@ from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef, WaiterConfigTypeDef
 
 SSH_USER = "debian"
 BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
 
 # Waiters look once a second: their own 15 s would be most of a test's time.
-FAST = {"Delay": 1, "MaxAttempts": 120}
+FAST: "WaiterConfigTypeDef" = {"Delay": 1, "MaxAttempts": 120}
 
 
 @dataclass
