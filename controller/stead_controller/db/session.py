@@ -121,6 +121,8 @@ def _engine(url: str) -> Engine:
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
             connection.execute(f"PRAGMA {pragma}")
+        # Its unit may write to the state directory only: a statement that needs a temporary file would fail there.
+        connection.execute("PRAGMA temp_store=MEMORY")
 
     return engine
 
