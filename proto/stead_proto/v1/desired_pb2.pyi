@@ -40,10 +40,12 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_MAPPING: _Kind.ValueType  # 12
     KIND_NAT_GATEWAY: _Kind.ValueType  # 13
     KIND_FLOW_LOG: _Kind.ValueType  # 14
+    KIND_BASE: _Kind.ValueType  # 15
+    KIND_SNAPSHOT: _Kind.ValueType  # 16
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-    """The kinds of resources a host is told about. HOST_NETWORK, IMAGE, VOLUME, INTERFACE, MACHINE and NAT_GATEWAY are a
-    host's own: only the host that must have them is told. All others are parts of a VPC and the same for every host that
+    """The kinds of resources a host is told about. HOST_NETWORK, IMAGE, BASE, VOLUME, SNAPSHOT, INTERFACE, MACHINE and
+    NAT_GATEWAY are a host's own: only the host that must have them is told. All others are parts of a VPC and the same for every host that
     has to do with it: because it has interfaces or NAT gateways in it, or in a VPC that has an active peering with it.
     """
 
@@ -62,6 +64,8 @@ KIND_PEERING: Kind.ValueType  # 11
 KIND_MAPPING: Kind.ValueType  # 12
 KIND_NAT_GATEWAY: Kind.ValueType  # 13
 KIND_FLOW_LOG: Kind.ValueType  # 14
+KIND_BASE: Kind.ValueType  # 15
+KIND_SNAPSHOT: Kind.ValueType  # 16
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 class _Power:
@@ -103,6 +107,8 @@ class Resource(_message.Message):
     MAPPING_FIELD_NUMBER: _builtins.int
     NAT_GATEWAY_FIELD_NUMBER: _builtins.int
     FLOW_LOG_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     revision: _builtins.int
     @_builtins.property
@@ -133,6 +139,10 @@ class Resource(_message.Message):
     def nat_gateway(self) -> Global___NatGateway: ...
     @_builtins.property
     def flow_log(self) -> Global___FlowLog: ...
+    @_builtins.property
+    def base(self) -> Global___Base: ...
+    @_builtins.property
+    def snapshot(self) -> Global___Snapshot: ...
     def __init__(
         self,
         *,
@@ -152,12 +162,14 @@ class Resource(_message.Message):
         mapping: Global___Mapping | None = ...,
         nat_gateway: Global___NatGateway | None = ...,
         flow_log: Global___FlowLog | None = ...,
+        base: Global___Base | None = ...,
+        snapshot: Global___Snapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "image", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "image", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log", "base", "snapshot"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -269,7 +281,41 @@ class Image(_message.Message):
 Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
+class Base(_message.Message):
+    """A snapshot that volumes of this host are laid over, read-only; its id is the snapshot's. Its blocks come from the block
+    store (blocks.proto) as they are needed, and the rest behind them, so that a guest need not wait for all.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    STORED_SIZE_FIELD_NUMBER: _builtins.int
+    ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """bytes of the disk"""
+    stored_size: _builtins.int
+    """bytes of its blocks that are not all zero"""
+    encryption_key: _builtins.bytes
+    """of its blocks (32 bytes); empty: they are not encrypted"""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        stored_size: _builtins.int = ...,
+        encryption_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key", b"encryption_key", "size", b"size", "stored_size", b"stored_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Base: _TypeAlias = Base  # noqa: Y015
+
+@_typing.final
 class Volume(_message.Message):
+    """A disk. With `remote` it is on another host, which exports it to this one; else it is at home here."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
@@ -277,6 +323,12 @@ class Volume(_message.Message):
     VOLUME_TYPE_FIELD_NUMBER: _builtins.int
     IOPS_FIELD_NUMBER: _builtins.int
     THROUGHPUT_FIELD_NUMBER: _builtins.int
+    BASE_ID_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_FIELD_NUMBER: _builtins.int
+    ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
+    EXPORT_FIELD_NUMBER: _builtins.int
+    REMOTE_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes"""
     image_id: _builtins.str
@@ -287,6 +339,17 @@ class Volume(_message.Message):
     """0 = not limited"""
     throughput: _builtins.int
     """MiB/s, 0 = not limited"""
+    base_id: _builtins.str
+    """the snapshot it is laid over, or empty for a blank disk"""
+    pool: _builtins.str
+    """where it is kept; empty = the host's default pool"""
+    encrypted: _builtins.bool
+    encryption_key: _builtins.bytes
+    """32 bytes; only while a machine has the volume, or a snapshot of it is being taken"""
+    @_builtins.property
+    def export(self) -> Global___VolumeExport: ...
+    @_builtins.property
+    def remote(self) -> Global___RemoteVolume: ...
     def __init__(
         self,
         *,
@@ -295,14 +358,117 @@ class Volume(_message.Message):
         volume_type: _builtins.str = ...,
         iops: _builtins.int = ...,
         throughput: _builtins.int = ...,
+        base_id: _builtins.str = ...,
+        pool: _builtins.str = ...,
+        encrypted: _builtins.bool = ...,
+        encryption_key: _builtins.bytes = ...,
+        export: Global___VolumeExport | None = ...,
+        remote: Global___RemoteVolume | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["export", b"export", "remote", b"remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "iops", b"iops", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "image_id", b"image_id", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Volume: _TypeAlias = Volume  # noqa: Y015
+
+@_typing.final
+class VolumeExport(_message.Message):
+    """The home host's part of an attachment to a machine of another host: served to that host alone, by NBD over mutual TLS."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_HOST_ID_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    client_host_id: _builtins.str
+    port: _builtins.int
+    """TCP, on the home host's underlay address"""
+    generation: _builtins.int
+    """grows with each attachment: what an earlier one was served must have ended first"""
+    def __init__(
+        self,
+        *,
+        client_host_id: _builtins.str = ...,
+        port: _builtins.int = ...,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_host_id", b"client_host_id", "generation", b"generation", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeExport: _TypeAlias = VolumeExport  # noqa: Y015
+
+@_typing.final
+class RemoteVolume(_message.Message):
+    """The other host's part."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOME_HOST_ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    home_host_id: _builtins.str
+    address: _builtins.str
+    """underlay"""
+    port: _builtins.int
+    generation: _builtins.int
+    def __init__(
+        self,
+        *,
+        home_host_id: _builtins.str = ...,
+        address: _builtins.str = ...,
+        port: _builtins.int = ...,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "generation", b"generation", "home_host_id", b"home_host_id", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoteVolume: _TypeAlias = RemoteVolume  # noqa: Y015
+
+@_typing.final
+class Snapshot(_message.Message):
+    """A snapshot that this host must take of a volume and bring to the block store, once; its id is the snapshot's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    SET_ID_FIELD_NUMBER: _builtins.int
+    SET_VOLUME_IDS_FIELD_NUMBER: _builtins.int
+    ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    parent_id: _builtins.str
+    """an earlier complete snapshot of the volume: only what changed since is read; may be empty"""
+    set_id: _builtins.str
+    """all snapshots of a set, of one machine's volumes, are of one instant; empty = alone"""
+    encryption_key: _builtins.bytes
+    """of the blocks that it stores; empty: they are not encrypted"""
+    @_builtins.property
+    def set_volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        parent_id: _builtins.str = ...,
+        set_id: _builtins.str = ...,
+        set_volume_ids: _abc.Iterable[_builtins.str] | None = ...,
+        encryption_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key", b"encryption_key", "parent_id", b"parent_id", "set_id", b"set_id", "set_volume_ids", b"set_volume_ids", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
 class Vpc(_message.Message):
@@ -974,22 +1140,56 @@ class MachineDisk(_message.Message):
 
     VOLUME_ID_FIELD_NUMBER: _builtins.int
     DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    INSTANCE_STORE_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     device_name: _builtins.str
     """EC2's, such as /dev/sda1: a hint shown in metadata"""
+    @_builtins.property
+    def instance_store(self) -> Global___InstanceStoreDisk:
+        """instead of a volume: made at the start, gone with the stop"""
+
     def __init__(
         self,
         *,
         volume_id: _builtins.str = ...,
         device_name: _builtins.str = ...,
+        instance_store: Global___InstanceStoreDisk | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instance_store", b"instance_store"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_name", b"device_name", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_name", b"device_name", "instance_store", b"instance_store", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MachineDisk: _TypeAlias = MachineDisk  # noqa: Y015
+
+@_typing.final
+class InstanceStoreDisk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    VIRTUAL_NAME_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """among those of the machine, from 0"""
+    size: _builtins.int
+    """bytes"""
+    virtual_name: _builtins.str
+    """"ephemeral0", shown in metadata"""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        size: _builtins.int = ...,
+        virtual_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "size", b"size", "virtual_name", b"virtual_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceStoreDisk: _TypeAlias = InstanceStoreDisk  # noqa: Y015
 
 @_typing.final
 class MachineInterface(_message.Message):

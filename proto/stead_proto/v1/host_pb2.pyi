@@ -359,6 +359,7 @@ class HostFacts(_message.Message):
     LIBVIRT_VERSION_FIELD_NUMBER: _builtins.int
     QEMU_VERSION_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
     hostname: _builtins.str
     architecture: _builtins.str
     cpus: _builtins.int
@@ -375,6 +376,8 @@ class HostFacts(_message.Message):
     libvirt_version: _builtins.str
     qemu_version: _builtins.str
     simulated: _builtins.bool
+    @_builtins.property
+    def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoragePool]: ...
     def __init__(
         self,
         *,
@@ -390,14 +393,57 @@ class HostFacts(_message.Message):
         libvirt_version: _builtins.str = ...,
         qemu_version: _builtins.str = ...,
         simulated: _builtins.bool = ...,
+        pools: _abc.Iterable[Global___StoragePool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "cpus", b"cpus", "disk", b"disk", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "qemu_version", b"qemu_version", "simulated", b"simulated", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "cpus", b"cpus", "disk", b"disk", "hostname", b"hostname", "libvirt_version", b"libvirt_version", "memory", b"memory", "pools", b"pools", "qemu_version", b"qemu_version", "simulated", b"simulated", "underlay_address", b"underlay_address", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostFacts: _TypeAlias = HostFacts  # noqa: Y015
+
+@_typing.final
+class StoragePool(_message.Message):
+    """A place for volumes on a host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    VOLUME_TYPES_FIELD_NUMBER: _builtins.int
+    IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    backend: _builtins.str
+    """"directory", "lvm" or "rbd" """
+    total: _builtins.int
+    """bytes"""
+    free: _builtins.int
+    """bytes"""
+    is_default: _builtins.bool
+    @_builtins.property
+    def volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """EC2's names of those kept here; empty = all"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        backend: _builtins.str = ...,
+        total: _builtins.int = ...,
+        free: _builtins.int = ...,
+        volume_types: _abc.Iterable[_builtins.str] | None = ...,
+        is_default: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "free", b"free", "is_default", b"is_default", "name", b"name", "total", b"total", "volume_types", b"volume_types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoragePool: _TypeAlias = StoragePool  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
@@ -405,17 +451,21 @@ class Heartbeat(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     DISK_FREE_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     disk_free: _builtins.int
+    @_builtins.property
+    def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoragePool]: ...
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         disk_free: _builtins.int = ...,
+        pools: _abc.Iterable[Global___StoragePool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free", b"disk_free", "pools", b"pools", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,6 +507,8 @@ class ResourceStatus(_message.Message):
     CONDITION_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     MACHINE_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     kind: _desired_pb2.Kind.ValueType
     id: _builtins.str
     revision: _builtins.int
@@ -466,6 +518,10 @@ class ResourceStatus(_message.Message):
     """for the operator"""
     @_builtins.property
     def machine(self) -> Global___MachineStatus: ...
+    @_builtins.property
+    def volume(self) -> Global___VolumeStatus: ...
+    @_builtins.property
+    def snapshot(self) -> Global___SnapshotStatus: ...
     def __init__(
         self,
         *,
@@ -475,10 +531,12 @@ class ResourceStatus(_message.Message):
         condition: Global___Condition.ValueType = ...,
         error: _builtins.str = ...,
         machine: Global___MachineStatus | None = ...,
+        volume: Global___VolumeStatus | None = ...,
+        snapshot: Global___SnapshotStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine", "snapshot", b"snapshot", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "error", b"error", "id", b"id", "kind", b"kind", "machine", b"machine", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "error", b"error", "id", b"id", "kind", b"kind", "machine", b"machine", "revision", b"revision", "snapshot", b"snapshot", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -492,12 +550,17 @@ class MachineStatus(_message.Message):
     START_COUNT_FIELD_NUMBER: _builtins.int
     REBOOT_COUNT_FIELD_NUMBER: _builtins.int
     OFF_REASON_FIELD_NUMBER: _builtins.int
+    VOLUME_IDS_FIELD_NUMBER: _builtins.int
     power: Global___MachinePower.ValueType
     start_count: _builtins.int
     """the start that this power state belongs to"""
     reboot_count: _builtins.int
     """reboots done"""
     off_reason: Global___OffReason.ValueType
+    @_builtins.property
+    def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what the running guest has plugged in now"""
+
     def __init__(
         self,
         *,
@@ -505,14 +568,74 @@ class MachineStatus(_message.Message):
         start_count: _builtins.int = ...,
         reboot_count: _builtins.int = ...,
         off_reason: Global___OffReason.ValueType = ...,
+        volume_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MachineStatus: _TypeAlias = MachineStatus  # noqa: Y015
+
+@_typing.final
+class VolumeStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """bytes that a guest sees now"""
+    full: _builtins.bool
+    """its pool is full: the guest that writes to it is paused"""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        full: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["full", b"full", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeStatus: _TypeAlias = VolumeStatus  # noqa: Y015
+
+@_typing.final
+class SnapshotStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    BLOCKS_DONE_FIELD_NUMBER: _builtins.int
+    TAKEN_AT_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    INCREMENTAL_FIELD_NUMBER: _builtins.int
+    blocks: _builtins.int
+    """to be read in all; 0 = not known yet"""
+    blocks_done: _builtins.int
+    taken_at: _builtins.int
+    """Unix milliseconds of the instant that it is of; 0 = not yet"""
+    complete: _builtins.bool
+    """all of it is in the block store"""
+    incremental: _builtins.bool
+    """only what changed since its parent was read"""
+    def __init__(
+        self,
+        *,
+        blocks: _builtins.int = ...,
+        blocks_done: _builtins.int = ...,
+        taken_at: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+        incremental: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "blocks_done", b"blocks_done", "complete", b"complete", "incremental", b"incremental", "taken_at", b"taken_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotStatus: _TypeAlias = SnapshotStatus  # noqa: Y015
 
 @_typing.final
 class Question(_message.Message):

@@ -2,6 +2,7 @@
 
 from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.block import BlockSegment, SnapshotSegment, StoredBlock
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.dhcp_options import DhcpOptions, DhcpOptionValue
@@ -9,6 +10,7 @@ from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
 from stead_controller.db.tables.image import Image
+from stead_controller.db.tables.image_block_device import ImageBlockDevice, ImagePermission
 from stead_controller.db.tables.instance import Instance, Reservation
 from stead_controller.db.tables.interface_address import InterfaceAddress
 from stead_controller.db.tables.internet_gateway import EgressOnlyInternetGateway, InternetGateway
@@ -21,6 +23,8 @@ from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
 from stead_controller.db.tables.revision import Revision
 from stead_controller.db.tables.route_table import Route, RouteTable, RouteTableAssociation
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
+from stead_controller.db.tables.snapshot import Snapshot, SnapshotPermission
+from stead_controller.db.tables.storage_pool import StoragePool
 from stead_controller.db.tables.subnet import Subnet
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.volume import Volume
@@ -32,6 +36,7 @@ __all__ = [
     "AccessKey",
     "Account",
     "Base",
+    "BlockSegment",
     "ClientToken",
     "CloudFact",
     "DhcpOptionValue",
@@ -44,6 +49,8 @@ __all__ = [
     "HostError",
     "HostResource",
     "Image",
+    "ImageBlockDevice",
+    "ImagePermission",
     "Instance",
     "InterfaceAddress",
     "InterfaceGroup",
@@ -66,6 +73,11 @@ __all__ = [
     "RouteTableAssociation",
     "SecurityGroup",
     "SecurityGroupRule",
+    "Snapshot",
+    "SnapshotPermission",
+    "SnapshotSegment",
+    "StoragePool",
+    "StoredBlock",
     "Subnet",
     "Tag",
     "Volume",

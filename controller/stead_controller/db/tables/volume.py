@@ -10,7 +10,12 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class Volume(Base):
-    """A disk on its home host; at most one attachment, whose columns are NULL while there is none."""
+    """A disk on its home host; at most one attachment, whose columns are NULL while there is none.
+
+    A volume has no home until it is first attached. `attached_host_id` is the host of its instance; where that is not
+    its home, it is served by the home at `export_port`, and `generation` counts attachments. `sealed_key` is its key,
+    sealed by the master key.
+    """
 
     __tablename__ = "volumes"
     __table_args__ = (
@@ -37,3 +42,8 @@ class Volume(Base):
     attachment_state: Mapped[str | None] = mapped_column(String(16))
     attach_time: Mapped[datetime | None]
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
+    pool: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    sealed_key: Mapped[bytes | None]
+    attached_host_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
+    export_port: Mapped[int | None] = mapped_column(Integer)
+    generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

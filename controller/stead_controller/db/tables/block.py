@@ -1,0 +1,52 @@
+"""What the block store holds, and who needs it: a snapshot needs segments, a segment needs blocks.
+
+References are counted in the transaction that makes or ends them, so the counts survive any kill. What nobody
+refers to is condemned first, in a transaction of its own, and its file is removed after that: a condemned block is not
+there.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, Integer, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+
+
+class SnapshotSegment(Base):
+    """That a segment stands at a position of a snapshot; positions without one are all zero."""
+
+    __tablename__ = "snapshot_segments"
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    segment_digest: Mapped[bytes] = mapped_column(ForeignKey("segments.digest"), index=True)
+
+
+class BlockSegment(Base):
+    """The blocks of up to 512 MiB of a disk: `slots` as 2 bytes each, big-endian, ascending; `digests` as 32 each."""
+
+    __tablename__ = "segments"
+    __table_args__ = (Index("ix_segments_unused", "reference_count", "digest"),)
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    slots: Mapped[bytes]
+    digests: Mapped[bytes]
+    reference_count: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class StoredBlock(Base):
+    """A block that is durably in the store.
+
+    `unused_since` is when its last reference ended, or when it came; `condemned` is when it was given up, NULL while it
+    may be used.
+    """
+
+    __tablename__ = "blocks"
+    __table_args__ = (Index("ix_blocks_unused", "reference_count", "unused_since"),)
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    stored_bytes: Mapped[int] = mapped_column(Integer)  # as kept, after compression
+    reference_count: Mapped[int] = mapped_column(Integer, default=0)
+    unused_since: Mapped[datetime | None]
+    condemned: Mapped[datetime | None]

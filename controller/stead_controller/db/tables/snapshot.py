@@ -1,0 +1,53 @@
+"""Snapshots of volumes, and who else may use them."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class Snapshot(Base):
+    """A disk's content at one instant, as a list of segments in the block store (`block.py`).
+
+    `host_id` is the host that takes it, while it is pending. `size` is in bytes and can be less than `volume_size`,
+    which is in GiB as EC2 shows it. `sealed_key` is the key of its blocks, sealed by the master key.
+    """
+
+    __tablename__ = "snapshots"
+    __table_args__ = (
+        Index("ix_snapshots_account_id_id", "account_id", "id"),
+        Index("ix_snapshots_volume_id", "volume_id", "started"),
+        Index("ix_snapshots_host_id", "host_id"),
+        Index("ix_snapshots_public", "public"),
+    )
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)  # owner; CLOUD_ACCOUNT for those of the operator's images
+    volume_id: Mapped[str] = mapped_column(ResourceId)  # vol-ffffffff where it is of none, as in EC2
+    volume_size: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(16))  # pending, completed, error, deleting
+    state_message: Mapped[str] = mapped_column(String(512), default="")
+    progress: Mapped[int] = mapped_column(Integer, default=0)  # percent
+    description: Mapped[str] = mapped_column(String(255), default="")
+    started: Mapped[datetime]
+    completed: Mapped[datetime | None]
+    encrypted: Mapped[bool] = mapped_column(default=False)
+    sealed_key: Mapped[bytes | None]
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
+    parent_id: Mapped[str | None] = mapped_column(ResourceId)  # only what changed since it was read
+    set_id: Mapped[str | None] = mapped_column(ResourceId)  # of CreateSnapshots: all of a set are of one instant
+    stored_size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of its blocks, before compression
+    public: Mapped[bool] = mapped_column(default=False)
+
+
+class SnapshotPermission(Base):
+    """That another account may make volumes of a snapshot."""
+
+    __tablename__ = "snapshot_permissions"
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True, index=True)

@@ -1,0 +1,24 @@
+"""Places for volumes on hosts."""
+
+from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+
+
+class StoragePool(Base):
+    """A pool of a host as its agent last told it, in bytes, and how much was promised of it.
+
+    `provisioned` is the sum of the sizes of its volumes: disks are thin, so it may exceed `total` by the overcommit.
+    """
+
+    __tablename__ = "storage_pools"
+
+    host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    backend: Mapped[str] = mapped_column(String(16))  # directory, lvm, rbd
+    volume_types: Mapped[str] = mapped_column(String(64), default="")  # joined by spaces; empty = all
+    is_default: Mapped[bool] = mapped_column(default=False)
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
+    free: Mapped[int] = mapped_column(BigInteger, default=0)
+    provisioned: Mapped[int] = mapped_column(BigInteger, default=0)
