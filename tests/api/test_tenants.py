@@ -64,6 +64,7 @@ ID_PARAMETERS = {
     "RouteTableIds": "route-table",
     "SecurityGroupIds": "security-group",
     "SecurityGroupRuleIds": "security-group-rule",
+    "SnapshotIds": "snapshot",
     "SubnetId": "subnet",
     "SubnetIds": "subnet",
     "VolumeId": "volume",
@@ -94,10 +95,12 @@ NO_TENANTS_IDS = {
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
     "IpamPoolId",
+    "OwnerIds",  # accounts
     "PeerOwnerId",
     "KernelId",
     "KeyPairId",  # of DeleteKeyPair, which succeeds for all
     "RamdiskId",
+    "RestorableByUserIds",  # accounts
     "SecondaryAllocationIds",  # refused whatever they are
     "SourceSecurityGroupOwnerId",
     "ZoneIds",
@@ -167,6 +170,11 @@ def theirs(api):
         tx.session.add(image)
         return image.id
 
+    def snapshot(tx):
+        row = rows.snapshot(api.world.other.caller.account_id)
+        tx.session.add(row)
+        return row.id
+
     (volume,) = api.other.describe_volumes()["Volumes"]
     (interface,) = api.other.describe_network_interfaces()["NetworkInterfaces"]
     allocation_id = api.other.allocate_address()["AllocationId"]
@@ -204,6 +212,7 @@ def theirs(api):
         "prefix-list": listed["PrefixList"]["PrefixListId"],
         "security-group": api.world.other.group_id,
         "security-group-rule": next(rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]),
+        "snapshot": api.run(snapshot),
         "subnet": api.world.other.subnet_ids[0],
         "volume": volume["VolumeId"],
         "vpc": api.world.other.vpc_id,

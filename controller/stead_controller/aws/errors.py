@@ -110,6 +110,7 @@ DUPLICATE: Final[dict[str, str]] = {
 WRONG_STATE: Final[dict[str, str]] = {
     "instance": "IncorrectInstanceState",
     "image": "InvalidAMIID.Unavailable",
+    "snapshot": "IncorrectState",
     "vpc-peering-connection": "InvalidStateTransition",
 }
 

@@ -1,7 +1,4 @@
-"""Images: which of them a caller sees, and how they look.
-
-The cloud's own images belong to the account `CLOUD_ACCOUNT`, which answers show under the alias `amazon`.
-"""
+"""Images: which of them a caller sees, and how they look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,12 +20,9 @@ from stead_controller.resources.conditions import (
     number,
     text,
 )
+from stead_controller.resources.owners import CLOUD_ACCOUNT, CLOUD_ALIAS, accounts_of
 from stead_controller.resources.transaction import Transaction
 
-CLOUD_ACCOUNT: Final = "000000000000"
-CLOUD_ALIAS: Final = "amazon"
-_ALIASES: Final = {CLOUD_ALIAS: CLOUD_ACCOUNT}
-_OTHER_ALIASES: Final = frozenset({"aws-backup-vault", "aws-marketplace", "microsoft"})
 _GIB: Final = 1 << 30
 _PLATFORM: Final = "Linux/UNIX"
 
@@ -179,17 +173,7 @@ def _visible(caller: Caller) -> ColumnElement[bool]:
 def _owned(caller: Caller, owners: Sequence[str]) -> list[ColumnElement[bool]]:
     if not owners:
         return []
-    accounts = []
-    for owner in owners:
-        if owner == "self":
-            accounts.append(caller.account_id)
-        elif owner in _ALIASES:
-            accounts.append(_ALIASES[owner])
-        elif owner.isascii() and owner.isdigit() and len(owner) == len(CLOUD_ACCOUNT):
-            accounts.append(owner)
-        elif owner not in _OTHER_ALIASES:
-            raise InvalidParameter(f"Invalid owner [{owner}]", code="InvalidUserID.Malformed")
-    return [Image.account_id.in_(accounts)]
+    return [Image.account_id.in_(accounts_of(caller, owners))]
 
 
 def _executable(caller: Caller, users: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from stead_controller.db.tables import Image, Instance, Tag
 from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, MalformedId, NotFound
 from stead_controller.hosts import desired_state
-from stead_controller.resources.images import CLOUD_ACCOUNT
+from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 

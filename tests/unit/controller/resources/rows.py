@@ -20,6 +20,7 @@ from stead_controller.db.tables import (
     Reservation,
     SecurityGroup,
     SecurityGroupRule,
+    Snapshot,
     Subnet,
     Tag,
     Volume,
@@ -27,7 +28,7 @@ from stead_controller.db.tables import (
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.default_vpc import create_default_vpc
-from stead_controller.resources.images import CLOUD_ACCOUNT
+from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_proto import ids
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
@@ -265,3 +266,19 @@ def volume(instance: Instance, world: World, **changes: Any) -> Volume:
         "delete_on_termination": True,
     }
     return Volume(**values | changes)
+
+
+def snapshot(account_id: str, **changes: Any) -> Snapshot:
+    """A completed snapshot of a volume that is no more."""
+    values = {
+        "id": ids.new_id("snapshot"),
+        "account_id": account_id,
+        "volume_id": ids.new_id("volume"),
+        "volume_size": 8,
+        "size": 8 * GIB,
+        "state": "completed",
+        "progress": 100,
+        "started": NOW,
+        "completed": NOW,
+    }
+    return Snapshot(**values | changes)

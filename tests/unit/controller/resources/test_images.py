@@ -6,7 +6,8 @@ from stead_controller.errors import InvalidParameter, MalformedId, NotFound, Uns
 from stead_controller.resources import images
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.filters import Filter
-from stead_controller.resources.images import CLOUD_ACCOUNT, ImageSelection
+from stead_controller.resources.images import ImageSelection
+from stead_controller.resources.owners import CLOUD_ACCOUNT
 from tests.unit.controller.resources import rows
 
 

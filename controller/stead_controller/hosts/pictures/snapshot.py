@@ -1,0 +1,21 @@
+"""A snapshot row becomes the `Snapshot` that a host takes, or the `Base` that its volumes are laid over."""
+
+from collections.abc import Sequence
+
+from stead_controller.db.tables import Snapshot
+from stead_proto.v1 import desired_pb2 as pb
+
+
+def of_snapshot(snapshot: Snapshot, set_volume_ids: Sequence[str] = ()) -> pb.Snapshot:
+    """A snapshot as the home host of its volume must take it; `set_volume_ids` are the volumes of its set."""
+    return pb.Snapshot(
+        volume_id=snapshot.volume_id,
+        parent_id=snapshot.parent_id or "",
+        set_id=snapshot.set_id or "",
+        set_volume_ids=sorted(set_volume_ids),
+    )
+
+
+def of_base(snapshot: Snapshot) -> pb.Base:
+    """A completed snapshot as a host keeps it, for volumes that are laid over it."""
+    return pb.Base(size=snapshot.size, stored_size=snapshot.stored_size)

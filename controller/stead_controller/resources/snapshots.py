@@ -1,0 +1,157 @@
+"""Snapshots: which of them a caller sees and may use, and how they look."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, String, and_, case, cast, or_, select
+
+from stead_controller.db.tables import Snapshot, SnapshotPermission
+from stead_controller.errors import InvalidParameter, NotFound, WrongState
+from stead_controller.resources import lookup, tags
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.conditions import (
+    Condition,
+    Selection,
+    constant,
+    flag,
+    instant,
+    number,
+    text,
+)
+from stead_controller.resources.owners import CLOUD_ACCOUNT, CLOUD_ALIAS, accounts_of, is_account
+from stead_controller.resources.transaction import Transaction
+
+NO_VOLUME: Final = "vol-ffffffff"
+"""The volume of snapshots that were made of none, as EC2 shows it for copies."""
+
+FILTERS: Final[dict[str, Condition]] = {
+    "description": text(Snapshot.description),
+    "encrypted": flag(Snapshot.encrypted),
+    "owner-alias": text(case((Snapshot.account_id == CLOUD_ACCOUNT, CLOUD_ALIAS))),
+    "owner-id": text(Snapshot.account_id),
+    "progress": text(cast(Snapshot.progress, String) + "%"),
+    "snapshot-id": text(Snapshot.id),
+    "start-time": instant(Snapshot.started),
+    "status": text(Snapshot.state),
+    "storage-tier": constant("standard"),
+    "transfer-type": constant("standard"),
+    "volume-id": text(Snapshot.volume_id),
+    "volume-size": number(Snapshot.volume_size),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSelection:
+    """What DescribeSnapshots asks for: owners (accounts, `self`, aliases) and who must be able to restore them."""
+
+    selection: Selection = field(default_factory=Selection)
+    owners: tuple[str, ...] = ()
+    restorable_by: tuple[str, ...] = ()
+
+
+def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
+    """Give a completed snapshot that the caller may make volumes of: an own one, a shared one, a public one.
+
+    Raises MalformedId, NotFound, WrongState.
+    """
+    snapshot = find_visible(tx, caller, snapshot_id)
+    if snapshot.state != "completed":
+        raise WrongState("snapshot", f"Snapshot {snapshot_id} is not completed; its state is {snapshot.state}.")
+    return snapshot
+
+
+def find_visible(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
+    """Give a snapshot that the caller sees; raises MalformedId, NotFound."""
+    lookup.check_form("snapshot", [snapshot_id])
+    snapshot = tx.session.scalar(select(Snapshot).where(Snapshot.id == snapshot_id, _visible(caller)))
+    if snapshot is None:
+        raise NotFound("snapshot", snapshot_id)
+    return snapshot
+
+
+def find_own(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
+    """Give one of the caller's own snapshots; raises MalformedId, NotFound."""
+    snapshot = lookup.find(tx, caller, "snapshot", Snapshot, snapshot_id)
+    if snapshot.state == "deleting":
+        raise NotFound("snapshot", snapshot_id)
+    return snapshot
+
+
+def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[dict[str, Any]]:
+    """List snapshots that the caller sees in EC2's shape, sorted by id.
+
+    Raises MalformedId, NotFound for ids, InvalidParameter for owners.
+    """
+    lookup.require(tx, "snapshot", Snapshot.id, asked.selection.ids, _visible(caller))
+    ids = lookup.select_ids(
+        tx,
+        caller,
+        Snapshot.id,
+        asked.selection,
+        _visible(caller),
+        *_owned(caller, asked.owners),
+        *_restorable(caller, asked.restorable_by),
+        conditions=FILTERS,
+    )
+    found = lookup.rows(tx, Snapshot, ids)
+    tagged = tags.of(tx, caller.account_id, ids)
+    return [shown(snapshot, tagged.get(snapshot.id)) for snapshot in found]
+
+
+def shown(snapshot: Snapshot, snapshot_tags: list[dict[str, str]] | None) -> dict[str, Any]:
+    """Show a snapshot in EC2's shape."""
+    return {
+        "SnapshotId": snapshot.id,
+        "VolumeId": snapshot.volume_id,
+        "State": snapshot.state,
+        "StateMessage": snapshot.state_message or None,
+        "Progress": f"{snapshot.progress}%",
+        "StartTime": snapshot.started,
+        "CompletionTime": snapshot.completed,
+        "OwnerId": snapshot.account_id,
+        "OwnerAlias": CLOUD_ALIAS if snapshot.account_id == CLOUD_ACCOUNT else None,
+        "Description": snapshot.description,
+        "VolumeSize": snapshot.volume_size,
+        "Encrypted": snapshot.encrypted,
+        "StorageTier": "standard",
+        "TransferType": "standard",
+        "FullSnapshotSizeInBytes": snapshot.stored_size if snapshot.state == "completed" else None,
+        "Tags": snapshot_tags or [],
+    }
+
+
+def _visible(caller: Caller) -> ColumnElement[bool]:
+    """Own ones, and those of others that are shared; of one that is being deleted nobody knows any more."""
+    mine = and_(Snapshot.account_id == caller.account_id, Snapshot.state != "deleting")
+    shared = or_(Snapshot.public.is_(True), _permitted(caller.account_id))
+    return or_(mine, and_(Snapshot.state.in_(("pending", "completed")), shared))
+
+
+def _permitted(account_id: str) -> ColumnElement[bool]:
+    return Snapshot.id.in_(select(SnapshotPermission.snapshot_id).where(SnapshotPermission.account_id == account_id))
+
+
+def _owned(caller: Caller, owners: Sequence[str]) -> list[ColumnElement[bool]]:
+    return [Snapshot.account_id.in_(accounts_of(caller, owners))] if owners else []
+
+
+def _restorable(caller: Caller, users: Sequence[str]) -> list[ColumnElement[bool]]:
+    """Keep what one of the users may restore: `all` stands for everybody, `self` for the caller.
+
+    What another account may restore a caller learns of its own snapshots only.
+    """
+    if not users:
+        return []
+    mine = Snapshot.account_id == caller.account_id
+    allowed: list[ColumnElement[bool]] = []
+    for user in dict.fromkeys(users):
+        if user == "all":
+            allowed.append(Snapshot.public.is_(True))
+        elif user in ("self", caller.account_id):
+            allowed.append(or_(mine, _permitted(caller.account_id)))
+        elif is_account(user):
+            allowed.append(and_(mine, _permitted(user)))
+        else:
+            raise InvalidParameter(f"Invalid user [{user}]", code="InvalidUserID.Malformed")
+    return [or_(*allowed)]
