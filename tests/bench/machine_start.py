@@ -29,7 +29,7 @@ from pyroute2 import IPRoute  # noqa: E402 - the checkout comes first
 
 from stead_agent import libvirtd  # noqa: E402 - the checkout comes first
 from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402 - the checkout comes first
-from stead_agent.machines.host_access import make_private  # noqa: E402 - the checkout comes first
+from stead_agent.machines.host_access import give_disk, make_private  # noqa: E402 - the checkout comes first
 from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 - the checkout comes first
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402 - the checkout comes first
 from stead_agent.machines.life import Record, uid_of  # noqa: E402 - the checkout comes first
@@ -78,11 +78,11 @@ class Bench:
         digits = f"{self.count:017x}"
         source = self.volumes.ensure(VolumeSpec(f"vol-{digits}", 1 << 30))
         nic = Nic(f"eni-{digits}", f"0a:00:00:00:00:{self.count:02x}", BRIDGE, f"sb-{digits[-10:]}", 1450)
-        return MachineSpec(f"i-{digits}", 1, MEMORY, (Disk(f"vol-{digits}", source.path, "qcow2"),), (nic,))
+        return MachineSpec(f"i-{digits}", 1, MEMORY, (Disk(f"vol-{digits}", source.source, "qcow2"),), (nic,))
 
     def xml(self, spec: MachineSpec) -> str:
         for disk in spec.disks:
-            os.chown(disk.path, uid_of(spec.id), 0)
+            give_disk(disk.source, uid_of(spec.id))
         screens = self.root / "screens" / spec.id
         make_private(screens, uid_of(spec.id))
         host = HostSide("qemu", 64055, self.root / f"{spec.id}.log", screens / "vnc")

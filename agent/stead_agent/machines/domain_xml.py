@@ -8,10 +8,12 @@ import re
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
+from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, Source
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
 from stead_agent.machines.life import Record, uid_of, uuid_of
 
@@ -19,7 +21,9 @@ _QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
 ET.register_namespace("qemu", _QEMU)
 
 _MACHINE_ID: Final = re.compile(r"i-[0-9a-f]{8,17}\Z")
-_VOLUME_ID: Final = re.compile(r"vol-[0-9a-f]{8,17}\Z")
+_DISK_ID: Final = re.compile(r"(vol-[0-9a-f]{8,17}|i-[0-9a-f]{8,17}-store[0-9]{1,3})\Z")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_EXPORT: Final = re.compile(r"[A-Za-z0-9_.-]{0,64}\Z")
 _MAC: Final = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}\Z")  # not a multicast address
 _LINK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}\Z")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_.+@=-]+)+\Z")
@@ -30,6 +34,8 @@ _TYPE: Final = re.compile(r"[a-z0-9.-]{0,32}\Z")
 _BYTES_PER_IO: Final = 256 << 10
 # Translated code kept under emulation: QEMU's default grows to a third of the host's memory; 32 is as fast as more.
 _TB_CACHE_MIB: Final = 32
+# How long a guest's reads and writes wait for an NBD server that went away, before they fail.
+_RECONNECT_SECONDS: Final = 600
 _MAX_VCPUS: Final = 255
 _MIN_MEMORY: Final = 16 << 20
 # PCI Express hotplug needs a port per device, made beforehand; the plain PCI bus of `pc` needs none.
@@ -93,9 +99,14 @@ def render_nic(nic: Nic) -> str:
     return ET.tostring(_nic(nic), encoding="unicode")
 
 
-def serial_of(volume_id: str) -> str:
-    """Derive the serial number by which a guest knows a volume: as EBS does, the id without its dash."""
-    return volume_id.replace("-", "", 1)
+def serial_of(disk_id: str) -> str:
+    """Derive the serial number by which a guest knows a disk, of at most 20 characters.
+
+    Of a volume it is, as with EBS, the id without its dash; of an instance store disk it begins as on EC2 with `AWS`.
+    """
+    if disk_id.startswith("vol-"):
+        return disk_id.replace("-", "", 1)
+    return f"AWS{sha256(disk_id.encode()).hexdigest()[:17].upper()}"
 
 
 def target_names() -> Iterator[str]:
@@ -125,19 +136,24 @@ def _check(spec: MachineSpec) -> None:
 
 def _check_disk(disk: Disk) -> None:
     """Refuse a disk with a value that cannot be meant."""
-    _match(_VOLUME_ID, disk.volume_id, "volume id")
-    _check_file(disk.path, disk.format)
+    _match(_DISK_ID, disk.id, "volume id")
+    _check_layer(disk.source, disk.format)
     if disk.base:
-        _check_file(disk.base.path, disk.base.format)
+        _check_layer(disk.base.source, disk.base.format)
+    if disk.secret:
+        _match(_UUID, disk.secret, "secret's UUID")
     if disk.iops < 0 or disk.throughput < 0:
-        raise MachineError(f"{disk.volume_id}: negative limits")
+        raise MachineError(f"{disk.id}: negative limits")
 
 
-def _check_file(path: Path, file_format: str) -> None:
+def _check_layer(source: Source, its_format: str) -> None:
     """Refuse a path that is not absolute and plain, and a format that would be guessed."""
+    path = source.socket if isinstance(source, NbdSource) else source.path
     _match(_PATH, str(path), "path")
-    if ".." in path.parts or file_format not in {"qcow2", "raw"}:
-        raise MachineError(f"{path}: not a plain path of a qcow2 or raw file")
+    if ".." in path.parts or its_format not in {"qcow2", "raw"}:
+        raise MachineError(f"{path}: not a plain path of a qcow2 or raw disk")
+    if isinstance(source, NbdSource):
+        _match(_EXPORT, source.export, "name of an export")
 
 
 def _check_nic(nic: Nic) -> None:
@@ -232,14 +248,18 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
 
 def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
     """Make a virtio disk; the chain below it is written out, so libvirt opens no file to find it."""
-    element = ET.Element("disk", type="block" if disk.block_device else "file", device="disk")
+    element = ET.Element("disk", type=_source_type(disk.source), device="disk")
     ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap")
-    ET.SubElement(element, "source", {"dev" if disk.block_device else "file": str(disk.path)})
+    source = _source(disk.source)
+    element.append(source)
+    if disk.secret:
+        encryption = ET.SubElement(source, "encryption", format="luks")
+        ET.SubElement(encryption, "secret", type="passphrase", uuid=disk.secret)
     below = ET.SubElement(element, "backingStore")
     if disk.base:
-        below.set("type", "file")
+        below.set("type", _source_type(disk.base.source))
         ET.SubElement(below, "format", type=disk.base.format)
-        ET.SubElement(below, "source", file=str(disk.base.path))
+        below.append(_source(disk.base.source))
         ET.SubElement(below, "backingStore")
     ET.SubElement(element, "target", dev=target, bus="virtio")
     if disk.iops or disk.throughput:
@@ -249,9 +269,36 @@ def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
         if disk.iops:
             _text(limits, "total_iops_sec", str(disk.iops))
             _text(limits, "size_iops_sec", str(_BYTES_PER_IO))
-    _text(element, "serial", serial_of(disk.volume_id))
+    _text(element, "serial", serial_of(disk.id))
     if boots:
         ET.SubElement(element, "boot", order="1")
+    return element
+
+
+def _source_type(source: Source) -> str:
+    """Name what libvirt calls a source of this kind."""
+    match source:
+        case FileSource():
+            return "file"
+        case BlockSource():
+            return "block"
+        case NbdSource():
+            return "network"
+
+
+def _source(source: Source) -> ET.Element:
+    """Say where a disk's bytes are. An NBD server that went away is waited for, since a new one will come."""
+    element = ET.Element("source")
+    match source:
+        case FileSource(path):
+            element.set("file", str(path))
+        case BlockSource(path):
+            element.set("dev", str(path))
+        case NbdSource(socket, export):
+            element.set("protocol", "nbd")
+            element.set("name", export)
+            ET.SubElement(element, "host", transport="unix", socket=str(socket))
+            ET.SubElement(element, "reconnect", delay=str(_RECONNECT_SECONDS))
     return element
 
 

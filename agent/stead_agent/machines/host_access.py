@@ -5,10 +5,12 @@ import os
 import shutil
 import stat
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, Source
 from stead_agent.machines.interface import MachineError
 
 _KVM: Final = Path("/dev/kvm")
@@ -29,20 +31,35 @@ def guests_gid(capabilities_xml: str) -> int:
     raise MachineError("libvirt does not run guests as a user of their own (security model dac); see qemu.conf(5)")
 
 
-def give_disk(path: Path, uid: int) -> None:
-    """Give a disk to a guest's user, for nobody else to read; a symbolic link is refused."""
+def give_disk(source: Source, uid: int) -> None:
+    """Give a disk to a guest's user, for nobody else to open.
+
+    A symbolic link is refused, but for those of /dev that lead to a block device.
+    """
+    match source:
+        case FileSource(path):
+            _give(path, uid, stat.S_ISREG, os.O_RDONLY | os.O_NONBLOCK)
+        case BlockSource(path):
+            _give(path.resolve(), uid, stat.S_ISBLK, os.O_RDONLY | os.O_NONBLOCK)
+        case NbdSource(path):
+            _give(path, uid, stat.S_ISSOCK, os.O_PATH)
+
+
+def _give(path: Path, uid: int, is_right: Callable[[int], bool], flags: int) -> None:
+    """Give what a path names, if it is of the right kind."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise MachineError(f"{path}: {error.strerror}") from error
     try:
         found = os.fstat(handle)
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-            raise MachineError(f"{path}: neither a file nor a block device")
+        if not is_right(found.st_mode):
+            raise MachineError(f"{path}: not the file, block device or socket it should be")
+        itself = Path(f"/proc/self/fd/{handle}")  # its path may mean another by now
         if stat.S_IMODE(found.st_mode) != 0o600:
-            os.fchmod(handle, 0o600)
+            itself.chmod(0o600)
         if (found.st_uid, found.st_gid) != (uid, 0):
-            os.fchown(handle, uid, 0)
+            os.chown(itself, uid, 0)
     finally:
         os.close(handle)
 

@@ -7,8 +7,9 @@ what is already so does nothing. A machine is known by its instance id only. Err
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Literal, Protocol
+
+from stead_agent.disk_sources import Format, Layer, Source
 
 
 class MachineError(Exception):
@@ -44,24 +45,24 @@ class OffReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class DiskBase:
-    """The read-only image below an overlay."""
-
-    path: Path
-    format: Literal["qcow2", "raw"]
-
-
-@dataclass(frozen=True, slots=True)
 class Disk:
-    """A volume as a guest sees it: a virtio disk whose serial is the volume's id (`vol` + 17 hex digits)."""
+    """A disk as a guest sees it: a virtio disk with a serial number by which the guest knows it.
 
-    volume_id: str
-    path: Path
-    format: Literal["qcow2", "raw"]
-    base: DiskBase | None = None
-    block_device: bool = False  # `path` is a block device, not a file
+    Of a volume that is its id (`vol` + 17 hex digits), of an instance store disk `AWS` + 17 hex digits, as on EC2.
+    """
+
+    id: str  # the volume's, or an instance store disk's: see `instance_store_id`
+    source: Source
+    format: Format
+    base: Layer | None = None  # below it, read-only
+    secret: str = ""  # UUID of libvirt's secret that holds its LUKS key; empty: it is not encrypted
     iops: int = 0  # 0 = not limited
     throughput: int = 0  # bytes per second, 0 = not limited
+
+
+def instance_store_id(machine_id: str, index: int) -> str:
+    """Name an instance store disk: there is one of each index per machine."""
+    return f"{machine_id}-store{index}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class LibvirtMachines:
             for device in todo.detach:
                 found.handle.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             for disk in spec.disks:
-                give_disk(disk.path, life.uid_of(spec.id))
+                give_disk(disk.source, life.uid_of(spec.id))
             for device in todo.attach:
                 found.handle.attachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             for limit in todo.limits:
@@ -325,7 +325,7 @@ class LibvirtMachines:
             allow_kvm(self._gid)
         make_private(self._screens / spec.id, life.uid_of(spec.id))
         for disk in spec.disks:
-            give_disk(disk.path, life.uid_of(spec.id))
+            give_disk(disk.source, life.uid_of(spec.id))
         return self._gid
 
     # Ending

@@ -32,7 +32,7 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
         raise MachineError(f"{spec.id}: libvirt shows no devices")
     disks = {disk.findtext("serial", ""): disk for disk in devices.findall("disk")}
     nics = {mac.get("address", ""): nic for nic in devices.findall("interface") for mac in nic.findall("mac")}
-    wanted_disks = {serial_of(disk.volume_id): disk for disk in spec.disks}
+    wanted_disks = {serial_of(disk.id): disk for disk in spec.disks}
     wanted_nics = {nic.mac_address: nic for nic in spec.nics}
 
     detach = [disk for serial, disk in disks.items() if serial not in wanted_disks]

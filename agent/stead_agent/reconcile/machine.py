@@ -197,7 +197,7 @@ class MachineWork:
         spec = self.memory.spec
         if spec is None:
             return None
-        return Held(frozenset(disk.volume_id for disk in spec.disks), frozenset(nic.interface_id for nic in spec.nics))
+        return Held(frozenset(disk.id for disk in spec.disks), frozenset(nic.interface_id for nic in spec.nics))
 
     def _status(self, plan: MachinePlan, seen: MachineStatus | None) -> ResourceStatus | None:
         machine = translate.machine_status(seen)

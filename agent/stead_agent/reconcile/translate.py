@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal, cast
 
+from stead_agent.disk_sources import Format
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
 from stead_agent.network import interface as network
@@ -16,7 +17,6 @@ class Untranslatable(Exception):
     """A resource holds something that this agent does not understand; the message is for the operator."""
 
 
-Format = Literal["qcow2", "raw"]
 _FORMATS: Final = {"qcow2", "raw"}
 _BOOT_MODES: Final = {"legacy-bios", "uefi"}
 
@@ -65,13 +65,11 @@ def machine_spec(
 
 
 def _disk(resource: Resource, source: volumes.VolumeSource) -> machines.Disk:
-    base = machines.DiskBase(source.base.path, source.base.format) if source.base else None
     return machines.Disk(
-        volume_id=resource.id,
-        path=source.path,
+        id=resource.id,
+        source=source.source,
         format=source.format,
-        base=base,
-        block_device=source.block_device,
+        base=source.base,
         iops=resource.volume.iops,
         throughput=resource.volume.throughput * limits.MIB,
     )

@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from stead_agent.disk_sources import FileSource, Layer
 from stead_agent.machines.interface import Power
 from stead_agent.simulated.world import World
 from stead_agent.volumes.interface import (
-    BaseSource,
     Capacity,
     DiskFullError,
     Fetch,
@@ -85,7 +85,7 @@ class SimulatedVolumes:
 
     def _note_live_growth(self, volume_id: str) -> None:
         for machine_id, guest in self._world.things.guests.items():
-            if guest.power is not Power.OFF and any(disk.volume_id == volume_id for disk in guest.spec.disks):
+            if guest.power is not Power.OFF and any(disk.id == volume_id for disk in guest.spec.disks):
                 self._world.broken(f"{volume_id} grown on file under running {machine_id}")
 
     def source(self, volume_id: str) -> VolumeSource | None:
@@ -104,7 +104,7 @@ class SimulatedVolumes:
         """Move the volume to the trash."""
         with self._world.call("volumes.remove", volume_id) as things:
             for machine_id, guest in things.guests.items():
-                if guest.power is not Power.OFF and any(disk.volume_id == volume_id for disk in guest.spec.disks):
+                if guest.power is not Power.OFF and any(disk.id == volume_id for disk in guest.spec.disks):
                     self._world.broken(f"{volume_id} removed from under running {machine_id}")
             if things.volumes.pop(volume_id, None) is not None:
                 things.trash.append(volume_id)
@@ -127,5 +127,5 @@ class SimulatedVolumes:
 
 
 def _source(volume: VolumeSpec) -> VolumeSource:
-    base = BaseSource(Path("/simulated/images") / volume.image_id, "raw") if volume.image_id else None
-    return VolumeSource(Path("/simulated/volumes") / volume.id, "qcow2", base, block_device=False)
+    base = Layer(FileSource(Path("/simulated/images") / volume.image_id), "raw") if volume.image_id else None
+    return VolumeSource(FileSource(Path("/simulated/volumes") / volume.id), "qcow2", base)

@@ -242,8 +242,8 @@ class SimulatedMachines:
     def _check_start(self, things: Things, spec: MachineSpec) -> None:
         """Note what is not ready before a guest's first packet."""
         for disk in spec.disks:
-            if disk.volume_id not in things.volumes:
-                self._world.broken(f"{spec.id} runs without its volume {disk.volume_id}")
+            if disk.id not in things.volumes:
+                self._world.broken(f"{spec.id} runs without its volume {disk.id}")
         for nic in spec.nics:
             name = nic.interface_id
             linked = any(name in {each.id for each in vpc.interfaces} for vpc in things.networks.values())

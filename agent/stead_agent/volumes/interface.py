@@ -6,8 +6,9 @@ stands under a final name: what `present` lists is whole. Errors are `VolumeErro
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
+
+from stead_agent.disk_sources import Format, Layer, Source
 
 # The bytes of an image file from an offset on, in pieces of any size.
 Fetch = Callable[[int], Iterator[bytes]]
@@ -37,7 +38,7 @@ class ImageBase:
     sha256: str  # of the file, hex
     file_size: int  # bytes of the file
     virtual_size: int  # bytes of the disk it holds
-    format: Literal["qcow2", "raw"]  # given, never guessed
+    format: Format  # given, never guessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +51,12 @@ class VolumeSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class BaseSource:
-    """The file below an overlay."""
-
-    path: Path
-    format: Literal["qcow2", "raw"]
-
-
-@dataclass(frozen=True, slots=True)
 class VolumeSource:
     """How a virtual machine of this host opens a volume."""
 
-    path: Path
-    format: Literal["qcow2", "raw"]
-    base: BaseSource | None
-    block_device: bool  # `path` is a block device, not a file
+    source: Source
+    format: Format
+    base: Layer | None  # what it is laid over, read-only
 
 
 @dataclass(frozen=True, slots=True)

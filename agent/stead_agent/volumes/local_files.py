@@ -15,11 +15,11 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, cast
 
+from stead_agent.disk_sources import FileSource, Format, Layer
 from stead_agent.run import Identity, Limits, RunError, run
 from stead_agent.volumes.interface import (
-    BaseSource,
     Capacity,
     DiskFullError,
     Fetch,
@@ -226,13 +226,12 @@ class LocalVolumes:
         except FileNotFoundError:
             return None
         if not header.backing_file:
-            return VolumeSource(path, "qcow2", None, block_device=False)
+            return VolumeSource(FileSource(path), "qcow2", None)
         base = Path(header.backing_file)
         name = _IMAGE_NAME.match(base.name)
         if name is None or base.parent != self._store.images or header.backing_format != name["format"]:
             raise VolumeError(f"{volume_id}: its file names a base that is none of ours")
-        base_format = cast("Literal['qcow2', 'raw']", name["format"])
-        return VolumeSource(path, "qcow2", BaseSource(base, base_format), block_device=False)
+        return VolumeSource(FileSource(path), "qcow2", Layer(FileSource(base), cast("Format", name["format"])))
 
     def size(self, volume_id: str) -> int | None:
         """Tell the size that a guest sees."""

@@ -13,7 +13,8 @@ import pytest
 from pyroute2 import IPRoute
 
 from stead_agent import libvirtd
-from stead_agent.machines.interface import Disk, DiskBase, MachineSpec, Nic
+from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.machines.interface import Disk, MachineSpec, Nic
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
 from stead_agent.run import run
 from tests.support import micro, waiting
@@ -134,9 +135,9 @@ class World:
         path = self.root / "disks" / f"{volume}.qcow2"
         if base is None:
             run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], timeout=20)
-            return Disk(volume, path, "qcow2")
+            return Disk(volume, FileSource(path), "qcow2")
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", path], timeout=20)
-        return Disk(volume, path, "qcow2", DiskBase(base, "qcow2"))
+        return Disk(volume, FileSource(path), "qcow2", Layer(FileSource(base), "qcow2"))
 
     def image(self, *, bootable: bool) -> Path:
         """An image of our own to lay disks over."""

@@ -59,22 +59,22 @@ def test_a_guest_that_broke_out_reaches_nothing_of_others(world):
     world.machines.start(victim, 1)
     world.machines.start(guest, 1)
     own, other = guest.disks[0], victim.disks[0]
-    base = str(other.base.path)
+    base = str(other.base.source.path)
     state = world.daemon.root
     (victim_dir,) = (state / "lib" / "qemu").glob(f"domain-*-{victim.id}")
     (channel,) = (state / "run" / "qemu" / "channel").glob(f"*-{victim.id}")
     assert (world.root / "screens" / victim.id / "vnc").is_socket()
     assert (channel / "org.qemu.guest_agent.0").is_socket()
-    may = [["read", str(own.path)], ["write", str(own.path)], ["read", base]]
+    may = [["read", str(own.source.path)], ["write", str(own.source.path)], ["read", base]]
     may_not = [
-        ["read", str(other.path)],
-        ["write", str(other.path)],
-        ["chmod", str(other.path)],
-        ["remove", str(other.path)],
-        ["remove", str(own.path)],  # or a symbolic link could take its place
+        ["read", str(other.source.path)],
+        ["write", str(other.source.path)],
+        ["chmod", str(other.source.path)],
+        ["remove", str(other.source.path)],
+        ["remove", str(own.source.path)],  # or a symbolic link could take its place
         ["write", base],
         ["chmod", base],
-        ["list", str(own.path.parent)],
+        ["list", str(own.source.path.parent)],
         ["list", str(world.root / "consoles")],
         ["read", str(world.root / "consoles" / victim.id / "1.log")],
         ["read", str(victim_dir / "master-key.aes")],

@@ -67,11 +67,11 @@ def test_a_killed_process_is_a_crash_and_is_told(world):
 
 def test_a_failed_start_has_not_happened(world):
     spec = world.spec()
-    spec.disks[0].path.rename(world.root / "away")
+    spec.disks[0].source.path.rename(world.root / "away")
     with pytest.raises(MachineError, match=r"disks/vol-"):
         world.machines.start(spec, 1)
-    (world.root / "away").rename(spec.disks[0].path)
-    spec.disks[0].path.write_bytes(b"no qcow2")
+    (world.root / "away").rename(spec.disks[0].source.path)
+    spec.disks[0].source.path.write_bytes(b"no qcow2")
     with pytest.raises(MachineError):
         world.machines.start(spec, 1)
     assert world.machines.status(spec.id).start_count == 0
@@ -182,14 +182,14 @@ def test_disks_and_nics_are_plugged_in_and_out(world):
     world.machines.update(more)
     live = libvirt.open(world.daemon.uri)
     shown = live.lookupByName(spec.id).XMLDesc()
-    assert more.disks[1].volume_id.replace("-", "") in shown
+    assert more.disks[1].id.replace("-", "") in shown
     assert more.nics[1].mac_address in shown
     assert "<total_iops_sec>500</total_iops_sec>" in shown
     world.machines.update(replace(more, disks=(spec.disks[0], replace(more.disks[1], iops=900))))
     shown = live.lookupByName(spec.id).XMLDesc()
     assert "<total_iops_sec>900</total_iops_sec>" in shown
     live.close()
-    world.machines.resize_disk(spec.id, spec.disks[0].volume_id, 128 << 20)
+    world.machines.resize_disk(spec.id, spec.disks[0].id, 128 << 20)
     with pytest.raises(MachineError, match="vol-00000000000000000"):
         world.machines.resize_disk(spec.id, "vol-00000000000000000", 128 << 20)
 
@@ -213,9 +213,9 @@ def test_guests_are_users_of_their_own_without_rights(world):
     uid = int(status["Uid"].split()[0])
     assert uid >= 0x70000000
     assert (status["CapEff"], status["NoNewPrivs"], status["Seccomp"]) == ("0" * 16, "1", "2")
-    assert second.disks[0].path.stat().st_uid == uid
-    assert first.disks[0].path.stat().st_uid != uid
-    assert first.disks[0].path.stat().st_mode & 0o777 == 0o600
+    assert second.disks[0].source.path.stat().st_uid == uid
+    assert first.disks[0].source.path.stat().st_uid != uid
+    assert first.disks[0].source.path.stat().st_mode & 0o777 == 0o600
 
 
 def test_starts_at_once_do_not_hinder_each_other(world):

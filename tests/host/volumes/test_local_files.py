@@ -156,12 +156,12 @@ def test_a_volume_over_an_image(place, root):
     with pytest.raises(VolumeError, match="less than"):
         place.volumes.ensure(VolumeSpec(VOL, 2 * MIB, AMI))
     source = place.volumes.ensure(VolumeSpec(VOL, 8 * MIB, AMI))
-    assert source.base.path == place.store.images / f"{AMI}.qcow2"
-    assert source.path.stat().st_mode & 0o777 == 0o600
+    assert source.base.source.path == place.store.images / f"{AMI}.qcow2"
+    assert source.source.path.stat().st_mode & 0o777 == 0o600
     assert Place(root).volumes.source(VOL) == source
     assert place.volumes.present() == {VOL}
     assert place.volumes.size(VOL) == 8 * MIB
-    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", source.path], check=True)
+    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", source.source.path], check=True)
     with pytest.raises(VolumeError, match="needed by"):
         place.images.remove(AMI)
     assert place.images.present() == {AMI}
@@ -171,7 +171,7 @@ def test_a_volume_over_an_image(place, root):
 
 
 def test_a_volume_keeps_its_content_and_only_grows(place):
-    path = place.volumes.ensure(VolumeSpec(VOL, 4 * MIB)).path
+    path = place.volumes.ensure(VolumeSpec(VOL, 4 * MIB)).source.path
     subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 64k", path], check=True, capture_output=True)
     place.volumes.ensure(VolumeSpec(VOL, 2 * MIB))
     assert place.volumes.size(VOL) == 4 * MIB
@@ -185,7 +185,7 @@ def test_a_volume_keeps_its_content_and_only_grows(place):
 def test_a_forged_header_leads_nowhere(place, root, tmp_path):
     canary = tmp_path / "canary"
     canary.write_text("secret")
-    path = place.volumes.ensure(VolumeSpec(VOL, 4 * MIB)).path
+    path = place.volumes.ensure(VolumeSpec(VOL, 4 * MIB)).source.path
     for base, base_format in (
         (str(canary), "raw"),
         ("json:{}", "raw"),
@@ -212,7 +212,7 @@ def test_removed_disks_rest_in_the_trash_for_a_while(root):
 
 
 def test_a_new_disk_of_an_old_id_is_blank(place):
-    path = place.volumes.ensure(VolumeSpec(VOL, MIB)).path
+    path = place.volumes.ensure(VolumeSpec(VOL, MIB)).source.path
     subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 64k", path], check=True, capture_output=True)
     place.volumes.remove(VOL)
     place.volumes.ensure(VolumeSpec(VOL, MIB))
@@ -235,7 +235,7 @@ def test_a_death_while_making_leaves_nothing_half_made(root, monkeypatch):
                 place.volumes.ensure(VolumeSpec(VOL, MIB))
         assert place.volumes.present() == frozenset(), moment
         assert place.volumes.source(VOL) is None
-        assert Place(root).volumes.ensure(VolumeSpec(VOL, MIB)).path.exists()
+        assert Place(root).volumes.ensure(VolumeSpec(VOL, MIB)).source.path.exists()
         assert everything(root) == [f"volumes/{VOL}.qcow2"]
         (root / "volumes" / f"{VOL}.qcow2").unlink()
 
@@ -314,7 +314,7 @@ def test_an_image_removed_while_a_volume_is_laid_over_it(place, monkeypatch):
         with pytest.raises(VolumeError, match="needed by"):
             place.images.remove(AMI)
     assert place.images.present() == {AMI}
-    assert place.volumes.source(VOL).base.path.exists()
+    assert place.volumes.source(VOL).base.source.path.exists()
 
 
 def test_many_at_once(place):

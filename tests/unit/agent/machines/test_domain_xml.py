@@ -1,5 +1,6 @@
 """Domain XML: what a spec says is read back field by field, and nothing else gets in."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource
 from stead_agent.machines.domain_xml import (
     HostSide,
     is_machine_id,
@@ -16,7 +18,7 @@ from stead_agent.machines.domain_xml import (
     serial_of,
     target_names,
 )
-from stead_agent.machines.interface import Disk, DiskBase, MachineError, MachineSpec, Nic
+from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
 from stead_agent.machines.life import NAMESPACE, Record, parse_record, uid_of, uuid_of
 
 HOST = HostSide("qemu", 64055, Path("/var/lib/stead/consoles/i-0/1.log"), Path("/var/lib/stead/screens/i-0/vnc"))
@@ -41,14 +43,19 @@ PATHS = (
     .map(lambda names: Path("/" + "/".join(names)))
     .filter(lambda path: ".." not in path.parts and path != Path("/"))
 )
+SOURCES = st.one_of(
+    st.builds(FileSource, PATHS),
+    st.builds(BlockSource, PATHS),
+    st.builds(NbdSource, PATHS, st.sampled_from(["", "vol-0123456789abcdef0"])),
+)
 FORMATS = st.sampled_from(["qcow2", "raw"])
 DISKS = st.builds(
     Disk,
-    volume_id=ids("vol"),
-    path=PATHS,
+    id=st.one_of(ids("vol"), ids("i").map(lambda machine: instance_store_id(machine, 3))),
+    source=SOURCES,
     format=FORMATS,
-    base=st.one_of(st.none(), st.builds(DiskBase, path=PATHS, format=FORMATS)),
-    block_device=st.booleans(),
+    base=st.one_of(st.none(), st.builds(Layer, source=SOURCES, format=FORMATS)),
+    secret=st.one_of(st.just(""), st.uuids().map(str)),
     iops=st.integers(0, 1 << 20),
     throughput=st.integers(0, 1 << 40),
 )
@@ -74,7 +81,7 @@ def spec(**changes):
         "id": "i-0123456789abcdef0",
         "vcpus": 1,
         "memory": 96 << 20,
-        "disks": (Disk("vol-0123456789abcdef0", Path("/v/d.qcow2"), "qcow2"),),
+        "disks": (Disk("vol-0123456789abcdef0", FileSource(Path("/v/d.qcow2")), "qcow2"),),
         "nics": (),
     }
     return MachineSpec(**plain | changes)
@@ -82,6 +89,18 @@ def spec(**changes):
 
 def parsed(machine, host=HOST, record=None):
     return ET.fromstring(render_domain(machine, record or Record("us"), host))
+
+
+def assert_source(element, source):
+    found = element.find("source")
+    match source:
+        case FileSource(path):
+            assert (element.get("type"), found.attrib) == ("file", {"file": str(path)})
+        case BlockSource(path):
+            assert (element.get("type"), found.attrib) == ("block", {"dev": str(path)})
+        case NbdSource(socket, export):
+            assert (element.get("type"), found.attrib) == ("network", {"protocol": "nbd", "name": export})
+            assert found.find("host").attrib == {"transport": "unix", "socket": str(socket)}
 
 
 @given(SPECS)
@@ -96,14 +115,17 @@ def test_what_was_said_is_what_is_there(machine):
     assert len(disks) == len(machine.disks)
     assert len({disk.find("target").get("dev") for disk in disks}) == len(disks)
     for element, disk in zip(disks, machine.disks, strict=True):
-        assert element.find("source").attrib == {"dev" if disk.block_device else "file": str(disk.path)}
+        assert_source(element, disk.source)
+        secret = element.find("source/encryption/secret")
+        assert (secret.get("uuid") if secret is not None else "") == disk.secret
         assert element.find("driver").get("type") == disk.format
-        assert element.findtext("serial") == disk.volume_id.replace("-", "")
+        assert element.findtext("serial") == serial_of(disk.id)
+        assert len(serial_of(disk.id)) <= 20
         assert int(element.findtext("iotune/total_bytes_sec", "0")) == disk.throughput
         assert int(element.findtext("iotune/total_iops_sec", "0")) == disk.iops
         below = element.find("backingStore")
         if disk.base:
-            assert below.find("source").get("file") == str(disk.base.path)
+            assert_source(below, disk.base.source)
             assert below.find("format").get("type") == disk.base.format
             assert below.find("backingStore").attrib == {}
         else:
@@ -141,6 +163,8 @@ FIELDS = (
     "format",
     "path",
     "base",
+    "export",
+    "secret",
     "mac",
     "bridge",
     "tap",
@@ -151,10 +175,12 @@ FIELDS = (
 def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
     disk, nic = spec().disks[0], Nic("eni-0", "0a:00:00:00:00:01", "br", "tap", 0)
     changes = {
-        "volume": lambda: {"disks": (Disk(value, disk.path, "qcow2"),)},
-        "format": lambda: {"disks": (Disk(disk.volume_id, disk.path, value),)},
-        "path": lambda: {"disks": (Disk(disk.volume_id, Path("/v/" + value), "qcow2"),)},
-        "base": lambda: {"disks": (Disk(disk.volume_id, disk.path, "qcow2", DiskBase(Path("/v/" + value), "qcow2")),)},
+        "volume": lambda: {"disks": (Disk(value, disk.source, "qcow2"),)},
+        "format": lambda: {"disks": (Disk(disk.id, disk.source, value),)},
+        "path": lambda: {"disks": (Disk(disk.id, FileSource(Path("/v/" + value)), "qcow2"),)},
+        "base": lambda: {"disks": (replace(disk, base=Layer(FileSource(Path("/v/" + value)), "qcow2")),)},
+        "export": lambda: {"disks": (replace(disk, source=NbdSource(Path("/s"), value)),)},
+        "secret": lambda: {"disks": (replace(disk, secret=value),)},
         "mac": lambda: {"nics": (Nic("eni-0", value, "br", "tap"),)},
         "bridge": lambda: {"nics": (Nic("eni-0", nic.mac_address, value, "tap"),)},
         "tap": lambda: {"nics": (Nic("eni-0", nic.mac_address, "br", value),)},
@@ -174,6 +200,8 @@ def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
         "format": lambda: domain.find("devices/disk/driver").get("type"),
         "path": lambda: domain.find("devices/disk/source").get("file").removeprefix("/v/"),
         "base": lambda: domain.find("devices/disk/backingStore/source").get("file").removeprefix("/v/"),
+        "export": lambda: domain.find("devices/disk/source").get("name"),
+        "secret": lambda: value if value == "" else domain.find("devices/disk/source/encryption/secret").get("uuid"),
         "mac": lambda: domain.find("devices/interface/mac").get("address"),
         "bridge": lambda: domain.find("devices/interface/source").get("bridge"),
         "tap": lambda: domain.find("devices/interface/target").get("dev"),
@@ -195,10 +223,10 @@ def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
         {"disks": ()},
         {"architecture": "arm64"},
         {"boot_mode": "tpm"},
-        {"disks": (Disk("vol-0123456789abcdef0", Path("relative"), "qcow2"),)},
-        {"disks": (Disk("vol-0123456789abcdef0", Path("/v/../etc/shadow"), "raw"),)},
-        {"disks": (Disk("vol-0123456789abcdef0", Path("/v/d"), "vmdk"),)},
-        {"disks": (Disk("vol-0123456789abcdef0", Path("/v/d"), "raw", iops=-1),)},
+        {"disks": (Disk("vol-0123456789abcdef0", FileSource(Path("relative")), "qcow2"),)},
+        {"disks": (Disk("vol-0123456789abcdef0", FileSource(Path("/v/../etc/shadow")), "raw"),)},
+        {"disks": (Disk("vol-0123456789abcdef0", FileSource(Path("/v/d")), "vmdk"),)},
+        {"disks": (Disk("vol-0123456789abcdef0", FileSource(Path("/v/d")), "raw", iops=-1),)},
         {"nics": (Nic("eni-0", "01:00:00:00:00:01", "br", "tap"),)},
         {"nics": (Nic("eni-0", "0a:00:00:00:00:01", "br", "a" * 16),)},
         {"nics": (Nic("eni-0", "0a:00:00:00:00:01", "br", "tap", 70000),)},
@@ -246,7 +274,7 @@ def test_the_record_is_kept_with_it():
 
 def test_devices_to_plug_in_are_checked_too():
     with pytest.raises(MachineError):
-        render_disk(Disk("../x", Path("/v/d"), "raw"), "vdb")
+        render_disk(Disk("../x", FileSource(Path("/v/d")), "raw"), "vdb")
     with pytest.raises(MachineError):
         render_nic(Nic("eni-0", "", "br", "tap"))
     assert ET.fromstring(render_disk(spec().disks[0], "vdc")).find("target").get("dev") == "vdc"

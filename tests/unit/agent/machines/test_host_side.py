@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from stead_agent.disk_sources import FileSource
 from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.host_access import _acl, give_disk, guests_gid
 from stead_agent.machines.interface import MachineError
@@ -83,12 +84,12 @@ def test_a_disk_is_given_to_one_user_alone(tmp_path):
     disk = tmp_path / "disk"
     disk.write_bytes(b"x")
     disk.chmod(0o644)
-    give_disk(disk, os.getuid())
+    give_disk(FileSource(disk), os.getuid())
     assert disk.stat().st_mode & 0o777 == 0o600
     (tmp_path / "link").symlink_to(disk)
     for path in (tmp_path / "link", tmp_path / "missing", tmp_path):
         with pytest.raises(MachineError):
-            give_disk(path, os.getuid())
+            give_disk(FileSource(path), os.getuid())
 
 
 def test_the_group_of_guests_is_read_from_capabilities():

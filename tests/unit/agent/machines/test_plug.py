@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stead_agent.disk_sources import FileSource
 from stead_agent.machines.domain_xml import HostSide, render_domain
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
 from stead_agent.machines.life import Record
 from stead_agent.machines.plug import Changes, Limit, changes, target_of
 
-DISKS = [Disk(f"vol-{n:017x}", Path(f"/v/{n}"), "qcow2") for n in range(6)]
+DISKS = [Disk(f"vol-{n:017x}", FileSource(Path(f"/v/{n}")), "qcow2") for n in range(6)]
 NICS = [Nic(f"eni-{n}", f"0a:00:00:00:00:0{n}", "br", f"tap{n}") for n in range(6)]
 
 
@@ -55,10 +56,10 @@ def test_limits_of_a_disk_that_stays_are_set():
 
 
 def test_a_disk_is_found_by_its_serial():
-    assert target_of(live(spec(DISKS[:3], [])), DISKS[2].volume_id) == "vdc"
-    assert target_of(live(spec(DISKS[:3], [])), DISKS[4].volume_id) is None
+    assert target_of(live(spec(DISKS[:3], [])), DISKS[2].id) == "vdc"
+    assert target_of(live(spec(DISKS[:3], [])), DISKS[4].id) is None
 
 
 def test_a_hostile_spec_is_refused():
     with pytest.raises(MachineError):
-        changes(live(spec(DISKS[:1], [])), spec([DISKS[0], replace(DISKS[1], path=Path("/v/a'b"))], []))
+        changes(live(spec(DISKS[:1], [])), spec([DISKS[0], replace(DISKS[1], source=FileSource(Path("/v/a'b")))], []))

@@ -149,7 +149,7 @@ def _check(bench: Bench, sender: make.Sender, started: dict[tuple[str, int], int
     assert set(host.world.things.dhcps) == set(host.metadata.served) == ids[pb.KIND_VPC], when
     if runs and wanted is not None:
         guest = host.world.things.guests["i-1"]
-        assert [disk.volume_id for disk in guest.spec.disks] == [each.volume_id for each in wanted.machine.disks], when
+        assert [disk.id for disk in guest.spec.disks] == [each.volume_id for each in wanted.machine.disks], when
         assert guest.start_count == wanted.machine.start_count, when
         assert guest.reboot_count == wanted.machine.reboot_count, when
     told = bench.report()

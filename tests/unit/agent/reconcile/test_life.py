@@ -308,7 +308,7 @@ class HostLife(RuleBasedStateMachine):
             return
         assert guest.power.value == "running", guest
         assert told.power == host_pb2.MACHINE_POWER_RUNNING
-        assert [disk.volume_id for disk in guest.spec.disks] == [each.volume_id for each in wanted.disks]
+        assert [disk.id for disk in guest.spec.disks] == [each.volume_id for each in wanted.disks]
         for key in [Key(pb.KIND_VOLUME, each.volume_id) for each in wanted.disks]:
             assert self.bench.host.volumes.size(key.id) == self.sender.resources[key].volume.size
         vpc_id = self.sender.resources[Key(pb.KIND_INTERFACE, wanted.interfaces[0].interface_id)].interface.vpc_id

@@ -297,9 +297,9 @@ def test_a_launch_while_libvirt_is_away_is_pending(bench: Bench, sender: make.Se
 def test_a_volume_is_plugged_in_and_out(bench: Bench, sender: make.Sender) -> None:
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
-    assert [disk.volume_id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1", "vol-2"]
+    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1", "vol-2"]
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
-    assert [disk.volume_id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
+    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
     assert bench.host.volumes.present() == {"vol-1"}
     _all_kept(bench)
 
@@ -323,7 +323,7 @@ def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     bench.settle(sender.change(make.volume("vol-2", image_id=""), both), seconds=0)
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
-    assert [disk.volume_id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
+    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
     assert bench.host.volumes.present() == {"vol-1"}
     _all_kept(bench)
 

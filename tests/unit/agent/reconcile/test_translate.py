@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from stead_agent.disk_sources import BlockSource, FileSource, Layer
 from stead_agent.machines.interface import MachineStatus, OffReason, Power
 from stead_agent.reconcile import translate
-from stead_agent.volumes.interface import BaseSource, VolumeSource
+from stead_agent.volumes.interface import VolumeSource
 from stead_proto.v1 import host_pb2
 from tests.support import desired_states as make
 
@@ -14,19 +15,19 @@ from tests.support import desired_states as make
 def test_a_machine() -> None:
     resources = [make.volume("vol-1", iops=100), make.volume("vol-2"), make.interface("eni-1", "i-1")]
     known = {each.id: each for each in resources}
-    base = BaseSource(Path("/images/ami-1"), "raw")
+    base = Layer(FileSource(Path("/images/ami-1")), "raw")
     sources = {
-        "vol-1": VolumeSource(Path("/v/1"), "qcow2", base, block_device=False),
-        "vol-2": VolumeSource(Path("/v/2"), "raw", None, block_device=True),
+        "vol-1": VolumeSource(FileSource(Path("/v/1")), "qcow2", base),
+        "vol-2": VolumeSource(BlockSource(Path("/v/2")), "raw", None),
     }
     wanted = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     known["vol-1"].volume.throughput = 125
     spec = translate.machine_spec(wanted, known, sources)
     assert (spec.id, spec.vcpus, spec.memory, spec.instance_type) == ("i-1", 1, make.GIB, "t3.micro")
-    assert [disk.volume_id for disk in spec.disks] == ["vol-1", "vol-2"]
+    assert [disk.id for disk in spec.disks] == ["vol-1", "vol-2"]
     assert (spec.disks[0].iops, spec.disks[0].throughput) == (100, 125 << 20)
     assert spec.disks[0].base is not None
-    assert spec.disks[1].block_device
+    assert spec.disks[1].source == BlockSource(Path("/v/2"))
     assert spec.nics[0].mac_address == "02:00:00:00:01:05"
     assert spec.nics[0].bridge.startswith("stb")
 
