@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from stead_proto import limits
-from stead_proto.tls import CONTROLLER_NAME, Identity, Peer, PeerKind, sync_directory
+from stead_proto.tls import CONTROLLER_NAME, Identity, Peer, PeerKind, host_server_name, sync_directory
 
 CA_VALIDITY: Final = dt.timedelta(days=3650)
 VALIDITY: Final = dt.timedelta(days=397)
@@ -117,8 +117,8 @@ class Authority:
             except ValueError:
                 names.append(x509.DNSName(text))
         key = ec.generate_private_key(_CURVE())
-        usage = ExtendedKeyUsageOID.SERVER_AUTH
-        certificate_pem = self._issue(key.public_key(), CONTROLLER_NAME, names, usage, validity)
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+        certificate_pem = self._issue(key.public_key(), _name(CONTROLLER_NAME), names, usages, validity)
         return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
 
     def issue_operator(self, name: str, *, validity: dt.timedelta = VALIDITY) -> Identity:
@@ -138,22 +138,27 @@ class Authority:
         return self._issue_client(_requested_key(csr_pem), Peer(PeerKind.HOST, host_id), validity)
 
     def _issue_client(self, key: ec.EllipticCurvePublicKey, peer: Peer, validity: dt.timedelta) -> bytes:
-        names = [x509.UniformResourceIdentifier(peer.uri)]
-        return self._issue(key, peer.name, names, ExtendedKeyUsageOID.CLIENT_AUTH, validity)
+        subject = _name(peer.name, peer.kind)
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri)]
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        if peer.kind is PeerKind.HOST:  # it serves volumes to other hosts
+            names.append(x509.DNSName(host_server_name(peer.name)))
+            usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+        return self._issue(key, subject, names, usages, validity)
 
     def _issue(
         self,
         key: ec.EllipticCurvePublicKey,
-        common_name: str,
+        subject: x509.Name,
         names: Sequence[x509.GeneralName],
-        usage: x509.ObjectIdentifier,
+        usages: Sequence[x509.ObjectIdentifier],
         validity: dt.timedelta,
     ) -> bytes:
         now = _now()
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(_name(common_name))
+            .subject_name(subject)
             .issuer_name(self._certificate.subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
@@ -161,7 +166,7 @@ class Authority:
             .not_valid_after(now + validity)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())
@@ -190,8 +195,10 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+def _name(common_name: str, kind: PeerKind | None = None) -> x509.Name:
+    """Make a subject; a peer's has its kind in it, so that no operator is named like a host (`tls.subject_of_host`)."""
+    units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, kind.value)] if kind else []
+    return x509.Name([*units, x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -5,9 +5,10 @@ Stead's own CA (`certificates.py`) signs all certificates. Who may do what is in
     subject alternative name          used by                    checked by
     stead:host:<host id>              an agent, as a client      the controller, with `peer_of`
     stead:operator:<name>             a person or program        the controller, with `peer_of`
+    <host id>.host.stead.internal     a host, as server          another host that has one of its volumes attached
     controller.stead.internal         the controller, as server  every client, whatever address it dialled
 
-gRPC checks the extended key usage, so a host's certificate never passes for a controller's, nor the reverse. Python's
+gRPC checks the extended key usage and the server's name, so nobody's certificate passes for a controller's. Python's
 gRPC demands a client certificate of all or of none on a port, so `Enrolment` has a port of its own.
 """
 
@@ -27,6 +28,7 @@ import grpc
 from stead_proto import limits
 
 CONTROLLER_NAME: Final = "controller.stead.internal"
+_HOST_DOMAIN: Final = "host.stead.internal"
 _URI_SCHEME: Final = "stead"
 _IDENTITY_FILE: Final = "identity.pem"
 _CA_FILE: Final = "ca.pem"
@@ -133,8 +135,20 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def host_server_name(host_id: str) -> str:
+    """Name a host as a server: what other hosts expect in its certificate, whatever its address is."""
+    return f"{host_id}.{_HOST_DOMAIN}"
+
+
+def subject_of_host(host_id: str) -> str:
+    """Give the subject of a host's certificate as GnuTLS writes it, by which QEMU lets it in."""
+    return f"OU={PeerKind.HOST.value},CN={host_id}"
+
+
 def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
-    """Tell whether less than a third of a certificate's life is left."""
+    """Tell whether less than a third of a host's certificate's life is left, or it has no name as a server yet."""
+    if f".{_HOST_DOMAIN}".encode() not in ssl.PEM_cert_to_DER_cert(certificate_pem.decode("ascii")):
+        return True
     begin, end = lifetime(certificate_pem)
     return end - (now or dt.datetime.now(dt.UTC)) < (end - begin) / 3
 

@@ -183,6 +183,25 @@ def test_renewal_is_due_in_the_last_third() -> None:
     assert tls.renewal_due(certificate, now + dt.timedelta(days=100))
 
 
+def test_a_host_without_a_name_as_a_server_gets_one_by_renewal() -> None:
+    operators = Authority.create().issue_operator("h-1").certificate_pem  # as hosts' were before they served volumes
+    assert tls.renewal_due(operators, dt.datetime.now(dt.UTC))
+
+
+def test_hosts_know_each_other_by_names_that_no_operator_can_have() -> None:
+    authority = Authority.create()
+    host = x509.load_pem_x509_certificate(authority.issue_host("h-1").certificate_pem)
+    names = host.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [tls.host_server_name("h-1")] == ["h-1.host.stead.internal"]
+    assert _as_written_by_gnutls(host) == tls.subject_of_host("h-1")
+    operator = x509.load_pem_x509_certificate(authority.issue_operator("h-1").certificate_pem)
+    assert _as_written_by_gnutls(operator) != tls.subject_of_host("h-1")
+
+
+def _as_written_by_gnutls(certificate: x509.Certificate) -> str:
+    return ",".join(part.rfc4514_string() for part in certificate.subject.rdns)
+
+
 def test_lifetime_is_what_the_certificate_says() -> None:
     for validity in (dt.timedelta(days=3), dt.timedelta(days=30 * 365)):
         pem = Authority.create().issue_host("h-1", validity=validity).certificate_pem
