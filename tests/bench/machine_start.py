@@ -28,11 +28,12 @@ sys.path.insert(0, str(ROOT))
 from pyroute2 import IPRoute  # noqa: E402 - the checkout comes first
 
 from stead_agent import libvirtd  # noqa: E402 - the checkout comes first
+from stead_agent.disk_users import uid_of  # noqa: E402 - the checkout comes first
 from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402 - the checkout comes first
 from stead_agent.machines.host_access import give_disk, make_private  # noqa: E402 - the checkout comes first
 from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 - the checkout comes first
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402 - the checkout comes first
-from stead_agent.machines.life import Record, uid_of  # noqa: E402 - the checkout comes first
+from stead_agent.machines.life import Record  # noqa: E402 - the checkout comes first
 from stead_agent.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
 from stead_agent.volumes.local_files import LocalStore, LocalVolumes  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first

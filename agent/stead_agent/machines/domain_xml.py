@@ -14,8 +14,9 @@ from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
 from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, Source
+from stead_agent.disk_users import uid_of
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
-from stead_agent.machines.life import Record, uid_of, uuid_of
+from stead_agent.machines.life import Record, uuid_of
 
 _QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
 ET.register_namespace("qemu", _QEMU)

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import shutil
-import stat
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, Source
+from stead_agent import disk_users
+from stead_agent.disk_sources import Source
 from stead_agent.machines.interface import MachineError
 
 _KVM: Final = Path("/dev/kvm")
@@ -32,36 +31,11 @@ def guests_gid(capabilities_xml: str) -> int:
 
 
 def give_disk(source: Source, uid: int) -> None:
-    """Give a disk to a guest's user, for nobody else to open.
-
-    A symbolic link is refused, but for those of /dev that lead to a block device.
-    """
-    match source:
-        case FileSource(path):
-            _give(path, uid, stat.S_ISREG, os.O_RDONLY | os.O_NONBLOCK)
-        case BlockSource(path):
-            _give(path.resolve(), uid, stat.S_ISBLK, os.O_RDONLY | os.O_NONBLOCK)
-        case NbdSource(path):
-            _give(path, uid, stat.S_ISSOCK, os.O_PATH)
-
-
-def _give(path: Path, uid: int, is_right: Callable[[int], bool], flags: int) -> None:
-    """Give what a path names, if it is of the right kind."""
+    """Give a disk to a guest's user, for nobody else to open; see `disk_users`."""
     try:
-        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise MachineError(f"{path}: {error.strerror}") from error
-    try:
-        found = os.fstat(handle)
-        if not is_right(found.st_mode):
-            raise MachineError(f"{path}: not the file, block device or socket it should be")
-        itself = Path(f"/proc/self/fd/{handle}")  # its path may mean another by now
-        if stat.S_IMODE(found.st_mode) != 0o600:
-            itself.chmod(0o600)
-        if (found.st_uid, found.st_gid) != (uid, 0):
-            os.chown(itself, uid, 0)
-    finally:
-        os.close(handle)
+        disk_users.give(source, uid)
+    except disk_users.DiskAccessError as error:
+        raise MachineError(str(error)) from error
 
 
 def make_private(directory: Path, uid: int) -> None:

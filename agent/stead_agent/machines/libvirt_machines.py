@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 import libvirt
 
+from stead_agent.disk_users import uid_of
 from stead_agent.machines import life, plug
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
@@ -141,7 +142,7 @@ class LibvirtMachines:
             for device in todo.detach:
                 found.handle.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             for disk in spec.disks:
-                give_disk(disk.source, life.uid_of(spec.id))
+                give_disk(disk.source, uid_of(spec.id))
             for device in todo.attach:
                 found.handle.attachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             for limit in todo.limits:
@@ -323,9 +324,9 @@ class LibvirtMachines:
             self._gid = guests_gid(live.getCapabilities())
         if self._virtualization == "kvm":  # each time: udev may have set the device's rights anew
             allow_kvm(self._gid)
-        make_private(self._screens / spec.id, life.uid_of(spec.id))
+        make_private(self._screens / spec.id, uid_of(spec.id))
         for disk in spec.disks:
-            give_disk(disk.source, life.uid_of(spec.id))
+            give_disk(disk.source, uid_of(spec.id))
         return self._gid
 
     # Ending

@@ -172,14 +172,3 @@ def uuid_of(machine_id: str) -> uuid.UUID:
     """
     digits = sha256(f"{NAMESPACE} {machine_id}".encode()).hexdigest()
     return uuid.UUID(f"ec2{digits[:9]}8{digits[9:12]}a{digits[12:27]}")
-
-
-# Range of user ids of guests' processes: above those of systemd's containers, where nothing else is
-# (https://systemd.io/UIDS-GIDS/). 2**27 of them: a clash of two guests on a host is unlikely and harmless.
-_FIRST_UID: Final = 0x70000000
-_UID_BITS: Final = 27
-
-
-def uid_of(machine_id: str) -> int:
-    """Derive the user id of a machine's process, so that a guest that broke out cannot open another guest's disks."""
-    return _FIRST_UID + (int(sha256(f"uid {machine_id}".encode()).hexdigest(), 16) >> (256 - _UID_BITS))

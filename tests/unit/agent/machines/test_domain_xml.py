@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource
+from stead_agent.disk_users import uid_of
 from stead_agent.machines.domain_xml import (
     HostSide,
     is_machine_id,
@@ -19,7 +20,7 @@ from stead_agent.machines.domain_xml import (
     target_names,
 )
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
-from stead_agent.machines.life import NAMESPACE, Record, parse_record, uid_of, uuid_of
+from stead_agent.machines.life import NAMESPACE, Record, parse_record, uuid_of
 
 HOST = HostSide("qemu", 64055, Path("/var/lib/stead/consoles/i-0/1.log"), Path("/var/lib/stead/screens/i-0/vnc"))
 HEX = "0123456789abcdef"

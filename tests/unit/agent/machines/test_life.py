@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stead_agent.disk_users import uid_of
 from stead_agent.machines.interface import OffReason, Power
 from stead_agent.machines.life import (
     Record,
@@ -12,7 +13,6 @@ from stead_agent.machines.life import (
     View,
     parse_record,
     status_of,
-    uid_of,
     uuid_of,
     with_off_seen,
 )
