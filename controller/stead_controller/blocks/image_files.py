@@ -2,14 +2,13 @@
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stead_controller.blocks import qcow2_header
-from stead_controller.blocks.qcow2_header import BadImageError
-
-_SECTOR = 512
+from stead_controller.blocks import image_formats, qcow2_header
+from stead_controller.blocks.bad_image import MOST_BYTES, BadImageError
 
 
 class IncomingImage:
@@ -19,7 +18,7 @@ class IncomingImage:
         """Begin an upload of `file_size` bytes in a format that is told ("qcow2" or "raw"), never guessed."""
         if image_format not in ("qcow2", "raw"):
             raise BadImageError(f"'{image_format}' is no image format: qcow2 or raw")
-        if not 0 < file_size <= qcow2_header.MOST_BYTES:
+        if not 0 < file_size <= MOST_BYTES:
             raise BadImageError(f"an image file of {file_size} bytes")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / image_id
@@ -42,10 +41,10 @@ class IncomingImage:
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes; raises BadImageError as soon as they cannot be of an image that we take."""
-        if len(self._head) < qcow2_header.HEADER_BYTES:
+        if self._format == "qcow2" and len(self._head) < qcow2_header.HEADER_BYTES:
             self._head += chunk[: qcow2_header.HEADER_BYTES]
             if len(self._head) >= qcow2_header.HEADER_BYTES:
-                self._virtual_size()
+                qcow2_header.parse(self._head)
         self._written += len(chunk)
         if self._written > self._file_size:
             raise BadImageError(f"more than the announced {self._file_size} bytes came")
@@ -56,8 +55,9 @@ class IncomingImage:
         """Put the file in its place durably and give the disk's size in bytes and the file's SHA-256."""
         if self._written != self._file_size:
             raise BadImageError(f"{self._written} bytes came of the announced {self._file_size}")
-        virtual_size = self._virtual_size()
         self._file.flush()
+        with self._part.open("rb") as whole:
+            virtual_size = image_formats.check(self._format, partial(_read_at, whole.fileno()), self._file_size)
         os.fsync(self._file.fileno())
         self._part.rename(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -67,9 +67,6 @@ class IncomingImage:
             os.close(folder)
         return virtual_size, self._hash.hexdigest()
 
-    def _virtual_size(self) -> int:
-        if self._format == "qcow2":
-            return qcow2_header.parse(self._head).virtual_size
-        if self._file_size % _SECTOR:
-            raise BadImageError(f"a raw disk of {self._file_size} bytes is not whole sectors of {_SECTOR}")
-        return self._file_size
+
+def _read_at(file: int, offset: int, length: int) -> bytes:
+    return os.pread(file, length, offset) if 0 <= offset < 1 << 62 else b""

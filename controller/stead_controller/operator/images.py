@@ -8,8 +8,8 @@ from typing import Any
 
 import grpc
 
+from stead_controller.blocks.bad_image import BadImageError
 from stead_controller.blocks.image_files import IncomingImage
-from stead_controller.blocks.qcow2_header import BadImageError
 from stead_controller.clock import Clock
 from stead_controller.errors import SteadError
 from stead_controller.operator.peers import refuse, require_operator

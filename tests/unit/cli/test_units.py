@@ -58,7 +58,7 @@ def test_the_controller_may_write_its_state_only(programs: tuple[Program, Progra
     service = _options(programs[0].unit_text)["Service"]
     assert service["ProtectSystem"] == "strict"
     assert service["ReadWritePaths"].split() == ["/var/lib/stead/controller", "/var/lib/stead/log"]
-    assert service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
+    assert service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL"
 
 
 @pytest.mark.parametrize(("state", "private"), [("/var/lib/x", "yes"), ("/var/tmp/x", "no"), ("/tmp/x", "no")])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_controller.blocks.image_files import IncomingImage
-from stead_controller.blocks.qcow2_header import HEADER_BYTES, BadImageError, parse
+from stead_controller.blocks.bad_image import BadImageError
+from stead_controller.blocks.qcow2_header import HEADER_BYTES, parse
 
 
 def header(
@@ -72,41 +72,3 @@ def test_any_bytes_are_a_header_or_a_refusal(data):
         except BadImageError:
             continue  # a refusal is the other good answer
         assert 0 < parsed.virtual_size <= 64 << 40
-
-
-def upload(folder, content, image_format="qcow2", announced=None):
-    with IncomingImage(folder, "ami-1", image_format, announced or len(content)) as image:
-        for start in range(0, len(content), 50):
-            image.write(content[start : start + 50])
-        return image.finish()
-
-
-def test_an_upload_is_hashed_and_put_in_place(tmp_path):
-    content = header(size=1 << 20) + b"x" * 1000
-    size, digest = upload(tmp_path, content)
-    assert size == 1 << 20
-    assert len(digest) == 64
-    assert (tmp_path / "ami-1").read_bytes() == content
-    assert [path.name for path in tmp_path.iterdir()] == ["ami-1"]
-
-
-@pytest.mark.parametrize(
-    ("content", "image_format", "announced"),
-    [
-        (header(backing=9, backing_size=3), "qcow2", None),
-        (b"\0" * 512, "qcow2", None),
-        (b"\0" * 513, "raw", None),
-        (header(), "qcow2", HEADER_BYTES + 1),
-        (header(), "qcow2", HEADER_BYTES - 1),
-        (header(), "vmdk", None),
-    ],
-)
-def test_a_refused_upload_leaves_nothing(tmp_path, content, image_format, announced):
-    with pytest.raises(BadImageError):
-        upload(tmp_path, content, image_format, announced)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_raw_disk_whose_first_bytes_are_a_qcow2_header_stays_raw(tmp_path):
-    size, _ = upload(tmp_path, header(backing=9, backing_size=3).ljust(1024, b"\0"), "raw")
-    assert size == 1024

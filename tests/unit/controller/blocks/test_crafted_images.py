@@ -1,0 +1,142 @@
+"""Forged image files are refused before any tool sees them; and where the checks let one pass, nothing else is read."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from stead_controller.blocks import confinement
+from stead_controller.blocks.bad_image import BadImageError
+from stead_controller.blocks.image_blocks import ImageBlocks
+from stead_controller.blocks.nbd_reader import NbdError, NbdReader
+from stead_proto.blocks import BLOCK_BYTES
+from tests.support import crafted_images
+from tests.support.crafted_images import MIB
+
+CORPUS = {crafted.name: crafted for crafted in crafted_images.corpus()}
+SECRET = b"the host's secret" * 4096
+PROC = Path("/proc")
+needs_qemu = pytest.mark.skipif(shutil.which("qemu-nbd") is None, reason="needs qemu-utils")
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A file that nobody may read; world-readable, so that only not opening it keeps it."""
+    path = tmp_path / "canary"
+    path.write_bytes(SECRET)
+    path.chmod(0o644)
+    return path
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Where an image file lies alone."""
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    return folder / "image"
+
+
+@needs_qemu
+@pytest.mark.parametrize("name", sorted(CORPUS))
+def test_forged_files_are_refused_unseen(name, canary, place, monkeypatch):
+    crafted = CORPUS[name]
+    crafted.make(place, canary)
+    monkeypatch.setattr(confinement, "serve", _never)
+    started = time.monotonic()
+    with pytest.raises(BadImageError, match=crafted.refusal):
+        ImageBlocks(place, crafted.image_format)
+    assert time.monotonic() - started < 2
+
+
+@needs_qemu
+@pytest.mark.parametrize("name", sorted(name for name, crafted in CORPUS.items() if crafted.image_format == "qcow2"))
+def test_without_the_checks_the_confined_reader_still_reads_nothing_else(name, canary, place):
+    crafted = CORPUS[name]
+    crafted.make(place, canary)
+    size = place.stat().st_size
+    seen = b""
+    try:
+        with confinement.serve(place, "qcow2", 2) as reader, NbdReader(reader.socket_path, 10) as disk:
+            seen = b"".join(content for _, content in disk.read_all([(0, min(disk.size, len(SECRET)))]))
+    except (BadImageError, NbdError):
+        pass  # most of these files QEMU refuses by itself
+    assert b"the host's secret" not in seen
+    assert place.stat().st_size == size
+    assert {path.name for path in place.parent.iterdir()} <= {"image", "socket"}
+
+
+@needs_qemu
+@pytest.mark.parametrize(
+    ("image_format", "subformat"),
+    [
+        ("qcow2", ""),
+        ("vmdk", "monolithicSparse"),
+        ("vmdk", "streamOptimized"),
+        ("vhd", "dynamic"),
+        ("vhd", "fixed"),
+        ("vhdx", "dynamic"),
+        ("vhdx", "fixed"),
+        ("raw", ""),
+    ],
+)
+def test_honest_files_become_their_blocks(image_format, subformat, place):
+    content = b"".join(hashlib.sha256(bytes([number])).digest() * 4096 for number in range(20))
+    crafted_images.honest(place, image_format, 8 * MIB + 512 * 3, subformat, content)
+    image = ImageBlocks(place, image_format)
+    try:
+        disk = bytearray(image.size)
+        indexes = []
+        for block in image.blocks():
+            indexes.append(block.index)
+            disk[block.index * BLOCK_BYTES : (block.index + 1) * BLOCK_BYTES] = block.content
+    finally:
+        image.close()
+    assert bytes(disk[: len(content)]) == content
+    assert not any(disk[len(content) : image.size])
+    assert indexes == list(range(-(-len(content) // BLOCK_BYTES)))
+    assert image.size >= 8 * MIB + 512 * 3
+    assert image_format == "vhd" or image.size == 8 * MIB + 512 * 3
+
+
+@needs_qemu
+def test_the_reader_is_nobody_without_network_or_files(place):
+    crafted_images.honest(place, "qcow2")
+    with confinement.serve(place, "qcow2", 5) as reader:
+        pid = reader.process_id
+        status = dict(line.split(":\t", 1) for line in _proc(pid, "status").splitlines())
+        assert status["NoNewPrivs"] == "1"
+        assert int(status["CapEff"], 16) == 0
+        assert _proc(pid, "net/route").splitlines()[1:] == []
+        assert (PROC / str(pid) / "ns/net").readlink() != (PROC / "self/ns/net").readlink()
+        if os.geteuid() == 0:
+            assert int(status["Uid"].split()[0]) >= 2_000_000_000
+            assert status["Groups"].strip() == status["Gid"].split()[0] or not status["Groups"].strip()
+        limits = _proc(pid, "limits")
+        assert "Max file size             0" in limits
+        assert "Max cpu time              5" in limits
+    assert not (PROC / str(pid)).exists()
+
+
+@needs_qemu
+def test_a_disk_of_holes_takes_no_time(place):
+    """64 TiB of nothing are 64 TiB that nobody reads."""
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", place, "64T"], check=True, timeout=30
+    )
+    image = ImageBlocks(place, "qcow2")
+    started = time.monotonic()
+    assert list(image.blocks()) == []
+    image.close()
+    assert time.monotonic() - started < 20
+
+
+def _never(*_args, **_kwargs):
+    raise AssertionError("a tool was to see the file")
+
+
+def _proc(pid, name):
+    return (PROC / str(pid) / name).read_text()
