@@ -37,7 +37,6 @@ def test_every_subnet_has_exactly_one_acl(world, run):
 
     assert run(counts) == {1}
     acl_id = create(run, world.one)
-    (default,) = run(network_acls.describe, world.one.caller, Selection())[:1]
     acls = run(network_acls.describe, world.one.caller, Selection())
     default = next(acl for acl in acls if acl["IsDefault"])
     association = default["Associations"][0]
@@ -105,7 +104,8 @@ def test_an_acl_of_another_vpc_is_refused(world, run):
     acl_id = create(run, world.one)
     run(move, acl_id)
     acls = run(network_acls.describe, world.one.caller, Selection())
-    association_id = next(acl for acl in acls if acl["IsDefault"])["Associations"][0]["NetworkAclAssociationId"]
+    default = next(acl for acl in acls if acl["IsDefault"] and acl["VpcId"] == world.one.vpc_id)
+    association_id = default["Associations"][0]["NetworkAclAssociationId"]
     with pytest.raises(network_acls.InvalidParameter) as refusal:
         run(network_acls.replace_association, world.one.caller, association_id, acl_id)
     assert "different networks" in refusal.value.message
