@@ -16,6 +16,7 @@ from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq_conf import (
     DHCP_HOSTS,
     DNS_HOSTS,
+    ZONES,
     ServerFiles,
     configuration,
     host_files,
@@ -169,6 +170,8 @@ def _change_hosts(files: ServerFiles, before: dict[str, str], now: dict[str, str
             _write(files.folder / path, text)
     for path in before.keys() - now.keys():
         (files.folder / path).unlink(missing_ok=True)
+    if before.get(ZONES) != now.get(ZONES):
+        return True
     return any(now.get(path) != text for path, text in before.items() if path.startswith(f"{DHCP_HOSTS}/"))
 
 
@@ -226,9 +229,12 @@ def _read(path: Path) -> str:
 
 
 def _read_hosts(files: ServerFiles) -> dict[str, str]:
-    """Read the host files that an earlier agent left."""
+    """Read the zones and host files that an earlier agent left."""
     folders = [files.folder / name for name in (DHCP_HOSTS, DNS_HOSTS) if (files.folder / name).is_dir()]
-    return {f"{folder.name}/{path.name}": _read(path) for folder in folders for path in folder.iterdir()}
+    found = {f"{folder.name}/{path.name}": _read(path) for folder in folders for path in folder.iterdir()}
+    if (files.folder / ZONES).exists():
+        found[ZONES] = _read(files.folder / ZONES)
+    return found
 
 
 def _write(path: Path, text: str) -> None:

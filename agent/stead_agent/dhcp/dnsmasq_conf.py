@@ -1,4 +1,4 @@
-"""What a VPC's server must know becomes dnsmasq's files: one configuration, and two small files per interface.
+"""What a VPC's server must know becomes dnsmasq's files: one configuration, its zones, two small files per interface.
 
 Every text that reaches a file has first been matched against a form that holds no character with a meaning to dnsmasq;
 what does not match is refused, never escaped, since dnsmasq's files have no escaping. Options: dnsmasq(8).
@@ -25,6 +25,8 @@ _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # Directories of the files that dnsmasq reads by itself when they appear.
 DHCP_HOSTS: Final = "dhcp-hosts"
 DNS_HOSTS: Final = "dns-hosts"
+# The domains of our own names: a file that dnsmasq reads again when told, since they come and go with single addresses.
+ZONES: Final = "zones"
 # Names of other hosts' interfaces, in so many files that one that changes is small; no id has an underscore.
 _NAMES_FILES: Final = 256
 _KNOWN_LINES: Final = 65536
@@ -67,14 +69,14 @@ def configuration(wanted: VpcDhcp, files: ServerFiles) -> str:
 
 
 def host_files(wanted: VpcDhcp) -> dict[str, str]:
-    """Write the files below DHCP_HOSTS and DNS_HOSTS, by their path in the server's folder.
+    """Write ZONES and the files below DHCP_HOSTS and DNS_HOSTS, by their path in the server's folder.
 
     Raises DhcpRefusedError when two hosts share an address, a MAC address or an id: then no file is right.
     """
     networks = {subnet.subnet_id: _network(subnet) for subnet in wanted.subnets}
     for what in ("interface_id", "address", "mac_address"):
         _refuse_doubles(what, (getattr(host, what) for host in wanted.hosts))
-    made: dict[str, str] = {}
+    made = {ZONES: "".join(f"server=/{zone}/\n" for zone in _own_zones(wanted))}
     for host in wanted.hosts:
         interface_id = _checked(_ID, host.interface_id, "interface id")
         made[f"{DHCP_HOSTS}/{interface_id}"] = _dhcp_host(host, networks)
@@ -209,7 +211,7 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     yield "domain-needed"
     yield "bogus-priv"
     yield "no-ident"
-    yield from (f"local=/{zone}/" for zone in _own_zones(wanted))
+    yield f"servers-file={files.folder}/{ZONES}"
     yield from (f"rev-server={ip_network(block)}" for block in _own_blocks(wanted))
     # A loopback address is the host's resolver as seen by the host; from a VPC's namespace it is nothing.
     upstreams = (_any_address(each, "upstream") for each in wanted.upstreams)

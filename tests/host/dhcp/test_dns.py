@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import DnsName
 from tests.host.dhcp.conftest import NO_ERROR, NO_SUCH_NAME, PTR, REFUSED, Vm, Vpc, inside, ip, without_host
@@ -43,6 +44,27 @@ def test_changes_are_seen_without_restart(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> No
     dhcp.apply(without_host(vpc.wanted(5, 6), 6))
     wait_for(lambda: vm.ask(SERVER, six) == (NO_SUCH_NAME, []), "the old name is gone")
     assert vm.ask(SERVER, "6.0.31.172.in-addr.arpa", PTR) == (NO_SUCH_NAME, [])
+
+
+def test_the_first_public_name_and_the_last_one_gone_are_no_restart(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    """Guests' DHCP and DNS do not stop for an address that comes or goes; its domain is ours while it has names."""
+    public = DnsName("ec2-198-51-100-7.compute-1.amazonaws.com", "172.31.0.5")
+    other = "ec2-198-51-100-8.compute-1.amazonaws.com"
+    dhcp.apply(vpc.wanted(5))
+    servers = server_process.all_servers()
+    assert vm.ask(SERVER, other) == (REFUSED, [])
+    for _ in range(2):
+        dhcp.apply(replace(vpc.wanted(5), names=(public,)))
+        wait_for(lambda: vm.ask(SERVER, public.name) == (NO_ERROR, ["172.31.0.5/60"]), "the name resolves")
+        wait_for(lambda: vm.ask(SERVER, other) == (NO_SUCH_NAME, []), "nobody else is asked about its neighbour")
+        dhcp.apply(vpc.wanted(5))
+        wait_for(lambda: vm.ask(SERVER, public.name) == (REFUSED, []), "the domain is not ours any more")
+    assert server_process.all_servers() == servers
+    dhcp.apply(replace(vpc.wanted(5), names=(public,)))
+    again = Dnsmasq(vpc.folder / "dhcp")
+    again.apply(vpc.wanted(5))
+    wait_for(lambda: vm.ask(SERVER, public.name) == (REFUSED, []), "a later agent knows what there was")
+    assert server_process.all_servers() == servers
 
 
 def test_a_leased_name_is_gone_with_its_host(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:

@@ -70,13 +70,14 @@ def test_configuration() -> None:
         "domain-needed\n"
         "bogus-priv\n"
         "no-ident\n"
-        "local=/ec2.internal/\n"
+        "servers-file=/run/stead/dhcp/vpc-1/zones\n"
     )
 
 
 def test_host_files() -> None:
     wanted = replace(vpc(5, 6), names=(DnsName("ip-172-31-32-9.ec2.internal", "172.31.32.9"),))
     assert host_files(wanted) == {
+        "zones": "server=/ec2.internal/\n",
         "dhcp-hosts/eni-00000000000000005": "0e:00:00:00:00:05,172.31.0.5,ip-172-31-0-5\n",
         "dns-hosts/eni-00000000000000005": "172.31.0.5 ip-172-31-0-5.ec2.internal\n",
         "dhcp-hosts/eni-00000000000000006": "0e:00:00:00:00:06,172.31.0.6,ip-172-31-0-6\n",
@@ -84,12 +85,15 @@ def test_host_files() -> None:
         "dns-hosts/_names-86": "172.31.32.9 ip-172-31-32-9.ec2.internal\n",
     }
     assert host_files(replace(vpc(), hosts=(host(5, name=""),))) == {
-        "dhcp-hosts/eni-00000000000000005": "0e:00:00:00:00:05,172.31.0.5\n"
+        "zones": "",
+        "dhcp-hosts/eni-00000000000000005": "0e:00:00:00:00:05,172.31.0.5\n",
     }
 
 
 def test_hosts_do_not_change_the_configuration() -> None:
     assert configuration(vpc(5), FILES) == configuration(vpc(6, 7, 8), FILES)
+    public = DnsName("ec2-198-51-100-7.compute-1.amazonaws.com", "172.31.0.5")
+    assert configuration(replace(vpc(5), names=(public,)), FILES) == configuration(vpc(), FILES)
 
 
 def test_without_resolver_there_is_no_dns() -> None:
@@ -184,8 +188,9 @@ def test_any_text_is_refused_or_changes_only_its_own_value(where: str, text: str
         made = host_files(wanted)
     except DhcpRefusedError:
         return
-    names = [name for name, _ in read if name not in {"local", "server", "listen-address"}]
-    assert names == [name for name, _ in usual if name not in {"local", "server", "listen-address"}]
+    names = [name for name, _ in read if name not in {"server", "listen-address"}]
+    assert names == [name for name, _ in usual if name not in {"server", "listen-address"}]
+    assert re.fullmatch(r"(server=/[a-z0-9.-]+/\n)*", made.pop("zones"))
     for path, content in made.items():
         assert content.count("\n") == 1
         assert content.endswith("\n")
