@@ -18,7 +18,7 @@ from stead_agent.agent import Agent
 from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.firewall.interface import LinkPrefixes
-from stead_agent.firewall.kernel import KernelFirewall
+from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.flow_logs.recorder import KernelFlowLogs
 from stead_agent.link import Dialling
 from stead_agent.logs import Log
@@ -165,7 +165,7 @@ def _assemble(settings: Settings) -> _Assembled:
         revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
         patience=Patience(stop=int(settings.stop_grace_seconds)),
     )
-    namespaces = Namespaces(settings.netns_dir)
+    namespaces = Namespaces(settings.netns_dir, shut=shut)
     firewall = KernelFirewall(namespaces, _links())
     flow_logs = KernelFlowLogs(namespaces, settings.state_dir / "flow-logs")
     metadata = MetadataProcess(settings.run_dir / "metadata", settings.state_dir)

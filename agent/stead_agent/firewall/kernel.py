@@ -17,8 +17,8 @@ from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_tabl
 from stead_agent.firewall.interface import FirewallError, HostFirewall, LinkPrefixes, Namespaces, Refusal, VpcFirewall
 from stead_agent.firewall.look import look_at_bindings, look_at_groups
 from stead_agent.firewall.nftables import Nft
-from stead_agent.firewall.table import Table, changes, whole
-from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, table_of
+from stead_agent.firewall.table import Table, changes, whole, written
+from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, shut_table, table_of
 from stead_agent.nfnetlink import NetfilterSocket, attributes
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
@@ -355,6 +355,12 @@ class KernelFirewall:
             state = self._vpcs.pop(vpc_id, None)
         if state is not None:
             state.rules.close()
+
+
+def shut() -> None:
+    """Let nothing pass in the calling thread's namespace, a new one, until `KernelFirewall.apply` gives it its rules."""
+    with contextlib.closing(Nft()) as nft:
+        nft.run(written(shut_table()))
 
 
 def _common(before: Bindings, after: Bindings) -> Bindings:

@@ -32,6 +32,20 @@ LOGGED_PACKETS: Final = "limit rate 200/second burst 1000 packets"
 _VERSIONS: Final = ((4, "ip"), (6, "ip6"))
 
 
+def shut_table() -> Table:
+    """Write the table of a namespace of which nothing is known yet; `table_of` takes its place."""
+    return Table(
+        "inet",
+        NAME,
+        "A VPC before its rules are there: its links may be up already.",
+        {},
+        {
+            way: Chain("Nothing passes.", (), f"type filter hook {way} priority filter; policy drop;")
+            for way in ("forward", "input")
+        },
+    )
+
+
 def overlay_table(clean: Clean, links: LinkPrefixes) -> Table:
     """Write the table that stands where packets come in from other hosts, before the kernel looks at their MAC.
 

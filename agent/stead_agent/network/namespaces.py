@@ -25,9 +25,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Namespaces:
     """The VPCs' namespaces on this machine, and the one that plays the host."""
 
-    def __init__(self, folder: Path = DEFAULT_NETNS_DIR, host: Path | None = None) -> None:
-        """Keep namespaces in `folder`; `host` is the host's own, by default the one of the calling thread."""
+    def __init__(
+        self, folder: Path = DEFAULT_NETNS_DIR, host: Path | None = None, shut: Callable[[], None] = lambda: None
+    ) -> None:
+        """Keep namespaces in `folder`; `host` is the host's own, by default the one of the calling thread.
+
+        `shut` is called inside of each new VPC's namespace before it has a name: by it nothing passes before its rules.
+        """
         self.folder = folder
+        self._shut = shut
         self.host: Final = os.open(host or _OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
@@ -73,7 +79,9 @@ class Namespaces:
         _share(self.folder)
         path = self.path(vpc_id)
         path.touch(mode=0o444)
-        on_a_thread(lambda: _pin_new_namespace(path))
+        # A NAT gateway has its rules before its link.
+        prepare = self._shut if vpc_id.startswith(PREFIX) else lambda: None
+        on_a_thread(lambda: _pin_new_namespace(path, prepare))
         return True
 
     def delete(self, vpc_id: str) -> None:
@@ -127,8 +135,9 @@ def on_a_thread[T](work: Callable[[], T]) -> T:
     return results[0]
 
 
-def _pin_new_namespace(path: Path) -> None:
+def _pin_new_namespace(path: Path, prepare: Callable[[], None]) -> None:
     os.unshare(os.CLONE_NEWNET)
+    prepare()
     _check(_libc.mount(os.fsencode(_OWN_NAMESPACE), os.fsencode(path), b"none", _MS_BIND, None), path)
 
 

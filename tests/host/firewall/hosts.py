@@ -19,7 +19,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from stead_agent.firewall import interface as fw
-from stead_agent.firewall.kernel import KernelFirewall
+from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.network import interface as net
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
@@ -81,7 +81,7 @@ class Hosts:
         if len(names) > 1:
             self._join(*names)
         for name in names:
-            namespaces = Namespaces(self.folder / name, self.machine.path(f"vpc-{name}"))
+            namespaces = Namespaces(self.folder / name, self.machine.path(f"vpc-{name}"), shut)
             host = OneHost(name, namespaces, KernelNetwork(namespaces), KernelFirewall(namespaces, LINKS))
             self.hosts[name] = host
             underlay = UNDERLAY[name] if len(names) > 1 else ""

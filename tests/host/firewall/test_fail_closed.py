@@ -82,6 +82,29 @@ def test_nothing_passes_before_the_vpcs_rules(world: World) -> None:
     world.firewall.apply(firewall)
 
 
+def test_a_new_namespace_lets_nothing_through(world: World) -> None:
+    """Somebody deleted it under running guests: its links come back before its rules, shut until those are there."""
+    vpc = _open_vpc(world)
+    one, two = world.guest(vpc, "10.0.1.10", OPEN), world.guest(vpc, "10.0.1.11", OPEN)
+    assert one.reaches(two, 53)
+    world.namespaces.delete(vpc)
+    assert world.network.audit() != ()
+    world.wait_for_carriers()
+    gateway = f.mac(net.GATEWAY_MAC)
+    watch = two.frames()
+    with world.network.socket(vpc, socket.AF_INET, socket.SOCK_DGRAM) as service:
+        service.bind(("10.0.1.1", 7))
+        service.setblocking(False)
+        assert not one.reaches(two, 53)
+        one.sends("10.0.1.1", 7)
+        world.settle()
+        assert not select.select([service], [], [], 0)[0]
+        # The gateway may ask for MACs; of what the guest sent, nothing is there.
+        assert [frame for frame in watch.read() if frame[6:14] != gateway + f.ARP.to_bytes(2)] == []
+        assert world.firewall.audit() == (f"{vpc}: a new namespace without rules",)
+        assert one.reaches(two, 53)
+
+
 def test_firewall_before_network_is_refused(world: World) -> None:
     with pytest.raises(FirewallError, match="no namespace"):
         world.firewall.apply(fw.VpcFirewall("vpc-0000000000000000f"))

@@ -288,7 +288,7 @@ def _configure(number: int) -> None:
 def new_cloud(count: int = 2, mtu: int = UNDERLAY_MTU) -> Iterator[Cloud]:
     """Make hosts that are joined and have been told of their own part."""
     with contextlib.ExitStack() as stack:
-        hosts = [stack.enter_context(new_world()) for _ in range(count)]
+        hosts = [stack.enter_context(new_world(has_firewall=False)) for _ in range(count)]
         _join(hosts, mtu)
         for number, host in enumerate(hosts):
             host.network.apply_host(Cloud.host_picture(number))

@@ -22,7 +22,7 @@ from pathlib import Path
 from pyroute2 import IPRoute
 
 from stead_agent.firewall import interface as fw
-from stead_agent.firewall.kernel import KernelFirewall
+from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.network import interface as net
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
@@ -522,14 +522,17 @@ def _configure(ip: IPRoute, name: str, address: str) -> None:
 
 
 @contextlib.contextmanager
-def new_world() -> Iterator[World]:
-    """Make a world without VPCs, on one processor; `start` comes next. Nothing of it is left afterwards."""
+def new_world(*, has_firewall: bool = True) -> Iterator[World]:
+    """Make a world without VPCs, on one processor; `start` comes next. Nothing of it is left afterwards.
+
+    Without a firewall, VPCs are open from the beginning.
+    """
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
     folder = Path(tempfile.mkdtemp(prefix="stead-world-"))
     machine = Namespaces(folder / "machine")
     machine.create("vpc-host")
-    namespaces = Namespaces(folder / "netns", machine.path("vpc-host"))
+    namespaces = Namespaces(folder / "netns", machine.path("vpc-host"), shut if has_firewall else lambda: None)
     world = World(folder, machine, namespaces, KernelNetwork(namespaces), KernelFirewall(namespaces, LINKS))
     try:
         world.open_echo()
