@@ -1,7 +1,9 @@
 """Flow logs through boto3."""
 
 import pytest
+from sqlalchemy import select
 
+from stead_controller.db.tables import VpcResource
 from stead_controller.resources.flow_log_format import DEFAULT
 
 
@@ -56,6 +58,24 @@ def test_subnets_and_interfaces(api, asked):
     assert by("resource-id", "eni-*") == {interface["NetworkInterfaceId"]}
     assert len(by("log-group-name", "/stead/flows")) == len(by("log-destination-type", "cloud-watch-logs")) == 3
     assert by("deliver-log-status", "FAILED") == set()
+
+
+def test_a_vpcs_flow_logs_go_with_it(api, asked):
+    """Those of what it had as well, with their tags; hosts that know the VPC are told so."""
+    vpc_id = api.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet_id = api.ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    tags = [{"ResourceType": "vpc-flow-log", "Tags": [{"Key": "a", "Value": "b"}]}]
+    other = api.ec2.create_flow_logs(**asked)["FlowLogIds"]
+    api.ec2.create_flow_logs(TagSpecifications=tags, **asked | {"ResourceIds": [vpc_id]})
+    of_subnet = asked | {"ResourceType": "Subnet", "ResourceIds": [subnet_id]}
+    (of_subnet_id,) = api.ec2.create_flow_logs(TagSpecifications=tags, **of_subnet)["FlowLogIds"]
+    api.ec2.delete_subnet(SubnetId=subnet_id)
+    assert api.ec2.describe_flow_logs(FlowLogIds=[of_subnet_id])["FlowLogs"]
+    api.ec2.delete_vpc(VpcId=vpc_id)
+    assert [log["FlowLogId"] for log in api.ec2.describe_flow_logs()["FlowLogs"]] == other
+    assert api.ec2.describe_tags()["Tags"] == []
+    kept = select(VpcResource.resource_id).where(VpcResource.vpc_id == vpc_id, VpcResource.body.is_not(None))
+    assert api.run(lambda tx: tx.session.scalars(kept).all()) == []
 
 
 def test_the_same_again_is_refused_for_its_resource(api, asked):

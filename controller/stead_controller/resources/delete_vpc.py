@@ -16,6 +16,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.errors import InUse
 from stead_controller.resources import (
+    flow_logs,
     network_acls,
     security_groups,
     tags,
@@ -46,6 +47,7 @@ def remove(tx: Transaction, caller: Caller, vpc_id: str, now: datetime) -> None:
         raise InUse(f"The vpc '{vpc.id}' has dependencies and cannot be deleted.")
     table_id = tx.session.scalars(main).one()
     vpc_peering_connections.end_of_vpc(tx, vpc.id, caller.account_id, now)
+    flow_logs.end_of_vpc(tx, vpc.id)
     security_groups.remove_default(tx, vpc.id)
     network_acls.remove_default(tx, vpc.id)
     for statement in (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from stead_controller.db.tables import FlowLog, NetworkInterface, Subnet, Vpc
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, Unsupported
@@ -137,6 +137,13 @@ def remove(tx: Transaction, caller: Caller, flow_log_ids: Sequence[str]) -> None
         tx.session.flush()
         told.flow_log(tx, row.id, row.vpc_id)
     tags.remove_all(tx, dict.fromkeys(flow_log_ids))
+
+
+def end_of_vpc(tx: Transaction, vpc_id: str) -> None:
+    """Delete the flow logs of a VPC that is deleted, and those of subnets and interfaces that it had."""
+    gone = tx.session.scalars(select(FlowLog.id).where(FlowLog.vpc_id == vpc_id)).all()
+    tx.session.execute(delete(FlowLog).where(FlowLog.vpc_id == vpc_id).execution_options(synchronize_session=False))
+    tags.remove_all(tx, gone)
 
 
 def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from stead_controller.db.types import AccountId, ResourceId
 class FlowLog(Base):
     """That the flows of a VPC, a subnet or an interface are written to a folder of files on the hosts.
 
-    `resource_id` is no foreign key: as in EC2, the log of a deleted resource stays until it is deleted itself.
+    `resource_id` is no foreign key: the log of a deleted subnet or interface stays until it, or the VPC, is deleted.
     """
 
     __tablename__ = "flow_logs"
