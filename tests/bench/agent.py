@@ -78,7 +78,9 @@ async def _one_host(figures: Figures, folder: Path, cache: Path) -> None:
     members = tuple(f"10.1.{number // 250}.{number % 250}" for number in range(MEMBERS))
     launches = [each for number in range(1, 51) for each in make.launch(str(number))]
     sender.change(make.host_network(), *launches)
-    sender.change(make.group(members=members))
+    sender.change(
+        make.group(peer="sg-9"), *(make.mapping(f"eni-9{n}", it, group_id="sg-9") for n, it in enumerate(members))
+    )
     child = _simulator(folder, controller, 1, cache)
     child.start()
     await controller.until(lambda: HOST in controller.sessions, "it is connected", 60)
@@ -87,7 +89,7 @@ async def _one_host(figures: Figures, folder: Path, cache: Path) -> None:
     group = Key(pb.KIND_SECURITY_GROUP, "sg-1")
     times = []
     for port in range(100, 160):
-        message = sender.change(make.group(port=port, members=members))
+        message = sender.change(make.group(port=port, peer="sg-9"))
         began = time.perf_counter()
         session.send(message)
         await controller.until(lambda want=message.revision: session.statuses[group].revision == want, "it is told")

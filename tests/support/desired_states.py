@@ -31,18 +31,27 @@ def vpc(vpc_id: str = "vpc-1", *, number: int = 1) -> pb.Resource:
 
 
 def subnet(subnet_id: str = "subnet-1", vpc_id: str = "vpc-1", *, number: int = 1) -> pb.Resource:
-    body = pb.Subnet(vpc_id=vpc_id, cidr_block=f"10.{number}.0.0/20", internet=True)
+    body = pb.Subnet(vpc_id=vpc_id, cidr_block=f"10.{number}.0.0/20", route_table_id=f"rtb-{number}")
     return pb.Resource(id=subnet_id, subnet=body)
 
 
-def group(
-    group_id: str = "sg-1", vpc_id: str = "vpc-1", *, port: int = 22, members: tuple[str, ...] = ()
-) -> pb.Resource:
+def route_table(*routes: pb.Route, table_id: str = "rtb-1", vpc_id: str = "vpc-1") -> pb.Resource:
+    return pb.Resource(id=table_id, route_table=pb.RouteTable(vpc_id=vpc_id, routes=routes))
+
+
+def mapping(interface_id: str, address: str, *, vpc_id: str = "vpc-1", group_id: str = "sg-1") -> pb.Resource:
+    body = pb.Mapping(vpc_id=vpc_id, addresses=[address], security_group_ids=[group_id])
+    return pb.Resource(id=interface_id, mapping=body)
+
+
+def group(group_id: str = "sg-1", vpc_id: str = "vpc-1", *, port: int = 22, peer: str = "") -> pb.Resource:
     rules = [
         pb.SecurityGroupRule(id=f"sgr-{port}", protocol="tcp", from_port=port, to_port=port, cidr_ipv4="0.0.0.0/0"),
         pb.SecurityGroupRule(id="sgr-out", egress=True, protocol="-1", from_port=-1, to_port=-1, cidr_ipv4="0.0.0.0/0"),
     ]
-    body = pb.SecurityGroup(vpc_id=vpc_id, rules=rules, members=members)
+    if peer:
+        rules.append(pb.SecurityGroupRule(id="sgr-in", protocol="-1", from_port=-1, to_port=-1, group_id=peer))
+    body = pb.SecurityGroup(vpc_id=vpc_id, rules=rules)
     return pb.Resource(id=group_id, security_group=body)
 
 

@@ -103,7 +103,6 @@ def vpc_network(
     targets = {each.id for each in interfaces if each.is_router}
     targets |= {each.id for each in beyond.remotes if each.is_router}
     used = {each.subnet.route_table_id for each in subnets}
-    tables = [_route_table(each, targets, beyond.peers) for each in picture.route_tables if each.id in used]
     return network.VpcNetwork(
         vpc_id=vpc.id,
         vni=vpc.vpc.vni,
@@ -112,7 +111,7 @@ def vpc_network(
         interfaces=interfaces,
         mtu=settings.mtu,
         ipv6_cidrs=tuple(vpc.vpc.ipv6_cidr_blocks),
-        route_tables=(*tables, *(_older_table(each) for each in subnets if not each.subnet.route_table_id)),
+        route_tables=tuple(_route_table(it, targets, beyond.peers) for it in picture.route_tables if it.id in used),
         remotes=beyond.remotes,
         peers=tuple(_peer(each) for each in picture.peerings if each.peering.peer_vpc_id in beyond.peers),
         nat_gateways=tuple(network.NatGateway(each.id, each.nat_gateway.interface_id) for each in picture.nat_gateways),
@@ -121,14 +120,7 @@ def vpc_network(
 
 def _network_subnet(resource: Resource) -> network.Subnet:
     body = resource.subnet
-    table_id = body.route_table_id or f"of {resource.id}"
-    return network.Subnet(resource.id, body.cidr_block, body.ipv6_cidr_block, table_id)
-
-
-def _older_table(subnet: Resource) -> network.RouteTable:
-    """The routes of a subnet whose controller knows no route tables yet."""
-    routes = (network.TableRoute("0.0.0.0/0", network.RouteTo.INTERNET),) if subnet.subnet.internet else ()
-    return network.RouteTable(f"of {subnet.id}", routes)
+    return network.Subnet(resource.id, body.cidr_block, body.ipv6_cidr_block, body.route_table_id)
 
 
 def _route_table(resource: Resource, routers: AbstractSet[str], peers: AbstractSet[str]) -> network.RouteTable:
@@ -175,7 +167,7 @@ def vpc_firewall(vpc: Resource, picture: VpcPicture, beyond: Beyond, memory: Mem
     tables = {each.id: each for each in picture.route_tables}
     used = {group_id for each in picture.interfaces for group_id in each.interface.security_group_ids}
     groups = [
-        firewall.Group(each.id, memory.of(each, _firewall_rules), beyond.members.get(each.id) or _older_members(each))
+        firewall.Group(each.id, memory.of(each, _firewall_rules), beyond.members.get(each.id, frozenset()))
         for each in picture.groups
         if each.id in used or each.id in beyond.members
     ]
@@ -206,11 +198,6 @@ def _resolvers(vpc: Resource, subnets: tuple[Resource, ...]) -> frozenset[str]:
     return network.resolver_addresses(tuple(vpc.vpc.cidr_blocks), blocks)
 
 
-def _older_members(group: Resource) -> frozenset[str]:
-    """The members of a group whose controller sends no mappings yet."""
-    return frozenset(group.security_group.members)
-
-
 def _firewall_rules(resource: Resource) -> tuple[firewall.Rule, ...]:
     return tuple(
         firewall.Rule(
@@ -228,7 +215,7 @@ def _firewall_rules(resource: Resource) -> tuple[firewall.Rule, ...]:
 
 def _firewall_subnet(resource: Resource, table: Resource | None) -> firewall.Subnet:
     body = resource.subnet
-    open_v4 = open_v6 = body.internet and not body.route_table_id
+    open_v4 = open_v6 = False
     for route in table.route_table.routes if table is not None else ():
         if route.WhichOneof("target") == "internet_gateway":
             is_v6 = ":" in route.destination

@@ -557,14 +557,11 @@ class Subnet(_message.Message):
 
     VPC_ID_FIELD_NUMBER: _builtins.int
     CIDR_BLOCK_FIELD_NUMBER: _builtins.int
-    INTERNET_FIELD_NUMBER: _builtins.int
     IPV6_CIDR_BLOCK_FIELD_NUMBER: _builtins.int
     ROUTE_TABLE_ID_FIELD_NUMBER: _builtins.int
     NETWORK_ACL_ID_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     cidr_block: _builtins.str
-    internet: _builtins.bool
-    """its route table leads to an internet gateway (superseded by the route tables)"""
     ipv6_cidr_block: _builtins.str
     """a /64, or empty"""
     route_table_id: _builtins.str
@@ -575,14 +572,13 @@ class Subnet(_message.Message):
         *,
         vpc_id: _builtins.str = ...,
         cidr_block: _builtins.str = ...,
-        internet: _builtins.bool = ...,
         ipv6_cidr_block: _builtins.str = ...,
         route_table_id: _builtins.str = ...,
         network_acl_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_block", b"cidr_block", "internet", b"internet", "ipv6_cidr_block", b"ipv6_cidr_block", "network_acl_id", b"network_acl_id", "route_table_id", b"route_table_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_block", b"cidr_block", "ipv6_cidr_block", b"ipv6_cidr_block", "network_acl_id", b"network_acl_id", "route_table_id", b"route_table_id", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -888,24 +884,18 @@ class SecurityGroup(_message.Message):
 
     VPC_ID_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
-    MEMBERS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecurityGroupRule]: ...
-    @_builtins.property
-    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """superseded by Mapping.security_group_ids"""
-
     def __init__(
         self,
         *,
         vpc_id: _builtins.str = ...,
         rules: _abc.Iterable[Global___SecurityGroupRule] | None = ...,
-        members: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "rules", b"rules", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,21 +16,12 @@ def _picture(*resources: pb.Resource) -> VpcPicture:
     return picture_vpc({key: each for each in resources if (key := key_of(each))}, {}, [])
 
 
-def _table(*routes: pb.Route) -> pb.Resource:
-    return pb.Resource(id="rtb-1", route_table=pb.RouteTable(vpc_id="vpc-1", routes=routes))
-
-
-def _routed(subnet: pb.Resource) -> pb.Resource:
-    subnet.subnet.route_table_id = "rtb-1"
-    subnet.subnet.internet = False
-    return subnet
-
-
+_OUT = pb.Route(destination="0.0.0.0/0", internet_gateway=True)
 _REMOTE = RemoteInterface("eni-9", "02:00:00:00:00:09", ("10.1.0.9", "fd00::9"), "192.0.2.9", is_router=True)
 
 
 def test_a_vpc_for_the_network() -> None:
-    picture = _picture(make.subnet(), make.interface("eni-1", "i-1", public="198.18.0.7"))
+    picture = _picture(make.subnet(), make.route_table(_OUT), make.interface("eni-1", "i-1", public="198.18.0.7"))
     vpc = translate_vpc.vpc_network(make.vpc(), picture, Beyond(), VpcSettings(mtu=1450), Memory())
     assert (vpc.vpc_id, vpc.vni, vpc.cidrs, vpc.mtu) == ("vpc-1", 1, ("10.1.0.0/16",), 1450)
     assert [(each.id, each.cidr) for each in vpc.subnets] == [("subnet-1", "10.1.0.0/20")]
@@ -50,7 +41,7 @@ def test_only_subnets_with_interfaces_here_are_made() -> None:
 
 
 def test_routes_whose_target_is_not_here_lead_nowhere() -> None:
-    table = _table(
+    table = make.route_table(
         pb.Route(destination="0.0.0.0/0", internet_gateway=True),
         pb.Route(destination="::/0", egress_only_gateway=True),
         pb.Route(destination="10.7.0.0/16", interface_id="eni-9"),
@@ -59,7 +50,7 @@ def test_routes_whose_target_is_not_here_lead_nowhere() -> None:
         pb.Route(destination="10.3.0.0/16", peer_vpc_id="vpc-3"),
         pb.Route(destination="10.9.0.0/16", blackhole=True),
     )
-    picture = _picture(_routed(make.subnet()), make.interface("eni-1", "i-1"), table)
+    picture = _picture(make.subnet(), make.interface("eni-1", "i-1"), table)
     beyond = Beyond(remotes=(_REMOTE,), peers=frozenset({"vpc-2"}))
     (found,) = translate_vpc.vpc_network(make.vpc(), picture, beyond, VpcSettings(), Memory()).route_tables
     assert found.routes == (
@@ -75,7 +66,7 @@ def test_routes_whose_target_is_not_here_lead_nowhere() -> None:
 
 def test_from_outside_only_where_an_internet_gateway_is_routed_to() -> None:
     def opened(*routes: pb.Route) -> tuple[bool, bool]:
-        picture = _picture(_routed(make.subnet()), make.interface("eni-1", "i-1"), _table(*routes))
+        picture = _picture(make.subnet(), make.interface("eni-1", "i-1"), make.route_table(*routes))
         (subnet,) = translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(), Memory()).subnets
         return subnet.internet, subnet.ipv6_internet
 
@@ -118,7 +109,7 @@ def test_a_vpc_for_the_firewall() -> None:
     unused = make.group("sg-9")
     router = make.interface("eni-2", "i-2", number=6)
     router.interface.source_dest_check = False
-    picture = _picture(make.subnet(), group, unused, make.interface("eni-1", "i-1"), router)
+    picture = _picture(make.subnet(), make.route_table(_OUT), group, unused, make.interface("eni-1", "i-1"), router)
     beyond = Beyond(members={"sg-2": frozenset({"10.1.0.5", "fd00::5"})})
     vpc = translate_vpc.vpc_firewall(make.vpc(), picture, beyond, Memory())
     assert [each.id for each in vpc.groups] == ["sg-1", "sg-2"]
