@@ -9,8 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from stead_cli import cloud, processes, settings
+from stead_cli import cloud, host, processes, settings
 from stead_cli.errors import CliError
+from stead_cli.operator import Operator
 from stead_cli.output import output_option, show_json, show_rows
 from stead_cli.settings import Settings
 
@@ -24,7 +25,7 @@ def doctor(output: str) -> None:
     """Check this machine and its cloud; ends with 1 when something that Stead needs is missing."""
     chosen = settings.load()
     cloud.refuse_rig(chosen)
-    checks = [*agent_checks(chosen), *_controller_checks(chosen)]
+    checks = [*agent_checks(chosen), *_controller_checks(chosen), *_host_checks(chosen)]
     if output == "json":
         show_json(checks)
     else:
@@ -58,6 +59,24 @@ def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
         detail = f"process {pid}" if pid else "does not run"
         checks.append(_check(program.name, detail, well=pid is not None))
     checks.append(_check("endpoint", f"{chosen.https_endpoint}: {health.detail}", well=health.answers))
+    return checks
+
+
+def _host_checks(chosen: Settings) -> list[dict[str, Any]]:
+    """What the hosts of a cloud that answers say that they fail at."""
+    if not cloud.controller_health(chosen).answers:
+        return []
+    try:
+        rows = [host.row_of(found) for found in Operator(chosen).list_hosts()]
+    except CliError as error:
+        return [{"name": "hosts", "status": "warning", "detail": error.message, "remedy": error.hint}]
+    remedy = "the agent tries again by itself; its log on that host says more: stead logs agent"
+    checks = []
+    for row in rows:
+        lines = host.failings(row)
+        found = {"status": "warning", "detail": "\n".join(lines), "remedy": remedy}
+        well = {"status": "ok", "detail": f"{row['state']}, fails at nothing", "remedy": ""}
+        checks.append({"name": f"host {row['hostname']}", **(found if lines else well)})
     return checks
 
 

@@ -1,6 +1,7 @@
 """`stead host`: the machines on which instances run."""
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -30,11 +31,37 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "virtualization": found.virtualization,
         "virtualization_reason": found.virtualization_reason,
         "simulated": found.simulated,
-        "last_seen": dt.datetime.fromtimestamp(found.last_seen, dt.UTC).isoformat() if found.last_seen else None,
+        "last_seen": _time(found.last_seen) if found.last_seen else None,
         "revision": found.revision,
         "revision_reached": found.revision_reached,
         "agent_version": found.agent_version,
+        "error_count": found.error_count,
+        "errors": [
+            {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
+        ],
     }
+
+
+def _time(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
+
+
+def failings(row: Mapping[str, Any]) -> list[str]:
+    """Say what a host, as a row of a table, fails at: a line each, the oldest first, and how many more there are."""
+    lines = [f"{it['kind'].replace('_', ' ')} {it['id']} since {it['since']}: {it['error']}" for it in row["errors"]]
+    more = row["error_count"] - len(row["errors"])
+    return lines + ([f"and {more} more"] if more else [])
+
+
+def show_hosts(rows: Sequence[Mapping[str, Any]], output: str, *, empty: str = "") -> None:
+    """Print hosts, and what they fail at below."""
+    show_rows(rows, COLUMNS, output, empty=empty)
+    for row in rows if output != "json" else ():
+        lines = failings(row)
+        if lines:
+            say(f"{row['hostname']} ({row['host_id']}) fails at this, and tries again by itself:")
+        for line in lines:
+            say(f"  {line}")
 
 
 COLUMNS = ("host_id", "hostname", "state", "zone", "schedulable", "instances", "vcpus", "memory", "virtualization")
@@ -43,9 +70,9 @@ COLUMNS = ("host_id", "hostname", "state", "zone", "schedulable", "instances", "
 @host.command("list")
 @output_option
 def list_hosts(output: str) -> None:
-    """List the hosts with their room."""
+    """List the hosts with their room, and what they fail at."""
     rows = [row_of(found) for found in Operator(settings.load()).list_hosts()]
-    show_rows(rows, COLUMNS, output, empty="no hosts; `stead host token` makes a token with which one can enrol")
+    show_hosts(rows, output, empty="no hosts; `stead host token` makes a token with which one can enrol")
 
 
 @host.command()

@@ -1,4 +1,4 @@
-"""`stead status`: what of the cloud runs on this machine, and its hosts."""
+"""`stead status`: what of the cloud runs on this machine, its hosts, and what those fail at."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def status(output: str) -> None:
         show_rows(rows, ("program", "runs", "pid", "log"), output)
         say(f"endpoint {chosen.https_endpoint}: {'answers' if health.answers else health.detail}")
         if hosts:
-            show_rows(hosts, host.COLUMNS, output)
+            host.show_hosts(hosts, output)
         if not well:
             say("Not all of it runs; start it: sudo ./stead up")
     raise SystemExit(0 if well else 1)

@@ -358,7 +358,10 @@ class KernelFirewall:
 
 
 def shut() -> None:
-    """Let nothing pass in the calling thread's namespace, a new one, until `KernelFirewall.apply` gives it its rules."""
+    """Let nothing pass in the calling thread's namespace, a new one, until `KernelFirewall.apply` gives it its rules.
+
+    Raises FirewallError.
+    """
     with contextlib.closing(Nft()) as nft:
         nft.run(written(shut_table()))
 

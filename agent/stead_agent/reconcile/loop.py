@@ -301,11 +301,13 @@ class Reconciler:
             self.reports.put(status(key, revision, condition, text, machine))
 
     def _gone_all(self, keys: Iterable[Key]) -> None:
-        shared = [key for key in keys if key.kind in SHARED_KINDS and key in self.wanted.tombstones]
+        shared = []
         for key in keys:
-            if key.kind not in SHARED_KINDS:
+            if key.kind in SHARED_KINDS and not self.reports.is_failed(key):
+                shared += [key] if key in self.wanted.tombstones else []
+            else:
                 self._gone(key)
-        if shared:  # the controller asks for no word of these
+        if shared:  # the controller asks for no word of these, unless it knows that they failed
             self.wanted.forget(shared)
             for key in shared:
                 self.reports.forget(key)

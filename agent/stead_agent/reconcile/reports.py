@@ -48,6 +48,11 @@ class Reports:
         last = self._latest.get(key)
         return last is not None and last.revision == revision and last.condition == host_pb2.CONDITION_READY
 
+    def is_failed(self, key: Key) -> bool:
+        """Tell whether the last word of a resource is that it failed."""
+        last = self._latest.get(key)
+        return last is not None and last.condition == host_pb2.CONDITION_FAILED
+
     def expect(self, key: Key, revision: int) -> None:
         """Note that a resource has a new revision, which is to be worked at."""
         self._open[key] = revision
@@ -63,7 +68,7 @@ class Reports:
             self._reached_changed = True
         last = self._latest.get(key)
         is_well = new.condition == host_pb2.CONDITION_READY
-        if key.kind in SHARED_KINDS and is_well and (last is None or last.condition != host_pb2.CONDITION_FAILED):
+        if key.kind in SHARED_KINDS and is_well and not self.is_failed(key):
             self._latest.pop(key, None)
             self._unsent.pop(key, None)
         elif last != new:

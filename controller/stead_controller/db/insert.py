@@ -1,6 +1,6 @@
 """Inserts that another transaction may have been first at, in the form that each database has for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table
@@ -27,12 +27,14 @@ def insert_if_absent(session: Session, model: type[DeclarativeBase], values: Map
     return bool(session.execute(statement.returning(*table.primary_key.columns)).first())
 
 
-def upsert(session: Session, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, or change those whose primary key exists; all rows name the same columns."""
+def upsert(
+    session: Session, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], *, keep: Collection[str] = ()
+) -> None:
+    """Insert rows, or change those whose primary key exists but for columns to `keep`; all name the same columns."""
     if not rows:
         return
     table = _table(model)
     keys = [column.name for column in table.primary_key.columns]
     statement = _insert(session, table)
-    changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    changes = {name: statement.excluded[name] for name in rows[0] if name not in {*keys, *keep}}
     session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))

@@ -40,4 +40,13 @@ def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus], n
             .execution_options(synchronize_session=False)
         )
     if failed and tx.session.get(Host, host_id) is not None:
-        upsert(tx.session, HostError, [{"host_id": host_id, "since": now, **each} for each in failed])
+        upsert(tx.session, HostError, [{"host_id": host_id, "since": now, **each} for each in failed], keep=("since",))
+
+
+def strike_out(tx: Transaction, kind: int, resource_id: str) -> None:
+    """Forget what hosts fail at of a resource that is gone: not each of them says so of a part of a VPC."""
+    tx.session.execute(
+        delete(HostError)
+        .where(HostError.kind == kind, HostError.resource_id == resource_id)
+        .execution_options(synchronize_session=False)
+    )

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from stead_controller.db.insert import upsert
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import VpcResource
-from stead_controller.hosts import subscriptions
+from stead_controller.hosts import errors, subscriptions
 from stead_controller.hosts.parts import PARTS
 from stead_controller.hosts.pictures.body import encode
 from stead_controller.hosts.revisions import next_revision
@@ -38,6 +38,8 @@ def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, pictur
         return
     row = {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id}
     upsert(tx.session, VpcResource, [{**row, "revision": next_revision(tx), "body": body}])
+    if body is None:
+        errors.strike_out(tx, kind, resource_id)
     if kind == pb.KIND_PEERING:
         peers = {subscriptions.peer_of(each) for each in (before, body) if each is not None}
         for peer in sorted(peers):

@@ -13,8 +13,8 @@ from stead_controller.operator.transactions import Transactions
 from stead_controller.resources import host_records
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.host_records import HostRecord
+from stead_proto.v1 import desired_pb2, operator_pb2_grpc
 from stead_proto.v1 import operator_pb2 as pb
-from stead_proto.v1 import operator_pb2_grpc
 
 _TOKEN_SECONDS = 3600
 
@@ -101,4 +101,14 @@ def _message(record: HostRecord) -> pb.Host:
         instances=record.instances,
         simulated=host.simulated,
         agent_version=host.agent_version,
+        errors=[
+            pb.HostError(
+                kind=desired_pb2.Kind.Name(desired_pb2.Kind.ValueType(error.kind)).removeprefix("KIND_").lower(),
+                id=error.resource_id,
+                error=error.error,
+                since=int(error.since.timestamp()),
+            )
+            for error in record.errors
+        ],
+        error_count=record.error_count,
     )

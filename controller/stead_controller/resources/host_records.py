@@ -1,11 +1,15 @@
 """Hosts as their operators see and change them."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import Host, HostResource, Instance, NetworkInterface, Tag, Volume
+from stead_controller.db.tables import Host, HostError, HostResource, Instance, NetworkInterface, Tag, Volume
 from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.hosts import host_networks, topics
 from stead_controller.resources import host_addresses, nat_gateways, network_interface_attachments
@@ -15,13 +19,17 @@ from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 
+ERRORS_SHOWN: Final = 20  # of each host
+
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """A host and how many instances it has that are not terminated."""
+    """A host, how many instances it has that are not terminated, and what it fails at: the oldest, and how many."""
 
     host: Host
     instances: int
+    errors: Sequence[HostError] = ()
+    error_count: int = 0
 
 
 def list_hosts(tx: Transaction) -> list[HostRecord]:
@@ -31,8 +39,27 @@ def list_hosts(tx: Transaction) -> list[HostRecord]:
             select(Instance.host_id, func.count()).where(Instance.state != "terminated").group_by(Instance.host_id)
         ).all()
     )
+    errors, error_counts = _errors(tx)
     found = tx.session.scalars(select(Host).order_by(Host.hostname, Host.id))
-    return [HostRecord(host, counts.get(host.id, 0)) for host in found]
+    return [
+        HostRecord(host, counts.get(host.id, 0), errors.get(host.id, ()), error_counts.get(host.id, 0))
+        for host in found
+    ]
+
+
+def _errors(tx: Transaction) -> tuple[dict[str, list[HostError]], dict[str, int]]:
+    """List what each host fails at for the longest time, and count all of it."""
+    counts = dict(tx.session.execute(select(HostError.host_id, func.count()).group_by(HostError.host_id)).all())
+    if not counts:
+        return {}, {}
+    order = (HostError.since, HostError.kind, HostError.resource_id)
+    place = func.row_number().over(partition_by=HostError.host_id, order_by=order).label("place")
+    ranked = select(HostError, place).subquery()
+    oldest = select(aliased(HostError, ranked)).where(ranked.c.place <= ERRORS_SHOWN).order_by(ranked.c.place)
+    found: dict[str, list[HostError]] = defaultdict(list)
+    for error in tx.session.scalars(oldest):
+        found[error.host_id].append(error)
+    return found, counts
 
 
 def set_schedulable(tx: Transaction, host_id: str, *, schedulable: bool) -> HostRecord:

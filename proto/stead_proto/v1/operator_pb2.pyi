@@ -39,6 +39,8 @@ class Host(_message.Message):
     INSTANCES_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    ERROR_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -58,6 +60,12 @@ class Host(_message.Message):
     instances: _builtins.int
     simulated: _builtins.bool
     agent_version: _builtins.str
+    error_count: _builtins.int
+    """how many there are"""
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
+        """what it fails at now, the oldest first, at most 20; SetSchedulable names none"""
+
     def __init__(
         self,
         *,
@@ -78,14 +86,48 @@ class Host(_message.Message):
         instances: _builtins.int = ...,
         simulated: _builtins.bool = ...,
         agent_version: _builtins.str = ...,
+        errors: _abc.Iterable[Global___HostError] | None = ...,
+        error_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_reserved", b"cpus_reserved", "hostname", b"hostname", "id", b"id", "instances", b"instances", "last_seen", b"last_seen", "memory", b"memory", "memory_reserved", b"memory_reserved", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "last_seen", b"last_seen", "memory", b"memory", "memory_reserved", b"memory_reserved", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class HostError(_message.Message):
+    """Something that a host is told of and that it fails at; it tries again by itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """such as "interface", "security_group": Kind in lower case"""
+    id: _builtins.str
+    error: _builtins.str
+    since: _builtins.int
+    """Unix seconds"""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        id: _builtins.str = ...,
+        error: _builtins.str = ...,
+        since: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id", "kind", b"kind", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostError: _TypeAlias = HostError  # noqa: Y015
 
 @_typing.final
 class ListHostsRequest(_message.Message):

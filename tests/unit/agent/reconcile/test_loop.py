@@ -241,6 +241,24 @@ def test_a_failing_vpc_does_not_hold_up_another(sender: make.Sender) -> None:
     assert bench.host.running() == {"i-1", "i-2"}
 
 
+def test_that_a_failing_part_of_a_vpc_is_gone_is_told(sender: make.Sender) -> None:
+    """The controller keeps what fails until it hears otherwise; of other parts it asks for no word."""
+    bench = Bench()
+    bench.host.fail_next("network.apply", NetworkError("no VXLAN"), times=1)
+    bench.settle(sender.change(make.host_network(), *make.launch(), make.group("sg-2"), full=True), seconds=0)
+    assert bench.report()[GROUP].condition == FAILED
+    bench.settle(sender.change(gone=(Key(pb.KIND_SECURITY_GROUP, "sg-2"),)))
+    bench.report()
+    told = [each for each in bench.told if each.id == "sg-2"]
+    assert [each.condition for each in told] == [FAILED, ABSENT]
+    bench.reconciler.told([(Key(pb.KIND_SECURITY_GROUP, "sg-2"), told[-1].revision)])
+    bench.settle(sender.change(make.group("sg-3")))
+    bench.settle(sender.change(gone=(Key(pb.KIND_SECURITY_GROUP, "sg-3"),)))
+    bench.report()
+    assert [each for each in bench.told if each.id == "sg-3"] == []
+    assert bench.reconciler.wanted.tombstones == {}
+
+
 def test_the_machine_goes_on_at_once_when_what_it_needs_is_mended(sender: make.Sender) -> None:
     bench = Bench()
     parts = make.launch()

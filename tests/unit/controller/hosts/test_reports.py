@@ -1,10 +1,13 @@
 """What hosts report of parts of VPCs: only what they fail at is kept."""
 
+from datetime import timedelta
+
 from sqlalchemy import select
 
-from stead_controller.db.tables import HostError
-from stead_controller.hosts import errors
+from stead_controller.db.tables import HostError, SecurityGroup
+from stead_controller.hosts import errors, topics
 from stead_controller.hosts.reports import apply_progress, is_news
+from stead_controller.resources import host_records
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.unit.controller.resources.rows import NOW
@@ -38,6 +41,43 @@ def test_an_error_is_kept_until_it_is_over(run, world):
     run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_FAILED, "no memory")]), NOW)
     assert kept(run) == [(*GROUP, "no memory")]
     run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_READY)]), NOW)
+    assert kept(run) == []
+
+
+def test_operators_see_what_hosts_fail_at_and_since_when(run, world):
+    def fail(error, seconds, *keys):
+        statuses = [status(pb.CONDITION_FAILED, error, key) for key in keys]
+        run(apply_progress, world.host_id, pb.Progress(statuses=statuses), NOW + timedelta(seconds=seconds))
+
+    def shown():
+        (record,) = [it for it in run(host_records.list_hosts) if it.host.id == world.host_id]
+        return [(it.resource_id, it.error, it.since - NOW) for it in record.errors], record.error_count
+
+    assert shown() == ([], 0)
+    volume = (desired.KIND_VOLUME, "vol-0123456789abcdef0")
+    fail("no room", 0, volume)
+    fail("no such table", 5, GROUP)
+    fail("still no room", 9, volume)
+    oldest = [(volume[1], "still no room", timedelta()), (GROUP[1], "no such table", timedelta(seconds=5))]
+    assert shown() == (oldest, 2)
+    fail("many", 20, *((desired.KIND_VOLUME, f"vol-{number:017x}") for number in range(30)))
+    seen, count = shown()
+    assert (seen[:2], len(seen), count) == (oldest, host_records.ERRORS_SHOWN, 32)
+
+
+def test_the_errors_of_a_part_that_is_gone_are_forgotten(run, world):
+    """Hosts need not say of a part of a VPC that it is gone."""
+    (group_id,) = run(
+        lambda tx: tx.session.scalars(select(SecurityGroup.id).where(SecurityGroup.vpc_id == world.one.vpc_id))
+    )
+    run(
+        apply_progress,
+        world.host_id,
+        pb.Progress(statuses=[status(pb.CONDITION_FAILED, "x", (GROUP[0], group_id))]),
+        NOW,
+    )
+    assert len(kept(run)) == 1
+    run(topics.write_part, desired.KIND_SECURITY_GROUP, group_id, world.one.vpc_id, None)
     assert kept(run) == []
 
 

@@ -1,0 +1,83 @@
+"""What hosts fail at is shown by `host list`, `status` and `doctor`, with ids and since when."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from stead_cli import cloud, doctor, host, status
+from stead_cli.__main__ import cli
+from stead_cli.errors import CliError
+from stead_proto.v1 import operator_pb2 as pb
+
+WELL = pb.Host(id="h-1", hostname="one", state="up")
+ILL = pb.Host(
+    id="h-2",
+    hostname="two",
+    state="up",
+    errors=[pb.HostError(kind="security_group", id="sg-1", error="no such table", since=1_800_000_000)],
+    error_count=8,
+)
+LINES = ("security group sg-1 since 2027-01-15T08:00:00+00:00: no such table", "and 7 more")
+
+
+class FakeOperator:
+    """Knows two hosts."""
+
+    def __init__(self, settings: object) -> None:
+        pass
+
+    def list_hosts(self) -> list[pb.Host]:
+        return [WELL, ILL]
+
+
+@pytest.fixture(autouse=True)
+def _a_cloud_that_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STEAD_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(cloud, "controller_health", lambda _settings: cloud.Health(answers=True, detail="ok"))
+    monkeypatch.setattr(doctor, "agent_checks", lambda _settings: [])
+    for module in (host, status, doctor):
+        monkeypatch.setattr(module, "Operator", FakeOperator)
+
+
+@pytest.mark.parametrize("command", [["host", "list"], ["status"]])
+def test_below_the_hosts(command: list[str]) -> None:
+    shown = CliRunner().invoke(cli, command)
+    assert "two (h-2) fails at this, and tries again by itself:" in shown.stderr
+    assert all(f"  {line}\n" in shown.stderr for line in LINES)
+    assert "one (h-1)" not in shown.stderr
+
+
+def test_as_json() -> None:
+    rows = json.loads(CliRunner().invoke(cli, ["host", "list", "--output", "json"]).stdout)
+    assert [row["error_count"] for row in rows] == [0, 8]
+    assert rows[1]["errors"] == [
+        {"kind": "security_group", "id": "sg-1", "since": "2027-01-15T08:00:00+00:00", "error": "no such table"}
+    ]
+
+
+def _checks() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(CliRunner().invoke(cli, ["doctor", "--output", "json"]).stdout)
+    return found
+
+
+def test_the_doctor_warns() -> None:
+    one, two = _checks()[-2:]
+    assert (one["name"], one["status"], one["detail"]) == ("host one", "ok", "up, fails at nothing")
+    assert (two["name"], two["status"], two["detail"]) == ("host two", "warning", "\n".join(LINES))
+    assert "stead logs agent" in two["remedy"]
+
+
+def test_the_doctor_goes_on_without_access(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_settings: object) -> FakeOperator:
+        raise CliError("you have no certificate", "sudo ./stead up")
+
+    monkeypatch.setattr(doctor, "Operator", refused)
+    assert _checks()[-1] == {
+        "name": "hosts",
+        "status": "warning",
+        "detail": "you have no certificate",
+        "remedy": "sudo ./stead up",
+    }
