@@ -5,7 +5,7 @@ import logging
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import grpc
@@ -15,11 +15,14 @@ from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential
 from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, now
 from stead_controller.db.migrate import upgrade
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
 from stead_controller.hosts import host_networks, link
+from stead_controller.hosts.block_service import BlockService
 from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
@@ -39,7 +42,7 @@ from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
-from stead_proto.v1 import compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
+from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
 from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -47,6 +50,8 @@ _log = logging.getLogger(__name__)
 _NETWORKS_SECONDS: Final = 1.0
 _LIVENESS_SECONDS: Final = 5.0
 _HOUSEKEEPING_SECONDS: Final = 15.0
+_COLLECTING_SECONDS: Final = 5.0
+_COLLECTIONS_AT_ONCE: Final = 100
 _GRACE_SECONDS: Final = 2.0
 
 
@@ -63,6 +68,12 @@ class Controller:
         self._clock = clock
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)
+        self._blocks = BlockStore(
+            self.database,
+            BlockDirectory(settings.block_folder),
+            clock,
+            grace=timedelta(seconds=settings.block_grace_seconds),
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -112,6 +123,7 @@ class Controller:
         self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
+        self._every(_COLLECTING_SECONDS, self._collect_blocks)
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
     async def stop(self) -> None:
@@ -121,6 +133,7 @@ class Controller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._aws.stop()
         await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
+        self._blocks.close()
         self.database.close()
         _log.info("controller_stopped")
 
@@ -128,6 +141,7 @@ class Controller:
         """Build the server of hosts and operators, all of whom show a certificate."""
         server = grpc.aio.server(options=limits.server_options())
         link.serve(self._link, server)
+        blocks_pb2_grpc.add_BlockStoreServicer_to_server(BlockService(self.database, self._blocks, self._clock), server)
         operator_pb2_grpc.add_HostsServicer_to_server(
             Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
         )
@@ -190,6 +204,12 @@ class Controller:
 
     async def _keep_house(self) -> None:
         await self.database.run(lambda tx: keep_house(tx, self.settings, self._clock()))
+
+    async def _collect_blocks(self) -> None:
+        """Remove what nothing refers to; of very much, the rest at the next turn."""
+        for _ in range(_COLLECTIONS_AT_ONCE):
+            if not await self._blocks.collect():
+                return
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do a piece of work again and again; one that fails is logged and tried at its next turn."""

@@ -12,7 +12,7 @@ class Settings:
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
     unique local one (RFC 4193), which nothing outside knows, until the operator sets one that is routed here.
     `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
-    less) of each host are left to itself.
+    less) of each host are left to itself. Blocks of snapshots that nothing refers to are kept `block_grace_seconds`.
     """
 
     state_dir: Path
@@ -34,6 +34,7 @@ class Settings:
     elastic_addresses_per_account: int = 5
     terminated_kept_seconds: int = 3600
     launch_deadline_seconds: int = 300
+    block_grace_seconds: int = 3600
 
     @property
     def database(self) -> str:
@@ -44,3 +45,8 @@ class Settings:
     def image_folder(self) -> Path:
         """Where image files are kept, one per image id."""
         return self.state_dir / "images"
+
+    @property
+    def block_folder(self) -> Path:
+        """Where blocks of snapshots and images are kept."""
+        return self.state_dir / "blocks"

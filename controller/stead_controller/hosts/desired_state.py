@@ -10,13 +10,14 @@ from google.protobuf.message import Message
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import HostResource, Image, Instance, NatGateway, NetworkInterface, Volume
+from stead_controller.db.tables import HostResource, Image, Instance, NatGateway, NetworkInterface, Snapshot, Volume
 from stead_controller.hosts import outbox, topics
 from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.image import of_image
 from stead_controller.hosts.pictures.instance import of_instance
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import region_of
+from stead_controller.hosts.pictures.snapshot import of_snapshot
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -83,6 +84,22 @@ def refresh_nat_gateway(tx: Transaction, gateway_id: str) -> None:
 def remove_nat_gateway(tx: Transaction, host_id: str, gateway_id: str, interface_id: str) -> None:
     """Tell a host that a NAT gateway and its interface must go."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_NAT_GATEWAY, gateway_id), (pb.KIND_INTERFACE, interface_id)})
+
+
+def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot]) -> None:
+    """Tell a host to take snapshots; those of a set are all given."""
+    tx.session.flush()
+    taken = list(snapshots)
+    volume_ids = [snapshot.volume_id for snapshot in taken if snapshot.set_id is not None]
+    wanted: dict[Key, Message] = {
+        (pb.KIND_SNAPSHOT, snapshot.id): of_snapshot(snapshot, volume_ids) for snapshot in taken
+    }
+    outbox.write(tx, host_id, wanted)
+
+
+def remove_snapshot(tx: Transaction, host_id: str, snapshot_id: str) -> None:
+    """Tell a host that it need not take a snapshot any more: it is complete, has failed, or was deleted."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_SNAPSHOT, snapshot_id)})
 
 
 def remove_unused_image(tx: Transaction, image_id: str) -> None:

@@ -19,9 +19,10 @@ from stead_controller.errors import SteadError
 from stead_controller.hosts import facts, host_networks, outbox, reports
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
+from stead_controller.hosts.peers import require_host
 from stead_controller.hosts.together import Together
 from stead_controller.resources.cloud import Cloud
-from stead_proto import limits, tls
+from stead_proto import limits
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 
@@ -103,7 +104,7 @@ class HostLink:
         self, request_iterator: AsyncIterator[pb.HostReport], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
         """Serve one agent until either side ends; gives encoded HostUpdates."""
-        host_id = await self._host_of(context)
+        host_id = await require_host(context)
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
@@ -132,7 +133,7 @@ class HostLink:
         self, request: pb.FetchImageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.ImageChunk]:
         """Send the bytes of an image that the host is told to have."""
-        host_id = await self._host_of(context)
+        host_id = await require_host(context)
         wanted = await self._database.run(lambda tx: outbox.is_wanted(tx, host_id, request.image_id), writes=False)
         if not wanted:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.image_id} is not for this host")
@@ -145,18 +146,9 @@ class HostLink:
         self, request: pb.RenewCertificateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RenewCertificateResponse:
         """Sign a further certificate for the host that asks."""
-        host_id = await self._host_of(context)
+        host_id = await require_host(context)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self._authority.certificate_pem)
-
-    async def _host_of(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
-        try:
-            peer = tls.peer_of(context)
-        except tls.UnknownPeerError:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no certificate of this cloud")
-        if peer.kind is not tls.PeerKind.HOST:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this service is for hosts")
-        return peer.name
 
     async def _receive(self, stream: Stream, incoming: AsyncIterator[pb.HostReport]) -> None:
         try:

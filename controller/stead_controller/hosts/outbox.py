@@ -65,5 +65,10 @@ def write_each(tx: Transaction, key: Key, pictures: Mapping[str, Message]) -> No
 
 def is_wanted(tx: Transaction, host_id: str, image_id: str) -> bool:
     """Tell whether a host is told to have an image."""
-    row = tx.session.get(HostResource, (host_id, int(desired.KIND_IMAGE), image_id))
+    return is_told(tx, host_id, desired.KIND_IMAGE, image_id)
+
+
+def is_told(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
+    """Tell whether a host is told to make something true."""
+    row = tx.session.get(HostResource, (host_id, kind, resource_id))
     return row is not None and row.body is not None

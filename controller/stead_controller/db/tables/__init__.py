@@ -2,7 +2,7 @@
 
 from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.base import Base
-from stead_controller.db.tables.block import BlockSegment, SnapshotSegment, StoredBlock
+from stead_controller.db.tables.block import BlockSegment, CondemnedBlock, SnapshotSegment, StoredBlock
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.dhcp_options import DhcpOptions, DhcpOptionValue
@@ -23,7 +23,7 @@ from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
 from stead_controller.db.tables.revision import Revision
 from stead_controller.db.tables.route_table import Route, RouteTable, RouteTableAssociation
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
-from stead_controller.db.tables.snapshot import Snapshot, SnapshotPermission
+from stead_controller.db.tables.snapshot import Snapshot, SnapshotPermission, WrittenBlock
 from stead_controller.db.tables.storage_pool import StoragePool
 from stead_controller.db.tables.subnet import Subnet
 from stead_controller.db.tables.tag import Tag
@@ -39,6 +39,7 @@ __all__ = [
     "BlockSegment",
     "ClientToken",
     "CloudFact",
+    "CondemnedBlock",
     "DhcpOptionValue",
     "DhcpOptions",
     "EgressOnlyInternetGateway",
@@ -86,4 +87,5 @@ __all__ = [
     "VpcHost",
     "VpcPeeringConnection",
     "VpcResource",
+    "WrittenBlock",
 ]

@@ -1,13 +1,13 @@
 """What the block store holds, and who needs it: a snapshot needs segments, a segment needs blocks.
 
 References are counted in the transaction that makes or ends them, so the counts survive any kill. What nobody
-refers to is condemned first, in a transaction of its own, and its file is removed after that: a condemned block is not
-there.
+refers to is condemned first: one transaction moves it from `blocks` to `condemned_blocks`, its file is removed after
+that, and its row last. A condemned block is not there; who needs it brings another copy, which has another name.
 """
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, LargeBinary
+from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -36,17 +36,22 @@ class BlockSegment(Base):
 
 
 class StoredBlock(Base):
-    """A block that is durably in the store.
-
-    `unused_since` is when its last reference ended, or when it came; `condemned` is when it was given up, NULL while it
-    may be used.
-    """
+    """A block that is durably in the store; `unused_since` is when its last reference ended, or when it came."""
 
     __tablename__ = "blocks"
     __table_args__ = (Index("ix_blocks_unused", "reference_count", "unused_since"),)
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    copy: Mapped[str] = mapped_column(String(12))  # the rest of its name in the store
     stored_bytes: Mapped[int] = mapped_column(Integer)  # as kept, after compression
     reference_count: Mapped[int] = mapped_column(Integer, default=0)
     unused_since: Mapped[datetime | None]
-    condemned: Mapped[datetime | None]
+
+
+class CondemnedBlock(Base):
+    """A copy of a block that was given up: its file must be removed, if it is still there, then this row."""
+
+    __tablename__ = "condemned_blocks"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    copy: Mapped[str] = mapped_column(String(12), primary_key=True)

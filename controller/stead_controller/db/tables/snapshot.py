@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -13,7 +13,8 @@ class Snapshot(Base):
     """A disk's content at one instant, as a list of segments in the block store (`block.py`).
 
     `host_id` is the host that takes it, while it is pending. `size` is in bytes and can be less than `volume_size`,
-    which is in GiB as EC2 shows it. `sealed_key` is the key of its blocks, sealed by the master key.
+    which is in GiB as EC2 shows it. `sealed_key` is the key of its blocks, sealed by the master key. The last
+    three columns are of one that clients write, from StartSnapshot to CompleteSnapshot.
     """
 
     __tablename__ = "snapshots"
@@ -42,6 +43,9 @@ class Snapshot(Base):
     set_id: Mapped[str | None] = mapped_column(ResourceId)  # of CreateSnapshots: all of a set are of one instant
     stored_size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of its blocks, before compression
     public: Mapped[bool] = mapped_column(default=False)
+    write_timeout: Mapped[int | None] = mapped_column(Integer)  # minutes without a block, after which it has failed
+    last_written: Mapped[datetime | None]
+    ended: Mapped[datetime | None]  # by CompleteSnapshot
 
 
 class SnapshotPermission(Base):
@@ -51,3 +55,13 @@ class SnapshotPermission(Base):
 
     snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId, primary_key=True, index=True)
+
+
+class WrittenBlock(Base):
+    """A block that PutSnapshotBlock wrote to a snapshot, until segments are made of them; it refers to its block."""
+
+    __tablename__ = "written_blocks"
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
+    block_index: Mapped[int] = mapped_column(Integer, primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))

@@ -1,0 +1,126 @@
+"""Blocks as files of a directory.
+
+A file is written under a temporary name, synced, given its name, and its folder is synced: only then may a row count
+on it. What a kill leaves under a temporary name is removed at the next start.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from stead_controller.blocks.interface import (
+    MOST_BYTES,
+    BlockName,
+    BlockStoreError,
+    Kept,
+    MissingBlockError,
+    decode,
+    encode,
+)
+from stead_proto.v1.blocks_pb2 import Block
+
+_INCOMING: Final = "incoming"
+_WRITERS: Final = 4  # files that are synced at once: a disk orders them better than we do
+
+
+class BlockDirectory:
+    """Keeps blocks below a folder, which is the controller's alone."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder where it is missing and remove what a kill has left half written."""
+        self._folder = folder
+        self._incoming = folder / _INCOMING
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._incoming.mkdir(mode=0o700, exist_ok=True)
+        self._durable: set[Path] = set()  # folders whose own entries are synced: 65,536 at most
+        self._writers = ThreadPoolExecutor(_WRITERS, "blocks")
+        for left in self._incoming.iterdir():
+            left.unlink()
+
+    def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
+        """Keep blocks durably; raises BlockStoreError."""
+        try:
+            folders = set(self._writers.map(self._write, blocks))
+            for folder in sorted(folders):
+                _sync_folder(folder)
+            # Whoever made a folder may not have synced it yet, so what this store has not synced itself does not count.
+            fresh = folders - self._durable
+            for folder in sorted({folder.parent for folder in fresh} | ({self._folder} if fresh else set())):
+                _sync_folder(folder)
+            self._durable |= fresh
+        except OSError as error:
+            raise BlockStoreError(f"a block cannot be written: {error.strerror}") from error
+
+    def get(self, name: BlockName) -> Block:
+        """Give a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        try:
+            with (self._folder / name.path).open("rb") as file:
+                kept = file.read(MOST_BYTES + 1)
+        except FileNotFoundError as error:
+            raise MissingBlockError(f"block {name.digest.hex()} is not in the store") from error
+        except OSError as error:
+            raise BlockStoreError(f"block {name.digest.hex()} cannot be read: {error.strerror}") from error
+        return decode(name, kept)
+
+    def remove(self, names: Sequence[BlockName]) -> None:
+        """Remove copies; raises BlockStoreError."""
+        try:
+            for name in names:
+                (self._folder / name.path).unlink(missing_ok=True)
+        except OSError as error:
+            raise BlockStoreError(f"a block cannot be removed: {error.strerror}") from error
+
+    def list_all(self) -> Iterator[Kept]:
+        """List all copies, one small folder at a time; raises BlockStoreError."""
+        try:
+            for first in _entries(self._folder):
+                if first == _INCOMING:
+                    continue
+                for second in _entries(self._folder / first):
+                    yield from self._list_folder(f"{first}/{second}")
+        except OSError as error:
+            raise BlockStoreError(f"the blocks cannot be listed: {error.strerror}") from error
+
+    def _list_folder(self, folder: str) -> Iterator[Kept]:
+        for entry in _entries(self._folder / folder):
+            name = BlockName.of_path(f"{folder}/{entry}")
+            if name is None:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile: it is no longer there to be listed
+                status = (self._folder / name.path).stat()
+                yield Kept(name, datetime.fromtimestamp(status.st_mtime, UTC), status.st_size)
+
+    def _write(self, one: tuple[BlockName, Block]) -> Path:
+        """Write one file and give it its name; gives the folder that must be synced for it to stay."""
+        name, block = one
+        path = self._folder / name.path
+        part = self._incoming / path.name
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(encode(block))
+                file.flush()
+                os.fsync(file.fileno())
+            for folder in (path.parent.parent, path.parent):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            part.rename(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        return path.parent
+
+
+def _entries(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))  # noqa: PTH208 - names are enough, and there may be many
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,136 @@
+"""The block store: files and rows together, in the order that survives a kill at any instruction.
+
+In: file durable, then its row, then a segment that refers to it. Out: nothing refers to it, condemned in a transaction,
+file removed, forgotten. A block that is read is checked by its digest.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, Protocol
+
+from stead_controller.blocks.interface import BlockFiles, BlockName, MissingBlockError, encode
+from stead_controller.clock import Clock
+from stead_controller.resources import segments, snapshot_life, stored_blocks
+from stead_controller.resources.segments import MissingBlocksError
+from stead_controller.resources.transaction import Transaction
+from stead_proto.blocks import pack, unpack
+from stead_proto.v1.blocks_pb2 import Block, Segment
+
+_log = logging.getLogger(__name__)
+
+BATCH: Final = 16
+"""Blocks that are brought at once: they share the syncs of folders and a transaction."""
+
+_THREADS: Final = 8
+_COLLECTED_AT_ONCE: Final = 256
+_SEGMENTS_AT_ONCE: Final = 32
+_READ_TRIES: Final = 3
+
+
+class Transactions(Protocol):
+    """Where the store gets its transactions; `db.session.Database` is one."""
+
+    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True) -> T:
+        """Run a function in a worker thread inside one transaction; commit unless it raises."""
+
+
+class BlockStore:
+    """Keeps blocks and segments of snapshots; everything that blocks is done in threads of its own."""
+
+    def __init__(self, database: Transactions, files: BlockFiles, clock: Clock, *, grace: timedelta) -> None:
+        """Take the parts; what nothing refers to is kept for `grace`, since a segment may be about to."""
+        self._database = database
+        self._files = files
+        self._clock = clock
+        self._grace = grace
+        self._threads = ThreadPoolExecutor(_THREADS, "block-store")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown()
+
+    async def missing(self, segment: Segment) -> list[int]:
+        """Give the slots of a segment whose blocks must be brought; raises BadBlockError."""
+        return await self._database.run(lambda tx: segments.missing(tx, segment), writes=False)
+
+    async def bring(self, blocks: Sequence[Block]) -> None:
+        """Keep blocks, so that a segment may refer to them; at most `BATCH` at once.
+
+        Raises BadBlockError for one that is not what it says, BlockStoreError.
+        """
+        named = {block.digest: (BlockName.new(block.digest), block) for block in blocks}
+        await self._in_thread(lambda: self._put(list(named.values())))
+        sizes = {name: len(encode(block)) for name, block in named.values()}
+        late = await self._database.run(lambda tx: stored_blocks.add(tx, sizes, self._clock()))
+        if late:
+            await self._remove(late)
+
+    async def bring_contents(self, contents: Sequence[bytes]) -> list[bytes]:
+        """Keep whole blocks that are not in the store yet; gives the digest of each. Raises BlockStoreError."""
+        packed = await self._in_thread(lambda: [pack(content) for content in contents])
+        digests = [block.digest for block in packed]
+        there = await self._database.run(lambda tx: stored_blocks.copies(tx, digests), writes=False)
+        new = [block for block in packed if block.digest not in there]
+        if new:
+            await self.bring(new)
+        return digests
+
+    async def place(self, snapshot_id: str, segment: Segment) -> list[int]:
+        """Let a segment stand in a snapshot; gives the slots that must be brought first, and then changes nothing.
+
+        Raises BadBlockError, NotFound for a snapshot that is not pending.
+        """
+        try:
+            await self._database.run(lambda tx: segments.place(tx, snapshot_id, segment))
+        except MissingBlocksError as error:
+            return error.slots
+        return []
+
+    async def read(self, digest: bytes) -> Block:
+        """Give a block, checked; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        for _ in range(_READ_TRIES):
+            there = await self._database.run(lambda tx: stored_blocks.copies(tx, [digest]), writes=False)
+            name = there.get(digest)
+            if name is None:
+                break
+            try:
+                return await self._in_thread(partial(self._files.get, name))
+            except MissingBlockError:
+                continue  # collected and brought again since its name was read: it has another one now
+        raise MissingBlockError(f"block {digest.hex()} is not in the store")
+
+    async def collect(self) -> bool:
+        """Remove some of what nothing refers to; tells whether there may be more. Raises BlockStoreError."""
+        now = self._clock()
+        found = await self._database.run(lambda tx: self._give_up(tx, now))
+        names = await self._database.run(lambda tx: stored_blocks.condemned(tx, _COLLECTED_AT_ONCE), writes=False)
+        if names:
+            await self._remove(names)
+            _log.info("blocks_collected", extra={"blocks": len(names)})
+        return bool(found or names)
+
+    def _give_up(self, tx: Transaction, now: datetime) -> int:
+        removed = int(snapshot_life.drop_some(tx, now)) + segments.remove_unused(tx, _SEGMENTS_AT_ONCE, now)
+        return removed + stored_blocks.condemn_unused(tx, now - self._grace, _COLLECTED_AT_ONCE)
+
+    async def _remove(self, names: Sequence[BlockName]) -> None:
+        """Remove the files of condemned copies, then forget them; killed between, it is done again."""
+        await self._in_thread(lambda: self._files.remove(names))
+        await self._database.run(lambda tx: stored_blocks.forget_condemned(tx, names))
+
+    def _put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
+        check(block for _, block in blocks)
+        self._files.put(blocks)
+
+    async def _in_thread[T](self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def check(blocks: Iterable[Block]) -> None:
+    """Raise BadBlockError for a block whose content has not its digest."""
+    for block in blocks:
+        unpack(block)

@@ -1,0 +1,273 @@
+"""The `BlockStore` service: hosts bring the snapshots that they are told to take, and fetch what they are told to have.
+
+A host has its blocks read and written at the pace of the stream: gRPC holds it back while the store is busy.
+"""
+
+import asyncio
+import logging
+from array import array
+from bisect import bisect_left
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+import grpc
+from sqlalchemy import select
+
+from stead_controller.blocks.interface import BlockStoreError, MissingBlockError
+from stead_controller.blocks.store import BATCH, BlockStore
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database, Transaction
+from stead_controller.db.tables import Snapshot
+from stead_controller.errors import NotFound
+from stead_controller.hosts import outbox
+from stead_controller.hosts.peers import require_host
+from stead_controller.resources import segments, snapshot_life
+from stead_proto.blocks import BadBlockError, digests_of
+from stead_proto.v1 import blocks_pb2 as pb
+from stead_proto.v1 import blocks_pb2_grpc
+from stead_proto.v1 import desired_pb2 as desired
+
+_log = logging.getLogger(__name__)
+
+type Context = grpc.aio.ServicerContext[Any, Any]
+
+_SEGMENTS_AT_ONCE: Final = 16
+_SEGMENTS_IN_FLIGHT: Final = 64
+_READ_AHEAD: Final = 8
+_PREFIX_BYTES: Final = 8
+
+
+class BlockService(blocks_pb2_grpc.BlockStoreServicer):
+    """The service, for hosts that have a certificate."""
+
+    def __init__(self, database: Database, store: BlockStore, clock: Clock) -> None:
+        """Take the parts."""
+        self._database = database
+        self._store = store
+        self._clock = clock
+
+    async def StoreSnapshot(  # noqa: N802 - the name of the RPC
+        self, request_iterator: AsyncIterator[pb.StoreSnapshotRequest], context: Context
+    ) -> AsyncIterator[pb.StoreSnapshotResponse]:
+        """Take in a snapshot, or the rest of one."""
+        host_id = await require_host(context)
+        first = await anext(aiter(request_iterator), None)
+        if first is None or not first.HasField("header"):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be the header")
+        header = first.header
+        stored = await self._database.run(lambda tx: _begin(tx, host_id, header), writes=False)
+        if stored is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{header.snapshot_id} is not to be taken by this host")
+        yield pb.StoreSnapshotResponse(stored=pb.SegmentsStored(positions=stored))
+        incoming = Incoming(self._store, header.snapshot_id)
+        try:
+            async for request in request_iterator:
+                match request.WhichOneof("body"):
+                    case "segment":
+                        yield await incoming.segment(request.segment)
+                    case "block":
+                        for response in await incoming.block(request.block):
+                            yield response
+                    case "end":
+                        incoming.require_whole()
+                        size = await self._database.run(lambda tx: self._finish(tx, host_id, header))
+                        yield pb.StoreSnapshotResponse(finished=pb.SnapshotStored(stored_size=size))
+                        return
+                    case _:
+                        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a message that is not expected now")
+        except (BadBlockError, NotFound, BlockStoreError) as error:
+            await _refuse(context, error)
+
+    async def ListSegments(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListSegmentsRequest, context: Context
+    ) -> AsyncIterator[pb.Segment]:
+        """Send the segments of a snapshot, ascending."""
+        await self._require_told(request.snapshot_id, context)
+        async for segment in self._segments(request.snapshot_id):
+            yield segment
+
+    async def FetchBlocks(  # noqa: N802 - the name of the RPC
+        self, request_iterator: AsyncIterator[pb.FetchBlocksRequest], context: Context
+    ) -> AsyncIterator[pb.Block]:
+        """Send blocks of a snapshot as they are asked for, some read ahead."""
+        incoming = aiter(request_iterator)
+        first = await anext(incoming, None)
+        if first is None:
+            return
+        await self._require_told(first.snapshot_id, context)
+        known = BlockSet()
+        async for segment in self._segments(first.snapshot_id):
+            known.add(segment.digests)
+        known.seal()
+        reading: asyncio.Queue[asyncio.Task[pb.Block] | None] = asyncio.Queue(_READ_AHEAD)
+
+        async def ask() -> None:
+            try:
+                async for digest in _digests(first, incoming):
+                    await reading.put(asyncio.create_task(self._read(known, digest)))
+            finally:
+                await reading.put(None)
+
+        asking = asyncio.create_task(ask())
+        try:
+            while (task := await reading.get()) is not None:
+                yield await task
+            await asking
+        except (BadBlockError, MissingBlockError, NotFound, BlockStoreError) as error:
+            await _refuse(context, error)
+        finally:
+            asking.cancel()
+            while not reading.empty():
+                if (left := reading.get_nowait()) is not None:
+                    left.cancel()
+
+    async def _read(self, known: "BlockSet", digest: bytes) -> pb.Block:
+        if digest not in known:
+            raise NotFound("block", digest.hex())
+        return await self._store.read(digest)
+
+    def _finish(self, tx: Transaction, host_id: str, header: pb.SnapshotHeader) -> int:
+        snapshot = tx.session.get(Snapshot, header.snapshot_id)
+        if snapshot is None or snapshot.host_id != host_id:
+            raise NotFound("snapshot", header.snapshot_id)
+        snapshot_life.complete(tx, snapshot, self._clock(), inherits=bool(header.parent_id))
+        return snapshot.stored_size
+
+    async def _require_told(self, snapshot_id: str, context: Context) -> None:
+        host_id = await require_host(context)
+        if not await self._database.run(lambda tx: _is_told(tx, host_id, snapshot_id), writes=False):
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{snapshot_id} is not for this host")
+
+    async def _segments(self, snapshot_id: str) -> AsyncIterator[pb.Segment]:
+        first = 0
+        while True:
+            page = await self._database.run(
+                lambda tx, first=first: segments.page(tx, snapshot_id, first, _SEGMENTS_AT_ONCE),  # type: ignore[misc]  # mypy: a default is no parameter of Callable
+                writes=False,
+            )
+            for segment in page:
+                yield segment
+            if len(page) < _SEGMENTS_AT_ONCE:
+                return
+            first = page[-1].position + 1
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """A segment some of whose blocks have not come yet."""
+
+    segment: pb.Segment
+    digests: set[bytes]
+
+
+@dataclass(slots=True)
+class Incoming:
+    """The segments of one snapshot that are on their way; raises BadBlockError, NotFound, BlockStoreError."""
+
+    store: BlockStore
+    snapshot_id: str
+    _awaited: dict[int, _Awaited] = field(default_factory=dict)
+    _blocks: dict[bytes, pb.Block] = field(default_factory=dict)
+
+    async def segment(self, segment: pb.Segment) -> pb.StoreSnapshotResponse:
+        """Store a segment, or ask for the blocks that it lacks."""
+        slots = await self.store.place(self.snapshot_id, segment)
+        if slots:
+            if len(self._awaited) >= _SEGMENTS_IN_FLIGHT:
+                raise BadBlockError(f"more than {_SEGMENTS_IN_FLIGHT} segments at once")
+            digests = digests_of(segment)
+            self._awaited[segment.position] = _Awaited(segment, {digests[slot] for slot in slots})
+        return pb.StoreSnapshotResponse(missing=pb.MissingBlocks(position=segment.position, slots=slots))
+
+    async def block(self, block: pb.Block) -> list[pb.StoreSnapshotResponse]:
+        """Take a block that was asked for; says which segments are stored by it."""
+        if not any(block.digest in awaited.digests for awaited in self._awaited.values()):
+            raise BadBlockError(f"block {block.digest.hex()} was not asked for")
+        self._blocks[block.digest] = block
+        whole = [awaited for awaited in self._awaited.values() if awaited.digests <= self._blocks.keys()]
+        if not whole and len(self._blocks) < BATCH:
+            return []
+        await self.store.bring(list(self._blocks.values()))
+        for awaited in self._awaited.values():
+            awaited.digests -= self._blocks.keys()
+        self._blocks.clear()
+        responses = []
+        for awaited in whole:
+            position = awaited.segment.position
+            del self._awaited[position]
+            response = await self.segment(awaited.segment)
+            if not response.missing.slots:
+                response = pb.StoreSnapshotResponse(segment=pb.SegmentStored(position=position))
+            responses.append(response)
+        return responses
+
+    def require_whole(self) -> None:
+        """Raise BadBlockError where blocks that were asked for have not come."""
+        if self._awaited:
+            raise BadBlockError(f"blocks of {len(self._awaited)} segments did not come")
+
+
+class BlockSet:
+    """The digests of a snapshot's blocks, by their first 8 bytes: 16 MiB for a full disk of 1 TiB."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._prefixes = array("Q")
+
+    def add(self, digests: bytes) -> None:
+        """Add digests of 32 bytes each."""
+        for at in range(0, len(digests), 32):
+            self._prefixes.append(int.from_bytes(digests[at : at + _PREFIX_BYTES], "big"))
+
+    def seal(self) -> None:
+        """Make it ready to be asked; nothing is added any more."""
+        self._prefixes = array("Q", sorted(set(self._prefixes)))
+
+    def __contains__(self, digest: bytes) -> bool:
+        prefix = int.from_bytes(digest[:_PREFIX_BYTES], "big")
+        at = bisect_left(self._prefixes, prefix)
+        return at < len(self._prefixes) and self._prefixes[at] == prefix
+
+
+async def _digests(first: pb.FetchBlocksRequest, rest: AsyncIterator[pb.FetchBlocksRequest]) -> AsyncIterator[bytes]:
+    for digest in first.digests:
+        yield digest
+    async for request in rest:
+        for digest in request.digests:
+            yield digest
+
+
+def _begin(tx: Transaction, host_id: str, header: pb.SnapshotHeader) -> list[int] | None:
+    """Give the positions that are stored already; None where the host is not told to take such a snapshot."""
+    snapshot = tx.session.get(Snapshot, header.snapshot_id)
+    if snapshot is None or snapshot.host_id != host_id or snapshot.state != "pending":
+        return None
+    if header.parent_id not in ("", snapshot.parent_id):
+        return None
+    return segments.positions(tx, snapshot.id)
+
+
+def _is_told(tx: Transaction, host_id: str, snapshot_id: str) -> bool:
+    """Tell whether a host may read a snapshot: it is a base of its volumes, one it takes, or the parent of such."""
+    if outbox.is_told(tx, host_id, desired.KIND_BASE, snapshot_id):
+        return True
+    taken = select(Snapshot.id).where(
+        Snapshot.host_id == host_id,
+        Snapshot.state == "pending",
+        (Snapshot.id == snapshot_id) | (Snapshot.parent_id == snapshot_id),
+    )
+    return tx.session.scalar(taken.limit(1)) is not None
+
+
+async def _refuse(context: Context, error: BadBlockError | MissingBlockError | NotFound | BlockStoreError) -> NoReturn:
+    match error:
+        case NotFound():
+            await context.abort(grpc.StatusCode.NOT_FOUND, error.message)
+        case BlockStoreError():
+            _log.error("block_store_failed", extra={"error": str(error)})
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        case MissingBlockError():
+            _log.error("block_missing", extra={"error": str(error)})
+            await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

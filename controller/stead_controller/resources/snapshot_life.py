@@ -1,0 +1,119 @@
+"""What becomes of a snapshot: it is taken, it is complete, it has failed, it goes.
+
+A pending one is on the outbox of the host that takes it until it has ended, whichever way; the volume that it is of
+stays there as long. One that is deleted is unknown to everybody at once, and what it refers to is released in small
+parts (`drop_some`).
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy.orm import aliased
+
+from stead_controller.db.tables import Host, HostError, Snapshot, SnapshotPermission, Volume, WrittenBlock
+from stead_controller.hosts import desired_state, outbox
+from stead_controller.resources import segments, stored_blocks, tags
+from stead_controller.resources.transaction import Transaction
+from stead_proto.v1 import desired_pb2 as desired
+
+FAILED: Final = "The host of the volume could not take the snapshot in time."
+GONE: Final = "The host of the volume is gone."
+
+_SEGMENTS_AT_ONCE: Final = 64
+_BLOCKS_AT_ONCE: Final = 1000
+_BATCH: Final = 100
+
+
+def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bool = False) -> None:
+    """Let a pending snapshot, all of which is in the store, be complete.
+
+    With `inherits` it has its parent's segments where none was placed.
+    """
+    if inherits and snapshot.parent_id is not None:
+        segments.inherit(tx, snapshot.id, snapshot.parent_id)
+    snapshot.stored_size = segments.stored_size(tx, snapshot.id)
+    snapshot.state = "completed"
+    snapshot.progress = 100
+    snapshot.completed = now
+    _end(tx, snapshot)
+
+
+def fail(tx: Transaction, snapshot: Snapshot, message: str) -> None:
+    """Let a pending snapshot end in error; it stays until it is deleted, as in EC2."""
+    snapshot.state = "error"
+    snapshot.state_message = message
+    _end(tx, snapshot)
+
+
+def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
+    """Let a snapshot go; one that is pending is taken no further."""
+    was_pending = snapshot.state == "pending"
+    snapshot.state = "deleting"
+    tags.remove_all(tx, [snapshot.id])
+    tx.session.execute(delete(SnapshotPermission).where(SnapshotPermission.snapshot_id == snapshot.id))
+    tx.session.flush()
+    if was_pending:
+        _end(tx, snapshot)
+
+
+def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: timedelta) -> None:
+    """Let snapshots fail that their hosts fail at for longer than `patience`, or whose hosts are silent for longer."""
+    failing = exists().where(
+        HostError.host_id == Snapshot.host_id,
+        HostError.kind == int(desired.KIND_SNAPSHOT),
+        HostError.resource_id == Snapshot.id,
+        HostError.since <= now - patience,
+    )
+    silent = exists().where(Host.id == Snapshot.host_id, Host.last_seen < now - silence)
+    late = select(Snapshot).where(Snapshot.state == "pending", Snapshot.host_id.is_not(None), or_(failing, silent))
+    for snapshot in tx.session.scalars(late.limit(_BATCH)).all():
+        host = tx.session.get(Host, snapshot.host_id)
+        is_silent = host is None or (host.last_seen is not None and host.last_seen < now - silence)
+        fail(tx, snapshot, GONE if is_silent else FAILED)
+
+
+def drop_some(tx: Transaction, now: datetime) -> bool:
+    """Release some of what one deleted snapshot refers to; tells whether there was one.
+
+    It waits for those that are taken as its children, whose hosts may still ask for its segments.
+    """
+    child = aliased(Snapshot)
+    has_child = exists().where(child.parent_id == Snapshot.id, child.state == "pending")
+    doomed = tx.session.scalar(select(Snapshot).where(and_(Snapshot.state == "deleting", ~has_child)).limit(1))
+    if doomed is None:
+        return False
+    if segments.drop(tx, doomed.id, _SEGMENTS_AT_ONCE) and _drop_written(tx, doomed.id, now):
+        tx.session.delete(doomed)
+        tx.session.flush()
+    return True
+
+
+def _drop_written(tx: Transaction, snapshot_id: str, now: datetime) -> bool:
+    """Release some blocks that clients wrote to a snapshot; tells whether none is left."""
+    rows = list(
+        tx.session.execute(
+            select(WrittenBlock.block_index, WrittenBlock.digest)
+            .where(WrittenBlock.snapshot_id == snapshot_id)
+            .limit(_BLOCKS_AT_ONCE)
+        )
+    )
+    for _, digest in rows:
+        stored_blocks.release(tx, [digest], now)
+    tx.session.execute(
+        delete(WrittenBlock)
+        .where(WrittenBlock.snapshot_id == snapshot_id, WrittenBlock.block_index.in_([row[0] for row in rows]))
+        .execution_options(synchronize_session=False)
+    )
+    return len(rows) < _BLOCKS_AT_ONCE
+
+
+def _end(tx: Transaction, snapshot: Snapshot) -> None:
+    """Let the host take it no further; a volume that waited for it to be deleted goes now."""
+    host_id, snapshot.host_id = snapshot.host_id, None
+    tx.session.flush()
+    if host_id is not None:
+        desired_state.remove_snapshot(tx, host_id, snapshot.id)
+        volume = tx.session.get(Volume, snapshot.volume_id)
+        if volume is not None and volume.state == "deleting":
+            outbox.write(tx, volume.host_id or host_id, {}, gone={(desired.KIND_VOLUME, volume.id)})

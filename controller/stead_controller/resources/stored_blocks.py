@@ -1,0 +1,123 @@
+"""Rows of blocks: which are in the store, which copy of each, and which are given up.
+
+A row is added once its file is durable. A block that nothing refers to may be condemned after a while; from then on it
+is not there. Its file has a name that is never given again, so it can be removed at any time after that.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import batched
+from typing import Final
+
+from sqlalchemy import delete, select, tuple_, update
+
+from stead_controller.blocks.interface import BlockName
+from stead_controller.db.insert import insert_if_absent
+from stead_controller.db.tables import CondemnedBlock, StoredBlock
+from stead_controller.resources.transaction import Transaction
+
+_BATCH: Final = 1000
+_UNSYNCHRONIZED: Final = {"synchronize_session": False}
+
+
+def copies(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, BlockName]:
+    """Give the names of those blocks that are in the store, by digest."""
+    found: dict[bytes, BlockName] = {}
+    for batch in batched(dict.fromkeys(digests), _BATCH):
+        rows = tx.session.execute(select(StoredBlock.digest, StoredBlock.copy).where(StoredBlock.digest.in_(batch)))
+        found.update((digest, BlockName(digest, copy)) for digest, copy in rows)
+    return found
+
+
+def add(tx: Transaction, kept: Mapping[BlockName, int], now: datetime) -> list[BlockName]:
+    """Enter durable copies with their sizes; gives those that came too late, since another copy is in the store.
+
+    What came too late is condemned here, so that its file goes even when the caller is killed.
+    """
+    late = []
+    for name, size in kept.items():
+        values = {
+            "digest": name.digest,
+            "copy": name.copy,
+            "stored_bytes": size,
+            "reference_count": 0,
+            "unused_since": now,
+        }
+        if not insert_if_absent(tx.session, StoredBlock, values):
+            late.append(name)
+    _condemn(tx, late)
+    return late
+
+
+def refer(tx: Transaction, digests: Sequence[bytes]) -> bool:
+    """Count one more reference to each of some different blocks; false, and nothing usable, where one is not there."""
+    found = 0
+    for batch in batched(digests, _BATCH):
+        counted = tx.session.execute(
+            update(StoredBlock)
+            .where(StoredBlock.digest.in_(batch))
+            .values(reference_count=StoredBlock.reference_count + 1, unused_since=None)
+            .returning(StoredBlock.digest)
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+        found += len(counted.all())
+    return found == len(digests)
+
+
+def release(tx: Transaction, digests: Sequence[bytes], now: datetime) -> None:
+    """Count one reference less to each of some different blocks."""
+    for batch in batched(digests, _BATCH):
+        chosen = StoredBlock.digest.in_(batch)
+        tx.session.execute(
+            update(StoredBlock)
+            .where(chosen)
+            .values(reference_count=StoredBlock.reference_count - 1)
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+        tx.session.execute(
+            update(StoredBlock)
+            .where(chosen, StoredBlock.reference_count == 0)
+            .values(unused_since=now)
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+
+
+def condemn_unused(tx: Transaction, before: datetime, limit: int) -> int:
+    """Give up blocks that nothing has referred to since before a moment, at most `limit`; gives how many."""
+    unused = (
+        select(StoredBlock.digest, StoredBlock.copy)
+        .where(StoredBlock.reference_count == 0, StoredBlock.unused_since < before)
+        .order_by(StoredBlock.unused_since)
+        .limit(limit)
+    )
+    names = [BlockName(digest, copy) for digest, copy in tx.session.execute(unused)]
+    for batch in batched(names, _BATCH):
+        tx.session.execute(
+            delete(StoredBlock)
+            .where(StoredBlock.digest.in_([name.digest for name in batch]))
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+    _condemn(tx, names)
+    return len(names)
+
+
+def condemned(tx: Transaction, limit: int) -> list[BlockName]:
+    """Give names whose files must go, at most `limit`."""
+    rows = tx.session.execute(select(CondemnedBlock.digest, CondemnedBlock.copy).limit(limit))
+    return [BlockName(digest, copy) for digest, copy in rows]
+
+
+def forget_condemned(tx: Transaction, names: Sequence[BlockName]) -> None:
+    """Forget names whose files are gone."""
+    for batch in batched(names, _BATCH):
+        keys = tuple_(CondemnedBlock.digest, CondemnedBlock.copy)
+        tx.session.execute(
+            delete(CondemnedBlock)
+            .where(keys.in_([(name.digest, name.copy) for name in batch]))
+            .execution_options(**_UNSYNCHRONIZED)
+        )
+
+
+def _condemn(tx: Transaction, names: Iterable[BlockName]) -> None:
+    tx.session.add_all(CondemnedBlock(digest=name.digest, copy=name.copy) for name in names)
+    tx.session.flush()

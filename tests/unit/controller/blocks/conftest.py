@@ -1,0 +1,42 @@
+"""A block store over a migrated database and a directory."""
+
+from datetime import timedelta
+
+import pytest
+
+from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.store import BlockStore
+from tests.unit.controller.resources import rows
+from tests.unit.controller.resources.conftest import database, empty_database_file, run, world
+
+__all__ = ["database", "empty_database_file", "run", "world"]
+
+
+class Time:
+    """A clock that stands still until it is told."""
+
+    def __init__(self):
+        self.now = rows.NOW
+
+    def __call__(self):
+        return self.now
+
+    def later(self, **by):
+        self.now += timedelta(**by)
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+def files(tmp_path):
+    return BlockDirectory(tmp_path / "blocks")
+
+
+@pytest.fixture
+def store(database, files, time):
+    made = BlockStore(database, files, time, grace=timedelta(hours=1))
+    yield made
+    made.close()
