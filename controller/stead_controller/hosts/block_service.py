@@ -114,8 +114,10 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
             while (task := await reading.get()) is not None:
                 yield await task
             await asking
-        except (BadBlockError, MissingBlockError, NotFound, BlockStoreError) as error:
+        except (MissingBlockError, NotFound, BlockStoreError) as error:
             await _refuse(context, error)
+        except BadBlockError as error:  # what is kept, not what the host has sent
+            await _refuse(context, MissingBlockError(str(error)))
         finally:
             asking.cancel()
             while not reading.empty():
