@@ -1,0 +1,1 @@
+"""The NBD protocol, as client and as server, over unix sockets."""
