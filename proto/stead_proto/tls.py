@@ -194,6 +194,12 @@ def channel_to_controller(address: str, identity: Identity) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(address, credentials, options=_named_options())
 
 
+def blocking_channel_to_controller(address: str, identity: Identity) -> grpc.Channel:
+    """Open such a channel for threads that may wait, and not for an event loop."""
+    credentials = grpc.ssl_channel_credentials(identity.ca_pem, identity.key_pem, identity.certificate_pem)
+    return grpc.secure_channel(address, credentials, options=_named_options())
+
+
 def channel_to_enrolment(address: str, ca_pem: bytes) -> grpc.aio.Channel:
     """Open a channel without a client certificate to whoever at `address` proves to be the controller."""
     return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca_pem), options=_named_options())

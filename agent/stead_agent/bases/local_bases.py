@@ -1,0 +1,163 @@
+"""Does with sparse files in a local directory what `interface.py` promises.
+
+Below one directory: `bases/` holds what is whole, `bases/filling/` what has not come yet, `bases/unused/` what nothing is
+laid over now and may be needed again. Guests' processes may read what is whole and list nothing.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from stead_agent.bases import filling
+from stead_agent.bases.filling import Filling
+from stead_agent.bases.interface import BaseAwayError, BaseError, BaseFullError, BaseSpec
+from stead_agent.bases.picture import same_content
+from stead_agent.block_store import BlockStoreAway, BlockStoreError
+from stead_agent.disk_sources import FileSource, Layer
+from stead_proto.tls import sync_directory
+from stead_proto.v1.blocks_pb2 import Segment
+
+_log = logging.getLogger(__name__)
+
+BASE_ID: Final = re.compile(r"snap-[0-9a-f]{8,17}\Z")
+CACHE_BYTES: Final = 20 << 30
+_KEPT_FREE: Final = 1 << 30  # bytes of the disk that unused bases must not take
+
+
+class Blocks(Protocol):
+    """What is needed of the block store."""
+
+    def segments(self, snapshot_id: str) -> Iterator[Segment]:
+        """List the segments of a snapshot."""
+
+    def fetch(self, snapshot_id: str, digests: Iterable[bytes]) -> Iterator[bytes]:
+        """Fetch blocks in the order asked for, checked."""
+
+
+class LocalBases:
+    """The bases of one agent, as files."""
+
+    def __init__(self, root: Path, store: Blocks, *, cache_bytes: int = CACHE_BYTES) -> None:
+        """Make the directories below the disks' one; unused bases are kept up to `cache_bytes`."""
+        self.folder = root / "bases"
+        self._unused = self.folder / "unused"
+        self._filling = self.folder / "filling"
+        self._store = store
+        self._cache_bytes = cache_bytes
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.folder.chmod(0o711)
+        for each in (self._unused, self._filling):
+            each.mkdir(mode=0o700, exist_ok=True)
+
+    def ensure(self, base: BaseSpec) -> None:
+        """Have the base ready to be read."""
+        final = self._path(base.id)
+        if base.encryption_key:
+            raise BaseError(f"{base.id}: bases of encrypted snapshots cannot be opened on this host")
+        with self._room(base.id):
+            if final.exists():
+                return
+            with contextlib.suppress(FileNotFoundError):
+                (self._unused / final.name).rename(final)
+                sync_directory(self.folder)
+                return
+            self._fetch(base, final)
+
+    def source(self, base_id: str) -> Layer | None:
+        """Tell how to open the base."""
+        path = self._path(base_id)
+        return Layer(FileSource(path), "raw") if path.exists() else None
+
+    def remove(self, base_id: str) -> None:
+        """Keep the base for the next volume, as long as there is room."""
+        path = self._path(base_id)
+        with self._room(base_id):
+            filling.discard(self._filling, base_id)
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
+                path.rename(self._unused / path.name)
+                sync_directory(self.folder)
+            self._evict(self._cache_bytes)
+
+    def present(self) -> frozenset[str]:
+        """List the bases that are here and were not removed."""
+        whole = frozenset(path.stem for path in self.folder.glob("*.raw") if BASE_ID.match(path.stem))
+        return whole | filling.ids_in(self._filling)
+
+    def purge(self) -> None:
+        """Make room when the disk is nearly full."""
+        with self._room("unused bases"):
+            self._evict(self._cache_bytes)
+
+    def _fetch(self, base: BaseSpec, final: Path) -> None:
+        """Fetch what is missing, and make it whole."""
+        began = time.monotonic()
+        with Filling(self._filling, base.id, base.size, self._store.segments(base.id)) as target:
+            self._check_room(target)
+            missing = frozenset(target.missing())
+            places = {
+                digest: [block for block in blocks if block in missing]
+                for digest, blocks in same_content(target.picture).items()
+            }
+            wanted = [digest for digest, blocks in places.items() if blocks]
+            try:
+                for digest, content in zip(wanted, self._store.fetch(base.id, wanted), strict=True):
+                    for block in places[digest]:
+                        target.put(block, content)
+            finally:
+                target.save()
+            filling.publish(target, final)
+        _log.info("base_here", extra={"base": base.id, "blocks": len(wanted), "seconds": time.monotonic() - began})
+
+    def _check_room(self, target: Filling) -> None:
+        """Refuse to begin what cannot end well, after having given up what nothing needs."""
+        needed = sum(target.picture.span(block)[1] for block in target.missing())
+        if self._free() < needed:
+            self._evict(0)
+        if self._free() < needed:
+            raise OSError(errno.ENOSPC, "not enough free")
+
+    def _free(self) -> int:
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
+
+    def _evict(self, limit: int) -> None:
+        """Delete unused bases, the longest unused first, until they take at most so many bytes and leave enough free."""
+        found = []
+        for path in self._unused.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # taken into use again since it was listed
+                seen = path.stat()
+                found.append((seen.st_mtime, seen.st_blocks * 512, path))
+        taken = sum(size for _when, size, _path in found)
+        for _when, size, path in sorted(found):
+            if taken <= limit and self._free() >= _KEPT_FREE:
+                return
+            path.unlink(missing_ok=True)
+            taken -= size
+            _log.info("base_evicted", extra={"base": path.stem, "bytes": size})
+
+    def _path(self, base_id: str) -> Path:
+        """Name the file of a base that is whole."""
+        if not BASE_ID.match(base_id):
+            raise BaseError(f"not an id of a base: {base_id!r}")
+        return self.folder / f"{base_id}.raw"
+
+    @contextlib.contextmanager
+    def _room(self, what: str) -> Iterator[None]:
+        """Tell apart a full disk, a store that is away, and other trouble."""
+        try:
+            yield
+        except BlockStoreAway as error:
+            raise BaseAwayError(f"{what}: {error}") from error
+        except BlockStoreError as error:
+            raise BaseError(f"{what}: {error}") from error
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise BaseFullError(f"{what}: no room left in {self.folder}") from error
+            raise BaseError(f"{what}: {error}") from error

@@ -1,0 +1,98 @@
+"""Which blocks a base consists of, where they stand, and which of them have come. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, BadBlockError, digests_of
+from stead_proto.v1.blocks_pb2 import Segment
+
+MOST_BLOCKS: Final = (64 << 40) // BLOCK_BYTES
+"""EBS's largest volume has 64 TiB."""
+
+
+class BadPictureError(Exception):
+    """What was said or kept of a base is not consistent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A base: its size in bytes and the digest of each block that is not all zero."""
+
+    size: int
+    digests: dict[int, bytes]
+
+    def span(self, block: int) -> tuple[int, int]:
+        """Give the offset of a block and how many bytes of it are in the disk."""
+        offset = block * BLOCK_BYTES
+        return offset, min(BLOCK_BYTES, self.size - offset)
+
+    def stored(self, offset: int, length: int) -> Iterator[int]:
+        """List the blocks of a range that are not all zero."""
+        return (block for block in blocks_of(offset, length) if block in self.digests)
+
+
+def picture_of(size: int, segments: Iterable[Segment]) -> Picture:
+    """Put a base together from its segments; raises BadPictureError."""
+    digests: dict[int, bytes] = {}
+    count = -(-size // BLOCK_BYTES)
+    if not 0 < count <= MOST_BLOCKS:
+        raise BadPictureError(f"a disk of {size} bytes")
+    for segment in segments:
+        first = segment.position * SEGMENT_BLOCKS
+        try:
+            found = digests_of(segment)
+        except BadBlockError as error:
+            raise BadPictureError(str(error)) from error
+        for slot, digest in found.items():
+            block = first + slot
+            if block >= count or block in digests:
+                raise BadPictureError(f"block {block} of a disk of {count}, or twice")
+            digests[block] = digest
+    return Picture(size, digests)
+
+
+def blocks_of(offset: int, length: int) -> range:
+    """List the blocks that a range touches."""
+    return range(offset // BLOCK_BYTES, -(-(offset + length) // BLOCK_BYTES))
+
+
+def same_content(picture: Picture) -> dict[bytes, list[int]]:
+    """Group blocks by content, in the order of their first places: each content is fetched once."""
+    places: dict[bytes, list[int]] = {}
+    for block in sorted(picture.digests):
+        places.setdefault(picture.digests[block], []).append(block)
+    return places
+
+
+class Presence:
+    """Which blocks have come: one bit each."""
+
+    def __init__(self, bits: bytearray) -> None:
+        self._bits = bits
+
+    @staticmethod
+    def empty(size: int) -> "Presence":
+        """Nothing has come yet of a disk of so many bytes."""
+        count = -(-size // BLOCK_BYTES)
+        return Presence(bytearray(-(-count // 8)))
+
+    @staticmethod
+    def of(content: bytes, size: int) -> "Presence":
+        """Read what `content` gave; raises BadPictureError when it is of another size."""
+        presence = Presence(bytearray(content))
+        if len(content) != len(Presence.empty(size).content()):
+            raise BadPictureError("a presence map of another size")
+        return presence
+
+    def content(self) -> bytes:
+        """Give the bits, to be kept."""
+        return bytes(self._bits)
+
+    def add(self, block: int) -> None:
+        """Note that a block has come."""
+        self._bits[block >> 3] |= 1 << (block & 7)
+
+    def __contains__(self, block: int) -> bool:
+        """Tell whether a block has come."""
+        return bool(self._bits[block >> 3] >> (block & 7) & 1)

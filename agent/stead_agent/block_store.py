@@ -1,0 +1,222 @@
+"""The way to the controller's block store, for threads and processes that may wait: fetching blocks and storing snapshots.
+
+A channel of its own, apart from the link's: gigabytes pass here. It is opened anew when it broke, when the controller is
+another, and when the host's certificate was renewed. Every block that comes is checked by its digest.
+"""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import grpc
+
+from stead_proto import blocks, tls
+from stead_proto.tls import Identity
+from stead_proto.v1 import blocks_pb2, blocks_pb2_grpc
+from stead_proto.v1.blocks_pb2 import Block, Segment
+
+_DIGESTS_PER_REQUEST: Final = 64
+_REQUESTS_AHEAD: Final = 8
+_AWAY: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+
+
+class BlockStoreError(Exception):
+    """The block store refused, or gave what it should not have given; the message is for the operator."""
+
+
+class BlockStoreAway(BlockStoreError):
+    """The block store cannot be reached now."""
+
+
+class BlockStore:
+    """The store as this host sees it; every method may be called from several threads. Raises BlockStoreError."""
+
+    def __init__(self, controllers: Sequence[str], identity: Callable[[], Identity]) -> None:
+        """Dial nobody yet; `identity` is read anew for each call, since it may have been renewed."""
+        self._controllers = tuple(controllers)
+        self._identity = identity
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._channel: grpc.Channel | None = None
+        self._certificate = b""
+
+    def segments(self, snapshot_id: str) -> Iterator[Segment]:
+        """List the segments of a snapshot; each is well-formed."""
+        with self._speaking() as stub:
+            for segment in stub.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=snapshot_id)):
+                yield segment
+
+    def fetch(self, snapshot_id: str, digests: Iterable[bytes]) -> Iterator[bytes]:
+        """Fetch blocks of a snapshot, in the order asked for, each checked by its digest."""
+        asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        ended = threading.Event()
+        ahead = threading.Semaphore(_DIGESTS_PER_REQUEST * _REQUESTS_AHEAD)
+
+        def requests() -> Iterator[blocks_pb2.FetchBlocksRequest]:
+            name = snapshot_id
+            for each in digests:
+                ahead.acquire()
+                if ended.is_set():
+                    return
+                asked.put(each)
+                yield blocks_pb2.FetchBlocksRequest(snapshot_id=name, digests=[each])
+                name = ""
+
+        with self._speaking() as stub:
+            call = stub.FetchBlocks(requests())
+            try:
+                for block in call:
+                    if asked.empty() or asked.get() != block.digest:
+                        raise BlockStoreError(f"{snapshot_id}: another block came than was asked for")
+                    ahead.release()
+                    try:
+                        yield blocks.unpack(block)
+                    except blocks.BadBlockError as error:
+                        raise BlockStoreError(f"{snapshot_id}: {error}") from error
+                if not asked.empty():
+                    raise BlockStoreError(f"{snapshot_id}: blocks did not come")
+            finally:
+                ended.set()
+                ahead.release()
+                call.cancel()
+
+    @contextlib.contextmanager
+    def storing(self, snapshot_id: str, parent_id: str) -> Iterator["Storing"]:
+        """Bring a snapshot to the store, or go on with it; what is not offered again stays as it was or its parent's."""
+        with self._speaking() as stub:
+            storing = Storing(snapshot_id)
+            storing.begin(stub, parent_id)
+            try:
+                yield storing
+            finally:
+                storing.close()
+
+    def close(self) -> None:
+        """End all calls."""
+        with self._lock:
+            self._drop()
+
+    # -- the channel
+
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[blocks_pb2_grpc.BlockStoreStub]:
+        """Give the stub of a channel that should work, and translate what fails."""
+        try:
+            stub = self._stub()
+        except (tls.NoIdentityError, OSError) as error:
+            raise BlockStoreAway(str(error)) from error
+        try:
+            yield stub
+        except grpc.RpcError as error:
+            code = error.code()  # type: ignore[attr-defined]  # every RpcError that is raised here is a Call as well
+            told = f"{code.name}: {error.details()}"  # type: ignore[attr-defined]  # see above
+            if code not in _AWAY:
+                raise BlockStoreError(told) from error
+            with self._lock:
+                self._drop()
+                self._turn += 1
+            raise BlockStoreAway(told) from error
+
+    def _stub(self) -> blocks_pb2_grpc.BlockStoreStub:
+        identity = self._identity()
+        with self._lock:
+            if self._channel is None or identity.certificate_pem != self._certificate:
+                # Calls that go on with the certificate of before do so until they end.
+                address = self._controllers[self._turn % len(self._controllers)]
+                self._channel = tls.blocking_channel_to_controller(address, identity)
+                self._certificate = identity.certificate_pem
+            return blocks_pb2_grpc.BlockStoreStub(self._channel)
+
+    def _drop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+class Storing:
+    """One snapshot on its way to the store; of one thread."""
+
+    def __init__(self, snapshot_id: str) -> None:
+        self._snapshot_id = snapshot_id
+        self._outgoing: queue.Queue[blocks_pb2.StoreSnapshotRequest | None] = queue.Queue(_REQUESTS_AHEAD)
+        self._closed = threading.Event()
+        self._call: Any = None
+        self.stored: frozenset[int] = frozenset()
+        """Positions of the segments that an earlier try has brought."""
+
+    def begin(self, stub: blocks_pb2_grpc.BlockStoreStub, parent_id: str) -> None:
+        """Open the stream and learn what is stored already."""
+        self._call = stub.StoreSnapshot(self._requests())
+        header = blocks_pb2.SnapshotHeader(snapshot_id=self._snapshot_id, parent_id=parent_id)
+        self._put(blocks_pb2.StoreSnapshotRequest(header=header))
+        self.stored = frozenset(self._next("stored").stored.positions)
+
+    def offer(self, segment: Segment) -> list[int]:
+        """Say which blocks are in a segment; tells the slots of those that the store has not, none when it is stored."""
+        self._put(blocks_pb2.StoreSnapshotRequest(segment=segment))
+        missing = self._next("missing").missing
+        if missing.position != segment.position or not set(missing.slots) <= set(segment.slots):
+            raise BlockStoreError(f"{self._snapshot_id}: the store asks for what was not offered")
+        return list(missing.slots)
+
+    def send(self, block: Block) -> None:
+        """Send a block that the store has not; waits while the store is slower."""
+        self._put(blocks_pb2.StoreSnapshotRequest(block=block))
+
+    def sent(self, position: int) -> None:
+        """Wait until all blocks of the segment that were sent are stored."""
+        if self._next("segment").segment.position != position:
+            raise BlockStoreError(f"{self._snapshot_id}: the store has another segment than was sent")
+
+    def finish(self) -> int:
+        """Say that this was all; returns the bytes of the snapshot's blocks when it is stored."""
+        self._put(blocks_pb2.StoreSnapshotRequest(end=blocks_pb2.SnapshotEnd()))
+        return int(self._next("finished").finished.stored_size)
+
+    def close(self) -> None:
+        """End the stream."""
+        self._closed.set()
+        if self._call is not None:
+            self._call.cancel()
+        with contextlib.suppress(queue.Full):  # then the stream's thread is not waiting, and sees that it ended
+            self._outgoing.put_nowait(None)
+
+    def _requests(self) -> Iterator[blocks_pb2.StoreSnapshotRequest]:
+        """Give gRPC what is to be sent; in a thread of its own."""
+        while not self._closed.is_set():
+            request = self._outgoing.get()
+            if request is None:
+                return
+            yield request
+
+    def _put(self, request: blocks_pb2.StoreSnapshotRequest) -> None:
+        while True:
+            try:
+                self._outgoing.put(request, timeout=1.0)
+                return
+            except queue.Full:
+                if not self._call.is_active():
+                    self._raise_ended()
+
+    def _next(self, what: str) -> blocks_pb2.StoreSnapshotResponse:
+        response: blocks_pb2.StoreSnapshotResponse | None = next(self._call, None)
+        if response is None:
+            raise BlockStoreError(f"{self._snapshot_id}: the store ended without an answer")
+        if response.WhichOneof("body") != what:
+            raise BlockStoreError(f"{self._snapshot_id}: the store answered {response.WhichOneof('body')}, not {what}")
+        return response
+
+    def _raise_ended(self) -> None:
+        """Raise what the stream ended with."""
+        for _response in self._call:
+            pass
+        raise BlockStoreError(f"{self._snapshot_id}: the store ended the stream")

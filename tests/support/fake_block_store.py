@@ -1,0 +1,162 @@
+"""A block store that only speaks to agents: real gRPC and TLS on loopback, its snapshots in memory."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from stead_proto import blocks, limits, tls
+from stead_proto.certificates import Authority
+from stead_proto.tls import Identity
+from stead_proto.v1 import blocks_pb2 as pb
+from stead_proto.v1 import blocks_pb2_grpc
+from stead_proto.v1.blocks_pb2 import Block, Segment
+
+
+@dataclass
+class Kept:
+    """One snapshot: its segments by position."""
+
+    parent_id: str = ""
+    segments: dict[int, Segment] = field(default_factory=dict)
+    own: set[int] = field(default_factory=set)  # positions that were sent for it
+    finished: bool = False
+
+
+class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
+    """The service on a port of loopback; a test may break what it does next, and count what passed."""
+
+    def __init__(self) -> None:
+        self.authority = Authority.create()
+        self.snapshots: dict[str, Kept] = {}
+        self.blocks: dict[bytes, Block] = {}
+        self.fetched: list[bytes] = []
+        self.received: list[bytes] = []
+        self.offered: list[int] = []
+        self.break_after_fetched: int | None = None
+        self.break_after_received: int | None = None
+        self.port = 0
+        self._server: Any = None
+
+    def start(self) -> None:
+        """Listen; on the port of before when it was started before."""
+        server = grpc.server(ThreadPoolExecutor(8), options=limits.server_options())
+        blocks_pb2_grpc.add_BlockStoreServicer_to_server(self, server)
+        credentials = tls.server_credentials(self.authority.issue_server())
+        self.port = server.add_secure_port(f"127.0.0.1:{self.port}", credentials)
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        """Break all connections."""
+        if self._server is not None:
+            self._server.stop(None).wait()
+            self._server = None
+
+    @property
+    def address(self) -> str:
+        """Where hosts dial."""
+        return f"127.0.0.1:{self.port}"
+
+    def identity(self, host_id: str = "host-0123456789abcdef0") -> Identity:
+        """A host's key and certificate."""
+        return self.authority.issue_host(host_id)
+
+    # -- what a test puts in and looks at
+
+    def keep(self, snapshot_id: str, disk: bytes) -> None:
+        """Have a snapshot of a whole disk."""
+        kept = Kept(finished=True)
+        found: dict[int, dict[int, bytes]] = {}
+        for number, start in enumerate(range(0, len(disk), blocks.BLOCK_BYTES)):
+            content = disk[start : start + blocks.BLOCK_BYTES].ljust(blocks.BLOCK_BYTES, b"\0")
+            if content != blocks.ZERO_BLOCK:
+                block = blocks.pack(content)
+                self.blocks[block.digest] = block
+                found.setdefault(number // blocks.SEGMENT_BLOCKS, {})[number % blocks.SEGMENT_BLOCKS] = block.digest
+        kept.segments = {position: blocks.make_segment(position, digests) for position, digests in found.items()}
+        self.snapshots[snapshot_id] = kept
+
+    def content(self, snapshot_id: str, size: int) -> bytes:
+        """Put a finished snapshot together."""
+        kept = self.snapshots[snapshot_id]
+        assert kept.finished, f"{snapshot_id} is not finished"
+        disk = bytearray(size)
+        for position, segment in kept.segments.items():
+            for slot, digest in blocks.digests_of(segment).items():
+                start = (position * blocks.SEGMENT_BLOCKS + slot) * blocks.BLOCK_BYTES
+                content = blocks.unpack(self.blocks[digest])[: size - start]
+                disk[start : start + len(content)] = content
+        return bytes(disk)
+
+    # -- the service
+
+    def StoreSnapshot(self, request_iterator: Any, context: Any) -> Iterator[pb.StoreSnapshotResponse]:  # noqa: N802 - the name of the RPC
+        header = next(request_iterator).header
+        kept = self.snapshots.setdefault(header.snapshot_id, Kept(header.parent_id))
+        if header.parent_id and not self.snapshots[header.parent_id].finished:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{header.parent_id} is not complete")
+        stored = pb.SegmentsStored(positions=sorted(kept.own))
+        yield pb.StoreSnapshotResponse(stored=stored)
+        for request in request_iterator:
+            if request.WhichOneof("body") == "end":
+                if header.parent_id:
+                    for position, segment in self.snapshots[header.parent_id].segments.items():
+                        if position not in kept.own:
+                            kept.segments[position] = segment
+                kept.finished = True
+                size = sum(len(each.slots) for each in kept.segments.values()) * blocks.BLOCK_BYTES
+                yield pb.StoreSnapshotResponse(finished=pb.SnapshotStored(stored_size=size))
+                return
+            segment = request.segment
+            self.offered.append(segment.position)
+            missing = [slot for slot, digest in blocks.digests_of(segment).items() if digest not in self.blocks]
+            yield pb.StoreSnapshotResponse(missing=pb.MissingBlocks(position=segment.position, slots=missing))
+            wanted = {blocks.digests_of(segment)[slot] for slot in missing}
+            while missing and wanted:
+                block = next(request_iterator).block
+                assert hashlib.sha256(blocks.unpack(block)).digest() == block.digest
+                if len(self.received) == self.break_after_received:
+                    self.break_after_received = None
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
+                self.received.append(block.digest)
+                self.blocks[block.digest] = block
+                wanted.discard(block.digest)
+            kept.segments[segment.position] = segment
+            kept.own.add(segment.position)
+            if missing:
+                yield pb.StoreSnapshotResponse(segment=pb.SegmentStored(position=segment.position))
+
+    def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> Iterator[Segment]:  # noqa: N802 - the name of the RPC
+        if request.snapshot_id not in self.snapshots:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"{request.snapshot_id} is not for this host")
+        yield from self.snapshots[request.snapshot_id].segments.values()
+
+    def FetchBlocks(self, request_iterator: Any, context: Any) -> Iterator[Block]:  # noqa: N802 - the name of the RPC
+        for request in request_iterator:
+            for digest in request.digests:
+                if len(self.fetched) == self.break_after_fetched:
+                    self.break_after_fetched = None
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
+                self.fetched.append(digest)
+                yield self.blocks[digest]
+
+
+def random_disk(seed: int, size: int, holes: float = 0.5) -> bytes:
+    """A disk of which some blocks are all zero, some are equal, and the last may be cut short."""
+    source = random.Random(seed)
+    same = source.randbytes(blocks.BLOCK_BYTES)
+    disk = bytearray()
+    while len(disk) < size:
+        pick = source.random()
+        if pick < holes:
+            disk += blocks.ZERO_BLOCK
+        elif pick < holes + 0.1:
+            disk += same
+        else:
+            disk += source.randbytes(blocks.BLOCK_BYTES)
+    return bytes(disk[:size])
