@@ -109,10 +109,11 @@ def audit(parts: Subsystems) -> bool:
                 _log.warning("repaired", subsystem=name, what=repair)
         except EXPECTED_ERRORS as error:
             _log.warning("audit_failed", subsystem=name, reason=str(error))
-    try:
-        parts.volumes.purge()
-    except EXPECTED_ERRORS as error:
-        _log.warning("trash_not_emptied", reason=str(error))
+    for purge in (parts.volumes.purge, parts.bases.purge):
+        try:
+            purge()
+        except EXPECTED_ERRORS as error:
+            _log.warning("trash_not_emptied", reason=str(error))
     return repaired
 
 
@@ -122,6 +123,7 @@ def list_present(parts: Subsystems) -> Iterator[Key]:
     vpcs = {*parts.network.present(), *parts.firewall.present(), *parts.dhcp.present(), *served}
     yield from (Key(desired_pb2.KIND_VPC, each) for each in vpcs)
     yield from (Key(desired_pb2.KIND_IMAGE, each) for each in parts.images.present())
+    yield from (Key(desired_pb2.KIND_BASE, each) for each in parts.bases.present())
     yield from (Key(desired_pb2.KIND_VOLUME, each) for each in parts.volumes.present())
     machines = parts.machines.present().union(*served.values())
     yield from (Key(desired_pb2.KIND_MACHINE, each) for each in machines)

@@ -1,7 +1,7 @@
-"""The way to the controller's block store, for threads and processes that may wait: fetching blocks and storing snapshots.
+"""The way to the controller's block store, for threads that may wait: fetching blocks and storing snapshots.
 
-A channel of its own, apart from the link's: gigabytes pass here. It is opened anew when it broke, when the controller is
-another, and when the host's certificate was renewed. Every block that comes is checked by its digest.
+A channel of its own, apart from the link's: gigabytes pass here. It is opened anew when it broke, then to the next
+controller, and when the host's certificate was renewed. Every block that comes is checked by its digest.
 """
 
 import contextlib
@@ -50,10 +50,9 @@ class BlockStore:
         self._certificate = b""
 
     def segments(self, snapshot_id: str) -> Iterator[Segment]:
-        """List the segments of a snapshot; each is well-formed."""
+        """List the segments of a snapshot."""
         with self._speaking() as stub:
-            for segment in stub.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=snapshot_id)):
-                yield segment
+            yield from stub.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=snapshot_id))
 
     def fetch(self, snapshot_id: str, digests: Iterable[bytes]) -> Iterator[bytes]:
         """Fetch blocks of a snapshot, in the order asked for, each checked by its digest."""
@@ -91,7 +90,7 @@ class BlockStore:
 
     @contextlib.contextmanager
     def storing(self, snapshot_id: str, parent_id: str) -> Iterator["Storing"]:
-        """Bring a snapshot to the store, or go on with it; what is not offered again stays as it was or its parent's."""
+        """Bring a snapshot to the store, or go on with it; what is not offered stays as it was, or its parent's."""
         with self._speaking() as stub:
             storing = Storing(snapshot_id)
             storing.begin(stub, parent_id)
@@ -117,8 +116,8 @@ class BlockStore:
         try:
             yield stub
         except grpc.RpcError as error:
-            code = error.code()  # type: ignore[attr-defined]  # every RpcError that is raised here is a Call as well
-            told = f"{code.name}: {error.details()}"  # type: ignore[attr-defined]  # see above
+            code = error.code()
+            told = f"{code.name}: {error.details()}"
             if code not in _AWAY:
                 raise BlockStoreError(told) from error
             with self._lock:
@@ -161,7 +160,7 @@ class Storing:
         self.stored = frozenset(self._next("stored").stored.positions)
 
     def offer(self, segment: Segment) -> list[int]:
-        """Say which blocks are in a segment; tells the slots of those that the store has not, none when it is stored."""
+        """Say which blocks are in a segment; tells the slots of those that must be sent, none when it is stored."""
         self._put(blocks_pb2.StoreSnapshotRequest(segment=segment))
         missing = self._next("missing").missing
         if missing.position != segment.position or not set(missing.slots) <= set(segment.slots):

@@ -158,7 +158,7 @@ class Link:
     def _begun(self, address: str) -> None:
         """The controller has answered our Hello."""
         self.connected.set()
-        self._reconciler.retry_images()
+        self._reconciler.retry_fetches()
         _log.info("controller_connected", controller=address, revision=self._reconciler.wanted.revision)
 
     async def _take(self, update: HostUpdate, outgoing: "_Outgoing", tasks: asyncio.TaskGroup) -> bool:

@@ -15,6 +15,8 @@ import libvirt
 
 from stead_agent import facts, kvm_proof, libvirtd
 from stead_agent.agent import Agent
+from stead_agent.bases.local_bases import LocalBases
+from stead_agent.block_store import BlockStore
 from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.firewall.interface import LinkPrefixes
@@ -165,6 +167,8 @@ def _assemble(settings: Settings) -> _Assembled:
         revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
         patience=Patience(stop=int(settings.stop_grace_seconds)),
     )
+    block_store = BlockStore(settings.controllers, partial(Identity.load, settings.state_dir))
+    bases = LocalBases(store.root, block_store)
     namespaces = Namespaces(settings.netns_dir, shut=shut)
     firewall = KernelFirewall(namespaces, _links())
     flow_logs = KernelFlowLogs(namespaces, settings.state_dir / "flow-logs")
@@ -176,7 +180,8 @@ def _assemble(settings: Settings) -> _Assembled:
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
         metadata=metadata,
         images=LocalImages(store),
-        volumes=LocalVolumes(store),
+        bases=bases,
+        volumes=LocalVolumes(store, bases.source),
         machines=machines,
     )
     return _Assembled(parts, firewall, flow_logs, metadata, verdict, daemon.uri)

@@ -1,6 +1,7 @@
 """A qemu-nbd that exports an image on a unix socket, for as long as a test needs it."""
 
 import contextlib
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,30 @@ from tests.support import waiting
 @contextlib.contextmanager
 def exported(image: Path, *options: str, image_format: str = "qcow2", read_only: bool = True) -> Iterator[Path]:
     """Give the socket of a qemu-nbd that exports the image under an empty name."""
-    socket = image.with_suffix(".nbd")
-    socket.unlink(missing_ok=True)
+    path = image.with_suffix(".nbd")
+    path.unlink(missing_ok=True)
     flags = ["--read-only"] if read_only else []
-    command = ["qemu-nbd", "-f", image_format, "-k", socket, "-t", "--shared=8", *flags, *options, image]
+    command: list[str | Path] = [
+        "qemu-nbd",
+        "-f",
+        image_format,
+        "-k",
+        socket,
+        "-t",
+        "--shared=8",
+        *flags,
+        *options,
+        image,
+    ]
     process = subprocess.Popen(command)
     try:
-        waiting.wait_for(socket.exists, "qemu-nbd listens", poll=0.005)
-        yield socket
+        waiting.wait_for(lambda: _listens(path), "qemu-nbd listens", poll=0.005)
+        yield path
     finally:
         process.kill()  # it only reads; asked to end in this moment, it may wait for a client that has gone
         process.wait(10)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asking:
+        return asking.connect_ex(str(path)) == 0

@@ -46,7 +46,10 @@ class Bases(Protocol):
         """Tell how to open the base as of now, or None when it is not here."""
 
     def remove(self, base_id: str) -> None:
-        """Nothing is laid over the base any more. Its bytes may be kept for the next volume as long as there is room."""
+        """Nothing is laid over the base any more. Its bytes may be kept for the next volume while there is room."""
+
+    def purge(self) -> None:
+        """Give up what is kept for the next volume when the disk is nearly full."""
 
     def present(self) -> frozenset[str]:
         """List the bases that are here and were not removed."""

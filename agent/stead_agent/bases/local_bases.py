@@ -1,7 +1,7 @@
 """Does with sparse files in a local directory what `interface.py` promises.
 
-Below one directory: `bases/` holds what is whole, `bases/filling/` what has not come yet, `bases/unused/` what nothing is
-laid over now and may be needed again. Guests' processes may read what is whole and list nothing.
+Below one directory: `bases/` holds what is whole, `bases/filling/` what has not come yet, `bases/unused/` what nothing
+is laid over now and may be needed again. Guests' processes may read what is whole and list nothing.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ class LocalBases:
         with self._room(base.id):
             if final.exists():
                 return
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # it is not kept
                 (self._unused / final.name).rename(final)
                 sync_directory(self.folder)
                 return
@@ -79,7 +79,7 @@ class LocalBases:
         path = self._path(base_id)
         with self._room(base_id):
             filling.discard(self._filling, base_id)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # it never became whole, or is removed already
                 os.utime(path)
                 path.rename(self._unused / path.name)
                 sync_directory(self.folder)
@@ -128,7 +128,7 @@ class LocalBases:
         return disk.f_bavail * disk.f_frsize
 
     def _evict(self, limit: int) -> None:
-        """Delete unused bases, the longest unused first, until they take at most so many bytes and leave enough free."""
+        """Delete unused bases, the longest unused first, until they take so many bytes and leave enough free."""
         found = []
         for path in self._unused.iterdir():
             with contextlib.suppress(FileNotFoundError):  # taken into use again since it was listed

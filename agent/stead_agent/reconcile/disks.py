@@ -1,4 +1,4 @@
-"""Images and volumes: fetched, made, grown and removed."""
+"""Images, bases and volumes: fetched, made, grown and removed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,12 +46,37 @@ class ImageWork:
 
 
 @dataclass(slots=True)
+class BaseWork:
+    """A base, wanted or (with `resource` None) to be removed."""
+
+    unit: Key
+    resource: Resource | None
+    overlays: frozenset[Key]  # volumes over it that must go first
+    parts: Subsystems
+
+    def run(self) -> Outcome:
+        """Have it ready to be read, or remove it."""
+        if self.resource is not None:
+            self.parts.bases.ensure(translate.base_spec(self.resource))
+            return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
+        if self.overlays:
+            return Outcome(wait_on=self.overlays)
+        self.parts.bases.remove(self.unit.id)
+        _log.info("base_removed", base=self.unit.id)
+        return Outcome(gone=[self.unit])
+
+    def subjects(self) -> Iterable[tuple[Key, int]]:
+        """Give the base."""
+        return [(self.unit, self.resource.revision)] if self.resource is not None else []
+
+
+@dataclass(slots=True)
 class VolumeWork:
     """A volume, wanted or (with `resource` None) to be removed."""
 
     unit: Key
     resource: Resource | None
-    unmet: Unmet  # its image
+    unmet: Unmet  # its image or base
     users: frozenset[Key]  # machines that may have it in use
     busy: frozenset[Key]  # those of them that are being worked at
     parts: Subsystems
@@ -75,7 +100,7 @@ class VolumeWork:
         else:
             self.parts.volumes.ensure(spec)
             if size is None:
-                _log.info("volume_made", volume=spec.id, size=spec.size, image=spec.image_id)
+                _log.info("volume_made", volume=spec.id, size=spec.size, base=spec.base_id or spec.image_id)
         return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
 
     def _remove(self) -> Outcome:

@@ -35,7 +35,9 @@ AT_ONCE: Final = {
     desired_pb2.KIND_VOLUME: 4,
     desired_pb2.KIND_MACHINE: 6,  # of which `machines` lets only a few start at a time
     desired_pb2.KIND_IMAGE: 2,
+    desired_pb2.KIND_BASE: 2,
 }
+_FETCHED: Final = frozenset({desired_pb2.KIND_IMAGE, desired_pb2.KIND_BASE})
 CHORES: Final = 2
 THREADS: Final = sum(AT_ONCE.values()) + CHORES
 """So many that units of one kind, all waiting for a libvirt that hangs, never keep another kind from its turn."""
@@ -147,12 +149,10 @@ class Reconciler:
             if key.kind == desired_pb2.KIND_VPC:
                 self._schedule.touch(key)
 
-    def retry_images(self) -> None:
+    def retry_fetches(self) -> None:
         """The controller can be reached again: fetch what could not be fetched."""
-        for key in list(self.wanted.resources):
-            if key.kind == desired_pb2.KIND_IMAGE and not self.reports.is_ready(
-                key, self.wanted.resources[key].revision
-            ):
+        for key, resource in self.wanted.resources.items():
+            if key.kind in _FETCHED and not self.reports.is_ready(key, resource.revision):
                 self._schedule.touch(key)
         self._wake.set()
 

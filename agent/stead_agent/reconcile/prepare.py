@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from stead_agent.desired import Store
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate, translate_vpc
-from stead_agent.reconcile.disks import ImageWork, VolumeWork
+from stead_agent.reconcile.disks import BaseWork, ImageWork, VolumeWork
 from stead_agent.reconcile.guest_book import GuestBook
 from stead_agent.reconcile.machine import MachineMemory, MachineWork
 from stead_agent.reconcile.mappings import Mappings
@@ -28,6 +28,7 @@ UNIT_KINDS = (
     desired_pb2.KIND_VOLUME,
     desired_pb2.KIND_MACHINE,
     desired_pb2.KIND_IMAGE,
+    desired_pb2.KIND_BASE,
 )
 """The kinds that are worked at by themselves, in the order of their turns; all others are parts of a VPC."""
 
@@ -92,6 +93,8 @@ class Preparer:
                 )
             case desired_pb2.KIND_IMAGE:
                 return self._image(turn.unit)
+            case desired_pb2.KIND_BASE:
+                return self._base(turn.unit)
             case desired_pb2.KIND_VOLUME:
                 return self._volume(turn.unit)
             case desired_pb2.KIND_VPC:
@@ -203,6 +206,18 @@ class Preparer:
                 if not each.done and each.body is not None and each.body.volume.image_id == unit.id
             )
         return ImageWork(unit, resource, overlays, self._parts, self._fetch)
+
+    def _base(self, unit: Key) -> Work:
+        resource = self._wanted.resources.get(unit)
+        overlays: frozenset[Key] = frozenset()
+        if resource is None:
+            buried = self._wanted.tombstones.items()
+            overlays = frozenset(
+                key
+                for key, each in buried
+                if not each.done and each.body is not None and each.body.volume.base_id == unit.id
+            )
+        return BaseWork(unit, resource, overlays, self._parts)
 
     def _volume(self, unit: Key) -> Work:
         resource = self._wanted.resources.get(unit)

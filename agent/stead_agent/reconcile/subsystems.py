@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stead_agent.bases.interface import Bases
 from stead_agent.dhcp.interface import Dhcp
 from stead_agent.firewall.interface import Firewall
 from stead_agent.flow_logs.interface import FlowLogs
@@ -22,6 +23,7 @@ class Subsystems:
     dhcp: Dhcp
     metadata: MetadataService
     images: Images
+    bases: Bases
     volumes: Volumes
     machines: Machines
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal, cast
 
+from stead_agent.bases import interface as bases
 from stead_agent.disk_sources import Format
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
@@ -39,9 +40,15 @@ def _format_of(text: str) -> Format:
     return cast("Format", text)
 
 
+def base_spec(resource: Resource) -> bases.BaseSpec:
+    """A snapshot that volumes are laid over, as it must be brought here."""
+    body = resource.base
+    return bases.BaseSpec(resource.id, body.size, body.stored_size, body.encryption_key)
+
+
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:
     """A disk as it must be."""
-    return volumes.VolumeSpec(resource.id, resource.volume.size, resource.volume.image_id)
+    return volumes.VolumeSpec(resource.id, resource.volume.size, resource.volume.image_id, resource.volume.base_id)
 
 
 def machine_spec(

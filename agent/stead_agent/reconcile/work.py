@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from stead_agent.bases.interface import BaseError
 from stead_agent.desired import StoreError
 from stead_agent.dhcp.interface import DhcpError
 from stead_agent.firewall.interface import FirewallError
@@ -21,6 +22,7 @@ class Unreachable(Exception):
 
 
 EXPECTED_ERRORS = (
+    BaseError,
     DhcpError,
     FirewallError,
     MachineError,

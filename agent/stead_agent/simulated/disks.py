@@ -1,13 +1,15 @@
-"""Images and volumes of a simulated host: sizes without bytes."""
+"""Images, bases and volumes of a simulated host: sizes without bytes."""
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from stead_agent.bases.interface import BaseSpec
 from stead_agent.disk_sources import FileSource, Layer
 from stead_agent.machines.interface import Power
 from stead_agent.simulated.world import World
 from stead_agent.volumes.interface import (
+    BaseAbsentError,
     Capacity,
     DiskFullError,
     Fetch,
@@ -50,6 +52,43 @@ class SimulatedImages:
             return frozenset(self._world.things.images)
 
 
+class SimulatedBases:
+    """Remembers which bases are here."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def ensure(self, base: BaseSpec) -> None:
+        """Remember the base."""
+        with self._world.call("bases.ensure", base.id) as things:
+            things.bases[base.id] = base.size
+
+    def source(self, base_id: str) -> Layer | None:
+        """Tell how a guest would open the base."""
+        with self._world.lock:
+            return _base_layer(base_id) if base_id in self._world.things.bases else None
+
+    def remove(self, base_id: str) -> None:
+        """Forget the base; nothing may be laid over it."""
+        with self._world.call("bases.remove", base_id) as things:
+            users = [each.id for each in things.volumes.values() if each.base_id == base_id]
+            if users:
+                self._world.broken(f"{base_id} removed from under {users[0]}")
+            things.bases.pop(base_id, None)
+
+    def purge(self) -> None:
+        """Keep nothing that could be given up."""
+
+    def present(self) -> frozenset[str]:
+        """List the bases."""
+        with self._world.lock:
+            return frozenset(self._world.things.bases)
+
+
+def _base_layer(base_id: str) -> Layer:
+    return Layer(FileSource(Path("/simulated/bases") / base_id), "raw")
+
+
 def _verify(image: ImageBase, fetch: Fetch) -> None:
     """Read all bytes of an image and compare them with what they should be."""
     digest = hashlib.sha256()
@@ -73,6 +112,8 @@ class SimulatedVolumes:
         with self._world.call("volumes.ensure", volume.id) as things:
             if volume.image_id and volume.image_id not in things.images:
                 raise ImageAbsentError(f"{volume.image_id} is not here")
+            if volume.base_id and volume.base_id not in things.bases:
+                raise BaseAbsentError(f"{volume.base_id} is not here")
             known = things.volumes.get(volume.id)
             if known is None:
                 if volume.size > self.capacity().free:
@@ -127,5 +168,9 @@ class SimulatedVolumes:
 
 
 def _source(volume: VolumeSpec) -> VolumeSource:
-    base = Layer(FileSource(Path("/simulated/images") / volume.image_id), "raw") if volume.image_id else None
+    base = None
+    if volume.base_id:
+        base = _base_layer(volume.base_id)
+    elif volume.image_id:
+        base = Layer(FileSource(Path("/simulated/images") / volume.image_id), "raw")
     return VolumeSource(FileSource(Path("/simulated/volumes") / volume.id), "qcow2", base)

@@ -8,7 +8,7 @@ from typing import Final
 from stead_agent.machines.interface import OffReason, Power
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
-from stead_agent.simulated.disks import SimulatedImages, SimulatedVolumes
+from stead_agent.simulated.disks import SimulatedBases, SimulatedImages, SimulatedVolumes
 from stead_agent.simulated.machines import Pace, SimulatedMachines
 from stead_agent.simulated.networks import (
     SimulatedDhcp,
@@ -72,6 +72,7 @@ class SimulatedHost:
             dhcp=SimulatedDhcp(self.world),
             metadata=self.metadata,
             images=SimulatedImages(self.world, fetches=self._fetches_images),
+            bases=SimulatedBases(self.world),
             volumes=self.volumes,
             machines=self.machines,
         )
@@ -154,6 +155,7 @@ class SimulatedHost:
                 "metadata": sorted(self.metadata.present()),
                 "volumes": sorted(things.volumes),
                 "images": sorted(things.images),
+                "bases": sorted(things.bases),
                 "guests": sorted(things.guests),
             }
         return {kind: names for kind, names in kinds.items() if names}

@@ -45,6 +45,7 @@ class Things:
     firewalls: dict[str, VpcFirewall] = field(default_factory=dict)
     dhcps: dict[str, VpcDhcp] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
+    bases: dict[str, int] = field(default_factory=dict)
     volumes: dict[str, VolumeSpec] = field(default_factory=dict)
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)

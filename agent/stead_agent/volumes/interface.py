@@ -30,6 +30,10 @@ class ImageAbsentError(VolumeError):
     """The image a volume is to be laid over is not on this host (yet)."""
 
 
+class BaseAbsentError(VolumeError):
+    """The base a volume is to be laid over is not on this host (yet)."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageBase:
     """The base of root disks: a file fetched once per host and never changed."""
@@ -43,11 +47,12 @@ class ImageBase:
 
 @dataclass(frozen=True, slots=True)
 class VolumeSpec:
-    """A disk as it must be; `image_id` names the image it is laid over, or is empty for a blank disk."""
+    """A disk as it must be; laid over an image or a base, or blank when neither is named."""
 
     id: str
     size: int  # bytes
     image_id: str = ""
+    base_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

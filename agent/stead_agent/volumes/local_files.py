@@ -13,13 +13,14 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, cast
 
 from stead_agent.disk_sources import FileSource, Format, Layer
 from stead_agent.run import Identity, Limits, RunError, run
 from stead_agent.volumes.interface import (
+    BaseAbsentError,
     Capacity,
     DiskFullError,
     Fetch,
@@ -36,6 +37,7 @@ from stead_agent.volumes.qcow2 import HEADER_BYTES, Header, Qcow2Error, parse_he
 _log = logging.getLogger(__name__)
 
 _IMAGE_NAME: Final = re.compile(r"(?P<id>ami-[0-9a-f]{8,17})\.(?P<format>qcow2|raw)\Z")
+_BASE_NAME: Final = re.compile(r"(?P<id>snap-[0-9a-f]{8,17})\.raw\Z")
 _VOLUME_NAME: Final = re.compile(r"(?P<id>vol-[0-9a-f]{8,17})\.qcow2\Z")
 _TRASH_NAME: Final = re.compile(r".+\.(?P<removed>[0-9]{1,20})\Z")
 _PASSABLE: Final = 0o711
@@ -54,6 +56,7 @@ class LocalStore:
         """Make the directories; `trash_seconds` is how long removed disks can still be rescued by hand."""
         self.root = root
         self.images = root / "images"
+        self.bases = root / "bases"
         self.volumes = root / "volumes"
         self.incoming = root / "incoming"
         self.trash = root / "trash"
@@ -197,10 +200,15 @@ class LocalImages:
 
 
 class LocalVolumes:
-    """Disks as qcow2 files: laid over an image, or blank."""
+    """Disks as qcow2 files: laid over an image or a base, or blank."""
 
-    def __init__(self, store: LocalStore) -> None:
+    def __init__(self, store: LocalStore, base_of: Callable[[str], Layer | None] = lambda _base_id: None) -> None:
+        """Have `base_of` tell how a base is opened now, None when it is not here.
+
+        In a disk's header a base always has the same name, whether it is a file yet or still served by a process.
+        """
         self._store = store
+        self._base_of = base_of
 
     def ensure(self, volume: VolumeSpec) -> VolumeSource:
         """Have the disk here, at least as large as said."""
@@ -228,10 +236,18 @@ class LocalVolumes:
         if not header.backing_file:
             return VolumeSource(FileSource(path), "qcow2", None)
         base = Path(header.backing_file)
+        if base.parent == self._store.bases and (found := _BASE_NAME.match(base.name)):
+            return VolumeSource(FileSource(path), "qcow2", self._base(volume_id, found["id"]))
         name = _IMAGE_NAME.match(base.name)
         if name is None or base.parent != self._store.images or header.backing_format != name["format"]:
             raise VolumeError(f"{volume_id}: its file names a base that is none of ours")
         return VolumeSource(FileSource(path), "qcow2", Layer(FileSource(base), cast("Format", name["format"])))
+
+    def _base(self, volume_id: str, base_id: str) -> Layer:
+        base = self._base_of(base_id)
+        if base is None:
+            raise BaseAbsentError(f"{volume_id}: its base {base_id} is not here")
+        return base
 
     def size(self, volume_id: str) -> int | None:
         """Tell the size that a guest sees."""
@@ -260,7 +276,9 @@ class LocalVolumes:
         """Tell how much room there is."""
         disk = os.statvfs(self._store.root)
         trash = _allocated(self._store.trash)
-        held = _allocated(self._store.volumes) + _allocated(self._store.images) + _allocated(self._store.incoming)
+        places = (self._store.volumes, self._store.images, self._store.incoming)
+        bases = (self._store.bases, self._store.bases / "filling", self._store.bases / "unused")
+        held = sum(_allocated(place) for place in (*places, *bases))
         return Capacity(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize + trash, held + trash)
 
     def _path(self, volume_id: str) -> Path:
@@ -270,7 +288,7 @@ class LocalVolumes:
     def _make(self, volume: VolumeSpec, path: Path) -> None:
         """Make a new disk; should its base be removed at the same time, the disk is taken back."""
         incoming = self._store.incoming / path.name
-        base, base_format = self._base_of(volume)
+        base, base_format = self._below(volume)
         try:
             disk = render_empty(volume.size, str(base) if base else "", base_format)
         except Qcow2Error as error:
@@ -284,12 +302,16 @@ class LocalVolumes:
         finally:
             os.close(handle)
         self._store.publish(incoming, path)
-        if base and not base.exists():
+        if volume.image_id and base and not base.exists():
             path.unlink()
             raise ImageAbsentError(f"{volume.id}: its image {volume.image_id} has just been removed")
 
-    def _base_of(self, volume: VolumeSpec) -> tuple[Path | None, str]:
-        """Find the image that a volume is to be laid over, which must not be larger."""
+    def _below(self, volume: VolumeSpec) -> tuple[Path | None, str]:
+        """Find the image or base that a volume is to be laid over; an image must not be larger."""
+        if volume.base_id:
+            name = _checked(_BASE_NAME, f"{volume.base_id}.raw")
+            self._base(volume.id, volume.base_id)
+            return self._store.bases / name, "raw"
         if not volume.image_id:
             return None, ""
         for image_format in ("qcow2", "raw"):
@@ -354,7 +376,7 @@ def _sync_directory(path: Path) -> None:
 def _allocated(directory: Path) -> int:
     """Add up the bytes that the files of a directory take on the disk; files may come and go meanwhile."""
     total = 0
-    for path in directory.iterdir():
+    for path in directory.iterdir() if directory.exists() else ():
         with contextlib.suppress(FileNotFoundError):  # gone since it was listed
             total += path.lstat().st_blocks * 512
     return total

@@ -37,7 +37,10 @@ WRITES = st.lists(
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.explicit, Phase.generate]
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.generate],
 )
 @given(writes=WRITES, seed=st.integers(0, 1000))
 def test_content_and_holes_of_random_images(writes, seed):

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.volumes import local_files
 from stead_agent.volumes.interface import (
+    BaseAbsentError,
     DiskFullError,
     ImageAbsentError,
     ImageBase,
@@ -26,6 +28,7 @@ from stead_agent.volumes.qcow2 import render_empty
 
 AMI = "ami-0123456789abcdef0"
 VOL = "vol-0123456789abcdef0"
+SNAP = "snap-0123456789abcdef0"
 MIB = 1 << 20
 
 
@@ -48,6 +51,30 @@ def root():
 @pytest.fixture
 def place(root):
     return Place(root)
+
+
+def test_a_disk_over_a_base_is_opened_as_the_base_is_now(root):
+    base = root / "bases" / f"{SNAP}.raw"
+    here = {}
+    store = LocalStore(root)
+    volumes = LocalVolumes(store, here.get)
+    with pytest.raises(BaseAbsentError):
+        volumes.ensure(VolumeSpec(VOL, 8 * MIB, base_id=SNAP))
+    assert volumes.present() == frozenset()
+    base.parent.mkdir()
+    base.write_bytes(b"\x5a" * MIB)
+    here[SNAP] = Layer(FileSource(base), "raw")
+    source = volumes.ensure(VolumeSpec(VOL, 8 * MIB, base_id=SNAP))
+    assert source.base == here[SNAP]
+    path = source.source.path
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "read -P 0x5a 0 1M", "-c", "read -P 0 1M 7M", path], check=True)
+    here[SNAP] = Layer(NbdSource(root / "socket"), "raw")
+    assert volumes.source(VOL).base == here[SNAP]
+    volumes.ensure(VolumeSpec(VOL, 16 * MIB, base_id=SNAP))
+    assert volumes.size(VOL) == 16 * MIB
+    here.clear()
+    with pytest.raises(BaseAbsentError):
+        volumes.source(VOL)
 
 
 def qcow2_file(size=4 * MIB):
