@@ -14,19 +14,9 @@ def exported(image: Path, *options: str, image_format: str = "qcow2", read_only:
     """Give the socket of a qemu-nbd that exports the image under an empty name."""
     path = image.with_suffix(".nbd")
     path.unlink(missing_ok=True)
-    flags = ["--read-only"] if read_only else []
-    command: list[str | Path] = [
-        "qemu-nbd",
-        "-f",
-        image_format,
-        "-k",
-        socket,
-        "-t",
-        "--shared=8",
-        *flags,
-        *options,
-        image,
-    ]
+    command: list[str | Path] = ["qemu-nbd", "-f", image_format, "-k", path, "-t", "--shared=8", *options, image]
+    if read_only:
+        command.insert(1, "--read-only")
     process = subprocess.Popen(command)
     try:
         waiting.wait_for(lambda: _listens(path), "qemu-nbd listens", poll=0.005)
