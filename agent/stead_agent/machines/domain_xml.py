@@ -32,7 +32,7 @@ _TYPE: Final = re.compile(r"[a-z0-9.-]{0,32}\Z")
 
 # EBS counts an operation of up to 256 KiB as one
 # (https://docs.aws.amazon.com/ebs/latest/userguide/ebs-io-characteristics.html).
-_BYTES_PER_IO: Final = 256 << 10
+BYTES_PER_IO: Final = 256 << 10
 # Translated code kept under emulation: QEMU's default grows to a third of the host's memory; 32 is as fast as more.
 _TB_CACHE_MIB: Final = 32
 # How long a guest's reads and writes wait for an NBD server that went away, before they fail.
@@ -108,6 +108,12 @@ def serial_of(disk_id: str) -> str:
     if disk_id.startswith("vol-"):
         return disk_id.replace("-", "", 1)
     return f"AWS{sha256(disk_id.encode()).hexdigest()[:17].upper()}"
+
+
+def volume_of(serial: str) -> str | None:
+    """Read from a serial number which volume it is of; None when it is of something else."""
+    volume_id = f"vol-{serial.removeprefix('vol')}"
+    return volume_id if _DISK_ID.match(volume_id) and serial_of(volume_id) == serial else None
 
 
 def target_names() -> Iterator[str]:
@@ -269,7 +275,7 @@ def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
             _text(limits, "total_bytes_sec", str(disk.throughput))
         if disk.iops:
             _text(limits, "total_iops_sec", str(disk.iops))
-            _text(limits, "size_iops_sec", str(_BYTES_PER_IO))
+            _text(limits, "size_iops_sec", str(BYTES_PER_IO))
     _text(element, "serial", serial_of(disk.id))
     if boots:
         ET.SubElement(element, "boot", order="1")

@@ -99,6 +99,8 @@ class MachineStatus:
     start_count: int  # the start this speaks of; a start that failed or was interrupted is not counted
     reboot_count: int  # reboots done
     off_reason: OffReason = OffReason.NONE
+    volume_ids: frozenset[str] = frozenset()  # of those that the running guest has plugged in now
+    full: frozenset[str] = frozenset()  # of those that had no room for what the guest wrote, so that it is paused
 
 
 class Machines(Protocol):
@@ -112,10 +114,12 @@ class Machines(Protocol):
         starts run at a time; the others wait in order.
         """
 
-    def update(self, spec: MachineSpec) -> None:
+    def update(self, spec: MachineSpec) -> frozenset[str]:
         """Plug disks and nics in and out of a running guest until they are as `spec` says, and apply disk limits.
 
-        A machine that is off takes everything from the spec of its next start, so nothing is done then.
+        Returns what must go and the guest still has (volume ids, MAC addresses): it was asked to let go, which may take
+        it a while or for ever. Subscribers are told when it has; asking again does no harm, and helps with a guest that
+        was not up yet. A machine that is off takes everything from the spec of its next start: nothing is done then.
         """
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:

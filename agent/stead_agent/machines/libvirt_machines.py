@@ -24,7 +24,7 @@ from stead_agent.machines import life, plug
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
-from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain
+from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain, volume_of
 from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid, make_private, remove_private
 from stead_agent.machines.interface import (
     MachineAbsentError,
@@ -132,24 +132,22 @@ class LibvirtMachines:
             done = self._started_already(spec.id, start_count)
             return done or self._start(spec, start_count, reboot_count)
 
-    def update(self, spec: MachineSpec) -> None:
+    def update(self, spec: MachineSpec) -> frozenset[str]:
         """Plug disks and nics in and out of a running guest, and set limits of disks."""
         with self._asking(spec.id):
             found = self._get(spec.id)
             if not found.view.active:
-                return
+                return frozenset()
             todo = plug.changes(found.handle.XMLDesc(0), spec)
             for device in todo.detach:
-                found.handle.detachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+                _ask_to_let_go(found.handle, device.alias)
             for disk in spec.disks:
                 give_disk(disk.source, uid_of(spec.id))
-            for device in todo.attach:
-                found.handle.attachDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            for xml in todo.attach:
+                found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             for limit in todo.limits:
-                wanted = {"total_bytes_sec": limit.total_bytes_sec, "total_iops_sec": limit.total_iops_sec}
-                found.handle.setBlockIoTune(limit.target, wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            if todo.detach and plug.changes(found.handle.XMLDesc(0), spec).detach:
-                raise MachineError(f"{spec.id}: the guest has not let go of a device yet")
+                found.handle.setBlockIoTune(limit.target, limit.parameters(), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            return frozenset(volume_of(device.subject) or device.subject for device in todo.detach)
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
         """Ask the guest to shut down, or pull the plug."""
@@ -204,7 +202,8 @@ class LibvirtMachines:
         """Let a running guest see its disk grown."""
         with self._asking(machine_id):
             found = self._get(machine_id)
-            target = plug.target_of(found.handle.XMLDesc(0), volume_id) if found.view.active else None
+            has = plug.plugged(found.handle.XMLDesc(0)).targets if found.view.active else {}
+            target = has.get(volume_id)
             if target is None:
                 raise MachineError(f"{machine_id}: has no {volume_id} plugged in")
             found.handle.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
@@ -451,7 +450,11 @@ class LibvirtMachines:
             raise MachineError(f"{machine_id}: a domain of this name exists that is not ours")
         state, reason = domain.state()
         happened = self._logs.exists(machine_id, record.start_count) and machine_id not in self._unsure
-        view = life.View(state != life.State.SHUTOFF, state, reason, self._boot_id, happened)
+        is_active = state != life.State.SHUTOFF
+        has = _plugged(domain) if is_active else None
+        view = life.View(
+            is_active, state, reason, self._boot_id, happened, has.volume_ids if has else frozenset(), frozenset()
+        )
         if state == life.State.RUNNING:
             self._unsure.discard(machine_id)
         return _Domain(domain, record, view)
@@ -526,6 +529,28 @@ class LibvirtMachines:
             if not self._link.is_up():
                 raise MachinesUnavailableError(f"libvirt went away: {error}") from error
             raise MachineError(f"{subject}: {error}") from error
+
+
+def _ask_to_let_go(domain: Any, alias: str) -> None:
+    """Ask a guest to let go of a device, without waiting for it: its removal comes as an event.
+
+    A guest may have been asked before, or may have let go by now.
+    """
+    try:
+        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in {libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED}:
+            raise
+
+
+def _plugged(domain: Any) -> plug.Plugged | None:
+    """Read which volumes a domain has; None when it is just vanishing."""
+    try:
+        return plug.plugged(domain.XMLDesc(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
 
 
 def _record_of(domain: Any) -> life.Record | None:

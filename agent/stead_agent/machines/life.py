@@ -101,6 +101,8 @@ class View:
     reason: int
     boot_id: str  # of the host now
     log_exists: bool  # the console log of the record's start exists
+    volume_ids: frozenset[str] = frozenset()
+    full: frozenset[str] = frozenset()
 
     @property
     def starting(self) -> bool:
@@ -118,7 +120,14 @@ def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
     if view.starting:
         return MachineStatus(machine_id, Power.UNKNOWN, record.started_before, record.reboot_count)
     if view.active:
-        return MachineStatus(machine_id, _power(record, view), record.start_count, record.reboot_count)
+        return MachineStatus(
+            machine_id,
+            _power(record, view),
+            record.start_count,
+            record.reboot_count,
+            volume_ids=view.volume_ids,
+            full=view.full,
+        )
     start = record.start_count if has_started(view) else record.started_before
     return MachineStatus(machine_id, Power.OFF, start, record.reboot_count, _off_reason(start, record, view))
 

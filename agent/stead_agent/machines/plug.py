@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from stead_agent.machines.domain_xml import render_disk, render_nic, serial_of, target_names
+from stead_agent.machines.domain_xml import BYTES_PER_IO, render_disk, render_nic, serial_of, target_names, volume_of
 from stead_agent.machines.interface import MachineError, MachineSpec
 
 
@@ -15,12 +15,41 @@ class Limit:
     total_bytes_sec: int
     total_iops_sec: int
 
+    def parameters(self) -> dict[str, int]:
+        """Give all of the parameters: those left out would stay as they are."""
+        size = BYTES_PER_IO if self.total_iops_sec else 0
+        return {
+            "total_bytes_sec": self.total_bytes_sec,
+            "total_iops_sec": self.total_iops_sec,
+            "size_iops_sec": size,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """A device that must go: what it is to us, and its name in libvirt."""
+
+    subject: str  # a disk's serial or a nic's MAC address
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """What a running domain has: its volumes by id, with the targets by which libvirt knows them."""
+
+    targets: dict[str, str]
+
+    @property
+    def volume_ids(self) -> frozenset[str]:
+        """The ids of the volumes."""
+        return frozenset(self.targets)
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What must change: device XML to detach and to attach, in this order, and limits to set."""
+    """What must change: aliases of devices to detach, device XML to attach, in this order, and limits to set."""
 
-    detach: tuple[str, ...]
+    detach: tuple[Detach, ...]
     attach: tuple[str, ...]
     limits: tuple[Limit, ...]
 
@@ -35,8 +64,8 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
     wanted_disks = {serial_of(disk.id): disk for disk in spec.disks}
     wanted_nics = {nic.mac_address: nic for nic in spec.nics}
 
-    detach = [disk for serial, disk in disks.items() if serial not in wanted_disks]
-    detach += [nic for mac, nic in nics.items() if mac not in wanted_nics]
+    detach = [Detach(serial, _alias(disk)) for serial, disk in disks.items() if serial not in wanted_disks]
+    detach += [Detach(mac, _alias(nic)) for mac, nic in nics.items() if mac not in wanted_nics]
     used = {target.get("dev") for disk in disks.values() for target in disk.findall("target")}
     free = (name for name in target_names() if name not in used)
     attach = [render_disk(disk, next(free)) for serial, disk in wanted_disks.items() if serial not in disks]
@@ -46,15 +75,22 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
         for serial, disk in wanted_disks.items()
         if serial in disks and _limits(disks[serial]) != (disk.throughput, disk.iops)
     ]
-    return Changes(tuple(ET.tostring(each, encoding="unicode") for each in detach), tuple(attach), tuple(limits))
+    return Changes(tuple(detach), tuple(attach), tuple(limits))
 
 
-def target_of(live_xml: str, volume_id: str) -> str | None:
-    """Name the target by which libvirt knows a volume of a running domain."""
+def plugged(live_xml: str) -> Plugged:
+    """Read which volumes a running domain has; a disk that is none of ours, or instance store, is left out."""
+    targets = {}
     for disk in ET.fromstring(live_xml).iterfind("devices/disk"):  # noqa: S314 (libvirt's own)
-        if disk.findtext("serial") == serial_of(volume_id):
-            return _target(disk)
-    return None
+        if volume_id := volume_of(disk.findtext("serial", "")):
+            targets[volume_id] = _target(disk)
+    return Plugged(targets)
+
+
+def _alias(device: ET.Element) -> str:
+    """Name a device of a running domain as libvirt does."""
+    alias = device.find("alias")
+    return "" if alias is None else alias.get("name", "")
 
 
 def _target(disk: ET.Element) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stead_agent.logs import Log
-from stead_agent.machines.interface import Power
+from stead_agent.machines.interface import MachinesUnavailableError, Power
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.plan import VolumeStep, plan_volume
 from stead_agent.reconcile.reports import status
@@ -14,6 +14,7 @@ from stead_agent.volumes.interface import VolumeError
 from stead_agent.wanted import Key
 from stead_proto.v1 import host_pb2
 from stead_proto.v1.desired_pb2 import Resource
+from stead_proto.v1.host_pb2 import ResourceStatus
 
 _log = Log(__name__)
 
@@ -101,7 +102,25 @@ class VolumeWork:
             self.parts.volumes.ensure(spec)
             if size is None:
                 _log.info("volume_made", volume=spec.id, size=spec.size, base=spec.base_id or spec.image_id)
-        return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
+        return Outcome(statuses=[self._ready()])
+
+    def _ready(self) -> ResourceStatus:
+        """Say that it is as it must be, how large a guest sees it, and whether one waits for room on it."""
+        assert self.resource is not None
+        size = self.parts.volumes.size(self.unit.id) or 0
+        seen_by_guest = host_pb2.VolumeStatus(size=size, full=self._is_full())
+        return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=seen_by_guest)
+
+    def _is_full(self) -> bool:
+        """Tell whether a guest is paused since there was no room for what it wrote to the volume."""
+        for user in self.users:
+            try:
+                seen = self.parts.machines.status(user.id)
+            except MachinesUnavailableError:
+                continue  # nobody can tell now; when libvirt is back all its machines are looked at, and then this
+            if seen is not None and self.unit.id in seen.full:
+                return True
+        return False
 
     def _remove(self) -> Outcome:
         if self.users:
@@ -116,7 +135,7 @@ class VolumeWork:
             seen = self.parts.machines.status(user.id)
             if seen is not None and seen.power is Power.UNKNOWN:
                 raise VolumeError(f"{user.id} may use it, and libvirt cannot be asked")
-            if seen is not None and seen.power is not Power.OFF:
+            if seen is not None and self.unit.id in seen.volume_ids:
                 return user.id
         return None
 

@@ -298,7 +298,7 @@ class Reconciler:
             last = self.reports.latest(key)
             machine = last.machine if last is not None and last.HasField("machine") else None
             condition = host_pb2.CONDITION_PENDING if unsure else host_pb2.CONDITION_FAILED
-            self.reports.put(status(key, revision, condition, text, machine))
+            self.reports.put(status(key, revision, condition, text, machine=machine))
 
     def _gone_all(self, keys: Iterable[Key]) -> None:
         shared = []

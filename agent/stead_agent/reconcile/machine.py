@@ -16,7 +16,7 @@ from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
 from stead_agent.volumes.interface import VolumeError
 from stead_agent.wanted import Held, Key
-from stead_proto.v1 import host_pb2
+from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource
 from stead_proto.v1.host_pb2 import ResourceStatus
 
@@ -25,6 +25,7 @@ _log = Log(__name__)
 _MOST_ROUNDS: Final = 6
 _UNCERTAIN_SECONDS: Final = 2.0
 _END_SECONDS: Final = 30.0
+_ASK_AGAIN_SECONDS: Final = 5.0  # a guest that was not up yet has not heard that it should let go of a device
 
 
 @dataclass(slots=True)
@@ -32,6 +33,8 @@ class MachineMemory:
     """What is remembered of a machine between its turns; only the work whose turn it is touches it."""
 
     spec: MachineSpec | None = None  # what the running guest is known to have
+    lets_go: frozenset[str] = frozenset()  # what the guest was asked to let go of, and had not yet
+    asked_at: float = -1.0  # the turn in which it was
     reboot_asked: int = 0
     removal_asked: bool = False
     grace_ends: float = 0.0
@@ -86,21 +89,41 @@ class MachineWork:
         view = MachineView(
             status=seen,
             needs_met=not self.unmet,
-            up_to_date=not runs or bool(self.unmet) or self.memory.spec == self._spec(),
+            can_update=self._can_update(),
+            up_to_date=not runs or seen is None or self._is_up_to_date(seen),
+            lets_go=bool(self.memory.lets_go) and self.memory.asked_at == self.now,
             metadata_current=self.book.is_current(guest),
             reboot_asked=self.memory.reboot_asked >= self.resource.machine.reboot_count,
         )
         return plan_machine(self.resource.machine, view)
 
+    def _can_update(self) -> bool:
+        """Tell whether nothing but disks is missing, of which all is told: these can be left out."""
+        return all(unit.kind == desired_pb2.KIND_VOLUME and unit.id in self.known for unit in self.unmet.units)
+
+    def _is_up_to_date(self, seen: MachineStatus) -> bool:
+        """Tell whether a running guest has all that it can have now.
+
+        What libvirt shows counts as well: a disk is missing that was to go and is wanted again before it had gone.
+        """
+        if not self._can_update():
+            return True
+        spec = self._spec(seen)
+        volumes = {disk.id for disk in spec.disks if disk.id in self.known}
+        return self.memory.spec == spec and seen.volume_ids == volumes
+
     def _guest(self) -> Guest:
         assert self.resource is not None
         return translate.guest(self.resource, self.known)
 
-    def _spec(self) -> MachineSpec:
-        """Give the machine as it must be; its disks are there, since what it needs is met."""
+    def _spec(self, seen: MachineStatus | None = None) -> MachineSpec:
+        """Give the machine as it must be, without the disks that are not ready and that `seen` has not."""
         assert self.resource is not None
         sources = {}
+        has = seen.volume_ids if seen is not None else frozenset()
         for disk in self.resource.machine.disks:
+            if Key(desired_pb2.KIND_VOLUME, disk.volume_id) in self.unmet.units and disk.volume_id not in has:
+                continue
             source = self.parts.volumes.source(disk.volume_id)
             if source is None:
                 raise VolumeError(f"{disk.volume_id} is not on this host any more")
@@ -118,11 +141,14 @@ class MachineWork:
             case Step.START:
                 return self._start()
             case Step.UPDATE:
-                spec = self._spec()
+                spec = self._spec(seen)
                 self._note_holding(self.may_hold)
                 self.memory.spec = None  # if it fails halfway, nobody knows what the guest has
-                machines.update(spec)
-                self.memory.spec = spec
+                self.memory.lets_go = machines.update(spec)
+                self.memory.asked_at = self.now
+                if not self.memory.lets_go:
+                    self.memory.spec = spec
+                seen = machines.status(machine_id)
             case Step.REBOOT:
                 assert self.resource is not None
                 seen = machines.reboot(machine_id, self.resource.machine.reboot_count)
@@ -181,6 +207,8 @@ class MachineWork:
                     self.memory.removal_asked = True
                     self.memory.grace_ends = self.now + self.grace_seconds
                 outcome.wait_seconds = max(0.0, self.memory.grace_ends - self.now)
+            case Then.WAITING_FOR_GUEST:
+                outcome.wait_seconds = _ASK_AGAIN_SECONDS
             case Then.WAITING_FOR_END:
                 outcome.wait_seconds = _END_SECONDS
             case Then.UNCERTAIN:
@@ -206,6 +234,8 @@ class MachineWork:
         if plan.then is Then.SETTLED:
             return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, machine=machine)
         reason = self.unmet.reason if plan.then is Then.WAITING_FOR_NEEDS else ""
+        if plan.then is Then.WAITING_FOR_GUEST:
+            reason = f"the guest has not let go of {', '.join(sorted(self.memory.lets_go))} yet"
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
         condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING
-        return status(self.unit, self.resource.revision, condition, reason, machine)
+        return status(self.unit, self.resource.revision, condition, reason, machine=machine)

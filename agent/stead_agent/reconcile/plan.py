@@ -34,6 +34,7 @@ class Then(enum.Enum):
     SETTLED = "settled"  # as wanted, or it has ended by itself, which is only reported
     WAITING_FOR_NEEDS = "waiting for what it needs"
     WAITING_FOR_END = "waiting for the guest's end"  # machines tells us when it came
+    WAITING_FOR_GUEST = "waiting until the guest lets go"  # of a device; machines tells us when it did
     WAITING_FOR_GRACE = "waiting for the end of the guest's grace"
     UNCERTAIN = "libvirt cannot tell"
     GONE = "gone"
@@ -55,6 +56,8 @@ class MachineView:
     needs_met: bool = True  # its disks and interfaces are there as they must be
     up_to_date: bool = False  # the running guest is known to have all that it must have
     metadata_current: bool = False  # metadata answers as it must
+    can_update: bool = False  # what is not met are disks alone: all else can be plugged in and out
+    lets_go: bool = False  # the guest was just asked to let go of a device
     reboot_asked: bool = False  # the reboot that is wanted was asked for already
 
 
@@ -98,11 +101,12 @@ def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> 
     if status.power is Power.STOPPING:
         return MachinePlan(_metadata(view), Then.WAITING_FOR_END)
     steps = [*_metadata(view)]
-    if view.needs_met and not view.up_to_date:
+    if (view.needs_met or view.can_update) and not view.up_to_date and not view.lets_go:
         steps.append(Step.UPDATE)
     if status.reboot_count < wanted.reboot_count and not view.reboot_asked:
         steps.append(Step.REBOOT)
-    return MachinePlan(tuple(steps), Then.SETTLED if view.needs_met else Then.WAITING_FOR_NEEDS)
+    then = Then.WAITING_FOR_GUEST if view.lets_go else Then.SETTLED
+    return MachinePlan(tuple(steps), then if view.needs_met else Then.WAITING_FOR_NEEDS)
 
 
 def _plan_stopped(wanted: Machine, status: MachineStatus | None) -> MachinePlan:

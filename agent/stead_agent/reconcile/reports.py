@@ -15,7 +15,9 @@ def status(
     revision: int,
     condition: "host_pb2.Condition.ValueType",
     error: str = "",
+    *,
     machine: host_pb2.MachineStatus | None = None,
+    volume: host_pb2.VolumeStatus | None = None,
 ) -> ResourceStatus:
     """Make a status; a long error is cut."""
     return ResourceStatus(
@@ -25,6 +27,7 @@ def status(
         condition=condition,
         error=error[: limits.ERROR_CHARACTERS],
         machine=machine,
+        volume=volume,
     )
 
 

@@ -54,7 +54,10 @@ def volume_spec(resource: Resource) -> volumes.VolumeSpec:
 def machine_spec(
     resource: Resource, known: Mapping[str, Resource], sources: Mapping[str, volumes.VolumeSource]
 ) -> machines.MachineSpec:
-    """A machine as its guest is made; `known` has its volumes and interfaces by id, `sources` how disks are opened."""
+    """A machine as its guest is made; `known` has its volumes and interfaces by id, `sources` how disks are opened.
+
+    Disks without a source are left out.
+    """
     body = resource.machine
     if body.boot_mode and body.boot_mode not in _BOOT_MODES:
         raise Untranslatable(f"boot mode {body.boot_mode!r}")
@@ -63,7 +66,9 @@ def machine_spec(
         id=resource.id,
         vcpus=body.vcpus,
         memory=body.memory,
-        disks=tuple(_disk(known[each.volume_id], sources[each.volume_id]) for each in body.disks),
+        disks=tuple(
+            _disk(known[each.volume_id], sources[each.volume_id]) for each in body.disks if each.volume_id in sources
+        ),
         nics=tuple(_nic(known[each.interface_id]) for each in nics),
         architecture=body.architecture or "x86_64",
         boot_mode=cast("Literal['legacy-bios', 'uefi']", body.boot_mode or "legacy-bios"),
@@ -192,4 +197,5 @@ def machine_status(status: machines.MachineStatus | None) -> host_pb2.MachineSta
         start_count=status.start_count,
         reboot_count=status.reboot_count,
         off_reason=_OFF_REASONS[status.off_reason] if off else host_pb2.OFF_REASON_UNSPECIFIED,
+        volume_ids=sorted(status.volume_ids),
     )

@@ -1,7 +1,7 @@
 """Guests of a simulated host: they boot, listen to the power button or not, crash and end, in real or stepped time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stead_agent.machines.interface import (
@@ -77,14 +77,20 @@ class SimulatedMachines:
         self._tell(spec.id)
         return _status(spec.id, guest)
 
-    def update(self, spec: MachineSpec) -> None:
-        """Plug in and out."""
+    def update(self, spec: MachineSpec) -> frozenset[str]:
+        """Plug in and out; a guest that hangs or is not up yet lets go of nothing."""
         with self._world.call("machines.update", spec.id) as things:
             self._must_answer()
             guest = _guest(things, spec.id)
-            if guest.power is not Power.OFF:
-                self._check_start(things, spec)
-                guest.spec = spec
+            if guest.power is Power.OFF:
+                return frozenset()
+            self._check_start(things, spec)
+            wanted = {disk.id for disk in spec.disks}
+            kept = tuple(disk for disk in guest.spec.disks if disk.id not in wanted)
+            if not guest.hangs and guest.hears_at <= self._clock.now():
+                kept = ()
+            guest.spec = replace(spec, disks=spec.disks + kept)
+            return frozenset(disk.id for disk in kept)
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
         """Press the power button, or pull the plug."""
@@ -148,7 +154,7 @@ class SimulatedMachines:
             volume = things.volumes.get(volume_id)
             if guest.power is Power.OFF or volume is None:
                 raise MachineError(f"{machine_id} does not run with {volume_id}")
-            things.volumes[volume_id] = type(volume)(volume.id, max(size, volume.size), volume.image_id)
+            things.volumes[volume_id] = replace(volume, size=max(size, volume.size))
 
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
         """Tell the starts and boots of the guest."""
@@ -263,4 +269,12 @@ def _guest(things: Things, machine_id: str) -> Guest:
 
 
 def _status(machine_id: str, guest: Guest) -> MachineStatus:
-    return MachineStatus(machine_id, guest.power, guest.start_count, guest.reboot_count, guest.off_reason)
+    has = () if guest.power is Power.OFF else guest.spec.disks
+    return MachineStatus(
+        machine_id,
+        guest.power,
+        guest.start_count,
+        guest.reboot_count,
+        guest.off_reason,
+        volume_ids=frozenset(disk.id for disk in has if disk.id.startswith("vol-")),
+    )

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from stead_agent.disk_sources import FileSource
 from stead_agent.machines.domain_xml import HostSide, render_domain
-from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
+from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
 from stead_agent.machines.life import Record
-from stead_agent.machines.plug import Changes, Limit, changes, target_of
+from stead_agent.machines.plug import Changes, Limit, changes, plugged
 
 DISKS = [Disk(f"vol-{n:017x}", FileSource(Path(f"/v/{n}")), "qcow2") for n in range(6)]
+STORE = Disk(instance_store_id("i-0123456789abcdef0", 0), FileSource(Path("/v/store")), "qcow2")
 NICS = [Nic(f"eni-{n}", f"0a:00:00:00:00:0{n}", "br", f"tap{n}") for n in range(6)]
 
 
@@ -36,8 +37,13 @@ def test_the_changes_lead_from_one_to_the_other(disks, nics, wanted_disks, wante
     wanted = spec(wanted_disks, wanted_nics)
     todo = changes(live(spec(disks, nics)), wanted)
     devices = domain.find("devices")
-    for text in todo.detach:
-        gone = next(device for device in devices if ET.tostring(device) == ET.tostring(ET.fromstring(text)))
+    for each in todo.detach:
+        gone = next(
+            device
+            for device in devices
+            if device.findtext("serial") == each.subject
+            or ((mac := device.find("mac")) is not None and mac.get("address") == each.subject)
+        )
         devices.remove(gone)
     targets = [target.get("dev") for target in devices.iterfind("disk/target")]
     for text in todo.attach:
@@ -56,8 +62,8 @@ def test_limits_of_a_disk_that_stays_are_set():
 
 
 def test_a_disk_is_found_by_its_serial():
-    assert target_of(live(spec(DISKS[:3], [])), DISKS[2].id) == "vdc"
-    assert target_of(live(spec(DISKS[:3], [])), DISKS[4].id) is None
+    targets = plugged(live(spec([*DISKS[:3], STORE], []))).targets
+    assert targets == {DISKS[0].id: "vda", DISKS[1].id: "vdb", DISKS[2].id: "vdc"}
 
 
 def test_a_hostile_spec_is_refused():

@@ -7,7 +7,7 @@ from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.loop import perform
 from stead_agent.reconcile.work import Work
 from stead_agent.simulated.machines import Pace
-from stead_agent.volumes.interface import DiskFullError
+from stead_agent.volumes.interface import DiskFullError, VolumeError
 from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -42,7 +42,8 @@ def bench(sender: make.Sender) -> Bench:
 
 
 def _machine(**changes: object) -> pb.Resource:
-    return make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1",), **changes)  # type: ignore[arg-type]  # any of its words
+    words = {"volumes": ("vol-1",), "interfaces": ("eni-1",)} | changes
+    return make.machine("i-1", **words)  # type: ignore[arg-type]  # any of its words
 
 
 def _touched(bench: Bench) -> set[str]:
@@ -331,6 +332,41 @@ def test_a_volume_is_not_pulled_from_a_guest_that_cannot_let_go(bench: Bench, se
     bench.restart()
     bench.settle()
     assert bench.host.volumes.present() == {"vol-1"}
+    _all_kept(bench)
+
+
+def test_a_guest_that_does_not_let_go_is_reported_and_asked_again(bench: Bench, sender: make.Sender) -> None:
+    both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
+    bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
+    assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
+    bench.host.hang_guest("i-1")
+    bench.settle(sender.change(make.volume("vol-3", image_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
+    told = bench.report()[MACHINE]
+    assert (told.condition, told.error) == (PENDING, "the guest has not let go of vol-2 yet")
+    assert told.machine.volume_ids == ["vol-1", "vol-2", "vol-3"]
+    bench.host.world.things.guests["i-1"].hangs = False
+    bench.settle(seconds=7)
+    assert bench.report()[MACHINE].condition == READY
+    assert bench.machine("i-1").volume_ids == ["vol-1", "vol-3"]
+    _all_kept(bench)
+
+
+def test_a_volume_that_cannot_be_made_does_not_keep_another_in_the_guest(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(make.volume("vol-2", image_id=""), _machine(volumes=("vol-1", "vol-2"))))
+    bench.host.fail_next("volumes.ensure", VolumeError("the disk is broken"), times=1000)
+    bench.settle(sender.change(make.volume("vol-3", image_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
+    told = bench.report()[MACHINE]
+    assert (told.condition, told.error) == (FAILED, "vol-3: the disk is broken")
+    assert told.machine.volume_ids == ["vol-1"]
+    _all_kept(bench)
+
+
+def test_a_volume_tells_its_size_before_and_after_it_has_grown(bench: Bench, sender: make.Sender) -> None:
+    volume = make.volume("vol-1")
+    assert bench.report()[Key(pb.KIND_VOLUME, "vol-1")].volume.size == volume.volume.size
+    volume.volume.size *= 2
+    bench.settle(sender.change(volume))
+    assert bench.report()[Key(pb.KIND_VOLUME, "vol-1")].volume.size == volume.volume.size
     _all_kept(bench)
 
 

@@ -77,6 +77,16 @@ def test_nothing_starts_without_its_needs() -> None:
     assert (plan.steps, plan.then) == ((PUT,), Then.WAITING_FOR_NEEDS)
 
 
+def test_a_disk_that_is_not_ready_does_not_hold_up_the_others() -> None:
+    plan = plan_machine(RUN, MachineView(_seen(ON), needs_met=False, can_update=True))
+    assert (plan.steps, plan.then) == ((PUT, Step.UPDATE), Then.WAITING_FOR_NEEDS)
+
+
+def test_a_guest_that_was_asked_to_let_go_is_waited_for() -> None:
+    plan = plan_machine(RUN, MachineView(_seen(ON), metadata_current=True, lets_go=True))
+    assert (plan.steps, plan.then) == ((), Then.WAITING_FOR_GUEST)
+
+
 def test_what_is_so_already_is_not_done_again() -> None:
     view = MachineView(_seen(ON), up_to_date=True, metadata_current=True, reboot_asked=True)
     assert plan_machine(_wanted(pb.POWER_RUNNING, reboot=1), view).steps == ()
