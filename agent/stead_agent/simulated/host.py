@@ -113,6 +113,10 @@ class SimulatedHost:
         """Let a guest no longer listen to the power button."""
         self.machines.hang_guest(machine_id)
 
+    def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
+        """Let a guest no longer let go of what is to be unplugged, or do so again when it is next asked."""
+        self.machines.keep_disks(machine_id, keeps=keeps)
+
     def set_libvirt_away(self, *, away: bool) -> None:
         """Let libvirt be away, or come back."""
         self.machines.set_away(away=away)

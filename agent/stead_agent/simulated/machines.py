@@ -70,7 +70,7 @@ class SimulatedMachines:
             guest.reboot_count = max(guest.reboot_count, reboot_count)
             guest.off_reason = OffReason.NONE
             guest.boots = 1
-            guest.hangs = False
+            guest.hangs = guest.keeps_disks = False
             guest.hears_at = self._clock.now() + self._pace.boot
             guest.epoch += 1
             things.starts[spec.id, start_count] += 1
@@ -78,7 +78,7 @@ class SimulatedMachines:
         return _status(spec.id, guest)
 
     def update(self, spec: MachineSpec) -> frozenset[str]:
-        """Plug in and out; a guest that hangs or is not up yet lets go of nothing."""
+        """Plug in and out; a guest that is not up yet, or was told so, lets go of nothing."""
         with self._world.call("machines.update", spec.id) as things:
             self._must_answer()
             guest = _guest(things, spec.id)
@@ -87,7 +87,7 @@ class SimulatedMachines:
             self._check_start(things, spec)
             wanted = {disk.id for disk in spec.disks}
             kept = tuple(disk for disk in guest.spec.disks if disk.id not in wanted)
-            if not guest.hangs and guest.hears_at <= self._clock.now():
+            if not guest.keeps_disks and guest.hears_at <= self._clock.now():
                 kept = ()
             guest.spec = replace(spec, disks=spec.disks + kept)
             return frozenset(disk.id for disk in kept)
@@ -193,6 +193,12 @@ class SimulatedMachines:
         """Let a guest no longer listen to the power button."""
         with self._world.lock:
             _guest(self._world.things, machine_id).hangs = True
+            self._world.save()
+
+    def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
+        """Let a guest no longer let go of what is to be unplugged, or do so again when it is next asked."""
+        with self._world.lock:
+            _guest(self._world.things, machine_id).keeps_disks = keeps
             self._world.save()
 
     def set_away(self, *, away: bool) -> None:

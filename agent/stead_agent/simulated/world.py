@@ -31,6 +31,7 @@ class Guest:
     off_reason: OffReason = OffReason.NONE
     boots: int = 0  # of the latest start: 1, and one more for each reboot
     hangs: bool = False  # deaf to the power button
+    keeps_disks: bool = False  # does not let go of what is to be unplugged
     hears_at: float = 0.0  # from when on it hears the power button
     epoch: int = 0  # counts what was planned for it; what was planned in another epoch does not happen
 

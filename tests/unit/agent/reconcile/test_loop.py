@@ -339,12 +339,12 @@ def test_a_guest_that_does_not_let_go_is_reported_and_asked_again(bench: Bench, 
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
     bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
-    bench.host.hang_guest("i-1")
+    bench.host.keep_disks("i-1", keeps=True)
     bench.settle(sender.change(make.volume("vol-3", image_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
     told = bench.report()[MACHINE]
     assert (told.condition, told.error) == (PENDING, "the guest has not let go of vol-2 yet")
     assert told.machine.volume_ids == ["vol-1", "vol-2", "vol-3"]
-    bench.host.world.things.guests["i-1"].hangs = False
+    bench.host.keep_disks("i-1", keeps=False)
     bench.settle(seconds=7)
     assert bench.report()[MACHINE].condition == READY
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-3"]
