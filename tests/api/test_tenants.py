@@ -97,6 +97,7 @@ NO_TENANTS_IDS = {
     "IpamPoolId",
     "OwnerIds",  # accounts
     "PeerOwnerId",
+    "UserIds",
     "KernelId",
     "KeyPairId",  # of DeleteKeyPair, which succeeds for all
     "RamdiskId",
@@ -125,9 +126,12 @@ ATTRIBUTES = {
     "DescribeInstanceAttribute": "userData",
     "DescribeVolumeAttribute": "autoEnableIO",
     "DescribeVpcAttribute": "enableDnsSupport",
+    "ResetImageAttribute": "launchPermission",
     "ResetInstanceAttribute": "sourceDestCheck",
 }
 NEEDED = {
+    "EnableImageDeprecation": {"DeprecateAt": "2033-05-04T05:06:07Z"},
+    "ModifyImageAttribute": {"Description": {"Value": "x"}},
     "CreateSecurityGroup": {"Description": "d", "GroupName": "n"},
     "ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}},
     "CreateVpcPeeringConnection": {"PeerVpcId": "vpc-00000000000000000"},

@@ -2,31 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, false, or_, select
+from sqlalchemy import ColumnElement, and_, case, or_, select
 
-from stead_controller.db.tables import Image
-from stead_controller.errors import InvalidParameter, MissingParameter, NotFound, Unsupported, WrongState
-from stead_controller.resources import lookup, tags
+from stead_controller.db.tables import CloudFact, Image, ImageBlockDevice, ImagePermission
+from stead_controller.errors import InvalidParameter, NotAuthorized, NotFound, WrongState
+from stead_controller.resources import block_devices, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import (
     NEVER,
     Condition,
     Selection,
     constant,
+    exists_where,
     flag,
     instant,
     number,
     text,
 )
-from stead_controller.resources.owners import CLOUD_ACCOUNT, CLOUD_ALIAS, accounts_of
+from stead_controller.resources.owners import CLOUD_ACCOUNT, CLOUD_ALIAS, accounts_of, is_account
 from stead_controller.resources.transaction import Transaction
 
-_GIB: Final = 1 << 30
 _PLATFORM: Final = "Linux/UNIX"
 
-_whole_gib = (Image.virtual_size + _GIB - 1) // _GIB
+_region = select(CloudFact.value).where(CloudFact.name == "region").scalar_subquery()
 _location = case((Image.account_id == CLOUD_ACCOUNT, CLOUD_ALIAS), else_=Image.account_id) + "/" + Image.name
 
 # Known to EC2, of no image here.
@@ -36,7 +37,6 @@ _ABSENT: Final = (
     "image-watermark.source-image-region",
     "image-watermark.watermark-creation-time",
     "image-watermark.watermark-key",
-    "imds-support",
     "instance-type-specification.supported-instance-type",
     "instance-type-specification.unsupported-instance-type",
     "kernel-id",
@@ -52,32 +52,46 @@ _ABSENT: Final = (
     "scan-result.informational-fix-available-since",
     "scan-result.low-fix-available-since",
     "scan-result.medium-fix-available-since",
-    "source-image-id",
-    "source-image-region",
-    "source-instance-id",
-    "sriov-net-support",
     "state-reason-code",
-    "state-reason-message",
     "tpm-support",
 )
 
+
+def _mapped(inner: Condition) -> Condition:
+    """Compare what any of an image's block devices has."""
+    return exists_where(select(ImageBlockDevice.device_name).where(ImageBlockDevice.image_id == Image.id), inner)
+
+
+def _present(column: Any) -> Any:
+    """Take an empty text for none."""
+    return case((column != "", column))
+
+
+_of_ebs: Final = and_(ImageBlockDevice.virtual_name.is_(None), ImageBlockDevice.no_device.is_(False))
+
+
+def _of_volume(inner: Condition) -> Condition:
+    return _mapped(lambda asked: and_(_of_ebs, inner(asked)))
+
+
 FILTERS: Final[dict[str, Condition]] = dict.fromkeys(_ABSENT, NEVER) | {
     "architecture": text(Image.architecture),
-    "block-device-mapping.delete-on-termination": constant("true"),
-    "block-device-mapping.device-name": text(Image.root_device_name),
-    "block-device-mapping.encrypted": constant("false"),
-    "block-device-mapping.snapshot-id": text(Image.snapshot_id),
-    "block-device-mapping.volume-size": number(_whole_gib),
-    "block-device-mapping.volume-type": constant("gp3"),
+    "block-device-mapping.delete-on-termination": _of_volume(flag(ImageBlockDevice.delete_on_termination)),
+    "block-device-mapping.device-name": _mapped(text(ImageBlockDevice.device_name)),
+    "block-device-mapping.encrypted": _of_volume(flag(ImageBlockDevice.encrypted)),
+    "block-device-mapping.snapshot-id": _mapped(text(ImageBlockDevice.snapshot_id)),
+    "block-device-mapping.volume-size": _of_volume(number(ImageBlockDevice.volume_size)),
+    "block-device-mapping.volume-type": _of_volume(text(ImageBlockDevice.volume_type)),
     "boot-mode": text(Image.boot_mode),
     "creation-date": instant(Image.created),
     "description": text(Image.description),
-    "ena-support": constant("true"),
+    "ena-support": flag(Image.ena_support),
     "free-tier-eligible": constant("false"),
     "hypervisor": constant("xen"),
     "image-allowed": constant("true"),
     "image-id": text(Image.id),
     "image-type": constant("machine"),
+    "imds-support": text(_present(Image.imds_support)),
     "is-public": flag(Image.public),
     "manifest-location": text(_location),
     "name": text(Image.name),
@@ -86,7 +100,12 @@ FILTERS: Final[dict[str, Condition]] = dict.fromkeys(_ABSENT, NEVER) | {
     "platform-details": constant(_PLATFORM),
     "root-device-name": text(Image.root_device_name),
     "root-device-type": constant("ebs"),
+    "source-image-id": text(Image.source_image_id),
+    "source-image-region": text(case((Image.source_image_id.is_not(None), _region))),
+    "source-instance-id": text(Image.source_instance_id),
+    "sriov-net-support": text(_present(Image.sriov_net_support)),
     "state": text(Image.state),
+    "state-reason-message": text(_present(Image.state_reason)),
     "usage-operation": constant("RunInstances"),
     "virtualization-type": constant("hvm"),
 }
@@ -94,22 +113,44 @@ FILTERS: Final[dict[str, Condition]] = dict.fromkeys(_ABSENT, NEVER) | {
 
 @dataclass(frozen=True, slots=True)
 class ImageSelection:
-    """What DescribeImages asks for: owners (accounts, `self`, aliases) and whom the images must be executable by."""
+    """What DescribeImages asks for: owners (accounts, `self`, aliases) and whom the images must be executable by.
+
+    Deprecated images of others and disabled ones are shown where they are asked for, or named.
+    """
 
     selection: Selection = field(default_factory=Selection)
     owners: tuple[str, ...] = ()
     executable_by: tuple[str, ...] = ()
+    deprecated: bool = False
+    disabled: bool = False
 
 
 def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
     """Give an image that the caller may launch; raises MalformedId, NotFound, WrongState."""
-    image = _find_visible(tx, caller, image_id)
+    image = find_visible(tx, caller, image_id)
     if image.state != "available":
         raise WrongState("image", f"The image ID '{image_id}' is not available; its state is {image.state}.")
     return image
 
 
-def describe(tx: Transaction, caller: Caller, asked: ImageSelection) -> list[dict[str, Any]]:
+def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
+    """Give an image that the caller sees: an own, a shared or a public one; raises MalformedId, NotFound."""
+    lookup.check_form("image", [image_id])
+    image = tx.session.scalar(select(Image).where(Image.id == image_id, _visible(caller)))
+    if image is None:
+        raise NotFound("image", image_id)
+    return image
+
+
+def find_own(tx: Transaction, caller: Caller, image_id: str) -> Image:
+    """Give an image that the caller may change; raises MalformedId, NotFound, NotAuthorized for another's."""
+    image = find_visible(tx, caller, image_id)
+    if image.account_id != caller.account_id:
+        raise NotAuthorized(f"Not authorized for images: [{image_id}]", code="AuthFailure")
+    return image
+
+
+def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: datetime) -> list[dict[str, Any]]:
     """List images that the caller sees in EC2's shape, sorted by id.
 
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
@@ -121,109 +162,113 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection) -> list[dic
         Image.id,
         asked.selection,
         _visible(caller),
+        *_in_time(caller, asked, now),
         *_owned(caller, asked.owners),
         *_executable(caller, asked.executable_by),
         conditions=FILTERS,
     )
     found = lookup.rows(tx, Image, ids)
-    tagged = tags.of(tx, caller.account_id, [image.id for image in found])
-    return [_shown(image, tagged.get(image.id)) for image in found]
-
-
-def describe_attribute(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> dict[str, Any]:
-    """Give one attribute of the caller's own image in EC2's shape; raises MalformedId, NotFound, InvalidParameter."""
-    image = _find_visible(tx, caller, image_id)
-    if image.account_id != caller.account_id and attribute not in ("description", "bootMode", "blockDeviceMapping"):
-        raise NotFound("image", image_id)
-    shown: dict[str, Any] = {"ImageId": image.id}
-    match attribute:
-        case "description":
-            shown["Description"] = {"Value": image.description}
-        case "launchPermission":
-            shown["LaunchPermissions"] = [{"Group": "all"}] if image.public else []
-        case "blockDeviceMapping":
-            shown["BlockDeviceMappings"] = _mappings(image)
-        case "bootMode":
-            shown["BootMode"] = {"Value": image.boot_mode}
-        case "productCodes":
-            shown["ProductCodes"] = []
-        case "kernel" | "ramdisk" | "sriovNetSupport" | "tpmSupport" | "uefiData" | "imdsSupport" | "lastLaunchedTime":
-            pass  # attributes that no image here has: EC2 answers with the id alone
-        case "deregistrationProtection":
-            shown["DeregistrationProtection"] = {"Value": "disabled"}
-        case "":
-            raise MissingParameter("Attribute")
-        case _:
-            raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
-    return shown
-
-
-def _find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
-    lookup.check_form("image", [image_id])
-    image = tx.session.scalar(select(Image).where(Image.id == image_id, _visible(caller)))
-    if image is None:
-        raise NotFound("image", image_id)
-    return image
+    tagged = tags.of(tx, caller.account_id, ids)
+    mappings = block_devices.of_images(tx, ids)
+    region = tx.session.scalar(select(_region)) if any(image.source_image_id for image in found) else None
+    return [_shown(image, mappings[image.id], tagged.get(image.id), region) for image in found]
 
 
 def _visible(caller: Caller) -> ColumnElement[bool]:
-    return or_(Image.account_id == caller.account_id, and_(Image.public.is_(True), Image.state == "available"))
+    permitted = select(ImagePermission.image_id).where(ImagePermission.account_id == caller.account_id)
+    shared = or_(Image.public.is_(True), Image.id.in_(permitted))
+    return or_(Image.account_id == caller.account_id, and_(shared, Image.state == "available"))
+
+
+def _in_time(caller: Caller, asked: ImageSelection, now: datetime) -> list[ColumnElement[bool]]:
+    """Leave out what is shown only on request."""
+    if asked.selection.ids:
+        return []
+    clauses: list[ColumnElement[bool]] = []
+    if not asked.disabled:
+        clauses.append(Image.state != "disabled")
+    if not asked.deprecated:
+        mine = Image.account_id == caller.account_id
+        clauses.append(or_(mine, Image.deprecate_at.is_(None), Image.deprecate_at > now))
+    return clauses
 
 
 def _owned(caller: Caller, owners: Sequence[str]) -> list[ColumnElement[bool]]:
-    if not owners:
-        return []
-    return [Image.account_id.in_(accounts_of(caller, owners))]
+    return [Image.account_id.in_(accounts_of(caller, owners))] if owners else []
 
 
 def _executable(caller: Caller, users: Sequence[str]) -> list[ColumnElement[bool]]:
-    """Keep what one of the users may launch by a permission, which an owner needs not."""
+    """Keep what one of the users may launch by a permission, which an owner needs not.
+
+    What another account may launch a caller learns of its own images only.
+    """
     if not users:
         return []
-    if any(user not in ("all", "self", caller.account_id) for user in users):
-        raise Unsupported("Images are shared with everybody or nobody; single accounts have no permissions.")
-    return [Image.public.is_(True) if "all" in users else false()]
+    mine = Image.account_id == caller.account_id
+    allowed: list[ColumnElement[bool]] = []
+    for user in dict.fromkeys(users):
+        if user == "all":
+            allowed.append(Image.public.is_(True))
+            continue
+        account = caller.account_id if user == "self" else user
+        if not is_account(account):
+            raise InvalidParameter(f"Invalid user [{user}]", code="InvalidUserID.Malformed")
+        permitted = Image.id.in_(select(ImagePermission.image_id).where(ImagePermission.account_id == account))
+        allowed.append(permitted if account == caller.account_id else and_(mine, permitted))
+    return [or_(*allowed)]
 
 
-def _shown(image: Image, image_tags: list[dict[str, str]] | None) -> dict[str, Any]:
-    is_own = image.account_id == CLOUD_ACCOUNT
-    shown: dict[str, Any] = {
+def iso(moment: datetime) -> str:
+    """Show a time as EC2 shows those of images: as text in milliseconds."""
+    return moment.isoformat("T", "milliseconds").replace("+00:00", "Z")
+
+
+def _shown(
+    image: Image,
+    mappings: Sequence[ImageBlockDevice],
+    image_tags: list[dict[str, str]] | None,
+    region: str | None,
+) -> dict[str, Any]:
+    is_clouds = image.account_id == CLOUD_ACCOUNT
+    return {
         "ImageId": image.id,
         "Name": image.name,
         "Description": image.description or None,
-        "ImageLocation": f"{CLOUD_ALIAS if is_own else image.account_id}/{image.name}",
-        "ImageOwnerAlias": CLOUD_ALIAS if is_own else None,
+        "ImageLocation": f"{CLOUD_ALIAS if is_clouds else image.account_id}/{image.name}",
+        "ImageOwnerAlias": CLOUD_ALIAS if is_clouds else None,
         "OwnerId": image.account_id,
         "State": image.state,
-        "CreationDate": image.created.isoformat("T", "milliseconds").replace("+00:00", "Z"),
+        "StateReason": _reason(image),
+        "CreationDate": iso(image.created),
+        "DeprecationTime": None if image.deprecate_at is None else iso(image.deprecate_at),
+        "DeregistrationProtection": image.deregistration_protection,
         "Public": image.public,
         "Architecture": image.architecture,
         "BootMode": image.boot_mode,
+        "ImdsSupport": image.imds_support or None,
         "ImageType": "machine",
+        "ImageAllowed": True,
+        "FreeTierEligible": False,
         "PlatformDetails": _PLATFORM,
         "UsageOperation": "RunInstances",
-        "BlockDeviceMappings": _mappings(image),
+        "BlockDeviceMappings": [block_devices.shown(device) for device in mappings],
         "RootDeviceName": image.root_device_name,
         "RootDeviceType": "ebs",
-        "EnaSupport": True,
-        "SriovNetSupport": "simple",
+        "EnaSupport": image.ena_support,
+        "SriovNetSupport": image.sriov_net_support or None,
         "Hypervisor": "xen",
         "VirtualizationType": "hvm",
+        "SourceImageId": image.source_image_id,
+        "SourceImageRegion": region if image.source_image_id else None,
+        "SourceInstanceId": image.source_instance_id,
         "Tags": image_tags,
     }
-    return shown
 
 
-def _mappings(image: Image) -> list[dict[str, Any]]:
-    return [
-        {
-            "DeviceName": image.root_device_name,
-            "Ebs": {
-                "SnapshotId": image.snapshot_id,
-                "VolumeSize": -(-image.virtual_size // _GIB),
-                "VolumeType": "gp3",
-                "DeleteOnTermination": True,
-                "Encrypted": False,
-            },
-        }
-    ]
+def _reason(image: Image) -> dict[str, str] | None:
+    if not image.state_reason:
+        return None
+    return {
+        "Code": "Client.ImageFailed" if image.state == "failed" else "Client.Pending",
+        "Message": image.state_reason,
+    }

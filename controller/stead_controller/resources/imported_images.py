@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import delete, insert, select
 
-from stead_controller.db.tables import Image, Instance, Tag
+from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Tag
 from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, MalformedId, NotFound
 from stead_controller.hosts import desired_state
+from stead_controller.resources import block_devices
 from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
+
+_GIB: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
     """Enter an image whose file is in place."""
     check_wish(tx, wish)
     owner = wish.account_id or CLOUD_ACCOUNT
+    snapshot_id = ids.new_id("snapshot")
     tx.session.add(
         Image(
             id=image_id,
@@ -67,12 +72,22 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
             architecture=wish.architecture,
             boot_mode=wish.boot_mode,
             root_device_name=wish.root_device_name,
-            snapshot_id=ids.new_id("snapshot"),
+            snapshot_id=snapshot_id,
             format=file.format,
             sha256=file.sha256,
             file_size=file.file_size,
             virtual_size=file.virtual_size,
             created=now,
+        )
+    )
+    tx.session.flush()
+    tx.session.add(
+        ImageBlockDevice(
+            image_id=image_id,
+            device_name=wish.root_device_name,
+            snapshot_id=snapshot_id,
+            volume_size=-(-file.virtual_size // _GIB),
+            volume_type=block_devices.DEFAULT_TYPE,
         )
     )
     rows = [

@@ -1,20 +1,100 @@
-"""DescribeImages and DescribeImageAttribute."""
+"""RegisterImage, DescribeImages, DeregisterImage and what changes the life of an image."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
-from stead_controller.resources import images
+from stead_controller.errors import MissingParameter, Unsupported
+from stead_controller.resources import block_devices, image_life, images, register_image
 from stead_controller.resources.images import ImageSelection
+from stead_controller.resources.register_image import NewImage
+
+_UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts", "TpmSupport", "UefiData")
+
+
+@operation("RegisterImage")
+def register(call: Call, params: Params) -> Result:
+    """Make an image of snapshots."""
+    for name in _UNBUILT:
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported.")
+    if params.get("VirtualizationType", "hvm") != "hvm":
+        raise Unsupported("Only images with the virtualization type hvm are supported.")
+    if not params.get("BlockDeviceMappings"):
+        raise MissingParameter("BlockDeviceMapping")
+    asked = NewImage(
+        name=params["Name"],
+        devices=block_devices.parse(params["BlockDeviceMappings"]),
+        description=params.get("Description", ""),
+        architecture=params.get("Architecture", "x86_64"),
+        root_device_name=params.get("RootDeviceName", "/dev/sda1"),
+        boot_mode=params.get("BootMode", "legacy-bios"),
+        ena_support=params.get("EnaSupport", False),
+        sriov_net_support=params.get("SriovNetSupport", ""),
+        imds_support=params.get("ImdsSupport", ""),
+        tags=tags_on_create(params, "image")["image"],
+    )
+    return {"ImageId": register_image.register(call.tx, call.caller, asked, call.now)}
 
 
 @operation("DescribeImages", writes=False)
 def describe_images(call: Call, params: Params) -> Result:
     """List the images that the caller may see."""
     asked, page = selection.paged(call, params, "DescribeImages", images.FILTERS, ids="ImageIds")
-    wanted = ImageSelection(asked, tuple(params.get("Owners", ())), tuple(params.get("ExecutableUsers", ())))
-    return selection.answer("Images", images.describe(call.tx, call.caller, wanted), page, "ImageId")
+    wanted = ImageSelection(
+        asked,
+        tuple(params.get("Owners", ())),
+        tuple(params.get("ExecutableUsers", ())),
+        deprecated=params.get("IncludeDeprecated", False),
+        disabled=params.get("IncludeDisabled", False),
+    )
+    return selection.answer("Images", images.describe(call.tx, call.caller, wanted, call.now), page, "ImageId")
 
 
-@operation("DescribeImageAttribute", writes=False)
-def describe_image_attribute(call: Call, params: Params) -> Result:
-    """Show one attribute of an image."""
-    return images.describe_attribute(call.tx, call.caller, params["ImageId"], params["Attribute"])
+@operation("DeregisterImage")
+def deregister(call: Call, params: Params) -> Result:
+    """Forget an image."""
+    if params.get("DeleteAssociatedSnapshots"):
+        raise Unsupported("Snapshots are deleted one by one.")
+    image_life.deregister(call.tx, call.caller, params["ImageId"], call.now)
+    return {"Return": True}
+
+
+@operation("EnableImage")
+def enable(call: Call, params: Params) -> Result:
+    """Let a disabled image be launched again."""
+    image_life.enable(call.tx, call.caller, params["ImageId"])
+    return {"Return": True}
+
+
+@operation("DisableImage")
+def disable(call: Call, params: Params) -> Result:
+    """Let an image be launched no longer."""
+    image_life.disable(call.tx, call.caller, params["ImageId"])
+    return {"Return": True}
+
+
+@operation("EnableImageDeprecation")
+def enable_deprecation(call: Call, params: Params) -> Result:
+    """Deprecate an image from a time on."""
+    image_life.deprecate(call.tx, call.caller, params["ImageId"], params["DeprecateAt"], call.now)
+    return {"Return": True}
+
+
+@operation("DisableImageDeprecation")
+def disable_deprecation(call: Call, params: Params) -> Result:
+    """Take an image's deprecation back."""
+    image_life.undeprecate(call.tx, call.caller, params["ImageId"])
+    return {"Return": True}
+
+
+@operation("EnableImageDeregistrationProtection")
+def enable_protection(call: Call, params: Params) -> Result:
+    """Keep an image from being deregistered."""
+    cooldown = params.get("WithCooldown", False)
+    return {"Return": image_life.protect(call.tx, call.caller, params["ImageId"], cooldown=cooldown)}
+
+
+@operation("DisableImageDeregistrationProtection")
+def disable_protection(call: Call, params: Params) -> Result:
+    """Let an image be deregistered again."""
+    return {"Return": image_life.unprotect(call.tx, call.caller, params["ImageId"], call.now)}

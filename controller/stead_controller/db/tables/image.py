@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, String
+from sqlalchemy import BigInteger, Index, String, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -10,7 +10,11 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class Image(Base):
-    """A disk that instances boot from; its file is known by the id in the controller's image folder."""
+    """What instances boot from; its disks are its block device mappings (`image_block_device.py`).
+
+    Of an image that came as a file `snapshot_id` is the root disk's snapshot; the file is known by the image's id in
+    the controller's image folder. `deregistration_protection` is EC2's word; `protected_until` ends a cool-down.
+    """
 
     __tablename__ = "images"
     __table_args__ = (Index("ix_images_account_id_id", "account_id", "id"),)
@@ -30,3 +34,12 @@ class Image(Base):
     file_size: Mapped[int] = mapped_column(BigInteger)
     virtual_size: Mapped[int] = mapped_column(BigInteger)
     created: Mapped[datetime]
+    state_reason: Mapped[str] = mapped_column(String(255), default="", server_default="")
+    imds_support: Mapped[str] = mapped_column(String(8), default="", server_default="")
+    ena_support: Mapped[bool] = mapped_column(default=True, server_default=true())
+    sriov_net_support: Mapped[str] = mapped_column(String(8), default="simple", server_default="simple")
+    deprecate_at: Mapped[datetime | None]
+    deregistration_protection: Mapped[str] = mapped_column(String(32), default="disabled", server_default="disabled")
+    protected_until: Mapped[datetime | None]
+    source_image_id: Mapped[str | None] = mapped_column(ResourceId)
+    source_instance_id: Mapped[str | None] = mapped_column(ResourceId)

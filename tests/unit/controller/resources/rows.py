@@ -12,6 +12,7 @@ from stead_controller.db.tables import (
     CloudFact,
     Host,
     Image,
+    ImageBlockDevice,
     Instance,
     InterfaceAddress,
     InterfaceGroup,
@@ -73,6 +74,8 @@ def build_world(tx: Transaction) -> World:
     host_row = host()
     image_row = image()
     tx.session.add_all([host_row, image_row])
+    tx.session.flush()
+    tx.session.add(image_device(image_row))
     if tx.session.get(CloudFact, "region") is None:
         tx.session.add(CloudFact(name="region", value=CLOUD.region))
     tenants = [tenant(tx, "111111111111", 1), tenant(tx, "222222222222", 2)]
@@ -127,6 +130,17 @@ def image(**changes: Any) -> Image:
         "created": NOW,
     }
     return Image(**values | changes)
+
+
+def image_device(image: Image, **changes: Any) -> ImageBlockDevice:
+    """An image's root disk."""
+    values = {
+        "image_id": image.id,
+        "device_name": image.root_device_name,
+        "snapshot_id": image.snapshot_id,
+        "volume_size": image.virtual_size // GIB,
+    }
+    return ImageBlockDevice(**values | changes)
 
 
 def rule(group: SecurityGroup, **changes: Any) -> SecurityGroupRule:

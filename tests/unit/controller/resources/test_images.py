@@ -1,8 +1,11 @@
 """Which images a caller sees and may launch."""
 
+from datetime import timedelta
+
 import pytest
 
-from stead_controller.errors import InvalidParameter, MalformedId, NotFound, Unsupported, WrongState
+from stead_controller.db.tables import ImagePermission
+from stead_controller.errors import InvalidParameter, MalformedId, NotAuthorized, NotFound, WrongState
 from stead_controller.resources import images
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.filters import Filter
@@ -15,6 +18,8 @@ def add(run, **changes):
     def insert(tx):
         image = rows.image(**changes)
         tx.session.add(image)
+        tx.session.flush()
+        tx.session.add(rows.image_device(image))
         return image.id
 
     return run(insert)
@@ -26,7 +31,7 @@ def names(found):
 
 def describe(run, caller, *, filters=(), **asked):
     selection = Selection(tuple(asked.pop("ids", ())), tuple(Filter(name, values) for name, values in filters))
-    return run(images.describe, caller, ImageSelection(selection, **asked))
+    return run(images.describe, caller, ImageSelection(selection, **asked), rows.NOW)
 
 
 def test_the_clouds_image_is_launchable_by_everybody(world, run):
@@ -87,8 +92,44 @@ def test_owners_choose(world, run):
     with pytest.raises(InvalidParameter) as refusal:
         describe(run, caller, owners=("me",))
     assert refusal.value.code == "InvalidUserID.Malformed"
-    with pytest.raises(Unsupported):
-        describe(run, caller, executable_by=("333333333333",))
+    with pytest.raises(InvalidParameter):
+        describe(run, caller, executable_by=("everybody",))
+
+
+def permit(run, image_id, account_id):
+    run(lambda tx: tx.session.add(ImagePermission(image_id=image_id, account_id=account_id)))
+
+
+def test_a_permitted_account_sees_and_launches(world, run):
+    one, other = world.one.caller, world.other.caller
+    mine = add(run, account_id=one.account_id, public=False, name="mine")
+    assert names(describe(run, other)) == {"micro-1"}
+    permit(run, mine, other.account_id)
+    assert names(describe(run, other)) == {"micro-1", "mine"}
+    assert run(images.find_launchable, other, mine).id == mine
+    assert names(describe(run, other, executable_by=("self",))) == {"mine"}
+    assert names(describe(run, one, executable_by=(other.account_id,))) == {"mine"}
+    assert names(describe(run, other, executable_by=(one.account_id,))) == set()
+    with pytest.raises(NotAuthorized):
+        run(images.find_own, other, mine)
+
+
+def test_deprecated_images_of_others_and_disabled_ones_are_shown_on_request(world, run):
+    one, other = world.one.caller, world.other.caller
+    old = add(run, account_id=one.account_id, name="old", public=True, deprecate_at=rows.NOW)
+    coming = rows.NOW + timedelta(minutes=1)
+    add(run, account_id=one.account_id, name="soon", public=True, deprecate_at=coming)
+    off = add(run, account_id=one.account_id, name="off", public=False, state="disabled")
+    assert names(describe(run, other)) == {"micro-1", "soon"}
+    assert names(describe(run, other, deprecated=True)) == {"micro-1", "soon", "old"}
+    assert names(describe(run, other, ids=[old])) == {"old"}
+    assert names(describe(run, one)) == {"micro-1", "soon", "old"}
+    assert names(describe(run, one, disabled=True)) == {"micro-1", "soon", "old", "off"}
+    assert names(describe(run, one, ids=[off])) == {"off"}
+    with pytest.raises(NotFound):
+        describe(run, other, ids=[off], disabled=True)
+    (shown,) = describe(run, one, ids=[old])
+    assert shown["DeprecationTime"] == "2026-03-04T05:06:07.089Z"
 
 
 @pytest.mark.parametrize(
@@ -113,25 +154,18 @@ def test_owners_choose(world, run):
         ("block-device-mapping.volume-size", "2", True),
         ("block-device-mapping.volume-size", "3", False),
         ("manifest-location", "amazon/*", True),
+        ("block-device-mapping.device-name", "/dev/sda1", True),
+        ("block-device-mapping.snapshot-id", "snap-*", True),
+        ("block-device-mapping.volume-type", "gp2", False),
+        ("block-device-mapping.encrypted", "true", False),
+        ("block-device-mapping.delete-on-termination", "true", True),
+        ("ena-support", "true", True),
+        ("imds-support", "*", False),
+        ("source-image-id", "*", False),
+        ("state-reason-message", "*", False),
         ("platform", "windows", False),
         ("product-code", "*", False),
     ],
 )
 def test_filters(world, run, name, value, found):
     assert bool(describe(run, world.one.caller, filters=[(name, (value,))])) is found
-
-
-def test_attributes(world, run):
-    caller = world.one.caller
-    mine = add(run, account_id=caller.account_id, public=True, description="hello")
-    assert run(images.describe_attribute, caller, mine, "description") == {
-        "ImageId": mine,
-        "Description": {"Value": "hello"},
-    }
-    assert run(images.describe_attribute, caller, mine, "launchPermission")["LaunchPermissions"] == [{"Group": "all"}]
-    assert run(images.describe_attribute, caller, mine, "bootMode")["BootMode"] == {"Value": "legacy-bios"}
-    assert run(images.describe_attribute, caller, mine, "kernel") == {"ImageId": mine}
-    with pytest.raises(NotFound):
-        run(images.describe_attribute, world.other.caller, mine, "launchPermission")
-    with pytest.raises(InvalidParameter):
-        run(images.describe_attribute, caller, mine, "colour")

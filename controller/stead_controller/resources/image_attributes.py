@@ -1,0 +1,141 @@
+"""Attributes of images one by one: shown, changed, reset; above all who may launch an image."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from stead_controller.db.insert import insert_if_absent
+from stead_controller.db.tables import Image, ImagePermission
+from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
+from stead_controller.resources import block_devices, images
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.owners import is_account
+from stead_controller.resources.transaction import Transaction
+
+# What another's image tells of itself.
+_FOR_ALL: Final = ("description", "bootMode", "blockDeviceMapping", "imdsSupport")
+_LENGTH: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Who gets or loses the right to launch an image: accounts, or all."""
+
+    accounts: tuple[str, ...] = ()
+    all: bool = False
+
+
+def describe(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> dict[str, Any]:
+    """Give one attribute of an image in EC2's shape.
+
+    Raises MalformedId, NotFound, NotAuthorized for what only the owner may know, InvalidParameter, MissingParameter.
+    """
+    if not attribute:
+        raise MissingParameter("Attribute")
+    image = images.find_visible(tx, caller, image_id)
+    if attribute not in _FOR_ALL:
+        image = images.find_own(tx, caller, image_id)
+    shown: dict[str, Any] = {"ImageId": image.id}
+    match attribute:
+        case "description":
+            shown["Description"] = {"Value": image.description}
+        case "launchPermission":
+            shown["LaunchPermissions"] = _permissions(tx, image)
+        case "blockDeviceMapping":
+            shown["BlockDeviceMappings"] = [
+                block_devices.shown(device) for device in block_devices.of_image(tx, image.id)
+            ]
+        case "bootMode":
+            shown["BootMode"] = {"Value": image.boot_mode}
+        case "imdsSupport" if image.imds_support:
+            shown["ImdsSupport"] = {"Value": image.imds_support}
+        case "sriovNetSupport" if image.sriov_net_support:
+            shown["SriovNetSupport"] = {"Value": image.sriov_net_support}
+        case "productCodes":
+            shown["ProductCodes"] = []
+        case "kernel" | "ramdisk" | "tpmSupport" | "uefiData" | "lastLaunchedTime" | "imdsSupport" | "sriovNetSupport":
+            pass  # what this image has not: EC2 answers with the id alone
+        case "deregistrationProtection":
+            shown["DeregistrationProtection"] = {"Value": image.deregistration_protection}
+        case _:
+            raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
+    return shown
+
+
+def set_description(tx: Transaction, caller: Caller, image_id: str, description: str) -> None:
+    """Change an image's description; raises MalformedId, NotFound, NotAuthorized, InvalidParameter."""
+    check_description(description)
+    images.find_own(tx, caller, image_id).description = description
+
+
+def check_description(description: str) -> None:
+    """Raise InvalidParameter for a description that is too long."""
+    if len(description) > _LENGTH:
+        raise InvalidParameter(
+            f"Invalid attribute item value: a description has at most {_LENGTH} characters",
+            code="InvalidAMIAttributeItemValue",
+        )
+
+
+def set_imds_support(tx: Transaction, caller: Caller, image_id: str, value: str) -> None:
+    """Say that an image's instances need tokens for metadata, which cannot be taken back; raises as the others."""
+    if value != "v2.0":
+        raise InvalidParameter(
+            f'Invalid attribute item value "{value}" for imdsSupport: v2.0', code="InvalidAMIAttributeItemValue"
+        )
+    images.find_own(tx, caller, image_id).imds_support = value
+
+
+def change_permissions(
+    tx: Transaction, caller: Caller, image_id: str, *, add: Permissions, remove: Permissions
+) -> None:
+    """Let others launch an image, or no longer.
+
+    Raises MalformedId, NotFound, NotAuthorized, InvalidParameter for what is no account, WrongState for an image that
+    is not available.
+    """
+    image = images.find_own(tx, caller, image_id)
+    if image.state != "available":
+        raise WrongState("image", f"The image ID '{image_id}' is not available; its state is {image.state}.")
+    _check_accounts((*add.accounts, *remove.accounts))
+    if add.all:
+        if any(device.encrypted for device in block_devices.of_image(tx, image.id)):
+            raise Unsupported("Images with encrypted snapshots cannot be public.", code="OperationNotPermitted")
+        image.public = True
+    if remove.all:
+        image.public = False
+    for account in dict.fromkeys(add.accounts):
+        insert_if_absent(tx.session, ImagePermission, {"image_id": image.id, "account_id": account})
+    if remove.accounts:
+        gone = ImagePermission.account_id.in_(remove.accounts)
+        tx.session.execute(delete(ImagePermission).where(ImagePermission.image_id == image.id, gone))
+
+
+def reset(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> None:
+    """Let nobody but the owner launch an image; raises MalformedId, NotFound, NotAuthorized, InvalidParameter."""
+    if attribute != "launchPermission":
+        raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
+    remove_permissions(tx, images.find_own(tx, caller, image_id))
+
+
+def remove_permissions(tx: Transaction, image: Image) -> None:
+    """Take the right to launch an image from all others."""
+    image.public = False
+    tx.session.execute(delete(ImagePermission).where(ImagePermission.image_id == image.id))
+
+
+def _permissions(tx: Transaction, image: Image) -> list[dict[str, str]]:
+    accounts = select(ImagePermission.account_id).where(ImagePermission.image_id == image.id)
+    shown = [{"UserId": account} for account in tx.session.scalars(accounts.order_by(ImagePermission.account_id))]
+    return [{"Group": "all"}, *shown] if image.public else shown
+
+
+def _check_accounts(accounts: Iterable[str]) -> None:
+    for account in accounts:
+        if not is_account(account):
+            raise InvalidParameter(
+                f'Invalid attribute item value "{account}" for userId item type.',
+                code="InvalidAMIAttributeItemValue",
+            )

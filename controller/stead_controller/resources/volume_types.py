@@ -1,0 +1,129 @@
+"""What each type of volume may be and how fast it is; pure.
+
+Numbers: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter
+
+DEFAULT: Final = "gp2"
+"""The type of a volume whose request names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeType:
+    """Least and most GiB; least and most IOPS where they are chosen, and how many per GiB; MiB/s likewise."""
+
+    least_size: int
+    most_size: int
+    iops: tuple[int, int] | None = None
+    iops_per_gib: int = 0
+    needs_iops: bool = False
+    throughput: tuple[int, int] | None = None
+
+
+ALL: Final = {
+    "gp2": VolumeType(1, 16384),
+    "gp3": VolumeType(1, 65536, (3000, 80000), 500, throughput=(125, 2000)),
+    "io1": VolumeType(4, 16384, (100, 64000), 50, needs_iops=True),
+    "io2": VolumeType(4, 65536, (100, 256000), 1000, needs_iops=True),
+    "st1": VolumeType(125, 16384),
+    "sc1": VolumeType(125, 16384),
+    "standard": VolumeType(1, 1024),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A volume's size in GiB, its type, and what is said of its IOPS and MiB/s."""
+
+    size: int
+    volume_type: str
+    iops: int | None = None
+    throughput: int | None = None
+
+
+def complete(wish: Shape) -> Shape:
+    """Check what is asked of a volume and fill in what its type gives when nothing is asked.
+
+    Raises InvalidParameter, InvalidCombination, MissingParameter as EC2 does.
+    """
+    kind = ALL.get(wish.volume_type)
+    if kind is None:
+        raise InvalidParameter(f"Unknown volume type: {wish.volume_type}", code="UnknownVolumeType")
+    if not kind.least_size <= wish.size <= kind.most_size:
+        raise InvalidParameter(
+            f"Volume of {wish.size}GiB is invalid. The size of {wish.volume_type} volumes must be at least "
+            f"{kind.least_size}GiB and at most {kind.most_size}GiB."
+        )
+    iops = _iops(kind, wish)
+    return Shape(wish.size, wish.volume_type, iops, _throughput(kind, wish, iops))
+
+
+def _iops(kind: VolumeType, wish: Shape) -> int | None:
+    if kind.iops is None:
+        if wish.iops is not None:
+            raise InvalidCombination(f"The parameter iops is not supported for {wish.volume_type} volumes.")
+        return max(100, min(16000, 3 * wish.size)) if wish.volume_type == "gp2" else None
+    least, most = kind.iops
+    if wish.iops is None:
+        if kind.needs_iops:
+            raise MissingParameter("iops")
+        return least
+    if not least <= wish.iops <= most:
+        word = "low" if wish.iops < least else "high"
+        raise InvalidParameter(
+            f"Volume iops of {wish.iops} is too {word}; {wish.volume_type} volumes have from {least} to {most}."
+        )
+    if wish.iops > least and wish.iops > kind.iops_per_gib * wish.size:
+        raise InvalidParameter(
+            f"Iops to volume size ratio of {wish.iops / wish.size:.6f} is too high; maximum is {kind.iops_per_gib} "
+            "per GiB",
+            code="InvalidParameterValue",
+        )
+    return wish.iops
+
+
+def _throughput(kind: VolumeType, wish: Shape, iops: int | None) -> int | None:
+    if kind.throughput is None:
+        if wish.throughput is not None:
+            raise InvalidCombination(f"The parameter throughput is not supported for {wish.volume_type} volumes.")
+        return None
+    least, most = kind.throughput
+    if wish.throughput is None:
+        return least
+    if not least <= wish.throughput <= most:
+        raise InvalidParameter(
+            f"Throughput of {wish.throughput} MiB/s is not from {least} to {most} MiB/s, as {wish.volume_type} "
+            "volumes have it."
+        )
+    if iops is not None and wish.throughput * 4 > iops:
+        raise InvalidParameter(
+            f"Throughput (MiBps) to iops ratio of {wish.throughput / iops:.6f} is too high; maximum is 0.25 MiBps per "
+            "iops."
+        )
+    return wish.throughput
+
+
+_TIB: Final = 1024
+# MiB/s for each TiB, and MiB/s at most, while there are burst credits.
+_BURST: Final = {"st1": (250, 500), "sc1": (80, 250)}
+
+
+def limits(shape: Shape) -> tuple[int, int]:
+    """How many IOPS and MiB/s a volume is held to; 0 means it is not limited."""
+    size = shape.size
+    match shape.volume_type:
+        case "gp2":
+            return shape.iops or 0, 128 if size <= 170 else 250
+        case "st1" | "sc1":
+            each, most = _BURST[shape.volume_type]
+            return 0, max(1, min(most, each * size // _TIB))
+        case "standard":
+            return 200, 90
+        case "io1" | "io2":
+            most = 1000 if shape.volume_type == "io1" else 4000
+            return shape.iops or 0, max(16, min(most, (shape.iops or 0) // 4))
+    return shape.iops or 0, shape.throughput or 0

@@ -1,0 +1,288 @@
+"""Images made of snapshots, and what becomes of them, through boto3."""
+
+import pytest
+
+from tests.unit.controller.resources import rows
+
+ABSENT = "ami-00000000000000000"
+
+
+@pytest.fixture
+def snapshot_id(api):
+    """A completed snapshot of the first tenant, 8 GiB."""
+    return make_snapshot(api)
+
+
+def make_snapshot(api, **changes):
+    def add(tx):
+        row = rows.snapshot(changes.pop("account_id", api.world.one.caller.account_id), **changes)
+        tx.session.add(row)
+        return row.id
+
+    return api.run(add)
+
+
+def devices(snapshot_id, **ebs):
+    return [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot_id, **ebs}}]
+
+
+def register(api, snapshot_id, name="mine", **changes):
+    wish = {"Name": name, "BlockDeviceMappings": devices(snapshot_id), "RootDeviceName": "/dev/sda1"}
+    return api.ec2.register_image(**wish | changes)["ImageId"]
+
+
+def the_image(client, image_id, **asked):
+    (image,) = client.describe_images(ImageIds=[image_id], **asked)["Images"]
+    return image
+
+
+def test_an_image_is_what_was_registered(api, snapshot_id):
+    mappings = [
+        *devices(snapshot_id, VolumeSize=20, VolumeType="gp3", Iops=4000, Throughput=250, DeleteOnTermination=False),
+        {"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 5, "VolumeType": "gp2"}},
+        {"DeviceName": "/dev/sdc", "VirtualName": "ephemeral0"},
+        {"DeviceName": "/dev/sdd", "NoDevice": ""},
+    ]
+    image_id = register(
+        api,
+        snapshot_id,
+        "all of it",
+        BlockDeviceMappings=mappings,
+        Architecture="x86_64",
+        Description="d",
+        BootMode="uefi",
+        EnaSupport=True,
+        ImdsSupport="v2.0",
+        SriovNetSupport="simple",
+        VirtualizationType="hvm",
+        TagSpecifications=[{"ResourceType": "image", "Tags": [{"Key": "a", "Value": "b"}]}],
+    )
+    image = the_image(api.ec2, image_id)
+    root, blank, scratch, none = image["BlockDeviceMappings"]
+    assert root["Ebs"] == {
+        "SnapshotId": snapshot_id,
+        "VolumeSize": 20,
+        "VolumeType": "gp3",
+        "Iops": 4000,
+        "Throughput": 250,
+        "DeleteOnTermination": False,
+        "Encrypted": False,
+    }
+    assert blank["Ebs"] == {"VolumeSize": 5, "VolumeType": "gp2", "DeleteOnTermination": True, "Encrypted": False}
+    assert scratch == {"DeviceName": "/dev/sdc", "VirtualName": "ephemeral0"}
+    assert none["DeviceName"] == "/dev/sdd"
+    assert "Ebs" not in none
+    shown = {
+        name: image[name]
+        for name in ("State", "BootMode", "EnaSupport", "ImdsSupport", "Description", "Public", "OwnerId", "Tags")
+    }
+    assert shown == {
+        "State": "available",
+        "BootMode": "uefi",
+        "EnaSupport": True,
+        "ImdsSupport": "v2.0",
+        "Description": "d",
+        "Public": False,
+        "OwnerId": api.world.one.caller.account_id,
+        "Tags": [{"Key": "a", "Value": "b"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("InvalidAMIName.Malformed", {"Name": "with*star"}),
+        ("InvalidParameterValue", {"Name": "x" * 129}),
+        ("InvalidAMIName.Duplicate", {"Name": "taken"}),
+        ("InvalidParameterValue", {"Architecture": "arm64"}),
+        ("InvalidParameterValue", {"ImdsSupport": "v1.0"}),
+        ("InvalidParameterValue", {"SriovNetSupport": "complex"}),
+        ("UnsupportedOperation", {"VirtualizationType": "paravirtual"}),
+        ("UnsupportedOperation", {"TpmSupport": "v2.0"}),
+        ("UnsupportedOperation", {"ImageLocation": "bucket/manifest.xml"}),
+        ("UnsupportedOperation", {"KernelId": "aki-1"}),
+        ("InvalidBlockDeviceMapping", {"RootDeviceName": "/dev/xvda"}),
+        ("MissingParameter", {"BlockDeviceMappings": []}),
+    ],
+)
+def test_bad_images_change_nothing(api, snapshot_id, code, changes):
+    register(api, snapshot_id, "taken")
+    before = api.dump()
+    api.refused(code, lambda **wish: register(api, snapshot_id, wish.pop("Name", "new name"), **wish), **changes)
+    assert api.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "mapping"),
+    [
+        ("InvalidSnapshot.NotFound", {"Ebs": {"SnapshotId": "snap-00000000000000000"}}),
+        ("InvalidSnapshotID.Malformed", {"Ebs": {"SnapshotId": "snap-x"}}),
+        ("MissingParameter", {"Ebs": {"VolumeType": "gp3"}}),
+        ("InvalidParameterValue", {"Ebs": {"VolumeSize": 70000, "VolumeType": "gp3"}}),
+        ("UnknownVolumeType", {"Ebs": {"VolumeSize": 7, "VolumeType": "fast"}}),
+        ("MissingParameter", {"Ebs": {"VolumeSize": 7, "VolumeType": "io1"}}),
+        ("UnsupportedOperation", {"Ebs": {"VolumeSize": 7, "KmsKeyId": "k"}}),
+        ("InvalidBlockDeviceMapping", {"VirtualName": "ephemeral99"}),
+        ("InvalidBlockDeviceMapping", {"DeviceName": "/dev/../etc", "Ebs": {"VolumeSize": 7}}),
+        ("InvalidBlockDeviceMapping", {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 7}}),
+    ],
+)
+def test_bad_mappings_change_nothing(api, snapshot_id, code, mapping):
+    before = api.dump()
+    wish = [*devices(snapshot_id), {"DeviceName": "/dev/sdb"} | mapping]
+    api.refused(code, lambda: register(api, snapshot_id, BlockDeviceMappings=wish))
+    small = devices(snapshot_id, VolumeSize=7)
+    api.refused("InvalidBlockDeviceMapping", lambda: register(api, snapshot_id, BlockDeviceMappings=small))
+    assert api.dump() == before
+
+
+def test_snapshots_must_be_complete_and_usable(api):
+    pending = make_snapshot(api, state="pending")
+    api.refused("IncorrectState", lambda: register(api, pending))
+    theirs = make_snapshot(api, account_id=api.world.other.caller.account_id)
+    api.refused("InvalidSnapshot.NotFound", lambda: register(api, theirs))
+    shared = make_snapshot(api, account_id=api.world.other.caller.account_id, public=True)
+    register(api, shared)
+
+
+def test_launch_permissions(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    other = api.world.other.caller.account_id
+    change = api.ec2.modify_image_attribute
+
+    def shown():
+        answer = api.ec2.describe_image_attribute(ImageId=image_id, Attribute="launchPermission")
+        return answer["LaunchPermissions"]
+
+    api.refused("InvalidAMIID.NotFound", api.other.describe_images, ImageIds=[image_id])
+    change(ImageId=image_id, LaunchPermission={"Add": [{"UserId": other}]})
+    change(ImageId=image_id, LaunchPermission={"Add": [{"UserId": other}]})
+    assert shown() == [{"UserId": other}]
+    assert the_image(api.other, image_id)["Public"] is False
+    found = api.other.describe_images(ExecutableUsers=["self"])["Images"]
+    assert [image["ImageId"] for image in found] == [image_id]
+    api.refused("AuthFailure", api.other.describe_image_attribute, ImageId=image_id, Attribute="launchPermission")
+    api.refused("AuthFailure", api.other.modify_image_attribute, ImageId=image_id, Description={"Value": "x"})
+    change(ImageId=image_id, Attribute="launchPermission", OperationType="add", UserGroups=["all"])
+    assert shown() == [{"Group": "all"}, {"UserId": other}]
+    change(ImageId=image_id, LaunchPermission={"Remove": [{"UserId": other}, {"Group": "all"}]})
+    assert shown() == []
+    change(ImageId=image_id, LaunchPermission={"Add": [{"Group": "all"}, {"UserId": "333333333333"}]})
+    api.ec2.reset_image_attribute(ImageId=image_id, Attribute="launchPermission")
+    assert shown() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "wish"),
+    [
+        ("InvalidAMIAttributeItemValue", {"LaunchPermission": {"Add": [{"UserId": "me"}]}}),
+        ("InvalidAMIAttributeItemValue", {"LaunchPermission": {"Add": [{"Group": "some"}]}}),
+        ("InvalidAMIAttributeItemValue", {"Description": {"Value": "x" * 256}}),
+        ("InvalidAMIAttributeItemValue", {"ImdsSupport": {"Value": "v1.0"}}),
+        (
+            "UnsupportedOperation",
+            {"LaunchPermission": {"Add": [{"OrganizationArn": "arn:aws:organizations::1:o/o-1"}]}},
+        ),
+        ("UnsupportedOperation", {"ProductCodes": ["x"]}),
+        ("MissingParameter", {}),
+        ("MissingParameter", {"Attribute": "launchPermission", "UserIds": ["111111111111"]}),
+        ("InvalidParameterValue", {"Attribute": "colour", "Value": "red"}),
+        ("InvalidParameterCombination", {"Description": {"Value": "x"}, "ImdsSupport": {"Value": "v2.0"}}),
+    ],
+)
+def test_bad_changes_of_attributes(api, snapshot_id, code, wish):
+    image_id = register(api, snapshot_id)
+    before = api.dump()
+    api.refused(code, api.ec2.modify_image_attribute, ImageId=image_id, **wish)
+    api.refused("InvalidParameterValue", api.ec2.reset_image_attribute, ImageId=image_id, Attribute="description")
+    assert api.dump() == before
+
+
+def test_an_encrypted_image_is_never_public(api):
+    image_id = register(api, make_snapshot(api, encrypted=True))
+    wish = {"Add": [{"Group": "all"}]}
+    api.refused("OperationNotPermitted", api.ec2.modify_image_attribute, ImageId=image_id, LaunchPermission=wish)
+    assert the_image(api.ec2, image_id)["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+
+
+def test_attributes(api, snapshot_id):
+    image_id = register(api, snapshot_id, Description="hello")
+
+    def shown(attribute):
+        answer = api.ec2.describe_image_attribute(ImageId=image_id, Attribute=attribute)
+        return {name: value for name, value in answer.items() if name not in ("ImageId", "ResponseMetadata")}
+
+    assert shown("description") == {"Description": {"Value": "hello"}}
+    assert shown("bootMode") == {"BootMode": {"Value": "legacy-bios"}}
+    assert shown("blockDeviceMapping")["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"] == snapshot_id
+    assert shown("deregistrationProtection") == {"DeregistrationProtection": {"Value": "disabled"}}
+    api.ec2.modify_image_attribute(ImageId=image_id, ImdsSupport={"Value": "v2.0"})
+    api.ec2.modify_image_attribute(ImageId=image_id, Attribute="description", Value="bye")
+    assert shown("imdsSupport") == {"ImdsSupport": {"Value": "v2.0"}}
+    assert shown("description") == {"Description": {"Value": "bye"}}
+    for attribute in ("kernel", "ramdisk", "tpmSupport", "uefiData", "lastLaunchedTime", "sriovNetSupport"):
+        assert shown(attribute) == {}
+    api.refused("InvalidParameterValue", api.ec2.describe_image_attribute, ImageId=image_id, Attribute="colour")
+
+
+def test_a_disabled_image_is_its_owners_alone(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    other = api.world.other.caller.account_id
+    api.ec2.modify_image_attribute(ImageId=image_id, LaunchPermission={"Add": [{"UserId": other}, {"Group": "all"}]})
+    assert api.ec2.disable_image(ImageId=image_id)["Return"] is True
+    assert api.ec2.describe_images(Owners=["self"])["Images"] == []
+    (image,) = api.ec2.describe_images(Owners=["self"], IncludeDisabled=True)["Images"]
+    assert (image["State"], image["Public"]) == ("disabled", False)
+    api.refused("InvalidAMIID.NotFound", api.other.describe_images, ImageIds=[image_id])
+    launch = {"ImageId": image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    api.refused("InvalidAMIID.Unavailable", api.ec2.run_instances, **launch)
+    assert api.ec2.enable_image(ImageId=image_id)["Return"] is True
+    api.refused("InvalidAMIID.NotFound", api.other.describe_images, ImageIds=[image_id])
+    assert the_image(api.ec2, image_id)["State"] == "available"
+
+
+def test_deprecation_is_rounded_to_minutes(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    api.ec2.enable_image_deprecation(ImageId=image_id, DeprecateAt="2033-05-01T10:20:30Z")
+    assert the_image(api.ec2, image_id)["DeprecationTime"] == "2033-05-01T10:21:00.000Z"
+    for bad in ("2026-03-04T05:06:07Z", "2066-05-01T00:00:00Z"):
+        api.refused("InvalidParameterValue", api.ec2.enable_image_deprecation, ImageId=image_id, DeprecateAt=bad)
+    api.ec2.disable_image_deprecation(ImageId=image_id)
+    assert "DeprecationTime" not in the_image(api.ec2, image_id)
+
+
+def test_a_deregistered_image_is_gone(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    api.ec2.create_tags(Resources=[image_id], Tags=[{"Key": "a", "Value": "b"}])
+    assert api.ec2.deregister_image(ImageId=image_id)["Return"] is True
+    api.refused("InvalidAMIID.NotFound", api.ec2.describe_images, ImageIds=[image_id])
+    api.refused("InvalidAMIID.NotFound", api.ec2.deregister_image, ImageId=image_id)
+    assert api.ec2.describe_tags()["Tags"] == []
+    assert api.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+    register(api, snapshot_id)
+
+
+def test_a_protected_image_stays(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    assert api.ec2.enable_image_deregistration_protection(ImageId=image_id)["Return"] == "enabled-without-cooldown"
+    api.refused("OperationNotPermitted", api.ec2.deregister_image, ImageId=image_id)
+    assert api.ec2.disable_image_deregistration_protection(ImageId=image_id)["Return"] == "disabled"
+    api.ec2.deregister_image(ImageId=image_id)
+    image_id = register(api, snapshot_id)
+    api.ec2.enable_image_deregistration_protection(ImageId=image_id, WithCooldown=True)
+    assert the_image(api.ec2, image_id)["DeregistrationProtection"] == "enabled-with-cooldown"
+    api.ec2.disable_image_deregistration_protection(ImageId=image_id)
+    api.refused("OperationNotPermitted", api.ec2.deregister_image, ImageId=image_id)
+
+
+def test_the_clouds_images_are_nobodys_to_change(api):
+    for operation, params in (
+        ("deregister_image", {}),
+        ("disable_image", {}),
+        ("enable_image_deprecation", {"DeprecateAt": "2033-05-01T00:00:00Z"}),
+        ("modify_image_attribute", {"Description": {"Value": "x"}}),
+        ("reset_image_attribute", {"Attribute": "launchPermission"}),
+    ):
+        api.refused("AuthFailure", getattr(api.ec2, operation), ImageId=api.world.image_id, **params)
+        expected = "InvalidAMIID.NotFound"
+        api.refused(expected, getattr(api.ec2, operation), ImageId=ABSENT, **params)
