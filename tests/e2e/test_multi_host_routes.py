@@ -1,4 +1,4 @@
-"""Route tables across three hosts, with real guests: public and private subnets, NAT gateways, peering."""
+"""Route tables across three hosts, with real guests: public and private subnets, IPv6, NAT gateways, peering."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import pytest
 from stead_cli import ssh
 from tests.support.real_cloud import FAST
 from tests.support.rig import RigUser, TestRig
-from tests.support.town import ANYWHERE, Inhabitant, Vpc, allow, caller_of, listening, new_vpc
+from tests.support.town import ANYWHERE, Inhabitant, Vpc, allow, caller_of, fragments, listening, new_vpc
 from tests.support.waiting import wait_for
 
 FAR = "203.0.113.1"
@@ -18,7 +18,7 @@ FAR = "203.0.113.1"
 
 @dataclass
 class Town:
-    """A VPC with a public and a private subnet, a guest on each host."""
+    """A VPC of both IP versions with a public and a private subnet, a guest on each host."""
 
     rig: TestRig
     user: RigUser
@@ -42,7 +42,7 @@ def town(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def _found(rig: TestRig, user: RigUser) -> Town:
     one, two, three = rig.hosts
-    vpc = new_vpc(user, "10.10.0.0/16")
+    vpc = new_vpc(user, "10.10.0.0/16", ipv6=True)
     public, private = vpc.subnet("10.10.1.0/24", public=True), vpc.subnet("10.10.2.0/24", public=False)
     west, east = vpc.launch(one, public, "10.10.1.10"), vpc.launch(two, public, "10.10.1.11")
     hidden = vpc.launch(three, private, "10.10.2.10")
@@ -63,6 +63,35 @@ def test_public_and_private_subnets(town: Town) -> None:
         seen = pool.submit(caller_of, server)
         town.west.tries(f"timeout 5 nc {FAR} 8080 </dev/null")
         assert seen.result() == town.west.public_address
+
+
+def test_ipv6_between_hosts_and_to_metadata(town: Town) -> None:
+    """Guests have by DHCPv6 the address that EC2 shows, and their gateway from the router's advertisement."""
+    guests = (town.west, town.east, town.hidden)
+    assert len({guest.ipv6_address for guest in guests}) == 3
+    for guest in guests:
+        assert f"inet6 {guest.ipv6_address}/128" in guest.run("ip -6 addr show dev eth0")
+    assert "default via fe80::" in town.west.run("ip -6 route")
+    assert town.west.who_is(town.east.ipv6_address) == town.east.id
+    assert town.east.who_is(town.hidden.ipv6_address) == town.hidden.id
+    assert town.hidden.reaches(town.west.ipv6_address)
+    before = fragments(town.rig)
+    payload = town.rig.plan.guest_mtu - 48  # less IPv6 and ICMPv6
+    assert town.west.tries(f"ping -c 3 -W 2 -s {payload} {town.east.ipv6_address}")
+    assert fragments(town.rig) == before
+    metadata = "export IMDS_URL='http://[fd00:ec2::254]'; IMDS_TOKEN=$(imds token) && export IMDS_TOKEN"
+    for guest in (town.west, town.hidden):
+        assert guest.run(f"{metadata} && imds get meta-data/instance-id").strip() == guest.id
+    # A rule of the other IP version does not let it in.
+    group = town.vpc.new_group("ipv4-only")
+    allow(town.user, group, "-1", 0, town.vpc.cidr)
+    town.user.ec2.modify_instance_attribute(InstanceId=town.east.id, Groups=[group])
+    try:
+        wait_for(lambda: not town.west.reaches(town.east.ipv6_address), "IPv6 is let in no more", 10)
+        assert town.west.reaches(town.east.address)
+    finally:
+        town.user.ec2.modify_instance_attribute(InstanceId=town.east.id, Groups=[town.vpc.group])
+    wait_for(lambda: town.west.reaches(town.east.ipv6_address), "all is as before", 10)
 
 
 def test_nat_gateway_is_the_way_out_of_a_private_subnet(town: Town) -> None:
@@ -91,29 +120,57 @@ def test_nat_gateway_is_the_way_out_of_a_private_subnet(town: Town) -> None:
     assert not town.hidden.reaches(FAR)
 
 
+def _peer(user: RigUser, one: Vpc, two: Vpc) -> str:
+    """Make a peering that both sides want; routes are not in it."""
+    made = user.ec2.create_vpc_peering_connection(VpcId=one.id, PeerVpcId=two.id)["VpcPeeringConnection"]
+    user.ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=made["VpcPeeringConnectionId"])
+    return made["VpcPeeringConnectionId"]
+
+
+def _route(vpc: Vpc, subnet: str, block: str, peering: str) -> None:
+    """Lead a subnet's packets to a block into a peering."""
+    table = vpc.table_of(subnet)
+    vpc.user.ec2.create_route(RouteTableId=table, DestinationCidrBlock=block, VpcPeeringConnectionId=peering)
+
+
 def test_peered_vpcs_talk_where_routes_say_so(town: Town) -> None:
-    """Routes on both sides open the way, for the subnets that have them, until the peering is gone."""
+    """Routes on both sides open the way, for the subnets that have them; who is peered with a peer is not peered."""
     user, ec2 = town.user, town.user.ec2
-    vpc = new_vpc(user, "10.20.0.0/16")
-    subnet = vpc.subnet("10.20.1.0/24", public=True)
-    allow(user, vpc.group, "-1", 0, town.vpc.cidr)
-    allow(user, town.vpc.group, "-1", 0, vpc.cidr)
-    peer = vpc.launch(town.rig.hosts[2], subnet, "10.20.1.10").booted()
+    second, third = new_vpc(user, "10.20.0.0/16"), new_vpc(user, "10.30.0.0/16")
+    subnets = {vpc.id: vpc.subnet(f"{vpc.cidr[:5]}.1.0/24", public=True) for vpc in (second, third)}
+    for vpc, others in ((town.vpc, (second, third)), (second, (town.vpc, third)), (third, (town.vpc, second))):
+        for other in others:  # groups let all in: what does not arrive is not let through on its way
+            allow(user, vpc.group, "-1", 0, other.cidr)
+    peer = second.launch(town.rig.hosts[2], subnets[second.id], "10.20.1.10")
+    far = third.launch(town.rig.hosts[0], subnets[third.id], "10.30.1.10")
+    for guest in (peer, far):
+        guest.booted()
     assert not town.west.reaches(peer.address)
-    peering = ec2.create_vpc_peering_connection(VpcId=town.vpc.id, PeerVpcId=vpc.id)["VpcPeeringConnection"][
-        "VpcPeeringConnectionId"
-    ]
-    ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
-    tables = ((town.vpc.table_of(town.public), vpc.cidr), (vpc.table_of(subnet), town.vpc.cidr))
-    for table, block in tables:
-        ec2.create_route(RouteTableId=table, DestinationCidrBlock=block, VpcPeeringConnectionId=peering)
+
+    peering, other_peering = _peer(user, town.vpc, second), _peer(user, second, third)
+    _route(town.vpc, town.public, second.cidr, peering)
+    _route(second, subnets[second.id], town.vpc.cidr, peering)
+    _route(second, subnets[second.id], third.cidr, other_peering)
+    _route(third, subnets[third.id], second.cidr, other_peering)
     wait_for(lambda: town.west.who_is(peer.address) == peer.id, "the peer on another host is reached", 15)
+    wait_for(lambda: far.who_is(peer.address) == peer.id, "and from the third VPC", 15)
     assert peer.who_is(town.east.address) == town.east.id
+    assert peer.who_is(far.address) == far.id
     assert town.east.who_is(peer.address) == peer.id
     # The private subnet's table has no such route.
     assert not town.hidden.reaches(peer.address)
+
+    # The ends have routes to each other through the second VPC, which is peered with both: it is no way.
+    _route(town.vpc, town.public, third.cidr, peering)
+    _route(third, subnets[third.id], town.vpc.cidr, other_peering)
+    for one, two in ((town.west, far), (far, town.west), (far, town.east)):
+        assert not one.reaches(two.address), f"{one.id} reaches {two.id}"
+    assert town.west.who_is(peer.address) == far.who_is(peer.address) == peer.id
+
     ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peering)
     wait_for(lambda: not town.west.reaches(peer.address), "the way is closed", 15)
-    for table, block in tables:
-        ec2.delete_route(RouteTableId=table, DestinationCidrBlock=block)
-    user.terminate([peer.id])
+    assert far.who_is(peer.address) == peer.id
+    ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=other_peering)
+    for block in (second.cidr, third.cidr):
+        ec2.delete_route(RouteTableId=town.vpc.table_of(town.public), DestinationCidrBlock=block)
+    user.terminate([peer.id, far.id])

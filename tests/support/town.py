@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 from stead_cli import ssh
@@ -16,31 +17,47 @@ from tests.support.waiting import wait_for
 
 ANYWHERE = "0.0.0.0/0"
 
-# At port 80 each guest says its instance id, and takes any bytes at port 5000, of which it then has the sum.
+# At port 80 of all its addresses each guest says its instance id.
 _WHO = """#!/bin/sh
 mkdir -p /var/www
 IMDS_TOKEN=$(imds token); export IMDS_TOKEN
-imds get meta-data/instance-id >/var/www/index.html
+imds get meta-data/instance-id >/var/www/who
 httpd -p 80 -h /var/www
 """
+# The kernel learns its gateway from a router's advertisement; which address is the guest's it learns by DHCPv6.
+_ASK_FOR_IPV6 = """
+cat >/run/lease6 <<'END'
+#!/bin/sh
+[ -z "$ipv6" ] || ip -6 addr add "$ipv6/128" dev "$interface"
+END
+chmod 755 /run/lease6
+udhcpc6 -f -q -t 30 -T 1 -i eth0 -s /run/lease6
+"""
+_DONE = "mv /var/www/who /var/www/index.html\n"
 
 
 def allow(user: RigUser, group_id: str, protocol: str, port: int, source: str) -> None:
     """Let a block of addresses, or a group's members, in; port 0 = all of the protocol."""
     peer: dict[str, Any] = (
-        {"UserIdGroupPairs": [{"GroupId": source}]} if source.startswith("sg-") else {"IpRanges": [{"CidrIp": source}]}
+        {"UserIdGroupPairs": [{"GroupId": source}]}
+        if source.startswith("sg-")
+        else {"Ipv6Ranges": [{"CidrIpv6": source}]}
+        if ":" in source
+        else {"IpRanges": [{"CidrIp": source}]}
     )
     ports = {} if protocol == "-1" else {"FromPort": port or -1, "ToPort": port or -1}
     permissions: Any = [{"IpProtocol": protocol, **ports, **peer}]
     user.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=permissions)
 
 
-def new_vpc(user: RigUser, cidr: str) -> "Vpc":
-    """Make a VPC with an internet gateway and a group of its own."""
-    vpc_id = user.ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"]
+def new_vpc(user: RigUser, cidr: str, *, ipv6: bool = False) -> "Vpc":
+    """Make a VPC with an internet gateway and a group of its own; one with IPv6 has a block for 256 subnets."""
+    made = user.ec2.create_vpc(CidrBlock=cidr, AmazonProvidedIpv6CidrBlock=ipv6)["Vpc"]
+    vpc_id = made["VpcId"]
     gateway = user.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
     user.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc_id)
-    return Vpc(user, vpc_id, cidr, gateway)
+    blocks = [each["Ipv6CidrBlock"] for each in made.get("Ipv6CidrBlockAssociationSet", ())]
+    return Vpc(user, vpc_id, cidr, gateway, *blocks)
 
 
 def default_vpc(user: RigUser) -> "tuple[Vpc, str]":
@@ -59,11 +76,13 @@ class Vpc:
     id: str
     cidr: str
     gateway: str = ""  # of one that was made here
+    ipv6_cidr: str = ""
     group: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.group = self.new_group("members")
-        allow(self.user, self.group, "-1", 0, self.cidr)
+        for block in filter(None, (self.cidr, self.ipv6_cidr)):
+            allow(self.user, self.group, "-1", 0, block)
 
     def new_group(self, name: str) -> str:
         """A group that lets SSH in from anywhere."""
@@ -74,7 +93,11 @@ class Vpc:
     def subnet(self, cidr: str, *, public: bool) -> str:
         """A subnet with a route table of its own; a public one leads to the internet gateway, a private one nowhere."""
         ec2 = self.user.ec2
-        subnet_id = ec2.create_subnet(VpcId=self.id, CidrBlock=cidr)["Subnet"]["SubnetId"]
+        blocks: dict[str, Any] = {"CidrBlock": cidr}
+        if self.ipv6_cidr:
+            number = int(ip_network(cidr)[0]) >> 8 & 255
+            blocks["Ipv6CidrBlock"] = str(list(ip_network(self.ipv6_cidr).subnets(new_prefix=64))[number])
+        subnet_id = ec2.create_subnet(VpcId=self.id, **blocks)["Subnet"]["SubnetId"]
         table = ec2.create_route_table(VpcId=self.id)["RouteTable"]["RouteTableId"]
         ec2.associate_route_table(RouteTableId=table, SubnetId=subnet_id)
         if public:
@@ -90,16 +113,29 @@ class Vpc:
         return found[0]["RouteTableId"]
 
     def launch(self, host: RigHost, subnet_id: str, address: str, *groups: str) -> "Inhabitant":
-        """A guest at this private address; it may still be booting."""
+        """A guest at this private address, and one of IPv6 where the VPC has that; it may still be booting."""
         with self.user.rig.only(host):
             [instance_id] = self.user.run(
                 wait=False,
                 SubnetId=subnet_id,
                 PrivateIpAddress=address,
                 SecurityGroupIds=list(groups) or [self.group],
-                UserData=_WHO,
+                UserData=_WHO + (_ASK_FOR_IPV6 if self.ipv6_cidr else "") + _DONE,
+                Ipv6AddressCount=1 if self.ipv6_cidr else 0,
+                MetadataOptions={"HttpProtocolIpv6": "enabled" if self.ipv6_cidr else "disabled"},
             )
-        return Inhabitant(self.user, host, instance_id, address)
+        ipv6_address = self.user.describe(instance_id).get("Ipv6Address", "")
+        return Inhabitant(self.user, host, instance_id, address, ipv6_address)
+
+
+@dataclass(frozen=True, slots=True)
+class _Connection(ssh.Login):
+    """A login whose commands share one connection: to make one costs an emulated guest as much as many commands."""
+
+    def strict_words(self, *more: str) -> list[str]:
+        path = f"{self.known_hosts}-at-{self.address}"
+        shared = ("ControlMaster=auto", f"ControlPath={path}", "ControlPersist=60", "ServerAliveInterval=5")
+        return ssh.Login.strict_words(self, *(part for option in shared for part in ("-o", option)), *more)
 
 
 @dataclass
@@ -110,7 +146,9 @@ class Inhabitant:
     host: RigHost
     id: str
     address: str
+    ipv6_address: str = ""
     bastion: "Inhabitant | None" = None  # through which those without a public address are logged in to
+    _connections: dict[str, "_Connection"] = field(default_factory=dict)  # by the address they go to
 
     @property
     def public_address(self) -> str:
@@ -120,7 +158,7 @@ class Inhabitant:
         """Wait until its host keys are on its console, and it says who it is."""
         self.user.wait("instance_running", [self.id])
         wait_for(lambda: ssh.host_keys(self.user.console(self.id)), f"{self.id} has booted", BOOT_SECONDS, poll=0.5)
-        login = self.login()
+        login = self.connection()
         wait_for(lambda: _succeeds(login, "test -s /var/www/index.html"), f"{self.id} is ready", BOOT_SECONDS, poll=0.5)
         return self
 
@@ -136,9 +174,17 @@ class Inhabitant:
         login.trust(ssh.host_keys(self.user.console(self.id)))
         return login
 
+    def connection(self) -> ssh.Login:
+        """The login whose commands share one connection; another one when its address is another."""
+        address = self.address if self.bastion else self.public_address
+        if address not in self._connections:
+            login, through = self.login(), self.bastion.connection() if self.bastion else None
+            self._connections[address] = _Connection(address, login.user, login.key_file, login.known_hosts, through)
+        return self._connections[address]
+
     def run(self, command: str, timeout: float = 60) -> str:
         """Run a command in the guest; fail with ssh's words when it fails."""
-        return self.login().run(command, timeout)
+        return self.connection().run(command, timeout)
 
     def tries(self, command: str) -> bool:
         """Tell whether a command succeeds in the guest."""
@@ -150,7 +196,8 @@ class Inhabitant:
 
     def who_is(self, address: str) -> str:
         """The instance id that the guest at this address says, or nothing when none answers."""
-        return self.run(f"timeout 4 wget -qO- http://{address}/ || true").strip()
+        host = f"[{address}]" if ":" in address else address
+        return self.run(f"timeout 4 wget -qO- http://{host}/ || true").strip()
 
 
 def _succeeds(login: ssh.Login, command: str) -> bool:
