@@ -51,7 +51,8 @@ def test_the_first_public_name_and_the_last_one_gone_are_no_restart(dhcp: Dnsmas
     public = DnsName("ec2-198-51-100-7.compute-1.amazonaws.com", "172.31.0.5")
     other = "ec2-198-51-100-8.compute-1.amazonaws.com"
     dhcp.apply(vpc.wanted(5))
-    servers = server_process.all_servers()
+    configuration = vpc.folder / "dhcp" / f"vpc-{vpc.name}" / "dnsmasq.conf"
+    servers = server_process.all_servers()[configuration]
     assert vm.ask(SERVER, other) == (REFUSED, [])
     for _ in range(2):
         dhcp.apply(replace(vpc.wanted(5), names=(public,)))
@@ -59,12 +60,12 @@ def test_the_first_public_name_and_the_last_one_gone_are_no_restart(dhcp: Dnsmas
         wait_for(lambda: vm.ask(SERVER, other) == (NO_SUCH_NAME, []), "nobody else is asked about its neighbour")
         dhcp.apply(vpc.wanted(5))
         wait_for(lambda: vm.ask(SERVER, public.name) == (REFUSED, []), "the domain is not ours any more")
-    assert server_process.all_servers() == servers
+    assert server_process.all_servers()[configuration] == servers
     dhcp.apply(replace(vpc.wanted(5), names=(public,)))
     again = Dnsmasq(vpc.folder / "dhcp")
     again.apply(vpc.wanted(5))
     wait_for(lambda: vm.ask(SERVER, public.name) == (REFUSED, []), "a later agent knows what there was")
-    assert server_process.all_servers() == servers
+    assert server_process.all_servers()[configuration] == servers
 
 
 def test_a_leased_name_is_gone_with_its_host(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
