@@ -34,6 +34,7 @@ class Settings:
     elastic_addresses_per_account: int = 5
     terminated_kept_seconds: int = 3600
     launch_deadline_seconds: int = 300
+    snapshot_deadline_seconds: int = 1800
     block_grace_seconds: int = 3600
 
     @property

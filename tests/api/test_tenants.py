@@ -64,7 +64,9 @@ ID_PARAMETERS = {
     "RouteTableIds": "route-table",
     "SecurityGroupIds": "security-group",
     "SecurityGroupRuleIds": "security-group-rule",
+    "SnapshotId": "snapshot",
     "SnapshotIds": "snapshot",
+    "SourceSnapshotId": "snapshot",
     "SubnetId": "subnet",
     "SubnetIds": "subnet",
     "VolumeId": "volume",
@@ -97,13 +99,14 @@ NO_TENANTS_IDS = {
     "IpamPoolId",
     "OwnerIds",  # accounts
     "PeerOwnerId",
-    "UserIds",
     "KernelId",
+    "KmsKeyId",
     "KeyPairId",  # of DeleteKeyPair, which succeeds for all
     "RamdiskId",
     "RestorableByUserIds",  # accounts
     "SecondaryAllocationIds",  # refused whatever they are
     "SourceSecurityGroupOwnerId",
+    "UserIds",  # accounts
     "ZoneIds",
 }
 # Operations that answer success to the absent, and so to another's.
@@ -127,7 +130,10 @@ ATTRIBUTES = {
     "DescribeVolumeAttribute": "autoEnableIO",
     "DescribeVpcAttribute": "enableDnsSupport",
     "ResetImageAttribute": "launchPermission",
+    "DescribeSnapshotAttribute": "createVolumePermission",
+    "ModifySnapshotAttribute": "createVolumePermission",
     "ResetInstanceAttribute": "sourceDestCheck",
+    "ResetSnapshotAttribute": "createVolumePermission",
 }
 NEEDED = {
     "EnableImageDeprecation": {"DeprecateAt": "2033-05-04T05:06:07Z"},
@@ -136,6 +142,8 @@ NEEDED = {
     "ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}},
     "CreateVpcPeeringConnection": {"PeerVpcId": "vpc-00000000000000000"},
     "ModifyVpcPeeringConnectionOptions": {"RequesterPeeringConnectionOptions": {}},
+    "CopySnapshot": {"SourceRegion": "us-east-1"},
+    "ModifySnapshotAttribute": {"CreateVolumePermission": {"Add": [{"Group": "all"}]}},
     "CreateFlowLogs": {"ResourceType": "VPC", "TrafficType": "ALL", "LogGroupName": "n"},
     "ModifySecurityGroupRules": {"SecurityGroupRules": []},
 }

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import delete, select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Tag, Volume
+from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Tag, Volume
 from stead_controller.hosts import desired_state, errors, outbox, topics
 from stead_controller.placement.choose_host import Need
 from stead_controller.resources import (
@@ -15,6 +15,7 @@ from stead_controller.resources import (
     capacity,
     nat_gateways,
     network_interface_attachments,
+    snapshot_life,
     topology_changes,
 )
 from stead_controller.resources.instance_states import (
@@ -39,6 +40,8 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
     """
     if status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in failing:
         return True
+    if status.kind == desired.KIND_SNAPSHOT:
+        return status.HasField("snapshot")
     if status.condition == pb.CONDITION_READY:
         return status.kind in _READY_MATTERS
     return status.condition == pb.CONDITION_ABSENT and status.kind in _HANDLERS
@@ -203,10 +206,23 @@ def _nat_gateway(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: 
         gateway.host_error = status.error[:_ERROR_LENGTH]
 
 
+def _snapshot(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+    """How far a snapshot is; it is complete by what the block store has, or of a simulated host by its word."""
+    snapshot = tx.session.get(Snapshot, status.id)
+    if snapshot is None or snapshot.host_id != host_id or not status.HasField("snapshot"):
+        return
+    told = status.snapshot
+    if told.blocks:
+        snapshot.progress = max(snapshot.progress, min(99, 100 * told.blocks_done // told.blocks))
+    if told.complete and tx.session.get_one(Host, host_id).simulated:
+        snapshot_life.complete(tx, snapshot, now, inherits=True)
+
+
 _HANDLERS: Final[dict[int, Callable[[Transaction, str, pb.ResourceStatus, datetime], None]]] = {
     desired.KIND_INTERFACE: _interface,
     desired.KIND_MACHINE: _machine,
     desired.KIND_NAT_GATEWAY: _nat_gateway,
+    desired.KIND_SNAPSHOT: _snapshot,
     desired.KIND_VOLUME: _volume,
 }
 

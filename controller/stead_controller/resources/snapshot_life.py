@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import Host, HostError, Snapshot, SnapshotPermission, Volume, WrittenBlock
+from stead_controller.db.tables import Host, HostError, HostResource, Snapshot, SnapshotPermission, Volume, WrittenBlock
 from stead_controller.hosts import desired_state, outbox
 from stead_controller.resources import segments, stored_blocks, tags
 from stead_controller.resources.transaction import Transaction
@@ -76,11 +76,21 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
 def drop_some(tx: Transaction, now: datetime) -> bool:
     """Release some of what one deleted snapshot refers to; tells whether there was one.
 
-    It waits for those that are taken as its children, whose hosts may still ask for its segments.
+    It waits for volumes that were made of it, and for those that are taken as its children: their hosts may still ask
+    for its blocks.
     """
     child = aliased(Snapshot)
-    has_child = exists().where(child.parent_id == Snapshot.id, child.state == "pending")
-    doomed = tx.session.scalar(select(Snapshot).where(and_(Snapshot.state == "deleting", ~has_child)).limit(1))
+    used = (
+        exists().where(child.parent_id == Snapshot.id, child.state == "pending"),
+        exists().where(Volume.snapshot_id == Snapshot.id),
+        exists().where(
+            HostResource.resource_id == Snapshot.id,
+            HostResource.kind == int(desired.KIND_BASE),
+            HostResource.body.is_not(None),
+        ),
+    )
+    unused = and_(*(~each for each in used))
+    doomed = tx.session.scalar(select(Snapshot).where(Snapshot.state == "deleting", unused).limit(1))
     if doomed is None:
         return False
     if segments.drop(tx, doomed.id, _SEGMENTS_AT_ONCE) and _drop_written(tx, doomed.id, now):

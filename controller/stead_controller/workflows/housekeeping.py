@@ -20,12 +20,13 @@ from stead_controller.db.tables import (
 )
 from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch
-from stead_controller.resources import nat_gateways, tags, vpc_peering_connections
+from stead_controller.resources import nat_gateways, snapshot_life, tags, vpc_peering_connections
 from stead_controller.resources.client_tokens import LIFETIME
 from stead_controller.resources.transaction import Transaction
 from stead_controller.settings import Settings
 
 _BATCH: Final = 500
+_SILENCE: Final = timedelta(hours=1)  # of a host whose snapshots nobody waits for any longer
 
 
 def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
@@ -34,6 +35,8 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     _end_late_gateways(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    patience = timedelta(seconds=settings.snapshot_deadline_seconds)
+    snapshot_life.fail_late(tx, now, patience, _SILENCE)
     forget_removals(tx, now)
     rested = now - timedelta(seconds=settings.address_rest_seconds)
     tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))

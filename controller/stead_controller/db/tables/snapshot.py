@@ -23,6 +23,8 @@ class Snapshot(Base):
         Index("ix_snapshots_volume_id", "volume_id", "started"),
         Index("ix_snapshots_host_id", "host_id"),
         Index("ix_snapshots_public", "public"),
+        Index("ix_snapshots_state", "state"),
+        Index("ix_snapshots_parent_id", "parent_id"),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)

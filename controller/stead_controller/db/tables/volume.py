@@ -22,6 +22,7 @@ class Volume(Base):
         Index("ix_volumes_account_id_id", "account_id", "id"),
         Index("ix_volumes_instance_id", "instance_id"),
         Index("ix_volumes_host_id", "host_id"),
+        Index("ix_volumes_snapshot_id", "snapshot_id"),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
