@@ -65,6 +65,9 @@ _OPTIONS = (
     ),
     click.option("--cpu-overcommit", default=8.0, help="vCPUs promised per real one.", show_default=True),
     click.option("--memory-kept", default=1 << 30, help="Bytes of each host left to itself.", show_default=True),
+    click.option(
+        "--volume-overcommit", default=4.0, help="Bytes of volumes promised per byte of a pool.", show_default=True
+    ),
     click.option("--heartbeat-seconds", default=5, show_default=True),
     click.option("--host-timeout-seconds", default=20, show_default=True),
     click.option("--address-rest-seconds", default=60, show_default=True),

@@ -238,6 +238,7 @@ def cloud_of(settings: Settings) -> Cloud:
         elastic_addresses_per_account=settings.elastic_addresses_per_account,
         cpu_overcommit=settings.cpu_overcommit,
         memory_kept=settings.memory_kept,
+        volume_overcommit=settings.volume_overcommit,
     )
 
 

@@ -12,7 +12,8 @@ class Settings:
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
     unique local one (RFC 4193), which nothing outside knows, until the operator sets one that is routed here.
     `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
-    less) of each host are left to itself. Blocks of snapshots that nothing refers to are kept `block_grace_seconds`.
+    less) of each host are left to itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
+    promised per byte of a storage pool. Blocks of snapshots that nothing refers to are kept `block_grace_seconds`.
     """
 
     state_dir: Path
@@ -28,6 +29,7 @@ class Settings:
     ipv6_pool: str = "fd73:7465::/32"
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
+    volume_overcommit: float = 4.0
     heartbeat_seconds: int = 5
     host_timeout_seconds: int = 20
     address_rest_seconds: int = 60

@@ -138,6 +138,10 @@ ATTRIBUTES = {
 NEEDED = {
     "EnableImageDeprecation": {"DeprecateAt": "2033-05-04T05:06:07Z"},
     "ModifyImageAttribute": {"Description": {"Value": "x"}},
+    "AttachVolume": {"Device": "/dev/sdf"},
+    "CreateVolume": {"AvailabilityZone": "us-east-1a"},
+    "ModifyVolume": {"Size": 9},
+    "ModifyVolumeAttribute": {"AutoEnableIO": {"Value": True}},
     "CreateSecurityGroup": {"Description": "d", "GroupName": "n"},
     "ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}},
     "CreateVpcPeeringConnection": {"PeerVpcId": "vpc-00000000000000000"},
@@ -300,6 +304,11 @@ def own_things(api, operation, own_instance):
             return {"AllocationId": address["AllocationId"]}
         case "AttachNetworkInterface":
             return {"NetworkInterfaceId": interface_id, "InstanceId": own_instance, "DeviceIndex": 1}
+        case "AttachVolume" | "DetachVolume":
+            (volume,) = api.ec2.describe_volumes(
+                Filters=[{"Name": "attachment.instance-id", "Values": [own_instance]}]
+            )["Volumes"]
+            return {"VolumeId": volume["VolumeId"], "InstanceId": own_instance}
         case "AssignIpv6Addresses":
             return {"Ipv6AddressCount": 1}
         case "AssignPrivateIpAddresses":

@@ -17,7 +17,8 @@ from stead_controller.hosts.pictures.image import of_image
 from stead_controller.hosts.pictures.instance import of_instance
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import region_of
-from stead_controller.hosts.pictures.snapshot import of_snapshot
+from stead_controller.hosts.pictures.snapshot import of_base, of_snapshot
+from stead_controller.hosts.pictures.volume import of_used_volume, of_volume
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -36,10 +37,12 @@ def refresh_instances(tx: Transaction, host_id: str, instances: Iterable[Instanc
     vpcs: set[str] = set()
     region = region_of(tx)
     for instance in instances:
-        wanted.update(of_instance(tx, instance, region))
+        pictures = of_instance(tx, instance, region)
+        for body in list(pictures.values()):
+            if isinstance(body, pb.Volume):
+                pictures.update(_below(tx, body))
+        wanted.update(pictures)
         vpcs.add(instance.vpc_id)
-        if (image := tx.session.get(Image, instance.image_id)) is not None:
-            wanted[pb.KIND_IMAGE, image.id] = of_image(image)
     outbox.write(tx, host_id, wanted)
     for vpc_id in sorted(vpcs):
         topics.refresh_host(tx, vpc_id, host_id)
@@ -48,6 +51,31 @@ def refresh_instances(tx: Transaction, host_id: str, instances: Iterable[Instanc
             for interface in body.interfaces:
                 vpc_id = tx.session.get_one(NetworkInterface, interface.interface_id).vpc_id
                 topics.refresh_part(tx, pb.KIND_MAPPING, interface.interface_id, vpc_id)
+
+
+def refresh_volume(tx: Transaction, volume: Volume) -> None:
+    """Tell a volume's home how it must be now, and the other host that uses it, if one does."""
+    tx.session.flush()
+    if volume.host_id is None or volume.state == "deleting":
+        return
+    at_home = of_volume(volume)
+    outbox.write(tx, volume.host_id, {(pb.KIND_VOLUME, volume.id): at_home, **_below(tx, at_home)})
+    if volume.attached_host_id not in (None, volume.host_id) and volume.attachment_state not in ("detaching", "busy"):
+        outbox.write(tx, volume.attached_host_id, {(pb.KIND_VOLUME, volume.id): of_used_volume(tx, volume)})
+
+
+def _below(tx: Transaction, volume: pb.Volume) -> dict[Key, Message]:
+    """Draw what a volume is laid over."""
+    if volume.image_id and (image := tx.session.get(Image, volume.image_id)) is not None:
+        return {(pb.KIND_IMAGE, image.id): of_image(image)}
+    if volume.base_id and (snapshot := tx.session.get(Snapshot, volume.base_id)) is not None:
+        return {(pb.KIND_BASE, snapshot.id): of_base(snapshot)}
+    return {}
+
+
+def remove_volume(tx: Transaction, host_id: str, volume_id: str) -> None:
+    """Tell a host that it must have nothing of a volume any more: no disk, or no access to one of another host."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume_id)})
 
 
 def refresh_group(tx: Transaction, group_id: str, vpc_id: str) -> None:
@@ -100,6 +128,20 @@ def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot])
 def remove_snapshot(tx: Transaction, host_id: str, snapshot_id: str) -> None:
     """Tell a host that it need not take a snapshot any more: it is complete, has failed, or was deleted."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_SNAPSHOT, snapshot_id)})
+
+
+def remove_unused_base(tx: Transaction, snapshot_id: str) -> None:
+    """Tell hosts that a snapshot that is no more must go as a base where no volume is laid over it."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None and snapshot.state != "deleting":
+        return
+    holders = select(HostResource.host_id).where(
+        HostResource.resource_id == snapshot_id, HostResource.kind == pb.KIND_BASE, HostResource.body.is_not(None)
+    )
+    for host_id in tx.session.scalars(holders).all():
+        used = select(Volume.id).where(Volume.host_id == host_id, Volume.snapshot_id == snapshot_id)
+        if tx.session.execute(used).first() is None:
+            outbox.write(tx, host_id, {}, gone={(pb.KIND_BASE, snapshot_id)})
 
 
 def remove_unused_image(tx: Transaction, image_id: str) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, NetworkInterface
-from stead_controller.hosts import host_networks, topics
+from stead_controller.db.tables import Host, NetworkInterface, Volume
+from stead_controller.hosts import desired_state, host_networks, pools, topics
 from stead_controller.resources.cloud import Cloud
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -46,10 +46,12 @@ def take_facts(tx: Transaction, host_id: str, hello: pb.Hello, cloud: Cloud, now
     host.memory_free = max(0, facts.memory - kept - host.memory_reserved)
     host.state = "up"
     host.last_seen = now
+    pools.take(tx, host_id, facts.pools)
     moved = host.underlay_address != facts.underlay_address
     if moved:
         host.underlay_address = facts.underlay_address[:_ADDRESS_LENGTH]
         _tell_where_interfaces_are(tx, host_id)
+        _tell_where_volumes_are(tx, host_id)
     if moved or not host_networks.is_told(tx, host_id):
         host_networks.refresh(tx, host, cloud)
     return Taken.MOVED if moved else Taken.KNOWN
@@ -60,3 +62,11 @@ def _tell_where_interfaces_are(tx: Transaction, host_id: str) -> None:
     query = select(NetworkInterface.id, NetworkInterface.vpc_id).where(NetworkInterface.host_id == host_id)
     for interface_id, vpc_id in tx.session.execute(query).all():
         topics.refresh_part(tx, desired.KIND_MAPPING, interface_id, vpc_id)
+
+
+def _tell_where_volumes_are(tx: Transaction, host_id: str) -> None:
+    """Tell the hosts that a host serves its volumes, whose address has changed."""
+    tx.session.flush()
+    served = select(Volume).where(Volume.host_id == host_id, Volume.export_port.is_not(None))
+    for volume in tx.session.scalars(served).all():
+        desired_state.refresh_volume(tx, volume)

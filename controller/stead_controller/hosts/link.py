@@ -158,7 +158,8 @@ class HostLink:
                         await self._progress(stream, report.progress)
                         self._liveness.seen(stream.host_id, sent=stream.sent, reached=report.progress.revision)
                     case "heartbeat":
-                        self._liveness.seen(stream.host_id, sent=stream.sent, reached=report.heartbeat.revision)
+                        beat = report.heartbeat
+                        self._liveness.seen(stream.host_id, sent=stream.sent, reached=beat.revision, pools=beat.pools)
                     case "answer":
                         self._liveness.seen(stream.host_id)
                         future = self._questions.get(report.answer.id)

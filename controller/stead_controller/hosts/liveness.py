@@ -1,7 +1,8 @@
 """Which hosts are alive and how far they are: kept in memory and written together; the silent are marked down."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,17 +11,20 @@ from sqlalchemy import bindparam, case, select, update
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Host
+from stead_controller.hosts import pools
+from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Heard:
-    """What was heard of a host: when, the revision that it was sent, and the one up to which it has done all."""
+    """What was heard of a host: when, the revision that it was sent, the one up to which it has done all, its pools."""
 
     at: datetime
     sent: int = 0
     reached: int = 0
+    pools: dict[str, pb.StoragePool] = field(default_factory=dict)
 
 
 class Liveness:
@@ -31,14 +35,17 @@ class Liveness:
         self._clock = clock
         self._timeout = timedelta(seconds=timeout_seconds)
         self._heard: dict[str, _Heard] = {}
+        self._room: dict[tuple[str, str], tuple[int, int]] = {}  # what was heard last of each pool: most is no news
 
-    def seen(self, host_id: str, *, sent: int = 0, reached: int = 0) -> None:
-        """Note that a host was heard of just now, and how far it is."""
-        heard = self._heard.get(host_id)
-        if heard is None:
-            self._heard[host_id] = _Heard(self._clock(), sent, reached)
-            return
+    def seen(self, host_id: str, *, sent: int = 0, reached: int = 0, pools: Iterable[pb.StoragePool] = ()) -> None:
+        """Note that a host was heard of just now, how far it is, and how much room its pools have."""
+        heard = self._heard.setdefault(host_id, _Heard(self._clock()))
         heard.at = self._clock()
+        for pool in pools:
+            room = (pool.total, pool.free)
+            if self._room.get((host_id, pool.name)) != room:
+                self._room[host_id, pool.name] = room
+                heard.pools[pool.name] = pool
         heard.sent = max(heard.sent, sent)
         heard.reached = max(heard.reached, reached)
 
@@ -79,6 +86,9 @@ def _write(tx: Transaction, heard: dict[str, _Heard], limit: datetime) -> list[s
             for host_id, each in sorted(heard.items())
         ]
         tx.session.connection().execute(_HEARD, rows)
+        pools.note_room(
+            tx, [(host_id, pool) for host_id, each in sorted(heard.items()) for pool in each.pools.values()]
+        )
     silent = list(
         tx.session.scalars(select(Host.id).where(Host.state == "up", Host.last_seen < limit).with_for_update())
     )

@@ -11,7 +11,16 @@ from typing import Final
 from sqlalchemy import select, union
 
 from stead_controller.db.session import Database, Transaction
-from stead_controller.db.tables import CloudFact, Host, Instance, NatGateway, NetworkInterface, VpcHost, VpcResource
+from stead_controller.db.tables import (
+    CloudFact,
+    Host,
+    Instance,
+    NatGateway,
+    NetworkInterface,
+    Volume,
+    VpcHost,
+    VpcResource,
+)
 from stead_controller.db.tables import Vpc as VpcRow
 from stead_controller.hosts import desired_state, topics
 from stead_proto.v1 import desired_pb2 as pb
@@ -40,6 +49,8 @@ async def redraw(database: Database) -> bool:
 def _draw_host(tx: Transaction, host_id: str) -> None:
     instances = select(Instance).where(Instance.host_id == host_id, Instance.state.not_in(_GONE))
     desired_state.refresh_instances(tx, host_id, tx.session.scalars(instances).all())
+    for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():
+        desired_state.refresh_volume(tx, volume)
     gateways = select(NatGateway.id).where(
         NatGateway.host_id == host_id, NatGateway.state.in_(("pending", "available"))
     )

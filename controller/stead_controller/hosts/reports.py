@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Tag, Volume
+from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
 from stead_controller.hosts import desired_state, errors, outbox, topics
 from stead_controller.placement.choose_host import Need
 from stead_controller.resources import (
@@ -17,6 +17,9 @@ from stead_controller.resources import (
     network_interface_attachments,
     snapshot_life,
     topology_changes,
+    volume_attachments,
+    volume_life,
+    volume_modifications,
 )
 from stead_controller.resources.instance_states import (
     GUEST_SHUTDOWN,
@@ -38,7 +41,7 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
 
     That a part of a VPC is as it must be, which each of its hosts says of each, is not.
     """
-    if status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in failing:
+    if status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in failing or status.volume.full:
         return True
     if status.kind == desired.KIND_SNAPSHOT:
         return status.HasField("snapshot")
@@ -66,17 +69,20 @@ def _machine(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: date
         return
     if status.condition == pb.CONDITION_FAILED:
         instance.host_error = status.error[:_ERROR_LENGTH]
+        if _is_news(tx, host_id, status):
+            volume_attachments.note_busy(tx, instance.id, status.machine.volume_ids)
     elif status.condition == pb.CONDITION_READY:
         instance.host_error = ""
-        _has_its_interfaces(tx, host_id, status)
+        _has_all(tx, host_id, status, now)
     if status.HasField("machine") and status.machine.start_count == instance.start_count:
         _power(tx, instance, status.machine, now)
 
 
-def _has_its_interfaces(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> None:
-    """Take over that a machine is as it was last told to be: interfaces that were to be plugged in are."""
+def _has_all(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+    """Take over that a machine is as it was last told to be: what was to be plugged in is, and what was not is out."""
     if _is_news(tx, host_id, status):
         network_interface_attachments.settle_attached(tx, status.id)
+        volume_attachments.settle_machine(tx, status.id, status.machine.volume_ids, now)
 
 
 def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
@@ -147,13 +153,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
         parts[interface.id] = interface.vpc_id
         gone.add((desired.KIND_INTERFACE, interface.id))
         network_interface_attachments.end_with_instance(tx, interface, now)
-    for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)):
-        if volume.delete_on_termination:
-            volume.state = "deleting"
-            gone.add((desired.KIND_VOLUME, volume.id))
-        else:
-            volume.state = "available"
-        volume.instance_id = volume.device_name = volume.attachment_state = volume.attach_time = None
+    volume_attachments.end_with_instance(tx, instance, now)
     tx.session.flush()
     outbox.write(tx, host_id, {}, gone=gone)
     for interface_id, vpc_id in parts.items():
@@ -174,14 +174,25 @@ def _give_back(tx: Transaction, instance: Instance) -> None:
 
 
 def _volume(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
-    del now
+    """A volume is as its home was told, or gone from there; or it is gone from another host that used it."""
     volume = tx.session.get(Volume, status.id)
-    if volume is None or volume.host_id != host_id:
+    if volume is None:
         return
-    if status.condition == pb.CONDITION_ABSENT and volume.state == "deleting":
-        tx.session.execute(delete(Tag).where(Tag.resource_id == volume.id))
-        tx.session.delete(volume)
-        tx.session.flush()
+    if volume.host_id != host_id:
+        if status.condition == pb.CONDITION_ABSENT and _is_news(tx, host_id, status):
+            volume_attachments.settle_gone(tx, host_id, volume, now)
+        return
+    if status.condition == pb.CONDITION_ABSENT:
+        if volume.state == "deleting":
+            volume_life.forget(tx, volume)
+        return
+    if not status.volume.full:
+        volume.full_since = None
+    elif volume.full_since is None:
+        volume.full_since = now
+    if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
+        volume_attachments.settle_at_home(tx, volume, now)
+        volume_modifications.settle(tx, volume, now)
 
 
 def _interface(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
@@ -228,7 +239,7 @@ _HANDLERS: Final[dict[int, Callable[[Transaction, str, pb.ResourceStatus, dateti
 
 
 # Kinds of which it is news that they are as they must be.
-_READY_MATTERS: Final = frozenset({desired.KIND_MACHINE, desired.KIND_NAT_GATEWAY})
+_READY_MATTERS: Final = frozenset({desired.KIND_MACHINE, desired.KIND_NAT_GATEWAY, desired.KIND_VOLUME})
 
 
 def give_up_launch(tx: Transaction, instance: Instance, now: datetime) -> None:

@@ -9,6 +9,7 @@ class Cloud:
 
     `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
     VPCs get their IPv6 blocks, a /56 each, out of `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota.
+    Storage pools promise `volume_overcommit` bytes of volumes per byte.
     """
 
     region: str
@@ -21,3 +22,4 @@ class Cloud:
     elastic_addresses_per_account: int = 5
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
+    volume_overcommit: float = 4.0

@@ -260,4 +260,6 @@ def _root_volume(launch: _Launch, instance: Instance) -> Volume:
         attachment_state="attached",
         attach_time=launch.now,
         delete_on_termination=root.delete_on_termination,
+        attached_host_id=instance.host_id,
+        generation=1,
     )

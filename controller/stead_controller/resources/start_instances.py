@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Instance, NetworkInterface
-from stead_controller.errors import WrongState
+from stead_controller.db.tables import Instance, NetworkInterface, Volume
+from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
 from stead_controller.resources import addresses, capacity
@@ -15,12 +15,16 @@ from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_lookup import find_instances
 from stead_controller.resources.instance_states import StateChange, change_state
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.volume_attachments import LETTING_GO
 
 
 def start_instances(
     tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str], now: datetime
 ) -> list[StateChange]:
-    """Start stopped instances; running ones are left alone. Raises WrongState, NoCapacity; then nothing is changed."""
+    """Start stopped instances; running ones are left alone.
+
+    Raises WrongState, InvalidParameter for one without a root volume, NoCapacity; then nothing is changed.
+    """
     changes = []
     for instance in find_instances(tx, caller, instance_ids):
         if instance.state in ("pending", "running"):
@@ -31,6 +35,7 @@ def start_instances(
                 "instance",
                 f"The instance '{instance.id}' is not in a state from which it can be started.",
             )
+        _require_root(tx, instance)
         capacity.reserve_on(tx, instance.host_id, Need(instance.vcpus, instance.memory, instance.architecture))
         instance.capacity_held = True
         instance.start_count += 1
@@ -41,6 +46,20 @@ def start_instances(
         changes.append(change_state(tx, instance, "pending", now))
         desired_state.refresh_instance(tx, instance.id)
     return changes
+
+
+def _require_root(tx: Transaction, instance: Instance) -> None:
+    """Raise InvalidParameter for an instance whose root volume was detached."""
+    root = select(Volume.id).where(
+        Volume.instance_id == instance.id,
+        Volume.device_name == instance.root_device_name,
+        Volume.attachment_state.not_in(LETTING_GO),
+    )
+    if tx.session.scalar(root) is None:
+        raise InvalidParameter(
+            f"Invalid value '{instance.id}' for instanceId. Instance does not have a volume attached at root "
+            f"({instance.root_device_name})"
+        )
 
 
 def _renew_public_address(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> None:

@@ -12,6 +12,7 @@ from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, Hos
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.image_block_device import ImageBlockDevice, ImagePermission
 from stead_controller.db.tables.instance import Instance, Reservation
+from stead_controller.db.tables.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.interface_address import InterfaceAddress
 from stead_controller.db.tables.internet_gateway import EgressOnlyInternetGateway, InternetGateway
 from stead_controller.db.tables.key_pair import KeyPair
@@ -27,7 +28,7 @@ from stead_controller.db.tables.snapshot import Snapshot, SnapshotPermission, Wr
 from stead_controller.db.tables.storage_pool import StoragePool
 from stead_controller.db.tables.subnet import Subnet
 from stead_controller.db.tables.tag import Tag
-from stead_controller.db.tables.volume import Volume
+from stead_controller.db.tables.volume import Volume, VolumeModification
 from stead_controller.db.tables.vpc import Vpc, VpcCidrBlock
 from stead_controller.db.tables.vpc_peering_connection import VpcPeeringConnection
 from stead_controller.db.tables.vpc_topic import VpcHost, VpcResource
@@ -53,6 +54,7 @@ __all__ = [
     "ImageBlockDevice",
     "ImagePermission",
     "Instance",
+    "InstanceStoreDisk",
     "InterfaceAddress",
     "InterfaceGroup",
     "InternetGateway",
@@ -82,6 +84,7 @@ __all__ = [
     "Subnet",
     "Tag",
     "Volume",
+    "VolumeModification",
     "Vpc",
     "VpcCidrBlock",
     "VpcHost",

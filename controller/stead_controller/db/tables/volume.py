@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -12,9 +12,10 @@ from stead_controller.db.types import AccountId, ResourceId
 class Volume(Base):
     """A disk on its home host; at most one attachment, whose columns are NULL while there is none.
 
-    A volume has no home until it is first attached. `attached_host_id` is the host of its instance; where that is not
-    its home, it is served by the home at `export_port`, and `generation` counts attachments. `sealed_key` is its key,
-    sealed by the master key.
+    A volume has no home until it is first attached. `attached_host_id` is the one host that may use it now; where that
+    is not its home, it is served by the home at `export_port`, and `generation` counts attachments. While it is
+    detached by force it is NULL. `sealed_key` is its key, sealed by the master key. `full_since` is set while its pool
+    is full and the guest that writes to it is paused.
     """
 
     __tablename__ = "volumes"
@@ -23,6 +24,7 @@ class Volume(Base):
         Index("ix_volumes_instance_id", "instance_id"),
         Index("ix_volumes_host_id", "host_id"),
         Index("ix_volumes_snapshot_id", "snapshot_id"),
+        Index("ix_volumes_export_port", "host_id", "export_port", unique=True),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
@@ -48,3 +50,26 @@ class Volume(Base):
     attached_host_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
     export_port: Mapped[int | None] = mapped_column(Integer)
     generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    auto_enable_io: Mapped[bool] = mapped_column(default=False, server_default=false())
+    full_since: Mapped[datetime | None]
+
+
+class VolumeModification(Base):
+    """The latest modification of a volume; sizes are in GiB."""
+
+    __tablename__ = "volume_modifications"
+    __table_args__ = (Index("ix_volume_modifications_account", "account_id", "volume_id"),)
+
+    volume_id: Mapped[str] = mapped_column(ForeignKey("volumes.id", ondelete="CASCADE"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    state: Mapped[str] = mapped_column(String(16))  # modifying, completed
+    original_size: Mapped[int] = mapped_column(BigInteger)
+    original_type: Mapped[str] = mapped_column(String(16))
+    original_iops: Mapped[int | None] = mapped_column(Integer)
+    original_throughput: Mapped[int | None] = mapped_column(Integer)
+    target_size: Mapped[int] = mapped_column(BigInteger)
+    target_type: Mapped[str] = mapped_column(String(16))
+    target_iops: Mapped[int | None] = mapped_column(Integer)
+    target_throughput: Mapped[int | None] = mapped_column(Integer)
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]

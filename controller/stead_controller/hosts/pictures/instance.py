@@ -9,7 +9,7 @@ from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Tag, Volume
 from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.interface import of_interface
-from stead_controller.hosts.pictures.volume import of_volume
+from stead_controller.hosts.pictures.volume import of_used_volume
 from stead_controller.names import private_name
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -19,7 +19,9 @@ _RUNNING_STATES: Final = frozenset({"pending", "running"})
 def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, Message]:
     """A machine with its volumes and interfaces, by kind and id."""
     volumes = tx.session.scalars(
-        select(Volume).where(Volume.instance_id == instance.id).order_by(Volume.attach_time, Volume.id)
+        select(Volume)
+        .where(Volume.instance_id == instance.id, Volume.attachment_state.not_in(("detaching", "busy")))
+        .order_by(Volume.attach_time, Volume.id)
     ).all()
     volumes = sorted(volumes, key=lambda volume: volume.device_name != instance.root_device_name)
     interfaces = tx.session.scalars(
@@ -29,7 +31,7 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
     ).all()
     pictures: dict[Key, Message] = {}
     for volume in volumes:
-        pictures[pb.KIND_VOLUME, volume.id] = of_volume(volume)
+        pictures[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
     groups: dict[str, str] = {}
     public_hostname = ""
     for interface in interfaces:

@@ -1,19 +1,59 @@
-"""A volume row becomes a `Volume`."""
+"""A volume row becomes a `Volume`, as its home has it or as another host uses it."""
 
 from typing import Final
 
-from stead_controller.db.tables import Volume
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Host, Volume
+from stead_controller.resources.volume_types import Shape, limits
 from stead_proto.v1 import desired_pb2 as pb
 
 _GIB: Final = 1 << 30
 
 
 def of_volume(volume: Volume) -> pb.Volume:
-    """A volume as its home host makes it."""
-    return pb.Volume(
+    """A volume as its home host has it, and serves it where another host may use it."""
+    iops, throughput = _limits(volume)
+    picture = pb.Volume(
         size=volume.size * _GIB,
         image_id=volume.image_id or "",
+        base_id="" if volume.image_id else volume.snapshot_id or "",
         volume_type=volume.volume_type,
-        iops=volume.iops or 0,
-        throughput=volume.throughput or 0,
+        iops=iops,
+        throughput=throughput,
+        pool=volume.pool,
+        encrypted=volume.encrypted,
     )
+    if volume.attached_host_id not in (None, volume.host_id):
+        picture.export.CopyFrom(
+            pb.VolumeExport(
+                client_host_id=volume.attached_host_id,
+                port=volume.export_port or 0,
+                generation=volume.generation,
+            )
+        )
+    return picture
+
+
+def of_used_volume(tx: Transaction, volume: Volume) -> pb.Volume:
+    """A volume as the host of its instance has it: its own, or its home's, which serves it."""
+    if volume.attached_host_id == volume.host_id:
+        return of_volume(volume)
+    iops, throughput = _limits(volume)
+    home = tx.session.get(Host, volume.host_id)
+    return pb.Volume(
+        size=volume.size * _GIB,
+        volume_type=volume.volume_type,
+        iops=iops,
+        throughput=throughput,
+        encrypted=volume.encrypted,
+        remote=pb.RemoteVolume(
+            home_host_id=volume.host_id,
+            address=home.underlay_address if home is not None else "",
+            port=volume.export_port or 0,
+            generation=volume.generation,
+        ),
+    )
+
+
+def _limits(volume: Volume) -> tuple[int, int]:
+    return limits(Shape(volume.size, volume.volume_type, volume.iops, volume.throughput))

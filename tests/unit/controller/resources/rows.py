@@ -278,6 +278,8 @@ def volume(instance: Instance, world: World, **changes: Any) -> Volume:
         "attachment_state": "attached",
         "attach_time": NOW,
         "delete_on_termination": True,
+        "attached_host_id": instance.host_id,
+        "generation": 1,
     }
     return Volume(**values | changes)
 

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, column, literal, select
 from sqlalchemy.dialects import postgresql
 
 from stead_controller.db.types import UtcTime
-from stead_controller.resources import conditions, instance_filters, network_interfaces, subnets, volumes
+from stead_controller.resources import conditions, instance_filters, network_interfaces, subnets, volume_status, volumes
 from stead_controller.resources.filters import Filter
 from tests.unit.controller.resources.rows import CLOUD, NOW, caller
 
@@ -57,7 +57,7 @@ def test_times(database, value, expected):
         instance_filters.conditions(CLOUD),
         network_interfaces.conditions(CLOUD),
         volumes.conditions(CLOUD),
-        volumes.STATUS_FILTERS,
+        volume_status.FILTERS,
         subnets.conditions(caller("111111111111"), CLOUD),
     ],
 )

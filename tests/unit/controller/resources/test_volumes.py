@@ -2,7 +2,6 @@
 
 import pytest
 
-from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.resources import volumes
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.filters import Filter
@@ -69,24 +68,3 @@ def test_filters(world, run, loose, name, value, attached, free):  # noqa: PLR09
     found = described(run, world.one.caller, (name, value))
     assert len([one for one in found if one["VolumeId"] != loose]) == attached
     assert len([one for one in found if one["VolumeId"] == loose]) == free
-
-
-def test_status(world, run, loose):
-    def status(*filters):
-        asked = Selection(filters=tuple(Filter(name, (value,)) for name, value in filters))
-        return run(volumes.describe_status, world.one.caller, CLOUD, asked)
-
-    assert {one["VolumeStatus"]["Status"] for one in status()} == {"ok"}
-    assert len(status(("volume-status.status", "ok"))) == 3
-    assert len(status(("volume-status.details-status", "passed"))) == 3
-    assert status(("volume-status.status", "impaired")) == status(("event.event-id", "*")) == []
-
-
-def test_attributes(world, run, loose):
-    shown = run(volumes.describe_attribute, world.one.caller, loose, "autoEnableIO")
-    assert shown == {"VolumeId": loose, "AutoEnableIO": {"Value": False}}
-    assert run(volumes.describe_attribute, world.one.caller, loose, "productCodes")["ProductCodes"] == []
-    with pytest.raises(InvalidParameter):
-        run(volumes.describe_attribute, world.one.caller, loose, "colour")
-    with pytest.raises(NotFound):
-        run(volumes.describe_attribute, world.other.caller, loose, "autoEnableIO")

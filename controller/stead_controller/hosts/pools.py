@@ -1,0 +1,52 @@
+"""What a host says of its storage pools becomes rows; what was promised of them is counted by the controller."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from sqlalchemy import bindparam, select, update
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import StoragePool
+from stead_controller.resources import volume_homes
+from stead_proto.v1 import host_pb2 as pb
+
+_NAME_LENGTH: Final = 64
+
+
+def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool]) -> None:
+    """Note the pools that a host has; one that it no longer names has no room any more."""
+    known = {pool.name: pool for pool in tx.session.scalars(select(StoragePool).where(StoragePool.host_id == host_id))}
+    for pool in told:
+        row = known.pop(pool.name, None)
+        if row is None:
+            if not pool.name or len(pool.name) > _NAME_LENGTH:
+                continue
+            row = StoragePool(host_id=host_id, name=pool.name)
+            row.provisioned = volume_homes.provisioned(tx, host_id, pool.name, is_default=pool.is_default)
+            tx.session.add(row)
+        row.backend = pool.backend
+        row.volume_types = " ".join(sorted(pool.volume_types))
+        row.is_default = pool.is_default
+        row.total = pool.total
+        row.free = pool.free
+    for gone in known.values():
+        gone.total = gone.free = 0
+    tx.session.flush()
+
+
+_ROOM: Final = (
+    update(StoragePool)
+    .where(StoragePool.host_id == bindparam("pool_host"), StoragePool.name == bindparam("pool_name"))
+    .values(total=bindparam("new_total"), free=bindparam("new_free"))
+    .execution_options(synchronize_session=False)
+)
+
+
+def note_room(tx: Transaction, told: Collection[tuple[str, pb.StoragePool]]) -> None:
+    """Note how much room pools have now, by host."""
+    rows = [
+        {"pool_host": host_id, "pool_name": pool.name, "new_total": pool.total, "new_free": pool.free}
+        for host_id, pool in told
+    ]
+    if rows:
+        tx.session.connection().execute(_ROOM, rows)

@@ -1,0 +1,148 @@
+"""Where volumes are kept: their room is taken from a host's pools with a conditional UPDATE, and given back.
+
+Disks are thin, so a pool may promise more than it has, up to the cloud's overcommit. A host that has told of no pools
+(an agent of an earlier release) is not counted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
+
+from stead_controller.db.tables import Host, StoragePool, Volume
+from stead_controller.errors import NoCapacity
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.transaction import Transaction
+
+_GIB: Final = 1 << 30
+_CANDIDATES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DiskNeed:
+    """What one volume takes: GiB in a pool for its type."""
+
+    size: int
+    volume_type: str
+
+
+def no_room(zone: str) -> NoCapacity:
+    """Make EC2's refusal of a volume for which no pool has room."""
+    return NoCapacity(
+        f"There is not enough capacity for the requested volume in the Availability Zone {zone}.",
+        code="InsufficientVolumeCapacity",
+    )
+
+
+def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | None) -> None:
+    """Give a volume that has no home one, on the preferred host if that has room; raises NoCapacity."""
+    need = DiskNeed(volume.size, volume.volume_type)
+    others = (
+        select(Host.id)
+        .where(Host.zone == volume.zone, Host.state == "up", Host.schedulable.is_(True), has_room(cloud, [need]))
+        .order_by(Host.memory_free.desc(), Host.id)
+        .limit(_CANDIDATES)
+    )
+    candidates = [preferred] if preferred is not None else []
+    candidates += [host_id for host_id in tx.session.scalars(others) if host_id != preferred]
+    for host_id in candidates:
+        pools = reserve(tx, cloud, host_id, [need])
+        if pools is not None:
+            volume.host_id, volume.pool = host_id, pools[0]
+            return
+    raise no_room(volume.zone)
+
+
+def has_room(cloud: Cloud, needs: Iterable[DiskNeed]) -> ColumnElement[bool]:
+    """Whether a host, a row of `hosts`, may have room: a pool for the largest of the volumes, or no known pools.
+
+    A coarse sieve by one index look-up; `reserve` decides.
+    """
+    largest = max((need.size for need in needs), default=0)
+    known = exists().where(StoragePool.host_id == Host.id)
+    fits = exists().where(StoragePool.host_id == Host.id, _fits(cloud, largest * _GIB))
+    return or_(~known, fits)
+
+
+def reserve(tx: Transaction, cloud: Cloud, host_id: str, needs: Iterable[DiskNeed]) -> list[str] | None:
+    """Take room for volumes from a host's pools and give their names, in order; None when they do not all fit.
+
+    Then nothing is taken. The name of a host that has told of no pools is empty.
+    """
+    pools = tx.session.execute(
+        select(StoragePool.name, StoragePool.volume_types, StoragePool.is_default).where(StoragePool.host_id == host_id)
+    ).all()
+    needs = list(needs)
+    if not pools:
+        return ["" for _ in needs]
+    taken: list[tuple[str, int]] = []
+    for need in needs:
+        ranked = sorted(
+            (-(need.volume_type in types.split()), not is_default, name)
+            for name, types, is_default in pools
+            if not types or need.volume_type in types.split()
+        )
+        name = next((name for _, _, name in ranked if _take(tx, cloud, host_id, name, need.size)), None)
+        if name is None:
+            for pool, size in taken:
+                give_back(tx, host_id, pool, size)
+            return None
+        taken.append((name, need.size))
+    return [name for name, _ in taken]
+
+
+def grow(tx: Transaction, cloud: Cloud, volume: Volume, size: int) -> None:
+    """Take the room by which a volume grows to `size` GiB; raises NoCapacity. One without a home needs none yet."""
+    if volume.host_id is None:
+        return
+    name = _pool_of(tx, volume.host_id, volume.pool)
+    if name and not _take(tx, cloud, volume.host_id, name, size - volume.size):
+        raise no_room(volume.zone)
+
+
+def keeps_type(tx: Transaction, volume: Volume, volume_type: str) -> bool:
+    """Tell whether a volume's pool keeps volumes of another type as well."""
+    if volume.host_id is None:
+        return True
+    pool = tx.session.get(StoragePool, (volume.host_id, _pool_of(tx, volume.host_id, volume.pool)))
+    return pool is None or not pool.volume_types or volume_type in pool.volume_types.split()
+
+
+def give_back(tx: Transaction, host_id: str, pool: str, size: int) -> None:
+    """Return the room of a volume of `size` GiB to its pool."""
+    tx.session.execute(
+        update(StoragePool)
+        .where(StoragePool.host_id == host_id, StoragePool.name == _pool_of(tx, host_id, pool))
+        .values(provisioned=StoragePool.provisioned - size * _GIB)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -> int:
+    """Count what volumes of a host take of a pool, in bytes; those of no named pool are in the default one."""
+    names = (name, "") if is_default else (name,)
+    total = select(func.sum(Volume.size)).where(Volume.host_id == host_id, Volume.pool.in_(names))
+    return int(tx.session.scalar(total) or 0) * _GIB
+
+
+def _pool_of(tx: Transaction, host_id: str, pool: str) -> str:
+    if pool:
+        return pool
+    default = select(StoragePool.name).where(StoragePool.host_id == host_id, StoragePool.is_default.is_(True))
+    return tx.session.scalar(default) or ""
+
+
+def _fits(cloud: Cloud, size: int) -> ColumnElement[bool]:
+    return StoragePool.provisioned + size <= StoragePool.total * cloud.volume_overcommit
+
+
+def _take(tx: Transaction, cloud: Cloud, host_id: str, name: str, size: int) -> bool:
+    taken = tx.session.execute(
+        update(StoragePool)
+        .where(StoragePool.host_id == host_id, StoragePool.name == name, _fits(cloud, size * _GIB))
+        .values(provisioned=StoragePool.provisioned + size * _GIB)
+        .returning(StoragePool.name)
+        .execution_options(synchronize_session=False)
+    )
+    return taken.first() is not None

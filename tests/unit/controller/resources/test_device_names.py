@@ -1,0 +1,44 @@
+"""Names of devices."""
+
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_controller.errors import InvalidParameter
+from stead_controller.resources import device_names
+
+
+@pytest.mark.parametrize(
+    "name", ["/dev/sdf", "/dev/sda1", "/dev/sdz15", "/dev/xvdf", "/dev/xvda", "/dev/xvdba", "/dev/xvddz"]
+)
+def test_good_names(name):
+    device_names.check(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "sdf", "/dev/sd", "/dev/sdF", "/dev/sdf0", "/dev/sdf16", "/dev/hda", "/dev/xvdea", "/dev/sdf\n", "/dev/../x"],
+)
+def test_bad_names(name):
+    with pytest.raises(InvalidParameter):
+        device_names.check(name)
+
+
+def test_points_of_attachment():
+    device_names.check_free("/dev/sdf", ["/dev/sda1", "/dev/sdg", "/dev/sdf1"])
+    for taken in ("/dev/sdf", "/dev/xvdf"):
+        with pytest.raises(InvalidParameter, match="Attachment point /dev/sdf is already in use"):
+            device_names.check_free("/dev/sdf", [taken])
+    for root in ("/dev/sda", "/dev/sda1", "/dev/xvda"):
+        with pytest.raises(InvalidParameter):
+            device_names.check_free("/dev/sda1", [root])
+
+
+@given(st.sets(st.sampled_from(list(device_names.free(())))))
+def test_free_names(taken):
+    chosen = list(islice(device_names.free(taken), 5))
+    for name in chosen:
+        device_names.check(name)
+        device_names.check_free(name, taken)
