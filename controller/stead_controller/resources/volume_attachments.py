@@ -109,7 +109,8 @@ def _free_port(tx: Transaction, host_id: str | None) -> int:
     taken = set(tx.session.scalars(select(Volume.export_port).where(Volume.host_id == host_id)))
     ports = limits.EXPORT_PORTS
     start = secrets.randbelow(len(ports))
-    for port in (*ports[start:], *ports[:start]):
+    order: list[int] = [*ports[start:], *ports[:start]]
+    for port in order:
         if port not in taken:
             return port
     raise NoCapacity("The host of this volume serves as many volumes as it can.", code="InsufficientVolumeCapacity")

@@ -47,7 +47,7 @@ def of_used_volume(tx: Transaction, volume: Volume) -> pb.Volume:
         throughput=throughput,
         encrypted=volume.encrypted,
         remote=pb.RemoteVolume(
-            home_host_id=volume.host_id,
+            home_host_id=volume.host_id or "",
             address=home.underlay_address if home is not None else "",
             port=volume.export_port or 0,
             generation=volume.generation,
