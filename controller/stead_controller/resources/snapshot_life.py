@@ -12,8 +12,8 @@ from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import Host, HostError, HostResource, Snapshot, SnapshotPermission, Volume, WrittenBlock
-from stead_controller.hosts import desired_state, outbox
-from stead_controller.resources import segments, stored_blocks, tags
+from stead_controller.hosts import desired_state
+from stead_controller.resources import segments, stored_blocks, tags, volume_life
 from stead_controller.resources.transaction import Transaction
 from stead_proto.v1 import desired_pb2 as desired
 
@@ -55,6 +55,7 @@ def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
     tx.session.flush()
     if was_pending:
         _end(tx, snapshot)
+    desired_state.remove_unused_base(tx, snapshot.id)
 
 
 def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: timedelta) -> None:
@@ -124,6 +125,4 @@ def _end(tx: Transaction, snapshot: Snapshot) -> None:
     tx.session.flush()
     if host_id is not None:
         desired_state.remove_snapshot(tx, host_id, snapshot.id)
-        volume = tx.session.get(Volume, snapshot.volume_id)
-        if volume is not None and volume.state == "deleting":
-            outbox.write(tx, volume.host_id or host_id, {}, gone={(desired.KIND_VOLUME, volume.id)})
+        volume_life.continue_deletion(tx, snapshot.volume_id)
