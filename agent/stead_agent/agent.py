@@ -49,6 +49,7 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled; guests stay as they are."""
         self._parts.machines.subscribe(self._notice_machine)
+        self._parts.exports.subscribe(self._notice_volume)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reconciler.run(self._threads))
             tasks.create_task(self.link.run())
@@ -69,6 +70,13 @@ class Agent:
             self._loop.call_soon_threadsafe(self.reconciler.notice_machine, machine_id)
         except RuntimeError:
             _log.debug("event_after_the_end", machine=machine_id)  # the loop is closed: the next agent will see it
+
+    def _notice_volume(self, volume_id: str) -> None:
+        """Hear from a thread of `exports` that a process has ended."""
+        try:
+            self._loop.call_soon_threadsafe(self.reconciler.notice_volume, volume_id)
+        except RuntimeError:
+            _log.debug("event_after_the_end", volume=volume_id)  # the loop is closed: the next agent will see it
 
     # -- chores
 
@@ -124,7 +132,8 @@ def list_present(parts: Subsystems) -> Iterator[Key]:
     yield from (Key(desired_pb2.KIND_VPC, each) for each in vpcs)
     yield from (Key(desired_pb2.KIND_IMAGE, each) for each in parts.images.present())
     yield from (Key(desired_pb2.KIND_BASE, each) for each in parts.bases.present())
-    yield from (Key(desired_pb2.KIND_VOLUME, each) for each in parts.volumes.present())
+    volumes = {*parts.volumes.present(), *parts.exports.present()}
+    yield from (Key(desired_pb2.KIND_VOLUME, each) for each in volumes)
     machines = parts.machines.present().union(*served.values())
     yield from (Key(desired_pb2.KIND_MACHINE, each) for each in machines)
 

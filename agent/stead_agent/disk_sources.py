@@ -37,3 +37,8 @@ class Layer:
 
     source: Source
     format: Format
+
+
+def passphrase_of(encryption_key: bytes) -> bytes:
+    """Give a volume's key as the passphrase of its LUKS header, which QEMU wants to be text."""
+    return encryption_key.hex().encode("ascii")

@@ -19,6 +19,7 @@ from stead_agent.bases.local_bases import LocalBases
 from stead_agent.block_store import BlockStore
 from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
+from stead_agent.exports.storage_daemons import StorageDaemons
 from stead_agent.firewall.interface import LinkPrefixes
 from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.flow_logs.recorder import KernelFlowLogs
@@ -58,6 +59,7 @@ class _Assembled:
     metadata: MetadataProcess
     verdict: kvm_proof.Verdict
     libvirt_uri: str
+    address: str  # by which other hosts reach this one; empty: by none
 
 
 class AgentRunsError(Exception):
@@ -73,7 +75,7 @@ async def run(settings: Settings, version: str) -> None:
 async def _run(settings: Settings, version: str) -> None:
     host = _assemble(settings)
     verdict = host.verdict
-    address = settings.underlay_address or _own_address()
+    address = host.address
     view = facts.RealHost(host.parts.volumes, verdict, _versions(host.libvirt_uri), address, settings.memory)
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     habits = Habits(
@@ -100,6 +102,7 @@ async def _run(settings: Settings, version: str) -> None:
         await agent.run()
     finally:
         host.flow_logs.close()
+        host.parts.exports.close()
 
 
 def purge(settings: Settings) -> None:
@@ -117,6 +120,9 @@ def _purge(settings: Settings) -> None:
     parts = host.parts
     for machine_id in sorted(parts.machines.present()):
         parts.machines.remove(machine_id)
+    for volume_id in parts.exports.present():
+        parts.exports.end(volume_id)
+    parts.exports.close()
     nothing = network.HostNetwork(public_pools=(), uplink="none")
     paths = parts.network.apply_host(nothing)
     parts.firewall.apply_host(host_firewall(None, nothing, paths))
@@ -167,7 +173,9 @@ def _assemble(settings: Settings) -> _Assembled:
         revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
         patience=Patience(stop=int(settings.stop_grace_seconds)),
     )
-    block_store = BlockStore(settings.controllers, partial(Identity.load, settings.state_dir))
+    identity: partial[Identity] = partial(Identity.load, settings.state_dir)
+    address = settings.underlay_address or _own_address()
+    block_store = BlockStore(settings.controllers, identity)
     bases = LocalBases(store.root, block_store)
     namespaces = Namespaces(settings.netns_dir, shut=shut)
     firewall = KernelFirewall(namespaces, _links())
@@ -182,9 +190,10 @@ def _assemble(settings: Settings) -> _Assembled:
         images=LocalImages(store),
         bases=bases,
         volumes=LocalVolumes(store, bases.source),
+        exports=StorageDaemons(settings.run_dir / "exports", address, identity),
         machines=machines,
     )
-    return _Assembled(parts, firewall, flow_logs, metadata, verdict, daemon.uri)
+    return _Assembled(parts, firewall, flow_logs, metadata, verdict, daemon.uri, address)
 
 
 def _make_passable(folder: Path) -> None:

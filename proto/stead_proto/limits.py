@@ -32,8 +32,9 @@ STATUSES_PER_PROGRESS: Final = 1000
 ERROR_CHARACTERS: Final = 2000
 """The most of an error's text that travels in a status or an answer."""
 
-EXPORT_PORTS: Final = range(10809, 12857)
-"""TCP ports, from NBD's own on, at which a host serves its volumes to other hosts; its firewall lets hosts alone in."""
+EXPORT_PORTS: Final = range(61000, 63048)
+"""TCP ports at which a host serves its volumes to other hosts: above those that Linux gives to outgoing connections
+(ip_local_port_range), where hardly anybody else is. Its firewall lets hosts alone in."""
 
 CSR_BYTES: Final = 16 * KIB
 """A certificate signing request beyond this is refused unread."""

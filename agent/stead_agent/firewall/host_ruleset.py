@@ -9,7 +9,7 @@ from typing import Final
 from stead_agent.firewall.guest_ipv6 import ipv6_chains, link_local, plain_macs
 from stead_agent.firewall.interface import HostFirewall, Interface, LinkPrefixes
 from stead_agent.firewall.table import Chain, NamedSet, Statement, Table
-from stead_agent.firewall.underlay import VXLAN_PORT, underlay_chain, underlay_forwards, underlay_sets
+from stead_agent.firewall.underlay import EXPORTS, VXLAN_PORT, underlay_chain, underlay_forwards, underlay_sets
 
 NAME: Final = "stead"
 # While the agent runs nobody else may change them, not even by `nft flush ruleset`; they outlive it (nft(8), TABLES).
@@ -216,6 +216,7 @@ def _inet_chains(links: LinkPrefixes, host: HostFirewall) -> dict[str, Chain]:
             (
                 Statement("the VPC's own kernel asks for our MAC", f"iifname {guests} {NEIGHBOURS} accept"),
                 Statement("VXLAN, which has no authentication", f"udp dport {VXLAN_PORT} goto underlay"),
+                Statement("volumes for other hosts", f'iifname != "lo" {EXPORTS} goto underlay'),
                 Statement("guests", f"iifname {guests} goto from_guests"),
                 *(Statement("nothing is routed from here", f"iifname {link} drop") for link in below),
             ),

@@ -1,7 +1,8 @@
 """Convert what the host's picture says of other hosts into nft rules: pure.
 
 VXLAN has no authentication: who can send to this host's port can send to any guest of any VPC. So only other hosts may,
-by the link that leads to them, and no guest may seem to be one (RFC 7348, section 7).
+by the link that leads to them, and no guest may seem to be one (RFC 7348, section 7). Volumes that are served to other
+hosts ask for a certificate; still nobody else shall speak to a program that has a guest's disk.
 """
 
 from ipaddress import ip_address
@@ -9,10 +10,14 @@ from typing import Final
 
 from stead_agent.firewall.interface import HostFirewall
 from stead_agent.firewall.table import Chain, NamedSet, Statement
+from stead_proto.limits import EXPORT_PORTS
 
 VXLAN_PORT: Final = 4789
 _VERSIONS: Final = ((4, "ip", "ipv4_addr"), (6, "ip6", "ipv6_addr"))
 _VXLAN: Final = f"udp dport {VXLAN_PORT}"
+
+# Connections that begin: what the host itself began elsewhere may have any port.
+EXPORTS: Final = f"tcp dport {EXPORT_PORTS.start}-{EXPORT_PORTS.stop - 1} tcp flags & (syn | ack) == syn"
 
 
 def underlay_sets(host: HostFirewall) -> dict[str, NamedSet]:
@@ -20,7 +25,7 @@ def underlay_sets(host: HostFirewall) -> dict[str, NamedSet]:
     peers = [ip_address(peer) for peer in host.underlay_peers]
     return {
         f"underlay_peers{version}": NamedSet(
-            "Hosts that may send VXLAN packets.",
+            "Hosts that may send VXLAN packets and use volumes of this one.",
             f"type {kind}",
             frozenset(str(peer) for peer in peers if peer.version == version),
         )
@@ -29,7 +34,7 @@ def underlay_sets(host: HostFirewall) -> dict[str, NamedSet]:
 
 
 def underlay_chain(host: HostFirewall, guest_links: tuple[str, ...]) -> Chain:
-    """Write who may send VXLAN packets to this host."""
+    """Write who may send VXLAN packets to this host, and begin to speak to what serves its volumes."""
     rules = [Statement("guests", f"iifname {link} drop") for link in guest_links]
     if host.underlay_address:
         here = ip_address(host.underlay_address)
@@ -38,14 +43,15 @@ def underlay_chain(host: HostFirewall, guest_links: tuple[str, ...]) -> Chain:
             Statement("by another link than the one that leads back", "fib saddr . iif oif missing drop"),
             Statement("other hosts", f"{family} daddr {here} {family} saddr @underlay_peers{here.version} accept"),
         ]
-    return Chain("VXLAN packets to this host.", (*rules, Statement("all else", "drop")))
+    return Chain("From other hosts.", (*rules, Statement("all else", "drop")))
 
 
 def underlay_forwards(guests: str, hidden: str) -> tuple[Statement, ...]:
-    """Keep guests from sending VXLAN packets to hosts, or such as would seem to come from this one."""
+    """Keep guests from sending to hosts what hosts send each other, or VXLAN that would seem to come from this one."""
     rules = [
-        Statement("a guest plays host", f"iifname {guests} {_VXLAN} {family} daddr @underlay_peers{version} drop")
+        Statement("a guest plays host", f"iifname {guests} {what} {family} daddr @underlay_peers{version} drop")
         for version, family, _ in _VERSIONS
+        for what in (_VXLAN, EXPORTS)
     ]
     if hidden:
         rules.append(

@@ -10,7 +10,7 @@ from stead_agent.reconcile.plan import VolumeStep, plan_volume
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import FetchImage, Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
-from stead_agent.volumes.interface import VolumeError
+from stead_agent.volumes.interface import VolumeError, VolumeSpec
 from stead_agent.wanted import Key
 from stead_proto.v1 import host_pb2
 from stead_proto.v1.desired_pb2 import Resource
@@ -83,7 +83,7 @@ class VolumeWork:
     parts: Subsystems
 
     def run(self) -> Outcome:
-        """Make, grow or remove it."""
+        """Make, grow, share or remove it."""
         if self.resource is None:
             return self._remove()
         if self.unmet:
@@ -91,6 +91,9 @@ class VolumeWork:
             waiting = status(self.unit, self.resource.revision, condition, self.unmet.reason)
             return Outcome(statuses=[waiting], wait_on=self.unmet.units)
         spec = translate.volume_spec(self.resource)
+        if self.resource.volume.HasField("export"):
+            return self._share(self.resource, spec)
+        self.parts.exports.end(spec.id)
         size = self.parts.volumes.size(spec.id)
         if size is not None and size < spec.size and self.busy:
             return Outcome(wait_on=self.busy)
@@ -102,6 +105,25 @@ class VolumeWork:
             self.parts.volumes.ensure(spec)
             if size is None:
                 _log.info("volume_made", volume=spec.id, size=spec.size, base=spec.base_id or spec.image_id)
+        return Outcome(statuses=[self._ready()])
+
+    def _share(self, resource: Resource, spec: VolumeSpec) -> Outcome:
+        """Serve it to another host, once no guest of this one may have it.
+
+        Neither end can be told that it has grown while it is served (QEMU's NBD has no such thing), so it grows before
+        the next attachment: until then the status says how large it still is.
+        """
+        if self.users:
+            reason = f"{', '.join(sorted(user.id for user in self.users))} may still have it"
+            waiting = status(self.unit, resource.revision, host_pb2.CONDITION_PENDING, reason)
+            return Outcome(statuses=[waiting], wait_on=self.users)
+        if self.parts.exports.generation(spec.id) != resource.volume.export.generation:
+            self.parts.exports.end(spec.id)
+            self.parts.volumes.ensure(spec)
+        source = self.parts.volumes.source(spec.id)
+        if source is None:
+            raise VolumeError(f"{spec.id} is not on this host any more")
+        self.parts.exports.serve(translate.volume_export(resource, source))
         return Outcome(statuses=[self._ready()])
 
     def _ready(self) -> ResourceStatus:
@@ -125,6 +147,7 @@ class VolumeWork:
     def _remove(self) -> Outcome:
         if self.users:
             return Outcome(wait_on=self.users)
+        self.parts.exports.end(self.unit.id)
         self.parts.volumes.remove(self.unit.id)
         _log.info("volume_removed", volume=self.unit.id)
         return Outcome(gone=[self.unit])

@@ -138,6 +138,13 @@ class Reconciler:
             self._schedule.notice(key)
             self._wake.set()
 
+    def notice_volume(self, volume_id: str) -> None:
+        """A process by which a volume is shared with another host has ended."""
+        key = Key(desired_pb2.KIND_VOLUME, volume_id)
+        if key in self.wanted.resources:
+            self._schedule.touch(key)
+            self._wake.set()
+
     def look_at_networks(self) -> None:
         """Something of a network was found changed and was repaired: what depends on it may have to follow."""
         self._schedule.touch(HOST_NETWORK)
@@ -281,12 +288,17 @@ class Reconciler:
             self._schedule.wait(work.unit, result.wait_on, self._clock() + seconds)
 
     def _let_go(self, machine_id: str, held: Held) -> None:
-        """Note what a machine has in use now; what it let go of and must go, can go."""
+        """Note what a machine has in use now; what it let go of and must go, or another host waits for."""
         before = self.wanted.held(machine_id)
         self.wanted.hold(machine_id, held)
         for key in {*before} - {*held}:
-            if key in self.wanted.tombstones and (unit := unit_of(key, self.wanted)):
+            if (key in self.wanted.tombstones or self._is_shared(key)) and (unit := unit_of(key, self.wanted)):
                 self._schedule.touch(unit)
+
+    def _is_shared(self, key: Key) -> bool:
+        """Tell whether another host is to have a volume of this one."""
+        resource = self.wanted.resources.get(key)
+        return resource is not None and resource.volume.HasField("export")
 
     def _note_failure(self, work: Work, error: Exception) -> None:
         """Report a failure of all that the unit stands for and that is not known to be as it must be."""

@@ -14,7 +14,7 @@ from stead_agent.reconcile.plan import MachinePlan, MachineView, Step, Then, pla
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
-from stead_agent.volumes.interface import VolumeError
+from stead_agent.volumes.interface import VolumeError, VolumeSource
 from stead_agent.wanted import Held, Key
 from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource
@@ -124,11 +124,21 @@ class MachineWork:
         for disk in self.resource.machine.disks:
             if Key(desired_pb2.KIND_VOLUME, disk.volume_id) in self.unmet.units and disk.volume_id not in has:
                 continue
-            source = self.parts.volumes.source(disk.volume_id)
-            if source is None:
-                raise VolumeError(f"{disk.volume_id} is not on this host any more")
-            sources[disk.volume_id] = source
+            sources[disk.volume_id] = self._source(self.known[disk.volume_id])
         return translate.machine_spec(self.resource, self.known, sources)
+
+    def _source(self, volume: Resource) -> VolumeSource:
+        """Tell how the guest opens a volume, of this host or of another."""
+        if volume.volume.HasField("export"):
+            raise VolumeError(f"{volume.id} is another host's to use")
+        if volume.volume.HasField("remote"):
+            proxy = self.parts.exports.source(volume.id)
+            source = VolumeSource(proxy, "raw", None) if proxy is not None else None
+        else:
+            source = self.parts.volumes.source(volume.id)
+        if source is None:
+            raise VolumeError(f"{volume.id} is not on this host any more")
+        return source
 
     # -- acting
 

@@ -14,6 +14,7 @@ from stead_agent.reconcile.machine import MachineMemory, MachineWork
 from stead_agent.reconcile.mappings import Mappings
 from stead_agent.reconcile.networks import HostNetworkWork, VpcWork
 from stead_agent.reconcile.plan import VpcPicture, picture_vpc
+from stead_agent.reconcile.remote_volumes import RemoteVolumeWork
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.schedule import Turn
 from stead_agent.reconcile.subsystems import FetchImage, Subsystems
@@ -188,7 +189,7 @@ class Preparer:
                 return self.unmet(needs_of(resource)) == work.unmet
             case VolumeWork(resource=Resource() as resource) if work.unmet:
                 return self.unmet(needs_of(resource)) == work.unmet
-            case VolumeWork(resource=None):
+            case VolumeWork(resource=resource) if resource is None or resource.volume.HasField("export"):
                 return bool(self._wanted.holders(work.unit))
             case VolumeWork():
                 return any(self._is_running(key) for key in on)
@@ -221,6 +222,8 @@ class Preparer:
 
     def _volume(self, unit: Key) -> Work:
         resource = self._wanted.resources.get(unit)
+        if resource is not None and resource.volume.HasField("remote"):
+            return RemoteVolumeWork(unit, resource, self._parts)
         users = frozenset(Key(desired_pb2.KIND_MACHINE, each) for each in self._wanted.holders(unit))
         return VolumeWork(
             unit=unit,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stead_agent.bases.interface import Bases
 from stead_agent.dhcp.interface import Dhcp
+from stead_agent.exports.interface import Exports
 from stead_agent.firewall.interface import Firewall
 from stead_agent.flow_logs.interface import FlowLogs
 from stead_agent.machines.interface import Machines
@@ -25,6 +26,7 @@ class Subsystems:
     images: Images
     bases: Bases
     volumes: Volumes
+    exports: Exports
     machines: Machines
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Final, Literal, cast
 
 from stead_agent.bases import interface as bases
-from stead_agent.disk_sources import Format
+from stead_agent.disk_sources import Format, Layer
+from stead_agent.exports import interface as exports
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
 from stead_agent.network import interface as network
@@ -49,6 +50,32 @@ def base_spec(resource: Resource) -> bases.BaseSpec:
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:
     """A disk as it must be."""
     return volumes.VolumeSpec(resource.id, resource.volume.size, resource.volume.image_id, resource.volume.base_id)
+
+
+def volume_export(resource: Resource, source: volumes.VolumeSource) -> exports.Export:
+    """A disk of this host as another host may use it."""
+    body = resource.volume
+    return exports.Export(
+        volume_id=resource.id,
+        generation=body.export.generation,
+        client_host_id=body.export.client_host_id,
+        port=body.export.port,
+        disk=Layer(source.source, source.format),
+        base=source.base,
+        encryption_key=body.encryption_key,
+    )
+
+
+def remote_volume(resource: Resource) -> exports.Remote:
+    """A disk of another host as a guest of this one uses it."""
+    body = resource.volume.remote
+    return exports.Remote(
+        volume_id=resource.id,
+        generation=body.generation,
+        home_host_id=body.home_host_id,
+        address=body.address,
+        port=body.port,
+    )
 
 
 def machine_spec(

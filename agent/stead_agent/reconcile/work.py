@@ -7,6 +7,7 @@ from typing import Protocol
 from stead_agent.bases.interface import BaseError
 from stead_agent.desired import StoreError
 from stead_agent.dhcp.interface import DhcpError
+from stead_agent.exports.interface import ExportError
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.machines.interface import MachineError
 from stead_agent.metadata.interface import MetadataError
@@ -24,6 +25,7 @@ class Unreachable(Exception):
 EXPECTED_ERRORS = (
     BaseError,
     DhcpError,
+    ExportError,
     FirewallError,
     MachineError,
     MetadataError,

@@ -9,6 +9,7 @@ from stead_agent.machines.interface import OffReason, Power
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
 from stead_agent.simulated.disks import SimulatedBases, SimulatedImages, SimulatedVolumes
+from stead_agent.simulated.exports import SimulatedExports
 from stead_agent.simulated.machines import Pace, SimulatedMachines
 from stead_agent.simulated.networks import (
     SimulatedDhcp,
@@ -74,6 +75,7 @@ class SimulatedHost:
             images=SimulatedImages(self.world, fetches=self._fetches_images),
             bases=SimulatedBases(self.world),
             volumes=self.volumes,
+            exports=SimulatedExports(self.world),
             machines=self.machines,
         )
 
@@ -133,6 +135,8 @@ class SimulatedHost:
             things.networks.clear()
             things.firewalls.clear()
             things.dhcps.clear()
+            things.exports.clear()
+            things.remotes.clear()
             for guest in things.guests.values():
                 if guest.power is not Power.OFF:
                     guest.power = Power.OFF
@@ -158,6 +162,7 @@ class SimulatedHost:
                 "dhcps": sorted(things.dhcps),
                 "metadata": sorted(self.metadata.present()),
                 "volumes": sorted(things.volumes),
+                "exports": sorted({*things.exports, *things.remotes}),
                 "images": sorted(things.images),
                 "bases": sorted(things.bases),
                 "guests": sorted(things.guests),

@@ -254,7 +254,7 @@ class SimulatedMachines:
     def _check_start(self, things: Things, spec: MachineSpec) -> None:
         """Note what is not ready before a guest's first packet."""
         for disk in spec.disks:
-            if disk.id not in things.volumes:
+            if disk.id not in things.volumes and disk.id not in things.remotes:
                 self._world.broken(f"{spec.id} runs without its volume {disk.id}")
         for nic in spec.nics:
             name = nic.interface_id

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stead_agent.dhcp.interface import VpcDhcp
+from stead_agent.exports.interface import Export, Remote
 from stead_agent.firewall.interface import VpcFirewall
 from stead_agent.machines.interface import MachineSpec, OffReason, Power
 from stead_agent.network.interface import VpcNetwork
@@ -48,6 +49,8 @@ class Things:
     images: dict[str, int] = field(default_factory=dict)
     bases: dict[str, int] = field(default_factory=dict)
     volumes: dict[str, VolumeSpec] = field(default_factory=dict)
+    exports: dict[str, Export] = field(default_factory=dict)
+    remotes: dict[str, Remote] = field(default_factory=dict)
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened

@@ -9,10 +9,12 @@ import pytest
 
 from stead_agent.firewall import interface as fw
 from stead_agent.network import interface as net
+from stead_proto import limits
 from tests.host.firewall import frames as f
 from tests.host.network.world import ANYWHERE, POOL, Guest, Host, World, add_outside, got, new_world, sent
 
 VXLAN = 4789
+EXPORT = limits.EXPORT_PORTS[-1]
 OPEN = "sg-0000000000000000a"
 HERE, THERE, ELSEWHERE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 
@@ -107,3 +109,34 @@ def test_guests_cannot_play_host(world: World) -> None:
             guest.emit(f.ethernet(net.GATEWAY_MAC, guest.mac, f.IPV4, part))
         world.settle()
         assert not select.select([listener], [], [], 0)[0]
+
+
+def _connects(world: World, client: socket.socket, to: str) -> bool:
+    """Tell whether a connection comes to be: soon, or not at all, for nobody answers what the firewall drops."""
+    client.settimeout(0.5)
+    try:
+        client.connect((to, EXPORT))
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_other_hosts_alone_may_ask_for_volumes(world: World) -> None:
+    outside, guest, _ = _start(world, THERE)
+    listener = world.open("vpc-host", socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("0.0.0.0", EXPORT))
+    listener.listen()
+    for place, is_let_in in ((HERE, True), ("198.51.100.1", False)):
+        with outside.open(socket.AF_INET, socket.SOCK_STREAM) as client:
+            assert _connects(world, client, place) is is_let_in
+    world.at_host_run("ip", "addr", "add", "192.0.2.77/24", "dev", "up0")
+    with outside.open(socket.AF_INET, socket.SOCK_STREAM) as client:
+        assert not _connects(world, client, "192.0.2.77")
+    for place in (HERE, "198.51.100.1"):
+        with guest.open(socket.AF_INET, socket.SOCK_STREAM) as client:
+            assert not _connects(world, client, place)
+    with world.open("vpc-host", socket.AF_INET, socket.SOCK_STREAM) as client:
+        assert _connects(world, client, "127.0.0.1")  # whoever is on the host has better ways
+    world.firewall.apply_host(fw.HostFirewall((POOL,), "up0", "198.51.100.1"))
+    with outside.open(socket.AF_INET, socket.SOCK_STREAM) as client:
+        assert not _connects(world, client, HERE)

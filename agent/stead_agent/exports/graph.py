@@ -1,0 +1,135 @@
+"""An export or a remote volume becomes what qemu-storage-daemon is told by QMP: pure.
+
+The home: a file or device, its format with base and key, and an NBD server that asks for a certificate of our CA
+with the client's name on it. The other host: an NBD client, which asks for the home's name, and an NBD server on a unix
+socket. Flushes, FUA, discards and zeroes pass through both.
+"""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource, Source, passphrase_of
+from stead_agent.exports.interface import Export, Remote
+from stead_proto import tls
+
+RECONNECT_SECONDS: Final = 600
+"""How long reads and writes wait for a home that is away before they fail."""
+
+_DISK: Final = "disk"
+_BASE: Final = "base"
+_KEY: Final = "key"
+_CREDENTIALS: Final = "tls"
+_CLIENT: Final = "client"
+_EXPORT: Final = "export"
+# A client whose connection broke comes by another one before the first is known to be dead.
+_MOST_CONNECTIONS: Final = 8
+
+
+class Command(NamedTuple):
+    """One QMP command; with a key in its arguments, so not for any log."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+def serving(export: Export, address: str, credentials: Path) -> Iterator[Command]:
+    """List what makes a daemon serve a volume at an address of this host."""
+    yield _credentials("server", credentials)
+    name = tls.subject_of_host(export.client_host_id)
+    yield Command("object-add", {"qom-type": "authz-simple", "id": _CLIENT, "identity": name})
+    if export.encryption_key:
+        passphrase = base64.b64encode(passphrase_of(export.encryption_key)).decode("ascii")
+        yield Command("object-add", {"qom-type": "secret", "id": _KEY, "format": "base64", "data": passphrase})
+    if export.base:
+        yield from _layer(_BASE, export.base, read_only=True)
+    yield from _layer(
+        _DISK, export.disk, base=_BASE if export.base else None, key=_KEY if export.encryption_key else None
+    )
+    server = {
+        "addr": {"type": "inet", "data": {"host": address, "port": str(export.port)}},
+        "tls-creds": _CREDENTIALS,
+        "tls-authz": _CLIENT,
+        "max-connections": _MOST_CONNECTIONS,
+    }
+    yield Command("nbd-server-start", server)
+    # Where the disk is said to have written, it has: qcow2 keeps its tables in the daemon's memory until a flush, and a
+    # client that comes again after the daemon was killed does not know that writes before its last flush are lost.
+    yield _export(export.volume_id, flushes_each_write=export.disk.format == "qcow2")
+
+
+def connecting(remote: Remote, credentials: Path) -> Iterator[Command]:
+    """List what makes a daemon a client of a volume's home; the last one needs the home."""
+    yield _credentials("client", credentials)
+    yield Command(
+        "blockdev-add",
+        {
+            "node-name": _DISK,
+            "driver": "nbd",
+            "server": {"type": "inet", "host": remote.address, "port": str(remote.port)},
+            "export": remote.volume_id,
+            "tls-creds": _CREDENTIALS,
+            "tls-hostname": tls.host_server_name(remote.home_host_id),
+            "reconnect-delay": RECONNECT_SECONDS,
+            "discard": "unmap",
+        },
+    )
+
+
+def offering(remote: Remote, socket: Path) -> Iterator[Command]:
+    """List what makes a connected daemon offer the volume on a unix socket."""
+    yield Command("nbd-server-start", {"addr": {"type": "unix", "data": {"path": str(socket)}}})
+    yield _export(remote.volume_id, flushes_each_write=False)
+
+
+def _credentials(endpoint: str, folder: Path) -> Command:
+    return Command(
+        "object-add",
+        {
+            "qom-type": "tls-creds-x509",
+            "id": _CREDENTIALS,
+            "endpoint": endpoint,
+            "dir": str(folder),
+            "verify-peer": True,
+        },
+    )
+
+
+def _export(volume_id: str, *, flushes_each_write: bool) -> Command:
+    arguments = {
+        "type": "nbd",
+        "id": _EXPORT,
+        "node-name": _DISK,
+        "name": volume_id,
+        "writable": True,
+        "writethrough": flushes_each_write,
+    }
+    return Command("block-export-add", arguments)
+
+
+def _layer(
+    name: str, layer: Layer, *, base: str | None = None, key: str | None = None, read_only: bool = False
+) -> Iterator[Command]:
+    """Open the bytes and, over them, the format; `base` is a node that is there already."""
+    common = {"read-only": read_only, "discard": "unmap"}
+    yield Command("blockdev-add", {"node-name": f"{name}-bytes", **common, **_bytes(layer.source)})
+    node: dict[str, Any] = {"node-name": name, **common, "file": f"{name}-bytes", "driver": layer.format}
+    if layer.format == "qcow2":
+        node["backing"] = base
+        if key:
+            node["encrypt"] = {"format": "luks", "key-secret": key}
+    elif key:
+        node |= {"driver": "luks", "key-secret": key}
+    yield Command("blockdev-add", node)
+
+
+def _bytes(source: Source) -> dict[str, Any]:
+    match source:
+        case FileSource(path):
+            return {"driver": "file", "filename": str(path)}
+        case BlockSource(path):
+            return {"driver": "host_device", "filename": str(path)}
+        case NbdSource(socket, export):
+            address = {"type": "unix", "path": str(socket)}
+            return {"driver": "nbd", "server": address, "export": export, "reconnect-delay": RECONNECT_SECONDS}

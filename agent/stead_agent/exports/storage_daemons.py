@@ -1,0 +1,217 @@
+"""Does with a qemu-storage-daemon per volume what `interface.py` promises.
+
+A daemon is right or it is ended and another is started: what it was told is written down beside it once it has done all
+of it, so an agent that finds it later knows, and one that was cut off halfway is not mistaken for whole.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from stead_agent import disk_users
+from stead_agent.disk_sources import Layer, NbdSource
+from stead_agent.exports import daemon, graph
+from stead_agent.exports.daemon import Place
+from stead_agent.exports.graph import Command
+from stead_agent.exports.interface import Export, ExportError, HomeAwayError, Remote
+from stead_agent.exports.qmp import Qmp
+from stead_agent.exports.watch import Watch
+from stead_agent.logs import Log
+from stead_proto.tls import Identity, NoIdentityError, write_private
+
+_log = Log(__name__)
+
+_VOLUME_ID: Final = re.compile(r"vol-[0-9a-f]{8,17}\Z")
+_ANSWER_SECONDS: Final = 10.0
+_PASSABLE: Final = 0o711
+
+
+class StorageDaemons:
+    """The Exports of a real host; `folder` is its own, `address` that by which other hosts reach this one."""
+
+    def __init__(self, folder: Path, address: str, identity: Callable[[], Identity]) -> None:
+        """Find the daemons that an earlier agent started."""
+        self._folder = folder
+        self._address = address
+        self._identity = identity
+        self._lock = threading.Lock()
+        self._sources: dict[str, NbdSource] = {}
+        self._callbacks: list[Callable[[str], None]] = []
+        folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
+        self._watch = Watch(self._ended)
+        for volume_id in self.present():
+            self._adopt(volume_id)
+
+    def serve(self, export: Export) -> None:
+        """Serve the volume so and not otherwise."""
+        if not self._address:
+            raise ExportError(f"{export.volume_id}: other hosts cannot reach this one: it has no underlay address")
+        place = self._place(export.volume_id)
+        about = _about_export(export, self._address)
+        if self._is_right(export.volume_id, place, about):
+            return
+        self._end(export.volume_id, place)
+        try:
+            disk_users.give(export.disk.source, place.uid)
+        except disk_users.DiskAccessError as error:
+            raise ExportError(f"{export.volume_id}: {error}") from error
+        commands = graph.serving(export, self._address, place.credentials)
+        self._start(export.volume_id, place, about, [("server", commands)], None)
+        _log.info("volume_served", volume=export.volume_id, to=export.client_host_id, generation=export.generation)
+
+    def connect(self, remote: Remote) -> NbdSource:
+        """Have a proxy for the volume, and none for an earlier attachment."""
+        place = self._place(remote.volume_id)
+        about = json.dumps({"connect": asdict(remote)}, sort_keys=True)
+        source = NbdSource(place.socket, remote.volume_id)
+        if not self._is_right(remote.volume_id, place, about):
+            owner = daemon.socket_owner(place)
+            self._end(remote.volume_id, place, keeps_source=True)
+            steps = [
+                ("client", graph.connecting(remote, place.credentials)),
+                ("", graph.offering(remote, place.socket)),
+            ]
+            self._start(remote.volume_id, place, about, steps, None if owner == place.uid else owner)
+            _log.info("volume_brought", volume=remote.volume_id, of=remote.home_host_id, generation=remote.generation)
+        with self._lock:
+            self._sources[remote.volume_id] = source
+        return source
+
+    def generation(self, volume_id: str) -> int | None:
+        """Tell to which attachment the volume is served."""
+        about = _read(self._place(volume_id).about)
+        served = json.loads(about).get("serve") if about else None
+        return int(served["generation"]) if served else None
+
+    def source(self, volume_id: str) -> NbdSource | None:
+        """Tell where a guest finds a volume of another host."""
+        with self._lock:
+            return self._sources.get(volume_id)
+
+    def end(self, volume_id: str) -> None:
+        """Neither serve the volume nor have a proxy for it."""
+        place = self._place(volume_id)
+        if place.folder.exists():
+            self._end(volume_id, place)
+            _log.info("volume_no_longer_shared", volume=volume_id)
+
+    def present(self) -> frozenset[str]:
+        """List the volumes of which there is something."""
+        return frozenset(path.name for path in self._folder.iterdir() if _VOLUME_ID.match(path.name))
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have the callback called when a daemon ended by itself."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """End our threads."""
+        self._watch.close()
+
+    def _place(self, volume_id: str) -> Place:
+        if not _VOLUME_ID.match(volume_id):
+            raise ExportError(f"no volume's id: {volume_id!r}")
+        return Place(self._folder / volume_id, disk_users.uid_of(volume_id))
+
+    def _adopt(self, volume_id: str) -> None:
+        place = self._place(volume_id)
+        about = _read(place.about)
+        pid = daemon.find(place)
+        if about is None or pid is None:
+            return  # it is ended, and started anew if it still is wanted, when its turn comes
+        self._watch.add(volume_id, pid)
+        if "connect" in json.loads(about):
+            self._sources[volume_id] = NbdSource(place.socket, volume_id)
+
+    def _is_right(self, volume_id: str, place: Place, about: str) -> bool:
+        """Tell whether the daemon runs and was told just this."""
+        return self._watch.sees(volume_id) and _read(place.about) == about
+
+    def _start(
+        self,
+        volume_id: str,
+        place: Place,
+        about: str,
+        steps: Iterable[tuple[str, Iterable[Command]]],
+        socket_owner: int | None,
+    ) -> None:
+        """Start a daemon and tell it all; one that did not do all of it is ended."""
+        try:
+            pid = daemon.start(place)
+            with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+                for endpoint, commands in steps:
+                    self._tell(monitor, place, endpoint, commands)
+            if socket_owner is not None:
+                disk_users.give(NbdSource(place.socket), socket_owner)
+            write_private(place.about, about.encode())
+        except (ExportError, OSError, disk_users.DiskAccessError) as error:
+            if place.folder.exists():
+                daemon.end(place)
+            if isinstance(error, HomeAwayError):
+                raise
+            raise ExportError(f"{volume_id}: {error}") from error
+        self._watch.add(volume_id, pid)
+
+    def _tell(self, monitor: Qmp, place: Place, endpoint: str, commands: Iterable[Command]) -> None:
+        """Tell a daemon what to do; for what it does as a TLS endpoint it may read the host's key meanwhile."""
+        if not endpoint:
+            for command in commands:
+                monitor.execute(command.name, command.arguments)
+            return
+        try:
+            identity = self._identity()
+        except NoIdentityError as error:
+            raise ExportError(str(error)) from error
+        with daemon.credentials(place, identity, endpoint):
+            for command in commands:
+                try:
+                    monitor.execute(command.name, command.arguments)
+                except ExportError as error:
+                    if command.arguments.get("driver") == "nbd" and endpoint == "client":
+                        raise HomeAwayError(f"{place.folder.name}: its home: {error}") from error
+                    raise
+
+    def _end(self, volume_id: str, place: Place, *, keeps_source: bool = False) -> None:
+        """End the daemon of a volume, if there is anything of one."""
+        self._watch.drop(volume_id)
+        if not keeps_source:
+            with self._lock:
+                self._sources.pop(volume_id, None)
+        if place.folder.exists():
+            place.about.unlink(missing_ok=True)
+            daemon.end(place)
+
+    def _ended(self, volume_id: str) -> None:
+        _log.warning("storage_daemon_ended", volume=volume_id)
+        for callback in self._callbacks:
+            callback(volume_id)
+
+
+def _about_export(export: Export, address: str) -> str:
+    """Describe what a daemon serves; of the key only whether there is one."""
+    about: dict[str, Any] = {
+        "generation": export.generation,
+        "client_host_id": export.client_host_id,
+        "address": address,
+        "port": export.port,
+        "disk": _layer(export.disk),
+        "base": _layer(export.base) if export.base else None,
+        "encrypted": bool(export.encryption_key),
+    }
+    return json.dumps({"serve": about}, sort_keys=True)
+
+
+def _layer(layer: Layer) -> list[str]:
+    source = layer.source
+    where = source.socket if isinstance(source, NbdSource) else source.path
+    return [layer.format, type(source).__name__, str(where)]
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

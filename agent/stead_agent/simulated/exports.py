@@ -1,0 +1,71 @@
+"""Volumes across simulated hosts: who serves what to whom, without a byte."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from stead_agent.disk_sources import NbdSource
+from stead_agent.exports.interface import Export, Remote
+from stead_agent.machines.interface import Power
+from stead_agent.simulated.world import World
+
+
+class SimulatedExports:
+    """Remembers what is served and brought; every home is there at once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def serve(self, export: Export) -> None:
+        """Remember to whom the volume is served."""
+        with self._world.call("exports.serve", export.volume_id) as things:
+            self._note_user(export.volume_id, "served to another host")
+            things.remotes.pop(export.volume_id, None)
+            things.exports[export.volume_id] = export
+
+    def connect(self, remote: Remote) -> NbdSource:
+        """Remember whose the volume is."""
+        with self._world.call("exports.connect", remote.volume_id) as things:
+            things.exports.pop(remote.volume_id, None)
+            things.remotes[remote.volume_id] = remote
+            return _source(remote.volume_id)
+
+    def generation(self, volume_id: str) -> int | None:
+        """Tell to which attachment the volume is served."""
+        with self._world.lock:
+            export = self._world.things.exports.get(volume_id)
+            return export.generation if export is not None else None
+
+    def source(self, volume_id: str) -> NbdSource | None:
+        """Tell where a guest would find a volume of another host."""
+        with self._world.lock:
+            return _source(volume_id) if volume_id in self._world.things.remotes else None
+
+    def end(self, volume_id: str) -> None:
+        """Forget the volume."""
+        if volume_id not in self.present():
+            return
+        with self._world.call("exports.end", volume_id) as things:
+            if things.remotes.pop(volume_id, None) is not None:
+                self._note_user(volume_id, "taken")
+            things.exports.pop(volume_id, None)
+
+    def present(self) -> frozenset[str]:
+        """List what is served or brought."""
+        with self._world.lock:
+            things = self._world.things
+            return frozenset(things.exports) | frozenset(things.remotes)
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Nothing ends by itself here."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _note_user(self, volume_id: str, what: str) -> None:
+        for machine_id, guest in self._world.things.guests.items():
+            if guest.power is not Power.OFF and any(disk.id == volume_id for disk in guest.spec.disks):
+                self._world.broken(f"{volume_id} {what} under running {machine_id}")
+
+
+def _source(volume_id: str) -> NbdSource:
+    return NbdSource(Path("/simulated/exports") / volume_id, volume_id)

@@ -1,0 +1,255 @@
+"""A volume served to one host and brought to its guests: right bytes, nobody else, and through every kind of end."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stead_agent import disk_users
+from stead_agent.disk_sources import FileSource, Layer, NbdSource
+from stead_agent.exports.interface import ExportError, HomeAwayError
+from stead_proto.certificates import Authority
+from tests.host.exports.conftest import (
+    CLIENT,
+    HOME,
+    MIB,
+    PORT,
+    SIZE,
+    STRANGER,
+    VOLUME,
+    World,
+    daemons_of,
+    free_port_closed,
+    holds,
+    qemu_io,
+    write,
+)
+from tests.support.waiting import wait_for
+
+
+def joined(world: World, base: Layer | None = None, key: bytes = b"") -> NbdSource:
+    world.home.daemons.serve(world.export(base=base, key=key))
+    return world.client.daemons.connect(world.remote())
+
+
+def test_bytes_written_on_one_host_are_on_the_other(world: World) -> None:
+    source = joined(world)
+    write(source, 0x5A, MIB, MIB)
+    world.client.daemons.end(VOLUME)
+    world.home.daemons.end(VOLUME)
+    assert daemons_of(world.root) == []
+    here = subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-r", "-c", f"read -P 0x5A {MIB} {MIB}", "-c", f"read -P 0 0 {MIB}", world.disk],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "failed" not in here.stdout
+
+
+def test_a_volume_over_a_base_has_what_the_base_has(world: World) -> None:
+    base = world.root / "base.raw"
+    base.write_bytes(b"\x77" * MIB + bytes(SIZE - MIB))
+    base.chmod(0o444)
+    world.disk.unlink()
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", world.disk, str(SIZE)], check=True
+    )
+    source = joined(world, base=Layer(FileSource(base), "raw"))
+    assert holds(source, 0x77, 0, MIB)
+    write(source, 1, 0, 65536)
+    assert holds(source, 1, 0, 65536)
+    assert holds(source, 0x77, 65536, MIB - 65536)
+
+
+def test_discarded_and_zeroed_room_is_given_back(world: World) -> None:
+    source = joined(world)
+    write(source, 0x11, 0, 32 * MIB)
+    full = world.disk.stat().st_blocks
+    done = qemu_io(source, f"discard 0 {16 * MIB}", f"write -z -u {16 * MIB} {16 * MIB}", "flush")
+    assert done.returncode == 0, done
+    assert holds(source, 0, 16 * MIB, 16 * MIB)
+    assert world.disk.stat().st_blocks * 512 < full * 512 - 16 * MIB
+
+
+def test_each_process_is_a_user_of_its_own_with_no_rights_and_no_keys_beside_it(world: World) -> None:
+    joined(world)
+    processes = daemons_of(world.root)
+    assert len(processes) == 2
+    for pid in processes:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        assert set(status["Uid"].split()) == set(status["Gid"].split()) == {str(disk_users.uid_of(VOLUME))}
+        assert status["Groups"].split() == []
+        assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {0}
+        assert status["NoNewPrivs"].strip() == "1"
+        assert b"KEY" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    keys = [path for path in world.root.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()[: 1 << 16]]
+    assert keys == []
+    assert stat.S_IMODE(world.disk.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "who", ["another host's certificate", "a certificate of another CA", "an operator's certificate"]
+)
+def test_only_the_host_of_the_attachment_is_let_in(world: World, who: str) -> None:
+    world.home.daemons.serve(world.export())
+    match who:
+        case "another host's certificate":
+            pass
+        case "a certificate of another CA":
+            forged = Authority.create("Other CA").issue_host(CLIENT)
+            world.stranger.identity = replace(forged, ca_pem=forged.ca_pem + world.authority.certificate_pem)
+        case _:
+            world.stranger.identity = world.authority.issue_operator(CLIENT)
+    with pytest.raises(HomeAwayError):
+        world.stranger.daemons.connect(world.remote())
+    assert world.stranger.daemons.present() == frozenset()
+    assert world.stranger.daemons.source(VOLUME) is None
+    world.client.daemons.connect(world.remote())  # while the right one is
+
+
+def test_a_client_believes_the_home_alone(world: World) -> None:
+    world.stranger.daemons.serve(world.export())
+    with pytest.raises(HomeAwayError, match="does not match the hostname"):
+        world.client.daemons.connect(world.remote())
+    world.client.daemons.connect(world.remote(home=STRANGER))
+
+
+def test_without_tls_nothing_is_told(world: World) -> None:
+    world.home.daemons.serve(world.export())
+    plain = subprocess.run(
+        ["qemu-img", "info", f"nbd://127.0.0.1:{PORT}/{VOLUME}"], capture_output=True, text=True, check=False
+    )
+    assert plain.returncode != 0
+    assert "TLS" in plain.stderr
+
+
+def test_a_new_generation_cuts_off_the_former_client(world: World) -> None:
+    source = joined(world)
+    write(source, 1, 0, MIB)
+    world.home.daemons.serve(world.export(generation=2, client=STRANGER))
+    late = subprocess.Popen(
+        ["qemu-io", "-f", "raw", "-c", f"write -P 9 0 {MIB}", f"nbd+unix:///{VOLUME}?socket={source.socket}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    of_new = world.stranger.daemons.connect(world.remote(generation=2))
+    assert holds(of_new, 1, 0, MIB)
+    assert late.poll() is None  # it waits for a home that will not come back
+    world.client.daemons.end(VOLUME)  # although requests are waiting
+    late.kill()
+    late.communicate(timeout=20)
+    assert holds(of_new, 1, 0, MIB)
+
+
+def test_the_same_again_changes_nothing(world: World) -> None:
+    joined(world)
+    before = daemons_of(world.root)
+    joined(world)
+    assert daemons_of(world.root) == before
+
+
+def test_daemons_outlive_the_agents_and_are_found_again(world: World) -> None:
+    source = joined(world)
+    write(source, 3, 0, MIB)
+    before = daemons_of(world.root)
+    world.home.restart_agent()
+    world.client.restart_agent()
+    assert world.client.daemons.source(VOLUME) == source
+    assert world.home.daemons.source(VOLUME) is None
+    assert joined(world) == source
+    assert daemons_of(world.root) == before
+    assert holds(source, 3, 0, MIB)
+    world.home.restart_agent()
+    world.home.daemons.end(VOLUME)
+    assert len(daemons_of(world.root)) == 1
+
+
+def test_what_was_written_is_there_after_the_home_was_killed_under_it(world: World) -> None:
+    source = joined(world)
+    ended = threading.Event()
+    world.home.daemons.subscribe(lambda _volume_id: ended.set())
+    (server,) = (pid for pid in daemons_of(world.root) if listens_on(pid, PORT))
+    qemu = subprocess.Popen(
+        ["stdbuf", "-oL", "qemu-io", "-t", "writeback", "-f", "raw", f"nbd+unix:///{VOLUME}?socket={source.socket}"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    for each in range(8):  # no flush: what the guest was told is written must be, for it is not told of the death
+        say(qemu, f"write -P {each + 1} {each * 4 * MIB} {MIB}")
+        wait_for(lambda: "wrote" in hear(qemu), "it is written")
+    os.kill(server, signal.SIGKILL)
+    wait_for(ended.is_set, "the agent hears of it")
+    say(qemu, f"write -P 99 {40 * MIB} {MIB}")
+    world.home.daemons.serve(world.export())
+    wait_for(lambda: "wrote" in hear(qemu), "the write that waited is done")
+    qemu.communicate("quit\n", timeout=20)
+    for each in range(8):
+        assert holds(source, each + 1, each * 4 * MIB, MIB)
+    assert holds(source, 99, 40 * MIB, MIB)
+
+
+def test_a_killed_proxy_comes_again_for_the_same_guest(world: World) -> None:
+    source = joined(world)
+    disk_users.give(source, 12345)  # as `machines` does when a guest gets it
+    write(source, 7, 0, MIB)
+    (proxy,) = (pid for pid in daemons_of(world.root) if not listens_on(pid, PORT))
+    ended = threading.Event()
+    world.client.daemons.subscribe(lambda _volume_id: ended.set())
+    os.kill(proxy, signal.SIGKILL)
+    wait_for(ended.is_set, "the agent hears of it")
+    assert world.client.daemons.source(VOLUME) == source
+    assert world.client.daemons.connect(world.remote()) == source
+    found = source.socket.stat()
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (12345, 0o600)
+    assert holds(source, 7, 0, MIB)
+
+
+def test_an_end_that_was_cut_off_halfway_is_finished_or_begun_anew(world: World) -> None:
+    source = joined(world)
+    for end in (world.home, world.client):
+        (end.folder / VOLUME / "about").unlink()  # as if the agent had been killed before it wrote this
+        end.restart_agent()
+        assert end.daemons.present() == {VOLUME}
+    assert world.client.daemons.source(VOLUME) is None
+    assert joined(world) == source
+    assert len(daemons_of(world.root)) == 2
+
+
+def test_what_cannot_be_served_leaves_nothing(world: World) -> None:
+    with pytest.raises(ExportError):
+        world.home.daemons.serve(replace(world.export(), disk=Layer(FileSource(world.root / "nothing"), "qcow2")))
+    with socket.create_server(("127.0.0.1", PORT)), pytest.raises(ExportError):
+        world.home.daemons.serve(world.export())
+    assert world.home.daemons.present() == frozenset()
+    assert daemons_of(world.root) == []
+    with pytest.raises(HomeAwayError):
+        world.client.daemons.connect(world.remote(home=HOME))
+    assert daemons_of(world.root) == []
+    assert free_port_closed(PORT)
+
+
+def say(qemu: "subprocess.Popen[str]", command: str) -> None:
+    """Tell qemu-io one thing: it reads a line at a time, and only when there is something new to read."""
+    assert qemu.stdin
+    qemu.stdin.write(f"{command}\n")
+    qemu.stdin.flush()
+
+
+def hear(qemu: "subprocess.Popen[str]") -> str:
+    assert qemu.stdout
+    return qemu.stdout.readline()
+
+
+def listens_on(pid: int, port: int) -> bool:
+    """Tell whether a process has a listening TCP socket on this port."""
+    wanted = {
+        line.split()[9]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == port
+    }
+    return any(
+        f"socket:[{inode}]" in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir() for inode in wanted
+    )

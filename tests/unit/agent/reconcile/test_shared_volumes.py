@@ -1,0 +1,125 @@
+"""Volumes across hosts as the reconciler sees them: never used here while another host may, and brought before a guest."""
+
+import pytest
+
+from stead_agent.exports.interface import ExportError, HomeAwayError
+from stead_agent.wanted import Key
+from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
+from tests.support import desired_states as make
+from tests.support.simulated_agent import Bench
+
+VOLUME = Key(pb.KIND_VOLUME, "vol-2")
+MACHINE = Key(pb.KIND_MACHINE, "i-1")
+READY, PENDING = host_pb2.CONDITION_READY, host_pb2.CONDITION_PENDING
+FAILED, ABSENT = host_pb2.CONDITION_FAILED, host_pb2.CONDITION_ABSENT
+SIZE = 1 << 30
+
+
+@pytest.fixture
+def sender() -> make.Sender:
+    return make.Sender()
+
+
+@pytest.fixture
+def bench(sender: make.Sender) -> Bench:
+    """A host with one running machine, i-1, and a volume of its own, vol-2, that nobody has."""
+    bench = Bench()
+    bench.settle(
+        sender.change(make.host_network(), *make.launch(), make.volume("vol-2", image_id="", size=SIZE), full=True)
+    )
+    return bench
+
+
+def _served(generation: int = 1, size: int = SIZE) -> pb.Resource:
+    resource = make.volume("vol-2", image_id="", size=size)
+    resource.volume.export.CopyFrom(
+        pb.VolumeExport(client_host_id="host-2", port=61000, generation=generation)
+    )  # fmt: skip
+    return resource
+
+
+def _brought(generation: int = 1) -> pb.Resource:
+    remote = pb.RemoteVolume(home_host_id="host-2", address="192.0.2.2", port=61000, generation=generation)
+    return pb.Resource(id="vol-2", volume=pb.Volume(size=SIZE, remote=remote))
+
+
+def _machine(*volumes: str) -> pb.Resource:
+    return make.machine("i-1", volumes=volumes, interfaces=("eni-1",))
+
+
+def _size_told(bench: Bench) -> int:
+    return bench.report()[VOLUME].volume.size
+
+
+def test_a_volume_is_served_once_no_guest_of_the_host_has_it(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(_machine("vol-1", "vol-2")))
+    assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
+    bench.settle(sender.change(_served(), _machine("vol-1")))
+    assert bench.machine("i-1").volume_ids == ["vol-1"]
+    assert bench.report()[VOLUME].condition == READY
+    assert bench.host.world.things.exports["vol-2"].client_host_id == "host-2"
+    bench.settle(sender.change(make.volume("vol-2", image_id="", size=SIZE), _machine("vol-1", "vol-2")))
+    assert bench.host.world.things.exports == {}
+    assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
+    assert bench.host.violations == []
+
+
+def test_another_generation_is_served_anew(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(_served()))
+    bench.settle(sender.change(_served(2)))
+    assert bench.host.world.things.exports["vol-2"].generation == 2
+    assert bench.report()[VOLUME].condition == READY
+
+
+def test_a_served_volume_grows_before_its_next_attachment(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(_served()))
+    bench.settle(sender.change(_served(size=2 * SIZE)))
+    assert (bench.report()[VOLUME].condition, _size_told(bench)) == (READY, SIZE)
+    bench.settle(sender.change(_served(2, size=2 * SIZE)))
+    assert _size_told(bench) == 2 * SIZE
+    assert bench.host.violations == []
+
+
+def test_a_guest_gets_a_volume_of_another_host(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
+    bench.host.fail_next("exports.connect", HomeAwayError("nobody listens"))
+    bench.tell(sender.change(_brought(), _machine("vol-1", "vol-2")))
+    bench.work()
+    told = bench.report()
+    assert (told[VOLUME].condition, told[VOLUME].error) == (PENDING, "nobody listens")
+    assert bench.machine("i-1").volume_ids == ["vol-1"]
+    bench.settle()
+    assert bench.report()[VOLUME].condition == READY
+    assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
+    bench.restart()
+    bench.settle()
+    assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
+    bench.settle(sender.change(_machine("vol-1"), gone=(VOLUME,)))
+    assert bench.report()[VOLUME].condition == ABSENT
+    assert bench.host.world.things.remotes == {}
+    assert bench.host.violations == []
+
+
+def test_after_a_reboot_of_the_host_its_guests_have_their_remote_volumes_again(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.settle(
+        sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
+    )  # fmt: skip
+    bench.reboot()
+    bench.settle()
+    assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
+    assert bench.host.violations == []
+
+
+def test_what_is_left_of_a_volume_that_nobody_wants_goes(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(_served()))
+    bench.settle(sender.change(gone=(VOLUME,)))
+    assert bench.report()[VOLUME].condition == ABSENT
+    assert "exports" not in bench.host.remains()
+    bench.settle(sender.change(_brought()))
+    bench.host.fail_next("exports.end", ExportError("it cannot be killed"))
+    bench.settle(sender.change(gone=(VOLUME,)))
+    assert bench.report()[VOLUME].condition == ABSENT
+    assert "exports" not in bench.host.remains()
