@@ -27,7 +27,7 @@ def stopped(api: Api, instance_id: str) -> None:
     status = pb.ResourceStatus(
         kind=desired_pb2.KIND_MACHINE, id=instance_id, condition=pb.CONDITION_READY, machine=machine
     )
-    api.run(reports.apply_progress, api.world.host_id, pb.Progress(statuses=[status]), NOW)
+    api.run(reports.apply_progress, [(api.world.host_id, [status])], NOW)
 
 
 def test_several_new_interfaces(api: Api) -> None:

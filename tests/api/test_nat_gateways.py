@@ -174,7 +174,7 @@ def test_a_host_that_cannot_make_it_is_given_up_in_time(api: Api) -> None:
     status = pb.ResourceStatus(
         kind=desired_pb2.KIND_NAT_GATEWAY, id=made["NatGatewayId"], condition=pb.CONDITION_FAILED, error="no room"
     )
-    api.run(reports.apply_progress, api.world.host_id, pb.Progress(statuses=[status]), NOW)
+    api.run(reports.apply_progress, [(api.world.host_id, [status])], NOW)
     assert gateway(api, made["NatGatewayId"])["State"] == "pending"
     keep(api, made["CreateTime"] + timedelta(seconds=301))
     ended = gateway(api, made["NatGatewayId"])

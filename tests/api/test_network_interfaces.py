@@ -49,7 +49,7 @@ def report(api: Api, kind: int, resource_id: str, condition: int, revision: int 
         revision=revision,
         condition=pb.Condition.ValueType(condition),
     )
-    api.run(reports.apply_progress, api.world.host_id, pb.Progress(statuses=[status]), NOW)
+    api.run(reports.apply_progress, [(api.world.host_id, [status])], NOW)
 
 
 def test_an_interface_has_what_was_asked(api: Api) -> None:

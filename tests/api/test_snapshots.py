@@ -58,7 +58,7 @@ def report(api):
 
         def apply(tx):
             tx.session.get_one(Host, api.world.host_id).simulated = simulated
-            reports.apply_progress(tx, api.world.host_id, pb.Progress(statuses=[told]), api.world.now)
+            reports.apply_progress(tx, [(api.world.host_id, [told])], api.world.now)
 
         api.run(apply)
 

@@ -22,7 +22,7 @@ def settle(api, instance_id, *, plugged=(), host_id=None):
 
 def report(api, kind, name, condition=pb.CONDITION_READY, *, host_id=None, **more):
     status = pb.ResourceStatus(kind=kind, id=name, condition=condition, revision=LATE, **more)
-    api.run(apply_progress, host_id or api.world.host_id, pb.Progress(statuses=[status]), NOW)
+    api.run(apply_progress, [(host_id or api.world.host_id, [status])], NOW)
 
 
 def create(api, **params):

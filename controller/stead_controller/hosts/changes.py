@@ -5,9 +5,10 @@ so what a host was told to remove, when it had nothing to do with the VPC, comes
 """
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, or_, select
 
@@ -24,9 +25,9 @@ _OWN: Final = select(
     HostResource.body,
     HostResource.force,
 ).where(HostResource.revision > bindparam("since"))
-_OWN_OF_HOST: Final = _OWN.where(HostResource.host_id == bindparam("host_id"))
+_OWN_OF_HOSTS: Final = _OWN.where(HostResource.host_id.in_(bindparam("host_ids", expanding=True)))
 _TOPICS: Final = select(VpcHost.host_id, VpcHost.vpc_id, VpcHost.since_revision, VpcHost.gone_revision)
-_TOPICS_OF_HOST: Final = _TOPICS.where(VpcHost.host_id == bindparam("host_id"))
+_TOPICS_OF_HOSTS: Final = _TOPICS.where(VpcHost.host_id.in_(bindparam("host_ids", expanding=True)))
 _TOPICS_SINCE: Final = _TOPICS.where(
     or_(VpcHost.since_revision > bindparam("since"), VpcHost.gone_revision > bindparam("since"))
 )
@@ -34,7 +35,9 @@ _PARTS: Final = select(VpcResource.kind, VpcResource.resource_id, VpcResource.re
     VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.revision > bindparam("since")
 )
 _VPCS_SINCE: Final = select(VpcResource.vpc_id).where(VpcResource.revision > bindparam("since")).distinct()
-_KNOWN: Final = select(Host.revision_reached, Host.revision_forgotten).where(Host.id == bindparam("host_id"))
+_KNOWN: Final = select(Host.id, Host.revision_reached, Host.revision_forgotten).where(
+    Host.id.in_(bindparam("host_ids", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,15 @@ class Update:
     def message(self) -> pb.HostUpdate:
         """The same, decoded."""
         return pb.HostUpdate.FromString(self.content)
+
+
+class _Topic(NamedTuple):
+    """That a host is told of a VPC, since when, and when that ended."""
+
+    host_id: str
+    vpc_id: str
+    since_revision: int
+    gone_revision: int | None
 
 
 @dataclass(slots=True)
@@ -81,26 +93,48 @@ class Reader:
         self.revision = revisions.current(self.tx)
         self.epoch = epoch_of(self.tx)
 
-    def first(self, host_id: str, revision: int, epoch: str) -> Update:
-        """What a host is sent that says Hello: what it missed, or all when its revision means nothing here."""
-        if not revision or epoch != self.epoch or not self._least_known(host_id) <= revision <= self.revision:
-            return self.everything(host_id)
-        return self.since(host_id, revision)
+    def firsts(self, hellos: Sequence[tuple[str, int, str]]) -> list[Update]:
+        """What hosts are sent that say Hello, by id, revision and epoch: what they missed, all if that cannot be told.
+
+        A host knows at least what it once reached, unless it lost its memory: removals up to that may be forgotten.
+        """
+        host_ids = [host_id for host_id, _, _ in hellos]
+        least = {
+            row.id: max(row.revision_reached, row.revision_forgotten)
+            for row in self.tx.session.execute(_KNOWN, {"host_ids": host_ids})
+        }
+        since = {
+            host_id: revision
+            for host_id, revision, epoch in hellos
+            if revision and epoch == self.epoch and least.get(host_id, 0) <= revision <= self.revision
+        }
+        own = self._own({host_id: since.get(host_id, 0) for host_id in host_ids})
+        topics = self._topics(host_ids)
+        return [
+            self._since(since[host_id], own[host_id], topics[host_id])
+            if host_id in since
+            else self._everything(own[host_id], topics[host_id])
+            for host_id in host_ids
+        ]
 
     def everything(self, host_id: str) -> Update:
         """The whole desired state of a host: whatever is not in it must go."""
-        pieces = self._own(host_id, 0)
-        told = self.tx.session.execute(_TOPICS_OF_HOST, {"host_id": host_id}).all()
-        topics = {vpc_id: since for _, vpc_id, since, gone in told if gone is None}
-        pieces += [self._live_parts(vpc_id, since, self.revision) for vpc_id, since in topics.items()]
-        content = wire.update(self.revision, self.epoch, pieces, full=True)
-        return Update(content, self.revision, frozenset(topics))
+        return self._everything(self._own({host_id: 0})[host_id], self._topics([host_id])[host_id])
 
     def since(self, host_id: str, revision: int) -> Update:
         """What a host has missed since a revision, possibly nothing."""
-        pieces = self._own(host_id, revision)
+        return self._since(revision, self._own({host_id: revision})[host_id], self._topics([host_id])[host_id])
+
+    def _everything(self, own: list[bytes], told: Sequence[_Topic]) -> Update:
+        topics = {each.vpc_id: each.since_revision for each in told if each.gone_revision is None}
+        pieces = [*own, *(self._live_parts(vpc_id, since, self.revision) for vpc_id, since in topics.items())]
+        content = wire.update(self.revision, self.epoch, pieces, full=True)
+        return Update(content, self.revision, frozenset(topics))
+
+    def _since(self, revision: int, own: list[bytes], told: Sequence[_Topic]) -> Update:
+        pieces = [*own]
         vpc_ids = set()
-        for _, vpc_id, since, gone in self.tx.session.execute(_TOPICS_OF_HOST, {"host_id": host_id}).all():
+        for _, vpc_id, since, gone in told:
             if gone is None:
                 vpc_ids.add(vpc_id)
                 known = since <= revision
@@ -130,14 +164,21 @@ class Reader:
                 news.ended[host_id][vpc_id] = self._gone_parts(vpc_id, gone)
         return news
 
-    def _least_known(self, host_id: str) -> int:
-        """The revision that a host knows at least unless it lost its memory: removals up to it are forgotten."""
-        row = self.tx.session.execute(_KNOWN, {"host_id": host_id}).first()
-        return 0 if row is None else max(row.revision_reached, row.revision_forgotten)
+    def _own(self, since: Mapping[str, int]) -> dict[str, list[bytes]]:
+        """What hosts were told alone since a revision, which may be another one for each."""
+        found: dict[str, list[bytes]] = {host_id: [] for host_id in since}
+        for revision, host_ids in _by_value(since).items():
+            rows = self.tx.session.execute(_OWN_OF_HOSTS, {"host_ids": host_ids, "since": revision})
+            for host_id, kind, name, told, body, force in rows:
+                found[host_id].append(_piece(kind, name, told, body, force=force))
+        return found
 
-    def _own(self, host_id: str, since: int) -> list[bytes]:
-        rows = self.tx.session.execute(_OWN_OF_HOST, {"host_id": host_id, "since": since})
-        return [_piece(kind, name, revision, body, force=force) for _, kind, name, revision, body, force in rows]
+    def _topics(self, host_ids: Sequence[str]) -> dict[str, list[_Topic]]:
+        """The VPCs that hosts are told of, or were."""
+        found: dict[str, list[_Topic]] = {host_id: [] for host_id in host_ids}
+        for row in self.tx.session.execute(_TOPICS_OF_HOSTS, {"host_ids": host_ids}):
+            found[row.host_id].append(_Topic(*row))
+        return found
 
     def _missed_parts(self, vpc_id: str, since: int) -> bytes:
         """What changed in a VPC since a revision, for hosts that were told of it then."""
@@ -168,6 +209,13 @@ class Reader:
         """The removals of all that a host may have of a VPC that it has nothing to do with since a revision."""
         rows = self.tx.session.execute(_PARTS, {"vpc_id": vpc_id, "since": -1})
         return b"".join(wire.removal(kind, name, gone) for kind, name, _, _ in rows)
+
+
+def _by_value(since: Mapping[str, int]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for host_id, revision in since.items():
+        found[revision].append(host_id)
+    return found
 
 
 def _piece(kind: int, resource_id: str, revision: int, body: bytes | None, *, force: bool = False) -> bytes:

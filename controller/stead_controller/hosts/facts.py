@@ -1,6 +1,7 @@
 """What a host says of itself becomes its row, and the room it offers."""
 
 import enum
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -24,14 +25,22 @@ class Taken(enum.Enum):
     MOVED = "moved"  # other hosts reach it elsewhere than before
 
 
-def take_facts(tx: Transaction, host_id: str, hello: pb.Hello, cloud: Cloud, now: datetime) -> Taken:
-    """Note a host's facts and that it is up. That it MOVED all others must be told (`host_networks`).
+def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: Cloud, now: datetime) -> list[Taken]:
+    """Note the facts of hosts, by their ids, and that they are up; give what each is to this controller.
 
-    Room is what the facts offer after overcommit, less what is reserved; a host that shrank offers no new room.
+    That one MOVED all others must be told (`host_networks`). Room is what the facts offer after overcommit, less what
+    is reserved; a host that shrank offers no new room.
     """
-    host = tx.session.get(Host, host_id)
-    if host is None:
-        return Taken.UNKNOWN
+    host_ids = {host_id for host_id, _ in hellos}
+    hosts = {host.id: host for host in tx.session.scalars(select(Host).where(Host.id.in_(host_ids)))}
+    told = host_networks.told_of(tx, host_ids)
+    return [
+        _take(tx, hosts[host_id], hello, cloud, now, is_told=host_id in told) if host_id in hosts else Taken.UNKNOWN
+        for host_id, hello in hellos
+    ]
+
+
+def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datetime, *, is_told: bool) -> Taken:
     facts = hello.facts
     kept = min(cloud.memory_kept, facts.memory // 10)
     host.hostname = facts.hostname or host.hostname
@@ -46,13 +55,13 @@ def take_facts(tx: Transaction, host_id: str, hello: pb.Hello, cloud: Cloud, now
     host.memory_free = max(0, facts.memory - kept - host.memory_reserved)
     host.state = "up"
     host.last_seen = now
-    pools.take(tx, host_id, facts.pools)
+    pools.take(tx, host.id, facts.pools)
     moved = host.underlay_address != facts.underlay_address
     if moved:
         host.underlay_address = facts.underlay_address[:_ADDRESS_LENGTH]
-        _tell_where_interfaces_are(tx, host_id)
-        _tell_where_volumes_are(tx, host_id)
-    if moved or not host_networks.is_told(tx, host_id):
+        _tell_where_interfaces_are(tx, host.id)
+        _tell_where_volumes_are(tx, host.id)
+    if moved or not is_told:
         host_networks.refresh(tx, host, cloud)
     return Taken.MOVED if moved else Taken.KNOWN
 

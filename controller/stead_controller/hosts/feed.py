@@ -140,7 +140,7 @@ def _read(
     # Without streams nobody asks for what was before.
     news = reader.news(since, host_ids) if host_ids else News(reader.revision, reader.epoch)
     failing = errors.of_hosts(tx, [stream.host_id for stream in joining])
-    firsts = [reader.first(stream.host_id, stream.revision, stream.epoch) for stream in joining]
+    firsts = reader.firsts([(stream.host_id, stream.revision, stream.epoch) for stream in joining])
     return news, [(first, failing.get(each.host_id, set())) for first, each in zip(firsts, joining, strict=True)]
 
 

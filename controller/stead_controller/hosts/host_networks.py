@@ -4,6 +4,7 @@ Every host is told of every other, so a new address of one is news for all. Ther
 transaction that learns the address: it is called a moment later, once for all addresses that are new by then.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from sqlalchemy import select
@@ -34,14 +35,14 @@ def refresh(tx: Transaction, host: Host, cloud: Cloud) -> None:
     outbox.write(tx, host.id, {HOST_NETWORK: picture})
 
 
-def is_told(tx: Transaction, host_id: str) -> bool:
-    """Tell whether a host was told of the network at all."""
-    row = select(HostResource.revision).where(
-        HostResource.host_id == host_id,
+def told_of(tx: Transaction, host_ids: Iterable[str]) -> set[str]:
+    """Tell which of these hosts were told of the network at all."""
+    rows = select(HostResource.host_id).where(
+        HostResource.host_id.in_(list(host_ids)),
         HostResource.kind == HOST_NETWORK[0],
         HostResource.resource_id == HOST_NETWORK[1],
     )
-    return tx.session.execute(row).first() is not None
+    return set(tx.session.scalars(rows))
 
 
 def _underlay_addresses(tx: Transaction) -> list[str]:

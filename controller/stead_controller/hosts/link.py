@@ -7,7 +7,7 @@ Progress -> rows, Heartbeat -> liveness, Answer -> whoever asked             (re
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +59,8 @@ class HostLink:
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
         self._feed = Feed(database)
-        self._together = Together(database)
+        self._hellos = Together(database, self._take_facts)
+        self._reports = Together(database, self._apply_progress)
         self._questions: dict[int, asyncio.Future[pb.Answer]] = {}
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -108,9 +109,7 @@ class HostLink:
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
-        taken = await self._together.run(
-            lambda tx: facts.take_facts(tx, host_id, hello.hello, self._cloud, self._clock())
-        )
+        taken = await self._hellos.run((host_id, hello.hello))
         if taken is facts.Taken.UNKNOWN:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this host was removed from the cloud")
         self._moves += taken is facts.Taken.MOVED
@@ -177,13 +176,21 @@ class HostLink:
         news = [status for status in progress.statuses if reports.is_news(status, stream.failing)]
         if not news:
             return
-        told = pb.Progress(statuses=news)
-        await self._together.run(lambda tx: reports.apply_progress(tx, stream.host_id, told, self._clock()))
+        await self._reports.run((stream.host_id, news))
         for status in news:
             if status.condition == pb.CONDITION_FAILED:
                 stream.failing.add((status.kind, status.id))
             elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
                 stream.failing.discard((status.kind, status.id))
+
+    def _take_facts(self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]) -> list[facts.Taken]:
+        return facts.take_facts(tx, hellos, self._cloud, self._clock())
+
+    def _apply_progress(
+        self, tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]]
+    ) -> Sequence[None]:
+        reports.apply_progress(tx, told, self._clock())
+        return [None] * len(told)
 
     def _committed(self, tx: Transaction) -> None:
         """Wake the feed when a transaction has told hosts anything; called in the thread that committed."""

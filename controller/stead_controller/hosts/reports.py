@@ -1,6 +1,8 @@
 """What a host reports becomes rows: states of instances, and the end of what the host has removed."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -29,6 +31,7 @@ from stead_controller.resources.instance_states import (
     change_state,
     user_initiated,
 )
+from stead_controller.resources.lookup import batches
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
@@ -50,16 +53,54 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
     return status.condition == pb.CONDITION_ABSENT and status.kind in _HANDLERS
 
 
-def apply_progress(tx: Transaction, host_id: str, progress: pb.Progress, now: datetime) -> None:
-    """Take over a host's report; a status of something that is not (or no longer) known here changes nothing."""
-    errors.note(tx, host_id, progress.statuses, now)
-    for status in progress.statuses:
-        handler = _HANDLERS.get(status.kind)
-        if handler is not None:
-            handler(tx, host_id, status, now)
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """A transaction that takes over reports, with what was looked up for all of them.
+
+    `waiting` are the instances that wait for an interface or a volume to come or go; `rows` keeps what is read loaded.
+    """
+
+    tx: Transaction
+    now: datetime
+    waiting: frozenset[str]
+    rows: Sequence[Instance | Volume]
 
 
-def _machine(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+def apply_progress(tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]], now: datetime) -> None:
+    """Take over what hosts, by their ids, report; a status of what is not (or no longer) known here changes nothing."""
+    failing = errors.of_hosts(tx, list({host_id for host_id, _ in told}))
+    writing = _look_up(tx, [each for _, statuses in told for each in statuses], now)
+    for host_id, statuses in told:
+        mine = failing[host_id]
+        errors.note(tx, host_id, [each for each in statuses if _is_about_errors(each, mine)], now)
+        mine.update((each.kind, each.id) for each in statuses if each.condition == pb.CONDITION_FAILED)
+        for status in statuses:
+            if (handler := _HANDLERS.get(status.kind)) is not None:
+                handler(writing, host_id, status)
+        tx.session.flush()  # the next one must find it
+
+
+def _is_about_errors(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> bool:
+    return status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in failing
+
+
+def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: datetime) -> _Writing:
+    """Read at once what each status would have to be looked up for."""
+    ids: dict[int, set[str]] = defaultdict(set)
+    for status in statuses:
+        ids[status.kind].add(status.id)
+    rows: list[Instance | Volume] = []
+    waiting: set[str] = set()
+    for batch in batches(sorted(ids[desired.KIND_VOLUME])):
+        rows += tx.session.scalars(select(Volume).where(Volume.id.in_(batch)))
+    for batch in batches(sorted(ids[desired.KIND_MACHINE])):
+        rows += tx.session.scalars(select(Instance).where(Instance.id.in_(batch)))
+        waiting |= network_interface_attachments.waiting(tx, batch) | volume_attachments.waiting(tx, batch)
+    return _Writing(tx, now, frozenset(waiting), rows)
+
+
+def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
+    tx, now = writing.tx, writing.now
     instance = tx.session.get(Instance, status.id)
     if instance is None or instance.host_id != host_id:
         return
@@ -73,7 +114,8 @@ def _machine(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: date
             volume_attachments.note_busy(tx, instance.id, status.machine.volume_ids)
     elif status.condition == pb.CONDITION_READY:
         instance.host_error = ""
-        _has_all(tx, host_id, status, now)
+        if instance.id in writing.waiting:
+            _has_all(tx, host_id, status, now)
     if status.HasField("machine") and status.machine.start_count == instance.start_count:
         _power(tx, instance, status.machine, now)
 
@@ -173,8 +215,9 @@ def _give_back(tx: Transaction, instance: Instance) -> None:
         instance.capacity_held = False
 
 
-def _volume(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
     """A volume is as its home was told, or gone from there; or it is gone from another host that used it."""
+    tx, now = writing.tx, writing.now
     volume = tx.session.get(Volume, status.id)
     if volume is None:
         return
@@ -195,9 +238,9 @@ def _volume(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datet
         volume_modifications.settle(tx, volume, now)
 
 
-def _interface(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+def _interface(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
     """An interface that was to be detached is gone from its host."""
-    del now
+    tx = writing.tx
     if status.condition != pb.CONDITION_ABSENT or not _is_news(tx, host_id, status):
         return
     interface = tx.session.get(NetworkInterface, status.id)
@@ -205,7 +248,8 @@ def _interface(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: da
         network_interface_attachments.settle_detached(tx, interface)
 
 
-def _nat_gateway(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+def _nat_gateway(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
+    tx, now = writing.tx, writing.now
     gateway = tx.session.get(NatGateway, status.id)
     if gateway is None or gateway.host_id != host_id:
         return
@@ -217,8 +261,9 @@ def _nat_gateway(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: 
         gateway.host_error = status.error[:_ERROR_LENGTH]
 
 
-def _snapshot(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
+def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
     """How far a snapshot is; it is complete by what the block store has, or of a simulated host by its word."""
+    tx, now = writing.tx, writing.now
     snapshot = tx.session.get(Snapshot, status.id)
     if snapshot is None or snapshot.host_id != host_id or not status.HasField("snapshot"):
         return
@@ -229,7 +274,7 @@ def _snapshot(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: dat
         snapshot_life.complete(tx, snapshot, now, inherits=True)
 
 
-_HANDLERS: Final[dict[int, Callable[[Transaction, str, pb.ResourceStatus, datetime], None]]] = {
+_HANDLERS: Final[dict[int, Callable[[_Writing, str, pb.ResourceStatus], None]]] = {
     desired.KIND_INTERFACE: _interface,
     desired.KIND_MACHINE: _machine,
     desired.KIND_NAT_GATEWAY: _nat_gateway,

@@ -3,6 +3,7 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, select, update
@@ -150,6 +151,14 @@ def find_attached(tx: Transaction, caller: Caller, attachment_id: str) -> Networ
     if found is None:
         raise NotFound("network-interface-attachment", attachment_id)
     return found
+
+
+def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
+    """Name those of some instances that `settle_attached` would change anything of."""
+    query = select(NetworkInterface.instance_id).where(
+        NetworkInterface.instance_id.in_(instance_ids), NetworkInterface.attachment_state == "attaching"
+    )
+    return {each for each in tx.session.scalars(query) if each is not None}
 
 
 def settle_attached(tx: Transaction, instance_id: str) -> None:

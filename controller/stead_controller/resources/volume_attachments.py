@@ -23,6 +23,7 @@ from stead_proto import limits
 _ENDED: Final = ("shutting-down", "terminated")
 LETTING_GO: Final = ("detaching", "busy")
 """States of attachments that end; what is in one is no longer part of its machine."""
+_WAITING: Final = ("attaching", *LETTING_GO)
 
 
 def attach(  # noqa: PLR0917 — what the operation asks
@@ -171,10 +172,17 @@ def _stop_serving(tx: Transaction, volume: Volume) -> None:
     desired_state.refresh_volume(tx, volume)
 
 
+def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
+    """Name those of some instances that `settle_machine` would change anything of."""
+    query = select(Volume.instance_id).where(
+        Volume.instance_id.in_(instance_ids), Volume.attachment_state.in_(_WAITING)
+    )
+    return {each for each in tx.session.scalars(query) if each is not None}
+
+
 def settle_machine(tx: Transaction, instance_id: str, plugged: Collection[str], now: datetime) -> None:
     """Take over that a machine has all that it was told to have: volumes are attached, and those at home let go."""
-    waiting = ("attaching", *LETTING_GO)
-    query = select(Volume).where(Volume.instance_id == instance_id, Volume.attachment_state.in_(waiting))
+    query = select(Volume).where(Volume.instance_id == instance_id, Volume.attachment_state.in_(_WAITING))
     for volume in tx.session.scalars(query).all():
         if volume.attachment_state == "attaching":
             volume.attachment_state = "attached"

@@ -27,7 +27,8 @@ def enrol(run, cloud=CLOUD):
 
 def hello(run, host_id, address, cloud=CLOUD):
     facts = pb.HostFacts(hostname="box", architecture="x86_64", cpus=8, memory=1 << 34, underlay_address=address)
-    return run(take_facts, host_id, pb.Hello(facts=facts), cloud, NOW)
+    (taken,) = run(take_facts, [(host_id, pb.Hello(facts=facts))], cloud, NOW)
+    return taken
 
 
 def told(run, host_id):

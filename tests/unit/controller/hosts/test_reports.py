@@ -36,19 +36,19 @@ def test_that_all_is_well_is_no_news():
 
 
 def test_an_error_is_kept_until_it_is_over(run, world):
-    run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_FAILED, "no such table")]), NOW)
+    run(apply_progress, [(world.host_id, [status(pb.CONDITION_FAILED, "no such table")])], NOW)
     assert kept(run) == [(*GROUP, "no such table")]
     assert run(errors.of_hosts, [world.host_id]) == {world.host_id: {GROUP}}
-    run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_FAILED, "no memory")]), NOW)
+    run(apply_progress, [(world.host_id, [status(pb.CONDITION_FAILED, "no memory")])], NOW)
     assert kept(run) == [(*GROUP, "no memory")]
-    run(apply_progress, world.host_id, pb.Progress(statuses=[status(pb.CONDITION_READY)]), NOW)
+    run(apply_progress, [(world.host_id, [status(pb.CONDITION_READY)])], NOW)
     assert kept(run) == []
 
 
 def test_operators_see_what_hosts_fail_at_and_since_when(run, world):
     def fail(error, seconds, *keys):
         statuses = [status(pb.CONDITION_FAILED, error, key) for key in keys]
-        run(apply_progress, world.host_id, pb.Progress(statuses=statuses), NOW + timedelta(seconds=seconds))
+        run(apply_progress, [(world.host_id, statuses)], NOW + timedelta(seconds=seconds))
 
     def shown():
         (record,) = [it for it in run(host_records.list_hosts) if it.host.id == world.host_id]
@@ -73,8 +73,7 @@ def test_the_errors_of_a_part_that_is_gone_are_forgotten(run, world):
     )
     run(
         apply_progress,
-        world.host_id,
-        pb.Progress(statuses=[status(pb.CONDITION_FAILED, "x", (GROUP[0], group_id))]),
+        [(world.host_id, [status(pb.CONDITION_FAILED, "x", (GROUP[0], group_id))])],
         NOW,
     )
     assert len(kept(run)) == 1
@@ -83,5 +82,5 @@ def test_the_errors_of_a_part_that_is_gone_are_forgotten(run, world):
 
 
 def test_the_error_of_an_unknown_host_is_not_kept(run, world):
-    run(apply_progress, "h-00000000000000000", pb.Progress(statuses=[status(pb.CONDITION_FAILED, "x")]), NOW)
+    run(apply_progress, [("h-00000000000000000", [status(pb.CONDITION_FAILED, "x")])], NOW)
     assert kept(run) == []

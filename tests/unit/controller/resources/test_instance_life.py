@@ -85,7 +85,7 @@ class Life:
     def report(self, kind, resource_id, condition=pb.CONDITION_READY, **more):
         status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, **more)
         progress = pb.Progress(statuses=[status])
-        self.run(apply_progress, self.world.host_id, progress, NOW)
+        self.run(apply_progress, [(self.world.host_id, progress.statuses)], NOW)
 
     def is_running(self, instance_id):
         self.power(instance_id, pb.MACHINE_POWER_RUNNING)
@@ -279,7 +279,7 @@ def test_another_hosts_report_changes_nothing(life, unchanged):
         condition=pb.CONDITION_READY,
         machine=pb.MachineStatus(power=pb.MACHINE_POWER_RUNNING, start_count=1),
     )
-    life.run(apply_progress, "h-00000000000000000", pb.Progress(statuses=[status]), NOW)
+    life.run(apply_progress, [("h-00000000000000000", [status])], NOW)
     unchanged()
 
 
