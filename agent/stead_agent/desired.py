@@ -36,6 +36,10 @@ class StoreError(Exception):
 class Store(Protocol):
     """Where the desired state is kept over restarts."""
 
+    @property
+    def on_disk(self) -> bool:
+        """Tell whether callers on an event loop must store in another thread."""
+
     def load(self) -> Wanted:
         """Read all."""
 
@@ -57,6 +61,8 @@ class Store(Protocol):
 
 class ForgetfulStore:
     """A store of simulated hosts that do not outlive their process: it keeps nothing."""
+
+    on_disk = False
 
     def load(self) -> Wanted:
         """Begin with nothing."""
@@ -85,6 +91,8 @@ class SqliteStore:
     survive a killed agent: after a power cut no guest holds anything and removing again is harmless, so a second
     connection writes them without waiting for the disk.
     """
+
+    on_disk = True
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,6 +23,8 @@ class Killed(BaseException):
 class MemoryStore:
     """A store that outlives the agent, but not the test; `watcher` is told before and after each write."""
 
+    on_disk = True  # as the real one: what waits for it waits
+
     def __init__(self) -> None:
         self.watcher: Callable[[str, str, bool], None] | None = None
         self.revision = 0

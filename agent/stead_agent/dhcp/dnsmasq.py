@@ -56,13 +56,15 @@ class Dnsmasq:
     def apply(self, wanted: VpcDhcp) -> None:
         """Have the VPC's server run with exactly this."""
         files = self._files(wanted.vpc_id)
-        text, hosts = configuration(wanted, files), host_files(wanted)
+        now = self._applied.get(wanted.vpc_id)
+        if now is None or now.wanted != wanted:  # else it was written already: of thousands of names that takes a while
+            now = _Applied(wanted, configuration(wanted, files), host_files(wanted))
         with self._lock(wanted.vpc_id):
             if not listens(wanted):
                 self._remove(files)
                 return
             try:
-                self._apply(_Applied(wanted, text, hosts), files)
+                self._apply(now, files)
             except OSError as failure:
                 raise DhcpError(f"{wanted.vpc_id}: {failure}") from failure
 

@@ -109,7 +109,10 @@ class Reconciler:
 
         What was stored is also installed, even if the session that brought it ends meanwhile.
         """
-        await asyncio.shield(self._apply(state, answers_hello=answers_hello))
+        if self._store.on_disk:
+            await asyncio.shield(self._apply(state, answers_hello=answers_hello))
+        else:
+            self.apply_now(state, answers_hello=answers_hello)
 
     async def _apply(self, state: DesiredState, *, answers_hello: bool) -> None:
         async with self._applying:

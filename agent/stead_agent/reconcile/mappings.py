@@ -25,6 +25,13 @@ class _VpcMappings:
     public_names: dict[str, DnsName] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
     frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as handed out last
+    # As handed out last, and for which local interfaces: the same object again shows that nothing has changed.
+    remotes_for: tuple[AbstractSet[str], tuple[RemoteInterface, ...]] | None = None
+    names_for: tuple[AbstractSet[str], tuple[DnsName, ...]] | None = None
+
+    def thaw(self) -> None:
+        """Forget what was handed out: something has changed."""
+        self.remotes_for = self.names_for = None
 
 
 class Mappings:
@@ -65,15 +72,24 @@ class Mappings:
     def remotes(self, vpc_id: str, local: AbstractSet[str]) -> tuple[RemoteInterface, ...]:
         """List the interfaces of a VPC that are on other hosts; `local` are the ids of those here."""
         vpc = self._vpcs.get(vpc_id)
-        return tuple(_without(vpc.remotes, local).values()) if vpc else ()
+        if vpc is None:
+            return ()
+        if vpc.remotes_for is None or vpc.remotes_for[0] != local:
+            vpc.remotes_for = local, tuple(_without(vpc.remotes, local).values())
+        return vpc.remotes_for[1]
 
     def names(self, vpc_id: str, local: AbstractSet[str]) -> tuple[DnsName, ...]:
         """List the names of a VPC's interfaces; the private names of local ones are told elsewhere."""
         vpc = self._vpcs.get(vpc_id)
-        return (*vpc.public_names.values(), *_without(vpc.private_names, local).values()) if vpc else ()
+        if vpc is None:
+            return ()
+        if vpc.names_for is None or vpc.names_for[0] != local:
+            vpc.names_for = local, (*vpc.public_names.values(), *_without(vpc.private_names, local).values())
+        return vpc.names_for[1]
 
     def _add(self, interface_id: str, mapping: Mapping) -> None:
         vpc = self._vpcs.setdefault(mapping.vpc_id, _VpcMappings())
+        vpc.thaw()
         addresses = tuple(mapping.addresses)
         if mapping.host_address and addresses:
             vpc.remotes[interface_id] = RemoteInterface(
@@ -94,6 +110,7 @@ class Mappings:
 
     def _remove(self, interface_id: str, mapping: Mapping) -> None:
         vpc = self._vpcs[mapping.vpc_id]
+        vpc.thaw()
         vpc.remotes.pop(interface_id, None)
         vpc.private_names.pop(interface_id, None)
         vpc.public_names.pop(interface_id, None)
