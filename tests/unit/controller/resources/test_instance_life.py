@@ -84,8 +84,7 @@ class Life:
 
     def report(self, kind, resource_id, condition=pb.CONDITION_READY, **more):
         status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, **more)
-        progress = pb.Progress(statuses=[status])
-        self.run(apply_progress, [(self.world.host_id, progress.statuses)], NOW)
+        self.run(apply_progress, [(self.world.host_id, [status])], NOW)
 
     def is_running(self, instance_id):
         self.power(instance_id, pb.MACHINE_POWER_RUNNING)
