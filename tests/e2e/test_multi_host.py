@@ -176,9 +176,7 @@ def test_no_packet_is_lost_across_restarts_of_agents(town: Town) -> None:
     town.rig.wait_until_up()
     login = town.west.login()
     with ThreadPoolExecutor(2) as pool:
-        runs = [
-            pool.submit(login.run, f"ping -q -i 0.01 -c 3000 {target}", 120) for target in (town.east.address, FAR)
-        ]
+        runs = [pool.submit(login.run, f"ping -q -i 0.01 -c 3000 {target}", 120) for target in (town.east.address, FAR)]
         wait_for(lambda: len(login.run("pidof ping || true").split()) == 2, "both begin", 20, poll=0.2)
         for host in town.rig.hosts[:2]:
             kill(host.agent)
