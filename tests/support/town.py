@@ -133,7 +133,9 @@ class _Connection(ssh.Login):
     """A login whose commands share one connection: to make one costs an emulated guest as much as many commands."""
 
     def strict_words(self, *more: str) -> list[str]:
-        path = f"{self.known_hosts}-at-{self.address}"
+        path = self.known_hosts.with_name(
+            f"at-{self.address}"
+        )  # short: ssh adds to it, and a socket's has 108 characters
         shared = ("ControlMaster=auto", f"ControlPath={path}", "ControlPersist=60", "ServerAliveInterval=5")
         return ssh.Login.strict_words(self, *(part for option in shared for part in ("-o", option)), *more)
 
