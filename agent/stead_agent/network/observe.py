@@ -17,6 +17,7 @@ from stead_agent.network.picture import INNER_ADDRESSES, owner_of
 from stead_agent.network.plan import key_of
 from stead_agent.network.readings import Link, Readings
 from stead_agent.network.things import (
+    LAST_METRIC,
     Address,
     Bridge,
     Kind,
@@ -95,7 +96,9 @@ def observe_host(kernel: Readings, view: HostView, wanted: list[Thing]) -> list[
             things.append(Bridge(link.name, link.alias, link.mtu))
             things += [Address(Place.HOST, HOST_LINK, address) for owner, address in view.addresses if owner == index]
             things += [Up(Place.HOST, HOST_LINK)] if link.is_up else []
-    return things + _last_routes(view.routes)
+    # What is not here may be on other hosts: such a route leads onwards, by a link that is not ours.
+    onward = [it for it in _routes(view.routes, view.links) if it.kind is Kind.ONWARD and it.metric == LAST_METRIC]
+    return things + _last_routes(view.routes) + onward
 
 
 def observe_remains(view: HostView, vpc_id: str) -> list[Thing]:

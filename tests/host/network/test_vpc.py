@@ -14,7 +14,7 @@ from stead_agent.network.interface import NetworkError
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.plan import Step
 from stead_agent.network.rtnetlink import Kernel
-from tests.host.network.world import HOST_ADDRESS, POOL, World, new_world
+from tests.host.network.world import HOST_ADDRESS, POOL, World, add_outside, new_world
 from tests.support.waiting import wait_for
 
 HOST = net.HostNetwork((POOL,))
@@ -91,6 +91,7 @@ def test_applying_again_changes_nothing(world: World) -> None:
     """Neither by the same agent nor by one that was just started: the kernel is not told a word."""
     world.network.apply_host(HOST)
     world.network.apply(picture())
+    world.wait_for_carriers(vpcs=(picture().vpc_id,))
     for _ in range(2):
         events = [Events(world, None), Events(world, picture().vpc_id)]
         world.network.apply_host(HOST)
@@ -104,10 +105,12 @@ def test_nothing_is_left(world: World) -> None:
     world.network.apply_host(HOST)
     before = everything(world)
     world.network.apply(picture(1))
+    world.wait_for_carriers(vpcs=(picture(1).vpc_id,))
     two_before = everything(world)
     world.network.apply(picture(2))
     assert world.network.present() == {picture(1).vpc_id, picture(2).vpc_id}
     world.network.remove(picture(2).vpc_id)
+    world.wait_for_carriers(vpcs=(picture(1).vpc_id,))
     assert _names(everything(world)) == _names(two_before)
     world.network = KernelNetwork(world.namespaces)
     world.network.apply_host(HOST)
@@ -127,6 +130,7 @@ def test_a_small_change_is_a_small_work(world: World) -> None:
     """One interface more: one neighbour and one route, and no other word to the kernel."""
     world.network.apply_host(HOST)
     world.network.apply(picture(1, 2))
+    world.wait_for_carriers(vpcs=(picture().vpc_id,))
     events = [Events(world, None), Events(world, picture().vpc_id)]
     world.network.apply(picture(1, 3))
     assert [event.seen() for event in events] == [1, 1]
@@ -139,6 +143,7 @@ def test_subnets_come_and_go_and_links_change(world: World) -> None:
     world.network.apply_host(HOST)
     full = picture()
     world.network.apply(replace(full, subnets=full.subnets[:1], interfaces=full.interfaces[:1]))
+    world.wait_for_carriers(vpcs=(full.vpc_id,))
     small = everything(world, full.vpc_id)
     world.network.apply(full)
     world.network.apply(replace(full, mtu=1400))
@@ -146,6 +151,7 @@ def test_subnets_come_and_go_and_links_change(world: World) -> None:
     world.network.apply(replace(full, cidrs=(*full.cidrs, "10.9.0.0/16")))
     assert "10.9.0.2/32" in everything(world, full.vpc_id)
     world.network.apply(replace(full, subnets=full.subnets[:1], interfaces=full.interfaces[:1]))
+    world.wait_for_carriers(vpcs=(full.vpc_id,))
     assert sorted(everything(world, full.vpc_id).splitlines()) == sorted(small.splitlines())
     assert world.network.audit() == ()
 
@@ -282,6 +288,27 @@ def test_many_vpcs_at_once(world: World) -> None:
     for number in range(1, 9):
         world.network.remove(picture(number).vpc_id)
     assert world.network.present() == set()
+
+
+def test_the_way_to_public_addresses_on_other_hosts_is_no_drift(world: World) -> None:
+    """Where the pool is part of the uplink's own subnet: what is not here is asked for there."""
+    add_outside(world, "198.51.100.2/23", "198.51.100.1/23", default=False)
+
+    def way() -> str:
+        return world.at_host_run("ip", "route", "show", POOL).strip()
+
+    for _ in range(2):
+        world.start(net.HostNetwork((POOL,), uplink="up0"))
+        assert "dev up0" in way()
+        assert world.network.audit() == ()
+        world.restart()
+    world.start(net.HostNetwork((POOL,), uplink="up0"))
+    world.at_host_run("ip", "route", "del", POOL)
+    assert len(world.network.audit()) == 1
+    assert "dev up0" in way()
+    world.start(net.HostNetwork((POOL,)))
+    assert way().startswith("unreachable")
+    assert world.network.audit() == ()
 
 
 def test_wrong_order_and_wrong_uplink(world: World) -> None:

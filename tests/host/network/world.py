@@ -372,11 +372,14 @@ class World:
         )
         return done.stdout
 
-    def wait_for_carriers(self, *others: str) -> None:
-        """Wait until links that are switched on pass packets: the kernel's workers see to that (net/core/link_watch.c)."""
+    def wait_for_carriers(self, *others: str, vpcs: tuple[str, ...] = ()) -> None:
+        """Wait until links that are switched on pass packets: the kernel's workers see to that (net/core/link_watch.c).
+
+        `others` are namespaces of the machine, `vpcs` those of which only the network knows.
+        """
         for namespaces, name in (
             *((self.machine, name) for name in ("vpc-host", *others)),
-            *((self.namespaces, vpc_id) for vpc_id in self.vpcs),
+            *((self.namespaces, vpc_id) for vpc_id in (*self.vpcs, *vpcs)),
         ):
             wait_for(
                 lambda namespaces=namespaces, name=name: namespaces.inside(name, _carriers_are_on),  # type: ignore[misc]  # bound now
