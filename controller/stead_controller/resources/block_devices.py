@@ -76,6 +76,11 @@ def shown(device: ImageBlockDevice) -> dict[str, Any]:
     }
 
 
+def is_scratch(virtual_name: str) -> bool:
+    """Tell whether a virtual name is one of instance store disks: `ephemeral0` to `ephemeral23`."""
+    return _SCRATCH.match(virtual_name) is not None
+
+
 def check_names(asked: Sequence[BlockDevice]) -> None:
     """Raise InvalidParameter for names that no device has, or that two have."""
     if len(asked) > _MOST_DEVICES:
@@ -99,7 +104,7 @@ def _build(tx: Transaction, caller: Caller, image_id: str, one: BlockDevice) -> 
     if one.no_device:
         return ImageBlockDevice(image_id=image_id, device_name=one.device_name, no_device=True)
     if one.virtual_name is not None:
-        if not _SCRATCH.match(one.virtual_name):
+        if not is_scratch(one.virtual_name):
             raise InvalidParameter(f"Invalid virtual name {one.virtual_name}", code=_INVALID)
         return ImageBlockDevice(image_id=image_id, device_name=one.device_name, virtual_name=one.virtual_name)
     size, encrypted = one.size, bool(one.encrypted)

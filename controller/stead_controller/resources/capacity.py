@@ -1,29 +1,52 @@
 """Room on hosts is reserved with a conditional UPDATE, which cannot oversubscribe even with several controllers."""
 
-from sqlalchemy import select, update
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select, update
 
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
 from stead_controller.placement.choose_host import Need, Room, choose_host
+from stead_controller.resources import volume_homes
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.volume_homes import DiskNeed
 
 _CANDIDATES = 32
 
 
-def reserve_any(tx: Transaction, need: Need, zone: str | None) -> Room:
-    """Choose a host for one instance and reserve its room; raises NoCapacity when none has enough."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host with reserved room, and in which of its pools there is room for each of the instance's volumes."""
+
+    host_id: str
+    pools: tuple[str, ...]
+
+
+def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = ()) -> Place:
+    """Choose a host for one instance and its volumes and reserve their room; raises NoCapacity when none has enough."""
     refused: set[str] = set()
     while True:
-        rooms = [room for room in _rooms(tx, need, zone) if room.host_id not in refused]
-        chosen = choose_host(rooms, need)
+        fits = (volume_homes.has_room(cloud, disks), Host.id.not_in(refused))
+        chosen = choose_host(_rooms(tx, need, zone, *fits), need)
         if chosen is None:
-            raise NoCapacity(
-                "There is no host with enough free capacity for the requested instance type"
-                + (f" in the Availability Zone {zone}." if zone else ".")
-            )
+            raise _refusal(tx, need, zone)
         if _take(tx, chosen.host_id, need):
-            return chosen
+            pools = volume_homes.reserve(tx, cloud, chosen.host_id, disks)
+            if pools is not None:
+                return Place(chosen.host_id, tuple(pools))
+            give_back(tx, chosen.host_id, need)
         refused.add(chosen.host_id)
+
+
+def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
+    """Say what there is not enough of: room for volumes where an instance alone would fit."""
+    if choose_host(_rooms(tx, need, zone), need) is not None:
+        return volume_homes.no_room(zone)
+    return NoCapacity(
+        f"There is no host with enough free capacity for the requested instance type in the Availability Zone {zone}."
+    )
 
 
 def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
@@ -57,7 +80,7 @@ def give_back(tx: Transaction, host_id: str, need: Need) -> None:
     )
 
 
-def _rooms(tx: Transaction, need: Need, zone: str | None) -> list[Room]:
+def _rooms(tx: Transaction, need: Need, zone: str, *fits: ColumnElement[bool]) -> list[Room]:
     query = (
         select(Host.id, Host.zone, Host.cpus_free, Host.memory_free)
         .where(
@@ -66,12 +89,12 @@ def _rooms(tx: Transaction, need: Need, zone: str | None) -> list[Room]:
             Host.architecture == need.architecture,
             Host.memory_free >= need.memory,
             Host.cpus_free >= need.vcpus,
+            Host.zone == zone,
+            *fits,
         )
         .order_by(Host.memory_free.desc(), Host.id)
         .limit(_CANDIDATES)
     )
-    if zone is not None:
-        query = query.where(Host.zone == zone)
     return [Room(*row) for row in tx.session.execute(query)]
 
 

@@ -2,37 +2,22 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from stead_controller.db.tables import Image, KeyPair, Subnet, Vpc
-from stead_controller.errors import (
-    InvalidParameter,
-    NotFound,
-    Unsupported,
-)
-from stead_controller.resources import images, instance_types, launch_interfaces, lookup
+from stead_controller.errors import InvalidParameter, NotFound
+from stead_controller.resources import images, instance_types, launch_interfaces, launch_volumes, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_types import InstanceType
 from stead_controller.resources.launch_interfaces import InterfacePlan
+from stead_controller.resources.launch_volumes import DiskPlan
 from stead_controller.resources.transaction import Transaction
 
 if TYPE_CHECKING:
-    from stead_controller.resources.run_instances import LaunchRequest, RootVolume
-
-_GIB: Final = 1 << 30
-# Least and most GiB (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_EbsBlockDevice.html).
-_VOLUME_SIZES: Final = {
-    "gp2": (1, 16384),
-    "gp3": (1, 65536),
-    "io1": (4, 16384),
-    "io2": (4, 65536),
-    "st1": (125, 16384),
-    "sc1": (125, 16384),
-    "standard": (1, 1024),
-}
+    from stead_controller.resources.run_instances import LaunchRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +27,7 @@ class Choices:
     image: Image
     type: InstanceType
     interfaces: tuple[InterfacePlan, ...]
+    disks: DiskPlan
     public_key: str | None
 
     @property
@@ -56,8 +42,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchReques
     if kind is None:
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     image = images.find_launchable(tx, caller, request.image_id)
-    _check_image(image, kind, request)
-    _check_root(image, request.root)
+    _check_image(image, kind)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
@@ -67,38 +52,17 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchReques
         find_subnet=partial(_subnet, tx, caller, cloud, request.zone),
     )
     _check_zone(request.zone, interfaces[0].subnet)
-    return Choices(image, kind, interfaces, _public_key(tx, caller, request.key_name))
+    disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices)
+    launch_volumes.check_number(kind, disks, len(interfaces))
+    return Choices(image, kind, interfaces, disks, _public_key(tx, caller, request.key_name))
 
 
-def _check_image(image: Image, kind: InstanceType, request: "LaunchRequest") -> None:
+def _check_image(image: Image, kind: InstanceType) -> None:
     if image.architecture not in kind.architectures:
         raise InvalidParameter(
             f"The architecture '{image.architecture}' of the specified AMI does not match that of the instance type "
             f"'{kind.name}'."
         )
-    if request.root_device_name not in (None, image.root_device_name):
-        raise Unsupported(
-            f"{request.root_device_name} is not the root device {image.root_device_name} of {image.id}; further "
-            "volumes at launch are not supported yet."
-        )
-
-
-def _check_root(image: Image, root: "RootVolume") -> None:
-    least, most = _VOLUME_SIZES.get(root.volume_type, (0, 0))
-    if not most:
-        raise InvalidParameter(f"Invalid volume type '{root.volume_type}'")
-    if root.encrypted:
-        raise Unsupported("Encrypted volumes are not supported yet.")
-    if root.size is None:
-        return
-    if root.size * _GIB < image.virtual_size:
-        needed = -(-image.virtual_size // _GIB)
-        raise InvalidParameter(
-            f"Volume of size {root.size}GB is smaller than snapshot '{image.snapshot_id}', expect size >= {needed}GB",
-            code="InvalidBlockDeviceMapping",
-        )
-    if not least <= root.size <= most:
-        raise InvalidParameter(f"Volume of {root.size}GiB is invalid; must be between {least}GiB and {most}GiB")
 
 
 def _subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None) -> Subnet:

@@ -9,12 +9,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from stead_controller.db.tables import Instance, Reservation, Volume
+from stead_controller.db.tables import Instance, Reservation
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity, client_tokens, interface_groups, launch_interfaces, tags
+from stead_controller.resources import (
+    addresses,
+    capacity,
+    client_tokens,
+    interface_groups,
+    launch_interfaces,
+    launch_volumes,
+    tags,
+)
+from stead_controller.resources.block_devices import BlockDevice
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.capacity import Place
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.launch_choices import Choices, choose
 from stead_controller.resources.launch_interfaces import InterfaceWish
@@ -24,18 +34,6 @@ from stead_proto import ids, limits
 
 _OPERATION: Final = "RunInstances"
 _MOST_AT_ONCE: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class RootVolume:
-    """What the caller asks of the root disk; None where the image or EC2's default decides. `size` is in GiB."""
-
-    size: int | None = None
-    volume_type: str = "gp3"
-    iops: int | None = None
-    throughput: int | None = None
-    encrypted: bool = False
-    delete_on_termination: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,7 @@ class LaunchRequest:
     group_ids: tuple[str, ...] = ()
     group_names: tuple[str, ...] = ()
     interfaces: tuple[InterfaceWish, ...] = ()
-    root: RootVolume = field(default_factory=RootVolume)
-    root_device_name: str | None = None
+    block_devices: tuple[BlockDevice, ...] = ()
     shutdown_behavior: str = "stop"
     disable_api_termination: bool = False
     disable_api_stop: bool = False
@@ -121,10 +118,10 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
     tx.session.add(Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     for index in range(request.max_count):
-        host_id = _reserve(tx, choices, index, request.min_count)
-        if host_id is None:
+        place = _reserve(tx, launch, index)
+        if place is None:
             break
-        launched[host_id].append(_add_instance(tx, launch, host_id, index))
+        launched[place.host_id].append(_add_instance(tx, launch, place, index))
     for host_id, instances in launched.items():
         desired_state.refresh_instances(tx, host_id, instances)
         tx.events.update(instance.id for instance in instances)
@@ -164,28 +161,31 @@ def _check_request(request: LaunchRequest) -> None:
         )
 
 
-def _reserve(tx: Transaction, choices: Choices, index: int, least: int) -> str | None:
+def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
     """Reserve room for one more instance; None when there is no more, but enough were launched."""
+    choices = launch.choices
     need = Need(choices.type.vcpus, choices.type.memory, choices.image.architecture)
     try:
-        return capacity.reserve_any(tx, need, choices.subnet.zone).host_id
+        return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs)
     except NoCapacity:
-        if index < least:
+        if index < launch.request.min_count:
             raise
         return None
 
 
-def _add_instance(tx: Transaction, launch: _Launch, host_id: str, index: int) -> Instance:
-    """Add the rows of one instance, its root volume and its interfaces."""
-    instance = _instance(launch, host_id, index)
-    plans = launch.choices.interfaces
+def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) -> Instance:
+    """Add the rows of one instance, its disks and its interfaces."""
+    instance = _instance(launch, place.host_id, index)
+    choices = launch.choices
+    plans = choices.interfaces
     interfaces = launch_interfaces.build(tx, instance, plans, launch.now)
     primary = interfaces[0]
     instance.private_address = primary.private_address
-    volume = _root_volume(launch, instance)
-    tx.session.add_all([instance, volume])
+    volumes = launch_volumes.build_volumes(instance, choices.disks, place.pools, launch.now)
+    tx.session.add_all([instance, *volumes])
     tx.session.flush()
-    made = [("instance", instance.id), ("volume", volume.id)]
+    tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks))
+    made = [("instance", instance.id), *(("volume", volume.id) for volume in volumes)]
     for plan, interface in zip(plans, interfaces, strict=True):
         if plan.existing is None:
             interface_groups.join(tx, interface.id, plan.group_ids)
@@ -236,30 +236,4 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         metadata_hop_limit=request.metadata.hop_limit,
         metadata_tags=request.metadata.tags,
         metadata_ipv6=request.metadata.ipv6,
-    )
-
-
-def _root_volume(launch: _Launch, instance: Instance) -> Volume:
-    root, image = launch.request.root, launch.choices.image
-    least = -(-image.virtual_size // (1 << 30))
-    return Volume(
-        id=ids.new_id("volume"),
-        account_id=instance.account_id,
-        zone=instance.zone,
-        host_id=instance.host_id,
-        size=root.size if root.size is not None else least,
-        volume_type=root.volume_type,
-        iops=root.iops or (3000 if root.volume_type == "gp3" else None),
-        throughput=root.throughput or (125 if root.volume_type == "gp3" else None),
-        image_id=image.id,
-        snapshot_id=image.snapshot_id,
-        state="in-use",
-        created=launch.now,
-        instance_id=instance.id,
-        device_name=image.root_device_name,
-        attachment_state="attached",
-        attach_time=launch.now,
-        delete_on_termination=root.delete_on_termination,
-        attached_host_id=instance.host_id,
-        generation=1,
     )

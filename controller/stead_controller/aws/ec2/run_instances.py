@@ -9,9 +9,9 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
 from stead_controller.aws.ec2.network_interfaces import address_wish
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
-from stead_controller.resources import describe_instances
+from stead_controller.resources import block_devices, describe_instances
 from stead_controller.resources.launch_interfaces import InterfaceWish
-from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, RootVolume, run_instances
+from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, run_instances
 
 DEFAULT_TYPE: Final = "t3.micro"
 _UNBUILT: Final = (
@@ -43,7 +43,6 @@ def _request(params: Params) -> LaunchRequest:
     if "ImageId" not in params:
         raise MissingParameter("ImageId")
     network = _network(params)
-    root_device_name, root = _root(params.get("BlockDeviceMappings", ()))
     return LaunchRequest(
         image_id=params["ImageId"],
         instance_type=params.get("InstanceType", DEFAULT_TYPE),
@@ -54,8 +53,7 @@ def _request(params: Params) -> LaunchRequest:
         client_token=params.get("ClientToken", ""),
         digest=request_digest(params),
         zone=params.get("Placement", {}).get("AvailabilityZone"),
-        root=root,
-        root_device_name=root_device_name,
+        block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),
         shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
         disable_api_termination=params.get("DisableApiTermination", False),
         disable_api_stop=params.get("DisableApiStop", False),
@@ -113,28 +111,6 @@ def _interface(given: Mapping[str, Any]) -> InterfaceWish:
         associate_public_address=given.get("AssociatePublicIpAddress"),
         description=given.get("Description", ""),
         delete_on_termination=given.get("DeleteOnTermination"),
-    )
-
-
-def _root(mappings: Any) -> tuple[str | None, RootVolume]:
-    """What is asked of the root volume; other volumes at launch are a later matter."""
-    if not mappings:
-        return None, RootVolume()
-    if len(mappings) > 1:
-        raise Unsupported("Only the root device is supported in block device mappings yet.")
-    mapping: Mapping[str, Any] = mappings[0]
-    if "DeviceName" not in mapping:
-        raise MissingParameter("deviceName")
-    if "VirtualName" in mapping or "NoDevice" in mapping:
-        raise Unsupported("Instance store and NoDevice mappings are not supported yet.")
-    ebs: Mapping[str, Any] = mapping.get("Ebs", {})
-    return mapping["DeviceName"], RootVolume(
-        size=ebs.get("VolumeSize"),
-        volume_type=ebs.get("VolumeType", "gp3"),
-        iops=ebs.get("Iops"),
-        throughput=ebs.get("Throughput"),
-        encrypted=ebs.get("Encrypted", False),
-        delete_on_termination=ebs.get("DeleteOnTermination", True),
     )
 
 

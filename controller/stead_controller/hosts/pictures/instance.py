@@ -6,7 +6,15 @@ from google.protobuf.message import Message
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Tag, Volume
+from stead_controller.db.tables import (
+    Instance,
+    InstanceStoreDisk,
+    InterfaceGroup,
+    NetworkInterface,
+    SecurityGroup,
+    Tag,
+    Volume,
+)
 from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.volume import of_used_volume
@@ -49,7 +57,10 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
         force_stop=instance.force_stop,
         vcpus=instance.vcpus,
         memory=instance.memory,
-        disks=[pb.MachineDisk(volume_id=volume.id, device_name=volume.device_name or "") for volume in volumes],
+        disks=[
+            *(pb.MachineDisk(volume_id=volume.id, device_name=volume.device_name or "") for volume in volumes),
+            *_scratch_disks(tx, instance.id),
+        ],
         interfaces=[
             pb.MachineInterface(interface_id=interface.id, device_index=interface.device_index or 0)
             for interface in interfaces
@@ -59,6 +70,19 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
         boot_mode=instance.boot_mode,
     )
     return pictures
+
+
+def _scratch_disks(tx: Transaction, instance_id: str) -> list[pb.MachineDisk]:
+    query = select(InstanceStoreDisk).where(InstanceStoreDisk.instance_id == instance_id)
+    return [
+        pb.MachineDisk(
+            device_name=disk.device_name,
+            instance_store=pb.InstanceStoreDisk(
+                index=disk.number, size=disk.size, virtual_name=f"ephemeral{disk.number}"
+            ),
+        )
+        for disk in tx.session.scalars(query.order_by(InstanceStoreDisk.number))
+    ]
 
 
 def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:

@@ -28,9 +28,10 @@ from stead_controller.errors import (
 from stead_controller.hosts import changes, revisions
 from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import apply_progress, give_up_launch
+from stead_controller.resources.block_devices import BlockDevice
 from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.reboot_instances import reboot_instances
-from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, RootVolume, run_instances
+from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, run_instances
 from stead_controller.resources.start_instances import start_instances
 from stead_controller.resources.stop_instances import stop_instances
 from stead_controller.resources.terminate_instances import terminate_instances
@@ -113,7 +114,9 @@ def life(database, world):
 def test_a_launch_writes_all_rows_and_tells_the_host(life):
     before = life.host()
     [instance_id] = life.launch(
-        user_data=b"#!/bin/sh\n", tags={"instance": {"Name": "one"}, "volume": {"of": "one"}}, root=RootVolume(size=5)
+        user_data=b"#!/bin/sh\n",
+        tags={"instance": {"Name": "one"}, "volume": {"of": "one"}},
+        block_devices=(BlockDevice("/dev/sda1", size=5),),
     )
     instance = life.instance(instance_id)
     assert instance.state == "pending"
@@ -327,9 +330,9 @@ BAD_LAUNCHES = {
     "reserved address": ({"addresses": AddressWish(primary="172.31.0.3")}, InvalidParameter),
     "broadcast address": ({"addresses": AddressWish(primary="172.31.15.255")}, InvalidParameter),
     "no address": ({"addresses": AddressWish(primary="nine")}, InvalidParameter),
-    "root too small": ({"root": RootVolume(size=1)}, InvalidParameter),
-    "root too large": ({"root": RootVolume(size=70000)}, InvalidParameter),
-    "no such volume type": ({"root": RootVolume(volume_type="gp9")}, InvalidParameter),
+    "root too small": ({"block_devices": (BlockDevice("/dev/sda1", size=1),)}, InvalidParameter),
+    "root too large": ({"block_devices": (BlockDevice("/dev/sda1", size=70000),)}, InvalidParameter),
+    "no such volume type": ({"block_devices": (BlockDevice("/dev/sda1", volume_type="gp9"),)}, InvalidParameter),
     "unknown behaviour": ({"shutdown_behavior": "explode"}, InvalidParameter),
     "unknown zone": ({"zone": "us-east-1z"}, InvalidParameter),
     "hop limit": ({"metadata": MetadataOptions(hop_limit=65)}, InvalidParameter),
