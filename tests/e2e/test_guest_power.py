@@ -2,42 +2,42 @@
 
 import contextlib
 
-import pytest
-
 from stead_cli.errors import CliError
 from tests.support.real_cloud import User, qemu_process_of
 from tests.support.waiting import wait_for
 
 
-@pytest.mark.parametrize(("behaviour", "state"), [("stop", "stopped"), ("terminate", "terminated")])
-def test_guest_that_powers_itself_off(user: User, behaviour: str, state: str) -> None:
-    [instance_id] = user.run(InstanceInitiatedShutdownBehavior=behaviour)
-    _ask(user, instance_id, "sudo poweroff")
-    wait_for(lambda: user.state(instance_id) == state, f"{instance_id} is {state}", 30)
-    shown = user.describe(instance_id)
-    assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-    assert qemu_process_of(instance_id) is None
+def test_guests_that_power_themselves_off(user: User) -> None:
+    """One is to be stopped then, the other terminated."""
+    guests = {}
+    for behaviour, state in (("stop", "stopped"), ("terminate", "terminated")):
+        [instance_id] = user.run(wait=False, InstanceInitiatedShutdownBehavior=behaviour)
+        guests[instance_id] = state
+    user.wait("instance_running", list(guests))
+    for instance_id, state in guests.items():
+        _ask(user, instance_id, "sudo poweroff")
+        wait_for(lambda: user.state(instance_id) == state, f"{instance_id} is {state}", 30)  # noqa: B023 - called now
+        shown = user.describe(instance_id)
+        assert shown["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+        assert qemu_process_of(instance_id) is None
 
 
-def test_guest_that_reboots_itself_keeps_running(user: User) -> None:
+def test_guest_that_is_rebooted_and_reboots_itself(user: User) -> None:
+    """RebootInstances reboots it once; what it does itself later is no other instance's life either."""
     [instance_id] = user.run()
-    before = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
-    process = qemu_process_of(instance_id)
-    _ask(user, instance_id, "sudo reboot")
-    _wait_for_another_boot(user, instance_id, before)
-    assert user.state(instance_id) == "running"
-    assert qemu_process_of(instance_id) == process
-
-
-def test_reboot_instances_reboots_once(user: User) -> None:
-    [instance_id] = user.run()
-    before = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
+    first = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
     address = user.describe(instance_id)["PublicIpAddress"]
     user.ec2.reboot_instances(InstanceIds=[instance_id])
-    after = _wait_for_another_boot(user, instance_id, before)
+    second = _wait_for_another_boot(user, instance_id, first)
     assert user.describe(instance_id)["PublicIpAddress"] == address
     # It does not boot again: the reboot is a number that was reached, not a command that may be repeated.
-    assert user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id") == after
+    assert user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id") == second
+
+    process = qemu_process_of(instance_id)
+    _ask(user, instance_id, "sudo reboot")
+    _wait_for_another_boot(user, instance_id, second)
+    assert user.state(instance_id) == "running"
+    assert qemu_process_of(instance_id) == process
 
 
 def _ask(user: User, instance_id: str, command: str) -> None:

@@ -11,23 +11,24 @@ def _program(cloud: RealCloud, name: str) -> Program:
     return cloud.controller if name == "controller" else cloud.agent
 
 
-@pytest.mark.parametrize("name", ["controller", "agent"])
-def test_running_guest_is_adopted_untouched(real_cloud: RealCloud, user: User, name: str) -> None:
+def test_running_guest_is_adopted_untouched(real_cloud: RealCloud, user: User) -> None:
+    """By a new controller, and then by a new agent."""
     [instance_id] = user.run()
     login = user.login(instance_id)
     boot = login.run("cat /proc/sys/kernel/random/boot_id")
     process = qemu_process_of(instance_id)
 
-    real_cloud.kill(_program(real_cloud, name))
-    # Static stability: guest, network and metadata go on while the program is away.
-    assert login.run("cat /proc/sys/kernel/random/boot_id") == boot
-    seen = login.run("IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get meta-data/instance-id")
-    assert seen.strip() == instance_id
-    real_cloud.up()
+    for name in ("controller", "agent"):
+        real_cloud.kill(_program(real_cloud, name))
+        # Static stability: guest, network and metadata go on while the program is away.
+        assert login.run("cat /proc/sys/kernel/random/boot_id") == boot, name
+        seen = login.run("IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get meta-data/instance-id")
+        assert seen.strip() == instance_id, name
+        real_cloud.up()
 
-    wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)
-    assert qemu_process_of(instance_id) == process
-    assert login.run("cat /proc/sys/kernel/random/boot_id") == boot
+        wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)
+        assert qemu_process_of(instance_id) == process, name
+        assert login.run("cat /proc/sys/kernel/random/boot_id") == boot, name
     user.terminate([instance_id])
     assert qemu_process_of(instance_id) is None
 
