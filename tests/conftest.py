@@ -3,11 +3,13 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
 from tests.support import box, micro
+from tests.support.shares import Shares
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -32,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root: sudo ./stead test"))
         if item.get_closest_marker("libvirt") and not shutil.which("libvirtd"):
             item.add_marker(pytest.mark.skip(reason="needs libvirtd: sudo ./stead installs it"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
+    """Say which tests stay together when several processes share them."""
+    return Shares(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -1,5 +1,6 @@
 """The micro guest image for tests, built once per machine and recipe."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from stead_cli.settings import Settings
 
 
 def build() -> Path:
-    """Build it unless it is there; needs the network only when Debian packages are missing in the cache."""
+    """Build it unless it is there; needs the network only when Debian packages are missing in the cache.
+
+    Two at once: the second finds the work done.
+    """
     folder = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead") / "tests"
-    return image_build.build(Settings(folder), "micro", lambda _line: None).path
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return image_build.build(Settings(folder), "micro", lambda _line: None).path
