@@ -50,6 +50,7 @@ class Agent:
         """Work until cancelled; guests stay as they are."""
         self._parts.machines.subscribe(self._notice_machine)
         self._parts.exports.subscribe(self._notice_volume)
+        self._parts.snapshots.subscribe(self._notice_snapshot)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reconciler.run(self._threads))
             tasks.create_task(self.link.run())
@@ -77,6 +78,13 @@ class Agent:
             self._loop.call_soon_threadsafe(self.reconciler.notice_volume, volume_id)
         except RuntimeError:
             _log.debug("event_after_the_end", volume=volume_id)  # the loop is closed: the next agent will see it
+
+    def _notice_snapshot(self, snapshot_id: str) -> None:
+        """Hear from a thread of `snapshots` that there is news."""
+        try:
+            self._loop.call_soon_threadsafe(self.reconciler.notice_snapshot, snapshot_id)
+        except RuntimeError:
+            _log.debug("event_after_the_end", snapshot=snapshot_id)  # the loop is closed: the next agent goes on
 
     # -- chores
 
@@ -134,6 +142,7 @@ def list_present(parts: Subsystems) -> Iterator[Key]:
     yield from (Key(desired_pb2.KIND_BASE, each) for each in parts.bases.present())
     volumes = {*parts.volumes.present(), *parts.exports.present()}
     yield from (Key(desired_pb2.KIND_VOLUME, each) for each in volumes)
+    yield from (Key(desired_pb2.KIND_SNAPSHOT, each) for each in parts.snapshots.present())
     machines = parts.machines.present().union(*served.values())
     yield from (Key(desired_pb2.KIND_MACHINE, each) for each in machines)
 

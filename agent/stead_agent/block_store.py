@@ -162,19 +162,23 @@ class Storing:
     def offer(self, segment: Segment) -> list[int]:
         """Say which blocks are in a segment; tells the slots of those that must be sent, none when it is stored."""
         self._put(blocks_pb2.StoreSnapshotRequest(segment=segment))
-        missing = self._next("missing").missing
-        if missing.position != segment.position or not set(missing.slots) <= set(segment.slots):
-            raise BlockStoreError(f"{self._snapshot_id}: the store asks for what was not offered")
-        return list(missing.slots)
+        return self._slots(self._next("missing").missing, segment)
 
     def send(self, block: Block) -> None:
         """Send a block that the store has not; waits while the store is slower."""
         self._put(blocks_pb2.StoreSnapshotRequest(block=block))
 
-    def sent(self, position: int) -> None:
-        """Wait until all blocks of the segment that were sent are stored."""
-        if self._next("segment").segment.position != position:
+    def sent(self, segment: Segment) -> list[int]:
+        """Wait until the segment, all of whose missing blocks were sent, is stored.
+
+        Tells the slots of blocks that must be sent again, which is rare: the store gave them up in between.
+        """
+        response = self._response()
+        if response.WhichOneof("body") == "missing":
+            return self._slots(response.missing, segment)
+        if self._expected(response, "segment").segment.position != segment.position:
             raise BlockStoreError(f"{self._snapshot_id}: the store has another segment than was sent")
+        return []
 
     def finish(self) -> int:
         """Say that this was all; returns the bytes of the snapshot's blocks when it is stored."""
@@ -206,10 +210,21 @@ class Storing:
                 if not self._call.is_active():
                     self._raise_ended()
 
+    def _slots(self, missing: blocks_pb2.MissingBlocks, segment: Segment) -> list[int]:
+        if missing.position != segment.position or not set(missing.slots) <= set(segment.slots):
+            raise BlockStoreError(f"{self._snapshot_id}: the store asks for what was not offered")
+        return list(missing.slots)
+
     def _next(self, what: str) -> blocks_pb2.StoreSnapshotResponse:
+        return self._expected(self._response(), what)
+
+    def _response(self) -> blocks_pb2.StoreSnapshotResponse:
         response: blocks_pb2.StoreSnapshotResponse | None = next(self._call, None)
         if response is None:
             raise BlockStoreError(f"{self._snapshot_id}: the store ended without an answer")
+        return response
+
+    def _expected(self, response: blocks_pb2.StoreSnapshotResponse, what: str) -> blocks_pb2.StoreSnapshotResponse:
         if response.WhichOneof("body") != what:
             raise BlockStoreError(f"{self._snapshot_id}: the store answered {response.WhichOneof('body')}, not {what}")
         return response

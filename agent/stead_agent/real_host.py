@@ -25,6 +25,7 @@ from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.flow_logs.recorder import KernelFlowLogs
 from stead_agent.link import Dialling
 from stead_agent.logs import Log
+from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.libvirt_machines import LibvirtMachines, Patience
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.metadata.server_process import MetadataProcess
@@ -38,6 +39,7 @@ from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.translate_vpc import VpcSettings, host_firewall
 from stead_agent.settings import Settings
+from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.volumes.local_files import LocalImages, LocalStore, LocalVolumes
 from stead_proto.tls import Identity
 
@@ -177,6 +179,7 @@ def _assemble(settings: Settings) -> _Assembled:
     address = settings.underlay_address or _own_address()
     block_store = BlockStore(settings.controllers, identity)
     bases = LocalBases(store.root, block_store)
+    backups = LibvirtBackups(machines, settings.state_dir / "backups")
     namespaces = Namespaces(settings.netns_dir, shut=shut)
     firewall = KernelFirewall(namespaces, _links())
     flow_logs = KernelFlowLogs(namespaces, settings.state_dir / "flow-logs")
@@ -191,6 +194,7 @@ def _assemble(settings: Settings) -> _Assembled:
         bases=bases,
         volumes=LocalVolumes(store, bases.source),
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),
+        snapshots=LocalSnapshots(settings.state_dir, settings.run_dir, block_store, backups),
         machines=machines,
     )
     return _Assembled(parts, firewall, flow_logs, metadata, verdict, daemon.uri, address)

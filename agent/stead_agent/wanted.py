@@ -70,6 +70,8 @@ def needs_of(resource: Resource) -> Iterator[Key]:
                 yield Key(desired_pb2.KIND_IMAGE, resource.volume.image_id)
             if resource.volume.base_id:
                 yield Key(desired_pb2.KIND_BASE, resource.volume.base_id)
+        case "snapshot":
+            yield Key(desired_pb2.KIND_VOLUME, resource.snapshot.volume_id)
         case "machine":
             for disk in resource.machine.disks:
                 yield Key(desired_pb2.KIND_VOLUME, disk.volume_id)

@@ -253,6 +253,13 @@ class LibvirtMachines:
         """Have the callback called whenever a machine's status may have changed."""
         self._callbacks.append(callback)
 
+    @contextmanager
+    def domain(self, machine_id: str) -> Iterator[Any]:
+        """Give libvirt's handle of a running guest, or None; nobody else is busy with the machine meanwhile."""
+        with self._asking(machine_id):
+            found = self._find(machine_id)
+            yield found.handle if found is not None and found.view.active else None
+
     def close(self) -> None:
         """Let go of libvirt and end our threads."""
         self._chores.close()

@@ -80,6 +80,7 @@ class VolumeWork:
     unmet: Unmet  # its image or base
     users: frozenset[Key]  # machines that may have it in use
     busy: frozenset[Key]  # those of them that are being worked at
+    snapshots: frozenset[Key]  # that are still taken of it
     parts: Subsystems
 
     def run(self) -> Outcome:
@@ -119,6 +120,7 @@ class VolumeWork:
             return Outcome(statuses=[waiting], wait_on=self.users)
         if self.parts.exports.generation(spec.id) != resource.volume.export.generation:
             self.parts.exports.end(spec.id)
+            self.parts.snapshots.release([spec.id])
             self.parts.volumes.ensure(spec)
         source = self.parts.volumes.source(spec.id)
         if source is None:
@@ -145,8 +147,8 @@ class VolumeWork:
         return False
 
     def _remove(self) -> Outcome:
-        if self.users:
-            return Outcome(wait_on=self.users)
+        if self.users or self.snapshots:
+            return Outcome(wait_on=self.users | self.snapshots)
         self.parts.exports.end(self.unit.id)
         self.parts.volumes.remove(self.unit.id)
         _log.info("volume_removed", volume=self.unit.id)

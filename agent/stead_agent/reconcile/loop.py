@@ -36,6 +36,7 @@ AT_ONCE: Final = {
     desired_pb2.KIND_MACHINE: 6,  # of which `machines` lets only a few start at a time
     desired_pb2.KIND_IMAGE: 2,
     desired_pb2.KIND_BASE: 2,
+    desired_pb2.KIND_SNAPSHOT: 2,
 }
 _FETCHED: Final = frozenset({desired_pb2.KIND_IMAGE, desired_pb2.KIND_BASE})
 CHORES: Final = 2
@@ -146,6 +147,13 @@ class Reconciler:
         key = Key(desired_pb2.KIND_VOLUME, volume_id)
         if key in self.wanted.resources:
             self._schedule.touch(key)
+            self._wake.set()
+
+    def notice_snapshot(self, snapshot_id: str) -> None:
+        """A snapshot went on by itself."""
+        key = Key(desired_pb2.KIND_SNAPSHOT, snapshot_id)
+        if key in self.wanted.resources:
+            self._schedule.notice(key)
             self._wake.set()
 
     def look_at_networks(self) -> None:

@@ -153,6 +153,7 @@ class MachineWork:
             case Step.UPDATE:
                 spec = self._spec(seen)
                 self._note_holding(self.may_hold)
+                self._release(spec, seen)
                 self.memory.spec = None  # if it fails halfway, nobody knows what the guest has
                 self.memory.lets_go = machines.update(spec)
                 self.memory.asked_at = self.now
@@ -184,12 +185,18 @@ class MachineWork:
         wanted = self.resource.machine
         spec = self._spec()
         self._note_holding(self.may_hold)
+        self._release(spec, None)
         self.memory.spec = None
         seen = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
         self.memory.spec = spec
         self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)
         _log.info("machine_started", machine=self.unit.id, start=wanted.start_count)
         return seen
+
+    def _release(self, spec: MachineSpec, seen: MachineStatus | None) -> None:
+        """Have nobody read the volumes that the guest is about to get: it must be the only one who has them open."""
+        has = seen.volume_ids if seen is not None else frozenset()
+        self.parts.snapshots.release(disk.id for disk in spec.disks if disk.id in self.known and disk.id not in has)
 
     def _note_holding(self, held: Held) -> None:
         """Write down what the guest may have in use, before it is given that or after it has let go."""

@@ -17,6 +17,7 @@ from stead_agent.reconcile.plan import VpcPicture, picture_vpc
 from stead_agent.reconcile.remote_volumes import RemoteVolumeWork
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.schedule import Turn
+from stead_agent.reconcile.snapshot import SnapshotWork
 from stead_agent.reconcile.subsystems import FetchImage, Subsystems
 from stead_agent.reconcile.work import Unmet, Work
 from stead_agent.wanted import HOST_NETWORK, Held, Key, Wanted, needs_of, vpc_of
@@ -30,6 +31,7 @@ UNIT_KINDS = (
     desired_pb2.KIND_MACHINE,
     desired_pb2.KIND_IMAGE,
     desired_pb2.KIND_BASE,
+    desired_pb2.KIND_SNAPSHOT,
 )
 """The kinds that are worked at by themselves, in the order of their turns; all others are parts of a VPC."""
 
@@ -96,6 +98,8 @@ class Preparer:
                 return self._image(turn.unit)
             case desired_pb2.KIND_BASE:
                 return self._base(turn.unit)
+            case desired_pb2.KIND_SNAPSHOT:
+                return self._snapshot(turn.unit)
             case desired_pb2.KIND_VOLUME:
                 return self._volume(turn.unit)
             case desired_pb2.KIND_VPC:
@@ -190,8 +194,8 @@ class Preparer:
             case VolumeWork(resource=Resource() as resource) if work.unmet:
                 return self.unmet(needs_of(resource)) == work.unmet
             case VolumeWork(resource=resource) if resource is None or resource.volume.HasField("export"):
-                return bool(self._wanted.holders(work.unit))
-            case VolumeWork():
+                return bool(self._wanted.holders(work.unit) or self._snapshots_of(work.unit))
+            case VolumeWork() | SnapshotWork():
                 return any(self._is_running(key) for key in on)
             case _:
                 return any((stone := self._wanted.tombstones.get(key)) and not stone.done for key in on)
@@ -231,8 +235,40 @@ class Preparer:
             unmet=self.unmet(needs_of(resource)) if resource is not None else Unmet(),
             users=users,
             busy=frozenset(each for each in users if self._is_running(each)),
+            snapshots=self._snapshots_of(unit),
             parts=self._parts,
         )
+
+    def _snapshot(self, unit: Key) -> Work:
+        resource = self._wanted.resources.get(unit)
+        if resource is None:
+            return SnapshotWork(unit, None, parts=self._parts)
+        set_id = resource.snapshot.set_id
+        group, absent, users = [], set(), {}
+        for volume_id in resource.snapshot.set_volume_ids if set_id else [resource.snapshot.volume_id]:
+            volume = Key(desired_pb2.KIND_VOLUME, volume_id)
+            told = (self._wanted.resources[key] for key in self._snapshots_of(volume))
+            mine = [each for each in told if (each.snapshot.set_id == set_id if set_id else each is resource)]
+            if mine:
+                group.append(mine[0])
+                users[volume_id] = frozenset(self._wanted.holders(volume))
+            elif volume in self._wanted.resources:
+                absent.add(volume_id)
+        machines = {Key(desired_pb2.KIND_MACHINE, each) for each in frozenset[str]().union(*users.values())}
+        return SnapshotWork(
+            unit=unit,
+            resource=resource,
+            group=tuple(group),
+            absent=frozenset(absent),
+            users=users,
+            busy=frozenset(each for each in machines if self._is_running(each)),
+            parts=self._parts,
+        )
+
+    def _snapshots_of(self, volume: Key) -> frozenset[Key]:
+        """List the wanted snapshots of a volume."""
+        users = self._wanted.users(volume)
+        return frozenset(each for each in users if each.kind == desired_pb2.KIND_SNAPSHOT)
 
     def _vpc(self, unit: Key) -> Work:
         members = self._wanted.members(unit.id)

@@ -18,6 +18,7 @@ def status(
     *,
     machine: host_pb2.MachineStatus | None = None,
     volume: host_pb2.VolumeStatus | None = None,
+    snapshot: host_pb2.SnapshotStatus | None = None,
 ) -> ResourceStatus:
     """Make a status; a long error is cut."""
     return ResourceStatus(
@@ -28,6 +29,7 @@ def status(
         error=error[: limits.ERROR_CHARACTERS],
         machine=machine,
         volume=volume,
+        snapshot=snapshot,
     )
 
 

@@ -11,6 +11,7 @@ from stead_agent.flow_logs.interface import FlowLogs
 from stead_agent.machines.interface import Machines
 from stead_agent.metadata.interface import MetadataService
 from stead_agent.network.interface import Network
+from stead_agent.snapshots.interface import Snapshots
 from stead_agent.volumes.interface import Fetch, Images, Volumes
 
 
@@ -27,6 +28,7 @@ class Subsystems:
     bases: Bases
     volumes: Volumes
     exports: Exports
+    snapshots: Snapshots
     machines: Machines
 
 

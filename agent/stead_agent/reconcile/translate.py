@@ -9,6 +9,7 @@ from stead_agent.exports import interface as exports
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
 from stead_agent.network import interface as network
+from stead_agent.snapshots import interface as snapshots
 from stead_agent.volumes import interface as volumes
 from stead_proto import limits
 from stead_proto.v1 import desired_pb2, host_pb2
@@ -45,6 +46,28 @@ def base_spec(resource: Resource) -> bases.BaseSpec:
     """A snapshot that volumes are laid over, as it must be brought here."""
     body = resource.base
     return bases.BaseSpec(resource.id, body.size, body.stored_size, body.encryption_key)
+
+
+def snapshot_spec(resource: Resource) -> snapshots.SnapshotSpec:
+    """A snapshot as it must be taken."""
+    body = resource.snapshot
+    return snapshots.SnapshotSpec(resource.id, body.volume_id, body.parent_id, body.encryption_key)
+
+
+def quiet_disk(source: volumes.VolumeSource) -> snapshots.QuietDisk:
+    """A volume as it is opened for reading while no guest has it in use."""
+    return snapshots.QuietDisk(Layer(source.source, source.format), source.base)
+
+
+def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotStatus:
+    """What the controller is told of a snapshot."""
+    return host_pb2.SnapshotStatus(
+        blocks=progress.blocks,
+        blocks_done=progress.blocks_done,
+        taken_at=progress.taken_at,
+        complete=progress.complete,
+        incremental=progress.incremental,
+    )
 
 
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:

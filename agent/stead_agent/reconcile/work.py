@@ -13,6 +13,7 @@ from stead_agent.machines.interface import MachineError
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.translate import Untranslatable
+from stead_agent.snapshots.interface import SnapshotError
 from stead_agent.volumes.interface import VolumeError
 from stead_agent.wanted import Key
 from stead_proto.v1.host_pb2 import ResourceStatus
@@ -30,6 +31,7 @@ EXPECTED_ERRORS = (
     MachineError,
     MetadataError,
     NetworkError,
+    SnapshotError,
     StoreError,
     Untranslatable,
     Unreachable,

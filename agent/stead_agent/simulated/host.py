@@ -18,6 +18,7 @@ from stead_agent.simulated.networks import (
     SimulatedMetadata,
     SimulatedNetwork,
 )
+from stead_agent.simulated.snapshots import SimulatedSnapshots
 from stead_agent.simulated.world import World
 from stead_proto.v1 import host_pb2
 
@@ -76,6 +77,7 @@ class SimulatedHost:
             bases=SimulatedBases(self.world),
             volumes=self.volumes,
             exports=SimulatedExports(self.world),
+            snapshots=SimulatedSnapshots(self.world, self._clock, self.pace),
             machines=self.machines,
         )
 
@@ -165,6 +167,7 @@ class SimulatedHost:
                 "exports": sorted({*things.exports, *things.remotes}),
                 "images": sorted(things.images),
                 "bases": sorted(things.bases),
+                "snapshots": sorted(things.snapshots),
                 "guests": sorted(things.guests),
             }
         return {kind: names for kind, names in kinds.items() if names}

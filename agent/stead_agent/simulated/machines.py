@@ -32,6 +32,7 @@ class Pace:
     shut_down: float = 0.0  # from the power button to off
     reboot: float = 0.0
     patience: float = 90.0  # until the plug of a guest that hangs is pulled
+    snapshot: float = 0.0  # until all of a snapshot is in the store
 
 
 class SimulatedMachines:

@@ -38,6 +38,16 @@ class Guest:
 
 
 @dataclass(slots=True)
+class TakenSnapshot:
+    """A snapshot that a simulated host takes."""
+
+    volume_id: str
+    taken_at: int  # Unix milliseconds
+    begun: float  # the host's clock
+    blocks: int
+
+
+@dataclass(slots=True)
 class Things:
     """All that a world has; what is pickled."""
 
@@ -51,6 +61,7 @@ class Things:
     volumes: dict[str, VolumeSpec] = field(default_factory=dict)
     exports: dict[str, Export] = field(default_factory=dict)
     remotes: dict[str, Remote] = field(default_factory=dict)
+    snapshots: dict[str, TakenSnapshot] = field(default_factory=dict)
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened

@@ -1,0 +1,84 @@
+"""Snapshots: their instants are taken where the disks are in use, and their reading behind is followed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from stead_agent.logs import Log
+from stead_agent.machines.interface import MachinesUnavailableError, Power
+from stead_agent.reconcile import translate
+from stead_agent.reconcile.reports import status
+from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.work import Outcome
+from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup
+from stead_agent.wanted import Key
+from stead_proto.v1 import host_pb2
+from stead_proto.v1.desired_pb2 import Resource
+
+_log = Log(__name__)
+
+_LOOK_SECONDS = 2.0  # news of a snapshot makes it look sooner
+
+
+@dataclass(slots=True)
+class SnapshotWork:
+    """A snapshot, wanted or (with `resource` None) to be removed."""
+
+    unit: Key
+    resource: Resource | None
+    parts: Subsystems
+    group: tuple[Resource, ...] = ()  # all snapshots of its instant on this host, itself among them
+    absent: frozenset[str] = (
+        frozenset()
+    )  # volumes of its set that are on this host and of which no snapshot is told yet
+    users: dict[str, frozenset[str]] = field(default_factory=dict)  # machines that may have each of the volumes in use
+    busy: frozenset[Key] = frozenset()  # those of them that are being worked at
+
+    def run(self) -> Outcome:
+        """Have it taken, and tell how far it is; or remove it."""
+        if self.resource is None:
+            self.parts.snapshots.remove(self.unit.id)
+            return Outcome(gone=[self.unit])
+        if self.absent and self.unit.id not in self.parts.snapshots.present():  # once begun, others may be complete
+            return self._waiting(f"waiting for the snapshots of {', '.join(sorted(self.absent))}")
+        if self.busy:
+            return Outcome(wait_on=self.busy)
+        done = self.parts.snapshots.ensure(self._group())[self.unit.id]
+        condition = host_pb2.CONDITION_READY if done.complete else host_pb2.CONDITION_PENDING
+        word = status(self.unit, self.resource.revision, condition, snapshot=translate.snapshot_status(done))
+        return Outcome([word], wait_seconds=None if done.complete else _LOOK_SECONDS)
+
+    def subjects(self) -> Iterable[tuple[Key, int]]:
+        """Give the snapshot."""
+        return [(self.unit, self.resource.revision)] if self.resource is not None else []
+
+    def _waiting(self, reason: str) -> Outcome:
+        assert self.resource is not None
+        word = status(self.unit, self.resource.revision, host_pb2.CONDITION_PENDING, reason)
+        return Outcome([word], wait_seconds=_LOOK_SECONDS)
+
+    def _group(self) -> SnapshotGroup:
+        """Find out where the disks are now."""
+        specs = tuple(translate.snapshot_spec(each) for each in self.group)
+        name = self.group[0].snapshot.set_id or self.unit.id
+        places = {each.volume_id: self._machine_of(each.volume_id) for each in specs}
+        machines = {machine_id for machine_id in places.values() if machine_id}
+        if len(machines) > 1:
+            raise SnapshotError(f"{name}: its volumes are in several machines")
+        quiet = tuple((each, self._quiet(each)) for each, machine_id in places.items() if not machine_id)
+        return SnapshotGroup(name, specs, machines.pop() if machines else "", quiet)
+
+    def _machine_of(self, volume_id: str) -> str:
+        """Name the machine whose running guest has a volume plugged in; empty when none has."""
+        for machine_id in self.users[volume_id]:
+            seen = self.parts.machines.status(machine_id)
+            if seen is not None and seen.power is Power.UNKNOWN:
+                raise MachinesUnavailableError(f"{machine_id} may use {volume_id}, and libvirt cannot be asked")
+            if seen is not None and seen.power is not Power.OFF and volume_id in seen.volume_ids:
+                return machine_id
+        return ""
+
+    def _quiet(self, volume_id: str) -> QuietDisk:
+        source = self.parts.volumes.source(volume_id)
+        if source is None:
+            raise SnapshotError(f"{volume_id} is not on this host")
+        return translate.quiet_disk(source)

@@ -1,0 +1,70 @@
+"""Snapshots of a simulated host: instants and progress without bytes."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from stead_agent.simulated.clock import Clock
+from stead_agent.simulated.machines import Pace
+from stead_agent.simulated.world import TakenSnapshot, World
+from stead_agent.snapshots.interface import SnapshotGroup, SnapshotProgress
+from stead_proto.blocks import BLOCK_BYTES
+
+
+class SimulatedSnapshots:
+    """Remembers which snapshots are taken; each is complete after the pace's time."""
+
+    def __init__(self, world: World, clock: Clock, pace: Pace) -> None:
+        self._world = world
+        self._clock = clock
+        self._pace = pace
+        self._callbacks: list[Callable[[str], None]] = []
+
+    def ensure(self, group: SnapshotGroup) -> dict[str, SnapshotProgress]:
+        """Take the group's instant at once, and tell how far each snapshot is by now."""
+        with self._world.call("snapshots.ensure", group.name) as things:
+            now = self._clock.now()
+            taken_at = time.time_ns() // 1_000_000
+            for each in group.snapshots:
+                volume = things.volumes.get(each.volume_id)
+                if volume is None:
+                    self._world.broken(f"{each.id} taken of {each.volume_id}, which is not here")
+                elif each.id not in things.snapshots:
+                    blocks = -(-volume.size // BLOCK_BYTES)
+                    things.snapshots[each.id] = TakenSnapshot(each.volume_id, taken_at, now, blocks)
+                    if self._pace.snapshot:
+                        self._clock.call_at(now + self._pace.snapshot, lambda each=each: self._tell(each.id))  # type: ignore[misc]  # mypy: a default is no parameter of Callable
+            found = {each.id: things.snapshots[each.id] for each in group.snapshots if each.id in things.snapshots}
+        return {name: self._progress(each, now, bool(_parent(group, name))) for name, each in found.items()}
+
+    def release(self, volume_ids: Iterable[str]) -> None:
+        """Nothing is open that a guest would have to wait for."""
+
+    def remove(self, snapshot_id: str) -> None:
+        """Forget the snapshot."""
+        with self._world.call("snapshots.remove", snapshot_id) as things:
+            things.snapshots.pop(snapshot_id, None)
+
+    def present(self) -> frozenset[str]:
+        """List the snapshots."""
+        with self._world.lock:
+            return frozenset(self._world.things.snapshots)
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have the callback called when a snapshot is complete."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Nothing works behind."""
+
+    def _progress(self, taken: TakenSnapshot, now: float, incremental: bool) -> SnapshotProgress:
+        part = min(1.0, (now - taken.begun) / self._pace.snapshot) if self._pace.snapshot else 1.0
+        done = int(part * taken.blocks)
+        return SnapshotProgress(taken.blocks, done, taken.taken_at, complete=part >= 1.0, incremental=incremental)
+
+    def _tell(self, snapshot_id: str) -> None:
+        for callback in self._callbacks:
+            callback(snapshot_id)
+
+
+def _parent(group: SnapshotGroup, snapshot_id: str) -> str:
+    return next(each.parent_id for each in group.snapshots if each.id == snapshot_id)

@@ -1,0 +1,1 @@
+"""Taking snapshots of this host's volumes and bringing them to the block store."""

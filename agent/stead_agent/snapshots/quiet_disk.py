@@ -1,0 +1,165 @@
+"""A disk that no guest has in use, exported read-only by a qemu-nbd that can open this disk and little else.
+
+It is a process of its own, since what it parses was written by a guest: with a user of its own, in a folder of its own.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from stead_agent import disk_users
+from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource
+from stead_agent.disk_users import DiskAccessError
+from stead_agent.run import RunError, start_daemon
+from stead_agent.snapshots.interface import QuietDisk, SnapshotError
+
+_START_SECONDS: Final = 10.0
+_POLL: Final = 0.01
+_GREETING_SECONDS: Final = 2.0
+_ADDRESS_SPACE: Final = 2 << 30
+_PROGRAM: Final = "qemu-nbd"
+
+
+class QuietDisks:
+    """The exports below one folder, found again by a later process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder."""
+        self._folder = folder
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def exported(self, volume_id: str, disk: QuietDisk) -> Iterator[Path]:
+        """Export a disk and give the socket; in the end nothing is left of it."""
+        self.end(volume_id)
+        place = self._folder / volume_id
+        uid = disk_users.uid_of(volume_id)
+        try:
+            disk_users.give(disk.layer.source, uid)
+            place.mkdir(mode=0o700)
+            os.chown(place, uid, 0)
+        except (DiskAccessError, OSError) as error:
+            raise SnapshotError(f"{volume_id}: {error}") from error
+        try:
+            yield self._start(volume_id, disk, place, uid)
+        finally:
+            self.end(volume_id)
+
+    def end(self, volume_id: str) -> None:
+        """End the export of a disk, whoever began it."""
+        place = self._folder / volume_id
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):  # none runs
+            pid = int((place / "pid").read_text())
+            with _held(pid) as process:
+                if _is_export(pid, process, place):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)  # it only reads
+                    _ends(process, _START_SECONDS)
+        shutil.rmtree(place, ignore_errors=True)
+
+    def present(self) -> frozenset[str]:
+        """List the volumes that are exported, or were when a process ended."""
+        return frozenset(path.name for path in self._folder.iterdir() if path.is_dir())
+
+    def _start(self, volume_id: str, disk: QuietDisk, place: Path, uid: int) -> Path:
+        listens = place / "nbd"
+        command: list[str | Path] = ["prlimit", f"--as={_ADDRESS_SPACE}", "--core=0", "--"]
+        command += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--"]
+        command += [_PROGRAM, "--read-only", "--persistent", "--shared=4", "--cache=none", "--aio=threads"]
+        command += [f"--socket={listens}", "--image-opts", image_options(disk)]
+        try:
+            pid = start_daemon(command, self._folder / f"{volume_id}.log")
+        except (RunError, OSError) as error:
+            raise SnapshotError(f"{volume_id}: {error}") from error
+        (place / "pid").write_text(str(pid))
+        deadline = time.monotonic() + _START_SECONDS
+        with _held(pid) as process:
+            while not _listens(listens):
+                if _ends(process, _POLL) or time.monotonic() > deadline:
+                    raise SnapshotError(f"{volume_id} cannot be read: {self._told(volume_id)}")
+        (self._folder / f"{volume_id}.log").unlink(missing_ok=True)
+        return listens
+
+    def _told(self, volume_id: str) -> str:
+        log = self._folder / f"{volume_id}.log"
+        with contextlib.suppress(OSError):  # then it has told nothing
+            text = log.read_bytes()[-500:].decode(errors="replace").strip()
+            log.unlink()
+            return text
+        return "no reason was told"
+
+
+def image_options(disk: QuietDisk) -> str:
+    """Render a disk as QEMU's block options: all of its chain is named, and nothing in it is believed."""
+    own = f"driver={disk.layer.format}," + _source_options(disk.layer, "file")
+    if disk.layer.format == "raw":
+        return own
+    if disk.base is None:
+        return f"{own},backing="
+    return f"{own},backing.driver={disk.base.format}," + _source_options(disk.base, "backing.file")
+
+
+def fingerprint(disk: QuietDisk) -> list[int]:
+    """Tell one content of a disk's file from another; empty when that cannot be told."""
+    source = disk.layer.source
+    if not isinstance(source, FileSource):
+        return []
+    found = source.path.stat()
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+
+def _source_options(layer: Layer, prefix: str) -> str:
+    match layer.source:
+        case FileSource(path):
+            return f"{prefix}.driver=file,{prefix}.filename={_quoted(path)}"
+        case BlockSource(path):
+            return f"{prefix}.driver=host_device,{prefix}.filename={_quoted(path)}"
+        case NbdSource(path, export):
+            named = f",{prefix}.export={export}" if export else ""
+            return f"{prefix}.driver=nbd,{prefix}.server.type=unix,{prefix}.server.path={_quoted(path)}{named}"
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as an option's value, in which a comma is doubled."""
+    return str(path).replace(",", ",,")
+
+
+def _listens(path: Path) -> bool:
+    """Tell whether an export greets; it listens before it has opened the disk, which may fail."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(_GREETING_SECONDS)
+        try:
+            asking.connect(str(path))
+            return bool(asking.recv(1))
+        except OSError:
+            return False
+
+
+def _is_export(pid: int, process: int, place: Path) -> bool:
+    """Tell whether a process is the one that exports from this folder, or is about to become it."""
+    while not _ends(process, 0):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if words != [b""]:  # it is so for a moment while a process becomes another program
+            return f"--socket={place / 'nbd'}".encode() in words
+    return False
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[int]:
+    """Hold a process, so that its number cannot become another's."""
+    process = os.pidfd_open(pid)
+    try:
+        yield process
+    finally:
+        os.close(process)
+
+
+def _ends(process: int, seconds: float) -> bool:
+    """Wait for the end of a process and tell whether it came in time."""
+    return bool(select.select([process], [], [], seconds)[0])

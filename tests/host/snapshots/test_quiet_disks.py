@@ -1,0 +1,215 @@
+"""Snapshots of disks that no guest has in use: right, gone on with after a kill, begun anew when the disk changed."""
+
+import random
+import subprocess
+import threading
+
+import pytest
+
+from stead_agent.disk_backups import NotPluggedError
+from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
+from stead_agent.snapshots.local_snapshots import LocalSnapshots
+from stead_proto.blocks import BLOCK_BYTES
+from tests.host.snapshots.conftest import content_of, qemu_io
+from tests.support.waiting import wait_for
+
+VOL = "vol-0123456789abcdef0"
+OTHER_VOL = "vol-0123456789abcdef1"
+SNAP = "snap-0123456789abcdef0"
+NEXT = "snap-0123456789abcdef1"
+SIZE = 24 * BLOCK_BYTES + 65536
+
+
+class NoGuests:
+    """No guest runs here."""
+
+    def begin(self, machine_id, name, disks):
+        raise NotPluggedError(f"{machine_id} does not run")
+
+    def current(self, machine_id):
+        return None
+
+    def end(self, machine_id, name):
+        pass
+
+    def forget(self, machine_id, volume_id, *, keep):
+        pass
+
+
+@pytest.fixture
+def snapshots(place, store):
+    """A host's snapshots, ended in the end."""
+    made = LocalSnapshots(place / "state", place / "run", store, NoGuests())
+    yield made
+    made.close()
+    assert list((place / "run" / "quiet").iterdir()) == []
+
+
+def make_disk(place, seed, volume_id=VOL, blocks=range(0, 24, 2)):
+    image = place / f"{volume_id}.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, str(SIZE)], check=True)
+    source = random.Random(seed)
+    qemu_io(image, *(f"write -P {source.randrange(1, 255)} {each * BLOCK_BYTES} 512k" for each in blocks))
+    qemu_io(image, f"write -P 77 {24 * BLOCK_BYTES} 64k")
+    return image
+
+
+def group(image, *specs, name=SNAP):
+    disk = QuietDisk(Layer(FileSource(image), "qcow2"), None)
+    specs = specs or (SnapshotSpec(SNAP, VOL),)
+    return SnapshotGroup(name, specs, quiet=tuple((each.volume_id, disk) for each in specs))
+
+
+def taken(snapshots, wanted):
+    """Ask until it is complete; gives the last progress of each snapshot."""
+
+    def found():
+        progress = snapshots.ensure(wanted)
+        return progress if all(each.complete for each in progress.values()) else None
+
+    return wait_for(found, "the snapshot is complete", poll=0.02)
+
+
+def test_a_quiet_disk_is_brought_to_the_store(snapshots, place, fake):
+    image = make_disk(place, 1)
+    content = content_of(image)
+    done = taken(snapshots, group(image))[SNAP]
+    assert fake.content(SNAP, SIZE) == content
+    assert done.blocks == done.blocks_done == 13
+    assert not done.incremental
+    assert done.taken_at > 1_600_000_000_000
+    assert snapshots.present() == {SNAP}
+    assert taken(snapshots, group(image))[SNAP] == done
+    assert len(fake.offered) == 1
+    snapshots.remove(SNAP)
+    assert snapshots.present() == frozenset()
+
+
+def test_only_blocks_that_the_store_lacks_travel(snapshots, place, fake):
+    image = make_disk(place, 2)
+    taken(snapshots, group(image))
+    fake.received.clear()
+    qemu_io(image, f"write -P 250 {BLOCK_BYTES} 4k")
+    taken(snapshots, group(image, SnapshotSpec(NEXT, VOL, SNAP), name=NEXT))
+    assert fake.content(NEXT, SIZE) == content_of(image)
+    assert len(fake.received) == 1
+
+
+def test_a_disk_over_a_base_is_taken_whole(snapshots, place, fake):
+    base = place / "base.raw"
+    base.write_bytes(random.Random(3).randbytes(3 * BLOCK_BYTES))
+    image = place / f"{VOL}.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, image, str(SIZE)], check=True)
+    qemu_io(image, f"write -P 9 {BLOCK_BYTES} 4k", f"write -z {2 * BLOCK_BYTES} 512k")
+    base.chmod(0o444)
+    disk = QuietDisk(Layer(FileSource(image), "qcow2"), Layer(FileSource(base), "raw"))
+    taken(snapshots, SnapshotGroup(SNAP, (SnapshotSpec(SNAP, VOL),), quiet=((VOL, disk),)))
+    content = fake.content(SNAP, SIZE)
+    assert content[:BLOCK_BYTES] == base.read_bytes()[:BLOCK_BYTES]
+    assert content == content_of(image)
+    assert set(fake.snapshots[SNAP].segments[0].slots) == {0, 1}
+
+
+def test_a_broken_way_to_the_store_is_told_and_gone_on_with(snapshots, place, fake):
+    image = make_disk(place, 4)
+    fake.break_after_received = 3
+    with pytest.raises(SnapshotError, match="on purpose"):
+        taken(snapshots, group(image))
+    at = snapshots._notes.load(SNAP).taken_at
+    done = taken(snapshots, group(image))[SNAP]
+    assert done.taken_at == at, "an unchanged disk is still of the same instant"
+    assert fake.content(SNAP, SIZE) == content_of(image)
+    assert len(fake.received) == len(set(fake.received))
+
+
+def test_a_new_process_goes_on(place, store, fake):
+    image = make_disk(place, 5)
+    first = LocalSnapshots(place / "state", place / "run", store, NoGuests())
+    fake.stop()
+    first.ensure(group(image))
+    wait_for(lambda: not first._jobs[SNAP].is_running, "the first try has failed")
+    fake.start()
+    second = LocalSnapshots(place / "state", place / "run", store, NoGuests())
+    assert second.present() == {SNAP}
+    taken(second, group(image))
+    assert fake.content(SNAP, SIZE) == content_of(image)
+    second.close()
+    first.close()
+
+
+def test_a_disk_that_changed_meanwhile_is_of_a_later_instant(snapshots, place, fake):
+    image = make_disk(place, 6)
+    fake.break_after_received = 5
+    with pytest.raises(SnapshotError):
+        taken(snapshots, group(image))
+    at = snapshots._notes.load(SNAP).taken_at
+    # What the first try stored of a segment must not survive where the disk is now empty.
+    qemu_io(image, "write -z 0 4M", f"write -P 3 {20 * BLOCK_BYTES} 512k")
+    done = taken(snapshots, group(image))[SNAP]
+    assert done.taken_at > at
+    assert fake.content(SNAP, SIZE) == content_of(image)
+
+
+def test_a_segment_that_became_empty_is_said_anew(snapshots, place, fake):
+    image = make_disk(place, 7)
+    fake.snapshots.clear()
+    taken(snapshots, group(image))
+    wait_for(lambda: not snapshots._jobs[SNAP].is_running, "the instant is given up")
+    fake.snapshots[SNAP].finished = False
+    note = snapshots._notes.load(SNAP)
+    note.snapshots[SNAP].complete = False
+    snapshots._notes.save(note)
+    qemu_io(image, f"write -z 0 {SIZE}")
+    taken(snapshots, group(image))
+    assert fake.content(SNAP, SIZE) == bytes(SIZE)
+
+
+def test_reading_ends_for_a_guest_that_is_about_to_run(snapshots, place, fake, monkeypatch):
+    image = make_disk(place, 8)
+    reached, go_on = threading.Event(), threading.Event()
+    original = type(fake).StoreSnapshot
+
+    def held_up(self, requests, context):
+        reached.set()
+        go_on.wait(10)
+        yield from original(self, requests, context)
+
+    monkeypatch.setattr(type(fake), "StoreSnapshot", held_up)
+    fake.stop()
+    fake.start()
+    snapshots.ensure(group(image))
+    assert reached.wait(10)
+    releasing = threading.Thread(target=snapshots.release, args=([VOL],))
+    releasing.start()
+    go_on.set()
+    releasing.join(10)
+    assert not releasing.is_alive()
+    assert list((place / "run" / "quiet").iterdir()) == []
+    qemu_io(image, "write -P 99 0 64k")  # nobody has it open
+    taken(snapshots, group(image))
+    assert fake.content(SNAP, SIZE) == content_of(image)
+
+
+def test_several_disks_of_one_instant(snapshots, place, fake):
+    images = [make_disk(place, seed, volume_id) for seed, volume_id in ((9, VOL), (10, OTHER_VOL))]
+    specs = (SnapshotSpec(SNAP, VOL), SnapshotSpec(NEXT, OTHER_VOL))
+    quiet = tuple(
+        (spec.volume_id, QuietDisk(Layer(FileSource(image), "qcow2"), None))
+        for spec, image in zip(specs, images, strict=True)
+    )
+    done = taken(snapshots, SnapshotGroup("set-1", specs, quiet=quiet))
+    assert done[SNAP].taken_at == done[NEXT].taken_at
+    assert fake.content(SNAP, SIZE) == content_of(images[0])
+    assert fake.content(NEXT, SIZE) == content_of(images[1])
+    snapshots.remove(SNAP)
+    assert snapshots.present() == {NEXT}
+    snapshots.remove(NEXT)
+    assert snapshots.present() == frozenset()
+
+
+def test_a_disk_that_cannot_be_read_says_why(snapshots, place):
+    image = place / f"{VOL}.qcow2"
+    image.write_bytes(b"no qcow2 at all" * 100)
+    with pytest.raises(SnapshotError, match="qcow2"):
+        taken(snapshots, group(image))

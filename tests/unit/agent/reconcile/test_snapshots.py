@@ -1,0 +1,92 @@
+"""Snapshots: taken once, followed until they are complete, together in a set, and before their volume goes."""
+
+from stead_agent.simulated.machines import Pace
+from stead_agent.snapshots.interface import SnapshotError
+from stead_agent.wanted import Key
+from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
+from tests.support import desired_states as make
+from tests.support.simulated_agent import Bench
+
+
+def snapshot(name, volume_id, *, set_id="", set_volume_ids=()):
+    body = pb.Snapshot(volume_id=volume_id, set_id=set_id, set_volume_ids=set_volume_ids)
+    return pb.Resource(id=name, snapshot=body)
+
+
+def key(name):
+    return Key(pb.KIND_SNAPSHOT, name)
+
+
+def begun(seconds=0.0):
+    bench, sender = Bench(pace=Pace(snapshot=seconds)), make.Sender()
+    bench.tell(sender.change(make.host_network(), full=True))
+    bench.settle(sender.change(*make.launch("1"), make.volume("vol-2", image_id="")))
+    return bench, sender
+
+
+def last(bench, name):
+    return bench.report().get(key(name))
+
+
+def test_progress_is_told_until_it_is_complete():
+    bench, sender = begun(seconds=20)
+    bench.tell(sender.change(snapshot("snap-1", "vol-1")))
+    bench.work()
+    first = last(bench, "snap-1")
+    assert first.condition == host_pb2.CONDITION_PENDING
+    assert (first.snapshot.blocks, first.snapshot.blocks_done) == (make.GIB // (512 * 1024), 0)
+    bench.settle(seconds=10)
+    halfway = last(bench, "snap-1")
+    assert 0 < halfway.snapshot.blocks_done < halfway.snapshot.blocks
+    assert halfway.snapshot.taken_at == first.snapshot.taken_at
+    bench.settle()
+    assert last(bench, "snap-1").snapshot.complete
+    assert last(bench, "snap-1").condition == host_pb2.CONDITION_READY
+    bench.settle(sender.change(gone=(key("snap-1"),)))
+    assert last(bench, "snap-1").condition == host_pb2.CONDITION_ABSENT
+    assert bench.host.subsystems.snapshots.present() == frozenset()
+    assert bench.host.violations == []
+
+
+def test_a_set_waits_for_all_that_are_here():
+    bench, sender = begun()
+    members = ("vol-1", "vol-2", "vol-of-another-host")
+    bench.tell(sender.change(snapshot("snap-1", "vol-1", set_id="set", set_volume_ids=members)))
+    bench.work()
+    assert bench.host.subsystems.snapshots.present() == frozenset()
+    bench.settle(sender.change(snapshot("snap-2", "vol-2", set_id="set", set_volume_ids=members)))
+    assert last(bench, "snap-1").snapshot.taken_at == last(bench, "snap-2").snapshot.taken_at > 0
+    bench.settle(sender.change(gone=(key("snap-1"),)))
+    assert last(bench, "snap-2").condition == host_pb2.CONDITION_READY
+
+
+def test_a_volume_goes_when_its_snapshot_is_complete():
+    bench, sender = begun(seconds=20)
+    bench.tell(sender.change(snapshot("snap-1", "vol-2")))
+    bench.work()
+    bench.settle(sender.change(gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
+    assert last(bench, "snap-1").snapshot.complete
+    assert "vol-2" in bench.host.subsystems.volumes.present()
+    bench.settle(sender.change(gone=(key("snap-1"),)))
+    assert "vol-2" not in bench.host.subsystems.volumes.present()
+    assert bench.host.violations == []
+
+
+def test_what_fails_is_told_and_tried_again():
+    bench, sender = begun()
+    bench.host.fail_next("snapshots.ensure", SnapshotError("the store is away"))
+    bench.tell(sender.change(snapshot("snap-1", "vol-1")))
+    bench.work()
+    assert last(bench, "snap-1").condition == host_pb2.CONDITION_FAILED
+    bench.settle()
+    assert last(bench, "snap-1").condition == host_pb2.CONDITION_READY
+
+
+def test_strays_go():
+    bench, sender = begun()
+    bench.settle(sender.change(snapshot("snap-1", "vol-1")))
+    things = bench.host.world.things
+    things.snapshots["snap-stray"] = things.snapshots["snap-1"]
+    bench.sweep()
+    assert set(things.snapshots) == {"snap-1"}
