@@ -78,6 +78,8 @@ class SnapshotWork:
         return ""
 
     def _quiet(self, volume_id: str) -> QuietDisk:
+        if self.parts.exports.generation(volume_id) is not None:
+            raise SnapshotError(f"{volume_id} is in use on another host")
         source = self.parts.volumes.source(volume_id)
         if source is None:
             raise SnapshotError(f"{volume_id} is not on this host")
