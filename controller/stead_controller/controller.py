@@ -36,7 +36,15 @@ from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
 from stead_controller.resources import host_addresses
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.questions import Capture, ConsoleOutput, HostAnswer, Look, Question
+from stead_controller.resources.questions import (
+    Capture,
+    ConsoleOutput,
+    HostAnswer,
+    Look,
+    Question,
+    ReadBlock,
+    WriteBlock,
+)
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
@@ -51,6 +59,7 @@ _NETWORKS_SECONDS: Final = 1.0
 _LIVENESS_SECONDS: Final = 5.0
 _HOUSEKEEPING_SECONDS: Final = 15.0
 _COLLECTING_SECONDS: Final = 5.0
+_COMPOSING_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
 _GRACE_SECONDS: Final = 2.0
 
@@ -124,6 +133,7 @@ class Controller:
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
+        self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
     async def stop(self) -> None:
@@ -170,6 +180,8 @@ class Controller:
         return None if key is None else Credential(access_key_id, key.secret, key.caller, active=key.active)
 
     async def _ask(self, question: Question) -> HostAnswer:
+        if isinstance(question, ReadBlock | WriteBlock):
+            return await self._blocks.answer(question)
         message = pb.Question()
         if isinstance(question, ConsoleOutput):
             message.console_output.machine_id = question.instance_id
@@ -210,6 +222,11 @@ class Controller:
         for _ in range(_COLLECTIONS_AT_ONCE):
             if not await self._blocks.collect():
                 return
+
+    async def _compose_snapshots(self) -> None:
+        """Make segments of what clients wrote."""
+        while await self._blocks.compose():
+            pass
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do a piece of work again and again; one that fails is logged and tried at its next turn."""

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential
 from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.store import BlockStore
+from stead_controller.clock import now
 from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from tests.unit.controller.resources import rows
@@ -31,8 +35,9 @@ class Api:
     database: Database
     world: World
     app: AwsApp
+    blocks: BlockStore
     port: int = 0
-    clients: dict[str, Any] = field(default_factory=dict)
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
     def ec2(self) -> Any:
@@ -44,21 +49,21 @@ class Api:
         """The second tenant's client."""
         return self.client(self.world.other)
 
-    def client(self, tenant: Tenant) -> Any:
+    def client(self, tenant: Tenant, service: str = "ec2") -> Any:
         """A boto3 client of a tenant, which tries once."""
         key = tenant.caller.access_key_id
-        if key not in self.clients:
+        if (key, service) not in self.clients:
             config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
             make: Any = boto3.client
-            self.clients[key] = make(
-                "ec2",
+            self.clients[key, service] = make(
+                service,
                 region_name="us-east-1",
                 endpoint_url=f"http://127.0.0.1:{self.port}",
                 aws_access_key_id=key,
                 aws_secret_access_key=SECRET,
                 config=config,
             )
-        return self.clients[key]
+        return self.clients[key, service]
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function(tx, …)` in a transaction."""
@@ -114,19 +119,21 @@ def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
         return Credential(access_key_id, SECRET, tenant.caller) if tenant else None
 
     operations.load()
-    app = AwsApp(transactions=database, find_key=find_key, cloud=world.cloud, page_key=b"page key")
+    blocks = BlockStore(database, BlockDirectory(tmp_path / "blocks"), now, grace=timedelta(hours=1))
+    app = AwsApp(transactions=database, find_key=find_key, cloud=world.cloud, page_key=b"page key", ask=blocks.answer)
     server = AwsServer(app, [Listener("127.0.0.1", 0)], shutdown_seconds=2)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
         [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-        yield Api(database, world, app, port)
+        yield Api(database, world, app, blocks, port)
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+        blocks.close()
         database.close()
 
 

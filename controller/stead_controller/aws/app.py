@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from stead_controller.aws.authenticate import KeyLookup, authenticate
-from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params
+from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Then
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import Codec, WireError
@@ -105,7 +105,7 @@ def _ignore(record: CallRecord) -> None:
 
 
 async def _nobody_to_ask(question: Question) -> HostAnswer:
-    raise WrongState("instance", f"The host {question.host_id} cannot be asked here.")
+    raise WrongState("instance", f"Nobody can be asked for a {type(question).__name__} here.")
 
 
 class AwsApp:
@@ -207,11 +207,13 @@ class AwsApp:
         prepare = operation.prepare
         prepared = None if prepare is None else await asyncio.to_thread(prepare, exchange.params)
 
-        def in_transaction(tx: Transaction) -> Response | Later:
+        def in_transaction(tx: Transaction) -> Response | Later | Then:
             call = self._call(exchange, caller, tx, prepared)
             self._authorizer.authorize(call, operation, exchange.params)
             result = operation.handler(call, exchange.params)
-            return result if isinstance(result, Later) else codec.write(operation.name, result, exchange.request_id)
+            if isinstance(result, Later | Then):
+                return result
+            return codec.write(operation.name, result, exchange.request_id)
 
         dry_run = exchange.params.get("DryRun") is True
         outcome = await self._transactions.run(in_transaction, writes=operation.writes, dry_run=dry_run)
@@ -220,6 +222,14 @@ class AwsApp:
         if isinstance(outcome, Later):
             result = outcome.finish(await self._ask(outcome.question))
             outcome = codec.write(operation.name, result, exchange.request_id)
+        elif isinstance(outcome, Then):
+            answer, change = await self._ask(outcome.question), outcome.change
+
+            def in_another(tx: Transaction) -> Response:
+                result = change(self._call(exchange, caller, tx, prepared), answer)
+                return codec.write(operation.name, result, exchange.request_id)
+
+            outcome = await self._transactions.run(in_another)
         exchange.response = outcome
 
     def _call(self, exchange: Exchange, caller: Caller, tx: Transaction, prepared: object) -> Call:

@@ -47,7 +47,15 @@ class Later:
     finish: Callable[[HostAnswer], Result]
 
 
-Handler = Callable[[Call, Params], Result | Later]
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What is asked when the transaction is over, and the change that follows from it, in a transaction of its own."""
+
+    question: Question
+    change: Callable[[Call, HostAnswer], Result]
+
+
+Handler = Callable[[Call, Params], Result | Later | Then]
 
 
 @dataclass(frozen=True, slots=True)

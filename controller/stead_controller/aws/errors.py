@@ -189,7 +189,7 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("cloudwatch", errors.NotFound): "ResourceNotFound",
     **{("ebs", kind): "ValidationException" for kind in _INVALID},
     ("ebs", errors.NotFound): "ResourceNotFoundException",
-    ("ebs", errors.WrongState): "ConflictException",
+    **{("ebs", kind): "ValidationException" for kind in (errors.WrongState, errors.BadRequest)},
     ("ebs", errors.IdempotencyMismatch): "ConflictException",
     ("ebs", errors.LimitExceeded): "ServiceQuotaExceededException",
     ("ebs", errors.NotAuthorized): "AccessDeniedException",

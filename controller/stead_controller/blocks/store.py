@@ -14,7 +14,8 @@ from typing import Final, Protocol
 
 from stead_controller.blocks.interface import BlockFiles, BlockName, MissingBlockError, encode
 from stead_controller.clock import Clock
-from stead_controller.resources import segments, snapshot_life, stored_blocks
+from stead_controller.resources import segments, snapshot_life, stored_blocks, written_snapshots
+from stead_controller.resources.questions import BlockQuestion, HostAnswer, ReadBlock
 from stead_controller.resources.segments import MissingBlocksError
 from stead_controller.resources.transaction import Transaction
 from stead_proto.blocks import pack, unpack
@@ -103,6 +104,14 @@ class BlockStore:
                 continue  # collected and brought again since its name was read: it has another one now
         raise MissingBlockError(f"block {digest.hex()} is not in the store")
 
+    async def answer(self, question: BlockQuestion) -> HostAnswer:
+        """Answer what a request asks of the store; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        if isinstance(question, ReadBlock):
+            block = await self.read(question.digest)
+            return HostAnswer(await self._in_thread(lambda: unpack(block)), self._clock())
+        (digest,) = await self.bring_contents([question.content])
+        return HostAnswer(digest, self._clock())
+
     async def collect(self) -> bool:
         """Remove some of what nothing refers to; tells whether there may be more. Raises BlockStoreError."""
         now = self._clock()
@@ -112,6 +121,10 @@ class BlockStore:
             await self._remove(names)
             _log.info("blocks_collected", extra={"blocks": len(names)})
         return bool(found or names)
+
+    async def compose(self) -> bool:
+        """Make a segment of blocks that clients wrote to a snapshot; tells whether there may be more."""
+        return await self._database.run(lambda tx: written_snapshots.compose_one(tx, self._clock()))
 
     def _give_up(self, tx: Transaction, now: datetime) -> int:
         removed = int(snapshot_life.drop_some(tx, now)) + segments.remove_unused(tx, _SEGMENTS_AT_ONCE, now)

@@ -1,4 +1,4 @@
-"""What only a host can answer now: asked after the transaction is over, since it waits for the network."""
+"""What only a host or the block store can answer: asked after the transaction is over, since it waits."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -55,12 +55,28 @@ class Look:
     to_address: str
 
 
-type Question = ConsoleOutput | Screenshot | Capture | Look
+@dataclass(frozen=True, slots=True)
+class ReadBlock:
+    """The content of a block of the block store."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBlock:
+    """Keep a block in the block store; the answer is its digest."""
+
+    content: bytes
+
+
+type BlockQuestion = ReadBlock | WriteBlock
+type HostQuestion = ConsoleOutput | Screenshot | Capture | Look
+type Question = HostQuestion | BlockQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class HostAnswer:
-    """What the host said, and when it took it."""
+    """What the host or the store said, and when."""
 
     content: bytes
     taken_at: datetime

@@ -11,7 +11,16 @@ from typing import Final
 from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import Host, HostError, HostResource, Snapshot, SnapshotPermission, Volume, WrittenBlock
+from stead_controller.db.tables import (
+    Host,
+    HostError,
+    HostResource,
+    Snapshot,
+    SnapshotPermission,
+    SnapshotSegment,
+    Volume,
+    WrittenBlock,
+)
 from stead_controller.hosts import desired_state
 from stead_controller.resources import segments, stored_blocks, tags, volume_life
 from stead_controller.resources.transaction import Transaction
@@ -75,10 +84,10 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
 
 
 def drop_some(tx: Transaction, now: datetime) -> bool:
-    """Release some of what one deleted snapshot refers to; tells whether there was one.
+    """Release some of what one deleted or failed snapshot refers to; tells whether there was one.
 
-    It waits for volumes that were made of it, and for those that are taken as its children: their hosts may still ask
-    for its blocks.
+    A deleted one waits for volumes that were made of it, and for those that are taken as its children: their hosts may
+    still ask for its blocks.
     """
     child = aliased(Snapshot)
     used = (
@@ -90,11 +99,17 @@ def drop_some(tx: Transaction, now: datetime) -> bool:
             HostResource.body.is_not(None),
         ),
     )
-    unused = and_(*(~each for each in used))
-    doomed = tx.session.scalar(select(Snapshot).where(Snapshot.state == "deleting", unused).limit(1))
+    deleted = and_(Snapshot.state == "deleting", *(~each for each in used))
+    holding = or_(
+        exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
+        exists().where(WrittenBlock.snapshot_id == Snapshot.id),
+    )
+    failed = and_(Snapshot.state == "error", holding)
+    doomed = tx.session.scalar(select(Snapshot).where(or_(deleted, failed)).limit(1))
     if doomed is None:
         return False
-    if segments.drop(tx, doomed.id, _SEGMENTS_AT_ONCE) and _drop_written(tx, doomed.id, now):
+    emptied = segments.drop(tx, doomed.id, _SEGMENTS_AT_ONCE) and _drop_written(tx, doomed.id, now)
+    if emptied and doomed.state == "deleting":
         tx.session.delete(doomed)
         tx.session.flush()
     return True

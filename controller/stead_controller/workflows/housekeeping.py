@@ -20,7 +20,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch
-from stead_controller.resources import nat_gateways, snapshot_life, tags, vpc_peering_connections
+from stead_controller.resources import nat_gateways, snapshot_life, tags, vpc_peering_connections, written_snapshots
 from stead_controller.resources.client_tokens import LIFETIME
 from stead_controller.resources.transaction import Transaction
 from stead_controller.settings import Settings
@@ -37,6 +37,7 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     patience = timedelta(seconds=settings.snapshot_deadline_seconds)
     snapshot_life.fail_late(tx, now, patience, _SILENCE)
+    written_snapshots.fail_late(tx, now)
     forget_removals(tx, now)
     rested = now - timedelta(seconds=settings.address_rest_seconds)
     tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))

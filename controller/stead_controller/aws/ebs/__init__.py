@@ -1,0 +1,1 @@
+"""The EBS direct APIs: snapshots read, compared and written block by block."""

@@ -1,0 +1,107 @@
+"""StartSnapshot, PutSnapshotBlock and CompleteSnapshot."""
+
+import binascii
+import hashlib
+import hmac
+from base64 import b64decode
+from typing import Final
+
+from stead_controller.aws.call import Call, Params, Result, Then, operation
+from stead_controller.aws.describe import repeatable, tags_to_dict
+from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.resources import written_snapshots
+from stead_controller.resources.questions import HostAnswer, WriteBlock
+from stead_controller.resources.written_snapshots import Ending, Start
+from stead_proto.blocks import BLOCK_BYTES
+
+_VOLUME_SIZES: Final = range(1, 65_537)  # GiB
+_TIMEOUTS: Final = range(10, 4321)  # minutes
+_TIMEOUT: Final = 60
+_ALGORITHM: Final = "SHA256"
+
+
+@operation("StartSnapshot", service="ebs")
+def start_snapshot(call: Call, params: Params) -> Result:
+    """Begin a snapshot that is written block by block."""
+    if params["VolumeSize"] not in _VOLUME_SIZES:
+        raise InvalidParameter(f"VolumeSize must be from 1 to {_VOLUME_SIZES[-1]} GiB.")
+    timeout = params.get("Timeout", _TIMEOUT)
+    if timeout not in _TIMEOUTS:
+        raise InvalidParameter(f"Timeout must be from {_TIMEOUTS[0]} to {_TIMEOUTS[-1]} minutes.")
+    if params.get("KmsKeyArn"):
+        raise Unsupported("Keys of KMS are not supported.", code="ValidationException")
+    tags = params.get("Tags", ())
+    asked = Start(
+        volume_size=params["VolumeSize"],
+        parent_id=params.get("ParentSnapshotId"),
+        description=params.get("Description", ""),
+        timeout=timeout,
+        encrypted=params.get("Encrypted", False),
+        tags=tags_to_dict(tags),
+    )
+    made = written_snapshots.start(call.tx, call.caller, asked, repeatable("StartSnapshot", params), call.now)
+    return {
+        "SnapshotId": made.id,
+        "OwnerId": made.account_id,
+        "Status": "pending",
+        "StartTime": made.started,
+        "VolumeSize": made.volume_size,
+        "BlockSize": BLOCK_BYTES,
+        "Description": made.description or None,
+        "ParentSnapshotId": made.parent_id,
+        "Tags": list(tags) or None,
+        "SseType": "none",
+    }
+
+
+@operation("PutSnapshotBlock", service="ebs")
+def put_snapshot_block(call: Call, params: Params) -> Then:
+    """Write a block to a started snapshot, its content checked by its checksum."""
+    content: bytes = params["BlockData"]
+    _check_content(params, content)
+    index: int = params["BlockIndex"]
+    written_snapshots.check_index(written_snapshots.find_open(call.tx, call.caller, params["SnapshotId"]), index)
+
+    def change(after: Call, answer: HostAnswer) -> Result:
+        snapshot = written_snapshots.find_open(after.tx, after.caller, params["SnapshotId"])
+        progress: int = params.get("Progress", 0)
+        written_snapshots.put(after.tx, snapshot, index, answer.content, progress=progress, now=after.now)
+        return {"Checksum": params["Checksum"], "ChecksumAlgorithm": _ALGORITHM}
+
+    return Then(WriteBlock(content), change)
+
+
+@operation("CompleteSnapshot", service="ebs")
+def complete_snapshot(call: Call, params: Params) -> Result:
+    """End the writing of a snapshot."""
+    snapshot = written_snapshots.find_open(call.tx, call.caller, params["SnapshotId"])
+    checksum = params.get("Checksum")
+    if checksum is not None:
+        _check_algorithm(params)
+        if params.get("ChecksumAggregationMethod") != "LINEAR":
+            raise InvalidParameter("ChecksumAggregationMethod must be LINEAR.")
+    ending = Ending(params["ChangedBlocksCount"], None if checksum is None else _digest(checksum))
+    written_snapshots.end(call.tx, snapshot, ending, call.now)
+    return {"Status": "pending"}
+
+
+def _check_content(params: Params, content: bytes) -> None:
+    _check_algorithm(params)
+    if params["DataLength"] != BLOCK_BYTES or len(content) != BLOCK_BYTES:
+        raise InvalidParameter(f"A block has {BLOCK_BYTES} bytes.")
+    if not hmac.compare_digest(hashlib.sha256(content).digest(), _digest(params["Checksum"])):
+        raise InvalidParameter("The checksum is not that of the block.")
+    if not 0 <= params.get("Progress", 0) <= 100:
+        raise InvalidParameter("Progress must be from 0 to 100.")
+
+
+def _check_algorithm(params: Params) -> None:
+    if params.get("ChecksumAlgorithm") != _ALGORITHM:
+        raise InvalidParameter(f"ChecksumAlgorithm must be {_ALGORITHM}.")
+
+
+def _digest(checksum: str) -> bytes:
+    try:
+        return b64decode(checksum.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise InvalidParameter("The checksum is not base64.") from None
