@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
 from dataclasses import replace
 
 import grpc
@@ -90,8 +91,8 @@ class Cloud:
 
         async def messages():
             yield operator.ImportImageRequest(header=operator.ImportImageHeader(**values))
-            for start in range(0, len(content), 100):
-                yield operator.ImportImageRequest(content=content[start : start + 100])
+            for start in range(0, len(content), 10_000):
+                yield operator.ImportImageRequest(content=content[start : start + 10_000])
 
         return await images.ImportImage(messages())
 
@@ -197,8 +198,16 @@ async def test_a_removed_host_is_refused(cloud):
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud):
-    image = await cloud.import_image(header(size=1 << 30))
+@pytest.fixture
+def disk(tmp_path) -> bytes:
+    """A disk image of 1 GiB, as qemu-img makes it."""
+    path = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1G"], check=True, timeout=30)
+    return path.read_bytes()
+
+
+async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud, disk):
+    image = await cloud.import_image(disk)
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     first = await agent.next_state()
@@ -221,8 +230,8 @@ async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud):
     assert (event.instance.state, dict(event.instance.tags)) == ("running", {"Name": "a"})
 
 
-async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everything(cloud):
-    image = await cloud.import_image(header(size=1 << 30))
+async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everything(cloud, disk):
+    image = await cloud.import_image(disk)
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     first = await agent.next_state()
@@ -244,9 +253,8 @@ async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everyth
     assert first.epoch == everything.epoch
 
 
-async def test_images_are_fetched_by_the_hosts_that_need_them_only(cloud):
-    content = header(size=1 << 30) + b"clusters" * 1000
-    image = await cloud.import_image(content)
+async def test_images_are_fetched_by_the_hosts_that_need_them_only(cloud, disk):
+    image = await cloud.import_image(disk)
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     await agent.next_state()
@@ -257,9 +265,9 @@ async def test_images_are_fetched_by_the_hosts_that_need_them_only(cloud):
     request = compute.RunInstancesRequest(image_id=image.image_id, instance_type="stead.tiny")
     await (await cloud.compute()).RunInstances(request, metadata=cloud.key)
     got = b"".join([chunk.content async for chunk in stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id))])
-    assert got == content
+    assert got == disk
     rest = stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id, offset=100))
-    assert b"".join([chunk.content async for chunk in rest]) == content[100:]
+    assert b"".join([chunk.content async for chunk in rest]) == disk[100:]
 
 
 @pytest.mark.parametrize(
