@@ -29,7 +29,7 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
     volumes = tx.session.scalars(
         select(Volume)
         .where(Volume.instance_id == instance.id, Volume.attachment_state.not_in(("detaching", "busy")))
-        .order_by(Volume.attach_time, Volume.id)
+        .order_by(Volume.attach_time, Volume.device_name, Volume.id)
     ).all()
     volumes = sorted(volumes, key=lambda volume: volume.device_name != instance.root_device_name)
     interfaces = tx.session.scalars(
