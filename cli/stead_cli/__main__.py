@@ -3,6 +3,7 @@
 import click
 
 from stead_cli.account import account
+from stead_cli.blocks import blocks
 from stead_cli.demo import demo
 from stead_cli.doctor import doctor
 from stead_cli.down import down
@@ -15,7 +16,21 @@ from stead_cli.rig import rig
 from stead_cli.status import status
 from stead_cli.up import up
 
-_COMMANDS: tuple[click.Command, ...] = (up, down, demo, env, status, doctor, logs, account, host, image, net, rig)
+_COMMANDS: tuple[click.Command, ...] = (
+    up,
+    down,
+    demo,
+    env,
+    status,
+    doctor,
+    logs,
+    account,
+    host,
+    image,
+    blocks,
+    net,
+    rig,
+)
 
 
 class _InOrder(click.Group):

@@ -11,7 +11,7 @@ from stead_cli.errors import CliError
 from stead_cli.settings import Settings
 from stead_proto import tls
 from stead_proto.v1 import operator_pb2 as pb
-from stead_proto.v1.operator_pb2_grpc import AccountsStub, HostsStub, ImagesStub, NetworkStub
+from stead_proto.v1.operator_pb2_grpc import AccountsStub, BlocksStub, HostsStub, ImagesStub, NetworkStub
 
 _CALL_SECONDS: Final = 30.0
 _UPLOAD_SECONDS: Final = 3600.0
@@ -102,6 +102,19 @@ class Operator:
             lambda channel: NetworkStub(channel).Explain(request, timeout=_CALL_SECONDS)
         )
         return found
+
+    def scrub_blocks(self, progress: Callable[[pb.ScrubBlocksResponse], None]) -> pb.ScrubBlocksResponse:
+        """Have every block of the store checked; `progress` is told how far it is. Gives what was found."""
+
+        async def read(channel: Any) -> pb.ScrubBlocksResponse:
+            last = pb.ScrubBlocksResponse()
+            async for last in BlocksStub(channel).ScrubBlocks(pb.ScrubBlocksRequest()):
+                progress(last)
+            if not last.finished:
+                raise CliError("the controller ended before all blocks were checked", "see: ./stead logs controller")
+            return last
+
+        return self._call(read)
 
     def create_account(self, name: str) -> pb.CreateAccountResponse:
         """Make an isolated account."""

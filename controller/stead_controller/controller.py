@@ -29,6 +29,7 @@ from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.redraw import redraw
 from stead_controller.key_cache import KeyCache
 from stead_controller.operator.accounts import Accounts
+from stead_controller.operator.blocks import Blocks
 from stead_controller.operator.compute import Compute
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
@@ -77,12 +78,9 @@ class Controller:
         self._clock = clock
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)
-        self._blocks = BlockStore(
-            self.database,
-            BlockDirectory(settings.block_folder),
-            clock,
-            grace=timedelta(seconds=settings.block_grace_seconds),
-        )
+        self._block_files = BlockDirectory(settings.block_folder)
+        grace = timedelta(seconds=settings.block_grace_seconds)
+        self._blocks = BlockStore(self.database, self._block_files, clock, grace=grace)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -160,6 +158,9 @@ class Controller:
         )
         operator_pb2_grpc.add_AccountsServicer_to_server(
             Accounts(self.database, self.cloud, self._sealer, self._clock), server
+        )
+        operator_pb2_grpc.add_BlocksServicer_to_server(
+            Blocks(self.database, self._blocks, self._block_files, self._clock), server
         )
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))

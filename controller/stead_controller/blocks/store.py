@@ -104,6 +104,10 @@ class BlockStore:
                 continue  # collected and brought again since its name was read: it has another one now
         raise MissingBlockError(f"block {digest.hex()} is not in the store")
 
+    async def has(self, digest: bytes) -> bool:
+        """Tell whether a block is in the store by its rows, whatever became of its file."""
+        return bool(await self._database.run(lambda tx: stored_blocks.copies(tx, [digest]), writes=False))
+
     async def answer(self, question: BlockQuestion) -> HostAnswer:
         """Answer what a request asks of the store; raises MissingBlockError, BadBlockError, BlockStoreError."""
         if isinstance(question, ReadBlock):

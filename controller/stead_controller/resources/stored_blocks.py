@@ -29,6 +29,18 @@ def copies(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, BlockName]:
     return found
 
 
+def known(tx: Transaction, names: Sequence[BlockName]) -> set[BlockName]:
+    """Give those copies that are in the store or condemned."""
+    found = set(copies(tx, [name.digest for name in names]).values())
+    keys = tuple_(CondemnedBlock.digest, CondemnedBlock.copy)
+    for batch in batched(names, _BATCH):
+        rows = select(CondemnedBlock.digest, CondemnedBlock.copy).where(
+            keys.in_([(name.digest, name.copy) for name in batch])
+        )
+        found.update(BlockName(digest, copy) for digest, copy in tx.session.execute(rows))
+    return found
+
+
 def add(tx: Transaction, kept: Mapping[BlockName, int], now: datetime) -> list[BlockName]:
     """Enter durable copies with their sizes; gives those that came too late, since another copy is in the store.
 

@@ -897,3 +897,90 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class ScrubBlocksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScrubBlocksRequest: _TypeAlias = ScrubBlocksRequest  # noqa: Y015
+
+@_typing.final
+class ScrubBlocksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    BLOCKS_DONE_FIELD_NUMBER: _builtins.int
+    BYTES_DONE_FIELD_NUMBER: _builtins.int
+    BAD_BLOCKS_FIELD_NUMBER: _builtins.int
+    ORPHANS_REMOVED_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
+    blocks: _builtins.int
+    """in all"""
+    blocks_done: _builtins.int
+    bytes_done: _builtins.int
+    """as kept"""
+    bad_blocks: _builtins.int
+    """missing or corrupt"""
+    orphans_removed: _builtins.int
+    """files of blocks that no row knows"""
+    finished: _builtins.bool
+    @_builtins.property
+    def damaged(self) -> _containers.RepeatedCompositeFieldContainer[Global___DamagedBlock]:
+        """with the last message; at most 1,000"""
+
+    def __init__(
+        self,
+        *,
+        blocks: _builtins.int = ...,
+        blocks_done: _builtins.int = ...,
+        bytes_done: _builtins.int = ...,
+        bad_blocks: _builtins.int = ...,
+        orphans_removed: _builtins.int = ...,
+        finished: _builtins.bool = ...,
+        damaged: _abc.Iterable[Global___DamagedBlock] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_blocks", b"bad_blocks", "blocks", b"blocks", "blocks_done", b"blocks_done", "bytes_done", b"bytes_done", "damaged", b"damaged", "finished", b"finished", "orphans_removed", b"orphans_removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScrubBlocksResponse: _TypeAlias = ScrubBlocksResponse  # noqa: Y015
+
+@_typing.final
+class DamagedBlock(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_IDS_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    error: _builtins.str
+    @_builtins.property
+    def snapshot_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """that need it"""
+
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+        error: _builtins.str = ...,
+        snapshot_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "error", b"error", "snapshot_ids", b"snapshot_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DamagedBlock: _TypeAlias = DamagedBlock  # noqa: Y015

@@ -504,6 +504,80 @@ class Accounts:
             _registered_method=True)
 
 
+class BlocksStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ScrubBlocks = channel.unary_stream(
+                '/stead.v1.Blocks/ScrubBlocks',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ScrubBlocksRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ScrubBlocksResponse.FromString,
+                _registered_method=True)
+
+
+class BlocksServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def ScrubBlocks(self, request, context):
+        """Read every block of snapshots and images anew, check it by its digest, and remove files that nothing knows of. Tells
+        how far it is again and again; with the last message what was found.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_BlocksServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ScrubBlocks': grpc.unary_stream_rpc_method_handler(
+                    servicer.ScrubBlocks,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ScrubBlocksRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ScrubBlocksResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Blocks', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Blocks', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Blocks:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def ScrubBlocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stead.v1.Blocks/ScrubBlocks',
+            stead__proto_dot_v1_dot_operator__pb2.ScrubBlocksRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ScrubBlocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class NetworkStub:
     """Missing associated documentation comment in .proto file."""
 

@@ -161,6 +161,37 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
 
 def add_AccountsServicer_to_server(servicer: AccountsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class BlocksStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> BlocksAsyncStub: ...
+    ScrubBlocks: _grpc.UnaryStreamMultiCallable[_operator_pb2.ScrubBlocksRequest, _operator_pb2.ScrubBlocksResponse]
+    """Read every block of snapshots and images anew, check it by its digest, and remove files that nothing knows of. Tells
+    how far it is again and again; with the last message what was found.
+    """
+
+@_typing.type_check_only
+class BlocksAsyncStub(BlocksStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ScrubBlocks: _aio.UnaryStreamMultiCallable[_operator_pb2.ScrubBlocksRequest, _operator_pb2.ScrubBlocksResponse]  # type: ignore[assignment]
+    """Read every block of snapshots and images anew, check it by its digest, and remove files that nothing knows of. Tells
+    how far it is again and again; with the last message what was found.
+    """
+
+class BlocksServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def ScrubBlocks(
+        self,
+        request: _operator_pb2.ScrubBlocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_operator_pb2.ScrubBlocksResponse], _abc.AsyncIterator[_operator_pb2.ScrubBlocksResponse]]:
+        """Read every block of snapshots and images anew, check it by its digest, and remove files that nothing knows of. Tells
+        how far it is again and again; with the last message what was found.
+        """
+
+def add_BlocksServicer_to_server(servicer: BlocksServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class NetworkStub:
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...

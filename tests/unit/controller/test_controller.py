@@ -340,3 +340,10 @@ def test_state_is_not_readable_by_others(tmp_path):
     for path in settings.state_dir.rglob("*"):
         if path.is_file() and path.name != "credentials.json":
             assert secret not in path.read_bytes(), path
+
+
+async def test_an_operator_has_the_blocks_checked(cloud):
+    stub = operator_pb2_grpc.BlocksStub(await cloud.operator())
+    found = [one async for one in stub.ScrubBlocks(operator.ScrubBlocksRequest(), timeout=DEADLINE)]
+    assert [one.finished for one in found] == [False] * (len(found) - 1) + [True]
+    assert (found[-1].blocks, found[-1].bad_blocks) == (0, 0)
