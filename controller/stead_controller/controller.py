@@ -48,6 +48,7 @@ from stead_controller.resources.questions import (
 )
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
+from stead_controller.workflows import lifecycle
 from stead_controller.workflows.housekeeping import keep_house
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
@@ -132,6 +133,7 @@ class Controller:
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
+        self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
     async def stop(self) -> None:
@@ -227,6 +229,11 @@ class Controller:
     async def _compose_snapshots(self) -> None:
         """Make segments of what clients wrote."""
         while await self._blocks.compose():
+            pass
+
+    async def _run_lifecycle(self) -> None:
+        """Do what schedules of lifecycle policies are due for, one in a transaction."""
+        while await self.database.run(lambda tx: lifecycle.run_one(tx, self._clock())):
             pass
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -40,6 +40,7 @@ PREFIXES: Final[dict[str, str]] = {
     "network-insights-path": "nip",
     "network-insights-analysis": "nia",
     "key-pair": "key",
+    "lifecycle-policy": "policy",
     "host": "h",
 }
 

@@ -193,7 +193,7 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("ebs", errors.IdempotencyMismatch): "ConflictException",
     ("ebs", errors.LimitExceeded): "ServiceQuotaExceededException",
     ("ebs", errors.NotAuthorized): "AccessDeniedException",
-    **{("dlm", kind): "InvalidRequestException" for kind in _INVALID},
+    **{("dlm", kind): "InvalidRequestException" for kind in (*_INVALID, errors.Unsupported, errors.BadRequest)},
     ("dlm", errors.NotFound): "ResourceNotFoundException",
     ("dlm", errors.LimitExceeded): "LimitExceededException",
     ("dlm", errors.NotAuthorized): "AccessDeniedException",

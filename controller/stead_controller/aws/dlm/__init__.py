@@ -1,0 +1,1 @@
+"""The Data Lifecycle Manager: snapshots on a schedule."""

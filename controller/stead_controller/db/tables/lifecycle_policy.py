@@ -1,0 +1,48 @@
+"""Policies of the Data Lifecycle Manager: what is snapshot when, and what they made."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class LifecyclePolicy(Base):
+    """A policy; `details` and `tags` are JSON as the API takes and shows them."""
+
+    __tablename__ = "lifecycle_policies"
+    __table_args__ = (Index("ix_lifecycle_policies_account_id_id", "account_id", "id"),)
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    description: Mapped[str] = mapped_column(String(500))
+    enabled: Mapped[bool]
+    execution_role_arn: Mapped[str] = mapped_column(String(2048))
+    details: Mapped[str] = mapped_column(Text)
+    tags: Mapped[str] = mapped_column(Text)
+    created: Mapped[datetime]
+    modified: Mapped[datetime]
+
+
+class LifecycleSchedule(Base):
+    """When a schedule of a policy is due: to snapshot, and to look whether older snapshots must go."""
+
+    __tablename__ = "lifecycle_schedules"
+
+    policy_id: Mapped[str] = mapped_column(ForeignKey("lifecycle_policies.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)
+    next_run: Mapped[datetime | None] = mapped_column(index=True)
+    next_check: Mapped[datetime | None] = mapped_column(index=True)
+
+
+class LifecycleSnapshot(Base):
+    """That a schedule of a policy made a snapshot, which it will delete."""
+
+    __tablename__ = "lifecycle_snapshots"
+    __table_args__ = (Index("ix_lifecycle_snapshots_schedule", "policy_id", "schedule_name"),)
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
+    policy_id: Mapped[str] = mapped_column(ForeignKey("lifecycle_policies.id", ondelete="CASCADE"))
+    schedule_name: Mapped[str] = mapped_column(String(120))

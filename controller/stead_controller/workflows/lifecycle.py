@@ -1,0 +1,168 @@
+"""Lifecycle policies at work: schedules that are due make snapshots, and delete those that are too many or too old.
+
+A run that was missed, because no controller ran, is made up once. Only complete snapshots count for how many are kept,
+so a new one that fails never costs an old one.
+"""
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import (
+    Instance,
+    LifecyclePolicy,
+    LifecycleSchedule,
+    LifecycleSnapshot,
+    Snapshot,
+    Tag,
+    Volume,
+)
+from stead_controller.errors import SteadError
+from stead_controller.resources import create_snapshots, delete_snapshot, lifecycle_rules, tags
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.create_snapshots import OfInstance, OfVolume
+from stead_controller.resources.lifecycle_rules import Rules, Schedule
+from stead_controller.resources.transaction import Transaction
+
+_log = logging.getLogger(__name__)
+
+_CHECK_AGAIN: Final = timedelta(minutes=1)
+_CHECK_AGES: Final = timedelta(hours=1)
+
+
+def run_one(tx: Transaction, now: datetime) -> bool:
+    """Do what one schedule is due for; tells whether there was one."""
+    due = tx.session.scalar(
+        select(LifecycleSchedule).where(LifecycleSchedule.next_run <= now).order_by(LifecycleSchedule.next_run).limit(1)
+    )
+    if due is not None:
+        _run(tx, due, now)
+        return True
+    due = tx.session.scalar(
+        select(LifecycleSchedule)
+        .where(LifecycleSchedule.next_check <= now)
+        .order_by(LifecycleSchedule.next_check)
+        .limit(1)
+    )
+    if due is None:
+        return False
+    _, schedule = _read(tx, due)
+    due.next_check = _retain(tx, due, schedule, now)
+    return True
+
+
+def _run(tx: Transaction, due: LifecycleSchedule, now: datetime) -> None:
+    """Snapshot all targets of a schedule, and say when it is due again."""
+    policy = tx.session.get_one(LifecyclePolicy, due.policy_id)
+    rules, schedule = _read(tx, due)
+    caller = _caller(policy)
+    for target_id in _targets(tx, policy.account_id, rules):
+        try:
+            with tx.session.begin_nested():
+                made = _snapshot(tx, caller, rules, schedule, policy.id, target_id, now)
+                tx.session.add_all(
+                    LifecycleSnapshot(snapshot_id=one, policy_id=policy.id, schedule_name=schedule.name) for one in made
+                )
+        except SteadError as error:  # a target that cannot be snapshot now is no reason to leave out the others
+            _log.warning(
+                "lifecycle_target_failed", extra={"policy": policy.id, "target": target_id, "error": error.message}
+            )
+    due.next_run = schedule.next_after(now)
+    due.next_check = now
+    tx.session.flush()
+
+
+def _read(tx: Transaction, due: LifecycleSchedule) -> tuple[Rules, Schedule]:
+    policy = tx.session.get_one(LifecyclePolicy, due.policy_id)
+    rules = lifecycle_rules.read(json.loads(policy.details))
+    return rules, next(schedule for schedule in rules.schedules if schedule.name == due.name)
+
+
+def _caller(policy: LifecyclePolicy) -> Caller:
+    """Give the policy's own account, in whose name it acts."""
+    return Caller(policy.account_id, policy.execution_role_arn, policy.account_id, "")
+
+
+def _targets(tx: Transaction, account_id: str, rules: Rules) -> list[str]:
+    """Give the ids of what has one of the target tags, sorted."""
+    resource_type = "instance" if rules.of_instances else "volume"
+    found: set[str] = set()
+    for key, value in rules.targets:
+        tagged = select(Tag.resource_id).where(
+            Tag.account_id == account_id, Tag.key == key, Tag.value == value, Tag.resource_type == resource_type
+        )
+        if rules.of_instances:
+            alive = select(Instance.id).where(Instance.id.in_(tagged), Instance.state.in_(("running", "stopped")))
+            found.update(tx.session.scalars(alive))
+        else:
+            usable = select(Volume.id).where(Volume.id.in_(tagged), Volume.state.in_(("available", "in-use")))
+            found.update(tx.session.scalars(usable))
+    return sorted(found)
+
+
+def _snapshot(  # noqa: PLR0917 - all of it is what one snapshot depends on
+    tx: Transaction, caller: Caller, rules: Rules, schedule: Schedule, policy_id: str, target_id: str, now: datetime
+) -> list[str]:
+    """Begin the snapshots of one target and give their ids."""
+    description = f"Created for policy: {policy_id} schedule: {schedule.name}"
+    added = {
+        **dict(schedule.tags),
+        "aws:dlm:lifecycle-policy-id": policy_id,
+        "aws:dlm:lifecycle-schedule-name": schedule.name,
+        "dlm:managed": "true",
+    }
+    if rules.of_instances:
+        asked = OfInstance(
+            target_id,
+            description,
+            exclude_boot_volume=rules.exclude_boot_volume,
+            copy_tags=schedule.copy_tags,
+            tags=added,
+        )
+        return [one["SnapshotId"] for one in create_snapshots.of_instance(tx, caller, asked, now)]
+    copied = tags.of(tx, caller.account_id, [target_id]).get(target_id, []) if schedule.copy_tags else []
+    own = {tag["Key"]: tag["Value"] for tag in copied if not tag["Key"].startswith("aws:")}
+    made = create_snapshots.of_volume(tx, caller, OfVolume(target_id, description, own | added), now)
+    return [made["SnapshotId"]]
+
+
+def _retain(tx: Transaction, due: LifecycleSchedule, schedule: Schedule, now: datetime) -> datetime | None:
+    """Delete what is too much; gives when to look again."""
+    rows = list(
+        tx.session.scalars(
+            select(Snapshot)
+            .join(LifecycleSnapshot, LifecycleSnapshot.snapshot_id == Snapshot.id)
+            .where(
+                LifecycleSnapshot.policy_id == due.policy_id,
+                LifecycleSnapshot.schedule_name == due.name,
+                Snapshot.state.in_(("pending", "completed")),
+            )
+            .order_by(Snapshot.started.desc(), Snapshot.id)
+        )
+    )
+    policy = tx.session.get_one(LifecyclePolicy, due.policy_id)
+    for snapshot in _too_many(rows, schedule, now):
+        try:
+            delete_snapshot.delete(tx, _caller(policy), snapshot.id)
+        except SteadError as error:  # an image is made of it: it stays as long as that
+            _log.warning("lifecycle_snapshot_stays", extra={"snapshot": snapshot.id, "error": error.message})
+    if any(snapshot.state == "pending" for snapshot in rows):
+        return now + _CHECK_AGAIN
+    return now + _CHECK_AGES if schedule.keep_days is not None and rows else None
+
+
+def _too_many(rows: Iterable[Snapshot], schedule: Schedule, now: datetime) -> Sequence[Snapshot]:
+    """Give the complete snapshots, the newest first, that are beyond the count or the age."""
+    complete = [snapshot for snapshot in rows if snapshot.state == "completed"]
+    if schedule.keep_days is not None:
+        oldest = now - timedelta(days=schedule.keep_days)
+        return [snapshot for snapshot in complete if snapshot.started < oldest]
+    of_volume: defaultdict[str, list[Snapshot]] = defaultdict(list)
+    for snapshot in complete:
+        of_volume[snapshot.volume_id].append(snapshot)
+    return [snapshot for kept in of_volume.values() for snapshot in kept[schedule.keep_count :]]
