@@ -78,6 +78,11 @@ def remove_volume(tx: Transaction, host_id: str, volume_id: str) -> None:
     outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume_id)})
 
 
+def must_let_go(tx: Transaction, host_id: str, volume_id: str) -> bool:
+    """Tell whether a host was told to have nothing of a volume, and has not said that this is so."""
+    return outbox.must_go(tx, host_id, (pb.KIND_VOLUME, volume_id))
+
+
 def refresh_group(tx: Transaction, group_id: str, vpc_id: str) -> None:
     """Tell every host that has to do with a VPC the rules of a security group as they are now."""
     topics.refresh_part(tx, pb.KIND_SECURITY_GROUP, group_id, vpc_id)

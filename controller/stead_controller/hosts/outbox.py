@@ -7,7 +7,7 @@ differs from the outbox is written. A removal stays until the host has reached i
 from collections.abc import Iterable, Mapping
 
 from google.protobuf.message import Message
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.session import Transaction
@@ -61,6 +61,27 @@ def write_each(tx: Transaction, key: Key, pictures: Mapping[str, Message]) -> No
     if changes:
         revision = next_revision(tx)
         upsert(tx.session, HostResource, [{**change, "revision": revision} for change in changes])
+
+
+def must_go(tx: Transaction, host_id: str, key: Key) -> bool:
+    """Tell whether a host was told that a resource must go, and has not said that it has."""
+    row = tx.session.get(HostResource, (host_id, *key))
+    return row is not None and row.body is None
+
+
+def forget_removal(tx: Transaction, host_id: str, key: Key) -> None:
+    """Forget a removal that the host has said is done, before it has reached that revision with all else."""
+    kind, resource_id = key
+    tx.session.execute(
+        delete(HostResource)
+        .where(
+            HostResource.host_id == host_id,
+            HostResource.kind == kind,
+            HostResource.resource_id == resource_id,
+            HostResource.body.is_(None),
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def is_wanted(tx: Transaction, host_id: str, image_id: str) -> bool:

@@ -223,6 +223,7 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
         return
     if volume.host_id != host_id:
         if status.condition == pb.CONDITION_ABSENT and _is_news(tx, host_id, status):
+            outbox.forget_removal(tx, host_id, (status.kind, status.id))
             volume_attachments.settle_gone(tx, host_id, volume, now)
         return
     if status.condition == pb.CONDITION_ABSENT:
@@ -230,12 +231,12 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
             volume_life.forget(tx, volume)
         return
     if not status.volume.full:
-        volume.full_since = None
+        volume.full_since = None if status.HasField("volume") else volume.full_since
     elif volume.full_since is None:
         volume.full_since = now
     if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
         volume_attachments.settle_at_home(tx, volume, now)
-        volume_modifications.settle(tx, volume, now)
+        volume_modifications.settle(tx, volume, now, size=status.volume.size)
 
 
 def _interface(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:

@@ -9,10 +9,10 @@ from typing import Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import Host, HostError, HostResource, Instance, NetworkInterface, Tag, Volume
+from stead_controller.db.tables import Host, HostError, HostResource, Instance, NetworkInterface, Volume
 from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.hosts import host_networks, topics
-from stead_controller.resources import host_addresses, nat_gateways, network_interface_attachments
+from stead_controller.resources import host_addresses, nat_gateways, network_interface_attachments, volume_attachments
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.transaction import Transaction
@@ -81,8 +81,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
     for interface_id, vpc_id in gone.items():
         topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, vpc_id)
     for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():
-        tx.session.execute(delete(Tag).where(Tag.resource_id == volume.id))
-        tx.session.delete(volume)
+        volume_attachments.lose_home(tx, volume)
     tx.session.execute(delete(HostResource).where(HostResource.host_id == host_id))
     host_addresses.give_back(tx, host, now)
     tx.session.delete(host)
@@ -93,6 +92,7 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
     """End an instance whose host is given up, as nobody will report that it is gone; give its interfaces' VPCs."""
     if instance.state != "terminated":
         change_state(tx, instance, "terminated", now, HOST_FAILURE)
+    volume_attachments.end_with_instance(tx, instance, now, host_lost=True)
     instance.host_id = None
     instance.capacity_held = False
     instance.public_address = None

@@ -12,9 +12,9 @@ from typing import Final
 from sqlalchemy import func, select
 
 from stead_controller.db.tables import Instance, InstanceStoreDisk, NetworkInterface, Volume
-from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, Unsupported, WrongState
+from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import device_names, instance_types, lookup, volume_homes, volume_life
+from stead_controller.resources import device_names, instance_types, lookup, tags, volume_homes, volume_life
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
@@ -49,8 +49,9 @@ def attach(  # noqa: PLR0917 — what the operation asks
     _check_number(tx, instance)
     if volume.host_id is None:
         volume_homes.find_home(tx, cloud, volume, instance.host_id)
-    if volume.host_id != instance.host_id:
-        raise Unsupported(f"{volume.id} is on another host than {instance.id}, which is not supported yet.")
+    elif instance.host_id not in (None, volume.host_id) and desired_state.must_let_go(tx, instance.host_id, volume.id):
+        # Detached by force, it is free for other hosts, but not for another guest of the same one.
+        raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
     plug(tx, volume, instance, device, now, state="attaching")
     desired_state.refresh_volume(tx, volume)
     desired_state.refresh_instance(tx, instance.id)
@@ -236,13 +237,28 @@ def _is_ended(tx: Transaction, instance_id: str | None) -> bool:
 def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, host_lost: bool = False) -> None:
     """Take over that an instance's machine is gone, from its host or, with `host_lost`, with it.
 
-    Volumes at home are free or end; a host that was served others' is told to let go of what nobody uses there.
+    Volumes at home are free or end; a host that was served others' is told to let go of what nobody uses there. With a
+    lost host go the volumes that are at home there; homes of others end what they served it.
     """
     for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).all():
         if host_lost:
-            volume.attachment_state = "detaching"
-            _stop_serving(tx, volume)
+            if volume.host_id != instance.host_id:
+                volume.attachment_state = "detaching"
+                _stop_serving(tx, volume)
         elif volume.host_id == volume.attached_host_id:
             settle_detached(tx, volume, now)
         elif volume.attachment_state not in LETTING_GO:
             _let_go(tx, volume)
+
+
+def lose_home(tx: Transaction, volume: Volume) -> None:
+    """Forget a volume whose home is given up, and tell the other host that used it."""
+    user, instance_id = volume.attached_host_id, volume.instance_id
+    remote = is_remote(volume)
+    tags.remove_all(tx, [volume.id])
+    tx.session.delete(volume)
+    tx.session.flush()
+    if remote and user is not None:
+        desired_state.remove_volume(tx, user, volume.id)
+        if instance_id is not None and not _is_ended(tx, instance_id):
+            desired_state.refresh_instance(tx, instance_id)

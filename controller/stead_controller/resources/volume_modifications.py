@@ -135,12 +135,19 @@ def _begin(modification: VolumeModification, volume: Volume, target: Shape, now:
     modification.ended = None
 
 
-def settle(tx: Transaction, volume: Volume, now: datetime) -> None:
-    """Take over that a volume is as it was last told to be, on its home."""
+def settle(tx: Transaction, volume: Volume, now: datetime, *, size: int = 0) -> None:
+    """Take over that a volume is as it was last told to be, on its home, where it has `size` bytes (0 = unknown).
+
+    One that is served to another host grows only when that ends; until then the modification goes on.
+    """
     modification = tx.session.get(VolumeModification, volume.id)
-    if modification is not None and modification.state == "modifying":
-        modification.state = "completed"
-        modification.ended = now
+    if modification is None or modification.state == "completed":
+        return
+    if 0 < size < volume.size << 30:
+        modification.state = "optimizing"
+        return
+    modification.state = "completed"
+    modification.ended = now
 
 
 def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:

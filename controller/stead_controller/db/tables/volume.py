@@ -62,7 +62,7 @@ class VolumeModification(Base):
 
     volume_id: Mapped[str] = mapped_column(ForeignKey("volumes.id", ondelete="CASCADE"), primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
-    state: Mapped[str] = mapped_column(String(16))  # modifying, completed
+    state: Mapped[str] = mapped_column(String(16))  # modifying, optimizing, completed
     original_size: Mapped[int] = mapped_column(BigInteger)
     original_type: Mapped[str] = mapped_column(String(16))
     original_iops: Mapped[int | None] = mapped_column(Integer)
