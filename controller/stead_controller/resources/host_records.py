@@ -9,10 +9,16 @@ from typing import Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import Host, HostError, HostResource, Instance, NetworkInterface, Volume
+from stead_controller.db.tables import Host, HostError, HostResource, Instance, NetworkInterface, Snapshot, Volume
 from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.hosts import host_networks, topics
-from stead_controller.resources import host_addresses, nat_gateways, network_interface_attachments, volume_attachments
+from stead_controller.resources import (
+    host_addresses,
+    nat_gateways,
+    network_interface_attachments,
+    snapshot_life,
+    volume_attachments,
+)
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_states import HOST_FAILURE, change_state
 from stead_controller.resources.transaction import Transaction
@@ -70,16 +76,21 @@ def set_schedulable(tx: Transaction, host_id: str, *, schedulable: bool) -> Host
 
 
 def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, force: bool) -> None:
-    """Forget a host and tell the others; raises InUse with instances, unless forced: then those are terminated too."""
+    """Forget a host and tell the others; raises InUse with instances or volumes, unless forced: these end."""
     host = _find(tx, host_id)
     if _count(tx, host_id) and not force:
         raise InUse(f"{host_id} has instances: terminate them first, or force their end with the host's.")
+    kept = select(Volume.id).where(Volume.host_id == host_id, Volume.state != "deleting")
+    if not force and tx.session.scalar(kept.limit(1)) is not None:
+        raise InUse(f"{host_id} has volumes: delete them first, or force their end with the host's.")
     gone: dict[str, str] = {}
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
         gone |= _end(tx, instance, now)
     nat_gateways.leave_host(tx, host_id, now)
     for interface_id, vpc_id in gone.items():
         topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, vpc_id)
+    for snapshot in tx.session.scalars(select(Snapshot).where(Snapshot.host_id == host_id)).all():
+        snapshot_life.fail(tx, snapshot, snapshot_life.GONE)
     for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():
         volume_attachments.lose_home(tx, volume)
     tx.session.execute(delete(HostResource).where(HostResource.host_id == host_id))

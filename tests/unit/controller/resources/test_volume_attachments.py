@@ -161,7 +161,7 @@ class Cloud:
 
     def attempt(self, function, *args, **kwargs):
         """Ask for something that may be refused."""
-        with contextlib.suppress(SteadError):
+        with contextlib.suppress(SteadError):  # as a user is refused, who goes on
             self.run(function, self.caller, *args, **kwargs)
 
     def read(self, host, choose=lambda _: True):
