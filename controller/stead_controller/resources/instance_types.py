@@ -112,6 +112,8 @@ _FAMILIES: Final = (
     ("c5", "5", 2048, 3.4, False, _FIFTH_COMPUTE),
     ("r5", "5", 8192, 3.1, False, _FIFTH),
     ("m5d", "5", 4096, 3.1, True, _FIFTH),
+    ("c5d", "5", 2048, 3.4, True, _FIFTH_COMPUTE),
+    ("r5d", "5", 8192, 3.1, True, _FIFTH),
     ("m6i", "6", 4096, 3.5, False, f"{_FIFTH} 32xlarge"),
     ("c6i", "6", 2048, 3.5, True, f"{_FIFTH} 32xlarge"),
     ("r6i", "6", 8192, 3.5, False, f"{_FIFTH} 32xlarge"),
@@ -122,18 +124,30 @@ _FAMILIES: Final = (
 )
 
 # GHz where a size differs from its family.
-_CLOCK_SPEEDS: Final = {"c5.12xlarge": 3.6, "c5.24xlarge": 3.6}
+_CLOCK_SPEEDS: Final = {"c5.12xlarge": 3.6, "c5.24xlarge": 3.6, "c5d.12xlarge": 3.6, "c5d.24xlarge": 3.6}
 
 # Count and GB of scratch disks.
+_FIFTH_STORES: Final = {
+    "large": (1, 75),
+    "xlarge": (1, 150),
+    "2xlarge": (1, 300),
+    "4xlarge": (2, 300),
+    "8xlarge": (2, 600),
+    "12xlarge": (2, 900),
+    "16xlarge": (4, 600),
+    "24xlarge": (4, 900),
+}
 _STORES: Final = {
-    "m5d": {
-        "large": (1, 75),
-        "xlarge": (1, 150),
-        "2xlarge": (1, 300),
-        "4xlarge": (2, 300),
-        "8xlarge": (2, 600),
+    "m5d": _FIFTH_STORES,
+    "r5d": _FIFTH_STORES,
+    "c5d": {
+        "large": (1, 50),
+        "xlarge": (1, 100),
+        "2xlarge": (1, 200),
+        "4xlarge": (1, 400),
+        "9xlarge": (1, 900),
         "12xlarge": (2, 900),
-        "16xlarge": (4, 600),
+        "18xlarge": (2, 900),
         "24xlarge": (4, 900),
     },
     "i3": {

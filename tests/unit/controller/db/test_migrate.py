@@ -61,6 +61,29 @@ async def test_times_come_back_as_they_went_in(database):
     assert created == made.created
 
 
+def test_an_old_attachment_is_at_home(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(database.engine, "3d895a4f6117")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO hosts (id, hostname, zone, state, schedulable, simulated, cpus, memory, cpus_free, memory_free,"
+            " cpus_reserved, memory_reserved, revision, revision_reached, revision_forgotten, pool_address,"
+            " underlay_address, architecture, virtualization, virtualization_reason, agent_version, created)"
+            " VALUES ('h-1', 'box', 'z', 'up', 1, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, '', '', 'x86_64', '', '', '', 5)"
+        )
+        for number, instance in enumerate(("'i-1'", "NULL")):
+            connection.exec_driver_sql(
+                "INSERT INTO volumes (id, account_id, zone, host_id, size, volume_type, encrypted, state, created,"
+                f" instance_id, delete_on_termination) VALUES ('vol-{number}', '1', 'z', 'h-1', 8, 'gp3', 0, 'in-use',"
+                f" 5, {instance}, 1)"
+            )
+    upgrade(database.engine)
+    with database.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT attached_host_id, generation FROM volumes ORDER BY id")
+        assert [tuple(row) for row in found] == [("h-1", 1), (None, 0)]
+    database.close()
+
+
 def old_vpc(tmp_path):
     """A database of the first schema with a VPC whose subnets lead to the internet, brought to the newest."""
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")

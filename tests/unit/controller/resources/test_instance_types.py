@@ -41,7 +41,7 @@ def test_sizes_are_those_of_ec2(name, vcpus, memory, interfaces, addresses):
 
 def test_scratch_disks_come_with_the_storage_types_only():
     with_store = {name for name, found in instance_types.ALL.items() if found.instance_store}
-    assert {name.split(".")[0] for name in with_store} == {"m5d", "i3", "d3"}
+    assert {name.split(".")[0] for name in with_store} == {"c5d", "d3", "i3", "m5d", "r5d"}
     store = instance_types.ALL["m5d.4xlarge"].instance_store
     assert store is not None
     assert store.total_size == 600
