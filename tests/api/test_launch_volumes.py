@@ -166,6 +166,22 @@ def test_scratch_disks_get_names_of_their_own(api):
     assert scratch.device_name == "/dev/sdc"
 
 
+def test_another_type_has_other_scratch_disks(api):
+    instance_id = run(api, {"DeviceName": "/dev/sdf", "VirtualName": "ephemeral0"}, InstanceType="m5d.large")
+
+    def change(name):
+        def stop(tx):
+            tx.session.get_one(rows.Instance, instance_id).state = "stopped"
+
+        api.run(stop)
+        api.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": name})
+        return [disk.device_name for disk in told(api, instance_id).disks if disk.HasField("instance_store")]
+
+    assert change("m5d.4xlarge") == ["/dev/sdf", "/dev/sdb"]
+    assert change("t3.micro") == []
+    assert change("i3.large") == ["/dev/sdb"]
+
+
 def test_a_type_without_scratch_disks_has_none(api):
     instance_id = run(api, {"DeviceName": "/dev/sdb", "VirtualName": "ephemeral0"})
     assert [disk.device_name for disk in told(api, instance_id).disks] == ["/dev/sda1"]

@@ -17,6 +17,7 @@ from stead_controller.resources import (
     describe_instances,
     instance_types,
     interface_groups,
+    launch_volumes,
     lookup,
     network_interface_attachments,
     tags,
@@ -120,6 +121,9 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
         raise _no_ebs_optimization(name)
     interfaces = select(func.count()).where(NetworkInterface.instance_id == instance.id)
     network_interface_attachments.check_number(kind.name, tx.session.scalar(interfaces) or 0)
+    volumes = select(Volume.device_name).where(Volume.instance_id == instance.id)
+    devices = [name for name in tx.session.scalars(volumes) if name is not None]
+    launch_volumes.change_scratch(tx, instance, kind, devices)
     instance.instance_type, instance.vcpus, instance.memory = kind.name, kind.vcpus, kind.memory
     desired_state.refresh_instance(tx, instance.id)
 

@@ -4,10 +4,12 @@ What the request says of a device that the image has, too, goes before what the 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from sqlalchemy import select
 
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, InstanceStoreDisk, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, WrongState
@@ -119,9 +121,9 @@ def _number(virtual_name: str) -> int:
     return int(virtual_name.removeprefix("ephemeral"))
 
 
-def _scratch(count: int, mapped: dict[int, str], named: dict[str, BlockDevice | None]) -> Iterator[str]:
+def _scratch(count: int, mapped: dict[int, str], named: Collection[str]) -> Iterator[str]:
     """Give the device names of a type's scratch disks: as mapped, else free ones. All of them are there, as NVMe's."""
-    free = device_names.free([*named])
+    free = device_names.free(named)
     for number in range(count):
         yield mapped.get(number) or next(free)
 
@@ -233,10 +235,22 @@ def build_volumes(instance: Instance, disks: DiskPlan, pools: Sequence[str], now
     return made
 
 
-def build_scratch(instance: Instance, kind: InstanceType, disks: DiskPlan) -> list[InstanceStoreDisk]:
+def build_scratch(instance: Instance, kind: InstanceType, names: Sequence[str]) -> list[InstanceStoreDisk]:
     """Make the rows of an instance's scratch disks, of the size that its type has them in."""
     size = kind.instance_store.size * _GB if kind.instance_store is not None else 0
     return [
         InstanceStoreDisk(instance_id=instance.id, number=number, device_name=name, size=size)
-        for number, name in enumerate(disks.scratch)
+        for number, name in enumerate(names)
     ]
+
+
+def change_scratch(tx: Transaction, instance: Instance, kind: InstanceType, taken: Collection[str]) -> None:
+    """Give an instance the scratch disks of another type; `taken` are the device names of its volumes."""
+    query = select(InstanceStoreDisk).where(InstanceStoreDisk.instance_id == instance.id)
+    names: dict[int, str] = {}
+    for disk in tx.session.scalars(query).all():
+        names[disk.number] = disk.device_name
+        tx.session.delete(disk)
+    tx.session.flush()
+    count = kind.instance_store.count if kind.instance_store is not None else 0
+    tx.session.add_all(build_scratch(instance, kind, list(_scratch(count, names, [*taken, *names.values()]))))

@@ -184,7 +184,7 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     volumes = launch_volumes.build_volumes(instance, choices.disks, place.pools, launch.now)
     tx.session.add_all([instance, *volumes])
     tx.session.flush()
-    tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks))
+    tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
     made = [("instance", instance.id), *(("volume", volume.id) for volume in volumes)]
     for plan, interface in zip(plans, interfaces, strict=True):
         if plan.existing is None:

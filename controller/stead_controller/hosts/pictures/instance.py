@@ -19,6 +19,7 @@ from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.volume import of_used_volume
 from stead_controller.names import private_name
+from stead_controller.resources import instance_types
 from stead_proto.v1 import desired_pb2 as pb
 
 _RUNNING_STATES: Final = frozenset({"pending", "running"})
@@ -59,7 +60,7 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
         memory=instance.memory,
         disks=[
             *(pb.MachineDisk(volume_id=volume.id, device_name=volume.device_name or "") for volume in volumes),
-            *_scratch_disks(tx, instance.id),
+            *_scratch_disks(tx, instance),
         ],
         interfaces=[
             pb.MachineInterface(interface_id=interface.id, device_index=interface.device_index or 0)
@@ -72,8 +73,11 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
     return pictures
 
 
-def _scratch_disks(tx: Transaction, instance_id: str) -> list[pb.MachineDisk]:
-    query = select(InstanceStoreDisk).where(InstanceStoreDisk.instance_id == instance_id)
+def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:
+    kind = instance_types.find(instance.instance_type)
+    if kind is not None and kind.instance_store is None:
+        return []
+    query = select(InstanceStoreDisk).where(InstanceStoreDisk.instance_id == instance.id)
     return [
         pb.MachineDisk(
             device_name=disk.device_name,
