@@ -1,6 +1,7 @@
 """Inserts that another transaction may have been first at, in the form that each database has for them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Table
@@ -14,17 +15,30 @@ def _table(model: type[DeclarativeBase]) -> Table:
     return table
 
 
-def _insert(session: Session, table: Table) -> Any:
-    if session.get_bind().dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+def _insert(table: Table, dialect: str) -> Any:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+# To put a statement together takes longer than to have it executed, so each is made once.
+@cache
+def _insert_if_absent(model: type[DeclarativeBase], dialect: str) -> Any:
+    table = _table(model)
+    return _insert(table, dialect).on_conflict_do_nothing().returning(*table.primary_key.columns)
+
+
+@cache
+def _upsert(model: type[DeclarativeBase], dialect: str, names: tuple[str, ...], keep: frozenset[str]) -> Any:
+    table = _table(model)
+    keys = [column.name for column in table.primary_key.columns]
+    statement = _insert(table, dialect)
+    changes = {name: statement.excluded[name] for name in names if name not in {*keys, *keep}}
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes)
 
 
 def insert_if_absent(session: Session, model: type[DeclarativeBase], values: Mapping[str, Any]) -> bool:
     """Insert one row unless a unique key of it exists; tell whether it was inserted."""
-    table = _table(model)
-    statement = _insert(session, table).values(**values).on_conflict_do_nothing()
-    return bool(session.execute(statement.returning(*table.primary_key.columns)).first())
+    statement = _insert_if_absent(model, session.get_bind().dialect.name)
+    return bool(session.execute(statement, dict(values)).first())
 
 
 def upsert(
@@ -33,8 +47,4 @@ def upsert(
     """Insert rows, or change those whose primary key exists but for columns to `keep`; all name the same columns."""
     if not rows:
         return
-    table = _table(model)
-    keys = [column.name for column in table.primary_key.columns]
-    statement = _insert(session, table)
-    changes = {name: statement.excluded[name] for name in rows[0] if name not in {*keys, *keep}}
-    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
+    session.execute(_upsert(model, session.get_bind().dialect.name, tuple(rows[0]), frozenset(keep)), list(rows))

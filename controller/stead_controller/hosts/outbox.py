@@ -5,9 +5,10 @@ differs from the outbox is written. A removal stays until the host has reached i
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from google.protobuf.message import Message
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.session import Transaction
@@ -15,6 +16,11 @@ from stead_controller.db.tables import HostResource
 from stead_controller.hosts.pictures.body import Key, encode
 from stead_controller.hosts.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as desired
+
+_TOLD: Final = select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
+    HostResource.host_id == bindparam("host_id"),
+    HostResource.resource_id.in_(bindparam("resource_ids", expanding=True)),
+)
 
 
 def write(
@@ -27,11 +33,7 @@ def write(
         return
     known = {
         (row.kind, row.resource_id): (row.body, row.force)
-        for row in tx.session.execute(
-            select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
-                HostResource.host_id == host_id, HostResource.resource_id.in_([key[1] for key in bodies])
-            )
-        )
+        for row in tx.session.execute(_TOLD, {"host_id": host_id, "resource_ids": [key[1] for key in bodies]})
     }
     changes = []
     for key, body in bodies.items():

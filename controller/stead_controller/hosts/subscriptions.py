@@ -4,8 +4,9 @@ A NAT gateway counts by its interface. Peerings are known by the topics themselv
 """
 
 from collections.abc import Iterable
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.session import Transaction
@@ -13,12 +14,30 @@ from stead_controller.db.tables import NetworkInterface, VpcHost, VpcResource
 from stead_controller.hosts.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
+# Asked at each launch: a statement that is written once need not be put together again.
+_PEERINGS: Final = select(VpcResource.body).where(
+    VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.kind == pb.KIND_PEERING, VpcResource.body.is_not(None)
+)
+_SOME_INTERFACE: Final = (
+    select(NetworkInterface.id)
+    .where(
+        NetworkInterface.host_id == bindparam("host_id"),
+        NetworkInterface.vpc_id.in_(bindparam("vpc_ids", expanding=True)),
+    )
+    .limit(1)
+)
+_GONE: Final = select(VpcHost.gone_revision).where(
+    VpcHost.host_id == bindparam("host_id"), VpcHost.vpc_id == bindparam("vpc_id")
+)
+
 
 def refresh(tx: Transaction, vpc_id: str, host_id: str) -> set[str]:
     """Begin or end to tell a host of a VPC and those peered with it; give the VPCs that it is told of from now on."""
     begun: set[str] = set()
-    for each in sorted({vpc_id, *peers_of(tx, vpc_id)}):
-        if _set(tx, each, host_id, wanted=_has_interface(tx, host_id, {each, *peers_of(tx, each)})):
+    peers = peers_of(tx, vpc_id)
+    for each in sorted({vpc_id, *peers}):
+        around = peers if each == vpc_id else peers_of(tx, each)
+        if _set(tx, each, host_id, wanted=_has_interface(tx, host_id, {each, *around})):
             begun.add(each)
     return begun
 
@@ -41,10 +60,8 @@ def refresh_peers(tx: Transaction, vpc_id: str, peer_id: str) -> set[str]:
 
 def peers_of(tx: Transaction, vpc_id: str) -> set[str]:
     """The VPCs that have an active peering with a VPC, as its topic says."""
-    query = select(VpcResource.body).where(
-        VpcResource.vpc_id == vpc_id, VpcResource.kind == pb.KIND_PEERING, VpcResource.body.is_not(None)
-    )
-    return {peer_of(body) for body in tx.session.scalars(query) if body is not None}
+    bodies = tx.session.scalars(_PEERINGS, {"vpc_id": vpc_id})
+    return {peer_of(body) for body in bodies if body is not None}
 
 
 def peer_of(body: bytes) -> str:
@@ -53,16 +70,12 @@ def peer_of(body: bytes) -> str:
 
 
 def _has_interface(tx: Transaction, host_id: str, vpc_ids: Iterable[str]) -> bool:
-    query = select(NetworkInterface.id).where(
-        NetworkInterface.host_id == host_id, NetworkInterface.vpc_id.in_(list(vpc_ids))
-    )
-    return tx.session.execute(query.limit(1)).first() is not None
+    return tx.session.execute(_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": list(vpc_ids)}).first() is not None
 
 
 def _set(tx: Transaction, vpc_id: str, host_id: str, *, wanted: bool) -> bool:
     """Write whether a host is told of a VPC, if that is news; tell whether it begins now."""
-    mine = (VpcHost.host_id == host_id, VpcHost.vpc_id == vpc_id)
-    known = tx.session.execute(select(VpcHost.gone_revision).where(*mine)).first()
+    known = tx.session.execute(_GONE, {"host_id": host_id, "vpc_id": vpc_id}).first()
     if wanted == (known is not None and known.gone_revision is None):
         return False
     revision = next_revision(tx)
@@ -70,6 +83,7 @@ def _set(tx: Transaction, vpc_id: str, host_id: str, *, wanted: bool) -> bool:
         row = {"host_id": host_id, "vpc_id": vpc_id, "since_revision": revision, "gone_revision": None}
         upsert(tx.session, VpcHost, [row])
     else:
+        mine = (VpcHost.host_id == host_id, VpcHost.vpc_id == vpc_id)
         changed = update(VpcHost).where(*mine).values(gone_revision=revision)
         tx.session.execute(changed.execution_options(synchronize_session=False))
     return wanted

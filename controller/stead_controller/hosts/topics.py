@@ -5,9 +5,10 @@ is drawn from the rows and written only if it differs. Nothing here costs more w
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from google.protobuf.message import Message
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.session import Transaction
@@ -18,6 +19,13 @@ from stead_controller.hosts.pictures.body import encode
 from stead_controller.hosts.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
+# Asked for each interface of each launch: a statement that is written once need not be put together again.
+_BODY: Final = select(VpcResource.body).where(
+    VpcResource.vpc_id == bindparam("vpc_id"),
+    VpcResource.kind == bindparam("kind"),
+    VpcResource.resource_id == bindparam("resource_id"),
+)
+
 
 def refresh_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str) -> None:
     """Tell the hosts of a VPC how a part of it is now, or that it is gone."""
@@ -27,11 +35,7 @@ def refresh_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str) -> N
 
 def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, picture: Message | None) -> None:
     """Write a part's picture, None for its end, to the topic of its VPC unless the topic says so already."""
-    known = tx.session.execute(
-        select(VpcResource.body).where(
-            VpcResource.vpc_id == vpc_id, VpcResource.kind == kind, VpcResource.resource_id == resource_id
-        )
-    ).first()
+    known = tx.session.execute(_BODY, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id}).first()
     before = known.body if known is not None else None
     body = None if picture is None else encode(resource_id, picture)
     if before == body:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
@@ -14,6 +15,25 @@ from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.volume_homes import DiskNeed
 
 _CANDIDATES = 32
+
+
+# Asked for each instance of a launch: a statement that is written once need not be put together again.
+_TAKE: Final = (
+    update(Host)
+    .where(
+        Host.id == bindparam("host_id"),
+        Host.state == "up",
+        Host.cpus_free >= bindparam("vcpus"),
+        Host.memory_free >= bindparam("needed"),
+    )
+    .values(
+        cpus_free=Host.cpus_free - bindparam("vcpus"),
+        memory_free=Host.memory_free - bindparam("needed"),
+        cpus_reserved=Host.cpus_reserved + bindparam("vcpus"),
+        memory_reserved=Host.memory_reserved + bindparam("needed"),
+    )
+    .returning(Host.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +119,5 @@ def _rooms(tx: Transaction, need: Need, zone: str, *fits: ColumnElement[bool]) -
 
 
 def _take(tx: Transaction, host_id: str, need: Need) -> bool:
-    taken = tx.session.execute(
-        update(Host)
-        .where(
-            Host.id == host_id,
-            Host.state == "up",
-            Host.cpus_free >= need.vcpus,
-            Host.memory_free >= need.memory,
-        )
-        .values(
-            cpus_free=Host.cpus_free - need.vcpus,
-            memory_free=Host.memory_free - need.memory,
-            cpus_reserved=Host.cpus_reserved + need.vcpus,
-            memory_reserved=Host.memory_reserved + need.memory,
-        )
-        .returning(Host.id)
-        .execution_options(synchronize_session=False)
-    )
-    return taken.first() is not None
+    asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory}
+    return tx.session.connection().execute(_TAKE, asked).first() is not None

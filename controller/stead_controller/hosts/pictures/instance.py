@@ -3,7 +3,7 @@
 from typing import Final
 
 from google.protobuf.message import Message
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
@@ -25,19 +25,30 @@ from stead_proto.v1 import desired_pb2 as pb
 _RUNNING_STATES: Final = frozenset({"pending", "running"})
 
 
+# Asked at each launch: statements that are written once need not be put together again.
+_VOLUMES: Final = (
+    select(Volume)
+    .where(Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.not_in(("detaching", "busy")))
+    .order_by(Volume.attach_time, Volume.device_name, Volume.id)
+)
+_INTERFACES: Final = (
+    select(NetworkInterface)
+    .where(NetworkInterface.instance_id == bindparam("instance_id"), NetworkInterface.attachment_state != "detaching")
+    .order_by(NetworkInterface.device_index)
+)
+_GROUPS: Final = (
+    select(SecurityGroup.id, SecurityGroup.name)
+    .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
+    .where(InterfaceGroup.interface_id == bindparam("interface_id"))
+    .order_by(SecurityGroup.id)
+)
+
+
 def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, Message]:
     """A machine with its volumes and interfaces, by kind and id."""
-    volumes = tx.session.scalars(
-        select(Volume)
-        .where(Volume.instance_id == instance.id, Volume.attachment_state.not_in(("detaching", "busy")))
-        .order_by(Volume.attach_time, Volume.device_name, Volume.id)
-    ).all()
+    volumes = tx.session.scalars(_VOLUMES, {"instance_id": instance.id}).all()
     volumes = sorted(volumes, key=lambda volume: volume.device_name != instance.root_device_name)
-    interfaces = tx.session.scalars(
-        select(NetworkInterface)
-        .where(NetworkInterface.instance_id == instance.id, NetworkInterface.attachment_state != "detaching")
-        .order_by(NetworkInterface.device_index)
-    ).all()
+    interfaces = tx.session.scalars(_INTERFACES, {"instance_id": instance.id}).all()
     pictures: dict[Key, Message] = {}
     for volume in volumes:
         pictures[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
@@ -90,13 +101,7 @@ def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:
 
 
 def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
-    query = (
-        select(SecurityGroup.id, SecurityGroup.name)
-        .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
-        .where(InterfaceGroup.interface_id == interface_id)
-        .order_by(SecurityGroup.id)
-    )
-    return dict(tx.session.execute(query).all())
+    return dict(tx.session.execute(_GROUPS, {"interface_id": interface_id}).all())
 
 
 def _metadata(

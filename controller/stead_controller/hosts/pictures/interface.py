@@ -1,24 +1,38 @@
 """An interface's rows become an `Interface`, as the host needs it that the interface is on."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import InterfaceAddress, NetworkInterface, PublicAddress, Vpc
 from stead_controller.names import private_name, public_name
 from stead_proto.v1 import desired_pb2 as pb
 
+# Asked for each interface of each launch: statements that are written once need not be put together again.
+_PUBLIC: Final = (
+    select(PublicAddress.address, PublicAddress.private_address)
+    .where(PublicAddress.interface_id == bindparam("interface_id"))
+    .order_by(PublicAddress.address)
+)
+_PUBLIC_OF: Final = select(PublicAddress.address).where(
+    PublicAddress.interface_id == bindparam("interface_id"),
+    PublicAddress.private_address == bindparam("private_address"),
+)
+_HELD: Final = (
+    select(InterfaceAddress.address, InterfaceAddress.ipv6)
+    .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.primary.is_(False))
+    .order_by(InterfaceAddress.address)
+)
+
 
 def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -> str:
     """The public name of an interface; empty without public address, or where the VPC has no names."""
     if not _gives_names(tx, interface.vpc_id):
         return ""
-    address = tx.session.scalar(
-        select(PublicAddress.address).where(
-            PublicAddress.interface_id == interface.id, PublicAddress.private_address == interface.private_address
-        )
-    )
+    asked = {"interface_id": interface.id, "private_address": interface.private_address}
+    address = tx.session.scalar(_PUBLIC_OF, asked)
     return public_name(address, region) if address is not None else ""
 
 
@@ -29,18 +43,10 @@ def _gives_names(tx: Transaction, vpc_id: str) -> bool:
 
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
     """An interface with its addresses and groups."""
-    public = tx.session.execute(
-        select(PublicAddress.address, PublicAddress.private_address)
-        .where(PublicAddress.interface_id == interface.id)
-        .order_by(PublicAddress.address)
-    ).all()
+    public = tx.session.execute(_PUBLIC, {"interface_id": interface.id}).all()
     own = next((address for address, private in public if private == interface.private_address), None)
     named = own is not None and _gives_names(tx, interface.vpc_id)
-    held = tx.session.execute(
-        select(InterfaceAddress.address, InterfaceAddress.ipv6)
-        .where(InterfaceAddress.interface_id == interface.id, InterfaceAddress.primary.is_(False))
-        .order_by(InterfaceAddress.address)
-    ).all()
+    held = tx.session.execute(_HELD, {"interface_id": interface.id}).all()
     return pb.Interface(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,

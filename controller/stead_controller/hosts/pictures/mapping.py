@@ -1,8 +1,9 @@
 """An interface's rows become a `Mapping`: where it is, for all hosts that have to do with its VPC."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, InterfaceAddress, InterfaceGroup, NetworkInterface
@@ -11,6 +12,18 @@ from stead_controller.hosts.pictures.region import region_of
 from stead_controller.names import private_name
 from stead_proto.v1 import desired_pb2 as pb
 
+# Asked for each interface of each launch: statements that are written once need not be put together again.
+_OTHER_ADDRESSES: Final = (
+    select(InterfaceAddress.address)
+    .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.address != bindparam("primary"))
+    .order_by(InterfaceAddress.address)
+)
+_GROUPS: Final = (
+    select(InterfaceGroup.group_id)
+    .where(InterfaceGroup.interface_id == bindparam("interface_id"))
+    .order_by(InterfaceGroup.group_id)
+)
+
 
 def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
     """Where an interface is and what it is known by; None when it is gone."""
@@ -18,16 +31,8 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
     if interface is None:
         return None
     primary = interface.private_address
-    addresses = tx.session.scalars(
-        select(InterfaceAddress.address)
-        .where(InterfaceAddress.interface_id == interface_id, InterfaceAddress.address != primary)
-        .order_by(InterfaceAddress.address)
-    )
-    groups = tx.session.scalars(
-        select(InterfaceGroup.group_id)
-        .where(InterfaceGroup.interface_id == interface_id)
-        .order_by(InterfaceGroup.group_id)
-    )
+    addresses = tx.session.scalars(_OTHER_ADDRESSES, {"interface_id": interface_id, "primary": primary})
+    groups = tx.session.scalars(_GROUPS, {"interface_id": interface_id})
     host = tx.session.get(Host, interface.host_id) if interface.host_id is not None else None
     region = region_of(tx)
     return pb.Mapping(
