@@ -13,7 +13,7 @@ from typing import Final
 
 import libvirt
 
-from stead_agent import facts, kvm_proof, libvirtd
+from stead_agent import facts, heap, kvm_proof, libvirtd
 from stead_agent.agent import Agent
 from stead_agent.bases.local_bases import LocalBases
 from stead_agent.block_store import BlockStore
@@ -70,6 +70,7 @@ class AgentRunsError(Exception):
 
 async def run(settings: Settings, version: str) -> None:
     """Run the agent of this machine until cancelled; guests run on. Raises AgentRunsError."""
+    heap.keep_small()
     with _alone(settings):
         await _run(settings, version)
 

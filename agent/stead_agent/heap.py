@@ -1,0 +1,21 @@
+"""The C library's heap of a program with many threads, kept as small as what is in use (mallopt(3))."""
+
+import ctypes
+from typing import Final
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_…, in malloc.h
+_ARENAS: Final = 2
+_LARGE: Final = 256 * 1024
+
+
+def keep_small() -> None:
+    """Let threads share two arenas, and give large pieces back to the system when they are freed.
+
+    By default each of our threads gets an arena, which keeps the most that the thread ever had: a ruleset, a domain's
+    description. To be called before threads are started; another C library than glibc is left as it is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    for parameter, value in ((_ARENA_MAX, _ARENAS), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _LARGE)):
+        mallopt(parameter, value)
