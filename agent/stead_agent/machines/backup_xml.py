@@ -77,11 +77,13 @@ def render_backup(
         else:
             element.set("backupmode", "full")
         ET.SubElement(element, "driver", type="qcow2")
-        scratch = ET.SubElement(element, "scratch", file=str(socket.parent / f"{disk.volume_id}.scratch"))
-        if disk.secret:
-            encryption = ET.SubElement(scratch, "encryption", format="luks")
-            ET.SubElement(encryption, "secret", type="passphrase", uuid=disk.secret)
+        ET.SubElement(element, "scratch", file=str(scratch_of(socket, disk.volume_id)))
     return ET.tostring(root, encoding="unicode")
+
+
+def scratch_of(socket: Path, volume_id: str) -> Path:
+    """Name the file that keeps what a guest overwrites during a backup."""
+    return socket.parent / f"{volume_id}.scratch"
 
 
 def parse_backup(name: str, backup_xml: str, socket: Path) -> Backup:

@@ -6,7 +6,9 @@ keep what the guest overwrites meanwhile. All of it goes when the backup ends, a
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,14 +17,30 @@ import libvirt
 from stead_agent.disk_backups import Backup, BackupBusyError, BackupError, NotPluggedError
 from stead_agent.disk_users import uid_of
 from stead_agent.machines import backup_xml
-from stead_agent.machines.host_access import make_private, remove_private
+from stead_agent.machines.backup_xml import LiveDisk
+from stead_agent.machines.host_access import remove_private
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.libvirt_machines import LibvirtMachines
+from stead_agent.run import RunError, run
 
 _log = logging.getLogger(__name__)
 
 # A socket's path has at most 107 bytes (unix(7)); the rest is `/i-0123456789abcdef0/nbd`.
 _MOST_PATH: Final = 107 - 24
+_SOCKET: Final = "nbd"
+_NAME: Final = "name"
+_CREATE_SECONDS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Freezing:
+    """What is to be frozen."""
+
+    name: str
+    disks: Mapping[str, tuple[str, str]]  # by volume id: snapshot id, and an earlier one's
+    found: Mapping[str, LiveDisk]
+    targets: Sequence[str]  # of all disks of the domain
+    socket: Path
 
 
 class LibvirtBackups:
@@ -48,24 +66,8 @@ class LibvirtBackups:
             if len(found) != len(disks):
                 raise NotPluggedError(f"{machine_id} has not all of {', '.join(disks)} plugged in")
             self._drop_checkpoints(domain, lambda checkpoint: checkpoint.name == name)
-            place = self._folder / machine_id
-            make_private(place, uid_of(machine_id))
-            (place / "name").write_text(name)
-            since = self._since(domain, disks)
-            every = backup_xml.targets(live_xml)
-            snapshots = {volume_id: pair[0] for volume_id, pair in disks.items()}
-            socket = place / "nbd"
-            checkpoint = None
-            if any(disk.format == "qcow2" for disk in found.values()):
-                checkpoint = backup_xml.render_checkpoint(name, found.values(), snapshots, every)
-            try:
-                domain.backupBegin(backup_xml.render_backup(found.values(), since, every, socket), checkpoint)
-            except libvirt.libvirtError as error:
-                if not since:
-                    raise
-                # A bitmap that a killed QEMU left is unusable: libvirt calls its checkpoint inconsistent.
-                _log.warning("changes_unknown", extra={"machine": machine_id, "error": str(error)})
-                domain.backupBegin(backup_xml.render_backup(found.values(), {}, every, socket), checkpoint)
+            place = self._prepare(machine_id, name, domain, found)
+            self._freeze(domain, _Freezing(name, disks, found, backup_xml.targets(live_xml), place / _SOCKET))
             begun = self._current(machine_id, domain)
         if begun is None:
             raise BackupError(f"{machine_id}: the backup ended at once")
@@ -101,6 +103,47 @@ class LibvirtBackups:
                 lambda found: volume_id in found.snapshots and keep not in found.snapshots.values(),
             )
 
+    def _prepare(self, machine_id: str, name: str, domain: Any, disks: Mapping[str, LiveDisk]) -> Path:
+        """Make the guest's folder with scratch files, which libvirt would make as files of root's.
+
+        The folder is the guest's user's only when all is in it, so that it cannot put links there before.
+        """
+        if any(disk.secret for disk in disks.values()):
+            raise BackupError(f"{machine_id}: what a guest overwrites on an encrypted disk cannot be kept meanwhile")
+        place, uid = self._folder / machine_id, uid_of(machine_id)
+        remove_private(place)
+        self._folder.mkdir(mode=0o711, exist_ok=True)
+        place.mkdir(mode=0o700)
+        (place / _NAME).write_text(name)
+        for disk in disks.values():
+            scratch = backup_xml.scratch_of(place / _SOCKET, disk.volume_id)
+            size = domain.blockInfo(disk.target)[0]
+            try:
+                run(["qemu-img", "create", "-q", "-f", "qcow2", scratch, str(size)], timeout=_CREATE_SECONDS)
+            except RunError as error:
+                raise BackupError(str(error)) from error
+            os.chown(scratch, uid, 0)
+            scratch.chmod(0o600)
+        os.chown(place, uid, 0)
+        return place
+
+    def _freeze(self, domain: Any, what: "_Freezing") -> None:
+        """Begin the backup; a bitmap that a killed QEMU left broken is done without: libvirt refuses to use it."""
+        since = self._since(domain, what.disks)
+        snapshots = {volume_id: pair[0] for volume_id, pair in what.disks.items()}
+        checkpoint = None
+        if any(disk.format == "qcow2" for disk in what.found.values()):
+            checkpoint = backup_xml.render_checkpoint(what.name, what.found.values(), snapshots, what.targets)
+        for earlier in [since, {}] if since else [{}]:
+            backup = backup_xml.render_backup(what.found.values(), earlier, what.targets, what.socket)
+            try:
+                domain.backupBegin(backup, checkpoint, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
+                return
+            except libvirt.libvirtError as error:
+                if not earlier:
+                    raise
+                _log.warning("changes_unknown", extra={"snapshot": what.name, "error": str(error)})
+
     def _since(self, domain: Any, disks: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         """Find the checkpoints of the earlier snapshots that disks are to be compared with."""
         since = {}
@@ -110,7 +153,7 @@ class LibvirtBackups:
                     since[volume_id] = checkpoint.name
         return since
 
-    def _drop_checkpoints(self, domain: Any, is_needless: Any) -> None:
+    def _drop_checkpoints(self, domain: Any, is_needless: Callable[[backup_xml.Checkpoint], bool]) -> None:
         for handle, checkpoint in self._checkpoints(domain):
             if is_needless(checkpoint):
                 try:
@@ -131,14 +174,14 @@ class LibvirtBackups:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_BACKUP:
                 return None
             raise
-        socket = self._folder / machine_id / "nbd"
+        socket = self._folder / machine_id / _SOCKET
         if backup_xml.socket_of(text) != socket:
             raise BackupBusyError(f"{machine_id}: a backup goes on that is not ours")
         return backup_xml.parse_backup(self._name(machine_id), text, socket)
 
     def _name(self, machine_id: str) -> str:
         try:
-            return (self._folder / machine_id / "name").read_text()
+            return (self._folder / machine_id / _NAME).read_text()
         except FileNotFoundError:
             return ""
 

@@ -1,0 +1,270 @@
+"""Snapshots of running guests: of one instant while the guest writes on, reading only what changed, whatever is killed."""
+
+import json
+import os
+import secrets
+import signal
+
+import libvirt_qemu
+import pytest
+
+from stead_agent.block_store import BlockStore
+from stead_agent.disk_backups import BackupBusyError, NotPluggedError
+from stead_agent.disk_sources import Layer
+from stead_agent.machines.backups import LibvirtBackups
+from stead_agent.machines.interface import Power
+from stead_agent.nbd import wire
+from stead_agent.nbd.client import NbdClient
+from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
+from stead_agent.snapshots.local_snapshots import LocalSnapshots
+from stead_proto.blocks import BLOCK_BYTES
+from tests.host.machines.conftest import wait_for
+from tests.support.fake_block_store import FakeBlockStore
+
+MIB = 1 << 20
+SIZE = 64 * MIB
+
+
+@pytest.fixture
+def fake():
+    """A block store on a port of loopback, without any snapshot."""
+    store = FakeBlockStore()
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def store(fake):
+    """A host's client of it."""
+    identity = fake.identity()
+    client = BlockStore([fake.address], lambda: identity)
+    yield client
+    client.close()
+
+
+class Guest:
+    """A machine that runs, whose disks are written as its processor would: through its virtio devices."""
+
+    def __init__(self, world, disks=1):
+        self.world = world
+        self.spec = world.spec(disks=tuple(world.disk() for _ in range(disks)))
+        self.id = self.spec.id
+        self.volumes = [disk.id for disk in self.spec.disks]
+        self.starts = 0
+        self.start()
+
+    def start(self):
+        self.starts += 1
+        self.world.machines.start(self.spec, self.starts)
+
+    def io(self, command, disk=0):
+        """Have QEMU do a command of qemu-io on a disk's device."""
+        with self.world.machines.domain(self.id) as domain:
+            device = f"/machine/peripheral/virtio-disk{disk}/virtio-backend"
+            told = libvirt_qemu.qemuMonitorCommand(
+                domain, f'qemu-io -d {device} "{command}"', libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            )
+        assert "rror" not in told, told
+
+    def jobs(self):
+        """List QEMU's block jobs and NBD servers."""
+        with self.world.machines.domain(self.id) as domain:
+            exports = libvirt_qemu.qemuMonitorCommand(domain, '{"execute":"query-block-exports"}', 0)
+            jobs = libvirt_qemu.qemuMonitorCommand(domain, '{"execute":"query-jobs"}', 0)
+        return json.loads(exports)["return"] + json.loads(jobs)["return"]
+
+    def checkpoints(self):
+        with self.world.machines.domain(self.id) as domain:
+            return [each.getName() for each in domain.listAllCheckpoints(0)]
+
+    def group(self, *pairs, name=""):
+        """Snapshots (id, parent's id) of its first disks, in order."""
+        specs = tuple(
+            SnapshotSpec(snapshot_id, self.volumes[at], parent) for at, (snapshot_id, parent) in enumerate(pairs)
+        )
+        return SnapshotGroup(name or pairs[0][0], specs, self.id)
+
+    def quiet(self, snapshot_id, parent=""):
+        disk = self.spec.disks[0]
+        layers = ((disk.id, QuietDisk(Layer(disk.source, disk.format), disk.base)),)
+        return SnapshotGroup(snapshot_id, (SnapshotSpec(snapshot_id, disk.id, parent),), quiet=layers)
+
+
+def new_id():
+    return f"snap-0{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def backups(world):
+    """The backups of the world's machines."""
+    return LibvirtBackups(world.machines, world.root / "backups")
+
+
+@pytest.fixture
+def snapshots(world, store, backups):
+    """A host's snapshots, ended in the end."""
+    made = LocalSnapshots(world.root / "state", world.root / "run", store, backups)
+    yield made
+    made.close()
+
+
+def taken(snapshots, group):
+    found = {}
+
+    def complete():
+        found.update(snapshots.ensure(group))
+        return all(each.complete for each in found.values())
+
+    wait_for(complete, "the snapshot is complete")
+    return found
+
+
+def pattern(*pieces):
+    content = bytearray(SIZE)
+    for offset, length, byte in pieces:
+        content[offset : offset + length] = bytes([byte]) * length
+    return bytes(content)
+
+
+def test_an_instant_is_held_while_the_guest_writes(world, backups):
+    guest = Guest(world)
+    guest.io("write -P 1 0 1M")
+    first = new_id()
+    backup = backups.begin(guest.id, first, {guest.volumes[0]: (first, "")})
+    guest.io("write -P 2 512k 1M")
+    assert backups.begin(guest.id, first, {guest.volumes[0]: (first, "")}) == backup == backups.current(guest.id)
+    with pytest.raises(BackupBusyError):
+        backups.begin(guest.id, new_id(), {guest.volumes[0]: (first, "")})
+    export = backup.exports[guest.volumes[0]]
+    assert export.bitmap == ""
+    with NbdClient(backup.socket, export.name, contexts=(wire.ALLOCATION,)) as client:
+        assert client.read(0, 2 * MIB) == b"\1" * MIB + bytes(MIB)
+    backups.end(guest.id, new_id())
+    assert backups.current(guest.id) == backup
+    backups.end(guest.id, first)
+    wait_for(lambda: backups.current(guest.id) is None, "the backup has ended")
+    assert guest.jobs() == []
+    assert list((world.root / "backups").iterdir()) == []
+    second = new_id()
+    backup = backups.begin(guest.id, second, {guest.volumes[0]: (second, first)})
+    export = backup.exports[guest.volumes[0]]
+    with NbdClient(backup.socket, export.name, contexts=(export.bitmap,)) as client:
+        dirty = [each[:2] for each in client.status(0, SIZE)[export.bitmap] if each.flags & wire.IS_DIRTY]
+        assert dirty == [(512 * 1024, MIB)]
+    backups.forget(guest.id, guest.volumes[0], keep=second)
+    assert guest.checkpoints() == [second]
+    backups.end(guest.id, second)
+
+
+def test_a_guest_that_is_off_has_no_backup(world, backups):
+    guest = Guest(world)
+    with pytest.raises(NotPluggedError):
+        backups.begin(guest.id, "snap-1", {"vol-0123456789abcdef0": ("snap-1", "")})
+    world.machines.stop(guest.id, force=True)
+    with pytest.raises(NotPluggedError):
+        backups.begin(guest.id, "snap-1", {guest.volumes[0]: ("snap-1", "")})
+    assert backups.current(guest.id) is None
+    backups.end(guest.id, "snap-1")
+
+
+def test_the_second_snapshot_reads_only_what_changed(world, snapshots, fake):
+    guest = Guest(world)
+    guest.io("write -P 1 0 8M")
+    first, second, third = new_id(), new_id(), new_id()
+    done = taken(snapshots, guest.group((first, "")))[first]
+    assert (done.incremental, done.blocks) == (False, 16)
+    guest.io("write -P 2 3M 4k")
+    guest.io("write -z 5M 512k")
+    fake.received.clear()
+    done = taken(snapshots, guest.group((second, first)))[second]
+    assert (done.incremental, done.blocks) == (True, 1)
+    assert len(fake.received) == 1
+    assert fake.content(second, SIZE) == pattern((0, 8 * MIB, 1), (3 * MIB, 4096, 2), (5 * MIB, BLOCK_BYTES, 0))
+    assert fake.content(first, SIZE) == pattern((0, 8 * MIB, 1))
+    wait_for(lambda: guest.checkpoints() == [second], "the first checkpoint is forgotten")
+    world.machines.stop(guest.id, force=True)
+    guest.start()
+    guest.io("write -P 3 20M 512k")
+    done = taken(snapshots, guest.group((third, second)))[third]
+    assert (done.incremental, done.blocks) == (True, 1)
+    assert fake.content(third, SIZE)[20 * MIB :] == pattern((20 * MIB, BLOCK_BYTES, 3))[20 * MIB :]
+    for each in (first, second, third):
+        snapshots.remove(each)
+    assert snapshots.present() == frozenset()
+
+
+def test_all_disks_of_a_set_are_of_one_instant(world, snapshots, fake):
+    guest = Guest(world, disks=2)
+    guest.io("write -P 1 0 1M", 0)
+    guest.io("write -P 2 0 1M", 1)
+    one, two = new_id(), new_id()
+    done = taken(snapshots, guest.group((one, ""), (two, ""), name="set-1"))
+    assert done[one].taken_at == done[two].taken_at
+    assert fake.content(one, SIZE) == pattern((0, MIB, 1))
+    assert fake.content(two, SIZE) == pattern((0, MIB, 2))
+    guest.io("write -P 3 1M 512k", 1)
+    after = new_id()
+    spec = SnapshotSpec(after, guest.volumes[1], two)
+    found = taken(snapshots, SnapshotGroup(after, (spec,), guest.id))[after]
+    assert (found.incremental, found.blocks) == (True, 1)
+
+
+def test_a_killed_qemu_means_a_full_read(world, snapshots, fake):
+    guest = Guest(world)
+    guest.io("write -P 1 0 2M")
+    first, second = new_id(), new_id()
+    taken(snapshots, guest.group((first, "")))
+    wait_for(lambda: guest.jobs() == [], "the backup has ended")
+    guest.io("write -P 2 1M 512k")
+    guest.io("flush")
+    os.kill(world.process_of(guest.id), signal.SIGKILL)
+    world.wait_for_power(guest.id, Power.OFF)
+    guest.start()
+    done = taken(snapshots, guest.group((second, first)))[second]
+    assert (done.incremental, done.blocks) == (False, 4)
+    assert fake.content(second, SIZE) == pattern((0, 2 * MIB, 1), (MIB, BLOCK_BYTES, 2))
+
+
+def test_a_new_agent_goes_on_with_the_backup(world, store, snapshots, backups, fake):
+    guest = Guest(world)
+    guest.io("write -P 1 0 2M")
+    fake.break_after_received = 0
+    name = new_id()
+    with pytest.raises(SnapshotError, match="on purpose"):
+        taken(snapshots, guest.group((name, "")))
+    guest.io("write -P 2 0 2M")
+    later = LocalSnapshots(world.root / "state", world.root / "run", store, backups)
+    done = taken(later, guest.group((name, "")))[name]
+    assert fake.content(name, SIZE) == pattern((0, 2 * MIB, 1))
+    assert done.blocks == 4
+    later.close()
+
+
+def test_a_guest_that_ends_meanwhile_is_taken_when_it_is_quiet(world, snapshots, backups, fake):
+    guest = Guest(world)
+    guest.io("write -P 1 0 2M")
+    fake.break_after_received = 0
+    name = new_id()
+    with pytest.raises(SnapshotError, match="on purpose"):
+        taken(snapshots, guest.group((name, "")))
+    guest.io("write -P 2 1M 1M")
+    world.machines.stop(guest.id, force=True)
+    taken(snapshots, guest.quiet(name))
+    assert fake.content(name, SIZE) == pattern((0, MIB, 1), (MIB, MIB, 2))
+    wait_for(lambda: list((world.root / "backups").iterdir()) == [], "nothing is left of the backup")
+    assert not list((world.root / "disks").glob("*.scratch"))
+
+
+def test_a_snapshot_that_nobody_wants_any_more_ends(world, snapshots, backups, fake):
+    guest = Guest(world)
+    guest.io("write -P 1 0 2M")
+    fake.break_after_received = 0
+    name = new_id()
+    with pytest.raises(SnapshotError, match="on purpose"):
+        taken(snapshots, guest.group((name, "")))
+    assert backups.current(guest.id) is not None
+    snapshots.remove(name)
+    wait_for(lambda: guest.jobs() == [], "the backup has ended")
+    assert list((world.root / "backups").iterdir()) == []
+    assert snapshots.present() == frozenset()
