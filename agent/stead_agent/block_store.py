@@ -17,7 +17,7 @@ from stead_proto.tls import Identity
 from stead_proto.v1 import blocks_pb2, blocks_pb2_grpc
 from stead_proto.v1.blocks_pb2 import Block, Segment
 
-_DIGESTS_PER_REQUEST: Final = 64
+_BLOCKS_AHEAD: Final = 64
 _REQUESTS_AHEAD: Final = 8
 _AWAY: Final = frozenset(
     {
@@ -54,17 +54,21 @@ class BlockStore:
         with self._speaking() as stub:
             yield from stub.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=snapshot_id))
 
-    def fetch(self, snapshot_id: str, digests: Iterable[bytes]) -> Iterator[bytes]:
-        """Fetch blocks of a snapshot, in the order asked for, each checked by its digest."""
+    def fetch(self, snapshot_id: str, digests: Iterable[bytes], *, ahead: int = _BLOCKS_AHEAD) -> Iterator[bytes]:
+        """Fetch blocks of a snapshot, in the order asked for, each checked by its digest.
+
+        `digests` is asked for the next one in a thread of gRPC's, when fewer than `ahead` are on their way.
+        """
         asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         ended = threading.Event()
-        ahead = threading.Semaphore(_DIGESTS_PER_REQUEST * _REQUESTS_AHEAD)
+        free = threading.Semaphore(ahead)
 
         def requests() -> Iterator[blocks_pb2.FetchBlocksRequest]:
             name = snapshot_id
-            for each in digests:
-                ahead.acquire()
-                if ended.is_set():
+            waiting = iter(digests)
+            while free.acquire() and not ended.is_set():
+                each = next(waiting, None)
+                if each is None:
                     return
                 asked.put(each)
                 yield blocks_pb2.FetchBlocksRequest(snapshot_id=name, digests=[each])
@@ -76,7 +80,7 @@ class BlockStore:
                 for block in call:
                     if asked.empty() or asked.get() != block.digest:
                         raise BlockStoreError(f"{snapshot_id}: another block came than was asked for")
-                    ahead.release()
+                    free.release()
                     try:
                         yield blocks.unpack(block)
                     except blocks.BadBlockError as error:
@@ -85,7 +89,7 @@ class BlockStore:
                     raise BlockStoreError(f"{snapshot_id}: blocks did not come")
             finally:
                 ended.set()
-                ahead.release()
+                free.release()
                 call.cancel()
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ import libvirt
 
 from stead_agent import facts, heap, kvm_proof, libvirtd
 from stead_agent.agent import Agent
+from stead_agent.bases.base_servers import BaseServers
 from stead_agent.bases.local_bases import LocalBases
 from stead_agent.block_store import BlockStore
 from stead_agent.desired import SqliteStore
@@ -135,6 +136,9 @@ def _purge(settings: Settings) -> None:
         parts.firewall.remove(vpc_id)
         parts.network.remove(vpc_id)
     host.firewall.remove_host()
+    parts.snapshots.close()
+    for base_id in sorted(parts.bases.present()):
+        parts.bases.remove(base_id)
     parts.machines.close()
     libvirtd.stop(settings.state_dir)
     shutil.rmtree(settings.run_dir, ignore_errors=True)
@@ -179,7 +183,11 @@ def _assemble(settings: Settings) -> _Assembled:
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     address = settings.underlay_address or _own_address()
     block_store = BlockStore(settings.controllers, identity)
-    bases = LocalBases(store.root, block_store)
+    bases = LocalBases(
+        store.root,
+        block_store,
+        servers=lambda folder: BaseServers(folder, settings.state_dir, settings.controllers),
+    )
     backups = LibvirtBackups(machines, settings.state_dir / "backups")
     namespaces = Namespaces(settings.netns_dir, shut=shut)
     firewall = KernelFirewall(namespaces, _links())

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import pytest
 
+from stead_agent.block_store import BlockStore
 from stead_proto import blocks, limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.tls import Identity
@@ -160,3 +162,21 @@ def random_disk(seed: int, size: int, holes: float = 0.5) -> bytes:
         else:
             disk += source.randbytes(blocks.BLOCK_BYTES)
     return bytes(disk[:size])
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeBlockStore]:
+    """A block store on a port of loopback, without any snapshot."""
+    store = FakeBlockStore()
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def store(fake: FakeBlockStore) -> Iterator[BlockStore]:
+    """A host's client of it."""
+    identity = fake.identity()
+    client = BlockStore([fake.address], lambda: identity)
+    yield client
+    client.close()

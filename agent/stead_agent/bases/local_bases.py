@@ -10,16 +10,17 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
 from stead_agent.bases import filling
+from stead_agent.bases.base_servers import BaseServers
 from stead_agent.bases.filling import Filling
 from stead_agent.bases.interface import BaseAwayError, BaseError, BaseFullError, BaseSpec
 from stead_agent.bases.picture import same_content
 from stead_agent.block_store import BlockStoreAway, BlockStoreError
-from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_proto.tls import sync_directory
 from stead_proto.v1.blocks_pb2 import Segment
 
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 BASE_ID: Final = re.compile(r"snap-[0-9a-f]{8,17}\Z")
 CACHE_BYTES: Final = 20 << 30
+EAGER_BYTES: Final = 64 << 20
 _KEPT_FREE: Final = 1 << 30  # bytes of the disk that unused bases must not take
 
 
@@ -43,8 +45,18 @@ class Blocks(Protocol):
 class LocalBases:
     """The bases of one agent, as files."""
 
-    def __init__(self, root: Path, store: Blocks, *, cache_bytes: int = CACHE_BYTES) -> None:
-        """Make the directories below the disks' one; unused bases are kept up to `cache_bytes`."""
+    def __init__(
+        self,
+        root: Path,
+        store: Blocks,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        servers: Callable[[Path], BaseServers] | None = None,
+    ) -> None:
+        """Make the directories below the disks' one; unused bases are kept up to `cache_bytes`.
+
+        Bases of more than EAGER_BYTES are served while they come, by what `servers` makes for the folder.
+        """
         self.folder = root / "bases"
         self._unused = self.folder / "unused"
         self._filling = self.folder / "filling"
@@ -54,6 +66,7 @@ class LocalBases:
         self.folder.chmod(0o711)
         for each in (self._unused, self._filling):
             each.mkdir(mode=0o700, exist_ok=True)
+        self._servers = servers(self.folder) if servers is not None else None
 
     def ensure(self, base: BaseSpec) -> None:
         """Have the base ready to be read."""
@@ -67,17 +80,26 @@ class LocalBases:
                 (self._unused / final.name).rename(final)
                 sync_directory(self.folder)
                 return
-            self._fetch(base, final)
+            if self._servers is not None and base.stored_size > EAGER_BYTES:
+                self._servers.ensure(base.id, base.size)
+            else:
+                self._fetch(base, final)
 
     def source(self, base_id: str) -> Layer | None:
         """Tell how to open the base."""
         path = self._path(base_id)
-        return Layer(FileSource(path), "raw") if path.exists() else None
+        if path.exists():
+            return Layer(FileSource(path), "raw")
+        if self._servers is not None and self._servers.socket(base_id).exists():
+            return Layer(NbdSource(self._servers.socket(base_id)), "raw")
+        return None
 
     def remove(self, base_id: str) -> None:
         """Keep the base for the next volume, as long as there is room."""
         path = self._path(base_id)
         with self._room(base_id):
+            if self._servers is not None:
+                self._servers.end(base_id)
             filling.discard(self._filling, base_id)
             with contextlib.suppress(FileNotFoundError):  # it never became whole, or is removed already
                 os.utime(path)

@@ -45,6 +45,7 @@ FLAG_MULTI_CONN: Final = 256
 REQUEST: Final = struct.Struct(">IHHQQI")  # magic, flags, command, cookie, offset, length
 REQUEST_MAGIC: Final = 0x25609513
 READ: Final = 0
+WRITE: Final = 1
 DISCONNECT: Final = 2
 FLUSH: Final = 3
 BLOCK_STATUS: Final = 7

@@ -18,6 +18,7 @@ from stead_agent.machines.interface import Disk, MachineSpec, Nic
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
 from stead_agent.run import run
 from tests.support import micro, waiting
+from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures
 
 MEMORY = 96 << 20
 

@@ -8,7 +8,6 @@ import signal
 import libvirt_qemu
 import pytest
 
-from stead_agent.block_store import BlockStore
 from stead_agent.disk_backups import BackupBusyError, NotPluggedError
 from stead_agent.disk_sources import Layer
 from stead_agent.machines.backups import LibvirtBackups
@@ -19,28 +18,9 @@ from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGr
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from stead_proto.blocks import BLOCK_BYTES
 from tests.host.machines.conftest import wait_for
-from tests.support.fake_block_store import FakeBlockStore
 
 MIB = 1 << 20
 SIZE = 64 * MIB
-
-
-@pytest.fixture
-def fake():
-    """A block store on a port of loopback, without any snapshot."""
-    store = FakeBlockStore()
-    store.start()
-    yield store
-    store.stop()
-
-
-@pytest.fixture
-def store(fake):
-    """A host's client of it."""
-    identity = fake.identity()
-    client = BlockStore([fake.address], lambda: identity)
-    yield client
-    client.close()
 
 
 class Guest:

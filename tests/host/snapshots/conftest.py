@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.block_store import BlockStore
-from tests.support.fake_block_store import FakeBlockStore
+from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -18,24 +17,6 @@ def place():
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def fake():
-    """A block store on a port of loopback, without any snapshot."""
-    store = FakeBlockStore()
-    store.start()
-    yield store
-    store.stop()
-
-
-@pytest.fixture
-def store(fake):
-    """A host's client of it."""
-    identity = fake.identity()
-    client = BlockStore([fake.address], lambda: identity)
-    yield client
-    client.close()
 
 
 def qemu_io(image: Path, *commands: str) -> None:

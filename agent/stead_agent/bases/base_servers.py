@@ -1,0 +1,165 @@
+"""The processes that serve bases while they come: started, adopted by the next agent, revived and ended."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from stead_agent.bases.interface import BaseAwayError, BaseError
+from stead_agent.logs import Log
+from stead_agent.run import RunError, start_daemon
+
+_log = Log(__name__)
+
+_MODULE: Final = "stead_agent.bases"
+_START_SECONDS: Final = 20.0
+_END_SECONDS: Final = 5.0
+_POLL: Final = 0.02
+_REVIVE_SECONDS: Final = 1.0
+_MOST_PATH: Final = 107  # of a socket: unix(7)
+
+
+class BaseServers:
+    """One process for each base that is not whole, or is still read by guests that began before it was."""
+
+    def __init__(self, folder: Path, state: Path, controllers: tuple[str, ...]) -> None:
+        """Adopt what an earlier agent started, and revive what should run: its socket is there."""
+        self._folder = folder
+        self._state = state
+        self._controllers = controllers
+        self._lock = threading.Lock()
+        self._watched: dict[str, int] = {}
+        for path in folder.glob("*.nbd"):
+            with contextlib.suppress(BaseError):  # it is tried again when somebody needs it
+                self.ensure(path.stem, self._size_of(path.stem), wait=False)
+
+    def socket(self, base_id: str) -> Path:
+        """Name the socket on which a base is served."""
+        return self._folder / f"{base_id}.nbd"
+
+    def serves(self, base_id: str) -> bool:
+        """Tell whether a base is served now."""
+        return _greets(self.socket(base_id))
+
+    def ensure(self, base_id: str, size: int, *, wait: bool = True) -> None:
+        """Have a base served; raises BaseAwayError when that cannot begin until the block store can be reached."""
+        if len(os.fsencode(self.socket(base_id))) > _MOST_PATH:
+            raise BaseError(f"{self.socket(base_id)} is too long for a socket's path")
+        with self._lock:
+            if self._process(base_id) is None:
+                self._size_file(base_id).write_text(str(size))
+                command: list[str | Path] = [sys.executable, "-I", "-m", _MODULE, self._folder, base_id, str(size)]
+                try:
+                    start_daemon([*command, self._state, *self._controllers], self._log_file(base_id))
+                except (RunError, OSError) as error:
+                    raise BaseError(f"{base_id}: its server could not be started: {error}") from error
+        deadline = time.monotonic() + _START_SECONDS
+        while wait and not self.serves(base_id):
+            if time.monotonic() > deadline:
+                raise BaseAwayError(f"{base_id}: nothing can be read of it yet: {self._told(base_id)}")
+            time.sleep(_POLL)
+        self._watch(base_id)
+
+    def end(self, base_id: str) -> None:
+        """End the server of a base; nothing reads from it any more."""
+        with self._lock:
+            self._watched.pop(base_id, None)
+            self.socket(base_id).unlink(missing_ok=True)
+            pid = self._process(base_id)
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError), _held(pid) as process:  # it has just ended
+                    if self._process(base_id) == pid:
+                        signal.pidfd_send_signal(process, signal.SIGKILL)
+                        _ends(process, _END_SECONDS)
+        for path in (self._pid_file(base_id), self._size_file(base_id), self._log_file(base_id)):
+            path.unlink(missing_ok=True)
+
+    def _process(self, base_id: str) -> int | None:
+        """Find the process that serves a base."""
+        try:
+            pid = int(self._pid_file(base_id).read_text())
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        is_it = _MODULE.encode() in words and os.fsencode(self._folder) in words and base_id.encode() in words
+        return pid if is_it else None
+
+    def _watch(self, base_id: str) -> None:
+        """Have a thread start the process again if it ends while its socket is there."""
+        with self._lock:
+            pid = self._process(base_id)
+            if pid is None or self._watched.get(base_id) == pid:
+                return
+            self._watched[base_id] = pid
+        threading.Thread(target=self._revive_after, args=(base_id, pid), name=f"watch {base_id}", daemon=True).start()
+
+    def _revive_after(self, base_id: str, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError), _held(pid) as process:  # it has ended already
+            _ends(process, None)
+        while self._watched.get(base_id) == pid and self.socket(base_id).exists():
+            _log.warning("base_server_ended", base=base_id, process=pid)
+            try:
+                self.ensure(base_id, self._size_of(base_id))
+                return
+            except BaseError as error:
+                _log.warning("base_server_not_revived", base=base_id, reason=str(error))
+            time.sleep(_REVIVE_SECONDS)
+        if self._watched.get(base_id) == pid:
+            self._size_file(base_id).unlink(missing_ok=True)
+            self._log_file(base_id).unlink(missing_ok=True)
+
+    def _size_of(self, base_id: str) -> int:
+        try:
+            return int(self._size_file(base_id).read_text())
+        except (OSError, ValueError) as error:
+            raise BaseError(f"{base_id}: its size is not known: {error}") from error
+
+    def _told(self, base_id: str) -> str:
+        try:
+            lines = self._log_file(base_id).read_text(errors="replace").splitlines()
+        except OSError:
+            return "its server said nothing"
+        return lines[-1][-300:] if lines else "its server said nothing"
+
+    def _pid_file(self, base_id: str) -> Path:
+        return self._folder / "filling" / f"{base_id}.server"
+
+    def _size_file(self, base_id: str) -> Path:
+        return self._folder / "filling" / f"{base_id}.size"
+
+    def _log_file(self, base_id: str) -> Path:
+        return self._folder / "filling" / f"{base_id}.log"
+
+
+def _greets(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(2.0)
+        try:
+            asking.connect(str(path))
+            return bool(asking.recv(1))
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[int]:
+    """Hold a process, so that its number cannot become another's."""
+    process = os.pidfd_open(pid)
+    try:
+        yield process
+    finally:
+        os.close(process)
+
+
+def _ends(process: int, seconds: float | None) -> bool:
+    """Wait for the end of a process and tell whether it came in time."""
+    poller = select.poll()
+    poller.register(process, select.POLLIN)
+    return bool(poller.poll(None if seconds is None else seconds * 1000))

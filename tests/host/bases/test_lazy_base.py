@@ -1,0 +1,160 @@
+"""A base that is served while it comes: what is read comes first, kills and a store that is away only delay it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from stead_agent.bases.base_servers import BaseServers
+from stead_agent.bases.interface import BaseAwayError, BaseSpec
+from stead_agent.bases.local_bases import EAGER_BYTES, LocalBases
+from stead_agent.disk_sources import FileSource, NbdSource
+from stead_agent.nbd import wire
+from stead_agent.nbd.client import NbdClient
+from stead_proto.blocks import BLOCK_BYTES
+from tests.support.fake_block_store import random_disk
+from tests.support.waiting import wait_for
+
+SNAP = "snap-0123456789abcdef0"
+SIZE = 60 * BLOCK_BYTES + 4096
+SPEC = BaseSpec(SNAP, SIZE, EAGER_BYTES + 1)
+
+
+@pytest.fixture
+def root():
+    parent = Path(tempfile.mkdtemp(prefix="stead-test-", dir="/var/tmp"))
+    parent.chmod(0o711)
+    yield parent
+    shutil.rmtree(parent)
+
+
+@pytest.fixture
+def bases(root, fake, store):
+    fake.identity().save(root / "state")
+    made = connect(root, fake, store)
+    yield made
+    made.remove(SNAP)
+    assert not list((made.folder / "filling").iterdir())
+    assert not list(made.folder.glob("*.nbd"))
+
+
+def connect(root, fake, store):
+    """Be an agent that has just started."""
+    return LocalBases(
+        root / "disks",
+        store,
+        servers=lambda folder: BaseServers(folder, root / "state", (fake.address,)),
+    )
+
+
+def socket_of(bases):
+    source = bases.source(SNAP).source
+    assert isinstance(source, NbdSource)
+    return source.socket
+
+
+def server_pid(bases):
+    return int((bases.folder / "filling" / f"{SNAP}.server").read_text())
+
+
+def test_what_is_read_comes_first_and_the_rest_behind(bases, fake):
+    disk = random_disk(1, SIZE, holes=0.3)
+    fake.keep(SNAP, disk)
+    assert bases.source(SNAP) is None
+    bases.ensure(SPEC)
+    assert bases.present() == {SNAP}
+    with NbdClient(socket_of(bases), "", contexts=(wire.ALLOCATION,)) as client:
+        assert client.size == SIZE
+        at = 41 * BLOCK_BYTES + 1000
+        assert client.read(at, BLOCK_BYTES) == disk[at : at + BLOCK_BYTES]
+        assert len(fake.fetched) <= 2 + 2 * 4, "more was fetched than was read, and what follows it"
+        zero = sum(each.length for each in client.status(0, SIZE)[wire.ALLOCATION] if each.flags & wire.IS_ZERO)
+        assert zero == sum(
+            BLOCK_BYTES for each in range(60) if not any(disk[each * BLOCK_BYTES : (each + 1) * BLOCK_BYTES])
+        )
+        ranges = [(block * BLOCK_BYTES, BLOCK_BYTES) for block in range(60)]
+        assert all(content == disk[start : start + BLOCK_BYTES] for start, content in client.read_each(ranges))
+        wait_for(lambda: isinstance(bases.source(SNAP).source, FileSource), "the base is whole")
+        assert bases.source(SNAP).source.path.read_bytes() == disk
+        assert client.read(0, 4096) == disk[:4096], "who was connected is served on"
+    assert len(fake.fetched) == len(set(fake.fetched))
+
+
+def test_the_rest_comes_when_nobody_reads(bases, fake):
+    disk = random_disk(2, SIZE)
+    fake.keep(SNAP, disk)
+    bases.ensure(SPEC)
+    wait_for(lambda: isinstance(bases.source(SNAP).source, FileSource), "the base is whole")
+    assert bases.source(SNAP).source.path.read_bytes() == disk
+
+
+def test_a_killed_server_is_revived_and_goes_on(bases, fake):
+    disk = random_disk(3, SIZE, holes=0)
+    fake.keep(SNAP, disk)
+    bases.ensure(SPEC)
+    with NbdClient(socket_of(bases), "") as client:
+        client.read(0, 4 << 20)
+    before = server_pid(bases)
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: server_pid(bases) != before and _reads(bases), "another server serves it", poll=0.1)
+    with NbdClient(socket_of(bases), "") as client:
+        ranges = [(block * BLOCK_BYTES, BLOCK_BYTES) for block in range(60)]
+        assert all(content == disk[start : start + BLOCK_BYTES] for start, content in client.read_each(ranges))
+
+
+def _reads(bases):
+    try:
+        with NbdClient(socket_of(bases), ""):
+            return True
+    except Exception:  # whatever goes wrong: not yet
+        return False
+
+
+def test_the_next_agent_adopts_the_server(bases, root, fake, store):
+    fake.keep(SNAP, random_disk(4, SIZE))
+    bases.ensure(SPEC)
+    before = server_pid(bases)
+    another = connect(root, fake, store)
+    another.ensure(SPEC)
+    assert another.source(SNAP) == bases.source(SNAP)
+    assert server_pid(bases) == before
+
+
+def test_reads_wait_for_a_store_that_is_away(bases, fake):
+    disk = random_disk(5, SIZE, holes=0)
+    fake.keep(SNAP, disk)
+    bases.ensure(SPEC)
+    fake.stop()
+    got = []
+    with NbdClient(socket_of(bases), "") as client:
+        reading = threading.Thread(target=lambda: got.append(client.read(30 * BLOCK_BYTES, BLOCK_BYTES)))
+        reading.start()
+        reading.join(1.0)
+        assert reading.is_alive()
+        fake.start()
+        reading.join(20)
+        assert got == [disk[30 * BLOCK_BYTES : 31 * BLOCK_BYTES]]
+
+
+def test_a_base_that_cannot_begin_says_so(root, bases, fake, monkeypatch):
+    monkeypatch.setattr("stead_agent.bases.base_servers._START_SECONDS", 3.0)
+    with pytest.raises(BaseAwayError, match="NOT_FOUND"):
+        bases.ensure(SPEC)
+    fake.keep(SNAP, random_disk(6, SIZE))
+    bases.ensure(SPEC)
+    assert isinstance(bases.source(SNAP).source, NbdSource)
+
+
+def test_qemu_reads_an_overlay_over_it(bases, root, fake):
+    disk = random_disk(7, 60 * BLOCK_BYTES, holes=0.5)
+    fake.keep(SNAP, disk)
+    bases.ensure(BaseSpec(SNAP, 60 * BLOCK_BYTES, EAGER_BYTES + 1))
+    copy = root / "copy.raw"
+    options = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={socket_of(bases)}"
+    subprocess.run(["qemu-img", "convert", "--image-opts", options, "-O", "raw", copy], check=True)
+    assert copy.read_bytes() == disk
