@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from stead_cli import image_build, settings
 from stead_cli.errors import CliError
@@ -13,6 +13,7 @@ from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, json_or, output_option, say, show_rows
 from stead_proto.v1 import operator_pb2 as pb
 
+FORMATS = ("qcow2", "raw", "vmdk", "vhd", "vhdx")
 _QCOW2_MAGIC = b"QFI\xfb"
 
 
@@ -47,7 +48,7 @@ def list_images(output: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--name", required=True, help="The image's name, as describe-images shows it.")
 @click.option("--description", default="")
-@click.option("--format", "image_format", type=click.Choice(["qcow2", "raw"]), default="qcow2", show_default=True)
+@click.option("--format", "image_format", type=click.Choice(FORMATS), default="qcow2", show_default=True)
 @click.option("--boot-mode", type=click.Choice(["legacy-bios", "uefi"]), default="legacy-bios", show_default=True)
 @click.option("--account", "account_id", default="", help="Owner's account id; default: the cloud itself.")
 @click.option("--public/--private", default=True, show_default=True, help="Whether every account may launch it.")
@@ -88,11 +89,14 @@ def import_image(
 
 
 def upload(operator: Operator, header: pb.ImportImageHeader, file: Path) -> pb.ImportImageResponse:
-    """Upload with a progress bar on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    """Upload, and wait until all is stored, with progress bars on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(file.name, total=header.file_size)
-        return operator.import_image(header, file, lambda count: bar.advance(task, count))
+        sent = bar.add_task(f"{file.name} is sent", total=header.file_size)
+        kept = bar.add_task("its blocks are stored", total=100)
+        return operator.import_image(
+            header, file, lambda count: bar.advance(sent, count), lambda percent: bar.update(kept, completed=percent)
+        )
 
 
 def _check_format(file: Path, image_format: str) -> None:
@@ -101,7 +105,7 @@ def _check_format(file: Path, image_format: str) -> None:
         is_qcow2 = opened.read(4) == _QCOW2_MAGIC
     if is_qcow2 != (image_format == "qcow2"):
         actual = "a qcow2 file" if is_qcow2 else "no qcow2 file"
-        raise CliError(f"{file} is {actual}", "say --format raw or --format qcow2; others: qemu-img convert -O qcow2 …")
+        raise CliError(f"{file} is {actual}", "say its format: --format qcow2, raw, vmdk, vhd or vhdx")
 
 
 @image.command("build")
@@ -119,6 +123,6 @@ def build(kind: str, *, again: bool, output: str) -> None:
 @image.command("remove")
 @click.argument("image_id")
 def remove(image_id: str) -> None:
-    """Forget an image and its file."""
+    """Forget an image and its snapshots."""
     Operator(settings.load()).remove_image(image_id)
     say(f"{image_id} is gone")

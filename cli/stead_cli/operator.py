@@ -66,8 +66,13 @@ class Operator:
         request = pb.RemoveImageRequest(image_id=image_id)
         self._call(lambda channel: ImagesStub(channel).RemoveImage(request, timeout=_CALL_SECONDS))
 
-    def import_image(self, header: pb.ImportImageHeader, path: Path, progress: Progress) -> pb.ImportImageResponse:
-        """Upload an image file; `progress` is told each number of bytes sent."""
+    def import_image(
+        self, header: pb.ImportImageHeader, path: Path, progress: Progress, stored: Progress | None = None
+    ) -> pb.ImportImageResponse:
+        """Upload an image file and wait until its blocks are stored.
+
+        `progress` is told each number of bytes sent, `stored` the percents of the disk that are stored.
+        """
 
         async def messages() -> AsyncIterator[pb.ImportImageRequest]:
             yield pb.ImportImageRequest(header=header)
@@ -76,10 +81,14 @@ class Operator:
                     yield pb.ImportImageRequest(content=chunk)
                     progress(len(chunk))
 
-        made: pb.ImportImageResponse = self._call(
-            lambda channel: ImagesStub(channel).ImportImage(messages(), timeout=_UPLOAD_SECONDS)
-        )
-        return made
+        async def call(channel: Any) -> pb.ImportImageResponse:
+            response = pb.ImportImageResponse()
+            async for response in ImagesStub(channel).ImportImage(messages(), timeout=_UPLOAD_SECONDS):
+                if stored is not None:
+                    stored(response.percent)
+            return response
+
+        return self._call(call)
 
     def capture(self, resource_id: str, seconds: int, packets: int, snap_length: int) -> pb.CaptureResponse:
         """Get the packets of an interface for a moment."""

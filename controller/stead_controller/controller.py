@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import secrets
+import shutil
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import grpc
@@ -35,7 +37,7 @@ from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
-from stead_controller.resources import host_addresses
+from stead_controller.resources import host_addresses, imported_images
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import (
     Capture,
@@ -49,7 +51,10 @@ from stead_controller.resources.questions import (
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
+from stead_controller.workflows.create_image import CreateImage
+from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.ingest_image import IngestImage
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
@@ -82,6 +87,14 @@ class Controller:
         self._block_files = BlockDirectory(settings.block_folder)
         grace = timedelta(seconds=settings.block_grace_seconds)
         self._blocks = BlockStore(self.database, self._block_files, clock, grace=grace)
+        self._engine = Engine(
+            self.database,
+            clock,
+            {
+                CreateImage.kind: partial(CreateImage, self.database, clock),
+                IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks),
+            },
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -94,6 +107,8 @@ class Controller:
             _log.info("redrawn")
         events = InstanceEvents()
         self.database.on_commit(events.committed)
+        self.database.on_commit(self._engine.committed)
+        await self._take_over_files()
         identity = self.authority.issue_server([settings.listen])
         self._link = HostLink(
             self.database,
@@ -125,6 +140,7 @@ class Controller:
         )
         self._aws = AwsServer(app, self._listeners(identity))
         self._tasks.add(asyncio.create_task(self._link.run()))
+        self._tasks.add(asyncio.create_task(self._engine.run()))
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
@@ -156,7 +172,7 @@ class Controller:
             Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(
-            Images(self.database, self.settings.image_folder, self._clock), server
+            Images(self.database, self.settings.incoming_folder, self._clock), server
         )
         operator_pb2_grpc.add_AccountsServicer_to_server(
             Accounts(self.database, self.cloud, self._sealer, self._clock), server
@@ -213,6 +229,22 @@ class Controller:
         """Tell hosts what the settings say now."""
         host_addresses.take_missing(tx, self.cloud, self._clock())
         host_networks.refresh_all(tx, self.cloud)
+
+    async def _take_over_files(self) -> None:
+        """Remove what uploads that were cut off have left, and make snapshots of an earlier release's image files."""
+        folder = self.settings.incoming_folder
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        earlier = await self.database.run(imported_images.of_earlier_release, writes=False)
+        known = {*await self.database.run(imported_images.coming, writes=False), *earlier}
+        for path in folder.iterdir():
+            if path.name not in known:
+                await asyncio.to_thread(shutil.rmtree, path)
+        for image_id in earlier:
+            path = folder / image_id / "image"
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            if not path.exists():
+                (self.settings.image_folder / image_id).rename(path)
+            await self.database.run(partial(imported_images.adopt, image_id=image_id, path=path, now=self._clock()))
 
     async def _write_liveness(self) -> None:
         await self._liveness.write(self.database)

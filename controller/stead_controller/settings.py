@@ -45,6 +45,11 @@ class Settings:
         return self.database_url or f"sqlite:///{self.state_dir / 'stead.sqlite'}"
 
     @property
+    def incoming_folder(self) -> Path:
+        """Where image files are while they come in and are read, each in a folder of its own."""
+        return self.state_dir / "incoming"
+
+    @property
     def image_folder(self) -> Path:
         """Where image files are kept, one per image id."""
         return self.state_dir / "images"

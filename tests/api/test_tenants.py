@@ -38,6 +38,7 @@ ID_PARAMETERS = {
     "Groups": "security-group",
     "ImageId": "image",
     "ImageIds": "image",
+    "SourceImageId": "image",
     "InstanceId": "instance",
     "InstanceIds": "instance",
     "InternetGatewayId": "internet-gateway",
@@ -136,6 +137,8 @@ ATTRIBUTES = {
     "ResetSnapshotAttribute": "createVolumePermission",
 }
 NEEDED = {
+    "CopyImage": {"SourceRegion": "us-east-1", "Name": "a copy"},
+    "CreateImage": {"Name": "an image"},
     "EnableImageDeprecation": {"DeprecateAt": "2033-05-04T05:06:07Z"},
     "ModifyImageAttribute": {"Description": {"Value": "x"}},
     "AttachVolume": {"Device": "/dev/sdf"},

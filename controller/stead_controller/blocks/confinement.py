@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stead_controller.blocks.bad_image import BadImageError
 
@@ -40,6 +40,10 @@ class ConfinedReader:
         self._process = process
         self.process_id = process.pid
         self.socket_path = socket_path
+
+    def is_alive(self) -> bool:
+        """Tell whether it still runs."""
+        return self._process.poll() is None
 
     def why_ended(self) -> str:
         """Say why it has ended before its work was done."""
@@ -67,7 +71,7 @@ def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[Confined
             os.chown(path, 0, identity, follow_symlinks=False)
             path.chmod(mode)
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    process = _start(folder, _command(image.name, image_format, cpu_seconds), identity)
+    process = _start(folder, _command(image.name, image_format, cpu_seconds, identity))
     try:
         # A path of its own would be too long for a socket's address.
         reader = ConfinedReader(process, f"/proc/self/fd/{handle}/{_SOCKET}")
@@ -88,14 +92,17 @@ def _identity() -> int | None:
     return _FIRST_ID + next(_turns) % _IDS if os.geteuid() == 0 else None
 
 
-def _command(name: str, image_format: str, cpu_seconds: int) -> list[str]:
-    node = {
+def _command(name: str, image_format: str, cpu_seconds: int, identity: int | None) -> list[str]:
+    """Write the command line: whoever gives up rights by programs of their own needs no fork of all our memory."""
+    node: dict[str, Any] = {
         "driver": _DRIVERS[image_format],
         "read-only": True,
         "file": {"driver": "file", "filename": name, "read-only": True, "locking": "off"},
     }
     if image_format in ("qcow2", "vmdk"):
         node["backing"] = None
+    if image_format == "vhd":
+        node["force_size_calc"] = "current_size"  # what the footer says, not what old disks' geometry would
     return [
         "prlimit",
         f"--cpu={cpu_seconds}",
@@ -104,13 +111,14 @@ def _command(name: str, image_format: str, cpu_seconds: int) -> list[str]:
         "--core=0",
         "--nofile=64",
         "--",
+        *(("setpriv", f"--reuid={identity}", f"--regid={identity}", "--clear-groups", "--") if identity else ()),
         *("unshare", "--user", "--map-current-user", "--net", "--ipc", "--"),
         *("setpriv", "--no-new-privs", "--pdeathsig=KILL", "--"),
         *("qemu-nbd", "--read-only", f"--socket=/proc/self/cwd/{_SOCKET}", f"json:{json.dumps(node)}"),
     ]
 
 
-def _start(folder: Path, command: list[str], identity: int | None) -> "subprocess.Popen[bytes]":
+def _start(folder: Path, command: list[str]) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             command,
@@ -120,9 +128,6 @@ def _start(folder: Path, command: list[str], identity: int | None) -> "subproces
             env=_ENVIRONMENT,
             cwd=folder,
             start_new_session=True,
-            user=identity,
-            group=identity,
-            extra_groups=None if identity is None else [],
             umask=0,  # so that we, who may have no right to others' files, can connect to its socket
         )
     except OSError as error:

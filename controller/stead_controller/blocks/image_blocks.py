@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_controller.blocks import confinement, image_formats
-from stead_controller.blocks.bad_image import BadImageError, check_disk_size
+from stead_controller.blocks.bad_image import BadImageError
 from stead_controller.blocks.nbd_reader import NbdError, NbdReader
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 
@@ -83,11 +83,10 @@ class ImageBlocks:
         with (
             confinement.serve(self._path, self._format, seconds) as reader,
             _told(reader),
-            NbdReader(reader.socket_path, _ANSWER_SECONDS) as disk,
+            NbdReader(reader.socket_path, _ANSWER_SECONDS, reader.is_alive) as disk,
         ):
-            if disk.size != self.size and self._format != "vhd":
+            if disk.size != self.size:
                 raise BadImageError(f"the image holds {disk.size} bytes, not {self.size}")
-            self.size = check_disk_size(disk.size)
             for start, content in disk.read_all(_parts(disk.data_extents(), self.size)):
                 for block in _made(start, content):
                     left -= BLOCK_BYTES

@@ -1,34 +1,38 @@
-"""Image files as they come in: written to the image folder, hashed and checked while they do."""
+"""Image files as they come in: written to a folder of their own, hashed and checked while they do."""
 
 import hashlib
 import os
-from functools import partial
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from stead_controller.blocks import image_formats, qcow2_header
 from stead_controller.blocks.bad_image import MOST_BYTES, BadImageError
+from stead_controller.blocks.image_blocks import ImageBlocks
 
 
 class IncomingImage:
-    """One upload: `write` its chunks, then `finish`; left without `finish`, its file is removed."""
+    """One upload: `write` its chunks, then `finish`; left before, its folder is removed.
 
-    def __init__(self, folder: Path, image_id: str, image_format: str, file_size: int) -> None:
-        """Begin an upload of `file_size` bytes in a format that is told ("qcow2" or "raw"), never guessed."""
-        if image_format not in ("qcow2", "raw"):
-            raise BadImageError(f"'{image_format}' is no image format: qcow2 or raw")
+    The folder holds this one file, `image`, and is all that the program that reads it may see by its own rights.
+    """
+
+    def __init__(self, folder: Path, image_format: str, file_size: int) -> None:
+        """Begin an upload of `file_size` bytes in a format that is told, never guessed, to a new folder."""
+        if image_format not in image_formats.FORMATS:
+            raise BadImageError(f"'{image_format}' is no image format: {', '.join(image_formats.FORMATS)}")
         if not 0 < file_size <= MOST_BYTES:
             raise BadImageError(f"an image file of {file_size} bytes")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = folder / image_id
-        self._part = folder / f"{image_id}.part"
+        folder.mkdir(mode=0o700, parents=True)
+        self.path = folder / "image"
         self._format = image_format
         self._file_size = file_size
         self._written = 0
         self._hash = hashlib.sha256()
         self._head = b""
-        self._file = os.fdopen(os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
+        self._finished = False
+        self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
 
     def __enter__(self) -> Self:
         return self
@@ -37,7 +41,8 @@ class IncomingImage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        self._part.unlink(missing_ok=True)
+        if not self._finished:
+            shutil.rmtree(self.path.parent)
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes; raises BadImageError as soon as they cannot be of an image that we take."""
@@ -51,22 +56,26 @@ class IncomingImage:
         self._hash.update(chunk)
         self._file.write(chunk)
 
-    def finish(self) -> tuple[int, str]:
-        """Put the file in its place durably and give the disk's size in bytes and the file's SHA-256."""
+    def finish(self) -> tuple[str, int]:
+        """Check the whole file, keep it durably, and give its SHA-256 in hex and the disk's size in bytes.
+
+        Raises BadImageError.
+        """
         if self._written != self._file_size:
             raise BadImageError(f"{self._written} bytes came of the announced {self._file_size}")
         self._file.flush()
-        with self._part.open("rb") as whole:
-            virtual_size = image_formats.check(self._format, partial(_read_at, whole.fileno()), self._file_size)
+        image = ImageBlocks(self.path, self._format)
+        image.close()
         os.fsync(self._file.fileno())
-        self._part.rename(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        return virtual_size, self._hash.hexdigest()
+        for folder in (self.path.parent, self.path.parent.parent):
+            _sync(folder)
+        self._finished = True
+        return self._hash.hexdigest(), image.size
 
 
-def _read_at(file: int, offset: int, length: int) -> bytes:
-    return os.pread(file, length, offset) if 0 <= offset < 1 << 62 else b""
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

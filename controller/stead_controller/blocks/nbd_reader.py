@@ -6,7 +6,8 @@ Protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md (fi
 
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
@@ -30,6 +31,7 @@ _MOST_STATUS: Final = 1 << 30  # bytes of the disk that one question is about
 _MOST_OPTION: Final = 4096
 _MOST_EXTENTS: Final = 1 << 20
 _IN_FLIGHT: Final = 4
+_PAUSE_SECONDS: Final = 0.003
 
 
 class NbdError(Exception):
@@ -39,13 +41,13 @@ class NbdError(Exception):
 class NbdReader:
     """One connection to the export "" of a server at a unix socket."""
 
-    def __init__(self, path: str, timeout: float) -> None:
-        """Connect; each answer may take `timeout` seconds. Raises NbdError."""
+    def __init__(self, path: str, timeout: float, is_alive: Callable[[], bool]) -> None:
+        """Connect to a server that is starting; each answer may take `timeout` seconds. Raises NbdError."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
         self._handle = 0
         try:
-            self._socket.connect(path)
+            self._connect(path, time.monotonic() + timeout, is_alive)
             self.size = self._negotiate()
         except OSError as error:
             self._socket.close()
@@ -53,6 +55,17 @@ class NbdReader:
         except NbdError:
             self._socket.close()
             raise
+
+    def _connect(self, path: str, deadline: float, is_alive: Callable[[], bool]) -> None:
+        """Connect as soon as the server listens, which is a moment after its socket is there."""
+        while True:
+            try:
+                self._socket.connect(path)
+                return
+            except ConnectionRefusedError:
+                if time.monotonic() > deadline or not is_alive():
+                    raise
+                time.sleep(_PAUSE_SECONDS)
 
     def __enter__(self) -> Self:
         return self

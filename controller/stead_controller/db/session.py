@@ -29,12 +29,13 @@ class Transaction:
     """One open transaction, and whom to wake once it is committed.
 
     `events` are ids of instances whose watchers must be told; `revision` is that of this transaction, once it tells
-    hosts anything (`hosts/revisions.py`).
+    hosts anything (`hosts/revisions.py`); `workflows` tells whether it began or moved a workflow.
     """
 
     session: Session
     events: set[str] = field(default_factory=set)
     revision: int | None = None
+    workflows: bool = False
 
 
 type CommitListener = Callable[[Transaction], None]

@@ -116,6 +116,8 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
         instance.host_error = ""
         if instance.id in writing.waiting:
             _has_all(tx, host_id, status, now)
+    if status.HasField("machine"):
+        instance.reboots_done = status.machine.reboot_count
     if status.HasField("machine") and status.machine.start_count == instance.start_count:
         _power(tx, instance, status.machine, now)
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -22,50 +23,65 @@ from stead_proto.v1 import operator_pb2_grpc
 
 _log = logging.getLogger(__name__)
 
+_LOOK_SECONDS: Final = 0.05
+
 
 class Images(operator_pb2_grpc.ImagesServicer):
     """Takes in, lists and forgets images."""
 
-    def __init__(self, database: Transactions, image_folder: Path, clock: Clock) -> None:
-        """Take the parts."""
+    def __init__(self, database: Transactions, folder: Path, clock: Clock) -> None:
+        """Take the parts; files come in below the folder."""
         self._database = database
-        self._image_folder = image_folder
+        self._folder = folder
         self._clock = clock
 
     async def ImportImage(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.ImportImageRequest], context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ImportImageResponse:
-        """Take in an image file: it is checked while it comes, and entered when it is whole."""
+    ) -> AsyncIterator[pb.ImportImageResponse]:
+        """Take in an image file: it is checked while it comes and when it is whole, then its blocks are stored."""
         operator = await require_operator(context)
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("header"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be the header")
         try:
-            response = await self._import(first.header, request_iterator)
+            image_id, sha256 = await self._receive(first.header, request_iterator)
         except BadImageError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except SteadError as error:
             await refuse(context, error)
-        _log.info("image_imported", extra={"image": response.image_id, "operator": operator})
-        return response
+        percent = -1
+        while (found := await self._ingestion(image_id)).state == "pending":
+            if found.percent != percent:
+                percent = found.percent
+                yield pb.ImportImageResponse(percent=percent)
+            await asyncio.sleep(_LOOK_SECONDS)
+        if found.state == "failed":
+            await self._database.run(lambda tx: imported_images.remove_image(tx, image_id))
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, found.reason)
+        _log.info("image_imported", extra={"image": image_id, "operator": operator})
+        yield pb.ImportImageResponse(image_id=image_id, sha256=sha256, percent=100)
 
-    async def _import(
+    async def _ingestion(self, image_id: str) -> imported_images.Ingestion:
+        return await self._database.run(lambda tx: imported_images.ingestion(tx, image_id), writes=False)
+
+    async def _receive(
         self, header: pb.ImportImageHeader, incoming: AsyncIterator[pb.ImportImageRequest]
-    ) -> pb.ImportImageResponse:
+    ) -> tuple[str, str]:
+        """Take in the file and enter the image, pending; give its id and the file's SHA-256."""
         wish = _wish(header)
         await self._database.run(lambda tx: imported_images.check_wish(tx, wish), writes=False)
         image_id = ids.new_id("image")
-        with IncomingImage(self._image_folder, image_id, header.format, header.file_size) as upload:
+        with IncomingImage(self._folder / image_id, header.format, header.file_size) as upload:
             async for message in incoming:
                 await asyncio.to_thread(upload.write, message.content)
-            virtual_size, sha256 = await asyncio.to_thread(upload.finish)
-        file = ImageFile(header.format, virtual_size, header.file_size, sha256)
+            sha256, virtual_size = await asyncio.to_thread(upload.finish)
+        file = ImageFile(upload.path, header.format, virtual_size, header.file_size, sha256)
         try:
             await self._database.run(lambda tx: imported_images.add_image(tx, image_id, wish, file, self._clock()))
         except SteadError:
-            (self._image_folder / image_id).unlink()
+            await asyncio.to_thread(shutil.rmtree, upload.path.parent)
             raise
-        return pb.ImportImageResponse(image_id=image_id, sha256=sha256)
+        return image_id, sha256
 
     async def ListImages(  # noqa: N802 - the name of the RPC
         self, request: pb.ListImagesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -94,13 +110,12 @@ class Images(operator_pb2_grpc.ImagesServicer):
     async def RemoveImage(  # noqa: N802 - the name of the RPC
         self, request: pb.RemoveImageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RemoveImageResponse:
-        """Forget an image and remove its file."""
+        """Forget an image and its snapshots."""
         await require_operator(context)
         try:
             await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id))
         except SteadError as error:
             await refuse(context, error)
-        (self._image_folder / request.image_id).unlink(missing_ok=True)
         return pb.RemoveImageResponse()
 
 

@@ -118,7 +118,14 @@ def copy(tx: Transaction, caller: Caller, asked: CopyOf, now: datetime) -> str:
     source = snapshots.find_usable(tx, caller, asked.source_id)
     if asked.encrypted and not source.encrypted:
         raise Unsupported("Encrypting what is not encrypted is not supported: snapshot an encrypted volume instead.")
-    _check(tx, caller, asked.description)
+    made_id = copy_of(tx, caller, source, asked.description, now)
+    tags.create_on_launch(tx, caller, [("snapshot", made_id)], {"snapshot": asked.tags})
+    return made_id
+
+
+def copy_of(tx: Transaction, caller: Caller, source: Snapshot, description: str, now: datetime) -> str:
+    """Make a snapshot of the caller's own with the content of a complete one, and give its id; raises as `copy`."""
+    _check(tx, caller, description)
     made = Snapshot(
         id=ids.new_id("snapshot"),
         account_id=caller.account_id,
@@ -126,7 +133,7 @@ def copy(tx: Transaction, caller: Caller, asked: CopyOf, now: datetime) -> str:
         volume_size=source.volume_size,
         size=source.size,
         state="pending",
-        description=asked.description,
+        description=description,
         started=now,
         encrypted=source.encrypted,
         sealed_key=source.sealed_key,
@@ -134,7 +141,6 @@ def copy(tx: Transaction, caller: Caller, asked: CopyOf, now: datetime) -> str:
     )
     tx.session.add(made)
     tx.session.flush()
-    _tag(tx, caller, made, asked.tags)
     snapshot_life.complete(tx, made, now, inherits=True)
     return made.id
 

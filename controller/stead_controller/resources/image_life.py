@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
-from stead_controller.db.tables import Image
+from stead_controller.db.tables import Image, ImageBlockDevice, Snapshot
 from stead_controller.errors import InvalidParameter, WrongState
-from stead_controller.resources import image_attributes, images, tags
+from stead_controller.resources import block_devices, image_attributes, images, snapshot_life, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
@@ -74,11 +74,43 @@ def unprotect(tx: Transaction, caller: Caller, image_id: str, now: datetime) -> 
     return image.deregistration_protection
 
 
-def deregister(tx: Transaction, caller: Caller, image_id: str, now: datetime) -> None:
-    """Forget an image; its snapshots stay. Raises MalformedId, NotFound, NotAuthorized, WrongState where protected."""
+def deregister(
+    tx: Transaction, caller: Caller, image_id: str, now: datetime, *, with_snapshots: bool = False
+) -> list[dict[str, str]]:
+    """Forget an image, and on request its snapshots; tells in EC2's shape what became of each.
+
+    Raises MalformedId, NotFound, NotAuthorized, WrongState where it is protected or pending.
+    """
     image = images.find_own(tx, caller, image_id)
     _check_unprotected(image, now)
+    if image.state == "pending":
+        raise WrongState("image", f"The image ID '{image_id}' is not available; its state is {image.state}.")
+    snapshot_ids = [device.snapshot_id for device in block_devices.of_image(tx, image.id) if device.snapshot_id]
     forget(tx, image)
+    if not with_snapshots:
+        return []
+    return [
+        {"SnapshotId": snapshot_id, "ReturnCode": _delete(tx, caller, snapshot_id)}
+        for snapshot_id in dict.fromkeys(snapshot_ids)
+    ]
+
+
+def _delete(tx: Transaction, caller: Caller, snapshot_id: str) -> str:
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is None or snapshot.account_id != caller.account_id:
+        return "missing-permissions"
+    return "success" if delete_unused(tx, snapshot) else "skipped"
+
+
+def delete_unused(tx: Transaction, snapshot: Snapshot) -> bool:
+    """Delete a snapshot unless another image is made of it, and tell whether it was."""
+    if snapshot.state == "deleting":
+        return True
+    used = select(ImageBlockDevice.image_id).where(ImageBlockDevice.snapshot_id == snapshot.id).limit(1)
+    if tx.session.scalar(used) is not None:
+        return False
+    snapshot_life.delete_snapshot(tx, snapshot)
+    return True
 
 
 def _check_unprotected(image: Image, now: datetime) -> None:

@@ -1,27 +1,39 @@
-"""Image files that an operator brings in become AMIs; hosts fetch them as bases of root disks."""
+"""Image files that come in become snapshots and, what an operator brings, AMIs of one disk.
+
+While a file is read its image and its snapshot are pending (`workflows/ingest_image.py`); what is made of a snapshot
+that fails has failed too.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import exists, insert, select
 
-from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Tag
+from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag, Volume
 from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, MalformedId, NotFound
 from stead_controller.hosts import desired_state
-from stead_controller.resources import block_devices
+from stead_controller.resources import block_devices, image_life, snapshot_life, workflow_rows
 from stead_controller.resources.owners import CLOUD_ACCOUNT
+from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
+INGEST: Final = "ingest-image"
+"""The kind of workflow that reads a file; its subject is the snapshot."""
+
 _GIB: Final = 1 << 30
+_PATIENCE: Final = timedelta(hours=24)
+_REASON_LENGTH: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A checked image file: `virtual_size` and `file_size` in bytes, `sha256` in hex."""
+    """A checked image file, alone in its folder: `virtual_size` and `file_size` in bytes, `sha256` in hex."""
 
+    path: Path
     format: str
     virtual_size: int
     file_size: int
@@ -57,17 +69,18 @@ def check_wish(tx: Transaction, wish: ImageWish) -> None:
 
 
 def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, now: datetime) -> None:
-    """Enter an image whose file is in place."""
+    """Enter an image whose file is in place and begin to read it; raises BadRequest and AlreadyExists."""
     check_wish(tx, wish)
     owner = wish.account_id or CLOUD_ACCOUNT
     snapshot_id = ids.new_id("snapshot")
+    _add_snapshot(tx, owner, snapshot_id, file, now)
     tx.session.add(
         Image(
             id=image_id,
             account_id=owner,
             name=wish.name,
             description=wish.description,
-            state="available",
+            state="pending",
             public=wish.public,
             architecture=wish.architecture,
             boot_mode=wish.boot_mode,
@@ -98,13 +111,114 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
         tx.session.execute(insert(Tag), rows)
 
 
+def _add_snapshot(tx: Transaction, owner: str, snapshot_id: str, file: ImageFile, now: datetime) -> None:
+    """Enter a pending snapshot and begin to read the file that it is made of."""
+    tx.session.add(
+        Snapshot(
+            id=snapshot_id,
+            account_id=owner,
+            volume_id=NO_VOLUME,
+            volume_size=-(-file.virtual_size // _GIB),
+            size=file.virtual_size,
+            state="pending",
+            description="Imported from an image file",
+            started=now,
+        )
+    )
+    facts = {"path": str(file.path), "format": file.format}
+    workflow_rows.begin(tx, INGEST, snapshot_id, facts, now=now, patience=_PATIENCE)
+
+
+def of_earlier_release(tx: Transaction) -> list[str]:
+    """Give the ids of images whose files an earlier release kept as they came: they have no snapshots yet."""
+    known = exists().where(Snapshot.id == Image.snapshot_id)
+    return list(tx.session.scalars(select(Image.id).where(Image.format != "", ~known)))
+
+
+def adopt(tx: Transaction, image_id: str, path: Path, now: datetime) -> None:
+    """Begin to make the snapshot of an image of an earlier release of its file, which is at `path` now."""
+    image = tx.session.get_one(Image, image_id)
+    image.state = "pending"
+    file = ImageFile(path, image.format, image.virtual_size, image.file_size, image.sha256)
+    _add_snapshot(tx, image.account_id, image.snapshot_id, file, now)
+
+
+def progress(tx: Transaction, snapshot_id: str, percent: int) -> None:
+    """Note how far a snapshot is."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None and snapshot.state == "pending":
+        snapshot.progress = percent
+
+
+def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
+    """Let a snapshot whose blocks are stored be complete, and the images that waited for it available."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is None or snapshot.state != "pending":
+        return
+    snapshot_life.complete(tx, snapshot, now)
+    tx.session.flush()
+    for image in _waiting(tx, snapshot_id):
+        image.state = "available"
+        snapshot.public = image.public
+        _lay_over(tx, image)
+
+
+def _lay_over(tx: Transaction, image: Image) -> None:
+    """Lay disks that an earlier release had laid over an image's file over its snapshot, which has the same content."""
+    volumes = tx.session.scalars(select(Volume).where(Volume.image_id == image.id)).all()
+    for volume in volumes:
+        volume.image_id = None
+        desired_state.refresh_volume(tx, volume)
+
+
+def fail(tx: Transaction, snapshot_id: str, message: str) -> None:
+    """Let a snapshot fail, and the images that waited for it."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is None or snapshot.state != "pending":
+        return
+    snapshot_life.fail(tx, snapshot, message[:_REASON_LENGTH])
+    for image in _waiting(tx, snapshot_id):
+        image.state, image.state_reason = "failed", message[:_REASON_LENGTH]
+
+
+def _waiting(tx: Transaction, snapshot_id: str) -> list[Image]:
+    """Give the images that came as the file of a snapshot and are pending."""
+    return list(tx.session.scalars(select(Image).where(Image.snapshot_id == snapshot_id, Image.state == "pending")))
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestion:
+    """How far an image is: its state, why it failed, and the percents of its disk that are stored."""
+
+    state: str
+    reason: str
+    percent: int
+
+
+def ingestion(tx: Transaction, image_id: str) -> Ingestion:
+    """Tell how far an image is; one that is gone has failed."""
+    image = tx.session.get(Image, image_id)
+    if image is None:
+        return Ingestion("failed", "The image was removed.", 0)
+    snapshot = tx.session.get(Snapshot, image.snapshot_id)
+    return Ingestion(image.state, image.state_reason, 0 if snapshot is None else snapshot.progress)
+
+
+def coming(tx: Transaction) -> set[str]:
+    """Give the ids of the images whose files are being read."""
+    return set(tx.session.scalars(select(Image.id).where(Image.state == "pending", Image.format != "")))
+
+
 def list_images(tx: Transaction) -> list[Image]:
     """All images of all accounts, oldest first."""
     return list(tx.session.scalars(select(Image).order_by(Image.created, Image.id)))
 
 
 def remove_image(tx: Transaction, image_id: str) -> None:
-    """Forget an image; raises InUse while an instance that is not terminated was launched from it."""
+    """Forget an image and delete its snapshots that are of no other image.
+
+    Raises MalformedId, NotFound, and InUse while an instance that is not terminated was launched from it.
+    """
     if not ids.is_id("image", image_id):
         raise MalformedId("image", image_id)
     image = tx.session.get(Image, image_id)
@@ -115,6 +229,9 @@ def remove_image(tx: Transaction, image_id: str) -> None:
     )
     if user is not None:
         raise InUse(f"{image_id} is the base of {user}'s root disk.")
-    desired_state.remove_unused_image(tx, image_id)
-    tx.session.execute(delete(Tag).where(Tag.resource_id == image_id))
-    tx.session.delete(image)
+    snapshot_ids = [device.snapshot_id for device in block_devices.of_image(tx, image_id) if device.snapshot_id]
+    image_life.forget(tx, image)
+    for snapshot_id in snapshot_ids:
+        snapshot = tx.session.get(Snapshot, snapshot_id)
+        if snapshot is not None and snapshot.account_id == image.account_id:
+            image_life.delete_unused(tx, snapshot)

@@ -27,15 +27,13 @@ _GB: Final = 1000**3
 
 @dataclass(frozen=True, slots=True)
 class VolumePlan:
-    """One volume that each instance of a launch gets; with `image_id` it is laid over an image's file."""
+    """One volume that each instance of a launch gets."""
 
     device_name: str
     shape: Shape
     snapshot: Snapshot | None
     encrypted: bool
     delete_on_termination: bool
-    image_id: str | None = None
-    shown_snapshot_id: str | None = None
 
     @property
     def need(self) -> DiskNeed:
@@ -132,9 +130,6 @@ def _volume(
     tx: Transaction, caller: Caller, image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice
 ) -> VolumePlan:
     """Join what a request and an image say of one volume."""
-    is_root = wish.device_name == image.root_device_name
-    if is_root and image.sha256:
-        return _over_file(image, image_device, wish)
     snapshot = _snapshot(tx, caller, image, image_device, wish)
     of_image = image_device if image_device is not None and wish.snapshot_id is None else None
     size = wish.size
@@ -148,26 +143,6 @@ def _volume(
         snapshot=snapshot,
         encrypted=_encrypted(image_device, wish, snapshot),
         delete_on_termination=_ends(image_device, wish),
-    )
-
-
-def _over_file(image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice) -> VolumePlan:
-    """Lay the root volume over the file that an image came as."""
-    least = -(-image.virtual_size // (1 << 30))
-    size = wish.size if wish.size is not None else least
-    if size < least:
-        raise InvalidParameter(
-            f"Volume of size {size}GB is smaller than snapshot '{image.snapshot_id}', expect size >= {least}GB",
-            code=_INVALID,
-        )
-    return VolumePlan(
-        device_name=wish.device_name,
-        shape=complete(_shape(image_device, wish, size)),
-        snapshot=None,
-        encrypted=_encrypted(image_device, wish, None),
-        delete_on_termination=_ends(image_device, wish),
-        image_id=image.id,
-        shown_snapshot_id=image.snapshot_id,
     )
 
 
@@ -222,8 +197,6 @@ def build_volumes(instance: Instance, disks: DiskPlan, pools: Sequence[str], now
         )
         volume.host_id = volume.attached_host_id = instance.host_id
         volume.pool = pool
-        volume.image_id = planned.image_id
-        volume.snapshot_id = planned.shown_snapshot_id or volume.snapshot_id
         volume.state = "in-use"
         volume.instance_id = instance.id
         volume.device_name = planned.device_name

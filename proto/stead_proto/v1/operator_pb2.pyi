@@ -334,7 +334,7 @@ class ImportImageHeader(_message.Message):
     name: _builtins.str
     description: _builtins.str
     format: _builtins.str
-    """"qcow2" or "raw": given, never guessed"""
+    """"qcow2", "raw", "vmdk", "vhd" or "vhdx": given, never guessed"""
     file_size: _builtins.int
     architecture: _builtins.str
     """"x86_64" """
@@ -376,17 +376,23 @@ class ImportImageResponse(_message.Message):
 
     IMAGE_ID_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
     image_id: _builtins.str
+    """in the last message"""
     sha256: _builtins.str
+    """of the file; in the last message"""
+    percent: _builtins.int
+    """of the disk that is stored"""
     def __init__(
         self,
         *,
         image_id: _builtins.str = ...,
         sha256: _builtins.str = ...,
+        percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "percent", b"percent", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

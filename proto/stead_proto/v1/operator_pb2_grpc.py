@@ -238,7 +238,7 @@ class ImagesStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.ImportImage = channel.stream_unary(
+        self.ImportImage = channel.stream_stream(
                 '/stead.v1.Images/ImportImage',
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.ImportImageRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ImportImageResponse.FromString,
@@ -259,7 +259,8 @@ class ImagesServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ImportImage(self, request_iterator, context):
-        """Upload an image file: a header first, then its bytes in chunks of at most 1 MiB.
+        """Upload an image file: a header first, then its bytes in chunks of at most 1 MiB. Then it is read and its blocks are
+        stored, which is told in percents; the last message has the image's id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,7 +281,7 @@ class ImagesServicer:
 
 def add_ImagesServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ImportImage': grpc.stream_unary_rpc_method_handler(
+            'ImportImage': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportImage,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ImportImageRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.ImportImageResponse.SerializeToString,
@@ -317,7 +318,7 @@ class Images:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
+        return grpc.experimental.stream_stream(
             request_iterator,
             target,
             '/stead.v1.Images/ImportImage',

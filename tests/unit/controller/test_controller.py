@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import socket
-import subprocess
 from dataclasses import replace
 
 import grpc
@@ -15,13 +15,17 @@ from stead_controller.controller import Controller
 from stead_controller.initialise import initialise
 from stead_controller.settings import Settings
 from stead_proto import tls
+from stead_proto.blocks import BLOCK_BYTES
 from stead_proto.certificates import new_signing_request
+from stead_proto.ids import new_id
+from stead_proto.v1 import blocks_pb2, blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
 from stead_proto.v1 import compute_pb2 as compute
-from stead_proto.v1 import compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import operator_pb2 as operator
+from tests.unit.controller.blocks.test_image_files import make_empty
 from tests.unit.controller.blocks.test_qcow2_header import header
+from tests.unit.controller.resources import rows
 
 DEADLINE = 10.0
 
@@ -94,7 +98,9 @@ class Cloud:
             for start in range(0, len(content), 10_000):
                 yield operator.ImportImageRequest(content=content[start : start + 10_000])
 
-        return await images.ImportImage(messages())
+        told = [response async for response in images.ImportImage(messages())]
+        assert [response.percent for response in told] == sorted(response.percent for response in told)
+        return told[-1]
 
     async def agent(self, identity, revision=0, epoch="", cpus=4):
         channel = await self.channel(tls.channel_to_controller(f"127.0.0.1:{self.settings.host_port}", identity))
@@ -198,16 +204,8 @@ async def test_a_removed_host_is_refused(cloud):
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-@pytest.fixture
-def disk(tmp_path) -> bytes:
-    """A disk image of 1 GiB, as qemu-img makes it."""
-    path = tmp_path / "disk.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1G"], check=True, timeout=30)
-    return path.read_bytes()
-
-
-async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud, disk):
-    image = await cloud.import_image(disk)
+async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud):
+    image = await cloud.import_image(bytes(make_empty(1 << 29)))
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     first = await agent.next_state()
@@ -230,8 +228,8 @@ async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud, 
     assert (event.instance.state, dict(event.instance.tags)) == ("running", {"Name": "a"})
 
 
-async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everything(cloud, disk):
-    image = await cloud.import_image(disk)
+async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everything(cloud):
+    image = await cloud.import_image(bytes(make_empty(1 << 29)))
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     first = await agent.next_state()
@@ -253,21 +251,47 @@ async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everyth
     assert first.epoch == everything.epoch
 
 
-async def test_images_are_fetched_by_the_hosts_that_need_them_only(cloud, disk):
-    image = await cloud.import_image(disk)
+async def test_the_blocks_of_an_image_are_fetched_by_the_hosts_that_need_them_only(cloud):
+    content = b"boot" * BLOCK_BYTES + bytes(BLOCK_BYTES)
+    image = await cloud.import_image(content, format="raw")
+    assert image.sha256 == hashlib.sha256(content).hexdigest()
+    assert list(cloud.settings.incoming_folder.iterdir()) == []
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     await agent.next_state()
-    stub = host_pb2_grpc.HostLinkStub(agent.channel)
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id)).read()
-    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    stub = blocks_pb2_grpc.BlockStoreStub(agent.channel)
     request = compute.RunInstancesRequest(image_id=image.image_id, instance_type="stead.tiny")
     await (await cloud.compute()).RunInstances(request, metadata=cloud.key)
-    got = b"".join([chunk.content async for chunk in stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id))])
-    assert got == disk
-    rest = stub.FetchImage(pb.FetchImageRequest(image_id=image.image_id, offset=100))
-    assert b"".join([chunk.content async for chunk in rest]) == disk[100:]
+    (base,) = [item for item in (await agent.next_state()).resources if item.HasField("base")]
+    assert base.base.size == len(content)
+    assert base.base.stored_size == 4 * BLOCK_BYTES
+    [segment] = [one async for one in stub.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=base.id))]
+    assert list(segment.slots) == [0, 1, 2, 3]
+    _, other = await cloud.enrol()
+    stranger = blocks_pb2_grpc.BlockStoreStub((await cloud.agent(other)).channel)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stranger.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=base.id)).read()
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_image_file_of_an_earlier_release_becomes_a_snapshot(cloud):
+    folder = cloud.settings.image_folder
+    folder.mkdir()
+    image_id = new_id("image")
+    (folder / image_id).write_bytes(make_empty(1 << 29))
+
+    def add(tx):
+        tx.session.add(rows.image(id=image_id, format="qcow2", virtual_size=1 << 29))
+
+    await cloud.controller.database.run(add)
+    await cloud.restart()
+    images = operator_pb2_grpc.ImagesStub(await cloud.operator())
+    async with asyncio.timeout(DEADLINE):
+        while [image.state for image in (await images.ListImages(operator.ListImagesRequest())).images] != [
+            "available"
+        ]:
+            pass
+    assert not (folder / image_id).exists()
 
 
 @pytest.mark.parametrize(
@@ -284,8 +308,7 @@ async def test_bad_images_leave_nothing(cloud, content, changes, code):
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await cloud.import_image(content, **changes)
     assert refused.value.code() is code
-    folder = cloud.settings.image_folder
-    assert not folder.exists() or list(folder.iterdir()) == []
+    assert list(cloud.settings.incoming_folder.iterdir()) == []
     images = operator_pb2_grpc.ImagesStub(await cloud.operator())
     assert not (await images.ListImages(operator.ListImagesRequest())).images
 

@@ -1,10 +1,12 @@
-"""RegisterImage, DescribeImages, DeregisterImage and what changes the life of an image."""
+"""RegisterImage, CreateImage, CopyImage, DescribeImages, DeregisterImage and what changes the life of an image."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.describe import tags_on_create
+from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
-from stead_controller.errors import MissingParameter, Unsupported
-from stead_controller.resources import block_devices, image_life, images, register_image
+from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
+from stead_controller.resources import block_devices, copy_image, create_image, image_life, images, register_image
+from stead_controller.resources.copy_image import CopyOf
+from stead_controller.resources.create_image import OfRunning
 from stead_controller.resources.images import ImageSelection
 from stead_controller.resources.register_image import NewImage
 
@@ -36,6 +38,43 @@ def register(call: Call, params: Params) -> Result:
     return {"ImageId": register_image.register(call.tx, call.caller, asked, call.now)}
 
 
+@operation("CreateImage")
+def create(call: Call, params: Params) -> Result:
+    """Make an image of an instance's volumes."""
+    if params.get("SnapshotLocation", "regional") != "regional" or params.get("BootModeOverride"):
+        raise Unsupported("Neither local snapshots nor another boot mode are supported.")
+    asked = OfRunning(
+        params["InstanceId"],
+        params["Name"],
+        params.get("Description", ""),
+        params.get("NoReboot", False),
+        block_devices.parse(params.get("BlockDeviceMappings", ())),
+        tags_on_create(params, "image", "snapshot"),
+    )
+    return {"ImageId": create_image.create(call.tx, call.caller, asked, call.now)}
+
+
+@operation("CopyImage")
+def copy(call: Call, params: Params) -> Result:
+    """Make an image of another one."""
+    region = params["SourceRegion"]
+    if region != call.cloud.region:
+        raise InvalidParameter(f"Value ({region}) for parameter SourceRegion is invalid: this is {call.cloud.region}.")
+    for name in ("KmsKeyId", "DestinationOutpostArn", "DestinationAvailabilityZone", "DestinationAvailabilityZoneId"):
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported.")
+    asked = CopyOf(
+        params["SourceImageId"],
+        params["Name"],
+        params.get("Description", ""),
+        encrypted=params.get("Encrypted", False),
+        copy_tags=params.get("CopyImageTags", False),
+        tags=tags_on_create(params, "image", "snapshot"),
+    )
+    made = copy_image.copy(call.tx, call.caller, asked, repeatable=repeatable("CopyImage", params), now=call.now)
+    return {"ImageId": made}
+
+
 @operation("DescribeImages", writes=False)
 def describe_images(call: Call, params: Params) -> Result:
     """List the images that the caller may see."""
@@ -53,10 +92,9 @@ def describe_images(call: Call, params: Params) -> Result:
 @operation("DeregisterImage")
 def deregister(call: Call, params: Params) -> Result:
     """Forget an image."""
-    if params.get("DeleteAssociatedSnapshots"):
-        raise Unsupported("Snapshots are deleted one by one.")
-    image_life.deregister(call.tx, call.caller, params["ImageId"], call.now)
-    return {"Return": True}
+    with_snapshots = params.get("DeleteAssociatedSnapshots", False)
+    deleted = image_life.deregister(call.tx, call.caller, params["ImageId"], call.now, with_snapshots=with_snapshots)
+    return {"Return": True, "DeleteSnapshotResults": deleted}
 
 
 @operation("EnableImage")

@@ -33,6 +33,7 @@ from stead_controller.db.tables.volume import Volume, VolumeModification
 from stead_controller.db.tables.vpc import Vpc, VpcCidrBlock
 from stead_controller.db.tables.vpc_peering_connection import VpcPeeringConnection
 from stead_controller.db.tables.vpc_topic import VpcHost, VpcResource
+from stead_controller.db.tables.workflow import Workflow
 
 __all__ = [
     "AccessKey",
@@ -94,5 +95,6 @@ __all__ = [
     "VpcHost",
     "VpcPeeringConnection",
     "VpcResource",
+    "Workflow",
     "WrittenBlock",
 ]

@@ -71,6 +71,7 @@ class Instance(Base):
     metadata_ipv6: Mapped[bool] = mapped_column(default=False, server_default=false())
     start_count: Mapped[int] = mapped_column(Integer, default=1)
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
+    reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as the host says
     force_stop: Mapped[bool] = mapped_column(default=False)
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at, for operators
 

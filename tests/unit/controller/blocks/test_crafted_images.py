@@ -60,7 +60,7 @@ def test_without_the_checks_the_confined_reader_still_reads_nothing_else(name, c
     size = place.stat().st_size
     seen = b""
     try:
-        with confinement.serve(place, "qcow2", 2) as reader, NbdReader(reader.socket_path, 10) as disk:
+        with confinement.serve(place, "qcow2", 2) as reader, NbdReader(reader.socket_path, 10, reader.is_alive) as disk:
             seen = b"".join(content for _, content in disk.read_all([(0, min(disk.size, len(SECRET)))]))
     except (BadImageError, NbdError):
         pass  # most of these files QEMU refuses by itself
@@ -98,8 +98,7 @@ def test_honest_files_become_their_blocks(image_format, subformat, place):
     assert bytes(disk[: len(content)]) == content
     assert not any(disk[len(content) : image.size])
     assert indexes == list(range(-(-len(content) // BLOCK_BYTES)))
-    assert image.size >= 8 * MIB + 512 * 3
-    assert image_format == "vhd" or image.size == 8 * MIB + 512 * 3
+    assert image.size == 8 * MIB + 512 * 3
 
 
 @needs_qemu
@@ -123,9 +122,9 @@ def test_the_reader_is_nobody_without_network_or_files(place):
 
 @needs_qemu
 def test_a_disk_of_holes_takes_no_time(place):
-    """64 TiB of nothing are 64 TiB that nobody reads."""
+    """4 TiB of nothing are 4 TiB that nobody reads."""
     subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", place, "64T"], check=True, timeout=30
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", place, "4T"], check=True, timeout=30
     )
     image = ImageBlocks(place, "qcow2")
     started = time.monotonic()

@@ -20,7 +20,7 @@ def make_empty(size):
 
 
 def upload(folder, content, image_format="qcow2", announced=None):
-    with IncomingImage(folder, "ami-1", image_format, announced or len(content)) as image:
+    with IncomingImage(folder / "ami-1", image_format, announced or len(content)) as image:
         for start in range(0, len(content), 50):
             image.write(content[start : start + 50])
         return image.finish()
@@ -28,11 +28,10 @@ def upload(folder, content, image_format="qcow2", announced=None):
 
 def test_an_upload_is_hashed_and_put_in_place(tmp_path):
     content = bytes(make_empty(1 << 20))
-    size, digest = upload(tmp_path, content)
+    digest, size = upload(tmp_path, content)
     assert size == 1 << 20
     assert len(digest) == 64
-    assert (tmp_path / "ami-1").read_bytes() == content
-    assert [path.name for path in tmp_path.iterdir()] == ["ami-1"]
+    assert (tmp_path / "ami-1" / "image").read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -44,6 +43,7 @@ def test_an_upload_is_hashed_and_put_in_place(tmp_path):
         (header(), "qcow2", HEADER_BYTES + 1),
         (header(), "qcow2", HEADER_BYTES - 1),
         (header(), "vmdk", None),
+        (header(), "vdi", None),
     ],
 )
 def test_a_refused_upload_leaves_nothing(tmp_path, content, image_format, announced):
@@ -55,5 +55,5 @@ def test_a_refused_upload_leaves_nothing(tmp_path, content, image_format, announ
 def test_a_raw_disk_that_begins_as_another_format_is_a_mistake_or_worse(tmp_path):
     with pytest.raises(BadImageError, match="begins as qcow2"):
         upload(tmp_path, header(backing=9, backing_size=3).ljust(1024, b"\0"), "raw")
-    size, _ = upload(tmp_path, b"boot".ljust(1024, b"\0"), "raw")
+    _, size = upload(tmp_path, b"boot".ljust(1024, b"\0"), "raw")
     assert size == 1024

@@ -30,6 +30,7 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.default_vpc import create_default_vpc
 from stead_controller.resources.owners import CLOUD_ACCOUNT
+from stead_controller.resources.snapshots import NO_VOLUME
 from stead_proto import ids
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
@@ -75,7 +76,7 @@ def build_world(tx: Transaction) -> World:
     image_row = image()
     tx.session.add_all([host_row, image_row])
     tx.session.flush()
-    tx.session.add(image_device(image_row))
+    tx.session.add_all([image_device(image_row), image_snapshot(image_row)])
     if tx.session.get(CloudFact, "region") is None:
         tx.session.add(CloudFact(name="region", value=CLOUD.region))
     tenants = [tenant(tx, "111111111111", 1), tenant(tx, "222222222222", 2)]
@@ -141,6 +142,12 @@ def image_device(image: Image, **changes: Any) -> ImageBlockDevice:
         "volume_size": image.virtual_size // GIB,
     }
     return ImageBlockDevice(**values | changes)
+
+
+def image_snapshot(image: Image) -> Snapshot:
+    """The snapshot that an image's root disk is made of."""
+    size = {"volume_size": image.virtual_size // GIB, "size": image.virtual_size}
+    return snapshot(image.account_id, id=image.snapshot_id, volume_id=NO_VOLUME, **size)
 
 
 def rule(group: SecurityGroup, **changes: Any) -> SecurityGroupRule:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from stead_controller.db.tables import (
     Host,
     HostResource,
+    Image,
     Instance,
     InterfaceGroup,
     NetworkInterface,
@@ -75,6 +76,9 @@ class Life:
     def instance(self, instance_id):
         return self.run(lambda tx: tx.session.get(Instance, instance_id))
 
+    def image(self):
+        return self.run(lambda tx: tx.session.get_one(Image, self.world.image_id))
+
     def host(self):
         return self.run(lambda tx: tx.session.get(Host, self.world.host_id))
 
@@ -133,7 +137,8 @@ def test_a_launch_writes_all_rows_and_tells_the_host(life):
     assert machine.metadata.hostname == "ip-172-31-0-4.ec2.internal"
     volume = wanted[machine.disks[0].volume_id].volume
     assert volume.size == 5 << 30
-    assert volume.image_id == life.world.image_id
+    assert volume.base_id == life.image().snapshot_id
+    assert wanted[volume.base_id].base.size == life.image().virtual_size
     interface = wanted[machine.interfaces[0].interface_id].interface
     assert interface.private_address == "172.31.0.4"
     assert interface.public_addresses[0].public_address == instance.public_address
@@ -143,7 +148,7 @@ def test_a_launch_writes_all_rows_and_tells_the_host(life):
     assert {rule.group_id for rule in group.rules} == {life.world.one.group_id, ""}
     mapping = wanted[f"mapping of {machine.interfaces[0].interface_id}"].mapping
     assert (list(mapping.addresses), list(mapping.security_group_ids)) == (["172.31.0.4"], [group_id])
-    assert {life.world.image_id, life.world.one.vpc_id, life.world.one.subnet_ids[0]} <= wanted.keys()
+    assert {life.image().snapshot_id, life.world.one.vpc_id, life.world.one.subnet_ids[0]} <= wanted.keys()
     assert not removals
     assert life.rows(Tag) == 2
 
@@ -197,7 +202,7 @@ def test_after_termination_nothing_is_left(life):
     life.run(forget_removals, NOW)
     wanted, removals = life.wanted()
     assert not removals
-    assert set(wanted) <= {life.world.image_id}
+    assert set(wanted) <= {life.image().snapshot_id}
     assert life.rows(Volume) == life.rows(NetworkInterface) == life.rows(InterfaceGroup) == 0
     assert life.rows(Tag) == 3  # those of the instances, for as long as they can be described
     after = life.host()

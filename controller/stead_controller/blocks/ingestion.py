@@ -1,0 +1,83 @@
+"""An image file becomes the content of a pending snapshot: its blocks are stored, segment by segment.
+
+A segment stands once all its blocks are durable, so what was killed is run again and finds most of them there. At most
+a few blocks are in memory.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from stead_controller.blocks.image_blocks import Block, ImageBlocks
+from stead_controller.blocks.interface import BlockStoreError
+from stead_controller.blocks.store import BATCH, BlockStore
+from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, make_segment
+
+_PASSES: Final = 3
+
+type Progress = Callable[[int], None]
+
+
+async def ingest(
+    store: BlockStore, snapshot_id: str, open_image: Callable[[], ImageBlocks], progress: Progress
+) -> None:
+    """Store the blocks of an image as a pending snapshot's; `progress` is told percents of the disk.
+
+    Raises BadImageError, BlockStoreError, NotFound for a snapshot that is not pending any more.
+    """
+    for _ in range(_PASSES):
+        image = await asyncio.to_thread(open_image)
+        try:
+            if await _Pass(store, snapshot_id, image, progress).run():
+                return
+        finally:
+            await asyncio.to_thread(image.close)
+    raise BlockStoreError("blocks that were there are collected again and again")
+
+
+class _Pass:
+    """One reading of the whole file."""
+
+    def __init__(self, store: BlockStore, snapshot_id: str, image: ImageBlocks, progress: Progress) -> None:
+        self._store = store
+        self._snapshot_id = snapshot_id
+        self._image = image
+        self._progress = progress
+        self._position = -1
+        self._slots: dict[int, bytes] = {}
+
+    async def run(self) -> bool:
+        """Tell whether all was stored; not so where a block that was there was collected before its segment stood."""
+        blocks = self._image.blocks()
+        try:
+            while batch := await asyncio.to_thread(_take, blocks):
+                digests = await self._store.bring_contents([block.content for block in batch])
+                for block, digest in zip(batch, digests, strict=True):
+                    position, slot = divmod(block.index, SEGMENT_BLOCKS)
+                    if position != self._position:
+                        if not await self._place():
+                            return False
+                        self._position = position
+                    self._slots[slot] = digest
+                self._progress(min(99, batch[-1].index * BLOCK_BYTES * 100 // self._image.size))
+            return await self._place()
+        finally:
+            await asyncio.to_thread(_close, blocks)
+
+    async def _place(self) -> bool:
+        slots, self._slots = self._slots, {}
+        if not slots:
+            return True
+        return not await self._store.place(self._snapshot_id, make_segment(self._position, slots))
+
+
+def _take(blocks: Iterator[Block]) -> list[Block]:
+    return list(islice(blocks, BATCH))
+
+
+def _close(blocks: Iterator[Block]) -> None:
+    """End a generator where it is, with the reader that it has started."""
+    close = getattr(blocks, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,76 @@
+"""Rows of workflows: begun in the transaction that asks for them, leased to one controller, moved on, ended."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import or_, select, update
+
+from stead_controller.db.tables import Workflow
+from stead_controller.resources.transaction import Transaction
+
+_REASON_LENGTH = 512
+
+
+def begin(
+    tx: Transaction, kind: str, subject_id: str, facts: Mapping[str, Any], *, now: datetime, patience: timedelta
+) -> None:
+    """Begin a life of a resource, which gives up after `patience`; its first step is `begin`."""
+    tx.session.add(
+        Workflow(
+            id=subject_id,
+            kind=kind,
+            step="begin",
+            facts=json.dumps(dict(facts), sort_keys=True),
+            started=now,
+            due=now,
+            deadline=now + patience,
+        )
+    )
+    tx.workflows = True
+
+
+def lease_due(tx: Transaction, holder: str, now: datetime, until: datetime, limit: int) -> list[Workflow]:
+    """Take the leases of workflows that are due and that nobody is at, at most `limit`, the longest due first."""
+    free = or_(Workflow.lease_until.is_(None), Workflow.lease_until < now)
+    due = select(Workflow.id).where(Workflow.due <= now, free).order_by(Workflow.due).limit(limit)
+    taken = []
+    for workflow_id in tx.session.scalars(due).all():
+        won = tx.session.execute(
+            update(Workflow)
+            .where(Workflow.id == workflow_id, free)
+            .values(lease_holder=holder, lease_until=until)
+            .execution_options(synchronize_session=False)
+        )
+        if won.rowcount:  # type: ignore[attr-defined]  # an UPDATE has a count of its rows
+            taken.append(workflow_id)
+    return list(tx.session.scalars(select(Workflow).where(Workflow.id.in_(taken))))
+
+
+def renew(tx: Transaction, workflow_id: str, holder: str, until: datetime) -> bool:
+    """Keep a lease for longer; false where another controller has it by now, or the workflow is over."""
+    row = held(tx, workflow_id, holder)
+    if row is None:
+        return False
+    row.lease_until = until
+    return True
+
+
+def held(tx: Transaction, workflow_id: str, holder: str) -> Workflow | None:
+    """Give a workflow if this controller holds its lease."""
+    row = tx.session.get(Workflow, workflow_id)
+    return row if row is not None and row.lease_holder == holder else None
+
+
+def move(tx: Transaction, row: Workflow, step: str, due: datetime, reason: str = "", *, tries: int = 0) -> None:
+    """Say which step comes next and when, and give the lease back; `tries` is how often it has failed."""
+    row.tries = tries
+    row.step, row.due, row.reason = step, due, reason[:_REASON_LENGTH]
+    row.lease_holder = row.lease_until = None
+    tx.workflows = True
+
+
+def end(tx: Transaction, row: Workflow) -> None:
+    """Forget a life that is over."""
+    tx.session.delete(row)

@@ -1,0 +1,191 @@
+"""Runs lives step by step: what must happen after the answer, when one report of a host is not enough.
+
+A life is a class; each of its methods that gives an outcome is a step: it reads rows, changes rows, and may take long.
+It says what is next (`Go`), that it must be tried again later (`Wait`), or that all is done (`Done`). Its controller
+may be killed at any instruction, then the step is run again, here or by another controller: so each may be repeated. A
+step that raises is repeated after a while; one that is late, or cannot succeed (`GiveUp`), ends with the life's `fail`.
+"""
+
+import abc
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database, Transaction
+from stead_controller.db.tables import Workflow
+from stead_controller.resources import workflow_rows
+
+_log = logging.getLogger(__name__)
+
+_LEASE: Final = timedelta(seconds=30)
+_RENEW_SECONDS: Final = 8.0
+_POLL_SECONDS: Final = 1.0
+_AT_ONCE: Final = 4
+_LONGEST_PAUSE: Final = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The next step, at once."""
+
+    step: "Step"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The same step again, in so many seconds."""
+
+    seconds: float
+    reason: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The life is over."""
+
+
+type Outcome = Go | Wait | Done
+type Step = Callable[[], Awaitable[Outcome]]
+
+
+class GiveUp(Exception):
+    """A step can never succeed; the message is for the user."""
+
+
+class Life(abc.ABC):
+    """What all lives have: whose life it is, what it was begun with, and the state."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, database: Database, clock: Clock, subject_id: str, facts: Mapping[str, Any]) -> None:
+        """Take the parts; nothing of an instance outlives its step."""
+        self.database = database
+        self.clock = clock
+        self.id = subject_id
+        self.facts = facts
+
+    @abc.abstractmethod
+    async def begin(self) -> Outcome:
+        """Take the first step."""
+
+    @abc.abstractmethod
+    async def fail(self, message: str) -> None:
+        """Take back what was begun and tell why; may be repeated."""
+
+
+type MakeLife = Callable[[str, Mapping[str, Any]], Life]
+
+
+@dataclass
+class Engine:
+    """Takes what is due, a few at a time; `make` has the lives by their kinds."""
+
+    database: Database
+    clock: Clock
+    make: Mapping[str, MakeLife]
+    holder: str = field(default_factory=lambda: secrets.token_hex(8))
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop | None = None
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def committed(self, tx: Transaction) -> None:
+        """Look at once for what is due when a transaction began or moved a life; called in any thread."""
+        if tx.workflows and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._awake.set)
+
+    async def run(self) -> None:
+        """Work until cancelled; then the steps under way are cancelled too."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                try:
+                    await self._start_due()
+                except Exception:  # the loop must outlive a database that is away for a while
+                    _log.exception("workflows_not_read")
+                await self._rest()
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _rest(self) -> None:
+        self._awake.clear()
+        try:
+            await asyncio.wait_for(self._awake.wait(), _POLL_SECONDS)
+        except TimeoutError:
+            return  # time itself makes workflows due
+
+    async def _start_due(self) -> None:
+        free = _AT_ONCE - len(self._running)
+        if free <= 0:
+            return
+        now = self.clock()
+        due = await self.database.run(
+            lambda tx: workflow_rows.lease_due(tx, self.holder, now, now + _LEASE, free),
+        )
+        for row in due:
+            task = asyncio.create_task(self._work(row))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._awake.set()
+
+    async def _work(self, row: Workflow) -> None:
+        """Run one step under its lease; the lease of one that is cancelled or killed runs out."""
+        working = asyncio.create_task(self.step(row))
+        try:
+            while not (await asyncio.wait({working}, timeout=_RENEW_SECONDS))[0]:
+                until = self.clock() + _LEASE
+                if not await self.database.run(
+                    partial(workflow_rows.renew, workflow_id=row.id, holder=self.holder, until=until)
+                ):
+                    return
+            working.result()
+        except Exception:  # the database is away; the lease runs out and the step is run again
+            _log.exception("workflow_not_moved", extra={"workflow": row.id})
+        finally:
+            working.cancel()
+
+    async def step(self, row: Workflow) -> None:
+        """Run the step that comes next in a life whose lease we hold, and write what comes after."""
+        life = self.make[row.kind](row.id, json.loads(row.facts))
+        try:
+            outcome = await (_late(row) if self.clock() > row.deadline else getattr(life, row.step)())
+        except GiveUp as error:
+            _log.warning("workflow_given_up", extra={"workflow": row.id, "step": row.step, "error": str(error)})
+            await life.fail(str(error))
+            outcome = Done()
+        except Exception as error:  # whatever it is, the step may be repeated, and the deadline ends it
+            _log.exception("workflow_step_failed", extra={"workflow": row.id, "step": row.step})
+            pause = min(_LONGEST_PAUSE, timedelta(seconds=2**row.tries))
+            outcome = Wait(pause.total_seconds(), f"{type(error).__name__}: {error}", failed=True)
+        await self.database.run(partial(self._write, workflow_id=row.id, outcome=outcome))
+        if isinstance(outcome, Wait):
+            asyncio.get_running_loop().call_later(outcome.seconds, self._awake.set)
+
+    def _write(self, tx: Transaction, workflow_id: str, outcome: Outcome) -> None:
+        row = workflow_rows.held(tx, workflow_id, self.holder)
+        if row is None:
+            return  # another controller took over and has run, or will run, the step
+        match outcome:
+            case Go(step):
+                workflow_rows.move(tx, row, step.__name__, self.clock())
+            case Wait(seconds, reason, failed):
+                due = self.clock() + timedelta(seconds=seconds)
+                workflow_rows.move(tx, row, row.step, due, reason, tries=row.tries + 1 if failed else 0)
+            case Done():
+                workflow_rows.end(tx, row)
+
+
+async def _late(row: Workflow) -> Outcome:
+    raise GiveUp(row.reason or "It took too long.")

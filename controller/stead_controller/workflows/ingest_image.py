@@ -1,0 +1,86 @@
+"""An image file that has come becomes the content of a snapshot, and the image that is made of it available."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from stead_controller.blocks.bad_image import BadImageError
+from stead_controller.blocks.image_blocks import ImageBlocks
+from stead_controller.blocks.ingestion import ingest
+from stead_controller.blocks.store import BlockStore
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database
+from stead_controller.errors import NotFound
+from stead_controller.resources import imported_images
+from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome
+
+_TELL_SECONDS: Final = 0.5
+
+
+class IngestImage(Life):
+    """The life of a snapshot that is made of a file: `begin` reads it, then `clean` removes it.
+
+    The file is the only one in its folder, and ours: nothing but this life may change it.
+    """
+
+    kind = imported_images.INGEST
+
+    def __init__(
+        self, database: Database, clock: Clock, subject_id: str, facts: Mapping[str, Any], store: BlockStore
+    ) -> None:
+        """Take the parts; the facts are the `path` of the file and its `format`."""
+        super().__init__(database, clock, subject_id, facts)
+        self._store = store
+        self._path = Path(facts["path"])
+        self._percent = 0
+
+    async def begin(self) -> Outcome:
+        """Store all blocks, then let the snapshot be complete."""
+        telling = asyncio.create_task(self._tell())
+        try:
+            await ingest(self._store, self.id, self._open, self._note)
+        except NotFound:
+            return Go(self.clean)  # it was deleted meanwhile, or is complete since an earlier try
+        except BadImageError as error:
+            raise GiveUp(str(error)) from error
+        finally:
+            telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):  # ended by us, one line above
+                await telling
+        await self.database.run(lambda tx: imported_images.complete(tx, self.id, self.clock()))
+        return Go(self.clean)
+
+    async def clean(self) -> Outcome:
+        """Remove the file, whose content is in the block store."""
+        await asyncio.to_thread(self._remove)
+        return Done()
+
+    async def fail(self, message: str) -> None:
+        """Let the snapshot and the image fail, and remove the file."""
+        await self.database.run(lambda tx: imported_images.fail(tx, self.id, message))
+        await asyncio.to_thread(self._remove)
+
+    def _open(self) -> ImageBlocks:
+        try:
+            return ImageBlocks(self._path, self.facts["format"])
+        except FileNotFoundError as error:
+            raise BadImageError("the image's file is gone") from error
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._path.parent, ignore_errors=not self._path.parent.exists())
+
+    def _note(self, percent: int) -> None:
+        self._percent = percent
+
+    async def _tell(self) -> None:
+        """Write how far it is, now and then."""
+        told = 0
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            percent = self._percent
+            if percent != told:
+                await self.database.run(lambda tx, percent=percent: imported_images.progress(tx, self.id, percent))  # type: ignore[misc]  # mypy: a default is no parameter of Callable
+                told = percent
