@@ -74,6 +74,16 @@ _OPTIONS = (
     click.option("--elastic-addresses-per-account", default=5, help="EC2's default is 5.", show_default=True),
     click.option("--terminated-kept-seconds", default=3600, show_default=True),
     click.option("--launch-deadline-seconds", default=300, show_default=True),
+    click.option("--snapshot-deadline-seconds", default=1800, show_default=True),
+    click.option("--block-grace-seconds", default=3600, help="How long unused blocks are kept.", show_default=True),
+    click.option("--block-bucket", default="", help="S3 bucket for blocks; default: the state directory."),
+    click.option("--block-endpoint", default="", help="URL of the bucket's endpoint; default: Amazon's."),
+    click.option("--block-region", default="us-east-1", help="The bucket's region.", show_default=True),
+    click.option(
+        "--block-key-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File of mode 0600 with two lines: id and secret of the bucket's access key.",
+    ),
     click.option("--log-level", default="info", show_default=True),
 )
 

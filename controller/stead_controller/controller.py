@@ -17,7 +17,7 @@ from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential
 from stead_controller.aws.server import AwsServer, Listener
-from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, now
 from stead_controller.db.migrate import upgrade
@@ -84,7 +84,7 @@ class Controller:
         self._clock = clock
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)
-        self._block_files = BlockDirectory(settings.block_folder)
+        self._block_files = open_files(settings)
         grace = timedelta(seconds=settings.block_grace_seconds)
         self._blocks = BlockStore(self.database, self._block_files, clock, grace=grace)
         self._engine = Engine(

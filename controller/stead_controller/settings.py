@@ -14,6 +14,7 @@ class Settings:
     `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
     less) of each host are left to itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
     promised per byte of a storage pool. Blocks of snapshots that nothing refers to are kept `block_grace_seconds`.
+    With `block_bucket` blocks are kept in that S3 bucket of `block_endpoint` instead of the state directory.
     """
 
     state_dir: Path
@@ -38,6 +39,10 @@ class Settings:
     launch_deadline_seconds: int = 300
     snapshot_deadline_seconds: int = 1800
     block_grace_seconds: int = 3600
+    block_bucket: str = ""
+    block_endpoint: str = ""
+    block_region: str = "us-east-1"
+    block_key_file: Path | None = None
 
     @property
     def database(self) -> str:

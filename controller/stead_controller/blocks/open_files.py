@@ -1,0 +1,16 @@
+"""Which kind of store the settings ask for."""
+
+from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.interface import BlockFiles
+from stead_controller.blocks.s3 import BlockBucket, Bucket, Key
+from stead_controller.settings import Settings
+
+
+def open_files(settings: Settings) -> BlockFiles:
+    """Open the bucket that is set, else the directory; raises OSError, ValueError for a bad key file."""
+    if not settings.block_bucket:
+        return BlockDirectory(settings.block_folder)
+    if settings.block_key_file is None:
+        raise ValueError("a bucket for blocks needs a file with the access key: --block-key-file")
+    bucket = Bucket(settings.block_bucket, settings.block_endpoint, settings.block_region)
+    return BlockBucket(bucket, Key.from_file(settings.block_key_file))

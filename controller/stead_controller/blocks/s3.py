@@ -1,0 +1,144 @@
+"""Blocks as objects of a bucket, at any endpoint that speaks S3.
+
+An object is durable when its upload is answered. The bucket may hold other things: ours are below a prefix.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from stead_controller.blocks.interface import (
+    MOST_BYTES,
+    BlockName,
+    BlockStoreError,
+    Kept,
+    MissingBlockError,
+    decode,
+    encode,
+)
+from stead_proto.v1.blocks_pb2 import Block
+
+_AT_ONCE: Final = 8
+_CONNECT_SECONDS: Final = 5
+_READ_SECONDS: Final = 60
+_TRIES: Final = 4
+_ABSENT: Final = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where blocks are kept; an empty endpoint is Amazon's own."""
+
+    name: str
+    endpoint: str = ""
+    region: str = "us-east-1"
+    prefix: str = "stead/"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An access key of the endpoint."""
+
+    id: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read a file of two lines, the id and the secret; raises PermissionError when others can read it."""
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise PermissionError(f"{path} can be read by others: chmod 600 {path}")
+            lines = file.read().decode("ascii").split()
+        if len(lines) != 2:
+            raise ValueError(f"{path} must have two lines: the id of an access key and its secret")
+        return cls(*lines)
+
+
+class BlockBucket:
+    """Keeps blocks in a bucket, which must exist."""
+
+    def __init__(self, bucket: Bucket, key: Key) -> None:
+        """Make the client; nothing is sent yet."""
+        self._bucket = bucket
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "blocks-s3")
+        self._client: Any = botocore.session.Session().create_client(
+            "s3",
+            region_name=bucket.region,
+            endpoint_url=bucket.endpoint or None,
+            aws_access_key_id=key.id,
+            aws_secret_access_key=key.secret,
+            config=Config(
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": _TRIES},
+                max_pool_connections=2 * _AT_ONCE,
+                # Endpoints of others do not know the checksums of later years; a block has its own.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"addressing_style": "path"},
+            ),
+        )
+
+    def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
+        """Keep blocks durably; raises BlockStoreError."""
+
+        def upload(one: tuple[BlockName, Block]) -> None:
+            name, block = one
+            self._client.put_object(Bucket=self._bucket.name, Key=self._path(name), Body=encode(block))
+
+        self._all("written", upload, blocks)
+
+    def get(self, name: BlockName) -> Block:
+        """Give a checked block; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        try:
+            found = self._client.get_object(Bucket=self._bucket.name, Key=self._path(name))
+            kept: bytes = found["Body"].read(MOST_BYTES + 1)
+        except (BotoCoreError, ClientError, HTTPClientError) as error:
+            if _code(error) in _ABSENT:
+                raise MissingBlockError(f"block {name.digest.hex()} is not in the store") from error
+            raise BlockStoreError(f"block {name.digest.hex()} cannot be read: {error}") from error
+        return decode(name, kept)
+
+    def remove(self, names: Sequence[BlockName]) -> None:
+        """Remove copies; raises BlockStoreError."""
+
+        def delete(name: BlockName) -> None:
+            self._client.delete_object(Bucket=self._bucket.name, Key=self._path(name))
+
+        self._all("removed", delete, names)
+
+    def list_all(self) -> Iterator[Kept]:
+        """List all copies, a page at a time; raises BlockStoreError."""
+        pages = self._client.get_paginator("list_objects_v2")
+        try:
+            for page in pages.paginate(Bucket=self._bucket.name, Prefix=self._bucket.prefix):
+                for found in page.get("Contents", ()):
+                    name = BlockName.of_path(found["Key"].removeprefix(self._bucket.prefix))
+                    if name is not None:
+                        yield Kept(name, found["LastModified"], found["Size"])
+        except (BotoCoreError, ClientError) as error:
+            raise BlockStoreError(f"the blocks cannot be listed: {error}") from error
+
+    def _path(self, name: BlockName) -> str:
+        return self._bucket.prefix + name.path
+
+    def _all[Item](self, verb: str, work: Callable[[Item], None], items: Sequence[Item]) -> None:
+        """Do something with each of several items at once; the first failure is told when all have ended."""
+        running = [self._threads.submit(work, item) for item in items]
+        failures = [error for error in (future.exception() for future in running) if error is not None]
+        for failure in failures:
+            if not isinstance(failure, BotoCoreError | ClientError):
+                raise failure
+            raise BlockStoreError(f"a block cannot be {verb}: {failure}") from failure
+
+
+def _code(error: Exception) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
