@@ -13,7 +13,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from stead_agent import libvirtd
-from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.disk_sources import FileSource, Format, Layer
 from stead_agent.machines.interface import Disk, MachineSpec, Nic
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
 from stead_agent.run import run
@@ -131,14 +131,14 @@ class World:
         self.ids.append(spec.id)
         return replace(spec, **changes)
 
-    def disk(self, base: Path | None = None) -> Disk:
+    def disk(self, base: Path | None = None, base_format: Format = "qcow2") -> Disk:
         volume = f"vol-0{secrets.token_hex(8)}"
         path = self.root / "disks" / f"{volume}.qcow2"
         if base is None:
             run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], timeout=20)
             return Disk(volume, FileSource(path), "qcow2")
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", path], timeout=20)
-        return Disk(volume, FileSource(path), "qcow2", Layer(FileSource(base), "qcow2"))
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", base_format, path], timeout=20)
+        return Disk(volume, FileSource(path), "qcow2", Layer(FileSource(base), base_format))
 
     def image(self, *, bootable: bool) -> Path:
         """An image of our own to lay disks over."""

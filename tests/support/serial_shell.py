@@ -1,0 +1,63 @@
+"""The root shell that a micro guest may have on its serial port, spoken to as somebody at its keyboard would."""
+
+import os
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from stead_agent.machines.libvirt_machines import LibvirtMachines
+from tests.support.waiting import wait_for
+
+_CONSOLE_BYTES = 1 << 20
+# How the guest's init knows whether a shell is asked for, and what is always so: a word of any kernel's command line.
+_ASKED = b'*" stead.shell "*)'
+_ALWAYS = b'*" quiet "*)'.ljust(len(_ASKED))
+
+
+def with_shell(image: Path, raw: Path) -> Path:
+    """Make a raw copy of a micro image whose guests have the shell."""
+    subprocess.run(["qemu-img", "convert", "-O", "raw", image, raw], check=True)
+    content = raw.read_bytes()
+    assert content.count(_ASKED) == 1, "the guest's init asks in another way"
+    with raw.open("r+b") as file:
+        file.seek(content.index(_ASKED))
+        file.write(_ALWAYS)
+    return raw
+
+
+class SerialShell:
+    """The shell of one running guest."""
+
+    def __init__(self, machines: LibvirtMachines, machine_id: str) -> None:
+        """Wait for the shell's prompt."""
+        self._machines = machines
+        self._id = machine_id
+        self._count = 0
+        with machines.domain(machine_id) as domain:
+            assert domain is not None, f"{machine_id} does not run"
+            found = ET.fromstring(domain.XMLDesc(0)).find("devices/serial/source")
+        assert found is not None
+        self._pty = os.open(found.get("path", ""), os.O_WRONLY | os.O_NOCTTY)
+        wait_for(lambda: b"# " in self.heard(), "the guest has a shell", 120.0, poll=0.1)
+
+    def close(self) -> None:
+        """Hang up."""
+        os.close(self._pty)
+
+    def heard(self) -> bytes:
+        """Give what the guest has said on its serial port."""
+        return self._machines.console_output(self._id, _CONSOLE_BYTES)
+
+    def begin(self, command: str) -> None:
+        """Type a command, and wait for nothing."""
+        os.write(self._pty, f"{command}\n".encode())
+
+    def run(self, command: str, seconds: float = 60.0) -> str:
+        """Type a command and wait for its end; gives what it said."""
+        self._count += 1
+        first, last = f"begin-{self._count}-", f"end-{self._count}-"
+        # The marks are put together by the guest, so that what it echoes of the typing is not taken for them.
+        self.begin(f"echo {first[:5]}'{first[5:]}'; {command}; echo {last[:3]}'{last[3:]}'")
+        wait_for(lambda: last.encode() in self.heard(), f"{command!r} has ended", seconds, poll=0.05)
+        said = self.heard().decode(errors="replace").rpartition(last)[0].rpartition(first)[2]
+        return said.strip()
