@@ -15,7 +15,15 @@ import click
 
 from stead_agent import enrol as enrolment
 from stead_agent import logs
-from stead_agent.settings import DEFAULT_LIBVIRT_URI, DEFAULT_NETNS_DIR, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Settings
+from stead_agent.settings import (
+    DEFAULT_LIBVIRT_URI,
+    DEFAULT_NETNS_DIR,
+    DEFAULT_RUN_DIR,
+    DEFAULT_STATE_DIR,
+    PoolSetting,
+    PoolSettingError,
+    Settings,
+)
 
 _log = logs.Log("stead_agent")
 
@@ -29,6 +37,24 @@ _netns_dir_option = click.option(
     default=DEFAULT_NETNS_DIR,
     show_default=True,
     help="Names of the VPCs' network namespaces; each agent of a machine needs its own.",
+)
+
+
+def _read_pools(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[PoolSetting, ...]:
+    try:
+        return tuple(PoolSetting.parse(value) for value in values)
+    except PoolSettingError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_pools_option = click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    callback=_read_pools,
+    metavar="POOL",
+    help="Another place for volumes: NAME:directory:/PATH or NAME:lvm:GROUP/THINPOOL; append :io1,io2 to keep it for "
+    "volumes of these types. One named `default` takes the place of the state directory.",
 )
 
 
@@ -72,6 +98,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @click.option("--memory", default=0, help="Bytes that this host has to give; default: all that the machine has.")
 @click.option("--proof-image", type=_PATH, help="A micro image, booted once to prove that KVM works.")
 @click.option("--dns-upstream", "dns_upstreams", multiple=True, help="Resolver for names outside; default: the host's.")
+@_pools_option
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:
     """Run the agent until it is told to end; guests run on."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt

@@ -143,7 +143,7 @@ def list_present(parts: Subsystems) -> Iterator[Key]:
     volumes = {*parts.volumes.present(), *parts.exports.present()}
     yield from (Key(desired_pb2.KIND_VOLUME, each) for each in volumes)
     yield from (Key(desired_pb2.KIND_SNAPSHOT, each) for each in parts.snapshots.present())
-    machines = parts.machines.present().union(*served.values())
+    machines = parts.machines.present().union(parts.volumes.instance_stores(), *served.values())
     yield from (Key(desired_pb2.KIND_MACHINE, each) for each in machines)
 
 

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from stead_agent.kvm_proof import Verdict
+from stead_agent.reconcile import translate
 from stead_agent.volumes.interface import Volumes
 from stead_proto.v1 import host_pb2
 
@@ -42,7 +43,12 @@ class RealHost:
             underlay_address=self._underlay_address,
             libvirt_version=libvirt,
             qemu_version=qemu,
+            pools=self.pools(),
         )
+
+    def pools(self) -> list[host_pb2.StoragePool]:
+        """The places for volumes, as of now."""
+        return translate.storage_pools(self._volumes.pools())
 
     def disk_free(self) -> int:
         """Bytes free for guests' disks."""

@@ -52,6 +52,9 @@ class HostView(Protocol):
     def disk_free(self) -> int:
         """Bytes free for guests' disks; may block."""
 
+    def pools(self) -> list[host_pb2.StoragePool]:
+        """The places for volumes, as of now; may block."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
@@ -204,7 +207,9 @@ class Link:
                     await self._news.wait()
             except TimeoutError:
                 free = await self._in_thread(self._host.disk_free)
-                beat = host_pb2.Heartbeat(revision=reports.reached(self._reconciler.wanted.revision), disk_free=free)
+                pools = await self._in_thread(self._host.pools)
+                reached = reports.reached(self._reconciler.wanted.revision)
+                beat = host_pb2.Heartbeat(revision=reached, disk_free=free, pools=pools)
                 await outgoing.write(HostReport(heartbeat=beat))
 
     async def _answer(self, question: host_pb2.Question, outgoing: "_Outgoing") -> None:

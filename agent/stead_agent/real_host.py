@@ -41,7 +41,9 @@ from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.translate_vpc import VpcSettings, host_firewall
 from stead_agent.settings import Settings
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
-from stead_agent.volumes.local_files import LocalImages, LocalStore, LocalVolumes
+from stead_agent.volumes.local_files import LocalImages, LocalStore
+from stead_agent.volumes.open_pools import open_pools
+from stead_agent.volumes.pooled_volumes import PooledVolumes
 from stead_proto.tls import Identity
 
 _log = Log(__name__)
@@ -201,7 +203,7 @@ def _assemble(settings: Settings) -> _Assembled:
         metadata=metadata,
         images=LocalImages(store),
         bases=bases,
-        volumes=LocalVolumes(store, bases.source),
+        volumes=PooledVolumes(store, open_pools(store, settings.pools), bases.source),
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),
         snapshots=LocalSnapshots(settings.state_dir, settings.run_dir, block_store, backups),
         machines=machines,

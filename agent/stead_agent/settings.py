@@ -1,13 +1,46 @@
 """What the agent is told at its start: one frozen value from options, STEAD_* variables and defaults."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, cast
 
 DEFAULT_STATE_DIR: Final = Path("/var/lib/stead/agent")
 DEFAULT_RUN_DIR: Final = Path("/run/stead/agent")
 DEFAULT_NETNS_DIR: Final = Path("/run/netns")  # where `ip netns` looks: ip-netns(8)
 DEFAULT_LIBVIRT_URI: Final = "qemu:///system"
+
+
+DEFAULT_POOL: Final = "default"
+_POOL: Final = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9-]{0,62}):(?P<backend>directory|lvm):(?P<place>[^:]+)(:(?P<types>[a-z0-9,]+))?\Z"
+)
+
+
+class PoolSettingError(ValueError):
+    """This text describes no storage pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSetting:
+    """A place for volumes; `place` is a directory, or a volume group and its thin pool."""
+
+    name: str
+    backend: Literal["directory", "lvm"]
+    place: str
+    volume_types: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "PoolSetting":
+        """Read a pool as it is given on the command line; raises PoolSettingError."""
+        found = _POOL.match(text)
+        is_placed = found is not None and (
+            found["place"].startswith("/") if found["backend"] == "directory" else found["place"].count("/") == 1
+        )
+        if found is None or not is_placed:
+            raise PoolSettingError(f"{text!r} is not NAME:directory:/PATH or NAME:lvm:GROUP/THINPOOL, with :TYPE,TYPE")
+        types = tuple(found["types"].split(",")) if found["types"] else ()
+        return cls(found["name"], cast("Literal['directory', 'lvm']", found["backend"]), found["place"], types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +58,7 @@ class Settings:
     memory: int = 0  # bytes that this host has to give; 0 = all that the machine has
     proof_image: Path | None = None  # a micro image that is booted once to prove KVM
     dns_upstreams: tuple[str, ...] = ()  # resolvers for names outside; empty: those of this host
+    pools: tuple[PoolSetting, ...] = ()  # places for volumes beside the state directory
     removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
     stop_grace_seconds: float = 90.0  # what a guest gets to end by itself when it is stopped
 

@@ -74,7 +74,8 @@ def needs_of(resource: Resource) -> Iterator[Key]:
             yield Key(desired_pb2.KIND_VOLUME, resource.snapshot.volume_id)
         case "machine":
             for disk in resource.machine.disks:
-                yield Key(desired_pb2.KIND_VOLUME, disk.volume_id)
+                if disk.volume_id:  # an instance store disk is made with the machine's start
+                    yield Key(desired_pb2.KIND_VOLUME, disk.volume_id)
             for interface in resource.machine.interfaces:
                 yield Key(desired_pb2.KIND_INTERFACE, interface.interface_id)
         case _:

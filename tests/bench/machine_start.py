@@ -35,7 +35,9 @@ from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402 - the checkout comes first
 from stead_agent.machines.life import Record  # noqa: E402 - the checkout comes first
 from stead_agent.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.local_files import LocalStore, LocalVolumes  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.local_files import LocalStore  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first
 from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first
 
@@ -58,13 +60,18 @@ class Way:
         return f"{self.name:34} {1000 * statistics.median(self.wall):7.1f} ms   CPU {1000 * statistics.median(self.cpu):6.1f} ms   [{raw}]"
 
 
+def _volumes(root: Path) -> PooledVolumes:
+    store = LocalStore(root, trash_seconds=0)
+    return PooledVolumes(store, open_pools(store, ()))
+
+
 class Bench:
     """A libvirtd of our own, a bridge, and machines that are made up one after the other."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.daemon = libvirtd.ensure_private(root)
-        self.volumes = LocalVolumes(LocalStore(root / "disks", trash_seconds=0))
+        self.volumes = _volumes(root / "disks")
         self.count = 0
         with IPRoute() as ip:
             ip.link("add", ifname=BRIDGE, kind="bridge")

@@ -235,7 +235,11 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     devices = ET.SubElement(domain, "devices")
     _text(devices, "emulator", str(host.emulator))
     ET.SubElement(devices, "controller", type="usb", model="none")
-    if spec.boot_mode == "uefi":
+    if spec.boot_mode == "legacy-bios":
+        # Behind it are 31 more slots, so that a guest can be given as many disks as EC2 allows while it runs.
+        ET.SubElement(devices, "controller", type="pci", model="pci-root")
+        ET.SubElement(devices, "controller", type="pci", model="pci-bridge")
+    else:
         for _ in range(_SPARE_PORTS + len(spec.disks) + len(spec.nics)):
             ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
     for index, (disk, target) in enumerate(zip(spec.disks, target_names(), strict=False)):

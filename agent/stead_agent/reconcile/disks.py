@@ -100,6 +100,7 @@ class VolumeWork:
             return Outcome(wait_on=self.busy)
         runs_in = self._runs_in() if size is not None and size < spec.size else None
         if plan_volume(spec.size, size, guest_runs=runs_in is not None) is VolumeStep.GROW_LIVE and runs_in:
+            self.parts.volumes.make_room(spec.id, spec.size)
             self.parts.machines.resize_disk(runs_in, spec.id, spec.size)
             _log.info("volume_grown_live", volume=spec.id, machine=runs_in, size=spec.size)
         else:

@@ -6,7 +6,7 @@ from typing import Final
 
 from stead_agent.desired import Store
 from stead_agent.logs import Log
-from stead_agent.machines.interface import MachineSpec, MachineStatus, Power
+from stead_agent.machines.interface import MachineSpec, MachineStatus, OffReason, Power
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.guest_book import GuestBook
@@ -53,6 +53,7 @@ class MachineWork:
     unmet: Unmet  # disks and interfaces
     known: dict[str, Resource]  # its volumes, interfaces, subnets and VPCs by id
     order: int
+    has_store: bool  # it has an instance store, or may have one
     held: Held  # what is written down that the guest may have in use
     may_hold: Held  # with all that this turn may give it
     memory: MachineMemory
@@ -72,6 +73,8 @@ class MachineWork:
             if plan.then is Then.GONE:
                 break
             plan = self._plan(seen)
+        if self.has_store and not self.look_only and _has_ended(plan, seen):
+            self.parts.volumes.remove_instance_store(self.unit.id)
         return self._outcome(plan, seen)
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
@@ -85,6 +88,7 @@ class MachineWork:
             over = self.memory.removal_asked and self.now >= self.memory.grace_ends
             return plan_removal(seen, force=self.force, asked=self.memory.removal_asked, grace_over=over)
         runs = seen is not None and seen.power not in {Power.OFF, Power.UNKNOWN}
+        runs &= self.resource.machine.power == desired_pb2.POWER_RUNNING  # else nothing is to be plugged in any more
         guest = self._guest()
         view = MachineView(
             status=seen,
@@ -122,6 +126,11 @@ class MachineWork:
         sources = {}
         has = seen.volume_ids if seen is not None else frozenset()
         for disk in self.resource.machine.disks:
+            if disk.HasField("instance_store"):
+                store_id = translate.disk_id(self.unit.id, disk)
+                if (store := self.parts.volumes.source(store_id)) is not None:
+                    sources[store_id] = store
+                continue
             if Key(desired_pb2.KIND_VOLUME, disk.volume_id) in self.unmet.units and disk.volume_id not in has:
                 continue
             sources[disk.volume_id] = self._source(self.known[disk.volume_id])
@@ -149,7 +158,7 @@ class MachineWork:
             case Step.PUT_METADATA:
                 self.book.put(self.order, self._guest())
             case Step.START:
-                return self._start()
+                return self._start(seen)
             case Step.UPDATE:
                 spec = self._spec(seen)
                 self._note_holding(self.may_hold)
@@ -180,18 +189,23 @@ class MachineWork:
                 self.book.remove(machine_id)
         return seen
 
-    def _start(self) -> MachineStatus:
+    def _start(self, seen: MachineStatus | None) -> MachineStatus:
         assert self.resource is not None
         wanted = self.resource.machine
+        is_new = seen is None or seen.start_count < wanted.start_count  # else the host went down under this start
+        for disk in wanted.disks:
+            if disk.HasField("instance_store"):
+                disk_id = translate.disk_id(self.unit.id, disk)
+                self.parts.volumes.ensure_instance_store(disk_id, disk.instance_store.size, fresh=is_new)
         spec = self._spec()
         self._note_holding(self.may_hold)
         self._release(spec, None)
         self.memory.spec = None
-        seen = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
+        started = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
         self.memory.spec = spec
         self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)
         _log.info("machine_started", machine=self.unit.id, start=wanted.start_count)
-        return seen
+        return started
 
     def _release(self, spec: MachineSpec, seen: MachineStatus | None) -> None:
         """Have nobody read the volumes that the guest is about to get: it must be the only one who has them open."""
@@ -256,3 +270,11 @@ class MachineWork:
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
         condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING
         return status(self.unit, self.resource.revision, condition, reason, machine=machine)
+
+
+def _has_ended(plan: MachinePlan, seen: MachineStatus | None) -> bool:
+    """Tell whether a machine's start is over for good, and with it what was on its instance store."""
+    if plan.then is Then.GONE:
+        return True
+    is_off = seen is not None and seen.power is Power.OFF and seen.off_reason is not OffReason.HOST
+    return is_off and plan.then is Then.SETTLED

@@ -20,7 +20,7 @@ from stead_agent.reconcile.schedule import Turn
 from stead_agent.reconcile.snapshot import SnapshotWork
 from stead_agent.reconcile.subsystems import FetchImage, Subsystems
 from stead_agent.reconcile.work import Unmet, Work
-from stead_agent.wanted import HOST_NETWORK, Held, Key, Wanted, needs_of, vpc_of
+from stead_agent.wanted import HOST_NETWORK, Held, Key, Tombstone, Wanted, needs_of, vpc_of
 from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource
 
@@ -345,7 +345,7 @@ class Preparer:
         may_hold = held
         if resource is not None:
             may_hold |= Held(
-                frozenset(each.volume_id for each in resource.machine.disks),
+                frozenset(each.volume_id for each in resource.machine.disks if each.volume_id),
                 frozenset(each.interface_id for each in resource.machine.interfaces),
             )
             self._wanted.hold(unit.id, may_hold)
@@ -359,6 +359,7 @@ class Preparer:
             unmet=self.unmet(needs_of(resource)) if resource is not None else Unmet(),
             known=self._known_to(resource) if resource is not None else {},
             order=next(self._order),
+            has_store=_has_store(resource, tombstone),
             held=held,
             may_hold=may_hold,
             memory=self._machines.setdefault(unit.id, MachineMemory()),
@@ -383,3 +384,9 @@ class Preparer:
                     if base in self._wanted.resources:
                         known[base.id] = self._wanted.resources[base]
         return known
+
+
+def _has_store(resource: Resource | None, tombstone: Tombstone | None) -> bool:
+    """Tell whether a machine may have an instance store; nothing is known of what the one of a stray is."""
+    body = resource if resource is not None else tombstone.body if tombstone is not None else None
+    return body is None or any(each.HasField("instance_store") for each in body.machine.disks)

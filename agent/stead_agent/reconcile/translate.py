@@ -1,6 +1,6 @@
 """Resources of the controller become what machines, volumes and metadata ask for, and sights become a status: pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast
 
 from stead_agent.bases import interface as bases
@@ -72,7 +72,9 @@ def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotSt
 
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:
     """A disk as it must be."""
-    return volumes.VolumeSpec(resource.id, resource.volume.size, resource.volume.image_id, resource.volume.base_id)
+    return volumes.VolumeSpec(
+        resource.id, resource.volume.size, resource.volume.image_id, resource.volume.base_id, resource.volume.pool
+    )
 
 
 def volume_export(resource: Resource, source: volumes.VolumeSource) -> exports.Export:
@@ -106,7 +108,7 @@ def machine_spec(
 ) -> machines.MachineSpec:
     """A machine as its guest is made; `known` has its volumes and interfaces by id, `sources` how disks are opened.
 
-    Disks without a source are left out.
+    Disks without a source are left out. Those of the instance store have an id of their own: `disk_id`.
     """
     body = resource.machine
     if body.boot_mode and body.boot_mode not in _BOOT_MODES:
@@ -117,7 +119,9 @@ def machine_spec(
         vcpus=body.vcpus,
         memory=body.memory,
         disks=tuple(
-            _disk(known[each.volume_id], sources[each.volume_id]) for each in body.disks if each.volume_id in sources
+            _disk(name, known.get(name), sources[name])
+            for name in (disk_id(resource.id, each) for each in body.disks)
+            if name in sources
         ),
         nics=tuple(_nic(known[each.interface_id]) for each in nics),
         architecture=body.architecture or "x86_64",
@@ -126,14 +130,21 @@ def machine_spec(
     )
 
 
-def _disk(resource: Resource, source: volumes.VolumeSource) -> machines.Disk:
+def disk_id(machine_id: str, disk: desired_pb2.MachineDisk) -> str:
+    """Name a disk of a machine: by its volume, or by its place in the machine's instance store."""
+    if disk.HasField("instance_store"):
+        return machines.instance_store_id(machine_id, disk.instance_store.index)
+    return disk.volume_id
+
+
+def _disk(name: str, volume: Resource | None, source: volumes.VolumeSource) -> machines.Disk:
     return machines.Disk(
-        id=resource.id,
+        id=name,
         source=source.source,
         format=source.format,
         base=source.base,
-        iops=resource.volume.iops,
-        throughput=resource.volume.throughput * limits.MIB,
+        iops=volume.volume.iops if volume is not None else 0,
+        throughput=volume.volume.throughput * limits.MIB if volume is not None else 0,
     )
 
 
@@ -156,7 +167,9 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         if resource is not None:
             public_name = words.public_hostname if attached.device_index == 0 else ""
             interfaces.append(_guest_interface(resource, attached.device_index, public_name, known))
-    devices = [each.device_name for each in body.disks]
+    devices = [each.device_name for each in body.disks if not each.HasField("instance_store")]
+    stores = [each for each in body.disks if each.HasField("instance_store")]
+    stores.sort(key=lambda each: each.instance_store.index)
     return metadata.Guest(
         instance_id=words.instance_id or machine.id,
         account_id=words.account_id,
@@ -175,6 +188,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         security_groups=tuple(words.security_groups),
         root_device_name=devices[0] if devices else "/dev/sda1",
         ebs_device_names=tuple(devices[1:]),
+        ephemeral_device_names=tuple(each.device_name for each in stores),
         tags=dict(words.tags),
         options=_options(words.options),
         architecture=body.architecture or "x86_64",
@@ -249,3 +263,18 @@ def machine_status(status: machines.MachineStatus | None) -> host_pb2.MachineSta
         off_reason=_OFF_REASONS[status.off_reason] if off else host_pb2.OFF_REASON_UNSPECIFIED,
         volume_ids=sorted(status.volume_ids),
     )
+
+
+def storage_pools(pools: Iterable[volumes.PoolStatus]) -> list[host_pb2.StoragePool]:
+    """What the controller is told of a host's places for volumes."""
+    return [
+        host_pb2.StoragePool(
+            name=each.name,
+            backend=each.backend,
+            total=each.capacity.total,
+            free=each.capacity.free,
+            volume_types=each.volume_types,
+            is_default=each.is_default,
+        )
+        for each in pools
+    ]

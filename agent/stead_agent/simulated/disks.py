@@ -16,6 +16,7 @@ from stead_agent.volumes.interface import (
     ImageAbsentError,
     ImageBase,
     ImageRefusedError,
+    PoolStatus,
     VolumeError,
     VolumeSource,
     VolumeSpec,
@@ -132,7 +133,8 @@ class SimulatedVolumes:
     def source(self, volume_id: str) -> VolumeSource | None:
         """Tell how a guest would open the volume."""
         with self._world.lock:
-            known = self._world.things.volumes.get(volume_id)
+            things = self._world.things
+            known = things.volumes.get(volume_id) or things.stores.get(volume_id)
             return _source(known) if known is not None else None
 
     def size(self, volume_id: str) -> int | None:
@@ -140,6 +142,13 @@ class SimulatedVolumes:
         with self._world.lock:
             known = self._world.things.volumes.get(volume_id)
             return known.size if known is not None else None
+
+    def make_room(self, volume_id: str, size: int) -> None:
+        """Refuse to grow beyond what there is."""
+        with self._world.lock:
+            known = self._world.things.volumes.get(volume_id)
+            if known is not None and size - known.size > self.capacity().free:
+                raise DiskFullError(f"no room for {size} bytes")
 
     def remove(self, volume_id: str) -> None:
         """Move the volume to the trash."""
@@ -160,11 +169,44 @@ class SimulatedVolumes:
         with self._world.lock:
             return frozenset(self._world.things.volumes)
 
+    def ensure_instance_store(self, disk_id: str, size: int, *, fresh: bool) -> VolumeSource:
+        """Remember the disk."""
+        with self._world.call("volumes.ensure_instance_store", disk_id) as things:
+            for machine_id, guest in things.guests.items():
+                if fresh and guest.power is not Power.OFF and any(disk.id == disk_id for disk in guest.spec.disks):
+                    self._world.broken(f"{disk_id} made anew under running {machine_id}")
+            things.stores[disk_id] = VolumeSpec(disk_id, size)
+            return _source(things.stores[disk_id])
+
+    def remove_instance_store(self, machine_id: str) -> None:
+        """Forget the disks."""
+        with self._world.call("volumes.remove_instance_store", machine_id) as things:
+            for disk_id in [each for each in things.stores if _machine_of(each) == machine_id]:
+                guest = things.guests.get(machine_id)
+                if guest is not None and guest.power is not Power.OFF:
+                    self._world.broken(f"{disk_id} removed from under running {machine_id}")
+                del things.stores[disk_id]
+
+    def instance_stores(self) -> frozenset[str]:
+        """List the machines with such disks."""
+        with self._world.lock:
+            return frozenset(_machine_of(each) for each in self._world.things.stores)
+
+    def pools(self) -> tuple[PoolStatus, ...]:
+        """Tell of the one pool."""
+        return (PoolStatus("default", "directory", self.capacity(), (), is_default=True),)
+
     def capacity(self) -> Capacity:
         """Count volumes as if they were full."""
         with self._world.lock:
-            held = sum(each.size for each in self._world.things.volumes.values())
+            things = self._world.things
+            held = sum(each.size for each in (*things.volumes.values(), *things.stores.values()))
         return Capacity(total=self._disk, free=max(0, self._disk - held), held=held)
+
+
+def _machine_of(disk_id: str) -> str:
+    """Name the machine of an instance store disk."""
+    return disk_id.rpartition("-store")[0]
 
 
 def _source(volume: VolumeSpec) -> VolumeSource:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_agent.machines.interface import OffReason, Power
+from stead_agent.reconcile import translate
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
 from stead_agent.simulated.disks import SimulatedBases, SimulatedImages, SimulatedVolumes
@@ -97,7 +98,12 @@ class SimulatedHost:
             libvirt_version="simulated",
             qemu_version="simulated",
             simulated=True,
+            pools=self.pools(),
         )
+
+    def pools(self) -> list[host_pb2.StoragePool]:
+        """The places for volumes."""
+        return translate.storage_pools(self.volumes.pools())
 
     def disk_free(self) -> int:
         """Bytes free for guests' disks."""
@@ -164,6 +170,7 @@ class SimulatedHost:
                 "dhcps": sorted(things.dhcps),
                 "metadata": sorted(self.metadata.present()),
                 "volumes": sorted(things.volumes),
+                "stores": sorted(things.stores),
                 "exports": sorted({*things.exports, *things.remotes}),
                 "images": sorted(things.images),
                 "bases": sorted(things.bases),

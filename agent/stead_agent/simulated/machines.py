@@ -255,8 +255,8 @@ class SimulatedMachines:
     def _check_start(self, things: Things, spec: MachineSpec) -> None:
         """Note what is not ready before a guest's first packet."""
         for disk in spec.disks:
-            if disk.id not in things.volumes and disk.id not in things.remotes:
-                self._world.broken(f"{spec.id} runs without its volume {disk.id}")
+            if not any(disk.id in place for place in (things.volumes, things.remotes, things.stores)):
+                self._world.broken(f"{spec.id} runs without its disk {disk.id}")
         for nic in spec.nics:
             name = nic.interface_id
             linked = any(name in {each.id for each in vpc.interfaces} for vpc in things.networks.values())

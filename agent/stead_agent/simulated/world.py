@@ -62,6 +62,7 @@ class Things:
     exports: dict[str, Export] = field(default_factory=dict)
     remotes: dict[str, Remote] = field(default_factory=dict)
     snapshots: dict[str, TakenSnapshot] = field(default_factory=dict)
+    stores: dict[str, VolumeSpec] = field(default_factory=dict)  # instance store disks
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened

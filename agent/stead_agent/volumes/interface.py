@@ -53,6 +53,7 @@ class VolumeSpec:
     size: int  # bytes
     image_id: str = ""
     base_id: str = ""
+    pool: str = ""  # where it is made; empty: in the default pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,17 @@ class Capacity:
     total: int
     free: int  # including what the trash gives back
     held: int  # by volumes, images and trash
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """A place for disks, as it is now."""
+
+    name: str
+    backend: str  # directory or lvm
+    capacity: Capacity
+    volume_types: tuple[str, ...]  # of the volumes that it is for; empty: all
+    is_default: bool
 
 
 class Images(Protocol):
@@ -99,10 +111,13 @@ class Volumes(Protocol):
         """
 
     def source(self, volume_id: str) -> VolumeSource | None:
-        """Tell how to open the disk, or None when it is not here."""
+        """Tell how to open the disk, a volume or of an instance store, or None when it is not here."""
 
     def size(self, volume_id: str) -> int | None:
         """Tell the size in bytes that a guest sees, or None when the disk is not here."""
+
+    def make_room(self, volume_id: str, size: int) -> None:
+        """Have room for a disk that the machine that runs with it is about to grow to `size` bytes."""
 
     def remove(self, volume_id: str) -> None:
         """Move the disk to the trash, from which `purge` deletes it; it is no longer present."""
@@ -113,5 +128,17 @@ class Volumes(Protocol):
     def present(self) -> frozenset[str]:
         """List the disks that are here."""
 
+    def ensure_instance_store(self, disk_id: str, size: int, *, fresh: bool) -> VolumeSource:
+        """Have a disk of a machine's instance store; with `fresh` it reads as zeroes, whatever was there before."""
+
+    def remove_instance_store(self, machine_id: str) -> None:
+        """Delete all disks of a machine's instance store, at once."""
+
+    def instance_stores(self) -> frozenset[str]:
+        """List the machines that have instance store disks here."""
+
     def capacity(self) -> Capacity:
-        """Tell how much room there is."""
+        """Tell how much room there is by default."""
+
+    def pools(self) -> tuple[PoolStatus, ...]:
+        """Tell of each place for disks, the default first."""

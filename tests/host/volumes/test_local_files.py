@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stead_agent.disk_sources import FileSource, Layer, NbdSource
-from stead_agent.volumes import local_files
+from stead_agent.settings import PoolSetting, PoolSettingError
 from stead_agent.volumes.interface import (
     BaseAbsentError,
     DiskFullError,
@@ -23,7 +23,9 @@ from stead_agent.volumes.interface import (
     VolumeError,
     VolumeSpec,
 )
-from stead_agent.volumes.local_files import LocalImages, LocalStore, LocalVolumes
+from stead_agent.volumes.local_files import LocalImages, LocalStore
+from stead_agent.volumes.open_pools import open_pools
+from stead_agent.volumes.pooled_volumes import PooledVolumes
 from stead_agent.volumes.qcow2 import render_empty
 
 AMI = "ami-0123456789abcdef0"
@@ -32,11 +34,15 @@ SNAP = "snap-0123456789abcdef0"
 MIB = 1 << 20
 
 
+def volumes_in(store, *bases):
+    return PooledVolumes(store, open_pools(store, ()), *bases)
+
+
 class Place:
     def __init__(self, root, **options):
         self.store = LocalStore(root, **options)
         self.images = LocalImages(self.store)
-        self.volumes = LocalVolumes(self.store)
+        self.volumes = volumes_in(self.store)
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_a_disk_over_a_base_is_opened_as_the_base_is_now(root):
     base = root / "bases" / f"{SNAP}.raw"
     here = {}
     store = LocalStore(root)
-    volumes = LocalVolumes(store, here.get)
+    volumes = volumes_in(store, here.get)
     with pytest.raises(BaseAbsentError):
         volumes.ensure(VolumeSpec(VOL, 8 * MIB, base_id=SNAP))
     assert volumes.present() == frozenset()
@@ -357,6 +363,74 @@ def test_many_at_once(place):
     assert 0 < capacity.free <= capacity.total
 
 
-def test_only_the_module_knows_the_file_names():
-    assert local_files._VOLUME_NAME.match(f"{VOL}.qcow2")
-    assert not local_files._VOLUME_NAME.match(f"{VOL}.qcow2\n")
+def test_only_ids_become_names_of_files(place):
+    for name in (f"{VOL}\n", "../vol-0123456789abcdef0", "vol-", "i-0123456789abcdef0", ""):
+        with pytest.raises(VolumeError, match="not an id"):
+            place.volumes.ensure(VolumeSpec(name, MIB))
+        with pytest.raises(VolumeError, match="not an id"):
+            place.volumes.source(name)
+
+
+STORE = "i-0123456789abcdef0-store0"
+
+
+def test_an_instance_store_begins_with_zeroes_and_ends_with_its_machine(place, root):
+    def io(command):
+        path = place.volumes.source(STORE).source.path
+        done = subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, path], check=True, capture_output=True)
+        return b"failed" not in done.stdout
+
+    place.volumes.ensure_instance_store(STORE, 4 * MIB, fresh=True)
+    assert io("write -P 9 0 4M")
+    place.volumes.ensure_instance_store(STORE, 4 * MIB, fresh=False)  # its host went down under it
+    assert io("read -P 9 0 4M")
+    place.volumes.ensure_instance_store(STORE, 4 * MIB, fresh=True)
+    assert io("read -P 0 0 4M")
+    assert place.volumes.present() == frozenset()
+    assert place.volumes.instance_stores() == {"i-0123456789abcdef0"}
+    place.volumes.remove_instance_store("i-0123456789abcdef")
+    assert place.volumes.source(STORE) is not None
+    place.volumes.remove_instance_store("i-0123456789abcdef0")
+    place.volumes.remove_instance_store("i-0123456789abcdef0")
+    assert everything(root) == []
+
+
+def test_volumes_are_made_in_their_pool_and_found_wherever_they_are(root):
+    bulk = root.parent / "bulk"
+    bulk.mkdir()
+    store = LocalStore(root)
+    settings = (PoolSetting.parse(f"bulk:directory:{bulk}:st1,sc1"),)
+    volumes = PooledVolumes(store, open_pools(store, settings))
+    path = volumes.ensure(VolumeSpec(VOL, MIB, pool="bulk")).source.path
+    assert path.is_relative_to(bulk)
+    assert volumes.ensure(VolumeSpec(VOL, 2 * MIB)).source.path == path
+    assert (volumes.size(VOL), volumes.present()) == (2 * MIB, {VOL})
+    with pytest.raises(VolumeError, match="no pool 'fast'"):
+        volumes.ensure(VolumeSpec("vol-0123456789abcdef1", MIB, pool="fast"))
+    default, other = volumes.pools()
+    assert (default.name, default.is_default, default.volume_types) == ("default", True, ())
+    assert (other.name, other.is_default, other.volume_types) == ("bulk", False, ("st1", "sc1"))
+    volumes.remove(VOL)
+    assert volumes.present() == frozenset()
+    shutil.rmtree(bulk)
+    with pytest.raises(VolumeError, match="there is no directory"):
+        open_pools(store, settings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "x:directory:relative",
+        "x:lvm:group",
+        "x:lvm:a/b/c",
+        "x:rbd:pool",
+        "X:directory:/a",
+        "x:directory:/a:",
+        "a b:directory:/a",
+    ],
+)
+def test_what_describes_no_pool_is_refused(text):
+    with pytest.raises(PoolSettingError):
+        PoolSetting.parse(text)

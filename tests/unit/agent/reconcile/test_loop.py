@@ -370,6 +370,41 @@ def test_a_volume_tells_its_size_before_and_after_it_has_grown(bench: Bench, sen
     _all_kept(bench)
 
 
+def _with_store(**changes: object) -> pb.Resource:
+    machine = _machine(**changes)
+    store = pb.InstanceStoreDisk(index=0, size=4 << 30, virtual_name="ephemeral0")
+    machine.machine.disks.append(pb.MachineDisk(device_name="/dev/sdb", instance_store=store))
+    return machine
+
+
+def test_an_instance_store_comes_with_a_start_and_goes_with_its_end(bench: Bench, sender: make.Sender) -> None:
+    stores = bench.host.world.things.stores
+    bench.settle(sender.change(_with_store(power=pb.POWER_STOPPED)))
+    assert not stores
+    bench.settle(sender.change(_with_store(start_count=2)))
+    assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1", "i-1-store0"]
+    assert (stores.keys(), bench.machine("i-1").volume_ids) == ({"i-1-store0"}, ["vol-1"])
+    bench.host.reboot()
+    bench.restart()
+    bench.settle()
+    assert (stores.keys(), bench.host.running()) == ({"i-1-store0"}, {"i-1"})
+    bench.settle(sender.change(_with_store(start_count=2, power=pb.POWER_STOPPED)))
+    assert not stores
+    bench.settle(sender.change(_with_store(start_count=3)))
+    bench.settle(sender.change(gone=(MACHINE,)))
+    assert not stores
+    assert bench.host.violations == []
+
+
+def test_an_instance_store_ends_with_a_guest_that_powers_itself_off(bench: Bench, sender: make.Sender) -> None:
+    bench.settle(sender.change(_with_store(power=pb.POWER_STOPPED)))
+    bench.settle(sender.change(_with_store(start_count=2)))
+    assert bench.host.world.things.stores
+    bench.host.power_off_guest("i-1")
+    bench.settle()
+    assert not bench.host.world.things.stores
+
+
 def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted(
     bench: Bench, sender: make.Sender
 ) -> None:

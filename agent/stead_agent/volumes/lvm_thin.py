@@ -1,0 +1,176 @@
+"""Keeps disks on logical volumes of an LVM thin pool: `pool.py`'s promise.
+
+A logical volume has the disk's name, is as large as the disk and what qcow2 adds at worst, and takes room of the pool
+only as it is written. What was removed is renamed, and deleted later; new ones come from the pool zeroed.
+"""
+
+import json
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from stead_agent.disk_sources import BlockSource
+from stead_agent.run import RunError, run
+from stead_agent.volumes.interface import Capacity, DiskFullError, VolumeError
+from stead_agent.volumes.pool import Fill, checked, is_disk_name
+
+_GROUP_NAME: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,100}\Z")  # lvm(8), VALID NAMES
+_TRASH_NAME: Final = re.compile(r"(?P<name>.+)\.trash\.(?P<removed>[0-9]{1,20})\Z")
+_NEW: Final = "new."
+_SECONDS: Final = 60
+_UDEV: Final = Path("/run/udev/control")
+# Without udev nobody answers LVM's cookies; then it makes the names below /dev by itself.
+_NO_UDEV: Final = "activation { udev_sync=0 udev_rules=0 }"
+# qcow2's tables take 1/6500 of the disk and each bitmap of changes 1/500,000; clusters leaked by a crash come on top.
+_TABLES: Final = 1024
+_MARGIN: Final = 64 << 20
+_SECTOR: Final = 512
+# Below this a pool counts as full: the next disk's first clusters, and what guests write meanwhile, need room.
+_LEAST_FREE: Final = 64 << 20
+
+
+class LvmThinPool:
+    """A thin pool that is Stead's alone but for logical volumes with other names than disks have."""
+
+    backend: Final = "lvm"
+
+    def __init__(self, name: str, group: str, thin_pool: str, *, trash_seconds: float = 3600) -> None:
+        """Name the pool; it is looked at when it is first used, for it may not be there yet."""
+        for each in (group, thin_pool):
+            if not _GROUP_NAME.match(each):
+                raise VolumeError(f"pool {name}: not a name of LVM's: {each!r}")
+        self.name = name
+        self._group = group
+        self._thin_pool = thin_pool
+        self._trash_seconds = trash_seconds
+        self._lock = threading.Lock()
+        self._is_prepared = False
+
+    def source(self, name: str) -> BlockSource | None:
+        """Tell the disk's device; one that is not active, as after a boot, is activated."""
+        path = self._path(checked(name))
+        if path.exists():
+            return BlockSource(path)
+        if name not in self._logical_volumes():
+            return None
+        self._lvm("lvchange", "--activate", "y", "--ignoreactivationskip", self._full(name))
+        return BlockSource(path)
+
+    def make(self, name: str, size: int, fill: Fill) -> None:
+        """Make a logical volume under another name, fill it, and give it its own."""
+        self._prepare()
+        self._check_free(name)
+        new = _NEW + checked(name)
+        if new in self._logical_volumes():  # a try that failed
+            self._remove(new)
+        self._lvm(
+            *("lvcreate", "--type", "thin", "--thinpool", self._full(self._thin_pool), "--name", new),
+            *("--virtualsize", f"{_room_for(size)}b", "--wipesignatures", "n", "--setactivationskip", "n"),
+        )
+        fill(self._path(new).resolve())
+        self._lvm("lvrename", self._group, new, name)
+
+    def make_room(self, name: str, size: int) -> None:
+        """Make the logical volume larger, which takes no room of the pool yet."""
+        room = _room_for(size)
+        if self._logical_volumes().get(checked(name), room) < room:
+            self._check_free(name)
+            self._lvm("lvextend", "--size", f"{room}b", self._full(name))
+
+    def discard(self, name: str, *, at_once: bool = False) -> None:
+        """Rename the logical volume, or remove it."""
+        if checked(name) in self._logical_volumes():
+            if at_once:
+                self._remove(name)
+            else:
+                # Inactive under its new name: a guest that ended just now has closed it, or this fails and is repeated.
+                self._lvm("lvchange", "--activate", "n", self._full(name))
+                self._lvm("lvrename", self._group, name, f"{name}.trash.{time.time_ns()}")
+        self.purge()
+
+    def purge(self) -> None:
+        """Remove from the trash what has been there long enough."""
+        self._purge(self._trash_seconds)
+
+    def names(self) -> frozenset[str]:
+        """List the disks that are here."""
+        return frozenset(name for name in self._logical_volumes() if is_disk_name(name))
+
+    def capacity(self) -> Capacity:
+        """Tell how much room the thin pool has for data; of one whose metadata is full nothing is free."""
+        pool = self._report("lvs", "lv_size,data_percent,metadata_percent", self._full(self._thin_pool))
+        if not pool:
+            raise VolumeError(f"pool {self.name}: there is no {self._full(self._thin_pool)}")
+        total = int(pool[0]["lv_size"])
+        held = int(total * float(pool[0]["data_percent"] or 0) / 100)
+        has_metadata = float(pool[0]["metadata_percent"] or 0) < 95
+        return Capacity(total, total - held if has_metadata else 0, held)
+
+    # -- preparing
+
+    def _prepare(self) -> None:
+        """Once: have a full pool say so at once instead of keeping guests' writes back, and remove half-made disks."""
+        with self._lock:
+            if self._is_prepared:
+                return
+            pool = self._report("lvs", "segtype,lv_when_full", self._full(self._thin_pool))
+            if not pool or pool[0]["segtype"] != "thin-pool":
+                raise VolumeError(f"pool {self.name}: {self._full(self._thin_pool)} is no thin pool")
+            if pool[0]["lv_when_full"] != "error":
+                self._lvm("lvchange", "--errorwhenfull", "y", self._full(self._thin_pool))
+            for name in self._logical_volumes():
+                if name.startswith(_NEW):
+                    self._remove(name)
+            self._is_prepared = True
+
+    def _check_free(self, name: str) -> None:
+        """Refuse to begin what could not go on; the trash is emptied first."""
+        if self.capacity().free < _LEAST_FREE:
+            self._purge(0)
+            if self.capacity().free < _LEAST_FREE:
+                raise DiskFullError(f"{name}: no room left in pool {self.name}")
+
+    def _purge(self, older_than: float) -> None:
+        now = time.time_ns()
+        for name in self._logical_volumes():
+            found = _TRASH_NAME.match(name)
+            if found and is_disk_name(found["name"]) and now - int(found["removed"]) >= older_than * 1e9:
+                self._remove(name)
+
+    # -- LVM's commands
+
+    def _remove(self, name: str) -> None:
+        self._lvm("lvremove", "--yes", self._full(name))
+
+    def _logical_volumes(self) -> dict[str, int]:
+        """List the thin volumes of the pool with their sizes in bytes."""
+        found = self._report("lvs", "lv_name,lv_size", "--select", f"pool_lv={self._thin_pool}", self._group)
+        return {each["lv_name"]: int(each["lv_size"]) for each in found}
+
+    def _report(self, command: str, fields: str, *arguments: str) -> list[dict[str, Any]]:
+        """Ask LVM for a report."""
+        options = ("--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields)
+        answer = json.loads(self._lvm(command, *options, *arguments))
+        return [each for report in answer["report"] for each in report["lv"]]
+
+    def _lvm(self, command: str, *arguments: str) -> bytes:
+        """Run one of LVM's commands."""
+        config = () if _UDEV.exists() else ("--config", _NO_UDEV)
+        try:
+            return run([command, *config, *arguments], timeout=_SECONDS).stdout
+        except RunError as error:
+            raise VolumeError(f"pool {self.name}: {error}") from error
+
+    def _full(self, name: str) -> str:
+        return f"{self._group}/{name}"
+
+    def _path(self, name: str) -> Path:
+        return Path("/dev") / self._group / name
+
+
+def _room_for(size: int) -> int:
+    """Tell how large a logical volume must be for a disk of so many bytes."""
+    room = size + size // _TABLES + _MARGIN
+    return -(-room // _SECTOR) * _SECTOR

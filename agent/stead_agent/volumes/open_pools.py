@@ -1,0 +1,35 @@
+"""Settings become pools; the first one is the default."""
+
+from pathlib import Path
+
+from stead_agent.settings import DEFAULT_POOL, PoolSetting
+from stead_agent.volumes.directory import DirectoryPool
+from stead_agent.volumes.interface import VolumeError
+from stead_agent.volumes.local_files import LocalStore
+from stead_agent.volumes.lvm_thin import LvmThinPool
+from stead_agent.volumes.pool import Pool
+
+
+def open_pools(store: LocalStore, settings: tuple[PoolSetting, ...]) -> list[tuple[Pool, tuple[str, ...]]]:
+    """Open the pools of a host, each with the types of volumes that it is for; raises VolumeError.
+
+    The directory beside the images is the default one, unless a pool of that name is given.
+    """
+    pools = [(_open(each), each.volume_types) for each in settings]
+    names = [pool.name for pool, _types in pools]
+    if len(set(names)) != len(names):
+        raise VolumeError(f"two pools have the same name: {', '.join(sorted(names))}")
+    if DEFAULT_POOL not in names:
+        default: Pool = DirectoryPool(DEFAULT_POOL, store)
+        return [(default, ()), *pools]
+    return sorted(pools, key=lambda each: each[0].name != DEFAULT_POOL)
+
+
+def _open(setting: PoolSetting) -> Pool:
+    if setting.backend == "lvm":
+        group, _slash, thin_pool = setting.place.partition("/")
+        return LvmThinPool(setting.name, group, thin_pool)
+    place = Path(setting.place)
+    if not place.is_dir():  # it is not made here: what should be mounted there may be missing
+        raise VolumeError(f"pool {setting.name}: there is no directory {place}")
+    return DirectoryPool(setting.name, LocalStore(place / "stead"))

@@ -1,0 +1,250 @@
+"""Does with pools what `interface.py` promises of volumes: each is found wherever it is, and made where it belongs."""
+
+import logging
+import stat
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+from stead_agent.disk_sources import BlockSource, FileSource, Format, Layer
+from stead_agent.run import Identity, Limits, RunError, run
+from stead_agent.volumes.interface import (
+    BaseAbsentError,
+    Capacity,
+    ImageAbsentError,
+    PoolStatus,
+    VolumeError,
+    VolumeSource,
+    VolumeSpec,
+)
+from stead_agent.volumes.local_files import BASE_NAME, IMAGE_NAME, LocalStore
+from stead_agent.volumes.pool import Pool, checked, machine_of, read_header, write_disk
+from stead_agent.volumes.qcow2 import Qcow2Error, render_empty
+
+_log = logging.getLogger(__name__)
+
+# What qemu-img may use: it reads a file that a guest that broke out could have forged.
+_QEMU_IMG_LIMITS: Final = Limits(cpu_seconds=30, address_space=1 << 30)
+_QEMU_IMG_SECONDS: Final = 60
+
+
+class PooledVolumes:
+    """Disks of volumes and instance stores as qcow2 disks in pools: blank, or laid over an image or a base."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        pools: Sequence[tuple[Pool, tuple[str, ...]]],
+        base_of: Callable[[str], Layer | None] = lambda _base_id: None,
+    ) -> None:
+        """Take the pools, each with the types of volumes that it is for (none: all); the first one is the default.
+
+        `base_of` tells how a base is opened now, None when it is not here. In a disk's header a base always has the
+        same name, whether it is a file yet or still served by a process.
+        """
+        self._store = store
+        self._pools = {pool.name: pool for pool, _types in pools}
+        self._types = {pool.name: types for pool, types in pools}
+        self._default = pools[0][0]
+        self._base_of = base_of
+
+    # -- volumes
+
+    def ensure(self, volume: VolumeSpec) -> VolumeSource:
+        """Have the disk here, at least as large as said; where it is already, or in the pool that it is meant for."""
+        with self._store.room(volume.id):
+            found = self._find(volume.id)
+            if found is None:
+                self._make(volume)
+            elif self._header_size(found[1]) < volume.size:
+                self._grow(volume.id, volume.size)
+            source = self.source(volume.id)
+        if source is None:
+            raise VolumeError(f"{volume.id} vanished while it was made")
+        return source
+
+    def source(self, volume_id: str) -> VolumeSource | None:
+        """Tell how to open the disk.
+
+        Its header may have been forged by a guest that broke out: only one of our images or bases can be below it.
+        """
+        found = self._find(volume_id)
+        if found is None:
+            return None
+        source = found[1]
+        try:
+            header = read_header(_openable(source))
+        except FileNotFoundError:
+            return None
+        if not header.backing_file:
+            return VolumeSource(source, "qcow2", None)
+        base = Path(header.backing_file)
+        if base.parent == self._store.bases and (its := BASE_NAME.match(base.name)):
+            return VolumeSource(source, "qcow2", self._base(volume_id, its["id"]))
+        name = IMAGE_NAME.match(base.name)
+        if name is None or base.parent != self._store.images or header.backing_format != name["format"]:
+            raise VolumeError(f"{volume_id}: its file names a base that is none of ours")
+        return VolumeSource(source, "qcow2", Layer(FileSource(base), cast("Format", name["format"])))
+
+    def size(self, volume_id: str) -> int | None:
+        """Tell the size that a guest sees."""
+        found = self._find(volume_id)
+        if found is None:
+            return None
+        try:
+            return self._header_size(found[1])
+        except FileNotFoundError:
+            return None
+
+    def make_room(self, volume_id: str, size: int) -> None:
+        """Have room for a disk that the machine that runs with it is about to grow."""
+        found = self._find(volume_id)
+        if found is None:
+            raise VolumeError(f"{volume_id} is not on this host")
+        found[0].make_room(volume_id, size)
+
+    def remove(self, volume_id: str) -> None:
+        """Move the disk to the trash."""
+        for pool in self._pools.values():
+            pool.discard(volume_id)
+
+    def purge(self) -> None:
+        """Delete from the trash what has been there long enough."""
+        for pool in self._pools.values():
+            pool.purge()
+
+    def present(self) -> frozenset[str]:
+        """List the volumes that are here."""
+        names = (name for pool in self._pools.values() for name in pool.names())
+        return frozenset(name for name in names if machine_of(name) is None)
+
+    # -- instance store
+
+    def ensure_instance_store(self, disk_id: str, size: int, *, fresh: bool) -> VolumeSource:
+        """Have a disk of a machine's instance store; a fresh one reads as zeroes, whatever was there before."""
+        machine_id = machine_of(checked(disk_id))
+        if machine_id is None:
+            raise VolumeError(f"{disk_id} is no disk of an instance store")
+        found = self._find(disk_id)
+        if found is not None and fresh:
+            found[0].discard(disk_id, at_once=True)
+            found = None
+        if found is None:
+            self._make(VolumeSpec(disk_id, size))
+        source = self.source(disk_id)
+        if source is None:
+            raise VolumeError(f"{disk_id} vanished while it was made")
+        return source
+
+    def remove_instance_store(self, machine_id: str) -> None:
+        """Delete all disks of a machine's instance store."""
+        for pool in self._pools.values():
+            for name in pool.names():
+                if machine_of(name) == machine_id:
+                    pool.discard(name, at_once=True)
+
+    def instance_stores(self) -> frozenset[str]:
+        """List the machines of which there are instance store disks."""
+        machines = (machine_of(name) for pool in self._pools.values() for name in pool.names())
+        return frozenset(each for each in machines if each is not None)
+
+    # -- room
+
+    def capacity(self) -> Capacity:
+        """Tell how much room the default pool has."""
+        return self._default.capacity()
+
+    def pools(self) -> tuple[PoolStatus, ...]:
+        """Tell of each pool; one that cannot be asked now has no room."""
+        return tuple(self._status(pool) for pool in self._pools.values())
+
+    def _status(self, pool: Pool) -> PoolStatus:
+        try:
+            capacity = pool.capacity()
+        except VolumeError as error:
+            _log.warning("pool_unreachable", extra={"pool": pool.name, "error": str(error)})
+            capacity = Capacity(0, 0, 0)
+        return PoolStatus(pool.name, pool.backend, capacity, self._types[pool.name], is_default=pool is self._default)
+
+    # -- making and growing
+
+    def _find(self, name: str) -> tuple[Pool, FileSource | BlockSource] | None:
+        """Find the pool in which a disk is."""
+        for pool in self._pools.values():
+            source = pool.source(name)
+            if source is not None:
+                return pool, source
+        return None
+
+    def _header_size(self, source: FileSource | BlockSource) -> int:
+        return read_header(_openable(source)).size
+
+    def _base(self, volume_id: str, base_id: str) -> Layer:
+        base = self._base_of(base_id)
+        if base is None:
+            raise BaseAbsentError(f"{volume_id}: its base {base_id} is not here")
+        return base
+
+    def _make(self, volume: VolumeSpec) -> None:
+        """Make a new disk; should its image be removed at the same time, the disk is taken back."""
+        pool = self._pools.get(volume.pool) if volume.pool else self._default
+        if pool is None:
+            raise VolumeError(f"{volume.id}: this host has no pool {volume.pool!r}")
+        base, base_format = self._below(volume)
+        try:
+            disk = render_empty(volume.size, str(base) if base else "", base_format)
+        except Qcow2Error as error:
+            raise VolumeError(f"{volume.id}: {error}") from error
+        pool.make(volume.id, volume.size, partial(write_disk, disk=disk))
+        if volume.image_id and base and not base.exists():
+            pool.discard(volume.id, at_once=True)
+            raise ImageAbsentError(f"{volume.id}: its image {volume.image_id} has just been removed")
+
+    def _below(self, volume: VolumeSpec) -> tuple[Path | None, str]:
+        """Find the image or base that a volume is to be laid over; an image must not be larger."""
+        if volume.base_id:
+            if not BASE_NAME.match(name := f"{volume.base_id}.raw"):
+                raise VolumeError(f"not an id: {volume.base_id!r}")
+            self._base(volume.id, volume.base_id)
+            return self._store.bases / name, "raw"
+        if not volume.image_id:
+            return None, ""
+        for image_format in ("qcow2", "raw"):
+            if not IMAGE_NAME.match(name := f"{volume.image_id}.{image_format}"):
+                raise VolumeError(f"not an id: {volume.image_id!r}")
+            base = self._store.images / name
+            if base.exists():
+                size = read_header(base).size if image_format == "qcow2" else base.stat().st_size
+                if size > volume.size:
+                    raise VolumeError(f"{volume.id}: {volume.size} bytes are less than its image's {size}")
+                return base, image_format
+        raise ImageAbsentError(f"{volume.id}: its image {volume.image_id} is not here")
+
+    def _grow(self, volume_id: str, size: int) -> None:
+        """Grow a disk that no machine runs with. As its owner and with its base left out: see `source`."""
+        found = self._find(volume_id)
+        assert found is not None  # `ensure` has just seen it
+        pool, source = found
+        pool.make_room(volume_id, size)
+        path = _openable(source)
+        found_there = path.stat()
+        owner = found_there.st_uid
+        identity = Identity(owner, owner) if owner else None
+        name = str(path).replace(",", ",,")
+        driver = "host_device" if stat.S_ISBLK(found_there.st_mode) else "file"
+        image = f"driver=qcow2,file.driver={driver},file.filename={name},backing="
+        try:
+            run(
+                ["qemu-img", "resize", "-q", "--image-opts", image, str(size)],
+                timeout=_QEMU_IMG_SECONDS,
+                limits=_QEMU_IMG_LIMITS,
+                identity=identity,
+            )
+        except RunError as error:
+            raise VolumeError(f"{volume_id}: cannot be grown: {error}") from error
+
+
+def _openable(source: FileSource | BlockSource) -> Path:
+    """Name the file or device itself: below /dev, names of logical volumes are links."""
+    return source.path.resolve() if isinstance(source, BlockSource) else source.path
