@@ -236,9 +236,9 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     _text(devices, "emulator", str(host.emulator))
     ET.SubElement(devices, "controller", type="usb", model="none")
     if spec.boot_mode == "legacy-bios":
-        # Behind it are 31 more slots, so that a guest can be given as many disks as EC2 allows while it runs.
-        ET.SubElement(devices, "controller", type="pci", model="pci-root")
-        ET.SubElement(devices, "controller", type="pci", model="pci-bridge")
+        # Behind the bridge are 31 more slots, so that a guest can be given as many disks as EC2 allows while it runs.
+        ET.SubElement(devices, "controller", type="pci", index="0", model="pci-root")
+        ET.SubElement(devices, "controller", type="pci", index="1", model="pci-bridge")
     else:
         for _ in range(_SPARE_PORTS + len(spec.disks) + len(spec.nics)):
             ET.SubElement(devices, "controller", type="pci", model="pcie-root-port")
@@ -254,13 +254,20 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
     entropy = ET.SubElement(devices, "rng", model="virtio")
     _text(entropy, "backend", "/dev/urandom", model="random")
+    if spec.boot_mode == "legacy-bios":
+        # The firmware gives a bridge address space for what comes later only if something is behind it from the start;
+        # Linux, left to find some by itself, took what others had, and hung.
+        ET.SubElement(entropy, "address", type="pci", bus="0x01", slot="0x01")
     ET.SubElement(devices, "memballoon", model="none")
 
 
 def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
-    """Make a virtio disk; the chain below it is written out, so libvirt opens no file to find it."""
+    """Make a virtio disk; the chain below it is written out, so libvirt opens no file to find it.
+
+    A guest is paused when there is no room for what it writes, and hears of any other error.
+    """
     element = ET.Element("disk", type=_source_type(disk.source), device="disk")
-    ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap")
+    ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap", error_policy="enospace")
     source = _source(disk.source)
     element.append(source)
     if disk.secret:

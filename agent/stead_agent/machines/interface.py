@@ -100,7 +100,7 @@ class MachineStatus:
     reboot_count: int  # reboots done
     off_reason: OffReason = OffReason.NONE
     volume_ids: frozenset[str] = frozenset()  # of those that the running guest has plugged in now
-    full: frozenset[str] = frozenset()  # of those that had no room for what the guest wrote, so that it is paused
+    full: frozenset[str] = frozenset()  # of those without room for what the guest wrote, so that it is paused
 
 
 class Machines(Protocol):
@@ -147,6 +147,12 @@ class Machines(Protocol):
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
         """Let a running guest see its disk grown to `size` bytes."""
+
+    def resume(self, machine_id: str) -> None:
+        """Let a guest go on that was paused since a disk was full; one that is not paused for that is left alone.
+
+        What it wrote then is written first; while there is still no room it is paused again at once.
+        """
 
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
         """Return the end of what the guest of the latest start wrote to its serial port."""

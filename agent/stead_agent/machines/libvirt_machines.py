@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disk_users import uid_of
-from stead_agent.machines import life, plug
+from stead_agent.machines import devices, life, plug
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
@@ -140,7 +140,7 @@ class LibvirtMachines:
                 return frozenset()
             todo = plug.changes(found.handle.XMLDesc(0), spec)
             for device in todo.detach:
-                _ask_to_let_go(found.handle, device.alias)
+                devices.ask_to_let_go(found.handle, device.alias)
             for disk in spec.disks:
                 give_disk(disk.source, uid_of(spec.id))
             for xml in todo.attach:
@@ -207,6 +207,13 @@ class LibvirtMachines:
             if target is None:
                 raise MachineError(f"{machine_id}: has no {volume_id} plugged in")
             found.handle.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+    def resume(self, machine_id: str) -> None:
+        """Let a guest go on that was paused since a disk was full; what it wrote then is written first."""
+        with self._asking(machine_id):
+            found = self._get(machine_id)
+            if found.view.state == life.State.PAUSED and found.view.reason == life.PAUSED_IO_ERROR:
+                found.handle.resume()
 
     # What is asked about machines
 
@@ -458,10 +465,9 @@ class LibvirtMachines:
         state, reason = domain.state()
         happened = self._logs.exists(machine_id, record.start_count) and machine_id not in self._unsure
         is_active = state != life.State.SHUTOFF
-        has = _plugged(domain) if is_active else None
-        view = life.View(
-            is_active, state, reason, self._boot_id, happened, has.volume_ids if has else frozenset(), frozenset()
-        )
+        has = devices.plugged(domain) if is_active else plug.Plugged({})
+        full = devices.full_disks(domain, has) if state == life.State.PAUSED and reason == life.PAUSED_IO_ERROR else ()
+        view = life.View(is_active, state, reason, self._boot_id, happened, has.volume_ids, frozenset(full))
         if state == life.State.RUNNING:
             self._unsure.discard(machine_id)
         return _Domain(domain, record, view)
@@ -536,28 +542,6 @@ class LibvirtMachines:
             if not self._link.is_up():
                 raise MachinesUnavailableError(f"libvirt went away: {error}") from error
             raise MachineError(f"{subject}: {error}") from error
-
-
-def _ask_to_let_go(domain: Any, alias: str) -> None:
-    """Ask a guest to let go of a device, without waiting for it: its removal comes as an event.
-
-    A guest may have been asked before, or may have let go by now.
-    """
-    try:
-        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in {libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED}:
-            raise
-
-
-def _plugged(domain: Any) -> plug.Plugged | None:
-    """Read which volumes a domain has; None when it is just vanishing."""
-    try:
-        return plug.plugged(domain.XMLDesc(0))
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
 
 
 def _record_of(domain: Any) -> life.Record | None:

@@ -47,7 +47,9 @@ class Shutoff(IntEnum):
     DAEMON = 8
 
 
-_STARTING_UP: Final = 11  # virDomainPausedReason
+# virDomainPausedReason
+PAUSED_IO_ERROR: Final = 5
+_STARTING_UP: Final = 11
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,6 +277,8 @@ class Reconciler:
             for each in result.statuses:
                 self.reports.put(each)
             self._gone_all(result.gone)
+            for key in result.looked_at:
+                self._schedule.notice(key)
         gone = [] if isinstance(result, Failure) else result.gone
         all_vpcs_follow = self._preparer.finished(work, well=not failed, gone=gone)
         self._reschedule(work, result)

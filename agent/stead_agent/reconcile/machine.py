@@ -25,6 +25,7 @@ _log = Log(__name__)
 _MOST_ROUNDS: Final = 6
 _UNCERTAIN_SECONDS: Final = 2.0
 _END_SECONDS: Final = 30.0
+_ROOM_SECONDS: Final = 5.0
 _ASK_AGAIN_SECONDS: Final = 5.0  # a guest that was not up yet has not heard that it should let go of a device
 
 
@@ -35,6 +36,8 @@ class MachineMemory:
     spec: MachineSpec | None = None  # what the running guest is known to have
     lets_go: frozenset[str] = frozenset()  # what the guest was asked to let go of, and had not yet
     asked_at: float = -1.0  # the turn in which it was
+    resumed_at: float = -1.0  # the turn in which a guest that waited for room was let go on
+    full: frozenset[str] = frozenset()  # the volumes that had no room when it was last looked
     reboot_asked: int = 0
     removal_asked: bool = False
     grace_ends: float = 0.0
@@ -95,6 +98,7 @@ class MachineWork:
             needs_met=not self.unmet,
             can_update=self._can_update(),
             up_to_date=not runs or seen is None or self._is_up_to_date(seen),
+            has_room=seen is not None and self._has_room(seen),
             lets_go=bool(self.memory.lets_go) and self.memory.asked_at == self.now,
             metadata_current=self.book.is_current(guest),
             reboot_asked=self.memory.reboot_asked >= self.resource.machine.reboot_count,
@@ -115,6 +119,10 @@ class MachineWork:
         spec = self._spec(seen)
         volumes = {disk.id for disk in spec.disks if disk.id in self.known}
         return self.memory.spec == spec and seen.volume_ids == volumes
+
+    def _has_room(self, seen: MachineStatus) -> bool:
+        """Tell whether a guest that waits for room on its disks can go on; tried once in a turn."""
+        return self.memory.resumed_at != self.now and all(self.parts.volumes.has_room(each) for each in seen.full)
 
     def _guest(self) -> Guest:
         assert self.resource is not None
@@ -168,6 +176,11 @@ class MachineWork:
                 self.memory.asked_at = self.now
                 if not self.memory.lets_go:
                     self.memory.spec = spec
+                seen = machines.status(machine_id)
+            case Step.RESUME:
+                machines.resume(machine_id)
+                self.memory.resumed_at = self.now
+                _log.info("machine_resumed", machine=machine_id)
                 seen = machines.status(machine_id)
             case Step.REBOOT:
                 assert self.resource is not None
@@ -227,7 +240,7 @@ class MachineWork:
         held = self._holding(seen)
         if held is not None:
             self._note_holding(held)
-        outcome = Outcome()
+        outcome = Outcome(looked_at=self._volumes_to_tell_of(seen))
         if (word := self._status(plan, seen)) is not None:
             outcome.statuses.append(word)
         match plan.then:
@@ -240,6 +253,8 @@ class MachineWork:
                 outcome.wait_seconds = max(0.0, self.memory.grace_ends - self.now)
             case Then.WAITING_FOR_GUEST:
                 outcome.wait_seconds = _ASK_AGAIN_SECONDS
+            case Then.WAITING_FOR_ROOM:
+                outcome.wait_seconds = _ROOM_SECONDS
             case Then.WAITING_FOR_END:
                 outcome.wait_seconds = _END_SECONDS
             case Then.UNCERTAIN:
@@ -247,6 +262,12 @@ class MachineWork:
             case Then.SETTLED | Then.GONE:
                 pass
         return outcome
+
+    def _volumes_to_tell_of(self, seen: MachineStatus | None) -> frozenset[Key]:
+        """List the volumes that have become full, or have room again, since the guest was last looked at."""
+        full = seen.full if seen is not None else frozenset()
+        changed, self.memory.full = self.memory.full ^ full, full
+        return frozenset(Key(desired_pb2.KIND_VOLUME, each) for each in changed if each in self.known)
 
     def _holding(self, seen: MachineStatus | None) -> Held | None:
         """Tell what the machine has in use now; None when that is as unsure as before."""
@@ -267,6 +288,8 @@ class MachineWork:
         reason = self.unmet.reason if plan.then is Then.WAITING_FOR_NEEDS else ""
         if plan.then is Then.WAITING_FOR_GUEST:
             reason = f"the guest has not let go of {', '.join(sorted(self.memory.lets_go))} yet"
+        if plan.then is Then.WAITING_FOR_ROOM and seen is not None:
+            reason = f"the guest is paused until there is room for what it wrote to {', '.join(sorted(seen.full))}"
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
         condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING
         return status(self.unit, self.resource.revision, condition, reason, machine=machine)

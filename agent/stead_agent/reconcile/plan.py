@@ -21,6 +21,7 @@ class Step(enum.Enum):
     PUT_METADATA = "put metadata"
     START = "start"
     UPDATE = "update"
+    RESUME = "resume"
     REBOOT = "reboot"
     ASK_TO_STOP = "ask to stop"
     PULL_PLUG = "pull plug"
@@ -35,6 +36,7 @@ class Then(enum.Enum):
     WAITING_FOR_NEEDS = "waiting for what it needs"
     WAITING_FOR_END = "waiting for the guest's end"  # machines tells us when it came
     WAITING_FOR_GUEST = "waiting until the guest lets go"  # of a device; machines tells us when it did
+    WAITING_FOR_ROOM = "waiting for room on its disks"  # somebody must make some
     WAITING_FOR_GRACE = "waiting for the end of the guest's grace"
     UNCERTAIN = "libvirt cannot tell"
     GONE = "gone"
@@ -58,6 +60,7 @@ class MachineView:
     metadata_current: bool = False  # metadata answers as it must
     can_update: bool = False  # what is not met are disks alone: all else can be plugged in and out
     lets_go: bool = False  # the guest was just asked to let go of a device
+    has_room: bool = False  # there is room again for what a guest wrote that is paused for the lack of it
     reboot_asked: bool = False  # the reboot that is wanted was asked for already
 
 
@@ -103,9 +106,11 @@ def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> 
     steps = [*_metadata(view)]
     if (view.needs_met or view.can_update) and not view.up_to_date and not view.lets_go:
         steps.append(Step.UPDATE)
+    if status.full and view.has_room:
+        steps.append(Step.RESUME)
     if status.reboot_count < wanted.reboot_count and not view.reboot_asked:
         steps.append(Step.REBOOT)
-    then = Then.WAITING_FOR_GUEST if view.lets_go else Then.SETTLED
+    then = Then.WAITING_FOR_GUEST if view.lets_go else Then.WAITING_FOR_ROOM if status.full else Then.SETTLED
     return MachinePlan(tuple(steps), then if view.needs_met else Then.WAITING_FOR_NEEDS)
 
 

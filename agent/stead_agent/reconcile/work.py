@@ -48,6 +48,7 @@ class Outcome:
     gone: list[Key] = field(default_factory=list)  # nothing of these is left
     wait_on: frozenset[Key] = frozenset()
     wait_seconds: float | None = None
+    looked_at: frozenset[Key] = frozenset()  # units of which there is something new to be told
 
     @property
     def is_settled(self) -> bool:

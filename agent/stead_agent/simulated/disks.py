@@ -150,6 +150,11 @@ class SimulatedVolumes:
             if known is not None and size - known.size > self.capacity().free:
                 raise DiskFullError(f"no room for {size} bytes")
 
+    def has_room(self, volume_id: str) -> bool:
+        """Tell whether it is not one of those that were said to be full."""
+        with self._world.lock:
+            return volume_id not in self._world.things.full
+
     def remove(self, volume_id: str) -> None:
         """Move the volume to the trash."""
         with self._world.call("volumes.remove", volume_id) as things:

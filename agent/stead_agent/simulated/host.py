@@ -123,6 +123,10 @@ class SimulatedHost:
         """Let a guest no longer listen to the power button."""
         self.machines.hang_guest(machine_id)
 
+    def fill_volume(self, machine_id: str, volume_id: str, *, full: bool) -> None:
+        """Let there be no room for what a guest writes to a volume, which pauses it; or let there be room again."""
+        self.machines.fill_volume(machine_id, volume_id, full=full)
+
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
         """Let a guest no longer let go of what is to be unplugged, or do so again when it is next asked."""
         self.machines.keep_disks(machine_id, keeps=keeps)

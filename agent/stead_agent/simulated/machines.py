@@ -157,6 +157,15 @@ class SimulatedMachines:
                 raise MachineError(f"{machine_id} does not run with {volume_id}")
             things.volumes[volume_id] = replace(volume, size=max(size, volume.size))
 
+    def resume(self, machine_id: str) -> None:
+        """Let a guest go on that waited for room; still without, it is paused again at once."""
+        with self._world.call("machines.resume", machine_id) as things:
+            self._must_answer()
+            guest = _guest(things, machine_id)
+            guest.waits_for &= things.full
+            if guest.power is Power.PAUSED and not guest.waits_for:
+                guest.power = Power.RUNNING
+
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
         """Tell the starts and boots of the guest."""
         with self._world.lock:
@@ -195,6 +204,19 @@ class SimulatedMachines:
         with self._world.lock:
             _guest(self._world.things, machine_id).hangs = True
             self._world.save()
+
+    def fill_volume(self, machine_id: str, volume_id: str, *, full: bool) -> None:
+        """Let there be no room for what a guest writes to a volume, which pauses it; or let there be room again."""
+        with self._world.lock:
+            guest = _guest(self._world.things, machine_id)
+            if full:
+                self._world.things.full.add(volume_id)
+                guest.waits_for |= {volume_id}
+                guest.power = Power.PAUSED
+            else:
+                self._world.things.full.discard(volume_id)
+            self._world.save()
+        self._tell(machine_id)
 
     def keep_disks(self, machine_id: str, *, keeps: bool) -> None:
         """Let a guest no longer let go of what is to be unplugged, or do so again when it is next asked."""
@@ -241,6 +263,7 @@ class SimulatedMachines:
     def _end(self, guest: Guest, reason: OffReason) -> None:
         if guest.power is not Power.OFF:
             guest.power = Power.OFF
+            guest.waits_for = frozenset()
             guest.off_reason = reason
             guest.epoch += 1
 
@@ -284,4 +307,5 @@ def _status(machine_id: str, guest: Guest) -> MachineStatus:
         guest.reboot_count,
         guest.off_reason,
         volume_ids=frozenset(disk.id for disk in has if disk.id.startswith("vol-")),
+        full=guest.waits_for,
     )

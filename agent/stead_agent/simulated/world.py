@@ -32,6 +32,7 @@ class Guest:
     off_reason: OffReason = OffReason.NONE
     boots: int = 0  # of the latest start: 1, and one more for each reboot
     hangs: bool = False  # deaf to the power button
+    waits_for: frozenset[str] = frozenset()  # volumes without room: it is paused
     keeps_disks: bool = False  # does not let go of what is to be unplugged
     hears_at: float = 0.0  # from when on it hears the power button
     epoch: int = 0  # counts what was planned for it; what was planned in another epoch does not happen
@@ -63,6 +64,7 @@ class Things:
     remotes: dict[str, Remote] = field(default_factory=dict)
     snapshots: dict[str, TakenSnapshot] = field(default_factory=dict)
     stores: dict[str, VolumeSpec] = field(default_factory=dict)  # instance store disks
+    full: set[str] = field(default_factory=set)  # volumes without room for what guests write
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened

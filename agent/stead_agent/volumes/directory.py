@@ -11,6 +11,8 @@ from stead_agent.volumes.pool import Fill, checked, is_disk_name
 
 _SUFFIX: Final = ".qcow2"
 _MODE: Final = 0o600
+# Below this a file system counts as full: a guest that writes on would be paused again soon.
+_LEAST_FREE: Final = 16 << 20
 
 
 class DirectoryPool:
@@ -42,6 +44,15 @@ class DirectoryPool:
 
     def make_room(self, name: str, size: int) -> None:
         """Do nothing: a file grows by itself."""
+
+    def has_room(self) -> bool:
+        """Ask the file system."""
+        disk = os.statvfs(self._store.root)
+        if disk.f_bavail * disk.f_frsize >= _LEAST_FREE:
+            return True
+        with self._store.room("trash"):
+            self._store.purge(older_than=0)
+        return False
 
     def discard(self, name: str, *, at_once: bool = False) -> None:
         """Move the file to the trash, or delete it."""

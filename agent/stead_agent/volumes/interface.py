@@ -119,6 +119,12 @@ class Volumes(Protocol):
     def make_room(self, volume_id: str, size: int) -> None:
         """Have room for a disk that the machine that runs with it is about to grow to `size` bytes."""
 
+    def has_room(self, volume_id: str) -> bool:
+        """Tell whether more can be written where the disk is; when not, the trash is emptied.
+
+        Of a disk that is not here nobody can tell: yes.
+        """
+
     def remove(self, volume_id: str) -> None:
         """Move the disk to the trash, from which `purge` deletes it; it is no longer present."""
 

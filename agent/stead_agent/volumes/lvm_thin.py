@@ -79,6 +79,13 @@ class LvmThinPool:
             self._check_free(name)
             self._lvm("lvextend", "--size", f"{room}b", self._full(name))
 
+    def has_room(self) -> bool:
+        """Ask the thin pool."""
+        if self.capacity().free >= _LEAST_FREE:
+            return True
+        self._purge(0)
+        return False
+
     def discard(self, name: str, *, at_once: bool = False) -> None:
         """Rename the logical volume, or remove it."""
         if checked(name) in self._logical_volumes():
@@ -127,10 +134,8 @@ class LvmThinPool:
 
     def _check_free(self, name: str) -> None:
         """Refuse to begin what could not go on; the trash is emptied first."""
-        if self.capacity().free < _LEAST_FREE:
-            self._purge(0)
-            if self.capacity().free < _LEAST_FREE:
-                raise DiskFullError(f"{name}: no room left in pool {self.name}")
+        if not self.has_room() and not self.has_room():
+            raise DiskFullError(f"{name}: no room left in pool {self.name}")
 
     def _purge(self, older_than: float) -> None:
         now = time.time_ns()

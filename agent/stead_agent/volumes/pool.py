@@ -42,6 +42,9 @@ class Pool(Protocol):
     def make_room(self, name: str, size: int) -> None:
         """Have room for a disk that is about to grow."""
 
+    def has_room(self) -> bool:
+        """Tell whether what is written to disks finds room; when not, the trash is emptied, for the next time."""
+
     def discard(self, name: str, *, at_once: bool = False) -> None:
         """Have no disk of this name any more; it can be rescued from the trash for a while, unless `at_once`."""
 

@@ -19,7 +19,7 @@ from stead_agent.volumes.interface import (
     VolumeSpec,
 )
 from stead_agent.volumes.local_files import BASE_NAME, IMAGE_NAME, LocalStore
-from stead_agent.volumes.pool import Pool, checked, machine_of, read_header, write_disk
+from stead_agent.volumes.pool import Pool, checked, is_disk_name, machine_of, read_header, write_disk
 from stead_agent.volumes.qcow2 import Qcow2Error, render_empty
 
 _log = logging.getLogger(__name__)
@@ -103,6 +103,11 @@ class PooledVolumes:
         if found is None:
             raise VolumeError(f"{volume_id} is not on this host")
         found[0].make_room(volume_id, size)
+
+    def has_room(self, volume_id: str) -> bool:
+        """Tell whether there is room where the disk is."""
+        found = self._find(volume_id) if is_disk_name(volume_id) else None
+        return found is None or found[0].has_room()
 
     def remove(self, volume_id: str) -> None:
         """Move the disk to the trash."""

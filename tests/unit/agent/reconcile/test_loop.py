@@ -370,6 +370,22 @@ def test_a_volume_tells_its_size_before_and_after_it_has_grown(bench: Bench, sen
     _all_kept(bench)
 
 
+def test_a_guest_whose_volume_is_full_waits_and_goes_on(bench: Bench, sender: make.Sender) -> None:
+    volume = Key(pb.KIND_VOLUME, "vol-1")
+    assert not bench.report()[volume].volume.full
+    bench.host.fill_volume("i-1", "vol-1", full=True)
+    bench.settle(seconds=12)
+    told = bench.report()[MACHINE]
+    assert (told.condition, told.machine.power) == (PENDING, host_pb2.MACHINE_POWER_PAUSED)
+    assert told.error == "the guest is paused until there is room for what it wrote to vol-1"
+    assert bench.report()[volume].volume.full
+    bench.host.fill_volume("i-1", "vol-1", full=False)
+    bench.settle(seconds=7)
+    assert (bench.report()[MACHINE].condition, bench.machine("i-1").power) == (READY, host_pb2.MACHINE_POWER_RUNNING)
+    assert not bench.report()[volume].volume.full
+    _all_kept(bench)
+
+
 def _with_store(**changes: object) -> pb.Resource:
     machine = _machine(**changes)
     store = pb.InstanceStoreDisk(index=0, size=4 << 30, virtual_name="ephemeral0")
