@@ -1,0 +1,133 @@
+"""A volume is used by guests of other hosts than its home: same bytes, one user at a time, through deaths on both sides."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from stead_cli.rig_cloud import RigHost
+from tests.support.real_cloud import kill
+from tests.support.rig import RigUser, TestRig
+from tests.support.town import Inhabitant, default_vpc
+from tests.support.waiting import wait_for
+
+MIB = 1 << 20
+
+
+@dataclass
+class Street:
+    """A guest on each of two hosts."""
+
+    rig: TestRig
+    user: RigUser
+    west: Inhabitant  # on host 1
+    east: Inhabitant  # on host 2
+
+    def volume(self, **options: Any) -> str:
+        """A new volume whose home is host 1: it was attached to west first, and is free again."""
+        zone = self.user.describe(self.west.id)["Placement"]["AvailabilityZone"]
+        made = self.user.ec2.create_volume(AvailabilityZone=zone, Size=1, **options)["VolumeId"]
+        self.attach(made, self.west)
+        return made
+
+    def state(self, volume_id: str) -> str:
+        return self.user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["State"]
+
+    def attach(self, volume_id: str, guest: Inhabitant) -> None:
+        """Attach it and wait until the guest sees it."""
+        self.user.ec2.attach_volume(VolumeId=volume_id, InstanceId=guest.id, Device="/dev/sdf")
+        wait_for(lambda: guest.tries(f"test -b {disk(volume_id)}"), f"{guest.id} sees {volume_id}", 60, poll=0.5)
+
+    def detach(self, volume_id: str, *, force: bool = False) -> None:
+        """Detach it and wait until it is free."""
+        self.user.ec2.detach_volume(VolumeId=volume_id, Force=force)
+        wait_for(lambda: self.state(volume_id) == "available", f"{volume_id} is available", 60, poll=0.5)
+
+
+@pytest.fixture(scope="module")
+def street(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+    """Two guests on two hosts, booted."""
+    user = RigUser(session_rig, session_rig.new_account(), tmp_path_factory.mktemp("street"), rig=session_rig)
+    try:
+        one, two, _ = session_rig.hosts
+        vpc, subnet = default_vpc(user)
+        west, east = vpc.launch(one, subnet, "172.31.0.10"), vpc.launch(two, subnet, "172.31.0.11")
+        yield Street(session_rig, user, west.booted(), east.booted())
+    finally:
+        user.terminate_all()
+        for volume in user.ec2.describe_volumes()["Volumes"]:
+            if volume["State"] == "available":
+                user.ec2.delete_volume(VolumeId=volume["VolumeId"])
+
+
+def disk(volume_id: str) -> str:
+    return f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
+
+
+def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
+    """Write 4 MiB of a word at an offset in MiB, and give the sum of what is there now."""
+    guest.run(
+        f"yes {word} | head -c {4 * MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
+        " conv=fsync 2>/dev/null; rm /tmp/words",
+        120,
+    )
+    return total(guest, volume_id, at)
+
+
+def total(guest: Inhabitant, volume_id: str, at: int = 0) -> str:
+    """The sum of 4 MiB at an offset in MiB, from the disk itself."""
+    guest.run("sync; echo 3 | sudo tee /proc/sys/vm/drop_caches >/dev/null")
+    return guest.run(f"sudo dd if={disk(volume_id)} bs=1M skip={at} count=4 2>/dev/null | sha256sum", 120)
+
+
+def daemons(host: RigHost) -> list[int]:
+    """The processes by which a host shares volumes."""
+    return [int(word) for word in host.place.run("pgrep", "-x", "qemu-storage-da").stdout.split()]
+
+
+def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Street) -> None:
+    one, two, _ = street.rig.hosts
+    volume_id = street.volume()
+    written = fill(street.west, volume_id, "west")
+    street.detach(volume_id)
+    street.attach(volume_id, street.east)
+    assert (len(daemons(one)), len(daemons(two))) == (1, 1)
+    assert total(street.east, volume_id) == written
+    answer = fill(street.east, volume_id, "east", 100)
+    street.detach(volume_id)
+    assert daemons(one) == daemons(two) == []
+    street.attach(volume_id, street.west)
+    assert total(street.west, volume_id) == written
+    assert total(street.west, volume_id, 100) == answer
+    street.detach(volume_id)
+
+
+def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(street: Street) -> None:
+    one, two, _ = street.rig.hosts
+    volume_id = street.volume()
+    street.detach(volume_id)
+    street.attach(volume_id, street.east)
+    for host in (one, two):
+        # Some megabytes are under way, and none is lost, whichever end dies.
+        street.east.run(
+            f"(yes {host.name} | sudo dd of={disk(volume_id)} bs=64k count=256 iflag=fullblock conv=fsync;"
+            " echo $? >/tmp/done) >/dev/null 2>&1 &"
+        )
+        (daemon,) = daemons(host)
+        host.place.run("kill", "-9", str(daemon))
+        wait_for(lambda: street.east.tries("test -s /tmp/done"), "all is written", 60, poll=0.5)
+        assert street.east.run("cat /tmp/done; rm /tmp/done").strip() == "0"
+        expected = street.east.run(f"yes {host.name} | head -c {4 * MIB} | sha256sum")
+        assert total(street.east, volume_id) == expected
+    before = daemons(one) + daemons(two)
+    for host in (one, two):
+        kill(host.agent)
+        host.start_agent()
+    street.rig.wait_until_up()
+    after = fill(street.east, volume_id, "after", 50)
+    assert daemons(one) + daemons(two) == before
+    street.detach(volume_id)
+    street.attach(volume_id, street.west)
+    assert total(street.west, volume_id, 50) == after
+    street.detach(volume_id)
