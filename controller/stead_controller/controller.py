@@ -6,6 +6,7 @@ import secrets
 import shutil
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -77,10 +78,10 @@ class Controller:
     def __init__(self, settings: Settings, clock: Clock = now) -> None:
         """Open the state, which `initialise` has made; nothing listens yet."""
         self.settings = settings
-        self.cloud = cloud_of(settings)
+        self._sealer = Sealer.from_file(settings.state_dir / "master.key")
+        self.cloud = replace(cloud_of(settings), sealer=self._sealer)
         self.database = Database(settings.database)
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
-        self._sealer = Sealer.from_file(settings.state_dir / "master.key")
         self._clock = clock
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)

@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, or_, select
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import CloudFact, Host, HostResource, VpcHost, VpcResource
 from stead_controller.hosts import revisions, wire
+from stead_controller.hosts.pictures.keys import OpenKey, opened, without_keys
 from stead_proto.v1 import host_pb2 as pb
 
 _OWN: Final = select(
@@ -83,6 +84,7 @@ class Reader:
     """Reads what hosts have missed, all in one transaction; what many have missed alike is read and encoded once."""
 
     tx: Transaction
+    _open_key: OpenKey = without_keys
     revision: int = field(init=False)
     epoch: str = field(init=False)
     _missed: dict[tuple[str, int], bytes] = field(init=False, default_factory=dict)
@@ -152,7 +154,7 @@ class Reader:
             return news
         for host_id, kind, resource_id, revision, body, force in self.tx.session.execute(_OWN, {"since": since}):
             if host_id in host_ids:
-                news.own[host_id].append(_piece(kind, resource_id, revision, body, force=force))
+                news.own[host_id].append(self._own_piece(kind, resource_id, revision, body, force=force))
         for vpc_id in self.tx.session.scalars(_VPCS_SINCE, {"since": since}).all():
             news.topics[vpc_id] = self._missed_parts(vpc_id, since)
         for host_id, vpc_id, begun, gone in self.tx.session.execute(_TOPICS_SINCE, {"since": since}).all():
@@ -170,8 +172,12 @@ class Reader:
         for revision, host_ids in _by_value(since).items():
             rows = self.tx.session.execute(_OWN_OF_HOSTS, {"host_ids": host_ids, "since": revision})
             for host_id, kind, name, told, body, force in rows:
-                found[host_id].append(_piece(kind, name, told, body, force=force))
+                found[host_id].append(self._own_piece(kind, name, told, body, force=force))
         return found
+
+    def _own_piece(self, kind: int, resource_id: str, revision: int, body: bytes | None, *, force: bool) -> bytes:
+        opened_body = opened(kind, body, self._open_key) if body is not None else None
+        return _piece(kind, resource_id, revision, opened_body, force=force)
 
     def _topics(self, host_ids: Sequence[str]) -> dict[str, list[_Topic]]:
         """The VPCs that hosts are told of, or were."""

@@ -14,6 +14,7 @@ from typing import Final
 from stead_controller.db.session import Database, Transaction
 from stead_controller.hosts import errors, wire
 from stead_controller.hosts.changes import News, Reader, Update
+from stead_controller.hosts.pictures.keys import OpenKey, without_keys
 
 _log = logging.getLogger(__name__)
 
@@ -63,9 +64,10 @@ class Stream:
 class Feed:
     """The follower and the streams that it serves; all but `wake_soon` on the event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, open_key: OpenKey = without_keys) -> None:
         """Take the parts; nothing is followed before `run`."""
         self._database = database
+        self._open_key = open_key
         self._revision = 0
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
@@ -117,7 +119,9 @@ class Feed:
         if len(joining) < len(self._joining):
             self._woken.set()
         since, host_ids = self._revision, frozenset(self._streams)
-        news, firsts = await self._database.run(lambda tx: _read(tx, since, host_ids, joining), writes=False)
+        news, firsts = await self._database.run(
+            lambda tx: _read(tx, self._open_key, since, host_ids, joining), writes=False
+        )
         self._revision = news.revision
         contents: dict[tuple[str, ...], bytes] = {}
         for stream in self._streams.values():
@@ -134,9 +138,9 @@ class Feed:
 
 
 def _read(
-    tx: Transaction, since: int, host_ids: frozenset[str], joining: Sequence[Stream]
+    tx: Transaction, open_key: OpenKey, since: int, host_ids: frozenset[str], joining: Sequence[Stream]
 ) -> tuple[News, list[tuple[Update, set[tuple[int, str]]]]]:
-    reader = Reader(tx)
+    reader = Reader(tx, open_key)
     # Without streams nobody asks for what was before.
     news = reader.news(since, host_ids) if host_ids else News(reader.revision, reader.epoch)
     failing = errors.of_hosts(tx, [stream.host_id for stream in joining])

@@ -21,6 +21,7 @@ from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
 from stead_controller.hosts.together import Together
+from stead_controller.resources import volume_keys
 from stead_controller.resources.cloud import Cloud
 from stead_proto import limits
 from stead_proto.certificates import Authority
@@ -58,7 +59,7 @@ class HostLink:
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
-        self._feed = Feed(database)
+        self._feed = Feed(database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT))
         self._hellos = Together(database, self._take_facts)
         self._reports = Together(database, self._apply_progress)
         self._questions: dict[int, asyncio.Future[pb.Answer]] = {}

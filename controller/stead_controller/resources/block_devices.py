@@ -37,6 +37,7 @@ class BlockDevice:
     throughput: int | None = None
     delete_on_termination: bool | None = None
     encrypted: bool | None = None
+    kms_key_id: str | None = None
     virtual_name: str | None = None
     no_device: bool = False
 
@@ -107,6 +108,8 @@ def _build(tx: Transaction, caller: Caller, image_id: str, one: BlockDevice) -> 
         if not is_scratch(one.virtual_name):
             raise InvalidParameter(f"Invalid virtual name {one.virtual_name}", code=_INVALID)
         return ImageBlockDevice(image_id=image_id, device_name=one.device_name, virtual_name=one.virtual_name)
+    if one.kms_key_id is not None:
+        raise Unsupported("The parameter KmsKeyId is not supported in the mappings of an image.")
     size, encrypted = one.size, bool(one.encrypted)
     if one.snapshot_id is not None:
         snapshot = snapshots.find_usable(tx, caller, one.snapshot_id)
@@ -155,9 +158,8 @@ def _parse(given: Mapping[str, Any]) -> BlockDevice:
     ebs: Mapping[str, Any] = given.get("Ebs") or {}
     if ebs and given.get("VirtualName"):
         raise InvalidParameter(f"The device '{name}' has both Ebs and VirtualName.", code=_INVALID)
-    for unbuilt in ("OutpostArn", "KmsKeyId"):
-        if ebs.get(unbuilt):
-            raise Unsupported(f"The parameter {unbuilt} is not supported.")
+    if ebs.get("OutpostArn"):
+        raise Unsupported("The parameter OutpostArn is not supported.")
     return BlockDevice(
         name,
         snapshot_id=ebs.get("SnapshotId") or None,
@@ -167,5 +169,6 @@ def _parse(given: Mapping[str, Any]) -> BlockDevice:
         throughput=ebs.get("Throughput"),
         delete_on_termination=ebs.get("DeleteOnTermination"),
         encrypted=ebs.get("Encrypted"),
+        kms_key_id=ebs.get("KmsKeyId") or None,
         virtual_name=given.get("VirtualName"),
     )

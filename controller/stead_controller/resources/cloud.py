@@ -1,6 +1,8 @@
-"""What is true of the whole cloud: its region and zone names, its pools."""
+"""What is true of the whole cloud: its region and zone names, its pools, its master key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from stead_controller.sealing import Sealer, no_sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,7 +11,7 @@ class Cloud:
 
     `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
     VPCs get their IPv6 blocks, a /56 each, out of `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota.
-    Storage pools promise `volume_overcommit` bytes of volumes per byte.
+    Storage pools promise `volume_overcommit` bytes of volumes per byte. `sealer` seals and opens volumes' keys.
     """
 
     region: str
@@ -23,3 +25,4 @@ class Cloud:
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0
+    sealer: Sealer = field(default_factory=no_sealer, repr=False, compare=False)

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from stead_controller.db.tables import Instance, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound, Unsupported, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import lookup, snapshot_life, snapshots, tags
+from stead_controller.resources import ebs_encryption, lookup, snapshot_life, snapshots, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
@@ -116,7 +116,7 @@ def copy(tx: Transaction, caller: Caller, asked: CopyOf, now: datetime) -> str:
     Raises MalformedId, NotFound, WrongState, LimitExceeded, InvalidParameter, Unsupported.
     """
     source = snapshots.find_usable(tx, caller, asked.source_id)
-    if asked.encrypted and not source.encrypted:
+    if (asked.encrypted or ebs_encryption.is_by_default(tx, caller.account_id)) and not source.encrypted:
         raise Unsupported("Encrypting what is not encrypted is not supported: snapshot an encrypted volume instead.")
     made_id = copy_of(tx, caller, source, asked.description, now)
     tags.create_on_launch(tx, caller, [("snapshot", made_id)], {"snapshot": asked.tags})
@@ -137,6 +137,7 @@ def copy_of(tx: Transaction, caller: Caller, source: Snapshot, description: str,
         started=now,
         encrypted=source.encrypted,
         sealed_key=source.sealed_key,
+        kms_key_id=source.kms_key_id,
         parent_id=source.id,
     )
     tx.session.add(made)
@@ -197,6 +198,8 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
         description=description,
         started=now,
         encrypted=volume.encrypted,
+        sealed_key=volume.sealed_key,
+        kms_key_id=volume.kms_key_id,
         parent_id=_parent(tx, volume),
     )
     tx.session.add(snapshot)
@@ -204,10 +207,25 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
     return snapshot
 
 
+def _inherited(tx: Transaction, volume: Volume) -> str | None:
+    """Give the snapshot that a volume without a disk was made of; raises WrongState when its blocks will not do.
+
+    They are not where only the volume is encrypted, or under another key: only a disk can be read and encrypted.
+    """
+    source = tx.session.get(Snapshot, volume.snapshot_id) if volume.snapshot_id is not None else None
+    if source is not None and source.sealed_key != volume.sealed_key:
+        raise WrongState(
+            "volume",
+            f"The volume '{volume.id}' is encrypted with another key than its snapshot and was never attached.",
+            code="IncorrectState",
+        )
+    return volume.snapshot_id
+
+
 def _parent(tx: Transaction, volume: Volume) -> str | None:
     """Give the latest complete snapshot of a volume, after which only what changed needs to be read."""
     if volume.host_id is None:
-        return volume.snapshot_id
+        return _inherited(tx, volume)
     latest = (
         select(Snapshot.id)
         .where(

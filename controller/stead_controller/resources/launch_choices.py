@@ -52,7 +52,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchReques
         find_subnet=partial(_subnet, tx, caller, cloud, request.zone),
     )
     _check_zone(request.zone, interfaces[0].subnet)
-    disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices)
+    disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
     return Choices(image, kind, interfaces, disks, _public_key(tx, caller, request.key_name))
 

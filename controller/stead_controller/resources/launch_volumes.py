@@ -13,9 +13,10 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, InstanceStoreDisk, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, WrongState
-from stead_controller.resources import block_devices, device_names, snapshots, volume_life
+from stead_controller.resources import block_devices, device_names, ebs_encryption, snapshots, volume_life
 from stead_controller.resources.block_devices import BlockDevice
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_types import InstanceType
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.volume_homes import DiskNeed
@@ -32,7 +33,7 @@ class VolumePlan:
     device_name: str
     shape: Shape
     snapshot: Snapshot | None
-    encrypted: bool
+    key_id: str | None  # of KMS; None = not encrypted
     delete_on_termination: bool
 
     @property
@@ -54,7 +55,9 @@ class DiskPlan:
         return [volume.need for volume in self.volumes]
 
 
-def plan(tx: Transaction, caller: Caller, image: Image, kind: InstanceType, asked: Sequence[BlockDevice]) -> DiskPlan:
+def plan(
+    tx: Transaction, caller: Caller, image: Image, kind: InstanceType, asked: Sequence[BlockDevice], *, cloud: Cloud
+) -> DiskPlan:
     """Say what disks an instance gets.
 
     Raises InvalidParameter, InvalidCombination, MissingParameter, NotFound and WrongState for snapshots.
@@ -79,7 +82,7 @@ def plan(tx: Transaction, caller: Caller, image: Image, kind: InstanceType, aske
             raise InvalidParameter(f"The devices '{points[point]}' and '{name}' are one.", code=_INVALID)
         points[point] = name
         if virtual_name is None:
-            volumes.append(_volume(tx, caller, image, image_device, wish or BlockDevice(name)))
+            volumes.append(_volume(tx, caller, image, image_device, wish or BlockDevice(name), cloud=cloud))
         else:
             scratch[_number(virtual_name)] = name
     volumes.sort(key=lambda volume: (volume.device_name != image.root_device_name, volume.device_name))
@@ -127,7 +130,13 @@ def _scratch(count: int, mapped: dict[int, str], named: Collection[str]) -> Iter
 
 
 def _volume(
-    tx: Transaction, caller: Caller, image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice
+    tx: Transaction,
+    caller: Caller,
+    image: Image,
+    image_device: ImageBlockDevice | None,
+    wish: BlockDevice,
+    *,
+    cloud: Cloud,
 ) -> VolumePlan:
     """Join what a request and an image say of one volume."""
     snapshot = _snapshot(tx, caller, image, image_device, wish)
@@ -141,7 +150,7 @@ def _volume(
         device_name=wish.device_name,
         shape=complete(_shape(image_device, wish, volume_life.size_of(size, snapshot, code=_INVALID))),
         snapshot=snapshot,
-        encrypted=_encrypted(image_device, wish, snapshot),
+        key_id=_key(tx, caller, image_device, wish, snapshot, cloud=cloud),
         delete_on_termination=_ends(image_device, wish),
     )
 
@@ -171,7 +180,16 @@ def _shape(image_device: ImageBlockDevice | None, wish: BlockDevice, size: int) 
     return Shape(size, own_type, iops, throughput)
 
 
-def _encrypted(image_device: ImageBlockDevice | None, wish: BlockDevice, snapshot: Snapshot | None) -> bool:
+def _key(
+    tx: Transaction,
+    caller: Caller,
+    image_device: ImageBlockDevice | None,
+    wish: BlockDevice,
+    snapshot: Snapshot | None,
+    *,
+    cloud: Cloud,
+) -> str | None:
+    """Say under which key of KMS a volume is encrypted, or None."""
     by_snapshot = snapshot is not None and snapshot.encrypted
     if wish.encrypted is False and by_snapshot:
         raise InvalidParameter(
@@ -179,7 +197,8 @@ def _encrypted(image_device: ImageBlockDevice | None, wish: BlockDevice, snapsho
             code="InvalidParameterCombination",
         )
     by_image = image_device is not None and image_device.encrypted
-    return by_snapshot or (wish.encrypted if wish.encrypted is not None else by_image)
+    encrypted = wish.encrypted if wish.encrypted is not None else by_image
+    return ebs_encryption.key_for(tx, cloud, caller.account_id, snapshot, encrypted=encrypted, key=wish.kms_key_id)
 
 
 def _ends(image_device: ImageBlockDevice | None, wish: BlockDevice) -> bool:
@@ -188,12 +207,20 @@ def _ends(image_device: ImageBlockDevice | None, wish: BlockDevice) -> bool:
     return image_device.delete_on_termination if image_device is not None else True
 
 
-def build_volumes(instance: Instance, disks: DiskPlan, pools: Sequence[str], now: datetime) -> list[Volume]:
+def build_volumes(
+    cloud: Cloud, instance: Instance, disks: DiskPlan, pools: Sequence[str], now: datetime
+) -> list[Volume]:
     """Make the rows of an instance's volumes, at home on its host in these pools."""
     made = []
     for planned, pool in zip(disks.volumes, pools, strict=True):
         volume = volume_life.build(
-            instance.account_id, instance.zone, planned.shape, planned.snapshot, encrypted=planned.encrypted, now=now
+            cloud,
+            instance.account_id,
+            instance.zone,
+            planned.shape,
+            planned.snapshot,
+            key_id=planned.key_id,
+            now=now,
         )
         volume.host_id = volume.attached_host_id = instance.host_id
         volume.pool = pool

@@ -181,7 +181,7 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     interfaces = launch_interfaces.build(tx, instance, plans, launch.now)
     primary = interfaces[0]
     instance.private_address = primary.private_address
-    volumes = launch_volumes.build_volumes(instance, choices.disks, place.pools, launch.now)
+    volumes = launch_volumes.build_volumes(launch.cloud, instance, choices.disks, place.pools, launch.now)
     tx.session.add_all([instance, *volumes])
     tx.session.flush()
     tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))

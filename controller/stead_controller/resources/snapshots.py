@@ -114,6 +114,7 @@ def shown(snapshot: Snapshot, snapshot_tags: list[dict[str, str]] | None) -> dic
         "Description": snapshot.description,
         "VolumeSize": snapshot.volume_size,
         "Encrypted": snapshot.encrypted,
+        "KmsKeyId": snapshot.kms_key_id,
         "StorageTier": "standard",
         "TransferType": "standard",
         "FullSnapshotSizeInBytes": snapshot.stored_size if snapshot.state == "completed" else None,

@@ -1,8 +1,54 @@
-"""Keys of encrypted volumes."""
+"""Keys of encrypted volumes and snapshots, and the keys of KMS that they are said to be under.
 
-from stead_controller.errors import Unsupported
+A volume's key is 32 random bytes, kept sealed by the master key; its snapshots, their copies and volumes made of them
+have the same one, as on EC2, unless another key of KMS is named. There is no KMS here: the id, ARN or alias of a key is
+an opaque name, which comes back as the ARN that EC2 would show.
+"""
+
+import re
+import secrets
+import uuid
+from typing import Final
+
+from stead_controller.db.tables import Snapshot, Volume
+from stead_controller.errors import InvalidParameter
+from stead_controller.resources.cloud import Cloud
+
+CONTEXT: Final = "volume-key"
+"""What a key is sealed for; not a volume's id, since snapshots and other volumes have the same key."""
+
+DEFAULT_ALIAS: Final = "alias/aws/ebs"
+
+_KEY_BYTES: Final = 32
+_NAMESPACE: Final = uuid.UUID("5e5b7a0e-8f0c-5c3e-9d1f-7f2a6c1f3b52")
+_KEY_ID: Final = re.compile(r"(mrk-)?[0-9a-f-]{32,36}\Z")
+_ALIAS: Final = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}\Z")
+_ARN: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(?P<rest>(?:key|alias)/.+)\Z")
 
 
-def new_sealed_key() -> bytes:
-    """Make a key for an encrypted volume, sealed by the master key."""
-    raise Unsupported("Encrypted volumes are not supported yet.")
+def new_sealed_key(cloud: Cloud) -> bytes:
+    """Make a key, sealed by the master key."""
+    return cloud.sealer.seal(secrets.token_bytes(_KEY_BYTES), CONTEXT)
+
+
+def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
+    """Give the ARN by which a key is shown, of its id, its alias, or an ARN of either; raises InvalidParameter."""
+    arn = _ARN.match(name)
+    rest = arn["rest"] if arn else name
+    if _ALIAS.match(rest):
+        rest = f"key/{uuid.uuid5(_NAMESPACE, f'{account_id} {rest}')}"
+    elif arn and _KEY_ID.match(rest.removeprefix("key/")):
+        return name
+    elif _KEY_ID.match(rest):
+        rest = f"key/{rest}"
+    else:
+        raise InvalidParameter(f"The value '{name}' is not the id, the ARN or the alias of a KMS key.")
+    return f"arn:{cloud.partition}:kms:{cloud.region}:{account_id}:{rest}"
+
+
+def encrypt(cloud: Cloud, volume: Volume, snapshot: Snapshot | None, key_id: str) -> None:
+    """Give a new volume its key: that of its snapshot, where that is under the same key of KMS, or another."""
+    inherits = snapshot is not None and snapshot.sealed_key is not None and snapshot.kms_key_id == key_id
+    volume.encrypted = True
+    volume.kms_key_id = key_id
+    volume.sealed_key = snapshot.sealed_key if snapshot is not None and inherits else new_sealed_key(cloud)

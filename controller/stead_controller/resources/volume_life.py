@@ -19,7 +19,7 @@ from stead_controller.errors import (
     WrongState,
 )
 from stead_controller.hosts import desired_state
-from stead_controller.resources import client_tokens, lookup, snapshots, tags, volume_homes, volume_keys
+from stead_controller.resources import client_tokens, ebs_encryption, lookup, snapshots, tags, volume_homes, volume_keys
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.cloud import Cloud
@@ -42,6 +42,7 @@ class CreateRequest:
     throughput: int | None = None
     snapshot_id: str | None = None
     encrypted: bool = False
+    kms_key_id: str | None = None
     multi_attach: bool = False
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -63,7 +64,10 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, request: CreateReques
         snapshot = snapshots.find_usable(tx, caller, request.snapshot_id)
     shape = complete(Shape(size_of(request.size, snapshot), request.volume_type, request.iops, request.throughput))
     _require_room(tx, cloud, zone, shape)
-    volume = build(caller.account_id, zone, shape, snapshot, encrypted=request.encrypted, now=now)
+    key_id = ebs_encryption.key_for(
+        tx, cloud, caller.account_id, snapshot, encrypted=request.encrypted, key=request.kms_key_id
+    )
+    volume = build(cloud, caller.account_id, zone, shape, snapshot, key_id=key_id, now=now)
     tx.session.add(volume)
     tx.session.flush()
     tags.create_on_launch(tx, caller, [("volume", volume.id)], request.tags)
@@ -72,11 +76,17 @@ def _create(tx: Transaction, caller: Caller, cloud: Cloud, request: CreateReques
 
 
 def build(
-    account_id: str, zone: str, shape: Shape, snapshot: Snapshot | None, *, encrypted: bool, now: datetime
+    cloud: Cloud,
+    account_id: str,
+    zone: str,
+    shape: Shape,
+    snapshot: Snapshot | None,
+    *,
+    key_id: str | None,
+    now: datetime,
 ) -> Volume:
-    """Make the row of a volume, of a snapshot or blank, that is attached to nothing; raises Unsupported."""
-    is_encrypted = encrypted or (snapshot is not None and snapshot.encrypted)
-    return Volume(
+    """Make the row of a volume, of a snapshot or blank, that is attached to nothing; with a key of KMS, encrypted."""
+    volume = Volume(
         id=ids.new_id("volume"),
         account_id=account_id,
         zone=zone,
@@ -84,13 +94,15 @@ def build(
         volume_type=shape.volume_type,
         iops=shape.iops,
         throughput=shape.throughput,
-        encrypted=is_encrypted,
-        sealed_key=volume_keys.new_sealed_key() if is_encrypted else None,
+        encrypted=False,
         snapshot_id=snapshot.id if snapshot is not None else None,
         state="available",
         created=now,
         generation=0,
     )
+    if key_id is not None:
+        volume_keys.encrypt(cloud, volume, snapshot, key_id)
+    return volume
 
 
 def size_of(size: int | None, snapshot: Snapshot | None, *, code: str | None = None) -> int:

@@ -78,6 +78,7 @@ def shown(cloud: Cloud, volume: Volume, volume_tags: list[dict[str, str]] | None
         "Iops": volume.iops,
         "Throughput": volume.throughput,
         "Encrypted": volume.encrypted,
+        "KmsKeyId": volume.kms_key_id,
         "SnapshotId": volume.snapshot_id or "",
         "AvailabilityZone": volume.zone,
         "AvailabilityZoneId": zone_ids(cloud).get(volume.zone),

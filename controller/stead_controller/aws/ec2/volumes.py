@@ -10,7 +10,6 @@ from stead_controller.resources.volume_life import CreateRequest
 from stead_controller.resources.volume_types import DEFAULT
 
 _ABSENT = {
-    "KmsKeyId": "Keys of KMS",
     "OutpostArn": "Outposts",
     "VolumeInitializationRate": "Initialization rates",
     "Operator": "Operators",
@@ -33,6 +32,7 @@ def create_volume(call: Call, params: Params) -> Result:
         throughput=params.get("Throughput"),
         snapshot_id=params.get("SnapshotId"),
         encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyId"),
         multi_attach=params.get("MultiAttachEnabled", False),
         tags=tags_on_create(params, "volume"),
     )

@@ -6,6 +6,7 @@ from stead_controller.db.tables.block import BlockSegment, CondemnedBlock, Snaps
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.dhcp_options import DhcpOptions, DhcpOptionValue
+from stead_controller.db.tables.ebs_encryption import EbsEncryption
 from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
@@ -45,6 +46,7 @@ __all__ = [
     "CondemnedBlock",
     "DhcpOptionValue",
     "DhcpOptions",
+    "EbsEncryption",
     "EgressOnlyInternetGateway",
     "ElasticAddress",
     "EnrolmentToken",

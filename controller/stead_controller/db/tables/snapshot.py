@@ -40,6 +40,7 @@ class Snapshot(Base):
     completed: Mapped[datetime | None]
     encrypted: Mapped[bool] = mapped_column(default=False)
     sealed_key: Mapped[bytes | None]
+    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, of no meaning to us
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
     parent_id: Mapped[str | None] = mapped_column(ResourceId)  # only what changed since it was read
     set_id: Mapped[str | None] = mapped_column(ResourceId)  # of CreateSnapshots: all of a set are of one instant

@@ -47,6 +47,7 @@ class Volume(Base):
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
     pool: Mapped[str] = mapped_column(String(64), default="", server_default="")
     sealed_key: Mapped[bytes | None]
+    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, of no meaning to us
     attached_host_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
     export_port: Mapped[int | None] = mapped_column(Integer)
     generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")

@@ -10,8 +10,11 @@ from stead_proto.v1 import desired_pb2 as pb
 _GIB: Final = 1 << 30
 
 
-def of_volume(volume: Volume) -> pb.Volume:
-    """A volume as its home host has it, and serves it where another host may use it."""
+def of_volume(volume: Volume, *, is_read: bool = False) -> pb.Volume:
+    """A volume as its home host has it, and serves it where another host may use it.
+
+    Its key is the home's while an instance has the volume or, with `is_read`, a snapshot of it is taken.
+    """
     iops, throughput = _limits(volume)
     picture = pb.Volume(
         size=volume.size * _GIB,
@@ -22,6 +25,7 @@ def of_volume(volume: Volume) -> pb.Volume:
         throughput=throughput,
         pool=volume.pool,
         encrypted=volume.encrypted,
+        encryption_key=(volume.sealed_key or b"") if volume.instance_id is not None or is_read else b"",
     )
     if volume.attached_host_id not in (None, volume.host_id):
         picture.export.CopyFrom(

@@ -1,0 +1,21 @@
+"""encryption of volumes."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "c7d10e5b2f64"
+down_revision = "b935ba1a9c88"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "ebs_encryption",
+        sa.Column("account_id", sa.String(length=12), nullable=False),
+        sa.Column("by_default", sa.Boolean(), nullable=False),
+        sa.Column("default_key_id", sa.String(length=512), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_ebs_encryption")),
+    )
+    for table in ("volumes", "snapshots"):
+        op.add_column(table, sa.Column("kms_key_id", sa.String(length=512), nullable=True))

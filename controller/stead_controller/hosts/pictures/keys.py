@@ -1,0 +1,32 @@
+"""A stored resource with a sealed key becomes the one that is sent, with the key itself.
+
+What hosts are told is kept in the database, so there keys are as they are in all its rows: sealed by the master key.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from stead_proto.v1 import desired_pb2 as pb
+
+type OpenKey = Callable[[bytes], bytes]
+"""From a sealed key to the key."""
+
+_WITH_KEYS: Final[dict[int, str]] = {pb.KIND_VOLUME: "volume", pb.KIND_BASE: "base", pb.KIND_SNAPSHOT: "snapshot"}
+
+
+def without_keys(_sealed: bytes) -> bytes:
+    """Send no key: where nobody can open one, such as in tools that look at the database."""
+    return b""
+
+
+def opened(kind: int, body: bytes, open_key: OpenKey) -> bytes:
+    """Give a resource as it is sent; one without a key is sent as it is kept."""
+    field = _WITH_KEYS.get(kind)
+    if field is None:
+        return body
+    resource = pb.Resource.FromString(body)
+    inner = getattr(resource, field)
+    if not inner.encryption_key:
+        return body
+    inner.encryption_key = open_key(inner.encryption_key)
+    return resource.SerializeToString(deterministic=True)
