@@ -157,8 +157,15 @@ class SqliteStore:
                 if change.full or change.unknown:
                     unknown = ("unknown", ",".join(change.unknown))
                     transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", unknown)
+            self._scrub(change)
         except sqlite3.Error as error:
             raise StoreError(f"cannot store the desired state: {error}") from error
+
+    def _scrub(self, change: Change) -> None:
+        """Where a key may have gone, leave none in the write-ahead file either; what is deleted is overwritten."""
+        bodies = [*change.put, *(stone.body for stone in change.buried if stone.body is not None)]
+        if any(_may_have_had_key(body) for body in bodies):
+            self._durable.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def done(self, key: Key) -> None:
         """Note that nothing is left of a buried resource."""
@@ -195,6 +202,7 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA cache_size = -256")
+    connection.execute("PRAGMA secure_delete = ON")  # keys of encrypted volumes go for good
     return connection
 
 
@@ -214,6 +222,27 @@ def _tombstone(row: tuple["Kind.ValueType", str, int, int, bytes | None, int]) -
     return Tombstone(Key(kind, name), revision, bool(force), resource, bool(done))
 
 
+def _may_have_had_key(resource: Resource) -> bool:
+    match resource.WhichOneof("body"):
+        case "volume":
+            return resource.volume.encrypted
+        case "base":
+            return bool(resource.base.encryption_key)
+        case "snapshot":
+            return bool(resource.snapshot.encryption_key)
+        case _:
+            return False
+
+
+def _without_key(resource: Resource) -> Resource:
+    """Give what is to be removed without its key, which that does not take."""
+    if not _may_have_had_key(resource):
+        return resource
+    bare = Resource.FromString(resource.SerializeToString())
+    getattr(bare, bare.WhichOneof("body") or "").ClearField("encryption_key")
+    return bare
+
+
 def _tombstone_row(each: Tombstone) -> tuple[int, str, int, bool, bytes | None, bool]:
-    body = each.body.SerializeToString() if each.body is not None else None
+    body = _without_key(each.body).SerializeToString() if each.body is not None else None
     return (each.key.kind, each.key.id, each.revision, each.force, body, each.done)

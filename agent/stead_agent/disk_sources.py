@@ -1,8 +1,11 @@
 """How QEMU opens the bytes of a disk on this host: what volumes, bases and proxies offer and machines plug in."""
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
+
+_SECRETS: Final = uuid.UUID("0f6f0c1a-5a35-5d6e-8a0e-2b7d7c1f9d44")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,11 @@ class Layer:
 
     source: Source
     format: Format
+
+
+def secret_uuid(volume_id: str) -> str:
+    """Name libvirt's secret for a volume's key; it is there only while a guest is given the volume."""
+    return str(uuid.uuid5(_SECRETS, volume_id))
 
 
 def passphrase_of(encryption_key: bytes) -> bytes:

@@ -106,15 +106,18 @@ def run(
     stdin: bytes = b"",
     limits: Limits | None = None,
     identity: Identity | None = None,
+    inherits: Sequence[int] = (),
     max_output: int = 16 << 20,
 ) -> Output:
     """Run a program to its end and return what it wrote; anything else than status 0 raises a RunError.
+
+    Of our open files it has those that it `inherits`, by the same numbers.
 
     At the deadline, or above `max_output` bytes, the program is killed with all it has started in its process group.
     """
     words = _checked(argv)
     deadline = time.monotonic() + timeout
-    process = _spawn(_limited(words, limits), words, identity)
+    process = _spawn(_limited(words, limits), words, identity, inherits=inherits)
     gathered = _Gathered(words, max_output)
     try:
         _exchange(process, stdin, gathered, deadline)
@@ -208,7 +211,12 @@ def _limited(words: list[str], limits: Limits | None) -> list[str]:
 
 
 def _spawn(
-    command: list[str], words: list[str], identity: Identity | None, stderr: int = subprocess.PIPE
+    command: list[str],
+    words: list[str],
+    identity: Identity | None,
+    *,
+    stderr: int = subprocess.PIPE,
+    inherits: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start the program in its own process group, with pipes."""
     try:
@@ -223,6 +231,7 @@ def _spawn(
             user=identity.uid if identity else None,
             group=identity.gid if identity else None,
             extra_groups=[] if identity else None,
+            pass_fds=inherits,
         )
     except OSError as error:
         raise ProgramMissingError(words, str(error)) from error

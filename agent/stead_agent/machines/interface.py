@@ -5,7 +5,7 @@ what is already so does nothing. A machine is known by its instance id only. Err
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
 
@@ -56,6 +56,7 @@ class Disk:
     format: Format
     base: Layer | None = None  # below it, read-only
     secret: str = ""  # UUID of libvirt's secret that holds its LUKS key; empty: it is not encrypted
+    encryption_key: bytes = field(default=b"", repr=False, compare=False)  # what that secret is made of
     iops: int = 0  # 0 = not limited
     throughput: int = 0  # bytes per second, 0 = not limited
 

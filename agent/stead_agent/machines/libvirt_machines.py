@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disk_users import uid_of
-from stead_agent.machines import devices, life, plug
+from stead_agent.machines import devices, life, plug, secrets
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
@@ -143,8 +143,9 @@ class LibvirtMachines:
                 devices.ask_to_let_go(found.handle, device.alias)
             for disk in spec.disks:
                 give_disk(disk.source, uid_of(spec.id))
-            for xml in todo.attach:
-                found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            with secrets.told(self._link.get(), todo.attached_disks):
+                for xml in todo.attach:
+                    found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             for limit in todo.limits:
                 found.handle.setBlockIoTune(limit.target, limit.parameters(), libvirt.VIR_DOMAIN_AFFECT_LIVE)
             return frozenset(volume_of(device.subject) or device.subject for device in todo.detach)
@@ -314,7 +315,8 @@ class LibvirtMachines:
         self._logs.prepare(spec.id)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
-        self._create(spec.id, domain, start_count)
+        with secrets.told(live, spec.disks):
+            self._create(spec.id, domain, start_count)
         self._processes.watch(spec.id)
         return self._status(spec.id, self._get(spec.id))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from stead_agent.machines.domain_xml import BYTES_PER_IO, render_disk, render_nic, serial_of, target_names, volume_of
-from stead_agent.machines.interface import MachineError, MachineSpec
+from stead_agent.machines.interface import Disk, MachineError, MachineSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,15 @@ class Plugged:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What must change: aliases of devices to detach, device XML to attach, in this order, and limits to set."""
+    """What must change: aliases of devices to detach, device XML to attach, in this order, and limits to set.
+
+    `attached_disks` are the disks among what is attached.
+    """
 
     detach: tuple[Detach, ...]
     attach: tuple[str, ...]
     limits: tuple[Limit, ...]
+    attached_disks: tuple[Disk, ...] = ()
 
 
 def changes(live_xml: str, spec: MachineSpec) -> Changes:
@@ -68,14 +72,15 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
     detach += [Detach(mac, _alias(nic)) for mac, nic in nics.items() if mac not in wanted_nics]
     used = {target.get("dev") for disk in disks.values() for target in disk.findall("target")}
     free = (name for name in target_names() if name not in used)
-    attach = [render_disk(disk, next(free)) for serial, disk in wanted_disks.items() if serial not in disks]
+    new_disks = [disk for serial, disk in wanted_disks.items() if serial not in disks]
+    attach = [render_disk(disk, next(free)) for disk in new_disks]
     attach += [render_nic(nic) for mac, nic in wanted_nics.items() if mac not in nics]
     limits = [
         Limit(_target(disks[serial]), disk.throughput, disk.iops)
         for serial, disk in wanted_disks.items()
         if serial in disks and _limits(disks[serial]) != (disk.throughput, disk.iops)
     ]
-    return Changes(tuple(detach), tuple(attach), tuple(limits))
+    return Changes(tuple(detach), tuple(attach), tuple(limits), tuple(new_disks))
 
 
 def plugged(live_xml: str) -> Plugged:

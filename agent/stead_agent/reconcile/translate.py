@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast
 
 from stead_agent.bases import interface as bases
-from stead_agent.disk_sources import Format, Layer
+from stead_agent.disk_sources import Format, Layer, secret_uuid
 from stead_agent.exports import interface as exports
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
@@ -72,8 +72,15 @@ def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotSt
 
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:
     """A disk as it must be."""
+    body = resource.volume
     return volumes.VolumeSpec(
-        resource.id, resource.volume.size, resource.volume.image_id, resource.volume.base_id, resource.volume.pool
+        resource.id,
+        body.size,
+        body.image_id,
+        body.base_id,
+        body.pool,
+        encrypted=body.encrypted,
+        encryption_key=body.encryption_key,
     )
 
 
@@ -138,11 +145,15 @@ def disk_id(machine_id: str, disk: desired_pb2.MachineDisk) -> str:
 
 
 def _disk(name: str, volume: Resource | None, source: volumes.VolumeSource) -> machines.Disk:
+    """A disk as a guest sees it; an encrypted one of another host is decrypted there."""
+    encrypted = volume is not None and volume.volume.encrypted and not volume.volume.HasField("remote")
     return machines.Disk(
         id=name,
         source=source.source,
         format=source.format,
         base=source.base,
+        secret=secret_uuid(name) if encrypted else "",
+        encryption_key=volume.volume.encryption_key if volume is not None else b"",
         iops=volume.volume.iops if volume is not None else 0,
         throughput=volume.volume.throughput * limits.MIB if volume is not None else 0,
     )

@@ -5,7 +5,7 @@ stands under a final name: what `present` lists is whole. Errors are `VolumeErro
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stead_agent.disk_sources import Format, Layer, Source
@@ -54,6 +54,8 @@ class VolumeSpec:
     image_id: str = ""
     base_id: str = ""
     pool: str = ""  # where it is made; empty: in the default pool
+    encrypted: bool = False
+    encryption_key: bytes = field(default=b"", repr=False)  # 32 bytes; empty while nobody may open it
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Volumes(Protocol):
         """Have the disk here, at least as large as said; an existing one keeps its content and is never made smaller.
 
         A disk that must grow is grown on file: its machine must be off (use `Machines.resize_disk` for a running one).
+        An encrypted one grows, and is made, only with its key; without, it stays as it is.
         """
 
     def source(self, volume_id: str) -> VolumeSource | None:

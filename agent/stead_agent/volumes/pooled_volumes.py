@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from stead_agent.disk_sources import BlockSource, FileSource, Format, Layer
 from stead_agent.run import Identity, Limits, RunError, run
+from stead_agent.volumes import luks
 from stead_agent.volumes.interface import (
     BaseAbsentError,
     Capacity,
@@ -19,7 +20,7 @@ from stead_agent.volumes.interface import (
     VolumeSpec,
 )
 from stead_agent.volumes.local_files import BASE_NAME, IMAGE_NAME, LocalStore
-from stead_agent.volumes.pool import Pool, checked, is_disk_name, machine_of, read_header, write_disk
+from stead_agent.volumes.pool import Fill, Pool, checked, is_disk_name, machine_of, read_header, write_disk
 from stead_agent.volumes.qcow2 import Qcow2Error, render_empty
 
 _log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ class PooledVolumes:
             found = self._find(volume.id)
             if found is None:
                 self._make(volume)
-            elif self._header_size(found[1]) < volume.size:
-                self._grow(volume.id, volume.size)
+            elif self._header_size(found[1]) < volume.size and (volume.encryption_key or not volume.encrypted):
+                self._grow(volume)
             source = self.source(volume.id)
         if source is None:
             raise VolumeError(f"{volume.id} vanished while it was made")
@@ -197,11 +198,7 @@ class PooledVolumes:
         if pool is None:
             raise VolumeError(f"{volume.id}: this host has no pool {volume.pool!r}")
         base, base_format = self._below(volume)
-        try:
-            disk = render_empty(volume.size, str(base) if base else "", base_format)
-        except Qcow2Error as error:
-            raise VolumeError(f"{volume.id}: {error}") from error
-        pool.make(volume.id, volume.size, partial(write_disk, disk=disk))
+        pool.make(volume.id, volume.size, _fill(volume, base, base_format))
         if volume.image_id and base and not base.exists():
             pool.discard(volume.id, at_once=True)
             raise ImageAbsentError(f"{volume.id}: its image {volume.image_id} has just been removed")
@@ -226,8 +223,9 @@ class PooledVolumes:
                 return base, image_format
         raise ImageAbsentError(f"{volume.id}: its image {volume.image_id} is not here")
 
-    def _grow(self, volume_id: str, size: int) -> None:
+    def _grow(self, volume: VolumeSpec) -> None:
         """Grow a disk that no machine runs with. As its owner and with its base left out: see `source`."""
+        volume_id, size = volume.id, volume.size
         found = self._find(volume_id)
         assert found is not None  # `ensure` has just seen it
         pool, source = found
@@ -239,6 +237,9 @@ class PooledVolumes:
         name = str(path).replace(",", ",,")
         driver = "host_device" if stat.S_ISBLK(found_there.st_mode) else "file"
         image = f"driver=qcow2,file.driver={driver},file.filename={name},backing="
+        if volume.encrypted:
+            luks.grow(image, size=size, encryption_key=volume.encryption_key, identity=identity)
+            return
         try:
             run(
                 ["qemu-img", "resize", "-q", "--image-opts", image, str(size)],
@@ -248,6 +249,21 @@ class PooledVolumes:
             )
         except RunError as error:
             raise VolumeError(f"{volume_id}: cannot be grown: {error}") from error
+
+
+def _fill(volume: VolumeSpec, base: Path | None, base_format: str) -> Fill:
+    """Say how a new disk is written."""
+    if volume.encrypted:
+        if not volume.encryption_key:
+            raise VolumeError(f"{volume.id} is encrypted, and its key has not come")
+        return partial(
+            luks.make, size=volume.size, base=base, base_format=base_format, encryption_key=volume.encryption_key
+        )
+    try:
+        disk = render_empty(volume.size, str(base) if base else "", base_format)
+    except Qcow2Error as error:
+        raise VolumeError(f"{volume.id}: {error}") from error
+    return partial(write_disk, disk=disk)
 
 
 def _openable(source: FileSource | BlockSource) -> Path:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "c7d10e5b2f64"
-down_revision = "b935ba1a9c88"
+down_revision = "c7d3a1f9e245"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,44 @@
+"""Keys of encrypted disks, as secrets of libvirt: there while a guest is given a disk, and at no other time.
+
+Libvirt hands a secret on to QEMU encrypted with a key that only the two have, so it is in no argument and no file. It
+keeps these ones in memory (`ephemeral`) and tells nobody what is in them (`private`):
+https://libvirt.org/formatsecret.html.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from stead_agent.disk_sources import passphrase_of
+from stead_agent.machines.interface import Disk, MachineError
+
+_USAGE: Final = "stead "
+
+
+@contextlib.contextmanager
+def told(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
+    """Have libvirt know the keys of these disks within this `with`; raises MachineError for one that has not come."""
+    made = []
+    try:
+        for disk in disks:
+            if not disk.secret:
+                continue
+            if not disk.encryption_key:
+                raise MachineError(f"{disk.id} is encrypted, and its key has not come")
+            secret = connection.secretDefineXML(render_secret(disk), 0)
+            made.append(secret)
+            secret.setValue(passphrase_of(disk.encryption_key), 0)
+        yield
+    finally:
+        for secret in made:
+            secret.undefine()
+
+
+def render_secret(disk: Disk) -> str:
+    """Render the secret without its value."""
+    element = ET.Element("secret", ephemeral="yes", private="yes")
+    ET.SubElement(element, "uuid").text = disk.secret
+    usage = ET.SubElement(element, "usage", type="volume")
+    ET.SubElement(usage, "volume").text = f"{_USAGE}{disk.id}"
+    return ET.tostring(element, encoding="unicode")
