@@ -25,8 +25,6 @@ from stead_proto.tls import Identity
 
 log = logging.getLogger("stead_agent.bases")
 
-_QUIET_SECONDS: Final = 3.0
-_PATIENCE_SECONDS: Final = 60.0
 _LINGER_SECONDS: Final = 120.0  # a guest that was told of the socket may be waiting for its turn to start
 _LOOK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
@@ -53,7 +51,7 @@ class Program:
             self._export = WholeBase(self._final)
         else:
             target = await self._opened()
-            lazy = LazyBase(target, self._store, quiet_seconds=_QUIET_SECONDS, patience_seconds=_PATIENCE_SECONDS)
+            lazy = LazyBase(target, self._store, lambda: self._connections > 0)
             self._export = lazy
             lazy.start()
         self._socket.unlink(missing_ok=True)

@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 _AHEAD: Final = 8  # blocks on their way in one stream
 _LONGEST_PAUSE: Final = 5.0
+_QUIET_SECONDS: Final = 3.0  # nothing was asked for so long: fetch the rest
+_QUIET_READ_SECONDS: Final = 12.0  # while there are readers
+_PATIENCE_SECONDS: Final = 90.0  # fetch the rest in any case
 
 
 class Blocks(Protocol):
@@ -49,14 +52,13 @@ class _Stream:
 class LazyBase:
     """One base, being filled; an `nbd.server.Export`. Made and read on one event loop."""
 
-    def __init__(self, filling: Filling, store: Blocks, *, quiet_seconds: float, patience_seconds: float) -> None:
-        """Fetch what nobody asked for when nothing was asked for `quiet_seconds`, or after `patience_seconds`."""
+    def __init__(self, filling: Filling, store: Blocks, has_readers: Callable[[], bool]) -> None:
+        """Hold back what nobody asks for longer while there are readers: a guest that boots pauses now and then."""
         self.size = filling.picture.size
         self._filling = filling
         self._store = store
-        self._quiet = quiet_seconds
+        self._has_readers = has_readers
         self._begun = time.monotonic()
-        self._patience = patience_seconds
         self._loop = asyncio.get_running_loop()
         self._places = same_content(filling.picture)
         self._turns = Turns(filling.picture, filling.presence)
@@ -176,11 +178,11 @@ class LazyBase:
 
     def _holds_back(self) -> float:
         """Tell for how many seconds what was not asked for must wait."""
+        quiet = _QUIET_READ_SECONDS if self._has_readers() else _QUIET_SECONDS
         if self._turns.is_asked:
-            return self._quiet
-        now = time.monotonic()
-        quiet_at = max(self._begun, self._last_asked) + self._quiet
-        return min(quiet_at, self._begun + self._patience) - now
+            return quiet
+        quiet_at = max(self._begun, self._last_asked) + quiet
+        return min(quiet_at, self._begun + _PATIENCE_SECONDS) - time.monotonic()
 
     def _take_in(self, digest: bytes, content: bytes) -> None:
         blocks = [block for block in self._places[digest] if block not in self._filling.presence]

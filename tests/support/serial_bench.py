@@ -1,0 +1,82 @@
+"""A libvirtd of its own with machines of the micro image, a shell on each: what benchmarks of disks run on."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt_qemu
+
+from stead_agent import libvirtd
+from stead_agent.disk_sources import FileSource, Format, Layer
+from stead_agent.machines.interface import Disk, MachineSpec
+from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines
+from stead_agent.run import run
+from tests.support import micro
+from tests.support.serial_shell import with_shell
+
+
+class SerialBench:
+    """Machines without networks below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.daemon = libvirtd.ensure_private(root)
+        self.disks = root / "disks"
+        self.disks.mkdir(mode=0o711)
+        self.image = with_shell(micro.build(), self.disks / "shell.raw")
+        self.image.chmod(0o444)
+        self._count = 0
+        self.machines = LibvirtMachines(
+            self.daemon.uri,
+            root / "agent",
+            owner="bench",
+            virtualization="qemu",
+            dirs=DaemonDirs(root / "run" / "qemu", root / "lib" / "qemu"),
+        )
+
+    def disk(
+        self, size: int, base: Path | None = None, layer: Layer | None = None, base_format: Format = "raw"
+    ) -> Disk:
+        """Make a disk, blank or over a base, which QEMU may open otherwise than by its path."""
+        self._count += 1
+        path = self.disks / f"vol-{self._count:017x}.qcow2"
+        below = ["-F", base_format, "-b", base] if base is not None else []
+        run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", *below, path, str(size)], timeout=20)
+        if base is not None and layer is None:
+            layer = Layer(FileSource(base), base_format)
+        return Disk(path.stem, FileSource(path), "qcow2", layer)
+
+    def spec(self, *disks: Disk) -> MachineSpec:
+        """Make up a machine with these disks."""
+        self._count += 1
+        return MachineSpec(f"i-{self._count:017x}", 1, 96 << 20, disks, ())
+
+    def monitor(self, machine_id: str, command: str, **arguments: Any) -> Any:
+        """Ask a guest's QEMU."""
+        with self.machines.domain(machine_id) as domain:
+            told = libvirt_qemu.qemuMonitorCommand(
+                domain,
+                json.dumps({"execute": command, "arguments": arguments}),
+                libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT,
+            )
+        return json.loads(told)["return"]
+
+
+@contextlib.contextmanager
+def serial_bench() -> Iterator[SerialBench]:
+    """Give such a bench; in the end nothing is left of it."""
+    root = Path(f"/var/tmp/stead-bench-{os.getpid()}")
+    try:
+        bench = SerialBench(root)
+        (root / "agent").mkdir(mode=0o711, exist_ok=True)
+        yield bench
+        for machine_id in bench.machines.present():
+            bench.machines.remove(machine_id)
+        bench.machines.close()
+    finally:
+        libvirtd.stop(root)
+        shutil.rmtree(root)
