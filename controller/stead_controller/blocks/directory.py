@@ -45,12 +45,12 @@ class BlockDirectory:
         """Keep blocks durably; raises BlockStoreError."""
         try:
             folders = set(self._writers.map(self._write, blocks))
-            for folder in sorted(folders):
-                _sync_folder(folder)
+            list(self._writers.map(_sync_folder, sorted(folders)))
             # Whoever made a folder may not have synced it yet, so what this store has not synced itself does not count.
             fresh = folders - self._durable
-            for folder in sorted({folder.parent for folder in fresh} | ({self._folder} if fresh else set())):
-                _sync_folder(folder)
+            list(self._writers.map(_sync_folder, sorted({folder.parent for folder in fresh})))
+            if fresh:
+                _sync_folder(self._folder)
             self._durable |= fresh
         except OSError as error:
             raise BlockStoreError(f"a block cannot be written: {error.strerror}") from error

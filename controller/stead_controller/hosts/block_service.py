@@ -78,6 +78,8 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
                         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a message that is not expected now")
         except (BadBlockError, NotFound, BlockStoreError) as error:
             await _refuse(context, error)
+        finally:
+            await incoming.close()
 
     async def ListSegments(  # noqa: N802 - the name of the RPC
         self, request: pb.ListSegmentsRequest, context: Context
@@ -157,7 +159,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
 
 @dataclass(slots=True)
 class _Awaited:
-    """A segment some of whose blocks have not come yet."""
+    """A segment, and the digests of its blocks that have not come yet."""
 
     segment: pb.Segment
     digests: set[bytes]
@@ -165,12 +167,16 @@ class _Awaited:
 
 @dataclass(slots=True)
 class Incoming:
-    """The segments of one snapshot that are on their way; raises BadBlockError, NotFound, BlockStoreError."""
+    """The segments of one snapshot that are on their way; raises BadBlockError, NotFound, BlockStoreError.
+
+    While some blocks are written the next ones may come: at most twice `BATCH` are in memory.
+    """
 
     store: BlockStore
     snapshot_id: str
     _awaited: dict[int, _Awaited] = field(default_factory=dict)
     _blocks: dict[bytes, pb.Block] = field(default_factory=dict)
+    _writing: "asyncio.Task[None] | None" = None
 
     async def segment(self, segment: pb.Segment) -> pb.StoreSnapshotResponse:
         """Store a segment, or ask for the blocks that it lacks."""
@@ -184,30 +190,43 @@ class Incoming:
 
     async def block(self, block: pb.Block) -> list[pb.StoreSnapshotResponse]:
         """Take a block that was asked for; says which segments are stored by it."""
-        if not any(block.digest in awaited.digests for awaited in self._awaited.values()):
+        waiting = [awaited for awaited in self._awaited.values() if block.digest in awaited.digests]
+        if not waiting:
             raise BadBlockError(f"block {block.digest.hex()} was not asked for")
+        for awaited in waiting:
+            awaited.digests.discard(block.digest)
         self._blocks[block.digest] = block
-        whole = [awaited for awaited in self._awaited.values() if awaited.digests <= self._blocks.keys()]
-        if not whole and len(self._blocks) < BATCH:
+        whole = [awaited for awaited in waiting if not awaited.digests]
+        if whole or len(self._blocks) >= BATCH:
+            await self._written()
+            self._writing = asyncio.create_task(self.store.bring(list(self._blocks.values())))
+            self._blocks.clear()
+        if not whole:
             return []
-        await self.store.bring(list(self._blocks.values()))
-        for awaited in self._awaited.values():
-            awaited.digests -= self._blocks.keys()
-        self._blocks.clear()
-        responses = []
-        for awaited in whole:
-            position = awaited.segment.position
-            del self._awaited[position]
-            response = await self.segment(awaited.segment)
-            if not response.missing.slots:
-                response = pb.StoreSnapshotResponse(segment=pb.SegmentStored(position=position))
-            responses.append(response)
-        return responses
+        await self._written()
+        return [await self._stored(awaited.segment) for awaited in whole]
 
     def require_whole(self) -> None:
         """Raise BadBlockError where blocks that were asked for have not come."""
         if self._awaited:
             raise BadBlockError(f"blocks of {len(self._awaited)} segments did not come")
+
+    async def close(self) -> None:
+        """Wait for what is being written, whatever becomes of it: nothing refers to it."""
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def _written(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def _stored(self, segment: pb.Segment) -> pb.StoreSnapshotResponse:
+        del self._awaited[segment.position]
+        response = await self.segment(segment)
+        if response.missing.slots:  # collected meanwhile: they must come once more
+            return response
+        return pb.StoreSnapshotResponse(segment=pb.SegmentStored(position=segment.position))
 
 
 class BlockSet:
