@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from stead_cli import image_build, settings
 from stead_cli.errors import CliError
@@ -106,6 +106,26 @@ def _check_format(file: Path, image_format: str) -> None:
     if is_qcow2 != (image_format == "qcow2"):
         actual = "a qcow2 file" if is_qcow2 else "no qcow2 file"
         raise CliError(f"{file} is {actual}", "say its format: --format qcow2, raw, vmdk, vhd or vhdx")
+
+
+@image.command("export")
+@click.argument("image_id")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--format", "image_format", type=click.Choice(["raw", "qcow2", "vmdk", "vhd"]), default="qcow2", show_default=True
+)
+@click.option("--device", "device_name", default="", help="Which of its disks; default: the root device.")
+def export_image(image_id: str, file: Path, image_format: str, device_name: str) -> None:
+    """Write a disk of an image to a file."""
+    request = pb.ExportImageRequest(image_id=image_id, format=image_format, device_name=device_name)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        put = bar.add_task("the disk is put together", total=100)
+        came = bar.add_task(f"{file.name} comes", total=None)
+        size = Operator(settings.load()).export_image(
+            request, file, lambda percent: bar.update(put, completed=percent), lambda count: bar.advance(came, count)
+        )
+    say(f"{file}: {bytes_text(size)}, {image_format}")
 
 
 @image.command("build")

@@ -1,6 +1,7 @@
 """The controller's gRPC services for operators, called one at a time with the operator's certificate."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -89,6 +90,36 @@ class Operator:
             return response
 
         return self._call(call)
+
+    def export_image(self, request: pb.ExportImageRequest, path: Path, made: Progress, progress: Progress) -> int:
+        """Write a disk of an image to a new file, sparse, and give its size; a file that is cut off is removed.
+
+        `made` is told percents while the controller puts the file together, `progress` each number of bytes that came.
+        """
+
+        async def call(channel: Any) -> int:
+            size = 0
+            with path.open("xb") as file:
+                async for response in ImagesStub(channel).ExportImage(request, timeout=_UPLOAD_SECONDS):
+                    made(response.percent)
+                    size = response.file_size or size
+                    if response.content.count(0) == len(response.content):
+                        file.seek(len(response.content), os.SEEK_CUR)
+                    else:
+                        await asyncio.to_thread(file.write, response.content)
+                    progress(len(response.content))
+                file.truncate()
+                if file.tell() != size:
+                    raise CliError(f"{file.tell()} bytes came of {size}", "try again; or see: ./stead logs controller")
+            return size
+
+        try:
+            return self._call(call)
+        except FileExistsError as error:
+            raise CliError(f"{path} is there already", "name another file, or remove it") from error
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def capture(self, resource_id: str, seconds: int, packets: int, snap_length: int) -> pb.CaptureResponse:
         """Get the packets of an interface for a moment."""

@@ -173,7 +173,7 @@ class Controller:
             Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(
-            Images(self.database, self.settings.incoming_folder, self._clock), server
+            Images(self.database, self._blocks, self.settings.incoming_folder, self._clock), server
         )
         operator_pb2_grpc.add_AccountsServicer_to_server(
             Accounts(self.database, self.cloud, self._sealer, self._clock), server

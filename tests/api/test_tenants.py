@@ -88,6 +88,7 @@ ID_PARAMETERS_OF = {
 # Not ids of a tenant's things, or things that nobody has yet.
 NO_TENANTS_IDS = {
     "AvailabilityZoneId",
+    "DestinationAvailabilityZoneId",
     "CarrierGatewayId",
     "Ipv4IpamPoolId",
     "Ipv6IpamPoolId",

@@ -1,8 +1,8 @@
-"""The controller's only door to other programs: qemu-nbd, which reads image files that may be forged, with no rights.
+"""The controller's only door to other programs: qemu-nbd and qemu-img, which read what may be forged, with no rights.
 
-It runs as a user that nobody is, in a network namespace without links, with limits of time and memory and none of it
-may write a file; its folder holds the one file that it reads. The format is given, and whatever lies below the file is
-not opened even if the checks before (`image_formats.py`) had let it pass.
+They run as a user that nobody is, in a network namespace without links, with limits of time, memory and what they may
+write (qemu-nbd: nothing); their folder holds the one file that they read. The format is given, and whatever lies below
+the file is not opened even if the checks before (`image_formats.py`) had let it pass.
 """
 
 import contextlib
@@ -29,7 +29,15 @@ _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF
 _SOCKET: Final = "socket"
 _DRIVERS: Final = {"qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx"}
 
+# What EC2 exports: a VMDK that is read from its beginning to its end, a VHD of the very size.
+_OPTIONS: Final = {"vmdk": ("-o", "subformat=streamOptimized"), "vhd": ("-o", "force_size=on")}
+_FILE_MARGIN: Final = 64 << 20
+
 _turns = itertools.count()
+
+
+class ConversionError(Exception):
+    """A disk could not be written as a file of another format."""
 
 
 class ConfinedReader:
@@ -66,10 +74,7 @@ def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[Confined
     """
     folder = image.parent
     identity = _identity()
-    if identity is not None:
-        for path, mode in ((image, 0o640), (folder, 0o770)):
-            os.chown(path, 0, identity, follow_symlinks=False)
-            path.chmod(mode)
+    _let_in(image, identity)
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     process = _start(folder, _command(image.name, image_format, cpu_seconds, identity))
     try:
@@ -78,13 +83,26 @@ def serve(image: Path, image_format: str, cpu_seconds: int) -> Iterator[Confined
         _wait(reader, process)
         yield reader
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe:
-                pipe.close()
+        _end(process)
         os.close(handle)
+
+
+def _let_in(file: Path, identity: int | None) -> None:
+    """Let a reader read a file and write beside it, by its group."""
+    if identity is not None:
+        for path, mode in ((file, 0o640), (file.parent, 0o770)):
+            os.chown(path, 0, identity, follow_symlinks=False)
+            path.chmod(mode)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the program if it still runs, with all that it has started, and close our ends."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
 
 
 def _identity() -> int | None:
@@ -93,7 +111,6 @@ def _identity() -> int | None:
 
 
 def _command(name: str, image_format: str, cpu_seconds: int, identity: int | None) -> list[str]:
-    """Write the command line: whoever gives up rights by programs of their own needs no fork of all our memory."""
     node: dict[str, Any] = {
         "driver": _DRIVERS[image_format],
         "read-only": True,
@@ -104,18 +121,50 @@ def _command(name: str, image_format: str, cpu_seconds: int, identity: int | Non
     if image_format == "vhd":
         node["force_size_calc"] = "current_size"  # what the footer says, not what old disks' geometry would
     return [
+        *_confined(cpu_seconds, 0, identity),
+        *("qemu-nbd", "--read-only", f"--socket=/proc/self/cwd/{_SOCKET}", f"json:{json.dumps(node)}"),
+    ]
+
+
+def _confined(cpu_seconds: int, file_size: int, identity: int | None) -> list[str]:
+    """Write the words that take all rights from the program that follows; it may write files of `file_size` bytes.
+
+    Whoever gives up rights by programs of their own needs no fork of all our memory.
+    """
+    return [
         "prlimit",
         f"--cpu={cpu_seconds}",
         f"--as={_ADDRESS_SPACE}",
-        "--fsize=0",
+        f"--fsize={file_size}",
         "--core=0",
         "--nofile=64",
         "--",
         *(("setpriv", f"--reuid={identity}", f"--regid={identity}", "--clear-groups", "--") if identity else ()),
         *("unshare", "--user", "--map-current-user", "--net", "--ipc", "--"),
         *("setpriv", "--no-new-privs", "--pdeathsig=KILL", "--"),
-        *("qemu-nbd", "--read-only", f"--socket=/proc/self/cwd/{_SOCKET}", f"json:{json.dumps(node)}"),
     ]
+
+
+def convert(disk: Path, image_format: str, cpu_seconds: int) -> Path:
+    """Make a file `image` of another format of a raw disk, beside it, and give its path; raises ConversionError."""
+    identity = _identity()
+    _let_in(disk, identity)
+    size = disk.stat().st_size
+    made = disk.with_name("image")
+    # No format needs as much more than its content.
+    command = _confined(cpu_seconds, size + size // 8 + _FILE_MARGIN, identity)
+    command += ["qemu-img", "convert", "-f", "raw", "-O", _DRIVERS[image_format], *_OPTIONS.get(image_format, ())]
+    process = _start(disk.parent, [*command, disk.name, made.name])
+    try:
+        _, told = process.communicate(timeout=4 * cpu_seconds)
+    except subprocess.TimeoutExpired:
+        raise ConversionError("writing the file takes more time than it may") from None
+    finally:
+        _end(process)
+    if process.returncode != 0:
+        words = told[-_STDERR_TAIL:].decode(errors="replace").strip()
+        raise ConversionError(f"qemu-img ended with status {process.returncode}: {words}")
+    return made
 
 
 def _start(folder: Path, command: list[str]) -> "subprocess.Popen[bytes]":

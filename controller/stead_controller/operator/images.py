@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,29 +10,38 @@ from typing import Any, Final
 
 import grpc
 
+from stead_controller.blocks import image_export
 from stead_controller.blocks.bad_image import BadImageError
+from stead_controller.blocks.confinement import ConversionError
 from stead_controller.blocks.image_files import IncomingImage
+from stead_controller.blocks.interface import BlockStoreError, MissingBlockError
+from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
-from stead_controller.errors import SteadError
+from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import imported_images
+from stead_controller.resources import imported_images, segments
 from stead_controller.resources.imported_images import ImageFile, ImageWish
 from stead_proto import ids
+from stead_proto.blocks import BadBlockError
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
+from stead_proto.v1.blocks_pb2 import Segment
 
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 0.05
+_SEGMENTS_AT_ONCE: Final = 4
+_PIECE: Final = 1 << 20
 
 
 class Images(operator_pb2_grpc.ImagesServicer):
     """Takes in, lists and forgets images."""
 
-    def __init__(self, database: Transactions, folder: Path, clock: Clock) -> None:
+    def __init__(self, database: Transactions, store: BlockStore, folder: Path, clock: Clock) -> None:
         """Take the parts; files come in below the folder."""
         self._database = database
+        self._store = store
         self._folder = folder
         self._clock = clock
 
@@ -83,6 +93,56 @@ class Images(operator_pb2_grpc.ImagesServicer):
             raise
         return image_id, sha256
 
+    async def ExportImage(  # noqa: N802 - the name of the RPC
+        self, request: pb.ExportImageRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.ExportImageResponse]:
+        """Put a disk of an image together, in the format asked for, and send it."""
+        operator = await require_operator(context)
+        wanted = (request.image_id, request.device_name)
+        try:
+            if request.format not in image_export.FORMATS:
+                raise InvalidParameter(f"'{request.format}' is no format: {', '.join(image_export.FORMATS)}.")
+            disk = await self._database.run(lambda tx: imported_images.find_disk(tx, *wanted), writes=False)
+        except SteadError as error:
+            await refuse(context, error)
+        folder = self._folder / f"export-{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700, parents=True)
+        try:
+            async for response in self._put_together(disk, folder / "disk"):
+                yield response
+            file = await asyncio.to_thread(image_export.convert, folder / "disk", request.format)
+            async for response in _content(file):
+                yield response
+        except (BlockStoreError, MissingBlockError, BadBlockError, ConversionError, OSError) as error:
+            _log.exception("image_not_exported", extra={"image": request.image_id})
+            await context.abort(grpc.StatusCode.INTERNAL, str(error))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder)
+        _log.info("image_exported", extra={"image": request.image_id, "operator": operator})
+
+    async def _put_together(
+        self, disk: imported_images.StoredDisk, path: Path
+    ) -> AsyncIterator[pb.ExportImageResponse]:
+        """Write a disk, and tell how far it is."""
+        percents = [0]
+
+        async def more(first: int) -> list[Segment]:
+            return await self._database.run(
+                lambda tx: segments.page(tx, disk.snapshot_id, first, _SEGMENTS_AT_ONCE), writes=False
+            )
+
+        writing = asyncio.create_task(image_export.write_disk(self._store, more, path, disk.size, percents.append))
+        try:
+            told = -1
+            while not (await asyncio.wait({writing}, timeout=_LOOK_SECONDS))[0]:
+                if percents[-1] != told:
+                    told = percents[-1]
+                    yield pb.ExportImageResponse(percent=told)
+            await writing
+        finally:
+            writing.cancel()
+        yield pb.ExportImageResponse(percent=100)
+
     async def ListImages(  # noqa: N802 - the name of the RPC
         self, request: pb.ListImagesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListImagesResponse:
@@ -117,6 +177,15 @@ class Images(operator_pb2_grpc.ImagesServicer):
         except SteadError as error:
             await refuse(context, error)
         return pb.RemoveImageResponse()
+
+
+async def _content(file: Path) -> AsyncIterator[pb.ExportImageResponse]:
+    """Send a file piece by piece, its size with the first."""
+    size = (await asyncio.to_thread(file.stat)).st_size
+    with file.open("rb") as opened:
+        while piece := await asyncio.to_thread(opened.read, _PIECE):
+            yield pb.ExportImageResponse(percent=100, file_size=size, content=piece)
+            size = 0
 
 
 def _wish(header: pb.ImportImageHeader) -> ImageWish:

@@ -13,7 +13,15 @@ from typing import Final
 from sqlalchemy import exists, insert, select
 
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag, Volume
-from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, MalformedId, NotFound
+from stead_controller.errors import (
+    AlreadyExists,
+    InUse,
+    InvalidParameter,
+    MalformedId,
+    NotFound,
+    Unsupported,
+    WrongState,
+)
 from stead_controller.hosts import desired_state
 from stead_controller.resources import block_devices, image_life, snapshot_life, workflow_rows
 from stead_controller.resources.owners import CLOUD_ACCOUNT
@@ -212,6 +220,37 @@ def coming(tx: Transaction) -> set[str]:
 def list_images(tx: Transaction) -> list[Image]:
     """All images of all accounts, oldest first."""
     return list(tx.session.scalars(select(Image).order_by(Image.created, Image.id)))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDisk:
+    """A disk in the block store, of `size` bytes."""
+
+    snapshot_id: str
+    size: int
+
+
+def find_disk(tx: Transaction, image_id: str, device_name: str) -> StoredDisk:
+    """Find a disk of an image, the root's where no device is named.
+
+    Raises MalformedId, NotFound, InvalidParameter for a device that is no snapshot, WrongState, Unsupported.
+    """
+    if not ids.is_id("image", image_id):
+        raise MalformedId("image", image_id)
+    image = tx.session.get(Image, image_id)
+    if image is None:
+        raise NotFound("image", image_id)
+    name = device_name or image.root_device_name
+    devices = {device.device_name: device for device in block_devices.of_image(tx, image_id)}
+    snapshot_id = devices[name].snapshot_id if name in devices else None
+    if snapshot_id is None:
+        raise InvalidParameter(f"{image_id} has no snapshot at {name}, but at: {', '.join(devices)}.")
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is None or snapshot.state != "completed":
+        raise WrongState("image", f"{snapshot_id} of {image_id} is not complete.")
+    if snapshot.encrypted:
+        raise Unsupported("Encrypted images cannot be exported.")
+    return StoredDisk(snapshot.id, snapshot.size)
 
 
 def remove_image(tx: Transaction, image_id: str) -> None:

@@ -477,6 +477,61 @@ class ListImagesResponse(_message.Message):
 Global___ListImagesResponse: _TypeAlias = ListImagesResponse  # noqa: Y015
 
 @_typing.final
+class ExportImageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
+    image_id: _builtins.str
+    format: _builtins.str
+    """"raw", "qcow2", "vmdk" or "vhd" """
+    device_name: _builtins.str
+    """empty = the root device"""
+    def __init__(
+        self,
+        *,
+        image_id: _builtins.str = ...,
+        format: _builtins.str = ...,
+        device_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_name", b"device_name", "format", b"format", "image_id", b"image_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportImageRequest: _TypeAlias = ExportImageRequest  # noqa: Y015
+
+@_typing.final
+class ExportImageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERCENT_FIELD_NUMBER: _builtins.int
+    FILE_SIZE_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    percent: _builtins.int
+    """of the disk that is put together"""
+    file_size: _builtins.int
+    """in the first message with bytes"""
+    content: _builtins.bytes
+    """at most 1 MiB"""
+    def __init__(
+        self,
+        *,
+        percent: _builtins.int = ...,
+        file_size: _builtins.int = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "file_size", b"file_size", "percent", b"percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportImageResponse: _TypeAlias = ExportImageResponse  # noqa: Y015
+
+@_typing.final
 class RemoveImageRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

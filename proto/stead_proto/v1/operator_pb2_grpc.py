@@ -253,6 +253,11 @@ class ImagesStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveImageRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveImageResponse.FromString,
                 _registered_method=True)
+        self.ExportImage = channel.unary_stream(
+                '/stead.v1.Images/ExportImage',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ExportImageRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExportImageResponse.FromString,
+                _registered_method=True)
 
 
 class ImagesServicer:
@@ -278,6 +283,13 @@ class ImagesServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportImage(self, request, context):
+        """A disk of an image as a file: percents while it is put together, then its bytes from the first to the last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ImagesServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -295,6 +307,11 @@ def add_ImagesServicer_to_server(servicer, server):
                     servicer.RemoveImage,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveImageRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveImageResponse.SerializeToString,
+            ),
+            'ExportImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportImage,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ExportImageRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ExportImageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -378,6 +395,33 @@ class Images:
             '/stead.v1.Images/RemoveImage',
             stead__proto_dot_v1_dot_operator__pb2.RemoveImageRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.RemoveImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stead.v1.Images/ExportImage',
+            stead__proto_dot_v1_dot_operator__pb2.ExportImageRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ExportImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

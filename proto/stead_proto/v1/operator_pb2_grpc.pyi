@@ -95,6 +95,8 @@ class ImagesStub:
     """
     ListImages: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListImagesRequest, _operator_pb2.ListImagesResponse]
     RemoveImage: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveImageRequest, _operator_pb2.RemoveImageResponse]
+    ExportImage: _grpc.UnaryStreamMultiCallable[_operator_pb2.ExportImageRequest, _operator_pb2.ExportImageResponse]
+    """A disk of an image as a file: percents while it is put together, then its bytes from the first to the last."""
 
 @_typing.type_check_only
 class ImagesAsyncStub(ImagesStub):
@@ -105,6 +107,8 @@ class ImagesAsyncStub(ImagesStub):
     """
     ListImages: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListImagesRequest, _operator_pb2.ListImagesResponse]  # type: ignore[assignment]
     RemoveImage: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveImageRequest, _operator_pb2.RemoveImageResponse]  # type: ignore[assignment]
+    ExportImage: _aio.UnaryStreamMultiCallable[_operator_pb2.ExportImageRequest, _operator_pb2.ExportImageResponse]  # type: ignore[assignment]
+    """A disk of an image as a file: percents while it is put together, then its bytes from the first to the last."""
 
 class ImagesServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -130,6 +134,14 @@ class ImagesServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.RemoveImageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.RemoveImageResponse, _abc.Awaitable[_operator_pb2.RemoveImageResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ExportImage(
+        self,
+        request: _operator_pb2.ExportImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_operator_pb2.ExportImageResponse], _abc.AsyncIterator[_operator_pb2.ExportImageResponse]]:
+        """A disk of an image as a file: percents while it is put together, then its bytes from the first to the last."""
 
 def add_ImagesServicer_to_server(servicer: ImagesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -8,9 +8,12 @@ from functools import partial
 
 import pytest
 
+from stead_controller.blocks import image_export
 from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db.tables import Image, Snapshot, Workflow
+from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
 from stead_controller.resources import imported_images, segments, workflow_rows
 from stead_controller.resources.imported_images import ImageFile, ImageWish
 from stead_controller.workflows.engine import Engine
@@ -172,3 +175,42 @@ async def test_a_snapshot_that_was_deleted_meanwhile_stays_deleted(database, sto
         pass
     assert database.run_blocking(lambda tx: tx.session.query(Workflow).count(), writes=False) == 0
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("image_format", image_export.FORMATS)
+async def test_an_image_goes_out_as_it_came_in(database, store, begun, image_format, tmp_path):
+    image_id = begun("raw")
+    while await turn(database, store):
+        pass
+    disk = await database.run(lambda tx: imported_images.find_disk(tx, image_id, ""), writes=False)
+
+    async def more(first):
+        return await database.run(lambda tx: segments.page(tx, disk.snapshot_id, first, 1), writes=False)
+
+    told = []
+    path = tmp_path / "export" / "disk"
+    path.parent.mkdir()
+    await image_export.write_disk(store, more, path, disk.size, told.append)
+    assert told == sorted(told)
+    assert told[-1] == 100
+    made = image_export.convert(path, image_format)
+    assert path.exists() == (image_format == "raw")
+    assert made.stat().st_blocks * 512 < 2 * len(PLACES) * BLOCK_BYTES
+    image = ImageBlocks(made, image_format)
+    try:
+        assert image.size == SIZE
+        assert {block.index: block.content for block in image.blocks()} == EXPECTED
+    finally:
+        image.close()
+
+
+def test_what_is_no_disk_of_an_image_is_not_exported(database, begun):
+    image_id = begun("raw")
+    for wrong, kind in (
+        ((image_id, "/dev/sdz"), InvalidParameter),
+        ((image_id, ""), WrongState),  # it is still being read
+        (("ami-00000000000000000", ""), NotFound),
+        (("ami-x", ""), MalformedId),
+    ):
+        with pytest.raises(kind):
+            database.run_blocking(lambda tx, wrong=wrong: imported_images.find_disk(tx, *wrong), writes=False)

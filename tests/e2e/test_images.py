@@ -1,0 +1,86 @@
+"""Images of a running guest: its files are there in the next one; and a forged file is refused before it is read."""
+
+import filecmp
+from pathlib import Path
+
+import pytest
+
+from tests.support import crafted_images
+from tests.support.real_cloud import RealCloud, User
+from tests.support.waiting import wait_for
+
+DATA_DISK = [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False}}]
+# The data disk is the one that is larger than nothing and not the root's; it has no file system.
+DATA_DEVICE = "/dev/vdb"
+
+
+def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
+    (source,) = user.run(BlockDeviceMappings=DATA_DISK)
+    login = user.login(source)
+    login.run("echo 'kept by the image' >/var/tmp/word")
+    login.run(f"echo 'on the data disk' | sudo dd of={DATA_DEVICE} bs=512 conv=sync,fsync 2>/dev/null")
+    # No sync of the root's file: the reboot that comes first writes it down.
+    image_id = user.ec2.create_image(InstanceId=source, Name="of a running guest")["ImageId"]
+    assert _image(user, image_id)["State"] == "pending"
+    wait_for(lambda: _image(user, image_id)["State"] != "pending", "the image is made", 180, poll=0.5)
+    image = _image(user, image_id)
+    assert image["State"] == "available", image.get("StateReason")
+    assert [device["DeviceName"] for device in image["BlockDeviceMappings"]] == ["/dev/sda1", "/dev/sdf"]
+    user.terminate([source])
+
+    # What it must delete is gone, what it must keep is there.
+    wait_for(lambda: len(_volumes(user)) == 1, "the root volume is deleted", 30)
+    (kept,) = _volumes(user)
+    assert (kept["State"], kept["Size"]) == ("available", 1)
+
+    (copy,) = user.run(ImageId=image_id)
+    login = user.login(copy)
+    assert login.run("cat /var/tmp/word").strip() == "kept by the image"
+    assert login.run(f"sudo dd if={DATA_DEVICE} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
+    user.terminate([copy])
+    for volume in _volumes(user):
+        user.ec2.delete_volume(VolumeId=volume["VolumeId"])
+    results = user.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)["DeleteSnapshotResults"]
+    assert [result["ReturnCode"] for result in results] == ["success", "success"]
+    assert user.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+
+
+@pytest.mark.parametrize("name", ["qcow2-backing-absolute", "vmdk-flat", "raw-qcow2-header"])
+def test_a_forged_file_is_refused_with_a_reason(real_cloud: RealCloud, tmp_path: Path, name: str) -> None:
+    canary = tmp_path / "canary"
+    canary.write_text("a secret of the host")
+    crafted = next(one for one in crafted_images.corpus() if one.name == name)
+    path = tmp_path / "image"
+    crafted.make(path, canary)
+    before = {image.id for image in real_cloud.operator.list_images()}
+    done = real_cloud.stead("image", "import", str(path), "--name", "forged", "--format", crafted.image_format)
+    assert done.returncode == 1
+    assert crafted.refusal in done.stderr or "say its format" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    assert {image.id for image in real_cloud.operator.list_images()} == before
+
+
+def test_an_image_goes_out_and_comes_in_again(real_cloud: RealCloud, tmp_path: Path) -> None:
+    micro = next(image for image in real_cloud.operator.list_images() if image.name.startswith("stead-micro-"))
+    path = tmp_path / "micro.vmdk"
+    real_cloud.stead_well("image", "export", micro.id, str(path), "--format", "vmdk")
+    said = real_cloud.stead_well("image", "import", str(path), "--name", "micro again", "--format", "vmdk", "--private")
+    image_id = said.split()[0]
+    first, second = (tmp_path / name for name in ("first.raw", "second.raw"))
+    for found, raw in ((micro.id, first), (image_id, second)):
+        real_cloud.stead_well("image", "export", found, str(raw), "--format", "raw")
+    assert filecmp.cmp(first, second, shallow=False)
+    assert first.stat().st_blocks * 512 < first.stat().st_size
+    real_cloud.stead_well("image", "remove", image_id)
+    refused = real_cloud.stead("image", "export", image_id, str(tmp_path / "gone.raw"))
+    assert refused.returncode == 1
+    assert not (tmp_path / "gone.raw").exists()
+
+
+def _image(user: User, image_id: str):  # type: ignore[no-untyped-def]  # the type is as long as botocore's model
+    (image,) = user.ec2.describe_images(ImageIds=[image_id])["Images"]
+    return image
+
+
+def _volumes(user: User):  # type: ignore[no-untyped-def]  # the type is as long as botocore's model
+    return user.ec2.describe_volumes()["Volumes"]
