@@ -35,6 +35,7 @@ BLOCK = 512 * 1024
 BOUNDARIES_MS = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 200, 500, 1000)
 WRITER = "while :; do dd if=/dev/urandom of=/dev/vdb bs=4096 count=1 conv=notrunc,fsync 2>/dev/null; done &"
 CHANGED = 8
+WRITES = 150
 
 
 def latencies(bench: SerialBench, machine_id: str, device: str) -> list[tuple[float, int]]:
@@ -44,6 +45,11 @@ def latencies(bench: SerialBench, machine_id: str, device: str) -> list[tuple[fl
             histogram: dict[str, Any] = each["stats"]["wr_latency_histogram"]
             return list(zip([*BOUNDARIES_MS, float("inf")], histogram["bins"], strict=True))
     raise AssertionError(f"no {device}")
+
+
+def until_written(bench: SerialBench, machine_id: str, device: str, count: int) -> None:
+    """Wait until the guest has written so often since the last reset."""
+    wait_for(lambda: sum(each for _upper, each in latencies(bench, machine_id, device)) >= count, "it has written", 120)
 
 
 def reset(bench: SerialBench, machine_id: str, device: str) -> None:
@@ -88,16 +94,15 @@ def measure(bench: SerialBench, count: int) -> bool:
     device = "/machine/peripheral/virtio-disk1/virtio-backend"
     shell.begin(WRITER)
     reset(bench, spec.id, device)
-    time.sleep(2.0 * count)
+    until_written(bench, spec.id, device, WRITES * count)
     alone = latencies(bench, spec.id, device)
     reset(bench, spec.id, device)
     parent, taken = "", []
-    for _ in range(count):
+    for number in range(1, count + 1):
         parent, done, seconds = take(snapshots, spec, parent)
         taken.append(f"{done.blocks} blocks in {seconds:.2f} s")
-        time.sleep(1.0)
+        until_written(bench, spec.id, device, WRITES * number)
     beside = latencies(bench, spec.id, device)
-    assert sum(count for _upper, count in beside) > 20 * count, "the guest hardly wrote"
     show("without snapshots", alone)
     show(f"while {count} are taken", beside)
     print(f"snapshots: {', '.join(taken)}")
