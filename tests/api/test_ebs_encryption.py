@@ -5,9 +5,10 @@ import re
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import CloudFact, HostResource, Snapshot, Volume
+from stead_controller.db.tables import CloudFact, HostResource, Volume
 from stead_controller.hosts.changes import Reader
-from stead_controller.resources import snapshot_life, volume_keys
+from stead_controller.resources import volume_keys
+from tests.api.test_images import make_snapshot
 from tests.api.test_volumes import ZONE, attach, settle
 
 ARN = re.compile(r"arn:aws:kms:us-east-1:[0-9]{12}:key/[0-9a-f-]{36}\Z")
@@ -38,10 +39,6 @@ def key_of(api, volume_id):
             tx.session.get_one(Volume, volume_id).sealed_key, volume_keys.CONTEXT
         )
     )  # fmt: skip
-
-
-def complete(api, snapshot_id):
-    api.run(lambda tx: snapshot_life.complete(tx, tx.session.get_one(Snapshot, snapshot_id), api.world.now))
 
 
 @pytest.fixture
@@ -137,24 +134,16 @@ def test_launches_have_encrypted_volumes(api):
     assert {each["Encrypted"] for each in launch().values()} == {True}
 
 
-def test_the_host_has_the_key_while_it_needs_it(api, instance_id):
+def test_the_host_has_the_key_while_an_instance_has_the_volume(api, instance_id):
     volume_id = make(api, Size=1, Encrypted=True)["VolumeId"]
-    key = key_of(api, volume_id)
     attach(api, volume_id, instance_id)
-    assert told(api, "volume", volume_id).encryption_key == key
+    assert told(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
     settle(api, instance_id, plugged=[volume_id])
-    snapshot_id = api.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    assert told(api, "snapshot", snapshot_id).encryption_key == key
+    assert told(api, "volume", volume_id).encryption_key == key_of(api, volume_id)
     api.ec2.detach_volume(VolumeId=volume_id)
     settle(api, instance_id)
-    assert told(api, "volume", volume_id).encryption_key == key  # the snapshot is still read from it
-    complete(api, snapshot_id)
     kept = told(api, "volume", volume_id)
     assert (kept.encrypted, kept.encryption_key) == (True, b"")
-    again = api.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    assert told(api, "volume", volume_id).encryption_key == key
-    complete(api, again)
-    assert told(api, "volume", volume_id).encryption_key == b""
 
 
 def test_the_database_has_no_key_in_the_open(api, instance_id):
@@ -169,36 +158,14 @@ def test_the_database_has_no_key_in_the_open(api, instance_id):
     assert not any(key in body for body in bodies if body)
 
 
-def test_what_is_made_of_an_encrypted_volume_is_encrypted_with_its_key(api, instance_id):
+def test_what_is_not_supported_of_encrypted_volumes_is_refused(api, instance_id):
+    """No snapshot is made whose blocks would not be encrypted."""
     volume_id = make(api, Size=1, Encrypted=True)["VolumeId"]
-    key, shown = key_of(api, volume_id), api.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["KmsKeyId"]
+    api.refused("UnsupportedOperation", api.ec2.create_snapshot, VolumeId=volume_id)
     attach(api, volume_id, instance_id)
     settle(api, instance_id, plugged=[volume_id])
-    snapshot_id = api.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    complete(api, snapshot_id)
-    (snapshot,) = api.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
-    assert (snapshot["Encrypted"], snapshot["KmsKeyId"]) == (True, shown)
-    same = make(api, SnapshotId=snapshot_id)
-    assert (same["Encrypted"], same["KmsKeyId"]) == (True, shown)
-    assert key_of(api, same["VolumeId"]) == key
-    other = make(api, SnapshotId=snapshot_id, KmsKeyId=OTHER_KEY)
-    assert other["KmsKeyId"].endswith(OTHER_KEY)
-    assert key_of(api, other["VolumeId"]) != key
-    copied = api.ec2.copy_snapshot(SourceRegion="us-east-1", SourceSnapshotId=snapshot_id)["SnapshotId"]
-    (copied_shown,) = api.ec2.describe_snapshots(SnapshotIds=[copied])["Snapshots"]
-    assert (copied_shown["Encrypted"], copied_shown["KmsKeyId"]) == (True, shown)
-    # Of a volume without a disk: its snapshot is that which it was made of, if the key is the same.
-    api.ec2.create_snapshot(VolumeId=same["VolumeId"])
-    api.refused("IncorrectState", lambda: api.ec2.create_snapshot(VolumeId=other["VolumeId"]))
-
-
-def test_a_base_is_told_with_the_key_of_its_blocks(api, instance_id):
-    volume_id = make(api, Size=1, Encrypted=True)["VolumeId"]
-    attach(api, volume_id, instance_id)
-    settle(api, instance_id, plugged=[volume_id])
-    snapshot_id = api.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    complete(api, snapshot_id)
-    made = make(api, SnapshotId=snapshot_id, KmsKeyId=OTHER_KEY)["VolumeId"]
-    attach(api, made, instance_id, "/dev/sdg")
-    assert told(api, "base", snapshot_id).encryption_key == key_of(api, volume_id)
-    assert told(api, "volume", made).encryption_key == key_of(api, made) != key_of(api, volume_id)
+    api.refused("UnsupportedOperation", api.ec2.create_snapshot, VolumeId=volume_id)
+    api.refused("UnsupportedOperation", api.ec2.create_snapshots, InstanceSpecification={"InstanceId": instance_id})
+    api.refused("UnsupportedOperation", api.ec2.create_image, InstanceId=instance_id, Name="an image")
+    snapshot_id = make_snapshot(api, encrypted=True)
+    api.refused("UnsupportedOperation", lambda: make(api, SnapshotId=snapshot_id))

@@ -152,7 +152,12 @@ def test_what_cannot_be_taken(api, instance):
 
 def test_a_volume_without_a_disk_is_as_what_it_was_made_of(api, instance, told):
     _, (*_, other) = instance
-    api.run(lambda tx: setattr(tx.session.get_one(Volume, other), "host_id", None))
+
+    def take_home(tx):
+        volume = tx.session.get_one(Volume, other)
+        volume.host_id = volume.attached_host_id = None
+
+    api.run(take_home)
     made = api.ec2.create_snapshot(VolumeId=other)
     assert made["State"] == "pending"
     assert described(api, made["SnapshotId"])["State"] == "completed"

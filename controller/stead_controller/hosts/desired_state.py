@@ -58,16 +58,10 @@ def refresh_volume(tx: Transaction, volume: Volume) -> None:
     tx.session.flush()
     if volume.host_id is None or volume.state == "deleting":
         return
-    at_home = of_volume(volume, is_read=volume.encrypted and _is_read(tx, volume.id))
+    at_home = of_volume(volume)
     outbox.write(tx, volume.host_id, {(pb.KIND_VOLUME, volume.id): at_home, **_below(tx, at_home)})
     if volume.attached_host_id not in (None, volume.host_id) and volume.attachment_state not in ("detaching", "busy"):
         outbox.write(tx, volume.attached_host_id, {(pb.KIND_VOLUME, volume.id): of_used_volume(tx, volume)})
-
-
-def _is_read(tx: Transaction, volume_id: str) -> bool:
-    """Tell whether a host takes a snapshot of a volume."""
-    taken = select(Snapshot.id).where(Snapshot.volume_id == volume_id, Snapshot.state == "pending")
-    return tx.session.scalar(taken.where(Snapshot.host_id.is_not(None)).limit(1)) is not None
 
 
 def _below(tx: Transaction, volume: pb.Volume) -> dict[Key, Message]:
@@ -134,23 +128,11 @@ def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot])
         (pb.KIND_SNAPSHOT, snapshot.id): of_snapshot(snapshot, volume_ids) for snapshot in taken
     }
     outbox.write(tx, host_id, wanted)
-    for snapshot in taken:
-        _refresh_encrypted(tx, snapshot.volume_id)
-
-
-def _refresh_encrypted(tx: Transaction, volume_id: str) -> None:
-    """Give a volume's key to its home while a snapshot of it is taken, and take it away after."""
-    volume = tx.session.get(Volume, volume_id)
-    if volume is not None and volume.encrypted:
-        refresh_volume(tx, volume)
 
 
 def remove_snapshot(tx: Transaction, host_id: str, snapshot_id: str) -> None:
     """Tell a host that it need not take a snapshot any more: it is complete, has failed, or was deleted."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_SNAPSHOT, snapshot_id)})
-    snapshot = tx.session.get(Snapshot, snapshot_id)
-    if snapshot is not None:
-        _refresh_encrypted(tx, snapshot.volume_id)
 
 
 def remove_unused_base(tx: Transaction, snapshot_id: str) -> None:

@@ -5,7 +5,7 @@ has no disk yet: it is as what it was made of, so its snapshot is complete at on
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshot.html.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -176,9 +176,17 @@ def _check(tx: Transaction, caller: Caller, description: str) -> None:
         raise LimitExceeded(f"An account may have at most {PER_ACCOUNT} snapshots.", code="SnapshotLimitExceeded")
 
 
+def refuse_encrypted(volumes: Iterable[Volume]) -> None:
+    """Raise Unsupported where one of some volumes is encrypted: no block of it must be stored in the open."""
+    for volume in volumes:
+        if volume.encrypted:
+            raise Unsupported(f"Snapshots of encrypted volumes are not supported: '{volume.id}' is encrypted.")
+
+
 def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, now: datetime) -> Snapshot:
     """Add the row of a pending snapshot of a volume."""
     _check(tx, caller, description)
+    refuse_encrypted([volume])
     if volume.state not in ("available", "in-use"):
         raise WrongState("volume", f"The volume '{volume.id}' is in state {volume.state}.", code="IncorrectState")
     pending = select(func.count()).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
@@ -198,8 +206,6 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
         description=description,
         started=now,
         encrypted=volume.encrypted,
-        sealed_key=volume.sealed_key,
-        kms_key_id=volume.kms_key_id,
         parent_id=_parent(tx, volume),
     )
     tx.session.add(snapshot)
@@ -207,25 +213,10 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
     return snapshot
 
 
-def _inherited(tx: Transaction, volume: Volume) -> str | None:
-    """Give the snapshot that a volume without a disk was made of; raises WrongState when its blocks will not do.
-
-    They are not where only the volume is encrypted, or under another key: only a disk can be read and encrypted.
-    """
-    source = tx.session.get(Snapshot, volume.snapshot_id) if volume.snapshot_id is not None else None
-    if source is not None and source.sealed_key != volume.sealed_key:
-        raise WrongState(
-            "volume",
-            f"The volume '{volume.id}' is encrypted with another key than its snapshot and was never attached.",
-            code="IncorrectState",
-        )
-    return volume.snapshot_id
-
-
 def _parent(tx: Transaction, volume: Volume) -> str | None:
     """Give the latest complete snapshot of a volume, after which only what changed needs to be read."""
     if volume.host_id is None:
-        return _inherited(tx, volume)
+        return volume.snapshot_id
     latest = (
         select(Snapshot.id)
         .where(

@@ -4,7 +4,7 @@ See https://docs.aws.amazon.com/ebs/latest/userguide/encryption-by-default.html.
 """
 
 from stead_controller.db.tables import EbsEncryption, Snapshot
-from stead_controller.errors import InvalidParameter
+from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.resources import volume_keys
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -47,11 +47,12 @@ def key_for(
 ) -> str | None:
     """Say under which key a new volume is encrypted, or None when it is not.
 
-    It is when that is asked for, its snapshot is, or its account wants all to be. Raises InvalidParameter for what is
-    no key, and for a key where encryption is neither asked for nor given.
+    It is when that is asked for or its account wants all to be. Raises InvalidParameter for what is no key, and for a
+    key where there is no encryption, Unsupported for an encrypted snapshot.
     """
-    of_snapshot = snapshot.kms_key_id if snapshot is not None and snapshot.encrypted else None
-    if not (encrypted or of_snapshot or is_by_default(tx, account_id)):
+    if snapshot is not None and snapshot.encrypted:
+        raise Unsupported("Volumes of encrypted snapshots are not supported.")
+    if not (encrypted or is_by_default(tx, account_id)):
         if key is not None:
             raise InvalidParameter(
                 "The parameter KmsKeyId requires the parameter Encrypted to be set.", code="InvalidParameterDependency"
@@ -59,7 +60,7 @@ def key_for(
         return None
     if key is not None:
         return volume_keys.key_arn(cloud, account_id, key)
-    return of_snapshot or volume_keys.key_arn(cloud, account_id, default_key(tx, account_id))
+    return volume_keys.key_arn(cloud, account_id, default_key(tx, account_id))
 
 
 def _settings(tx: Transaction, account_id: str) -> EbsEncryption:

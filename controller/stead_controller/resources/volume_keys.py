@@ -1,7 +1,6 @@
-"""Keys of encrypted volumes and snapshots, and the keys of KMS that they are said to be under.
+"""Keys of encrypted volumes, and the keys of KMS that they are said to be under.
 
-A volume's key is 32 random bytes, kept sealed by the master key; its snapshots, their copies and volumes made of them
-have the same one, as on EC2, unless another key of KMS is named. There is no KMS here: the id, ARN or alias of a key is
+A volume's key is 32 random bytes, kept sealed by the master key. There is no KMS here: the id, ARN or alias of a key is
 an opaque name, which comes back as the ARN that EC2 would show.
 """
 
@@ -10,12 +9,12 @@ import secrets
 import uuid
 from typing import Final
 
-from stead_controller.db.tables import Snapshot, Volume
+from stead_controller.db.tables import Volume
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.cloud import Cloud
 
 CONTEXT: Final = "volume-key"
-"""What a key is sealed for; not a volume's id, since snapshots and other volumes have the same key."""
+"""What a key is sealed for."""
 
 DEFAULT_ALIAS: Final = "alias/aws/ebs"
 
@@ -26,7 +25,7 @@ _ALIAS: Final = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}\Z")
 _ARN: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(?P<rest>(?:key|alias)/.+)\Z")
 
 
-def new_sealed_key(cloud: Cloud) -> bytes:
+def _new_sealed_key(cloud: Cloud) -> bytes:
     """Make a key, sealed by the master key."""
     return cloud.sealer.seal(secrets.token_bytes(_KEY_BYTES), CONTEXT)
 
@@ -46,9 +45,8 @@ def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
     return f"arn:{cloud.partition}:kms:{cloud.region}:{account_id}:{rest}"
 
 
-def encrypt(cloud: Cloud, volume: Volume, snapshot: Snapshot | None, key_id: str) -> None:
-    """Give a new volume its key: that of its snapshot, where that is under the same key of KMS, or another."""
-    inherits = snapshot is not None and snapshot.sealed_key is not None and snapshot.kms_key_id == key_id
+def encrypt(cloud: Cloud, volume: Volume, key_id: str) -> None:
+    """Give a new volume a key of its own, said to be under a key of KMS."""
     volume.encrypted = True
     volume.kms_key_id = key_id
-    volume.sealed_key = snapshot.sealed_key if snapshot is not None and inherits else new_sealed_key(cloud)
+    volume.sealed_key = _new_sealed_key(cloud)

@@ -4,14 +4,11 @@ What hosts are told is kept in the database, so there keys are as they are in al
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from stead_proto.v1 import desired_pb2 as pb
 
 type OpenKey = Callable[[bytes], bytes]
 """From a sealed key to the key."""
-
-_WITH_KEYS: Final[dict[int, str]] = {pb.KIND_VOLUME: "volume", pb.KIND_BASE: "base", pb.KIND_SNAPSHOT: "snapshot"}
 
 
 def without_keys(_sealed: bytes) -> bytes:
@@ -21,12 +18,10 @@ def without_keys(_sealed: bytes) -> bytes:
 
 def opened(kind: int, body: bytes, open_key: OpenKey) -> bytes:
     """Give a resource as it is sent; one without a key is sent as it is kept."""
-    field = _WITH_KEYS.get(kind)
-    if field is None:
+    if kind != pb.KIND_VOLUME:
         return body
     resource = pb.Resource.FromString(body)
-    inner = getattr(resource, field)
-    if not inner.encryption_key:
+    if not resource.volume.encryption_key:
         return body
-    inner.encryption_key = open_key(inner.encryption_key)
+    resource.volume.encryption_key = open_key(resource.volume.encryption_key)
     return resource.SerializeToString(deterministic=True)

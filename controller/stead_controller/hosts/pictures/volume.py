@@ -10,11 +10,8 @@ from stead_proto.v1 import desired_pb2 as pb
 _GIB: Final = 1 << 30
 
 
-def of_volume(volume: Volume, *, is_read: bool = False) -> pb.Volume:
-    """A volume as its home host has it, and serves it where another host may use it.
-
-    Its key is the home's while an instance has the volume or, with `is_read`, a snapshot of it is taken.
-    """
+def of_volume(volume: Volume) -> pb.Volume:
+    """A volume as its home host has it, with its key while an instance has it; served where another host may use it."""
     iops, throughput = _limits(volume)
     picture = pb.Volume(
         size=volume.size * _GIB,
@@ -25,7 +22,7 @@ def of_volume(volume: Volume, *, is_read: bool = False) -> pb.Volume:
         throughput=throughput,
         pool=volume.pool,
         encrypted=volume.encrypted,
-        encryption_key=(volume.sealed_key or b"") if volume.instance_id is not None or is_read else b"",
+        encryption_key=(volume.sealed_key or b"") if volume.instance_id is not None else b"",
     )
     if volume.attached_host_id not in (None, volume.host_id):
         picture.export.CopyFrom(
