@@ -28,6 +28,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "instances": found.instances,
         "vcpus": f"{found.cpus_reserved} of {found.cpus} cores",
         "memory": f"{bytes_text(found.memory_reserved)} of {bytes_text(found.memory)}",
+        "disk": "; ".join(_disk(pool) for pool in found.pools),
         "virtualization": found.virtualization,
         "virtualization_reason": found.virtualization_reason,
         "simulated": found.simulated,
@@ -35,11 +36,29 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "revision": found.revision,
         "revision_reached": found.revision_reached,
         "agent_version": found.agent_version,
+        "pools": [
+            {
+                "name": pool.name,
+                "backend": pool.backend,
+                "total": pool.total,
+                "free": pool.free,
+                "promised": pool.promised,
+                "volume_types": list(pool.volume_types),
+                "is_default": pool.is_default,
+            }
+            for pool in found.pools
+        ],
         "error_count": found.error_count,
         "errors": [
             {"kind": each.kind, "id": each.id, "since": _time(each.since), "error": each.error} for each in found.errors
         ],
     }
+
+
+def _disk(pool: pb.HostPool) -> str:
+    """Say what is promised of a pool and what it has; the default one needs no name."""
+    name = "" if pool.is_default else f"{pool.name} "
+    return f"{name}{bytes_text(pool.promised)} of {bytes_text(pool.total)}, {bytes_text(pool.free)} free"
 
 
 def _time(seconds: int) -> str:
@@ -64,7 +83,18 @@ def show_hosts(rows: Sequence[Mapping[str, Any]], output: str, *, empty: str = "
             say(f"  {line}")
 
 
-COLUMNS = ("host_id", "hostname", "state", "zone", "schedulable", "instances", "vcpus", "memory", "virtualization")
+COLUMNS = (
+    "host_id",
+    "hostname",
+    "state",
+    "zone",
+    "schedulable",
+    "instances",
+    "vcpus",
+    "memory",
+    "disk",
+    "virtualization",
+)
 
 
 @host.command("list")

@@ -111,4 +111,16 @@ def _message(record: HostRecord) -> pb.Host:
             for error in record.errors
         ],
         error_count=record.error_count,
+        pools=[
+            pb.HostPool(
+                name=pool.name,
+                backend=pool.backend,
+                total=pool.total,
+                free=pool.free,
+                promised=max(0, pool.provisioned),
+                volume_types=pool.volume_types.split(),
+                is_default=pool.is_default,
+            )
+            for pool in record.pools
+        ],
     )

@@ -9,7 +9,16 @@ from typing import Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import Host, HostError, HostResource, Instance, NetworkInterface, Snapshot, Volume
+from stead_controller.db.tables import (
+    Host,
+    HostError,
+    HostResource,
+    Instance,
+    NetworkInterface,
+    Snapshot,
+    StoragePool,
+    Volume,
+)
 from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.hosts import host_networks, topics
 from stead_controller.resources import (
@@ -30,12 +39,16 @@ ERRORS_SHOWN: Final = 20  # of each host
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """A host, how many instances it has that are not terminated, and what it fails at: the oldest, and how many."""
+    """A host, how many instances it has that are not terminated, its pools, and what it fails at.
+
+    Of the latter the oldest are given, and how many there are.
+    """
 
     host: Host
     instances: int
     errors: Sequence[HostError] = ()
     error_count: int = 0
+    pools: Sequence[StoragePool] = ()
 
 
 def list_hosts(tx: Transaction) -> list[HostRecord]:
@@ -46,9 +59,18 @@ def list_hosts(tx: Transaction) -> list[HostRecord]:
         ).all()
     )
     errors, error_counts = _errors(tx)
+    pools: dict[str, list[StoragePool]] = defaultdict(list)
+    for pool in tx.session.scalars(select(StoragePool).order_by(StoragePool.name)):
+        pools[pool.host_id].append(pool)
     found = tx.session.scalars(select(Host).order_by(Host.hostname, Host.id))
     return [
-        HostRecord(host, counts.get(host.id, 0), errors.get(host.id, ()), error_counts.get(host.id, 0))
+        HostRecord(
+            host,
+            counts.get(host.id, 0),
+            errors.get(host.id, ()),
+            error_counts.get(host.id, 0),
+            pools.get(host.id, ()),
+        )
         for host in found
     ]
 

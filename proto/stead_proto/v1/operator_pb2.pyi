@@ -41,6 +41,7 @@ class Host(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
     ERROR_COUNT_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -66,6 +67,10 @@ class Host(_message.Message):
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
         """what it fails at now, the oldest first, at most 20; SetSchedulable names none"""
 
+    @_builtins.property
+    def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostPool]:
+        """by name; SetSchedulable names none"""
+
     def __init__(
         self,
         *,
@@ -88,14 +93,61 @@ class Host(_message.Message):
         agent_version: _builtins.str = ...,
         errors: _abc.Iterable[Global___HostError] | None = ...,
         error_count: _builtins.int = ...,
+        pools: _abc.Iterable[Global___HostPool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "last_seen", b"last_seen", "memory", b"memory", "memory_reserved", b"memory_reserved", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cpus", b"cpus", "cpus_reserved", b"cpus_reserved", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "last_seen", b"last_seen", "memory", b"memory", "memory_reserved", b"memory_reserved", "pools", b"pools", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class HostPool(_message.Message):
+    """A place for volumes on a host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    PROMISED_FIELD_NUMBER: _builtins.int
+    VOLUME_TYPES_FIELD_NUMBER: _builtins.int
+    IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    backend: _builtins.str
+    """"directory", "lvm" or "rbd" """
+    total: _builtins.int
+    """bytes"""
+    free: _builtins.int
+    """bytes"""
+    promised: _builtins.int
+    """bytes of its volumes, which are thin"""
+    is_default: _builtins.bool
+    @_builtins.property
+    def volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """EC2's names of those kept here; empty = all"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        backend: _builtins.str = ...,
+        total: _builtins.int = ...,
+        free: _builtins.int = ...,
+        promised: _builtins.int = ...,
+        volume_types: _abc.Iterable[_builtins.str] | None = ...,
+        is_default: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "free", b"free", "is_default", b"is_default", "name", b"name", "promised", b"promised", "total", b"total", "volume_types", b"volume_types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HostPool: _TypeAlias = HostPool  # noqa: Y015
 
 @_typing.final
 class HostError(_message.Message):

@@ -81,3 +81,22 @@ def test_the_doctor_goes_on_without_access(monkeypatch: pytest.MonkeyPatch) -> N
         "detail": "you have no certificate",
         "remedy": "sudo ./stead up",
     }
+
+
+def test_pools_are_shown_with_what_is_promised_of_them():
+    gib = 1 << 30
+    main = pb.HostPool(
+        name="main", backend="directory", total=100 * gib, free=60 * gib, promised=150 * gib, is_default=True
+    )
+    slow = pb.HostPool(name="slow", backend="lvm", total=10 * gib, free=10 * gib, volume_types=["st1"])
+    row = host.row_of(pb.Host(id="h-1", hostname="one", state="up", pools=[main, slow]))
+    assert row["disk"] == "150.0 GiB of 100.0 GiB, 60.0 GiB free; slow 0 B of 10.0 GiB, 10.0 GiB free"
+    assert row["pools"][1] == {
+        "name": "slow",
+        "backend": "lvm",
+        "total": 10 * gib,
+        "free": 10 * gib,
+        "promised": 0,
+        "volume_types": ["st1"],
+        "is_default": False,
+    }
