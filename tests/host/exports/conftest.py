@@ -76,6 +76,13 @@ class World:
 @pytest.fixture
 def world() -> Iterator[World]:
     """Both ends without any process, and a blank disk of 64 MiB at home."""
+    with new_world() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def new_world() -> Iterator[World]:
+    """Make both ends; in the end nothing may be left of them."""
     root = Path(tempfile.mkdtemp(prefix="stead-test-", dir="/var/tmp"))
     root.chmod(0o711)
     authority = Authority.create()

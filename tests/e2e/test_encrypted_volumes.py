@@ -1,0 +1,122 @@
+"""FAULTS 27: what a real guest writes to an encrypted volume is in no file in the open, and the key is nowhere it may not be."""
+
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+
+from stead_agent.disk_sources import passphrase_of
+from stead_controller.resources import volume_keys
+from stead_controller.sealing import Sealer
+from tests.support.real_cloud import RealCloud, User
+from tests.support.waiting import wait_for
+
+WORD = b"nobody shall read this sentence on the disk of the host; "
+MIB = 1 << 20
+
+
+@pytest.fixture
+def volume_id(user: User) -> Iterator[str]:
+    zone = user.ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+    made = user.ec2.create_volume(AvailabilityZone=zone, Size=1, Encrypted=True)["VolumeId"]
+    yield made
+    user.ec2.delete_volume(VolumeId=made)
+
+
+def key_of(cloud: RealCloud, volume_id: str) -> bytes:
+    """The volume's key, as only who has the master key can know it."""
+    folder = cloud.settings.controller_dir
+    with closing(sqlite3.connect(f"file:{folder / 'stead.sqlite'}?mode=ro", uri=True)) as database:
+        ((sealed,),) = database.execute("SELECT sealed_key FROM volumes WHERE id = ?", (volume_id,)).fetchall()
+    return Sealer.from_file(folder / "master.key").open(sealed, volume_keys.CONTEXT)
+
+
+def files_with(folder: Path, words: list[bytes]) -> list[str]:
+    """The files below a folder that hold any of these words."""
+    found = []
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes() if path.stat().st_blocks * 512 < 512 * MIB else b""
+            found += [str(path) for word in words if word in content]
+    return found
+
+
+def arguments_with(words: list[bytes]) -> list[str]:
+    """The processes that have any of these words in their arguments or environment."""
+    found = []
+    for name in ("cmdline", "environ"):
+        for path in Path("/proc").glob(f"[0-9]*/{name}"):
+            try:
+                content = path.read_bytes()
+            except OSError:
+                continue  # it has ended
+            found += [str(path) for word in words if word in content]
+    return found
+
+
+def shown(user: User, volume_id: str) -> Any:
+    return user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
+
+
+def attached(user: User, instance_id: str) -> list[str]:
+    found = user.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])["Volumes"]
+    return [volume["VolumeId"] for volume in found]
+
+
+def libvirts_secrets() -> list[str]:
+    connection = libvirt.open(None)
+    try:
+        return [secret.UUIDString() for secret in connection.listAllSecrets()]
+    finally:
+        connection.close()
+
+
+def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, user: User, volume_id: str) -> None:
+    cloud = real_cloud
+    [instance_id] = user.run(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}}])
+    machine = user.login(instance_id)
+    key = key_of(cloud, volume_id)
+    secrets = [key, key.hex().encode(), passphrase_of(key)]
+    user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
+    disk = f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
+    wait_for(lambda: "yes" in machine.run(f"test -b {disk} && echo yes || echo no"), "the guest sees it", 60, poll=0.5)
+    machine.run(f"yes '{WORD.decode()}' | head -c {4 * MIB} | sudo dd of={disk} bs=1M conv=fsync 2>/dev/null")
+
+    machine.run(f"yes '{WORD.decode()}' | head -c {MIB} >/var/tmp/word; sync")  # on the root volume
+
+    folder = cloud.settings.agent_dir / "disks" / "volumes"
+    (root,) = (each for each in attached(user, instance_id) if each != volume_id)
+    assert shown(user, root)["Encrypted"] is True
+    assert WORD not in (folder / f"{root}.qcow2").read_bytes()
+    file = folder / f"{volume_id}.qcow2"
+    assert file.stat().st_blocks * 512 >= 4 * MIB
+    assert WORD not in file.read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o600
+    info = subprocess.run(["qemu-img", "info", "-U", file], capture_output=True, text=True, check=True).stdout
+    assert "luks" in info
+    assert arguments_with(secrets) == []
+    assert libvirts_secrets() == []
+    desired = cloud.settings.agent_dir / "desired.sqlite"
+    assert desired.stat().st_mode & 0o777 == 0o600
+    assert files_with(cloud.settings.log_dir, secrets) == []
+    assert files_with(Path("/var/log/libvirt"), secrets) == []
+    assert files_with(cloud.settings.controller_dir, secrets) == []
+
+    before = machine.run(f"sudo dd if={disk} bs=1M count=4 2>/dev/null | sha256sum")
+    user.ec2.stop_instances(InstanceIds=[instance_id])
+    user.wait("instance_stopped", [instance_id])
+    user.ec2.start_instances(InstanceIds=[instance_id])
+    user.wait("instance_running", [instance_id])
+    machine = user.login(instance_id)
+    assert machine.run(f"sudo dd if={disk} bs=1M count=4 2>/dev/null | sha256sum") == before
+
+    user.ec2.detach_volume(VolumeId=volume_id)
+    wait_for(lambda: shown(user, volume_id)["State"] == "available", "it is available", 60)
+    wait_for(lambda: files_with(cloud.settings.agent_dir, secrets) == [], "the agent has forgotten the key", 20)
+    assert arguments_with(secrets) == []
+    user.terminate([instance_id])
