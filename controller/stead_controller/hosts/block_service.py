@@ -7,6 +7,7 @@ import asyncio
 import logging
 from array import array
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
@@ -36,6 +37,7 @@ _SEGMENTS_AT_ONCE: Final = 16
 _SEGMENTS_IN_FLIGHT: Final = 64
 _READ_AHEAD: Final = 8
 _PREFIX_BYTES: Final = 8
+_REMEMBERED_BLOCKS: Final = 1 << 22  # of all snapshots together: 32 MiB
 
 
 class BlockService(blocks_pb2_grpc.BlockStoreServicer):
@@ -46,6 +48,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         self._database = database
         self._store = store
         self._clock = clock
+        self._known: OrderedDict[str, BlockSet] = OrderedDict()
 
     async def StoreSnapshot(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.StoreSnapshotRequest], context: Context
@@ -98,10 +101,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         if first is None:
             return
         await self._require_told(first.snapshot_id, context)
-        known = BlockSet()
-        async for segment in self._segments(first.snapshot_id):
-            known.add(segment.digests)
-        known.seal()
+        known = await self._blocks_of(first.snapshot_id)
         reading: asyncio.Queue[asyncio.Task[pb.Block] | None] = asyncio.Queue(_READ_AHEAD)
 
         async def ask() -> None:
@@ -142,6 +142,22 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         host_id = await require_host(context)
         if not await self._database.run(lambda tx: _is_told(tx, host_id, snapshot_id), writes=False):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{snapshot_id} is not for this host")
+
+    async def _blocks_of(self, snapshot_id: str) -> "BlockSet":
+        """Give the blocks of a snapshot, remembered for the next call: one that is complete never changes."""
+        known = self._known.pop(snapshot_id, None)
+        if known is None:
+            pending = await self._database.run(lambda tx: _is_pending(tx, snapshot_id), writes=False)
+            known = BlockSet()
+            async for segment in self._segments(snapshot_id):
+                known.add(segment.digests)
+            known.seal()
+            if pending:
+                return known
+        self._known[snapshot_id] = known  # as the last one: the first is the one that was not asked for the longest
+        while len(self._known) > 1 and sum(map(len, self._known.values())) > _REMEMBERED_BLOCKS:
+            self._known.popitem(last=False)
+        return known
 
     async def _segments(self, snapshot_id: str) -> AsyncIterator[pb.Segment]:
         first = 0
@@ -245,6 +261,9 @@ class BlockSet:
         """Make it ready to be asked; nothing is added any more."""
         self._prefixes = array("Q", sorted(set(self._prefixes)))
 
+    def __len__(self) -> int:
+        return len(self._prefixes)
+
     def __contains__(self, digest: bytes) -> bool:
         prefix = int.from_bytes(digest[:_PREFIX_BYTES], "big")
         at = bisect_left(self._prefixes, prefix)
@@ -279,6 +298,10 @@ def _is_told(tx: Transaction, host_id: str, snapshot_id: str) -> bool:
         (Snapshot.id == snapshot_id) | (Snapshot.parent_id == snapshot_id),
     )
     return tx.session.scalar(taken.limit(1)) is not None
+
+
+def _is_pending(tx: Transaction, snapshot_id: str) -> bool:
+    return tx.session.scalar(select(Snapshot.state).where(Snapshot.id == snapshot_id)) == "pending"
 
 
 async def _refuse(context: Context, error: BadBlockError | MissingBlockError | NotFound | BlockStoreError) -> NoReturn:

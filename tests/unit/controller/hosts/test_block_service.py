@@ -11,7 +11,7 @@ import pytest
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db.tables import Snapshot
-from stead_controller.hosts import outbox
+from stead_controller.hosts import block_service, outbox
 from stead_controller.hosts.block_service import BlockService, BlockSet
 from stead_proto import limits, tls
 from stead_proto.blocks import BLOCK_BYTES, make_segment, pack, unpack
@@ -162,6 +162,32 @@ async def test_a_snapshot_comes_and_goes_out_again(host, pending, run, world):
     fetched = [block async for block in fetch(host, snapshot_id, wanted)]
     assert [block.digest for block in fetched] == wanted
     assert unpack(fetched[0]) == unpack(blocks[39])
+
+
+async def test_the_blocks_of_a_complete_snapshot_are_looked_up_once(host, pending, run, world, monkeypatch):
+    listed = []
+    page = block_service.segments.page
+
+    def noting(tx, snapshot_id, first, limit):
+        listed.append(snapshot_id)
+        return page(tx, snapshot_id, first, limit)
+
+    monkeypatch.setattr(block_service.segments, "page", noting)
+    monkeypatch.setattr(block_service, "_REMEMBERED_BLOCKS", 3)
+    blocks = {slot: noise() for slot in range(2)}
+    made = [pending() for _ in range(2)]
+    for snapshot_id in made:
+        storing = Storing(host, snapshot_id)
+        await storing.begin()
+        await storing.bring(0, blocks)
+        for _ in range(2):  # while it is pending it may get more
+            assert [block async for block in fetch(host, snapshot_id, [blocks[0].digest])] == [blocks[0]]
+        await storing.end()
+        run(outbox.write, world.host_id, {(desired.KIND_BASE, snapshot_id): desired.Base(size=1)})
+    assert listed == [made[0]] * 2 + [made[1]] * 2
+    for which in (0, 0, 1, 1, 0):
+        assert [block async for block in fetch(host, made[which], [blocks[1].digest])] == [blocks[1]]
+    assert listed[4:] == [made[0], made[1], made[0]]
 
 
 async def test_a_block_comes_before_the_next_is_asked_for(host, pending, run, world):
