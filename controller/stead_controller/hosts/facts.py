@@ -34,6 +34,10 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
     host_ids = {host_id for host_id, _ in hellos}
     hosts = {host.id: host for host in tx.session.scalars(select(Host).where(Host.id.in_(host_ids)))}
     told = host_networks.told_of(tx, host_ids)
+    known = pools.of_hosts(tx, host_ids)
+    for host_id, hello in hellos:
+        if host_id in hosts:
+            pools.take(tx, host_id, hello.facts.pools, known[host_id])
     return [
         _take(tx, hosts[host_id], hello, cloud, now, is_told=host_id in told) if host_id in hosts else Taken.UNKNOWN
         for host_id, hello in hellos
@@ -55,7 +59,6 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.memory_free = max(0, facts.memory - kept - host.memory_reserved)
     host.state = "up"
     host.last_seen = now
-    pools.take(tx, host.id, facts.pools)
     moved = host.underlay_address != facts.underlay_address
     if moved:
         host.underlay_address = facts.underlay_address[:_ADDRESS_LENGTH]

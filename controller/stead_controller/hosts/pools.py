@@ -1,5 +1,6 @@
 """What a host says of its storage pools becomes rows; what was promised of them is counted by the controller."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -13,9 +14,20 @@ from stead_proto.v1 import host_pb2 as pb
 _NAME_LENGTH: Final = 64
 
 
-def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool]) -> None:
-    """Note the pools that a host has; one that it no longer names has no room any more."""
-    known = {pool.name: pool for pool in tx.session.scalars(select(StoragePool).where(StoragePool.host_id == host_id))}
+def of_hosts(tx: Transaction, host_ids: Collection[str]) -> defaultdict[str, list[StoragePool]]:
+    """Give the pools that are known of hosts, by host."""
+    found: dict[str, list[StoragePool]] = defaultdict(list)
+    for pool in tx.session.scalars(select(StoragePool).where(StoragePool.host_id.in_(host_ids))):
+        found[pool.host_id].append(pool)
+    return found
+
+
+def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool], rows: list[StoragePool]) -> None:
+    """Note the pools that a host has; one that it no longer names has no room any more.
+
+    `rows` are those that are known, to which new ones are added.
+    """
+    known = {pool.name: pool for pool in rows}
     for pool in told:
         row = known.pop(pool.name, None)
         if row is None:
@@ -24,6 +36,7 @@ def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool]) -> None:
             row = StoragePool(host_id=host_id, name=pool.name)
             row.provisioned = volume_homes.provisioned(tx, host_id, pool.name, is_default=pool.is_default)
             tx.session.add(row)
+            rows.append(row)
         row.backend = pool.backend
         row.volume_types = " ".join(sorted(pool.volume_types))
         row.is_default = pool.is_default
@@ -31,7 +44,6 @@ def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool]) -> None:
         row.free = pool.free
     for gone in known.values():
         gone.total = gone.free = 0
-    tx.session.flush()
 
 
 _ROOM: Final = (

@@ -16,6 +16,10 @@ def pool(name="main", **changes):
     return pb.StoragePool(**{"name": name, "backend": "directory", "total": 100 * GIB, "free": 60 * GIB} | changes)
 
 
+def take(run, world, told):
+    run(lambda tx: pools.take(tx, world.host_id, told, pools.of_hosts(tx, [world.host_id])[world.host_id]))
+
+
 def kept(run, host_id):
     query = select(StoragePool).where(StoragePool.host_id == host_id)
     return {row.name: row for row in run(lambda tx: tx.session.scalars(query).all())}
@@ -23,11 +27,11 @@ def kept(run, host_id):
 
 def test_pools_come_and_go(run, world):
     slow = pool("slow", volume_types=["st1", "sc1"], backend="lvm")
-    run(pools.take, world.host_id, [pool(is_default=True), slow])
+    take(run, world, [pool(is_default=True), slow])
     found = kept(run, world.host_id)
     assert (found["main"].total, found["main"].is_default, found["main"].volume_types) == (100 * GIB, True, "")
     assert (found["slow"].backend, found["slow"].volume_types) == ("lvm", "sc1 st1")
-    run(pools.take, world.host_id, [pool(total=50 * GIB, is_default=True)])
+    take(run, world, [pool(total=50 * GIB, is_default=True)])
     found = kept(run, world.host_id)
     assert (found["main"].total, found["slow"].total, found["slow"].free) == (50 * GIB, 0, 0)
 
@@ -40,20 +44,20 @@ def test_what_is_there_already_was_promised(run, world):
         tx.session.scalars(select(Volume).order_by(Volume.id)).first().pool = "other"
 
     run(add)
-    run(pools.take, world.host_id, [pool(is_default=True), pool("other")])
+    take(run, world, [pool(is_default=True), pool("other")])
     found = kept(run, world.host_id)
     assert (found["main"].provisioned, found["other"].provisioned) == (16 * GIB, 8 * GIB)
-    run(pools.take, world.host_id, [pool(is_default=True), pool("other")])
+    take(run, world, [pool(is_default=True), pool("other")])
     assert kept(run, world.host_id)["main"].provisioned == 16 * GIB
 
 
 def test_names_that_no_row_can_have_are_passed_over(run, world):
-    run(pools.take, world.host_id, [pool(""), pool("x" * 65)])
+    take(run, world, [pool(""), pool("x" * 65)])
     assert kept(run, world.host_id) == {}
 
 
 def test_heartbeats_tell_the_room(database, run, world, statements):
-    run(pools.take, world.host_id, [pool(is_default=True)])
+    take(run, world, [pool(is_default=True)])
     liveness = Liveness(lambda: NOW, 20)
 
     def beat(free):
