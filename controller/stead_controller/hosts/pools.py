@@ -16,7 +16,7 @@ _NAME_LENGTH: Final = 64
 
 def of_hosts(tx: Transaction, host_ids: Collection[str]) -> defaultdict[str, list[StoragePool]]:
     """Give the pools that are known of hosts, by host."""
-    found: dict[str, list[StoragePool]] = defaultdict(list)
+    found: defaultdict[str, list[StoragePool]] = defaultdict(list)
     for pool in tx.session.scalars(select(StoragePool).where(StoragePool.host_id.in_(host_ids))):
         found[pool.host_id].append(pool)
     return found
