@@ -14,6 +14,7 @@ import pytest
 from stead_agent import disk_users
 from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.exports.interface import ExportError, HomeAwayError
+from stead_agent.volumes import luks
 from stead_proto.certificates import Authority
 from tests.host.exports.conftest import (
     CLIENT,
@@ -64,6 +65,25 @@ def test_a_volume_over_a_base_has_what_the_base_has(world: World) -> None:
     write(source, 1, 0, 65536)
     assert holds(source, 1, 0, 65536)
     assert holds(source, 0x77, 65536, MIB - 65536)
+
+
+def test_an_encrypted_volume_is_decrypted_at_home(world: World) -> None:
+    key = os.urandom(32)
+    world.disk.unlink()
+    world.disk.touch(mode=0o600)
+    luks.make(world.disk, size=SIZE, base=None, base_format="", encryption_key=key)
+    source = joined(world, key=key)
+    write(source, 0x5A, MIB, MIB)
+    assert holds(source, 0x5A, MIB, MIB)
+    assert b"\x5a" * 512 not in world.disk.read_bytes()
+    for path in world.root.rglob("*"):  # nor is the key in any file
+        assert not path.is_file() or (key not in (content := path.read_bytes()) and key.hex().encode() not in content)
+    for pid in daemons_of(world.root):
+        assert key.hex().encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    world.home.daemons.end(VOLUME)
+    with pytest.raises(ExportError) as failure:
+        world.home.daemons.serve(world.export(key=os.urandom(32)))
+    assert "Invalid password" in str(failure.value)
 
 
 def test_discarded_and_zeroed_room_is_given_back(world: World) -> None:

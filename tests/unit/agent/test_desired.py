@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stead_agent.desired import SqliteStore, StoreError
 from stead_agent.wanted import Held, Key, Wanted, change_of
 from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1.host_pb2 import DesiredState
 from tests.support import desired_states as make
 from tests.support.simulated_agent import MemoryStore
 
@@ -75,6 +76,27 @@ def test_things_of_the_future_are_asked_for_again(tmp_path: Path) -> None:
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "state" / "desired.sqlite").close()
     assert stat.S_IMODE((tmp_path / "state" / "desired.sqlite").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("end", ["detached", "removed"])
+def test_a_key_that_is_not_needed_any_more_is_in_no_file(tmp_path: Path, end: str) -> None:
+    store, wanted, sender = SqliteStore(tmp_path / "desired.sqlite"), Wanted(), make.Sender()
+    key = bytes(range(100, 132))
+    volume = make.volume("vol-1", image_id="")
+    volume.volume.encrypted, volume.volume.encryption_key = True, key
+    without = make.volume("vol-1", image_id="")
+    without.volume.encrypted = True
+
+    def save(message: DesiredState) -> bool:
+        change = change_of(wanted, message)
+        assert change is not None
+        store.save(change)
+        wanted.install(change)
+        return any(key in path.read_bytes() for path in tmp_path.iterdir())
+
+    assert save(sender.change(make.host_network(), volume, full=True))
+    gone = (Key(pb.KIND_VOLUME, "vol-1"),)
+    assert not save(sender.change(without) if end == "detached" else sender.change(gone=gone))
 
 
 def test_what_the_controller_said_is_synced_to_the_disk(tmp_path: Path) -> None:
