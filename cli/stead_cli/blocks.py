@@ -46,7 +46,7 @@ def scrub(output: str) -> None:
     if found.bad_blocks:
         raise CliError(
             f"{found.bad_blocks} blocks are missing or corrupt",
-            "restore their files from a copy of the store, or take the snapshots that need them anew",
+            "restore their files from a copy of the store, or snapshot the same disks anew: what is the same mends it",
         )
 
 

@@ -1,7 +1,8 @@
 """Every block is read anew and checked, and files that no row knows are removed.
 
-What is damaged cannot be mended here: it is named with the snapshots that need it, so that new ones can be taken. It
-runs beside everything else, a few blocks at a time; a block that is collected or brought anew meanwhile is no damage.
+What is damaged cannot be mended here. It is named with the snapshots that need it, and noted, so that the store asks
+for it anew when a host or an image has the same block: then all who need it have it again. It runs beside everything
+else, a few blocks at a time; a block that is collected or brought anew meanwhile is no damage.
 """
 
 import asyncio
@@ -62,6 +63,7 @@ async def scrub(database: Transactions, store: BlockStore, files: BlockFiles, cl
             errors = await asyncio.gather(*(_check(store, digest) for digest, _ in part))
             for (digest, _), error in zip(part, errors, strict=True):
                 if error is not None:
+                    await _note(database, store, digest)
                     found.bad_blocks += 1
                     if len(found.damaged) < MOST_NAMED:
                         found.damaged.append(Damage(digest, error))
@@ -89,8 +91,14 @@ async def _check(store: BlockStore, digest: bytes) -> str | None:
     except BadBlockError as error:
         return str(error)
     except MissingBlockError as error:
-        return str(error) if await store.has(digest) else None
+        return str(error) if await store.name_of(digest) is not None else None
     return None
+
+
+async def _note(database: Transactions, store: BlockStore, digest: bytes) -> None:
+    name = await store.name_of(digest)
+    if name is not None:
+        await database.run(lambda tx: stored_blocks.mark_damaged(tx, name))
 
 
 async def _remove_orphans(database: Transactions, files: BlockFiles, some: Sequence[Kept], before: datetime) -> int:

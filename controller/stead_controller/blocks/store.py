@@ -74,8 +74,8 @@ class BlockStore:
         """Keep whole blocks that are not in the store yet; gives the digest of each. Raises BlockStoreError."""
         packed = await self._in_thread(lambda: [pack(content) for content in contents])
         digests = [block.digest for block in packed]
-        there = await self._database.run(lambda tx: stored_blocks.copies(tx, digests), writes=False)
-        new = [block for block in packed if block.digest not in there]
+        absent = await self._database.run(lambda tx: stored_blocks.absent(tx, digests), writes=False)
+        new = [block for block in packed if block.digest in absent]
         if new:
             await self.bring(new)
         return digests
@@ -104,9 +104,10 @@ class BlockStore:
                 continue  # collected and brought again since its name was read: it has another one now
         raise MissingBlockError(f"block {digest.hex()} is not in the store")
 
-    async def has(self, digest: bytes) -> bool:
-        """Tell whether a block is in the store by its rows, whatever became of its file."""
-        return bool(await self._database.run(lambda tx: stored_blocks.copies(tx, [digest]), writes=False))
+    async def name_of(self, digest: bytes) -> BlockName | None:
+        """Give the name of a block that is in the store by its rows, whatever became of its file."""
+        there = await self._database.run(lambda tx: stored_blocks.copies(tx, [digest]), writes=False)
+        return there.get(digest)
 
     async def answer(self, question: BlockQuestion) -> HostAnswer:
         """Answer what a request asks of the store; raises MissingBlockError, BadBlockError, BlockStoreError."""

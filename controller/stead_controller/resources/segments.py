@@ -70,19 +70,22 @@ def _add(tx: Transaction, digest: bytes, digests: dict[int, bytes]) -> None:
         different = sorted(set(digests.values()))
         if not stored_blocks.refer(tx, different):
             raise MissingBlocksError(_absent(tx, digests))
+    elif damaged := stored_blocks.damaged(tx, digests.values()):
+        raise MissingBlocksError(_first_slots(digests, damaged))
 
 
 def missing(tx: Transaction, segment: Segment) -> list[int]:
     """Give the slots of a segment whose blocks are not in the store, one of each block; raises BadBlockError."""
     digests = digests_of(segment)
-    if tx.session.get(BlockSegment, segment_digest(segment)) is not None:
-        return []
     return _absent(tx, digests)
 
 
 def _absent(tx: Transaction, digests: dict[int, bytes]) -> list[int]:
-    there = stored_blocks.copies(tx, digests.values())
-    first = {digest: slot for slot, digest in reversed(digests.items()) if digest not in there}
+    return _first_slots(digests, stored_blocks.absent(tx, digests.values()))
+
+
+def _first_slots(digests: dict[int, bytes], wanted: Collection[bytes]) -> list[int]:
+    first = {digest: slot for slot, digest in reversed(digests.items()) if digest in wanted}
     return sorted(first.values())
 
 

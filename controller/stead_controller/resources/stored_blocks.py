@@ -29,6 +29,34 @@ def copies(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, BlockName]:
     return found
 
 
+def absent(tx: Transaction, digests: Iterable[bytes]) -> set[bytes]:
+    """Give those blocks that must be brought: they are not in the store, or are damaged there."""
+    wanted = set(digests)
+    return (wanted - copies(tx, wanted).keys()) | damaged(tx, wanted)
+
+
+def damaged(tx: Transaction, digests: Iterable[bytes]) -> set[bytes]:
+    """Give those blocks that are damaged; of a sound store one look at an index tells that there are none."""
+    any_at_all = select(StoredBlock.digest).where(StoredBlock.damaged.is_(True)).limit(1)
+    if tx.session.scalar(any_at_all) is None:
+        return set()
+    found: set[bytes] = set()
+    for batch in batched(dict.fromkeys(digests), _BATCH):
+        chosen = select(StoredBlock.digest).where(StoredBlock.damaged.is_(True), StoredBlock.digest.in_(batch))
+        found.update(tx.session.scalars(chosen))
+    return found
+
+
+def mark_damaged(tx: Transaction, name: BlockName) -> None:
+    """Note that a copy is damaged, unless it is no more the block's."""
+    tx.session.execute(
+        update(StoredBlock)
+        .where(StoredBlock.digest == name.digest, StoredBlock.copy == name.copy)
+        .values(damaged=True)
+        .execution_options(**_UNSYNCHRONIZED)
+    )
+
+
 def known(tx: Transaction, names: Sequence[BlockName]) -> set[BlockName]:
     """Give those copies that are in the store or condemned."""
     found = set(copies(tx, [name.digest for name in names]).values())
@@ -42,9 +70,10 @@ def known(tx: Transaction, names: Sequence[BlockName]) -> set[BlockName]:
 
 
 def add(tx: Transaction, kept: Mapping[BlockName, int], now: datetime) -> list[BlockName]:
-    """Enter durable copies with their sizes; gives those that came too late, since another copy is in the store.
+    """Enter durable copies with their sizes; gives those that must go.
 
-    What came too late is condemned here, so that its file goes even when the caller is killed.
+    These are copies that came too late, since a sound one is there, and damaged ones that were replaced. They are
+    condemned here, so that their files go even when the caller is killed.
     """
     late = []
     for name, size in kept.items():
@@ -56,9 +85,25 @@ def add(tx: Transaction, kept: Mapping[BlockName, int], now: datetime) -> list[B
             "unused_since": now,
         }
         if not insert_if_absent(tx.session, StoredBlock, values):
-            late.append(name)
+            late.append(_replace_damaged(tx, name, size) or name)
     _condemn(tx, late)
     return late
+
+
+def _replace_damaged(tx: Transaction, name: BlockName, size: int) -> BlockName | None:
+    """Let a copy stand for a damaged one and give the name of that; None where the block is sound."""
+    row = tx.session.execute(
+        select(StoredBlock.copy).where(StoredBlock.digest == name.digest, StoredBlock.damaged.is_(True))
+    ).first()
+    if row is None:
+        return None
+    tx.session.execute(
+        update(StoredBlock)
+        .where(StoredBlock.digest == name.digest)
+        .values(copy=name.copy, stored_bytes=size, damaged=False)
+        .execution_options(**_UNSYNCHRONIZED)
+    )
+    return BlockName(name.digest, row.copy)
 
 
 def refer(tx: Transaction, digests: Sequence[bytes]) -> bool:
@@ -67,7 +112,7 @@ def refer(tx: Transaction, digests: Sequence[bytes]) -> bool:
     for batch in batched(digests, _BATCH):
         counted = tx.session.execute(
             update(StoredBlock)
-            .where(StoredBlock.digest.in_(batch))
+            .where(StoredBlock.digest.in_(batch), StoredBlock.damaged.is_(False))
             .values(reference_count=StoredBlock.reference_count + 1, unused_since=None)
             .returning(StoredBlock.digest)
             .execution_options(**_UNSYNCHRONIZED)

@@ -7,7 +7,7 @@ that, and its row last. A condemned block is not there; who needs it brings anot
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String
+from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -36,16 +36,23 @@ class BlockSegment(Base):
 
 
 class StoredBlock(Base):
-    """A block that is durably in the store; `unused_since` is when its last reference ended, or when it came."""
+    """A block that is durably in the store; `unused_since` is when its last reference ended, or when it came.
+
+    Of one that is `damaged` the scrub has found the file missing or corrupt: who has its content brings it anew.
+    """
 
     __tablename__ = "blocks"
-    __table_args__ = (Index("ix_blocks_unused", "reference_count", "unused_since"),)
+    __table_args__ = (
+        Index("ix_blocks_unused", "reference_count", "unused_since"),
+        Index("ix_blocks_damaged", "damaged", "digest"),
+    )
 
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     copy: Mapped[str] = mapped_column(String(12))  # the rest of its name in the store
     stored_bytes: Mapped[int] = mapped_column(Integer)  # as kept, after compression
     reference_count: Mapped[int] = mapped_column(Integer, default=0)
     unused_since: Mapped[datetime | None]
+    damaged: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class CondemnedBlock(Base):

@@ -9,7 +9,7 @@ import pytest
 from stead_controller.blocks.interface import BlockName
 from stead_controller.blocks.scrub import scrub
 from stead_controller.resources import segments, stored_blocks
-from stead_proto.blocks import BLOCK_BYTES, make_segment, pack
+from stead_proto.blocks import BLOCK_BYTES, make_segment, pack, unpack
 from tests.unit.controller.resources import rows
 
 
@@ -108,3 +108,34 @@ async def test_what_is_collected_meanwhile_is_no_damage(kept, check, store, run,
 
     monkeypatch.setattr(store, "read", collected_before)
     assert (await check()).bad_blocks == 0
+
+
+async def test_what_is_damaged_is_mended_by_who_has_the_same(kept, check, store, run, path_of):
+    blocks, _ = kept
+    broken = path_of(blocks[0])
+    broken.write_bytes(b"?")
+    path_of(blocks[1]).unlink()
+    await check()
+    segment = make_segment(0, {0: blocks[0].digest, 1: blocks[1].digest})
+    snapshot = rows.snapshot("111111111111", state="pending")
+    snapshot_id = snapshot.id
+    run(lambda tx: tx.session.add(snapshot))
+    # It is the very segment of the other snapshot, and yet its blocks are asked for.
+    assert await store.place(snapshot_id, segment) == [0, 1]
+    assert await store.missing(segment) == [0, 1]
+    await store.bring(blocks[:2])
+    assert await store.place(snapshot_id, segment) == []
+    assert not broken.exists()
+    assert await store.read(blocks[0].digest) == blocks[0]
+    assert (await check()).bad_blocks == 0
+    assert await store.missing(segment) == []
+
+
+async def test_a_damaged_block_is_no_ground_for_a_new_segment(kept, check, store, run, path_of):
+    blocks, (snapshot_id, _) = kept
+    path_of(blocks[2]).unlink()
+    await check()
+    segment = make_segment(5, {9: blocks[2].digest})
+    assert await store.place(snapshot_id, segment) == [9]
+    assert await store.bring_contents([unpack(blocks[2])]) == [blocks[2].digest]
+    assert await store.place(snapshot_id, segment) == []
