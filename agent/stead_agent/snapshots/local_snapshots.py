@@ -5,6 +5,7 @@
 A killed agent goes on: with the guest's backup, if that still goes on, or with the quiet disk, if its file is as it
 was. Else the instant is lost (the guest ended, or began to run): a new one is begun, and all is read again. Blocks that
 came to the store stay there, so they need not travel again. Then the snapshot is of the later instant: `taken_at`.
+A set of which some snapshots are complete has no later instant: the others fail.
 """
 
 import contextlib
@@ -136,6 +137,7 @@ class LocalSnapshots:
             return None
         held = note.taken_at and (note.machine_id, note.prints) == (group.machine_id, prints) and all(prints.values())
         if not held or (group.machine_id and backup is None):
+            _require_whole_set(note)
             self._note_instant(note, group.machine_id, prints)
             if group.machine_id:
                 live = [each for each in group.snapshots if each.volume_id not in quiet]
@@ -281,6 +283,16 @@ def _progress(note: GroupNote, job: _Job | None) -> dict[str, SnapshotProgress]:
             total = done = each.blocks
         found[name] = SnapshotProgress(total, done, note.taken_at, each.complete, each.incremental)
     return found
+
+
+def _require_whole_set(note: GroupNote) -> None:
+    """Raise SnapshotError where a new instant would be another than that of a snapshot of the same set.
+
+    What was removed may have been complete: the store knows before we do.
+    """
+    done = sorted(name for name, each in note.snapshots.items() if each.complete or each.removed)
+    if note.taken_at and done:
+        raise SnapshotError(f"{note.name}: the instant is lost of which {', '.join(done)} already is")
 
 
 def _now() -> int:

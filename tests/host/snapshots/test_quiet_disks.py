@@ -208,6 +208,33 @@ def test_several_disks_of_one_instant(snapshots, place, fake):
     assert snapshots.present() == frozenset()
 
 
+@pytest.mark.parametrize("ended", ["complete", "removed"])
+def test_a_set_of_which_one_is_complete_gets_no_second_instant(snapshots, place, fake, ended):
+    images = [make_disk(place, seed, volume_id) for seed, volume_id in ((11, VOL), (12, OTHER_VOL))]
+    specs = (SnapshotSpec(SNAP, VOL), SnapshotSpec(NEXT, OTHER_VOL))
+    quiet = tuple(
+        (spec.volume_id, QuietDisk(Layer(FileSource(image), "qcow2"), None))
+        for spec, image in zip(specs, images, strict=True)
+    )
+    wanted = SnapshotGroup("set-1", specs, quiet=quiet)
+    taken(snapshots, wanted)
+    wait_for(lambda: not snapshots._jobs["set-1"].is_running, "the instant is given up")
+    fake.snapshots[NEXT].finished = False
+    note = snapshots._notes.load("set-1")
+    note.snapshots[NEXT].complete = False
+    note.snapshots[SNAP].complete, note.snapshots[SNAP].removed = ended == "complete", ended == "removed"
+    snapshots._notes.save(note)
+    offered = len(fake.offered)
+    qemu_io(images[1], "write -P 3 0 64k")  # its content is of no earlier instant any more
+    for _ in range(2):
+        with pytest.raises(SnapshotError, match=f"the instant is lost of which {SNAP} already is"):
+            snapshots.ensure(wanted)
+    assert len(fake.offered) == offered
+    snapshots.remove(NEXT)
+    snapshots.remove(SNAP)
+    assert snapshots.present() == frozenset()
+
+
 def test_a_disk_that_cannot_be_read_says_why(snapshots, place):
     image = place / f"{VOL}.qcow2"
     image.write_bytes(b"no qcow2 at all" * 100)
