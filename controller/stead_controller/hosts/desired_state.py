@@ -7,7 +7,8 @@ only what differs from what was told: to the host's own outbox (`outbox.py`) or 
 from collections.abc import Iterable
 
 from google.protobuf.message import Message
-from sqlalchemy import select
+from sqlalchemy import exists, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import HostResource, Image, Instance, NatGateway, NetworkInterface, Snapshot, Volume
@@ -138,23 +139,22 @@ def remove_snapshot(tx: Transaction, host_id: str, snapshot_id: str) -> None:
 def remove_unused_base(tx: Transaction, snapshot_id: str) -> None:
     """Tell hosts that a snapshot that is no more must go as a base where no volume is laid over it."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
-    if snapshot is not None and snapshot.state != "deleting":
-        return
-    holders = select(HostResource.host_id).where(
-        HostResource.resource_id == snapshot_id, HostResource.kind == pb.KIND_BASE, HostResource.body.is_not(None)
-    )
-    for host_id in tx.session.scalars(holders).all():
-        used = select(Volume.id).where(Volume.host_id == host_id, Volume.snapshot_id == snapshot_id)
-        if tx.session.execute(used).first() is None:
-            outbox.write(tx, host_id, {}, gone={(pb.KIND_BASE, snapshot_id)})
+    if snapshot is None or snapshot.state == "deleting":
+        _remove_unused(tx, (pb.KIND_BASE, snapshot_id), Volume.snapshot_id)
 
 
 def remove_unused_image(tx: Transaction, image_id: str) -> None:
     """Tell hosts that an image's base must go where no volume is based on it."""
+    _remove_unused(tx, (pb.KIND_IMAGE, image_id), Volume.image_id)
+
+
+def _remove_unused(tx: Transaction, key: Key, laid_over: InstrumentedAttribute[str | None]) -> None:
+    """Tell all hosts that have something that it must go, but for those with a volume over it."""
+    kind, resource_id = key
     holders = select(HostResource.host_id).where(
-        HostResource.resource_id == image_id, HostResource.kind == pb.KIND_IMAGE, HostResource.body.is_not(None)
+        HostResource.resource_id == resource_id,
+        HostResource.kind == kind,
+        HostResource.body.is_not(None),
+        ~exists().where(laid_over == resource_id, Volume.host_id == HostResource.host_id),
     )
-    for host_id in tx.session.scalars(holders).all():
-        used = select(Volume.id).where(Volume.host_id == host_id, Volume.image_id == image_id)
-        if tx.session.execute(used).first() is None:
-            outbox.write(tx, host_id, {}, gone={(pb.KIND_IMAGE, image_id)})
+    outbox.remove_each(tx, key, tx.session.scalars(holders).all())

@@ -4,7 +4,7 @@ Callers change rows first, then write the pictures that they compute from them, 
 differs from the outbox is written. A removal stays until the host has reached its revision.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from google.protobuf.message import Message
@@ -84,6 +84,13 @@ def forget_removal(tx: Transaction, host_id: str, key: Key) -> None:
         )
         .execution_options(synchronize_session=False)
     )
+
+
+def remove_each(tx: Transaction, key: Key, host_ids: Collection[str]) -> None:
+    """Write that many hosts must not have a resource any more, which each of them is told to have."""
+    if host_ids:
+        gone = {"kind": key[0], "resource_id": key[1], "body": None, "force": False, "revision": next_revision(tx)}
+        upsert(tx.session, HostResource, [{"host_id": host_id, **gone} for host_id in host_ids])
 
 
 def is_wanted(tx: Transaction, host_id: str, image_id: str) -> bool:

@@ -101,6 +101,8 @@ def _device(  # noqa: PLR0917 - what a copy of a device is made of
     """Copy a mapping with its snapshot; who sees an image may use its snapshots."""
     made = ImageBlockDevice(image_id=image_id, **{name: getattr(device, name) for name in _OF_DEVICE})
     if device.snapshot_id is not None:
-        snapshot = tx.session.get_one(Snapshot, device.snapshot_id)
+        snapshot = tx.session.get(Snapshot, device.snapshot_id)
+        if snapshot is None or snapshot.state != "completed":
+            raise WrongState("image", f"The snapshot {device.snapshot_id} of the image is not available.")
         made.snapshot_id = create_snapshots.copy_of(tx, caller, snapshot, text, now)
     return made

@@ -12,13 +12,18 @@ from stead_controller.resources.transaction import Transaction
 def delete(tx: Transaction, caller: Caller, snapshot_id: str) -> None:
     """Delete one of the caller's snapshots; volumes that were made of it keep their content.
 
-    Raises MalformedId, NotFound, InUse while an image is made of it.
+    Images that another account has made of it, since it was shared, neither keep it nor are told of: they can be
+    launched no more. Raises MalformedId, NotFound, InUse while an image of the caller is made of it.
     """
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
     images = (
         select(Image.id)
         .join(ImageBlockDevice, ImageBlockDevice.image_id == Image.id)
-        .where(ImageBlockDevice.snapshot_id == snapshot.id, Image.state != "deregistered")
+        .where(
+            ImageBlockDevice.snapshot_id == snapshot.id,
+            Image.state != "deregistered",
+            Image.account_id == snapshot.account_id,
+        )
         .limit(1)
     )
     image_id = tx.session.scalar(images)

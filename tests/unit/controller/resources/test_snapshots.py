@@ -1,14 +1,18 @@
 """Which snapshots a caller sees and may use."""
 
 import pytest
+from sqlalchemy import select
 
-from stead_controller.db.tables import SnapshotPermission
-from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
-from stead_controller.resources import snapshots
+from stead_controller.db.tables import HostResource, Image, Snapshot, SnapshotPermission
+from stead_controller.errors import InUse, InvalidParameter, MalformedId, NotFound, WrongState
+from stead_controller.hosts import desired_state
+from stead_controller.resources import copy_image, delete_snapshot, snapshots
+from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.filters import Filter
 from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_controller.resources.snapshots import SnapshotSelection
+from stead_proto.v1 import desired_pb2 as desired
 from tests.unit.controller.resources import rows
 
 
@@ -115,3 +119,53 @@ def test_how_it_looks(run, world, made):
     assert (shown["State"], shown["Progress"], shown["CompletionTime"]) == ("pending", "40%", rows.NOW)
     assert (shown["VolumeSize"], shown["Encrypted"], shown["OwnerAlias"]) == (8, False, None)
     assert shown["OwnerId"] == world.one.caller.account_id
+
+
+def over(run, world, account, snapshot_id, **changes):
+    """Make an image of an account over a snapshot."""
+
+    def add(tx):
+        image = rows.image(account_id=account, name=f"of {account}", snapshot_id=snapshot_id, **changes)
+        tx.session.add(image)
+        tx.session.flush()
+        tx.session.add(rows.image_device(image))
+        return image.id
+
+    return run(add)
+
+
+def test_an_image_of_another_account_does_not_keep_a_snapshot(run, world, made):
+    one, other = world.one.caller, world.other.caller
+    own_image = over(run, world, one.account_id, made["given"], public=False)
+    theirs = over(run, world, other.account_id, made["given"], public=False)
+    with pytest.raises(InUse, match=own_image):
+        run(delete_snapshot.delete, one, made["given"])
+    run(lambda tx: setattr(tx.session.get_one(Image, own_image), "state", "deregistered"))
+    run(delete_snapshot.delete, one, made["given"])
+    asked = copy_image.CopyOf(theirs, "a copy")
+    with pytest.raises(WrongState, match="is not available"):
+        run(lambda tx: copy_image.copy(tx, other, asked, repeatable=Repeatable("CopyImage", "", ""), now=rows.NOW))
+
+
+def test_a_base_goes_from_all_hosts_at_once_but_for_those_with_volumes_over_it(run, world, made, statements):
+    key = {"kind": desired.KIND_BASE, "resource_id": made["own"], "revision": 1, "body": b"told", "force": False}
+
+    def add(tx):
+        hosts = [rows.host(hostname=f"base-{number}") for number in range(30)]
+        tx.session.add_all(hosts)
+        tx.session.flush()
+        tx.session.add_all(HostResource(host_id=host.id, **key) for host in hosts)
+        instance = rows.launch(tx, world, world.one)
+        used = rows.volume(instance, world, host_id=hosts[0].id, image_id=None, snapshot_id=made["own"])
+        tx.session.add(used)
+        return hosts[0].id
+
+    using = run(add)
+    held = select(HostResource.host_id).where(HostResource.resource_id == made["own"], HostResource.body.is_not(None))
+    run(desired_state.remove_unused_base, made["own"])
+    assert len(run(lambda tx: tx.session.scalars(held).all())) == 30, "it is still there for new volumes"
+    run(lambda tx: setattr(tx.session.get_one(Snapshot, made["own"]), "state", "deleting"))
+    statements.clear()
+    run(desired_state.remove_unused_base, made["own"])
+    assert len(statements) < 10, statements
+    assert run(lambda tx: tx.session.scalars(held).all()) == [using]
