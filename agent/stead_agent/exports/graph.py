@@ -6,7 +6,8 @@ socket. Flushes, FUA, discards and zeroes pass through both.
 """
 
 import base64
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ _KEY: Final = "key"
 _CREDENTIALS: Final = "tls"
 _CLIENT: Final = "client"
 _EXPORT: Final = "export"
+_REQUESTS: Final = ("read", "write", "write-zeroes", "discard", "flush")
 # A client whose connection broke comes by another one before the first is known to be dead.
 _MOST_CONNECTIONS: Final = 8
 
@@ -81,6 +83,23 @@ def offering(remote: Remote, socket: Path) -> Iterator[Command]:
     """List what makes a connected daemon offer the volume on a unix socket."""
     yield Command("nbd-server-start", {"addr": {"type": "unix", "data": {"path": str(socket)}}})
     yield _export(remote.volume_id, flushes_each_write=False)
+
+
+def refusing(volume_id: str, size: int, socket: Path) -> Iterator[Command]:
+    """List what makes a daemon answer everything on a unix socket with an error."""
+    yield Command("blockdev-add", {"node-name": f"{_DISK}-bytes", "driver": "null-co", "size": size})
+    errors = [{"event": "none", "iotype": each, "errno": errno.EIO} for each in _REQUESTS]
+    yield Command(
+        "blockdev-add",
+        {"node-name": _DISK, "driver": "blkdebug", "image": f"{_DISK}-bytes", "inject-error": errors},
+    )
+    yield Command("nbd-server-start", {"addr": {"type": "unix", "data": {"path": str(socket)}}})
+    yield _export(volume_id, flushes_each_write=False)
+
+
+def size_told(nodes: Iterable[Mapping[str, Any]]) -> int:
+    """Find the size of the disk in what a daemon tells of its nodes."""
+    return next((int(node["image"]["virtual-size"]) for node in nodes if node.get("node-name") == _DISK), 0)
 
 
 def _credentials(endpoint: str, folder: Path) -> Command:

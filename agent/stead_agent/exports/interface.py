@@ -59,6 +59,12 @@ class Exports(Protocol):
         Once there, it stays while the home is away: reads and writes wait for some minutes.
         """
 
+    def refuse(self, volume_id: str) -> None:
+        """Let all that a guest asks of a volume of another host fail at once, so that it can let go of it.
+
+        To be called when it must: a guest whose requests wait for a home that serves somebody else cannot.
+        """
+
     def generation(self, volume_id: str) -> int | None:
         """Tell to which attachment the volume is served, or None when it is served to nobody.
 

@@ -81,6 +81,20 @@ class StorageDaemons:
             self._sources[remote.volume_id] = source
         return source
 
+    def refuse(self, volume_id: str) -> None:
+        """Put a daemon that answers with errors in the place of the proxy."""
+        place = self._place(volume_id)
+        about = _read(place.about)
+        if about is None or "connect" not in json.loads(about):
+            return
+        with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+            size = graph.size_told(monitor.execute("query-named-block-nodes"))
+        owner = daemon.socket_owner(place)
+        self._end(volume_id, place, keeps_source=True)
+        steps = [("", graph.refusing(volume_id, size, place.socket))]
+        self._start(volume_id, place, json.dumps({"refuse": volume_id}), steps, None if owner == place.uid else owner)
+        _log.warning("volume_refused", volume=volume_id)
+
     def generation(self, volume_id: str) -> int | None:
         """Tell to which attachment the volume is served."""
         about = _read(self._place(volume_id).about)

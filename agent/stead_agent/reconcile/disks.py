@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachinesUnavailableError, Power
@@ -17,6 +18,8 @@ from stead_proto.v1.desired_pb2 import Resource
 from stead_proto.v1.host_pb2 import ResourceStatus
 
 _log = Log(__name__)
+
+_PATIENCE_SECONDS: Final = 15.0  # with a guest that must let go of a volume of another host
 
 
 @dataclass(slots=True)
@@ -82,6 +85,8 @@ class VolumeWork:
     busy: frozenset[Key]  # those of them that are being worked at
     snapshots: frozenset[Key]  # that are still taken of it
     parts: Subsystems
+    now: float = 0.0
+    waits_since: float | None = None  # for its users to let go of it, so that it can be removed
 
     def run(self) -> Outcome:
         """Make, grow, share or remove it."""
@@ -149,7 +154,12 @@ class VolumeWork:
 
     def _remove(self) -> Outcome:
         if self.users or self.snapshots:
-            return Outcome(wait_on=self.users | self.snapshots)
+            if self.waits_since is None or self.parts.exports.source(self.unit.id) is None:
+                return Outcome(wait_on=self.users | self.snapshots)
+            left = self.waits_since + _PATIENCE_SECONDS - self.now
+            if left <= 0:
+                self.parts.exports.refuse(self.unit.id)
+            return Outcome(wait_on=self.users | self.snapshots, wait_seconds=left if left > 0 else None)
         self.parts.exports.end(self.unit.id)
         self.parts.volumes.remove(self.unit.id)
         _log.info("volume_removed", volume=self.unit.id)

@@ -81,6 +81,7 @@ class Preparer:
         self._mappings = Mappings()
         self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of others that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
+        self._leaving: dict[Key, float] = {}  # volumes that must go, since when
         self._served: set[str] = set()
         self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
@@ -101,7 +102,7 @@ class Preparer:
             case desired_pb2.KIND_SNAPSHOT:
                 return self._snapshot(turn.unit)
             case desired_pb2.KIND_VOLUME:
-                return self._volume(turn.unit)
+                return self._volume(turn.unit, now)
             case desired_pb2.KIND_VPC:
                 return self._vpc(turn.unit)
             case desired_pb2.KIND_MACHINE:
@@ -125,6 +126,8 @@ class Preparer:
                 self._foreign_groups.pop(key.id, None)
             elif key.kind == desired_pb2.KIND_MACHINE:
                 self._machines.pop(key.id, None)
+            elif key.kind == desired_pb2.KIND_VOLUME:
+                self._leaving.pop(key, None)
         return self._vpc_settings != before
 
     def dependents(self, key: Key) -> AbstractSet[Key]:
@@ -224,8 +227,12 @@ class Preparer:
             )
         return BaseWork(unit, resource, overlays, self._parts)
 
-    def _volume(self, unit: Key) -> Work:
+    def _volume(self, unit: Key, now: float) -> Work:
         resource = self._wanted.resources.get(unit)
+        if resource is None:
+            self._leaving.setdefault(unit, now)
+        else:
+            self._leaving.pop(unit, None)
         if resource is not None and resource.volume.HasField("remote"):
             return RemoteVolumeWork(unit, resource, self._parts)
         users = frozenset(Key(desired_pb2.KIND_MACHINE, each) for each in self._wanted.holders(unit))
@@ -237,6 +244,8 @@ class Preparer:
             busy=frozenset(each for each in users if self._is_running(each)),
             snapshots=self._snapshots_of(unit),
             parts=self._parts,
+            now=now,
+            waits_since=self._leaving.get(unit),
         )
 
     def _snapshot(self, unit: Key) -> Work:

@@ -29,6 +29,11 @@ class SimulatedExports:
             things.remotes[remote.volume_id] = remote
             return _source(remote.volume_id)
 
+    def refuse(self, volume_id: str) -> None:
+        """Let a guest that keeps the volume let go of it."""
+        with self._world.call("exports.refuse", volume_id) as things:
+            things.refused.append(volume_id)
+
     def generation(self, volume_id: str) -> int | None:
         """Tell to which attachment the volume is served."""
         with self._world.lock:

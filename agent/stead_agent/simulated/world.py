@@ -65,6 +65,7 @@ class Things:
     snapshots: dict[str, TakenSnapshot] = field(default_factory=dict)
     stores: dict[str, VolumeSpec] = field(default_factory=dict)  # instance store disks
     full: set[str] = field(default_factory=set)  # volumes without room for what guests write
+    refused: list[str] = field(default_factory=list)  # volumes of other hosts of which guests got errors
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened

@@ -165,6 +165,24 @@ def test_a_new_generation_cuts_off_the_former_client(world: World) -> None:
     assert holds(of_new, 1, 0, MIB)
 
 
+def test_who_must_let_go_gets_errors_instead_of_waiting(world: World) -> None:
+    source = joined(world)
+    disk_users.give(source, 12345)
+    world.home.daemons.end(VOLUME)
+    patient = f"driver=nbd,server.type=unix,server.path={source.socket},export={VOLUME},reconnect-delay=60"
+    waiting = subprocess.Popen(
+        ["qemu-io", "--image-opts", "-c", f"write 0 {MIB}", patient],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    wait_for(lambda: str(source.socket) in connected_sockets(), "it is connected", 20)
+    world.client.daemons.refuse(VOLUME)
+    assert "write failed: Input/output error" in waiting.communicate(timeout=60)[0]
+    assert world.client.daemons.source(VOLUME) == source
+    assert source.socket.stat().st_uid == 12345
+    world.client.daemons.refuse(VOLUME)  # again is nothing
+    world.client.daemons.end(VOLUME)
+
+
 def test_the_same_again_changes_nothing(world: World) -> None:
     joined(world)
     before = daemons_of(world.root)
@@ -249,6 +267,12 @@ def test_what_cannot_be_served_leaves_nothing(world: World) -> None:
         world.client.daemons.connect(world.remote(home=HOME))
     assert daemons_of(world.root) == []
     assert free_port_closed(PORT)
+
+
+def connected_sockets() -> str:
+    """The unix sockets of which there are connections: state 03 in /proc/net/unix."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return " ".join(words[-1] for words in lines if words[5] == "03")
 
 
 def say(qemu: "subprocess.Popen[str]", command: str) -> None:
