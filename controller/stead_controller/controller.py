@@ -173,7 +173,14 @@ class Controller:
             Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(
-            Images(self.database, self._blocks, self.settings.incoming_folder, self._clock), server
+            Images(
+                self.database,
+                self._blocks,
+                self._clock,
+                folder=self.settings.incoming_folder,
+                earlier=self.settings.image_folder,
+            ),
+            server,
         )
         operator_pb2_grpc.add_AccountsServicer_to_server(
             Accounts(self.database, self.cloud, self._sealer, self._clock), server
@@ -244,7 +251,7 @@ class Controller:
             path = folder / image_id / "image"
             path.parent.mkdir(mode=0o700, exist_ok=True)
             if not path.exists():
-                (self.settings.image_folder / image_id).rename(path)
+                path.hardlink_to(self.settings.image_folder / image_id)  # the file stays: disks are laid over it
             await self.database.run(partial(imported_images.adopt, image_id=image_id, path=path, now=self._clock()))
 
     async def _write_liveness(self) -> None:

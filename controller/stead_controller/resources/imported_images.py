@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import exists, insert, select
 
-from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag, Volume
+from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag
 from stead_controller.errors import (
     AlreadyExists,
     InUse,
@@ -138,7 +138,10 @@ def _add_snapshot(tx: Transaction, owner: str, snapshot_id: str, file: ImageFile
 
 
 def of_earlier_release(tx: Transaction) -> list[str]:
-    """Give the ids of images whose files an earlier release kept as they came: they have no snapshots yet."""
+    """Give the ids of images whose files an earlier release kept as they came: they have no snapshots yet.
+
+    Disks that were laid over such a file stay so, and hosts that have them are told of the file as before.
+    """
     known = exists().where(Snapshot.id == Image.snapshot_id)
     return list(tx.session.scalars(select(Image.id).where(Image.format != "", ~known)))
 
@@ -168,15 +171,6 @@ def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
     for image in _waiting(tx, snapshot_id):
         image.state = "available"
         snapshot.public = image.public
-        _lay_over(tx, image)
-
-
-def _lay_over(tx: Transaction, image: Image) -> None:
-    """Lay disks that an earlier release had laid over an image's file over its snapshot, which has the same content."""
-    volumes = tx.session.scalars(select(Volume).where(Volume.image_id == image.id)).all()
-    for volume in volumes:
-        volume.image_id = None
-        desired_state.refresh_volume(tx, volume)
 
 
 def fail(tx: Transaction, snapshot_id: str, message: str) -> None:
@@ -269,6 +263,7 @@ def remove_image(tx: Transaction, image_id: str) -> None:
     if user is not None:
         raise InUse(f"{image_id} is the base of {user}'s root disk.")
     snapshot_ids = [device.snapshot_id for device in block_devices.of_image(tx, image_id) if device.snapshot_id]
+    desired_state.remove_unused_image(tx, image_id)
     image_life.forget(tx, image)
     for snapshot_id in snapshot_ids:
         snapshot = tx.session.get(Snapshot, snapshot_id)

@@ -255,7 +255,9 @@ async def test_the_blocks_of_an_image_are_fetched_by_the_hosts_that_need_them_on
     content = b"boot" * BLOCK_BYTES + bytes(BLOCK_BYTES)
     image = await cloud.import_image(content, format="raw")
     assert image.sha256 == hashlib.sha256(content).hexdigest()
-    assert list(cloud.settings.incoming_folder.iterdir()) == []
+    async with asyncio.timeout(DEADLINE):
+        while any(cloud.settings.incoming_folder.iterdir()):
+            await cloud.controller.database.run(lambda _tx: None, writes=False)
     _, identity = await cloud.enrol()
     agent = await cloud.agent(identity)
     await agent.next_state()
@@ -291,6 +293,8 @@ async def test_an_image_file_of_an_earlier_release_becomes_a_snapshot(cloud):
             "available"
         ]:
             pass
+    assert (folder / image_id).exists(), "disks may be laid over it"
+    await images.RemoveImage(operator.RemoveImageRequest(image_id=image_id))
     assert not (folder / image_id).exists()
 
 
