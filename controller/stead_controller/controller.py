@@ -38,7 +38,7 @@ from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
-from stead_controller.resources import host_addresses, imported_images
+from stead_controller.resources import host_addresses, image_tasks, imported_images
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import (
     Capture,
@@ -55,6 +55,7 @@ from stead_controller.workflows import lifecycle
 from stead_controller.workflows.create_image import CreateImage
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.housekeeping import keep_house
+from stead_controller.workflows.image_tasks import ExportTask, ImportTask
 from stead_controller.workflows.ingest_image import IngestImage
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
@@ -93,6 +94,8 @@ class Controller:
             clock,
             {
                 CreateImage.kind: partial(CreateImage, self.database, clock),
+                ExportTask.kind: partial(ExportTask, self.database, clock, places=settings, store=self._blocks),
+                ImportTask.kind: partial(ImportTask, self.database, clock, places=settings),
                 IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks),
             },
         )
@@ -244,6 +247,7 @@ class Controller:
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         earlier = await self.database.run(imported_images.of_earlier_release, writes=False)
         known = {*await self.database.run(imported_images.coming, writes=False), *earlier}
+        known |= await self.database.run(image_tasks.active, writes=False)
         for path in folder.iterdir():
             if path.name not in known:
                 await asyncio.to_thread(shutil.rmtree, path)

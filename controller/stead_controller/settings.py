@@ -55,6 +55,11 @@ class Settings:
         return self.state_dir / "incoming"
 
     @property
+    def exchange_folder(self) -> Path:
+        """Where accounts' files are that ImportImage reads and ExportImage writes, in a folder for each account."""
+        return self.state_dir / "exchange"
+
+    @property
     def image_folder(self) -> Path:
         """Where image files are kept, one per image id."""
         return self.state_dir / "images"

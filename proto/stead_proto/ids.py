@@ -41,6 +41,9 @@ PREFIXES: Final[dict[str, str]] = {
     "network-insights-analysis": "nia",
     "key-pair": "key",
     "lifecycle-policy": "policy",
+    "import-image-task": "import-ami",
+    "import-snapshot-task": "import-snap",
+    "export-image-task": "export-ami",
     "host": "h",
 }
 

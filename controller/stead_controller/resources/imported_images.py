@@ -137,6 +137,23 @@ def _add_snapshot(tx: Transaction, owner: str, snapshot_id: str, file: ImageFile
     workflow_rows.begin(tx, INGEST, snapshot_id, facts, now=now, patience=_PATIENCE)
 
 
+def add_snapshot(tx: Transaction, owner: str, file: ImageFile, now: datetime) -> str:
+    """Enter a pending snapshot, begin to read the file that it is made of, and give its id."""
+    snapshot_id = ids.new_id("snapshot")
+    _add_snapshot(tx, owner, snapshot_id, file, now)
+    return snapshot_id
+
+
+def discard(tx: Transaction, image_id: str | None, snapshot_id: str) -> None:
+    """Forget what an import that is over without success has made."""
+    image = tx.session.get(Image, image_id) if image_id is not None else None
+    if image is not None:
+        image_life.forget(tx, image)
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None:
+        image_life.delete_unused(tx, snapshot)
+
+
 def of_earlier_release(tx: Transaction) -> list[str]:
     """Give the ids of images whose files an earlier release kept as they came: they have no snapshots yet.
 

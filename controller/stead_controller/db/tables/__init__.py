@@ -12,6 +12,7 @@ from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.image_block_device import ImageBlockDevice, ImagePermission
+from stead_controller.db.tables.image_task import ImageTask
 from stead_controller.db.tables.instance import Instance, Reservation
 from stead_controller.db.tables.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.interface_address import InterfaceAddress
@@ -57,6 +58,7 @@ __all__ = [
     "Image",
     "ImageBlockDevice",
     "ImagePermission",
+    "ImageTask",
     "Instance",
     "InstanceStoreDisk",
     "InterfaceAddress",

@@ -1,0 +1,33 @@
+"""Imports and exports that were asked for through the API."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class ImageTask(Base):
+    """A file of the account's exchange folder that becomes an image or a snapshot, or an image that becomes one.
+
+    `kind` is the resource type of its id. `location` is the file's name, of an export its beginning.
+    """
+
+    __tablename__ = "image_tasks"
+    __table_args__ = (Index("ix_image_tasks_account_id_id", "account_id", "id"),)
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    kind: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))  # active, completed, deleted (failed or cancelled)
+    progress: Mapped[int] = mapped_column(Integer, default=0)  # percent
+    status_message: Mapped[str] = mapped_column(String(512), default="")
+    description: Mapped[str] = mapped_column(String(255), default="")
+    format: Mapped[str] = mapped_column(String(8))
+    location: Mapped[str] = mapped_column(String(255))
+    boot_mode: Mapped[str] = mapped_column(String(16), default="")
+    image_id: Mapped[str | None] = mapped_column(ResourceId)
+    snapshot_id: Mapped[str | None] = mapped_column(ResourceId)
+    created: Mapped[datetime]

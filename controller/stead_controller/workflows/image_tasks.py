@@ -1,0 +1,146 @@
+"""Files of an account's exchange folder become images and snapshots, and images become files there.
+
+A file is copied before it is looked at: nobody else may change what is read.
+"""
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from stead_controller.blocks import image_export
+from stead_controller.blocks.bad_image import MOST_BYTES, BadImageError
+from stead_controller.blocks.confinement import ConversionError
+from stead_controller.blocks.image_blocks import ImageBlocks
+from stead_controller.blocks.store import BlockStore
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database
+from stead_controller.resources import image_tasks, imported_images, segments
+from stead_controller.resources.imported_images import ImageFile
+from stead_controller.settings import Settings
+from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome, Wait
+from stead_proto.v1.blocks_pb2 import Segment
+
+_LOOK_SECONDS: Final = 0.5
+_SEGMENTS_AT_ONCE: Final = 4
+_PIECE: Final = 8 << 20
+
+
+class _Task(Life):
+    """What imports and exports have in common: the folders of the account's files and of the task's own."""
+
+    def __init__(
+        self, database: Database, clock: Clock, subject_id: str, facts: Mapping[str, Any], *, places: Settings
+    ) -> None:
+        """Take the parts; the settings say where the folders are."""
+        super().__init__(database, clock, subject_id, facts)
+        self._exchange = places.exchange_folder
+        self._folder = places.incoming_folder / subject_id
+
+    async def fail(self, message: str) -> None:
+        """Let the task fail, and remove what it has copied."""
+        await self.database.run(lambda tx: image_tasks.end(tx, self.id, message))
+        await asyncio.to_thread(self._clear)
+
+    def _clear(self) -> None:
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+
+
+class ImportTask(_Task):
+    """The life of an import: `begin` copies and checks the file, `watch` awaits the snapshot that is made of it."""
+
+    kind = image_tasks.IMPORT
+
+    async def begin(self) -> Outcome:
+        """Copy the file, check it, and begin to read it."""
+        task = await self.database.run(lambda tx: image_tasks.find_active(tx, self.id), writes=False)
+        if task is None:
+            return Done()
+        if task.snapshot_id is not None:
+            return Go(self.watch)
+        source = self._exchange / task.account_id / task.location
+        try:
+            file = await asyncio.to_thread(self._take, source, task.format)
+        except (BadImageError, OSError) as error:
+            words = error.strerror if isinstance(error, OSError) else str(error)
+            raise GiveUp(f"ClientError: {task.location}: {words}") from error
+        await self.database.run(lambda tx: image_tasks.read(tx, self.id, file, self.clock()))
+        return Go(self.watch)
+
+    async def watch(self) -> Outcome:
+        """Wait until the snapshot is complete."""
+        state = await self.database.run(lambda tx: image_tasks.note(tx, self.id))
+        return Wait(_LOOK_SECONDS, "The file is being read.") if state == "pending" else Done()
+
+    def _take(self, source: Path, image_format: str) -> ImageFile:
+        """Copy a regular file, never a link to one, to a folder of its own and check it."""
+        self._clear()
+        self._folder.mkdir(mode=0o700, parents=True)
+        path = self._folder / "image"
+        handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file, path.open("xb") as copy:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= MOST_BYTES:
+                raise BadImageError("no file that can be read")
+            shutil.copyfileobj(file, copy, _PIECE)
+            copy.flush()
+            os.fsync(copy.fileno())
+        image = ImageBlocks(path, image_format)
+        image.close()
+        return ImageFile(path, image_format, image.size, path.stat().st_size, "")
+
+
+class ExportTask(_Task):
+    """The life of an export, of one step: put the disk together, give it its format, and put it into the folder."""
+
+    kind = image_tasks.EXPORT
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        subject_id: str,
+        facts: Mapping[str, Any],
+        *,
+        places: Settings,
+        store: BlockStore,
+    ) -> None:
+        """Take the parts."""
+        super().__init__(database, clock, subject_id, facts, places=places)
+        self._store = store
+
+    async def begin(self) -> Outcome:
+        """Do all of it; nothing is in the account's folder before it is whole."""
+        task = await self.database.run(lambda tx: image_tasks.find_active(tx, self.id), writes=False)
+        if task is None or task.image_id is None:
+            return Done()
+        image_id, name = task.image_id, f"{task.location}{task.id}.{task.format}"
+        disk = await self.database.run(lambda tx: imported_images.find_disk(tx, image_id, ""), writes=False)
+
+        async def more(first: int) -> list[Segment]:
+            return await self.database.run(
+                lambda tx: segments.page(tx, disk.snapshot_id, first, _SEGMENTS_AT_ONCE), writes=False
+            )
+
+        await asyncio.to_thread(self._clear)
+        self._folder.mkdir(mode=0o700, parents=True)
+        await image_export.write_disk(self._store, more, self._folder / "disk", disk.size, lambda _percent: None)
+        try:
+            made = await asyncio.to_thread(image_export.convert, self._folder / "disk", task.format)
+        except ConversionError as error:
+            raise GiveUp(f"ServerError: {error}") from error
+        await asyncio.to_thread(self._hand_over, made, self._exchange / task.account_id, name)
+        await self.database.run(lambda tx: image_tasks.complete(tx, self.id, name))
+        await asyncio.to_thread(self._clear)
+        return Done()
+
+    def _hand_over(self, made: Path, folder: Path, name: str) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(made, 0, 0)
+        made.chmod(0o600)
+        made.rename(folder / name)
