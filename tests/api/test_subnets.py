@@ -1,5 +1,7 @@
 """Subnets through boto3: made within their VPC and beside each other, changed, deleted when they are empty."""
 
+import ipaddress
+
 import pytest
 
 from tests.api.topology import rows_of
@@ -16,7 +18,8 @@ def prefix(api, vpc_id):
     """What an IPv6 block of the VPC begins with, so that `00::/64` makes it a subnet's."""
     (vpc,) = api.ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
     block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
-    return block.removesuffix("00::/56")
+    groups = ipaddress.IPv6Network(block).network_address.exploded.split(":")
+    return f"{':'.join(groups[:3])}:{groups[3][:2]}"
 
 
 def create(api, vpc_id, cidr="10.0.1.0/24", **params):

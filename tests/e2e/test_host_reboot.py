@@ -9,7 +9,8 @@ from tests.support import box, leaks
 from tests.support.real_cloud import BOOT_SECONDS, RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
-_USER_DATA = "#!/bin/sh\necho once >>/var/tmp/user-data-ran; sync\n"
+_MARK = "/var/tmp/user-data-ran"
+_USER_DATA = f"#!/bin/sh\necho once >>{_MARK}; sync\n"
 
 
 def test_the_agent_alone_repairs_a_rebooted_host(tmp_path: Path) -> None:
@@ -24,6 +25,7 @@ def _reboot(folder: Path) -> None:
         user = User(cloud, cloud.new_account(), folder)
         [instance_id] = user.run(UserData=_USER_DATA)
         login = user.login(instance_id)
+        wait_for(lambda: login.run(f"cat {_MARK} || true"), "user data has run", BOOT_SECONDS)
         first = _seen_inside(login)
         described = user.describe(instance_id)
 
@@ -60,7 +62,7 @@ def _seen_inside(login: Login) -> dict[str, str]:
     questions = {
         "boot": "cat /proc/sys/kernel/random/boot_id",
         "address": "ip -4 -o addr show dev eth0",
-        "user data": "cat /var/tmp/user-data-ran",
+        "user data": f"cat {_MARK}",
         "lease": "sudo udhcpc -i eth0 -n -q -f -s /bin/true 2>&1",
         **{f"told {what}": f"imds get meta-data/{path}" for what, path in told.items()},
     }

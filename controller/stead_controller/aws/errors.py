@@ -50,6 +50,7 @@ NOT_FOUND: Final[dict[str, str]] = {
     "prefix-list": "InvalidPrefixListID.NotFound",
     "vpc-flow-log": "InvalidFlowLogId.NotFound",
     "network-insights-path": "InvalidNetworkInsightsPathId.NotFound",
+    "lifecycle-policy": "InvalidID",  # no resource of EC2's own
     "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.NotFound",
     "key-pair": "InvalidKeyPair.NotFound",
     "host": "InvalidHostID.NotFound",
@@ -92,6 +93,7 @@ MALFORMED: Final[dict[str, str]] = {
     "prefix-list": "InvalidPrefixListId.Malformed",
     "vpc-flow-log": "InvalidFlowLogId.Malformed",
     "network-insights-path": "InvalidNetworkInsightsPathId.Malformed",
+    "lifecycle-policy": "InvalidID",
     "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.Malformed",
     "key-pair": "InvalidKeyPair.Malformed",
     "host": "InvalidHostID.Malformed",
