@@ -59,6 +59,7 @@ NOT_FOUND: Final[dict[str, str]] = {
     "placement-group": "InvalidPlacementGroup.Unknown",
     "launch-template": "InvalidLaunchTemplateId.NotFound",
     "instance-type": "InvalidInstanceType",
+    "lifecycle-policy": "InvalidID",  # EC2 knows no such resource: DLM has its own codes
 }
 
 MALFORMED: Final[dict[str, str]] = {
@@ -98,6 +99,7 @@ MALFORMED: Final[dict[str, str]] = {
     "key-pair": "InvalidKeyPair.Malformed",
     "host": "InvalidHostID.Malformed",
     "launch-template": "InvalidLaunchTemplateId.Malformed",
+    "lifecycle-policy": "InvalidID",
 }
 
 DUPLICATE: Final[dict[str, str]] = {
