@@ -1,11 +1,14 @@
 """A volume is used by guests of other hosts than its home: same bytes, one user at a time, through deaths on both sides."""
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from stead_cli import processes
 from stead_cli.rig_cloud import RigHost
 from tests.support.real_cloud import kill
 from tests.support.rig import RigUser, TestRig
@@ -81,6 +84,19 @@ def total(guest: Inhabitant, volume_id: str, at: int = 0) -> str:
     return guest.run(f"sudo dd if={disk(volume_id)} bs=1M skip={at} count=4 2>/dev/null | sha256sum", 120)
 
 
+@contextmanager
+def stopped(host: RigHost) -> Iterator[None]:
+    """A host whose agent does nothing meanwhile."""
+    running = processes.hold(host.agent)
+    assert running is not None
+    try:
+        signal.pidfd_send_signal(running.pidfd, signal.SIGSTOP)
+        yield
+    finally:
+        signal.pidfd_send_signal(running.pidfd, signal.SIGCONT)
+        running.close()
+
+
 def daemons(host: RigHost) -> list[int]:
     """The processes by which a host shares volumes."""
     return [int(word) for word in host.place.run("pgrep", "-x", "qemu-storage-da").stdout.split()]
@@ -130,4 +146,22 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
     street.detach(volume_id)
     street.attach(volume_id, street.west)
     assert total(street.west, volume_id, 50) == after
+    street.detach(volume_id)
+
+
+def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
+    """The guest's host hangs, so that it hears of nothing; its proxy goes on by itself."""
+    _, two, _ = street.rig.hosts
+    volume_id = street.volume()
+    street.detach(volume_id)
+    street.attach(volume_id, street.east)
+    street.east.run(f"(yes late | sudo dd of={disk(volume_id)} bs=64k oflag=direct) >/dev/null 2>&1 &")
+    with stopped(two):
+        street.detach(volume_id, force=True)
+        street.attach(volume_id, street.west)
+        written = fill(street.west, volume_id, "new")
+        assert total(street.west, volume_id) == written
+    street.rig.wait_until_up()
+    wait_for(lambda: daemons(two) == [], "the former user's proxy is gone", 60, poll=0.5)
+    assert total(street.west, volume_id) == written
     street.detach(volume_id)
