@@ -59,7 +59,6 @@ NOT_FOUND: Final[dict[str, str]] = {
     "placement-group": "InvalidPlacementGroup.Unknown",
     "launch-template": "InvalidLaunchTemplateId.NotFound",
     "instance-type": "InvalidInstanceType",
-    "lifecycle-policy": "InvalidID",  # EC2 knows no such resource: DLM has its own codes
 }
 
 MALFORMED: Final[dict[str, str]] = {
@@ -94,7 +93,6 @@ MALFORMED: Final[dict[str, str]] = {
     "prefix-list": "InvalidPrefixListId.Malformed",
     "vpc-flow-log": "InvalidFlowLogId.Malformed",
     "network-insights-path": "InvalidNetworkInsightsPathId.Malformed",
-    "lifecycle-policy": "InvalidID",
     "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.Malformed",
     "key-pair": "InvalidKeyPair.Malformed",
     "host": "InvalidHostID.Malformed",
