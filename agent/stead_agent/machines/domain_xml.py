@@ -267,7 +267,11 @@ def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
     A guest is paused when there is no room for what it writes, and hears of any other error.
     """
     element = ET.Element("disk", type=_source_type(disk.source), device="disk")
-    ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap", error_policy="enospace")
+    driver = ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap", error_policy="enospace")
+    if isinstance(disk.source, BlockSource):
+        # Past the host's cache: a thin pool says that it is full when a block is written, and what waited in the cache
+        # till then would be lost. A file system says so when a file's write is taken.
+        driver.set("cache", "none")
     source = _source(disk.source)
     element.append(source)
     if disk.secret:

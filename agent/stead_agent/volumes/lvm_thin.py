@@ -8,8 +8,9 @@ import json
 import re
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from stead_agent.disk_sources import BlockSource
 from stead_agent.run import RunError, run
@@ -27,8 +28,21 @@ _NO_UDEV: Final = "activation { udev_sync=0 udev_rules=0 }"
 _TABLES: Final = 1024
 _MARGIN: Final = 64 << 20
 _SECTOR: Final = 512
+_FULL_METADATA: Final = 95  # per cent
+_FIELDS: Final = "lv_name,lv_size,segtype,pool_lv,data_percent,metadata_percent,lv_when_full"
 # Below this a pool counts as full: the next disk's first clusters, and what guests write meanwhile, need room.
 _LEAST_FREE: Final = 64 << 20
+
+
+@dataclass(slots=True)
+class _View:
+    """A thin pool as LVM shows it: bytes of data, and its volumes with their sizes."""
+
+    total: int
+    held: int
+    free: int
+    errors_when_full: bool
+    volumes: dict[str, int]
 
 
 class LvmThinPool:
@@ -53,17 +67,23 @@ class LvmThinPool:
         path = self._path(checked(name))
         if path.exists():
             return BlockSource(path)
-        if name not in self._logical_volumes():
+        if name not in self._look().volumes:
             return None
         self._lvm("lvchange", "--activate", "y", "--ignoreactivationskip", self._full(name))
         return BlockSource(path)
 
     def make(self, name: str, size: int, fill: Fill) -> None:
         """Make a logical volume under another name, fill it, and give it its own."""
-        self._prepare()
-        self._check_free(name)
         new = _NEW + checked(name)
-        if new in self._logical_volumes():  # a try that failed
+        with self._lock:
+            view = self._look()
+            self._prepare(view)
+            if view.free < _LEAST_FREE:
+                self._purge(view, 0)
+                view = self._look()
+        if view.free < _LEAST_FREE:
+            raise DiskFullError(f"{name}: no room left in pool {self.name}")
+        if new in view.volumes:  # a try that failed
             self._remove(new)
         self._lvm(
             *("lvcreate", "--type", "thin", "--thinpool", self._full(self._thin_pool), "--name", new),
@@ -75,71 +95,59 @@ class LvmThinPool:
     def make_room(self, name: str, size: int) -> None:
         """Make the logical volume larger, which takes no room of the pool yet."""
         room = _room_for(size)
-        if self._logical_volumes().get(checked(name), room) < room:
-            self._check_free(name)
+        if self._look().volumes.get(checked(name), room) < room:
             self._lvm("lvextend", "--size", f"{room}b", self._full(name))
 
     def has_room(self) -> bool:
         """Ask the thin pool."""
-        if self.capacity().free >= _LEAST_FREE:
+        view = self._look()
+        if view.free >= _LEAST_FREE:
             return True
-        self._purge(0)
+        self._purge(view, 0)
         return False
 
     def discard(self, name: str, *, at_once: bool = False) -> None:
         """Rename the logical volume, or remove it."""
-        if checked(name) in self._logical_volumes():
+        view = self._look()
+        if checked(name) in view.volumes:
             if at_once:
                 self._remove(name)
             else:
                 # Inactive under its new name: a guest that ended just now has closed it, or this fails and is repeated.
                 self._lvm("lvchange", "--activate", "n", self._full(name))
                 self._lvm("lvrename", self._group, name, f"{name}.trash.{time.time_ns()}")
-        self.purge()
+        self._purge(view, self._trash_seconds)
 
     def purge(self) -> None:
         """Remove from the trash what has been there long enough."""
-        self._purge(self._trash_seconds)
+        self._purge(self._look(), self._trash_seconds)
 
     def names(self) -> frozenset[str]:
         """List the disks that are here."""
-        return frozenset(name for name in self._logical_volumes() if is_disk_name(name))
+        return frozenset(name for name in self._look().volumes if is_disk_name(name))
 
     def capacity(self) -> Capacity:
         """Tell how much room the thin pool has for data; of one whose metadata is full nothing is free."""
-        pool = self._report("lvs", "lv_size,data_percent,metadata_percent", self._full(self._thin_pool))
-        if not pool:
-            raise VolumeError(f"pool {self.name}: there is no {self._full(self._thin_pool)}")
-        total = int(pool[0]["lv_size"])
-        held = int(total * float(pool[0]["data_percent"] or 0) / 100)
-        has_metadata = float(pool[0]["metadata_percent"] or 0) < 95
-        return Capacity(total, total - held if has_metadata else 0, held)
+        view = self._look()
+        return Capacity(view.total, view.free, view.held)
 
     # -- preparing
 
-    def _prepare(self) -> None:
+    def _prepare(self, view: "_View") -> None:
         """Once: have a full pool say so at once instead of keeping guests' writes back, and remove half-made disks."""
-        with self._lock:
-            if self._is_prepared:
-                return
-            pool = self._report("lvs", "segtype,lv_when_full", self._full(self._thin_pool))
-            if not pool or pool[0]["segtype"] != "thin-pool":
-                raise VolumeError(f"pool {self.name}: {self._full(self._thin_pool)} is no thin pool")
-            if pool[0]["lv_when_full"] != "error":
-                self._lvm("lvchange", "--errorwhenfull", "y", self._full(self._thin_pool))
-            for name in self._logical_volumes():
-                if name.startswith(_NEW):
-                    self._remove(name)
-            self._is_prepared = True
+        if self._is_prepared:
+            return
+        if not view.errors_when_full:
+            self._lvm("lvchange", "--errorwhenfull", "y", self._full(self._thin_pool))
+        for name in view.volumes:
+            if name.startswith(_NEW) and is_disk_name(name.removeprefix(_NEW)):
+                self._remove(name)
+        view.volumes = {name: size for name, size in view.volumes.items() if not name.startswith(_NEW)}
+        self._is_prepared = True
 
-    def _check_free(self, name: str) -> None:
-        """Refuse to begin what could not go on; the trash is emptied first."""
-        if not self.has_room() and not self.has_room():
-            raise DiskFullError(f"{name}: no room left in pool {self.name}")
-
-    def _purge(self, older_than: float) -> None:
+    def _purge(self, view: "_View", older_than: float) -> None:
         now = time.time_ns()
-        for name in self._logical_volumes():
+        for name in view.volumes:
             found = _TRASH_NAME.match(name)
             if found and is_disk_name(found["name"]) and now - int(found["removed"]) >= older_than * 1e9:
                 self._remove(name)
@@ -149,16 +157,20 @@ class LvmThinPool:
     def _remove(self, name: str) -> None:
         self._lvm("lvremove", "--yes", self._full(name))
 
-    def _logical_volumes(self) -> dict[str, int]:
-        """List the thin volumes of the pool with their sizes in bytes."""
-        found = self._report("lvs", "lv_name,lv_size", "--select", f"pool_lv={self._thin_pool}", self._group)
-        return {each["lv_name"]: int(each["lv_size"]) for each in found}
-
-    def _report(self, command: str, fields: str, *arguments: str) -> list[dict[str, Any]]:
-        """Ask LVM for a report."""
-        options = ("--reportformat", "json", "--units", "b", "--nosuffix", "--options", fields)
-        answer = json.loads(self._lvm(command, *options, *arguments))
-        return [each for report in answer["report"] for each in report["lv"]]
+    def _look(self) -> "_View":
+        """Ask LVM for the thin pool and the volumes in it; VolumeError when there is no such pool."""
+        options = ("--reportformat", "json", "--units", "b", "--nosuffix", "--options", _FIELDS)
+        answer = json.loads(self._lvm("lvs", *options, self._group))
+        rows = [each for report in answer["report"] for each in report["lv"]]
+        for row in rows:
+            if row["lv_name"] == self._thin_pool and row["segtype"] == "thin-pool":
+                total = int(row["lv_size"])
+                held = int(total * float(row["data_percent"] or 0) / 100)
+                has_metadata = float(row["metadata_percent"] or 0) < _FULL_METADATA
+                volumes = {each["lv_name"]: int(each["lv_size"]) for each in rows if each["pool_lv"] == self._thin_pool}
+                free = total - held if has_metadata else 0
+                return _View(total, held, free, row["lv_when_full"] == "error", volumes)
+        raise VolumeError(f"pool {self.name}: {self._full(self._thin_pool)} is no thin pool")
 
     def _lvm(self, command: str, *arguments: str) -> bytes:
         """Run one of LVM's commands."""

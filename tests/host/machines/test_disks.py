@@ -1,0 +1,114 @@
+"""Disks of a running guest, as the guest sees them: plugged in, limited, grown and pulled out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.machines.interface import Disk, MachineSpec
+from stead_agent.run import run
+
+from .conftest import World, wait_for
+from .shell import Shell, image_with_shell
+
+pytestmark = pytest.mark.guest
+MIB = 1 << 20
+
+
+@dataclass
+class Guest:
+    """A guest that runs, and a root shell in it."""
+
+    world: World
+    spec: MachineSpec
+    shell: Shell
+
+    def has(self, disks: tuple[Disk, ...]) -> None:
+        """Have exactly these disks plugged in beside the root disk, and wait until the guest has let go of others."""
+        self.spec = replace(self.spec, disks=(self.spec.disks[0], *disks))
+        self.world.machines.update(self.spec)
+        wanted = {disk.id for disk in self.spec.disks}
+        wait_for(lambda: self.plugged() == wanted, f"the guest has {wanted}", 30)
+
+    def plugged(self) -> frozenset[str]:
+        return self.world.machines.status(self.spec.id).volume_ids
+
+    def path(self, disk: Disk) -> str:
+        """Wait until the guest shows a disk under its serial number, and name that."""
+        link = f"/dev/disk/by-id/virtio-{disk.id.replace('-', '', 1)}"
+        self.shell.run(f"for n in $(seq 100); do [ -b {link} ] && break; usleep 100000; done; [ -b {link} ]", 30)
+        return link
+
+
+@pytest.fixture
+def guest(world: World) -> Iterator[Guest]:
+    base = world.root / "disks" / "shell.raw"
+    image_with_shell(base)
+    base.chmod(0o444)
+    plain = world.spec()
+    root = plain.disks[0]
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", root.source.path], timeout=20)
+    # Each disk takes a guest's kernel memory; the micro image's least would be used up by forty.
+    spec = replace(plain, memory=192 << 20, disks=(replace(root, base=Layer(FileSource(base), "raw")),))
+    world.machines.start(spec, 1)
+    shell = Shell(world.daemon.uri, spec.id)
+    try:
+        shell.wait_until_up()
+        yield Guest(world, spec, shell)
+    finally:
+        shell.close()
+
+
+def test_the_life_of_a_disk_in_a_running_guest(guest):
+    first, second = guest.world.disk(), guest.world.disk()
+    guest.has((first, second))
+    paths = [guest.path(disk) for disk in (first, second)]
+    assert guest.shell.run(f"readlink -f {paths[0]}") != guest.shell.run(f"readlink -f {paths[1]}")
+    assert guest.shell.run(f"blockdev --getsize64 {paths[0]}") == str(64 * MIB)
+    guest.shell.run(f"mkdir -p /mnt; mkfs.ext4 -q {paths[0]}; mount {paths[0]} /mnt; seq 20000 >/mnt/numbers; sync")
+
+    guest.world.machines.resize_disk(guest.spec.id, first.id, 128 * MIB)
+    guest.shell.run(f"resize2fs {paths[0]}")
+    assert int(guest.shell.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 100 * 1024
+
+    # A guest that has a disk mounted lets go of it all the same; what was synced is there when it comes back.
+    guest.has((second,))
+    guest.shell.run(
+        f"umount /mnt; for n in $(seq 100); do [ -e {paths[0]} ] || break; usleep 50000; done; ! [ -e {paths[0]} ]"
+    )
+    guest.has((second, first))
+    guest.shell.run(f"mount {guest.path(first)} /mnt")
+    assert guest.shell.run("tail -1 /mnt/numbers") == "20000"
+    assert guest.shell.run("wc -l </mnt/numbers") == "20000"
+    guest.shell.run("umount /mnt")
+
+
+def test_limits_are_changed_under_a_running_guest(guest):
+    disk = guest.world.disk()
+    guest.has((disk,))
+    path = guest.path(disk)
+    read = f"read a b </proc/uptime; dd if={path} of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null; read c b </proc/uptime; echo $a $c"
+
+    def seconds():
+        begun, ended = guest.shell.run(read, 60).split()
+        return float(ended) - float(begun)
+
+    free = seconds()
+    guest.has((replace(disk, throughput=2 * MIB),))
+    seconds()  # what was saved up is spent
+    assert seconds() > max(2.5, free)
+    guest.has((replace(disk, iops=8),))  # operations of 256 KiB at most: 32 of them
+    seconds()
+    assert seconds() > 2.5
+    guest.has((disk,))
+    assert seconds() < 2.0
+
+
+def test_as_many_disks_as_there_are_slots_and_no_more(guest):
+    disks = tuple(guest.world.disk() for _ in range(40))
+    guest.has(disks)
+    last = guest.path(disks[-1])
+    guest.shell.run(f"echo here >{last}; sync")
+    assert guest.shell.run("ls /sys/class/block | grep -c '^vd[a-z]*$'") == "41"
+    guest.has(disks[:1])

@@ -1,0 +1,147 @@
+"""Runs a script as root on Debian's stock kernel, for what this machine's own kernel lacks: device-mapper and modules.
+
+The guest's root is this machine's `/`, read-only over virtiofs, with a tmpfs laid over it: it has this checkout, its
+virtual environment and all programs, and nothing of what it does is left. It has no network.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from images.micro.build import find_kernel
+from images.packages import PackageCache
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_for
+
+_VIRTIOFSD: Final = Path("/usr/libexec/virtiofsd")
+_SECONDS: Final = 120
+_DONE: Final = "stead-status:"
+
+# The first and only program: makes the root writable, runs the script, says its status on the console, powers off.
+# pivot_root and not chroot, or the kernel would look for modprobe and modules in the old root.
+_INIT: Final = r"""#!/bin/bash
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+mount -t proc proc /proc
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+modprobe -d "$MODULES" overlay
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+cd /mnt/root
+rm -rf usr/lib/modules; mkdir usr/lib/modules
+ln -s "$MODULES/lib/modules/$(uname -r)" usr/lib/modules/
+pivot_root . mnt
+cd /
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmpfs /run
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t tmpfs -o mode=755 tmpfs /var/tmp
+mkdir -p /run/lock /dev/shm
+modprobe virtio_blk
+cd "$CHECKOUT"
+@COMMAND@
+echo; echo "$DONE $?"
+echo 1 >/proc/sys/kernel/sysrq
+echo o >/proc/sysrq-trigger
+exec tail -f /dev/null
+"""
+
+
+class CannotRunError(Exception):
+    """This machine has not what such a guest needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a script wrote, and its status."""
+
+    output: str
+    status: int
+
+
+def kernel() -> Path:
+    """Unpack the kernel and its modules once per version; needs the network only when nothing is in the cache."""
+    cache = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead")
+    packages = PackageCache(cache / "images")
+    name = find_kernel(packages)
+    package = packages.fetch([name])[name]
+    folder = cache / "tests" / "kernels" / package.stem
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            subprocess.run(["dpkg-deb", "-x", package, scratch], check=True)
+            (version,) = (Path(scratch) / "usr" / "lib" / "modules").iterdir()
+            subprocess.run(["depmod", "-b", Path(scratch) / "usr", version.name], check=True)
+            Path(scratch).chmod(0o755)
+            shutil.copytree(scratch, folder.with_suffix(".new"), symlinks=True, dirs_exist_ok=True)
+        folder.with_suffix(".new").rename(folder)
+    return folder
+
+
+def run(command: str, *, disk: int) -> Ended:
+    """Run a shell command at the top of this checkout, with an empty disk of so many bytes as /dev/vda.
+
+    Raises CannotRunError, and AssertionError when the guest did not come to the command's end.
+    """
+    if not _VIRTIOFSD.exists():
+        raise CannotRunError("virtiofsd is not installed")
+    with tempfile.TemporaryDirectory(prefix="stead-stock-", dir="/var/tmp") as folder:
+        # The machine of one boot in a hundred dies of an assertion in QEMU; then there is no status.
+        ended = _boot(Path(folder), command, disk) or _boot(Path(folder), command, disk)
+    assert ended is not None, "the guest died twice before it was done"
+    return ended
+
+
+def _boot(folder: Path, command: str, disk: int) -> Ended | None:
+    """Boot the guest and wait for its end; None when it had none."""
+    root = kernel()
+    sock, console, init = (folder / name for name in ("fs.sock", "console", "init"))
+    with (folder / "disk").open("wb") as file:
+        file.truncate(disk)
+    words = {"MODULES": root / "usr", "CHECKOUT": ROOT, "DONE": _DONE}
+    lines = [f"export {name}='{value}'" for name, value in words.items()]
+    script = _INIT.replace("@COMMAND@", f"{{ {command}\n}} </dev/null")
+    init.write_text(script.replace("#!/bin/bash\n", "#!/bin/bash\n" + "\n".join(lines) + "\n"))
+    init.chmod(0o755)
+    server = subprocess.Popen(
+        [_VIRTIOFSD, f"--socket-path={folder}/fs.sock", "--shared-dir=/", "--sandbox=none", "--readonly", "--cache=always",
+         "--no-announce-submounts"],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(sock.exists, "virtiofsd listens")
+        machine = _start(root, folder)
+        try:
+            machine.wait(_SECONDS)
+        finally:
+            machine.kill()
+            machine.wait()
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        sock.unlink(missing_ok=True)
+    said = console.read_text(errors="replace").replace("\r\n", "\n")
+    output, found, status = said.rpartition(_DONE)
+    return Ended(output.strip(), int(status.split()[0])) if found and status.strip() else None
+
+
+def _start(root: Path, folder: Path) -> "subprocess.Popen[bytes]":
+    """Start the guest with what was put into the folder."""
+    (kernel_file,) = (root / "boot").glob("vmlinuz-*")
+    arguments = [
+        *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"),
+        *("-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-numa", "node,memdev=mem"),
+        *("-chardev", f"socket,id=fs,path={folder}/fs.sock", "-device", "vhost-user-fs-pci,chardev=fs,tag=rootfs"),
+        *("-drive", f"file={folder}/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap"),
+        *("-device", "virtio-blk-pci,drive=disk", "-kernel", kernel_file, "-nodefaults", "-display", "none"),
+        *("-serial", f"file:{folder}/console", "-no-reboot", "-append"),
+        f"console=ttyS0 quiet mitigations=off rootfstype=virtiofs root=rootfs ro init={folder}/init panic=-1",
+    ]
+    with (folder / "qemu.log").open("wb") as log:
+        return subprocess.Popen(["qemu-system-x86_64", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
