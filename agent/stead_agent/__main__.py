@@ -110,12 +110,13 @@ def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options:
 @main.command()
 @_state_dir_option
 @click.option("--proof-image", type=_PATH, help="A micro image, booted once to prove that KVM works.")
+@_pools_option
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def doctor(state_dir: Path, proof_image: Path | None, output: str) -> None:
+def doctor(state_dir: Path, proof_image: Path | None, pools: tuple[PoolSetting, ...], output: str) -> None:
     """Tell what this machine can do as a host, and the remedies; status 1 when something must be done."""
     from stead_agent import doctor as look  # noqa: PLC0415 - heavy: only this command needs it
 
-    found = look.checks(state_dir, proof_image)
+    found = look.checks(state_dir, proof_image, pools)
     if output == "json":
         click.echo(json.dumps([dataclasses.asdict(check) for check in found], indent=2))
     else:

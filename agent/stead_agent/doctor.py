@@ -6,7 +6,7 @@ Kernel abilities are tried for real, in a network namespace that exists only for
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,7 +18,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 from stead_agent import facts, kvm_proof
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.firewall.nftables import Nft
-from stead_agent.settings import DEFAULT_LIBVIRT_URI
+from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
+from stead_agent.volumes.interface import VolumeError
+from stead_agent.volumes.lvm_thin import LvmThinPool
 
 _GIB: Final = 1 << 30
 _LEAST_MEMORY: Final = 2 * _GIB
@@ -61,7 +63,7 @@ class Check:
     remedy: str = ""
 
 
-def checks(state_dir: Path, proof_image: Path | None = None) -> list[Check]:
+def checks(state_dir: Path, proof_image: Path | None = None, pools: Sequence[PoolSetting] = ()) -> list[Check]:
     """Look at everything a host needs; needs root, and up to 15 s the first time after a boot (the proof of KVM)."""
     return [
         _kvm(state_dir, proof_image),
@@ -74,6 +76,7 @@ def checks(state_dir: Path, proof_image: Path | None = None) -> list[Check]:
         _bridge_netfilter(),
         _cgroups(),
         _lvm(),
+        *(_pool(each) for each in pools),
     ]
 
 
@@ -206,3 +209,24 @@ def _lvm() -> Check:
         return Check("LVM", "ok", "tools and device-mapper are there")
     missing = [what for what, there in (("lvm2", has_tools), ("device-mapper", has_mapper)) if not there]
     return Check("LVM", "ok", f"not usable ({', '.join(missing)} missing): volumes are qcow2 files, the default")
+
+
+def _pool(setting: PoolSetting) -> Check:
+    """Look whether a place for volumes is there, and how much room it has."""
+    name = f"pool {setting.name}"
+    kept = f", for {', '.join(setting.volume_types)}" if setting.volume_types else ""
+    if setting.backend == "directory":
+        if not Path(setting.place).is_dir():
+            return Check(name, "failed", f"there is no directory {setting.place}", "mount or make it")
+        room = shutil.disk_usage(setting.place)
+        return Check(name, "ok", f"{room.free / _GIB:.1f} of {room.total / _GIB:.1f} GiB free at {setting.place}{kept}")
+    group, _slash, thin_pool = setting.place.partition("/")
+    try:
+        capacity = LvmThinPool(setting.name, group, thin_pool).capacity()
+    except VolumeError as error:
+        remedy = (
+            f"apt-get install lvm2 thin-provisioning-tools; lvcreate --type thin-pool -L SIZE -n {thin_pool} {group}"
+        )
+        return Check(name, "failed", str(error).splitlines()[0], remedy)
+    free, total = capacity.free / _GIB, capacity.total / _GIB
+    return Check(name, "ok", f"{free:.1f} of {total:.1f} GiB free in thin pool {setting.place}{kept}")

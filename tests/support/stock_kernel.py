@@ -134,7 +134,7 @@ def _boot(folder: Path, command: str, disk: int) -> Ended | None:
 def _start(root: Path, folder: Path) -> "subprocess.Popen[bytes]":
     """Start the guest with what was put into the folder."""
     (kernel_file,) = (root / "boot").glob("vmlinuz-*")
-    arguments = [
+    arguments: list[str | Path] = [
         *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1G"),
         *("-object", "memory-backend-memfd,id=mem,size=1G,share=on", "-numa", "node,memdev=mem"),
         *("-chardev", f"socket,id=fs,path={folder}/fs.sock", "-device", "vhost-user-fs-pci,chardev=fs,tag=rootfs"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stead_agent import doctor, kvm_proof
+from stead_agent.settings import PoolSetting
 
 pytestmark = pytest.mark.root
 
@@ -31,6 +32,18 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor.shutil, "which", lambda _name, **_: None)
     check = next(check for check in doctor.checks(tmp_path) if check.name == "dnsmasq")
     assert (check.status, check.remedy) == ("failed", "apt-get install dnsmasq-base")
+
+
+def test_each_pool_is_looked_for(tmp_path):
+    pools = [
+        PoolSetting.parse(text)
+        for text in (f"bulk:directory:{tmp_path}:st1", "gone:directory:/nowhere", "fast:lvm:a/b")
+    ]
+    bulk, gone, fast = doctor.checks(tmp_path, pools=pools)[-3:]
+    assert (bulk.name, bulk.status) == ("pool bulk", "ok")
+    assert bulk.detail.endswith("for st1")
+    assert (gone.status, fast.status) == ("failed", "failed")
+    assert fast.remedy
 
 
 def test_the_program_prints_json(tmp_path):

@@ -309,6 +309,47 @@ def test_a_full_disk_is_a_clean_error_and_empties_the_trash(root):
         subprocess.run(["umount", root], check=True)
 
 
+def fill(path):
+    """Write a file until its file system is full."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(bytes(4096))
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    return
+                raise
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+@pytest.mark.root
+def test_no_volume_is_made_or_grown_on_a_full_disk_and_none_is_lost(root):
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=711", "none", root], check=True)
+    try:
+        place = Place(root)
+        path = place.volumes.ensure(VolumeSpec(VOL, MIB)).source.path
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 64k", path], check=True, capture_output=True)
+        fill(root / "filler")
+        other = VolumeSpec("vol-0123456789abcdef1", MIB)
+        with pytest.raises(DiskFullError):
+            place.volumes.ensure(other)
+        with pytest.raises(VolumeError):
+            place.volumes.ensure(VolumeSpec(VOL, 1 << 40))
+        assert (place.volumes.present(), place.volumes.size(VOL)) == ({VOL}, MIB)
+        assert not place.volumes.has_room(VOL)
+        (root / "filler").unlink()
+        place.volumes.ensure(other)
+        place.volumes.ensure(VolumeSpec(VOL, 1 << 40))
+        assert place.volumes.size(VOL) == 1 << 40
+        read = subprocess.run(
+            ["qemu-io", "-f", "qcow2", "-c", "read -P 9 0 64k", path], check=True, capture_output=True
+        )
+        assert b"failed" not in read.stdout
+    finally:
+        subprocess.run(["umount", root], check=True)
+
+
 def test_an_error_while_writing_names_the_volume(place, monkeypatch):
     def full(*_arguments):
         raise OSError(errno.ENOSPC, "full")
