@@ -149,6 +149,47 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
     street.detach(volume_id)
 
 
+def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Street) -> None:
+    """It holds what was synced before, whatever is written meanwhile and after; the next one reads what changed."""
+    volume_id = street.volume()
+    ec2 = street.user.ec2
+    before = fill(street.west, volume_id, "before")
+    # Writes go on at another place while the snapshot is taken.
+    street.west.run(
+        f"(while test ! -e /tmp/enough; do yes more | sudo dd of={disk(volume_id)} bs=64k seek=3200 count=64"
+        " iflag=fullblock conv=fsync; done; rm /tmp/enough) >/dev/null 2>&1 &"
+    )
+    first = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    complete(street, first)
+    street.west.run("touch /tmp/enough")
+    wait_for(lambda: street.west.tries("test ! -e /tmp/enough"), "the writer has ended", 30, poll=0.5)
+    after = fill(street.west, volume_id, "after", 8)
+    fill(street.west, volume_id, "gone")
+    second = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    complete(street, second)
+    zone = street.user.describe(street.east.id)["Placement"]["AvailabilityZone"]
+    for snapshot_id, places in ((first, {0: before}), (second, {8: after})):
+        made = ec2.create_volume(SnapshotId=snapshot_id, AvailabilityZone=zone)["VolumeId"]
+        street.attach(made, street.east)
+        for at, sum_there in places.items():
+            assert total(street.east, made, at) == sum_there
+        street.detach(made)
+        ec2.delete_volume(VolumeId=made)
+        ec2.delete_snapshot(SnapshotId=snapshot_id)
+    street.detach(volume_id)
+
+
+def complete(street: Street, snapshot_id: str) -> None:
+    """Wait until a snapshot is complete."""
+
+    def is_complete() -> bool:
+        (found,) = street.user.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+        assert found["State"] in {"pending", "completed"}, found
+        return bool(found["State"] == "completed")
+
+    wait_for(is_complete, f"{snapshot_id} is complete", 120, poll=0.5)
+
+
 def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     """The guest's host hangs, so that it hears of nothing; its proxy goes on by itself."""
     _, two, _ = street.rig.hosts
