@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import BlockSegment, Snapshot, SnapshotSegment
@@ -125,29 +125,27 @@ def stored_size(tx: Transaction, snapshot_id: str) -> int:
 
 
 def inherit(tx: Transaction, snapshot_id: str, parent_id: str) -> None:
-    """Let a snapshot have the segments of another where it has none of its own."""
+    """Let a snapshot have the segments of another where it has none of its own; two statements, however many."""
     own = select(SnapshotSegment.position).where(SnapshotSegment.snapshot_id == snapshot_id)
-    inherited = list(
-        tx.session.execute(
-            select(SnapshotSegment.position, SnapshotSegment.segment_digest).where(
-                SnapshotSegment.snapshot_id == parent_id, SnapshotSegment.position.not_in(own)
-            )
+    inherited = (SnapshotSegment.snapshot_id == parent_id, SnapshotSegment.position.not_in(own))
+    counts = (
+        select(SnapshotSegment.segment_digest, func.count().label("places"))
+        .where(*inherited)
+        .group_by(SnapshotSegment.segment_digest)
+        .subquery()
+    )
+    tx.session.execute(
+        update(BlockSegment)
+        .where(BlockSegment.digest == counts.c.segment_digest)
+        .values(reference_count=BlockSegment.reference_count + counts.c.places)
+        .execution_options(**_UNSYNCHRONIZED)
+    )
+    tx.session.execute(
+        insert(SnapshotSegment).from_select(
+            ["snapshot_id", "position", "segment_digest"],
+            select(literal(snapshot_id), SnapshotSegment.position, SnapshotSegment.segment_digest).where(*inherited),
         )
     )
-    if not inherited:
-        return
-    tx.session.execute(
-        insert(SnapshotSegment),
-        [
-            {"snapshot_id": snapshot_id, "position": position, "segment_digest": digest}
-            for position, digest in inherited
-        ],
-    )
-    counts: dict[bytes, int] = {}
-    for _, digest in inherited:
-        counts[digest] = counts.get(digest, 0) + 1
-    for digest, count in counts.items():
-        _count(tx, digest, count)
 
 
 def drop(tx: Transaction, snapshot_id: str, limit: int) -> bool:

@@ -105,6 +105,30 @@ async def test_only_pending_snapshots_take_segments(store, run, new_snapshot, de
         await store.place(new_snapshot(), Segment(position=0, slots=[1, 0], digests=block.digest * 2))
 
 
+async def test_a_copy_counts_each_place_that_it_inherits(store, run, new_snapshot, complete, delete, counts, statements):
+    parent = new_snapshot(size=40 << 29, volume_size=20)
+    block, own = noise(), noise()
+    await store.bring([block, own])
+    for position in range(40):
+        assert await store.place(parent, make_segment(position, {position % 2: block.digest})) == []
+    complete(parent)
+    child = new_snapshot(size=40 << 29, volume_size=20, parent_id=parent)
+    assert await store.place(child, make_segment(3, {0: own.digest})) == []
+    statements.clear()
+    complete(child)
+    assert len(statements) < 15, "not one for each segment"
+    assert run(segments.positions, child) == list(range(40))
+    used = select(BlockSegment.reference_count, func.count(SnapshotSegment.position)).join(SnapshotSegment)
+    for count, places in run(lambda tx: tx.session.execute(used.group_by(BlockSegment.digest)).all()):
+        assert count == places
+    delete(parent)
+    await collect_all(store)
+    assert counts() == (2, 3, 40, 0)
+    delete(child)
+    await collect_all(store)
+    assert counts() == (2, 0, 0, 0)
+
+
 async def test_what_is_not_what_it_says_is_refused(store, counts):
     good, other = noise(), noise()
     with pytest.raises(BadBlockError):
