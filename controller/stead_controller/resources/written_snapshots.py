@@ -17,6 +17,7 @@ from stead_controller.errors import InvalidParameter, LimitExceeded, Unsupported
 from stead_controller.resources import client_tokens, segments, snapshot_life, snapshots, stored_blocks, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
+from stead_controller.resources.segments import MissingBlocksError
 from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
@@ -26,6 +27,7 @@ PENDING_PER_ACCOUNT: Final = 100
 """EC2's default quota of pending snapshots that were started so."""
 
 TOO_LATE: Final = "The snapshot was not completed in time."
+DAMAGED: Final = "Blocks of the snapshot are damaged."
 _GIB: Final = 1 << 30
 _ZERO: Final = digest_of(ZERO_BLOCK)
 _LATE_AT_ONCE: Final = 100
@@ -157,7 +159,11 @@ def compose_one(tx: Transaction, now: datetime) -> bool:
     if first is None:
         snapshot_life.complete(tx, snapshot, now, inherits=True)
         return True
-    _compose(tx, snapshot, first // SEGMENT_BLOCKS, now)
+    try:
+        with tx.session.begin_nested():
+            _compose(tx, snapshot, first // SEGMENT_BLOCKS, now)
+    except MissingBlocksError:  # found damaged meanwhile: those that were ended later must not wait for it
+        snapshot_life.fail(tx, snapshot, DAMAGED)
     return True
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from stead_controller.blocks.interface import BlockName, MissingBlockError
 from stead_controller.db.tables import BlockSegment, CondemnedBlock, Snapshot, SnapshotSegment, StoredBlock
 from stead_controller.errors import NotFound
-from stead_controller.resources import segments, snapshot_life, stored_blocks
+from stead_controller.resources import segments, snapshot_life, stored_blocks, written_snapshots
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError, make_segment, pack, unpack
 from stead_proto.v1.blocks_pb2 import Block, Segment
 from tests.unit.controller.resources import rows
@@ -105,7 +105,7 @@ async def test_only_pending_snapshots_take_segments(store, run, new_snapshot, de
         await store.place(new_snapshot(), Segment(position=0, slots=[1, 0], digests=block.digest * 2))
 
 
-async def test_a_copy_counts_each_place_that_it_inherits(store, run, new_snapshot, complete, delete, counts, statements):
+async def test_a_copy_counts_each_place_that_it_inherits(store, run, new_snapshot, complete, statements):
     parent = new_snapshot(size=40 << 29, volume_size=20)
     block, own = noise(), noise()
     await store.bring([block, own])
@@ -121,12 +121,30 @@ async def test_a_copy_counts_each_place_that_it_inherits(store, run, new_snapsho
     used = select(BlockSegment.reference_count, func.count(SnapshotSegment.position)).join(SnapshotSegment)
     for count, places in run(lambda tx: tx.session.execute(used.group_by(BlockSegment.digest)).all()):
         assert count == places
-    delete(parent)
+
+
+async def test_a_damaged_block_fails_the_written_snapshot_that_needs_it_and_no_other(store, run, new_snapshot, time):
+    bad, good = noise(), noise()
+    await store.bring([bad, good])
+    ids = [new_snapshot(id=f"snap-0000000000000000{n}", write_timeout=60, last_written=time()) for n in range(2)]
+
+    def write(tx):
+        for snapshot_id, block in zip(ids, (bad, good), strict=True):
+            snapshot = tx.session.get_one(Snapshot, snapshot_id)
+            written_snapshots.put(tx, snapshot, 3, block.digest, progress=0, now=time())
+            tx.session.flush()
+            written_snapshots.end(tx, snapshot, written_snapshots.Ending(1), time())
+
+    run(write)
+    name = await store.name_of(bad.digest)
+    run(stored_blocks.mark_damaged, name)
+    while await store.compose():
+        pass
+    states = run(lambda tx: [tx.session.get_one(Snapshot, each).state for each in ids])
+    assert states == ["error", "completed"]
+    assert run(segments.positions, ids[0]) == []
     await collect_all(store)
-    assert counts() == (2, 3, 40, 0)
-    delete(child)
-    await collect_all(store)
-    assert counts() == (2, 0, 0, 0)
+    assert run(lambda tx: tx.session.get_one(StoredBlock, bad.digest).reference_count) == 0
 
 
 async def test_what_is_not_what_it_says_is_refused(store, counts):
