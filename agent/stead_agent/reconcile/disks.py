@@ -19,7 +19,7 @@ from stead_proto.v1.host_pb2 import ResourceStatus
 
 _log = Log(__name__)
 
-_PATIENCE_SECONDS: Final = 15.0  # with a guest that must let go of a volume of another host
+_PATIENCE_SECONDS: Final = 15.0  # with a guest that must let go of a volume of another host by force
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class VolumeWork:
     snapshots: frozenset[Key]  # that are still taken of it
     parts: Subsystems
     now: float = 0.0
-    waits_since: float | None = None  # for its users to let go of it, so that it can be removed
+    waits_since: float | None = None  # for its users to let go of it, which it is removed from by force
 
     def run(self) -> Outcome:
         """Make, grow, share or remove it."""

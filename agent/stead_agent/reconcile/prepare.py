@@ -81,7 +81,7 @@ class Preparer:
         self._mappings = Mappings()
         self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of others that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
-        self._leaving: dict[Key, float] = {}  # volumes that must go, since when
+        self._leaving: dict[Key, float] = {}  # volumes that must go by force, since when
         self._served: set[str] = set()
         self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
@@ -229,7 +229,8 @@ class Preparer:
 
     def _volume(self, unit: Key, now: float) -> Work:
         resource = self._wanted.resources.get(unit)
-        if resource is None:
+        tombstone = self._wanted.tombstones.get(unit)
+        if resource is None and tombstone is not None and tombstone.force:
             self._leaving.setdefault(unit, now)
         else:
             self._leaving.pop(unit, None)

@@ -74,9 +74,12 @@ def _below(tx: Transaction, volume: pb.Volume) -> dict[Key, Message]:
     return {}
 
 
-def remove_volume(tx: Transaction, host_id: str, volume_id: str) -> None:
-    """Tell a host that it must have nothing of a volume any more: no disk, or no access to one of another host."""
-    outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume_id)})
+def remove_volume(tx: Transaction, host_id: str, volume_id: str, *, force: bool = False) -> None:
+    """Tell a host that it must have nothing of a volume any more: no disk, or no access to one of another host.
+
+    With `force` a guest that keeps one of another host gets errors, so that it lets go.
+    """
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume_id)}, force=force)
 
 
 def must_let_go(tx: Transaction, host_id: str, volume_id: str) -> bool:

@@ -153,7 +153,8 @@ def detach(
     if volume.attachment_state not in LETTING_GO:
         _let_go(tx, volume)
         desired_state.refresh_instance(tx, instance.id)
-    if force and is_remote(volume):
+    if force and volume.attached_host_id is not None and is_remote(volume):
+        desired_state.remove_volume(tx, volume.attached_host_id, volume.id, force=True)
         _stop_serving(tx, volume)
     return volume
 
@@ -259,6 +260,6 @@ def lose_home(tx: Transaction, volume: Volume) -> None:
     tx.session.delete(volume)
     tx.session.flush()
     if remote and user is not None:
-        desired_state.remove_volume(tx, user, volume.id)
+        desired_state.remove_volume(tx, user, volume.id, force=True)
         if instance_id is not None and not _is_ended(tx, instance_id):
             desired_state.refresh_instance(tx, instance_id)

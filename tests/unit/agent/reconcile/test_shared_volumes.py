@@ -125,14 +125,16 @@ def test_what_is_left_of_a_volume_that_nobody_wants_goes(bench: Bench, sender: m
     assert "exports" not in bench.host.remains()
 
 
-def test_a_guest_that_does_not_let_go_of_a_remote_volume_gets_errors(sender: make.Sender) -> None:
+def test_a_guest_that_does_not_let_go_of_a_remote_volume_by_force_gets_errors(sender: make.Sender) -> None:
     """Its requests may wait for a home that serves somebody else by now: then it cannot let go before they fail."""
     bench = Bench()
     bench.settle(
         sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
     )  # fmt: skip
     bench.host.machines.keep_disks("i-1", keeps=True)
-    bench.settle(sender.change(_machine("vol-1"), gone=(VOLUME,)), seconds=10)
+    bench.settle(sender.change(_machine("vol-1"), gone=(VOLUME,)), seconds=60)
+    assert bench.host.world.things.refused == [], "without force it may keep what it has not yet written down"
+    bench.settle(sender.change(gone=(VOLUME,), force=True), seconds=10)
     assert bench.host.world.things.refused == []
     bench.settle(seconds=30)
     assert "vol-2" in bench.host.world.things.refused

@@ -323,6 +323,8 @@ def test_force_needs_the_homes_word_alone(cloud, elsewhere):
     first, second, third = cloud.hosts
     cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
     assert volume(cloud, elsewhere).state == "in-use"
+    told = cloud.run(lambda tx: tx.session.get_one(HostResource, (second.id, VOLUME, elsewhere)))
+    assert (told.body, told.force) == (None, True)
     cloud.turn(first)  # the second host is away
     assert volume(cloud, elsewhere).state == "available"
     with pytest.raises(SteadError):  # its old guest may still have it
