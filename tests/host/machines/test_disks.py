@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from stead_agent.disk_sources import FileSource, Layer
-from stead_agent.machines.interface import Disk, MachineSpec
+from stead_agent.machines.interface import Disk, MachineSpec, Power
 from stead_agent.run import run
 
 from .conftest import World, wait_for
@@ -112,3 +113,54 @@ def test_as_many_disks_as_there_are_slots_and_no_more(guest):
     guest.shell.run(f"echo here >{last}; sync")
     assert guest.shell.run("ls /sys/class/block | grep -c '^vd[a-z]*$'") == "41"
     guest.has(disks[:1])
+
+
+@pytest.fixture
+def small(world: World) -> Iterator[Path]:
+    """A directory on a file system of its own, of 32 MiB."""
+    image, place = world.root / "small.ext4", world.root / "small"
+    with image.open("wb") as file:
+        file.truncate(32 * MIB)
+    run(["mkfs.ext4", "-q", "-m", "0", image], timeout=20)
+    place.mkdir()
+    device = run(["losetup", "--find", "--show", image], timeout=20).stdout.decode().strip()
+    # libvirtd, and with it the guests that it starts from now on, has mounts of its own.
+    theirs = ["nsenter", "--mount", "--target", str(world.daemon.pid)]
+    for where in ([], theirs):
+        run([*where, "mount", device, place], timeout=20)
+    place.chmod(0o711)
+    yield place
+    for where in ([], theirs):  # the guest may have a file open: it ends after this
+        run([*where, "umount", "--lazy", place], timeout=20)
+    run(["losetup", "--detach", device], timeout=20)
+
+
+def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
+    filler = small / "filler"
+    filler.write_bytes(bytes(16 * MIB))
+    disk = replace(guest.world.disk(), source=FileSource(small / "disk.qcow2"))
+    run(["qemu-img", "create", "-q", "-f", "qcow2", disk.source.path, "64M"], timeout=20)
+    guest.has((disk,))
+    path = guest.path(disk)
+    words = f"yes all-of-it | head -c {14 * MIB}"
+    guest.shell.run(
+        f"({words} | dd of={path} bs=64k iflag=fullblock oflag=direct; echo $? >/tmp/done) >/dev/null 2>&1 & true"
+    )
+
+    def waits():
+        status = guest.world.machines.status(guest.spec.id)
+        return status.power is Power.PAUSED and status.full == {disk.id}
+
+    wait_for(waits, "the guest waits for room", 60)
+    guest.world.machines.resume(guest.spec.id)
+    wait_for(waits, "it waits again, since there is no more room", 20)
+    filler.unlink()
+    guest.world.machines.resume(guest.spec.id)
+    guest.shell.run(
+        "for n in $(seq 300); do [ -s /tmp/done ] && break; usleep 100000; done; [ $(cat /tmp/done) = 0 ]", 60
+    )
+    assert guest.world.machines.status(guest.spec.id).full == frozenset()
+    there = guest.shell.run(f"dd if={path} bs=1M count=14 iflag=direct 2>/dev/null | sha256sum", 60)
+    assert there == guest.shell.run(f"{words} | sha256sum", 60)
+    guest.has(())
+    run(["qemu-img", "check", "-q", "-f", "qcow2", disk.source.path], timeout=20)
