@@ -6,7 +6,6 @@ one that fetches the rest behind it, and holds back while something is asked for
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import threading
@@ -64,6 +63,7 @@ class LazyBase:
         self._turns = Turns(filling.picture, filling.presence)
         self._moved = threading.Condition()
         self._last_asked = 0.0
+        self._room_at = 0.0  # when to try again to keep what could not be kept
         self._waiting: dict[int, list[asyncio.Future[bytes | None]]] = {}
         self._left = sum(1 for _ in filling.missing())
         self._ended = False
@@ -182,7 +182,7 @@ class LazyBase:
         if self._turns.is_asked:
             return quiet
         quiet_at = max(self._begun, self._last_asked) + quiet
-        return min(quiet_at, self._begun + _PATIENCE_SECONDS) - time.monotonic()
+        return max(min(quiet_at, self._begun + _PATIENCE_SECONDS), self._room_at) - time.monotonic()
 
     def _take_in(self, digest: bytes, content: bytes) -> None:
         blocks = [block for block in self._places[digest] if block not in self._filling.presence]
@@ -191,14 +191,15 @@ class LazyBase:
             for block in blocks:
                 self._filling.put(block, content)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-                raise
-            _log.warning("%s: no room for what came", self._filling.id)
+            _log.warning("%s: what came cannot be kept: %s", self._filling.id, error)
             unkept = content  # who waits gets it all the same
         with self._moved:
-            self._turns.came(digest)
+            self._left -= sum(block in self._filling.presence for block in blocks)
             if unkept is None:
-                self._left -= len(blocks)
+                self._turns.came(digest)
+            else:
+                self._turns.lost({digest})
+                self._room_at = time.monotonic() + _LONGEST_PAUSE
             left = self._left
             if not left:
                 self._moved.notify_all()
