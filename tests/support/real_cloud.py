@@ -1,5 +1,6 @@
 """A whole cloud on this machine, made by `stead up` as a person would: real agent, libvirt, guests of the micro image."""
 
+import errno
 import json
 import os
 import secrets
@@ -227,7 +228,7 @@ class User:
     def login(self, instance_id: str) -> ssh.Login:
         """A login that works: SSH is open in the group, the guest answers, its host keys are those on its console."""
         address = self.describe(instance_id)["PublicIpAddress"]
-        self.open_ssh(instance_id, ssh.source_address(address))
+        self.open_ssh(instance_id, wait_for(lambda: _way_to(address), f"the host has a way to {address}"))
         wait_for(lambda: ssh.answers(address), f"{instance_id} answers by SSH at {address}", BOOT_SECONDS, poll=0.2)
         keys = wait_for(lambda: ssh.host_keys(self.console(instance_id)), "host keys are on the console", 60, poll=0.3)
         login = ssh.Login(address, SSH_USER, self.key_file, self.folder / f"known-{instance_id}")
@@ -278,3 +279,13 @@ def qemu_process_of(instance_id: str) -> int | None:
             if b"qemu-system" in words[0] and any(instance_id.encode() in word for word in words):
                 return int(folder.name)
     return None
+
+
+def _way_to(address: str) -> str | None:
+    """The address from which this host would send to a public one; None while that leads nowhere yet."""
+    try:
+        return ssh.source_address(address)
+    except OSError as error:
+        if error.errno != errno.EHOSTUNREACH:
+            raise
+        return None
