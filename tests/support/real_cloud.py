@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,13 +228,42 @@ class User:
 
     def login(self, instance_id: str) -> ssh.Login:
         """A login that works: SSH is open in the group, the guest answers, its host keys are those on its console."""
-        address = self.describe(instance_id)["PublicIpAddress"]
-        self.open_ssh(instance_id, wait_for(lambda: _way_to(address), f"the host has a way to {address}"))
-        wait_for(lambda: ssh.answers(address), f"{instance_id} answers by SSH at {address}", BOOT_SECONDS, poll=0.2)
+        address = self._answering_address(instance_id)
         keys = wait_for(lambda: ssh.host_keys(self.console(instance_id)), "host keys are on the console", 60, poll=0.3)
         login = ssh.Login(address, SSH_USER, self.key_file, self.folder / f"known-{instance_id}")
         login.trust(keys)
         return login
+
+    def _answering_address(self, instance_id: str) -> str:
+        """The guest's public address, once SSH answers there.
+
+        QEMU's emulation ends by an assertion of its own in about one of a hundred boots. Stead says so truthfully, and
+        the instance is started again, once.
+        """
+        if address := self._address_if_it_boots(instance_id):
+            return address
+        warnings.warn(f"the emulator of {instance_id} failed at boot: it is started again", stacklevel=3)
+        self.ec2.start_instances(InstanceIds=[instance_id])
+        self.wait("instance_running", [instance_id])
+        address = self._address_if_it_boots(instance_id)
+        assert address is not None, f"the emulator of {instance_id} failed twice"
+        return address
+
+    def _address_if_it_boots(self, instance_id: str) -> str | None:
+        """The guest's public address, once SSH answers there; None when its emulator failed instead."""
+        address = self.describe(instance_id)["PublicIpAddress"]
+        self.open_ssh(instance_id, wait_for(lambda: _way_to(address), f"the host has a way to {address}"))
+        wait_for(
+            lambda: ssh.answers(address) or self._emulator_failed(instance_id),
+            f"{instance_id} answers by SSH at {address}",
+            BOOT_SECONDS,
+            poll=0.2,
+        )
+        return None if self._emulator_failed(instance_id) else address
+
+    def _emulator_failed(self, instance_id: str) -> bool:
+        found = self.describe(instance_id)
+        return found["State"]["Name"] == "stopped" and found["StateReason"]["Code"] == "Server.InternalError"
 
     def open_ssh(self, instance_id: str, source: str) -> None:
         """Let an address in by SSH, through the instance's first group."""

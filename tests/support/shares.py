@@ -2,7 +2,13 @@
 
 from xdist.scheduler import LoadScopeScheduling
 
-_RIG = ("test_multi_host.py", "test_multi_host_routes.py", "test_rig.py", "test_volumes_across_hosts.py")
+_RIG = (
+    "test_multi_host.py",
+    "test_multi_host_routes.py",
+    "test_rig.py",
+    "test_snapshots.py",
+    "test_volumes_across_hosts.py",
+)
 _OWN = ("test_host_reboot.py", "test_systemd.py")
 
 
