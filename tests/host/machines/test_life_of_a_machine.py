@@ -12,6 +12,7 @@ import libvirt
 import pytest
 from pyroute2 import IPRoute
 
+from stead_agent.machines import libvirt_machines
 from stead_agent.machines.interface import MachineAbsentError, MachineError, OffReason, Power
 from stead_agent.machines.libvirt_machines import Patience
 
@@ -121,7 +122,7 @@ def test_an_agent_that_died_between_definition_and_start_starts_again(world, mon
     assert world.machines.start(spec, 2).power is Power.RUNNING
 
 
-def test_a_guest_that_lost_its_host_may_be_started_again(world, monkeypatch):
+def test_a_guest_that_lost_its_host_may_be_started_again(world, monkeypatch, tmp_path):
     spec = world.spec()
     world.machines.start(spec, 1)
     process = world.process_of(spec.id)
@@ -133,8 +134,9 @@ def test_a_guest_that_lost_its_host_may_be_started_again(world, monkeypatch):
     (world.daemon.root / "run" / "qemu" / f"{spec.id}.xml").unlink()  # as after a reboot: /run is empty
     shutil.rmtree(world.daemon.root / "run" / "qemu" / "channel")
     world.daemon.revive()
+    (tmp_path / "boot_id").write_text("another boot")
+    monkeypatch.setattr(libvirt_machines, "_BOOT_ID", tmp_path / "boot_id")  # before anybody looks at what is there
     world.connect()
-    monkeypatch.setattr(world.machines, "_boot_id", "another boot")
     status = world.machines.status(spec.id)
     assert (status.power, status.start_count, status.off_reason) == (Power.OFF, 1, OffReason.HOST)
     status = world.machines.start(spec, 1)
