@@ -115,7 +115,7 @@ class Bench:
             "Volumes"
         ]
         overlay, console = self._agent / "disks" / "bare.qcow2", self._agent / "bare.log"
-        base = self._agent / "disks" / "images" / f"{self._image}.qcow2"
+        base = self._agent / "disks" / "bases" / f"{volume['SnapshotId']}.raw"
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._tap(plug))
             stack.callback(overlay.unlink, missing_ok=True)
@@ -130,7 +130,7 @@ class Bench:
                 "-b",
                 base,
                 "-F",
-                "qcow2",
+                "raw",
                 overlay,
                 f"{volume['Size']}G",
             ]
