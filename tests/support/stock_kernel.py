@@ -20,10 +20,9 @@ from tests.support.waiting import wait_for
 
 _VIRTIOFSD: Final = Path("/usr/libexec/virtiofsd")
 _SECONDS: Final = 120
-_DONE: Final = "stead-status:"
 
-# The first and only program: makes the root writable, runs the script, says its status on the console, powers off.
-# pivot_root and not chroot, or the kernel would look for modprobe and modules in the old root.
+# The first and only program: makes the root writable, runs the script, says its status on a line that the kernel does
+# not write to, powers off. pivot_root and not chroot, or the kernel would look for modprobe and modules in the old root.
 _INIT: Final = r"""#!/bin/bash
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 mount -t proc proc /proc
@@ -46,7 +45,7 @@ mkdir -p /run/lock /dev/shm
 modprobe virtio_blk
 cd "$CHECKOUT"
 @COMMAND@
-echo; echo "$DONE $?"
+echo $? >/dev/ttyS1
 echo 1 >/proc/sys/kernel/sysrq
 echo o >/proc/sysrq-trigger
 exec tail -f /dev/null
@@ -101,10 +100,10 @@ def run(command: str, *, disk: int) -> Ended:
 def _boot(folder: Path, command: str, disk: int) -> Ended | None:
     """Boot the guest and wait for its end; None when it had none."""
     root = kernel()
-    sock, console, init = (folder / name for name in ("fs.sock", "console", "init"))
+    sock, console, status, init = (folder / name for name in ("fs.sock", "console", "status", "init"))
     with (folder / "disk").open("wb") as file:
         file.truncate(disk)
-    words = {"MODULES": root / "usr", "CHECKOUT": ROOT, "DONE": _DONE}
+    words = {"MODULES": root / "usr", "CHECKOUT": ROOT}
     lines = [f"export {name}='{value}'" for name, value in words.items()]
     script = _INIT.replace("@COMMAND@", f"{{ {command}\n}} </dev/null")
     init.write_text(script.replace("#!/bin/bash\n", "#!/bin/bash\n" + "\n".join(lines) + "\n"))
@@ -126,9 +125,8 @@ def _boot(folder: Path, command: str, disk: int) -> Ended | None:
         server.send_signal(signal.SIGKILL)
         server.wait()
         sock.unlink(missing_ok=True)
-    said = console.read_text(errors="replace").replace("\r\n", "\n")
-    output, found, status = said.rpartition(_DONE)
-    return Ended(output.strip(), int(status.split()[0])) if found and status.strip() else None
+    output, said = console.read_text(errors="replace").replace("\r\n", "\n"), status.read_text().strip()
+    return Ended(output.strip(), int(said)) if said else None
 
 
 def _start(root: Path, folder: Path) -> "subprocess.Popen[bytes]":
@@ -140,7 +138,7 @@ def _start(root: Path, folder: Path) -> "subprocess.Popen[bytes]":
         *("-chardev", f"socket,id=fs,path={folder}/fs.sock", "-device", "vhost-user-fs-pci,chardev=fs,tag=rootfs"),
         *("-drive", f"file={folder}/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap"),
         *("-device", "virtio-blk-pci,drive=disk", "-kernel", kernel_file, "-nodefaults", "-display", "none"),
-        *("-serial", f"file:{folder}/console", "-no-reboot", "-append"),
+        *("-serial", f"file:{folder}/console", "-serial", f"file:{folder}/status", "-no-reboot", "-append"),
         f"console=ttyS0 quiet mitigations=off rootfstype=virtiofs root=rootfs ro init={folder}/init panic=-1",
     ]
     with (folder / "qemu.log").open("wb") as log:
