@@ -205,7 +205,8 @@ class Controller:
             Listener(self.settings.listen, self.settings.https_port, context),
         ]
 
-    async def _find_credential(self, access_key_id: str) -> Credential | None:
+    async def _find_credential(self, access_key_id: str, session_token: str | None) -> Credential | None:
+        del session_token
         key = await self._keys.find(access_key_id)
         return None if key is None else Credential(access_key_id, key.secret, key.caller, active=key.active)
 

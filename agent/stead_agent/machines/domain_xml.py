@@ -238,8 +238,8 @@ def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:
     ET.SubElement(devices, "controller", type="usb", model="none")
     channels = ET.SubElement(devices, "controller", type="virtio-serial", index="0")
     if spec.boot_mode == "legacy-bios":
-        # Two devices share a slot, so that 28 are left: as many disks and interfaces as EC2 allows. More behind a bridge
-        # would cost each boot 60 ms under emulation.
+        # Two devices share a slot, so that 28 are left: as many disks and interfaces as EC2 allows. More behind a
+        # bridge would cost each boot 60 ms under emulation.
         ET.SubElement(channels, "address", type="pci", slot=_SHARED_SLOT, function="0", multifunction="on")
     else:
         for _ in range(_SPARE_PORTS + len(spec.disks) + len(spec.nics)):

@@ -30,7 +30,8 @@ class Credential:
     expires: datetime | None = None
 
 
-KeyLookup = Callable[[str], Awaitable[Credential | None]]
+KeyLookup = Callable[[str, str | None], Awaitable[Credential | None]]
+"""From an access key's id, and the session token beside it, to its credential; None when there is none."""
 
 
 async def authenticate(
@@ -44,7 +45,7 @@ async def authenticate(
     """Establish who signed the request; raises Refused."""
     check_time(claim, now)
     check_coverage(request, claim)
-    credential = await find_key(claim.access_key_id)
+    credential = await find_key(claim.access_key_id, claim.session_token)
     secret = credential.secret if credential else _NOBODYS_SECRET
     is_genuine = is_signed_with(request, claim, secret, allow_unsigned_payload=allow_unsigned_payload)
     if credential is None or not credential.active or not _same_token(credential.session_token, claim.session_token):

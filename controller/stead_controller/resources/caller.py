@@ -1,6 +1,31 @@
 """Who asks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+type Kind = Literal["root", "user", "role", "federated"]
+"""What a principal is: an account itself, a user, a role's session, or a federated user's session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Temporary credentials, and what was said when they were given.
+
+    `policies` are session policies, as JSON text, which can only take rights away; `tags` are session tags by their
+    keys, of which `transitive` go on to sessions that follow from this one. `mfa` tells whether a second factor was
+    shown.
+    """
+
+    name: str
+    issued: datetime
+    expires: datetime
+    policies: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    transitive: tuple[str, ...] = ()
+    source_identity: str = ""
+    mfa: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,10 +33,17 @@ class Caller:
     """An authenticated principal.
 
     `account_id` is 12 digits, `arn` and `user_id` are as STS GetCallerIdentity answers them
-    (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html).
+    (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html). `principal_id` and `principal_arn`
+    are of the user or role that policies belong to: for a role's session the role's, while `arn` is the session's; of
+    root `principal_id` is empty. `session` is there for temporary credentials only, `user_name` for users.
     """
 
     account_id: str
     arn: str
     user_id: str
     access_key_id: str
+    kind: Kind = "root"
+    session: Session | None = None
+    principal_id: str = ""
+    principal_arn: str = ""
+    user_name: str = ""

@@ -84,7 +84,7 @@ def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> 
         source_image_id=source.id if source is not None and source.account_id == caller.account_id else None,
     )
     register_image.add(tx, caller, image, [], asked.tags.get("image", {}))
-    facts = {"caller": asdict(caller), "asked": _written(asked), "reboot": 0}
+    facts = {"caller": _of_caller(caller), "asked": _written(asked), "reboot": 0}
     if instance.state == "running" and not asked.no_reboot:
         reboot_instances.reboot_instances(tx, caller, [instance.id])
         facts["reboot"] = instance.reboot_count
@@ -210,6 +210,16 @@ def _of_volume(image_id: str, volume: Volume, snapshot_id: str, said: BlockDevic
         delete_on_termination=volume.delete_on_termination if ends is None else ends,
         encrypted=volume.encrypted,
     )
+
+
+def _of_caller(caller: Caller) -> dict[str, str]:
+    """Keep whose image it is; what a session may do was settled when the image was asked for."""
+    return {
+        "account_id": caller.account_id,
+        "arn": caller.arn,
+        "user_id": caller.user_id,
+        "access_key_id": caller.access_key_id,
+    }
 
 
 def _written(asked: OfRunning) -> dict[str, Any]:

@@ -132,7 +132,8 @@ class Endpoint:
         )
 
 
-async def find_key(access_key_id: str) -> Credential | None:
+async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
+    del session_token
     return {
         KEY: credential(KEY),
         OTHER_KEY: credential(OTHER_KEY, active=False),

@@ -37,7 +37,7 @@ class Chain:
     def now(self) -> datetime:
         return NOW
 
-    async def find_key(self, access_key_id: str) -> Any:
+    async def find_key(self, access_key_id: str, session_token: str | None) -> Any:
         return credential(KEY) if access_key_id == KEY else None
 
     async def answer(self, body: bytes, **options: Any) -> Response:

@@ -18,8 +18,9 @@ KNOWN = Credential(KEY, SECRET, CALLER)
 
 
 async def outcome(request: Request, credential: Credential | None) -> Caller | Reason:
-    async def find(access_key_id: str) -> Credential | None:
+    async def find(access_key_id: str, session_token: str | None) -> Credential | None:
         assert access_key_id == KEY
+        assert session_token == read_claim(request).session_token
         return credential
 
     try:
@@ -55,8 +56,8 @@ async def test_unknown_keys_are_computed_for_like_known_ones() -> None:
 
 
 async def test_keys_are_not_looked_up_for_expired_requests() -> None:
-    async def find(access_key_id: str) -> Credential | None:
-        raise AssertionError(access_key_id)
+    async def find(access_key_id: str, session_token: str | None) -> Credential | None:
+        raise AssertionError(access_key_id, session_token)
 
     request = sign(at=NOW - timedelta(hours=1))
     with pytest.raises(Refused):
