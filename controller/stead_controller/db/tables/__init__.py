@@ -10,6 +10,10 @@ from stead_controller.db.tables.ebs_encryption import EbsEncryption
 from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
+from stead_controller.db.tables.iam_account import IamAccount, IamOidcProvider, IamTag
+from stead_controller.db.tables.iam_policy import IamAttachedPolicy, IamInlinePolicy, IamPolicy, IamPolicyVersion
+from stead_controller.db.tables.iam_role import IamInstanceProfile, IamRole
+from stead_controller.db.tables.iam_user import IamGroup, IamGroupMember, IamUser
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.image_block_device import ImageBlockDevice, ImagePermission
 from stead_controller.db.tables.image_task import ImageTask
@@ -55,6 +59,18 @@ __all__ = [
     "Host",
     "HostError",
     "HostResource",
+    "IamAccount",
+    "IamAttachedPolicy",
+    "IamGroup",
+    "IamGroupMember",
+    "IamInlinePolicy",
+    "IamInstanceProfile",
+    "IamOidcProvider",
+    "IamPolicy",
+    "IamPolicyVersion",
+    "IamRole",
+    "IamTag",
+    "IamUser",
     "Image",
     "ImageBlockDevice",
     "ImagePermission",

@@ -21,14 +21,21 @@ class Account(Base):
 
 
 class AccessKey(Base):
-    """An access key; its secret is sealed with the master key, since SigV4 needs it in clear."""
+    """An access key; its secret is sealed with the master key, since SigV4 needs it in clear.
+
+    `user_id` is that of its user (`AIDA…`), or the account's for a root key; what it was last used for is written now
+    and then, not at each use.
+    """
 
     __tablename__ = "access_keys"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
-    user_id: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str] = mapped_column(String(64), index=True)
     arn: Mapped[str] = mapped_column(String(256))
     secret_sealed: Mapped[bytes]
     active: Mapped[bool] = mapped_column(default=True)
     created: Mapped[datetime]
+    last_used: Mapped[datetime | None]
+    last_used_service: Mapped[str | None] = mapped_column(String(64))
+    last_used_region: Mapped[str | None] = mapped_column(String(64))

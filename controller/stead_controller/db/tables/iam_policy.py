@@ -1,0 +1,72 @@
+"""Policies of IAM: managed ones with their versions, inline ones, and what they are attached to.
+
+Policies that come with Stead under AWS's names are no rows (`resources/iam_aws_policies.py`).
+"""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class IamPolicy(Base):
+    """A customer managed policy (`ANPA…`); `last_version` is the greatest number that was ever given to a version."""
+
+    __tablename__ = "iam_policies"
+    __table_args__ = (
+        Index("ix_iam_policies_account_id_name_lower", "account_id", "name_lower", unique=True),
+        Index("ix_iam_policies_account_id_path_name_lower", "account_id", "path", "name_lower"),
+    )
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    name: Mapped[str] = mapped_column(String(128))
+    name_lower: Mapped[str] = mapped_column(String(128))
+    path: Mapped[str] = mapped_column(String(512))
+    created: Mapped[datetime]
+    updated: Mapped[datetime]
+    description: Mapped[str] = mapped_column(String(1000), default="")
+    default_version: Mapped[int]
+    last_version: Mapped[int]
+
+
+class IamPolicyVersion(Base):
+    """What a managed policy says in one of its versions (`v3` has the number 3)."""
+
+    __tablename__ = "iam_policy_versions"
+
+    policy_id: Mapped[str] = mapped_column(ForeignKey("iam_policies.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    document: Mapped[str] = mapped_column(Text)  # JSON as it was given
+    created: Mapped[datetime]
+
+
+class IamAttachedPolicy(Base):
+    """That a managed policy is attached to a principal: a user, group or role, by its id.
+
+    `policy_name` and `principal_type` (`user`, `group`, `role`) are what lists show and are paged by.
+    """
+
+    __tablename__ = "iam_attached_policies"
+    __table_args__ = (
+        Index("ix_iam_attached_policies_policy", "account_id", "policy_arn", "principal_type", "principal_id"),
+    )
+
+    principal_id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    policy_arn: Mapped[str] = mapped_column(String(2048), primary_key=True)
+    policy_name: Mapped[str] = mapped_column(String(128))
+    principal_type: Mapped[str] = mapped_column(String(8))
+    account_id: Mapped[str] = mapped_column(AccountId)
+
+
+class IamInlinePolicy(Base):
+    """A policy that is part of one principal."""
+
+    __tablename__ = "iam_inline_policies"
+
+    principal_id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    document: Mapped[str] = mapped_column(Text)  # JSON as it was given
