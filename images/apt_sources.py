@@ -36,16 +36,27 @@ class AptSource:
 def find_sources(release: str) -> list[AptSource]:
     """Return this machine's sources of a Debian release, its updates and its security suite.
 
-    Raise ImageBuildError when the release itself or its security suite is not among them.
+    Fetches the lists of packages when some of these are missing: apt knows a source only by its list. Raise
+    ImageBuildError when the release itself or its security suite is not among them then.
     """
-    shown = run(["apt-get", "indextargets", "--format", "|".join(f"$({name})" for name in _FIELDS), _PACKAGES])
-    sources = choose_sources(shown.splitlines(), release)
-    for suite in (release, f"{release}-security"):
-        if not any(source.suite == suite for source in sources):
-            raise ImageBuildError(
-                f"apt on this machine has no signed http(s) source of {suite}: add one, apt-get update"
-            )
+    sources = _known_sources(release)
+    if _missing(sources, release):
+        run(["apt-get", "update", "-qq"])
+        sources = _known_sources(release)
+    for suite in _missing(sources, release):
+        raise ImageBuildError(f"apt on this machine has no signed http(s) source of {suite}: add one, apt-get update")
     return sources
+
+
+def _known_sources(release: str) -> list[AptSource]:
+    shown = run(["apt-get", "indextargets", "--format", "|".join(f"$({name})" for name in _FIELDS), _PACKAGES])
+    return choose_sources(shown.splitlines(), release)
+
+
+def _missing(sources: Sequence[AptSource], release: str) -> list[str]:
+    """List the suites without which nothing is built, those of the sources left out."""
+    known = {source.suite for source in sources}
+    return [suite for suite in (release, f"{release}-security") if suite not in known]
 
 
 _PACKAGES = "Created-By: Packages"

@@ -3,7 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from images.apt_sources import choose_sources, newest_date
+import pytest
+
+from images import apt_sources
+from images.apt_sources import choose_sources, find_sources, newest_date
+from images.packages import ImageBuildError
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.pgp"
 LISTS = "/var/lib/apt/lists/mirror_debian_dists_trixie"
@@ -35,6 +39,34 @@ def test_each_line_comes_once_and_updates_and_security_come_too() -> None:
         "trixie-updates",
         "trixie-security",
     ]
+
+
+def answer_by_apt(monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> list[str]:
+    """Let apt know some sources, and others once the lists are fetched; gives what apt was asked for."""
+    asked: list[str] = []
+
+    def run(command: list[str]) -> str:
+        asked.append(command[1])
+        return after if "update" in asked else before
+
+    monkeypatch.setattr(apt_sources, "run", run)
+    return asked
+
+
+def test_lists_that_are_missing_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = f"{TRIXIE}\n{TRIXIE.replace('trixie', 'trixie-security')}"
+    asked = answer_by_apt(monkeypatch, TRIXIE, both)
+    assert [source.suite for source in find_sources("trixie")] == ["trixie", "trixie-security"]
+    assert asked == ["indextargets", "update", "indextargets"]
+    asked = answer_by_apt(monkeypatch, both, both)
+    find_sources("trixie")
+    assert asked == ["indextargets"]
+
+
+def test_a_suite_that_apt_has_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_by_apt(monkeypatch, TRIXIE, TRIXIE)
+    with pytest.raises(ImageBuildError, match="no signed http.*trixie-security"):
+        find_sources("trixie")
 
 
 def test_the_newest_list_gives_the_time(tmp_path: Path) -> None:
