@@ -65,7 +65,7 @@ def test_lists_that_are_missing_are_fetched(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_suite_that_apt_has_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     answer_by_apt(monkeypatch, TRIXIE, TRIXIE)
-    with pytest.raises(ImageBuildError, match="no signed http.*trixie-security"):
+    with pytest.raises(ImageBuildError, match=r"no signed http.*trixie-security"):
         find_sources("trixie")
 
 
