@@ -1,6 +1,6 @@
 """Policies of IAM: managed ones with their versions, inline ones, and what they are attached to.
 
-Policies that come with Stead under AWS's names are no rows (`resources/iam_aws_policies.py`).
+Policies that come with Stead under AWS's names are no rows (`authorization/aws_managed/`).
 """
 
 from datetime import datetime
@@ -45,9 +45,9 @@ class IamPolicyVersion(Base):
 
 
 class IamAttachedPolicy(Base):
-    """That a managed policy is attached to a principal: a user, group or role, by its id.
+    """That a managed policy is attached to a principal: a user, group or role (`principal_type`), by its id.
 
-    `policy_name` and `principal_type` (`user`, `group`, `role`) are what lists show and are paged by.
+    `policy_id` is empty for AWS's policies, which are no rows.
     """
 
     __tablename__ = "iam_attached_policies"
@@ -57,7 +57,7 @@ class IamAttachedPolicy(Base):
 
     principal_id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     policy_arn: Mapped[str] = mapped_column(String(2048), primary_key=True)
-    policy_name: Mapped[str] = mapped_column(String(128))
+    policy_id: Mapped[str | None] = mapped_column(ForeignKey("iam_policies.id"))
     principal_type: Mapped[str] = mapped_column(String(8))
     account_id: Mapped[str] = mapped_column(AccountId)
 

@@ -16,7 +16,7 @@ class IamRole(Base):
     __table_args__ = (
         Index("ix_iam_roles_account_id_name_lower", "account_id", "name_lower", unique=True),
         Index("ix_iam_roles_account_id_path_name_lower", "account_id", "path", "name_lower"),
-        Index("ix_iam_roles_account_id_boundary_arn", "account_id", "boundary_arn", "name_lower"),
+        Index("ix_iam_roles_account_id_boundary_arn", "account_id", "boundary_arn", "id"),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)

@@ -19,22 +19,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("alias", name=op.f("uq_iam_accounts_alias")),
     )
     op.create_table(
-        "iam_attached_policies",
-        sa.Column("principal_id", sa.String(length=40), nullable=False),
-        sa.Column("policy_arn", sa.String(length=2048), nullable=False),
-        sa.Column("policy_name", sa.String(length=128), nullable=False),
-        sa.Column("principal_type", sa.String(length=8), nullable=False),
-        sa.Column("account_id", sa.String(length=12), nullable=False),
-        sa.PrimaryKeyConstraint("principal_id", "policy_arn", name=op.f("pk_iam_attached_policies")),
-    )
-    with op.batch_alter_table("iam_attached_policies", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_iam_attached_policies_policy",
-            ["account_id", "policy_arn", "principal_type", "principal_id"],
-            unique=False,
-        )
-
-    op.create_table(
         "iam_groups",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("account_id", sa.String(length=12), nullable=False),
@@ -109,7 +93,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("iam_roles", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_iam_roles_account_id_boundary_arn", ["account_id", "boundary_arn", "name_lower"], unique=False
+            "ix_iam_roles_account_id_boundary_arn", ["account_id", "boundary_arn", "id"], unique=False
         )
         batch_op.create_index("ix_iam_roles_account_id_name_lower", ["account_id", "name_lower"], unique=True)
         batch_op.create_index(
@@ -141,7 +125,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("iam_users", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_iam_users_account_id_boundary_arn", ["account_id", "boundary_arn", "name_lower"], unique=False
+            "ix_iam_users_account_id_boundary_arn", ["account_id", "boundary_arn", "id"], unique=False
         )
         batch_op.create_index("ix_iam_users_account_id_name_lower", ["account_id", "name_lower"], unique=True)
         batch_op.create_index(
@@ -181,6 +165,23 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_iam_instance_profiles_role_id"), ["role_id"], unique=False)
 
     op.create_table(
+        "iam_attached_policies",
+        sa.Column("principal_id", sa.String(length=40), nullable=False),
+        sa.Column("policy_arn", sa.String(length=2048), nullable=False),
+        sa.Column("policy_id", sa.String(length=40), nullable=True),
+        sa.Column("principal_type", sa.String(length=8), nullable=False),
+        sa.Column("account_id", sa.String(length=12), nullable=False),
+        sa.ForeignKeyConstraint(["policy_id"], ["iam_policies.id"], name=op.f("fk_iam_attached_policies_policy_id")),
+        sa.PrimaryKeyConstraint("principal_id", "policy_arn", name=op.f("pk_iam_attached_policies")),
+    )
+    with op.batch_alter_table("iam_attached_policies", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_iam_attached_policies_policy",
+            ["account_id", "policy_arn", "principal_type", "principal_id"],
+            unique=False,
+        )
+
+    op.create_table(
         "iam_policy_versions",
         sa.Column("policy_id", sa.String(length=40), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
@@ -203,6 +204,10 @@ def downgrade() -> None:
         batch_op.drop_column("last_used_service")
         batch_op.drop_column("last_used")
 
+    with op.batch_alter_table("iam_attached_policies", schema=None) as batch_op:
+        batch_op.drop_index("ix_iam_attached_policies_policy")
+
+    op.drop_table("iam_attached_policies")
     op.drop_table("iam_policy_versions")
     with op.batch_alter_table("iam_instance_profiles", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_iam_instance_profiles_role_id"))
@@ -242,8 +247,4 @@ def downgrade() -> None:
         batch_op.drop_index("ix_iam_groups_account_id_name_lower")
 
     op.drop_table("iam_groups")
-    with op.batch_alter_table("iam_attached_policies", schema=None) as batch_op:
-        batch_op.drop_index("ix_iam_attached_policies_policy")
-
-    op.drop_table("iam_attached_policies")
     op.drop_table("iam_accounts")
