@@ -182,9 +182,10 @@ def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:
 
 
 def share_access(settings: Settings) -> None:
-    """Publish the CA, and give the person who came by sudo the means of access they may read without sudo."""
-    shutil.copyfile(settings.controller_dir / "ca.pem", settings.ca_file)
-    settings.ca_file.chmod(0o644)
+    """Publish what all may have, and give the person who came by sudo means of access they may read without sudo."""
+    for name, public in (("ca.pem", settings.ca_file), ("instance-identity.pem", settings.identity_file)):
+        shutil.copyfile(settings.controller_dir / name, public)
+        public.chmod(0o644)
     uid, gid = sudo_user()
     if not uid:
         return

@@ -101,6 +101,7 @@ def _parts(chosen: Settings) -> list[Path]:
         chosen.users_dir,
         chosen.volatile_dir,
         chosen.ca_file,
+        chosen.identity_file,
         chosen.memory_file,
         chosen.run_dir,
     ]

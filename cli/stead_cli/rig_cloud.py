@@ -257,7 +257,7 @@ def _remove_state(plan: RigPlan) -> None:
         mine.run_dir,
     ):
         shutil.rmtree(folder, ignore_errors=not folder.exists())
-    for file in (mine.ca_file, mine.memory_file, plan.memory_file):
+    for file in (mine.ca_file, mine.identity_file, mine.memory_file, plan.memory_file):
         file.unlink(missing_ok=True)
     try:
         plan.folder.rmdir()

@@ -85,6 +85,11 @@ class Settings:
         return self.state_dir / "ca.pem"
 
     @property
+    def identity_file(self) -> Path:
+        """The certificate with which users verify instance identity documents."""
+        return self.state_dir / "instance-identity.pem"
+
+    @property
     def https_endpoint(self) -> str:
         """URL of the AWS APIs."""
         return f"https://{self.listen}:{self.https_port}"

@@ -1,6 +1,7 @@
 """One controller: all parts built and joined here, the only place that knows them all."""
 
 import asyncio
+import json
 import logging
 import secrets
 import shutil
@@ -8,7 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 import grpc
@@ -30,6 +31,7 @@ from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.redraw import redraw
+from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
@@ -49,6 +51,7 @@ from stead_controller.resources.questions import (
     ReadBlock,
     WriteBlock,
 )
+from stead_controller.resources.zones import zone_ids
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
@@ -71,6 +74,8 @@ _COLLECTING_SECONDS: Final = 5.0
 _COMPOSING_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
 _GRACE_SECONDS: Final = 2.0
+# A machine is sent again at each change of its tags, groups and disks, and its document is then the same as before.
+_SIGNED_KEPT: Final = 4096
 
 
 class Controller:
@@ -83,6 +88,7 @@ class Controller:
         self.cloud = replace(cloud_of(settings), sealer=self._sealer)
         self.database = Database(settings.database)
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
+        self._identity_signer = IdentitySigner.load_or_create(settings.state_dir / "ca", self.authority)
         self._clock = clock
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)
@@ -121,6 +127,7 @@ class Controller:
             clock=self._clock,
             image_folder=settings.image_folder,
             authority=self.authority,
+            sign=lru_cache(_SIGNED_KEPT)(self._identity_signer.sign),
             heartbeat_seconds=settings.heartbeat_seconds,
         )
         self._grpc = self._grpc_server(identity)
@@ -319,8 +326,10 @@ def keep_facts(tx: Transaction, settings: Settings) -> bytes:
         if name not in facts:
             facts[name] = CloudFact(name=name, value=value)
             tx.session.add(facts[name])
-    if "region" not in facts:
-        tx.session.add(CloudFact(name="region", value=settings.region))
-    else:
-        facts["region"].value = settings.region
+    told = {"region": settings.region, "zone_ids": json.dumps(zone_ids(cloud_of(settings)))}
+    for name, value in told.items():
+        if name not in facts:
+            tx.session.add(CloudFact(name=name, value=value))
+        else:
+            facts[name].value = value
     return bytes.fromhex(facts["page_key"].value)

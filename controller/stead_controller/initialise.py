@@ -11,6 +11,7 @@ from stead_controller.controller import cloud_of, keep_facts
 from stead_controller.db.migrate import upgrade
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
+from stead_controller.identity_signer import IdentitySigner
 from stead_controller.resources.accounts import NewAccount, create_account
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
@@ -23,13 +24,16 @@ FIRST_ACCOUNT: Final = "default"
 def initialise(settings: Settings, now: datetime) -> None:
     """Make what is missing of a cloud; doing it again changes nothing.
 
-    Leaves ca.pem for clients, operator.pem and operator-key.pem for operators, and credentials.json with the first
-    account's key: the last two readable by their owner only.
+    Leaves ca.pem for clients, instance-identity.pem for those who verify identity documents, operator.pem and
+    operator-key.pem for operators, and credentials.json with the first account's key: the last two readable by their
+    owner only.
     """
     state_dir = settings.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = Authority.load_or_create(state_dir / "ca")
     (state_dir / "ca.pem").write_bytes(authority.certificate_pem)
+    signer = IdentitySigner.load_or_create(state_dir / "ca", authority)
+    (state_dir / "instance-identity.pem").write_bytes(signer.certificate_pem)
     if not (state_dir / "operator.pem").exists():
         operator = authority.issue_operator("admin")
         write_private(state_dir / "operator-key.pem", operator.key_pem)

@@ -1,13 +1,11 @@
 """Stead's own CA: a signing request becomes a certificate of a controller, a host or an operator.
 
 Apart from `tls.py`, because a running agent needs none of it and is spared the 10 MiB that `cryptography` weighs.
-All keys are ECDSA on P-256, which every gRPC accepts.
+Keys are ECDSA on P-256, which every gRPC accepts; only that of identity documents is RSA, as their readers expect.
 """
 
 import datetime as dt
 import ipaddress
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,11 +13,11 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from stead_proto import limits
-from stead_proto.tls import CONTROLLER_NAME, Identity, Peer, PeerKind, host_server_name, sync_directory
+from stead_proto.tls import CONTROLLER_NAME, Identity, Peer, PeerKind, host_server_name, write_once
 
 CA_VALIDITY: Final = dt.timedelta(days=3650)
 VALIDITY: Final = dt.timedelta(days=397)
@@ -89,19 +87,7 @@ class Authority:
 
     def save_once(self, path: Path) -> None:
         """Write key and certificate in one file of mode 0600, unless another process was first."""
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_key_pem(self._key) + self.certificate_pem)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return
-        finally:
-            Path(temporary).unlink()
-        sync_directory(path.parent)
+        write_once(path, _key_pem(self._key) + self.certificate_pem)
 
     @property
     def certificate_pem(self) -> bytes:
@@ -137,6 +123,11 @@ class Authority:
         """Sign the public key of a host's request: nothing else in it counts. BadSigningRequestError if it is none."""
         return self._issue_client(_requested_key(csr_pem), Peer(PeerKind.HOST, host_id), validity)
 
+    def certify_signer(self, key: rsa.RSAPublicKey, name: str) -> bytes:
+        """Certify a key that signs documents, for as long as this authority is valid: who verifies pins it."""
+        validity = self._certificate.not_valid_after_utc - _now()
+        return self._issue(key, _name(name), (), (), validity)
+
     def _issue_client(self, key: ec.EllipticCurvePublicKey, peer: Peer, validity: dt.timedelta) -> bytes:
         subject = _name(peer.name, peer.kind)
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri)]
@@ -148,7 +139,7 @@ class Authority:
 
     def _issue(
         self,
-        key: ec.EllipticCurvePublicKey,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
         subject: x509.Name,
         names: Sequence[x509.GeneralName],
         usages: Sequence[x509.ObjectIdentifier],
@@ -156,7 +147,7 @@ class Authority:
     ) -> bytes:
         now = _now()
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        certificate = (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._certificate.subject)
@@ -166,12 +157,13 @@ class Authority:
             .not_valid_after(now + validity)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(issuer, critical=False)
-            .sign(self._key, hashes.SHA256())
         )
-        return certificate.public_bytes(serialization.Encoding.PEM)
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def _requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:

@@ -126,6 +126,23 @@ def write_private(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
+def write_once(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600, durably and all at once, unless there is one: of several processes the first wins."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+    finally:
+        Path(temporary).unlink()
+    sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make names that were made or replaced in a directory survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

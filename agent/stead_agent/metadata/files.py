@@ -19,6 +19,7 @@ from typing import Any, Final
 from stead_agent.metadata.interface import (
     Guest,
     GuestInterface,
+    Identity,
     MetadataError,
     Options,
     PublicAddress,
@@ -92,7 +93,7 @@ def to_json(guest: Guest) -> dict[str, Any]:
 
 def from_json(fields: dict[str, Any]) -> Guest:
     """Turn it back; raises TypeError, KeyError or ValueError for what no guest became."""
-    user_data = fields["user_data"]
+    user_data, identity = fields["user_data"], fields.get("identity")
     return Guest(
         **{
             **fields,
@@ -103,6 +104,7 @@ def from_json(fields: dict[str, Any]) -> Guest:
             "ebs_device_names": tuple(fields["ebs_device_names"]),
             "ephemeral_device_names": tuple(fields["ephemeral_device_names"]),
             "options": Options(**fields["options"]),
+            "identity": None if identity is None else Identity(**identity),
         }
     )
 

@@ -29,6 +29,15 @@ class PublicKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """The instance identity document, and the controller's word for it: a signature and a PKCS #7 message, base64."""
+
+    document: str
+    signature: str
+    pkcs7: str
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The instance's MetadataOptions, named as EC2 names them in lower case."""
 
@@ -93,9 +102,10 @@ class Guest:
     ephemeral_device_names: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)  # shown only with options.instance_metadata_tags
     options: Options = Options()
+    identity: Identity | None = None  # None: the controller has told none yet
+    monitoring: bool = False  # in detail
     availability_zone_id: str = ""
     host_id: str = ""  # dedicated host, or empty
-    architecture: str = "x86_64"
     partition: str = "aws"
     domain: str = "amazonaws.com"
 

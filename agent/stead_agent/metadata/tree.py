@@ -72,36 +72,15 @@ def normal_path(target: str) -> str | None:
     return _SLASHES.sub("/", path).strip("/")
 
 
-def identity_document(guest: Guest) -> bytes:
-    """Write the instance identity document, its fields in EC2's order.
-
-    Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html
-    """
-    primary = _primary(guest)
-    document = {
-        "accountId": guest.account_id,
-        "architecture": guest.architecture,
-        "availabilityZone": guest.availability_zone,
-        "billingProducts": None,
-        "devpayProductCodes": None,
-        "marketplaceProductCodes": None,
-        "imageId": guest.image_id,
-        "instanceId": guest.instance_id,
-        "instanceType": guest.instance_type,
-        "kernelId": None,
-        "pendingTime": datetime.fromtimestamp(guest.pending_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "privateIp": primary.private_addresses[0] if primary else None,
-        "ramdiskId": None,
-        "region": guest.region,
-        "version": "2017-09-30",
-    }
-    return json.dumps(document, indent=2, separators=(",", " : ")).encode()
-
-
 def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
     """Give every leaf with its value; an empty value means that the guest has no such leaf."""
-    yield "dynamic/fws/instance-monitoring", b"disabled"
-    yield "dynamic/instance-identity/document", identity_document(guest)
+    yield "dynamic/fws/instance-monitoring", b"enabled" if guest.monitoring else b"disabled"
+    if guest.identity:
+        # One key signs for both: `rsa2048` is a message by an RSA key with SHA-256, which `pkcs7` may be as well.
+        yield "dynamic/instance-identity/document", guest.identity.document.encode()
+        yield "dynamic/instance-identity/pkcs7", guest.identity.pkcs7.encode()
+        yield "dynamic/instance-identity/rsa2048", guest.identity.pkcs7.encode()
+        yield "dynamic/instance-identity/signature", guest.identity.signature.encode()
     for path, text in _instance_leaves(guest):
         yield f"meta-data/{path}", text.encode()
     for path, text in _device_leaves(guest):
@@ -138,12 +117,23 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     yield "services/domain", guest.domain
     yield "services/partition", guest.partition
     yield "system", "nitro"
+    yield "identity-credentials/ec2/info", _account_info(guest)
     primary = _primary(guest)
     if primary:
         yield "local-ipv4", primary.private_addresses[0]
         yield "ipv6", primary.ipv6_addresses[0] if primary.ipv6_addresses else ""
         yield "mac", primary.mac_address.lower()
         yield "public-ipv4", _public_address(primary)
+
+
+def _account_info(guest: Guest) -> str:
+    """Write whose the instance is, in the form of a role's information."""
+    info = {"Code": "Success", "LastUpdated": _time(guest.pending_time), "AccountId": guest.account_id}
+    return json.dumps(info, indent=2, separators=(",", " : "))
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _device_leaves(guest: Guest) -> Iterator[tuple[str, str]]:

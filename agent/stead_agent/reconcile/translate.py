@@ -1,5 +1,6 @@
 """Resources of the controller become what machines, volumes and metadata ask for, and sights become a status: pure."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast
 
@@ -176,8 +177,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
     for attached in sorted(body.interfaces, key=lambda each: each.device_index):
         resource = known.get(attached.interface_id)
         if resource is not None:
-            public_name = words.public_hostname if attached.device_index == 0 else ""
-            interfaces.append(_guest_interface(resource, attached.device_index, public_name, known))
+            interfaces.append(_guest_interface(resource, attached, known))
     devices = [each.device_name for each in body.disks if not each.HasField("instance_store")]
     stores = [each for each in body.disks if each.HasField("instance_store")]
     stores.sort(key=lambda each: each.instance_store.index)
@@ -202,14 +202,16 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         ephemeral_device_names=tuple(each.device_name for each in stores),
         tags=dict(words.tags),
         options=_options(words.options),
-        architecture=body.architecture or "x86_64",
+        identity=_identity(words.identity) if words.HasField("identity") else None,
+        monitoring=words.monitoring,
+        availability_zone_id=words.availability_zone_id,
         partition=words.partition or "aws",
         domain=words.domain or "amazonaws.com",
     )
 
 
 def _guest_interface(
-    resource: Resource, device_index: int, public_name: str, known: Mapping[str, Resource]
+    resource: Resource, attached: desired_pb2.MachineInterface, known: Mapping[str, Resource]
 ) -> metadata.GuestInterface:
     body = resource.interface
     subnet = known.get(body.subnet_id)
@@ -217,7 +219,7 @@ def _guest_interface(
     return metadata.GuestInterface(
         interface_id=resource.id,
         mac_address=body.mac_address,
-        device_index=device_index,
+        device_index=attached.device_index,
         private_addresses=(body.private_address, *body.secondary_addresses),
         private_dns_name=body.private_dns_name,
         subnet_id=body.subnet_id,
@@ -227,12 +229,23 @@ def _guest_interface(
         public_addresses=tuple(
             metadata.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
         ),
-        public_dns_name=public_name,
+        public_dns_name=body.public_dns_name,
+        security_groups=tuple(attached.security_groups),
         security_group_ids=tuple(body.security_group_ids),
         ipv6_addresses=tuple(body.ipv6_addresses),
         subnet_ipv6_cidr_block=subnet.subnet.ipv6_cidr_block if subnet else "",
         vpc_ipv6_cidr_blocks=tuple(vpc.vpc.ipv6_cidr_blocks) if vpc else (),
     )
+
+
+def _identity(told: desired_pb2.IdentityDocument) -> metadata.Identity:
+    return metadata.Identity(told.document.decode(), _base64_lines(told.signature), _base64_lines(told.pkcs7))
+
+
+def _base64_lines(content: bytes) -> str:
+    """Write bytes as PEM does (RFC 7468, section 2): base64 in lines of 64 characters, without a newline at the end."""
+    text = b64encode(content).decode("ascii")
+    return "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
 
 
 def _options(options: desired_pb2.MetadataOptions) -> metadata.Options:

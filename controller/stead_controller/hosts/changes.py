@@ -15,7 +15,10 @@ from sqlalchemy import bindparam, or_, select
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import CloudFact, Host, HostResource, VpcHost, VpcResource
 from stead_controller.hosts import revisions, wire
+from stead_controller.hosts.pictures import identity
+from stead_controller.hosts.pictures.identity import SignDocument
 from stead_controller.hosts.pictures.keys import OpenKey, opened, without_keys
+from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
 _OWN: Final = select(
@@ -85,6 +88,7 @@ class Reader:
 
     tx: Transaction
     _open_key: OpenKey = without_keys
+    _sign: SignDocument | None = None  # without it no machine is sent an identity document
     revision: int = field(init=False)
     epoch: str = field(init=False)
     _missed: dict[tuple[str, int], bytes] = field(init=False, default_factory=dict)
@@ -176,8 +180,11 @@ class Reader:
         return found
 
     def _own_piece(self, kind: int, resource_id: str, revision: int, body: bytes | None, *, force: bool) -> bytes:
-        opened_body = opened(kind, body, self._open_key) if body is not None else None
-        return _piece(kind, resource_id, revision, opened_body, force=force)
+        if body is not None:
+            body = opened(kind, body, self._open_key)
+            if kind == desired.KIND_MACHINE and self._sign is not None:
+                body = identity.signed(body, self._sign)
+        return _piece(kind, resource_id, revision, body, force=force)
 
     def _topics(self, host_ids: Sequence[str]) -> dict[str, list[_Topic]]:
         """The VPCs that hosts are told of, or were."""

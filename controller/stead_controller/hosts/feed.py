@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from stead_controller.db.session import Database, Transaction
+from stead_controller.db.session import Database
 from stead_controller.hosts import errors, wire
 from stead_controller.hosts.changes import News, Reader, Update
+from stead_controller.hosts.pictures.identity import SignDocument
 from stead_controller.hosts.pictures.keys import OpenKey, without_keys
 
 _log = logging.getLogger(__name__)
@@ -64,10 +65,11 @@ class Stream:
 class Feed:
     """The follower and the streams that it serves; all but `wake_soon` on the event loop."""
 
-    def __init__(self, database: Database, open_key: OpenKey = without_keys) -> None:
+    def __init__(self, database: Database, open_key: OpenKey = without_keys, sign: SignDocument | None = None) -> None:
         """Take the parts; nothing is followed before `run`."""
         self._database = database
         self._open_key = open_key
+        self._sign = sign
         self._revision = 0
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
@@ -120,7 +122,7 @@ class Feed:
             self._woken.set()
         since, host_ids = self._revision, frozenset(self._streams)
         news, firsts = await self._database.run(
-            lambda tx: _read(tx, self._open_key, since, host_ids, joining), writes=False
+            lambda tx: _read(Reader(tx, self._open_key, self._sign), since, host_ids, joining), writes=False
         )
         self._revision = news.revision
         contents: dict[tuple[str, ...], bytes] = {}
@@ -138,12 +140,11 @@ class Feed:
 
 
 def _read(
-    tx: Transaction, open_key: OpenKey, since: int, host_ids: frozenset[str], joining: Sequence[Stream]
+    reader: Reader, since: int, host_ids: frozenset[str], joining: Sequence[Stream]
 ) -> tuple[News, list[tuple[Update, set[tuple[int, str]]]]]:
-    reader = Reader(tx, open_key)
     # Without streams nobody asks for what was before.
     news = reader.news(since, host_ids) if host_ids else News(reader.revision, reader.epoch)
-    failing = errors.of_hosts(tx, [stream.host_id for stream in joining])
+    failing = errors.of_hosts(reader.tx, [stream.host_id for stream in joining])
     firsts = reader.firsts([(stream.host_id, stream.revision, stream.epoch) for stream in joining])
     return news, [(first, failing.get(each.host_id, set())) for first, each in zip(firsts, joining, strict=True)]
 

@@ -20,6 +20,7 @@ from stead_controller.hosts import facts, host_networks, outbox, reports
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
+from stead_controller.hosts.pictures.identity import SignDocument
 from stead_controller.hosts.together import Together
 from stead_controller.resources import volume_keys
 from stead_controller.resources.cloud import Cloud
@@ -48,6 +49,7 @@ class HostLink:
         clock: Clock,
         image_folder: Path,
         authority: Authority,
+        sign: SignDocument | None = None,
         heartbeat_seconds: int,
     ) -> None:
         """Take the parts; the running event loop is the one that serves."""
@@ -59,7 +61,7 @@ class HostLink:
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
-        self._feed = Feed(database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT))
+        self._feed = Feed(database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), sign)
         self._hellos = Together(database, self._take_facts)
         self._reports = Together(database, self._apply_progress)
         self._questions: dict[int, asyncio.Future[pb.Answer]] = {}

@@ -1187,17 +1187,23 @@ class MachineInterface(_message.Message):
 
     INTERFACE_ID_FIELD_NUMBER: _builtins.int
     DEVICE_INDEX_FIELD_NUMBER: _builtins.int
+    SECURITY_GROUPS_FIELD_NUMBER: _builtins.int
     interface_id: _builtins.str
     device_index: _builtins.int
+    @_builtins.property
+    def security_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names, shown in metadata"""
+
     def __init__(
         self,
         *,
         interface_id: _builtins.str = ...,
         device_index: _builtins.int = ...,
+        security_groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_index", b"device_index", "interface_id", b"interface_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_index", b"device_index", "interface_id", b"interface_id", "security_groups", b"security_groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1248,6 +1254,10 @@ class Metadata(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     PARTITION_FIELD_NUMBER: _builtins.int
     DOMAIN_FIELD_NUMBER: _builtins.int
+    PRIVATE_ADDRESS_FIELD_NUMBER: _builtins.int
+    AVAILABILITY_ZONE_ID_FIELD_NUMBER: _builtins.int
+    MONITORING_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     account_id: _builtins.str
     reservation_id: _builtins.str
@@ -1268,6 +1278,11 @@ class Metadata(_message.Message):
     """"aws" """
     domain: _builtins.str
     """services/domain"""
+    private_address: _builtins.str
+    """of the primary interface, as the identity document says it"""
+    availability_zone_id: _builtins.str
+    monitoring: _builtins.bool
+    """in detail"""
     @_builtins.property
     def public_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicKey]: ...
     @_builtins.property
@@ -1279,6 +1294,10 @@ class Metadata(_message.Message):
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """shown only when options.instance_tags"""
+
+    @_builtins.property
+    def identity(self) -> Global___IdentityDocument:
+        """never kept by the controller: signed as it is sent"""
 
     def __init__(
         self,
@@ -1302,14 +1321,50 @@ class Metadata(_message.Message):
         tags: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         partition: _builtins.str = ...,
         domain: _builtins.str = ...,
+        private_address: _builtins.str = ...,
+        availability_zone_id: _builtins.str = ...,
+        monitoring: _builtins.bool = ...,
+        identity: Global___IdentityDocument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "domain", b"domain", "has_user_data", b"has_user_data", "hostname", b"hostname", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "has_user_data", b"has_user_data", "hostname", b"hostname", "identity", b"identity", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Metadata: _TypeAlias = Metadata  # noqa: Y015
+
+@_typing.final
+class IdentityDocument(_message.Message):
+    """What a guest can show to others as a proof of where and what it is. Signed by the controller, so that no host can make
+    one of a guest that it has not.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    PKCS7_FIELD_NUMBER: _builtins.int
+    document: _builtins.bytes
+    """JSON, as https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html"""
+    signature: _builtins.bytes
+    """of these bytes, RSA with SHA-256 (PKCS #1 v1.5)"""
+    pkcs7: _builtins.bytes
+    """the document in a signed message (RFC 2315), DER"""
+    def __init__(
+        self,
+        *,
+        document: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        pkcs7: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "pkcs7", b"pkcs7", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdentityDocument: _TypeAlias = IdentityDocument  # noqa: Y015
 
 @_typing.final
 class PublicKey(_message.Message):

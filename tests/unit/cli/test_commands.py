@@ -70,7 +70,7 @@ def test_the_recipe_of_each_image_has_a_hash_of_its_own() -> None:
 def test_the_person_behind_sudo_gets_access_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = Settings(tmp_path)
     chosen.controller_dir.mkdir()
-    for name in ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json"):
+    for name in ("ca.pem", "instance-identity.pem", "operator.pem", "operator-key.pem", "credentials.json"):
         (chosen.controller_dir / name).write_text(name)
     monkeypatch.setenv("SUDO_UID", str(os.geteuid() or 65534))
     monkeypatch.setenv("SUDO_GID", str(os.getegid() or 65534))
@@ -81,7 +81,7 @@ def test_the_person_behind_sudo_gets_access_of_their_own(tmp_path: Path, monkeyp
     )
     assert {path.stat().st_uid for path in (folder, *folder.iterdir())} == {int(os.environ["SUDO_UID"])}
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert chosen.ca_file.stat().st_mode & 0o777 == 0o644
+    assert chosen.ca_file.stat().st_mode & 0o777 == chosen.identity_file.stat().st_mode & 0o777 == 0o644
 
 
 def test_doctor_without_root_says_what_it_could_not_look_at(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

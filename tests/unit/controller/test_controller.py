@@ -9,6 +9,9 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 
 from stead_controller.clock import now
 from stead_controller.controller import Controller
@@ -220,6 +223,13 @@ async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud):
     assert not delta.full
     assert delta.epoch == first.epoch
     assert launched.instance_id in {item.id for item in delta.resources}
+    [words] = [item.machine.metadata for item in delta.resources if item.id == launched.instance_id]
+    certificate = x509.load_pem_x509_certificate((cloud.settings.state_dir / "instance-identity.pem").read_bytes())
+    document = words.identity.document
+    certificate.public_key().verify(words.identity.signature, document, padding.PKCS1v15(), hashes.SHA256())
+    assert json.loads(document)["instanceId"] == launched.instance_id
+    assert json.loads(document)["privateIp"] == launched.private_address
+    assert words.availability_zone_id == "use1-az1"
     async with asyncio.timeout(DEADLINE):
         assert (await watch.read()).instance.state == "pending"
     await agent.running(launched.instance_id)

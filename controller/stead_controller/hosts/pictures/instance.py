@@ -17,6 +17,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.interface import of_interface
+from stead_controller.hosts.pictures.region import zone_id_of
 from stead_controller.hosts.pictures.volume import of_used_volume
 from stead_controller.names import private_name
 from stead_controller.resources import instance_types
@@ -52,14 +53,13 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
     pictures: dict[Key, Message] = {}
     for volume in volumes:
         pictures[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
-    groups: dict[str, str] = {}
+    groups = {interface.id: _groups(tx, interface.id) for interface in interfaces}
+    primary: dict[str, str] = {}
     public_hostname = ""
     for interface in interfaces:
-        mine = _groups(tx, interface.id)
+        told = of_interface(tx, interface, list(groups[interface.id]), region)
         if interface.device_index == 0:
-            groups = mine
-        told = of_interface(tx, interface, list(mine), region)
-        if interface.device_index == 0:
+            primary = groups[interface.id]
             public_hostname = told.public_dns_name
         pictures[pb.KIND_INTERFACE, interface.id] = told
     pictures[pb.KIND_MACHINE, instance.id] = pb.Machine(
@@ -74,10 +74,14 @@ def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, M
             *_scratch_disks(tx, instance),
         ],
         interfaces=[
-            pb.MachineInterface(interface_id=interface.id, device_index=interface.device_index or 0)
+            pb.MachineInterface(
+                interface_id=interface.id,
+                device_index=interface.device_index or 0,
+                security_groups=sorted(groups[interface.id].values()),
+            )
             for interface in interfaces
         ],
-        metadata=_metadata(tx, instance, sorted(groups.values()), public_hostname, region),
+        metadata=_metadata(tx, instance, sorted(primary.values()), public_hostname, region),
         architecture=instance.architecture,
         boot_mode=instance.boot_mode,
     )
@@ -139,4 +143,7 @@ def _metadata(
         tags=tags,
         partition="aws",
         domain="amazonaws.com",
+        private_address=instance.private_address,
+        availability_zone_id=zone_id_of(tx, instance.zone),
+        monitoring=instance.monitoring,
     )

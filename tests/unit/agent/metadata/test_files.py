@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_agent.metadata.files import Files, Kept, from_json, to_json
-from stead_agent.metadata.interface import Guest, GuestInterface, MetadataError, Options, PublicAddress, PublicKey
+from stead_agent.metadata.interface import (
+    Guest,
+    GuestInterface,
+    Identity,
+    MetadataError,
+    Options,
+    PublicAddress,
+    PublicKey,
+)
 from tests.unit.agent.metadata.guests import VPC, guest
 
 _ANY_GUEST = st.builds(
@@ -36,6 +44,7 @@ _ANY_GUEST = st.builds(
     ephemeral_device_names=st.lists(st.text(max_size=3), max_size=2).map(tuple),
     tags=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
     options=st.builds(Options),
+    identity=st.none() | st.builds(Identity),
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stead_agent.metadata.interface import Guest, Options, PublicAddress, PublicKey
+from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, PublicKey
 from stead_agent.metadata.tree import VERSIONS, entries, find, normal_path
 from tests.unit.agent.metadata.guests import guest, interface
 
@@ -127,19 +127,26 @@ def test_block_devices_are_numbered() -> None:
     assert read(who, "/latest/meta-data/block-device-mapping/ephemeral0") == "sdb"
 
 
-def test_identity_document_is_written_as_ec2_writes_it() -> None:
-    text = read(guest(), "/latest/dynamic/instance-identity/document")
+def test_identity_is_shown_as_the_controller_signed_it() -> None:
+    base = "/latest/dynamic/instance-identity"
+    assert read(guest(), f"{base}/document") is None
+    who = replace(guest(), identity=Identity('{\n  "region" : "us-east-1"\n}', "c2lnbmVk", "bWVzc2FnZQ=="))
+    assert read(who, base) == "document\npkcs7\nrsa2048\nsignature"
+    assert read(who, f"{base}/document") == '{\n  "region" : "us-east-1"\n}'
+    assert read(who, f"{base}/signature") == "c2lnbmVk"
+    assert read(who, f"{base}/pkcs7") == read(who, f"{base}/rsa2048") == "bWVzc2FnZQ=="
+
+
+def test_account_info_is_json_as_that_of_a_role() -> None:
+    text = read(guest(), "/latest/meta-data/identity-credentials/ec2/info")
     assert text is not None
-    assert text.startswith('{\n  "accountId" : "123456789012",\n  "architecture" : "x86_64",\n')
-    document = json.loads(text)
-    assert list(document) == [
-        "accountId", "architecture", "availabilityZone", "billingProducts", "devpayProductCodes",
-        "marketplaceProductCodes", "imageId", "instanceId", "instanceType", "kernelId", "pendingTime", "privateIp",
-        "ramdiskId", "region", "version",
-    ]  # fmt: skip
-    assert document["pendingTime"] == "2016-11-19T16:32:11Z"
-    assert document["privateIp"] == "172.31.0.5"
-    assert read(guest(), "/latest/dynamic/instance-identity/signature") is None
+    assert json.loads(text) == {"Code": "Success", "LastUpdated": "2016-11-19T16:32:11Z", "AccountId": "123456789012"}
+
+
+@pytest.mark.parametrize(("monitoring", "word"), [(True, "enabled"), (False, "disabled")])
+def test_monitoring(monitoring: bool, word: str) -> None:
+    who = replace(guest(), monitoring=monitoring)
+    assert read(who, "/latest/dynamic/fws/instance-monitoring") == word
 
 
 def test_versions() -> None:

@@ -1,5 +1,6 @@
 """Resources become what each subsystem asks for."""
 
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from stead_agent.disk_sources import BlockSource, FileSource, Layer
 from stead_agent.machines.interface import MachineStatus, OffReason, Power
 from stead_agent.reconcile import translate
 from stead_agent.volumes.interface import VolumeSource
-from stead_proto.v1 import host_pb2
+from stead_proto.v1 import desired_pb2, host_pb2
 from tests.support import desired_states as make
 
 
@@ -61,9 +62,13 @@ def test_a_guests_metadata() -> None:
     words.options.tokens_required = True
     words.options.enabled = True
     words.options.hop_limit = 3
+    wanted.machine.interfaces[0].security_groups.append("web")
     known = {"eni-1": make.interface("eni-1", "i-1"), "subnet-1": make.subnet(), "vpc-1": make.vpc()}
+    known["eni-1"].interface.public_dns_name = words.public_hostname
     guest = translate.guest(wanted, known)
     assert guest.user_data is None
+    assert guest.identity is None
+    assert guest.interfaces[0].security_groups == ("web",)
     assert (guest.root_device_name, guest.ebs_device_names) == ("/dev/sda", ("/dev/sdb",))
     assert guest.interfaces[0].subnet_cidr_block == "10.1.0.0/20"
     assert guest.interfaces[0].vpc_cidr_blocks == ("10.1.0.0/16",)
@@ -72,6 +77,17 @@ def test_a_guests_metadata() -> None:
     assert guest.options.http_put_response_hop_limit == 3
     words.has_user_data = True
     assert translate.guest(wanted, known).user_data == b""
+
+
+def test_an_identity_document_is_given_as_text() -> None:
+    wanted = make.machine("i-1", volumes=(), interfaces=())
+    identity = desired_pb2.IdentityDocument(document=b"{}", signature=bytes(60), pkcs7=b"message")
+    wanted.machine.metadata.identity.CopyFrom(identity)
+    told = translate.guest(wanted, {}).identity
+    assert told is not None
+    assert told.document == "{}"
+    assert told.signature == "A" * 64 + "\n" + "A" * 16
+    assert b64decode(told.pkcs7) == b"message"
 
 
 @pytest.mark.parametrize("reason", OffReason)

@@ -1,0 +1,70 @@
+"""Instance identity documents are signed with a key that a certificate of Stead's own CA vouches for.
+
+The key stays with the controller: hosts get signed documents, so that none of them can make one of another's guest.
+One signature serves all three forms that guests read, because the PKCS #7 message has no attributes that would be
+signed beside the document: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-iid.html.
+"""
+
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs7
+
+from stead_proto.certificates import Authority
+from stead_proto.tls import write_once
+
+_FILE: Final = "instance-identity.pem"
+_NAME: Final = "Stead instance identity"
+_BITS: Final = 2048
+_CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
+# The content is no mail; who verifies has the certificate, as with EC2.
+_FORM: Final = (pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoAttributes, pkcs7.PKCS7Options.NoCerts)
+
+
+class Signed(NamedTuple):
+    """What proves a document: RSA PKCS #1 v1.5 with SHA-256 over its bytes, alone and in a message with it (DER)."""
+
+    signature: bytes
+    pkcs7: bytes
+
+
+class IdentitySigner:
+    """The key of instance identity documents, and its certificate."""
+
+    def __init__(self, key: rsa.RSAPrivateKey, certificate: x509.Certificate) -> None:
+        """Keep the pair; see `load_or_create`."""
+        self._key = key
+        self._certificate = certificate
+
+    @classmethod
+    def load_or_create(cls, directory: Path, authority: Authority) -> Self:
+        """Read the key of a directory, making it at first; several processes that do so get the same one."""
+        path = directory / _FILE
+        if not path.exists():
+            key = rsa.generate_private_key(65537, _BITS)
+            key_pem = key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            write_once(path, key_pem + authority.certify_signer(key.public_key(), _NAME))
+        both = path.read_bytes()
+        start = both.index(_CERTIFICATE_START)
+        loaded = serialization.load_pem_private_key(both[:start], password=None)
+        if not isinstance(loaded, rsa.RSAPrivateKey):
+            raise TypeError(f"{path} holds no RSA key")
+        return cls(loaded, x509.load_pem_x509_certificate(both[start:]))
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """What users verify documents with."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def sign(self, document: bytes) -> Signed:
+        """Sign a document: half a millisecond, and always the same for the same bytes."""
+        builder = pkcs7.PKCS7SignatureBuilder().set_data(document)
+        message = builder.add_signer(self._certificate, self._key, hashes.SHA256()).sign(
+            serialization.Encoding.DER, _FORM
+        )
+        return Signed(message[-_BITS // 8 :], message)  # the signature is the last field of the message

@@ -1,0 +1,167 @@
+"""All that a guest with everything reads, path by path: the list of EC2's categories, as far as Stead has them.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html names them. A path that is added or lost
+is seen here.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress
+from stead_agent.metadata.tree import entries, find
+from tests.unit.agent.metadata.guests import guest, interface
+
+FIRST, SECOND = "0e:49:61:0f:c3:00", "0e:49:61:0f:c3:01"
+LEAVES = f"""
+dynamic/fws/instance-monitoring
+dynamic/instance-identity/document
+dynamic/instance-identity/pkcs7
+dynamic/instance-identity/rsa2048
+dynamic/instance-identity/signature
+meta-data/ami-id
+meta-data/ami-launch-index
+meta-data/ami-manifest-path
+meta-data/block-device-mapping/ami
+meta-data/block-device-mapping/ebs1
+meta-data/block-device-mapping/ephemeral0
+meta-data/block-device-mapping/root
+meta-data/events/maintenance/history
+meta-data/events/maintenance/scheduled
+meta-data/hibernation/configured
+meta-data/hostname
+meta-data/identity-credentials/ec2/info
+meta-data/instance-action
+meta-data/instance-id
+meta-data/instance-life-cycle
+meta-data/instance-type
+meta-data/ipv6
+meta-data/local-hostname
+meta-data/local-ipv4
+meta-data/mac
+meta-data/metrics/vhostmd
+meta-data/network/interfaces/macs/{FIRST}/device-number
+meta-data/network/interfaces/macs/{FIRST}/interface-id
+meta-data/network/interfaces/macs/{FIRST}/ipv4-associations/203.0.113.25
+meta-data/network/interfaces/macs/{FIRST}/ipv4-associations/203.0.113.26
+meta-data/network/interfaces/macs/{FIRST}/ipv6s
+meta-data/network/interfaces/macs/{FIRST}/local-hostname
+meta-data/network/interfaces/macs/{FIRST}/local-ipv4s
+meta-data/network/interfaces/macs/{FIRST}/mac
+meta-data/network/interfaces/macs/{FIRST}/owner-id
+meta-data/network/interfaces/macs/{FIRST}/public-hostname
+meta-data/network/interfaces/macs/{FIRST}/public-ipv4s
+meta-data/network/interfaces/macs/{FIRST}/security-group-ids
+meta-data/network/interfaces/macs/{FIRST}/security-groups
+meta-data/network/interfaces/macs/{FIRST}/subnet-id
+meta-data/network/interfaces/macs/{FIRST}/subnet-ipv4-cidr-block
+meta-data/network/interfaces/macs/{FIRST}/subnet-ipv6-cidr-blocks
+meta-data/network/interfaces/macs/{FIRST}/vpc-id
+meta-data/network/interfaces/macs/{FIRST}/vpc-ipv4-cidr-block
+meta-data/network/interfaces/macs/{FIRST}/vpc-ipv4-cidr-blocks
+meta-data/network/interfaces/macs/{FIRST}/vpc-ipv6-cidr-blocks
+meta-data/network/interfaces/macs/{SECOND}/device-number
+meta-data/network/interfaces/macs/{SECOND}/interface-id
+meta-data/network/interfaces/macs/{SECOND}/local-hostname
+meta-data/network/interfaces/macs/{SECOND}/local-ipv4s
+meta-data/network/interfaces/macs/{SECOND}/mac
+meta-data/network/interfaces/macs/{SECOND}/owner-id
+meta-data/network/interfaces/macs/{SECOND}/security-group-ids
+meta-data/network/interfaces/macs/{SECOND}/security-groups
+meta-data/network/interfaces/macs/{SECOND}/subnet-id
+meta-data/network/interfaces/macs/{SECOND}/subnet-ipv4-cidr-block
+meta-data/network/interfaces/macs/{SECOND}/vpc-id
+meta-data/network/interfaces/macs/{SECOND}/vpc-ipv4-cidr-block
+meta-data/network/interfaces/macs/{SECOND}/vpc-ipv4-cidr-blocks
+meta-data/placement/availability-zone
+meta-data/placement/availability-zone-id
+meta-data/placement/region
+meta-data/profile
+meta-data/public-hostname
+meta-data/public-ipv4
+meta-data/public-keys/0/openssh-key
+meta-data/reservation-id
+meta-data/security-groups
+meta-data/services/domain
+meta-data/services/partition
+meta-data/system
+meta-data/tags/instance/Name
+user-data
+""".split()
+
+# What EC2 answers with 404 on an on-demand instance that is in no group, has no products and is about to lose nothing.
+ABSENT = [
+    "meta-data/ancestor-ami-ids",
+    "meta-data/autoscaling/target-lifecycle-state",
+    "meta-data/block-device-mapping/swap",
+    "meta-data/events/recommendations/rebalance",
+    "meta-data/iam",
+    "meta-data/kernel-id",
+    "meta-data/placement/group-name",
+    "meta-data/placement/host-id",
+    "meta-data/placement/partition-number",
+    "meta-data/product-codes",
+    "meta-data/ramdisk-id",
+    "meta-data/spot",
+    "meta-data/spot/instance-action",
+    "meta-data/spot/termination-time",
+]
+
+
+def everything() -> Guest:
+    """A guest with two interfaces, both families of addresses, a scratch disk, tags, user data and an identity."""
+    first = replace(
+        interface(0),
+        private_addresses=("172.31.0.5", "172.31.0.6"),
+        public_addresses=(PublicAddress("203.0.113.25", "172.31.0.5"), PublicAddress("203.0.113.26", "172.31.0.6")),
+        ipv6_addresses=("fd00::5",),
+        subnet_ipv6_cidr_block="fd00::/64",
+        vpc_ipv6_cidr_blocks=("fd00::/56",),
+    )
+    return replace(
+        guest(),
+        interfaces=(first, replace(interface(1, "172.31.16.9"), security_groups=("databases",))),
+        ebs_device_names=("/dev/sdf",),
+        ephemeral_device_names=("/dev/sdb",),
+        tags={"Name": "web"},
+        user_data=b"#!/bin/sh\n",
+        options=Options(instance_metadata_tags=True),
+        identity=Identity("{}", "c2lnbmVk", "bWVzc2FnZQ=="),
+        availability_zone_id="use1-az1",
+    )
+
+
+def test_golden_paths() -> None:
+    known = entries(everything())
+    inner = {path.rpartition("/")[0] for path in known}
+    directories = {"", *inner}
+    for path in inner:
+        parts = path.split("/")
+        directories |= {"/".join(parts[:depth]) for depth in range(len(parts))}
+    assert sorted(set(known) - directories) == sorted(LEAVES)
+    assert all(known.values())
+
+
+@pytest.mark.parametrize("path", ABSENT)
+def test_what_an_instance_has_not_is_not_there(path: str) -> None:
+    assert find(entries(everything()), f"latest/{path}") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (f"network/interfaces/macs/{FIRST}/local-ipv4s", "172.31.0.5\n172.31.0.6"),
+        (f"network/interfaces/macs/{FIRST}/public-ipv4s", "203.0.113.25\n203.0.113.26"),
+        (f"network/interfaces/macs/{FIRST}/ipv6s", "fd00::5"),
+        (f"network/interfaces/macs/{FIRST}/vpc-ipv6-cidr-blocks", "fd00::/56"),
+        (f"network/interfaces/macs/{SECOND}/local-ipv4s", "172.31.16.9"),
+        (f"network/interfaces/macs/{SECOND}/device-number", "1"),
+        (f"network/interfaces/macs/{SECOND}/security-groups", "databases"),
+        ("block-device-mapping/ebs1", "/dev/sdf"),
+        ("block-device-mapping/ephemeral0", "/dev/sdb"),
+        ("placement/availability-zone-id", "use1-az1"),
+        ("ipv6", "fd00::5"),
+    ],
+)
+def test_values_that_few_guests_have(path: str, value: str) -> None:
+    assert find(entries(everything()), f"latest/meta-data/{path}") == value.encode()
