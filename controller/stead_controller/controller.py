@@ -15,9 +15,13 @@ from typing import Final
 import grpc
 from sqlalchemy import select
 
+from stead_controller.audit.files import AuditFiles
+from stead_controller.audit.trail import Trail
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
+from stead_controller.aws.audit import record
 from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
@@ -105,6 +109,14 @@ class Controller:
                 IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks),
             },
         )
+        self._trail: Trail[CallRecord] = Trail(
+            self.database,
+            AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes),
+            lambda call: record.draw(call, settings.region),
+            clock,
+            days=settings.audit_days,
+            most_events=settings.audit_events,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -147,17 +159,20 @@ class Controller:
             cloud=self.cloud,
             page_key=page_key,
             ask=self._ask,
+            on_call=self._trail.note,
             clock=self._clock,
         )
         self._aws = AwsServer(app, self._listeners(identity))
         self._tasks.add(asyncio.create_task(self._link.run()))
         self._tasks.add(asyncio.create_task(self._engine.run()))
+        self._tasks.add(asyncio.create_task(self._trail.run()))
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
         self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
+        self._every(_HOUSEKEEPING_SECONDS, self._trail.remove_old)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
@@ -170,6 +185,7 @@ class Controller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._aws.stop()
         await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
+        await self._trail.close()
         self._blocks.close()
         self.database.close()
         _log.info("controller_stopped")

@@ -14,6 +14,8 @@ class Settings:
     `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
     less) of each host are left to itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
     promised per byte of a storage pool. Blocks of snapshots that nothing refers to are kept `block_grace_seconds`.
+    Records of calls are kept `audit_days` in files below the state directory, of at most `audit_bytes` together, and in
+    the database, of which LookupEvents shows at most `audit_events`.
     With `block_bucket` blocks are kept in that S3 bucket of `block_endpoint` instead of the state directory.
     """
 
@@ -39,6 +41,9 @@ class Settings:
     launch_deadline_seconds: int = 300
     snapshot_deadline_seconds: int = 1800
     block_grace_seconds: int = 3600
+    audit_days: int = 90
+    audit_bytes: int = 4 << 30
+    audit_events: int = 1_000_000
     block_bucket: str = ""
     block_endpoint: str = ""
     block_region: str = "us-east-1"
@@ -48,6 +53,11 @@ class Settings:
     def database(self) -> str:
         """The SQLAlchemy URL of the state."""
         return self.database_url or f"sqlite:///{self.state_dir / 'stead.sqlite'}"
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where records of calls are kept as JSON lines."""
+        return self.state_dir / "audit"
 
     @property
     def incoming_folder(self) -> Path:

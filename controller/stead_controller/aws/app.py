@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from stead_controller.aws.authenticate import KeyLookup, authenticate
-from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Then
+from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
+from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import Codec, WireError
@@ -32,6 +33,8 @@ from stead_controller.resources.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
+_RECORD_WEIGHT: Final = 2048
+_PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and no record's business
 _UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block that has its own checksum
 
 
@@ -56,21 +59,6 @@ class AllowOwnAccount:
         """Refuse nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
-    """What became of one call, for metrics and audit."""
-
-    request_id: str
-    service: str
-    operation: str | None
-    caller: Caller | None
-    source_ip: str
-    user_agent: str
-    status: int
-    error_code: str | None
-    seconds: float
-
-
 class DryRunOperation(SteadError):
     """The request would have succeeded; nothing was kept."""
 
@@ -92,6 +80,7 @@ class Exchange:
     operation_name: str | None = None
     operation: Operation | None = None
     params: Params = field(default_factory=dict)
+    result: Result | None = None
     response: Response | None = None
 
     @property
@@ -161,7 +150,7 @@ class AwsApp:
         if response is None:
             raise AssertionError("the chain ended without an answer")
         response.headers["x-amzn-RequestId"] = exchange.request_id
-        self._record(exchange, response.status, error, time.perf_counter() - started)
+        self._record(exchange, response, error, time.perf_counter() - started)
         return response
 
     async def _choose_service(self, exchange: Exchange) -> None:
@@ -213,6 +202,7 @@ class AwsApp:
             result = operation.handler(call, exchange.params)
             if isinstance(result, Later | Then):
                 return result
+            exchange.result = result
             return codec.write(operation.name, result, exchange.request_id)
 
         dry_run = exchange.params.get("DryRun") is True
@@ -220,13 +210,13 @@ class AwsApp:
         if dry_run:
             raise DryRunOperation
         if isinstance(outcome, Later):
-            result = outcome.finish(await self._ask(outcome.question))
+            result = exchange.result = outcome.finish(await self._ask(outcome.question))
             outcome = codec.write(operation.name, result, exchange.request_id)
         elif isinstance(outcome, Then):
             answer, change = await self._ask(outcome.question), outcome.change
 
             def in_another(tx: Transaction) -> Response:
-                result = change(self._call(exchange, caller, tx, prepared), answer)
+                result = exchange.result = change(self._call(exchange, caller, tx, prepared), answer)
                 return codec.write(operation.name, result, exchange.request_id)
 
             outcome = await self._transactions.run(in_another)
@@ -253,22 +243,42 @@ class AwsApp:
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
-    def _record(self, exchange: Exchange, status: int, error: WireError | None, seconds: float) -> None:
+    def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
+        """Tell the observer of a call; one that named nobody is none of anybody's calls."""
+        if exchange.claim is None:
+            return
+        request = exchange.request
+        kept = request.body if exchange.service not in _UNSIGNED_PAYLOAD_SERVICES else b""
         record = CallRecord(
             request_id=exchange.request_id,
+            event_id=str(uuid.uuid4()),
+            time=exchange.now,
             service=exchange.service,
-            operation=exchange.operation_name,
+            operation=exchange.operation_name or _named_operation(exchange),
             caller=exchange.caller,
-            source_ip=exchange.request.source_ip,
-            user_agent=exchange.request.header("user-agent") or "",
-            status=status,
+            access_key_id=exchange.claim.access_key_id,
+            source_ip=request.source_ip,
+            user_agent=request.header("user-agent") or "",
+            status=response.status,
             error_code=error.code if error else None,
+            error_message=error.message if error else None,
             seconds=seconds,
+            weight=_RECORD_WEIGHT + len(kept) + len(response.body),
+            params={name: value for name, value in exchange.params.items() if name not in _PAYLOADS},
+            result=exchange.result if error is None else None,
         )
         try:
             self._on_call(record)
         except Exception:  # an observer's fault must not take the answer from the client
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
+
+
+def _named_operation(exchange: Exchange) -> str | None:
+    """Give the operation that a refused request names, if it names one."""
+    try:
+        return exchange.codec.operation_name(exchange.request)
+    except SteadError:
+        return None
 
 
 def _guess_service(request: Request) -> str:

@@ -205,6 +205,8 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("dlm", errors.NotFound): "ResourceNotFoundException",
     ("dlm", errors.LimitExceeded): "LimitExceededException",
     ("dlm", errors.NotAuthorized): "AccessDeniedException",
+    **{("cloudtrail", kind): "ValidationException" for kind in _INVALID},
+    ("cloudtrail", errors.NotAuthorized): "AccessDeniedException",
 }
 _FAULTS: Final = {"ec2": "InternalError", "ebs": "InternalServerException", "dlm": "InternalServerException"}
 
@@ -234,7 +236,12 @@ _JSON_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.EXPIRED: ("InvalidSignatureException", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredTokenException", None, 403),
 }
-_REFUSALS: Final = {"ec2": _EC2_REFUSALS, "ebs": _JSON_REFUSALS, "dlm": _JSON_REFUSALS}
+_REFUSALS: Final = {
+    "ec2": _EC2_REFUSALS,
+    "ebs": _JSON_REFUSALS,
+    "dlm": _JSON_REFUSALS,
+    "cloudtrail": _JSON_REFUSALS,
+}
 
 
 def translate(error: Exception, service: str, request_id: str) -> WireError:

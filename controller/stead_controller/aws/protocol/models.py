@@ -18,6 +18,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "monitoring": "cloudwatch",
     "ebs": "ebs",
     "dlm": "dlm",
+    "cloudtrail": "cloudtrail",
 }
 
 

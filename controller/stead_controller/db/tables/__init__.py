@@ -1,6 +1,7 @@
 """The tables, one file per noun, singular; importing this package knows them all."""
 
 from stead_controller.db.tables.account import AccessKey, Account
+from stead_controller.db.tables.audit_event import AuditEventResource, AuditEventRow
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.block import BlockSegment, CondemnedBlock, SnapshotSegment, StoredBlock
 from stead_controller.db.tables.client_token import ClientToken
@@ -44,6 +45,8 @@ from stead_controller.db.tables.workflow import Workflow
 __all__ = [
     "AccessKey",
     "Account",
+    "AuditEventResource",
+    "AuditEventRow",
     "Base",
     "BlockSegment",
     "ClientToken",

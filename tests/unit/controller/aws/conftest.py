@@ -10,9 +10,10 @@ import boto3
 import botocore.config
 import pytest
 
-from stead_controller.aws.app import AwsApp, CallRecord
+from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential
 from stead_controller.aws.call import Call, Operation, Params, Result
+from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.sts.get_caller_identity import get_caller_identity
 from stead_controller.errors import AlreadyExists, NotFound

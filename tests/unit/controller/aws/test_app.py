@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stead_controller.aws.app import AwsApp, CallRecord
+from stead_controller.aws.app import AwsApp
 from stead_controller.aws.call import Call, Later, Operation, Params
+from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.errors import NotAuthorized, WrongState
 from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question

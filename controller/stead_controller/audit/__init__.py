@@ -1,0 +1,1 @@
+"""The audit trail: records of calls become files and rows, apart from the calls themselves."""

@@ -1,0 +1,139 @@
+"""A call becomes an AuditEvent: CloudTrail's record as JSON, and what LookupEvents finds it by.
+
+See https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html.
+"""
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+from stead_controller.aws.audit.elements import request_parameters, response_elements
+from stead_controller.aws.audit.touched import touched
+from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.protocol.models import load_service
+from stead_controller.resources.audit_events import AuditEvent
+from stead_controller.resources.caller import Caller, Session
+
+_READING: Final = ("Describe", "Get", "List", "Search", "Lookup", "Head", "Simulate", "Assume", "Decode", "Batch")
+# Reads whose answer CloudTrail shows all the same: they give credentials.
+_SHOWN_READS: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "GetSessionToken", "GetFederationToken"})
+_DATA_SERVICES: Final = frozenset({"ebs", "s3"})  # their calls are data events: many, and not for LookupEvents
+_KINDS: Final = {"root": "Root", "user": "IAMUser", "role": "AssumedRole", "federated": "FederatedUser"}
+_MOST_BYTES: Final = 256 << 10
+_VERSION: Final = "1.11"
+
+
+def draw(call: CallRecord, region: str) -> AuditEvent:
+    """Make the record of a call; never raises for what a client may send."""
+    service, name = call.service, call.operation or "Unknown"
+    read_only = name.startswith(_READING)
+    parameters = elements = None
+    if call.operation is not None and name in load_service(service).operation_names:
+        parameters = request_parameters(service, name, call.params)
+        if call.result is not None and (not read_only or name in _SHOWN_READS):
+            elements = response_elements(service, name, call.result)
+    names = touched(service, call.params, None if read_only else call.result)
+    account_id = call.caller.account_id if call.caller else ""
+    source = f"{load_service(service).model.metadata['endpointPrefix']}.amazonaws.com"
+    event: dict[str, Any] = {
+        "eventVersion": _VERSION,
+        "userIdentity": _identity(call),
+        "eventTime": _time(call.time),
+        "eventSource": source,
+        "eventName": name,
+        "awsRegion": region,
+        "sourceIPAddress": call.source_ip,
+        "userAgent": call.user_agent,
+        **_error(call),
+        "requestParameters": parameters,
+        "responseElements": elements,
+        "requestID": call.request_id,
+        "eventID": call.event_id,
+        "readOnly": read_only,
+        "resources": [{"type": kind, "ARN": one} for kind, one in names if one.startswith("arn:")],
+        "eventType": "AwsApiCall",
+        "managementEvent": service not in _DATA_SERVICES,
+        "recipientAccountId": account_id,
+        "eventCategory": "Data" if service in _DATA_SERVICES else "Management",
+    }
+    return AuditEvent(
+        event_id=call.event_id,
+        account_id=account_id if service not in _DATA_SERVICES else "",
+        time=call.time,
+        name=name,
+        source=source,
+        user_name=_user_name(call.caller),
+        access_key_id=call.access_key_id,
+        read_only=read_only,
+        resources=tuple(names),
+        text=_json(event),
+    )
+
+
+def _identity(call: CallRecord) -> dict[str, Any]:
+    caller = call.caller
+    if caller is None:
+        return {"type": "Unknown", "accessKeyId": call.access_key_id}
+    identity: dict[str, Any] = {
+        "type": _KINDS[caller.kind],
+        "principalId": caller.user_id,
+        "arn": caller.arn,
+        "accountId": caller.account_id,
+        "accessKeyId": caller.access_key_id,
+    }
+    if caller.user_name:
+        identity["userName"] = caller.user_name
+    if caller.session is not None:
+        identity["sessionContext"] = _session(caller, caller.session)
+    return identity
+
+
+def _session(caller: Caller, session: Session) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "attributes": {
+            "creationDate": _time(session.issued),
+            "mfaAuthenticated": "true" if session.mfa else "false",
+        }
+    }
+    if caller.kind == "role":
+        context["sessionIssuer"] = {
+            "type": "Role",
+            "principalId": caller.principal_id,
+            "arn": caller.principal_arn,
+            "accountId": caller.account_id,
+            "userName": caller.principal_arn.rpartition("/")[2],
+        }
+    if session.source_identity:
+        context["sourceIdentity"] = session.source_identity
+    return context
+
+
+def _user_name(caller: Caller | None) -> str:
+    """Give what LookupEvents calls the user: a session's name where there is one."""
+    if caller is None:
+        return ""
+    if caller.kind in ("role", "federated") and caller.session is not None:
+        return caller.session.name
+    return caller.user_name or "root"
+
+
+def _error(call: CallRecord) -> dict[str, str]:
+    if call.error_code is None:
+        return {}
+    fault = "Server" if call.status >= 500 else "Client"
+    code = f"{fault}.{call.error_code}" if call.service == "ec2" else call.error_code
+    return {"errorCode": code, "errorMessage": call.error_message or ""}
+
+
+def _time(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _json(event: dict[str, Any]) -> str:
+    text = json.dumps(event, separators=(",", ":"))
+    for name in ("responseElements", "requestParameters"):
+        if len(text) <= _MOST_BYTES:
+            break
+        event[name] = {"omitted": True, "originalSize": len(text), "reason": "the record is larger than 256 KiB"}
+        text = json.dumps(event, separators=(",", ":"))
+    return text

@@ -1,0 +1,78 @@
+"""Which resources a call speaks of, as LookupEvents lists them: by their ids and names in parameters and result."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from stead_proto import ids
+
+Touched = tuple[str, str]  # type, such as AWS::EC2::Instance, and name
+
+_MOST: Final = 1000
+_DEPTH: Final = 8
+_ID_LENGTH: Final = 40
+_NAME_LENGTH: Final = 2048
+_TYPES: Final[dict[str, str]] = {
+    "instance": "Instance",
+    "image": "Ami",
+    "snapshot": "Snapshot",
+    "volume": "Volume",
+    "vpc": "VPC",
+    "subnet": "Subnet",
+    "security-group": "SecurityGroup",
+    "network-interface": "NetworkInterface",
+    "elastic-ip": "EIP",
+    "internet-gateway": "InternetGateway",
+    "egress-only-internet-gateway": "EgressOnlyInternetGateway",
+    "natgateway": "NatGateway",
+    "route-table": "RouteTable",
+    "network-acl": "NetworkAcl",
+    "dhcp-options": "DHCPOptions",
+    "vpc-peering-connection": "VPCPeeringConnection",
+    "prefix-list": "PrefixList",
+    "vpc-flow-log": "FlowLog",
+}
+# Members whose value names a resource, with its type.
+_NAMES: Final[dict[str, dict[str, str]]] = {
+    "ec2": {"KeyName": "AWS::EC2::KeyPair"},
+    "iam": {
+        "UserName": "AWS::IAM::User",
+        "GroupName": "AWS::IAM::Group",
+        "RoleName": "AWS::IAM::Role",
+        "PolicyArn": "AWS::IAM::Policy",
+        "InstanceProfileName": "AWS::IAM::InstanceProfile",
+        "AccessKeyId": "AWS::IAM::AccessKey",
+    },
+    "sts": {"RoleArn": "AWS::IAM::Role", "AccessKeyId": "AWS::IAM::AccessKey"},
+}
+
+
+def touched(service: str, *documents: Mapping[str, Any] | None) -> list[Touched]:
+    """The resources that documents speak of, each once, in order; at most 1,000, as many as a launch makes."""
+    found: dict[Touched, None] = {}
+    names = _NAMES.get(service, {})
+    for document in documents:
+        if document:
+            for one in _walk(document, names, 0):
+                found[one] = None
+                if len(found) >= _MOST:
+                    return list(found)
+    return list(found)
+
+
+def _walk(value: Any, names: Mapping[str, str], depth: int) -> Iterator[Touched]:
+    if depth > _DEPTH:
+        return
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            kind = names.get(name)
+            if kind is not None and isinstance(item, str):
+                yield kind, item[:_NAME_LENGTH]
+            elif not isinstance(item, bytes):
+                yield from _walk(item, names, depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _walk(item, names, depth + 1)
+    elif isinstance(value, str) and len(value) <= _ID_LENGTH and "-" in value:
+        kind = _TYPES.get(ids.resource_type_of(value) or "")
+        if kind is not None:
+            yield f"AWS::EC2::{kind}", value

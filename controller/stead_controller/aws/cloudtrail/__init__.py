@@ -1,0 +1,1 @@
+"""CloudTrail: what was asked of this account's resources, by whom."""

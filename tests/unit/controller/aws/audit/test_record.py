@@ -1,0 +1,132 @@
+"""Records of calls: who, what, and what came of it."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stead_controller.aws.audit.record import draw
+from stead_controller.aws.audit.touched import touched
+from stead_controller.aws.call_record import CallRecord
+from stead_controller.resources.caller import Caller, Session
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+ACCOUNT = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/path/builder"
+CALL = CallRecord(
+    request_id="r-1",
+    event_id="e-1",
+    time=NOW,
+    service="ec2",
+    operation="DescribeVolumes",
+    caller=Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, "AKIA1"),
+    access_key_id="AKIA1",
+    source_ip="192.0.2.1",
+    user_agent="test/1",
+    status=200,
+    error_code=None,
+    error_message=None,
+    seconds=0.1,
+    weight=1,
+    params={},
+    result=None,
+)
+
+
+def drawn(**changes):
+    event = draw(replace(CALL, **changes), "eu-1")
+    return event, json.loads(event.text)
+
+
+def test_a_role_session_names_its_role():
+    session = Session("night", NOW, NOW + timedelta(hours=1), mfa=True, source_identity="ann")
+    caller = Caller(
+        ACCOUNT,
+        f"arn:aws:sts::{ACCOUNT}:assumed-role/builder/night",
+        "AROA1:night",
+        "ASIA1",
+        kind="role",
+        session=session,
+        principal_id="AROA1",
+        principal_arn=ROLE,
+    )
+    event, record = drawn(caller=caller)
+    assert record["userIdentity"] == {
+        "type": "AssumedRole",
+        "principalId": "AROA1:night",
+        "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/builder/night",
+        "accountId": ACCOUNT,
+        "accessKeyId": "ASIA1",
+        "sessionContext": {
+            "attributes": {"creationDate": "2026-03-04T05:06:07Z", "mfaAuthenticated": "true"},
+            "sessionIssuer": {
+                "type": "Role",
+                "principalId": "AROA1",
+                "arn": ROLE,
+                "accountId": ACCOUNT,
+                "userName": "builder",
+            },
+            "sourceIdentity": "ann",
+        },
+    }
+    assert event.user_name == "night"
+
+
+def test_a_user_has_a_name():
+    caller = Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/ann", "AIDA1", "AKIA2", kind="user", user_name="ann")
+    event, record = drawn(caller=caller)
+    assert (record["userIdentity"]["type"], record["userIdentity"]["userName"]) == ("IAMUser", "ann")
+    assert event.user_name == "ann"
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "code", "shown"),
+    [
+        ("ec2", 400, "InvalidID", "Client.InvalidID"),
+        ("ec2", 503, "RequestLimitExceeded", "Server.RequestLimitExceeded"),
+        ("iam", 404, "NoSuchEntity", "NoSuchEntity"),
+    ],
+)
+def test_errors_are_named_as_each_service_names_them(service, status, code, shown):
+    _, record = drawn(service=service, operation="GetUser", status=status, error_code=code, error_message="Why.")
+    assert (record["errorCode"], record["errorMessage"]) == (shown, "Why.")
+
+
+def test_answers_are_shown_of_writes_and_of_credentials_only():
+    answer = {"Volumes": [{"VolumeId": "vol-1"}]}
+    assert drawn(result=answer)[1]["responseElements"] is None
+    assert drawn(operation="CreateVolume", result={"VolumeId": "v"})[1]["responseElements"] == {"volumeId": "v"}
+    given = {"Credentials": {"AccessKeyId": "ASIA9", "SecretAccessKey": "s", "SessionToken": "t"}}
+    event, record = drawn(service="sts", operation="AssumeRole", params={"RoleArn": ROLE}, result=given)
+    assert record["responseElements"]["credentials"]["accessKeyId"] == "ASIA9"
+    assert (record["readOnly"], ("AWS::IAM::Role", ROLE) in event.resources) == (True, True)
+
+
+def test_blocks_of_snapshots_are_data_that_nobody_looks_up():
+    event, record = drawn(service="ebs", operation="PutSnapshotBlock", params={"SnapshotId": "snap-1"})
+    assert (record["eventCategory"], record["managementEvent"], event.account_id) == ("Data", False, "")
+
+
+def test_a_record_has_a_largest_size():
+    event, record = drawn(operation="CreateTags", params={"Resources": ["x" * 60] * 9000})
+    assert len(event.text) < 300_000
+    assert record["requestParameters"]["omitted"] is True
+
+
+def test_an_unknown_operation_is_recorded():
+    event, record = drawn(operation=None, caller=None, access_key_id="AKIAX", error_code="InvalidAction", status=400)
+    assert (event.name, record["requestParameters"]) == ("Unknown", None)
+    assert record["userIdentity"] == {"type": "Unknown", "accessKeyId": "AKIAX"}
+
+
+def test_resources_are_found_wherever_they_stand():
+    volume, vpc = "vol-0123456789abcdef0", "vpc-0123456789abcdef0"
+    document = {"A": [{"B": {"C": volume}}], "D": vpc, "E": "vol-nonsense", "F": b"vol-0123456789abcdef1"}
+    assert touched("ec2", document, {"Z": volume}) == [("AWS::EC2::Volume", volume), ("AWS::EC2::VPC", vpc)]
+    many = {"Ids": [f"i-{number:017x}" for number in range(2000)]}
+    assert len(touched("ec2", many)) == 1000
+    assert touched("iam", {"UserName": "ann", "PolicyArn": "arn:p"}) == [
+        ("AWS::IAM::User", "ann"),
+        ("AWS::IAM::Policy", "arn:p"),
+    ]
