@@ -20,7 +20,7 @@ from stead_controller.audit.trail import Trail
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.audit import record
-from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.blocks.open_files import open_files
@@ -155,7 +155,7 @@ class Controller:
         operations.load()
         app = AwsApp(
             transactions=self.database,
-            find_key=self._find_credential,
+            find_key=by_opened_keys(self._keys.find),
             cloud=self.cloud,
             page_key=page_key,
             ask=self._ask,
@@ -227,11 +227,6 @@ class Controller:
             Listener(self.settings.listen, self.settings.http_port),
             Listener(self.settings.listen, self.settings.https_port, context),
         ]
-
-    async def _find_credential(self, access_key_id: str, session_token: str | None) -> Credential | None:
-        del session_token
-        key = await self._keys.find(access_key_id)
-        return None if key is None else Credential(access_key_id, key.secret, key.caller, active=key.active)
 
     async def _ask(self, question: Question) -> HostAnswer:
         if isinstance(question, ReadBlock | WriteBlock):

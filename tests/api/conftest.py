@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,13 +15,14 @@ from botocore.exceptions import ClientError
 
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
-from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import now
 from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
+from stead_controller.key_cache import KeyCache
 from tests.unit.controller.resources import rows
 from tests.unit.controller.resources.rows import Tenant, World
 
@@ -53,17 +54,28 @@ class Api:
         """A boto3 client of a tenant, which tries once."""
         key = tenant.caller.access_key_id
         if (key, service) not in self.clients:
-            config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
-            make: Any = boto3.client
-            self.clients[key, service] = make(
-                service,
-                region_name="us-east-1",
-                endpoint_url=f"http://127.0.0.1:{self.port}",
-                aws_access_key_id=key,
-                aws_secret_access_key=SECRET,
-                config=config,
-            )
+            self.clients[key, service] = self._make(service, aws_access_key_id=key, aws_secret_access_key=SECRET)
         return self.clients[key, service]
+
+    def session(self, credentials: Mapping[str, str], service: str = "ec2") -> Any:
+        """A boto3 client with temporary credentials, as STS answers them."""
+        return self._make(
+            service,
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials["SessionToken"],
+        )
+
+    def _make(self, service: str, **options: Any) -> Any:
+        config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
+        make: Any = boto3.client
+        return make(
+            service,
+            region_name="us-east-1",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            config=config,
+            **options,
+        )
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function(tx, …)` in a transaction."""
@@ -112,16 +124,17 @@ def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
     path.write_bytes(api_database_file.read_bytes())
     database = Database(f"sqlite:///{path}")
     world: World = database.run_blocking(_build)
-    tenants = {tenant.caller.access_key_id: tenant for tenant in (world.one, world.other)}
-
-    async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
-        del session_token
-        tenant = tenants.get(access_key_id)
-        return Credential(access_key_id, SECRET, tenant.caller) if tenant else None
+    keys = KeyCache(database, world.cloud.sealer)
 
     operations.load()
     blocks = BlockStore(database, BlockDirectory(tmp_path / "blocks"), now, grace=timedelta(hours=1))
-    app = AwsApp(transactions=database, find_key=find_key, cloud=world.cloud, page_key=b"page key", ask=blocks.answer)
+    app = AwsApp(
+        transactions=database,
+        find_key=by_opened_keys(keys.find),
+        cloud=world.cloud,
+        page_key=b"page key",
+        ask=blocks.answer,
+    )
     server = AwsServer(app, [Listener("127.0.0.1", 0)], shutdown_seconds=2)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -139,4 +152,7 @@ def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
 
 
 def _build(tx: Transaction) -> World:
-    return rows.build_world(tx)
+    world = rows.build_world(tx)
+    for tenant in (world.one, world.other):
+        tx.session.add(rows.access_key(tenant.caller, SECRET))
+    return world

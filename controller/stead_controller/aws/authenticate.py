@@ -13,6 +13,7 @@ from typing import Final
 
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import Claim, Reason, Refused, check_coverage, check_time, is_signed_with
+from stead_controller.resources.accounts import OpenedKey
 from stead_controller.resources.caller import Caller
 
 _NOBODYS_SECRET: Final = secrets.token_urlsafe(30)
@@ -32,6 +33,26 @@ class Credential:
 
 KeyLookup = Callable[[str, str | None], Awaitable[Credential | None]]
 """From an access key's id, and the session token beside it, to its credential; None when there is none."""
+
+
+def by_opened_keys(find: Callable[[str, str | None], Awaitable[OpenedKey | None]]) -> KeyLookup:
+    """Look keys up by what opens them."""
+
+    async def find_credential(access_key_id: str, session_token: str | None) -> Credential | None:
+        key = await find(access_key_id, session_token)
+        if key is None:
+            return None
+        session = key.caller.session
+        return Credential(
+            access_key_id,
+            key.secret,
+            key.caller,
+            active=key.active,
+            session_token=None if session is None else session_token,
+            expires=None if session is None else session.expires,
+        )
+
+    return find_credential
 
 
 async def authenticate(

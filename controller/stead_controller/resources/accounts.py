@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import AccessKey, Account
 from stead_controller.errors import AlreadyExists, InvalidParameter
+from stead_controller.resources import session_tokens
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.default_vpc import create_default_vpc
@@ -81,6 +82,16 @@ def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey |
     secret = sealer.open(key.secret_sealed, _context(key.id)).decode()
     caller = Caller(account_id=key.account_id, arn=key.arn, user_id=key.user_id, access_key_id=key.id)
     return OpenedKey(secret, caller, active=key.active and not disabled)
+
+
+def account_of_key(tx: Transaction, access_key_id: str) -> str:
+    """Give the account that an access key is of, as AWS does for anybody's; raises InvalidParameter."""
+    account_id = session_tokens.account_of(access_key_id) or tx.session.scalar(
+        select(AccessKey.account_id).where(AccessKey.id == access_key_id)
+    )
+    if account_id is None:
+        raise InvalidParameter(f"Access key {access_key_id} is not valid.")
+    return account_id
 
 
 def _context(access_key_id: str) -> str:

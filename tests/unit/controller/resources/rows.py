@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
+    AccessKey,
     Account,
     CloudFact,
     Host,
@@ -94,6 +95,19 @@ def tenant(tx: Transaction, account_id: str, vni: int) -> Tenant:
     subnets = session.scalars(select(Subnet.id).where(Subnet.vpc_id == vpc.id).order_by(Subnet.zone))
     group = session.scalars(select(SecurityGroup.id).where(SecurityGroup.vpc_id == vpc.id))
     return Tenant(caller(account_id), vpc.id, list(subnets), group.one())
+
+
+def access_key(caller: Caller, secret: str, **changes: Any) -> AccessKey:
+    """The access key of a caller, with its secret sealed as this world's cloud does."""
+    values = {
+        "id": caller.access_key_id,
+        "account_id": caller.account_id,
+        "user_id": caller.principal_id or caller.account_id,
+        "arn": caller.arn,
+        "secret_sealed": CLOUD.sealer.seal(secret.encode(), f"access-key:{caller.access_key_id}"),
+        "created": NOW,
+    }
+    return AccessKey(**values | changes)
 
 
 def host(**changes: Any) -> Host:

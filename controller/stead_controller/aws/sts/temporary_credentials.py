@@ -1,0 +1,37 @@
+"""What STS's operations have in common: the wish for a session as it comes, and credentials as they are answered."""
+
+from typing import Any
+
+from stead_controller.aws.call import Params
+from stead_controller.errors import MissingParameter
+from stead_controller.resources.session_requests import SessionWish, tags_of
+from stead_controller.resources.session_tokens import TemporaryCredentials
+
+
+def session_wish(params: Params) -> SessionWish:
+    """Read what a session is to have; raises MissingParameter, InvalidParameter."""
+    return SessionWish(
+        seconds=params.get("DurationSeconds"),
+        policy=params.get("Policy", ""),
+        policy_arns=tuple(_required(each, "arn", "PolicyArns.member.arn") for each in params.get("PolicyArns", ())),
+        tags=tags_of(
+            [(_required(tag, "Key", "Tags.member.Key"), tag.get("Value", "")) for tag in params.get("Tags", ())]
+        ),
+        transitive=tuple(params.get("TransitiveTagKeys", ())),
+    )
+
+
+def shown(credentials: TemporaryCredentials) -> dict[str, Any]:
+    """Answer credentials."""
+    return {
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key,
+        "SessionToken": credentials.session_token,
+        "Expiration": credentials.expires.replace(microsecond=0),
+    }
+
+
+def _required(given: Params, name: str, member: str) -> str:
+    if name not in given:
+        raise MissingParameter(member)
+    return str(given[name])

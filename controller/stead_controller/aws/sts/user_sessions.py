@@ -1,0 +1,31 @@
+"""GetSessionToken and GetFederationToken: temporary credentials of users; GetAccessKeyInfo: whose a key is."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.sts.temporary_credentials import session_wish, shown
+from stead_controller.errors import MissingParameter
+from stead_controller.resources import accounts, federation
+from stead_controller.resources.session_requests import check_mfa
+
+
+@operation("GetSessionToken", service="sts", writes=False)
+def get_session_token(call: Call, params: Params) -> Result:
+    """Answer credentials of the caller itself that expire."""
+    check_mfa(params.get("SerialNumber"), params.get("TokenCode"))
+    made = federation.session_token(call.cloud, call.caller, params.get("DurationSeconds"), call.now)
+    return {"Credentials": shown(made)}
+
+
+@operation("GetFederationToken", service="sts", writes=False)
+def get_federation_token(call: Call, params: Params) -> Result:
+    """Answer credentials of a user that IAM does not know, limited by session policies."""
+    wish = session_wish(params)
+    made, user, percent = federation.federation_token(call.cloud, call.caller, params.get("Name"), wish, call.now)
+    return {"Credentials": shown(made), "FederatedUser": user, "PackedPolicySize": percent}
+
+
+@operation("GetAccessKeyInfo", service="sts", writes=False)
+def get_access_key_info(call: Call, params: Params) -> Result:
+    """Answer the account that a key is of; of a temporary one the key itself says it."""
+    if "AccessKeyId" not in params:
+        raise MissingParameter("AccessKeyId")
+    return {"Account": accounts.account_of_key(call.tx, params["AccessKeyId"])}

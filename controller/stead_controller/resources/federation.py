@@ -1,0 +1,74 @@
+"""Sessions of users: GetSessionToken for themselves, GetFederationToken for others on whose behalf they act.
+
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_request.html.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from stead_controller.errors import BadRequest
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.session_requests import (
+    MAX_USER_SECONDS,
+    ONE_HOUR,
+    SessionWish,
+    check_name,
+    check_policies,
+    check_tags,
+    duration,
+    packed_percent,
+)
+from stead_controller.resources.session_tokens import Facts, TemporaryCredentials, mint
+from stead_controller.resources.sessions import federated_arn
+
+_DEFAULT_SECONDS: Final = 43_200
+_MAX_FEDERATED_NAME: Final = 32
+
+
+def session_token(cloud: Cloud, caller: Caller, seconds: int | None, now: datetime) -> TemporaryCredentials:
+    """Make temporary credentials of a user or of root, with all their rights; raises BadRequest."""
+    _refuse_session(caller, "GetSessionToken")
+    longest = ONE_HOUR if caller.kind == "root" else MAX_USER_SECONDS
+    asked = seconds
+    if caller.kind == "root" and asked is not None:
+        asked = min(asked, ONE_HOUR)  # more is not refused, but cut
+    lasts = duration(SessionWish(seconds=asked), min(_DEFAULT_SECONDS, longest), longest)
+    return mint(cloud.sealer, Facts(caller.kind, caller.account_id, caller.principal_id, "", now, now + lasts))
+
+
+def federation_token(
+    cloud: Cloud, caller: Caller, name: str | None, wish: SessionWish, now: datetime
+) -> tuple[TemporaryCredentials, dict[str, str], int | None]:
+    """Make credentials of a federated user, who may do what both the caller and the session policies allow.
+
+    Gives the user's id and ARN as well, and how much room policies and tags take. Raises BadRequest.
+    """
+    _refuse_session(caller, "GetFederationToken")
+    name = check_name(name, "name", _MAX_FEDERATED_NAME)
+    check_policies(wish)
+    check_tags(wish, {})
+    longest = ONE_HOUR if caller.kind == "root" else MAX_USER_SECONDS
+    lasts = duration(wish, min(_DEFAULT_SECONDS, longest), longest)
+    facts = Facts(
+        kind="federated",
+        account_id=caller.account_id,
+        principal_id=caller.principal_id,
+        name=name,
+        issued=now,
+        expires=now + lasts,
+        policy=wish.policy,
+        policy_arns=wish.policy_arns,
+        tags=tuple(wish.tags.items()),
+    )
+    percent = packed_percent(facts)
+    user = {
+        "FederatedUserId": f"{caller.account_id}:{name}",
+        "Arn": federated_arn(caller.account_id, name),
+    }
+    return mint(cloud.sealer, facts), user, percent
+
+
+def _refuse_session(caller: Caller, operation: str) -> None:
+    if caller.session is not None:
+        raise BadRequest(f"Cannot call {operation} with session credentials", code="AccessDenied")

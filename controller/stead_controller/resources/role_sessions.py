@@ -1,0 +1,97 @@
+"""Roles that sessions are asked of, and the sessions that are begun."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.authorization.conditions import context_of
+from stead_controller.authorization.evaluate import Policies, Request, evaluate
+from stead_controller.authorization.policy_document import parse
+from stead_controller.authorization.principals import Principal
+from stead_controller.db.tables import Account, IamRole, IamTag
+from stead_controller.errors import InvalidParameter, MissingParameter
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.session_requests import packed_percent
+from stead_controller.resources.session_tokens import Facts, TemporaryCredentials, mint
+from stead_controller.resources.sessions import role_arn, session_arn
+from stead_controller.resources.transaction import Transaction
+
+MAX_SESSION_NAME: Final = 64
+
+_ROLE_ARN: Final = re.compile(r"arn:aws:iam::(?P<account>[0-9]{12}):role(?P<path>/(?:[!-~]+/)?)(?P<name>[\w+=,.@-]+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSession:
+    """A session just begun: `user_id` is the role's id and the session's name."""
+
+    credentials: TemporaryCredentials
+    user_id: str
+    arn: str
+    source_identity: str
+    packed_percent: int | None
+
+
+def find_role(tx: Transaction, arn: str | None) -> IamRole | None:
+    """Give the role of an ARN, of any account that is not disabled; None when there is none.
+
+    Raises MissingParameter, and InvalidParameter for what is no ARN of a role.
+    """
+    if arn is None:
+        raise MissingParameter("RoleArn")
+    parts = _ROLE_ARN.match(arn)
+    if parts is None:
+        raise InvalidParameter(f"{arn} is invalid")
+    return tx.session.scalar(
+        select(IamRole)
+        .join(Account, Account.id == IamRole.account_id)
+        .where(
+            IamRole.account_id == parts["account"],
+            IamRole.name_lower == parts["name"].lower(),
+            IamRole.name == parts["name"],
+            IamRole.path == parts["path"],
+            Account.disabled.is_(False),
+        )
+    )
+
+
+def tags_of(tx: Transaction, resource_id: str) -> dict[str, str]:
+    """Give the tags of a role or user."""
+    rows = tx.session.execute(select(IamTag.key, IamTag.value).where(IamTag.resource_id == resource_id))
+    return dict(rows.tuples().all())
+
+
+def trusts(
+    role: IamRole, principal: Principal, action: str, context: Mapping[str, object], own: Policies | None = None
+) -> bool:
+    """Tell whether a role's trust policy allows an action, and the principal's own policies, where it has any.
+
+    A trust policy is the policy of the role as a resource: what it does not allow, nobody's own policies do
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html).
+    """
+    own = own or Policies()
+    policies = Policies(
+        identity=own.identity,
+        boundary=own.boundary,
+        session=own.session,
+        resource=parse(role.trust_policy),
+        resource_account=role.account_id,
+        resource_must_allow=True,
+    )
+    arn = role_arn(role.account_id, role.path, role.name)
+    return evaluate(Request(action, arn, principal, context_of(context)), policies).allowed
+
+
+def begin(cloud: Cloud, role: IamRole, facts: Facts) -> RoleSession:
+    """Make the credentials of a session; raises BadRequest where policies and tags take too much room."""
+    percent = packed_percent(facts)
+    return RoleSession(
+        mint(cloud.sealer, facts),
+        f"{role.id}:{facts.name}",
+        session_arn(role.account_id, role.name, facts.name),
+        facts.source_identity,
+        percent,
+    )

@@ -1,0 +1,128 @@
+"""Temporary credentials through boto3: they work, expire, are bound to their key, and die with what they stand on."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from stead_controller.db.tables import Account
+from stead_controller.resources import session_tokens
+from stead_controller.resources.session_tokens import Facts
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def sts(api):
+    """STS for the first tenant's root."""
+    return api.client(api.world.one, "sts")
+
+
+def who(client):
+    answer = client.get_caller_identity()
+    return answer["Arn"], answer["UserId"], answer["Account"]
+
+
+def code_of(call):
+    with pytest.raises(ClientError) as refusal:
+        call()
+    return refusal.value.response["Error"]["Code"]
+
+
+def test_a_session_of_root_is_root_for_an_hour(api, sts):
+    answer = sts.get_session_token(DurationSeconds=7200)["Credentials"]
+    left = answer["Expiration"] - datetime.now(UTC)
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
+    account = api.world.one.caller.account_id
+    assert who(api.session(answer, "sts")) == (f"arn:aws:iam::{account}:root", account, account)
+    assert api.session(answer).describe_vpcs()["Vpcs"][0]["OwnerId"] == account
+    assert sts.get_access_key_info(AccessKeyId=answer["AccessKeyId"])["Account"] == account
+
+
+def test_a_token_is_bound_to_its_key(api, sts):
+    one, two = (sts.get_session_token()["Credentials"] for _ in range(2))
+    mixed = {**one, "SessionToken": two["SessionToken"]}
+    assert code_of(api.session(mixed, "sts").get_caller_identity) == "InvalidClientTokenId"
+    assert code_of(api.session(mixed).describe_vpcs) == "AuthFailure"
+    bare = api._make("sts", aws_access_key_id=one["AccessKeyId"], aws_secret_access_key=one["SecretAccessKey"])
+    assert code_of(bare.get_caller_identity) == "InvalidClientTokenId"
+    wrong = {**one, "SecretAccessKey": two["SecretAccessKey"]}
+    assert code_of(api.session(wrong, "sts").get_caller_identity) == "SignatureDoesNotMatch"
+
+
+def test_a_session_ends(api):
+    account = api.world.one.caller.account_id
+    now = datetime.now(UTC)
+    made = session_tokens.mint(
+        api.world.cloud.sealer, Facts("root", account, "", "", now - timedelta(hours=1), now - timedelta(seconds=1))
+    )
+    given = {
+        "AccessKeyId": made.access_key_id,
+        "SecretAccessKey": made.secret_access_key,
+        "SessionToken": made.session_token,
+    }
+    assert code_of(api.session(given, "sts").get_caller_identity) == "ExpiredToken"
+    assert code_of(api.session(given).describe_vpcs) == "RequestExpired"
+
+
+def test_a_session_dies_with_its_account(api, sts):
+    client = api.session(sts.get_session_token()["Credentials"], "sts")
+    client.get_caller_identity()
+
+    def disable(tx):
+        tx.session.get_one(Account, api.world.one.caller.account_id).disabled = True
+
+    def is_refused():
+        try:
+            client.get_caller_identity()
+        except ClientError as refusal:
+            return refusal.response["Error"]["Code"] == "InvalidClientTokenId"
+        return False
+
+    api.run(disable)
+    wait_for(is_refused, 2)
+
+
+def test_sessions_make_no_sessions(api, sts):
+    client = api.session(sts.get_session_token()["Credentials"], "sts")
+    api.refused("AccessDenied", client.get_session_token)
+    api.refused("AccessDenied", client.get_federation_token, Name="bob")
+
+
+def test_a_federated_user(api, sts):
+    policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}]}'
+    answer = sts.get_federation_token(Name="bob", Policy=policy, Tags=[{"Key": "team", "Value": "web"}])
+    account = api.world.one.caller.account_id
+    expected = (f"arn:aws:sts::{account}:federated-user/bob", f"{account}:bob", account)
+    assert (answer["FederatedUser"]["Arn"], answer["FederatedUser"]["FederatedUserId"]) == expected[:2]
+    assert 1 <= answer["PackedPolicySize"] <= 20
+    assert who(api.session(answer["Credentials"], "sts")) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "params"),
+    [
+        ("ValidationError", {"Name": "bob smith"}),
+        ("ValidationError", {"Name": "bob", "DurationSeconds": 129_601}),
+        ("ValidationError", {"Name": "bob", "PolicyArns": [{"arn": "arn:aws:iam::111111111111:role/admin"}]}),
+        ("MalformedPolicyDocument", {"Name": "bob", "Policy": "{}"}),
+        ("InvalidParameterValue", {"Name": "bob", "Tags": [{"Key": "a", "Value": "1"}, {"Key": "A", "Value": "2"}]}),
+        (
+            "PackedPolicyTooLarge",
+            {"Name": "bob", "Tags": [{"Key": f"k{n}", "Value": f"{n**99}"[:200]} for n in range(2, 52)]},
+        ),
+    ],
+)
+def test_bad_federation(api, sts, code, params):
+    api.refused(code, sts.get_federation_token, **params)
+
+
+@pytest.mark.parametrize("key_id", ["AKIA0000000000000000", "ASIA0000000000000000"])
+def test_whose_a_key_is(api, sts, key_id):
+    other = api.world.other.caller
+    assert sts.get_access_key_info(AccessKeyId=other.access_key_id)["Account"] == other.account_id
+    api.refused("ValidationError", sts.get_access_key_info, AccessKeyId=key_id)
+
+
+def test_no_second_factor_is_believed(api, sts):
+    serial = "arn:aws:iam::111111111111:mfa/root"
+    api.refused("AccessDenied", sts.get_session_token, SerialNumber=serial, TokenCode="123456")
