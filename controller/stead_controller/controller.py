@@ -23,6 +23,7 @@ from stead_controller.aws.audit import record
 from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, now
@@ -160,6 +161,7 @@ class Controller:
             page_key=page_key,
             ask=self._ask,
             on_call=self._trail.note,
+            throttle=Throttle(settings.request_rate_factor),
             clock=self._clock,
         )
         self._aws = AwsServer(app, self._listeners(identity))

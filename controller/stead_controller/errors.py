@@ -10,6 +10,7 @@
     ├── WrongState          the resource exists, but not in a state that allows this
     ├── InUse               another resource depends on it
     ├── LimitExceeded       a quota of the account
+    ├── TooManyRequests     the account calls too often
     ├── NoCapacity          no host has room
     ├── IdempotencyMismatch a ClientToken came again with other parameters
     ├── NotAuthorized       known caller, not allowed
@@ -116,6 +117,14 @@ class InUse(SteadError):
 
 class LimitExceeded(SteadError):
     """A quota of the account is used up."""
+
+
+class TooManyRequests(SteadError):
+    """The account calls an action more often than it may."""
+
+    def __init__(self) -> None:
+        """Say no more than AWS does."""
+        super().__init__("Request limit exceeded.")
 
 
 class NoCapacity(SteadError):

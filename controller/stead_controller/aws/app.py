@@ -1,6 +1,8 @@
 """The AWS endpoint without its sockets: from a request to an answer through one visible chain.
 
-    _choose_service → _authenticate → _parse → _run, which inside one transaction does authorize → handler → write
+    _choose_service → _authenticate → _parse → _throttle_account → _run
+
+and _run does, inside one transaction, authorize → handler → write.
 
 Whatever a step raises is translated once, in `handle`. The answer is written inside the transaction: a result that
 cannot be written is a fault of ours and changes nothing.
@@ -24,6 +26,7 @@ from stead_controller.aws.protocol.codec import Codec, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import SIGNING_NAMES, service_of_version
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
+from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, SteadError, Unsupported, WrongState
 from stead_controller.resources.caller import Caller
@@ -110,6 +113,7 @@ class AwsApp:
         authorizer: Authorizer | None = None,
         ask: Ask = _nobody_to_ask,
         on_call: Callable[[CallRecord], None] = _ignore,
+        throttle: Throttle | None = None,
         clock: Clock = now,
         operations: Mapping[tuple[str, str], Operation] = OPERATIONS,
     ) -> None:
@@ -124,12 +128,14 @@ class AwsApp:
         self._authorizer = authorizer or AllowOwnAccount()
         self._ask = ask
         self._on_call = on_call
+        self._throttle = throttle or Throttle(0)
         self._clock = clock
         self._operations = operations
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
             self._choose_service,
             self._authenticate,
             self._parse,
+            self._throttle_account,
             self._run,
         )
         for service in sorted({"ec2"} | {service for service, _ in operations}):
@@ -186,6 +192,12 @@ class AwsApp:
         if operation is None:
             raise Unsupported(f"The operation {name} is not supported by this cloud.")
         exchange.params = codec.parse(name, exchange.request)
+
+    async def _throttle_account(self, exchange: Exchange) -> None:
+        """Whether the account may call again already; before the transaction, which is what costs."""
+        if exchange.caller is None or exchange.operation_name is None:
+            raise AssertionError("no caller or operation")
+        self._throttle.check(exchange.caller.account_id, exchange.service, exchange.operation_name, exchange.params)
 
     async def _run(self, exchange: Exchange) -> None:
         """Authorize, do and write the answer in one transaction; a dry run does all that and keeps nothing."""

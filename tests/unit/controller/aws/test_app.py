@@ -11,6 +11,7 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.call import Call, Later, Operation, Params
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.message import Request, Response
+from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, WrongState
 from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
 from tests.unit.controller.aws.conftest import CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
@@ -202,3 +203,13 @@ async def test_no_request_at_all_is_a_fault_of_ours(
 
 def test_the_signing_secret_of_these_tests_is_the_endpoints() -> None:
     assert credential(KEY).secret == SECRET
+
+
+async def test_who_calls_too_often_is_refused_before_the_transaction() -> None:
+    chain = Chain(throttle=Throttle(0.02, lambda: 0.0))
+    assert (await chain.answer(b"Action=CreateVolume&AvailabilityZone=a&ClientToken=1")).status == 200
+    assert (await chain.answer(b"Action=CreateVolume&AvailabilityZone=a&ClientToken=2")).status == 200
+    answer = await chain.answer(b"Action=CreateVolume&AvailabilityZone=a&ClientToken=3")
+    assert (answer.status, b"<Code>RequestLimitExceeded</Code>" in answer.body) == (503, True)
+    assert chain.transactions.outcomes == ["committed", "committed"]
+    assert [record.error_code for record in chain.records] == [None, None, "RequestLimitExceeded"]

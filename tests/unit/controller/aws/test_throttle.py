@@ -1,0 +1,121 @@
+"""Buckets of tokens: EC2's sizes, per account and action, on a clock that never goes back, in bounded memory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_controller.aws import throttle as module
+from stead_controller.aws.throttle import Throttle
+from stead_controller.errors import TooManyRequests
+
+
+class Time:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+def passed(throttle, action, params=(), *, account="1", service="ec2", most=10_000):
+    """How many calls in a row are let through."""
+    for number in range(most):
+        try:
+            throttle.check(account, service, action, dict(params))
+        except TooManyRequests:
+            return number
+    return most
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "burst", "in_ten_seconds"),
+    [
+        ("DescribeVpcs", {}, 100, 100),
+        ("DescribeInstances", {}, 50, 50),
+        ("DescribeInstances", {"MaxResults": 5}, 100, 100),
+        ("DescribeInstances", {"Filters": [{"Name": "vpc-id", "Values": ["v"]}]}, 100, 100),
+        ("CreateVpc", {}, 50, 50),
+        ("GetConsoleOutput", {}, 100, 100),
+        ("RunInstances", {"MaxCount": 1}, 5, 5),
+        ("CreateTags", {}, 100, 100),
+    ],
+)
+def test_bursts_and_refills_are_those_of_ec2(time, action, params, burst, in_ten_seconds):
+    throttle = Throttle(1, time)
+    assert passed(throttle, action, params) == burst
+    time.now += 1000
+    assert passed(throttle, action, params) == in_ten_seconds
+
+
+def test_tokens_come_back_as_time_goes_by(time):
+    throttle = Throttle(1, time)
+    assert passed(throttle, "CreateVpc") == 50
+    time.now += 0.1
+    assert passed(throttle, "CreateVpc") == 0
+    time.now += 0.1
+    assert passed(throttle, "CreateVpc") == 1
+    time.now += 4
+    assert passed(throttle, "CreateVpc") == 20
+
+
+def test_accounts_and_actions_have_buckets_of_their_own(time):
+    throttle = Throttle(1, time)
+    assert passed(throttle, "CreateVpc") == 50
+    assert passed(throttle, "CreateVpc", account="2") == 50
+    assert passed(throttle, "DeleteVpc") == 50
+    assert passed(throttle, "CreateUser", service="iam") == 50
+
+
+def test_instances_count_one_by_one(time):
+    throttle = Throttle(10, time)
+    assert passed(throttle, "RunInstances", {"MaxCount": 1000}) == 10
+    assert passed(throttle, "RunInstances", {"MaxCount": 1}) == 0
+    time.now += 1
+    assert passed(throttle, "RunInstances", {"MaxCount": 10}) == 2
+    many = {"InstanceIds": [f"i-{number}" for number in range(500)]}
+    assert passed(throttle, "StopInstances", many) == 20
+
+
+def test_more_instances_than_may_be_asked_is_no_matter_of_rates(time):
+    throttle = Throttle(1, time)
+    throttle.check("1", "ec2", "RunInstances", {"MaxCount": 10**9})
+
+
+def test_what_is_refused_costs_nothing(time):
+    throttle = Throttle(1, time)
+    throttle.check("1", "ec2", "RunInstances", {"MaxCount": 990})
+    assert passed(throttle, "RunInstances", {"MaxCount": 11}) == 0
+    assert passed(throttle, "RunInstances", {"MaxCount": 1}) == 4
+
+
+def test_off_is_off(time):
+    assert passed(Throttle(0, time), "RunInstances", most=1000) == 1000
+
+
+def test_memory_is_bounded(time, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_BUCKETS", 100)
+    throttle = Throttle(1, time)
+    assert passed(throttle, "CreateVpc") == 50
+    for number in range(1000):
+        time.now += 0.001
+        throttle.check(f"account {number}", "ec2", "DescribeVpcs", {})
+        assert len(throttle._buckets) <= 101
+    time.now += 1000
+    throttle.check("last", "ec2", "DescribeVpcs", {})
+    assert passed(throttle, "CreateVpc") == 50
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 30)), max_size=30))
+def test_never_more_than_size_and_refill(steps):
+    time = Time()
+    throttle = Throttle(1, time)
+    let_through = 0
+    for pause, calls in steps:
+        time.now += pause
+        let_through += passed(throttle, "CreateVpc", most=calls)
+        assert let_through <= 50 + 5 * time.now + 1e-6
