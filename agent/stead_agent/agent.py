@@ -12,7 +12,6 @@ from stead_agent.reconcile.loop import Reconciler
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import EXPECTED_ERRORS
-from stead_agent.volumes.interface import Fetch
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2
 
@@ -43,7 +42,7 @@ class Agent:
         self._store = store
         self._threads = threads
         news = asyncio.Event()
-        self.reconciler = Reconciler(parts, store, habits=habits, fetch=self._fetch_image, news=news.set)
+        self.reconciler = Reconciler(parts, store, habits=habits, news=news.set)
         self.link = Link(dialling, self.reconciler, host, news, threads=question_threads)
 
     async def run(self) -> None:
@@ -61,9 +60,6 @@ class Agent:
     def close(self) -> None:
         """Let go of what `run` used."""
         self._store.close()
-
-    def _fetch_image(self, image_id: str) -> Fetch:
-        return self.link.fetch_image(image_id)
 
     def _notice_machine(self, machine_id: str) -> None:
         """Hear from a thread of `machines` that something may have happened."""
@@ -138,7 +134,6 @@ def list_present(parts: Subsystems) -> Iterator[Key]:
     served = parts.metadata.present()
     vpcs = {*parts.network.present(), *parts.firewall.present(), *parts.dhcp.present(), *served}
     yield from (Key(desired_pb2.KIND_VPC, each) for each in vpcs)
-    yield from (Key(desired_pb2.KIND_IMAGE, each) for each in parts.images.present())
     yield from (Key(desired_pb2.KIND_BASE, each) for each in parts.bases.present())
     volumes = {*parts.volumes.present(), *parts.exports.present()}
     yield from (Key(desired_pb2.KIND_VOLUME, each) for each in volumes)

@@ -14,7 +14,7 @@ import concurrent.futures
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,6 @@ from stead_agent import enrol, questions
 from stead_agent.desired import StoreError
 from stead_agent.logs import Log
 from stead_agent.reconcile.loop import Reconciler
-from stead_agent.reconcile.work import Unreachable
-from stead_agent.volumes.interface import Fetch
 from stead_agent.wanted import Key, OtherEpochError
 from stead_proto import limits, tls
 from stead_proto.tls import Identity
@@ -223,44 +221,6 @@ class Link:
         if self._threads is None:
             return ask()
         return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-
-    # -- images
-
-    def fetch_image(self, image_id: str) -> Fetch:
-        """Give the way to fetch an image's bytes from any thread but the event loop's; Unreachable when none leads."""
-        return partial(self._fetch, image_id)
-
-    def _fetch(self, image_id: str, offset: int) -> Iterator[bytes]:
-        stub = self._stub
-        if stub is None or self._loop is None:
-            raise Unreachable(f"no controller to fetch {image_id} from")
-        request = host_pb2.FetchImageRequest(image_id=image_id, offset=offset)
-        pieces = _pieces(stub, request)
-        try:
-            while True:
-                reading = asyncio.run_coroutine_threadsafe(anext(pieces, None), self._loop)
-                piece = reading.result(_FETCH_SECONDS)
-                if piece is None:
-                    return
-                yield piece
-        except grpc.aio.AioRpcError as error:
-            raise Unreachable(f"{image_id} could not be fetched: {error.details()}") from error
-        except (TimeoutError, concurrent.futures.CancelledError) as error:
-            raise Unreachable(f"{image_id} could not be fetched: the controller fell silent") from error
-        finally:
-            asyncio.run_coroutine_threadsafe(pieces.aclose(), self._loop)
-
-
-async def _pieces(
-    stub: "host_pb2_grpc.HostLinkAsyncStub", request: host_pb2.FetchImageRequest
-) -> AsyncGenerator[bytes]:
-    """Read an image's bytes; ends the call when closed."""
-    call = stub.FetchImage(request)
-    try:
-        async for chunk in call:
-            yield chunk.content
-    finally:
-        call.cancel()
 
 
 class _Outgoing:

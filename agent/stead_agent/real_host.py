@@ -41,7 +41,7 @@ from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.translate_vpc import VpcSettings, host_firewall
 from stead_agent.settings import Settings
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
-from stead_agent.volumes.local_files import LocalImages, LocalStore
+from stead_agent.volumes.local_files import LocalStore
 from stead_agent.volumes.open_pools import open_pools
 from stead_agent.volumes.pooled_volumes import PooledVolumes
 from stead_proto.tls import Identity
@@ -201,7 +201,6 @@ def _assemble(settings: Settings) -> _Assembled:
         flow_logs=flow_logs,
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
         metadata=metadata,
-        images=LocalImages(store),
         bases=bases,
         volumes=PooledVolumes(store, open_pools(store, settings.pools), bases.source),
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),

@@ -66,8 +66,6 @@ def needs_of(resource: Resource) -> Iterator[Key]:
     """List what must be there before a resource can be: the disks of a machine, the base of a disk and so on."""
     match resource.WhichOneof("body"):
         case "volume":
-            if resource.volume.image_id:
-                yield Key(desired_pb2.KIND_IMAGE, resource.volume.image_id)
             if resource.volume.base_id:
                 yield Key(desired_pb2.KIND_BASE, resource.volume.base_id)
         case "snapshot":

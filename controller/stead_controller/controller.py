@@ -138,7 +138,6 @@ class Controller:
             self.cloud,
             self._liveness,
             clock=self._clock,
-            image_folder=settings.image_folder,
             authority=self.authority,
             sign=lru_cache(_SIGNED_KEPT)(self._identity_signer.sign),
             heartbeat_seconds=settings.heartbeat_seconds,
@@ -201,14 +200,7 @@ class Controller:
             Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(
-            Images(
-                self.database,
-                self._blocks,
-                self._clock,
-                folder=self.settings.incoming_folder,
-                earlier=self.settings.image_folder,
-            ),
-            server,
+            Images(self.database, self._blocks, self._clock, folder=self.settings.incoming_folder), server
         )
         operator_pb2_grpc.add_AccountsServicer_to_server(
             Accounts(self.database, self.cloud, self._sealer, self._clock), server
@@ -263,21 +255,14 @@ class Controller:
         host_networks.refresh_all(tx, self.cloud)
 
     async def _take_over_files(self) -> None:
-        """Remove what uploads that were cut off have left, and make snapshots of an earlier release's image files."""
+        """Remove what uploads that were cut off have left."""
         folder = self.settings.incoming_folder
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        earlier = await self.database.run(imported_images.of_earlier_release, writes=False)
-        known = {*await self.database.run(imported_images.coming, writes=False), *earlier}
+        known = await self.database.run(imported_images.coming, writes=False)
         known |= await self.database.run(image_tasks.active, writes=False)
         for path in folder.iterdir():
             if path.name not in known:
                 await asyncio.to_thread(shutil.rmtree, path)
-        for image_id in earlier:
-            path = folder / image_id / "image"
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            if not path.exists():
-                path.hardlink_to(self.settings.image_folder / image_id)  # the file stays: disks are laid over it
-            await self.database.run(partial(imported_images.adopt, image_id=image_id, path=path, now=self._clock()))
 
     async def _write_liveness(self) -> None:
         await self._liveness.write(self.database)

@@ -72,11 +72,6 @@ class Settings:
         return self.state_dir / "exchange"
 
     @property
-    def image_folder(self) -> Path:
-        """Where image files are kept, one per image id."""
-        return self.state_dir / "images"
-
-    @property
     def block_folder(self) -> Path:
         """Where blocks of snapshots and images are kept."""
         return self.state_dir / "blocks"

@@ -8,7 +8,6 @@ MIB: Final = 1024 * KIB
 USER_DATA_BYTES: Final = 16 * KIB
 """EC2's limit of user data, before base64."""
 
-IMAGE_CHUNK_BYTES: Final = MIB
 """The most that one `ImageChunk` or `ImportImageRequest` carries."""
 
 CONSOLE_OUTPUT_BYTES: Final = 64 * KIB

@@ -20,7 +20,7 @@ def instance(api):
     def more(tx):
         row = tx.session.get_one(Instance, instance_id)
         names = ("/dev/sdf", "/dev/sdg")
-        volumes = [rows.volume(row, api.world, device_name=name, image_id=None, snapshot_id=None) for name in names]
+        volumes = [rows.volume(row, api.world, device_name=name, snapshot_id=None) for name in names]
         tx.session.add_all(volumes)
         return [volume.id for volume in volumes]
 

@@ -14,13 +14,12 @@ def host_network(*pools: str) -> pb.Resource:
     return pb.Resource(id="host-network", host_network=pb.HostNetwork(public_pools=pools or ("198.18.0.0/24",)))
 
 
-def image(image_id: str = "ami-1") -> pb.Resource:
-    body = pb.Image(sha256="00" * 32, file_size=GIB, virtual_size=GIB, format="qcow2")
-    return pb.Resource(id=image_id, image=body)
+def base(base_id: str = "snap-1") -> pb.Resource:
+    return pb.Resource(id=base_id, base=pb.Base(size=GIB, stored_size=GIB // 2))
 
 
-def volume(volume_id: str, *, image_id: str = "ami-1", size: int = GIB, iops: int = 0) -> pb.Resource:
-    return pb.Resource(id=volume_id, volume=pb.Volume(size=size, image_id=image_id, volume_type="gp3", iops=iops))
+def volume(volume_id: str, *, base_id: str = "snap-1", size: int = GIB, iops: int = 0) -> pb.Resource:
+    return pb.Resource(id=volume_id, volume=pb.Volume(size=size, base_id=base_id, volume_type="gp3", iops=iops))
 
 
 def vpc(vpc_id: str = "vpc-1", *, number: int = 1) -> pb.Resource:
@@ -111,7 +110,7 @@ def launch(name: str = "1", *, vpc_id: str = "vpc-1") -> list[pb.Resource]:
     """All that a host is told for one instance: `i-<name>` with `vol-<name>` and `eni-<name>`."""
     number = int(vpc_id[-1])
     return [
-        image(),
+        base(),
         volume(f"vol-{name}"),
         vpc(vpc_id, number=number),
         subnet(f"subnet-{number}", vpc_id, number=number),

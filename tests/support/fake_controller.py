@@ -51,8 +51,6 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self.senders: dict[str, Sender] = {}
         self.sessions: dict[str, HostSession] = {}
         self.connections = 0
-        self.images: dict[str, bytes] = {}
-        self.break_images_after: int | None = None
         self.tokens: set[str] = set()
         self.renewals = 0
         self.moved = asyncio.Condition()
@@ -144,17 +142,6 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
                     case "heartbeat":
                         session.heartbeats += 1
                 await self._note()
-
-    async def FetchImage(self, request: pb.FetchImageRequest, context: Any) -> AsyncIterator[pb.ImageChunk]:  # noqa: N802 - the name of the RPC
-        content = self.images.get(request.image_id)
-        if content is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.image_id} is not for this host")
-            raise AssertionError
-        for sent, start in enumerate(range(request.offset, len(content), limits.IMAGE_CHUNK_BYTES)):
-            if sent == self.break_images_after:
-                self.break_images_after = None
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
-            yield pb.ImageChunk(content=content[start : start + limits.IMAGE_CHUNK_BYTES])
 
     async def RenewCertificate(self, request: pb.RenewCertificateRequest, context: Any) -> pb.RenewCertificateResponse:  # noqa: N802 - the name of the RPC
         self.renewals += 1

@@ -6,7 +6,7 @@ from stead_agent.agent import list_present
 from stead_agent.desired import Store
 from stead_agent.reconcile.loop import Reconciler, perform
 from stead_agent.reconcile.prepare import Habits
-from stead_agent.reconcile.work import Unreachable, Work
+from stead_agent.reconcile.work import Work
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
 from stead_agent.simulated.machines import Pace
@@ -105,9 +105,7 @@ class Bench:
         self.reconciler = self._new_agent()
 
     def _new_agent(self) -> Reconciler:
-        reconciler = Reconciler(
-            self.host.subsystems, self.store, habits=self.habits, fetch=_no_images, clock=self.clock.now
-        )
+        reconciler = Reconciler(self.host.subsystems, self.store, habits=self.habits, clock=self.clock.now)
         self.host.machines.subscribe(reconciler.notice_machine)
         return reconciler
 
@@ -193,10 +191,3 @@ class Bench:
         """The revision the agent says it has reached."""
         self.report()
         return self.reconciler.reports.reached(self.reconciler.wanted.revision)
-
-
-def _no_images(image_id: str) -> Callable[[int], Iterator[bytes]]:
-    def fetch(_offset: int) -> Iterator[bytes]:
-        raise Unreachable(f"nobody to fetch {image_id} from")
-
-    return fetch

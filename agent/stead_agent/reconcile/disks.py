@@ -1,4 +1,4 @@
-"""Images, bases and volumes: fetched, made, grown and removed."""
+"""Bases and volumes: fetched, made, grown and removed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from stead_agent.machines.interface import MachinesUnavailableError, Power
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.plan import VolumeStep, plan_volume
 from stead_agent.reconcile.reports import status
-from stead_agent.reconcile.subsystems import FetchImage, Subsystems
+from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
 from stead_agent.volumes.interface import VolumeError, VolumeSpec
 from stead_agent.wanted import Key
@@ -20,33 +20,6 @@ from stead_proto.v1.host_pb2 import ResourceStatus
 _log = Log(__name__)
 
 _PATIENCE_SECONDS: Final = 15.0  # with a guest that must let go of a volume of another host by force
-
-
-@dataclass(slots=True)
-class ImageWork:
-    """An image, wanted or (with `resource` None) to be removed."""
-
-    unit: Key
-    resource: Resource | None
-    overlays: frozenset[Key]  # volumes over it that must go first
-    parts: Subsystems
-    fetch: FetchImage
-
-    def run(self) -> Outcome:
-        """Fetch or remove it."""
-        if self.resource is not None:
-            self.parts.images.ensure(translate.image_base(self.resource), self.fetch(self.unit.id))
-            ready = status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)
-            return Outcome(statuses=[ready])
-        if self.overlays:
-            return Outcome(wait_on=self.overlays)
-        self.parts.images.remove(self.unit.id)
-        _log.info("image_removed", image=self.unit.id)
-        return Outcome(gone=[self.unit])
-
-    def subjects(self) -> Iterable[tuple[Key, int]]:
-        """Give the image."""
-        return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
 
 @dataclass(slots=True)
@@ -80,7 +53,7 @@ class VolumeWork:
 
     unit: Key
     resource: Resource | None
-    unmet: Unmet  # its image or base
+    unmet: Unmet  # its base
     users: frozenset[Key]  # machines that may have it in use
     busy: frozenset[Key]  # those of them that are being worked at
     snapshots: frozenset[Key]  # that are still taken of it
@@ -111,7 +84,7 @@ class VolumeWork:
         else:
             self.parts.volumes.ensure(spec)
             if size is None:
-                _log.info("volume_made", volume=spec.id, size=spec.size, base=spec.base_id or spec.image_id)
+                _log.info("volume_made", volume=spec.id, size=spec.size, base=spec.base_id)
         return Outcome(statuses=[self._ready()])
 
     def _share(self, resource: Resource, spec: VolumeSpec) -> Outcome:

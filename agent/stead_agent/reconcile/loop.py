@@ -20,7 +20,7 @@ from stead_agent.reconcile.machine import MachineWork
 from stead_agent.reconcile.prepare import UNIT_KINDS, Habits, Preparer, unit_of
 from stead_agent.reconcile.reports import Reports, status
 from stead_agent.reconcile.schedule import FALLBACK_SECONDS, Schedule
-from stead_agent.reconcile.subsystems import FetchImage, Subsystems
+from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import EXPECTED_ERRORS, Outcome, Work
 from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Change, Held, Key, change_of
 from stead_proto.v1 import desired_pb2, host_pb2
@@ -34,11 +34,10 @@ AT_ONCE: Final = {
     desired_pb2.KIND_VPC: 4,
     desired_pb2.KIND_VOLUME: 4,
     desired_pb2.KIND_MACHINE: 6,  # of which `machines` lets only a few start at a time
-    desired_pb2.KIND_IMAGE: 2,
     desired_pb2.KIND_BASE: 2,
     desired_pb2.KIND_SNAPSHOT: 2,
 }
-_FETCHED: Final = frozenset({desired_pb2.KIND_IMAGE, desired_pb2.KIND_BASE})
+_FETCHED: Final = frozenset({desired_pb2.KIND_BASE})
 CHORES: Final = 2
 THREADS: Final = sum(AT_ONCE.values()) + CHORES
 """So many that units of one kind, all waiting for a libvirt that hangs, never keep another kind from its turn."""
@@ -73,7 +72,6 @@ class Reconciler:
         store: Store,
         *,
         habits: Habits | None = None,
-        fetch: FetchImage,
         news: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -91,7 +89,6 @@ class Reconciler:
             parts=parts,
             store=store,
             habits=habits or Habits(),
-            fetch=fetch,
             is_running=self._running.__contains__,
         )
         self._wake = asyncio.Event()
@@ -178,13 +175,15 @@ class Reconciler:
         """Of what exists on the host and carries our ids, take away what is neither wanted nor being removed.
 
         Never before a full state was loaded: without it, everything would look like a stray. Stray machines go first,
-        since they may use the others; tells whether something was found, so that one should look again.
+        since they may use the others, and bases last, under which volumes may lie; tells whether something was found,
+        so that one should look again.
         """
         if self.wanted.revision == 0:
             return False
         strays = [key for key in present if self._is_stray(key)]
         machines = [key for key in strays if key.kind == desired_pb2.KIND_MACHINE]
-        for key in machines or strays:
+        others = [key for key in strays if key.kind != desired_pb2.KIND_BASE]
+        for key in machines or others or strays:
             _log.warning("stray_found", kind=Kind.Name(key.kind), id=key.id)
             self._schedule.touch(key)
         self._wake.set()

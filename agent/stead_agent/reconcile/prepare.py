@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from stead_agent.desired import Store
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate, translate_vpc
-from stead_agent.reconcile.disks import BaseWork, ImageWork, VolumeWork
+from stead_agent.reconcile.disks import BaseWork, VolumeWork
 from stead_agent.reconcile.guest_book import GuestBook
 from stead_agent.reconcile.machine import MachineMemory, MachineWork
 from stead_agent.reconcile.mappings import Mappings
@@ -18,7 +18,7 @@ from stead_agent.reconcile.remote_volumes import RemoteVolumeWork
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.schedule import Turn
 from stead_agent.reconcile.snapshot import SnapshotWork
-from stead_agent.reconcile.subsystems import FetchImage, Subsystems
+from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Unmet, Work
 from stead_agent.wanted import HOST_NETWORK, Held, Key, Tombstone, Wanted, needs_of, vpc_of
 from stead_proto.v1 import desired_pb2, host_pb2
@@ -27,10 +27,9 @@ from stead_proto.v1.desired_pb2 import Resource
 UNIT_KINDS = (
     desired_pb2.KIND_HOST_NETWORK,
     desired_pb2.KIND_VPC,
+    desired_pb2.KIND_BASE,
     desired_pb2.KIND_VOLUME,
     desired_pb2.KIND_MACHINE,
-    desired_pb2.KIND_IMAGE,
-    desired_pb2.KIND_BASE,
     desired_pb2.KIND_SNAPSHOT,
 )
 """The kinds that are worked at by themselves, in the order of their turns; all others are parts of a VPC."""
@@ -66,7 +65,6 @@ class Preparer:
         parts: Subsystems,
         store: Store,
         habits: Habits,
-        fetch: FetchImage,
         is_running: Callable[[Key], bool],
     ) -> None:
         self._wanted = wanted
@@ -74,7 +72,6 @@ class Preparer:
         self._parts = parts
         self._store = store
         self._habits = habits
-        self._fetch = fetch
         self._is_running = is_running
         self._book = GuestBook(parts.metadata)
         self._memory = translate_vpc.Memory()
@@ -95,8 +92,6 @@ class Preparer:
                 return HostNetworkWork(
                     turn.unit, resource, self._habits.uplink, self._habits.underlay_address, self._parts
                 )
-            case desired_pb2.KIND_IMAGE:
-                return self._image(turn.unit)
             case desired_pb2.KIND_BASE:
                 return self._base(turn.unit)
             case desired_pb2.KIND_SNAPSHOT:
@@ -202,18 +197,6 @@ class Preparer:
                 return any(self._is_running(key) for key in on)
             case _:
                 return any((stone := self._wanted.tombstones.get(key)) and not stone.done for key in on)
-
-    def _image(self, unit: Key) -> Work:
-        buried = self._wanted.tombstones.items()
-        resource = self._wanted.resources.get(unit)
-        overlays: frozenset[Key] = frozenset()
-        if resource is None:
-            overlays = frozenset(
-                key
-                for key, each in buried
-                if not each.done and each.body is not None and each.body.volume.image_id == unit.id
-            )
-        return ImageWork(unit, resource, overlays, self._parts, self._fetch)
 
     def _base(self, unit: Key) -> Work:
         resource = self._wanted.resources.get(unit)

@@ -1,6 +1,5 @@
 """The kernel subsystems that a reconciler works with: the real ones, or simulated ones with the same promises."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from stead_agent.bases.interface import Bases
@@ -12,7 +11,7 @@ from stead_agent.machines.interface import Machines
 from stead_agent.metadata.interface import MetadataService
 from stead_agent.network.interface import Network
 from stead_agent.snapshots.interface import Snapshots
-from stead_agent.volumes.interface import Fetch, Images, Volumes
+from stead_agent.volumes.interface import Volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +23,8 @@ class Subsystems:
     flow_logs: FlowLogs
     dhcp: Dhcp
     metadata: MetadataService
-    images: Images
     bases: Bases
     volumes: Volumes
     exports: Exports
     snapshots: Snapshots
     machines: Machines
-
-
-FetchImage = Callable[[str], Fetch]
-"""From an image's id to how its bytes are fetched; the fetch raises while no controller can be reached."""

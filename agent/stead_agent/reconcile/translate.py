@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast
 
 from stead_agent.bases import interface as bases
-from stead_agent.disk_sources import Format, Layer, secret_uuid
+from stead_agent.disk_sources import Layer, secret_uuid
 from stead_agent.exports import interface as exports
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
@@ -23,24 +23,6 @@ class Untranslatable(Exception):
 
 _FORMATS: Final = {"qcow2", "raw"}
 _BOOT_MODES: Final = {"legacy-bios", "uefi"}
-
-
-def image_base(resource: Resource) -> volumes.ImageBase:
-    """An image as it must be fetched."""
-    body = resource.image
-    return volumes.ImageBase(
-        id=resource.id,
-        sha256=body.sha256,
-        file_size=body.file_size,
-        virtual_size=body.virtual_size,
-        format=_format_of(body.format),
-    )
-
-
-def _format_of(text: str) -> Format:
-    if text not in _FORMATS:
-        raise Untranslatable(f"image format {text!r}")
-    return cast("Format", text)
 
 
 def base_spec(resource: Resource) -> bases.BaseSpec:
@@ -77,7 +59,6 @@ def volume_spec(resource: Resource) -> volumes.VolumeSpec:
     return volumes.VolumeSpec(
         resource.id,
         body.size,
-        body.image_id,
         body.base_id,
         body.pool,
         encrypted=body.encrypted,

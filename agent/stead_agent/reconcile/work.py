@@ -18,11 +18,6 @@ from stead_agent.volumes.interface import VolumeError
 from stead_agent.wanted import Key
 from stead_proto.v1.host_pb2 import ResourceStatus
 
-
-class Unreachable(Exception):
-    """The controller, needed for an image's bytes, cannot be reached now."""
-
-
 EXPECTED_ERRORS = (
     BaseError,
     DhcpError,
@@ -34,7 +29,6 @@ EXPECTED_ERRORS = (
     SnapshotError,
     StoreError,
     Untranslatable,
-    Unreachable,
     VolumeError,
 )
 """What subsystems raise when the host refuses; anything else is a mistake of ours and is logged with its stack."""

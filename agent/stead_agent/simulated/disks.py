@@ -1,6 +1,5 @@
-"""Images, bases and volumes of a simulated host: sizes without bytes."""
+"""Bases and volumes of a simulated host: sizes without bytes."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,45 +11,10 @@ from stead_agent.volumes.interface import (
     BaseAbsentError,
     Capacity,
     DiskFullError,
-    Fetch,
-    ImageAbsentError,
-    ImageBase,
-    ImageRefusedError,
     PoolStatus,
-    VolumeError,
     VolumeSource,
     VolumeSpec,
 )
-
-
-class SimulatedImages:
-    """Remembers which images are here; with `fetches` their bytes are read and checked first, and then forgotten."""
-
-    def __init__(self, world: World, *, fetches: bool = False) -> None:
-        self._world = world
-        self._fetches = fetches
-
-    def ensure(self, image: ImageBase, fetch: Fetch) -> None:
-        """Remember the image."""
-        with self._world.lock:
-            known = image.id in self._world.things.images
-        if self._fetches and not known:
-            _verify(image, fetch)
-        with self._world.call("images.ensure", image.id) as things:
-            things.images[image.id] = image.file_size
-
-    def remove(self, image_id: str) -> None:
-        """Forget the image unless a volume is over it."""
-        with self._world.call("images.remove", image_id) as things:
-            users = [each.id for each in things.volumes.values() if each.image_id == image_id]
-            if users:
-                raise VolumeError(f"{image_id} is the base of {users[0]}")
-            things.images.pop(image_id, None)
-
-    def present(self) -> frozenset[str]:
-        """List the images."""
-        with self._world.lock:
-            return frozenset(self._world.things.images)
 
 
 class SimulatedBases:
@@ -90,17 +54,6 @@ def _base_layer(base_id: str) -> Layer:
     return Layer(FileSource(Path("/simulated/bases") / base_id), "raw")
 
 
-def _verify(image: ImageBase, fetch: Fetch) -> None:
-    """Read all bytes of an image and compare them with what they should be."""
-    digest = hashlib.sha256()
-    size = 0
-    for piece in fetch(0):
-        digest.update(piece)
-        size += len(piece)
-    if size != image.file_size or digest.hexdigest() != image.sha256:
-        raise ImageRefusedError(f"{image.id}: {size} bytes of SHA-256 {digest.hexdigest()} are not what was announced")
-
-
 class SimulatedVolumes:
     """Remembers volumes and a trash."""
 
@@ -111,8 +64,6 @@ class SimulatedVolumes:
     def ensure(self, volume: VolumeSpec) -> VolumeSource:
         """Remember the volume, never smaller than it was."""
         with self._world.call("volumes.ensure", volume.id) as things:
-            if volume.image_id and volume.image_id not in things.images:
-                raise ImageAbsentError(f"{volume.image_id} is not here")
             if volume.base_id and volume.base_id not in things.bases:
                 raise BaseAbsentError(f"{volume.base_id} is not here")
             known = things.volumes.get(volume.id)
@@ -215,9 +166,5 @@ def _machine_of(disk_id: str) -> str:
 
 
 def _source(volume: VolumeSpec) -> VolumeSource:
-    base = None
-    if volume.base_id:
-        base = _base_layer(volume.base_id)
-    elif volume.image_id:
-        base = Layer(FileSource(Path("/simulated/images") / volume.image_id), "raw")
+    base = _base_layer(volume.base_id) if volume.base_id else None
     return VolumeSource(FileSource(Path("/simulated/volumes") / volume.id), "qcow2", base)

@@ -9,7 +9,7 @@ from stead_agent.machines.interface import OffReason, Power
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.simulated.clock import Clock
-from stead_agent.simulated.disks import SimulatedBases, SimulatedImages, SimulatedVolumes
+from stead_agent.simulated.disks import SimulatedBases, SimulatedVolumes
 from stead_agent.simulated.exports import SimulatedExports
 from stead_agent.simulated.machines import Pace, SimulatedMachines
 from stead_agent.simulated.networks import (
@@ -43,7 +43,6 @@ class SimulatedHost:
         memory: int = 256 * GIB,
         disk: int = 4096 * GIB,
         world_file: Path | None = None,
-        fetches_images: bool = False,
         pace: Pace | None = None,
     ) -> None:
         self.hostname = hostname or f"simulated-{next(_numbers)}"
@@ -53,7 +52,6 @@ class SimulatedHost:
         self.pace = pace or Pace()
         self.world = World(world_file)
         self._clock = clock
-        self._fetches_images = fetches_images
         self.machines: SimulatedMachines
         self.subsystems = self._new_subsystems()
 
@@ -74,7 +72,6 @@ class SimulatedHost:
             flow_logs=self.flow_logs,
             dhcp=SimulatedDhcp(self.world),
             metadata=self.metadata,
-            images=SimulatedImages(self.world, fetches=self._fetches_images),
             bases=SimulatedBases(self.world),
             volumes=self.volumes,
             exports=SimulatedExports(self.world),
@@ -176,7 +173,6 @@ class SimulatedHost:
                 "volumes": sorted(things.volumes),
                 "stores": sorted(things.stores),
                 "exports": sorted({*things.exports, *things.remotes}),
-                "images": sorted(things.images),
                 "bases": sorted(things.bases),
                 "snapshots": sorted(things.snapshots),
                 "guests": sorted(things.guests),

@@ -57,7 +57,6 @@ class Things:
     networks: dict[str, VpcNetwork] = field(default_factory=dict)
     firewalls: dict[str, VpcFirewall] = field(default_factory=dict)
     dhcps: dict[str, VpcDhcp] = field(default_factory=dict)
-    images: dict[str, int] = field(default_factory=dict)
     bases: dict[str, int] = field(default_factory=dict)
     volumes: dict[str, VolumeSpec] = field(default_factory=dict)
     exports: dict[str, Export] = field(default_factory=dict)

@@ -78,7 +78,7 @@ class DirectoryPool:
         store = self._store
         disk = os.statvfs(store.root)
         trash = allocated(store.trash)
-        places = (store.volumes, store.images, store.incoming)
+        places = (store.volumes, store.incoming)
         bases = (store.bases, store.bases / "filling", store.bases / "unused")
         held = sum(allocated(place) for place in (*places, *bases))
         return Capacity(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize + trash, held + trash)

@@ -4,30 +4,18 @@ Every method blocks, is safe to call from several threads for different ids, and
 stands under a final name: what `present` lists is whole. Errors are `VolumeError`s.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from stead_agent.disk_sources import Format, Layer, Source
 
-# The bytes of an image file from an offset on, in pieces of any size.
-Fetch = Callable[[int], Iterator[bytes]]
-
 
 class VolumeError(Exception):
-    """A disk or image could not be made as asked; the message is for the operator."""
+    """A disk could not be made as asked; the message is for the operator."""
 
 
 class DiskFullError(VolumeError):
     """There is no room for it on the host."""
-
-
-class ImageRefusedError(VolumeError):
-    """An image is not what it was said to be (checksum, size, format), or would make the host read other files."""
-
-
-class ImageAbsentError(VolumeError):
-    """The image a volume is to be laid over is not on this host (yet)."""
 
 
 class BaseAbsentError(VolumeError):
@@ -35,23 +23,11 @@ class BaseAbsentError(VolumeError):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageBase:
-    """The base of root disks: a file fetched once per host and never changed."""
-
-    id: str
-    sha256: str  # of the file, hex
-    file_size: int  # bytes of the file
-    virtual_size: int  # bytes of the disk it holds
-    format: Format  # given, never guessed
-
-
-@dataclass(frozen=True, slots=True)
 class VolumeSpec:
-    """A disk as it must be; laid over an image or a base, or blank when neither is named."""
+    """A disk as it must be; laid over a base, or blank when none is named."""
 
     id: str
     size: int  # bytes
-    image_id: str = ""
     base_id: str = ""
     pool: str = ""  # where it is made; empty: in the default pool
     encrypted: bool = False
@@ -73,7 +49,7 @@ class Capacity:
 
     total: int
     free: int  # including what the trash gives back
-    held: int  # by volumes, images and trash
+    held: int  # by volumes, bases and trash
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +61,6 @@ class PoolStatus:
     capacity: Capacity
     volume_types: tuple[str, ...]  # of the volumes that it is for; empty: all
     is_default: bool
-
-
-class Images(Protocol):
-    """The images fetched to this host."""
-
-    def ensure(self, image: ImageBase, fetch: Fetch) -> None:
-        """Have the image here, whole and verified; `fetch` is called only for bytes that are missing.
-
-        A broken fetch (any exception of `fetch`) keeps what came so far, so the next call goes on from there.
-        """
-
-    def remove(self, image_id: str) -> None:
-        """Leave nothing of the image on the host; refuses while a volume is laid over it."""
-
-    def present(self) -> frozenset[str]:
-        """List the images that are here, whole."""
 
 
 class Volumes(Protocol):

@@ -19,9 +19,9 @@ _LIMITS: Final = Limits(cpu_seconds=30, address_space=1 << 30)
 _STRETCHING: Final = "encrypt.iter-time=1"  # milliseconds
 
 
-def make(path: Path, *, size: int, base: Path | None, base_format: str, encryption_key: bytes) -> None:
+def make(path: Path, *, size: int, base: Path | None, encryption_key: bytes) -> None:
     """Write an empty encrypted disk at a path: a new file, or a block device that reads as zeroes."""
-    below = ["-u", "-b", str(base), "-F", base_format] if base else []
+    below = ["-u", "-b", str(base), "-F", "raw"] if base else []
     options = f"encrypt.format=luks,encrypt.key-secret=key,{_STRETCHING}"
     with _passphrase(encryption_key) as (secret, handle):
         _qemu_img(["create", "-q", "-f", "qcow2", *secret, "-o", options, *below, str(path), str(size)], handle)

@@ -5,21 +5,20 @@ import stat
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-from stead_agent.disk_sources import BlockSource, FileSource, Format, Layer
+from stead_agent.disk_sources import BlockSource, FileSource, Layer
 from stead_agent.run import Identity, Limits, RunError, run
 from stead_agent.volumes import luks
 from stead_agent.volumes.interface import (
     BaseAbsentError,
     Capacity,
-    ImageAbsentError,
     PoolStatus,
     VolumeError,
     VolumeSource,
     VolumeSpec,
 )
-from stead_agent.volumes.local_files import BASE_NAME, IMAGE_NAME, LocalStore
+from stead_agent.volumes.local_files import BASE_NAME, LocalStore
 from stead_agent.volumes.pool import Fill, Pool, checked, is_disk_name, machine_of, read_header, write_disk
 from stead_agent.volumes.qcow2 import Qcow2Error, render_empty
 
@@ -31,7 +30,7 @@ _QEMU_IMG_SECONDS: Final = 60
 
 
 class PooledVolumes:
-    """Disks of volumes and instance stores as qcow2 disks in pools: blank, or laid over an image or a base."""
+    """Disks of volumes and instance stores as qcow2 disks in pools: blank, or laid over a base."""
 
     def __init__(
         self,
@@ -68,7 +67,7 @@ class PooledVolumes:
     def source(self, volume_id: str) -> VolumeSource | None:
         """Tell how to open the disk.
 
-        Its header may have been forged by a guest that broke out: only one of our images or bases can be below it.
+        Its header may have been forged by a guest that broke out: only one of our bases can be below it.
         """
         found = self._find(volume_id)
         if found is None:
@@ -81,12 +80,10 @@ class PooledVolumes:
         if not header.backing_file:
             return VolumeSource(source, "qcow2", None)
         base = Path(header.backing_file)
-        if base.parent == self._store.bases and (its := BASE_NAME.match(base.name)):
-            return VolumeSource(source, "qcow2", self._base(volume_id, its["id"]))
-        name = IMAGE_NAME.match(base.name)
-        if name is None or base.parent != self._store.images or header.backing_format != name["format"]:
+        name = BASE_NAME.match(base.name)
+        if name is None or base.parent != self._store.bases:
             raise VolumeError(f"{volume_id}: its file names a base that is none of ours")
-        return VolumeSource(source, "qcow2", Layer(FileSource(base), cast("Format", name["format"])))
+        return VolumeSource(source, "qcow2", self._base(volume_id, name["id"]))
 
     def size(self, volume_id: str) -> int | None:
         """Tell the size that a guest sees."""
@@ -193,35 +190,20 @@ class PooledVolumes:
         return base
 
     def _make(self, volume: VolumeSpec) -> None:
-        """Make a new disk; should its image be removed at the same time, the disk is taken back."""
+        """Make a new disk."""
         pool = self._pools.get(volume.pool) if volume.pool else self._default
         if pool is None:
             raise VolumeError(f"{volume.id}: this host has no pool {volume.pool!r}")
-        base, base_format = self._below(volume)
-        pool.make(volume.id, volume.size, _fill(volume, base, base_format))
-        if volume.image_id and base and not base.exists():
-            pool.discard(volume.id, at_once=True)
-            raise ImageAbsentError(f"{volume.id}: its image {volume.image_id} has just been removed")
+        pool.make(volume.id, volume.size, _fill(volume, self._below(volume)))
 
-    def _below(self, volume: VolumeSpec) -> tuple[Path | None, str]:
-        """Find the image or base that a volume is to be laid over; an image must not be larger."""
-        if volume.base_id:
-            if not BASE_NAME.match(name := f"{volume.base_id}.raw"):
-                raise VolumeError(f"not an id: {volume.base_id!r}")
-            self._base(volume.id, volume.base_id)
-            return self._store.bases / name, "raw"
-        if not volume.image_id:
-            return None, ""
-        for image_format in ("qcow2", "raw"):
-            if not IMAGE_NAME.match(name := f"{volume.image_id}.{image_format}"):
-                raise VolumeError(f"not an id: {volume.image_id!r}")
-            base = self._store.images / name
-            if base.exists():
-                size = read_header(base).size if image_format == "qcow2" else base.stat().st_size
-                if size > volume.size:
-                    raise VolumeError(f"{volume.id}: {volume.size} bytes are less than its image's {size}")
-                return base, image_format
-        raise ImageAbsentError(f"{volume.id}: its image {volume.image_id} is not here")
+    def _below(self, volume: VolumeSpec) -> Path | None:
+        """Name the base that a volume is to be laid over, a raw disk; None for a blank one."""
+        if not volume.base_id:
+            return None
+        if not BASE_NAME.match(name := f"{volume.base_id}.raw"):
+            raise VolumeError(f"not an id: {volume.base_id!r}")
+        self._base(volume.id, volume.base_id)
+        return self._store.bases / name
 
     def _grow(self, volume: VolumeSpec) -> None:
         """Grow a disk that no machine runs with. As its owner and with its base left out: see `source`."""
@@ -251,16 +233,14 @@ class PooledVolumes:
             raise VolumeError(f"{volume_id}: cannot be grown: {error}") from error
 
 
-def _fill(volume: VolumeSpec, base: Path | None, base_format: str) -> Fill:
+def _fill(volume: VolumeSpec, base: Path | None) -> Fill:
     """Say how a new disk is written."""
     if volume.encrypted:
         if not volume.encryption_key:
             raise VolumeError(f"{volume.id} is encrypted, and its key has not come")
-        return partial(
-            luks.make, size=volume.size, base=base, base_format=base_format, encryption_key=volume.encryption_key
-        )
+        return partial(luks.make, size=volume.size, base=base, encryption_key=volume.encryption_key)
     try:
-        disk = render_empty(volume.size, str(base) if base else "", base_format)
+        disk = render_empty(volume.size, str(base) if base else "", "raw" if base else "")
     except Qcow2Error as error:
         raise VolumeError(f"{volume.id}: {error}") from error
     return partial(write_disk, disk=disk)

@@ -11,10 +11,9 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import HostResource, Image, Instance, NatGateway, NetworkInterface, Snapshot, Volume
+from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
 from stead_controller.hosts import outbox, topics
 from stead_controller.hosts.pictures.body import Key
-from stead_controller.hosts.pictures.image import of_image
 from stead_controller.hosts.pictures.instance import of_instance
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import region_of
@@ -67,8 +66,6 @@ def refresh_volume(tx: Transaction, volume: Volume) -> None:
 
 def _below(tx: Transaction, volume: pb.Volume) -> dict[Key, Message]:
     """Draw what a volume is laid over."""
-    if volume.image_id and (image := tx.session.get(Image, volume.image_id)) is not None:
-        return {(pb.KIND_IMAGE, image.id): of_image(image)}
     if volume.base_id and (snapshot := tx.session.get(Snapshot, volume.base_id)) is not None:
         return {(pb.KIND_BASE, snapshot.id): of_base(snapshot)}
     return {}
@@ -144,11 +141,6 @@ def remove_unused_base(tx: Transaction, snapshot_id: str) -> None:
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None or snapshot.state == "deleting":
         _remove_unused(tx, (pb.KIND_BASE, snapshot_id), Volume.snapshot_id)
-
-
-def remove_unused_image(tx: Transaction, image_id: str) -> None:
-    """Tell hosts that an image's base must go where no volume is based on it."""
-    _remove_unused(tx, (pb.KIND_IMAGE, image_id), Volume.image_id)
 
 
 def _remove_unused(tx: Transaction, key: Key, laid_over: InstrumentedAttribute[str | None]) -> None:

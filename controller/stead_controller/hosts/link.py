@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -16,7 +15,7 @@ import grpc
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.errors import SteadError
-from stead_controller.hosts import facts, host_networks, outbox, reports
+from stead_controller.hosts import facts, host_networks, reports
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
@@ -24,7 +23,6 @@ from stead_controller.hosts.pictures.identity import SignDocument
 from stead_controller.hosts.together import Together
 from stead_controller.resources import volume_keys
 from stead_controller.resources.cloud import Cloud
-from stead_proto import limits
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 
@@ -47,7 +45,6 @@ class HostLink:
         liveness: Liveness,
         *,
         clock: Clock,
-        image_folder: Path,
         authority: Authority,
         sign: SignDocument | None = None,
         heartbeat_seconds: int,
@@ -57,7 +54,6 @@ class HostLink:
         self._cloud = cloud
         self._liveness = liveness
         self._clock = clock
-        self._image_folder = image_folder
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
@@ -131,19 +127,6 @@ class HostLink:
             self._feed.leave(stream)
             _log.info("host_disconnected", extra={"host": host_id})
 
-    async def FetchImage(  # noqa: N802 - the name of the RPC
-        self, request: pb.FetchImageRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[pb.ImageChunk]:
-        """Send the bytes of an image that the host is told to have."""
-        host_id = await require_host(context)
-        wanted = await self._database.run(lambda tx: outbox.is_wanted(tx, host_id, request.image_id), writes=False)
-        if not wanted:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.image_id} is not for this host")
-        with (self._image_folder / request.image_id).open("rb") as file:
-            file.seek(request.offset)
-            while chunk := await asyncio.to_thread(file.read, limits.IMAGE_CHUNK_BYTES):
-                yield pb.ImageChunk(content=chunk)
-
     async def RenewCertificate(  # noqa: N802 - the name of the RPC
         self, request: pb.RenewCertificateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RenewCertificateResponse:
@@ -206,11 +189,6 @@ def serve(link: HostLink, server: grpc.aio.Server) -> None:
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Session": grpc.stream_stream_rpc_method_handler(
             link.Session, request_deserializer=pb.HostReport.FromString, response_serializer=bytes
-        ),
-        "FetchImage": grpc.unary_stream_rpc_method_handler(
-            link.FetchImage,
-            request_deserializer=pb.FetchImageRequest.FromString,
-            response_serializer=pb.ImageChunk.SerializeToString,
         ),
         "RenewCertificate": grpc.unary_unary_rpc_method_handler(
             link.RenewCertificate,

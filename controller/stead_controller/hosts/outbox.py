@@ -15,7 +15,6 @@ from stead_controller.db.session import Transaction
 from stead_controller.db.tables import HostResource
 from stead_controller.hosts.pictures.body import Key, encode
 from stead_controller.hosts.revisions import next_revision
-from stead_proto.v1 import desired_pb2 as desired
 
 _TOLD: Final = select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
     HostResource.host_id == bindparam("host_id"),
@@ -91,11 +90,6 @@ def remove_each(tx: Transaction, key: Key, host_ids: Collection[str]) -> None:
     if host_ids:
         gone = {"kind": key[0], "resource_id": key[1], "body": None, "force": False, "revision": next_revision(tx)}
         upsert(tx.session, HostResource, [{"host_id": host_id, **gone} for host_id in host_ids])
-
-
-def is_wanted(tx: Transaction, host_id: str, image_id: str) -> bool:
-    """Tell whether a host is told to have an image."""
-    return is_told(tx, host_id, desired.KIND_IMAGE, image_id)
 
 
 def is_told(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:

@@ -38,12 +38,11 @@ _PIECE: Final = 1 << 20
 class Images(operator_pb2_grpc.ImagesServicer):
     """Takes in, lists and forgets images."""
 
-    def __init__(self, database: Transactions, store: BlockStore, clock: Clock, *, folder: Path, earlier: Path) -> None:
-        """Take the parts; files come in below the folder, those of an earlier release are in `earlier`."""
+    def __init__(self, database: Transactions, store: BlockStore, clock: Clock, *, folder: Path) -> None:
+        """Take the parts; files come in below the folder."""
         self._database = database
         self._store = store
         self._folder = folder
-        self._earlier = earlier
         self._clock = clock
 
     async def ImportImage(  # noqa: N802 - the name of the RPC
@@ -177,7 +176,6 @@ class Images(operator_pb2_grpc.ImagesServicer):
             await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id))
         except SteadError as error:
             await refuse(context, error)
-        (self._earlier / request.image_id).unlink(missing_ok=True)
         return pb.RemoveImageResponse()
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import exists, insert, select
+from sqlalchemy import insert, select
 
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag
 from stead_controller.errors import (
@@ -22,7 +22,6 @@ from stead_controller.errors import (
     Unsupported,
     WrongState,
 )
-from stead_controller.hosts import desired_state
 from stead_controller.resources import block_devices, image_life, snapshot_life, workflow_rows
 from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_controller.resources.snapshots import NO_VOLUME
@@ -154,23 +153,6 @@ def discard(tx: Transaction, image_id: str | None, snapshot_id: str) -> None:
         image_life.delete_unused(tx, snapshot)
 
 
-def of_earlier_release(tx: Transaction) -> list[str]:
-    """Give the ids of images whose files an earlier release kept as they came: they have no snapshots yet.
-
-    Disks that were laid over such a file stay so, and hosts that have them are told of the file as before.
-    """
-    known = exists().where(Snapshot.id == Image.snapshot_id)
-    return list(tx.session.scalars(select(Image.id).where(Image.format != "", ~known)))
-
-
-def adopt(tx: Transaction, image_id: str, path: Path, now: datetime) -> None:
-    """Begin to make the snapshot of an image of an earlier release of its file, which is at `path` now."""
-    image = tx.session.get_one(Image, image_id)
-    image.state = "pending"
-    file = ImageFile(path, image.format, image.virtual_size, image.file_size, image.sha256)
-    _add_snapshot(tx, image.account_id, image.snapshot_id, file, now)
-
-
 def progress(tx: Transaction, snapshot_id: str, percent: int) -> None:
     """Note how far a snapshot is."""
     snapshot = tx.session.get(Snapshot, snapshot_id)
@@ -280,7 +262,6 @@ def remove_image(tx: Transaction, image_id: str) -> None:
     if user is not None:
         raise InUse(f"{image_id} is the base of {user}'s root disk.")
     snapshot_ids = [device.snapshot_id for device in block_devices.of_image(tx, image_id) if device.snapshot_id]
-    desired_state.remove_unused_image(tx, image_id)
     image_life.forget(tx, image)
     for snapshot_id in snapshot_ids:
         snapshot = tx.session.get(Snapshot, snapshot_id)

@@ -27,7 +27,6 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     DESCRIPTOR: _descriptor.EnumDescriptor
     KIND_UNSPECIFIED: _Kind.ValueType  # 0
     KIND_HOST_NETWORK: _Kind.ValueType  # 1
-    KIND_IMAGE: _Kind.ValueType  # 2
     KIND_VOLUME: _Kind.ValueType  # 3
     KIND_VPC: _Kind.ValueType  # 4
     KIND_SUBNET: _Kind.ValueType  # 5
@@ -44,14 +43,13 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_SNAPSHOT: _Kind.ValueType  # 16
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-    """The kinds of resources a host is told about. HOST_NETWORK, IMAGE, BASE, VOLUME, SNAPSHOT, INTERFACE, MACHINE and
+    """The kinds of resources a host is told about. HOST_NETWORK, BASE, VOLUME, SNAPSHOT, INTERFACE, MACHINE and
     NAT_GATEWAY are a host's own: only the host that must have them is told. All others are parts of a VPC and the same for every host that
     has to do with it: because it has interfaces or NAT gateways in it, or in a VPC that has an active peering with it.
     """
 
 KIND_UNSPECIFIED: Kind.ValueType  # 0
 KIND_HOST_NETWORK: Kind.ValueType  # 1
-KIND_IMAGE: Kind.ValueType  # 2
 KIND_VOLUME: Kind.ValueType  # 3
 KIND_VPC: Kind.ValueType  # 4
 KIND_SUBNET: Kind.ValueType  # 5
@@ -94,7 +92,6 @@ class Resource(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     HOST_NETWORK_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
     VOLUME_FIELD_NUMBER: _builtins.int
     VPC_FIELD_NUMBER: _builtins.int
     SUBNET_FIELD_NUMBER: _builtins.int
@@ -113,8 +110,6 @@ class Resource(_message.Message):
     revision: _builtins.int
     @_builtins.property
     def host_network(self) -> Global___HostNetwork: ...
-    @_builtins.property
-    def image(self) -> Global___Image: ...
     @_builtins.property
     def volume(self) -> Global___Volume: ...
     @_builtins.property
@@ -149,7 +144,6 @@ class Resource(_message.Message):
         id: _builtins.str = ...,
         revision: _builtins.int = ...,
         host_network: Global___HostNetwork | None = ...,
-        image: Global___Image | None = ...,
         volume: Global___Volume | None = ...,
         vpc: Global___Vpc | None = ...,
         subnet: Global___Subnet | None = ...,
@@ -165,11 +159,11 @@ class Resource(_message.Message):
         base: Global___Base | None = ...,
         snapshot: Global___Snapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "image", b"image", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "image", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log", "base", "snapshot"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log", "base", "snapshot"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -247,40 +241,6 @@ class HostNetwork(_message.Message):
 Global___HostNetwork: _TypeAlias = HostNetwork  # noqa: Y015
 
 @_typing.final
-class Image(_message.Message):
-    """The base of root disks: fetched once per host, read-only."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SHA256_FIELD_NUMBER: _builtins.int
-    FILE_SIZE_FIELD_NUMBER: _builtins.int
-    VIRTUAL_SIZE_FIELD_NUMBER: _builtins.int
-    FORMAT_FIELD_NUMBER: _builtins.int
-    sha256: _builtins.str
-    """of the file as stored by the controller, hex"""
-    file_size: _builtins.int
-    """bytes of that file"""
-    virtual_size: _builtins.int
-    """bytes of the disk the guest sees"""
-    format: _builtins.str
-    """"qcow2" or "raw": given, never guessed"""
-    def __init__(
-        self,
-        *,
-        sha256: _builtins.str = ...,
-        file_size: _builtins.int = ...,
-        virtual_size: _builtins.int = ...,
-        format: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_size", b"file_size", "format", b"format", "sha256", b"sha256", "virtual_size", b"virtual_size"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Image: _TypeAlias = Image  # noqa: Y015
-
-@_typing.final
 class Base(_message.Message):
     """A snapshot that volumes of this host are laid over, read-only; its id is the snapshot's. Its blocks come from the block
     store (blocks.proto) as they are needed, and the rest behind them, so that a guest need not wait for all.
@@ -319,7 +279,6 @@ class Volume(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
-    IMAGE_ID_FIELD_NUMBER: _builtins.int
     VOLUME_TYPE_FIELD_NUMBER: _builtins.int
     IOPS_FIELD_NUMBER: _builtins.int
     THROUGHPUT_FIELD_NUMBER: _builtins.int
@@ -331,8 +290,6 @@ class Volume(_message.Message):
     REMOTE_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes"""
-    image_id: _builtins.str
-    """base of a root disk, or empty for a blank disk"""
     volume_type: _builtins.str
     """EC2's name, such as gp3"""
     iops: _builtins.int
@@ -354,7 +311,6 @@ class Volume(_message.Message):
         self,
         *,
         size: _builtins.int = ...,
-        image_id: _builtins.str = ...,
         volume_type: _builtins.str = ...,
         iops: _builtins.int = ...,
         throughput: _builtins.int = ...,
@@ -367,7 +323,7 @@ class Volume(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["export", b"export", "remote", b"remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "image_id", b"image_id", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

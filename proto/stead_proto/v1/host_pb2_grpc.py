@@ -40,11 +40,6 @@ class HostLinkStub:
                 request_serializer=stead__proto_dot_v1_dot_host__pb2.HostReport.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_host__pb2.HostUpdate.FromString,
                 _registered_method=True)
-        self.FetchImage = channel.unary_stream(
-                '/stead.v1.HostLink/FetchImage',
-                request_serializer=stead__proto_dot_v1_dot_host__pb2.FetchImageRequest.SerializeToString,
-                response_deserializer=stead__proto_dot_v1_dot_host__pb2.ImageChunk.FromString,
-                _registered_method=True)
         self.RenewCertificate = channel.unary_unary(
                 '/stead.v1.HostLink/RenewCertificate',
                 request_serializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateRequest.SerializeToString,
@@ -64,13 +59,6 @@ class HostLinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def FetchImage(self, request, context):
-        """The bytes of an image file, from `offset` on, in chunks of at most 1 MiB.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def RenewCertificate(self, request, context):
         """A new certificate for the host that asks, signed before its present one ends.
         """
@@ -85,11 +73,6 @@ def add_HostLinkServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=stead__proto_dot_v1_dot_host__pb2.HostReport.FromString,
                     response_serializer=stead__proto_dot_v1_dot_host__pb2.HostUpdate.SerializeToString,
-            ),
-            'FetchImage': grpc.unary_stream_rpc_method_handler(
-                    servicer.FetchImage,
-                    request_deserializer=stead__proto_dot_v1_dot_host__pb2.FetchImageRequest.FromString,
-                    response_serializer=stead__proto_dot_v1_dot_host__pb2.ImageChunk.SerializeToString,
             ),
             'RenewCertificate': grpc.unary_unary_rpc_method_handler(
                     servicer.RenewCertificate,
@@ -125,33 +108,6 @@ class HostLink:
             '/stead.v1.HostLink/Session',
             stead__proto_dot_v1_dot_host__pb2.HostReport.SerializeToString,
             stead__proto_dot_v1_dot_host__pb2.HostUpdate.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def FetchImage(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/stead.v1.HostLink/FetchImage',
-            stead__proto_dot_v1_dot_host__pb2.FetchImageRequest.SerializeToString,
-            stead__proto_dot_v1_dot_host__pb2.ImageChunk.FromString,
             options,
             channel_credentials,
             insecure,

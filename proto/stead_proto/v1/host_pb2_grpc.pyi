@@ -37,8 +37,6 @@ class HostLinkStub:
     """The agent dials and speaks first, with a Hello. Then the controller sends what the host has missed (or all of
     it), and each later change as it is committed; the agent reports what it reached.
     """
-    FetchImage: _grpc.UnaryStreamMultiCallable[_host_pb2.FetchImageRequest, _host_pb2.ImageChunk]
-    """The bytes of an image file, from `offset` on, in chunks of at most 1 MiB."""
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_host_pb2.RenewCertificateRequest, _host_pb2.RenewCertificateResponse]
     """A new certificate for the host that asks, signed before its present one ends."""
 
@@ -51,8 +49,6 @@ class HostLinkAsyncStub(HostLinkStub):
     """The agent dials and speaks first, with a Hello. Then the controller sends what the host has missed (or all of
     it), and each later change as it is committed; the agent reports what it reached.
     """
-    FetchImage: _aio.UnaryStreamMultiCallable[_host_pb2.FetchImageRequest, _host_pb2.ImageChunk]  # type: ignore[assignment]
-    """The bytes of an image file, from `offset` on, in chunks of at most 1 MiB."""
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_host_pb2.RenewCertificateRequest, _host_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """A new certificate for the host that asks, signed before its present one ends."""
 
@@ -68,14 +64,6 @@ class HostLinkServicer(metaclass=_abc_1.ABCMeta):
         """The agent dials and speaks first, with a Hello. Then the controller sends what the host has missed (or all of
         it), and each later change as it is committed; the agent reports what it reached.
         """
-
-    @_abc_1.abstractmethod
-    def FetchImage(
-        self,
-        request: _host_pb2.FetchImageRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_host_pb2.ImageChunk], _abc.AsyncIterator[_host_pb2.ImageChunk]]:
-        """The bytes of an image file, from `offset` on, in chunks of at most 1 MiB."""
 
     @_abc_1.abstractmethod
     def RenewCertificate(

@@ -71,7 +71,7 @@ def test_an_encrypted_volume_is_decrypted_at_home(world: World) -> None:
     key = os.urandom(32)
     world.disk.unlink()
     world.disk.touch(mode=0o600)
-    luks.make(world.disk, size=SIZE, base=None, base_format="", encryption_key=key)
+    luks.make(world.disk, size=SIZE, base=None, encryption_key=key)
     source = joined(world, key=key)
     write(source, 0x5A, MIB, MIB)
     assert holds(source, 0x5A, MIB, MIB)

@@ -1,34 +1,23 @@
-"""Images and volumes as files: made whole or not at all, found again, and gone when removed."""
+"""Volumes as files: made whole or not at all, found again, and gone when removed."""
 
 import errno
-import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.settings import PoolSetting, PoolSettingError
-from stead_agent.volumes.interface import (
-    BaseAbsentError,
-    DiskFullError,
-    ImageAbsentError,
-    ImageBase,
-    ImageRefusedError,
-    VolumeError,
-    VolumeSpec,
-)
-from stead_agent.volumes.local_files import LocalImages, LocalStore
+from stead_agent.volumes.interface import BaseAbsentError, DiskFullError, VolumeError, VolumeSpec
+from stead_agent.volumes.local_files import LocalStore
 from stead_agent.volumes.open_pools import open_pools
 from stead_agent.volumes.pooled_volumes import PooledVolumes
 from stead_agent.volumes.qcow2 import render_empty
 
-AMI = "ami-0123456789abcdef0"
 VOL = "vol-0123456789abcdef0"
 SNAP = "snap-0123456789abcdef0"
 MIB = 1 << 20
@@ -41,7 +30,6 @@ def volumes_in(store, *bases):
 class Place:
     def __init__(self, root, **options):
         self.store = LocalStore(root, **options)
-        self.images = LocalImages(self.store)
         self.volumes = volumes_in(self.store)
 
 
@@ -91,116 +79,24 @@ def qcow2_file(size=4 * MIB):
     return bytes(content)
 
 
-def image_of(content, **changes):
-    image = ImageBase(AMI, hashlib.sha256(content).hexdigest(), len(content), 4 * MIB, "qcow2")
-    return replace(image, **changes)
-
-
-def feed(content, calls=None, piece=10_000, fail_at=None):
-    def fetch(offset):
-        if calls is not None:
-            calls.append(offset)
-        for at in range(offset, len(content), piece):
-            if fail_at is not None and at >= fail_at:
-                raise ConnectionResetError("gone")
-            yield content[at : at + piece]
-
-    return fetch
-
-
 def everything(root):
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_an_image_is_fetched_once_and_is_read_only(place):
-    content, calls = qcow2_file(), []
-    place.images.ensure(image_of(content), feed(content, calls))
-    place.images.ensure(image_of(content), feed(content, calls))
-    assert calls == [0]
-    assert place.images.present() == {AMI}
-    path = place.store.images / f"{AMI}.qcow2"
-    assert path.read_bytes() == content
-    assert path.stat().st_mode & 0o777 == 0o444
-
-
-def test_a_broken_fetch_goes_on_where_it_ended(place, root):
-    content, calls = qcow2_file(), []
-    with pytest.raises(VolumeError, match="gone"):
-        place.images.ensure(image_of(content), feed(content, calls, fail_at=100_000))
-    assert place.images.present() == frozenset()
-    with pytest.raises(VolumeError, match="came, not"):
-        place.images.ensure(image_of(content), feed(content[:150_000], calls))
-    Place(root).images.ensure(image_of(content), feed(content, calls))
-    assert calls == [0, 100_000, 150_000]
-    assert (place.store.images / f"{AMI}.qcow2").read_bytes() == content
-
-
 @pytest.mark.parametrize(
-    ("content", "changes"),
-    [
-        (qcow2_file(), {"sha256": "00" * 32}),
-        (qcow2_file(), {"virtual_size": 8 * MIB}),
-        (b"\0" * 8192, {}),
-        (qcow2_file()[:-1] + b"x", {"sha256": hashlib.sha256(qcow2_file()).hexdigest()}),
-    ],
-)
-def test_what_is_not_as_said_is_refused_and_fetched_anew(place, root, content, changes):
-    calls = []
-    for _ in range(2):
-        with pytest.raises(ImageRefusedError):
-            place.images.ensure(image_of(content, **changes), feed(content, calls))
-    assert calls == [0, 0]
-    assert everything(root) == []
-
-
-def test_more_than_was_said_is_refused(place, root):
-    content = qcow2_file()
-    with pytest.raises(VolumeError):
-        place.images.ensure(image_of(content), feed(content + b"x"))
-    assert everything(root) == []
-
-
-@pytest.mark.parametrize(
-    "name", ["../x", "ami-../../etc", "ami-0123456789abcdef0/x", "", "ami-0123456789abcdef0\n", "vol-0123456789abcdef0"]
+    "name", ["../x", "vol-../../etc", "vol-0123456789abcdef0/x", "", "vol-0123456789abcdef0\n", "ami-0123456789abcdef0"]
 )
 def test_no_name_but_an_id_becomes_a_path(place, root, name):
-    with pytest.raises(VolumeError, match="not an id"):
-        place.images.ensure(image_of(b"", id=name), feed(b""))
-    with pytest.raises(VolumeError, match="not an id"):
-        place.images.remove(name)
-    if name != VOL:
-        for act in (
-            place.volumes.remove,
-            place.volumes.source,
-            place.volumes.size,
-            lambda id_: place.volumes.ensure(VolumeSpec(id_, MIB)),
-        ):
-            with pytest.raises(VolumeError, match="not an id"):
-                act(name)
+    for act in (
+        place.volumes.remove,
+        place.volumes.source,
+        place.volumes.size,
+        lambda id_: place.volumes.ensure(VolumeSpec(id_, MIB)),
+        lambda id_: place.volumes.ensure(VolumeSpec(VOL, MIB, base_id=id_ or "/")),
+    ):
+        with pytest.raises(VolumeError, match="not an id"):
+            act(name)
     assert everything(root) == []
-
-
-def test_a_volume_over_an_image(place, root):
-    content = qcow2_file()
-    with pytest.raises(ImageAbsentError):
-        place.volumes.ensure(VolumeSpec(VOL, 8 * MIB, AMI))
-    assert everything(root) == []
-    place.images.ensure(image_of(content), feed(content))
-    with pytest.raises(VolumeError, match="less than"):
-        place.volumes.ensure(VolumeSpec(VOL, 2 * MIB, AMI))
-    source = place.volumes.ensure(VolumeSpec(VOL, 8 * MIB, AMI))
-    assert source.base.source.path == place.store.images / f"{AMI}.qcow2"
-    assert source.source.path.stat().st_mode & 0o777 == 0o600
-    assert Place(root).volumes.source(VOL) == source
-    assert place.volumes.present() == {VOL}
-    assert place.volumes.size(VOL) == 8 * MIB
-    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", source.source.path], check=True)
-    with pytest.raises(VolumeError, match="needed by"):
-        place.images.remove(AMI)
-    assert place.images.present() == {AMI}
-    place.volumes.remove(VOL)
-    place.images.remove(AMI)
-    assert (place.images.present(), place.volumes.present()) == (frozenset(), frozenset())
 
 
 def test_a_volume_keeps_its_content_and_only_grows(place):
@@ -222,8 +118,8 @@ def test_a_forged_header_leads_nowhere(place, root, tmp_path):
     for base, base_format in (
         (str(canary), "raw"),
         ("json:{}", "raw"),
-        (f"{root}/images/../canary", "raw"),
-        (f"{root}/images/{AMI}.raw", "qcow2"),
+        (f"{root}/bases/../canary", "raw"),
+        (f"{root}/volumes/{SNAP}.raw", "raw"),
     ):
         path.write_bytes(dict(render_empty(4 * MIB, base, base_format).pieces)[0].ljust(1 << 18, b"\0"))
         with pytest.raises(VolumeError, match="none of ours"):
@@ -286,29 +182,6 @@ def test_a_directory_guests_cannot_pass_is_refused(root):
         LocalStore(root)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
-@pytest.mark.root
-def test_a_full_disk_is_a_clean_error_and_empties_the_trash(root):
-    root.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=711", "none", root], check=True)
-    try:
-        place = Place(root)
-        content = os.urandom(2 * MIB)
-        image = image_of(content, format="raw", virtual_size=2 * MIB)
-        place.images.ensure(image, feed(content))
-        with pytest.raises(DiskFullError):
-            place.images.ensure(replace(image, id="ami-00000000000000001"), feed(content))
-        place.images.remove(AMI)
-        assert place.volumes.capacity().held > 2 * MIB - 1
-        other = replace(image, id="ami-00000000000000002")
-        with pytest.raises(DiskFullError):
-            place.images.ensure(other, feed(content))
-        place.images.ensure(other, feed(content))  # the trash was emptied
-        assert place.images.present() == {other.id}
-    finally:
-        subprocess.run(["umount", root], check=True)
-
-
 def fill(path):
     """Write a file until its file system is full."""
     with path.open("wb", buffering=0) as file:
@@ -359,36 +232,6 @@ def test_an_error_while_writing_names_the_volume(place, monkeypatch):
         with pytest.raises(DiskFullError, match=VOL):
             place.volumes.ensure(VolumeSpec(VOL, MIB))
     assert place.volumes.ensure(VolumeSpec(VOL, MIB))
-
-
-def test_an_image_removed_while_a_volume_is_laid_over_it(place, monkeypatch):
-    content = qcow2_file()
-    place.images.ensure(image_of(content), feed(content))
-    publish = place.store.publish
-
-    def remove_before(incoming: Path, final: Path) -> None:
-        place.images.remove(AMI)
-        publish(incoming, final)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place.store, "publish", remove_before)
-        with pytest.raises(ImageAbsentError):
-            place.volumes.ensure(VolumeSpec(VOL, 8 * MIB, AMI))
-    assert place.volumes.present() == frozenset()
-    place.images.ensure(image_of(content), feed(content))
-    discard = place.store.discard
-
-    def lay_before(path: Path):
-        if path.name.endswith(".qcow2"):
-            place.volumes.ensure(VolumeSpec(VOL, 8 * MIB, AMI))
-        return discard(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place.store, "discard", lay_before)
-        with pytest.raises(VolumeError, match="needed by"):
-            place.images.remove(AMI)
-    assert place.images.present() == {AMI}
-    assert place.volumes.source(VOL).base.source.path.exists()
 
 
 def test_many_at_once(place):

@@ -142,6 +142,6 @@ async def test_killed_at_a_step_of_a_launch_it_ends_as_wanted(lonely: Lonely, st
     session.send(sender.change(gone=tuple(key for key in sender.resources if key != HOST_NETWORK)))
     await lonely.controller.until(lambda: session.revision == sender.revision, "all is gone")
     things = lonely.things()
-    left = (things.networks, things.firewalls, things.dhcps, things.volumes, things.images, things.guests)
+    left = (things.networks, things.firewalls, things.dhcps, things.volumes, things.bases, things.guests)
     assert [each for each in left if each] == []
     assert things.violations == []

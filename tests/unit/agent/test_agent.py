@@ -46,7 +46,7 @@ def test_all_that_exists_is_listed() -> None:
     bench.settle(make.Sender().change(make.host_network(), *make.launch(), full=True))
     assert set(agent.list_present(bench.host.subsystems)) == {
         Key(pb.KIND_VPC, "vpc-1"),
-        Key(pb.KIND_IMAGE, "ami-1"),
+        Key(pb.KIND_BASE, "snap-1"),
         Key(pb.KIND_VOLUME, "vol-1"),
         Key(pb.KIND_MACHINE, "i-1"),
     }

@@ -63,7 +63,7 @@ def test_things_of_the_future_are_asked_for_again(tmp_path: Path) -> None:
     store.save(change)
     wanted = SqliteStore(tmp_path / "desired.sqlite").load()
     assert wanted.is_partial
-    delta = change_of(wanted, sender.change(make.image()))
+    delta = change_of(wanted, sender.change(make.base()))
     assert delta is not None
     store.save(delta)
     assert store.load().is_partial
@@ -82,9 +82,9 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
 def test_a_key_that_is_not_needed_any_more_is_in_no_file(tmp_path: Path, end: str) -> None:
     store, wanted, sender = SqliteStore(tmp_path / "desired.sqlite"), Wanted(), make.Sender()
     key = bytes(range(100, 132))
-    volume = make.volume("vol-1", image_id="")
+    volume = make.volume("vol-1", base_id="")
     volume.volume.encrypted, volume.volume.encryption_key = True, key
-    without = make.volume("vol-1", image_id="")
+    without = make.volume("vol-1", base_id="")
     without.volume.encrypted = True
 
     def save(message: DesiredState) -> bool:

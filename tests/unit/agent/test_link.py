@@ -3,7 +3,6 @@
 import asyncio
 import concurrent.futures
 import datetime as dt
-import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -30,7 +29,7 @@ from tests.support.waiting import wait_for
 
 HOST = "h-0123456789abcdef0"
 MACHINE = Key(pb.KIND_MACHINE, "i-1")
-IMAGE = Key(pb.KIND_IMAGE, "ami-1")
+IMAGE = Key(pb.KIND_BASE, "snap-1")
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ class Rig:
         renews: bool = False,
     ) -> tuple[Agent, SimulatedHost]:
         """Start an agent."""
-        host = host or SimulatedHost(RealClock(asyncio.get_running_loop()), fetches_images=threads)
+        host = host or SimulatedHost(RealClock(asyncio.get_running_loop()))
         mine = identity or self.controller.authority.issue_host(HOST)
         mine.save(self.folder)
         pool = concurrent.futures.ThreadPoolExecutor(4) if threads else None
@@ -242,34 +241,6 @@ async def test_questions_are_answered_side_by_side(rig: Rig, controller: FakeCon
     assert session.answers[10].error == "this agent does not know the question"
 
 
-def _image(content: bytes) -> pb.Resource:
-    digest = hashlib.sha256(content).hexdigest()
-    body = pb.Image(sha256=digest, file_size=len(content), virtual_size=make.GIB, format="qcow2")
-    return pb.Resource(id="ami-1", image=body)
-
-
-async def test_an_image_is_fetched_through_the_session(rig: Rig, controller: FakeController) -> None:
-    content = bytes(range(256)) * 4096 * 3 + b"end"
-    controller.images["ami-1"] = content
-    controller.sender(HOST).change(make.host_network(), *make.launch())
-    controller.sender(HOST).change(_image(content))
-    controller.break_images_after = 2
-    rig.start(threads=True)
-    session = await rig.session()
-    await _ready(controller, session, IMAGE, 2)
-    await _ready(controller, session, MACHINE, 1)
-
-
-async def test_an_image_that_is_not_there_fails_with_the_controllers_words(
-    rig: Rig, controller: FakeController
-) -> None:
-    controller.sender(HOST).change(make.host_network(), make.image())
-    rig.start(threads=True)
-    session = await rig.session()
-    await controller.until(lambda: _is(session, IMAGE, host_pb2.CONDITION_FAILED, 1), "the image failed")
-    assert session.statuses[IMAGE].error == "ami-1 could not be fetched: ami-1 is not for this host"
-
-
 async def test_the_next_address_is_tried(rig: Rig, controller: FakeController) -> None:
     rig.start(addresses=("127.0.0.1:1", controller.address))
     await rig.session()
@@ -360,7 +331,7 @@ async def test_what_is_being_stored_when_the_session_ends_counts_too(rig: Rig, c
 async def test_many_statuses_are_split_and_the_revision_waits_for_the_last(
     rig: Rig, controller: FakeController
 ) -> None:
-    volumes = [make.volume(f"vol-{number}", image_id="") for number in range(limits.STATUSES_PER_PROGRESS + 10)]
+    volumes = [make.volume(f"vol-{number}", base_id="") for number in range(limits.STATUSES_PER_PROGRESS + 10)]
     controller.sender(HOST).change(make.host_network(), make.vpc(), *volumes)
     rig.start()
     session = await rig.session()

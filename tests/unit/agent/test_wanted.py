@@ -67,7 +67,7 @@ def test_a_tombstone_keeps_what_was_and_a_new_resource_replaces_it() -> None:
     _take(wanted, sender.change(gone=(VOLUME,)))
     stone = wanted.tombstones[VOLUME]
     assert stone.body is not None
-    assert stone.body.volume.image_id == "ami-1"
+    assert stone.body.volume.base_id == "snap-1"
     _take(wanted, sender.change(make.volume("vol-1", size=5)))
     assert VOLUME not in wanted.tombstones
     assert wanted.resources[VOLUME].volume.size == 5

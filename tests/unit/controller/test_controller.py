@@ -20,7 +20,6 @@ from stead_controller.settings import Settings
 from stead_proto import tls
 from stead_proto.blocks import BLOCK_BYTES
 from stead_proto.certificates import new_signing_request
-from stead_proto.ids import new_id
 from stead_proto.v1 import blocks_pb2, blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
 from stead_proto.v1 import compute_pb2 as compute
 from stead_proto.v1 import desired_pb2 as desired
@@ -28,7 +27,6 @@ from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import operator_pb2 as operator
 from tests.unit.controller.blocks.test_image_files import make_empty
 from tests.unit.controller.blocks.test_qcow2_header import header
-from tests.unit.controller.resources import rows
 
 DEADLINE = 10.0
 
@@ -284,28 +282,6 @@ async def test_the_blocks_of_an_image_are_fetched_by_the_hosts_that_need_them_on
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stranger.ListSegments(blocks_pb2.ListSegmentsRequest(snapshot_id=base.id)).read()
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-
-
-async def test_an_image_file_of_an_earlier_release_becomes_a_snapshot(cloud):
-    folder = cloud.settings.image_folder
-    folder.mkdir()
-    image_id = new_id("image")
-    (folder / image_id).write_bytes(make_empty(1 << 29))
-
-    def add(tx):
-        tx.session.add(rows.image(id=image_id, format="qcow2", virtual_size=1 << 29))
-
-    await cloud.controller.database.run(add)
-    await cloud.restart()
-    images = operator_pb2_grpc.ImagesStub(await cloud.operator())
-    async with asyncio.timeout(DEADLINE):
-        while [image.state for image in (await images.ListImages(operator.ListImagesRequest())).images] != [
-            "available"
-        ]:
-            pass
-    assert (folder / image_id).exists(), "disks may be laid over it"
-    await images.RemoveImage(operator.RemoveImageRequest(image_id=image_id))
-    assert not (folder / image_id).exists()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from stead_controller.db.types import AccountId, ResourceId
 class Image(Base):
     """What instances boot from; its disks are its block device mappings (`image_block_device.py`).
 
-    Of an image that came as a file `snapshot_id` is the root disk's snapshot; the file is known by the image's id in
-    the controller's image folder. `deregistration_protection` is EC2's word; `protected_until` ends a cool-down.
+    Of an image that came as a file `snapshot_id` is the root disk's snapshot. `deregistration_protection` is
+    EC2's word; `protected_until` ends a cool-down.
     """
 
     __tablename__ = "images"

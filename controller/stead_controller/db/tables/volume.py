@@ -36,7 +36,6 @@ class Volume(Base):
     iops: Mapped[int | None] = mapped_column(Integer)
     throughput: Mapped[int | None] = mapped_column(Integer)
     encrypted: Mapped[bool] = mapped_column(default=False)
-    image_id: Mapped[str | None] = mapped_column(ResourceId)
     snapshot_id: Mapped[str | None] = mapped_column(ResourceId)
     state: Mapped[str] = mapped_column(String(16))  # creating, available, in-use, deleting
     created: Mapped[datetime]

@@ -15,8 +15,7 @@ def of_volume(volume: Volume) -> pb.Volume:
     iops, throughput = _limits(volume)
     picture = pb.Volume(
         size=volume.size * _GIB,
-        image_id=volume.image_id or "",
-        base_id="" if volume.image_id else volume.snapshot_id or "",
+        base_id=volume.snapshot_id or "",
         volume_type=volume.volume_type,
         iops=iops,
         throughput=throughput,

@@ -41,7 +41,7 @@ def reboot(sender: make.Sender) -> DesiredState:
 
 
 def plug(sender: make.Sender) -> DesiredState:
-    return sender.change(make.volume("vol-19", image_id=""), _machine(("vol-1", "vol-19")))
+    return sender.change(make.volume("vol-19", base_id=""), _machine(("vol-1", "vol-19")))
 
 
 def unplug(sender: make.Sender) -> DesiredState:
@@ -144,7 +144,7 @@ def _check(bench: Bench, sender: make.Sender, started: dict[tuple[str, int], int
     runs = wanted is not None and wanted.machine.power == pb.POWER_RUNNING
     assert host.running() == ({"i-1"} if runs else set()), when
     assert host.volumes.present() == ids[pb.KIND_VOLUME], when
-    assert set(host.world.things.images) == ids[pb.KIND_IMAGE], when
+    assert set(host.world.things.bases) == ids[pb.KIND_BASE], when
     assert set(host.world.things.networks) == set(host.world.things.firewalls) == ids[pb.KIND_VPC], when
     assert set(host.world.things.dhcps) == set(host.metadata.served) == ids[pb.KIND_VPC], when
     if runs and wanted is not None:

@@ -29,7 +29,7 @@ FAULTS: dict[str, Exception] = {
     "firewall.remove": FirewallError("nft said no"),
     "dhcp.apply": DhcpError("dnsmasq ended"),
     "metadata.serve": MetadataError("cannot listen"),
-    "images.ensure": DiskFullError("no room"),
+    "bases.ensure": DiskFullError("no room"),
     "volumes.ensure": DiskFullError("no room"),
     "volumes.remove": DiskFullError("no room for the trash"),
     "machines.start": MachineError("QEMU said no"),
@@ -152,7 +152,7 @@ class HostLife(RuleBasedStateMachine):
         if gone:
             self._send(self.sender.change(gone=tuple(gone)))
         volumes = [each for key, each in resources.items() if key.kind == pb.KIND_VOLUME]
-        if not volumes and (image := Key(pb.KIND_IMAGE, "ami-1")) in resources:
+        if not volumes and (image := Key(pb.KIND_BASE, "snap-1")) in resources:
             self._send(self.sender.change(gone=(image,)))
 
     @rule(pick=_picks, iops=st.sampled_from([0, 100]))
@@ -162,7 +162,7 @@ class HostLife(RuleBasedStateMachine):
         if key in self.sender.resources and len(self.sender.resources[key].machine.disks) == 1:
             new = pb.Resource.FromString(self.sender.resources[key].SerializeToString())
             new.machine.disks.append(pb.MachineDisk(volume_id=f"vol-{name}9", device_name="/dev/sdf"))
-            self._send(self.sender.change(make.volume(f"vol-{name}9", image_id="", iops=iops), new))
+            self._send(self.sender.change(make.volume(f"vol-{name}9", base_id="", iops=iops), new))
 
     @rule(pick=_picks)
     def unplug(self, pick: int) -> None:
@@ -271,7 +271,7 @@ class HostLife(RuleBasedStateMachine):
         host, resources = self.bench.host, self.sender.resources
         ids = {kind: {key.id for key in resources if key.kind == kind} for kind in pb.Kind.values()}
         assert host.volumes.present() == ids[pb.KIND_VOLUME]
-        assert set(host.world.things.images) == ids[pb.KIND_IMAGE]
+        assert set(host.world.things.bases) == ids[pb.KIND_BASE]
         for vpcs in (host.world.things.networks, host.world.things.firewalls, host.world.things.dhcps):
             assert set(vpcs) == ids[pb.KIND_VPC]
         shown = {each.id for vpc in host.world.things.networks.values() for each in vpc.interfaces}

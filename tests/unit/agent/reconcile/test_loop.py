@@ -20,7 +20,7 @@ INTERFACE = Key(pb.KIND_INTERFACE, "eni-1")
 GROUP = Key(pb.KIND_SECURITY_GROUP, "sg-1")
 SUBNET = Key(pb.KIND_SUBNET, "subnet-1")
 VPC = Key(pb.KIND_VPC, "vpc-1")
-IMAGE = Key(pb.KIND_IMAGE, "ami-1")
+IMAGE = Key(pb.KIND_BASE, "snap-1")
 READY = host_pb2.CONDITION_READY
 FAILED = host_pb2.CONDITION_FAILED
 PENDING = host_pb2.CONDITION_PENDING
@@ -194,7 +194,7 @@ def test_a_guest_gets_a_short_grace_when_it_is_terminated(bench: Bench, sender: 
     assert "volumes" in bench.host.remains()
     bench.settle(seconds=0.2)
     assert bench.host.running() == set()
-    assert set(bench.host.remains()) == {"networks", "firewalls", "dhcps", "metadata", "images"}
+    assert set(bench.host.remains()) == {"networks", "firewalls", "dhcps", "metadata", "bases"}
     assert bench.host.violations == []
 
 
@@ -279,7 +279,7 @@ def test_what_moved_while_a_machine_was_looked_at_is_not_missed(sender: make.Sen
             begun[work.unit.kind] = work
         if pb.KIND_MACHINE in begun and pb.KIND_VPC in begun:
             break
-        for kind in (pb.KIND_HOST_NETWORK, pb.KIND_IMAGE):
+        for kind in (pb.KIND_HOST_NETWORK, pb.KIND_BASE):
             if kind in begun:
                 first = begun.pop(kind)
                 bench.reconciler.finish(first, perform(first))
@@ -315,7 +315,7 @@ def test_a_launch_while_libvirt_is_away_is_pending(bench: Bench, sender: make.Se
 
 def test_a_volume_is_plugged_in_and_out(bench: Bench, sender: make.Sender) -> None:
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
-    bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
+    bench.settle(sender.change(make.volume("vol-2", base_id=""), both))
     assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1", "vol-2"]
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
     assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
@@ -325,7 +325,7 @@ def test_a_volume_is_plugged_in_and_out(bench: Bench, sender: make.Sender) -> No
 
 def test_a_volume_is_not_pulled_from_a_guest_that_cannot_let_go(bench: Bench, sender: make.Sender) -> None:
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
-    bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
+    bench.settle(sender.change(make.volume("vol-2", base_id=""), both))
     bench.host.fail_next("machines.update", MachineError("device is busy"), times=3)
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)), seconds=0)
     assert bench.host.volumes.present() == {"vol-1", "vol-2"}
@@ -337,10 +337,10 @@ def test_a_volume_is_not_pulled_from_a_guest_that_cannot_let_go(bench: Bench, se
 
 def test_a_guest_that_does_not_let_go_is_reported_and_asked_again(bench: Bench, sender: make.Sender) -> None:
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
-    bench.settle(sender.change(make.volume("vol-2", image_id=""), both))
+    bench.settle(sender.change(make.volume("vol-2", base_id=""), both))
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
     bench.host.keep_disks("i-1", keeps=True)
-    bench.settle(sender.change(make.volume("vol-3", image_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
+    bench.settle(sender.change(make.volume("vol-3", base_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
     told = bench.report()[MACHINE]
     assert (told.condition, told.error) == (PENDING, "the guest has not let go of vol-2 yet")
     assert told.machine.volume_ids == ["vol-1", "vol-2", "vol-3"]
@@ -352,9 +352,9 @@ def test_a_guest_that_does_not_let_go_is_reported_and_asked_again(bench: Bench, 
 
 
 def test_a_volume_that_cannot_be_made_does_not_keep_another_in_the_guest(bench: Bench, sender: make.Sender) -> None:
-    bench.settle(sender.change(make.volume("vol-2", image_id=""), _machine(volumes=("vol-1", "vol-2"))))
+    bench.settle(sender.change(make.volume("vol-2", base_id=""), _machine(volumes=("vol-1", "vol-2"))))
     bench.host.fail_next("volumes.ensure", VolumeError("the disk is broken"), times=1000)
-    bench.settle(sender.change(make.volume("vol-3", image_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
+    bench.settle(sender.change(make.volume("vol-3", base_id=""), _machine(volumes=("vol-1", "vol-3"))), seconds=7)
     told = bench.report()[MACHINE]
     assert (told.condition, told.error) == (FAILED, "vol-3: the disk is broken")
     assert told.machine.volume_ids == ["vol-1"]
@@ -426,7 +426,7 @@ def test_a_plug_that_failed_after_its_work_is_undone_when_it_is_no_longer_wanted
 ) -> None:
     bench.host.fail_next("machines.update", MachineError("no answer"), after=True)
     both = make.machine("i-1", volumes=("vol-1", "vol-2"), interfaces=("eni-1",))
-    bench.settle(sender.change(make.volume("vol-2", image_id=""), both), seconds=0)
+    bench.settle(sender.change(make.volume("vol-2", base_id=""), both), seconds=0)
     bench.settle(sender.change(_machine(), gone=(Key(pb.KIND_VOLUME, "vol-2"),)))
     assert [disk.id for disk in bench.host.world.things.guests["i-1"].spec.disks] == ["vol-1"]
     assert bench.host.volumes.present() == {"vol-1"}

@@ -26,13 +26,13 @@ def bench(sender: make.Sender) -> Bench:
     """A host with one running machine, i-1, and a volume of its own, vol-2, that nobody has."""
     bench = Bench()
     bench.settle(
-        sender.change(make.host_network(), *make.launch(), make.volume("vol-2", image_id="", size=SIZE), full=True)
+        sender.change(make.host_network(), *make.launch(), make.volume("vol-2", base_id="", size=SIZE), full=True)
     )
     return bench
 
 
 def _served(generation: int = 1, size: int = SIZE) -> pb.Resource:
-    resource = make.volume("vol-2", image_id="", size=size)
+    resource = make.volume("vol-2", base_id="", size=size)
     resource.volume.export.CopyFrom(
         pb.VolumeExport(client_host_id="host-2", port=61000, generation=generation)
     )  # fmt: skip
@@ -59,7 +59,7 @@ def test_a_volume_is_served_once_no_guest_of_the_host_has_it(bench: Bench, sende
     assert bench.machine("i-1").volume_ids == ["vol-1"]
     assert bench.report()[VOLUME].condition == READY
     assert bench.host.world.things.exports["vol-2"].client_host_id == "host-2"
-    bench.settle(sender.change(make.volume("vol-2", image_id="", size=SIZE), _machine("vol-1", "vol-2")))
+    bench.settle(sender.change(make.volume("vol-2", base_id="", size=SIZE), _machine("vol-1", "vol-2")))
     assert bench.host.world.things.exports == {}
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
     assert bench.host.violations == []

@@ -21,7 +21,7 @@ def key(name):
 def begun(seconds=0.0):
     bench, sender = Bench(pace=Pace(snapshot=seconds)), make.Sender()
     bench.tell(sender.change(make.host_network(), full=True))
-    bench.settle(sender.change(*make.launch("1"), make.volume("vol-2", image_id="")))
+    bench.settle(sender.change(*make.launch("1"), make.volume("vol-2", base_id="")))
     return bench, sender
 
 

@@ -40,14 +40,6 @@ def test_nics_are_in_the_order_of_their_device_index() -> None:
     assert [nic.interface_id for nic in translate.machine_spec(wanted, known, {}).nics] == ["eni-2", "eni-1"]
 
 
-@pytest.mark.parametrize("word", ["vmdk", "", "QCOW2"])
-def test_other_formats_are_refused(word: str) -> None:
-    image = make.image()
-    image.image.format = word
-    with pytest.raises(translate.Untranslatable):
-        translate.image_base(image)
-
-
 def test_other_boot_modes_are_refused() -> None:
     wanted = make.machine("i-1", volumes=(), interfaces=())
     wanted.machine.boot_mode = "coreboot"

@@ -4,16 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from stead_agent.bases.interface import BaseSpec
 from stead_agent.machines.interface import MachineAbsentError, MachineError, MachineSpec, OffReason, Power
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
 from stead_agent.simulated.machines import Pace
 from stead_agent.volumes.interface import (
+    BaseAbsentError,
     DiskFullError,
-    ImageAbsentError,
-    ImageBase,
-    ImageRefusedError,
-    VolumeError,
     VolumeSpec,
 )
 
@@ -108,28 +106,18 @@ def test_faults_come_before_or_after_the_work() -> None:
 
 def test_disks() -> None:
     host, _ = _host(disk=100)
-    with pytest.raises(ImageAbsentError):
-        host.volumes.ensure(VolumeSpec("vol-1", 10, "ami-1"))
-    image = ImageBase("ami-1", "", 5, 10, "raw")
-    host.subsystems.images.ensure(image, lambda _offset: iter(()))
-    host.volumes.ensure(VolumeSpec("vol-1", 10, "ami-1"))
-    host.volumes.ensure(VolumeSpec("vol-1", 5, "ami-1"))
+    with pytest.raises(BaseAbsentError):
+        host.volumes.ensure(VolumeSpec("vol-1", 10, "snap-1"))
+    host.subsystems.bases.ensure(BaseSpec("snap-1", 10, 5))
+    host.volumes.ensure(VolumeSpec("vol-1", 10, "snap-1"))
+    host.volumes.ensure(VolumeSpec("vol-1", 5, "snap-1"))
     assert host.volumes.size("vol-1") == 10
     assert host.volumes.capacity().free == 90
     with pytest.raises(DiskFullError):
         host.volumes.ensure(VolumeSpec("vol-2", 91))
-    with pytest.raises(VolumeError):
-        host.subsystems.images.remove("ami-1")
     host.volumes.remove("vol-1")
-    host.subsystems.images.remove("ami-1")
+    host.subsystems.bases.remove("snap-1")
     assert host.remains() == {}
-
-
-def test_an_image_that_is_fetched_is_checked() -> None:
-    host, _ = _host(fetches_images=True)
-    with pytest.raises(ImageRefusedError):
-        host.subsystems.images.ensure(ImageBase("ami-1", "00", 3, 10, "raw"), lambda _offset: iter((b"abc",)))
-    assert host.subsystems.images.present() == frozenset()
 
 
 def test_broken_promises_are_noted() -> None:

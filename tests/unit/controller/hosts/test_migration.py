@@ -28,7 +28,7 @@ def test_old_revisions_become_one_and_every_host_must_hear_everything(tmp_path):
                 ),
                 {"id": f"h-{number}", "revision": number},
             )
-        for kind in (2, 4, 5, 6, 8):
+        for kind in (3, 4, 5, 6, 8):
             connection.execute(
                 text("INSERT INTO host_resources VALUES ('h-7', :kind, 'x', 5, x'00', 0)"), {"kind": kind}
             )
@@ -36,7 +36,7 @@ def test_old_revisions_become_one_and_every_host_must_hear_everything(tmp_path):
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT id, value FROM revisions")).all() == [(1, 42)]
         assert connection.execute(text("SELECT value FROM cloud_facts WHERE name = 'epoch'")).scalar_one() != "old"
-        assert connection.execute(text("SELECT kind FROM host_resources ORDER BY kind")).scalars().all() == [2, 8]
+        assert connection.execute(text("SELECT kind FROM host_resources ORDER BY kind")).scalars().all() == [3, 8]
         hosts = connection.execute(text("SELECT id, pool_address, underlay_address FROM hosts ORDER BY id")).all()
         assert hosts == [("h-41", "", ""), ("h-7", "", "")]
     database.close()

@@ -290,7 +290,6 @@ def volume(instance: Instance, world: World, **changes: Any) -> Volume:
         "volume_type": "gp3",
         "iops": 3000,
         "throughput": 125,
-        "image_id": world.image_id,
         "snapshot_id": "snap-0123456789abcdef0",
         "state": "in-use",
         "created": NOW,

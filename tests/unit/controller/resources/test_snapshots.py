@@ -156,7 +156,7 @@ def test_a_base_goes_from_all_hosts_at_once_but_for_those_with_volumes_over_it(r
         tx.session.flush()
         tx.session.add_all(HostResource(host_id=host.id, **key) for host in hosts)
         instance = rows.launch(tx, world, world.one)
-        used = rows.volume(instance, world, host_id=hosts[0].id, image_id=None, snapshot_id=made["own"])
+        used = rows.volume(instance, world, host_id=hosts[0].id, snapshot_id=made["own"])
         tx.session.add(used)
         return hosts[0].id
 
