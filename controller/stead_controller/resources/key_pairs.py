@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import delete, select
 
 from stead_controller.db.tables import KeyPair
-from stead_controller.errors import AlreadyExists, InvalidParameter, MissingParameter, NotFound, Unsupported
+from stead_controller.errors import AlreadyExists, InvalidParameter, MissingParameter, NotFound
 from stead_controller.resources import lookup, public_keys, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import Condition, Selection, clauses, text
@@ -48,15 +48,13 @@ def create(
     key_tags: Mapping[str, str],
     now: datetime,
 ) -> NewKeyPair:
-    """Keep a new key pair; raises InvalidParameter, AlreadyExists, Unsupported for the format `ppk`.
+    """Keep a new key pair; raises InvalidParameter, AlreadyExists.
 
-    `made` is a new key of that type, made before the transaction; None when there is no such type.
+    `made` is a new key of that type and format, made before the transaction; None when there is no such type.
     """
     _check_new_name(tx, caller, name)
-    if key_format == "ppk":
-        raise Unsupported("The key format ppk is not supported; ask for pem and convert it with puttygen.")
-    if key_format != "pem":
-        raise InvalidParameter(f"Value ({key_format}) for parameter keyFormat is invalid. Expecting pem.")
+    if key_format not in ("pem", "ppk"):
+        raise InvalidParameter(f"Value ({key_format}) for parameter keyFormat is invalid. Expecting pem or ppk.")
     if made is None or key_type != made.public.key_type:
         raise InvalidParameter(f"Value ({key_type}) for parameter keyType is invalid. Expecting rsa or ed25519.")
     row = _add(tx, caller, name, made.public, key_tags=key_tags, now=now)

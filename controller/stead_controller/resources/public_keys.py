@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from stead_controller.errors import InvalidParameter
+from stead_controller.resources import putty_key
 
 MAX_MATERIAL: Final = 16 * 1024
 _RSA_BITS: Final = range(1024, 8193)
@@ -50,23 +51,28 @@ class MadeKey:
     private_text: str = field(repr=False)
 
 
-def make_rsa() -> MadeKey:
-    """Make an RSA key of 2048 bits; its private half is PKCS#1."""
+def make_rsa(key_format: str, comment: str) -> MadeKey:
+    """Make an RSA key of 2048 bits; its private half is PKCS#1, or PuTTY's with the format `ppk`."""
     private = generate_private_key(65537, 2048)
     fingerprint = _colon_hex(hashlib.sha1(_pkcs8(private), usedforsecurity=False).digest())
     public = PublicKey("rsa", _openssh(private.public_key()), fingerprint)
+    if key_format == "ppk":
+        return MadeKey(public, putty_key.write(private, comment))
     text = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     return MadeKey(public, text.decode("ascii").rstrip("\n"))
 
 
-def make_ed25519() -> MadeKey:
-    """Make an ED25519 key; its private half is in OpenSSH's format, whose readers want the last newline."""
+def make_ed25519(key_format: str, comment: str) -> MadeKey:
+    """Make an ED25519 key; its private half is in OpenSSH's format, whose readers want the last newline, or PuTTY's."""
     private = Ed25519PrivateKey.generate()
+    if key_format == "ppk":
+        return MadeKey(_imported(private.public_key()), putty_key.write(private, comment))
     text = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     return MadeKey(_imported(private.public_key()), text.decode("ascii"))
 
 
-GENERATORS: Final[dict[str, Callable[[], MadeKey]]] = {"rsa": make_rsa, "ed25519": make_ed25519}
+# By type: from a format and a comment to a key.
+GENERATORS: Final[dict[str, Callable[[str, str], MadeKey]]] = {"rsa": make_rsa, "ed25519": make_ed25519}
 
 
 def read(material: bytes) -> PublicKey:

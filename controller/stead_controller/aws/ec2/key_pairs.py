@@ -9,7 +9,7 @@ from stead_controller.resources import key_pairs, public_keys
 def _make_key(params: Params) -> public_keys.MadeKey | None:
     """Make the key: a tenth of a second for RSA. None of a type that is refused later, in its turn."""
     generator = public_keys.GENERATORS.get(params.get("KeyType", "rsa"))
-    return generator() if generator else None
+    return generator(params.get("KeyFormat", "pem"), params["KeyName"]) if generator else None
 
 
 @operation("CreateKeyPair", prepare=_make_key)

@@ -26,6 +26,18 @@ ED25519 = ed25519.Ed25519PrivateKey.generate().public_key()
 KEYS = {"rsa": RSA, "ed25519": ED25519}
 
 
+KNOWN_RSA = (
+    "ssh-rsa "
+    "AAAAB3NzaC1yc2EAAAADAQABAAABAQCl00zD/wqo2eKyOtcOx7Cqz246Bhp9q7ZSdSFV5WJhhadsplSkXXjGuKAsRFH9kZ/U"
+    "18CCyzRn4Yq30/lKrNt8xCXJc5Sh5ZSgVAfNbe2FcT61f5iV/m6f20z8ibQ6elUdF2c2VqE3v2DiT6KgcJI5Zq+u30KgLkbL"
+    "S2Mqky4bRnUFFN2N6J0gzmYvZTXRBNXPJ6m9gfbZeffoo9Oov3Bhk7skmQ5C/8do376YS5EsrVUbwRNsnImMN96MBNL+LnLm"
+    "D9V4fYygDzjE3ZTBC3NGB0EFa37oJPrzRZjXZ6YboE2fkyEWylrAYqV5ysgQTjY079dCtFw81CvStUf3Eizn"
+)
+KNOWN_RSA_FINGERPRINT = "86:f2:c7:11:e2:d0:16:db:2a:73:e6:85:07:c7:ec:76"
+KNOWN_ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHArsf7vlbvB8wxRVL1ZMOcowDPOiLElMSwFLHbPEGAG"
+KNOWN_ED25519_FINGERPRINT = "eJHIY7RzsrpT76mMR+/nVCfR/eZRzPgIsFa0o/jARcM="
+
+
 def openssh(key) -> str:
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
@@ -81,7 +93,7 @@ def test_an_ed25519_key_is_known_as_ssh_keygen_knows_it(tmp_path):
 
 
 def test_a_made_rsa_key_is_as_ec2_makes_it():
-    made = public_keys.make_rsa()
+    made = public_keys.make_rsa("pem", "")
     assert made.private_text.startswith("-----BEGIN RSA PRIVATE KEY-----\n")
     assert made.private_text.endswith("\n-----END RSA PRIVATE KEY-----")
     private = load_pem_private_key(made.private_text.encode(), None)
@@ -92,12 +104,44 @@ def test_a_made_rsa_key_is_as_ec2_makes_it():
 
 
 def test_a_made_ed25519_key_is_as_ec2_makes_it():
-    made = public_keys.make_ed25519()
+    made = public_keys.make_ed25519("pem", "")
     assert made.private_text.startswith("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     private = load_ssh_private_key(made.private_text.encode(), None)
     assert openssh(private.public_key()) == made.public.openssh
     digest = hashlib.sha256(b64decode(made.public.openssh.split()[1])).digest()
     assert made.public.fingerprint == b64encode(digest).decode()
+
+
+def output(*words):
+    """What a program writes."""
+    return subprocess.run(words, capture_output=True, check=True, timeout=30).stdout
+
+
+def colons(digest):
+    return digest.hex(":")
+
+
+def test_fingerprints_are_those_of_the_documented_commands(tmp_path):
+    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html: of keys that EC2 made, and of imported ones."""
+    file = tmp_path / "key.pem"
+    made = public_keys.make_rsa("pem", "")
+    file.write_text(made.private_text + "\n")
+    pkcs8 = output("openssl", "pkcs8", "-in", file, "-inform", "PEM", "-outform", "DER", "-topk8", "-nocrypt")
+    assert made.public.fingerprint == colons(hashlib.sha1(pkcs8).digest())
+    public = output("openssl", "rsa", "-in", file, "-pubout", "-outform", "DER")
+    assert public_keys.read(made.public.openssh.encode()).fingerprint == colons(hashlib.md5(public).digest())
+    made = public_keys.make_ed25519("pem", "")
+    file.write_text(made.private_text)
+    file.chmod(0o600)
+    shown = output("ssh-keygen", "-l", "-f", file).decode().split()[1]
+    assert shown == f"SHA256:{made.public.fingerprint.rstrip('=')}"
+    assert public_keys.read(made.public.openssh.encode()).fingerprint == made.public.fingerprint
+
+
+def test_fingerprints_of_known_keys():
+    """Computed once by `openssl rsa -pubin -outform DER | openssl md5 -c` and by `ssh-keygen -l`."""
+    assert public_keys.read(KNOWN_RSA.encode()).fingerprint == KNOWN_RSA_FINGERPRINT
+    assert public_keys.read(KNOWN_ED25519.encode()).fingerprint == KNOWN_ED25519_FINGERPRINT
 
 
 def refused(material: bytes) -> None:
