@@ -40,6 +40,8 @@ def _content(question: Question, parts: Subsystems) -> bytes:
             if len(picture) > limits.SCREENSHOT_BYTES:
                 raise MachineError(f"the screenshot has {len(picture)} bytes")
             return picture
+        case "password":
+            return parts.machines.password_data(question.password.machine_id)
         case "path":
             return _path(question.path, parts)
         case "capture":

@@ -52,6 +52,7 @@ from stead_controller.resources.questions import (
     ConsoleOutput,
     HostAnswer,
     Look,
+    PasswordData,
     Question,
     ReadBlock,
     WriteBlock,
@@ -244,6 +245,8 @@ class Controller:
             message.capture.seconds = question.seconds
             message.capture.packets = question.packets
             message.capture.snap_length = question.snap_length
+        elif isinstance(question, PasswordData):
+            message.password.machine_id = question.instance_id
         else:
             message.screenshot.machine_id = question.instance_id
         answer = await self._link.ask(question.host_id, message)

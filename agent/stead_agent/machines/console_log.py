@@ -1,4 +1,4 @@
-"""The files that hold what guests write to their serial ports: one per start, named after it.
+"""The files that hold what guests write to their serial ports: one per start, named after it, and `password` beside.
 
 Virtlogd writes them, and rolls `1.log` over to `1.log.0` … at 2 MiB, so a guest that writes without end fills 8 MiB at
 most (https://libvirt.org/manpages/virtlogd.html). A file's existence tells that the start happened: see `life.py`.
@@ -7,6 +7,13 @@ most (https://libvirt.org/manpages/virtlogd.html). A file's existence tells that
 import os
 import shutil
 from pathlib import Path
+from typing import Final
+
+from stead_agent.machines import password
+
+_PASSWORD: Final = "password"  # noqa: S105 - the name of a file
+_ROLLED: Final = ("", ".0", ".1", ".2")  # the newest first
+_ROLLED_BYTES: Final = 4 << 20
 
 
 class ConsoleLogs:
@@ -25,9 +32,18 @@ class ConsoleLogs:
         return self.path(machine_id, start).exists()
 
     def prepare(self, machine_id: str) -> None:
-        """Make room for a new start: forget the earlier ones."""
-        self.remove(machine_id)
-        (self._root / machine_id).mkdir(mode=0o700)
+        """Make room for a new start: forget the earlier ones, except the password, which guests write only once."""
+        folder = self._root / machine_id
+        folder.mkdir(mode=0o700, exist_ok=True)
+        kept = folder / _PASSWORD
+        for log in sorted(folder.glob("*.log")):
+            if found := self._find_password(log):
+                new = folder / f".{_PASSWORD}"
+                new.write_bytes(found)
+                new.replace(kept)
+        for path in folder.iterdir():
+            if path != kept:
+                path.unlink()
 
     def discard(self, machine_id: str, start: int) -> None:
         """Forget a start that failed."""
@@ -47,6 +63,19 @@ class ConsoleLogs:
         if len(newest) < last_bytes:
             newest = _tail(path.with_name(path.name + ".0"), last_bytes - len(newest)) + newest
         return newest
+
+    def password(self, machine_id: str, start: int) -> bytes:
+        """Return the encrypted password that the guest wrote since that start, or else in an earlier one."""
+        found = self._find_password(self.path(machine_id, start))
+        return found or _tail(self._root / machine_id / _PASSWORD, password.LONGEST)
+
+    def _find_password(self, log: Path) -> bytes:
+        """Look through a log; where it was rolled over, from the newest file on, with the next in case one is torn."""
+        files = [_tail(log.with_name(log.name + each), _ROLLED_BYTES) for each in _ROLLED]
+        for newer, older in zip([b"", *files], files, strict=False):
+            if found := password.find(older + newer):
+                return found
+        return b""
 
 
 def _tail(path: Path, last_bytes: int) -> bytes:

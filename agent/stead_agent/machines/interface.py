@@ -158,6 +158,9 @@ class Machines(Protocol):
     def console_output(self, machine_id: str, last_bytes: int) -> bytes:
         """Return the end of what the guest of the latest start wrote to its serial port."""
 
+    def password_data(self, machine_id: str) -> bytes:
+        """Return the encrypted password that the guest wrote to its serial port, base64; nothing when it wrote none."""
+
     def screenshot(self, machine_id: str) -> bytes:
         """Return a picture of the running guest's screen, as PNG."""
 

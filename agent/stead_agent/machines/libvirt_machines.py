@@ -240,6 +240,13 @@ class LibvirtMachines:
             raise MachineAbsentError(f"{machine_id} is not on this host")
         return self._logs.tail(machine_id, status.start_count, last_bytes)
 
+    def password_data(self, machine_id: str) -> bytes:
+        """Return the encrypted password that the guest wrote to its serial port."""
+        status = self.status(machine_id)
+        if status is None:
+            raise MachineAbsentError(f"{machine_id} is not on this host")
+        return self._logs.password(machine_id, status.start_count)
+
     def screenshot(self, machine_id: str) -> bytes:
         """Return a picture of the guest's screen."""
         with self._translated(machine_id):

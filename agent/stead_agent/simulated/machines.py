@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from stead_agent.machines import password
 from stead_agent.machines.interface import (
     MachineAbsentError,
     MachineError,
@@ -170,8 +171,13 @@ class SimulatedMachines:
         """Tell the starts and boots of the guest."""
         with self._world.lock:
             guest = _guest(self._world.things, machine_id)
-            text = f"simulated {machine_id}: start {guest.start_count}, boot {guest.boots}\r\n"
-        return text.encode()[-last_bytes:] if last_bytes else b""
+            text = f"simulated {machine_id}: start {guest.start_count}, boot {guest.boots}\r\n".encode() + guest.wrote
+        return text[-last_bytes:] if last_bytes else b""
+
+    def password_data(self, machine_id: str) -> bytes:
+        """Find the password in what the guest was made to write."""
+        with self._world.lock:
+            return password.find(_guest(self._world.things, machine_id).wrote)
 
     def screenshot(self, machine_id: str) -> bytes:
         """Show one grey pixel."""
@@ -189,6 +195,12 @@ class SimulatedMachines:
         self._callbacks.clear()
 
     # -- what happens to guests by themselves
+
+    def write_console(self, machine_id: str, text: bytes) -> None:
+        """Let a guest write to its serial port."""
+        with self._world.lock:
+            _guest(self._world.things, machine_id).wrote += text
+            self._world.save()
 
     def end_guest(self, machine_id: str, reason: OffReason) -> None:
         """Let a running guest power itself off, or crash."""

@@ -31,6 +31,7 @@ class Guest:
     reboot_count: int = 0
     off_reason: OffReason = OffReason.NONE
     boots: int = 0  # of the latest start: 1, and one more for each reboot
+    wrote: bytes = b""  # to its serial port, beside what it says of its boots
     hangs: bool = False  # deaf to the power button
     waits_for: frozenset[str] = frozenset()  # volumes without room: it is paused
     keeps_disks: bool = False  # does not let go of what is to be unplugged

@@ -19,6 +19,7 @@ from stead_controller.resources import (
     interface_groups,
     launch_volumes,
     lookup,
+    metadata_options,
     network_interface_attachments,
     tags,
 )
@@ -210,13 +211,11 @@ def set_delete_on_termination(
 def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, change: MetadataChange) -> dict[str, Any]:
     """Set options of an instance's metadata service and show them all.
 
-    Raises MalformedId, NotFound, InvalidParameter, WrongState.
+    Raises MalformedId, NotFound, InvalidParameter, WrongState, and Unsupported where the account enforces tokens.
     """
-    if change.hop_limit is not None and not 1 <= change.hop_limit <= 64:
-        raise InvalidParameter(
-            f"Value ({change.hop_limit}) for parameter HttpPutResponseHopLimit is invalid. It must be 1 to 64"
-        )
+    metadata_options.check_hop_limit(change.hop_limit)
     instance = _find_alive(tx, caller, instance_id)
+    metadata_options.check_change(tx, caller.account_id, tokens_required=change.tokens_required)
     if change.tags:
         tags.check_metadata_keys(
             tag["Key"] for tag in tags.of(tx, caller.account_id, [instance.id]).get(instance.id, ())

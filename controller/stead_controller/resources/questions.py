@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
+from typing import Final
 
 from sqlalchemy import select
 
@@ -13,6 +14,8 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.instance_lookup import find_instances
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
+
+_PASSWORD_CHARACTERS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,14 @@ class ConsoleOutput:
 @dataclass(frozen=True, slots=True)
 class Screenshot:
     """A picture of an instance's screen."""
+
+    host_id: str
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordData:
+    """The encrypted password that an instance's guest wrote to its serial console."""
 
     host_id: str
     instance_id: str
@@ -70,7 +81,7 @@ class WriteBlock:
 
 
 type BlockQuestion = ReadBlock | WriteBlock
-type HostQuestion = ConsoleOutput | Screenshot | Capture | Look
+type HostQuestion = ConsoleOutput | Screenshot | PasswordData | Capture | Look
 type Question = HostQuestion | BlockQuestion
 
 
@@ -100,6 +111,23 @@ def screenshot(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> 
     if instance.host_id is None or instance.state != "running":
         return None
     return Screenshot(instance.host_id, instance.id)
+
+
+def password_data(tx: Transaction, caller: Caller, instance_id: str) -> tuple[PasswordData | None, str]:
+    """Find out whom to ask for an instance's password, None while it does not run, and give what is known of it."""
+    instance = find_instances(tx, caller, [instance_id])[0]
+    known = instance.password_data or ""
+    if instance.host_id is None or instance.state != "running":
+        return None, known
+    return PasswordData(instance.host_id, instance.id), known
+
+
+def keep_password_data(tx: Transaction, caller: Caller, instance_id: str, password: str) -> str:
+    """Keep what an instance's host found, unless it found nothing, and give what is known of the password now."""
+    instance = find_instances(tx, caller, [instance_id])[0]
+    if password and len(password) <= _PASSWORD_CHARACTERS:
+        instance.password_data = password
+    return instance.password_data or ""
 
 
 def interface_on_host(tx: Transaction, resource_id: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from stead_controller.resources import (
     interface_groups,
     launch_interfaces,
     launch_volumes,
+    metadata_options,
     tags,
 )
 from stead_controller.resources.block_devices import BlockDevice
@@ -28,23 +29,13 @@ from stead_controller.resources.capacity import Place
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.launch_choices import Choices, choose
 from stead_controller.resources.launch_interfaces import InterfaceWish
+from stead_controller.resources.metadata_options import MetadataOptions, SettledOptions
 from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids, limits
 
 _OPERATION: Final = "RunInstances"
 _MOST_AT_ONCE: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataOptions:
-    """InstanceMetadataOptionsRequest, with EC2's defaults."""
-
-    enabled: bool = True
-    tokens_required: bool = False
-    hop_limit: int = 1
-    tags: bool = False
-    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +90,7 @@ class _Launch:
     cloud: Cloud
     request: LaunchRequest
     choices: Choices
+    metadata: SettledOptions
     reservation_id: str
     now: datetime
 
@@ -114,7 +106,8 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
         if known is not None:
             return known
     choices = choose(tx, caller, cloud, request)
-    launch = _Launch(caller, cloud, request, choices, ids.new_id("reservation"), now)
+    metadata = metadata_options.settle(tx, caller.account_id, request.metadata, choices.image.imds_support)
+    launch = _Launch(caller, cloud, request, choices, metadata, ids.new_id("reservation"), now)
     tx.session.add(Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     for index in range(request.max_count):
@@ -154,10 +147,6 @@ def _check_request(request: LaunchRequest) -> None:
     if request.shutdown_behavior not in ("stop", "terminate"):
         raise InvalidParameter(
             f"Value ({request.shutdown_behavior}) for parameter instanceInitiatedShutdownBehavior is invalid"
-        )
-    if not 1 <= request.metadata.hop_limit <= 64:
-        raise InvalidParameter(
-            f"Value ({request.metadata.hop_limit}) for parameter HttpPutResponseHopLimit is invalid. It must be 1 to 64"
         )
 
 
@@ -231,9 +220,9 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         disable_api_stop=request.disable_api_stop,
         ebs_optimized=request.ebs_optimized,
         monitoring=request.monitoring,
-        metadata_enabled=request.metadata.enabled,
-        metadata_tokens_required=request.metadata.tokens_required,
-        metadata_hop_limit=request.metadata.hop_limit,
-        metadata_tags=request.metadata.tags,
-        metadata_ipv6=request.metadata.ipv6,
+        metadata_enabled=launch.metadata.enabled,
+        metadata_tokens_required=launch.metadata.tokens_required,
+        metadata_hop_limit=launch.metadata.hop_limit,
+        metadata_tags=launch.metadata.tags,
+        metadata_ipv6=launch.metadata.ipv6,
     )

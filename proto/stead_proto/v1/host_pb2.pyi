@@ -648,6 +648,7 @@ class Question(_message.Message):
     SCREENSHOT_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
     CAPTURE_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def console_output(self) -> Global___ConsoleOutputQuestion: ...
@@ -657,6 +658,8 @@ class Question(_message.Message):
     def path(self) -> Global___PathQuestion: ...
     @_builtins.property
     def capture(self) -> Global___CaptureQuestion: ...
+    @_builtins.property
+    def password(self) -> Global___PasswordQuestion: ...
     def __init__(
         self,
         *,
@@ -665,12 +668,13 @@ class Question(_message.Message):
         screenshot: Global___ScreenshotQuestion | None = ...,
         path: Global___PathQuestion | None = ...,
         capture: Global___CaptureQuestion | None = ...,
+        password: Global___PasswordQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console_output", b"console_output", "id", b"id", "password", b"password", "path", b"path", "screenshot", b"screenshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -716,6 +720,27 @@ class ScreenshotQuestion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScreenshotQuestion: _TypeAlias = ScreenshotQuestion  # noqa: Y015
+
+@_typing.final
+class PasswordQuestion(_message.Message):
+    """The password that a Windows guest encrypted for its owner and wrote to its serial port: base64, or nothing yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
+    machine_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        machine_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["machine_id", b"machine_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PasswordQuestion: _TypeAlias = PasswordQuestion  # noqa: Y015
 
 @_typing.final
 class PathQuestion(_message.Message):

@@ -10,7 +10,14 @@ from stead_agent.simulated.host import SimulatedHost
 from stead_agent.simulated.machines import SimulatedMachines
 from stead_agent.simulated.networks import SimulatedNetwork
 from stead_proto import limits
-from stead_proto.v1.host_pb2 import CaptureQuestion, ConsoleOutputQuestion, PathQuestion, Question, ScreenshotQuestion
+from stead_proto.v1.host_pb2 import (
+    CaptureQuestion,
+    ConsoleOutputQuestion,
+    PasswordQuestion,
+    PathQuestion,
+    Question,
+    ScreenshotQuestion,
+)
 from tests.support import desired_states as make
 from tests.support.simulated_agent import Bench
 
@@ -29,6 +36,17 @@ def _host_with(machines: type[SimulatedMachines]) -> Subsystems:
 def test_console_output_is_its_end() -> None:
     question = Question(id=1, console_output=ConsoleOutputQuestion(machine_id="i-1", last_bytes=8))
     assert questions.answer(question, _running()).content == b"boot 1\r\n"
+
+
+def test_a_password_is_what_the_guest_wrote() -> None:
+    bench = Bench()
+    bench.settle(make.Sender().change(make.host_network(), *make.launch(), full=True))
+    question = Question(id=1, password=PasswordQuestion(machine_id="i-1"))
+    assert questions.answer(question, bench.host.subsystems).content == b""
+    bench.host.machines.write_console("i-1", b"<Password>\r\nc2VjcmV0\r\n</Password>\r\n")
+    assert questions.answer(question, bench.host.subsystems).content == b"c2VjcmV0"
+    console = Question(id=2, console_output=ConsoleOutputQuestion(machine_id="i-1", last_bytes=13))
+    assert questions.answer(console, bench.host.subsystems).content == b"</Password>\r\n"
 
 
 def test_more_than_the_limit_is_never_asked_of_the_machine() -> None:

@@ -5,12 +5,15 @@ import contextlib
 import hashlib
 import json
 import socket
+from base64 import b64decode, b64encode
 from dataclasses import replace
 
+import boto3
 import grpc
 import pytest
+from botocore.config import Config
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from stead_controller.clock import now
@@ -25,6 +28,7 @@ from stead_proto.v1 import compute_pb2 as compute
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import operator_pb2 as operator
+from tests.support.waiting import wait_for
 from tests.unit.controller.blocks.test_image_files import make_empty
 from tests.unit.controller.blocks.test_qcow2_header import header
 
@@ -316,6 +320,46 @@ async def test_a_question_is_answered_by_the_right_host(cloud):
     await agent.stream.write(pb.HostReport(answer=answer))
     async with asyncio.timeout(DEADLINE):
         assert (await asking).content == b"login:"
+
+
+async def test_a_windows_password_is_asked_for_kept_and_decrypted_with_the_key_pair(cloud):
+    image = await cloud.import_image(bytes(make_empty(1 << 29)))
+    _, identity = await cloud.enrol()
+    agent = await cloud.agent(identity)
+    await agent.next_state()
+    ec2 = boto3.client(
+        "ec2",
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{cloud.settings.http_port}",
+        aws_access_key_id=cloud.credentials["access_key_id"],
+        aws_secret_access_key=cloud.credentials["secret_access_key"],
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=DEADLINE),
+    )
+    pair = await asyncio.to_thread(ec2.create_key_pair, KeyName="win")
+    wish = {"ImageId": image.image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1, "KeyName": "win"}
+    instance_id = (await asyncio.to_thread(ec2.run_instances, **wish))["Instances"][0]["InstanceId"]
+
+    def runs():
+        [shown] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+        return shown["State"]["Name"] == "running"
+
+    def password():
+        return ec2.get_password_data(InstanceId=instance_id)["PasswordData"]
+
+    assert await asyncio.to_thread(password) == ""  # not running yet: nobody is asked
+    await agent.running(instance_id)
+    await asyncio.to_thread(wait_for, runs, f"{instance_id} runs", DEADLINE)
+    private = serialization.load_pem_private_key(pair["KeyMaterial"].encode(), None)
+    for secret, refusal in ((b"", ""), (b"s3cret, Windows!", ""), (b"", "libvirt is away")):
+        asking = asyncio.create_task(asyncio.to_thread(password))
+        question = await agent.next_question()
+        assert question.password.machine_id == instance_id
+        written = b64encode(private.public_key().encrypt(secret, padding.PKCS1v15())) if secret else b""
+        await agent.stream.write(pb.HostReport(answer=pb.Answer(id=question.id, content=written, error=refusal)))
+        async with asyncio.timeout(DEADLINE):
+            shown = await asking
+        known = b"" if (secret, refusal) == (b"", "") else b"s3cret, Windows!"
+        assert (private.decrypt(b64decode(shown), padding.PKCS1v15()) if shown else b"") == known
 
 
 async def test_a_wrong_secret_is_refused(cloud):

@@ -1,8 +1,8 @@
-"""GetConsoleOutput and GetConsoleScreenshot: what an instance's host sees of it."""
+"""GetConsoleOutput, GetConsoleScreenshot and GetPasswordData: what an instance's host sees of it."""
 
 import base64
 
-from stead_controller.aws.call import Call, Later, Params, Result, operation
+from stead_controller.aws.call import Call, Later, Params, Result, Then, operation
 from stead_controller.errors import WrongState
 from stead_controller.resources import questions
 from stead_controller.resources.questions import HostAnswer
@@ -36,3 +36,19 @@ def get_console_screenshot(call: Call, params: Params) -> Result | Later:
         return {"InstanceId": instance_id, "ImageData": base64.b64encode(answer.content).decode()}
 
     return Later(question, finish)
+
+
+@operation("GetPasswordData", writes=False)
+def get_password_data(call: Call, params: Params) -> Result | Then:
+    """Give the password that a Windows guest made and encrypted with its key pair; empty while there is none."""
+    instance_id = params["InstanceId"]
+    question, known = questions.password_data(call.tx, call.caller, instance_id)
+    if question is None:
+        return {"InstanceId": instance_id, "Timestamp": call.now, "PasswordData": known}
+
+    def change(after: Call, answer: HostAnswer) -> Result:
+        found = answer.content.decode("ascii", "replace") if not answer.error else ""
+        kept = questions.keep_password_data(after.tx, after.caller, instance_id, found)
+        return {"InstanceId": instance_id, "Timestamp": answer.taken_at, "PasswordData": kept}
+
+    return Then(question, change)

@@ -47,17 +47,18 @@ def reset_instance_attribute(call: Call, params: Params) -> Result:
 def modify_instance_metadata_options(call: Call, params: Params) -> Result:
     """Change options of an instance's metadata service."""
     change = MetadataChange(
-        enabled=_choice(params, "HttpEndpoint", "enabled", "disabled"),
-        tokens_required=_choice(params, "HttpTokens", "required", "optional"),
+        enabled=choice(params, "HttpEndpoint", "enabled", "disabled"),
+        tokens_required=choice(params, "HttpTokens", "required", "optional"),
         hop_limit=params.get("HttpPutResponseHopLimit"),
-        tags=_choice(params, "InstanceMetadataTags", "enabled", "disabled"),
-        ipv6=_choice(params, "HttpProtocolIpv6", "enabled", "disabled"),
+        tags=choice(params, "InstanceMetadataTags", "enabled", "disabled"),
+        ipv6=choice(params, "HttpProtocolIpv6", "enabled", "disabled"),
     )
     shown = attributes.set_metadata_options(call.tx, call.caller, params["InstanceId"], change)
     return {"InstanceId": params["InstanceId"], "InstanceMetadataOptions": shown}
 
 
-def _choice(params: Params, name: str, yes: str, no: str) -> bool | None:
+def choice(params: Mapping[str, Any], name: str, yes: str, no: str) -> bool | None:
+    """Read a word that means yes or no, None when it is not given; raises InvalidParameter for another word."""
     value = params.get(name)
     if value not in (None, yes, no):
         raise InvalidParameter(f"Value ({value}) for parameter {name} is invalid. It must be {yes} or {no}")

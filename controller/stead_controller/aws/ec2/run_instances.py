@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
+from stead_controller.aws.ec2.instance_attributes import choice
 from stead_controller.aws.ec2.network_interfaces import address_wish
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources import block_devices, describe_instances
 from stead_controller.resources.launch_interfaces import InterfaceWish
-from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, run_instances
+from stead_controller.resources.metadata_options import MetadataOptions
+from stead_controller.resources.run_instances import LaunchRequest, run_instances
 
 DEFAULT_TYPE: Final = "t3.micro"
 _UNBUILT: Final = (
@@ -116,18 +118,9 @@ def _interface(given: Mapping[str, Any]) -> InterfaceWish:
 
 def _metadata(options: Mapping[str, Any]) -> MetadataOptions:
     return MetadataOptions(
-        enabled=_one_of(options, "HttpEndpoint", "enabled", "disabled"),
-        tokens_required=_one_of(options, "HttpTokens", "required", "optional", default=False),
-        hop_limit=options.get("HttpPutResponseHopLimit", 1),
-        tags=_one_of(options, "InstanceMetadataTags", "enabled", "disabled", default=False),
-        ipv6=_one_of(options, "HttpProtocolIpv6", "enabled", "disabled", default=False),
+        enabled=choice(options, "HttpEndpoint", "enabled", "disabled"),
+        tokens_required=choice(options, "HttpTokens", "required", "optional"),
+        hop_limit=options.get("HttpPutResponseHopLimit"),
+        tags=choice(options, "InstanceMetadataTags", "enabled", "disabled"),
+        ipv6=choice(options, "HttpProtocolIpv6", "enabled", "disabled"),
     )
-
-
-def _one_of(options: Mapping[str, Any], name: str, yes: str, no: str, *, default: bool = True) -> bool:
-    value = options.get(name)
-    if value is None:
-        return default
-    if value not in (yes, no):
-        raise InvalidParameter(f"Value ({value}) for parameter {name} is invalid. It must be {yes} or {no}")
-    return bool(value == yes)

@@ -24,6 +24,7 @@ from stead_controller.db.tables.interface_address import InterfaceAddress
 from stead_controller.db.tables.internet_gateway import EgressOnlyInternetGateway, InternetGateway
 from stead_controller.db.tables.key_pair import KeyPair
 from stead_controller.db.tables.lifecycle_policy import LifecyclePolicy, LifecycleSchedule, LifecycleSnapshot
+from stead_controller.db.tables.metadata_defaults import MetadataDefaults
 from stead_controller.db.tables.nat_gateway import NatGateway
 from stead_controller.db.tables.network_acl import NetworkAcl, NetworkAclAssociation, NetworkAclEntry
 from stead_controller.db.tables.network_insights import NetworkInsightsAnalysis, NetworkInsightsPath
@@ -87,6 +88,7 @@ __all__ = [
     "LifecyclePolicy",
     "LifecycleSchedule",
     "LifecycleSnapshot",
+    "MetadataDefaults",
     "NatGateway",
     "NetworkAcl",
     "NetworkAclAssociation",

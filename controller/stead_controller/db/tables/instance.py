@@ -69,6 +69,7 @@ class Instance(Base):
     metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
     metadata_tags: Mapped[bool] = mapped_column(default=False)
     metadata_ipv6: Mapped[bool] = mapped_column(default=False, server_default=false())
+    password_data: Mapped[str | None] = mapped_column(String(2048))  # as its guest encrypted and wrote it
     start_count: Mapped[int] = mapped_column(Integer, default=1)
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as the host says

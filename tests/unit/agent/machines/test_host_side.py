@@ -34,6 +34,24 @@ def test_the_end_of_a_console_also_from_a_file_rolled_over(tmp_path):
     assert list((tmp_path / "consoles").iterdir()) == []
 
 
+def test_a_password_is_found_across_files_and_outlives_its_log(tmp_path):
+    logs = ConsoleLogs(tmp_path / "consoles")
+    assert logs.password(ID, 1) == b""
+    logs.prepare(ID)
+    logs.path(ID, 1).write_bytes(b"Y29tZXM=</Password>\r\nready\r\n")
+    assert logs.password(ID, 1) == b""
+    logs.path(ID, 1).with_name("1.log.0").write_bytes(b"boot\r\n<Password>")
+    assert logs.password(ID, 1) == b"Y29tZXM="
+    for start in (2, 3):
+        logs.prepare(ID)
+        logs.path(ID, start).write_bytes(b"not the first boot\r\n")
+        assert logs.password(ID, start) == b"Y29tZXM="
+    logs.path(ID, 3).write_bytes(b"<Password>bmV3</Password>")
+    assert logs.password(ID, 3) == b"bmV3"
+    logs.remove(ID)
+    assert logs.password(ID, 3) == b""
+
+
 def test_a_console_that_is_a_symbolic_link_is_not_followed(tmp_path):
     logs = ConsoleLogs(tmp_path)
     logs.prepare(ID)

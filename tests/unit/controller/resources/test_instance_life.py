@@ -30,9 +30,10 @@ from stead_controller.hosts import changes, revisions
 from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import apply_progress, give_up_launch
 from stead_controller.resources.block_devices import BlockDevice
+from stead_controller.resources.metadata_options import MetadataOptions
 from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.reboot_instances import reboot_instances
-from stead_controller.resources.run_instances import LaunchRequest, MetadataOptions, run_instances
+from stead_controller.resources.run_instances import LaunchRequest, run_instances
 from stead_controller.resources.start_instances import start_instances
 from stead_controller.resources.stop_instances import stop_instances
 from stead_controller.resources.terminate_instances import terminate_instances
