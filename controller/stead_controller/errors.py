@@ -80,15 +80,20 @@ class MalformedId(BadRequest):
 class NotFound(SteadError):
     """One or several named resources do not exist for this caller."""
 
-    def __init__(self, resource_type: str, missing: str | Sequence[str], *, code: str | None = None) -> None:
-        """Keep the resource type (as in `stead_proto.ids.PREFIXES`) and the absent ids or names."""
+    def __init__(
+        self, resource_type: str, missing: str | Sequence[str], *, code: str | None = None, message: str | None = None
+    ) -> None:
+        """Keep the resource type (as in `stead_proto.ids.PREFIXES`) and the absent ids or names.
+
+        `message` is for services that say it in words of their own.
+        """
         names = [missing] if isinstance(missing, str) else list(missing)
         verb = "does" if len(names) == 1 else "do"
         noun = resource_type.replace("-", " ")
         if len(names) > 1:
             noun += "s"
         quoted = ", ".join(names)
-        super().__init__(f"The {noun} '{quoted}' {verb} not exist", code=code)
+        super().__init__(message or f"The {noun} '{quoted}' {verb} not exist", code=code)
         self.resource_type = resource_type
         self.missing = names
 

@@ -27,6 +27,7 @@ MAX_FILTER_VALUES: Final = 200
 MAX_TAGS: Final = 50
 MAX_TAG_KEY: Final = 128
 MAX_TAG_VALUE: Final = 256
+MARKER_ITEMS: Final = 100
 _MAC_BYTES: Final = 16
 _MAX_TOKEN: Final = 2048
 
@@ -109,12 +110,19 @@ def page(
     return Page(operation, default if limit is None else limit, after, call.caller.account_id, call.page_key)
 
 
+def marker_page(call: Call, params: Params, operation: str) -> Page:
+    """Read MaxItems and Marker, as IAM pages; raises BadRequest for a marker of another operation or account."""
+    marker = params.get("Marker")
+    after = _open(call.page_key, operation, call.caller.account_id, marker, "ValidationError") if marker else None
+    return Page(operation, params.get("MaxItems", MARKER_ITEMS), after, call.caller.account_id, call.page_key)
+
+
 def _seal(page_key: bytes, operation: str, account_id: str, key: Key) -> str:
     text = json.dumps([operation, account_id, *key], separators=(",", ":")).encode()
     return urlsafe_b64encode(hmac.digest(page_key, text, "sha256")[:_MAC_BYTES] + text).decode()
 
 
-def _open(page_key: bytes, operation: str, account_id: str, token: str) -> Key:
+def _open(page_key: bytes, operation: str, account_id: str, token: str, code: str = "InvalidNextToken") -> Key:
     try:
         sealed = urlsafe_b64decode(token.encode("ascii")) if len(token) <= _MAX_TOKEN else b""
     except (UnicodeEncodeError, binascii.Error):
@@ -124,7 +132,7 @@ def _open(page_key: bytes, operation: str, account_id: str, token: str) -> Key:
         of_operation, of_account, *key = json.loads(text)
         if (of_operation, of_account) == (operation, account_id):
             return tuple(key)
-    raise BadRequest("The token is not valid", code="InvalidNextToken")
+    raise BadRequest("The token is not valid", code=code)
 
 
 def tags_to_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -4,9 +4,9 @@ import importlib
 import pkgutil
 from typing import Final
 
-from stead_controller.aws import cloudtrail, dlm, ebs, ec2, sts
+from stead_controller.aws import cloudtrail, dlm, ebs, ec2, iam, sts
 
-_SERVICES: Final = (cloudtrail, dlm, ebs, ec2, sts)
+_SERVICES: Final = (cloudtrail, dlm, ebs, ec2, iam, sts)
 
 
 def load() -> None:

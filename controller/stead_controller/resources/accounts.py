@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import AccessKey, Account
+from stead_controller.db.tables import AccessKey, Account, IamUser
 from stead_controller.errors import AlreadyExists, InvalidParameter
-from stead_controller.resources import session_tokens
+from stead_controller.resources import iam_access_keys, iam_entities, session_tokens
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.default_vpc import create_default_vpc
@@ -17,7 +17,6 @@ from stead_controller.resources.transaction import Transaction
 from stead_controller.sealing import Sealer
 
 _NAME_LENGTH: Final = 64
-_BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +47,9 @@ def create_account(tx: Transaction, sealer: Sealer, cloud: Cloud, name: str, now
     account_id = _free_id(tx)
     tx.session.add(Account(id=account_id, name=name, created=now))
     tx.session.flush()
-    key_id = "AKIA" + "".join(secrets.choice(_BASE32) for _ in range(16))
-    secret = secrets.token_urlsafe(30)
-    tx.session.add(
-        AccessKey(
-            id=key_id,
-            account_id=account_id,
-            user_id=account_id,
-            arn=f"arn:aws:iam::{account_id}:root",
-            secret_sealed=sealer.seal(secret.encode(), _context(key_id)),
-            created=now,
-        )
-    )
+    key = iam_access_keys.add(tx, sealer, account_id, account_id, now)
     create_default_vpc(tx, cloud, account_id, now)
-    return NewAccount(account_id, name, key_id, secret)
+    return NewAccount(account_id, name, key.id, key.secret)
 
 
 def list_accounts(tx: Transaction) -> list[Account]:
@@ -72,16 +60,16 @@ def list_accounts(tx: Transaction) -> list[Account]:
 def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey | None:
     """Find an access key and open its secret; None when there is none."""
     row = tx.session.execute(
-        select(AccessKey, Account.disabled)
+        select(AccessKey, Account.disabled, IamUser)
         .join(Account, Account.id == AccessKey.account_id)
+        .outerjoin(IamUser, IamUser.id == AccessKey.user_id)
         .where(AccessKey.id == access_key_id)
     ).first()
     if row is None:
         return None
-    key, disabled = row
-    secret = sealer.open(key.secret_sealed, _context(key.id)).decode()
-    caller = Caller(account_id=key.account_id, arn=key.arn, user_id=key.user_id, access_key_id=key.id)
-    return OpenedKey(secret, caller, active=key.active and not disabled)
+    key, disabled, user = row
+    secret = sealer.open(key.secret_sealed, iam_access_keys.context(key.id)).decode()
+    return OpenedKey(secret, _owner_of(key, user), active=key.active and not disabled)
 
 
 def account_of_key(tx: Transaction, access_key_id: str) -> str:
@@ -94,8 +82,20 @@ def account_of_key(tx: Transaction, access_key_id: str) -> str:
     return account_id
 
 
-def _context(access_key_id: str) -> str:
-    return f"access-key:{access_key_id}"
+def _owner_of(key: AccessKey, user: IamUser | None) -> Caller:
+    if user is None:
+        return Caller(account_id=key.account_id, arn=key.arn, user_id=key.user_id, access_key_id=key.id)
+    arn = iam_entities.arn_of(user)
+    return Caller(
+        account_id=key.account_id,
+        arn=arn,
+        user_id=user.id,
+        access_key_id=key.id,
+        kind="user",
+        principal_id=user.id,
+        principal_arn=arn,
+        user_name=user.name,
+    )
 
 
 def _free_id(tx: Transaction) -> str:

@@ -1,0 +1,76 @@
+"""Managed policies attached to users, groups and roles."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.iam import pages
+from stead_controller.resources import iam_attachments
+
+
+@operation("AttachUserPolicy", service="iam")
+def attach_user_policy(call: Call, params: Params) -> Result:
+    """Attach a managed policy to a user."""
+    iam_attachments.attach(call.tx, call.caller, "user", params["UserName"], params["PolicyArn"])
+    return {}
+
+
+@operation("DetachUserPolicy", service="iam")
+def detach_user_policy(call: Call, params: Params) -> Result:
+    """Detach a managed policy from a user."""
+    iam_attachments.detach(call.tx, call.caller, "user", params["UserName"], params["PolicyArn"])
+    return {}
+
+
+@operation("ListAttachedUserPolicies", service="iam", writes=False)
+def list_attached_user_policies(call: Call, params: Params) -> Result:
+    """List the managed policies of a user."""
+    return _attached(call, params, "ListAttachedUserPolicies", "user", params["UserName"])
+
+
+@operation("AttachGroupPolicy", service="iam")
+def attach_group_policy(call: Call, params: Params) -> Result:
+    """Attach a managed policy to a group."""
+    iam_attachments.attach(call.tx, call.caller, "group", params["GroupName"], params["PolicyArn"])
+    return {}
+
+
+@operation("DetachGroupPolicy", service="iam")
+def detach_group_policy(call: Call, params: Params) -> Result:
+    """Detach a managed policy from a group."""
+    iam_attachments.detach(call.tx, call.caller, "group", params["GroupName"], params["PolicyArn"])
+    return {}
+
+
+@operation("ListAttachedGroupPolicies", service="iam", writes=False)
+def list_attached_group_policies(call: Call, params: Params) -> Result:
+    """List the managed policies of a group."""
+    return _attached(call, params, "ListAttachedGroupPolicies", "group", params["GroupName"])
+
+
+@operation("AttachRolePolicy", service="iam")
+def attach_role_policy(call: Call, params: Params) -> Result:
+    """Attach a managed policy to a role."""
+    iam_attachments.attach(call.tx, call.caller, "role", params["RoleName"], params["PolicyArn"])
+    return {}
+
+
+@operation("DetachRolePolicy", service="iam")
+def detach_role_policy(call: Call, params: Params) -> Result:
+    """Detach a managed policy from a role."""
+    iam_attachments.detach(call.tx, call.caller, "role", params["RoleName"], params["PolicyArn"])
+    return {}
+
+
+@operation("ListAttachedRolePolicies", service="iam", writes=False)
+def list_attached_role_policies(call: Call, params: Params) -> Result:
+    """List the managed policies of a role."""
+    return _attached(call, params, "ListAttachedRolePolicies", "role", params["RoleName"])
+
+
+def _attached(call: Call, params: Params, operation_name: str, kind: str, name: str) -> Result:
+    return pages.listed(
+        call,
+        params,
+        operation_name,
+        "AttachedPolicies",
+        read=lambda part: iam_attachments.of_principal(call.tx, call.caller, kind, name, part),
+        key=lambda row: (row["PolicyArn"],),
+    )

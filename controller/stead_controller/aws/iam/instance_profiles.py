@@ -1,0 +1,72 @@
+"""Instance profiles."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.iam import pages
+from stead_controller.resources import iam_instance_profiles
+
+
+@operation("CreateInstanceProfile", service="iam")
+def create_instance_profile(call: Call, params: Params) -> Result:
+    """Make an instance profile."""
+    made = iam_instance_profiles.create(
+        call.tx,
+        call.caller,
+        params["InstanceProfileName"],
+        path=params.get("Path"),
+        tags=params.get("Tags", ()),
+        now=call.now,
+    )
+    return {"InstanceProfile": made}
+
+
+@operation("GetInstanceProfile", service="iam", writes=False)
+def get_instance_profile(call: Call, params: Params) -> Result:
+    """Show an instance profile."""
+    return {"InstanceProfile": iam_instance_profiles.get(call.tx, call.caller, params["InstanceProfileName"])}
+
+
+@operation("ListInstanceProfiles", service="iam", writes=False)
+def list_instance_profiles(call: Call, params: Params) -> Result:
+    """List instance profiles."""
+    return pages.listed(
+        call,
+        params,
+        "ListInstanceProfiles",
+        "InstanceProfiles",
+        read=lambda part: iam_instance_profiles.search(call.tx, call.caller, part),
+        key=pages.named("InstanceProfileName"),
+    )
+
+
+@operation("ListInstanceProfilesForRole", service="iam", writes=False)
+def list_instance_profiles_for_role(call: Call, params: Params) -> Result:
+    """List the instance profiles that have a role."""
+    return pages.listed(
+        call,
+        params,
+        "ListInstanceProfilesForRole",
+        "InstanceProfiles",
+        read=lambda part: iam_instance_profiles.of_role(call.tx, call.caller, params["RoleName"], part),
+        key=pages.named("InstanceProfileName"),
+    )
+
+
+@operation("AddRoleToInstanceProfile", service="iam")
+def add_role_to_instance_profile(call: Call, params: Params) -> Result:
+    """Put a role into an instance profile."""
+    iam_instance_profiles.add_role(call.tx, call.caller, params["InstanceProfileName"], params["RoleName"])
+    return {}
+
+
+@operation("RemoveRoleFromInstanceProfile", service="iam")
+def remove_role_from_instance_profile(call: Call, params: Params) -> Result:
+    """Take the role out of an instance profile."""
+    iam_instance_profiles.remove_role(call.tx, call.caller, params["InstanceProfileName"], params["RoleName"])
+    return {}
+
+
+@operation("DeleteInstanceProfile", service="iam")
+def delete_instance_profile(call: Call, params: Params) -> Result:
+    """Delete an instance profile without a role."""
+    iam_instance_profiles.remove(call.tx, call.caller, params["InstanceProfileName"])
+    return {}

@@ -1,0 +1,60 @@
+"""Pages of IAM's lists: MaxItems and Marker in, IsTruncated and Marker out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from stead_controller.aws import describe
+from stead_controller.aws.call import Call, Params, Result
+from stead_controller.aws.describe import Key
+from stead_controller.resources import iam_names
+from stead_controller.resources.iam_slices import Slice
+
+_USAGES: Final = ("PermissionsPolicy", "PermissionsBoundary")
+
+
+def part(page: describe.Page, params: Params) -> Slice:
+    """What a page needs to be read; raises InvalidParameter for a bad PathPrefix."""
+    return Slice(page.fetch, page.after, iam_names.check_path_prefix(params.get("PathPrefix")))
+
+
+def listed[Row](
+    call: Call,
+    params: Params,
+    operation: str,
+    member: str,
+    *,
+    read: Callable[[Slice], Sequence[Row]],
+    key: Callable[[Row], Key],
+) -> Result:
+    """Answer a List operation: `read` gives the rows of a part, `key` what they are sorted by."""
+    page = describe.marker_page(call, params, operation)
+    return cut(member, read(part(page, params)), page, key)
+
+
+def cut[Row](member: str, rows: Sequence[Row], page: describe.Page, key: Callable[[Row], Key]) -> dict[str, Any]:
+    """A page's answer out of its rows and perhaps one more."""
+    shown, marker = page.cut(rows, key)
+    return {member: list(shown), "IsTruncated": marker is not None, "Marker": marker}
+
+
+def named(member: str) -> Callable[[dict[str, Any]], Key]:
+    """The key of rows that are sorted by a name, whatever its case."""
+    return lambda row: (str(row[member]).lower(),)
+
+
+def cut_whole(member: str, rows: Sequence[dict[str, Any]], page: describe.Page) -> dict[str, Any]:
+    """A page of a list that is short by its limit: its rows are counted, in the order given."""
+    first = int(page.after[0]) if page.after else 0
+    numbered = list(enumerate(rows, 1))[first:]
+    answer = cut(member, numbered, page, lambda row: (str(row[0]),))
+    return {**answer, member: [row for _, row in answer[member]]}
+
+
+def usages(params: Params) -> tuple[str, ...]:
+    """In which ways policies are asked to be used; raises InvalidParameter."""
+    usage = params.get("PolicyUsageFilter")
+    if usage is None:
+        return _USAGES
+    if usage not in _USAGES:
+        raise iam_names.invalid("policyUsageFilter", f"Member must satisfy enum value set: [{', '.join(_USAGES)}]")
+    return (usage,)

@@ -1,0 +1,84 @@
+"""Managed policies."""
+
+from typing import Final
+
+from stead_controller.aws import describe
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.iam import pages
+from stead_controller.resources import iam_attachments, iam_names, iam_policies
+
+_KINDS: Final = ("group", "role", "user")
+_ENTITIES: Final[dict[str, tuple[str, ...]]] = {
+    "": _KINDS,
+    "User": ("user",),
+    "Role": ("role",),
+    "Group": ("group",),
+    "LocalManagedPolicy": (),
+    "AWSManagedPolicy": (),
+}
+
+
+@operation("CreatePolicy", service="iam")
+def create_policy(call: Call, params: Params) -> Result:
+    """Make a policy."""
+    wish = iam_policies.NewPolicy(
+        name=params["PolicyName"],
+        document=params["PolicyDocument"],
+        path=params.get("Path"),
+        description=params.get("Description", ""),
+        tags=params.get("Tags", ()),
+    )
+    return {"Policy": iam_policies.create(call.tx, call.caller, wish, call.now)}
+
+
+@operation("GetPolicy", service="iam", writes=False)
+def get_policy(call: Call, params: Params) -> Result:
+    """Show a policy."""
+    return {"Policy": iam_policies.get(call.tx, call.caller, params["PolicyArn"])}
+
+
+@operation("ListPolicies", service="iam", writes=False)
+def list_policies(call: Call, params: Params) -> Result:
+    """List policies, AWS's and the account's own."""
+    scope = params.get("Scope", "All")
+    if scope not in ("All", "AWS", "Local"):
+        raise iam_names.invalid("scope", "Member must satisfy enum value set: [All, AWS, Local]")
+    asked = iam_policies.Search(
+        aws=scope != "Local",
+        local=scope != "AWS",
+        only_attached=params.get("OnlyAttached", False),
+        usages=frozenset(pages.usages(params)),
+    )
+    page = describe.marker_page(call, params, "ListPolicies")
+    found = iam_policies.search(call.tx, call.caller, asked, pages.part(page, params))
+    answer = pages.cut("Policies", found, page, lambda row: row[0])
+    return {**answer, "Policies": [policy for _, policy in answer["Policies"]]}
+
+
+@operation("ListEntitiesForPolicy", service="iam", writes=False)
+def list_entities_for_policy(call: Call, params: Params) -> Result:
+    """List who has a policy."""
+    kinds = _ENTITIES.get(params.get("EntityFilter", ""))
+    if kinds is None:
+        raise iam_names.invalid(
+            "entityFilter", f"Member must satisfy enum value set: [{', '.join(filter(None, _ENTITIES))}]"
+        )
+    page = describe.marker_page(call, params, "ListEntitiesForPolicy")
+    found = iam_attachments.entities(
+        call.tx, call.caller, params["PolicyArn"], pages.part(page, params), kinds=kinds, usages=pages.usages(params)
+    )
+    shown, marker = page.cut(found, lambda row: (row["kind"], row["Id"]))
+    answer: Result = {"IsTruncated": marker is not None, "Marker": marker}
+    for kind in _KINDS:
+        title = kind.capitalize()
+        answer[f"Policy{title}s"] = [
+            {f"{title}Name": row["Name"], f"{title}Id": row["Id"]} for row in shown if row["kind"] == kind
+        ]
+    return answer
+
+
+@operation("DeletePolicy", service="iam")
+def delete_policy(call: Call, params: Params) -> Result:
+    """Delete a policy that nobody has."""
+    iam_policies.remove(call.tx, call.caller, params["PolicyArn"])
+    return {}

@@ -1,0 +1,67 @@
+"""Roles."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.iam import pages
+from stead_controller.resources import iam_roles
+
+
+@operation("CreateRole", service="iam")
+def create_role(call: Call, params: Params) -> Result:
+    """Make a role."""
+    wish = iam_roles.NewRole(
+        name=params["RoleName"],
+        trust_policy=params["AssumeRolePolicyDocument"],
+        path=params.get("Path"),
+        description=params.get("Description", ""),
+        max_session_duration=params.get("MaxSessionDuration"),
+        boundary_arn=params.get("PermissionsBoundary"),
+        tags=params.get("Tags", ()),
+    )
+    return {"Role": iam_roles.create(call.tx, call.caller, wish, call.now)}
+
+
+@operation("GetRole", service="iam", writes=False)
+def get_role(call: Call, params: Params) -> Result:
+    """Show a role."""
+    return {"Role": iam_roles.get(call.tx, call.caller, params["RoleName"])}
+
+
+@operation("ListRoles", service="iam", writes=False)
+def list_roles(call: Call, params: Params) -> Result:
+    """List roles."""
+    return pages.listed(
+        call,
+        params,
+        "ListRoles",
+        "Roles",
+        read=lambda part: iam_roles.search(call.tx, call.caller, part),
+        key=pages.named("RoleName"),
+    )
+
+
+@operation("UpdateRole", service="iam")
+def update_role(call: Call, params: Params) -> Result:
+    """Change a role's description and the longest duration of its sessions."""
+    seconds = params.get("MaxSessionDuration")
+    iam_roles.update(call.tx, call.caller, params["RoleName"], params.get("Description"), seconds)
+    return {}
+
+
+@operation("UpdateRoleDescription", service="iam")
+def update_role_description(call: Call, params: Params) -> Result:
+    """Change a role's description."""
+    return {"Role": iam_roles.update(call.tx, call.caller, params["RoleName"], params["Description"], None)}
+
+
+@operation("UpdateAssumeRolePolicy", service="iam")
+def update_assume_role_policy(call: Call, params: Params) -> Result:
+    """Change who may assume a role."""
+    iam_roles.trust(call.tx, call.caller, params["RoleName"], params["PolicyDocument"])
+    return {}
+
+
+@operation("DeleteRole", service="iam")
+def delete_role(call: Call, params: Params) -> Result:
+    """Delete a role that has nothing any more."""
+    iam_roles.remove(call.tx, call.caller, params["RoleName"])
+    return {}

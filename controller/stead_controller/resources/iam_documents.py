@@ -1,0 +1,44 @@
+"""Policy documents as they are given: their grammar and their size, in which IAM does not count white space."""
+
+import re
+from typing import Final
+
+from stead_controller.authorization.policy_document import MalformedPolicy, parse
+from stead_controller.resources import iam_limits
+
+_CHARACTERS: Final = re.compile(r"[\t\n\r\x20-\xff]*")
+
+
+def check_identity(text: str) -> str:
+    """Give the document of a managed policy back; raises MalformedPolicy, LimitExceeded."""
+    _check_characters(text)
+    parse(text)
+    if size(text) > iam_limits.POLICY_SIZE:
+        raise iam_limits.exceeded("PolicySize", iam_limits.POLICY_SIZE)
+    return text
+
+
+def check_inline(text: str) -> str:
+    """Give the document of an inline policy back; raises MalformedPolicy. Its size is checked with the others'."""
+    _check_characters(text)
+    parse(text)
+    return text
+
+
+def check_trust(text: str) -> str:
+    """Give a role's trust policy back; raises MalformedPolicy, LimitExceeded."""
+    _check_characters(text)
+    parse(text, "trust")
+    if size(text) > iam_limits.TRUST_POLICY_SIZE:
+        raise iam_limits.exceeded("ACLSizePerRole", iam_limits.TRUST_POLICY_SIZE)
+    return text
+
+
+def size(text: str) -> int:
+    """Characters of a document that count."""
+    return len("".join(text.split()))
+
+
+def _check_characters(text: str) -> None:
+    if not _CHARACTERS.fullmatch(text):
+        raise MalformedPolicy("The policy contains characters that are not allowed.")

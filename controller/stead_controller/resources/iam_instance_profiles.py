@@ -1,0 +1,111 @@
+"""Instance profiles: each may have one role.
+
+See https://docs.aws.amazon.com/IAM/latest/APIReference/API_InstanceProfile.html.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import IamInstanceProfile, IamRole
+from stead_controller.errors import InUse, NotFound
+from stead_controller.resources import iam_entities, iam_limits, iam_names, iam_roles, iam_tags
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.iam_slices import Slice
+from stead_controller.resources.transaction import Transaction
+
+
+def create(
+    tx: Transaction,
+    caller: Caller,
+    name: str,
+    *,
+    path: str | None,
+    tags: Iterable[Mapping[str, str]],
+    now: datetime,
+) -> dict[str, Any]:
+    """Make an instance profile without a role; raises InvalidParameter, AlreadyExists, LimitExceeded."""
+    iam_entities.check_new_name(tx, caller, "instance-profile", name)
+    mine = IamInstanceProfile.account_id == caller.account_id
+    iam_limits.check(tx, "InstanceProfilesPerAccount", iam_limits.INSTANCE_PROFILES, IamInstanceProfile.id, mine)
+    profile = IamInstanceProfile(
+        id=iam_names.new_id("instance-profile"),
+        account_id=caller.account_id,
+        name=name,
+        name_lower=name.lower(),
+        path=iam_names.check_path(path),
+        created=now,
+    )
+    tx.session.add(profile)
+    iam_tags.set_tags(tx, profile.id, tags)
+    return _show_whole(tx, profile, None)
+
+
+def get(tx: Transaction, caller: Caller, name: str) -> dict[str, Any]:
+    """Show an instance profile; raises NotFound, InvalidParameter."""
+    profile = iam_entities.find_instance_profile(tx, caller, name)
+    role = tx.session.get(IamRole, profile.role_id) if profile.role_id else None
+    return _show_whole(tx, profile, role)
+
+
+def search(tx: Transaction, caller: Caller, part: Slice) -> list[dict[str, Any]]:
+    """List instance profiles by their names."""
+    return _list(tx, part, IamInstanceProfile.account_id == caller.account_id, *part.paths(IamInstanceProfile.path))
+
+
+def of_role(tx: Transaction, caller: Caller, role_name: str, part: Slice) -> list[dict[str, Any]]:
+    """The instance profiles that have a role, by their names; raises NotFound, InvalidParameter."""
+    role = iam_entities.find_role(tx, caller, role_name)
+    return _list(tx, part, IamInstanceProfile.role_id == role.id)
+
+
+def add_role(tx: Transaction, caller: Caller, name: str, role_name: str) -> None:
+    """Put a role into an instance profile that has none; raises NotFound, LimitExceeded."""
+    profile = iam_entities.find_instance_profile(tx, caller, name)
+    role = iam_entities.find_role(tx, caller, role_name)
+    if profile.role_id is not None:
+        raise iam_limits.exceeded("InstanceSessionsPerInstanceProfile", 1)
+    profile.role_id = role.id
+
+
+def remove_role(tx: Transaction, caller: Caller, name: str, role_name: str) -> None:
+    """Take the role out of an instance profile; raises NotFound."""
+    profile = iam_entities.find_instance_profile(tx, caller, name)
+    role = iam_entities.find_role(tx, caller, role_name)
+    if profile.role_id != role.id:
+        raise NotFound("iam-role", role_name, message=f"Role {role_name} cannot be found in instance profile {name}.")
+    profile.role_id = None
+
+
+def remove(tx: Transaction, caller: Caller, name: str) -> None:
+    """Delete an instance profile without a role; raises NotFound, InUse."""
+    profile = iam_entities.find_instance_profile(tx, caller, name)
+    if profile.role_id is not None:
+        raise InUse("Cannot delete entity, must remove roles from instance profile first.")
+    iam_tags.remove_all(tx, profile.id)
+    tx.session.delete(profile)
+
+
+def _list(tx: Transaction, part: Slice, *where: Any) -> list[dict[str, Any]]:
+    found = (
+        select(IamInstanceProfile, IamRole).outerjoin(IamRole, IamRole.id == IamInstanceProfile.role_id).where(*where)
+    )
+    rows = tx.session.execute(part.of(found, IamInstanceProfile.name_lower))
+    return [_show(row[0], row[1]) for row in rows]
+
+
+def _show(profile: IamInstanceProfile, role: IamRole | None) -> dict[str, Any]:
+    return {
+        "Path": profile.path,
+        "InstanceProfileName": profile.name,
+        "InstanceProfileId": profile.id,
+        "Arn": iam_entities.arn_of(profile),
+        "CreateDate": profile.created,
+        "Roles": [iam_roles.show(role)] if role else [],
+    }
+
+
+def _show_whole(tx: Transaction, profile: IamInstanceProfile, role: IamRole | None) -> dict[str, Any]:
+    return {**_show(profile, role), "Tags": iam_tags.show(tx, profile.id)}

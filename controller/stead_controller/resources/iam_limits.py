@@ -1,0 +1,38 @@
+"""How many of each thing IAM allows: its default quotas.
+
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, func, select
+
+from stead_controller.errors import LimitExceeded
+from stead_controller.resources.transaction import Transaction
+
+USERS: Final = 5000
+GROUPS: Final = 300
+ROLES: Final = 1000
+INSTANCE_PROFILES: Final = 1000
+POLICIES: Final = 1500
+OIDC_PROVIDERS: Final = 100
+VERSIONS_PER_POLICY: Final = 5
+POLICIES_PER_PRINCIPAL: Final = 10
+GROUPS_PER_USER: Final = 10
+ACCESS_KEYS_PER_USER: Final = 2
+TAGS: Final = 50
+POLICY_SIZE: Final = 6144
+TRUST_POLICY_SIZE: Final = 2048
+INLINE_SIZES: Final = {"user": 2048, "group": 5120, "role": 10240}
+
+
+def check(tx: Transaction, quota: str, most: int, column: Any, *where: ColumnElement[bool]) -> None:
+    """Raise LimitExceeded where as many rows as allowed exist already; call before adding one."""
+    tx.session.flush()
+    if (tx.session.scalar(select(func.count(column)).where(*where)) or 0) >= most:
+        raise exceeded(quota, most)
+
+
+def exceeded(quota: str, most: int) -> LimitExceeded:
+    """IAM's words for a quota that is used up."""
+    return LimitExceeded(f"Cannot exceed quota for {quota}: {most}")

@@ -1,0 +1,91 @@
+"""The policies that decide what a caller may do: its own, its groups', and its boundary."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, literal, select
+
+from stead_controller.authorization.aws_managed import all_policies
+from stead_controller.db.tables import (
+    IamAttachedPolicy,
+    IamGroupMember,
+    IamInlinePolicy,
+    IamPolicy,
+    IamPolicyVersion,
+    IamRole,
+    IamUser,
+)
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalPolicies:
+    """Documents as JSON text; without a boundary nothing is taken away."""
+
+    identity: tuple[str, ...] = ()
+    boundary: str | None = None
+
+
+NONE = PrincipalPolicies()
+
+_NOTHING: Final = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
+
+
+def policies_of(tx: Transaction, caller: Caller) -> PrincipalPolicies:
+    """What a caller's user or role has; nothing for root, whom policies do not concern, and for one that is gone."""
+    return of_principal(tx, caller.principal_id)
+
+
+def of_principal(tx: Transaction, principal_id: str) -> PrincipalPolicies:
+    """What the user or role with an id has."""
+    row = tx.session.execute(
+        select(IamUser.account_id, IamUser.boundary_arn)
+        .where(IamUser.id == principal_id)
+        .union_all(select(IamRole.account_id, IamRole.boundary_arn).where(IamRole.id == principal_id))
+    ).first()
+    if row is None:
+        return NONE
+    account_id, boundary_arn = row
+    principals = [
+        principal_id,
+        *tx.session.scalars(select(IamGroupMember.group_id).where(IamGroupMember.user_id == principal_id)),
+    ]
+    return PrincipalPolicies(
+        tuple(_documents(tx, principals)),
+        # A boundary that is not there lets nothing through; what is a boundary cannot be deleted.
+        None if boundary_arn is None else managed_document(tx, account_id, boundary_arn) or _NOTHING,
+    )
+
+
+def managed_document(tx: Transaction, account_id: str, arn: str) -> str | None:
+    """The default version of a managed policy that an account has; None when there is none."""
+    aws = all_policies().get(arn)
+    if aws is not None:
+        return aws.document
+    name = arn.rpartition("/")[2]
+    mine = (IamPolicy.account_id == account_id, IamPolicy.name_lower == name.lower())
+    return tx.session.scalar(select(IamPolicyVersion.document).join(IamPolicy, _counts()).where(*mine))
+
+
+def _documents(tx: Transaction, principals: list[str]) -> list[str]:
+    """Inline and attached policies of principals, in one question."""
+    inline = select(IamInlinePolicy.document, literal("")).where(IamInlinePolicy.principal_id.in_(principals))
+    attached = (
+        select(IamPolicyVersion.document, IamAttachedPolicy.policy_arn)
+        .select_from(IamAttachedPolicy)
+        .outerjoin(IamPolicy, IamPolicy.id == IamAttachedPolicy.policy_id)
+        .outerjoin(IamPolicyVersion, _counts())
+        .where(IamAttachedPolicy.principal_id.in_(principals))
+    )
+    aws = all_policies()
+    found = [
+        document or aws[arn].document
+        for document, arn in tx.session.execute(inline.union_all(attached))
+        if document or arn in aws  # one that this release no longer has allows nothing
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _counts() -> ColumnElement[bool]:
+    return and_(IamPolicyVersion.policy_id == IamPolicy.id, IamPolicyVersion.number == IamPolicy.default_version)
