@@ -63,9 +63,12 @@ def managed_document(tx: Transaction, account_id: str, arn: str) -> str | None:
     aws = all_policies().get(arn)
     if aws is not None:
         return aws.document
-    name = arn.rpartition("/")[2]
-    mine = (IamPolicy.account_id == account_id, IamPolicy.name_lower == name.lower())
-    return tx.session.scalar(select(IamPolicyVersion.document).join(IamPolicy, _counts()).where(*mine))
+    path, _, name = arn.removeprefix(f"arn:aws:iam::{account_id}:policy").rpartition("/")
+    return tx.session.scalar(
+        select(IamPolicyVersion.document)
+        .join(IamPolicy, _counts())
+        .where(IamPolicy.account_id == account_id, IamPolicy.name_lower == name.lower(), IamPolicy.path == f"{path}/")
+    )
 
 
 def _documents(tx: Transaction, principals: list[str]) -> list[str]:
