@@ -149,6 +149,30 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
     street.detach(volume_id)
 
 
+def test_a_disk_grows_under_a_guest_of_another_host(street: Street) -> None:
+    """An idle guest sees it at once, what was there stays, and no process of either host is another one."""
+    one, two, _ = street.rig.hosts
+    volume_id = street.volume()
+    street.detach(volume_id)
+    street.attach(volume_id, street.east)
+    written = fill(street.east, volume_id, "small")
+    before = daemons(one) + daemons(two)
+    street.user.ec2.modify_volume(VolumeId=volume_id, Size=3)
+    wait_for(lambda: modification(street, volume_id) == "completed", f"{volume_id} has grown", 60, poll=0.5)
+    sectors = street.east.run(f"cat /sys/class/block/$(basename $(readlink -f {disk(volume_id)}))/size")
+    assert int(sectors) * 512 == 3 << 30
+    assert total(street.east, volume_id) == written
+    added = fill(street.east, volume_id, "large", 3000)
+    assert total(street.east, volume_id, 3000) == added
+    assert daemons(one) + daemons(two) == before
+    street.detach(volume_id)
+
+
+def modification(street: Street, volume_id: str) -> str:
+    found = street.user.ec2.describe_volumes_modifications(VolumeIds=[volume_id])["VolumesModifications"]
+    return str(found[0]["ModificationState"])
+
+
 def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Street) -> None:
     """It holds what was synced before, whatever is written meanwhile and after; the next one reads what changed."""
     volume_id = street.volume()

@@ -56,18 +56,30 @@ def serving(export: Export, address: str, credentials: Path) -> Iterator[Command
         "max-connections": _MOST_CONNECTIONS,
     }
     yield Command("nbd-server-start", server)
-    # Where the disk is said to have written, it has: qcow2 keeps its tables in the daemon's memory until a flush, and a
-    # client that comes again after the daemon was killed does not know that writes before its last flush are lost.
-    yield _export(export.volume_id, flushes_each_write=export.disk.format == "qcow2")
+    yield _export(export.volume_id, flushes_each_write=flushes_each_write(export.disk.format))
+
+
+def flushes_each_write(disk_format: str) -> bool:
+    """Tell whether a home must flush each write: where the disk is said to have written, it has.
+
+    qcow2 keeps its tables in the daemon's memory until a flush, and a client that comes again after the daemon was
+    killed does not know that writes before its last flush are lost.
+    """
+    return disk_format == "qcow2"
 
 
 def connecting(remote: Remote, credentials: Path) -> Iterator[Command]:
     """List what makes a daemon a client of a volume's home; the last one needs the home."""
     yield _credentials("client", credentials)
-    yield Command(
+    yield _of_home(remote, _DISK)
+
+
+def _of_home(remote: Remote, node: str) -> Command:
+    """Connect to the home, by another connection for each node."""
+    return Command(
         "blockdev-add",
         {
-            "node-name": _DISK,
+            "node-name": node,
             "driver": "nbd",
             "server": {"type": "inet", "host": remote.address, "port": str(remote.port)},
             "export": remote.volume_id,
@@ -97,9 +109,30 @@ def refusing(volume_id: str, size: int, socket: Path) -> Iterator[Command]:
     yield _export(volume_id, flushes_each_write=False)
 
 
-def size_told(nodes: Iterable[Mapping[str, Any]]) -> int:
-    """Find the size of the disk in what a daemon tells of its nodes."""
-    return next((int(node["image"]["virtual-size"]) for node in nodes if node.get("node-name") == _DISK), 0)
+def grown_at_home(size: int) -> Command:
+    """Make the disk larger, which nothing may export meanwhile: an NBD export keeps the size that it began with."""
+    return Command("block_resize", {"node-name": _DISK, "size": size})
+
+
+def connected_anew(remote: Remote) -> Command:
+    """Make another client of the home, which learns how large the volume is now, beside the one that is in use."""
+    return _of_home(remote, grown_node(remote))
+
+
+def grown_node(remote: Remote) -> str:
+    """Name the client of a home that has grown the volume to this size."""
+    return f"{_DISK}-{remote.size}"
+
+
+def export_of(volume_id: str, node: str, size: int, *, flushes_each_write: bool) -> Command:
+    """Export a disk that has grown; the id is another one, for the export before it ends when its requests have."""
+    command = _export(volume_id, flushes_each_write=flushes_each_write)
+    return Command(command.name, command.arguments | {"id": f"{_EXPORT}-{size}", "node-name": node})
+
+
+def size_told(nodes: Iterable[Mapping[str, Any]], node_name: str = _DISK) -> int:
+    """Find the size of a disk in what a daemon tells of its nodes; 0 when there is no such node."""
+    return next((int(node["image"]["virtual-size"]) for node in nodes if node.get("node-name") == node_name), 0)
 
 
 def _credentials(endpoint: str, folder: Path) -> Command:
@@ -116,7 +149,7 @@ def _credentials(endpoint: str, folder: Path) -> Command:
 
 
 def _export(volume_id: str, *, flushes_each_write: bool) -> Command:
-    arguments = {
+    arguments: dict[str, Any] = {
         "type": "nbd",
         "id": _EXPORT,
         "node-name": _DISK,

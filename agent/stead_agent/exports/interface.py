@@ -42,6 +42,7 @@ class Remote:
     home_host_id: str
     address: str
     port: int
+    size: int  # bytes that the guest must see; one that it has already never becomes smaller
 
 
 class Exports(Protocol):
@@ -53,10 +54,17 @@ class Exports(Protocol):
         From the call on the disk belongs to the serving process; no guest of this host may have it.
         """
 
-    def connect(self, remote: Remote) -> NbdSource:
-        """Have a proxy for the volume, and none for an earlier attachment; raises HomeAwayError.
+    def grow(self, volume_id: str, size: int) -> None:
+        """Let a volume that is served become `size` bytes large; the client's requests wait meanwhile.
 
-        Once there, it stays while the home is away: reads and writes wait for some minutes.
+        Should it fail, the volume is served to nobody, and grows on file before it is served again.
+        """
+
+    def connect(self, remote: Remote) -> NbdSource:
+        """Have a proxy for the volume as large as said, and none for an earlier attachment; raises HomeAwayError.
+
+        Once there, it stays while the home is away: reads and writes wait for some minutes. It also stays, as large as
+        it was, while the home has not grown the volume, which is a HomeAwayError, too.
         """
 
     def refuse(self, volume_id: str) -> None:

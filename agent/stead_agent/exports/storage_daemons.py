@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from stead_agent import disk_users
 from stead_agent.disk_sources import Layer, NbdSource
-from stead_agent.exports import daemon, graph
+from stead_agent.exports import daemon, graph, growth
 from stead_agent.exports.daemon import Place
 from stead_agent.exports.graph import Command
 from stead_agent.exports.interface import Export, ExportError, HomeAwayError, Remote
@@ -63,10 +63,27 @@ class StorageDaemons:
         self._start(export.volume_id, place, about, [("server", commands)], None)
         _log.info("volume_served", volume=export.volume_id, to=export.client_host_id, generation=export.generation)
 
+    def grow(self, volume_id: str, size: int) -> None:
+        """Let a volume that is served become larger; what fails halfway is ended."""
+        place = self._place(volume_id)
+        about = _read(place.about)
+        if about is None or "serve" not in (told := json.loads(about)):
+            raise ExportError(f"{volume_id} is not served")
+        place.about.unlink()
+        try:
+            with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+                flushes = graph.flushes_each_write(told["serve"]["disk"][0])
+                growth.grow_at_home(monitor, volume_id, size, flushes_each_write=flushes)
+        except ExportError as error:
+            self._end(volume_id, place)
+            raise ExportError(f"{volume_id}: not grown: {error}") from error
+        write_private(place.about, about.encode())
+        _log.info("served_volume_grown", volume=volume_id, size=size)
+
     def connect(self, remote: Remote) -> NbdSource:
-        """Have a proxy for the volume, and none for an earlier attachment."""
+        """Have a proxy for the volume as large as said, and none for an earlier attachment."""
         place = self._place(remote.volume_id)
-        about = json.dumps({"connect": asdict(remote)}, sort_keys=True)
+        about = json.dumps({"connect": {**asdict(remote), "size": None}}, sort_keys=True)
         source = NbdSource(place.socket, remote.volume_id)
         if not self._is_right(remote.volume_id, place, about):
             owner = daemon.socket_owner(place)
@@ -79,7 +96,19 @@ class StorageDaemons:
             _log.info("volume_brought", volume=remote.volume_id, of=remote.home_host_id, generation=remote.generation)
         with self._lock:
             self._sources[remote.volume_id] = source
+        self._follow_growth(place, remote, about)
         return source
+
+    def _follow_growth(self, place: Place, remote: Remote, about: str) -> None:
+        """Let a guest see a volume as large as its home has made it."""
+        with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+            if growth.size_of(monitor) >= remote.size:
+                return
+            growth.has_grown(monitor, remote)
+            place.about.unlink()  # who is cut off from here on starts another proxy
+            growth.swap(monitor, remote)
+        write_private(place.about, about.encode())
+        _log.info("brought_volume_grown", volume=remote.volume_id, size=remote.size)
 
     def refuse(self, volume_id: str) -> None:
         """Put a daemon that answers with errors in the place of the proxy."""
@@ -88,7 +117,7 @@ class StorageDaemons:
         if about is None or "connect" not in json.loads(about):
             return
         with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
-            size = graph.size_told(monitor.execute("query-named-block-nodes"))
+            size = growth.size_of(monitor)
         owner = daemon.socket_owner(place)
         self._end(volume_id, place, keeps_source=True)
         steps = [("", graph.refusing(volume_id, size, place.socket))]

@@ -1,9 +1,11 @@
 """What libvirt is asked about the devices of a domain, and told to do with them."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import libvirt
+import libvirt_qemu
 
 from stead_agent.machines import plug
 
@@ -36,3 +38,25 @@ def full_disks(domain: Any, has: plug.Plugged) -> Iterator[str]:
     for target, error in domain.diskErrors(0).items():
         if error == libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE:
             yield volumes.get(target, target)
+
+
+def grow(domain: Any, has: plug.Plugged, volume_id: str, size: int) -> None:
+    """Let a guest see a disk as large as this, if it is smaller."""
+    target = has.targets[volume_id]
+    capacity, _allocation, _physical = domain.blockInfo(target)
+    if capacity >= size:
+        return
+    if alias := has.aliases.get(volume_id):
+        _reconnect(domain, alias)
+    domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+
+def _reconnect(domain: Any, alias: str) -> None:
+    """Let QEMU notice that the proxy of a disk has ended the connection: the next one learns the disk's new size.
+
+    An NBD client notices with its next request only, and a guest may be idle; so it is asked for a flush, which QMP has
+    no command for. QEMU waits for it, so only when the proxy has just been told the size by the disk's home.
+    """
+    line = f"qemu-io -d /machine/peripheral/{alias}/virtio-backend flush"
+    command = {"execute": "human-monitor-command", "arguments": {"command-line": line}}
+    libvirt_qemu.qemuMonitorCommand(domain, json.dumps(command), libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT)

@@ -147,7 +147,7 @@ class Machines(Protocol):
         """List the ids of all machines this agent has made and not removed; raises when libvirt cannot be asked."""
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
-        """Let a running guest see its disk grown to `size` bytes."""
+        """Let a running guest see its disk, of this host or another, grown to `size` bytes; one that does is left."""
 
     def resume(self, machine_id: str) -> None:
         """Let a guest go on that was paused since a disk was full; one that is not paused for that is left alone.

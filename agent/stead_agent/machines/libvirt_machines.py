@@ -203,11 +203,10 @@ class LibvirtMachines:
         """Let a running guest see its disk grown."""
         with self._asking(machine_id):
             found = self._get(machine_id)
-            has = plug.plugged(found.handle.XMLDesc(0)).targets if found.view.active else {}
-            target = has.get(volume_id)
-            if target is None:
+            has = devices.plugged(found.handle) if found.view.active else plug.Plugged({})
+            if volume_id not in has.targets:
                 raise MachineError(f"{machine_id}: has no {volume_id} plugged in")
-            found.handle.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+            devices.grow(found.handle, has, volume_id, size)
 
     def resume(self, machine_id: str) -> None:
         """Let a guest go on that was paused since a disk was full; what it wrote then is written first."""

@@ -1,6 +1,7 @@
 """A running domain's XML and the spec it should match become what to plug in, pull out and limit. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from xml.etree import ElementTree as ET
 
 from stead_agent.machines.domain_xml import BYTES_PER_IO, render_disk, render_nic, serial_of, target_names, volume_of
@@ -35,9 +36,13 @@ class Detach:
 
 @dataclass(frozen=True, slots=True)
 class Plugged:
-    """What a running domain has: its volumes by id, with the targets by which libvirt knows them."""
+    """What a running domain has: its volumes by id, with the targets by which libvirt knows them.
+
+    `aliases` has those that come from another host by NBD, with the names of their devices.
+    """
 
     targets: dict[str, str]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def volume_ids(self) -> frozenset[str]:
@@ -85,11 +90,13 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
 
 def plugged(live_xml: str) -> Plugged:
     """Read which volumes a running domain has; a disk that is none of ours, or instance store, is left out."""
-    targets = {}
+    targets, aliases = {}, {}
     for disk in ET.fromstring(live_xml).iterfind("devices/disk"):  # noqa: S314 (libvirt's own)
         if volume_id := volume_of(disk.findtext("serial", "")):
             targets[volume_id] = _target(disk)
-    return Plugged(targets)
+            if disk.get("type") == "network":
+                aliases[volume_id] = _alias(disk)
+    return Plugged(targets, aliases)
 
 
 def _alias(device: ET.Element) -> str:

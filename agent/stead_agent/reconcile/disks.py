@@ -88,11 +88,7 @@ class VolumeWork:
         return Outcome(statuses=[self._ready()])
 
     def _share(self, resource: Resource, spec: VolumeSpec) -> Outcome:
-        """Serve it to another host, once no guest of this one may have it.
-
-        Neither end can be told that it has grown while it is served (QEMU's NBD has no such thing), so it grows before
-        the next attachment: until then the status says how large it still is.
-        """
+        """Serve it to another host, once no guest of this one may have it, and let it grow while it is served."""
         if self.users:
             reason = f"{', '.join(sorted(user.id for user in self.users))} may still have it"
             waiting = status(self.unit, resource.revision, host_pb2.CONDITION_PENDING, reason)
@@ -101,6 +97,9 @@ class VolumeWork:
             self.parts.exports.end(spec.id)
             self.parts.snapshots.release([spec.id])
             self.parts.volumes.ensure(spec)
+        elif (size := self.parts.volumes.size(spec.id)) is not None and size < spec.size:
+            self.parts.volumes.make_room(spec.id, spec.size)
+            self.parts.exports.grow(spec.id, spec.size)
         source = self.parts.volumes.source(spec.id)
         if source is None:
             raise VolumeError(f"{spec.id} is not on this host any more")

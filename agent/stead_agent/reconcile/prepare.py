@@ -193,7 +193,7 @@ class Preparer:
                 return self.unmet(needs_of(resource)) == work.unmet
             case VolumeWork(resource=resource) if resource is None or resource.volume.HasField("export"):
                 return bool(self._wanted.holders(work.unit) or self._snapshots_of(work.unit))
-            case VolumeWork() | SnapshotWork():
+            case VolumeWork() | RemoteVolumeWork() | SnapshotWork():
                 return any(self._is_running(key) for key in on)
             case _:
                 return any((stone := self._wanted.tombstones.get(key)) and not stone.done for key in on)
@@ -217,15 +217,16 @@ class Preparer:
             self._leaving.setdefault(unit, now)
         else:
             self._leaving.pop(unit, None)
-        if resource is not None and resource.volume.HasField("remote"):
-            return RemoteVolumeWork(unit, resource, self._parts)
         users = frozenset(Key(desired_pb2.KIND_MACHINE, each) for each in self._wanted.holders(unit))
+        busy = frozenset(each for each in users if self._is_running(each))
+        if resource is not None and resource.volume.HasField("remote"):
+            return RemoteVolumeWork(unit, resource, users, busy, self._parts)
         return VolumeWork(
             unit=unit,
             resource=resource,
             unmet=self.unmet(needs_of(resource)) if resource is not None else Unmet(),
             users=users,
-            busy=frozenset(each for each in users if self._is_running(each)),
+            busy=busy,
             snapshots=self._snapshots_of(unit),
             parts=self._parts,
             now=now,

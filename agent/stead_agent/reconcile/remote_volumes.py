@@ -22,16 +22,28 @@ class RemoteVolumeWork:
 
     unit: Key
     resource: Resource
+    users: frozenset[Key]  # machines that may have it in use
+    busy: frozenset[Key]  # those of them that are being worked at
     parts: Subsystems
 
     def run(self) -> Outcome:
-        """Have a proxy for it."""
+        """Have a proxy for it, and let the guest that has it see how large it is."""
+        if self.busy:
+            return Outcome(wait_on=self.busy)
         try:
             self.parts.exports.connect(translate.remote_volume(self.resource))
         except HomeAwayError as error:
             waiting = status(self.unit, self.resource.revision, host_pb2.CONDITION_PENDING, str(error))
             return Outcome(statuses=[waiting], wait_seconds=_HOME_SECONDS)
-        return Outcome(statuses=[status(self.unit, self.resource.revision, host_pb2.CONDITION_READY)])
+        size = self.resource.volume.size
+        for user in self.users:
+            seen = self.parts.machines.status(user.id)
+            if seen is not None and self.unit.id in seen.volume_ids:
+                self.parts.machines.resize_disk(user.id, self.unit.id, size)
+        ready = status(
+            self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=host_pb2.VolumeStatus(size=size)
+        )
+        return Outcome(statuses=[ready])
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
         """Give the volume."""

@@ -89,6 +89,7 @@ def remote_volume(resource: Resource) -> exports.Remote:
         home_host_id=body.home_host_id,
         address=body.address,
         port=body.port,
+        size=resource.volume.size,
     )
 
 

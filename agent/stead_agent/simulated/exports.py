@@ -1,6 +1,7 @@
 """Volumes across simulated hosts: who serves what to whom, without a byte."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from stead_agent.disk_sources import NbdSource
@@ -21,6 +22,13 @@ class SimulatedExports:
             self._note_user(export.volume_id, "served to another host")
             things.remotes.pop(export.volume_id, None)
             things.exports[export.volume_id] = export
+
+    def grow(self, volume_id: str, size: int) -> None:
+        """Let the volume be larger."""
+        with self._world.call("exports.grow", volume_id) as things:
+            if volume_id not in things.exports:
+                self._world.broken(f"{volume_id} grown as if it were served")
+            things.volumes[volume_id] = replace(things.volumes[volume_id], size=size)
 
     def connect(self, remote: Remote) -> NbdSource:
         """Remember whose the volume is."""

@@ -153,9 +153,11 @@ class SimulatedMachines:
         with self._world.call("machines.resize_disk", machine_id) as things:
             self._must_answer()
             guest = _guest(things, machine_id)
-            volume = things.volumes.get(volume_id)
-            if guest.power is Power.OFF or volume is None:
+            if guest.power is Power.OFF or all(disk.id != volume_id for disk in guest.spec.disks):
                 raise MachineError(f"{machine_id} does not run with {volume_id}")
+            if volume_id in things.remotes:  # as large as its home says
+                return
+            volume = things.volumes[volume_id]
             things.volumes[volume_id] = replace(volume, size=max(size, volume.size))
 
     def resume(self, machine_id: str) -> None:

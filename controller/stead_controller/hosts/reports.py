@@ -227,6 +227,8 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
         if status.condition == pb.CONDITION_ABSENT and _is_news(tx, host_id, status):
             outbox.forget_removal(tx, host_id, (status.kind, status.id))
             volume_attachments.settle_gone(tx, host_id, volume, now)
+        elif status.condition == pb.CONDITION_READY and volume.attached_host_id == host_id:
+            volume_modifications.settle(tx, volume, now, size=status.volume.size)
         return
     if status.condition == pb.CONDITION_ABSENT:
         if volume.state == "deleting":
@@ -238,7 +240,8 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
         volume.full_since = now
     if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
         volume_attachments.settle_at_home(tx, volume, now)
-        volume_modifications.settle(tx, volume, now, size=status.volume.size)
+        if volume.attached_host_id in (None, host_id):
+            volume_modifications.settle(tx, volume, now, size=status.volume.size)
 
 
 def _interface(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:

@@ -136,9 +136,9 @@ def _begin(modification: VolumeModification, volume: Volume, target: Shape, now:
 
 
 def settle(tx: Transaction, volume: Volume, now: datetime, *, size: int = 0) -> None:
-    """Take over that a volume is as it was last told to be, on its home, where it has `size` bytes (0 = unknown).
+    """Take over that a volume is as it was last told to be where it is used, or else at home.
 
-    One that is served to another host grows only when that ends; until then the modification goes on.
+    It has `size` bytes there (0 = unknown); while these are too few, the modification goes on.
     """
     modification = tx.session.get(VolumeModification, volume.id)
     if modification is None or modification.state == "completed":

@@ -69,8 +69,8 @@ class World:
     ) -> Export:
         return Export(VOLUME, generation, client, PORT, Layer(FileSource(self.disk), "qcow2"), base, key)
 
-    def remote(self, generation: int = 1, home: str = HOME) -> Remote:
-        return Remote(VOLUME, generation, home, "127.0.0.1", PORT)
+    def remote(self, generation: int = 1, home: str = HOME, size: int = SIZE) -> Remote:
+        return Remote(VOLUME, generation, home, "127.0.0.1", PORT, size)
 
 
 @pytest.fixture

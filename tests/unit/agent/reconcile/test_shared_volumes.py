@@ -39,9 +39,9 @@ def _served(generation: int = 1, size: int = SIZE) -> pb.Resource:
     return resource
 
 
-def _brought(generation: int = 1) -> pb.Resource:
+def _brought(generation: int = 1, size: int = SIZE) -> pb.Resource:
     remote = pb.RemoteVolume(home_host_id="host-2", address="192.0.2.2", port=61000, generation=generation)
-    return pb.Resource(id="vol-2", volume=pb.Volume(size=SIZE, remote=remote))
+    return pb.Resource(id="vol-2", volume=pb.Volume(size=size, remote=remote))
 
 
 def _machine(*volumes: str) -> pb.Resource:
@@ -72,12 +72,31 @@ def test_another_generation_is_served_anew(bench: Bench, sender: make.Sender) ->
     assert bench.report()[VOLUME].condition == READY
 
 
-def test_a_served_volume_grows_before_its_next_attachment(bench: Bench, sender: make.Sender) -> None:
+def test_a_served_volume_grows_while_it_is_served(bench: Bench, sender: make.Sender) -> None:
     bench.settle(sender.change(_served()))
+    bench.host.fail_next("exports.grow", ExportError("requests in flight do not end"))
     bench.settle(sender.change(_served(size=2 * SIZE)))
-    assert (bench.report()[VOLUME].condition, _size_told(bench)) == (READY, SIZE)
-    bench.settle(sender.change(_served(2, size=2 * SIZE)))
-    assert _size_told(bench) == 2 * SIZE
+    assert (bench.report()[VOLUME].condition, _size_told(bench)) == (READY, 2 * SIZE)
+    assert bench.calls.count(("exports.grow", "vol-2")) == 2
+    bench.settle(sender.change(_served(2, size=3 * SIZE)))
+    assert _size_told(bench) == 3 * SIZE
+    assert bench.calls.count(("exports.grow", "vol-2")) == 2, "for another attachment it grows on file"
+    assert bench.host.violations == []
+
+
+def test_a_guest_sees_a_volume_of_another_host_grow(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.settle(
+        sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
+    )  # fmt: skip
+    bench.host.fail_next("exports.connect", HomeAwayError("its home has not grown it yet"))
+    bench.tell(sender.change(_brought(size=2 * SIZE)))
+    bench.work()
+    assert bench.report()[VOLUME].condition == PENDING
+    assert ("machines.resize_disk", "i-1") not in bench.calls
+    bench.settle()
+    assert (bench.report()[VOLUME].condition, _size_told(bench)) == (READY, 2 * SIZE)
+    assert ("machines.resize_disk", "i-1") in bench.calls
     assert bench.host.violations == []
 
 

@@ -384,21 +384,21 @@ def test_the_home_is_given_up(cloud, elsewhere):
     assert cloud.run(lambda tx: tx.session.get(Instance, cloud.instances[1])).state == "running"
 
 
-def test_a_volume_that_is_served_grows_when_that_ends(cloud, elsewhere):
+def test_a_volume_that_is_served_has_grown_when_the_other_host_says_so(cloud, elsewhere):
     cloud.settle()
 
     def state():
         (shown,) = cloud.run(volume_modifications.describe, cloud.caller, Selection((elsewhere,)))
         return shown["ModificationState"]
 
-    first = cloud.hosts[0]
+    first, second, _third = cloud.hosts
     cloud.run(volume_modifications.modify, cloud.caller, CLOUD, ModifyRequest(elsewhere, size=2), NOW)
     assert state() == "modifying"
-    for size, expected in ((1, "optimizing"), (2, "completed")):
-        cloud.read(first)
-        revision, _ = first.told[VOLUME, elsewhere]
+    for host, size, expected in ((first, 2, "modifying"), (second, 1, "optimizing"), (second, 2, "completed")):
+        cloud.read(host)
+        revision, _ = host.told[VOLUME, elsewhere]
         told = pb.VolumeStatus(size=size * GIB)
         ready = pb.CONDITION_READY
         status = pb.ResourceStatus(kind=VOLUME, id=elsewhere, revision=revision, condition=ready, volume=told)
-        cloud.report(first.id, [status])
+        cloud.report(host.id, [status])
         assert state() == expected
