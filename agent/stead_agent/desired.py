@@ -96,6 +96,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # SQLite makes its other files with the mode of this one
         try:
             self._durable = _connect(path, "FULL")
             _create_tables(self._durable)
@@ -106,6 +107,7 @@ class SqliteStore:
         # A connection has one transaction at a time, whichever thread began it.
         self._durable_lock = threading.Lock()
         self._quick_lock = threading.Lock()
+        self._with_role: set[str] = set()  # machines in the file whose guests have credentials
 
     def load(self) -> Wanted:
         """Read all."""
@@ -117,13 +119,15 @@ class SqliteStore:
             holdings = self._durable.execute("SELECT machine_id, body FROM held").fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"cannot read the desired state: {error}") from error
+        resources = tuple(Resource.FromString(body) for (body,) in bodies)
+        self._with_role = {each.id for each in resources if _has_role(each)}
         wanted.install(
             Change(
                 revision=int(meta.get("revision", 0)),
                 epoch=meta.get("epoch", ""),
                 full=True,
                 unknown=tuple(filter(None, [meta.get("unknown", "")])),
-                put=tuple(Resource.FromString(body) for (body,) in bodies),
+                put=resources,
                 buried=tuple(_tombstone(row) for row in stones),
             )
         )
@@ -164,7 +168,10 @@ class SqliteStore:
     def _scrub(self, change: Change) -> None:
         """Where a key may have gone, leave none in the write-ahead file either; what is deleted is overwritten."""
         bodies = [*change.put, *(stone.body for stone in change.buried if stone.body is not None)]
-        if any(_may_have_had_key(body) for body in bodies):
+        left = self._with_role.intersection(body.id for body in bodies)  # with the credentials that it has no more
+        self._with_role -= left
+        self._with_role |= {body.id for body in change.put if _has_role(body)}
+        if left or any(_may_have_had_key(body) for body in bodies):
             self._durable.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def done(self, key: Key) -> None:
@@ -230,8 +237,14 @@ def _may_have_had_key(resource: Resource) -> bool:
             return bool(resource.base.encryption_key)
         case "snapshot":
             return bool(resource.snapshot.encryption_key)
+        case "machine":
+            return _has_role(resource)
         case _:
             return False
+
+
+def _has_role(resource: Resource) -> bool:
+    return resource.machine.metadata.HasField("role")
 
 
 def _without_key(resource: Resource) -> Resource:
@@ -239,6 +252,9 @@ def _without_key(resource: Resource) -> Resource:
     if not _may_have_had_key(resource):
         return resource
     bare = Resource.FromString(resource.SerializeToString())
+    if bare.HasField("machine"):
+        bare.machine.metadata.ClearField("role")
+        return bare
     getattr(bare, bare.WhichOneof("body") or "").ClearField("encryption_key")
     return bare
 

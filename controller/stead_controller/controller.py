@@ -45,7 +45,7 @@ from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
-from stead_controller.resources import host_addresses, image_tasks, imported_images
+from stead_controller.resources import host_addresses, image_tasks, imported_images, instance_credentials
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import (
     Capture,
@@ -79,6 +79,8 @@ _HOUSEKEEPING_SECONDS: Final = 15.0
 _COLLECTING_SECONDS: Final = 5.0
 _COMPOSING_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
+_CREDENTIALS_SECONDS: Final = 1.0
+_RENEWALS_AT_ONCE: Final = 100
 _GRACE_SECONDS: Final = 2.0
 # A machine is sent again at each change of its tags, groups and disks, and its document is then the same as before.
 _SIGNED_KEPT: Final = 4096
@@ -178,6 +180,7 @@ class Controller:
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
+        self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
     async def stop(self) -> None:
@@ -283,6 +286,15 @@ class Controller:
         """Make segments of what clients wrote."""
         while await self._blocks.compose():
             pass
+
+    async def _renew_credentials(self) -> None:
+        """Make credentials of instances' roles anew that are due, some in a transaction."""
+
+        def renew(tx: Transaction) -> None:
+            instance_credentials.renew_due(tx, self.cloud, self._clock(), _RENEWALS_AT_ONCE)
+
+        while await self.database.run(lambda tx: instance_credentials.are_due(tx, self._clock()), writes=False):
+            await self.database.run(renew)
 
     async def _run_lifecycle(self) -> None:
         """Do what schedules of lifecycle policies are due for, one in a transaction."""

@@ -44,6 +44,7 @@ PREFIXES: Final[dict[str, str]] = {
     "import-image-task": "import-ami",
     "import-snapshot-task": "import-snap",
     "export-image-task": "export-ami",
+    "iam-instance-profile-association": "iip-assoc",
     "host": "h",
 }
 

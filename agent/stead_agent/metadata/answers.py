@@ -5,12 +5,14 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadat
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stead_agent.metadata import tokens
 from stead_agent.metadata.http import Request, Response, phrase
 from stead_agent.metadata.interface import Guest
+from stead_agent.metadata.role import without_credentials
 from stead_agent.metadata.tree import entries, find, normal_path
 
 TOKEN_PATH: Final = "latest/api/token"  # noqa: S105  a path
@@ -26,11 +28,18 @@ class Known:
 
     guest: Guest
     _entries: dict[str, bytes] = field(default_factory=dict)
+    _good_until: float = 0.0  # Unix seconds: credentials end
 
-    def find(self, path: str) -> bytes | None:
-        """Look up what stands at a path."""
-        if not self._entries:
-            self._entries = entries(self.guest)
+    def find(self, path: str, now: float) -> bytes | None:
+        """Look up what stands at a path now."""
+        if now >= self._good_until:
+            guest, role = self.guest, self.guest.role
+            self._good_until = math.inf
+            if role is not None and now >= role.expires:
+                guest = replace(guest, role=without_credentials(role))
+            elif role is not None:
+                self._good_until = role.expires
+            self._entries = entries(guest)
         return find(self._entries, path)
 
 
@@ -55,7 +64,7 @@ def answer(known: Known | None, request: Request, key: bytes, now: float, *, by_
         headers = ((_LIFETIME_SENT, str(left)),)
     elif known.guest.options.http_tokens_required:
         return error(401)
-    body = None if path is None else known.find(path)
+    body = None if path is None else known.find(path, now)
     if path is None or body is None:
         return error(404)
     content_type = "application/octet-stream" if path.endswith("/user-data") else "text/plain"

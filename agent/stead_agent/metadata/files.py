@@ -24,6 +24,7 @@ from stead_agent.metadata.interface import (
     Options,
     PublicAddress,
     PublicKey,
+    Role,
 )
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def to_json(guest: Guest) -> dict[str, Any]:
 
 def from_json(fields: dict[str, Any]) -> Guest:
     """Turn it back; raises TypeError, KeyError or ValueError for what no guest became."""
-    user_data, identity = fields["user_data"], fields.get("identity")
+    user_data, identity, role = fields["user_data"], fields.get("identity"), fields.get("role")
     return Guest(
         **{
             **fields,
@@ -105,6 +106,7 @@ def from_json(fields: dict[str, Any]) -> Guest:
             "ephemeral_device_names": tuple(fields["ephemeral_device_names"]),
             "options": Options(**fields["options"]),
             "identity": None if identity is None else Identity(**identity),
+            "role": None if role is None else Role(**role),
         }
     )
 

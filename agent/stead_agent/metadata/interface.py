@@ -79,6 +79,21 @@ class GuestInterface:
 
 
 @dataclass(frozen=True, slots=True)
+class Role:
+    """The guest's instance profile, its role if it has one, and credentials of the role, which end."""
+
+    profile_arn: str
+    profile_id: str
+    name: str = ""
+    code: str = "Success"  # or EC2's word for why there are no credentials
+    updated: int = 0  # Unix seconds
+    expires: int = 0
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Guest:
     """All that metadata tells one guest."""
 
@@ -102,6 +117,7 @@ class Guest:
     ephemeral_device_names: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)  # shown only with options.instance_metadata_tags
     options: Options = Options()
+    role: Role | None = None  # None: it has no instance profile
     identity: Identity | None = None  # None: the controller has told none yet
     monitoring: bool = False  # in detail
     availability_zone_id: str = ""

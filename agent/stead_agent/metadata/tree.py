@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 
+from stead_agent.metadata import role
 from stead_agent.metadata.interface import Guest, GuestInterface
 
 # The versions EC2 lists; cloud-init asks for 2021-03-23, 2018-09-24, 2016-09-02 and 2009-04-04.
@@ -82,6 +83,8 @@ def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
         yield "dynamic/instance-identity/rsa2048", guest.identity.pkcs7.encode()
         yield "dynamic/instance-identity/signature", guest.identity.signature.encode()
     for path, text in _instance_leaves(guest):
+        yield f"meta-data/{path}", text.encode()
+    for path, text in role.leaves(guest.role) if guest.role else ():
         yield f"meta-data/{path}", text.encode()
     for path, text in _device_leaves(guest):
         yield f"meta-data/block-device-mapping/{path}", text.encode()

@@ -71,7 +71,7 @@ def plan_machine(wanted: Machine, view: MachineView) -> MachinePlan:
     if power is Power.UNKNOWN:
         return MachinePlan((), Then.UNCERTAIN)
     if wanted.power == desired_pb2.POWER_STOPPED:
-        return _plan_stopped(wanted, status)
+        return _plan_stopped(wanted, view)
     if wanted.power != desired_pb2.POWER_RUNNING:
         return MachinePlan((), Then.SETTLED)
     if status is None or power is Power.OFF:
@@ -114,17 +114,18 @@ def _plan_running(wanted: Machine, view: MachineView, status: MachineStatus) -> 
     return MachinePlan(tuple(steps), then if view.needs_met else Then.WAITING_FOR_NEEDS)
 
 
-def _plan_stopped(wanted: Machine, status: MachineStatus | None) -> MachinePlan:
-    """Let a guest end, or end it."""
+def _plan_stopped(wanted: Machine, view: MachineView) -> MachinePlan:
+    """Let a guest end, or end it; metadata keeps nothing of it that it may not have then, such as credentials."""
+    status = view.status
     if status is None:
         return MachinePlan((), Then.SETTLED)
     if status.power is Power.OFF:
         steps = (Step.REBOOT,) if status.reboot_count < wanted.reboot_count else ()
-        return MachinePlan(steps, Then.SETTLED)
+        return MachinePlan((*steps, *_metadata(view)), Then.SETTLED)
     if wanted.force_stop:
-        return MachinePlan((Step.PULL_PLUG,), Then.WAITING_FOR_END)
+        return MachinePlan((Step.PULL_PLUG, *_metadata(view)), Then.WAITING_FOR_END)
     steps = () if status.power is Power.STOPPING else (Step.ASK_TO_STOP,)
-    return MachinePlan(steps, Then.WAITING_FOR_END)
+    return MachinePlan((*steps, *_metadata(view)), Then.WAITING_FOR_END)
 
 
 def plan_removal(status: MachineStatus | None, *, force: bool, asked: bool, grace_over: bool) -> MachinePlan:

@@ -185,6 +185,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         tags=dict(words.tags),
         options=_options(words.options),
         identity=_identity(words.identity) if words.HasField("identity") else None,
+        role=_role(words.role) if words.HasField("role") else None,
         monitoring=words.monitoring,
         availability_zone_id=words.availability_zone_id,
         partition=words.partition or "aws",
@@ -222,6 +223,20 @@ def _guest_interface(
 
 def _identity(told: desired_pb2.IdentityDocument) -> metadata.Identity:
     return metadata.Identity(told.document.decode(), _base64_lines(told.signature), _base64_lines(told.pkcs7))
+
+
+def _role(told: desired_pb2.RoleCredentials) -> metadata.Role:
+    return metadata.Role(
+        profile_arn=told.profile_arn,
+        profile_id=told.profile_id,
+        name=told.role_name,
+        code=told.code,
+        updated=told.updated,
+        expires=told.expires,
+        access_key_id=told.access_key_id,
+        secret_access_key=told.secret_access_key,
+        session_token=told.session_token,
+    )
 
 
 def _base64_lines(content: bytes) -> str:

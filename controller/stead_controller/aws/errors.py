@@ -52,6 +52,7 @@ NOT_FOUND: Final[dict[str, str]] = {
     "network-insights-path": "InvalidNetworkInsightsPathId.NotFound",
     "lifecycle-policy": "InvalidID",  # no resource of EC2's own
     "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.NotFound",
+    "iam-instance-profile-association": "InvalidAssociationID.NotFound",
     "key-pair": "InvalidKeyPair.NotFound",
     "host": "InvalidHostID.NotFound",
     "availability-zone": "InvalidZone.NotFound",
@@ -94,6 +95,7 @@ MALFORMED: Final[dict[str, str]] = {
     "vpc-flow-log": "InvalidFlowLogId.Malformed",
     "network-insights-path": "InvalidNetworkInsightsPathId.Malformed",
     "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.Malformed",
+    "iam-instance-profile-association": "InvalidAssociationID.Malformed",
     "key-pair": "InvalidKeyPair.Malformed",
     "host": "InvalidHostID.Malformed",
     "launch-template": "InvalidLaunchTemplateId.Malformed",

@@ -18,6 +18,7 @@ from stead_controller.hosts import revisions, wire
 from stead_controller.hosts.pictures import identity
 from stead_controller.hosts.pictures.identity import SignDocument
 from stead_controller.hosts.pictures.keys import OpenKey, opened, without_keys
+from stead_controller.hosts.pictures.role import OpenSession, with_secret
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
@@ -89,6 +90,7 @@ class Reader:
     tx: Transaction
     _open_key: OpenKey = without_keys
     _sign: SignDocument | None = None  # without it no machine is sent an identity document
+    _open_session: OpenSession | None = None  # without it no machine is sent its role's secret key
     revision: int = field(init=False)
     epoch: str = field(init=False)
     _missed: dict[tuple[str, int], bytes] = field(init=False, default_factory=dict)
@@ -182,6 +184,8 @@ class Reader:
     def _own_piece(self, kind: int, resource_id: str, revision: int, body: bytes | None, *, force: bool) -> bytes:
         if body is not None:
             body = opened(kind, body, self._open_key)
+            if kind == desired.KIND_MACHINE and self._open_session is not None:
+                body = with_secret(body, self._open_session)
             if kind == desired.KIND_MACHINE and self._sign is not None:
                 body = identity.signed(body, self._sign)
         return _piece(kind, resource_id, revision, body, force=force)

@@ -16,6 +16,7 @@ from stead_controller.hosts import errors, wire
 from stead_controller.hosts.changes import News, Reader, Update
 from stead_controller.hosts.pictures.identity import SignDocument
 from stead_controller.hosts.pictures.keys import OpenKey, without_keys
+from stead_controller.hosts.pictures.role import OpenSession
 
 _log = logging.getLogger(__name__)
 
@@ -65,11 +66,18 @@ class Stream:
 class Feed:
     """The follower and the streams that it serves; all but `wake_soon` on the event loop."""
 
-    def __init__(self, database: Database, open_key: OpenKey = without_keys, sign: SignDocument | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        open_key: OpenKey = without_keys,
+        sign: SignDocument | None = None,
+        open_session: OpenSession | None = None,
+    ) -> None:
         """Take the parts; nothing is followed before `run`."""
         self._database = database
         self._open_key = open_key
         self._sign = sign
+        self._open_session = open_session
         self._revision = 0
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
@@ -122,7 +130,8 @@ class Feed:
             self._woken.set()
         since, host_ids = self._revision, frozenset(self._streams)
         news, firsts = await self._database.run(
-            lambda tx: _read(Reader(tx, self._open_key, self._sign), since, host_ids, joining), writes=False
+            lambda tx: _read(Reader(tx, self._open_key, self._sign, self._open_session), since, host_ids, joining),
+            writes=False,
         )
         self._revision = news.revision
         contents: dict[tuple[str, ...], bytes] = {}

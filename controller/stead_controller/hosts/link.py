@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -21,7 +22,7 @@ from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
 from stead_controller.hosts.pictures.identity import SignDocument
 from stead_controller.hosts.together import Together
-from stead_controller.resources import volume_keys
+from stead_controller.resources import session_tokens, volume_keys
 from stead_controller.resources.cloud import Cloud
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
@@ -57,7 +58,12 @@ class HostLink:
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
-        self._feed = Feed(database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), sign)
+        self._feed = Feed(
+            database,
+            lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT),
+            sign,
+            partial(session_tokens.secret_of, cloud.sealer),
+        )
         self._hellos = Together(database, self._take_facts)
         self._reports = Together(database, self._apply_progress)
         self._questions: dict[int, asyncio.Future[pb.Answer]] = {}

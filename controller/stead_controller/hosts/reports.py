@@ -15,6 +15,7 @@ from stead_controller.placement.choose_host import Need
 from stead_controller.resources import (
     addresses,
     capacity,
+    instance_profiles,
     nat_gateways,
     network_interface_attachments,
     snapshot_life,
@@ -198,6 +199,7 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
         gone.add((desired.KIND_INTERFACE, interface.id))
         network_interface_attachments.end_with_instance(tx, interface, now)
     volume_attachments.end_with_instance(tx, instance, now)
+    instance_profiles.end_with_instance(tx, instance)
     tx.session.flush()
     outbox.write(tx, host_id, {}, gone=gone)
     for interface_id, vpc_id in parts.items():

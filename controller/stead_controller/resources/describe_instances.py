@@ -12,6 +12,7 @@ from sqlalchemy import Row, and_, case, select
 
 from stead_controller.db.tables import (
     Instance,
+    InstanceProfileAssociation,
     InterfaceAddress,
     InterfaceGroup,
     NetworkInterface,
@@ -87,6 +88,7 @@ _INSTANCE: Final = (
     Instance.metadata_hop_limit,
     Instance.metadata_tags,
     Instance.metadata_ipv6,
+    Instance.profile_association_id,
 )
 _INTERFACE: Final = (
     NetworkInterface.id,
@@ -172,7 +174,7 @@ def _launch_index(instance: Shown) -> int:
 
 
 class _Batch:
-    """Some instances with all that hangs on them, read by six queries."""
+    """Some instances with all that hangs on them, read by a handful of queries."""
 
     def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
         """Read the rows."""
@@ -188,6 +190,7 @@ class _Batch:
         self._groups = self._read_groups(interface_ids)
         self._volumes = self._read_volumes(instance_ids)
         self._tags = tags.of(tx, caller.account_id, instance_ids)
+        self._profiles = self._read_profiles()
 
     def shown(self) -> Iterable[tuple[str, Shown]]:
         """Each instance with the id of its reservation."""
@@ -247,6 +250,15 @@ class _Batch:
             found[row.instance_id].append(row)
         return found
 
+    def _read_profiles(self) -> Mapping[str, Shown]:
+        association = InstanceProfileAssociation
+        wanted = [row.profile_association_id for row in self._instances if row.profile_association_id]
+        if not wanted:
+            return {}
+        columns = (association.instance_id, association.profile_arn, association.profile_id)
+        rows = self._rows.execute(select(*columns).where(association.id.in_(wanted)))
+        return {instance_id: {"Arn": arn, "Id": profile_id} for instance_id, arn, profile_id in rows}
+
     def _instance(self, row: _Row) -> Shown:
         instance_id = row.id
         interfaces = self._interfaces.get(instance_id, ())
@@ -279,6 +291,7 @@ class _Batch:
             "SecurityGroups": self._groups.get(primary.id, []) if primary else [],
             "SourceDestCheck": primary.source_dest_check if primary else None,
             "Tags": self._tags.get(instance_id),
+            "IamInstanceProfile": self._profiles.get(instance_id),
             "CpuOptions": _cpu_options(row.instance_type, row.vcpus),
             "MetadataOptions": metadata_options(row),
             "BootMode": row.boot_mode,

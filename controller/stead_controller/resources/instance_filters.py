@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import (
     Instance,
+    InstanceProfileAssociation,
     InterfaceAddress,
     InterfaceGroup,
     NetworkInterface,
@@ -50,9 +51,6 @@ _ABSENT: Final = (
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id",
     "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn",
     "host-id",
-    "iam-instance-profile.arn",
-    "iam-instance-profile.id",
-    "iam-instance-profile.name",
     "instance-lifecycle",
     "kernel-id",
     "network-interface.addresses.association.carrier-ip",
@@ -147,7 +145,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
     alike = {name: constant(value) for name, value in _ALIKE.items()}
     absent = dict.fromkeys(_ABSENT, NEVER)
     interfaces = _of_interfaces(domain) | _of_addresses(cloud)
-    return MappingProxyType(own | _of_volumes() | interfaces | _of_groups() | alike | absent)
+    return MappingProxyType(own | _of_volumes() | interfaces | _of_groups() | _of_profiles() | alike | absent)
 
 
 def _of_volumes() -> dict[str, Condition]:
@@ -158,6 +156,16 @@ def _of_volumes() -> dict[str, Condition]:
         "block-device-mapping.device-name": exists_where(mapping, text(_Volume.device_name)),
         "block-device-mapping.status": exists_where(mapping, text(_Volume.attachment_state)),
         "block-device-mapping.volume-id": among(Instance.id, select(_Volume.instance_id), text(_Volume.id)),
+    }
+
+
+def _of_profiles() -> dict[str, Condition]:
+    profile = InstanceProfileAssociation
+    of = select(profile.instance_id)
+    return {
+        "iam-instance-profile.arn": among(Instance.id, of, text(profile.profile_arn)),
+        "iam-instance-profile.id": among(Instance.id, of, text(profile.profile_id)),
+        "iam-instance-profile.name": among(Instance.id, of, text(profile.profile_name)),
     }
 
 

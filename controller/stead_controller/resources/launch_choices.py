@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Image, KeyPair, Subnet, Vpc
+from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import InvalidParameter, NotFound
-from stead_controller.resources import images, instance_types, launch_interfaces, launch_volumes, lookup
+from stead_controller.resources import (
+    images,
+    instance_profiles,
+    instance_types,
+    launch_interfaces,
+    launch_volumes,
+    lookup,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_types import InstanceType
@@ -29,6 +36,7 @@ class Choices:
     interfaces: tuple[InterfacePlan, ...]
     disks: DiskPlan
     public_key: str | None
+    profile: IamInstanceProfile | None
 
     @property
     def subnet(self) -> Subnet:
@@ -54,7 +62,8 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchReques
     _check_zone(request.zone, interfaces[0].subnet)
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
-    return Choices(image, kind, interfaces, disks, _public_key(tx, caller, request.key_name))
+    profile = None if request.profile is None else instance_profiles.find(tx, caller.account_id, request.profile)
+    return Choices(image, kind, interfaces, disks, _public_key(tx, caller, request.key_name), profile)
 
 
 def _check_image(image: Image, kind: InstanceType) -> None:

@@ -77,7 +77,7 @@ def trusts(
         identity=own.identity,
         boundary=own.boundary,
         session=own.session,
-        resource=parse(role.trust_policy),
+        resource=parse(role.trust_policy, "trust"),
         resource_account=role.account_id,
         resource_must_allow=True,
     )

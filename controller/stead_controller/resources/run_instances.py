@@ -17,6 +17,7 @@ from stead_controller.resources import (
     addresses,
     capacity,
     client_tokens,
+    instance_profiles,
     interface_groups,
     launch_interfaces,
     launch_volumes,
@@ -27,6 +28,7 @@ from stead_controller.resources.block_devices import BlockDevice
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.capacity import Place
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.instance_profiles import ProfileName
 from stead_controller.resources.launch_choices import Choices, choose
 from stead_controller.resources.launch_interfaces import InterfaceWish
 from stead_controller.resources.metadata_options import MetadataOptions, SettledOptions
@@ -66,6 +68,7 @@ class LaunchRequest:
     ebs_optimized: bool = False
     monitoring: bool = False
     metadata: MetadataOptions = field(default_factory=MetadataOptions)
+    profile: ProfileName | None = None
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -184,6 +187,8 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         instance.public_address = addresses.take_public(tx, launch.cloud, account_id, primary, launch.now)
     elif plans[0].existing is not None:
         instance.public_address = addresses.public_of(tx, primary)
+    if choices.profile is not None:
+        instance_profiles.give(tx, launch.cloud, instance, choices.profile, launch.now)
     tags.create_on_launch(tx, launch.caller, made, launch.request.tags)
     return instance
 

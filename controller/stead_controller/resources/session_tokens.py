@@ -115,6 +115,12 @@ def open_token(sealer: Sealer, access_key_id: str, token: str) -> Opened | None:
     return Opened(content[:length].decode(), _read(content[length:]))
 
 
+def secret_of(sealer: Sealer, access_key_id: str, token: str) -> str:
+    """Read the secret key out of a token; empty when it is none of ours, or another key's."""
+    opened = open_token(sealer, access_key_id, token)
+    return "" if opened is None else opened.secret
+
+
 def account_of(access_key_id: str) -> str | None:
     """Read the account out of the id of a temporary access key; None when it is none of ours."""
     if not access_key_id.startswith(PREFIX) or len(access_key_id) != len(PREFIX) + _ID_BYTES * 8 // 5:

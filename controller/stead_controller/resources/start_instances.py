@@ -9,7 +9,7 @@ from stead_controller.db.tables import Instance, NetworkInterface, Volume
 from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity
+from stead_controller.resources import addresses, capacity, instance_credentials
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_lookup import find_instances
@@ -44,6 +44,7 @@ def start_instances(
         instance.host_error = ""
         _renew_public_address(tx, cloud, instance, now)
         changes.append(change_state(tx, instance, "pending", now))
+        instance_credentials.begin(tx, cloud, instance, now)
         desired_state.refresh_instance(tx, instance.id)
     return changes
 

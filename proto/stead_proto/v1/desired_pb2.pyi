@@ -1214,6 +1214,7 @@ class Metadata(_message.Message):
     AVAILABILITY_ZONE_ID_FIELD_NUMBER: _builtins.int
     MONITORING_FIELD_NUMBER: _builtins.int
     IDENTITY_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     account_id: _builtins.str
     reservation_id: _builtins.str
@@ -1255,6 +1256,10 @@ class Metadata(_message.Message):
     def identity(self) -> Global___IdentityDocument:
         """never kept by the controller: signed as it is sent"""
 
+    @_builtins.property
+    def role(self) -> Global___RoleCredentials:
+        """while the machine is to run; absent when it has no instance profile"""
+
     def __init__(
         self,
         *,
@@ -1281,10 +1286,11 @@ class Metadata(_message.Message):
         availability_zone_id: _builtins.str = ...,
         monitoring: _builtins.bool = ...,
         identity: Global___IdentityDocument | None = ...,
+        role: Global___RoleCredentials | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "options", b"options"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "options", b"options", "role", b"role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "has_user_data", b"has_user_data", "hostname", b"hostname", "identity", b"identity", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "has_user_data", b"has_user_data", "hostname", b"hostname", "identity", b"identity", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1321,6 +1327,56 @@ class IdentityDocument(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IdentityDocument: _TypeAlias = IdentityDocument  # noqa: Y015
+
+@_typing.final
+class RoleCredentials(_message.Message):
+    """An instance profile, the role in it, and credentials of the role that the guest may use until they expire."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_ARN_FIELD_NUMBER: _builtins.int
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    ROLE_NAME_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    UPDATED_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
+    ACCESS_KEY_ID_FIELD_NUMBER: _builtins.int
+    SECRET_ACCESS_KEY_FIELD_NUMBER: _builtins.int
+    SESSION_TOKEN_FIELD_NUMBER: _builtins.int
+    profile_arn: _builtins.str
+    profile_id: _builtins.str
+    role_name: _builtins.str
+    """empty: the profile has no role, or is gone"""
+    code: _builtins.str
+    """"Success", or EC2's word for why there are no credentials"""
+    updated: _builtins.int
+    """Unix seconds"""
+    expires: _builtins.int
+    access_key_id: _builtins.str
+    """empty: there are no credentials"""
+    secret_access_key: _builtins.str
+    """never kept by the controller: added as it is sent"""
+    session_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        profile_arn: _builtins.str = ...,
+        profile_id: _builtins.str = ...,
+        role_name: _builtins.str = ...,
+        code: _builtins.str = ...,
+        updated: _builtins.int = ...,
+        expires: _builtins.int = ...,
+        access_key_id: _builtins.str = ...,
+        secret_access_key: _builtins.str = ...,
+        session_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_key_id", b"access_key_id", "code", b"code", "expires", b"expires", "profile_arn", b"profile_arn", "profile_id", b"profile_id", "role_name", b"role_name", "secret_access_key", b"secret_access_key", "session_token", b"session_token", "updated", b"updated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoleCredentials: _TypeAlias = RoleCredentials  # noqa: Y015
 
 @_typing.final
 class PublicKey(_message.Message):

@@ -99,6 +99,35 @@ def test_a_key_that_is_not_needed_any_more_is_in_no_file(tmp_path: Path, end: st
     assert not save(sender.change(without) if end == "detached" else sender.change(gone=gone))
 
 
+@pytest.mark.parametrize("end", ["renewed", "stopped", "stopped after a restart", "removed"])
+def test_credentials_of_a_role_are_in_no_file_after_their_time(tmp_path: Path, end: str) -> None:
+    store, wanted, sender = SqliteStore(tmp_path / "desired.sqlite"), Wanted(), make.Sender()
+    with_role = make.machine("i-1", volumes=(), interfaces=())
+    with_role.machine.metadata.role.secret_access_key = "a secret of the role"
+    renewed = make.machine("i-1", volumes=(), interfaces=())
+    renewed.machine.metadata.role.secret_access_key = "another"
+
+    def save(message: DesiredState) -> bool:
+        change = change_of(wanted, message)
+        assert change is not None
+        store.save(change)
+        wanted.install(change)
+        return any(b"a secret of the role" in path.read_bytes() for path in tmp_path.iterdir())
+
+    assert save(sender.change(make.host_network(), with_role, full=True))
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in tmp_path.iterdir())
+    if end == "stopped after a restart":
+        store.close()
+        store = SqliteStore(tmp_path / "desired.sqlite")
+        store.load()
+    without = make.machine("i-1", volumes=(), interfaces=(), power=pb.POWER_STOPPED)
+    news = {
+        "renewed": lambda: sender.change(renewed),
+        "removed": lambda: sender.change(gone=(Key(pb.KIND_MACHINE, "i-1"),)),
+    }
+    assert not save(news.get(end, lambda: sender.change(without))())
+
+
 def test_what_the_controller_said_is_synced_to_the_disk(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "desired.sqlite")
     assert store._durable.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL

@@ -8,6 +8,7 @@ from typing import Any, Final
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
 from stead_controller.aws.ec2.instance_attributes import choice
+from stead_controller.aws.ec2.instance_profiles import profile_name
 from stead_controller.aws.ec2.network_interfaces import address_wish
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources import block_devices, describe_instances
@@ -19,7 +20,6 @@ DEFAULT_TYPE: Final = "t3.micro"
 _UNBUILT: Final = (
     "InstanceMarketOptions",
     "LaunchTemplate",
-    "IamInstanceProfile",
     "KernelId",
     "RamdiskId",
     "ElasticGpuSpecification",
@@ -61,6 +61,7 @@ def _request(params: Params) -> LaunchRequest:
         disable_api_stop=params.get("DisableApiStop", False),
         ebs_optimized=params.get("EbsOptimized", False),
         monitoring=params.get("Monitoring", {}).get("Enabled", False),
+        profile=profile_name(params["IamInstanceProfile"]) if params.get("IamInstanceProfile") else None,
         metadata=_metadata(params.get("MetadataOptions", {})),
         tags=tags_on_create(params, "instance", "volume", "network-interface"),
         **network,

@@ -19,6 +19,7 @@ from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.image_block_device import ImageBlockDevice, ImagePermission
 from stead_controller.db.tables.image_task import ImageTask
 from stead_controller.db.tables.instance import Instance, Reservation
+from stead_controller.db.tables.instance_profile_association import InstanceProfileAssociation
 from stead_controller.db.tables.instance_store_disk import InstanceStoreDisk
 from stead_controller.db.tables.interface_address import InterfaceAddress
 from stead_controller.db.tables.internet_gateway import EgressOnlyInternetGateway, InternetGateway
@@ -80,6 +81,7 @@ __all__ = [
     "ImagePermission",
     "ImageTask",
     "Instance",
+    "InstanceProfileAssociation",
     "InstanceStoreDisk",
     "InterfaceAddress",
     "InterfaceGroup",

@@ -74,6 +74,7 @@ class Instance(Base):
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as the host says
     force_stop: Mapped[bool] = mapped_column(default=False)
+    profile_association_id: Mapped[str | None] = mapped_column(ResourceId)  # of its instance profile
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at, for operators
 
 

@@ -18,6 +18,7 @@ from stead_controller.db.tables import (
 from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import zone_id_of
+from stead_controller.hosts.pictures.role import of_role
 from stead_controller.hosts.pictures.volume import of_used_volume
 from stead_controller.names import private_name
 from stead_controller.resources import instance_types
@@ -146,4 +147,5 @@ def _metadata(
         private_address=instance.private_address,
         availability_zone_id=zone_id_of(tx, instance.zone),
         monitoring=instance.monitoring,
+        role=of_role(tx, instance),
     )

@@ -1,5 +1,6 @@
 """Builders of rows: each gives a row with good values, which the test changes where it matters."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,8 @@ from stead_controller.db.tables import (
     Account,
     CloudFact,
     Host,
+    IamInstanceProfile,
+    IamRole,
     Image,
     ImageBlockDevice,
     Instance,
@@ -318,3 +321,39 @@ def snapshot(account_id: str, **changes: Any) -> Snapshot:
         "completed": NOW,
     }
     return Snapshot(**values | changes)
+
+
+def role(account_id: str, name: str, **changes: Any) -> IamRole:
+    """A role that EC2 may take for instances."""
+    values = {
+        "id": f"AROA{name.upper():0>17}"[:21],
+        "account_id": account_id,
+        "name": name,
+        "name_lower": name.lower(),
+        "path": "/",
+        "created": NOW,
+        "trust_policy": trust({"Service": "ec2.amazonaws.com"}),
+    }
+    return IamRole(**values | changes)
+
+
+def trust(principal: dict[str, Any], *actions: str, **condition: Any) -> str:
+    """A trust policy that allows a principal to assume the role, or other actions."""
+    statement = {"Effect": "Allow", "Principal": principal, "Action": actions or "sts:AssumeRole"}
+    if condition:
+        statement["Condition"] = condition
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def instance_profile(account_id: str, name: str, role_id: str | None, **changes: Any) -> IamInstanceProfile:
+    """An instance profile, of a path, with a role or without."""
+    values = {
+        "id": f"AIPA{name.upper():0>17}"[:21],
+        "account_id": account_id,
+        "name": name,
+        "name_lower": name.lower(),
+        "path": "/fleet/",
+        "created": NOW,
+        "role_id": role_id,
+    }
+    return IamInstanceProfile(**values | changes)

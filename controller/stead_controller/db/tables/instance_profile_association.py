@@ -1,0 +1,35 @@
+"""Instance profiles of instances, and the credentials that their roles' sessions have now."""
+
+from datetime import datetime
+
+from sqlalchemy import String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId, ResourceId
+
+
+class InstanceProfileAssociation(Base):
+    """That an instance has an instance profile, and what its host is to tell the guest of it.
+
+    `code` is empty while the guest is told nothing. The session token has the secret key in it, sealed. At `due` the
+    credentials are to be made anew: they, the role and the profile's end are looked at then; None while the instance is
+    off.
+    """
+
+    __tablename__ = "instance_profile_associations"
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId, index=True)
+    instance_id: Mapped[str] = mapped_column(ResourceId, unique=True)
+    profile_id: Mapped[str] = mapped_column(ResourceId, index=True)
+    profile_arn: Mapped[str] = mapped_column(String(2048))
+    profile_name: Mapped[str] = mapped_column(String(128))
+    created: Mapped[datetime]
+    code: Mapped[str] = mapped_column(String(64), default="")
+    role_name: Mapped[str] = mapped_column(String(64), default="")
+    access_key_id: Mapped[str] = mapped_column(String(32), default="")
+    session_token: Mapped[str] = mapped_column(Text, default="")
+    updated: Mapped[datetime | None]
+    expires: Mapped[datetime | None]
+    due: Mapped[datetime | None] = mapped_column(index=True)

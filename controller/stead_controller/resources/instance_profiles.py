@@ -1,0 +1,152 @@
+"""Instance profiles of instances: given at launch, associated, replaced and disassociated while they run.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/attach-iam-role.html.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import IamInstanceProfile, Instance, InstanceProfileAssociation
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, WrongState
+from stead_controller.hosts import desired_state
+from stead_controller.resources import instance_credentials, lookup
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.conditions import Condition, Selection, constant, text
+from stead_controller.resources.transaction import Transaction
+from stead_proto import ids
+
+RESOURCE: Final = "iam-instance-profile-association"
+
+FILTERS: Final[dict[str, Condition]] = {
+    "instance-id": text(InstanceProfileAssociation.instance_id),
+    "state": constant("associated"),
+}
+_STATES: Final = ("pending", "running", "stopping", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileName:
+    """How a request names an instance profile: by one of both."""
+
+    name: str | None = None
+    arn: str | None = None
+
+
+def find(tx: Transaction, account_id: str, named: ProfileName) -> IamInstanceProfile:
+    """Give an instance profile of an account; raises MissingParameter, InvalidCombination, InvalidParameter."""
+    if named.name is not None and named.arn is not None:
+        raise InvalidCombination(
+            "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'"
+        )
+    if named.name is None and named.arn is None:
+        raise MissingParameter("IamInstanceProfile.Name")
+    member, said = ("name", named.name) if named.name is not None else ("arn", named.arn or "")
+    profile = tx.session.scalar(
+        select(IamInstanceProfile).where(
+            IamInstanceProfile.account_id == account_id,
+            IamInstanceProfile.name_lower == said.rpartition("/")[2].lower(),
+        )
+    )
+    if profile is None or said != (profile.name if member == "name" else arn_of(profile)):
+        raise InvalidParameter(
+            f"Value ({said}) for parameter iamInstanceProfile.{member} is invalid. "
+            f"Invalid IAM Instance Profile {'name' if member == 'name' else 'ARN'}"
+        )
+    return profile
+
+
+def arn_of(profile: IamInstanceProfile) -> str:
+    """The ARN of an instance profile."""
+    return f"arn:aws:iam::{profile.account_id}:instance-profile{profile.path}{profile.name}"
+
+
+def give(tx: Transaction, cloud: Cloud, instance: Instance, profile: IamInstanceProfile, now: datetime) -> None:
+    """Give an instance that has none an instance profile; its host is told by whoever draws it next."""
+    association = InstanceProfileAssociation(
+        id=ids.new_id(RESOURCE),
+        account_id=instance.account_id,
+        instance_id=instance.id,
+        profile_id=profile.id,
+        profile_arn=arn_of(profile),
+        profile_name=profile.name,
+        created=now,
+    )
+    instance.profile_association_id = association.id
+    tx.session.add(association)
+    if instance.state in ("pending", "running"):
+        instance_credentials.renew(tx, cloud, association, now)
+
+
+def associate(
+    tx: Transaction, caller: Caller, cloud: Cloud, instance_id: str, named: ProfileName, *, now: datetime
+) -> dict[str, Any]:
+    """Give an instance an instance profile and tell its host; raises BadRequest, NotFound, WrongState."""
+    instance = lookup.find(tx, caller, "instance", Instance, instance_id)
+    profile = find(tx, caller.account_id, named)
+    if instance.state not in _STATES:
+        raise WrongState("instance", f"The instance '{instance_id}' is not in the 'running' or 'stopped' states.")
+    if instance.profile_association_id is not None:
+        raise WrongState(
+            "instance", f"There is an existing association for instance {instance_id}", code="IncorrectState"
+        )
+    give(tx, cloud, instance, profile, now)
+    desired_state.refresh_instance(tx, instance.id)
+    return _shown(_of(tx, instance), "associating")
+
+
+def replace(
+    tx: Transaction, caller: Caller, cloud: Cloud, association_id: str, named: ProfileName, *, now: datetime
+) -> dict[str, Any]:
+    """Give an instance another instance profile, in a new association; raises BadRequest, NotFound."""
+    before = lookup.find(tx, caller, RESOURCE, InstanceProfileAssociation, association_id)
+    profile = find(tx, caller.account_id, named)
+    instance = _end(tx, before)
+    give(tx, cloud, instance, profile, now)
+    desired_state.refresh_instance(tx, instance.id)
+    return _shown(_of(tx, instance), "associating")
+
+
+def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[str, Any]:
+    """Take an instance's instance profile away; its credentials live until they end. Raises MalformedId, NotFound."""
+    association = lookup.find(tx, caller, RESOURCE, InstanceProfileAssociation, association_id)
+    shown = _shown(association, "disassociating")
+    desired_state.refresh_instance(tx, _end(tx, association).id)
+    return shown
+
+
+def end_with_instance(tx: Transaction, instance: Instance) -> None:
+    """Forget the association of an instance that is gone."""
+    if instance.profile_association_id is not None:
+        _end(tx, _of(tx, instance))
+
+
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
+    """List associations in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, RESOURCE, InstanceProfileAssociation, asked, conditions=FILTERS)
+    return [_shown(association, "associated") for association in found]
+
+
+def _of(tx: Transaction, instance: Instance) -> InstanceProfileAssociation:
+    return tx.session.get_one(InstanceProfileAssociation, instance.profile_association_id)
+
+
+def _end(tx: Transaction, association: InstanceProfileAssociation) -> Instance:
+    instance = tx.session.get_one(Instance, association.instance_id)
+    instance.profile_association_id = None
+    tx.session.delete(association)
+    tx.session.flush()
+    return instance
+
+
+def _shown(association: InstanceProfileAssociation, state: str) -> dict[str, Any]:
+    return {
+        "AssociationId": association.id,
+        "InstanceId": association.instance_id,
+        "IamInstanceProfile": {"Arn": association.profile_arn, "Id": association.profile_id},
+        "State": state,
+        "Timestamp": association.created,
+    }

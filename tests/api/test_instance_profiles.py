@@ -1,0 +1,277 @@
+"""Roles of instances through boto3, and what their hosts are told of them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from stead_controller.db.tables import (
+    CloudFact,
+    HostResource,
+    IamInstanceProfile,
+    IamRole,
+    Instance,
+    InstanceProfileAssociation,
+)
+from stead_controller.hosts.changes import Reader
+from stead_controller.resources import instance_credentials, session_tokens
+from stead_proto.v1 import desired_pb2 as pb
+from tests.unit.controller.resources import rows
+
+ACCOUNT = "111111111111"
+ARN = f"arn:aws:iam::{ACCOUNT}:instance-profile/fleet/Servers"
+
+
+@pytest.fixture
+def profiles(api):
+    """Two roles in instance profiles, one profile without a role, and one of the other tenant."""
+
+    def add(tx):
+        tx.session.add(CloudFact(name="epoch", value="epoch-1"))
+        tx.session.add_all([rows.role(ACCOUNT, "web"), rows.role(ACCOUNT, "batch")])
+        tx.session.flush()
+        tx.session.add_all(
+            [
+                rows.instance_profile(ACCOUNT, "Servers", rows.role(ACCOUNT, "web").id),
+                rows.instance_profile(ACCOUNT, "Batch", rows.role(ACCOUNT, "batch").id),
+                rows.instance_profile(ACCOUNT, "Empty", None),
+                rows.instance_profile("222222222222", "Theirs", None),
+            ]
+        )
+
+    api.run(add)
+
+
+def launch(api, **params):
+    answer = api.ec2.run_instances(
+        ImageId=api.world.image_id, InstanceType="t3.micro", MinCount=1, MaxCount=1, **params
+    )
+    return answer["Instances"][0]
+
+
+def told(api, instance_id):
+    """The machine as it is sent to its host, with the secret key."""
+    sealer = api.world.cloud.sealer
+
+    def read(tx):
+        reader = Reader(tx, _open_session=lambda key, token: session_tokens.secret_of(sealer, key, token))
+        update = reader.everything(tx.session.get_one(Instance, instance_id).host_id)
+        return next(one.machine for one in update.message.state.resources if one.id == instance_id)
+
+    return api.run(read)
+
+
+def as_guest(api, machine, service):
+    """A client with the credentials that a guest is told."""
+    role = machine.metadata.role
+    return api.session(
+        {
+            "AccessKeyId": role.access_key_id,
+            "SecretAccessKey": role.secret_access_key,
+            "SessionToken": role.session_token,
+        },
+        service,
+    )
+
+
+def test_a_launched_instance_has_its_role(api, profiles):
+    shown = launch(api, IamInstanceProfile={"Name": "Servers"})
+    instance_id = shown["InstanceId"]
+    assert shown["IamInstanceProfile"]["Arn"] == ARN
+    machine = told(api, instance_id)
+    role = machine.metadata.role
+    assert (role.profile_arn, role.role_name, role.code) == (ARN, "web", "Success")
+    assert timedelta(hours=5) < datetime.fromtimestamp(role.expires, UTC) - datetime.now(UTC) <= timedelta(hours=6)
+    who = as_guest(api, machine, "sts").get_caller_identity()
+    assert who["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/web/{instance_id}"
+    assert as_guest(api, machine, "ec2").describe_instances()["Reservations"]
+
+
+def test_secret_keys_are_not_kept(api, profiles):
+    instance_id = launch(api, IamInstanceProfile={"Arn": ARN})["InstanceId"]
+    secret = told(api, instance_id).metadata.role.secret_access_key
+    assert len(secret) == 40
+    dumped = repr(api.dump())
+    assert secret not in dumped
+
+    def body(tx):
+        return next(
+            row.body
+            for row in tx.session.query(HostResource)
+            if row.resource_id == instance_id and row.kind == pb.KIND_MACHINE
+        )
+
+    kept = pb.Resource.FromString(api.run(body)).machine.metadata.role
+    assert (kept.role_name, kept.secret_access_key) == ("web", "")
+
+
+def test_association_while_it_runs(api, profiles):
+    instance_id = launch(api)["InstanceId"]
+    assert not told(api, instance_id).metadata.HasField("role")
+    made = api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "Servers"})
+    made = made["IamInstanceProfileAssociation"]
+    assert (made["State"], made["IamInstanceProfile"]["Arn"], made["InstanceId"]) == ("associating", ARN, instance_id)
+    assert told(api, instance_id).metadata.role.role_name == "web"
+    api.refused(
+        "IncorrectState",
+        api.ec2.associate_iam_instance_profile,
+        InstanceId=instance_id,
+        IamInstanceProfile={"Name": "Batch"},
+    )
+    before = told(api, instance_id).metadata.role
+    other = api.ec2.replace_iam_instance_profile_association(
+        AssociationId=made["AssociationId"], IamInstanceProfile={"Name": "Batch"}
+    )["IamInstanceProfileAssociation"]
+    assert other["AssociationId"] != made["AssociationId"]
+    assert told(api, instance_id).metadata.role.role_name == "batch"
+    assert told(api, instance_id).metadata.role.access_key_id != before.access_key_id
+    ended = api.ec2.disassociate_iam_instance_profile(AssociationId=other["AssociationId"])
+    assert ended["IamInstanceProfileAssociation"]["State"] == "disassociating"
+    assert not told(api, instance_id).metadata.HasField("role")
+    assert api.ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"] == []
+    api.refused(
+        "InvalidAssociationID.NotFound",
+        api.ec2.disassociate_iam_instance_profile,
+        AssociationId=other["AssociationId"],
+    )
+
+
+def test_they_are_described_and_filtered(api, profiles):
+    web, batch = (launch(api, IamInstanceProfile={"Name": name})["InstanceId"] for name in ("Servers", "Batch"))
+    launch(api)
+    describe = api.ec2.describe_iam_instance_profile_associations
+    every = describe()["IamInstanceProfileAssociations"]
+    assert {one["InstanceId"]: one["State"] for one in every} == {web: "associated", batch: "associated"}
+    asked = [{"Name": "instance-id", "Values": [web]}]
+    [one] = describe(Filters=asked)["IamInstanceProfileAssociations"]
+    assert one["IamInstanceProfile"]["Arn"] == ARN
+    assert describe(AssociationIds=[one["AssociationId"]])["IamInstanceProfileAssociations"] == [one]
+    page = describe(MaxResults=5)
+    assert "NextToken" not in page
+    profile_id = one["IamInstanceProfile"]["Id"]
+    for name, value in (("arn", ARN), ("id", profile_id), ("name", "Servers")):
+        found = api.ec2.describe_instances(Filters=[{"Name": f"iam-instance-profile.{name}", "Values": [value]}])
+        assert [each["Instances"][0]["InstanceId"] for each in found["Reservations"]] == [web]
+        assert found["Reservations"][0]["Instances"][0]["IamInstanceProfile"] == {"Arn": ARN, "Id": profile_id}
+
+
+@pytest.mark.parametrize(
+    ("code", "profile"),
+    [
+        ("InvalidParameterValue", {"Name": "Nobody"}),
+        ("InvalidParameterValue", {"Name": "servers"}),
+        ("InvalidParameterValue", {"Name": "Theirs"}),
+        ("InvalidParameterValue", {"Arn": ARN.replace("/fleet", "")}),
+        ("InvalidParameterValue", {"Arn": "arn:aws:iam::222222222222:instance-profile/fleet/Theirs"}),
+        ("InvalidParameterCombination", {"Name": "Servers", "Arn": ARN}),
+    ],
+)
+def test_bad_profiles(api, profiles, code, profile):
+    running = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    api.refused(code, api.ec2.run_instances, **running, IamInstanceProfile=profile)
+    instance_id = api.launch()
+    api.refused(code, api.ec2.associate_iam_instance_profile, InstanceId=instance_id, IamInstanceProfile=profile)
+
+
+def test_an_instance_that_is_off_has_no_credentials(api, profiles):
+    instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
+    first = told(api, instance_id).metadata.role.access_key_id
+    api.ec2.stop_instances(InstanceIds=[instance_id])
+    assert not told(api, instance_id).metadata.HasField("role")
+    api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "stopped"))
+    api.ec2.start_instances(InstanceIds=[instance_id])
+    again = told(api, instance_id).metadata.role.access_key_id
+    assert again not in ("", first)
+
+
+def renew(api, now):
+    api.run(lambda tx: instance_credentials.renew_due(tx, api.world.cloud, now, 100))
+
+
+def due(api, now):
+    return api.run(lambda tx: instance_credentials.are_due(tx, now))
+
+
+def test_credentials_are_made_anew_long_before_they_end(api, profiles):
+    instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
+    first = told(api, instance_id).metadata.role
+    now = datetime.now(UTC)
+    assert not due(api, now + timedelta(hours=2, minutes=40))
+    later = now + timedelta(hours=3)
+    assert due(api, later)
+    renew(api, later)
+    assert not due(api, later)
+    second = told(api, instance_id).metadata.role
+    assert second.expires - first.expires >= 10_000
+    assert second.access_key_id != first.access_key_id
+    assert as_guest(api, told(api, instance_id), "sts").get_caller_identity()
+
+
+def test_a_stopped_instance_is_due_no_more(api, profiles):
+    instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
+    api.ec2.stop_instances(InstanceIds=[instance_id])
+    later = datetime.now(UTC) + timedelta(hours=3)
+    renew(api, later)
+    assert not due(api, later + timedelta(days=1))
+
+
+def test_what_becomes_of_the_role_is_told(api, profiles):
+    instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
+    now = datetime.now(UTC)
+
+    def change(change):
+        api.run(change)
+        assert due(api, now)
+        renew(api, now)
+        return told(api, instance_id).metadata.role
+
+    def distrust(tx):
+        role = tx.session.query(IamRole).filter_by(name="web").one()
+        role.trust_policy = rows.trust({"Service": "lambda.amazonaws.com"})
+        instance_credentials.role_changed(tx, role.id)
+
+    role = change(distrust)
+    assert (role.code, role.role_name, role.access_key_id) == ("AssumeRoleUnauthorizedAccess", "web", "")
+
+    def take_out(tx):
+        profile = tx.session.query(IamInstanceProfile).filter_by(name="Servers").one()
+        profile.role_id = None
+        instance_credentials.profile_changed(tx, profile.id)
+
+    role = change(take_out)
+    assert (role.code, role.role_name) == ("Success", "")
+
+    def delete(tx):
+        profile = tx.session.query(IamInstanceProfile).filter_by(name="Servers").one()
+        instance_credentials.profile_changed(tx, profile.id)
+        tx.session.delete(profile)
+
+    role = change(delete)
+    assert (role.code, role.role_name, role.profile_arn) == ("InstanceProfileNotFound", "", ARN)
+
+
+def test_sessions_of_a_role_are_revoked(api, profiles):
+    machine = told(api, launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"])
+
+    def revoke(tx):
+        role = tx.session.query(IamRole).filter_by(name="web").one()
+        role.sessions_revoked_before = datetime.now(UTC) + timedelta(seconds=1)
+
+    api.run(revoke)
+    with pytest.raises(ClientError) as refusal:
+        as_guest(api, machine, "sts").get_caller_identity()
+    assert refusal.value.response["Error"]["Code"] == "InvalidClientTokenId"
+
+
+def test_another_tenants_association_is_absent(api, profiles):
+    launch(api, IamInstanceProfile={"Name": "Servers"})
+    association_id = api.run(lambda tx: tx.session.query(InstanceProfileAssociation).one().id)
+    absent = f"iip-assoc-0{'0' * 16}"
+    texts = {
+        api.refused(
+            "InvalidAssociationID.NotFound", api.other.disassociate_iam_instance_profile, AssociationId=one
+        ).replace(one, "ID")
+        for one in (association_id, absent)
+    }
+    assert len(texts) == 1
+    assert api.other.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"] == []
