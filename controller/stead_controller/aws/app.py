@@ -243,6 +243,7 @@ class AwsApp:
             now=exchange.now,
             source_ip=exchange.request.source_ip,
             user_agent=exchange.request.header("user-agent") or "",
+            secure=exchange.request.secure,
             page_key=self._page_key,
             prepared=prepared,
         )

@@ -25,7 +25,8 @@ Result = dict[str, Any]
 class Call:
     """One authenticated and authorized API call.
 
-    `page_key` seals NextTokens (`aws/describe.py` alone uses it). `prepared` is what the operation's `prepare` made.
+    `secure` tells whether it came through TLS. `page_key` seals NextTokens (`aws/describe.py` alone uses it).
+    `prepared` is what the operation's `prepare` made.
     """
 
     caller: Caller
@@ -35,6 +36,7 @@ class Call:
     now: datetime
     source_ip: str
     user_agent: str
+    secure: bool = False
     page_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     prepared: Any = field(default=None, repr=False)
 

@@ -100,7 +100,7 @@ class AwsServer:
             refusal = BadRequest(f"The body is longer than {self._max_body} bytes", code="RequestEntityTooLarge")
         except TimeoutError:
             refusal = BadRequest(f"The body did not come within {_BODY_SECONDS} seconds", code="RequestTimeout")
-        request = Request(http.method, path, query, headers, body, http.remote or "")
+        request = Request(http.method, path, query, headers, body, http.remote or "", secure=http.secure)
         answer = self._app.refuse(request, refusal) if refusal else await self._app.handle(request)
         response = web.Response(
             status=answer.status,

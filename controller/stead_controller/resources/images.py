@@ -136,7 +136,7 @@ def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
 def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
     """Give an image that the caller sees: an own, a shared or a public one; raises MalformedId, NotFound."""
     lookup.check_form("image", [image_id])
-    image = tx.session.scalar(select(Image).where(Image.id == image_id, _visible(caller)))
+    image = tx.session.scalar(select(Image).where(Image.id == image_id, visible(caller)))
     if image is None:
         raise NotFound("image", image_id)
     return image
@@ -155,13 +155,13 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: dateti
 
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
     """
-    lookup.require(tx, "image", Image.id, asked.selection.ids, _visible(caller))
+    lookup.require(tx, "image", Image.id, asked.selection.ids, visible(caller))
     ids = lookup.select_ids(
         tx,
         caller,
         Image.id,
         asked.selection,
-        _visible(caller),
+        visible(caller),
         *_in_time(caller, asked, now),
         *_owned(caller, asked.owners),
         *_executable(caller, asked.executable_by),
@@ -174,7 +174,8 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: dateti
     return [_shown(image, mappings[image.id], tagged.get(image.id), region) for image in found]
 
 
-def _visible(caller: Caller) -> ColumnElement[bool]:
+def visible(caller: Caller) -> ColumnElement[bool]:
+    """Own images, and those of others that are shared."""
     permitted = select(ImagePermission.image_id).where(ImagePermission.account_id == caller.account_id)
     shared = or_(Image.public.is_(True), Image.id.in_(permitted))
     return or_(Image.account_id == caller.account_id, and_(shared, Image.state == "available"))

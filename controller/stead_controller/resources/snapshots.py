@@ -64,7 +64,7 @@ def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
 def find_visible(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
     """Give a snapshot that the caller sees; raises MalformedId, NotFound."""
     lookup.check_form("snapshot", [snapshot_id])
-    snapshot = tx.session.scalar(select(Snapshot).where(Snapshot.id == snapshot_id, _visible(caller)))
+    snapshot = tx.session.scalar(select(Snapshot).where(Snapshot.id == snapshot_id, visible(caller)))
     if snapshot is None:
         raise NotFound("snapshot", snapshot_id)
     return snapshot
@@ -83,13 +83,13 @@ def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[
 
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
     """
-    lookup.require(tx, "snapshot", Snapshot.id, asked.selection.ids, _visible(caller))
+    lookup.require(tx, "snapshot", Snapshot.id, asked.selection.ids, visible(caller))
     ids = lookup.select_ids(
         tx,
         caller,
         Snapshot.id,
         asked.selection,
-        _visible(caller),
+        visible(caller),
         *_owned(caller, asked.owners),
         *_restorable(caller, asked.restorable_by),
         conditions=FILTERS,
@@ -122,7 +122,7 @@ def shown(snapshot: Snapshot, snapshot_tags: list[dict[str, str]] | None) -> dic
     }
 
 
-def _visible(caller: Caller) -> ColumnElement[bool]:
+def visible(caller: Caller) -> ColumnElement[bool]:
     """Own ones, and those of others that are shared; of one that is being deleted nobody knows any more."""
     mine = and_(Snapshot.account_id == caller.account_id, Snapshot.state != "deleting")
     shared = or_(Snapshot.public.is_(True), _permitted(caller.account_id))

@@ -34,11 +34,12 @@ _OF_ONE_INTERFACE: Final = frozenset(
 @operation("RunInstances")
 def run(call: Call, params: Params) -> Result:
     """Launch instances."""
-    reservation_id = run_instances(call.tx, call.caller, call.cloud, _request(params), call.now)
+    reservation_id = run_instances(call.tx, call.caller, call.cloud, launch_request(params), call.now)
     return describe_instances.reservation(call.tx, call.caller, call.cloud, reservation_id)
 
 
-def _request(params: Params) -> LaunchRequest:
+def launch_request(params: Params) -> LaunchRequest:
+    """Read what a launch asks for; raises BadRequest."""
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported yet.")

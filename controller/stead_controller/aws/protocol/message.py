@@ -15,7 +15,7 @@ class Request:
     """A fully read HTTP request.
 
     `path` and `query` are raw, still percent-encoded; `headers` keeps order, case and duplicates, since a signature
-    covers them.
+    covers them. `secure` tells whether it came through TLS.
     """
 
     method: str
@@ -24,6 +24,7 @@ class Request:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     source_ip: str
+    secure: bool = False
 
     @cached_property
     def _headers_by_name(self) -> dict[str, list[str]]:

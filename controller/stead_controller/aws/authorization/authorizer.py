@@ -1,0 +1,182 @@
+"""Whether a caller may do what it asks: its policies, the operation's rule and the request become a decision.
+
+The root of an account may do everything in it, at no cost. For everybody else the policies are looked up, at most once
+a second, and facts about resources only where a statement of them asks.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from stead_controller.authorization.conditions import context_of
+from stead_controller.authorization.evaluate import ALLOW_ALL, Policies, Request, evaluate
+from stead_controller.authorization.policy_document import PolicyDocument, parse
+from stead_controller.authorization.principals import Principal
+from stead_controller.aws.authorization.context import PRINCIPAL_TAG, of_call, of_tags
+from stead_controller.aws.authorization.refusal import refusal
+from stead_controller.aws.authorization.rule import Asked, Check, Rule
+from stead_controller.aws.authorization.table import RULES
+from stead_controller.aws.call import Call, Operation, Params
+from stead_controller.errors import NotAuthorized
+from stead_controller.resources import iam_targets, resource_facts
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+_SECONDS: Final = 1.0  # within which a change of policies is felt on every controller
+_MOST: Final = 10_000
+_ABOUT_RESOURCES: Final = ("ec2:", "aws:resource", "iam:resourcetag/")
+
+
+class OwnPolicies(Protocol):
+    """The documents of a principal as JSON: of its identity, of its groups, and its boundary."""
+
+    @property
+    def identity(self) -> Sequence[str]:
+        """Every policy that gives it rights."""
+
+    @property
+    def boundary(self) -> str | None:
+        """The policy that limits it, if any."""
+
+
+PoliciesOf = Callable[[Transaction, Caller], OwnPolicies]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a principal until it is looked at again."""
+
+    expires: float
+    identity: tuple[PolicyDocument, ...]
+    boundary: PolicyDocument | None
+    tags: dict[str, str] | None = field(default=None)
+
+
+class PolicyAuthorizer:
+    """Decides by policies."""
+
+    def __init__(self, policies_of: PoliciesOf) -> None:
+        """Take where a principal's policies come from."""
+        self._policies_of = policies_of
+        self._known: dict[str, _Known] = {}
+
+    def authorize(self, call: Call, operation: Operation, params: Params) -> None:
+        """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
+        if call.caller.kind == "root":
+            return
+        rule = RULES.get((operation.service, operation.name))
+        if rule is None:
+            raise NotAuthorized(f"{operation.service}:{operation.name} is for the root of an account only.")
+        asked = Asked(operation.service, operation.name, call, params)
+        self.check(asked, rule)
+
+    def check(self, asked: Asked, rule: Rule) -> None:
+        """Raise NotAuthorized unless everything is allowed that a rule asks for."""
+        checks = list(rule.checks(asked))
+        if not checks:
+            return
+        call = asked.call
+        policies = self.policies(call.tx, call.caller)
+        principal = principal_of(call.caller)
+        for request in self._requests(call, principal, policies, checks):
+            decision = evaluate(request, policies)
+            if not decision.allowed:
+                raise refusal(call.caller, request, decision, service=asked.service, sealer=call.cloud.sealer)
+
+    def policies(self, tx: Transaction, caller: Caller) -> Policies:
+        """Give the policies that bind a caller."""
+        known = self._look_up(tx, caller)
+        session = None
+        if caller.session is not None and (caller.session.policies or caller.kind == "federated"):
+            session = tuple(parse(text) for text in caller.session.policies)
+        return Policies(known.identity, known.boundary, session)
+
+    def forget(self) -> None:
+        """Look all policies up again: one has changed."""
+        self._known.clear()
+
+    def _look_up(self, tx: Transaction, caller: Caller) -> _Known:
+        if not caller.principal_id:  # root itself, or whom it has given a session
+            return _Known(0.0, (ALLOW_ALL,), None, {})
+        known = self._known.get(caller.principal_id)
+        if known is not None and known.expires > time.monotonic():
+            return known
+        own = self._policies_of(tx, caller)
+        known = _Known(
+            time.monotonic() + _SECONDS,
+            tuple(parse(text) for text in own.identity),
+            None if own.boundary is None else parse(own.boundary),
+        )
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[caller.principal_id] = known
+        return known
+
+    def _requests(
+        self, call: Call, principal: Principal, policies: Policies, checks: Sequence[Check]
+    ) -> Iterator[Request]:
+        """Give what is to be decided, with the facts that the policies ask for."""
+        keys = {action: policies.keys_about(action) for action in {check.action for check in checks}}
+        asked = frozenset().union(*keys.values())
+        general = self._general(call, asked)
+        facts = _facts(call, checks, asked)
+        for check in checks:
+            target = check.target
+            context = dict(general)
+            if keys[check.action]:
+                context |= context_of(facts.get((target.kind, target.resource_id), {}))
+                context |= context_of({**target.context, **of_tags(target.tags or {})})
+            yield Request(check.action, target.arn, principal, context)
+
+    def _general(self, call: Call, keys: Collection[str]) -> dict[str, tuple[str, ...]]:
+        values: dict[str, Any] = of_call(call, keys)
+        if "aws:resourceaccount" in keys:
+            values["aws:ResourceAccount"] = call.caller.account_id
+        if any(key.startswith(PRINCIPAL_TAG) for key in keys):
+            tags = self._tags(call)
+            values |= {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
+        return context_of(values)
+
+    def _tags(self, call: Call) -> dict[str, str]:
+        """Give the tags of the user or role, under those of the session."""
+        caller = call.caller
+        known = self._look_up(call.tx, caller)
+        if known.tags is None:
+            known.tags = iam_targets.tags_of(call.tx, caller.principal_id)
+        given = caller.session.tags if caller.session is not None else {}
+        lower = {key.lower() for key in given}
+        return {key: value for key, value in known.tags.items() if key.lower() not in lower} | dict(given)
+
+
+def principal_of(caller: Caller) -> Principal:
+    """Say who asks as policies name it."""
+    return Principal(
+        arn=caller.principal_arn or caller.arn,
+        account_id=caller.account_id,
+        kind=caller.kind,
+        session_arn=caller.arn if caller.kind in ("role", "federated") else "",
+        user_id=caller.principal_id,
+    )
+
+
+def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Load what conditions could ask of the resources, a kind at a time; nothing when none does."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    about_resources = {key for key in keys if key.startswith(_ABOUT_RESOURCES)} - {"ec2:region"}
+    if not about_resources:
+        return found
+    kinds = {check.target.kind for check in checks if check.target.resource_id}
+    for kind in kinds:
+        ids = [check.target.resource_id for check in checks if check.target.kind == kind and check.target.resource_id]
+        if kind == "iam":
+            found |= {(kind, entity_id): _tags_of_entity(call, entity_id) for entity_id in dict.fromkeys(ids)}
+            continue
+        facts = resource_facts.of(call.tx, call.caller, call.cloud, kind, dict.fromkeys(ids), keys=about_resources)
+        found |= {(kind, resource_id): values for resource_id, values in facts.items()}
+    return found
+
+
+def _tags_of_entity(call: Call, entity_id: str) -> dict[str, Any]:
+    tags = iam_targets.tags_of(call.tx, entity_id)
+    return {f"{service}:ResourceTag/{key}": value for key, value in tags.items() for service in ("aws", "iam")}

@@ -1,0 +1,37 @@
+"""EC2's operations on images, and on key pairs."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from stead_controller.aws.authorization.rule import Asked, Check, Rule, made, named, referred, rule
+
+_IMAGE = named("image", "ImageId")
+
+
+def _import_task(asked: Asked) -> Iterator[Check]:
+    """Take the task that is to be cancelled, whose id says of which kind it is."""
+    for task_id in asked.values("ImportTaskId"):
+        kind = "import-snapshot-task" if task_id.startswith("import-snap-") else "import-image-task"
+        yield from named(kind, "ImportTaskId")(asked)
+
+
+RULES: Final[dict[str, Rule]] = {
+    "CancelImportTask": rule(_import_task),
+    "CopyImage": rule(made("image"), named("image", "SourceImageId"), made("snapshot")),
+    "CreateImage": rule(made("image"), named("instance", "InstanceId"), made("snapshot")),
+    "CreateKeyPair": rule(made("key-pair", KeyPairName="KeyName", KeyPairType="KeyType")),
+    "DeleteKeyPair": rule(named("key-pair", "KeyName"), referred("key-pair", "id", "KeyPairId")),
+    "DeregisterImage": rule(_IMAGE),
+    "DisableImage": rule(_IMAGE),
+    "DisableImageDeprecation": rule(_IMAGE),
+    "DisableImageDeregistrationProtection": rule(_IMAGE),
+    "EnableImage": rule(_IMAGE),
+    "EnableImageDeprecation": rule(_IMAGE),
+    "EnableImageDeregistrationProtection": rule(_IMAGE),
+    "ExportImage": rule(made("export-image-task"), _IMAGE),
+    "ImportImage": rule(made("import-image-task"), made("image"), made("snapshot")),
+    "ImportKeyPair": rule(made("key-pair", KeyPairName="KeyName")),
+    "ModifyImageAttribute": rule(_IMAGE),
+    "RegisterImage": rule(made("image"), named("snapshot", "BlockDeviceMappings.Ebs.SnapshotId")),
+    "ResetImageAttribute": rule(_IMAGE),
+}

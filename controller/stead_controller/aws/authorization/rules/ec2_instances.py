@@ -1,0 +1,135 @@
+"""EC2's operations on instances: a launch touches an image, a subnet, groups, a key pair and all that it makes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, rule
+from stead_controller.aws.ec2.run_instances import DEFAULT_TYPE, launch_request
+from stead_controller.errors import SteadError
+from stead_controller.resources import launch_choices, resource_facts
+from stead_controller.resources.launch_choices import Choices
+from stead_controller.resources.launch_interfaces import InterfacePlan
+from stead_controller.resources.launch_volumes import VolumePlan
+
+_INSTANCE = named("instance", "InstanceId")
+_INSTANCES = named("instance", "InstanceIds")
+
+
+def _launch(asked: Asked) -> Iterator[Check]:
+    """Take all that a launch uses and makes, whether the request names it or it is the default.
+
+    A launch that is impossible goes no further than what it names: the operation itself will say why it is.
+    """
+    choices = _choices(asked)
+    yield from making(asked, "instance", _instance_context(asked, choices))
+    yield from named("image", "ImageId")(asked)
+    yield from named("key-pair", "KeyName")(asked)
+    if choices is None:
+        yield from named("subnet", "SubnetId", "NetworkInterfaces.SubnetId")(asked)
+        yield from named("security-group", "SecurityGroupIds", "NetworkInterfaces.Groups")(asked)
+        yield from named("network-interface", "NetworkInterfaces.NetworkInterfaceId")(asked)
+        yield from making(asked, "volume", {})
+        yield from making(asked, "network-interface", {})
+    else:
+        for volume in choices.disks.volumes:
+            yield from making(asked, "volume", _volume_context(asked, volume, choices.subnet.zone))
+        for interface in choices.interfaces:
+            yield from _interface(asked, interface)
+        named_snapshots = set(asked.values("BlockDeviceMappings.Ebs.SnapshotId"))
+        for snapshot_id in sorted(named_snapshots):
+            yield Check(Target(asked.arn("snapshot", snapshot_id), "snapshot", snapshot_id))
+    yield from _pass_role(asked)
+
+
+def _choices(asked: Asked) -> Choices | None:
+    call = asked.call
+    try:
+        return launch_choices.choose(call.tx, call.caller, call.cloud, launch_request(asked.params))
+    except SteadError:
+        return None  # which the operation finds out again, once it is known that the caller may ask
+
+
+def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
+    params = asked.params
+    options = params.get("MetadataOptions", {})
+    zone = params.get("Placement", {}).get("AvailabilityZone") if choices is None else choices.subnet.zone
+    return {
+        "ec2:AvailabilityZone": zone,
+        "ec2:EbsOptimized": bool(params.get("EbsOptimized", False)),
+        "ec2:InstanceMarketType": params.get("InstanceMarketOptions", {}).get("MarketType", "on-demand"),
+        "ec2:InstanceMetadataTags": options.get("InstanceMetadataTags"),
+        "ec2:InstanceProfile": _profile_arn(asked, params.get("IamInstanceProfile", {})),
+        "ec2:InstanceType": params.get("InstanceType", DEFAULT_TYPE),
+        "ec2:MetadataHttpEndpoint": options.get("HttpEndpoint"),
+        "ec2:MetadataHttpPutResponseHopLimit": options.get("HttpPutResponseHopLimit"),
+        "ec2:MetadataHttpTokens": options.get("HttpTokens"),
+        "ec2:RootDeviceType": "ebs",
+        "ec2:Tenancy": params.get("Placement", {}).get("Tenancy", "default"),
+    }
+
+
+def _volume_context(asked: Asked, volume: VolumePlan, zone: str) -> dict[str, Any]:
+    return {
+        "ec2:AvailabilityZone": zone,
+        "ec2:Encrypted": volume.key_id is not None,
+        "ec2:ParentSnapshot": asked.arn("snapshot", volume.snapshot.id) if volume.snapshot is not None else None,
+        "ec2:VolumeIops": volume.shape.iops,
+        "ec2:VolumeSize": volume.shape.size,
+        "ec2:VolumeThroughput": volume.shape.throughput,
+        "ec2:VolumeType": volume.shape.volume_type,
+    }
+
+
+def _interface(asked: Asked, plan: InterfacePlan) -> Iterator[Check]:
+    subnet = plan.subnet
+    yield Check(Target(asked.arn("subnet", subnet.id), "subnet", subnet.id))
+    if plan.existing is not None:
+        interface_id = plan.existing.id
+        yield Check(Target(asked.arn("network-interface", interface_id), "network-interface", interface_id))
+        return
+    for group_id in plan.group_ids:
+        yield Check(Target(asked.arn("security-group", group_id), "security-group", group_id))
+    context = {
+        "ec2:AssociatePublicIpAddress": plan.public,
+        "ec2:AvailabilityZone": subnet.zone,
+        "ec2:Subnet": asked.arn("subnet", subnet.id),
+        "ec2:Vpc": asked.arn("vpc", subnet.vpc_id),
+    }
+    yield from making(asked, "network-interface", context)
+
+
+def _profile_arn(asked: Asked, profile: Mapping[str, Any]) -> str | None:
+    if profile.get("Arn"):
+        return str(profile["Arn"])
+    name = profile.get("Name")
+    return asked.arn("instance-profile", name, service="iam", region="") if name else None
+
+
+def _pass_role(asked: Asked) -> Iterator[Check]:
+    """Giving a role to an instance is handing out its rights: the caller must be allowed to pass it."""
+    for profile in asked.values("IamInstanceProfile.Arn") + asked.values("IamInstanceProfile.Name"):
+        role = resource_facts.role_of_profile(asked.call.tx, asked.call.caller, asked.call.cloud, profile)
+        if role is not None:
+            yield Check(Target(role, context={"iam:PassedToService": "ec2.amazonaws.com"}), "iam:PassRole")
+
+
+def _associate_profile(asked: Asked) -> Iterator[Check]:
+    profile = _profile_arn(asked, asked.params.get("IamInstanceProfile", {}))
+    for check in _INSTANCE(asked):
+        target = check.target
+        yield Check(Target(target.arn, target.kind, target.resource_id, {"ec2:NewInstanceProfile": profile}))
+    yield from _pass_role(asked)
+
+
+RULES: Final[dict[str, Rule]] = {
+    "AssociateIamInstanceProfile": rule(_associate_profile),
+    "ModifyInstanceAttribute": rule(_INSTANCE, named("security-group", "Groups")),
+    "ModifyInstanceMetadataDefaults": rule(),
+    "ModifyInstanceMetadataOptions": rule(_INSTANCE),
+    "RebootInstances": rule(_INSTANCES),
+    "ResetInstanceAttribute": rule(_INSTANCE),
+    "RunInstances": rule(_launch),
+    "StartInstances": rule(_INSTANCES),
+    "StopInstances": rule(_INSTANCES),
+    "TerminateInstances": rule(_INSTANCES),
+}

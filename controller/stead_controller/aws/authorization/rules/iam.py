@@ -1,0 +1,240 @@
+"""Identity and Access Management: every operation is about one user, group, role, profile, policy or issuer."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from stead_controller.aws.authorization.rule import Asked, Check, Part, Rule, Target, rule
+from stead_controller.resources import iam_targets
+
+_OF_USERS: Final = (
+    "AttachUserPolicy",
+    "CreateAccessKey",
+    "CreateLoginProfile",
+    "DeleteAccessKey",
+    "DeleteLoginProfile",
+    "DeleteUser",
+    "DeleteUserPermissionsBoundary",
+    "DeleteUserPolicy",
+    "DetachUserPolicy",
+    "GetLoginProfile",
+    "GetUser",
+    "GetUserPolicy",
+    "ListAccessKeys",
+    "ListAttachedUserPolicies",
+    "ListGroupsForUser",
+    "ListMFADevices",
+    "ListServiceSpecificCredentials",
+    "ListSigningCertificates",
+    "ListSSHPublicKeys",
+    "ListUserPolicies",
+    "ListUserTags",
+    "PutUserPermissionsBoundary",
+    "PutUserPolicy",
+    "TagUser",
+    "UntagUser",
+    "UpdateAccessKey",
+    "UpdateLoginProfile",
+    "UpdateUser",
+)
+_OF_GROUPS: Final = (
+    "AddUserToGroup",
+    "AttachGroupPolicy",
+    "DeleteGroup",
+    "DeleteGroupPolicy",
+    "DetachGroupPolicy",
+    "GetGroup",
+    "GetGroupPolicy",
+    "ListAttachedGroupPolicies",
+    "ListGroupPolicies",
+    "PutGroupPolicy",
+    "RemoveUserFromGroup",
+    "UpdateGroup",
+)
+_OF_ROLES: Final = (
+    "AttachRolePolicy",
+    "DeleteRole",
+    "DeleteRolePermissionsBoundary",
+    "DeleteRolePolicy",
+    "DetachRolePolicy",
+    "GetRole",
+    "GetRolePolicy",
+    "ListAttachedRolePolicies",
+    "ListInstanceProfilesForRole",
+    "ListRolePolicies",
+    "ListRoleTags",
+    "PutRolePermissionsBoundary",
+    "PutRolePolicy",
+    "TagRole",
+    "UntagRole",
+    "UpdateAssumeRolePolicy",
+    "UpdateRole",
+    "UpdateRoleDescription",
+)
+_OF_PROFILES: Final = (
+    "DeleteInstanceProfile",
+    "GetInstanceProfile",
+    "ListInstanceProfileTags",
+    "RemoveRoleFromInstanceProfile",
+    "TagInstanceProfile",
+    "UntagInstanceProfile",
+)
+_OF_POLICIES: Final = (
+    "CreatePolicyVersion",
+    "DeletePolicy",
+    "DeletePolicyVersion",
+    "GetPolicy",
+    "GetPolicyVersion",
+    "ListEntitiesForPolicy",
+    "ListPolicyTags",
+    "ListPolicyVersions",
+    "SetDefaultPolicyVersion",
+    "TagPolicy",
+    "UntagPolicy",
+)
+_OF_ISSUERS: Final = (
+    "AddClientIDToOpenIDConnectProvider",
+    "DeleteOpenIDConnectProvider",
+    "GetOpenIDConnectProvider",
+    "ListOpenIDConnectProviderTags",
+    "RemoveClientIDFromOpenIDConnectProvider",
+    "TagOpenIDConnectProvider",
+    "UntagOpenIDConnectProvider",
+    "UpdateOpenIDConnectProviderThumbprint",
+)
+_OF_THE_ACCOUNT: Final = (
+    "CreateAccountAlias",
+    "DeleteAccountAlias",
+    "DeleteAccountPasswordPolicy",
+    "GenerateCredentialReport",
+    "GetAccountAuthorizationDetails",
+    "GetAccountPasswordPolicy",
+    "GetAccountSummary",
+    "GetContextKeysForCustomPolicy",
+    "GetCredentialReport",
+    "ListAccountAliases",
+    "ListOpenIDConnectProviders",
+    "ListPolicies",
+    "ListSAMLProviders",
+    "ListServerCertificates",
+    "ListVirtualMFADevices",
+    "SimulateCustomPolicy",
+    "UpdateAccountPasswordPolicy",
+)
+
+
+def _entity(kind: str, member: str) -> Part:
+    """Take the entity that a member names; of a call that names no user, the caller itself."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        names = asked.values(member)
+        if not names and kind == "user" and asked.call.caller.kind == "user":
+            names = [asked.call.caller.user_name]
+        for name in names:
+            yield Check(_target(asked, kind, name))
+
+    return part
+
+
+def _target(asked: Asked, kind: str, name: str) -> Target:
+    call = asked.call
+    entity = iam_targets.find(call.tx, call.caller, call.cloud, kind, name)
+    context = {
+        "iam:PolicyARN": asked.params.get("PolicyArn"),
+        "iam:PermissionsBoundary": asked.params.get("PermissionsBoundary") or entity.boundary_arn,
+    }
+    return Target(entity.arn, "iam", entity.id, context, _tags(asked.params))
+
+
+def _new(kind: str, member: str) -> Part:
+    """Take an entity that is yet to be made."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        for name in asked.values(member):
+            path = asked.params.get("Path", "/").strip("/")
+            boundary = {"iam:PermissionsBoundary": asked.params.get("PermissionsBoundary")}
+            arn = _arn(asked, kind, f"{path}/{name}" if path else name)
+            yield Check(Target(arn, context=boundary, tags=_tags(asked.params)))
+
+    return part
+
+
+def _list(kind: str) -> Part:
+    """Take all of a kind, below a path."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        yield Check(Target(_arn(asked, kind, asked.params.get("PathPrefix", "/").lstrip("/"))))
+
+    return part
+
+
+def _by_arn(member: str) -> Part:
+    """Take a managed policy or issuer by its ARN."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        for arn in asked.values(member):
+            entity_id = iam_targets.id_of_arn(asked.call.tx, asked.call.caller, arn)
+            yield Check(Target(arn, "iam", entity_id, tags=_tags(asked.params)))
+
+    return part
+
+
+def _new_issuer(asked: Asked) -> Iterator[Check]:
+    url = str(asked.params.get("Url", "")).removeprefix("https://")
+    yield Check(Target(_arn(asked, "oidc-provider", url), tags=_tags(asked.params)))
+
+
+def _owner_of_key(asked: Asked) -> Iterator[Check]:
+    for key_id in asked.values("AccessKeyId"):
+        name = iam_targets.user_of_key(asked.call.tx, asked.call.caller, key_id)
+        if name is not None:
+            yield Check(_target(asked, "user", name))
+
+
+def _source(asked: Asked) -> Iterator[Check]:
+    """Take the user, group or role whose policies are asked about."""
+    for arn in asked.values("PolicySourceArn"):
+        yield Check(Target(arn))
+
+
+def _passed_role(asked: Asked) -> Iterator[Check]:
+    """Putting a role into a profile hands it to instances, so it must be allowed to be passed."""
+    for name in asked.values("RoleName"):
+        role = _target(asked, "role", name)
+        context = {"iam:PassedToService": "ec2.amazonaws.com"}
+        yield Check(Target(role.arn, "iam", role.resource_id, context), "iam:PassRole")
+
+
+def _arn(asked: Asked, kind: str, name: str) -> str:
+    return asked.arn(kind, name, service="iam", region="")
+
+
+def _tags(params: Mapping[str, Any]) -> dict[str, str]:
+    given = {tag["Key"]: tag.get("Value", "") for tag in params.get("Tags") or () if "Key" in tag}
+    return given | dict.fromkeys(params.get("TagKeys") or (), "")
+
+
+RULES: Final[dict[str, Rule]] = {
+    **{name: rule(_entity("user", "UserName")) for name in _OF_USERS},
+    **{name: rule(_entity("group", "GroupName")) for name in _OF_GROUPS},
+    **{name: rule(_entity("role", "RoleName")) for name in _OF_ROLES},
+    **{name: rule(_entity("instance-profile", "InstanceProfileName")) for name in _OF_PROFILES},
+    **{name: rule(_by_arn("PolicyArn")) for name in _OF_POLICIES},
+    **{name: rule(_by_arn("OpenIDConnectProviderArn")) for name in _OF_ISSUERS},
+    **{name: rule() for name in _OF_THE_ACCOUNT},
+    "AddRoleToInstanceProfile": rule(_entity("instance-profile", "InstanceProfileName"), _passed_role),
+    "ChangePassword": rule(_entity("user", "UserName")),
+    "CreateGroup": rule(_new("group", "GroupName")),
+    "CreateInstanceProfile": rule(_new("instance-profile", "InstanceProfileName")),
+    "CreateOpenIDConnectProvider": rule(_new_issuer),
+    "CreatePolicy": rule(_new("policy", "PolicyName")),
+    "CreateRole": rule(_new("role", "RoleName")),
+    "CreateUser": rule(_new("user", "UserName")),
+    "GetAccessKeyLastUsed": rule(_owner_of_key),
+    "GetContextKeysForPrincipalPolicy": rule(_source),
+    "ListGroups": rule(_list("group")),
+    "ListInstanceProfiles": rule(_list("instance-profile")),
+    "ListPoliciesGrantingServiceAccess": rule(),
+    "ListRoles": rule(_list("role")),
+    "ListUsers": rule(_list("user")),
+    "SimulatePrincipalPolicy": rule(_source),
+}

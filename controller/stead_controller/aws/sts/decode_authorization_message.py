@@ -1,0 +1,10 @@
+"""DecodeAuthorizationMessage: why a request was refused, told to the account that made it."""
+
+from stead_controller.aws.authorization.refusal import decode
+from stead_controller.aws.call import Call, Params, Result, operation
+
+
+@operation("DecodeAuthorizationMessage", service="sts", writes=False)
+def decode_authorization_message(call: Call, params: Params) -> Result:
+    """Open a message that came with a refusal of EC2."""
+    return {"DecodedMessage": decode(call.caller, params["EncodedMessage"], call.cloud.sealer)}
