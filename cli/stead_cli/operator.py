@@ -172,6 +172,32 @@ class Operator:
             ).accounts
         )
 
+    def disable_account(self, account: str, *, disabled: bool) -> pb.Account:
+        """Let no credentials of an account count any more, or count again."""
+        request = pb.DisableAccountRequest(account=account, disabled=disabled)
+        answer: pb.DisableAccountResponse = self._call(
+            lambda channel: AccountsStub(channel).DisableAccount(request, timeout=_CALL_SECONDS)
+        )
+        return answer.account
+
+    def create_root_key(self, account: str) -> pb.CreateRootKeyResponse:
+        """Make another root access key of an account."""
+        request = pb.CreateRootKeyRequest(account=account)
+        made: pb.CreateRootKeyResponse = self._call(
+            lambda channel: AccountsStub(channel).CreateRootKey(request, timeout=_CALL_SECONDS)
+        )
+        return made
+
+    def list_root_keys(self, account: str) -> list[pb.RootKey]:
+        """The root access keys of an account."""
+        request = pb.ListRootKeysRequest(account=account)
+        return list(self._call(lambda channel: AccountsStub(channel).ListRootKeys(request, timeout=_CALL_SECONDS)).keys)
+
+    def delete_root_key(self, account: str, access_key_id: str) -> None:
+        """Delete a root access key of an account."""
+        request = pb.DeleteRootKeyRequest(account=account, access_key_id=access_key_id)
+        self._call(lambda channel: AccountsStub(channel).DeleteRootKey(request, timeout=_CALL_SECONDS))
+
     def _call[Response](self, make: Callable[[Any], Awaitable[Response]]) -> Response:
         """Make one call on a channel of its own; a refusal becomes a CliError."""
 

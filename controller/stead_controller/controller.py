@@ -38,6 +38,7 @@ from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.redraw import redraw
 from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
+from stead_controller.key_uses import KeyUses
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
 from stead_controller.operator.compute import Compute
@@ -47,11 +48,13 @@ from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
 from stead_controller.resources import host_addresses, image_tasks, imported_images, instance_credentials
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.iam_passwords import is_password
 from stead_controller.resources.questions import (
     Capture,
     ConsoleOutput,
     HostAnswer,
     Look,
+    PasswordCheck,
     PasswordData,
     Question,
     ReadBlock,
@@ -76,6 +79,7 @@ _log = logging.getLogger(__name__)
 _NETWORKS_SECONDS: Final = 1.0
 _LIVENESS_SECONDS: Final = 5.0
 _HOUSEKEEPING_SECONDS: Final = 15.0
+_USES_SECONDS: Final = 5.0
 _COLLECTING_SECONDS: Final = 5.0
 _COMPOSING_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
@@ -100,6 +104,7 @@ class Controller:
         self._clock = clock
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)
+        self._uses = KeyUses(self.database, settings.region)
         self._block_files = open_files(settings)
         grace = timedelta(seconds=settings.block_grace_seconds)
         self._blocks = BlockStore(self.database, self._block_files, clock, grace=grace)
@@ -162,7 +167,7 @@ class Controller:
             cloud=self.cloud,
             page_key=page_key,
             ask=self._ask,
-            on_call=self._trail.note,
+            on_call=self._note_call,
             throttle=Throttle(settings.request_rate_factor),
             clock=self._clock,
         )
@@ -176,6 +181,7 @@ class Controller:
         self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
+        self._every(_USES_SECONDS, self._uses.write)
         self._every(_HOUSEKEEPING_SECONDS, self._trail.remove_old)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
@@ -226,9 +232,17 @@ class Controller:
             Listener(self.settings.listen, self.settings.https_port, context),
         ]
 
+    def _note_call(self, call: CallRecord) -> None:
+        self._trail.note(call)
+        if call.caller is not None:
+            self._uses.note(call.caller, call.service, call.time)
+
     async def _ask(self, question: Question) -> HostAnswer:
         if isinstance(question, ReadBlock | WriteBlock):
             return await self._blocks.answer(question)
+        if isinstance(question, PasswordCheck):
+            is_right = await asyncio.to_thread(is_password, question.text, question.kept)
+            return HostAnswer(b"\x01" if is_right else b"", self._clock(), "")
         message = pb.Question()
         if isinstance(question, ConsoleOutput):
             message.console_output.machine_id = question.instance_id

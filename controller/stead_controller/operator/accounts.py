@@ -1,5 +1,6 @@
 """The `Accounts` service."""
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
 from stead_controller.resources import accounts
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.transaction import Transaction
 from stead_controller.sealing import Sealer
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
@@ -29,13 +31,10 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
         self, request: pb.CreateAccountRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateAccountResponse:
         """Make an account with its own root access key and default VPC."""
-        await require_operator(context)
-        try:
-            made = await self._database.run(
-                lambda tx: accounts.create_account(tx, self._sealer, self._cloud, request.name, self._clock())
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        made = await self._change(
+            context,
+            lambda tx: accounts.create_account(tx, self._sealer, self._cloud, request.name, self._clock()),
+        )
         return pb.CreateAccountResponse(
             account_id=made.account_id,
             name=made.name,
@@ -50,14 +49,67 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
         del request
         await require_operator(context)
         found = await self._database.run(accounts.list_accounts, writes=False)
-        return pb.ListAccountsResponse(
-            accounts=[
-                pb.Account(
-                    account_id=account.id,
-                    name=account.name,
-                    created=int(account.created.timestamp()),
-                    disabled=account.disabled,
+        return pb.ListAccountsResponse(accounts=[_account(account) for account in found])
+
+    async def DisableAccount(  # noqa: N802 - the name of the RPC
+        self, request: pb.DisableAccountRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DisableAccountResponse:
+        """Let no credentials of an account count any more, or count again."""
+        account = await self._change(
+            context, lambda tx: accounts.disable(tx, request.account, disabled=request.disabled)
+        )
+        return pb.DisableAccountResponse(account=_account(account))
+
+    async def CreateRootKey(  # noqa: N802 - the name of the RPC
+        self, request: pb.CreateRootKeyRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CreateRootKeyResponse:
+        """Make another root key."""
+        made = await self._change(
+            context, lambda tx: accounts.create_root_key(tx, self._sealer, request.account, self._clock())
+        )
+        return pb.CreateRootKeyResponse(
+            account_id=made.account_id, access_key_id=made.access_key_id, secret_access_key=made.secret_access_key
+        )
+
+    async def ListRootKeys(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListRootKeysRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListRootKeysResponse:
+        """List an account's root keys."""
+        found = await self._change(context, lambda tx: accounts.root_keys(tx, request.account))
+        return pb.ListRootKeysResponse(
+            keys=[
+                pb.RootKey(
+                    access_key_id=key.id,
+                    active=key.active,
+                    created=int(key.created.timestamp()),
+                    last_used=int(key.last_used.timestamp()) if key.last_used else 0,
                 )
-                for account in found
+                for key in found
             ]
         )
+
+    async def DeleteRootKey(  # noqa: N802 - the name of the RPC
+        self, request: pb.DeleteRootKeyRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DeleteRootKeyResponse:
+        """Delete a root key."""
+        await self._change(context, lambda tx: accounts.delete_root_key(tx, request.account, request.access_key_id))
+        return pb.DeleteRootKeyResponse()
+
+    async def _change[Result](
+        self, context: grpc.aio.ServicerContext[Any, Any], function: Callable[[Transaction], Result]
+    ) -> Result:
+        """Do what an operator asks, in a transaction of its own."""
+        await require_operator(context)
+        try:
+            return await self._database.run(function)
+        except SteadError as error:
+            await refuse(context, error)
+
+
+def _account(account: accounts.AccountRow) -> pb.Account:
+    return pb.Account(
+        account_id=account.id,
+        name=account.name,
+        created=int(account.created.timestamp()),
+        disabled=account.disabled,
+    )

@@ -5,16 +5,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from stead_controller.db.tables import AccessKey, Account, IamUser
-from stead_controller.errors import AlreadyExists, InvalidParameter
+from stead_controller.errors import AlreadyExists, InvalidParameter, NotFound
 from stead_controller.resources import iam_access_keys, iam_entities, session_tokens
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.default_vpc import create_default_vpc
 from stead_controller.resources.transaction import Transaction
 from stead_controller.sealing import Sealer
+
+type AccountRow = Account
+"""An account as operators are shown it."""
 
 _NAME_LENGTH: Final = 64
 
@@ -55,6 +58,44 @@ def create_account(tx: Transaction, sealer: Sealer, cloud: Cloud, name: str, now
 def list_accounts(tx: Transaction) -> list[Account]:
     """All accounts, oldest first."""
     return list(tx.session.scalars(select(Account).order_by(Account.created, Account.id)))
+
+
+def find_account(tx: Transaction, name: str) -> Account:
+    """An account by its id or its name; raises NotFound."""
+    found = tx.session.scalar(select(Account).where(or_(Account.id == name, Account.name == name)).limit(1))
+    if found is None:
+        raise NotFound("account", name)
+    return found
+
+
+def disable(tx: Transaction, name: str, *, disabled: bool) -> Account:
+    """Let no credentials of an account count any more, or count again; raises NotFound."""
+    account = find_account(tx, name)
+    account.disabled = disabled
+    return account
+
+
+def create_root_key(tx: Transaction, sealer: Sealer, name: str, now: datetime) -> NewAccount:
+    """Make another root key of an account; raises NotFound, LimitExceeded."""
+    account = find_account(tx, name)
+    key = iam_access_keys.add(tx, sealer, account.id, account.id, now)
+    return NewAccount(account.id, account.name, key.id, key.secret)
+
+
+def root_keys(tx: Transaction, name: str) -> list[AccessKey]:
+    """The root keys of an account, the oldest first; raises NotFound."""
+    account = find_account(tx, name)
+    mine = select(AccessKey).where(AccessKey.user_id == account.id)
+    return list(tx.session.scalars(mine.order_by(AccessKey.created, AccessKey.id)))
+
+
+def delete_root_key(tx: Transaction, name: str, access_key_id: str) -> None:
+    """Delete a root key of an account; raises NotFound."""
+    account = find_account(tx, name)
+    key = tx.session.get(AccessKey, access_key_id)
+    if key is None or key.user_id != account.id:
+        raise NotFound("access-key", access_key_id)
+    tx.session.delete(key)
 
 
 def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey | None:

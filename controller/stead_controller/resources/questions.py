@@ -1,7 +1,7 @@
-"""What only a host or the block store can answer: asked after the transaction is over, since it waits."""
+"""What only a host, the block store or slow reckoning can answer: asked after the transaction is over."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Final
@@ -44,6 +44,14 @@ class PasswordData:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordCheck:
+    """Whether a password is the one that was kept: a byte if so; it takes some hundredths of a second."""
+
+    text: str = field(repr=False)
+    kept: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """The packets of a network interface for a moment."""
 
@@ -82,7 +90,7 @@ class WriteBlock:
 
 type BlockQuestion = ReadBlock | WriteBlock
 type HostQuestion = ConsoleOutput | Screenshot | PasswordData | Capture | Look
-type Question = HostQuestion | BlockQuestion
+type Question = HostQuestion | BlockQuestion | PasswordCheck
 
 
 @dataclass(frozen=True, slots=True)

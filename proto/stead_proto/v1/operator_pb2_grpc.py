@@ -452,6 +452,26 @@ class AccountsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListAccountsRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListAccountsResponse.FromString,
                 _registered_method=True)
+        self.DisableAccount = channel.unary_unary(
+                '/stead.v1.Accounts/DisableAccount',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountResponse.FromString,
+                _registered_method=True)
+        self.CreateRootKey = channel.unary_unary(
+                '/stead.v1.Accounts/CreateRootKey',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.CreateRootKeyRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.CreateRootKeyResponse.FromString,
+                _registered_method=True)
+        self.ListRootKeys = channel.unary_unary(
+                '/stead.v1.Accounts/ListRootKeys',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListRootKeysRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListRootKeysResponse.FromString,
+                _registered_method=True)
+        self.DeleteRootKey = channel.unary_unary(
+                '/stead.v1.Accounts/DeleteRootKey',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.DeleteRootKeyRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.DeleteRootKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AccountsServicer:
@@ -470,6 +490,32 @@ class AccountsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DisableAccount(self, request, context):
+        """Let no credentials of an account count any more, or count again; what it runs goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRootKey(self, request, context):
+        """Root access keys of an account: two at most.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRootKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRootKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -482,6 +528,26 @@ def add_AccountsServicer_to_server(servicer, server):
                     servicer.ListAccounts,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListAccountsRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'DisableAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableAccount,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountResponse.SerializeToString,
+            ),
+            'CreateRootKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRootKey,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.CreateRootKeyRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.CreateRootKeyResponse.SerializeToString,
+            ),
+            'ListRootKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRootKeys,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListRootKeysRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListRootKeysResponse.SerializeToString,
+            ),
+            'DeleteRootKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRootKey,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.DeleteRootKeyRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.DeleteRootKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -538,6 +604,114 @@ class Accounts:
             '/stead.v1.Accounts/ListAccounts',
             stead__proto_dot_v1_dot_operator__pb2.ListAccountsRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Accounts/DisableAccount',
+            stead__proto_dot_v1_dot_operator__pb2.DisableAccountRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.DisableAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRootKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Accounts/CreateRootKey',
+            stead__proto_dot_v1_dot_operator__pb2.CreateRootKeyRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.CreateRootKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRootKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Accounts/ListRootKeys',
+            stead__proto_dot_v1_dot_operator__pb2.ListRootKeysRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListRootKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRootKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Accounts/DeleteRootKey',
+            stead__proto_dot_v1_dot_operator__pb2.DeleteRootKeyRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.DeleteRootKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -153,6 +153,12 @@ class AccountsStub:
     CreateAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateAccountRequest, _operator_pb2.CreateAccountResponse]
     """Make an isolated account with its own root access key and default VPC."""
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListAccountsRequest, _operator_pb2.ListAccountsResponse]
+    DisableAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DisableAccountRequest, _operator_pb2.DisableAccountResponse]
+    """Let no credentials of an account count any more, or count again; what it runs goes on."""
+    CreateRootKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateRootKeyRequest, _operator_pb2.CreateRootKeyResponse]
+    """Root access keys of an account: two at most."""
+    ListRootKeys: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListRootKeysRequest, _operator_pb2.ListRootKeysResponse]
+    DeleteRootKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DeleteRootKeyRequest, _operator_pb2.DeleteRootKeyResponse]
 
 @_typing.type_check_only
 class AccountsAsyncStub(AccountsStub):
@@ -160,6 +166,12 @@ class AccountsAsyncStub(AccountsStub):
     CreateAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateAccountRequest, _operator_pb2.CreateAccountResponse]  # type: ignore[assignment]
     """Make an isolated account with its own root access key and default VPC."""
     ListAccounts: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListAccountsRequest, _operator_pb2.ListAccountsResponse]  # type: ignore[assignment]
+    DisableAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.DisableAccountRequest, _operator_pb2.DisableAccountResponse]  # type: ignore[assignment]
+    """Let no credentials of an account count any more, or count again; what it runs goes on."""
+    CreateRootKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateRootKeyRequest, _operator_pb2.CreateRootKeyResponse]  # type: ignore[assignment]
+    """Root access keys of an account: two at most."""
+    ListRootKeys: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListRootKeysRequest, _operator_pb2.ListRootKeysResponse]  # type: ignore[assignment]
+    DeleteRootKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.DeleteRootKeyRequest, _operator_pb2.DeleteRootKeyResponse]  # type: ignore[assignment]
 
 class AccountsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -176,6 +188,36 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.ListAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ListAccountsResponse, _abc.Awaitable[_operator_pb2.ListAccountsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DisableAccount(
+        self,
+        request: _operator_pb2.DisableAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.DisableAccountResponse, _abc.Awaitable[_operator_pb2.DisableAccountResponse]]:
+        """Let no credentials of an account count any more, or count again; what it runs goes on."""
+
+    @_abc_1.abstractmethod
+    def CreateRootKey(
+        self,
+        request: _operator_pb2.CreateRootKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.CreateRootKeyResponse, _abc.Awaitable[_operator_pb2.CreateRootKeyResponse]]:
+        """Root access keys of an account: two at most."""
+
+    @_abc_1.abstractmethod
+    def ListRootKeys(
+        self,
+        request: _operator_pb2.ListRootKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListRootKeysResponse, _abc.Awaitable[_operator_pb2.ListRootKeysResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteRootKey(
+        self,
+        request: _operator_pb2.DeleteRootKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.DeleteRootKeyResponse, _abc.Awaitable[_operator_pb2.DeleteRootKeyResponse]]: ...
 
 def add_AccountsServicer_to_server(servicer: AccountsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

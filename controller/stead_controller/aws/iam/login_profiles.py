@@ -1,0 +1,71 @@
+"""Login profiles, and a user's own password."""
+
+from stead_controller.aws.call import Call, Params, Result, Then, operation
+from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.resources import iam_login_profiles, iam_passwords
+from stead_controller.resources.iam_login_profiles import Password
+from stead_controller.resources.questions import HostAnswer
+
+
+def _hash(params: Params) -> Password | None:
+    """Make what is kept of the password that is asked for."""
+    text = params.get("Password", params.get("NewPassword"))
+    return None if text is None else Password(text, iam_passwords.hashed(text))
+
+
+@operation("CreateLoginProfile", service="iam", prepare=_hash)
+def create_login_profile(call: Call, params: Params) -> Result:
+    """Give a user a password."""
+    _refuse_session_limits(params)
+    if call.prepared is None:
+        raise InvalidParameter("The request must contain the parameter Password")
+    made = iam_login_profiles.create(
+        call.tx,
+        call.caller,
+        params.get("UserName"),
+        call.prepared,
+        reset=params.get("PasswordResetRequired", False),
+        now=call.now,
+    )
+    return {"LoginProfile": made}
+
+
+@operation("GetLoginProfile", service="iam", writes=False)
+def get_login_profile(call: Call, params: Params) -> Result:
+    """Show that a user has a password."""
+    return {"LoginProfile": iam_login_profiles.get(call.tx, call.caller, params.get("UserName"))}
+
+
+@operation("UpdateLoginProfile", service="iam", prepare=_hash)
+def update_login_profile(call: Call, params: Params) -> Result:
+    """Change a user's password, or whether it must be changed."""
+    _refuse_session_limits(params)
+    reset = params.get("PasswordResetRequired")
+    iam_login_profiles.update(call.tx, call.caller, params["UserName"], call.prepared, reset=reset)
+    return {}
+
+
+@operation("DeleteLoginProfile", service="iam")
+def delete_login_profile(call: Call, params: Params) -> Result:
+    """Take a user's password away."""
+    iam_login_profiles.remove(call.tx, call.caller, params.get("UserName"))
+    return {}
+
+
+@operation("ChangePassword", service="iam", prepare=_hash)
+def change_password(call: Call, params: Params) -> Then:
+    """Change the caller's own password."""
+    asked = iam_login_profiles.ask_to_change(call.tx, call.caller, params["OldPassword"], call.prepared)
+
+    def change(later: Call, answer: HostAnswer) -> Result:
+        is_right = bool(answer.content)
+        iam_login_profiles.change(later.tx, later.caller, asked, call.prepared, is_right=is_right)
+        return {}
+
+    return Then(asked, change)
+
+
+def _refuse_session_limits(params: Params) -> None:
+    for name in ("MaxSigninSessionDuration", "ResetMaxSigninSessionDuration"):
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported.")

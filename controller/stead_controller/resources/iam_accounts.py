@@ -1,0 +1,146 @@
+"""What IAM knows of an account as a whole: its alias, its rules for passwords, and how much it has of what.
+
+See https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from stead_controller.db.tables import (
+    AccessKey,
+    IamAccount,
+    IamAttachedPolicy,
+    IamGroup,
+    IamInstanceProfile,
+    IamOidcProvider,
+    IamPolicy,
+    IamRole,
+    IamUser,
+)
+from stead_controller.errors import AlreadyExists, NotFound, Unsupported
+from stead_controller.resources import iam_limits, iam_names
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+_ALIAS: Final = r"^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"
+_COUNTED: Final[dict[str, tuple[Any, int]]] = {
+    "Users": (IamUser, iam_limits.USERS),
+    "Groups": (IamGroup, iam_limits.GROUPS),
+    "Roles": (IamRole, iam_limits.ROLES),
+    "InstanceProfiles": (IamInstanceProfile, iam_limits.INSTANCE_PROFILES),
+    "Policies": (IamPolicy, iam_limits.POLICIES),
+}
+_FIXED: Final = {
+    "AccessKeysPerUserQuota": iam_limits.ACCESS_KEYS_PER_USER,
+    "AccountMFAEnabled": 0,
+    "AccountPasswordPresent": 0,
+    "AccountSigningCertificatesPresent": 0,
+    "AssumeRolePolicySizeQuota": iam_limits.TRUST_POLICY_SIZE,
+    "AttachedPoliciesPerGroupQuota": iam_limits.POLICIES_PER_PRINCIPAL,
+    "AttachedPoliciesPerRoleQuota": iam_limits.POLICIES_PER_PRINCIPAL,
+    "AttachedPoliciesPerUserQuota": iam_limits.POLICIES_PER_PRINCIPAL,
+    "GroupPolicySizeQuota": iam_limits.INLINE_SIZES["group"],
+    "GroupsPerUserQuota": iam_limits.GROUPS_PER_USER,
+    "MFADevices": 0,
+    "MFADevicesInUse": 0,
+    "PolicySizeQuota": iam_limits.POLICY_SIZE,
+    "RolePolicySizeQuota": iam_limits.INLINE_SIZES["role"],
+    "ServerCertificates": 0,
+    "UserPolicySizeQuota": iam_limits.INLINE_SIZES["user"],
+    "VersionsPerPolicyQuota": iam_limits.VERSIONS_PER_POLICY,
+}
+# What a new policy says of rules that it does not mention.
+_UNSAID: Final[dict[str, Any]] = {
+    "MinimumPasswordLength": 6,
+    "RequireSymbols": False,
+    "RequireNumbers": False,
+    "RequireUppercaseCharacters": False,
+    "RequireLowercaseCharacters": False,
+    "AllowUsersToChangePassword": False,
+}
+
+
+def summary(tx: Transaction, caller: Caller) -> dict[str, int]:
+    """How much the account has, and how much it may have."""
+    found = dict(_FIXED)
+    for name, (model, quota) in _COUNTED.items():
+        found[name] = _count(tx, model.id, model.account_id == caller.account_id)
+        found[f"{name}Quota"] = quota
+    found["Providers"] = _count(tx, IamOidcProvider.id, IamOidcProvider.account_id == caller.account_id)
+    attached = IamAttachedPolicy.account_id == caller.account_id
+    found["PolicyVersionsInUse"] = _count(tx, IamAttachedPolicy.policy_arn.distinct(), attached)
+    root = AccessKey.user_id == caller.account_id
+    found["AccountAccessKeysPresent"] = int(_count(tx, AccessKey.id, root) > 0)
+    return found
+
+
+def alias(tx: Transaction, caller: Caller) -> str | None:
+    """The account's alias, if it has one."""
+    return tx.session.scalar(select(IamAccount.alias).where(IamAccount.account_id == caller.account_id))
+
+
+def set_alias(tx: Transaction, caller: Caller, text: str) -> None:
+    """Give the account an alias instead of the one that it has; raises InvalidParameter, AlreadyExists."""
+    if not re.match(_ALIAS, text):
+        raise iam_names.invalid("accountAlias", f"Member must satisfy regular expression pattern: {_ALIAS}")
+    holder = tx.session.scalar(select(IamAccount.account_id).where(IamAccount.alias == text))
+    if holder is not None and holder != caller.account_id:
+        raise AlreadyExists("iam-account-alias", f"The account alias {text} already exists.")
+    _row(tx, caller).alias = text
+
+
+def remove_alias(tx: Transaction, caller: Caller, text: str) -> None:
+    """Take the alias away; raises NotFound where the account has another or none."""
+    if alias(tx, caller) != text:
+        message = f"The Account Alias with alias name {text} cannot be found."
+        raise NotFound("iam-account-alias", text, message=message)
+    _row(tx, caller).alias = None
+
+
+def set_password_policy(tx: Transaction, caller: Caller, rules: Mapping[str, Any]) -> None:
+    """Set all rules for passwords: what is not said has its default; raises Unsupported for a memory of old ones."""
+    if rules.get("PasswordReusePrevention"):
+        raise Unsupported("Old passwords are not remembered: the parameter PasswordReusePrevention is not supported.")
+    _row(tx, caller).password_policy = json.dumps({**_UNSAID, **rules})
+
+
+def password_policy(tx: Transaction, account_id: str) -> dict[str, Any] | None:
+    """The rules that were set, if any."""
+    text = tx.session.scalar(select(IamAccount.password_policy).where(IamAccount.account_id == account_id))
+    return json.loads(text) if text else None
+
+
+def show_password_policy(tx: Transaction, caller: Caller) -> dict[str, Any]:
+    """The rules in the API's shape; raises NotFound where none were set."""
+    rules = password_policy(tx, caller.account_id)
+    if rules is None:
+        raise _no_policy(caller)
+    return {**rules, "ExpirePasswords": "MaxPasswordAge" in rules}
+
+
+def remove_password_policy(tx: Transaction, caller: Caller) -> None:
+    """Return to the rules of an account that set none; raises NotFound where none were set."""
+    if password_policy(tx, caller.account_id) is None:
+        raise _no_policy(caller)
+    _row(tx, caller).password_policy = None
+
+
+def _no_policy(caller: Caller) -> NotFound:
+    message = f"The Password Policy with domain name {caller.account_id} cannot be found."
+    return NotFound("iam-password-policy", caller.account_id, message=message)
+
+
+def _row(tx: Transaction, caller: Caller) -> IamAccount:
+    row = tx.session.get(IamAccount, caller.account_id)
+    if row is None:
+        row = IamAccount(account_id=caller.account_id)
+        tx.session.add(row)
+    return row
+
+
+def _count(tx: Transaction, column: Any, where: Any) -> int:
+    return tx.session.scalar(select(func.count(column)).where(where)) or 0

@@ -1,0 +1,68 @@
+"""Passwords: kept as what scrypt makes of them, which takes some hundredths of a second, and checked by their rules.
+
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_passwords_account-policy.html.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stead_controller.errors import BadRequest
+
+_COST: Final = 1 << 14
+_BLOCK: Final = 8
+_SALT_BYTES: Final = 16
+_SYMBOLS: Final = re.compile(r"[!@#$%^&*()_+\-=\[\]{}|']")
+# What each rule of a policy asks for, and IAM's words for it.
+_KINDS: Final[dict[str, tuple[re.Pattern[str], str]]] = {
+    "RequireUppercaseCharacters": (re.compile("[A-Z]"), "uppercase letter"),
+    "RequireLowercaseCharacters": (re.compile("[a-z]"), "lowercase letter"),
+    "RequireNumbers": (re.compile("[0-9]"), "number"),
+    "RequireSymbols": (_SYMBOLS, "symbol"),
+}
+_DEFAULT_LENGTH: Final = 8
+_DEFAULT_KINDS: Final = 3
+_LEAST_LENGTH: Final = 6
+
+
+def hashed(password: str) -> str:
+    """Give what is kept of a password: `scrypt$salt$hash`."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    return f"scrypt${base64.b64encode(salt).decode()}${base64.b64encode(_scrypt(password, salt)).decode()}"
+
+
+def is_password(password: str, kept: str) -> bool:
+    """Tell whether `kept` was made of this password."""
+    _, salt, digest = kept.split("$")
+    return hmac.compare_digest(_scrypt(password, base64.b64decode(salt)), base64.b64decode(digest))
+
+
+def check(password: str, policy: Mapping[str, Any] | None) -> None:
+    """Raise BadRequest with what an account's policy, or that of an account without one, asks for."""
+    if policy is None:
+        if len(password) < _DEFAULT_LENGTH:
+            raise _refusal(f"Password should have a minimum length of {_DEFAULT_LENGTH}")
+        if sum(bool(pattern.search(password)) for pattern, _ in _KINDS.values()) < _DEFAULT_KINDS:
+            raise _refusal(
+                f"Password should have at least {_DEFAULT_KINDS} of: uppercase letters, lowercase letters, numbers, "
+                "symbols"
+            )
+        return
+    length = policy.get("MinimumPasswordLength", _LEAST_LENGTH)
+    if len(password) < length:
+        raise _refusal(f"Password should have a minimum length of {length}")
+    for rule, (pattern, what) in _KINDS.items():
+        if policy.get(rule) and not pattern.search(password):
+            raise _refusal(f"Password should have at least one {what}")
+
+
+def _refusal(message: str) -> BadRequest:
+    return BadRequest(message, code="PasswordPolicyViolation")
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=_COST, r=_BLOCK, p=1)

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+
+from tests.api.identity import READ_ONLY, document, key_of, refused, trust
+from tests.support.waiting import wait_for
+
+STRONG = "Tr0ub4dor&3 and more"
+
+
+@pytest.fixture(scope="module")
+def owner(cloud):
+    return cloud.new_account()
+
+
+@pytest.fixture(scope="module")
+def iam(owner):
+    return owner.client("iam")
+
+
+def test_an_alias_is_unique_in_the_cloud(cloud, owner, iam):
+    alias = f"team-{owner.account_id}"
+    iam.create_account_alias(AccountAlias="first-one")
+    iam.create_account_alias(AccountAlias=alias)
+    assert iam.list_account_aliases()["AccountAliases"] == [alias]
+    other = cloud.new_account().client("iam")
+    refused("EntityAlreadyExists", other.create_account_alias, AccountAlias=alias)
+    other.create_account_alias(AccountAlias="first-one")
+    for bad in ("Upper", "-begin", "end-", "two--dashes", "x" * 64):
+        refused("ValidationError", iam.create_account_alias, AccountAlias=bad)
+    refused("NoSuchEntity", iam.delete_account_alias, AccountAlias="first-one")
+    iam.delete_account_alias(AccountAlias=alias)
+    assert iam.list_account_aliases()["AccountAliases"] == []
+
+
+def test_the_summary_counts(cloud):
+    iam = cloud.new_account().client("iam")
+    iam.create_user(UserName="u")
+    iam.create_group(GroupName="g")
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust())
+    iam.create_instance_profile(InstanceProfileName="p")
+    iam.create_policy(PolicyName="m", PolicyDocument=document("ec2:*"))
+    iam.attach_user_policy(UserName="u", PolicyArn=READ_ONLY)
+    found = iam.get_account_summary()["SummaryMap"]
+    assert {name: found[name] for name in ("Users", "Groups", "Roles", "InstanceProfiles", "Policies")} == {
+        "Users": 1,
+        "Groups": 1,
+        "Roles": 1,
+        "InstanceProfiles": 1,
+        "Policies": 1,
+    }
+    assert (found["UsersQuota"], found["AccessKeysPerUserQuota"], found["AccountAccessKeysPresent"]) == (5000, 2, 1)
+    assert (found["PolicyVersionsInUse"], found["Providers"]) == (1, 0)
+
+
+def test_passwords_follow_the_accounts_rules(owner, iam):
+    refused("NoSuchEntity", iam.get_account_password_policy)
+    iam.create_user(UserName="login")
+    refused("NoSuchEntity", iam.get_login_profile, UserName="login")
+    refused("PasswordPolicyViolation", iam.create_login_profile, UserName="login", Password="short1!")
+    refused("PasswordPolicyViolation", iam.create_login_profile, UserName="login", Password="onlylowercase")
+    made = iam.create_login_profile(UserName="login", Password=STRONG, PasswordResetRequired=True)["LoginProfile"]
+    assert made["PasswordResetRequired"] is True
+    refused("EntityAlreadyExists", iam.create_login_profile, UserName="login", Password=STRONG)
+    iam.update_account_password_policy(MinimumPasswordLength=20, RequireSymbols=True, MaxPasswordAge=90)
+    shown = iam.get_account_password_policy()["PasswordPolicy"]
+    assert (shown["MinimumPasswordLength"], shown["RequireNumbers"], shown["ExpirePasswords"]) == (20, False, True)
+    message = refused("PasswordPolicyViolation", iam.update_login_profile, UserName="login", Password="Tr0ub4dor&3")
+    assert message == "Password should have a minimum length of 20"
+    refused("UnsupportedOperation", iam.update_account_password_policy, PasswordReusePrevention=3)
+
+    user = key_of(owner, "login").client("iam")
+    iam.attach_user_policy(UserName="login", PolicyArn="arn:aws:iam::aws:policy/IAMUserChangePassword")
+    new = {"OldPassword": STRONG, "NewPassword": "a new one with a symbol!"}
+    refused("AccessDenied", user.change_password, **new)
+    iam.update_account_password_policy(AllowUsersToChangePassword=True)
+    wrong = refused("AccessDenied", user.change_password, **{**new, "OldPassword": "guessed"})
+    assert wrong == "The old password was incorrect."
+    user.change_password(**new)
+    refused("AccessDenied", user.change_password, **new)
+    assert iam.get_login_profile(UserName="login")["LoginProfile"]["PasswordResetRequired"] is False
+    refused("InvalidUserType", iam.change_password, **new)
+    iam.delete_account_password_policy()
+    iam.delete_login_profile(UserName="login")
+    refused("NoSuchEntity", iam.delete_login_profile, UserName="login")
+
+
+def test_an_issuer_is_trusted_changed_and_forgotten(owner, iam):
+    url = "https://token.example.com/tenant"
+    made = iam.create_open_id_connect_provider(
+        Url=url, ClientIDList=["sts.amazonaws.com"], ThumbprintList=["a" * 40], Tags=[{"Key": "k", "Value": "v"}]
+    )
+    arn = made["OpenIDConnectProviderArn"]
+    assert arn == f"arn:aws:iam::{owner.account_id}:oidc-provider/token.example.com/tenant"
+    refused("EntityAlreadyExists", iam.create_open_id_connect_provider, Url=url + "/")
+    refused("InvalidInput", iam.create_open_id_connect_provider, Url="http://token.example.com")
+    refused("InvalidInput", iam.create_open_id_connect_provider, Url="https://b.example.com", ThumbprintList=["z" * 40])
+    iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="second")
+    iam.update_open_id_connect_provider_thumbprint(OpenIDConnectProviderArn=arn, ThumbprintList=["b" * 40])
+    shown = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert shown["Url"] == "token.example.com/tenant"
+    assert shown["ClientIDList"] == ["sts.amazonaws.com", "second"]
+    assert shown["ThumbprintList"] == ["b" * 40]
+    assert shown["Tags"] == [{"Key": "k", "Value": "v"}]
+    iam.remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="second")
+    iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=arn, TagKeys=["k"])
+    assert iam.list_open_id_connect_provider_tags(OpenIDConnectProviderArn=arn)["Tags"] == []
+    assert iam.list_open_id_connect_providers()["OpenIDConnectProviderList"] == [{"Arn": arn}]
+    iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    refused("NoSuchEntity", iam.get_open_id_connect_provider, OpenIDConnectProviderArn=arn)
+
+
+def test_an_operator_disables_an_account_and_changes_its_root_keys(cloud):
+    account = cloud.new_account()
+    made = cloud.operator.create_root_key(account.account_id)
+    listed = [key.access_key_id for key in cloud.operator.list_root_keys(account.account_id)]
+    assert listed == [account.access_key_id, made.access_key_id]
+    cloud.operator.delete_root_key(account.account_id, made.access_key_id)
+    sts = account.client("sts")
+    assert sts.get_caller_identity()["Account"] == account.account_id
+
+    def refuses():
+        try:
+            sts.get_caller_identity()
+        except sts.exceptions.ClientError as error:
+            return error.response["Error"]["Code"] == "InvalidClientTokenId"
+        return False
+
+    assert cloud.operator.disable_account(account.account_id, disabled=True).disabled
+    wait_for(refuses, "a disabled account is refused", 3)
+    assert not cloud.operator.disable_account(account.account_id, disabled=False).disabled
+    wait_for(lambda: not refuses(), "an enabled account is known", 3)
+
+
+def test_the_command_line_tool_sees_the_same(owner):
+    owner.aws("iam", "create-user", "--user-name", "cli", "--tags", "Key=a,Value=b")
+    created = owner.aws(
+        "iam", "create-policy", "--policy-name", "cli", "--policy-document", document("ec2:DescribeInstances")
+    )
+    arn = created["Policy"]["Arn"]
+    owner.aws("iam", "attach-user-policy", "--user-name", "cli", "--policy-arn", arn)
+    version = owner.aws("iam", "get-policy-version", "--policy-arn", arn, "--version-id", "v1")
+    assert version["PolicyVersion"]["Document"] == json.loads(document("ec2:DescribeInstances"))
+    assert owner.aws_result("iam", "delete-policy", "--policy-arn", arn).returncode != 0
