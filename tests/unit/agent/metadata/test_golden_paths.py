@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress
+from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, Role
 from stead_agent.metadata.tree import entries, find
 from tests.unit.agent.metadata.guests import guest, interface
 
@@ -30,6 +30,8 @@ meta-data/events/maintenance/history
 meta-data/events/maintenance/scheduled
 meta-data/hibernation/configured
 meta-data/hostname
+meta-data/iam/info
+meta-data/iam/security-credentials/reader
 meta-data/identity-credentials/ec2/info
 meta-data/instance-action
 meta-data/instance-id
@@ -95,7 +97,6 @@ ABSENT = [
     "meta-data/autoscaling/target-lifecycle-state",
     "meta-data/block-device-mapping/swap",
     "meta-data/events/recommendations/rebalance",
-    "meta-data/iam",
     "meta-data/kernel-id",
     "meta-data/placement/group-name",
     "meta-data/placement/host-id",
@@ -127,6 +128,9 @@ def everything() -> Guest:
         user_data=b"#!/bin/sh\n",
         options=Options(instance_metadata_tags=True),
         identity=Identity("{}", "c2lnbmVk", "bWVzc2FnZQ=="),
+        role=Role(
+            "arn:aws:iam::123456789012:instance-profile/p", "AIPA1", "reader", "Success", 1, 2, "ASIA1", "s", "t"
+        ),
         availability_zone_id="use1-az1",
     )
 
