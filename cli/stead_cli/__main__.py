@@ -12,6 +12,7 @@ from stead_cli.host import host
 from stead_cli.image import image
 from stead_cli.logs import logs
 from stead_cli.net import net
+from stead_cli.quota import quota
 from stead_cli.rig import rig
 from stead_cli.status import status
 from stead_cli.up import up
@@ -25,6 +26,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     doctor,
     logs,
     account,
+    quota,
     host,
     image,
     blocks,

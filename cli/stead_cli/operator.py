@@ -12,7 +12,14 @@ from stead_cli.errors import CliError
 from stead_cli.settings import Settings
 from stead_proto import tls
 from stead_proto.v1 import operator_pb2 as pb
-from stead_proto.v1.operator_pb2_grpc import AccountsStub, BlocksStub, HostsStub, ImagesStub, NetworkStub
+from stead_proto.v1.operator_pb2_grpc import (
+    AccountsStub,
+    BlocksStub,
+    HostsStub,
+    ImagesStub,
+    NetworkStub,
+    QuotasStub,
+)
 
 _CALL_SECONDS: Final = 30.0
 _UPLOAD_SECONDS: Final = 3600.0
@@ -197,6 +204,21 @@ class Operator:
         """Delete a root access key of an account."""
         request = pb.DeleteRootKeyRequest(account=account, access_key_id=access_key_id)
         self._call(lambda channel: AccountsStub(channel).DeleteRootKey(request, timeout=_CALL_SECONDS))
+
+    def list_quotas(self, account_id: str) -> list[pb.QuotaValue]:
+        """What an account may have, or, of an empty id, all."""
+        request = pb.ListQuotasRequest(account_id=account_id)
+        return list(self._call(lambda channel: QuotasStub(channel).ListQuotas(request, timeout=_CALL_SECONDS)).quotas)
+
+    def set_quota(self, code: str, value: int, account_id: str = "") -> None:
+        """Let an account, or all, have so many."""
+        request = pb.SetQuotaRequest(account_id=account_id, quota_code=code, value=value)
+        self._call(lambda channel: QuotasStub(channel).SetQuota(request, timeout=_CALL_SECONDS))
+
+    def reset_quota(self, code: str, account_id: str = "") -> None:
+        """Forget what was set."""
+        request = pb.ResetQuotaRequest(account_id=account_id, quota_code=code)
+        self._call(lambda channel: QuotasStub(channel).ResetQuota(request, timeout=_CALL_SECONDS))
 
     def _call[Response](self, make: Callable[[Any], Awaitable[Response]]) -> Response:
         """Make one call on a channel of its own; a refusal becomes a CliError."""

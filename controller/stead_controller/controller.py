@@ -46,6 +46,7 @@ from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
+from stead_controller.operator.quotas import Quotas
 from stead_controller.resources import host_addresses, image_tasks, imported_images, instance_credentials
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.iam_passwords import is_password
@@ -218,6 +219,7 @@ class Controller:
         operator_pb2_grpc.add_BlocksServicer_to_server(
             Blocks(self.database, self._blocks, self._block_files, self._clock), server
         )
+        operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
         return server

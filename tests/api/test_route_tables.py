@@ -252,9 +252,9 @@ def test_a_repeated_request_makes_one_table(api, vpc_id):
     api.refused("IdempotentParameterMismatch", api.ec2.create_route_table, **other)
 
 
-def test_quotas(api, monkeypatch, vpc_id, table_id, gateway_id):
-    monkeypatch.setattr(quotas, "ROUTES_PER_TABLE", 1)
-    monkeypatch.setattr(quotas, "ROUTE_TABLES_PER_VPC", 2)
+def test_quotas(api, vpc_id, table_id, gateway_id):
+    api.run(quotas.set_value, quotas.EVERYONE, quotas.ROUTES_PER_TABLE, 1)
+    api.run(quotas.set_value, quotas.EVERYONE, quotas.ROUTE_TABLES_PER_VPC, 2)
     api.ec2.create_route(RouteTableId=table_id, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway_id)
     further = {"RouteTableId": table_id, "DestinationCidrBlock": "192.168.0.0/16", "GatewayId": gateway_id}
     api.refused("RouteLimitExceeded", api.ec2.create_route, **further)

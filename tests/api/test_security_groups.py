@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import Vpc
-from stead_controller.resources import security_groups
+from stead_controller.db.tables import InterfaceGroup, Vpc
+from stead_controller.resources import quotas
 
 EVERYTHING = {
     "IpProtocol": "-1",
@@ -82,7 +82,7 @@ def test_a_group_with_an_interface_stays(api):
 
 
 def _join(tx, interface_id, group_id):
-    tx.session.add(security_groups.InterfaceGroup(interface_id=interface_id, group_id=group_id))
+    tx.session.add(InterfaceGroup(interface_id=interface_id, group_id=group_id))
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_without_a_default_vpc(api):
     api.refused("MissingParameter", api.ec2.delete_security_group)
 
 
-def test_the_quota_of_groups(api, monkeypatch):
-    monkeypatch.setattr(security_groups, "GROUPS_PER_ACCOUNT", 2)
+def test_the_quota_of_groups(api):
+    api.run(quotas.set_value, api.world.one.caller.account_id, quotas.SECURITY_GROUPS, 2)
     create(api)
     params = {"GroupName": "more", "Description": "d"}
     api.refused("SecurityGroupLimitExceeded", api.ec2.create_security_group, **params)

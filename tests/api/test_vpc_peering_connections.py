@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import VpcPeeringConnection
-from stead_controller.resources import create_vpc, vpc_peering_connections
+from stead_controller.resources import create_vpc, quotas, vpc_peering_connections
 from tests.unit.controller.resources.rows import CLOUD, NOW
 
 
@@ -129,13 +129,13 @@ def test_bad_requests_change_nothing(api, near, far, pending):
     assert status(api.ec2, pending) == "pending-acceptance"
 
 
-def test_quotas(api, monkeypatch, near, far, pending):
-    monkeypatch.setattr(vpc_peering_connections, "OUTSTANDING_PER_VPC", 1)
+def test_quotas(api, near, far, pending):
+    api.run(quotas.set_value, quotas.EVERYONE, quotas.OUTSTANDING_PEERINGS, 1)
     another = add_vpc(api, api.world.other, "10.3.0.0/16", 103)
     params = {"VpcId": near, "PeerVpcId": another, "PeerOwnerId": api.world.other.caller.account_id}
     call = api.ec2.create_vpc_peering_connection
     api.refused("OutstandingVpcPeeringConnectionLimitExceeded", call, **params)
-    monkeypatch.setattr(vpc_peering_connections, "ACTIVE_PER_VPC", 0)
+    api.run(quotas.set_value, quotas.EVERYONE, quotas.ACTIVE_PEERINGS_PER_VPC, 0)
     code = "ActiveVpcPeeringConnectionPerVpcLimitExceeded"
     api.refused(code, api.other.accept_vpc_peering_connection, VpcPeeringConnectionId=pending)
 

@@ -217,6 +217,10 @@ _SERVICE_CODES: Final[dict[tuple[str, type[errors.SteadError]], str]] = {
     ("dlm", errors.NotAuthorized): "AccessDeniedException",
     **{("cloudtrail", kind): "ValidationException" for kind in _INVALID},
     ("cloudtrail", errors.NotAuthorized): "AccessDeniedException",
+    **{("service-quotas", kind): "IllegalArgumentException" for kind in (*_INVALID, errors.BadRequest)},
+    ("service-quotas", errors.NotFound): "NoSuchResourceException",
+    ("service-quotas", errors.NotAuthorized): "AccessDeniedException",
+    ("service-quotas", errors.TooManyRequests): "TooManyRequestsException",
 }
 _FAULTS: Final = {"ec2": "InternalError", "ebs": "InternalServerException", "dlm": "InternalServerException"}
 
@@ -251,6 +255,7 @@ _REFUSALS: Final = {
     "ebs": _JSON_REFUSALS,
     "dlm": _JSON_REFUSALS,
     "cloudtrail": _JSON_REFUSALS,
+    "service-quotas": _JSON_REFUSALS,
 }
 
 

@@ -18,6 +18,7 @@ from stead_controller.resources import (
     instance_profiles,
     nat_gateways,
     network_interface_attachments,
+    quotas,
     snapshot_life,
     topology_changes,
     volume_attachments,
@@ -217,6 +218,7 @@ def _give_back(tx: Transaction, instance: Instance) -> None:
     if instance.capacity_held and instance.host_id is not None:
         capacity.give_back(tx, instance.host_id, Need(instance.vcpus, instance.memory, instance.architecture))
         instance.capacity_held = False
+        quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
 
 
 def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:

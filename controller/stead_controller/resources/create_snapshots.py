@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from stead_controller.db.tables import Instance, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound, Unsupported, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import ebs_encryption, lookup, snapshot_life, snapshots, tags
+from stead_controller.resources import ebs_encryption, lookup, quotas, snapshot_life, snapshots, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
@@ -23,7 +23,6 @@ from stead_proto import ids
 
 # EC2's default quotas (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html)
 PENDING_PER_VOLUME: Final = 5
-PER_ACCOUNT: Final = 100_000
 EXCLUDED_VOLUMES: Final = 40
 DESCRIPTION_LENGTH: Final = 255
 
@@ -171,9 +170,8 @@ def _chosen(tx: Transaction, instance: Instance, asked: OfInstance) -> list[Volu
 def _check(tx: Transaction, caller: Caller, description: str) -> None:
     if len(description) > DESCRIPTION_LENGTH:
         raise InvalidParameter(f"A description may have at most {DESCRIPTION_LENGTH} characters.")
-    mine = select(func.count()).where(Snapshot.account_id == caller.account_id, Snapshot.state != "deleting")
-    if tx.session.scalars(mine).one() >= PER_ACCOUNT:
-        raise LimitExceeded(f"An account may have at most {PER_ACCOUNT} snapshots.", code="SnapshotLimitExceeded")
+    mine = (Snapshot.account_id == caller.account_id, Snapshot.state != "deleting")
+    quotas.check(tx, caller.account_id, quotas.SNAPSHOTS, Snapshot.id, *mine)
 
 
 def refuse_encrypted(volumes: Iterable[Volume]) -> None:

@@ -131,5 +131,4 @@ def find_zone(cloud: Cloud, name: str | None, zone_id: str | None) -> str | None
 
 
 def _check_quota(tx: Transaction, vpc: Vpc) -> None:
-    what = f"subnets of {vpc.id}"
-    quotas.check(tx, quotas.SUBNETS_PER_VPC, "SubnetLimitExceeded", what, Subnet.id, Subnet.vpc_id == vpc.id)
+    quotas.check(tx, vpc.account_id, quotas.SUBNETS_PER_VPC, Subnet.id, Subnet.vpc_id == vpc.id)

@@ -64,7 +64,7 @@ def add(
     tx: Transaction, cloud: Cloud, account_id: str, cidr_block: str, now: datetime, *, is_default: bool = False
 ) -> Vpc:
     """Add a VPC with its main route table, its default group and its default ACL; raises LimitExceeded."""
-    quotas.check(tx, quotas.VPCS, "VpcLimitExceeded", "VPCs", Vpc.id, Vpc.account_id == account_id)
+    quotas.check(tx, account_id, quotas.VPCS, Vpc.id, Vpc.account_id == account_id)
     vpc = Vpc(
         id=ids.new_id("vpc"),
         account_id=account_id,

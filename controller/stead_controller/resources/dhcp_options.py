@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from stead_controller.db.tables import DhcpOptions, DhcpOptionValue, Vpc
-from stead_controller.errors import InUse, InvalidParameter, MissingParameter
+from stead_controller.errors import InUse, InvalidParameter, LimitExceeded, MissingParameter
 from stead_controller.names import private_domain
 from stead_controller.resources import lookup, quotas, tags, topology_changes, vpcs
 from stead_controller.resources.caller import Caller
@@ -24,6 +24,8 @@ from stead_proto import ids
 
 NONE: Final = "default"
 """What a VPC has instead of the id of a set when none is associated with it."""
+
+SETS_PER_ACCOUNT: Final = 1000
 
 OWN_RESOLVER: Final = "AmazonProvidedDNS"
 """Stands for the VPC's own resolver in the place of a name server's address."""
@@ -70,7 +72,11 @@ def create(
             raise InvalidParameter(f"Value ({key}) for parameter key is invalid. The option is given twice.")
         options[key] = check_option(key, values)
     mine = DhcpOptions.account_id == caller.account_id
-    quotas.check(tx, quotas.DHCP_OPTIONS_SETS, "DhcpOptionsLimitExceeded", "DHCP options sets", DhcpOptions.id, mine)
+    if quotas.count(tx, SETS_PER_ACCOUNT, DhcpOptions.id, mine) >= SETS_PER_ACCOUNT:
+        raise LimitExceeded(
+            f"The maximum number of DHCP options sets has been reached ({SETS_PER_ACCOUNT}).",
+            code="DhcpOptionsLimitExceeded",
+        )
     made = _add(tx, caller.account_id, options, now, initial=False)
     tags.create_on_launch(tx, caller, [("dhcp-options", made.id)], {"dhcp-options": options_tags})
     return made

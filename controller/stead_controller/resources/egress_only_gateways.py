@@ -23,9 +23,8 @@ def create(
     mine = EgressOnlyInternetGateway.account_id == caller.account_id
     quotas.check(
         tx,
+        caller.account_id,
         quotas.EGRESS_ONLY_INTERNET_GATEWAYS,
-        "EgressOnlyInternetGatewayLimitExceeded",
-        "egress-only internet gateways",
         EgressOnlyInternetGateway.id,
         mine,
     )

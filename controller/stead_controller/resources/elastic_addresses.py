@@ -9,20 +9,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, select, update
 
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import ElasticAddress, NetworkInterface, PublicAddress
 from stead_controller.errors import (
     InvalidCombination,
     InvalidParameter,
-    LimitExceeded,
     MissingParameter,
     NotAuthorized,
     NotFound,
     WrongState,
 )
-from stead_controller.resources import addresses, lookup, tags
+from stead_controller.resources import addresses, lookup, quotas, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, constant, exists_where, text
@@ -219,8 +218,11 @@ def _check_form(address: str) -> None:
 
 
 def _check_quota(tx: Transaction, caller: Caller, cloud: Cloud) -> None:
-    number = tx.session.scalar(
-        select(func.count()).select_from(ElasticAddress).where(ElasticAddress.account_id == caller.account_id)
+    quotas.check(
+        tx,
+        caller.account_id,
+        quotas.ELASTIC_ADDRESSES,
+        ElasticAddress.id,
+        ElasticAddress.account_id == caller.account_id,
+        cloud=cloud,
     )
-    if (number or 0) >= cloud.elastic_addresses_per_account:
-        raise LimitExceeded("The maximum number of addresses has been reached.", code="AddressLimitExceeded")

@@ -25,6 +25,7 @@ from stead_controller.resources import (
     host_addresses,
     nat_gateways,
     network_interface_attachments,
+    quotas,
     snapshot_life,
     volume_attachments,
 )
@@ -127,7 +128,9 @@ def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:
         change_state(tx, instance, "terminated", now, HOST_FAILURE)
     volume_attachments.end_with_instance(tx, instance, now, host_lost=True)
     instance.host_id = None
-    instance.capacity_held = False
+    if instance.capacity_held:
+        instance.capacity_held = False
+        quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
     instance.public_address = None
     interfaces = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
     gone: dict[str, str] = {}

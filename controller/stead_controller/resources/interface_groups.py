@@ -1,17 +1,15 @@
 """Which security groups a network interface is in: chosen by ids, replaced all at once."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from sqlalchemy import delete, insert, select
 
 from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
-from stead_controller.errors import LimitExceeded, NotFound
-from stead_controller.resources import lookup
+from stead_controller.errors import NotFound
+from stead_controller.resources import lookup, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
-GROUPS_PER_INTERFACE: Final = 5
 """EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)."""
 
 
@@ -25,11 +23,9 @@ def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str
         return (_default(tx, caller, vpc_id),)
     here = (SecurityGroup.account_id == caller.account_id, SecurityGroup.vpc_id == vpc_id)
     lookup.require(tx, "security-group", SecurityGroup.id, wanted, *here)
-    if len(wanted) > GROUPS_PER_INTERFACE:
-        raise LimitExceeded(
-            f"The maximum number of security groups per interface has been reached ({GROUPS_PER_INTERFACE}).",
-            code="SecurityGroupsPerInterfaceLimitExceeded",
-        )
+    most = quotas.limit(tx, caller.account_id, quotas.SECURITY_GROUPS_PER_INTERFACE)
+    if len(wanted) > most:
+        raise quotas.exceeded(quotas.SECURITY_GROUPS_PER_INTERFACE, most)
     return wanted
 
 

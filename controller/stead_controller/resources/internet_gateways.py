@@ -30,8 +30,7 @@ FILTERS: Final[dict[str, Condition]] = {
 def create(tx: Transaction, caller: Caller, gateway_tags: Mapping[str, str], now: datetime) -> InternetGateway:
     """Make a gateway that is attached to nothing yet; raises LimitExceeded."""
     mine = InternetGateway.account_id == caller.account_id
-    code, what = "InternetGatewayLimitExceeded", "internet gateways"
-    quotas.check(tx, quotas.INTERNET_GATEWAYS, code, what, InternetGateway.id, mine)
+    quotas.check(tx, caller.account_id, quotas.INTERNET_GATEWAYS, InternetGateway.id, mine)
     gateway = add(tx, caller.account_id, None, now)
     tags.create_on_launch(tx, caller, [("internet-gateway", gateway.id)], {"internet-gateway": gateway_tags})
     return gateway

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from stead_controller.db.tables import ElasticAddress, NatGateway, NetworkInterface, PublicAddress, Subnet
 from stead_controller.errors import (
@@ -26,6 +26,7 @@ from stead_controller.resources import (
     elastic_addresses,
     lookup,
     network_interface_life,
+    quotas,
     tags,
     topology_changes,
 )
@@ -36,7 +37,6 @@ from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
-GATEWAYS_PER_ZONE: Final = 5
 """EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)."""
 _TYPE: Final = "natgateway"
 _LIVE: Final = ("pending", "available", "deleting")
@@ -106,16 +106,15 @@ def _elastic(tx: Transaction, caller: Caller, request: CreateRequest) -> Elastic
 
 
 def _check_quota(tx: Transaction, subnet: Subnet) -> None:
-    in_zone = (
-        select(func.count(NatGateway.id))
-        .join(Subnet, Subnet.id == NatGateway.subnet_id)
-        .where(NatGateway.account_id == subnet.account_id, NatGateway.state.in_(_LIVE), Subnet.zone == subnet.zone)
+    quotas.check(
+        tx,
+        subnet.account_id,
+        quotas.NAT_GATEWAYS_PER_ZONE,
+        NatGateway.id,
+        NatGateway.account_id == subnet.account_id,
+        NatGateway.state.in_(_LIVE),
+        NatGateway.subnet_id.in_(select(Subnet.id).where(Subnet.zone == subnet.zone)),
     )
-    if (tx.session.scalar(in_zone) or 0) >= GATEWAYS_PER_ZONE:
-        raise LimitExceeded(
-            f"The maximum number of NAT gateways in this Availability Zone has been reached ({GATEWAYS_PER_ZONE}).",
-            code="NatGatewayLimitExceeded",
-        )
 
 
 def _begin(tx: Transaction, gateway: NatGateway, subnet: Subnet, private_address: str | None, now: datetime) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select
 
 from stead_controller.db.tables import NetworkAcl, NetworkAclAssociation, NetworkAclEntry, Subnet, Vpc
-from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, LimitExceeded, NotFound
-from stead_controller.resources import client_tokens, lookup, tags, told
+from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, NotFound
+from stead_controller.resources import client_tokens, lookup, quotas, tags, told
 from stead_controller.resources.acl_entries import ALL_PROTOCOLS, AskedEntry, check_number, read_entry
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
@@ -23,8 +23,6 @@ from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
 # EC2's default quotas
-ACLS_PER_VPC: Final = 200
-RULES_PER_ACL: Final = 20  # for each direction and IP version, the final denial included
 
 _ALLOW_IPV4: Final = 100
 _ALLOW_IPV6: Final = 101
@@ -77,11 +75,13 @@ def create(
     if known is not None:
         return known
     vpc = lookup.find(tx, caller, "vpc", Vpc, vpc_id)
-    if _count(tx, vpc.id) >= ACLS_PER_VPC:
-        raise LimitExceeded(
-            f"The maximum number of network ACLs per VPC has been reached ({ACLS_PER_VPC}).",
-            code="NetworkAclLimitExceeded",
-        )
+    quotas.check(
+        tx,
+        vpc.account_id,
+        quotas.NETWORK_ACLS_PER_VPC,
+        NetworkAcl.id,
+        NetworkAcl.vpc_id == vpc.id,
+    )
     acl = _add(tx, vpc, is_default=False, now=now)
     told.network_acl(tx, acl.id, acl.vpc_id)
     tags.create_on_launch(tx, caller, [("network-acl", acl.id)], {"network-acl": acl_tags})
@@ -168,14 +168,15 @@ def create_entry(tx: Transaction, caller: Caller, acl_id: str, asked: AskedEntry
             "network-acl-entry", f"The network acl entry identified by {entry.rule_number} already exists."
         )
     same_block = NetworkAclEntry.cidr_ipv6 if entry.cidr_ipv6 else NetworkAclEntry.cidr_ipv4
-    alike = select(func.count()).where(
-        NetworkAclEntry.acl_id == acl.id, NetworkAclEntry.egress.is_(entry.egress), same_block.is_not(None)
+    quotas.check(
+        tx,
+        acl.account_id,
+        quotas.RULES_PER_NETWORK_ACL,  # for each direction and IP version, the final denial included
+        NetworkAclEntry.rule_number,
+        NetworkAclEntry.acl_id == acl.id,
+        NetworkAclEntry.egress.is_(entry.egress),
+        same_block.is_not(None),
     )
-    if tx.session.scalars(alike).one() >= RULES_PER_ACL:
-        raise LimitExceeded(
-            f"The maximum number of network ACL entries has been reached ({RULES_PER_ACL}).",
-            code="NetworkAclEntryLimitExceeded",
-        )
     tx.session.add(NetworkAclEntry(acl_id=acl.id, **asdict(entry)))
     tx.session.flush()
     told.network_acl(tx, acl.id, acl.vpc_id)

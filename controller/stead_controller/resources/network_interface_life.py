@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import func, select
-
 from stead_controller.db.tables import NetworkInterface, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, WrongState
 from stead_controller.resources import (
@@ -19,6 +17,7 @@ from stead_controller.resources import (
     interface_groups,
     lookup,
     private_addresses,
+    quotas,
     tags,
 )
 from stead_controller.resources.caller import Caller
@@ -26,8 +25,6 @@ from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
-INTERFACES_PER_REGION: Final = 5000
-"""EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)."""
 ADDRESSES_PER_INTERFACE: Final = 50
 """The most that any instance type offers: what an interface may have that is attached to none."""
 _DESCRIPTION_LENGTH: Final = 255
@@ -177,10 +174,10 @@ def _check(wish: AddressWish, description: str) -> None:
 
 
 def _check_quota(tx: Transaction, account_id: str) -> None:
-    some = select(NetworkInterface.id).where(NetworkInterface.account_id == account_id).limit(INTERFACES_PER_REGION)
-    number = tx.session.scalar(select(func.count()).select_from(some.subquery())) or 0
-    if number >= INTERFACES_PER_REGION:
-        raise LimitExceeded(
-            f"The maximum number of network interfaces has been reached ({INTERFACES_PER_REGION}).",
-            code="NetworkInterfaceLimitExceeded",
-        )
+    quotas.check(
+        tx,
+        account_id,
+        quotas.NETWORK_INTERFACES,
+        NetworkInterface.id,
+        NetworkInterface.account_id == account_id,
+    )

@@ -1,28 +1,222 @@
-"""How many things of a kind an account may have: EC2's defaults.
+"""How many things of a kind an account may have: the only door to limits that have a code in Service Quotas.
 
-See https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html.
+Codes, names and defaults are AWS's (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html and
+https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html). The operator sets other values, for one
+account or for all; they count from the next request on. What an account has is counted in the transaction that adds to
+it: by an index and no further than the limit, or, where that would be far, kept as a number (`account_usage`).
 """
 
+import math
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, delete, func, select, update
 
-from stead_controller.errors import LimitExceeded
+from stead_controller.db.tables import AccountUsage, ServiceQuota
+from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
 
-VPCS: Final = 5
-SUBNETS_PER_VPC: Final = 200
-IPV4_BLOCKS_PER_VPC: Final = 5
-IPV6_BLOCKS_PER_VPC: Final = 5
-INTERNET_GATEWAYS: Final = 5
-EGRESS_ONLY_INTERNET_GATEWAYS: Final = 5
-ROUTE_TABLES_PER_VPC: Final = 200
-ROUTES_PER_TABLE: Final = 500
-DHCP_OPTIONS_SETS: Final = 1000
+EVERYONE: Final = ""
+"""The account of values that hold for all accounts without one of their own."""
+
+_MOST: Final = 10**12
+_VCPUS: Final = "vcpus"
 
 
-def check(tx: Transaction, most: int, code: str, what: str, id_column: Any, *where: ColumnElement[bool]) -> None:
-    """Raise LimitExceeded with EC2's code where as many rows as allowed exist already; call before adding one."""
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit: AWS's service code, code, name and default, and the error of who reaches it.
+
+    `here` is what a new cloud begins with, where that is not AWS's default.
+    """
+
+    service: str
+    code: str
+    name: str
+    default: int
+    error: str
+    here: int | None = None
+
+
+VPCS: Final = Quota("vpc", "L-F678F1CE", "VPCs per Region", 5, "VpcLimitExceeded")
+SUBNETS_PER_VPC: Final = Quota("vpc", "L-407747CB", "Subnets per VPC", 200, "SubnetLimitExceeded")
+IPV4_BLOCKS_PER_VPC: Final = Quota("vpc", "L-83CA0A9D", "IPv4 CIDR blocks per VPC", 5, "CidrLimitExceeded")
+IPV6_BLOCKS_PER_VPC: Final = Quota("vpc", "L-085A6257", "IPv6 CIDR blocks per VPC", 5, "CidrLimitExceeded")
+INTERNET_GATEWAYS: Final = Quota("vpc", "L-A4707A72", "Internet gateways per Region", 5, "InternetGatewayLimitExceeded")
+EGRESS_ONLY_INTERNET_GATEWAYS: Final = Quota(
+    "vpc", "L-45FE3B85", "Egress-only internet gateways per Region", 5, "EgressOnlyInternetGatewayLimitExceeded"
+)
+NAT_GATEWAYS_PER_ZONE: Final = Quota(
+    "vpc", "L-FE5A380F", "NAT gateways per Availability Zone", 5, "NatGatewayLimitExceeded"
+)
+ROUTE_TABLES_PER_VPC: Final = Quota("vpc", "L-589F43AA", "Route tables per VPC", 200, "RouteTableLimitExceeded")
+ROUTES_PER_TABLE: Final = Quota("vpc", "L-93826ACB", "Routes per route table", 500, "RouteLimitExceeded")
+NETWORK_ACLS_PER_VPC: Final = Quota("vpc", "L-B4A6D682", "Network ACLs per VPC", 200, "NetworkAclLimitExceeded")
+RULES_PER_NETWORK_ACL: Final = Quota("vpc", "L-2AEEBF1A", "Rules per network ACL", 20, "NetworkAclEntryLimitExceeded")
+SECURITY_GROUPS: Final = Quota(
+    "vpc", "L-E79EC296", "VPC security groups per Region", 2500, "SecurityGroupLimitExceeded"
+)
+RULES_PER_SECURITY_GROUP: Final = Quota(
+    "vpc", "L-0EA8095F", "Inbound or outbound rules per security group", 60, "RulesPerSecurityGroupLimitExceeded"
+)
+SECURITY_GROUPS_PER_INTERFACE: Final = Quota(
+    "vpc", "L-2AFB9258", "Security groups per network interface", 5, "SecurityGroupsPerInterfaceLimitExceeded"
+)
+NETWORK_INTERFACES: Final = Quota(
+    "vpc", "L-DF5E4CA3", "Network interfaces per Region", 5000, "NetworkInterfaceLimitExceeded"
+)
+ACTIVE_PEERINGS_PER_VPC: Final = Quota(
+    "vpc", "L-7E9ECCDB", "Active VPC peering connections per VPC", 50, "ActiveVpcPeeringConnectionPerVpcLimitExceeded"
+)
+OUTSTANDING_PEERINGS: Final = Quota(
+    "vpc",
+    "L-DC9F7029",
+    "Outstanding VPC peering connection requests",
+    25,
+    "OutstandingVpcPeeringConnectionLimitExceeded",
+)
+ELASTIC_ADDRESSES: Final = Quota("ec2", "L-0263D0A3", "EC2-VPC Elastic IPs", 5, "AddressLimitExceeded")
+# One's own machines are the limit here: five vCPUs are what AWS gives to strangers.
+STANDARD_VCPUS: Final = Quota(
+    "ec2",
+    "L-1216C47A",
+    "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances",
+    5,
+    "VcpuLimitExceeded",
+    here=1_000_000,
+)
+SNAPSHOTS: Final = Quota("ebs", "L-309BACF6", "Snapshots per Region", 100_000, "SnapshotLimitExceeded")
+
+ALL: Final[tuple[Quota, ...]] = tuple(
+    sorted((one for one in globals().values() if isinstance(one, Quota)), key=lambda quota: (quota.service, quota.name))
+)
+SERVICES: Final[dict[str, str]] = {
+    "ebs": "Amazon Elastic Block Store (Amazon EBS)",
+    "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
+    "vpc": "Amazon Virtual Private Cloud (Amazon VPC)",
+}
+
+
+def find(service: str, code: str) -> Quota:
+    """Give a quota by its codes; raises NotFound."""
+    for quota in ALL:
+        if (quota.service, quota.code) == (service, code):
+            return quota
+    raise NotFound("quota", [f"{service}/{code}"])
+
+
+def beginning(cloud: Cloud, quota: Quota) -> int:
+    """What an account may have for which the operator has set nothing."""
+    if quota is ELASTIC_ADDRESSES:
+        return cloud.elastic_addresses_per_account
+    return quota.default if quota.here is None else quota.here
+
+
+def limit(tx: Transaction, account_id: str, quota: Quota, *, cloud: Cloud | None = None) -> int:
+    """How many an account may have now; elastic addresses need the cloud's settings, too."""
+    rows = tx.session.scalars(
+        select(ServiceQuota).where(
+            ServiceQuota.account_id.in_((account_id, EVERYONE)),
+            ServiceQuota.service == quota.service,
+            ServiceQuota.code == quota.code,
+        )
+    )
+    values = {row.account_id: row.value for row in rows}
+    if account_id in values:
+        return values[account_id]
+    if EVERYONE in values:
+        return values[EVERYONE]
+    if cloud is not None:
+        return beginning(cloud, quota)
+    return quota.default if quota.here is None else quota.here
+
+
+def set_values(tx: Transaction, account_id: str) -> dict[tuple[str, str], int]:
+    """What the operator has set for an account (or for EVERYONE), by service and code."""
+    rows = tx.session.scalars(select(ServiceQuota).where(ServiceQuota.account_id == account_id))
+    return {(row.service, row.code): row.value for row in rows}
+
+
+def set_value(tx: Transaction, account_id: str, quota: Quota, value: int) -> None:
+    """Let an account (or EVERYONE) have so many; what is there already stays. Raises InvalidParameter."""
+    if not 0 <= value <= _MOST:
+        raise InvalidParameter(f"A quota is a number from 0 to {_MOST}.")
+    row = tx.session.get(ServiceQuota, (account_id, quota.service, quota.code))
+    if row is None:
+        tx.session.add(ServiceQuota(account_id=account_id, service=quota.service, code=quota.code, value=value))
+    else:
+        row.value = value
     tx.session.flush()
-    if (tx.session.scalar(select(func.count(id_column)).where(*where)) or 0) >= most:
-        raise LimitExceeded(f"The maximum number of {what} has been reached.", code=code)
+
+
+def reset(tx: Transaction, account_id: str, quota: Quota) -> None:
+    """Forget what was set for an account (or EVERYONE)."""
+    tx.session.execute(
+        delete(ServiceQuota).where(
+            ServiceQuota.account_id == account_id,
+            ServiceQuota.service == quota.service,
+            ServiceQuota.code == quota.code,
+        )
+    )
+
+
+def check(
+    tx: Transaction,
+    account_id: str,
+    quota: Quota,
+    id_column: Any,
+    *where: ColumnElement[bool],
+    cloud: Cloud | None = None,
+) -> None:
+    """Raise LimitExceeded where as many rows as allowed exist already; call before adding one."""
+    most = limit(tx, account_id, quota, cloud=cloud)
+    if count(tx, most, id_column, *where) >= most:
+        raise exceeded(quota, most)
+
+
+def count(tx: Transaction, most: int, id_column: Any, *where: ColumnElement[bool]) -> int:
+    """Count rows, and no further than `most`."""
+    tx.session.flush()
+    some = select(id_column).where(*where).limit(most)
+    return tx.session.scalar(select(func.count()).select_from(some.subquery())) or 0
+
+
+def exceeded(quota: Quota, most: int) -> LimitExceeded:
+    """Say that a quota is used up."""
+    return LimitExceeded(f"The maximum number of {quota.name} has been reached ({most}).", code=quota.error)
+
+
+def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: int) -> int:
+    """How many instances of so many vCPUs an account may start now, at most `most`.
+
+    Raises LimitExceeded as EC2's VcpuLimitExceeded when these are fewer than `least`.
+    """
+    allowed = limit(tx, account_id, STANDARD_VCPUS)
+    used = tx.session.scalar(
+        select(AccountUsage.value).where(AccountUsage.account_id == account_id, AccountUsage.name == _VCPUS)
+    )
+    fits = max(0, math.floor((allowed - (used or 0)) / vcpus)) if vcpus else most
+    if fits < least:
+        raise LimitExceeded(
+            f"You have requested more vCPU capacity than your current vCPU limit of {allowed} allows for the instance "
+            "bucket that the specified instance type belongs to.",
+            code=STANDARD_VCPUS.error,
+        )
+    return min(fits, most)
+
+
+def use_vcpus(tx: Transaction, account_id: str, vcpus: int) -> None:
+    """Note that an account's instances take more vCPUs from their hosts, or, less than 0, fewer."""
+    if not vcpus:
+        return
+    known = tx.session.execute(
+        update(AccountUsage)
+        .where(AccountUsage.account_id == account_id, AccountUsage.name == _VCPUS)
+        .values(value=AccountUsage.value + vcpus)
+        .returning(AccountUsage.value)
+        .execution_options(synchronize_session=False)
+    ).first()
+    if known is None:
+        tx.session.add(AccountUsage(account_id=account_id, name=_VCPUS, value=vcpus))
+        tx.session.flush()

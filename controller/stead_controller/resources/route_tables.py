@@ -96,8 +96,7 @@ def create(tx: Transaction, caller: Caller, vpc_id: str, table_tags: Mapping[str
     """Make a route table of a VPC; raises MalformedId, NotFound, LimitExceeded."""
     vpc = vpcs.find(tx, caller, vpc_id)
     mine = RouteTable.vpc_id == vpc.id
-    what = f"route tables of {vpc.id}"
-    quotas.check(tx, quotas.ROUTE_TABLES_PER_VPC, "RouteTableLimitExceeded", what, RouteTable.id, mine)
+    quotas.check(tx, vpc.account_id, quotas.ROUTE_TABLES_PER_VPC, RouteTable.id, mine)
     table = RouteTable(id=ids.new_id("route-table"), account_id=vpc.account_id, vpc_id=vpc.id, created=now)
     tx.session.add(table)
     tx.session.flush()

@@ -47,9 +47,12 @@ def create(
     if destination.text in blocks or tx.session.get(Route, (table.id, destination.text)) is not None:
         raise AlreadyExists("route", f"The route identified by {destination.text} already exists.")
     _check_inside(tx, table, destination, target, blocks)
-    what = f"routes of {table.id}"
     quotas.check(
-        tx, quotas.ROUTES_PER_TABLE, "RouteLimitExceeded", what, Route.destination, Route.route_table_id == table.id
+        tx,
+        table.account_id,
+        quotas.ROUTES_PER_TABLE,
+        Route.destination,
+        Route.route_table_id == table.id,
     )
     _add(tx, table, destination, target, now)
     topology_changes.route_table(tx, table.id, table.vpc_id)

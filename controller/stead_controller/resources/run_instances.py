@@ -22,6 +22,7 @@ from stead_controller.resources import (
     launch_interfaces,
     launch_volumes,
     metadata_options,
+    quotas,
     tags,
 )
 from stead_controller.resources.block_devices import BlockDevice
@@ -113,7 +114,9 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
     launch = _Launch(caller, cloud, request, choices, metadata, ids.new_id("reservation"), now)
     tx.session.add(Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
-    for index in range(request.max_count):
+    type_vcpus = choices.type.vcpus
+    fits = quotas.launchable(tx, caller.account_id, type_vcpus, request.min_count, request.max_count)
+    for index in range(fits):
         place = _reserve(tx, launch, index)
         if place is None:
             break
@@ -121,6 +124,7 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
     for host_id, instances in launched.items():
         desired_state.refresh_instances(tx, host_id, instances)
         tx.events.update(instance.id for instance in instances)
+    quotas.use_vcpus(tx, caller.account_id, type_vcpus * sum(len(instances) for instances in launched.values()))
     if request.client_token:
         client_tokens.remember(
             tx,

@@ -12,17 +12,14 @@ from typing import Any, Final
 from sqlalchemy import delete, select
 
 from stead_controller.db.tables import PrefixList, SecurityGroup, SecurityGroupRule, Vpc
-from stead_controller.errors import AlreadyExists, LimitExceeded, NotFound
-from stead_controller.resources import lookup, rule_peers, security_groups, tags, told
+from stead_controller.errors import AlreadyExists, NotFound
+from stead_controller.resources import lookup, quotas, rule_peers, security_groups, tags, told
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, text
 from stead_controller.resources.permissions import Permission, Rule, check_description
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
-
-# EC2's default quota: for each direction, IPv4 and IPv6 counted apart; a reference to a group counts for both.
-RULES_PER_GROUP: Final = 60
 
 FILTERS: Final[dict[str, Condition]] = {
     "group-id": text(SecurityGroupRule.group_id),
@@ -63,7 +60,7 @@ def authorize(
     wanted = rule_peers.rules_of(tx, caller, group, permissions)
     existing = _existing(tx, group, egress=egress)
     _check_new(wanted, existing)
-    check_quota(tx, [*existing, *wanted], egress=egress)
+    check_quota(tx, group.account_id, [*existing, *wanted])
     rows = [_row(group, rule, egress=egress) for rule in wanted]
     tx.session.add_all(rows)
     tx.session.flush()
@@ -121,7 +118,7 @@ def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str,
         known = _peers_of(existing)
         wanted = rule_peers.rules_of(tx, caller, group, [changes[row.id] for row in doomed], known_peers=known)
         _check_new(wanted, kept)
-        check_quota(tx, [*kept, *wanted], egress=egress)
+        check_quota(tx, group.account_id, [*kept, *wanted])
         reached = {rule.peer_group_id: rule.reached for rule in existing}
         for row, rule in zip(doomed, wanted, strict=True):
             _fill(row, replace(rule, reached=rule.reached or reached.get(rule.peer_group_id)))
@@ -239,9 +236,10 @@ def _check_new(wanted: Iterable[Rule], existing: Collection[Rule]) -> None:
             raise AlreadyExists("security-group-rule", f'the specified rule "{rule}" already exists')
 
 
-def check_quota(tx: Transaction, rules: Iterable[Rule], *, egress: bool) -> None:
-    """Raise LimitExceeded when a group cannot have all these rules of one direction.
+def check_quota(tx: Transaction, account_id: str, rules: Iterable[Rule]) -> None:
+    """Raise LimitExceeded when a group of an account cannot have all these rules of one direction.
 
+    IPv4 and IPv6 are counted apart; a reference to a group counts for both.
     A prefix list counts with its greatest number of entries, for its own IP version.
     """
     versions: Counter[int] = Counter()
@@ -255,19 +253,18 @@ def check_quota(tx: Transaction, rules: Iterable[Rule], *, egress: bool) -> None
     for prefix_list in lookup.rows(tx, PrefixList, listed):
         version = 6 if prefix_list.address_family == "IPv6" else 4
         versions[version] += listed[prefix_list.id] * prefix_list.max_entries
-    if max(versions.values(), default=0) > RULES_PER_GROUP:
-        direction = "outbound" if egress else "inbound"
-        raise LimitExceeded(
-            f"The maximum number of rules per security group has been reached ({RULES_PER_GROUP} {direction}).",
-            code="RulesPerSecurityGroupLimitExceeded",
-        )
+    most = quotas.limit(tx, account_id, quotas.RULES_PER_SECURITY_GROUP)
+    if max(versions.values(), default=0) > most:
+        raise quotas.exceeded(quotas.RULES_PER_SECURITY_GROUP, most)
 
 
 def check_group_quota(tx: Transaction, group_id: str) -> None:
     """Raise LimitExceeded when a group has more rules than it may, as a prefix list that it names grew."""
     rows = tx.session.scalars(select(SecurityGroupRule).where(SecurityGroupRule.group_id == group_id)).all()
     for egress in (False, True):
-        check_quota(tx, [rule_peers.of_row(row) for row in rows if row.egress is egress], egress=egress)
+        of_one = [row for row in rows if row.egress is egress]
+        if of_one:
+            check_quota(tx, of_one[0].account_id, [rule_peers.of_row(row) for row in of_one])
 
 
 def _row(group: SecurityGroup, rule: Rule, *, egress: bool) -> SecurityGroupRule:

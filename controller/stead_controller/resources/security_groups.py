@@ -19,11 +19,10 @@ from stead_controller.errors import (
     InUse,
     InvalidCombination,
     InvalidParameter,
-    LimitExceeded,
     MissingParameter,
     NotFound,
 )
-from stead_controller.resources import lookup, tags, told, vpcs
+from stead_controller.resources import lookup, quotas, tags, told, vpcs
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import (
@@ -38,7 +37,6 @@ from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
 # EC2's default quota: for each Region (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)
-GROUPS_PER_ACCOUNT: Final = 2500
 DEFAULT_NAME: Final = "default"
 _ANY_IPV4: Final = "0.0.0.0/0"
 _ANY_IPV6: Final = "::/0"
@@ -99,12 +97,13 @@ def create(
     taken = select(SecurityGroup.id).where(SecurityGroup.vpc_id == vpc.id, SecurityGroup.name == name)
     if tx.session.scalar(taken) is not None:
         raise AlreadyExists("security-group", f"The security group '{name}' already exists for VPC '{vpc.id}'")
-    known = select(func.count()).where(SecurityGroup.account_id == caller.account_id)
-    if tx.session.scalars(known).one() >= GROUPS_PER_ACCOUNT:
-        raise LimitExceeded(
-            f"You have reached the limit on the number of security groups ({GROUPS_PER_ACCOUNT}).",
-            code="SecurityGroupLimitExceeded",
-        )
+    quotas.check(
+        tx,
+        caller.account_id,
+        quotas.SECURITY_GROUPS,
+        SecurityGroup.id,
+        SecurityGroup.account_id == caller.account_id,
+    )
     group = _add(tx, vpc, name, description, now)
     told.security_group(tx, group.id, group.vpc_id)
     tags.create_on_launch(tx, caller, [("security-group", group.id)], {"security-group": group_tags})

@@ -9,7 +9,7 @@ from stead_controller.db.tables import Instance, NetworkInterface, Volume
 from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.hosts import desired_state
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity, instance_credentials
+from stead_controller.resources import addresses, capacity, instance_credentials, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_lookup import find_instances
@@ -36,8 +36,10 @@ def start_instances(
                 f"The instance '{instance.id}' is not in a state from which it can be started.",
             )
         _require_root(tx, instance)
+        quotas.launchable(tx, caller.account_id, instance.vcpus, 1, 1)
         capacity.reserve_on(tx, instance.host_id, Need(instance.vcpus, instance.memory, instance.architecture))
         instance.capacity_held = True
+        quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
         instance.start_count += 1
         instance.force_stop = False
         instance.launch_time = now

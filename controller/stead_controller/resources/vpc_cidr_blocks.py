@@ -22,6 +22,7 @@ from stead_controller.resources import (
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.quotas import Quota
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
@@ -37,7 +38,7 @@ def associate(tx: Transaction, caller: Caller, vpc_id: str, cidr: str, now: date
     block = cidr_blocks.vpc_block(cidr)
     mine = [ipaddress.IPv4Network(one.cidr_block) for one in vpcs.blocks_of(tx, [vpc.id])[vpc.id] if not one.ipv6]
     cidr_blocks.check_further_block(block, mine)
-    _check_quota(vpc, len(mine), quotas.IPV4_BLOCKS_PER_VPC)
+    _check_quota(tx, vpc, len(mine), quotas.IPV4_BLOCKS_PER_VPC)
     routes.refuse_covered(tx, vpc, block)
     row = VpcCidrBlock(
         id=ids.new_id("vpc-cidr-association"), vpc_id=vpc.id, cidr_block=str(block), ipv6=False, created=now
@@ -55,7 +56,7 @@ def associate_ipv6(tx: Transaction, caller: Caller, cloud: Cloud, vpc_id: str, n
     """
     vpc = vpcs.find(tx, caller, vpc_id)
     count = sum(one.ipv6 for one in vpcs.blocks_of(tx, [vpc.id])[vpc.id])
-    _check_quota(vpc, count, quotas.IPV6_BLOCKS_PER_VPC)
+    _check_quota(tx, vpc, count, quotas.IPV6_BLOCKS_PER_VPC)
     row = add_ipv6(tx, cloud, vpc, now)
     topology_changes.vpc(tx, vpc.id)
     told.peerings_of(tx, vpc.id)
@@ -114,7 +115,8 @@ def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: 
     return {"VpcId": vpc.id, "CidrBlockAssociation": vpcs.show_ipv4(row, "disassociating")}
 
 
-def _check_quota(vpc: Vpc, count: int, most: int) -> None:
+def _check_quota(tx: Transaction, vpc: Vpc, count: int, quota: Quota) -> None:
+    most = quotas.limit(tx, vpc.account_id, quota)
     if count >= most:
         raise LimitExceeded(
             f"This network '{vpc.id}' has met its maximum number of allowed CIDRs: {most}", code="CidrLimitExceeded"

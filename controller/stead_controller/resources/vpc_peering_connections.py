@@ -15,13 +15,12 @@ from stead_controller.db.tables import Vpc, VpcPeeringConnection
 from stead_controller.errors import (
     AlreadyExists,
     InvalidParameter,
-    LimitExceeded,
     MissingParameter,
     NotAuthorized,
     NotFound,
     WrongState,
 )
-from stead_controller.resources import lookup, peered_vpcs, tags, told
+from stead_controller.resources import lookup, peered_vpcs, quotas, tags, told
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, among, instant, text
@@ -35,9 +34,6 @@ EXPIRED: Final = "expired"
 FAILED: Final = "failed"
 DELETED: Final = "deleted"
 
-# EC2's default quotas
-ACTIVE_PER_VPC: Final = 50
-OUTSTANDING_PER_VPC: Final = 25
 LIFETIME: Final = timedelta(days=7)
 """How long a request may wait for its acceptance."""
 VISIBLE: Final[dict[str, timedelta]] = {
@@ -95,7 +91,7 @@ def create(
     accepter = tx.session.scalar(select(Vpc).where(Vpc.id == asked.peer_vpc_id, Vpc.account_id == owner))
     if accepter is None and owner == caller.account_id:
         raise NotFound("vpc", asked.peer_vpc_id)
-    _check_new(tx, requester.id, asked.peer_vpc_id)
+    _check_new(tx, caller.account_id, requester.id, asked.peer_vpc_id)
     good = accepter is not None and not _overlap(tx, requester.id, accepter.id)
     row = VpcPeeringConnection(
         id=ids.new_id(_KIND),
@@ -127,11 +123,14 @@ def accept(tx: Transaction, caller: Caller, peering_id: str, now: datetime) -> V
     if _overlap(tx, row.requester_vpc_id, row.accepter_vpc_id):
         raise WrongState(_KIND, f"The blocks of the VPCs of {row.id} overlap by now.")
     for vpc_id in (row.requester_vpc_id, row.accepter_vpc_id):
-        if _count(tx, peered_vpcs.of_vpc(vpc_id), ACTIVE) >= ACTIVE_PER_VPC:
-            raise LimitExceeded(
-                f"The VPC {vpc_id} has reached its maximum number of peering connections ({ACTIVE_PER_VPC}).",
-                code="ActiveVpcPeeringConnectionPerVpcLimitExceeded",
-            )
+        quotas.check(
+            tx,
+            caller.account_id,
+            quotas.ACTIVE_PEERINGS_PER_VPC,
+            _row.id,
+            peered_vpcs.of_vpc(vpc_id),
+            _row.status == ACTIVE,
+        )
     row.status, row.message, row.expires = ACTIVE, "Active", None
     tx.session.flush()
     told.peering(tx, row)
@@ -282,16 +281,19 @@ def _require_pending(row: VpcPeeringConnection, verb: str) -> None:
         raise WrongState(_KIND, f"Invalid state transition for {row.id}: it is {row.status} and cannot be {verb}.")
 
 
-def _check_new(tx: Transaction, vpc_id: str, peer_vpc_id: str) -> None:
+def _check_new(tx: Transaction, account_id: str, vpc_id: str, peer_vpc_id: str) -> None:
     living = _row.status.in_((PENDING, ACTIVE))
     known = tx.session.scalar(select(_row.id).where(peered_vpcs.joins(vpc_id, peer_vpc_id), living))
     if known is not None:
         raise AlreadyExists(_KIND, f"A VPC peering connection between {vpc_id} and {peer_vpc_id} exists: {known}")
-    if _count(tx, _row.requester_vpc_id == vpc_id, PENDING) >= OUTSTANDING_PER_VPC:
-        raise LimitExceeded(
-            f"The VPC {vpc_id} has reached its maximum number of outstanding requests ({OUTSTANDING_PER_VPC}).",
-            code="OutstandingVpcPeeringConnectionLimitExceeded",
-        )
+    quotas.check(
+        tx,
+        account_id,
+        quotas.OUTSTANDING_PEERINGS,
+        _row.id,
+        _row.requester_vpc_id == vpc_id,
+        _row.status == PENDING,
+    )
 
 
 def _count(tx: Transaction, which: ColumnElement[bool], status: str) -> int:

@@ -956,3 +956,163 @@ class Network:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class QuotasStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListQuotas = channel.unary_unary(
+                '/stead.v1.Quotas/ListQuotas',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotasRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotasResponse.FromString,
+                _registered_method=True)
+        self.SetQuota = channel.unary_unary(
+                '/stead.v1.Quotas/SetQuota',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.SetQuotaRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.SetQuotaResponse.FromString,
+                _registered_method=True)
+        self.ResetQuota = channel.unary_unary(
+                '/stead.v1.Quotas/ResetQuota',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaResponse.FromString,
+                _registered_method=True)
+
+
+class QuotasServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def ListQuotas(self, request, context):
+        """What accounts may have: of one account, or what holds for all that have no value of their own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetQuota(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetQuota(self, request, context):
+        """Forget what was set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_QuotasServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListQuotas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuotas,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotasRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotasResponse.SerializeToString,
+            ),
+            'SetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetQuota,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.SetQuotaRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.SetQuotaResponse.SerializeToString,
+            ),
+            'ResetQuota': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetQuota,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Quotas', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Quotas', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Quotas:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def ListQuotas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Quotas/ListQuotas',
+            stead__proto_dot_v1_dot_operator__pb2.ListQuotasRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListQuotasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Quotas/SetQuota',
+            stead__proto_dot_v1_dot_operator__pb2.SetQuotaRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.SetQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetQuota(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Quotas/ResetQuota',
+            stead__proto_dot_v1_dot_operator__pb2.ResetQuotaRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ResetQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -300,3 +300,49 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
         """Whether traffic gets from one thing to another and its answer back, and which rule, route or gateway decides."""
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class QuotasStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> QuotasAsyncStub: ...
+    ListQuotas: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListQuotasRequest, _operator_pb2.ListQuotasResponse]
+    """What accounts may have: of one account, or what holds for all that have no value of their own."""
+    SetQuota: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetQuotaRequest, _operator_pb2.SetQuotaResponse]
+    ResetQuota: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ResetQuotaRequest, _operator_pb2.ResetQuotaResponse]
+    """Forget what was set."""
+
+@_typing.type_check_only
+class QuotasAsyncStub(QuotasStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListQuotas: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListQuotasRequest, _operator_pb2.ListQuotasResponse]  # type: ignore[assignment]
+    """What accounts may have: of one account, or what holds for all that have no value of their own."""
+    SetQuota: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetQuotaRequest, _operator_pb2.SetQuotaResponse]  # type: ignore[assignment]
+    ResetQuota: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResetQuotaRequest, _operator_pb2.ResetQuotaResponse]  # type: ignore[assignment]
+    """Forget what was set."""
+
+class QuotasServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def ListQuotas(
+        self,
+        request: _operator_pb2.ListQuotasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListQuotasResponse, _abc.Awaitable[_operator_pb2.ListQuotasResponse]]:
+        """What accounts may have: of one account, or what holds for all that have no value of their own."""
+
+    @_abc_1.abstractmethod
+    def SetQuota(
+        self,
+        request: _operator_pb2.SetQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.SetQuotaResponse, _abc.Awaitable[_operator_pb2.SetQuotaResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ResetQuota(
+        self,
+        request: _operator_pb2.ResetQuotaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ResetQuotaResponse, _abc.Awaitable[_operator_pb2.ResetQuotaResponse]]:
+        """Forget what was set."""
+
+def add_QuotasServicer_to_server(servicer: QuotasServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,6 +19,7 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "ebs": "ebs",
     "dlm": "dlm",
     "cloudtrail": "cloudtrail",
+    "servicequotas": "service-quotas",
 }
 
 

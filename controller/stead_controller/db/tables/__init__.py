@@ -31,6 +31,7 @@ from stead_controller.db.tables.network_acl import NetworkAcl, NetworkAclAssocia
 from stead_controller.db.tables.network_insights import NetworkInsightsAnalysis, NetworkInsightsPath
 from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
 from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
+from stead_controller.db.tables.quota import AccountUsage, ServiceQuota
 from stead_controller.db.tables.revision import Revision
 from stead_controller.db.tables.route_table import Route, RouteTable, RouteTableAssociation
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
@@ -47,6 +48,7 @@ from stead_controller.db.tables.workflow import Workflow
 __all__ = [
     "AccessKey",
     "Account",
+    "AccountUsage",
     "AuditEventResource",
     "AuditEventRow",
     "Base",
@@ -108,6 +110,7 @@ __all__ = [
     "RouteTableAssociation",
     "SecurityGroup",
     "SecurityGroupRule",
+    "ServiceQuota",
     "Snapshot",
     "SnapshotPermission",
     "SnapshotSegment",

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from stead_controller.db.tables import (
+    AccountUsage,
     Host,
     HostResource,
     Image,
@@ -452,6 +453,10 @@ def check_invariants(life):
     assert host.memory_reserved == sum(instance.memory for instance in held)
     assert host.cpus_reserved == sum(instance.vcpus for instance in held)
     assert host.memory_free >= 0
+    usage = life.run(lambda tx: dict(tx.session.execute(select(AccountUsage.account_id, AccountUsage.value)).all()))
+    for account_id in {instance.account_id for instance in instances}:
+        mine = sum(instance.vcpus for instance in held if instance.account_id == account_id)
+        assert usage.get(account_id, 0) == mine
     interfaces = life.run(lambda tx: list(tx.session.scalars(select(NetworkInterface))))
     living = {instance.id for instance in instances if instance.state != "terminated"}
     assert {interface.instance_id for interface in interfaces} == living

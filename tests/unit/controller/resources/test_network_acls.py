@@ -5,7 +5,7 @@ from sqlalchemy import func, select, update
 
 from stead_controller.db.tables import NetworkAcl, NetworkAclAssociation, NetworkAclEntry, Subnet
 from stead_controller.errors import LimitExceeded
-from stead_controller.resources import create_vpc, network_acls
+from stead_controller.resources import create_vpc, network_acls, quotas
 from stead_controller.resources.acl_entries import AskedEntry
 from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.conditions import Selection
@@ -49,7 +49,7 @@ def test_every_subnet_has_exactly_one_acl(world, run):
 
 def test_quotas(world, run):
     acl_id = create(run, world.one)
-    for number in range(1, network_acls.RULES_PER_ACL):
+    for number in range(1, quotas.RULES_PER_NETWORK_ACL.default):
         run(network_acls.create_entry, world.one.caller, acl_id, entry(number))
     with pytest.raises(LimitExceeded) as refusal:
         run(network_acls.create_entry, world.one.caller, acl_id, entry(900))
@@ -57,7 +57,7 @@ def test_quotas(world, run):
     run(network_acls.create_entry, world.one.caller, acl_id, entry(900, cidr_block=None, ipv6_cidr_block="::/0"))
 
     def fill(tx):
-        for _ in range(network_acls.ACLS_PER_VPC - 2):
+        for _ in range(quotas.NETWORK_ACLS_PER_VPC.default - 2):
             values = {"account_id": world.one.caller.account_id, "vpc_id": world.one.vpc_id, "created": NOW}
             tx.session.add(NetworkAcl(id=ids.new_id("network-acl"), **values))
 

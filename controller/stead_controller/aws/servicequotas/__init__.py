@@ -1,0 +1,1 @@
+"""Service Quotas: how much of everything an account may have."""
