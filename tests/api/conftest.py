@@ -66,6 +66,10 @@ class Api:
             aws_session_token=credentials["SessionToken"],
         )
 
+    def long_term(self, access_key_id: str, secret: str, service: str = "ec2") -> Any:
+        """A boto3 client with an access key."""
+        return self._make(service, aws_access_key_id=access_key_id, aws_secret_access_key=secret)
+
     def _make(self, service: str, **options: Any) -> Any:
         config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
         make: Any = boto3.client

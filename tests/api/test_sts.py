@@ -43,7 +43,7 @@ def test_a_token_is_bound_to_its_key(api, sts):
     mixed = {**one, "SessionToken": two["SessionToken"]}
     assert code_of(api.session(mixed, "sts").get_caller_identity) == "InvalidClientTokenId"
     assert code_of(api.session(mixed).describe_vpcs) == "AuthFailure"
-    bare = api._make("sts", aws_access_key_id=one["AccessKeyId"], aws_secret_access_key=one["SecretAccessKey"])
+    bare = api.long_term(one["AccessKeyId"], one["SecretAccessKey"], "sts")
     assert code_of(bare.get_caller_identity) == "InvalidClientTokenId"
     wrong = {**one, "SecretAccessKey": two["SecretAccessKey"]}
     assert code_of(api.session(wrong, "sts").get_caller_identity) == "SignatureDoesNotMatch"
@@ -79,7 +79,7 @@ def test_a_session_dies_with_its_account(api, sts):
         return False
 
     api.run(disable)
-    wait_for(is_refused, 2)
+    wait_for(is_refused, "the session is refused", 2)
 
 
 def test_sessions_make_no_sessions(api, sts):

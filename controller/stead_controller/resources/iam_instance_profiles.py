@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import IamInstanceProfile, IamRole
 from stead_controller.errors import InUse, NotFound
-from stead_controller.resources import iam_entities, iam_limits, iam_names, iam_roles, iam_tags
+from stead_controller.resources import iam_entities, iam_limits, iam_names, iam_roles, iam_tags, instance_credentials
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import Slice
 from stead_controller.resources.transaction import Transaction
@@ -68,6 +68,7 @@ def add_role(tx: Transaction, caller: Caller, name: str, role_name: str) -> None
     if profile.role_id is not None:
         raise iam_limits.exceeded("InstanceSessionsPerInstanceProfile", 1)
     profile.role_id = role.id
+    instance_credentials.profile_changed(tx, profile.id)
 
 
 def remove_role(tx: Transaction, caller: Caller, name: str, role_name: str) -> None:
@@ -77,6 +78,7 @@ def remove_role(tx: Transaction, caller: Caller, name: str, role_name: str) -> N
     if profile.role_id != role.id:
         raise NotFound("iam-role", role_name, message=f"Role {role_name} cannot be found in instance profile {name}.")
     profile.role_id = None
+    instance_credentials.profile_changed(tx, profile.id)
 
 
 def remove(tx: Transaction, caller: Caller, name: str) -> None:
@@ -85,6 +87,7 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
     if profile.role_id is not None:
         raise InUse("Cannot delete entity, must remove roles from instance profile first.")
     iam_tags.remove_all(tx, profile.id)
+    instance_credentials.profile_changed(tx, profile.id)
     tx.session.delete(profile)
 
 

@@ -22,6 +22,7 @@ from stead_controller.resources import (
     iam_limits,
     iam_names,
     iam_tags,
+    instance_credentials,
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import Slice
@@ -88,7 +89,9 @@ def update(tx: Transaction, caller: Caller, name: str, description: str | None, 
 
 def trust(tx: Transaction, caller: Caller, name: str, document: str) -> None:
     """Change who may assume a role; raises NotFound, InvalidParameter, LimitExceeded."""
-    iam_entities.find_role(tx, caller, name).trust_policy = iam_documents.check_trust(document)
+    role = iam_entities.find_role(tx, caller, name)
+    role.trust_policy = iam_documents.check_trust(document)
+    instance_credentials.role_changed(tx, role.id)
 
 
 def remove(tx: Transaction, caller: Caller, name: str) -> None:

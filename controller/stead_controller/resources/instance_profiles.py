@@ -12,7 +12,7 @@ from sqlalchemy import select
 from stead_controller.db.tables import IamInstanceProfile, Instance, InstanceProfileAssociation
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import instance_credentials, lookup
+from stead_controller.resources import iam_entities, instance_credentials, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, constant, text
@@ -51,17 +51,12 @@ def find(tx: Transaction, account_id: str, named: ProfileName) -> IamInstancePro
             IamInstanceProfile.name_lower == said.rpartition("/")[2].lower(),
         )
     )
-    if profile is None or said != (profile.name if member == "name" else arn_of(profile)):
+    if profile is None or said != (profile.name if member == "name" else iam_entities.arn_of(profile)):
         raise InvalidParameter(
             f"Value ({said}) for parameter iamInstanceProfile.{member} is invalid. "
             f"Invalid IAM Instance Profile {'name' if member == 'name' else 'ARN'}"
         )
     return profile
-
-
-def arn_of(profile: IamInstanceProfile) -> str:
-    """The ARN of an instance profile."""
-    return f"arn:aws:iam::{profile.account_id}:instance-profile{profile.path}{profile.name}"
 
 
 def give(tx: Transaction, cloud: Cloud, instance: Instance, profile: IamInstanceProfile, now: datetime) -> None:
@@ -71,7 +66,7 @@ def give(tx: Transaction, cloud: Cloud, instance: Instance, profile: IamInstance
         account_id=instance.account_id,
         instance_id=instance.id,
         profile_id=profile.id,
-        profile_arn=arn_of(profile),
+        profile_arn=iam_entities.arn_of(profile),
         profile_name=profile.name,
         created=now,
     )

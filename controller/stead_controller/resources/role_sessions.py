@@ -13,10 +13,11 @@ from stead_controller.authorization.policy_document import parse
 from stead_controller.authorization.principals import Principal
 from stead_controller.db.tables import Account, IamRole, IamTag
 from stead_controller.errors import InvalidParameter, MissingParameter
+from stead_controller.resources import iam_entities
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.session_requests import packed_percent
 from stead_controller.resources.session_tokens import Facts, TemporaryCredentials, mint
-from stead_controller.resources.sessions import role_arn, session_arn
+from stead_controller.resources.sessions import session_arn
 from stead_controller.resources.transaction import Transaction
 
 MAX_SESSION_NAME: Final = 64
@@ -81,8 +82,7 @@ def trusts(
         resource_account=role.account_id,
         resource_must_allow=True,
     )
-    arn = role_arn(role.account_id, role.path, role.name)
-    return evaluate(Request(action, arn, principal, context_of(context)), policies).allowed
+    return evaluate(Request(action, iam_entities.arn_of(role), principal, context_of(context)), policies).allowed
 
 
 def begin(cloud: Cloud, role: IamRole, facts: Facts) -> RoleSession:

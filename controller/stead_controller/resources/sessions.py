@@ -6,11 +6,11 @@ time are revoked (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_
 
 from typing import Final
 
-from sqlalchemy import select
-
-from stead_controller.db.tables import Account, IamPolicy, IamPolicyVersion, IamRole, IamUser
+from stead_controller.db.tables import Account, IamRole, IamUser
+from stead_controller.resources import iam_entities
 from stead_controller.resources.accounts import OpenedKey
 from stead_controller.resources.caller import Caller, Session
+from stead_controller.resources.iam_policies_of import managed_document
 from stead_controller.resources.session_tokens import Facts, Opened
 from stead_controller.resources.transaction import Transaction
 
@@ -44,11 +44,6 @@ def open_session(tx: Transaction, access_key_id: str, opened: Opened) -> OpenedK
     return OpenedKey(opened.secret, caller, active=not account.disabled)
 
 
-def role_arn(account_id: str, path: str, name: str) -> str:
-    """The ARN of a role."""
-    return f"arn:aws:iam::{account_id}:role{path}{name}"
-
-
 def session_arn(account_id: str, role_name: str, session_name: str) -> str:
     """The ARN of a role's session, which has no path."""
     return f"arn:aws:sts::{account_id}:assumed-role/{role_name}/{session_name}"
@@ -73,7 +68,7 @@ def _of_role(tx: Transaction, access_key_id: str, facts: Facts, session: Session
         kind="role",
         session=session,
         principal_id=role.id,
-        principal_arn=role_arn(facts.account_id, role.path, role.name),
+        principal_arn=iam_entities.arn_of(role),
     )
 
 
@@ -84,7 +79,7 @@ def _of_user(tx: Transaction, access_key_id: str, facts: Facts, session: Session
         user = tx.session.get(IamUser, facts.principal_id)
         if user is None or user.account_id != facts.account_id:
             return None
-        arn, user_name, user_id = f"arn:aws:iam::{facts.account_id}:user{user.path}{user.name}", user.name, user.id
+        arn, user_name, user_id = iam_entities.arn_of(user), user.name, user.id
     is_federated = facts.kind == "federated"
     return Caller(
         account_id=facts.account_id,
@@ -104,21 +99,3 @@ def _policies(tx: Transaction, facts: Facts) -> tuple[str, ...]:
     found = [facts.policy] if facts.policy else []
     found += [managed_document(tx, facts.account_id, arn) or ALLOWS_NOTHING for arn in facts.policy_arns]
     return tuple(found)
-
-
-def managed_document(tx: Transaction, account_id: str, arn: str) -> str | None:
-    """Read what a managed policy of an account, or one of AWS's, says now; None when there is none."""
-    prefix = f"arn:aws:iam::{account_id}:policy/"
-    if not arn.startswith(prefix):
-        return None
-    path, _, name = f"/{arn.removeprefix(prefix)}".rpartition("/")
-    return tx.session.scalar(
-        select(IamPolicyVersion.document)
-        .join(IamPolicy, IamPolicy.id == IamPolicyVersion.policy_id)
-        .where(
-            IamPolicy.account_id == account_id,
-            IamPolicy.name_lower == name.lower(),
-            IamPolicy.path == f"{path}/",
-            IamPolicyVersion.number == IamPolicy.default_version,
-        )
-    )

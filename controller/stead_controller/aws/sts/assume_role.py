@@ -1,0 +1,42 @@
+"""AssumeRole: the request becomes a RoleRequest; the answer has the credentials of the session."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.sts.temporary_credentials import session_wish, shown
+from stead_controller.errors import Unsupported
+from stead_controller.resources.assume_role import RoleRequest
+from stead_controller.resources.assume_role import assume_role as begin
+from stead_controller.resources.role_sessions import RoleSession
+
+
+@operation("AssumeRole", service="sts", writes=False)
+def assume_role(call: Call, params: Params) -> Result:
+    """Begin a session of a role."""
+    if params.get("ProvidedContexts"):
+        raise Unsupported("Context providers are not supported.")
+    asked = RoleRequest(
+        role_arn=params.get("RoleArn"),
+        session_name=params.get("RoleSessionName"),
+        wish=session_wish(params),
+        external_id=params.get("ExternalId"),
+        serial_number=params.get("SerialNumber"),
+        token_code=params.get("TokenCode"),
+        source_identity=params.get("SourceIdentity"),
+    )
+    context = {
+        "aws:SourceIp": call.source_ip,
+        "aws:UserAgent": call.user_agent or None,
+        "aws:CurrentTime": call.now,
+        "aws:EpochTime": int(call.now.timestamp()),
+        "aws:RequestedRegion": call.cloud.region,
+    }
+    return answer(begin(call.tx, call.cloud, call.caller, asked, context, now=call.now))
+
+
+def answer(session: RoleSession) -> Result:
+    """Answer a session that was begun."""
+    return {
+        "Credentials": shown(session.credentials),
+        "AssumedRoleUser": {"AssumedRoleId": session.user_id, "Arn": session.arn},
+        "PackedPolicySize": session.packed_percent,
+        "SourceIdentity": session.source_identity or None,
+    }

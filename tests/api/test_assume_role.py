@@ -1,0 +1,281 @@
+"""AssumeRole through boto3 and the aws command: who gets a session, with what, for how long, and what it may see."""
+
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from stead_controller.db.tables import IamRole
+from tests.api.identity import document, trust
+from tests.support.clients import Account
+from tests.support.processes import BIN
+from tests.support.waiting import wait_for
+
+ACCOUNT, OTHER = "111111111111", "222222222222"
+ALICE = f"arn:aws:iam::{ACCOUNT}:user/alice"
+
+
+@pytest.fixture
+def iam(api):
+    return api.client(api.world.one, "iam")
+
+
+@pytest.fixture
+def alice(api, iam):
+    """STS as a user of the first account, who may assume any role."""
+    iam.create_user(UserName="alice")
+    iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=document("sts:*"))
+    return user(api, iam, "alice")
+
+
+def user(api, iam, name):
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return api.long_term(key["AccessKeyId"], key["SecretAccessKey"], "sts")
+
+
+def role(client, name, principal=None, *, policy=None, **params):
+    """A role that a principal may assume; gives its ARN."""
+    trusted = policy or trust(principal or {"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
+    return client.create_role(RoleName=name, AssumeRolePolicyDocument=trusted, **params)["Role"]["Arn"]
+
+
+def allowing(actions, principal=None, **condition):
+    statement = {
+        "Effect": "Allow",
+        "Principal": principal or {"AWS": ALICE},
+        "Action": list(actions),
+        **({"Condition": condition} if condition else {}),
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def refused(code, call, **params):
+    with pytest.raises(ClientError) as refusal:
+        call(**params)
+    error = refusal.value.response["Error"]
+    assert error["Code"] == code, error
+    return error["Message"]
+
+
+def is_dead(session):
+    try:
+        session.get_caller_identity()
+    except ClientError as refusal:
+        return refusal.response["Error"]["Code"] == "InvalidClientTokenId"
+    return False
+
+
+def arn_of(api, answer):
+    return api.session(answer["Credentials"], "sts").get_caller_identity()["Arn"]
+
+
+def test_a_user_becomes_a_role(api, iam, alice):
+    arn = role(iam, "Admin", Path="/team/")
+    answer = alice.assume_role(RoleArn=arn, RoleSessionName="work", DurationSeconds=900)
+    left = answer["Credentials"]["Expiration"] - datetime.now(UTC)
+    assert timedelta(minutes=14) < left <= timedelta(minutes=15)
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/Admin/work"
+    assert answer["AssumedRoleUser"]["Arn"] == session
+    who = api.session(answer["Credentials"], "sts").get_caller_identity()
+    assert who["Arn"] == session
+    assert who["UserId"] == answer["AssumedRoleUser"]["AssumedRoleId"]
+    assert who["UserId"] == iam.get_role(RoleName="Admin")["Role"]["RoleId"] + ":work"
+    assert "PackedPolicySize" not in answer
+
+
+def test_both_sides_must_allow(api, iam, alice):
+    iam.create_user(UserName="bob")
+    bob = user(api, iam, "bob")
+    by_account = role(iam, "ByAccount")
+    refused("AccessDenied", bob.assume_role, RoleArn=by_account, RoleSessionName="work")
+    by_name = role(iam, "ByName", {"AWS": f"arn:aws:iam::{ACCOUNT}:user/bob"})
+    assert bob.assume_role(RoleArn=by_name, RoleSessionName="work")
+    message = refused("AccessDenied", alice.assume_role, RoleArn=by_name, RoleSessionName="work")
+    assert message == f"User: {ALICE} is not authorized to perform: sts:AssumeRole on resource: {by_name}"
+    for_ec2 = role(iam, "ForMachines", {"Service": "ec2.amazonaws.com"})
+    absent = f"arn:aws:iam::{ACCOUNT}:role/Nobody"
+    texts = {
+        refused("AccessDenied", alice.assume_role, RoleArn=one, RoleSessionName="work").replace(one, "ARN")
+        for one in (for_ec2, absent)
+    }
+    assert len(texts) == 1
+
+
+def test_another_account_is_let_in_by_both(api, iam, alice):
+    theirs = api.client(api.world.other, "iam")
+    arn = role(theirs, "Guest", policy=allowing(["sts:AssumeRole"], {"AWS": ACCOUNT}))
+    answer = alice.assume_role(RoleArn=arn, RoleSessionName="visit")
+    assert arn_of(api, answer) == f"arn:aws:sts::{OTHER}:assumed-role/Guest/visit"
+    iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=document("ec2:*"))
+    refused("AccessDenied", alice.assume_role, RoleArn=arn, RoleSessionName="visit")
+
+
+def test_the_external_id(iam, alice):
+    equals = {"StringEquals": {"sts:ExternalId": "customer-7"}}
+    arn = role(iam, "Partner", policy=allowing(["sts:AssumeRole"], **equals))
+    refused("AccessDenied", alice.assume_role, RoleArn=arn, RoleSessionName="work")
+    refused("AccessDenied", alice.assume_role, RoleArn=arn, RoleSessionName="work", ExternalId="customer-8")
+    assert alice.assume_role(RoleArn=arn, RoleSessionName="work", ExternalId="customer-7")
+
+
+def test_tags_must_be_allowed_and_stay(api, iam, alice):
+    plain = role(iam, "Plain", policy=allowing(["sts:AssumeRole"]))
+    tags = [{"Key": "team", "Value": "web"}, {"Key": "cost", "Value": "7"}]
+    refused("AccessDenied", alice.assume_role, RoleArn=plain, RoleSessionName="work", Tags=tags)
+    both = ["sts:AssumeRole", "sts:TagSession"]
+    first = role(iam, "First", policy=allowing(both))
+    iam.put_role_policy(RoleName="First", PolicyName="chain", PolicyDocument=document("sts:*"))
+    asks = {"StringEquals": {"aws:PrincipalTag/team": "web"}}
+    second = role(iam, "Second", policy=allowing(both, {"AWS": first}, **asks))
+    third = role(iam, "Third", policy=allowing(both, {"AWS": second}, **asks))
+    iam.put_role_policy(RoleName="Second", PolicyName="chain", PolicyDocument=document("sts:*"))
+
+    def chain(transitive):
+        answer = alice.assume_role(RoleArn=first, RoleSessionName="work", Tags=tags, TransitiveTagKeys=transitive)
+        assert answer["PackedPolicySize"] >= 1
+        one = api.session(answer["Credentials"], "sts")
+        two = api.session(one.assume_role(RoleArn=second, RoleSessionName="again")["Credentials"], "sts")
+        return one, two
+
+    _, two = chain(["team"])
+    assert arn_of(api, two.assume_role(RoleArn=third, RoleSessionName="last")).endswith("assumed-role/Third/last")
+    refused(
+        "InvalidParameterValue",
+        two.assume_role,
+        RoleArn=third,
+        RoleSessionName="last",
+        Tags=[{"Key": "Team", "Value": "db"}],
+    )
+    _, two = chain([])
+    refused("AccessDenied", two.assume_role, RoleArn=third, RoleSessionName="last")
+
+
+def test_a_chain_lasts_an_hour(api, iam, alice):
+    first, second = (role(iam, name, MaxSessionDuration=43_200) for name in ("First", "Second"))
+    iam.put_role_policy(RoleName="First", PolicyName="chain", PolicyDocument=document("sts:*"))
+    answer = alice.assume_role(RoleArn=first, RoleSessionName="work", DurationSeconds=43_200)
+    session = api.session(answer["Credentials"], "sts")
+    message = refused(
+        "ValidationError", session.assume_role, RoleArn=second, RoleSessionName="x1", DurationSeconds=3601
+    )
+    assert "1 hour session limit for roles assumed by role chaining" in message
+    assert session.assume_role(RoleArn=second, RoleSessionName="x1", DurationSeconds=3600)
+
+
+def test_who_is_behind_it_stays(api, iam, alice):
+    all_three = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+    first = role(iam, "First", policy=allowing(all_three))
+    second = role(iam, "Second", policy=allowing(["sts:AssumeRole"], {"AWS": first}))
+    third = role(
+        iam,
+        "Third",
+        policy=allowing(all_three, {"AWS": first}, StringEquals={"sts:SourceIdentity": "Alice"}),
+    )
+    answer = alice.assume_role(RoleArn=first, RoleSessionName="work", SourceIdentity="Alice")
+    assert answer["SourceIdentity"] == "Alice"
+    session = api.session(answer["Credentials"], "sts")
+    refused("AccessDenied", session.assume_role, RoleArn=second, RoleSessionName="next")
+    refused("AccessDenied", session.assume_role, RoleArn=third, RoleSessionName="next", SourceIdentity="Bob")
+    assert session.assume_role(RoleArn=third, RoleSessionName="next")["SourceIdentity"] == "Alice"
+
+
+def test_session_policies_are_kept_small(api, iam, alice):
+    arn = role(iam, "Admin")
+    managed = iam.create_policy(PolicyName="Look", PolicyDocument=document("ec2:Describe*"))["Policy"]["Arn"]
+    answer = alice.assume_role(
+        RoleArn=arn,
+        RoleSessionName="work",
+        Policy=document("ec2:DescribeVpcs"),
+        PolicyArns=[{"arn": managed}, {"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}],
+    )
+    assert 1 <= answer["PackedPolicySize"] < 30
+    assert arn_of(api, answer).endswith("Admin/work")
+
+
+@pytest.mark.parametrize(
+    ("code", "params"),
+    [
+        ("ValidationError", {"RoleSessionName": "two words"}),
+        ("ValidationError", {"RoleArn": f"arn:aws:iam::{ACCOUNT}:user/alice"}),
+        ("ValidationError", {"DurationSeconds": 3601}),
+        ("ValidationError", {"DurationSeconds": 43_201}),
+        ("MalformedPolicyDocument", {"Policy": '{"Version":"2012-10-17"}'}),
+        ("ValidationError", {"PolicyArns": [{"arn": f"arn:aws:iam::{ACCOUNT}:role/Admin"}]}),
+        ("InvalidParameterValue", {"Tags": [{"Key": "a", "Value": "b"}], "TransitiveTagKeys": ["c"]}),
+        ("AccessDenied", {"SerialNumber": f"arn:aws:iam::{ACCOUNT}:mfa/alice", "TokenCode": "123456"}),
+        ("ValidationError", {"ExternalId": "no spaces"}),
+    ],
+)
+def test_bad_requests(iam, alice, code, params):
+    arn = role(iam, "Admin")
+    refused(code, alice.assume_role, **{"RoleArn": arn, "RoleSessionName": "work", **params})
+
+
+def test_root_assumes_nothing(api, iam):
+    arn = role(iam, "Admin")
+    root = api.client(api.world.one, "sts")
+    message = refused("AccessDenied", root.assume_role, RoleArn=arn, RoleSessionName="work")
+    assert message == "Roles may not be assumed by root accounts."
+
+
+@pytest.mark.parametrize("end", ["deleted", "deleted and made again", "revoked"])
+def test_a_session_ends_with_its_role(api, iam, alice, end):
+    arn = role(iam, "Admin")
+    session = api.session(alice.assume_role(RoleArn=arn, RoleSessionName="work")["Credentials"], "sts")
+    session.get_caller_identity()
+    if end == "revoked":
+        revoked = datetime.now(UTC) + timedelta(seconds=1)
+        api.run(lambda tx: setattr(tx.session.query(IamRole).one(), "sessions_revoked_before", revoked))
+    else:
+        iam.delete_role(RoleName="Admin")
+    if end == "deleted and made again":
+        role(iam, "Admin")
+
+    wait_for(lambda: is_dead(session), "the session is refused", 2)
+
+
+def test_a_users_session_ends_with_the_user(api, iam, alice):
+    session = api.session(alice.get_session_token()["Credentials"], "sts")
+    assert session.get_caller_identity()["Arn"] == ALICE
+    federated = api.session(alice.get_federation_token(Name="carol")["Credentials"], "sts")
+    federated.get_caller_identity()
+    key_id = iam.list_access_keys(UserName="alice")["AccessKeyMetadata"][0]["AccessKeyId"]
+    iam.delete_access_key(UserName="alice", AccessKeyId=key_id)
+    assert session.get_caller_identity()["Arn"] == ALICE
+    iam.delete_user_policy(UserName="alice", PolicyName="assume")
+    iam.delete_user(UserName="alice")
+
+    wait_for(lambda: is_dead(session) and is_dead(federated), "the sessions are refused", 3)
+
+
+def test_the_aws_command_with_a_profile(api, iam, alice, tmp_path):
+    """A profile with role_arn, as people have it: the command itself asks for the session."""
+    arn = role(iam, "Admin", policy=allowing(["sts:AssumeRole"], StringEquals={"sts:ExternalId": "tool"}))
+    key = iam.create_access_key(UserName="alice")["AccessKey"]
+    (tmp_path / "config").write_text(
+        f"[profile work]\nrole_arn = {arn}\nsource_profile = alice\nexternal_id = tool\nrole_session_name = cli\n"
+    )
+    (tmp_path / "credentials").write_text(
+        f"[alice]\naws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}\n"
+    )
+    account = Account(ACCOUNT, "", "", f"http://127.0.0.1:{api.port}")
+    files = {
+        "HOME": str(tmp_path),  # where the command keeps sessions
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }
+    without_keys = {
+        name: value for name, value in account.environment.items() if not name.startswith(("AWS_ACCESS", "AWS_SECRET"))
+    }
+    done = subprocess.run(
+        [BIN / "aws", "--profile", "work", "--output", "json", "sts", "get-caller-identity"],
+        env=without_keys | files,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/Admin/cli"
