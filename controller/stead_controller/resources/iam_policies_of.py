@@ -27,6 +27,16 @@ class PrincipalPolicies:
     boundary: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedPolicy:
+    """A policy and whose it is; `arn` is empty for an inline one."""
+
+    owner_id: str
+    name: str
+    arn: str
+    document: str
+
+
 NONE = PrincipalPolicies()
 
 _NOTHING: Final = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
@@ -47,15 +57,39 @@ def of_principal(tx: Transaction, principal_id: str) -> PrincipalPolicies:
     if row is None:
         return NONE
     account_id, boundary_arn = row
-    principals = [
-        principal_id,
-        *tx.session.scalars(select(IamGroupMember.group_id).where(IamGroupMember.user_id == principal_id)),
-    ]
+    owned = documents_of(tx, principal_id)
     return PrincipalPolicies(
-        tuple(_documents(tx, principals)),
-        # A boundary that is not there lets nothing through; what is a boundary cannot be deleted.
-        None if boundary_arn is None else managed_document(tx, account_id, boundary_arn) or _NOTHING,
+        tuple(dict.fromkeys(one.document for one in owned)), boundary_document(tx, account_id, boundary_arn)
     )
+
+
+def documents_of(tx: Transaction, principal_id: str) -> list[OwnedPolicy]:
+    """Inline and attached policies of a user, of its groups, of a group or of a role, in one question."""
+    groups = select(IamGroupMember.group_id).where(IamGroupMember.user_id == principal_id)
+    principals = [principal_id, *tx.session.scalars(groups)]
+    inline = select(
+        IamInlinePolicy.principal_id, IamInlinePolicy.name, literal("").label("arn"), IamInlinePolicy.document
+    ).where(IamInlinePolicy.principal_id.in_(principals))
+    attached = (
+        select(IamAttachedPolicy.principal_id, literal(""), IamAttachedPolicy.policy_arn, IamPolicyVersion.document)
+        .select_from(IamAttachedPolicy)
+        .outerjoin(IamPolicy, IamPolicy.id == IamAttachedPolicy.policy_id)
+        .outerjoin(IamPolicyVersion, _counts())
+        .where(IamAttachedPolicy.principal_id.in_(principals))
+    )
+    aws = all_policies()
+    return [
+        OwnedPolicy(owner_id, name or arn.rpartition("/")[2], arn, document or aws[arn].document)
+        for owner_id, name, arn, document in tx.session.execute(inline.union_all(attached)).tuples()
+        if document or arn in aws  # one that this release no longer has allows nothing
+    ]
+
+
+def boundary_document(tx: Transaction, account_id: str, arn: str | None) -> str | None:
+    """The document of a boundary, None without one; one that is not there lets nothing through."""
+    if arn is None:
+        return None
+    return managed_document(tx, account_id, arn) or _NOTHING
 
 
 def managed_document(tx: Transaction, account_id: str, arn: str) -> str | None:
@@ -69,25 +103,6 @@ def managed_document(tx: Transaction, account_id: str, arn: str) -> str | None:
         .join(IamPolicy, _counts())
         .where(IamPolicy.account_id == account_id, IamPolicy.name_lower == name.lower(), IamPolicy.path == f"{path}/")
     )
-
-
-def _documents(tx: Transaction, principals: list[str]) -> list[str]:
-    """Inline and attached policies of principals, in one question."""
-    inline = select(IamInlinePolicy.document, literal("")).where(IamInlinePolicy.principal_id.in_(principals))
-    attached = (
-        select(IamPolicyVersion.document, IamAttachedPolicy.policy_arn)
-        .select_from(IamAttachedPolicy)
-        .outerjoin(IamPolicy, IamPolicy.id == IamAttachedPolicy.policy_id)
-        .outerjoin(IamPolicyVersion, _counts())
-        .where(IamAttachedPolicy.principal_id.in_(principals))
-    )
-    aws = all_policies()
-    found = [
-        document or aws[arn].document
-        for document, arn in tx.session.execute(inline.union_all(attached))
-        if document or arn in aws  # one that this release no longer has allows nothing
-    ]
-    return list(dict.fromkeys(found))
 
 
 def _counts() -> ColumnElement[bool]:

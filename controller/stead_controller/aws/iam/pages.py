@@ -45,8 +45,12 @@ def named(member: str) -> Callable[[dict[str, Any]], Key]:
 def cut_whole(member: str, rows: Sequence[dict[str, Any]], page: describe.Page) -> dict[str, Any]:
     """A page of a list that is short by its limit: its rows are counted, in the order given."""
     first = int(page.after[0]) if page.after else 0
-    numbered = list(enumerate(rows, 1))[first:]
-    answer = cut(member, numbered, page, lambda row: (str(row[0]),))
+    return cut_numbered(member, rows[first:], page, first)
+
+
+def cut_numbered(member: str, rows: Sequence[dict[str, Any]], page: describe.Page, first: int) -> dict[str, Any]:
+    """A page of rows that are known by their numbers, of which the first of these has `first`."""
+    answer = cut(member, list(enumerate(rows, first + 1)), page, lambda row: (str(row[0]),))
     return {**answer, member: [row for _, row in answer[member]]}
 
 
