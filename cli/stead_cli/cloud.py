@@ -65,14 +65,20 @@ def agent_program(settings: Settings, *options: str) -> Program:
     return _program(settings, "agent", command, units.agent_unit(command, log, settings.unit("controller")))
 
 
+def object_store_program(settings: Settings) -> Program:
+    """The object store, which the controller starts when it is first asked for."""
+    folder = settings.controller_dir / "object-store"
+    return Program("object-store", [], folder / "weed.pid", folder / "weed.log", may_be_killed=True)
+
+
 def _program(settings: Settings, name: str, command: list[str | Path], unit_text: str) -> Program:
     return Program(
         name,
         command,
         settings.run_dir / f"{name}.pid",
         settings.log_dir / f"{name}.log",
-        settings.unit(name),
-        unit_text,
+        unit=settings.unit(name),
+        unit_text=unit_text,
     )
 
 

@@ -58,6 +58,9 @@ def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
         pid = processes.find(program)
         detail = f"process {pid}" if pid else "does not run"
         checks.append(_check(program.name, detail, well=pid is not None))
+    pid = processes.find(cloud.object_store_program(chosen))
+    detail = f"process {pid}" if pid else "starts when it is first used, and takes 110 MB of memory then"
+    checks.append(_check("object store", detail, well=True))
     checks.append(_check("endpoint", f"{chosen.https_endpoint}: {health.detail}", well=health.answers))
     return checks
 

@@ -41,8 +41,9 @@ def down(*, purge: bool, yes: bool) -> None:
 
 
 def _stop_programs(chosen: Settings, steps: Steps) -> None:
-    """Stop the agent before the controller, so that its last reports arrive."""
-    for program in (cloud.agent_program(chosen), cloud.controller_program(chosen)):
+    """Stop the agent before the controller, so that its last reports arrive, and last what the controller starts."""
+    programs = (cloud.agent_program(chosen), cloud.controller_program(chosen), cloud.object_store_program(chosen))
+    for program in programs:
         with steps.step(f"{program.name} stopped") as step:
             step.note = "" if processes.stop(program) else "did not run"
 

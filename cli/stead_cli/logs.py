@@ -1,21 +1,26 @@
-"""`stead logs`: what controller and agent wrote."""
+"""`stead logs`: what controller, agent and object store wrote."""
 
 import os
 
 import click
 
-from stead_cli import settings
+from stead_cli import cloud, settings
 from stead_cli.errors import CliError
 
 
 @click.command()
-@click.argument("program", type=click.Choice(["controller", "agent"]))
+@click.argument("program", type=click.Choice(["controller", "agent", "object-store"]))
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
 @click.option("--lines", "-n", default=50, show_default=True, help="How many lines from the end.")
 def logs(program: str, *, follow: bool, lines: int) -> None:
     """Show the end of a program's log."""
-    path = settings.load().log_dir / f"{program}.log"
-    if not path.exists():
+    chosen = settings.load()
+    path = chosen.log_dir / f"{program}.log"
+    if program == "object-store":
+        path = cloud.object_store_program(chosen).log_file
+        if not path.exists() and os.access(path.parent.parent, os.X_OK):
+            raise CliError(f"there is no log yet at {path}", "it is started when it is first used: aws s3 mb s3://NAME")
+    elif not path.exists():
         raise CliError(f"there is no log yet at {path}", "start the cloud: sudo ./stead up")
     if not os.access(path, os.R_OK):
         raise CliError(f"you may not read {path}", f"sudo ./stead logs {program}")

@@ -28,6 +28,7 @@ class Program:
     command: Sequence[str | Path]
     pid_file: Path
     log_file: Path
+    may_be_killed: bool = False  # asked to end, it would take long, and it loses nothing when it is made to
     unit: str = ""  # its name with systemd; empty: it is never a unit
     unit_text: str = ""
 
@@ -96,7 +97,7 @@ def stop(program: Program) -> bool:
         program.pid_file.unlink(missing_ok=True)
         return was_unit
     try:
-        signal.pidfd_send_signal(running.pidfd, signal.SIGTERM)
+        signal.pidfd_send_signal(running.pidfd, signal.SIGKILL if program.may_be_killed else signal.SIGTERM)
         if not _ends_within(running, _STOP_SECONDS):
             signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
             if not _ends_within(running, _KILL_SECONDS):

@@ -248,6 +248,7 @@ def _remove_control_groups(plan: RigPlan) -> None:
 def _remove_state(plan: RigPlan) -> None:
     """Delete what is ours in the rig's folder, and the folder itself if nothing else is in it."""
     mine = plan.cloud
+    processes.stop(cloud.object_store_program(mine))
     for folder in (
         plan.folder / "hosts",
         mine.controller_dir,

@@ -1,5 +1,6 @@
 """`stead status`: what of the cloud runs on this machine, its hosts, and what those fail at."""
 
+import os
 from typing import Any
 
 import click
@@ -7,6 +8,7 @@ import click
 from stead_cli import cloud, host, processes, settings
 from stead_cli.operator import Operator
 from stead_cli.output import output_option, say, show_json, show_rows
+from stead_cli.processes import Program
 
 
 @click.command()
@@ -16,19 +18,27 @@ def status(output: str) -> None:
     chosen = settings.load()
     cloud.refuse_rig(chosen)
     health = cloud.controller_health(chosen)
-    rows: list[dict[str, Any]] = []
-    for program in (cloud.controller_program(chosen), cloud.agent_program(chosen)):
-        pid = processes.find(program)
-        rows.append({"program": program.name, "runs": pid is not None, "pid": pid, "log": str(program.log_file)})
+    rows = [_row(program) for program in (cloud.controller_program(chosen), cloud.agent_program(chosen))]
+    must_run = list(rows)
+    may_see_store = os.access(chosen.controller_dir, os.X_OK)
+    if may_see_store:
+        rows.append(_row(cloud.object_store_program(chosen)))
     hosts = [host.row_of(found) for found in Operator(chosen).list_hosts()] if health.answers else []
-    well = health.answers and all(row["runs"] for row in rows) and any(found["state"] == "up" for found in hosts)
+    well = health.answers and all(row["runs"] for row in must_run) and any(found["state"] == "up" for found in hosts)
     if output == "json":
         show_json({"well": well, "endpoint": chosen.https_endpoint, "programs": rows, "hosts": hosts})
     else:
         show_rows(rows, ("program", "runs", "pid", "log"), output)
+        if may_see_store and not rows[-1]["runs"]:
+            say("The object store starts when it is first used, and takes 110 MB of memory then.")
         say(f"endpoint {chosen.https_endpoint}: {'answers' if health.answers else health.detail}")
         if hosts:
             host.show_hosts(hosts, output)
         if not well:
             say("Not all of it runs; start it: sudo ./stead up")
     raise SystemExit(0 if well else 1)
+
+
+def _row(program: Program) -> dict[str, Any]:
+    pid = processes.find(program)
+    return {"program": program.name, "runs": pid is not None, "pid": pid, "log": str(program.log_file)}

@@ -100,6 +100,16 @@ _OPTIONS = (
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File of mode 0600 with two lines: id and secret of the bucket's access key.",
     ),
+    click.option("--object-endpoint", default="", help="URL of an S3 server for objects; default: one started here."),
+    click.option("--object-region", default="us-east-1", help="The region of that server.", show_default=True),
+    click.option(
+        "--object-key-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File of mode 0600 with two lines: id and secret of that server's access key.",
+    ),
+    click.option(
+        "--object-domain", default="localhost", help="What may stand after a bucket in a host name.", show_default=True
+    ),
     click.option("--log-level", default="info", show_default=True),
 )
 

@@ -39,6 +39,7 @@ from stead_controller.hosts.redraw import redraw
 from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
 from stead_controller.key_uses import KeyUses
+from stead_controller.object_store.open_door import open_door
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
 from stead_controller.operator.compute import Compute
@@ -127,6 +128,8 @@ class Controller:
             days=settings.audit_days,
             most_events=settings.audit_events,
         )
+        find_key = by_opened_keys(self._keys.find)
+        self._objects = open_door(settings, self.database, find_key, on_call=self._note_call, clock=clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -172,7 +175,7 @@ class Controller:
             throttle=Throttle(settings.request_rate_factor),
             clock=self._clock,
         )
-        self._aws = AwsServer(app, self._listeners(identity))
+        self._aws = AwsServer(app, self._listeners(identity), objects=self._objects)
         self._tasks.add(asyncio.create_task(self._link.run()))
         self._tasks.add(asyncio.create_task(self._engine.run()))
         self._tasks.add(asyncio.create_task(self._trail.run()))
@@ -196,6 +199,7 @@ class Controller:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._aws.stop()
+        await self._objects.close()
         await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
         await self._trail.close()
         self._blocks.close()

@@ -18,6 +18,8 @@ class Settings:
     Records of calls are kept `audit_days` in files below the state directory, of at most `audit_bytes` together, and in
     the database, of which LookupEvents shows at most `audit_events`.
     With `block_bucket` blocks are kept in that S3 bucket of `block_endpoint` instead of the state directory.
+    With `object_endpoint` the objects of accounts' buckets are kept by that S3 server, instead of one that is started
+    here when it is first asked for. `object_domain` is what may stand after a bucket's name in a Host header.
     """
 
     state_dir: Path
@@ -50,11 +52,20 @@ class Settings:
     block_endpoint: str = ""
     block_region: str = "us-east-1"
     block_key_file: Path | None = None
+    object_endpoint: str = ""
+    object_region: str = "us-east-1"
+    object_key_file: Path | None = None
+    object_domain: str = "localhost"
 
     @property
     def database(self) -> str:
         """The SQLAlchemy URL of the state."""
         return self.database_url or f"sqlite:///{self.state_dir / 'stead.sqlite'}"
+
+    @property
+    def object_folder(self) -> Path:
+        """Where the embedded object store has its state."""
+        return self.state_dir / "object-store"
 
     @property
     def audit_folder(self) -> Path:

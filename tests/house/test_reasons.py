@@ -127,13 +127,21 @@ def test_tests_do_not_sleep() -> None:
 
 def test_processes_go_through_one_door() -> None:
     """Only the doors start processes, so that each has a deadline, no shell, and no more rights than it needs."""
-    doors = {"agent/": "agent/stead_agent/run.py", "controller/": "controller/stead_controller/blocks/confinement.py"}
+    doors = {
+        "agent/": ("agent/stead_agent/run.py",),
+        "controller/": (
+            "controller/stead_controller/blocks/confinement.py",
+            "controller/stead_controller/object_store/embedded.py",
+        ),
+    }
     offences = []
     for path in python_files():
         name = name_of(path)
-        if any(name.startswith(top) and name != door for top, door in doors.items()):
+        if any(name.startswith(top) and name not in found for top, found in doors.items()):
             for node in ast.walk(tree_of(path)):
                 text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
                 if text in {"subprocess.run", "subprocess.Popen", "os.system", "asyncio.create_subprocess_exec"}:
                     offences.append(f"{name}:{getattr(node, 'lineno', 0)}: {text}")
-    complain(f"the only doors to processes are {', '.join(doors.values())}:", offences)
+    complain(
+        f"the only doors to processes are {', '.join(door for found in doors.values() for door in found)}:", offences
+    )

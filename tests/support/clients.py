@@ -27,6 +27,7 @@ class Account:
     endpoint: str
     ca_file: Path | None = None
     region: str = "us-east-1"
+    session_token: str | None = None
 
     def client(self, service: str, **config: Any) -> Any:
         """A boto3 client that tries once, so that a refused request is one request."""
@@ -48,7 +49,7 @@ class Account:
     @cached_property
     def _session(self) -> boto3.Session:
         os.environ.pop("AWS_PROFILE", None)  # a profile of the person who runs the tests need not exist here
-        return boto3.Session(self.access_key_id, self.secret_access_key, region_name=self.region)
+        return boto3.Session(self.access_key_id, self.secret_access_key, self.session_token, region_name=self.region)
 
     @property
     def ec2(self) -> "EC2Client":
@@ -69,6 +70,7 @@ class Account:
             AWS_SHARED_CREDENTIALS_FILE=os.devnull,
             AWS_MAX_ATTEMPTS="1",
             AWS_PAGER="",
+            **({"AWS_SESSION_TOKEN": self.session_token} if self.session_token else {}),
             **ca,
         )
 

@@ -16,7 +16,7 @@ from stead_controller.aws.signature import Claim, Reason, Refused, check_coverag
 from stead_controller.resources.accounts import OpenedKey
 from stead_controller.resources.caller import Caller
 
-_NOBODYS_SECRET: Final = secrets.token_urlsafe(30)
+NOBODYS_SECRET: Final = secrets.token_urlsafe(30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,38 @@ async def authenticate(
     allow_unsigned_payload: bool = False,
 ) -> Caller:
     """Establish who signed the request; raises Refused."""
+    found = await find_signer(request, claim, find_key, now, allow_unsigned_payload=allow_unsigned_payload)
+    return found.caller
+
+
+async def find_signer(
+    request: Request,
+    claim: Claim,
+    find_key: KeyLookup,
+    now: datetime,
+    *,
+    allow_unsigned_payload: bool = False,
+    body_hash: str | None = None,
+) -> Credential:
+    """Give the key that signed the request; raises Refused.
+
+    `body_hash` is what the signature has for a body that is checked while it comes, after this.
+    """
     check_time(claim, now)
     check_coverage(request, claim)
     credential = await find_key(claim.access_key_id, claim.session_token)
-    secret = credential.secret if credential else _NOBODYS_SECRET
-    is_genuine = is_signed_with(request, claim, secret, allow_unsigned_payload=allow_unsigned_payload)
-    if credential is None or not credential.active or not _same_token(credential.session_token, claim.session_token):
+    secret = credential.secret if credential else NOBODYS_SECRET
+    is_genuine = is_signed_with(
+        request, claim, secret, allow_unsigned_payload=allow_unsigned_payload, body_hash=body_hash
+    )
+    return require_signer(credential, claim.session_token, is_genuine=is_genuine, now=now)
+
+
+def require_signer(
+    credential: Credential | None, session_token: str | None, *, is_genuine: bool, now: datetime
+) -> Credential:
+    """Give the key that was found for a signature, if that is its; raises Refused."""
+    if credential is None or not credential.active or not _same_token(credential.session_token, session_token):
         raise Refused(Reason.UNKNOWN_KEY, "The security token included in the request is invalid.")
     if not is_genuine:
         raise Refused(
@@ -79,7 +105,7 @@ async def authenticate(
         )
     if credential.expires is not None and credential.expires <= now:
         raise Refused(Reason.TOKEN_EXPIRED, "The security token included in the request is expired")
-    return credential.caller
+    return credential
 
 
 def _same_token(kept: str | None, given: str | None) -> bool:

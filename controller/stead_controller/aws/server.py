@@ -3,8 +3,8 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -17,6 +17,17 @@ MAX_BODY: Final = 1 << 20
 _MAX_REQUEST_LINE: Final = 1 << 16  # GET requests carry all parameters, presigned ones a session token too
 _MAX_HEADER: Final = 1 << 14
 _BODY_SECONDS: Final = 60
+
+
+class ObjectDoor(Protocol):
+    """What answers requests whose bodies are streams; `object_store.front_door.FrontDoor` is one."""
+
+    def takes(self, request: Request) -> bool:
+        """Tell whether a request, whose body has not been read, is for it."""
+
+    async def serve(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
+        """Read the body and answer."""
+
 
 PageHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -46,6 +57,7 @@ class AwsServer:
         listeners: list[Listener],
         *,
         pages: Mapping[str, PageHandler] | None = None,
+        objects: ObjectDoor | None = None,
         max_body: int = MAX_BODY,
         shutdown_seconds: float = 10.0,
     ) -> None:
@@ -53,6 +65,7 @@ class AwsServer:
         self._app = app
         self._listeners = listeners
         self._pages = dict(pages or {})
+        self._objects = objects
         self._max_body = max_body
         self._shutdown_seconds = shutdown_seconds
         self._runner: web.ServerRunner | None = None
@@ -91,6 +104,9 @@ class AwsServer:
             (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
             for name, value in http.raw_headers
         )
+        request = Request(http.method, path, query, headers, b"", http.remote or "", secure=http.secure)
+        if self._objects is not None and self._objects.takes(request):
+            return await self._objects.serve(http, request)
         refusal: BadRequest | None = None
         body = b""
         try:
@@ -100,7 +116,7 @@ class AwsServer:
             refusal = BadRequest(f"The body is longer than {self._max_body} bytes", code="RequestEntityTooLarge")
         except TimeoutError:
             refusal = BadRequest(f"The body did not come within {_BODY_SECONDS} seconds", code="RequestTimeout")
-        request = Request(http.method, path, query, headers, body, http.remote or "", secure=http.secure)
+        request = replace(request, body=body)
         answer = self._app.refuse(request, refusal) if refusal else await self._app.handle(request)
         response = web.Response(
             status=answer.status,

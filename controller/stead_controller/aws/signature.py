@@ -1,8 +1,8 @@
 """Signature Version 4: what a request claims about its signer, and whether a secret key made that signature.
 
 Pure: no clock, no look-ups. The rules are those of
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html, for services other than S3
-(paths are normalised and encoded twice, the body is always signed).
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html: paths are normalised and
+encoded twice, the body is always signed; for S3 paths are taken as they are, and what stands for the body is given.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ ALGORITHM: Final = "AWS4-HMAC-SHA256"
 CLOCK_SKEW: Final = timedelta(minutes=15)
 MAX_EXPIRES: Final = 604_800
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+S3: Final = "s3"
 
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 _TIME_FORM: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
@@ -220,7 +221,8 @@ def payload_hash(request: Request, *, allow_unsigned: bool = False) -> str:
 
 def canonical_request(request: Request, claim: Claim, body_hash: str) -> bytes:
     """The text that both sides must agree on, byte for byte."""
-    lines = [request.method, _canonical_path(request.path), _canonical_query(request.query, claim)]
+    path = _path_of_objects(request.path) if claim.service == S3 else _canonical_path(request.path)
+    lines = [request.method, path, _canonical_query(request.query, claim)]
     for name in claim.signed_headers:
         values = ",".join(" ".join(value.split()) for value in request.header_values(name))
         lines.append(f"{name}:{values}")
@@ -241,6 +243,11 @@ def _canonical_path(path: str) -> str:
     return quote(f"/{'/'.join(kept)}{slash}", safe="/~", encoding="utf-8", errors="surrogateescape")
 
 
+def _path_of_objects(path: str) -> str:
+    """Encode each step of an S3 path in the one canonical way; keys may have any, even empty ones."""
+    return "/".join(_encode(unquote_to_bytes(step.encode("utf-8", "surrogateescape"))) for step in path.split("/"))
+
+
 def _canonical_query(query: str, claim: Claim) -> str:
     if not query:
         return ""
@@ -256,11 +263,16 @@ def _canonical_query(query: str, claim: Claim) -> str:
 
 def _recode(text: str) -> str:
     """Percent-encode in the one canonical way what came encoded in any way."""
-    return quote(unquote_to_bytes(text.replace("+", " ")), safe="-_.~")
+    return _encode(unquote_to_bytes(text.replace("+", " ")))
+
+
+def _encode(content: bytes) -> str:
+    return quote(content, safe="-_.~")
 
 
 @lru_cache(maxsize=4096)
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    """The key that a secret gives for a scope."""
     key = f"AWS4{secret}".encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -271,11 +283,18 @@ def sign(request: Request, claim: Claim, secret: str, body_hash: str) -> str:
     """The signature that the secret gives for this request."""
     hashed = hashlib.sha256(canonical_request(request, claim, body_hash)).hexdigest()
     text = f"{ALGORITHM}\n{claim.time_text}\n{claim.scope}\n{hashed}"
-    key = _signing_key(secret, claim.date, claim.region, claim.service)
+    key = signing_key(secret, claim.date, claim.region, claim.service)
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-def is_signed_with(request: Request, claim: Claim, secret: str, *, allow_unsigned_payload: bool = False) -> bool:
-    """Whether this secret made the claim's signature, in time that does not depend on the answer."""
-    expected = sign(request, claim, secret, payload_hash(request, allow_unsigned=allow_unsigned_payload))
+def is_signed_with(
+    request: Request, claim: Claim, secret: str, *, allow_unsigned_payload: bool = False, body_hash: str | None = None
+) -> bool:
+    """Whether this secret made the claim's signature, in time that does not depend on the answer.
+
+    `body_hash` is what stands for a body that is checked while it comes, after this.
+    """
+    if body_hash is None:
+        body_hash = payload_hash(request, allow_unsigned=allow_unsigned_payload)
+    expected = sign(request, claim, secret, body_hash)
     return hmac.compare_digest(expected, claim.signature)

@@ -339,7 +339,7 @@ def test_claims_of_any_region_are_accepted() -> None:
     assert verify(sign(region="mars_north-7"))
 
 
-def test_signing_keys_are_kept_in_bounds() -> None:
+def testsigning_keys_are_kept_in_bounds() -> None:
     from stead_controller.aws import signature
 
-    assert signature._signing_key.cache_info().maxsize == 4096
+    assert signature.signing_key.cache_info().maxsize == 4096

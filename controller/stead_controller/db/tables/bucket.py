@@ -1,0 +1,26 @@
+"""Buckets of the object store; their objects are in the S3 server behind."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from stead_controller.db.tables.base import Base
+from stead_controller.db.types import AccountId
+
+
+class Bucket(Base):
+    """A bucket of an account, by its name, which no other account's can have.
+
+    `backend_name` is what the server behind knows it by: a name that was never given before.
+    """
+
+    __tablename__ = "buckets"
+    __table_args__ = (Index("ix_buckets_account_id_name", "account_id", "name"),)
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    backend_name: Mapped[str] = mapped_column(String(63), unique=True)
+    state: Mapped[str] = mapped_column(String(16))  # creating, available
+    created: Mapped[datetime]
+    policy: Mapped[str | None] = mapped_column(Text)

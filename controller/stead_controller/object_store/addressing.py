@@ -1,0 +1,126 @@
+"""Host and path of a request become a bucket and a key, and those a path that cannot mean anything else.
+
+Pure. What is not one object's plain name is refused here, before anybody decides about it: a server of files behind us
+may take `a/../b`, `a//b` and `a%2Fb` for other objects than a policy that was asked.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+from stead_controller.errors import BadRequest
+
+MOST_KEY_BYTES: Final = 1024
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
+_ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\Z")
+_KEPT_PREFIXES: Final = ("xn--", "sthree-", "amzn-s3-demo-")
+_KEPT_SUFFIXES: Final = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_UPLOADS: Final = ".uploads"  # where SeaweedFS keeps parts, in the bucket itself
+_VERSIONS: Final = ".versions"  # and an object's earlier versions, beside it
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{0,4096}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a request speaks of: nothing, a bucket, or an object of it."""
+
+    bucket: str = ""
+    key: str = ""
+
+
+def read_address(host: str, path: str, domain: str) -> Address:
+    """Read the address of a request's Host header and raw path; a bucket may stand before `domain`.
+
+    Raises BadRequest.
+    """
+    if not path.startswith("/"):
+        raise BadRequest("Couldn't parse the specified URI.", code="InvalidURI")
+    bucket = bucket_of_host(host, domain)
+    rest = path[1:]
+    if not bucket:
+        name, _, rest = rest.partition("/")
+        bucket = _decode(name)
+    key = _decode(rest)
+    if key:
+        check_key(key)
+    return Address(bucket, key)
+
+
+def bucket_of_host(host: str, domain: str) -> str:
+    """Give the bucket that stands before the domain in a Host header; empty when none does."""
+    name = host.lower().partition(":")[0]
+    if not domain or not name.endswith(f".{domain}"):
+        return ""
+    name = name.removesuffix(f".{domain}")
+    # As Amazon has it, BUCKET.s3.REGION.DOMAIN; the bucket's name may have dots itself.
+    return re.sub(r"(?:^|\.)s3(?:[.-][a-z0-9-]+)?\Z", "", name)
+
+
+def _decode(text: str) -> str:
+    try:
+        return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("Couldn't parse the specified URI.", code="InvalidURI") from None
+
+
+def check_key(key: str) -> None:
+    """Raise BadRequest unless the key is an object's plain name: no empty step, `.` or `..` in it."""
+    if len(key.encode("utf-8", "surrogatepass")) > MOST_KEY_BYTES:
+        raise BadRequest("Your key is too long", code="KeyTooLongError")
+    if not _is_plain(key):
+        raise BadRequest(
+            "A key's parts between slashes must not be empty, '.' or '..', nor be reserved names.",
+            code="InvalidArgument",
+        )
+
+
+def _is_plain(key: str) -> bool:
+    if not key.isprintable() and any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in key):
+        return False
+    steps = key.split("/")
+    inner = steps[:-1] if key.endswith("/") else steps  # `a/` is an object of its own, which stands for a folder
+    if steps[0] == _UPLOADS:
+        return False
+    return all(step not in ("", ".", "..") and not step.endswith(_VERSIONS) for step in inner)
+
+
+def check_prefix(name: str, prefix: str) -> None:
+    """Raise BadRequest unless a prefix or marker of a listing stays in its bucket; it may end anywhere in a key."""
+    inner = prefix.split("/")
+    steps = inner[:-1]
+    if (
+        len(prefix) > MOST_KEY_BYTES
+        or "\0" in prefix
+        or inner[-1] in (".", "..")
+        or any(step in ("", ".", "..") for step in steps)
+        or inner[0] == _UPLOADS
+    ):
+        raise BadRequest(f"The {name} is no beginning of a key.", code="InvalidArgument")
+
+
+def check_token(name: str, token: str) -> None:
+    """Raise BadRequest unless an id or token, which only the server behind understands, is no path either."""
+    if not _TOKEN.match(token) or any(step in (".", "..") for step in token.split("/")) or token.startswith("/"):
+        raise BadRequest(f"The {name} is not valid.", code="InvalidArgument")
+
+
+def check_bucket_name(name: str) -> None:
+    """Raise BadRequest for what S3 does not take as a new bucket's name.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    if (
+        not _NAME.match(name)
+        or ".." in name
+        or _ADDRESS.match(name)
+        or name.startswith(_KEPT_PREFIXES)
+        or name.endswith(_KEPT_SUFFIXES)
+    ):
+        raise BadRequest("The specified bucket is not valid.", code="InvalidBucketName")
+
+
+def path_of(bucket: str, key: str = "") -> str:
+    """Write the one path of a bucket or an object, percent-encoded."""
+    return quote(f"/{bucket}/{key}" if key else f"/{bucket}", safe="/-_.~")

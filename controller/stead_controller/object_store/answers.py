@@ -1,0 +1,250 @@
+"""XML of S3: errors, what we answer ourselves, and the server's own answers with our names in them.
+
+Pure. Shapes: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html; errors:
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
+
+from stead_controller.errors import BadRequest
+from stead_controller.resources.buckets import BucketFacts
+
+_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
+_HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_MOST_DELETED: Final = 1000
+
+# HTTP statuses of S3's codes; 400 for all others.
+STATUSES: Final[dict[str, int]] = {
+    "AccessDenied": 403,
+    "AccountProblem": 403,
+    "BucketAlreadyExists": 409,
+    "BucketAlreadyOwnedByYou": 409,
+    "BucketNotEmpty": 409,
+    "ExpiredToken": 400,
+    "InternalError": 500,
+    "InvalidAccessKeyId": 403,
+    "InvalidRange": 416,
+    "MethodNotAllowed": 405,
+    "MissingContentLength": 411,
+    "NoSuchBucket": 404,
+    "NoSuchBucketPolicy": 404,
+    "NoSuchCORSConfiguration": 404,
+    "NoSuchKey": 404,
+    "NoSuchPublicAccessBlockConfiguration": 404,
+    "NoSuchUpload": 404,
+    "NoSuchVersion": 404,
+    "NoSuchWebsiteConfiguration": 404,
+    "NotImplemented": 501,
+    "ObjectLockConfigurationNotFoundError": 404,
+    "PreconditionFailed": 412,
+    "ReplicationConfigurationNotFoundError": 404,
+    "RequestTimeTooSkewed": 403,
+    "ServerSideEncryptionConfigurationNotFoundError": 404,
+    "ServiceUnavailable": 503,
+    "SignatureDoesNotMatch": 403,
+}
+
+_ABSENT: Final[dict[str, tuple[str, str]]] = {
+    "GetBucketCors": ("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
+    "GetBucketEncryption": (
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "The server side encryption configuration was not found",
+    ),
+    "GetBucketReplication": (
+        "ReplicationConfigurationNotFoundError",
+        "The replication configuration was not found",
+    ),
+    "GetBucketWebsite": (
+        "NoSuchWebsiteConfiguration",
+        "The specified bucket does not have a website configuration",
+    ),
+    "GetObjectLockConfiguration": (
+        "ObjectLockConfigurationNotFoundError",
+        "Object Lock configuration does not exist for this bucket",
+    ),
+    "GetPublicAccessBlock": (
+        "NoSuchPublicAccessBlockConfiguration",
+        "The public access block configuration was not found",
+    ),
+}
+
+_FIXED: Final[dict[str, tuple[str, str]]] = {
+    "GetBucketAccelerateConfiguration": ("AccelerateConfiguration", ""),
+    "GetBucketLogging": ("BucketLoggingStatus", ""),
+    "GetBucketNotificationConfiguration": ("NotificationConfiguration", ""),
+    "GetBucketOwnershipControls": (
+        "OwnershipControls",
+        "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>",
+    ),
+    "GetBucketRequestPayment": ("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+}
+
+SAME_FOR_ALL: Final = frozenset({*_ABSENT, *_FIXED})
+
+
+def write_error(code: str, message: str, resource: str, request_id: str) -> bytes:
+    """Write S3's error document."""
+    return (
+        f"{_HEAD}<Error><Code>{escape(code)}</Code><Message>{_text(message)}</Message>"
+        f"<Resource>{_text(resource)}</Resource><RequestId>{request_id}</RequestId></Error>"
+    ).encode("utf-8", "replace")
+
+
+def canonical_id(account_id: str) -> str:
+    """Give the 64 digits by which S3 names an account."""
+    return hashlib.sha256(f"canonical user {account_id}".encode()).hexdigest()
+
+
+def buckets(found: Sequence[BucketFacts], account_id: str, *, prefix: str, token: str) -> bytes:
+    """Write ListAllMyBucketsResult."""
+    rows = "".join(
+        f"<Bucket><Name>{bucket.name}</Name><CreationDate>{_time(bucket.created)}</CreationDate></Bucket>"
+        for bucket in found
+    )
+    more = f"<ContinuationToken>{token}</ContinuationToken>" if token else ""
+    kept = f"<Prefix>{_text(prefix)}</Prefix>" if prefix else ""
+    return _document("ListAllMyBucketsResult", f"{_owner('Owner', account_id)}<Buckets>{rows}</Buckets>{more}{kept}")
+
+
+def location(region: str) -> bytes:
+    """Write LocationConstraint, which is empty for the first region of all."""
+    return _document("LocationConstraint", "" if region == "us-east-1" else region)
+
+
+def access_control(account_id: str) -> bytes:
+    """Write the one AccessControlPolicy that buckets and objects have: all is their owner's."""
+    grantee = (
+        '<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">'
+        f"<ID>{canonical_id(account_id)}</ID></Grantee>"
+    )
+    grant = f"<Grant>{grantee}<Permission>FULL_CONTROL</Permission></Grant>"
+    return _document(
+        "AccessControlPolicy", f"{_owner('Owner', account_id)}<AccessControlList>{grant}</AccessControlList>"
+    )
+
+
+def fixed(operation: str) -> bytes:
+    """Answer what is the same for all buckets; raises BadRequest for what no bucket has."""
+    if operation in _ABSENT:
+        code, message = _ABSENT[operation]
+        raise BadRequest(message, code=code)
+    root, content = _FIXED[operation]
+    return _document(root, content)
+
+
+def translate(document: bytes, bucket: BucketFacts, url: str) -> bytes:
+    """Put the bucket's own name, owner and URL into an answer of the server behind."""
+    text = document.decode("utf-8", "replace")
+    text = re.sub(rf"<(Name|Bucket|BucketName)>{re.escape(bucket.backend_name)}</\1>", rf"<\1>{bucket.name}</\1>", text)
+    text = re.sub(
+        r"<ETag>([0-9a-f-]+)</ETag>", r"<ETag>&quot;\1&quot;</ETag>", text
+    )  # which SeaweedFS forgets at times
+    text = re.sub(r"<Location>[^<]*</Location>", lambda _: f"<Location>{_text(url)}</Location>", text)
+    for name in ("Owner", "Initiator"):
+        text = re.sub(rf"<{name}>.*?</{name}>", _owner(name, bucket.account_id), text, flags=re.DOTALL)
+    return text.encode()
+
+
+def read_error(document: bytes) -> tuple[str, str]:
+    """Give code and message of the server's error document; empty ones when it is none."""
+    try:
+        root = parse(document)
+    except BadRequest:
+        return "", ""
+    return root.findtext("Code", ""), root.findtext("Message", "")
+
+
+def parse(document: bytes) -> ET.Element:
+    """Read a document, and take its elements' names out of their namespace; raises BadRequest."""
+    if b"<!" in document:
+        raise _malformed()
+    try:
+        root = ET.fromstring(document)  # noqa: S314 — a DTD, the only thing that is dangerous, was refused above
+    except (ET.ParseError, ValueError):
+        raise _malformed() from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def read_location(document: bytes) -> str:
+    """Give the LocationConstraint of a CreateBucketConfiguration; raises BadRequest."""
+    if not document:
+        return ""
+    root = parse(document)
+    if root.tag != "CreateBucketConfiguration":
+        raise _malformed()
+    return root.findtext("LocationConstraint", "").strip()
+
+
+def read_delete(document: bytes) -> tuple[list[tuple[str, str]], bool]:
+    """Give the keys with their version ids of a Delete document, and whether it wants a quiet answer.
+
+    Raises BadRequest.
+    """
+    root = parse(document)
+    found = [(item.findtext("Key", ""), item.findtext("VersionId", "")) for item in root.findall("Object")]
+    if root.tag != "Delete" or not 1 <= len(found) <= _MOST_DELETED or not all(key for key, _ in found):
+        raise _malformed()
+    return found, root.findtext("Quiet", "").strip().lower() == "true"
+
+
+def has_versions(document: bytes) -> bool:
+    """Tell whether a ListVersionsResult lists anything; raises BadRequest when it is none."""
+    root = parse(document)
+    return root.find("Version") is not None or root.find("DeleteMarker") is not None
+
+
+def write_delete(keys: Sequence[tuple[str, str]], *, quiet: bool) -> bytes:
+    """Write a Delete document for the server behind."""
+    rows = "".join(
+        f"<Object><Key>{_text(key)}</Key>{f'<VersionId>{_text(version)}</VersionId>' if version else ''}</Object>"
+        for key, version in keys
+    )
+    return _document("Delete", f"{'<Quiet>true</Quiet>' if quiet else ''}{rows}")
+
+
+def join_deleted(document: bytes, refused: Sequence[tuple[str, str, str, str]]) -> bytes:
+    """Add keys that were refused (key, version id, code, message) to a DeleteResult, or to none."""
+    rows = "".join(
+        f"<Error><Key>{_text(key)}</Key>{f'<VersionId>{_text(version)}</VersionId>' if version else ''}"
+        f"<Code>{code}</Code><Message>{_text(message)}</Message></Error>"
+        for key, version, code, message in refused
+    ).encode()
+    if not document:
+        return _document("DeleteResult", rows.decode())
+    if not rows:
+        return document
+    head, end, tail = document.rpartition(b"</DeleteResult>")
+    return head + rows + end + tail if end else document.replace(b"/>", b">" + rows + b"</DeleteResult>")
+
+
+def _document(root: str, content: str) -> bytes:
+    return f'{_HEAD}<{root} xmlns="{_NAMESPACE}">{content}</{root}>'.encode()
+
+
+def _owner(name: str, account_id: str) -> str:
+    return f"<{name}><ID>{canonical_id(account_id)}</ID><DisplayName>{account_id}</DisplayName></{name}>"
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def _text(text: str) -> str:
+    """Escape text, without what XML cannot have."""
+    return escape(
+        "".join(letter if letter >= " " or letter in "\t\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    )
+
+
+def _malformed() -> BadRequest:
+    return BadRequest(
+        "The XML you provided was not well-formed or did not validate against our published schema", code="MalformedXML"
+    )

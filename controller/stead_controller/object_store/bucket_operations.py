@@ -1,0 +1,199 @@
+"""Operations on buckets that are answered here, by what we know of buckets."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from stead_controller.authorization.policy_document import MalformedPolicy, parse
+from stead_controller.aws.app import Transactions
+from stead_controller.errors import BadRequest, InUse, NotAuthorized, NotFound
+from stead_controller.object_store import answers
+from stead_controller.object_store.access import arn_of
+from stead_controller.object_store.addressing import check_bucket_name, check_key, check_token, path_of
+from stead_controller.object_store.backend import Ask, Backend
+from stead_controller.object_store.exchange import Answer, Exchange
+from stead_controller.object_store.forwarding import BackendRefusal, headers_for, send_short
+from stead_controller.resources import buckets
+
+_MOST_LISTED: Final = 10_000
+_GONE: Final = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What operations need."""
+
+    transactions: Transactions
+    backend: Backend
+    region: str
+
+
+async def list_buckets(exchange: Exchange, means: Means) -> Answer:
+    """Answer the account's own buckets."""
+    limit = _number(exchange.query.get("max-buckets"), "max-buckets", _MOST_LISTED)
+    prefix = exchange.query.get("prefix", "")
+    after = _after(exchange.query.get("continuation-token", ""))
+    found = await means.transactions.run(
+        lambda tx: buckets.list_own(tx, exchange.asked, prefix=prefix, after=after, limit=limit + 1), writes=False
+    )
+    token = base64.urlsafe_b64encode(found[limit - 1].name.encode()).decode() if len(found) > limit else ""
+    return Answer(body=answers.buckets(found[:limit], exchange.asked.account_id, prefix=prefix, token=token))
+
+
+def _after(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii")
+    except (ValueError, binascii.Error):
+        raise BadRequest("The continuation token provided is incorrect", code="InvalidArgument") from None
+
+
+def _number(text: str | None, name: str, most: int) -> int:
+    if text is None:
+        return most
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
+        raise BadRequest(f"Argument {name} must be an integer between 1 and {most}", code="InvalidArgument")
+    return int(text)
+
+
+async def create_bucket(exchange: Exchange, means: Means) -> Answer:
+    """Make a bucket: its row, then the bucket behind, then it is available."""
+    name = exchange.address.bucket
+    check_bucket_name(name)
+    headers_for(exchange)
+    if (exchange.request.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "false":
+        raise BadRequest("Object Lock is not implemented.", code="NotImplemented")
+    wanted = answers.read_location(await exchange.document())
+    if wanted and wanted != means.region and not (wanted == "EU" and means.region == "eu-west-1"):
+        text = f"The {wanted} location constraint is incompatible for the region of this endpoint, {means.region}."
+        raise BadRequest(text, code="IllegalLocationConstraintException")
+    bucket = await means.transactions.run(lambda tx: buckets.claim(tx, exchange.asked, name, exchange.now))
+    try:
+        await send_short(means.backend, Ask("PUT", path_of(bucket.backend_name)))
+    except BackendRefusal as refusal:
+        if refusal.code != "BucketAlreadyOwnedByYou":  # it is: an earlier try of ours got as far
+            raise
+    await means.transactions.run(lambda tx: buckets.made(tx, bucket))
+    return Answer(headers={"Location": f"/{name}"})
+
+
+async def delete_bucket(exchange: Exchange, means: Means) -> Answer:
+    """Remove a bucket that is empty: behind, then its row."""
+    path = path_of(exchange.kept.backend_name)
+    try:
+        # SeaweedFS would take a bucket for empty that has earlier versions only.
+        _, _, listed = await send_short(means.backend, Ask("GET", path, [("versions", ""), ("max-keys", "1")]))
+        if answers.has_versions(listed):
+            text = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+            raise InUse(text, code="BucketNotEmpty")
+        await send_short(means.backend, Ask("DELETE", path))
+    except BackendRefusal as refusal:
+        if refusal.status != _GONE:
+            raise
+    await means.transactions.run(lambda tx: buckets.forget(tx, exchange.kept))
+    return Answer(204)
+
+
+async def head_bucket(exchange: Exchange, means: Means) -> Answer:
+    """Say that the bucket is there."""
+    del exchange
+    return Answer(headers={"x-amz-bucket-region": means.region, "Content-Type": "application/xml"})
+
+
+async def get_location(exchange: Exchange, means: Means) -> Answer:
+    """Answer the region of all buckets."""
+    del exchange
+    return Answer(body=answers.location(means.region))
+
+
+async def get_acl(exchange: Exchange, means: Means) -> Answer:
+    """Answer the one ACL there is; of an object, if that is there."""
+    if exchange.address.key:
+        await send_short(means.backend, Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key)))
+    return Answer(body=answers.access_control(exchange.kept.account_id))
+
+
+async def get_policy(exchange: Exchange, means: Means) -> Answer:
+    """Answer the bucket's policy, as it was put."""
+    del means
+    if exchange.kept.policy is None:
+        raise NotFound("bucket policy", exchange.kept.name, code="NoSuchBucketPolicy")
+    return Answer(body=exchange.kept.policy.encode(), headers={"Content-Type": "application/json"})
+
+
+async def put_policy(exchange: Exchange, means: Means) -> Answer:
+    """Replace the bucket's policy; it may speak of this bucket only."""
+    document = await exchange.document()
+    if len(document) > buckets.MOST_POLICY_BYTES:
+        raise BadRequest("Policies must be at most 20 KiB.", code="PolicyTooLarge")
+    try:
+        text = document.decode()
+        parsed = parse(text, "resource")
+    except UnicodeDecodeError:
+        raise BadRequest("This policy contains invalid Json", code="MalformedPolicy") from None
+    except MalformedPolicy as error:
+        raise BadRequest(error.message, code="MalformedPolicy") from None
+    arn = arn_of(exchange.kept.name)
+    for statement in parsed.statements:
+        resources = statement.source.get("Resource", statement.source.get("NotResource", []))
+        for resource in resources if isinstance(resources, list) else [resources]:
+            if resource != arn and not str(resource).startswith(f"{arn}/"):
+                raise BadRequest("Policy has invalid resource", code="MalformedPolicy")
+    await means.transactions.run(lambda tx: buckets.set_policy(tx, exchange.kept, text))
+    return Answer(204)
+
+
+async def delete_policy(exchange: Exchange, means: Means) -> Answer:
+    """Remove the bucket's policy, if it has one."""
+    await means.transactions.run(lambda tx: buckets.set_policy(tx, exchange.kept, None))
+    return Answer(204)
+
+
+async def delete_objects(exchange: Exchange, means: Means) -> Answer:
+    """Remove many objects; those that may not be removed are answered as errors, the others go."""
+    keys, quiet = answers.read_delete(await exchange.document())
+    refused: list[tuple[str, str, str, str]] = []
+    allowed: list[tuple[str, str]] = []
+    for key, version in keys:
+        action = "DeleteObjectVersion" if version else "DeleteObject"
+        try:
+            check_key(key)
+            check_token("VersionId", version)
+            exchange.rights.require(action, exchange.kept, key)
+        except (BadRequest, NotAuthorized) as error:
+            refused.append((key, version, error.code or "AccessDenied", error.message))
+        else:
+            allowed.append((key, version))
+    document = b""
+    if allowed:
+        body = answers.write_delete(allowed, quiet=quiet)
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        path = path_of(exchange.kept.backend_name)
+        headers = {"content-md5": digest, "content-type": "application/xml"}
+        _, _, document = await send_short(means.backend, Ask("POST", path, [("delete", "")], headers, body))
+    return Answer(body=answers.join_deleted(document, refused))
+
+
+async def _fixed(operation: str, exchange: Exchange, means: Means) -> Answer:
+    del exchange, means
+    return Answer(body=answers.fixed(operation))
+
+
+type Handler = Callable[[Exchange, Means], Awaitable[Answer]]
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "CreateBucket": create_bucket,
+    "DeleteBucket": delete_bucket,
+    "DeleteBucketPolicy": delete_policy,
+    "DeleteObjects": delete_objects,
+    "GetBucketAcl": get_acl,
+    "GetBucketLocation": get_location,
+    "GetBucketPolicy": get_policy,
+    "GetObjectAcl": get_acl,
+    "HeadBucket": head_bucket,
+    "ListBuckets": list_buckets,
+    "PutBucketPolicy": put_policy,
+} | {name: partial(_fixed, name) for name in answers.SAME_FOR_ALL}

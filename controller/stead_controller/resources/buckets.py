@@ -1,0 +1,110 @@
+"""Buckets: one name for all accounts, an owner, a policy.
+
+A bucket is made here first, then in the server behind, and removed there first: whatever is lost in between is a row of
+an empty bucket, which its owner can make or remove again.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, select
+
+from stead_controller.db.tables import Bucket
+from stead_controller.errors import AlreadyExists, LimitExceeded, NotFound
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.transaction import Transaction
+
+CREATING: Final = "creating"
+AVAILABLE: Final = "available"
+MOST_POLICY_BYTES: Final = 20_480
+MOST_BUCKETS: Final = 100  # of an account, which was S3's own quota for long
+
+
+@dataclass(frozen=True, slots=True)
+class BucketFacts:
+    """What is known of a bucket."""
+
+    name: str
+    account_id: str
+    backend_name: str
+    created: datetime
+    policy: str | None
+    is_available: bool = True
+
+
+def find(tx: Transaction, name: str) -> BucketFacts:
+    """Give any account's bucket; raises NotFound."""
+    row = tx.session.get(Bucket, name)
+    if row is None:
+        raise NotFound("bucket", name, code="NoSuchBucket")
+    return _facts(row)
+
+
+def list_own(tx: Transaction, caller: Caller, *, prefix: str, after: str, limit: int) -> list[BucketFacts]:
+    """Give the account's buckets by name: those after a name, at most `limit`."""
+    found = select(Bucket).where(Bucket.account_id == caller.account_id, Bucket.state == AVAILABLE, Bucket.name > after)
+    if prefix:
+        found = found.where(Bucket.name.startswith(prefix, autoescape=True))
+    return [_facts(row) for row in tx.session.scalars(found.order_by(Bucket.name).limit(limit))]
+
+
+def claim(tx: Transaction, caller: Caller, name: str, now: datetime) -> BucketFacts:
+    """Take a name for a bucket that is then to be made behind; raises AlreadyExists, LimitExceeded.
+
+    A bucket of the same owner that was never made behind is given again.
+    """
+    row = tx.session.get(Bucket, name)
+    if row is not None:
+        if row.account_id != caller.account_id:
+            text = (
+                "The requested bucket name is not available. The bucket namespace is shared by all users of "
+                "the system. Please select a different name and try again."
+            )
+            raise AlreadyExists("bucket", text, code="BucketAlreadyExists")
+        if row.state == AVAILABLE:
+            text = "Your previous request to create the named bucket succeeded and you already own it."
+            raise AlreadyExists("bucket", text, code="BucketAlreadyOwnedByYou")
+        return _facts(row)
+    count = tx.session.scalar(select(func.count()).where(Bucket.account_id == caller.account_id))
+    if (count or 0) >= MOST_BUCKETS:
+        raise LimitExceeded("You have attempted to create more buckets than allowed.", code="TooManyBuckets")
+    row = Bucket(
+        name=name,
+        account_id=caller.account_id,
+        backend_name=f"{name.replace('.', '-')[:40].rstrip('-')}-{secrets.token_hex(8)}",
+        state=CREATING,
+        created=now,
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    return _facts(row)
+
+
+def made(tx: Transaction, bucket: BucketFacts) -> None:
+    """Let a bucket that is there behind be available."""
+    row = tx.session.get(Bucket, bucket.name)
+    if row is not None and row.backend_name == bucket.backend_name:
+        row.state = AVAILABLE
+
+
+def forget(tx: Transaction, bucket: BucketFacts) -> None:
+    """Give the name of a bucket free that is no longer there behind; again changes nothing."""
+    row = tx.session.get(Bucket, bucket.name)
+    if row is not None and row.backend_name == bucket.backend_name:
+        tx.session.delete(row)
+
+
+def set_policy(tx: Transaction, bucket: BucketFacts, policy: str | None) -> None:
+    """Replace the bucket's policy, whose form has been checked, or remove it; raises NotFound."""
+    row = tx.session.get(Bucket, bucket.name)
+    if row is None or row.backend_name != bucket.backend_name:
+        raise NotFound("bucket", bucket.name, code="NoSuchBucket")
+    row.policy = policy
+
+
+def _facts(row: Bucket) -> BucketFacts:
+    return BucketFacts(
+        row.name, row.account_id, row.backend_name, row.created, row.policy, is_available=row.state == AVAILABLE
+    )

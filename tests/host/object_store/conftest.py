@@ -1,0 +1,152 @@
+"""The front door over HTTP and HTTPS, with a real database and a real SeaweedFS behind it, for all tests here."""
+
+import asyncio
+import os
+import signal
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stead_controller.authorization.evaluate import Policies, of_principal
+from stead_controller.aws import operations
+from stead_controller.aws.app import AwsApp
+from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.db import migrate
+from stead_controller.db.session import Database
+from stead_controller.object_store.access import everything
+from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
+from stead_controller.object_store.front_door import FrontDoor
+from stead_controller.resources.caller import Caller, Session
+from stead_proto.certificates import Authority
+from tests.support.clients import Account
+from tests.unit.controller.resources import rows
+
+SECRET = "a/secret+key"
+TOKEN = "a-session-token"
+
+
+@dataclass
+class Store:
+    """A running object store: two accounts, and a role of the first whose policies the test chooses."""
+
+    database: Database
+    one: Account
+    other: Account
+    secure: Account
+    folder: Path
+    policies: dict[str, Policies] = field(default_factory=dict)
+    calls: list[Any] = field(default_factory=list)
+
+    @property
+    def s3(self) -> Any:
+        """The first account's client."""
+        return self.one.client("s3", read_timeout=90)
+
+    @property
+    def role(self) -> Any:
+        """The client of a session of the first account's role."""
+        return replace(self.one, access_key_id=ROLE_KEY, session_token=TOKEN).client("s3", read_timeout=90)
+
+    def let_role(self, *documents: str) -> None:
+        """Give the role these policies and no others."""
+        self.policies["role"] = of_principal(documents)
+
+    def server_process(self) -> int:
+        """The process of the server behind."""
+        return int((self.folder / PROCESS_FILE).read_text().split()[0])
+
+
+ROLE_KEY = "ASIA1111111111111111"
+
+
+def _credentials(one: Caller, other: Caller) -> dict[str, Credential]:
+    now = datetime.now(UTC)
+    session = Session("test", now, now + timedelta(hours=1))
+    role = Caller(
+        account_id=one.account_id,
+        arn=f"arn:aws:sts::{one.account_id}:assumed-role/reader/test",
+        user_id="AROA11111111111111111:test",
+        access_key_id=ROLE_KEY,
+        kind="role",
+        session=session,
+        principal_id="AROA11111111111111111",
+        principal_arn=f"arn:aws:iam::{one.account_id}:role/reader",
+    )
+    found = [Credential(caller.access_key_id, SECRET, caller) for caller in (one, other)]
+    found.append(Credential(ROLE_KEY, SECRET, role, session_token=TOKEN, expires=session.expires))
+    return {each.access_key_id: each for each in found}
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A running object store; nothing is behind it until the first request."""
+    folder = tmp_path_factory.mktemp("objects")
+    database = Database(f"sqlite:///{folder / 'stead.sqlite'}")
+    migrate.upgrade(database.engine)
+    world: rows.World = database.run_blocking(rows.build_world)
+    known = _credentials(world.one.caller, world.other.caller)
+    found: dict[str, Policies] = {}
+    calls: list[Any] = []
+
+    async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
+        del session_token
+        return known.get(access_key_id)
+
+    operations.load()
+    app = AwsApp(transactions=database, find_key=find_key, cloud=world.cloud, page_key=b"page key")
+    door = FrontDoor(
+        transactions=database,
+        find_key=find_key,
+        backend=Backend(EmbeddedServer(folder / "store", folder / "store" / "weed.log")),
+        region="us-east-1",
+        domain="localhost",
+        policies=lambda tx, caller: found.get(caller.kind) or everything(tx, caller),
+        on_call=calls.append,
+    )
+    listeners = [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, _tls(folder))]
+    with _serving(AwsServer(app, listeners, objects=door, shutdown_seconds=2), door) as (http, https):
+        one, other = (
+            Account(tenant.caller.account_id, tenant.caller.access_key_id, SECRET, f"http://127.0.0.1:{http}")
+            for tenant in (world.one, world.other)
+        )
+        secure = replace(one, endpoint=f"https://127.0.0.1:{https}", ca_file=folder / "ca.pem")
+        made = Store(database, one, other, secure, folder / "store", found, calls)
+        yield made
+    database.close()
+    if (made.folder / PROCESS_FILE).exists():
+        os.kill(made.server_process(), signal.SIGKILL)
+
+
+def _tls(folder: Path) -> ssl.SSLContext:
+    identity = Authority.load_or_create(folder / "ca").issue_server()
+    (folder / "server.pem").write_bytes(identity.key_pem + identity.certificate_pem)
+    (folder / "ca.pem").write_bytes(identity.ca_pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "server.pem")
+    return context
+
+
+@contextmanager
+def _serving(server: AwsServer, door: FrontDoor) -> Iterator[tuple[int, int]]:
+    """Serve in a thread of its own; give both ports."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        [(_, http), (_, https)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)
+        yield http, https
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(door.close(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
