@@ -203,6 +203,28 @@ def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Stre
     street.detach(volume_id)
 
 
+def test_a_snapshot_that_is_not_begun_before_its_disk_is_let_go_is_of_that(street: Street) -> None:
+    """The guest's host hears of both at once; its guest lets go first, and the way to the disk stays until it is read."""
+    _, two, _ = street.rig.hosts
+    volume_id = street.volume()
+    street.detach(volume_id)
+    street.attach(volume_id, street.east)
+    written = fill(street.east, volume_id, "late")
+    ec2 = street.user.ec2
+    with stopped(two):
+        snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+        ec2.detach_volume(VolumeId=volume_id)
+    complete(street, snapshot_id)
+    wait_for(lambda: street.state(volume_id) == "available", f"{volume_id} is available", 60, poll=0.5)
+    zone = street.user.describe(street.east.id)["Placement"]["AvailabilityZone"]
+    made = ec2.create_volume(SnapshotId=snapshot_id, AvailabilityZone=zone)["VolumeId"]
+    street.attach(made, street.east)
+    assert total(street.east, made) == written
+    street.detach(made)
+    ec2.delete_volume(VolumeId=made)
+    ec2.delete_snapshot(SnapshotId=snapshot_id)
+
+
 def complete(street: Street, snapshot_id: str) -> None:
     """Wait until a snapshot is complete."""
 

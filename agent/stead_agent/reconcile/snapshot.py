@@ -81,6 +81,9 @@ class SnapshotWork:
         if self.parts.exports.generation(volume_id) is not None:
             raise SnapshotError(f"{volume_id} is in use on another host")
         source = self.parts.volumes.source(volume_id)
-        if source is None:
+        if source is not None:
+            return translate.quiet_disk(source)
+        brought = self.parts.exports.source(volume_id)
+        if brought is None:
             raise SnapshotError(f"{volume_id} is not on this host")
-        return translate.quiet_disk(source)
+        return translate.brought_disk(brought)

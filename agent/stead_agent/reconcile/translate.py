@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast
 
 from stead_agent.bases import interface as bases
-from stead_agent.disk_sources import Layer, secret_uuid
+from stead_agent.disk_sources import Layer, NbdSource, secret_uuid
 from stead_agent.exports import interface as exports
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
@@ -51,6 +51,11 @@ def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotSt
         complete=progress.complete,
         incremental=progress.incremental,
     )
+
+
+def brought_disk(source: NbdSource) -> snapshots.QuietDisk:
+    """A volume of another host, by its proxy here, while no guest of this one has it in use."""
+    return snapshots.QuietDisk(Layer(source, "raw"), None)
 
 
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:

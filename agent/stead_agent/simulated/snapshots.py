@@ -25,7 +25,7 @@ class SimulatedSnapshots:
             now = self._clock.now()
             taken_at = time.time_ns() // 1_000_000
             for each in group.snapshots:
-                volume = things.volumes.get(each.volume_id)
+                volume = things.volumes.get(each.volume_id) or things.remotes.get(each.volume_id)
                 if volume is None:
                     self._world.broken(f"{each.id} taken of {each.volume_id}, which is not here")
                 elif each.id not in things.snapshots:

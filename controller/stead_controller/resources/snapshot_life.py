@@ -28,6 +28,7 @@ from stead_proto.v1 import desired_pb2 as desired
 
 FAILED: Final = "The host of the volume could not take the snapshot in time."
 GONE: Final = "The host of the volume is gone."
+MOVED: Final = "The volume was given to another host before the snapshot was taken."
 
 _SEGMENTS_AT_ONCE: Final = 64
 _BLOCKS_AT_ONCE: Final = 1000
@@ -65,6 +66,29 @@ def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
     if was_pending:
         _end(tx, snapshot)
     desired_state.remove_unused_base(tx, snapshot.id)
+
+
+def follow(tx: Transaction, volume: Volume) -> None:
+    """Let pending snapshots of a volume be taken where it may be read from now on, as it is then.
+
+    Those of a set fail, which must be of one instant, and those of which much is stored already, of another instant.
+    """
+    host_id = volume.attached_host_id or volume.host_id
+    pending = select(Snapshot).where(
+        Snapshot.volume_id == volume.id, Snapshot.state == "pending", Snapshot.host_id.is_not(None)
+    )
+    moved = []
+    for snapshot in tx.session.scalars(pending).all():
+        if snapshot.host_id in (None, host_id):
+            continue
+        if host_id is None or snapshot.set_id is not None or not segments.drop(tx, snapshot.id, _SEGMENTS_AT_ONCE):
+            fail(tx, snapshot, MOVED)
+            continue
+        desired_state.remove_snapshot(tx, snapshot.host_id, snapshot.id)
+        snapshot.host_id, snapshot.progress = host_id, 0
+        moved.append(snapshot)
+    if host_id is not None and moved:
+        desired_state.take_snapshots(tx, host_id, moved)
 
 
 def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: timedelta) -> None:

@@ -14,7 +14,15 @@ from sqlalchemy import func, select
 from stead_controller.db.tables import Instance, InstanceStoreDisk, NetworkInterface, Volume
 from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import device_names, instance_types, lookup, tags, volume_homes, volume_life
+from stead_controller.resources import (
+    device_names,
+    instance_types,
+    lookup,
+    snapshot_life,
+    tags,
+    volume_homes,
+    volume_life,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
@@ -99,6 +107,7 @@ def plug(tx: Transaction, volume: Volume, instance: Instance, device: str, now: 
     volume.generation += 1
     if is_remote(volume):
         volume.export_port = _free_port(tx, volume.host_id)
+        snapshot_life.follow(tx, volume)
 
 
 def is_remote(volume: Volume) -> bool:
@@ -171,6 +180,7 @@ def _stop_serving(tx: Transaction, volume: Volume) -> None:
     """Tell a volume's home to end what it serves another host, whatever that one does."""
     volume.attached_host_id = None
     volume.export_port = None
+    snapshot_life.follow(tx, volume)
     desired_state.refresh_volume(tx, volume)
 
 

@@ -73,6 +73,23 @@ def test_a_volume_goes_when_its_snapshot_is_complete():
     assert bench.host.violations == []
 
 
+def test_a_volume_of_another_host_is_read_before_it_is_let_go():
+    """The guest let go of it before the snapshot was begun: what is left of it here is the way to its home."""
+    bench, sender = begun(seconds=20)
+    remote = pb.RemoteVolume(home_host_id="host-2", address="192.0.2.2", port=61000, generation=1)
+    brought = pb.Resource(id="vol-3", volume=pb.Volume(size=make.GIB, remote=remote))
+    with_it = make.machine("i-1", volumes=("vol-1", "vol-3"), interfaces=("eni-1",))
+    bench.settle(sender.change(brought, with_it))
+    without = make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1",))
+    bench.tell(sender.change(without, snapshot("snap-1", "vol-3")))
+    bench.tell(sender.change(gone=(Key(pb.KIND_VOLUME, "vol-3"),)))
+    bench.settle()
+    assert last(bench, "snap-1").snapshot.complete
+    bench.settle(sender.change(gone=(key("snap-1"),)))
+    assert bench.host.world.things.remotes == {}
+    assert bench.host.violations == []
+
+
 def test_what_fails_is_told_and_tried_again():
     bench, sender = begun()
     bench.host.fail_next("snapshots.ensure", SnapshotError("the store is away"))

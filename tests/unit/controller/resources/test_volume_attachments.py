@@ -13,13 +13,21 @@ import pytest
 from sqlalchemy import select, update
 
 from stead_controller.db.session import Database
-from stead_controller.db.tables import Host, HostResource, Instance, StoragePool, Volume
+from stead_controller.db.tables import Host, HostResource, Instance, Snapshot, StoragePool, Volume
 from stead_controller.errors import SteadError
 from stead_controller.hosts import desired_state, facts
 from stead_controller.hosts.reports import apply_progress
-from stead_controller.resources import host_records, volume_attachments, volume_life, volume_modifications
+from stead_controller.resources import (
+    create_snapshots,
+    host_records,
+    snapshot_life,
+    volume_attachments,
+    volume_life,
+    volume_modifications,
+)
 from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.conditions import Selection
+from stead_controller.resources.create_snapshots import OfInstance, OfVolume
 from stead_controller.resources.start_instances import start_instances
 from stead_controller.resources.stop_instances import stop_instances
 from stead_controller.resources.terminate_instances import terminate_instances
@@ -402,3 +410,39 @@ def test_a_volume_that_is_served_has_grown_when_the_other_host_says_so(cloud, el
         status = pb.ResourceStatus(kind=VOLUME, id=elsewhere, revision=revision, condition=ready, volume=told)
         cloud.report(host.id, [status])
         assert state() == expected
+
+
+def snapshot_of(cloud, volume_id):
+    made = cloud.run(create_snapshots.of_volume, cloud.caller, OfVolume(volume_id), NOW)["SnapshotId"]
+    return lambda: cloud.run(lambda tx: tx.session.get(Snapshot, made))
+
+
+def test_a_pending_snapshot_goes_where_the_volume_can_be_read(cloud, elsewhere):
+    first, second, third = cloud.hosts
+    cloud.settle()
+    snapshot = snapshot_of(cloud, elsewhere)
+    assert snapshot().host_id == second.id
+    cloud.run(volume_attachments.detach, cloud.caller, elsewhere)
+    assert snapshot().host_id == second.id, "the host reads it before it lets go of the volume"
+    cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
+    assert snapshot().host_id == first.id
+    told = select(HostResource.host_id, HostResource.body).where(HostResource.resource_id == snapshot().id)
+    assert {host_id: body is not None for host_id, body in cloud.run(lambda tx: tx.session.execute(told).all())} == {
+        first.id: True,
+        second.id: False,
+    }
+    cloud.settle()
+    cloud.run(
+        volume_attachments.attach, cloud.caller, CLOUD, elsewhere, cloud.instances[2], "/dev/sdf", NOW
+    )  # fmt: skip
+    assert (snapshot().host_id, snapshot().state) == (third.id, "pending")
+
+
+def test_a_pending_snapshot_of_a_set_is_of_no_other_instant(cloud, elsewhere):
+    cloud.settle()
+    instance = cloud.instances[1]
+    made = cloud.run(create_snapshots.of_instance, cloud.caller, OfInstance(instance), NOW)
+    states = {one["VolumeId"]: one["SnapshotId"] for one in made}
+    cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
+    found = cloud.run(lambda tx: tx.session.get(Snapshot, states[elsewhere]))
+    assert (found.state, found.state_message, found.host_id) == ("error", snapshot_life.MOVED, None)
