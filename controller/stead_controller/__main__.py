@@ -77,6 +77,13 @@ _OPTIONS = (
     click.option("--snapshot-deadline-seconds", default=1800, show_default=True),
     click.option("--block-grace-seconds", default=3600, help="How long unused blocks are kept.", show_default=True),
     click.option(
+        "--scrub-days",
+        type=click.IntRange(min=0),
+        default=30,
+        help="How often all blocks are checked; 0 is never.",
+        show_default=True,
+    ),
+    click.option(
         "--request-rate-factor",
         type=click.FloatRange(min=0),
         default=100.0,

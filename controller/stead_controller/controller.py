@@ -24,6 +24,7 @@ from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
+from stead_controller.blocks import scheduled_scrub
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, now
@@ -110,6 +111,9 @@ class Controller:
         self._block_files = open_files(settings)
         grace = timedelta(seconds=settings.block_grace_seconds)
         self._blocks = BlockStore(self.database, self._block_files, clock, grace=grace)
+        self._scrub = scheduled_scrub.ScheduledScrub(
+            self.database, self._blocks, self._block_files, clock, settings.scrub_days
+        )
         self._engine = Engine(
             self.database,
             clock,
@@ -188,6 +192,7 @@ class Controller:
         self._every(_USES_SECONDS, self._uses.write)
         self._every(_HOUSEKEEPING_SECONDS, self._trail.remove_old)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
+        self._every(scheduled_scrub.TURN_SECONDS, self._scrub.turn)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)

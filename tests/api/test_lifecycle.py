@@ -176,6 +176,24 @@ def test_a_target_that_cannot_be_taken_holds_up_no_other(api, create, clock, vol
     assert [one["VolumeId"] for one in made(api) if one["SnapshotId"] in by_policy] == [other]
 
 
+def test_many_targets_are_snapshot_some_at_a_time(api, create, clock, volume, monkeypatch):
+    monkeypatch.setattr(lifecycle, "TARGETS_AT_ONCE", 2)
+    ids = {volume}
+    for _ in range(4):
+        made_now = api.ec2.create_volume(AvailabilityZone=rows.CLOUD.zones[0], Size=1)["VolumeId"]
+        api.ec2.create_tags(Resources=[made_now], Tags=[{"Key": "backup", "Value": "yes"}])
+        ids.add(made_now)
+    clock.restart(create(details()))
+    clock.now += timedelta(hours=2)
+    counts = []
+    while api.run(lifecycle.run_one, clock.now):
+        counts.append(len(made(api)))
+    assert counts[:3] == [2, 4, 5]
+    assert {one["VolumeId"] for one in made(api)} == ids
+    (due,) = api.run(lambda tx: [(row.next_run, row.cursor) for row in tx.session.query(LifecycleSchedule)])
+    assert due == (START.replace(hour=21), None), "and it is due again once, however many there were"
+
+
 def test_disabled_and_deleted_policies_do_nothing(api, dlm, create, clock, volume):
     policy_id = create(details(), State="DISABLED")
     clock.later(days=1)

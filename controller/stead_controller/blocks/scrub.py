@@ -42,6 +42,16 @@ class Damage:
 
 
 @dataclass(slots=True)
+class Page:
+    """What was found of some blocks: how many they are, their bytes in the store, and the last one's digest."""
+
+    blocks: int
+    size: int
+    last: bytes
+    damaged: list[Damage] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Scrub:
     """How far a scrub is, and what it has found."""
 
@@ -55,33 +65,51 @@ class Scrub:
 
 async def scrub(database: Transactions, store: BlockStore, files: BlockFiles, clock: Clock) -> AsyncIterator[Scrub]:
     """Check all blocks, then remove orphans; gives the same record after each part. Raises BlockStoreError."""
-    found = Scrub(blocks=await database.run(_count, writes=False))
+    found = Scrub(blocks=await database.run(count, writes=False))
     last = b""
-    while page := await database.run(lambda tx, last=last: _page(tx, last), writes=False):  # type: ignore[misc]  # mypy: a default is no parameter of Callable
-        for at in range(0, len(page), _AT_ONCE):
-            part = page[at : at + _AT_ONCE]
-            errors = await asyncio.gather(*(_check(store, digest) for digest, _ in part))
-            for (digest, _), error in zip(part, errors, strict=True):
-                if error is not None:
-                    await _note(database, store, digest)
-                    found.bad_blocks += 1
-                    if len(found.damaged) < MOST_NAMED:
-                        found.damaged.append(Damage(digest, error))
-        found.blocks_done += len(page)
-        found.bytes_done += sum(size for _, size in page)
-        last = page[-1][0]
+    while (page := await check_page(database, store, last)).blocks:
+        found.bad_blocks += len(page.damaged)
+        found.damaged += page.damaged[: MOST_NAMED - len(found.damaged)]
+        found.blocks_done += page.blocks
+        found.bytes_done += page.size
+        last = page.last
         yield found
+    async for removed in remove_orphans(database, files, clock):
+        found.orphans_removed += removed
+        yield found
+    await name_needing(database, found.damaged)
+    yield found
+
+
+async def check_page(database: Transactions, store: BlockStore, after: bytes, *, limit: int = _PAGE) -> Page:
+    """Check the blocks whose digests follow another, and note those that are damaged; raises BlockStoreError."""
+    rows = await database.run(lambda tx: _page(tx, after, limit), writes=False)
+    page = Page(len(rows), sum(size for _, size in rows), rows[-1][0] if rows else after)
+    for at in range(0, len(rows), _AT_ONCE):
+        part = rows[at : at + _AT_ONCE]
+        errors = await asyncio.gather(*(_check(store, digest) for digest, _ in part))
+        for (digest, _), error in zip(part, errors, strict=True):
+            if error is not None:
+                await _note(database, store, digest)
+                page.damaged.append(Damage(digest, error))
+    return page
+
+
+async def remove_orphans(database: Transactions, files: BlockFiles, clock: Clock) -> AsyncIterator[int]:
+    """Remove the files that no row knows, some at a time, and tell of each time how many; raises BlockStoreError."""
     listing = files.list_all()
     before = clock() - _ORPHAN_AGE
     while some := await asyncio.to_thread(_next, listing):
-        found.orphans_removed += await _remove_orphans(database, files, some, before)
-        yield found
-    if found.damaged:
-        digests = [damage.digest for damage in found.damaged]
+        yield await _remove_orphans(database, files, some, before)
+
+
+async def name_needing(database: Transactions, damaged: Sequence[Damage]) -> None:
+    """Name the snapshots that need what is damaged."""
+    if damaged:
+        digests = [damage.digest for damage in damaged]
         needing = await database.run(lambda tx: segments.needing(tx, digests), writes=False)
-        for damage in found.damaged:
+        for damage in damaged:
             damage.snapshot_ids = sorted(needing[damage.digest])
-    yield found
 
 
 async def _check(store: BlockStore, digest: bytes) -> str | None:
@@ -109,13 +137,14 @@ async def _remove_orphans(database: Transactions, files: BlockFiles, some: Seque
     return len(orphans)
 
 
-def _count(tx: Transaction) -> int:
+def count(tx: Transaction) -> int:
+    """Count the blocks."""
     return tx.session.scalars(select(func.count()).select_from(StoredBlock)).one()
 
 
-def _page(tx: Transaction, after: bytes) -> list[tuple[bytes, int]]:
+def _page(tx: Transaction, after: bytes, limit: int) -> list[tuple[bytes, int]]:
     query = select(StoredBlock.digest, StoredBlock.stored_bytes).where(StoredBlock.digest > after)
-    return [(digest, size) for digest, size in tx.session.execute(query.order_by(StoredBlock.digest).limit(_PAGE))]
+    return [(digest, size) for digest, size in tx.session.execute(query.order_by(StoredBlock.digest).limit(limit))]
 
 
 def _next(listing: Iterator[Kept]) -> list[Kept]:

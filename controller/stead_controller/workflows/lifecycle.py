@@ -31,6 +31,9 @@ from stead_controller.resources.transaction import Transaction
 
 _log = logging.getLogger(__name__)
 
+TARGETS_AT_ONCE: Final = 20
+"""How many targets are snapshot in one transaction, which others wait for."""
+
 _CHECK_AGAIN: Final = timedelta(minutes=1)
 _CHECK_AGES: Final = timedelta(hours=1)
 
@@ -57,11 +60,12 @@ def run_one(tx: Transaction, now: datetime) -> bool:
 
 
 def _run(tx: Transaction, due: LifecycleSchedule, now: datetime) -> None:
-    """Snapshot all targets of a schedule, and say when it is due again."""
+    """Snapshot some targets of a schedule, and say when it is due again, which it is at once while some are left."""
     policy = tx.session.get_one(LifecyclePolicy, due.policy_id)
     rules, schedule = _read(tx, due)
     caller = _caller(policy)
-    for target_id in _targets(tx, policy.account_id, rules):
+    targets = _targets(tx, policy.account_id, rules, due.cursor or "")
+    for target_id in targets:
         try:
             with tx.session.begin_nested():
                 made = _snapshot(tx, caller, rules, schedule, policy.id, target_id, now)
@@ -72,8 +76,10 @@ def _run(tx: Transaction, due: LifecycleSchedule, now: datetime) -> None:
             _log.warning(
                 "lifecycle_target_failed", extra={"policy": policy.id, "target": target_id, "error": error.message}
             )
-    due.next_run = schedule.next_after(now)
-    due.next_check = now
+    due.cursor = targets[-1] if len(targets) == TARGETS_AT_ONCE else None
+    if due.cursor is None:
+        due.next_run = schedule.next_after(now)
+        due.next_check = now
     tx.session.flush()
 
 
@@ -88,8 +94,8 @@ def _caller(policy: LifecyclePolicy) -> Caller:
     return Caller(policy.account_id, policy.execution_role_arn, policy.account_id, "")
 
 
-def _targets(tx: Transaction, account_id: str, rules: Rules) -> list[str]:
-    """Give the ids of what has one of the target tags, sorted."""
+def _targets(tx: Transaction, account_id: str, rules: Rules, after: str) -> list[str]:
+    """Give the ids, the first ones after another, of what has one of the target tags, sorted."""
     resource_type = "instance" if rules.of_instances else "volume"
     found: set[str] = set()
     for key, value in rules.targets:
@@ -98,11 +104,12 @@ def _targets(tx: Transaction, account_id: str, rules: Rules) -> list[str]:
         )
         if rules.of_instances:
             alive = select(Instance.id).where(Instance.id.in_(tagged), Instance.state.in_(("running", "stopped")))
-            found.update(tx.session.scalars(alive))
+            later = alive.where(Instance.id > after).order_by(Instance.id)
         else:
             usable = select(Volume.id).where(Volume.id.in_(tagged), Volume.state.in_(("available", "in-use")))
-            found.update(tx.session.scalars(usable))
-    return sorted(found)
+            later = usable.where(Volume.id > after).order_by(Volume.id)
+        found.update(tx.session.scalars(later.limit(TARGETS_AT_ONCE)))
+    return sorted(found)[:TARGETS_AT_ONCE]
 
 
 def _snapshot(  # noqa: PLR0917 - all of it is what one snapshot depends on

@@ -27,7 +27,10 @@ class LifecyclePolicy(Base):
 
 
 class LifecycleSchedule(Base):
-    """When a schedule of a policy is due: to snapshot, and to look whether older snapshots must go."""
+    """When a schedule of a policy is due: to snapshot, and to look whether older snapshots must go.
+
+    `cursor` is the target that a run that is going on has come to.
+    """
 
     __tablename__ = "lifecycle_schedules"
 
@@ -35,6 +38,7 @@ class LifecycleSchedule(Base):
     name: Mapped[str] = mapped_column(String(120), primary_key=True)
     next_run: Mapped[datetime | None] = mapped_column(index=True)
     next_check: Mapped[datetime | None] = mapped_column(index=True)
+    cursor: Mapped[str | None] = mapped_column(ResourceId)
 
 
 class LifecycleSnapshot(Base):

@@ -1,0 +1,94 @@
+"""All blocks are checked once in so many days, a few at each turn; where it has come to outlives the process.
+
+A turn checks its share of all blocks, so that disks and networks are never busy with it; a scrub by hand
+(`scrub.py`, whose parts these are) checks all at once. What is damaged is noted in the database, and logged with the
+snapshots that need it.
+"""
+
+import json
+import logging
+import math
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from stead_controller.blocks import scrub
+from stead_controller.blocks.interface import BlockFiles
+from stead_controller.blocks.store import BlockStore, Transactions
+from stead_controller.clock import Clock
+from stead_controller.db.tables import CloudFact
+from stead_controller.resources.transaction import Transaction
+
+_log = logging.getLogger(__name__)
+
+TURN_SECONDS: Final = 60.0
+
+_FACT: Final = "scrub"
+_FEWEST: Final = 16  # blocks of a turn
+_MOST: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """Where a scrub has come to: times are Unix seconds."""
+
+    began: float = 0.0
+    cursor: str = ""  # digest, hex; empty: at the beginning
+    share: int = 0  # blocks of each turn
+    bad_blocks: int = 0
+    ended: bool = True  # then the next one begins when the days have passed
+
+
+class ScheduledScrub:
+    """Checks all blocks every `days` days; 0 is never."""
+
+    def __init__(self, database: Transactions, store: BlockStore, files: BlockFiles, clock: Clock, days: int) -> None:
+        """Take the parts."""
+        self._database = database
+        self._store = store
+        self._files = files
+        self._clock = clock
+        self._period = timedelta(days=days)
+
+    async def turn(self) -> None:
+        """Check what one turn must; raises BlockStoreError, after which the next turn checks the same again."""
+        if not self._period:
+            return
+        progress = await self._database.run(_read, writes=False)
+        if progress.ended:
+            if self._clock() < datetime.fromtimestamp(progress.began, UTC) + self._period:
+                return
+            progress = await self._begin()
+        page = await scrub.check_page(self._database, self._store, bytes.fromhex(progress.cursor), limit=progress.share)
+        if page.damaged:
+            await scrub.name_needing(self._database, page.damaged)
+        for damage in page.damaged:
+            about = {"digest": damage.digest.hex(), "error": damage.error, "snapshots": damage.snapshot_ids}
+            _log.error("block_damaged", extra=about)
+        bad = progress.bad_blocks + len(page.damaged)
+        ended = page.blocks < progress.share
+        if ended:
+            removed = 0
+            async for some in scrub.remove_orphans(self._database, self._files, self._clock):
+                removed += some
+            _log.info("blocks_scrubbed", extra={"bad": bad, "orphans_removed": removed})
+        cursor = "" if ended else page.last.hex()
+        await self._write(_Progress(progress.began, cursor, progress.share, bad, ended))
+
+    async def _begin(self) -> _Progress:
+        """Begin a scrub that takes half of the days: the other half is for what comes meanwhile, and for pauses."""
+        blocks = await self._database.run(scrub.count, writes=False)
+        turns = self._period.total_seconds() / TURN_SECONDS / 2
+        share = min(_MOST, max(_FEWEST, math.ceil(blocks / turns)))
+        begun = _Progress(self._clock().timestamp(), "", share, 0, ended=False)
+        await self._write(begun)
+        return begun
+
+    async def _write(self, progress: _Progress) -> None:
+        fact = CloudFact(name=_FACT, value=json.dumps(asdict(progress)))
+        await self._database.run(lambda tx: tx.session.merge(fact))
+
+
+def _read(tx: Transaction) -> _Progress:
+    fact = tx.session.get(CloudFact, _FACT)
+    return _Progress(**json.loads(fact.value)) if fact is not None else _Progress()
