@@ -21,6 +21,8 @@ from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.audit import record
 from stead_controller.aws.authenticate import by_opened_keys
+from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
+from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
@@ -52,6 +54,7 @@ from stead_controller.operator.quotas import Quotas
 from stead_controller.resources import host_addresses, image_tasks, imported_images, instance_credentials
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.iam_passwords import is_password
+from stead_controller.resources.iam_policies_of import policies_of
 from stead_controller.resources.questions import (
     Capture,
     ConsoleOutput,
@@ -107,6 +110,7 @@ class Controller:
         self._clock = clock
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)
+        self._authorizer = PolicyAuthorizer(policies_of)
         self._uses = KeyUses(self.database, settings.region)
         self._block_files = open_files(settings)
         grace = timedelta(seconds=settings.block_grace_seconds)
@@ -159,12 +163,11 @@ class Controller:
             heartbeat_seconds=settings.heartbeat_seconds,
         )
         self._grpc = self._grpc_server(identity)
-        compute = Compute(self.database, self.cloud, events, self._keys.find, self._clock)
         self._enrolment = grpc.aio.server(options=limits.server_options())
         host_pb2_grpc.add_EnrolmentServicer_to_server(
             Enrolment(self.database, self.cloud, self.authority, self._clock), self._enrolment
         )
-        compute_pb2_grpc.add_ComputeServicer_to_server(compute, self._enrolment)
+        compute_pb2_grpc.add_ComputeServicer_to_server(self._compute(events), self._enrolment)
         self._enrolment.add_secure_port(
             f"{settings.listen}:{settings.enrolment_port}", tls.enrolment_server_credentials(identity)
         )
@@ -174,6 +177,7 @@ class Controller:
             find_key=by_opened_keys(self._keys.find),
             cloud=self.cloud,
             page_key=page_key,
+            authorizer=self._authorizer,
             ask=self._ask,
             on_call=self._note_call,
             throttle=Throttle(settings.request_rate_factor),
@@ -243,7 +247,13 @@ class Controller:
             Listener(self.settings.listen, self.settings.https_port, context),
         ]
 
+    def _compute(self, events: InstanceEvents) -> Compute:
+        """Build the native API, which asks the same policies as AWS's."""
+        gate = native_gate(self._authorizer, self.cloud, self._clock)
+        return Compute(self.database, self.cloud, events, self._keys.find, self._clock, authorize=gate)
+
     def _note_call(self, call: CallRecord) -> None:
+        self._authorizer.note(call)
         self._trail.note(call)
         if call.caller is not None:
             self._uses.note(call.caller, call.service, call.time)

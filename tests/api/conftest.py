@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import by_opened_keys
+from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
@@ -23,6 +24,7 @@ from stead_controller.clock import now
 from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from stead_controller.key_cache import KeyCache
+from stead_controller.resources.iam_policies_of import policies_of
 from tests.unit.controller.resources import rows
 from tests.unit.controller.resources.rows import Tenant, World
 
@@ -129,7 +131,7 @@ def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
     database = Database(f"sqlite:///{path}")
     world: World = database.run_blocking(_build)
     keys = KeyCache(database, world.cloud.sealer)
-
+    authorizer = PolicyAuthorizer(policies_of)
     operations.load()
     blocks = BlockStore(database, BlockDirectory(tmp_path / "blocks"), now, grace=timedelta(hours=1))
     app = AwsApp(
@@ -137,7 +139,9 @@ def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
         find_key=by_opened_keys(keys.find),
         cloud=world.cloud,
         page_key=b"page key",
+        authorizer=authorizer,
         ask=blocks.answer,
+        on_call=authorizer.note,
     )
     server = AwsServer(app, [Listener("127.0.0.1", 0)], shutdown_seconds=2)
     loop = asyncio.new_event_loop()

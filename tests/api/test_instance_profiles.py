@@ -84,7 +84,12 @@ def test_a_launched_instance_has_its_role(api, profiles):
     assert timedelta(hours=5) < datetime.fromtimestamp(role.expires, UTC) - datetime.now(UTC) <= timedelta(hours=6)
     who = as_guest(api, machine, "sts").get_caller_identity()
     assert who["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/web/{instance_id}"
-    assert as_guest(api, machine, "ec2").describe_instances()["Reservations"]
+    policies = api.client(api.world.one, "iam")
+    policies.attach_role_policy(RoleName="web", PolicyArn="arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess")
+    guest = as_guest(api, machine, "ec2")
+    assert guest.describe_instances()["Reservations"]
+    with pytest.raises(ClientError, match="UnauthorizedOperation"):
+        guest.terminate_instances(InstanceIds=[instance_id])
 
 
 def test_secret_keys_are_not_kept(api, profiles):

@@ -55,13 +55,6 @@ class Authorizer(Protocol):
         """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
 
 
-class AllowOwnAccount:
-    """Every authenticated caller may do everything in its own account, which is all that operations can see."""
-
-    def authorize(self, call: Call, operation: Operation, params: Params) -> None:
-        """Refuse nothing."""
-
-
 class DryRunOperation(SteadError):
     """The request would have succeeded; nothing was kept."""
 
@@ -110,7 +103,7 @@ class AwsApp:
         find_key: KeyLookup,
         cloud: Cloud,
         page_key: bytes,
-        authorizer: Authorizer | None = None,
+        authorizer: Authorizer,
         ask: Ask = _nobody_to_ask,
         on_call: Callable[[CallRecord], None] = _ignore,
         throttle: Throttle | None = None,
@@ -125,7 +118,7 @@ class AwsApp:
         self._find_key = find_key
         self._cloud = cloud
         self._page_key = page_key
-        self._authorizer = authorizer or AllowOwnAccount()
+        self._authorizer = authorizer
         self._ask = ask
         self._on_call = on_call
         self._throttle = throttle or Throttle(0)

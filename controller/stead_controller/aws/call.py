@@ -36,9 +36,9 @@ class Call:
     now: datetime
     source_ip: str
     user_agent: str
-    secure: bool = False
     page_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     prepared: Any = field(default=None, repr=False)
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The `Compute` service: the instances of an account over gRPC, with changes pushed."""
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import Any, Protocol
+from urllib.parse import unquote
 
 import grpc
 
@@ -30,11 +31,27 @@ type FindKey = Callable[[str], Awaitable[OpenedKey | None]]
 type Context = grpc.aio.ServicerContext[Any, Any]
 
 
+class Authorize(Protocol):
+    """Whether a caller may do what EC2's operation of the same name does with the same parameters."""
+
+    def __call__(
+        self, tx: Transaction, caller: Caller, operation: str, params: Mapping[str, Any], *, source_ip: str
+    ) -> None:
+        """Raise NotAuthorized to refuse."""
+
+
 class Compute(compute_pb2_grpc.ComputeServicer):
     """Runs, lists, changes and watches the caller's instances."""
 
     def __init__(
-        self, database: Transactions, cloud: Cloud, events: InstanceEvents, find_key: FindKey, clock: Clock
+        self,
+        database: Transactions,
+        cloud: Cloud,
+        events: InstanceEvents,
+        find_key: FindKey,
+        clock: Clock,
+        *,
+        authorize: Authorize,
     ) -> None:
         """Take the parts."""
         self._database = database
@@ -42,6 +59,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self._events = events
         self._find_key = find_key
         self._clock = clock
+        self._authorize = authorize
 
     async def RunInstances(  # noqa: N802 - the name of the RPC
         self, request: pb.RunInstancesRequest, context: Context
@@ -61,8 +79,10 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             client_token=request.client_token,
             digest=request.SerializeToString(deterministic=True).hex()[:64],
         )
+        may = self._may(context, caller, "RunInstances", _as_ec2(request, launch))
 
         def run(tx: Transaction) -> list[InstanceSummary]:
+            may(tx)
             reservation = run_instances(tx, caller, self._cloud, launch, self._clock())
             return instance_summaries.of_reservation(tx, caller.account_id, reservation)
 
@@ -73,6 +93,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
     ) -> pb.InstanceList:
         """List the caller's instances."""
         caller = await self._caller(context)
+        await self._do(context, self._may(context, caller, "DescribeInstances", {}), writes=False)
         return _list(await self._summaries(caller, request.instance_ids))
 
     async def StartInstances(self, request: pb.InstanceIds, context: Context) -> pb.InstanceList:  # noqa: N802 - RPC
@@ -81,6 +102,8 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         return await self._change(
             context,
             caller,
+            "StartInstances",
+            request.instance_ids,
             lambda tx: start_instances(tx, caller, self._cloud, request.instance_ids, self._clock()),
         )
 
@@ -92,6 +115,8 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         return await self._change(
             context,
             caller,
+            "StopInstances",
+            request.instance_ids,
             lambda tx: stop_instances(tx, caller, request.instance_ids, self._clock(), force=request.force),
         )
 
@@ -100,7 +125,13 @@ class Compute(compute_pb2_grpc.ComputeServicer):
     ) -> pb.RebootInstancesResponse:
         """Reboot running instances."""
         caller = await self._caller(context)
-        await self._do(context, lambda tx: reboot_instances(tx, caller, request.instance_ids))
+        may = self._may(context, caller, "RebootInstances", {"InstanceIds": list(request.instance_ids)})
+
+        def reboot(tx: Transaction) -> None:
+            may(tx)
+            reboot_instances(tx, caller, request.instance_ids)
+
+        await self._do(context, reboot)
         return pb.RebootInstancesResponse()
 
     async def TerminateInstances(  # noqa: N802 - the name of the RPC
@@ -109,7 +140,11 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         """Terminate instances."""
         caller = await self._caller(context)
         return await self._change(
-            context, caller, lambda tx: terminate_instances(tx, caller, request.instance_ids, self._clock())
+            context,
+            caller,
+            "TerminateInstances",
+            request.instance_ids,
+            lambda tx: terminate_instances(tx, caller, request.instance_ids, self._clock()),
         )
 
     async def Watch(  # noqa: N802 - the name of the RPC
@@ -117,6 +152,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
     ) -> AsyncIterator[pb.InstanceEvent]:
         """Send the instances as they are, then each as it changes."""
         caller = await self._caller(context)
+        await self._do(context, self._may(context, caller, "DescribeInstances", {}), writes=False)
         watched = frozenset(request.instance_ids)
         with self._events.watch() as watcher:
             for summary in await self._summaries(caller, watched):
@@ -137,22 +173,67 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such access key, or another secret")
         return key.caller
 
-    async def _do[T](self, context: Context, function: Callable[[Transaction], T]) -> T:
+    def _may(
+        self, context: Context, caller: Caller, operation: str, params: Mapping[str, Any]
+    ) -> Callable[[Transaction], None]:
+        """Make what raises NotAuthorized inside a transaction, unless the caller may do this."""
+        source_ip = _address(context.peer())
+        return lambda tx: self._authorize(tx, caller, operation, params, source_ip=source_ip)
+
+    async def _do[T](self, context: Context, function: Callable[[Transaction], T], *, writes: bool = True) -> T:
         try:
-            return await self._database.run(function)
+            return await self._database.run(function, writes=writes)
         except SteadError as error:
             await refuse(context, error)
 
     async def _change(
-        self, context: Context, caller: Caller, function: Callable[[Transaction], list[StateChange]]
+        self,
+        context: Context,
+        caller: Caller,
+        operation: str,
+        instance_ids: Collection[str],
+        function: Callable[[Transaction], list[StateChange]],
     ) -> pb.InstanceList:
-        changes = await self._do(context, function)
+        may = self._may(context, caller, operation, {"InstanceIds": list(instance_ids)})
+
+        def change(tx: Transaction) -> list[StateChange]:
+            may(tx)
+            return function(tx)
+
+        changes = await self._do(context, change)
         return _list(await self._summaries(caller, [change.instance_id for change in changes]))
 
     async def _summaries(self, caller: Caller, instance_ids: Collection[str]) -> list[InstanceSummary]:
         return await self._database.run(
             lambda tx: instance_summaries.summaries(tx, caller.account_id, instance_ids), writes=False
         )
+
+
+def _as_ec2(request: pb.RunInstancesRequest, launch: LaunchRequest) -> dict[str, Any]:
+    """Say a launch in the words of EC2's operation, as far as policies ask about it."""
+    params: dict[str, Any] = {
+        "ImageId": request.image_id,
+        "InstanceType": request.instance_type,
+        "MinCount": launch.min_count,
+        "MaxCount": launch.max_count,
+        "KeyName": request.key_name,
+        "SubnetId": request.subnet_id,
+        "SecurityGroupIds": list(request.security_group_ids),
+        "TagSpecifications": [
+            {
+                "ResourceType": "instance",
+                "Tags": [{"Key": key, "Value": value} for key, value in sorted(request.tags.items())],
+            }
+        ],
+    }
+    return {name: value for name, value in params.items() if value}
+
+
+def _address(peer: str) -> str:
+    """Give the address of a peer as gRPC writes it, such as `ipv4:192.0.2.1:4711`; empty when it has none."""
+    family, _, rest = peer.partition(":")
+    host = unquote(rest).rpartition(":")[0].strip("[]")
+    return host if family in ("ipv4", "ipv6") else ""
 
 
 def _list(summaries: list[InstanceSummary]) -> pb.InstanceList:

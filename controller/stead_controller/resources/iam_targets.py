@@ -73,4 +73,4 @@ def id_of_arn(tx: Transaction, caller: Caller, arn: str) -> str:
 def tags_of(tx: Transaction, entity_id: str) -> dict[str, str]:
     """Give the tags of an entity by its id."""
     query = select(IamTag.key, IamTag.value).where(IamTag.resource_id == entity_id)
-    return dict(tx.session.execute(query).tuples().all())
+    return {row.key: row.value for row in tx.session.execute(query)}

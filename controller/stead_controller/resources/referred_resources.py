@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from stead_controller.db.tables import (
+    InstanceProfileAssociation,
     KeyPair,
     NetworkAclAssociation,
     NetworkInterface,
@@ -49,6 +50,12 @@ _COLUMNS: Final[dict[tuple[str, str], tuple[Any, Any, tuple[tuple[Any, Any], ...
         NetworkInterface.id,
         (),
         NetworkInterface.account_id,
+    ),
+    ("instance", "profile-association"): (
+        InstanceProfileAssociation.id,
+        InstanceProfileAssociation.instance_id,
+        (),
+        InstanceProfileAssociation.account_id,
     ),
     ("instance", "attachment"): (
         NetworkInterface.attachment_id,

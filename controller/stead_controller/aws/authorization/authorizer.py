@@ -18,6 +18,7 @@ from stead_controller.aws.authorization.refusal import refusal
 from stead_controller.aws.authorization.rule import Asked, Check, Rule
 from stead_controller.aws.authorization.table import RULES
 from stead_controller.aws.call import Call, Operation, Params
+from stead_controller.aws.call_record import CallRecord
 from stead_controller.errors import NotAuthorized
 from stead_controller.resources import iam_targets, resource_facts
 from stead_controller.resources.caller import Caller
@@ -92,9 +93,10 @@ class PolicyAuthorizer:
             session = tuple(parse(text) for text in caller.session.policies)
         return Policies(known.identity, known.boundary, session)
 
-    def forget(self) -> None:
-        """Look all policies up again: one has changed."""
-        self._known.clear()
+    def note(self, record: CallRecord) -> None:
+        """Look all policies up again after a call that may have changed one."""
+        if record.service == "iam" and record.error_code is None:
+            self._known.clear()
 
     def _look_up(self, tx: Transaction, caller: Caller) -> _Known:
         if not caller.principal_id:  # root itself, or whom it has given a session

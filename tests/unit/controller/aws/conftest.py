@@ -12,6 +12,7 @@ import pytest
 
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.call import Call, Operation, Params, Result
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
@@ -19,12 +20,14 @@ from stead_controller.aws.sts.get_caller_identity import get_caller_identity
 from stead_controller.errors import AlreadyExists, NotFound
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.iam_policies_of import policies_of
 from stead_controller.resources.transaction import Transaction
 
 ACCOUNT = "123456789012"
 KEY, SECRET = "AKIAEXAMPLE000000000", "a/secret+key"
 OTHER_KEY = "AKIAINACTIVE00000000"
 SESSION_KEY, TOKEN = "ASIAEXAMPLE000000000", "a+session/token=="
+AUTHORIZER = PolicyAuthorizer(policies_of)  # of whose callers all are root
 CLOUD = Cloud("eu-1", ("eu-1a",), "aws", "http://stead.example")
 
 
@@ -151,6 +154,7 @@ def endpoint() -> Iterator[Endpoint]:
         find_key=find_key,
         cloud=CLOUD,
         page_key=b"page key",
+        authorizer=AUTHORIZER,
         on_call=records.append,
         operations=OPERATIONS,
     )

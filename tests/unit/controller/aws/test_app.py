@@ -14,7 +14,7 @@ from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, WrongState
 from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
-from tests.unit.controller.aws.conftest import CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
+from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
 from tests.unit.controller.aws.test_signature import NOW, SECRET, sign
 
 
@@ -33,7 +33,7 @@ class Chain:
             clock=self.now,
             on_call=self.records.append,
             operations=self.operations,
-            **options,
+            **{"authorizer": AUTHORIZER, **options},
         )
 
     def now(self) -> datetime:

@@ -10,12 +10,17 @@ from aiohttp import web
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.server import AwsServer, Listener
 from stead_proto.certificates import Authority
-from tests.unit.controller.aws.conftest import CLOUD, OPERATIONS, MemoryTransactions, find_key
+from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, OPERATIONS, MemoryTransactions, find_key
 
 
 def app() -> AwsApp:
     return AwsApp(
-        transactions=MemoryTransactions(), find_key=find_key, cloud=CLOUD, page_key=b"k", operations=OPERATIONS
+        transactions=MemoryTransactions(),
+        find_key=find_key,
+        cloud=CLOUD,
+        page_key=b"k",
+        authorizer=AUTHORIZER,
+        operations=OPERATIONS,
     )
 
 

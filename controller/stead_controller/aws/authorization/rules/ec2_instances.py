@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, rule
+from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
 from stead_controller.aws.ec2.run_instances import DEFAULT_TYPE, launch_request
 from stead_controller.errors import SteadError
 from stead_controller.resources import launch_choices, resource_facts
@@ -13,6 +13,7 @@ from stead_controller.resources.launch_volumes import VolumePlan
 
 _INSTANCE = named("instance", "InstanceId")
 _INSTANCES = named("instance", "InstanceIds")
+_ASSOCIATED = referred("instance", "profile-association", "AssociationId")
 
 
 def _launch(asked: Asked) -> Iterator[Check]:
@@ -115,18 +116,21 @@ def _pass_role(asked: Asked) -> Iterator[Check]:
 
 def _associate_profile(asked: Asked) -> Iterator[Check]:
     profile = _profile_arn(asked, asked.params.get("IamInstanceProfile", {}))
-    for check in _INSTANCE(asked):
-        target = check.target
-        yield Check(Target(target.arn, target.kind, target.resource_id, {"ec2:NewInstanceProfile": profile}))
+    for part in (_INSTANCE, _ASSOCIATED):
+        for check in part(asked):
+            target = check.target
+            yield Check(Target(target.arn, target.kind, target.resource_id, {"ec2:NewInstanceProfile": profile}))
     yield from _pass_role(asked)
 
 
 RULES: Final[dict[str, Rule]] = {
     "AssociateIamInstanceProfile": rule(_associate_profile),
+    "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
     "ModifyInstanceAttribute": rule(_INSTANCE, named("security-group", "Groups")),
     "ModifyInstanceMetadataDefaults": rule(),
     "ModifyInstanceMetadataOptions": rule(_INSTANCE),
     "RebootInstances": rule(_INSTANCES),
+    "ReplaceIamInstanceProfileAssociation": rule(_associate_profile),
     "ResetInstanceAttribute": rule(_INSTANCE),
     "RunInstances": rule(_launch),
     "StartInstances": rule(_INSTANCES),

@@ -1,0 +1,338 @@
+"""Policies decide what users may do, through boto3: EC2's resource-level rights, its condition keys and its refusals."""
+
+import json
+import re
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.model import ListShape, MapShape, StructureShape
+
+from stead_controller.aws import operations
+from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
+from stead_controller.aws.authorization.native import native_gate
+from stead_controller.aws.authorization.table import RULES
+from stead_controller.aws.call import OPERATIONS, Call
+from stead_controller.aws.protocol.models import load_service
+from stead_controller.clock import now
+from stead_controller.errors import NotAuthorized, SteadError
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.iam_policies_of import policies_of
+from stead_proto import ids
+
+ENCODED = "Encoded authorization failure message: "
+operations.load()
+
+
+def statement(action, resource="*", effect="Allow", **condition):
+    made = {"Effect": effect, "Action": action, "Resource": resource}
+    return made | ({"Condition": condition} if condition else {})
+
+
+class User:
+    """A user of the first tenant, and clients with its key."""
+
+    def __init__(self, api, name="ada"):
+        self.api, self.name = api, name
+        self.iam = api.client(api.world.one, "iam")
+        self.arn = self.iam.create_user(UserName=name)["User"]["Arn"]
+        key = self.iam.create_access_key(UserName=name)["AccessKey"]
+        self.key = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+    def client(self, service="ec2"):
+        return self.api._make(service, **self.key)
+
+    def may(self, *statements):
+        document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+        self.iam.put_user_policy(UserName=self.name, PolicyName="p", PolicyDocument=document)
+
+
+@pytest.fixture
+def user(api):
+    return User(api)
+
+
+@pytest.fixture
+def ec2(user):
+    return user.client()
+
+
+def refused(call, code="UnauthorizedOperation", **params):
+    with pytest.raises(ClientError) as refusal:
+        call(**params)
+    error = refusal.value.response["Error"]
+    assert error["Code"] == code, error
+    return error["Message"]
+
+
+def arn(api, kind, name):
+    return f"arn:aws:ec2:us-east-1:{api.world.one.caller.account_id}:{kind}/{name}"
+
+
+def test_a_refusal_says_who_what_and_why_and_can_be_decoded(api, user, ec2):
+    instance_id = api.launch()
+    before = api.dump()
+    message = refused(ec2.terminate_instances, InstanceIds=[instance_id])
+    said, _, encoded = message.partition(ENCODED)
+    target = arn(api, "instance", instance_id)
+    assert said == (
+        f"You are not authorized to perform this operation. User: {user.arn} is not authorized to perform: "
+        f"ec2:TerminateInstances on resource: {target} because no identity-based policy allows the "
+        "ec2:TerminateInstances action. "
+    )
+    assert api.dump() == before
+    decode = api.client(api.world.one, "sts").decode_authorization_message
+    told = json.loads(decode(EncodedMessage=encoded)["DecodedMessage"])
+    assert (told["allowed"], told["explicitDeny"]) == (False, False)
+    assert told["context"]["principal"]["arn"] == user.arn
+    assert (told["context"]["action"], told["context"]["resource"]) == ("ec2:TerminateInstances", target)
+    for other, text in (
+        (api.client(api.world.other, "sts"), encoded),
+        (api.client(api.world.one, "sts"), "x" + encoded),
+    ):
+        refused(other.decode_authorization_message, "InvalidAuthorizationMessageException", EncodedMessage=text)
+    assert "because no identity-based policy allows" in refused(
+        user.client("sts").decode_authorization_message, "AccessDenied", EncodedMessage=encoded
+    )
+
+
+def test_an_explicit_deny_is_named(api, user, ec2):
+    user.may(
+        statement("ec2:*"),
+        statement("ec2:Stop*", effect="Deny", StringEquals={"ec2:ResourceTag/Env": "live"}) | {"Sid": "Live"},
+    )
+    live, idle = api.launch(), api.launch(number=1)
+    api.ec2.create_tags(Resources=[live], Tags=[{"Key": "Env", "Value": "live"}])
+    ec2.stop_instances(InstanceIds=[idle])
+    message = refused(ec2.stop_instances, InstanceIds=[live])
+    assert "with an explicit deny in an identity-based policy" in message
+    decode = api.client(api.world.one, "sts").decode_authorization_message
+    told = json.loads(decode(EncodedMessage=message.partition(ENCODED)[2])["DecodedMessage"])
+    assert told["explicitDeny"]
+    assert [one["statementId"] for one in told["matchedStatements"]["items"]] == ["Live"]
+    assert {"key": "ec2:resourcetag/env", "values": {"items": [{"value": "live"}]}} in told["context"]["conditions"][
+        "items"
+    ]
+
+
+def test_reading_is_for_all_resources_or_none(user, ec2):
+    user.may(statement("ec2:Describe*"))
+    assert ec2.describe_instances()["Reservations"] == []
+    user.may(statement("ec2:Describe*", "arn:aws:ec2:*:*:instance/*"))
+    message = refused(ec2.describe_instances)
+    assert "perform: ec2:DescribeInstances because no identity-based policy" in message
+
+
+def test_a_tag_of_the_resource_decides_and_every_id_of_a_call_counts(api, user, ec2):
+    user.may(statement("ec2:RebootInstances", StringEquals={"aws:ResourceTag/Owner": "${aws:username}"}))
+    mine, anybodys = api.launch(), api.launch(number=1)
+    api.ec2.create_tags(Resources=[mine], Tags=[{"Key": "owner", "Value": "ada"}])
+    ec2.reboot_instances(InstanceIds=[mine])
+    refused(ec2.reboot_instances, InstanceIds=[mine, anybodys])
+
+
+def test_a_refusal_tells_nothing_of_another_tenants_resources(api, user, ec2):
+    theirs, absent = api.launch(api.world.other), ids.new_id("instance")
+    api.other.create_tags(Resources=[theirs], Tags=[{"Key": "Env", "Value": "live"}])
+    user.may(
+        statement("ec2:StopInstances", StringNotEquals={"aws:ResourceTag/Env": "live"}),
+        statement("ec2:TerminateInstances", StringEquals={"aws:ResourceTag/Env": "live"}),
+    )
+    for call, code in (
+        (ec2.stop_instances, "InvalidInstanceID.NotFound"),
+        (ec2.terminate_instances, "UnauthorizedOperation"),
+    ):
+        answers = [
+            refused(call, code, InstanceIds=[one]).partition(ENCODED)[0].replace(one, "ID") for one in (theirs, absent)
+        ]
+        assert answers[0] == answers[1]
+
+
+def test_a_dry_run_is_refused_before_it_runs(api, user, ec2):
+    instance_id = api.launch()
+    refused(ec2.stop_instances, InstanceIds=[instance_id], DryRun=True)
+    user.may(statement("ec2:StopInstances"))
+    refused(ec2.stop_instances, "DryRunOperation", InstanceIds=[instance_id], DryRun=True)
+
+
+LAUNCH = ["image/*", "subnet/*", "security-group/*", "network-interface/*", "volume/*", "key-pair/*"]
+
+
+def launch_rights(*more):
+    arns = [f"arn:aws:ec2:us-east-1:*:{one}" for one in LAUNCH]
+    return [statement("ec2:RunInstances", arns), *more]
+
+
+def run(ec2, api, **params):
+    return ec2.run_instances(ImageId=api.world.image_id, MinCount=1, MaxCount=1, **params)
+
+
+def test_a_launch_needs_rights_on_all_that_it_uses_and_makes(api, user, ec2):
+    instance = "arn:aws:ec2:us-east-1:*:instance/*"
+    user.may(*launch_rights(statement("ec2:RunInstances", instance, StringEquals={"ec2:InstanceType": "t3.micro"})))
+    assert len(run(ec2, api, InstanceType="t3.micro")["Instances"]) == 1
+    assert "ec2:RunInstances on resource: arn:aws:ec2:us-east-1:" in refused(
+        lambda: run(ec2, api, InstanceType="t3.small")
+    )
+    # The default subnet is one that policies see, though the request does not name it.
+    vpc = arn(api, "vpc", api.world.one.vpc_id)
+    deny = statement("ec2:RunInstances", "arn:aws:ec2:*:*:subnet/*", "Deny", ArnEquals={"ec2:Vpc": vpc})
+    user.may(*launch_rights(statement("ec2:RunInstances", instance)), deny)
+    assert f"on resource: {arn(api, 'subnet', '')}" in refused(lambda: run(ec2, api))
+    # So are the volumes of the image, which are not encrypted.
+    deny = statement("ec2:RunInstances", "arn:aws:ec2:*:*:volume/*", "Deny", Bool={"ec2:Encrypted": "false"})
+    user.may(*launch_rights(statement("ec2:RunInstances", instance)), deny)
+    assert f"on resource: {arn(api, 'volume', '*')} with an explicit deny" in refused(lambda: run(ec2, api))
+    api.ec2.enable_ebs_encryption_by_default()
+    assert run(ec2, api)["Instances"]
+
+
+def test_tags_on_create_need_create_tags(api, user, ec2):
+    instance = "arn:aws:ec2:us-east-1:*:instance/*"
+    tagged = {"TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "Team", "Value": "a"}]}]}
+    may_run = statement("ec2:RunInstances", instance, StringEquals={"aws:RequestTag/Team": "a"})
+    user.may(*launch_rights(may_run))
+    refused(lambda: run(ec2, api))
+    assert "perform: ec2:CreateTags on resource" in refused(lambda: run(ec2, api, **tagged))
+    on_create = statement("ec2:CreateTags", instance, StringEquals={"ec2:CreateAction": "RunInstances"})
+    only = on_create | {"Condition": on_create["Condition"] | {"ForAllValues:StringEquals": {"aws:TagKeys": ["Team"]}}}
+    user.may(*launch_rights(may_run, only))
+    (made,) = run(ec2, api, **tagged)["Instances"]
+    assert made["Tags"] == [{"Key": "Team", "Value": "a"}]
+    refused(ec2.create_tags, Resources=[made["InstanceId"]], Tags=[{"Key": "Team", "Value": "b"}])
+    tagged["TagSpecifications"][0]["Tags"].append({"Key": "Cost", "Value": "0"})
+    refused(lambda: run(ec2, api, **tagged))
+
+
+def test_what_a_request_names_by_something_else_is_found(api, user, ec2):
+    address = api.ec2.allocate_address()
+    group_id = api.ec2.create_security_group(GroupName="web", Description="d")["GroupId"]
+    denied = [arn(api, "elastic-ip", address["AllocationId"]), arn(api, "security-group", group_id)]
+    user.may(statement("ec2:*"), statement("ec2:*", denied, "Deny"))
+    refused(ec2.release_address, AllocationId=address["AllocationId"])
+    refused(ec2.delete_security_group, GroupName="web")
+    refused(ec2.associate_address, PublicIp=address["PublicIp"], InstanceId=api.launch())
+
+
+def test_groups_boundaries_and_conditions_of_the_request(api, user, ec2):
+    iam = user.iam
+    iam.create_group(GroupName="readers")
+    iam.add_user_to_group(GroupName="readers", UserName="ada")
+    refused(ec2.describe_vpcs)
+    iam.attach_group_policy(GroupName="readers", PolicyArn="arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess")
+    assert len(ec2.describe_vpcs()["Vpcs"]) == 1
+    document = {"Version": "2012-10-17", "Statement": [statement("s3:*")]}
+    boundary = iam.create_policy(PolicyName="b", PolicyDocument=json.dumps(document))["Policy"]["Arn"]
+    iam.put_user_permissions_boundary(UserName="ada", PermissionsBoundary=boundary)
+    assert "because no permissions boundary allows" in refused(ec2.describe_vpcs)
+    iam.delete_user_permissions_boundary(UserName="ada")
+    for allowed, condition in (
+        (True, {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}),
+        (False, {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}),
+        (False, {"Bool": {"aws:SecureTransport": "true"}}),
+        (True, {"DateGreaterThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}),
+        (
+            True,
+            {"StringEquals": {"aws:PrincipalArn": user.arn, "ec2:Region": "us-east-1", "aws:PrincipalType": "User"}},
+        ),
+        (False, {"Bool": {"aws:MultiFactorAuthPresent": "true"}}),
+        (True, {"BoolIfExists": {"aws:MultiFactorAuthPresent": "true"}}),
+    ):
+        iam.detach_group_policy(
+            GroupName="readers", PolicyArn="arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess"
+        ) if allowed and "IpAddress" in condition else None
+        user.may(statement("ec2:DescribeVpcs", **condition))
+        assert ec2.describe_vpcs()["Vpcs"] if allowed else refused(ec2.describe_vpcs), condition
+    user.may(statement("ec2:DescribeVpcs", StringEquals={"aws:PrincipalTag/Team": "a"}))
+    refused(ec2.describe_vpcs)
+    iam.tag_user(UserName="ada", Tags=[{"Key": "Team", "Value": "a"}])
+    assert ec2.describe_vpcs()["Vpcs"]
+
+
+def test_a_federated_session_has_what_both_its_user_and_its_policy_allow(api, user):
+    user.may(statement(["ec2:DescribeVpcs", "ec2:DescribeSubnets", "sts:GetFederationToken"]))
+    policy = {"Version": "2012-10-17", "Statement": [statement(["ec2:DescribeVpcs", "ec2:DescribeImages"])]}
+    sts = user.client("sts")
+    session = sts.get_federation_token(Name="fed", Policy=json.dumps(policy))["Credentials"]
+    ec2 = api.session(session)
+    assert ec2.describe_vpcs()["Vpcs"]
+    assert "because no session policy allows" in refused(ec2.describe_subnets)
+    assert "because no identity-based policy allows" in refused(ec2.describe_images)
+    assert "no session policy allows" in refused(
+        api.session(sts.get_federation_token(Name="fed")["Credentials"]).describe_vpcs
+    )
+
+
+def test_iam_is_guarded_by_path_tag_and_boundary(api, user):
+    iam = user.client("iam")
+    own = "arn:aws:iam::*:user/${aws:username}"
+    user.may(
+        statement(["iam:*AccessKey*", "iam:GetUser"], own), statement("iam:CreateUser", "arn:aws:iam::*:user/team/*")
+    )
+    assert iam.get_user()["User"]["UserName"] == "ada"
+    assert len(iam.list_access_keys(UserName="ada")["AccessKeyMetadata"]) == 1
+    message = refused(iam.create_user, "AccessDenied", UserName="eve")
+    assert re.fullmatch(
+        r"User: \S+ is not authorized to perform: iam:CreateUser on resource: \S+:user/eve because .*", message
+    )
+    iam.create_user(UserName="eve", Path="/team/")
+    refused(iam.create_access_key, "AccessDenied", UserName="eve")
+    refused(iam.put_user_policy, "AccessDenied", UserName="ada", PolicyName="p", PolicyDocument="{}")
+
+
+def sample(shape, depth=0):
+    """Something that has the shape of a parameter, with all its members two levels down."""
+    if isinstance(shape, StructureShape):
+        return {name: sample(member, depth + 1) for name, member in shape.members.items()} if depth < 3 else {}
+    if isinstance(shape, ListShape):
+        return [sample(shape.member, depth + 1)]
+    if isinstance(shape, MapShape):
+        return {"a": "b"}
+    simple = {"integer": 1, "long": 1, "boolean": False, "timestamp": now(), "blob": b"x", "double": 1.0, "float": 1.0}
+    return simple.get(shape.type_name, "a-0123456789abcdef0")
+
+
+@pytest.mark.parametrize("how", ["nothing", "all members"])
+def test_who_has_no_policies_may_call_nothing(api, user, how):
+    account_id = api.world.one.caller.account_id
+    user_id = user.iam.get_user(UserName="ada")["User"]["UserId"]
+    caller = Caller(account_id, user.arn, user_id, "AKIA", "user", None, user_id, user.arn, "ada")
+    authorizer = PolicyAuthorizer(policies_of)
+
+    def walk(tx):
+        allowed, said = [], []
+        for (service, name), operation in sorted(OPERATIONS.items()):
+            shape = load_service(service).operation(name).input_shape
+            params = sample(shape) if shape is not None and how != "nothing" else {}
+            call = Call(caller, tx, api.world.cloud, "r", now(), "127.0.0.1", "")
+            try:
+                authorizer.authorize(call, operation, params)
+                allowed.append((service, name))
+            except NotAuthorized as refusal:
+                said.append((name, refusal.message))
+        return allowed, said
+
+    allowed, said = api.run(walk)
+    assert set(allowed) == {key for key, rule in RULES.items() if rule.free and key in OPERATIONS}
+    assert [text for name, text in said if user.arn not in text or (name not in text and "PassRole" not in text)] == []
+
+
+def test_the_native_api_is_no_way_around(api, user):
+    gate = native_gate(PolicyAuthorizer(policies_of), api.world.cloud, now)
+    user_id = user.iam.get_user(UserName="ada")["User"]["UserId"]
+    caller = Caller(api.world.one.caller.account_id, user.arn, user_id, "AKIA", "user", None, user_id, user.arn, "ada")
+    instance_id = api.launch()
+
+    def ask(operation, **params):
+        api.run(gate, caller, operation, params, source_ip="192.0.2.1")
+
+    with pytest.raises(NotAuthorized):
+        ask("StopInstances", InstanceIds=[instance_id])
+    user.may(
+        statement("ec2:StopInstances", arn(api, "instance", instance_id), IpAddress={"aws:SourceIp": "192.0.2.0/24"})
+    )
+    gate = native_gate(PolicyAuthorizer(policies_of), api.world.cloud, now)
+    ask("StopInstances", InstanceIds=[instance_id])
+    with pytest.raises(NotAuthorized):
+        ask("DescribeInstances")
+    with pytest.raises(SteadError):
+        ask("RunInstances", ImageId=api.world.image_id, MinCount=1, MaxCount=1)
