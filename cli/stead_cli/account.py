@@ -11,7 +11,7 @@ from stead_cli.output import json_or, output_option, say, show_rows
 
 @click.group()
 def account() -> None:
-    """Make, list and disable accounts; their root access keys."""
+    """Make, list and disable accounts; their root access keys, and sessions of their roles."""
 
 
 @account.command("create")
@@ -61,6 +61,15 @@ def enable(account_name: str) -> None:
     """Let the credentials of an account (its id or name) count again."""
     changed = Operator(settings.load()).disable_account(account_name, disabled=False)
     say(f"Account {changed.account_id} ({changed.name}) is enabled.")
+
+
+@account.command("revoke-sessions")
+@click.argument("account_name", metavar="ACCOUNT")
+@click.argument("role_name", metavar="ROLE")
+def revoke_sessions(account_name: str, role_name: str) -> None:
+    """End all sessions of an account's role that were begun before now."""
+    Operator(settings.load()).revoke_sessions(account_name, role_name)
+    say(f"Sessions of {role_name} that were begun before now are refused within a second.")
 
 
 @account.command("create-key")

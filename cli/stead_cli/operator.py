@@ -187,6 +187,11 @@ class Operator:
         )
         return answer.account
 
+    def revoke_sessions(self, account: str, role_name: str) -> None:
+        """End all sessions of a role that were begun before now."""
+        request = pb.RevokeSessionsRequest(account=account, role_name=role_name)
+        self._call(lambda channel: AccountsStub(channel).RevokeSessions(request, timeout=_CALL_SECONDS))
+
     def create_root_key(self, account: str) -> pb.CreateRootKeyResponse:
         """Make another root access key of an account."""
         request = pb.CreateRootKeyRequest(account=account)

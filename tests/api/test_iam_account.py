@@ -1,6 +1,8 @@
 import json
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.api.identity import READ_ONLY, document, key_of, refused, trust
 from tests.support.waiting import wait_for
@@ -132,13 +134,47 @@ def test_an_operator_disables_an_account_and_changes_its_root_keys(cloud):
     wait_for(lambda: not refuses(), "an enabled account is known", 3)
 
 
-def test_the_command_line_tool_sees_the_same(owner):
-    owner.aws("iam", "create-user", "--user-name", "cli", "--tags", "Key=a,Value=b")
-    created = owner.aws(
-        "iam", "create-policy", "--policy-name", "cli", "--policy-document", document("ec2:DescribeInstances")
-    )
+def test_an_operator_ends_the_sessions_of_a_role(cloud):
+    account = cloud.new_account()
+    iam, sts = account.client("iam"), account.client("sts")
+    iam.create_user(UserName="guest-of-role")
+    iam.put_user_policy(UserName="guest-of-role", PolicyName="p", PolicyDocument=document("sts:AssumeRole"))
+    role = iam.create_role(RoleName="Ended", AssumeRolePolicyDocument=trust({"AWS": account.account_id}))["Role"]
+    sts = key_of(account, "guest-of-role").client("sts")
+
+    def session():
+        made = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="work")["Credentials"]
+        return boto3.client(
+            "sts",
+            endpoint_url=account.endpoint,
+            region_name=account.region,
+            aws_access_key_id=made["AccessKeyId"],
+            aws_secret_access_key=made["SecretAccessKey"],
+            aws_session_token=made["SessionToken"],
+        )
+
+    old = session()
+    assert old.get_caller_identity()["Arn"].endswith(":assumed-role/Ended/work")
+    cloud.operator.revoke_sessions(account.account_id, "ended")
+    assert session().get_caller_identity()["Account"] == account.account_id
+
+    def is_refused():
+        try:
+            old.get_caller_identity()
+        except ClientError as error:
+            return error.response["Error"]["Code"] == "InvalidClientTokenId"
+        return False
+
+    wait_for(is_refused, "the old session is refused", 3)
+
+
+def test_the_command_line_tool_sees_the_same(owner, iam):
+    text = document("ec2:DescribeInstances")
+    created = owner.aws("iam", "create-policy", "--policy-name", "cli", "--policy-document", text)
     arn = created["Policy"]["Arn"]
-    owner.aws("iam", "attach-user-policy", "--user-name", "cli", "--policy-arn", arn)
     version = owner.aws("iam", "get-policy-version", "--policy-arn", arn, "--version-id", "v1")
-    assert version["PolicyVersion"]["Document"] == json.loads(document("ec2:DescribeInstances"))
-    assert owner.aws_result("iam", "delete-policy", "--policy-arn", arn).returncode != 0
+    assert version["PolicyVersion"]["Document"] == json.loads(text)
+    iam.create_user(UserName="cli")
+    iam.attach_user_policy(UserName="cli", PolicyArn=arn)
+    failed = owner.aws_result("iam", "delete-policy", "--policy-arn", arn)
+    assert "(DeleteConflict) when calling the DeletePolicy operation" in failed.stderr

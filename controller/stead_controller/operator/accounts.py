@@ -11,6 +11,7 @@ from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
 from stead_controller.resources import accounts
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.revoke_sessions import revoke_sessions
 from stead_controller.resources.transaction import Transaction
 from stead_controller.sealing import Sealer
 from stead_proto.v1 import operator_pb2 as pb
@@ -59,6 +60,13 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
             context, lambda tx: accounts.disable(tx, request.account, disabled=request.disabled)
         )
         return pb.DisableAccountResponse(account=_account(account))
+
+    async def RevokeSessions(  # noqa: N802 - the name of the RPC
+        self, request: pb.RevokeSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RevokeSessionsResponse:
+        """End all sessions of a role that were begun before now."""
+        await self._change(context, lambda tx: revoke_sessions(tx, request.account, request.role_name, self._clock()))
+        return pb.RevokeSessionsResponse()
 
     async def CreateRootKey(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateRootKeyRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -22,17 +22,18 @@ from stead_controller.db.tables import (
     IamUser,
 )
 from stead_controller.errors import AlreadyExists, NotFound, Unsupported
-from stead_controller.resources import iam_limits, iam_names
+from stead_controller.resources import iam_limits, iam_names, quotas
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.quotas import Quota
 from stead_controller.resources.transaction import Transaction
 
 _ALIAS: Final = r"^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"
-_COUNTED: Final[dict[str, tuple[Any, int]]] = {
-    "Users": (IamUser, iam_limits.USERS),
-    "Groups": (IamGroup, iam_limits.GROUPS),
-    "Roles": (IamRole, iam_limits.ROLES),
-    "InstanceProfiles": (IamInstanceProfile, iam_limits.INSTANCE_PROFILES),
-    "Policies": (IamPolicy, iam_limits.POLICIES),
+_COUNTED: Final[dict[str, tuple[Any, Quota]]] = {
+    "Users": (IamUser, quotas.IAM_USERS),
+    "Groups": (IamGroup, quotas.IAM_GROUPS),
+    "Roles": (IamRole, quotas.IAM_ROLES),
+    "InstanceProfiles": (IamInstanceProfile, quotas.IAM_INSTANCE_PROFILES),
+    "Policies": (IamPolicy, quotas.IAM_POLICIES),
 }
 _FIXED: Final = {
     "AccessKeysPerUserQuota": iam_limits.ACCESS_KEYS_PER_USER,
@@ -69,7 +70,7 @@ def summary(tx: Transaction, caller: Caller) -> dict[str, int]:
     found = dict(_FIXED)
     for name, (model, quota) in _COUNTED.items():
         found[name] = _count(tx, model.id, model.account_id == caller.account_id)
-        found[f"{name}Quota"] = quota
+        found[f"{name}Quota"] = quotas.limit(tx, caller.account_id, quota)
     found["Providers"] = _count(tx, IamOidcProvider.id, IamOidcProvider.account_id == caller.account_id)
     attached = IamAttachedPolicy.account_id == caller.account_id
     found["PolicyVersionsInUse"] = _count(tx, IamAttachedPolicy.policy_arn.distinct(), attached)

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from stead_controller.db.tables import IamGroup, IamGroupMember, IamUser
 from stead_controller.errors import InUse, NotFound
-from stead_controller.resources import iam_attachments, iam_entities, iam_limits, iam_names, iam_users
+from stead_controller.resources import iam_attachments, iam_entities, iam_limits, iam_names, iam_users, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import Slice
 from stead_controller.resources.transaction import Transaction
@@ -19,7 +19,7 @@ from stead_controller.resources.transaction import Transaction
 def create(tx: Transaction, caller: Caller, name: str, path: str | None, now: datetime) -> dict[str, Any]:
     """Make a group; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     iam_entities.check_new_name(tx, caller, "group", name)
-    iam_limits.check(tx, "GroupsPerAccount", iam_limits.GROUPS, IamGroup.id, IamGroup.account_id == caller.account_id)
+    iam_limits.check_account(tx, caller, quotas.IAM_GROUPS, "GroupsPerAccount", IamGroup)
     group = IamGroup(
         id=iam_names.new_id("group"),
         account_id=caller.account_id,

@@ -11,7 +11,15 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import IamInstanceProfile, IamRole
 from stead_controller.errors import InUse, NotFound
-from stead_controller.resources import iam_entities, iam_limits, iam_names, iam_roles, iam_tags, instance_credentials
+from stead_controller.resources import (
+    iam_entities,
+    iam_limits,
+    iam_names,
+    iam_roles,
+    iam_tags,
+    instance_credentials,
+    quotas,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import Slice
 from stead_controller.resources.transaction import Transaction
@@ -28,8 +36,7 @@ def create(
 ) -> dict[str, Any]:
     """Make an instance profile without a role; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     iam_entities.check_new_name(tx, caller, "instance-profile", name)
-    mine = IamInstanceProfile.account_id == caller.account_id
-    iam_limits.check(tx, "InstanceProfilesPerAccount", iam_limits.INSTANCE_PROFILES, IamInstanceProfile.id, mine)
+    iam_limits.check_account(tx, caller, quotas.IAM_INSTANCE_PROFILES, "InstanceProfilesPerAccount", IamInstanceProfile)
     profile = IamInstanceProfile(
         id=iam_names.new_id("instance-profile"),
         account_id=caller.account_id,

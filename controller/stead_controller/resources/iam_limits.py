@@ -1,4 +1,4 @@
-"""How many of each thing IAM allows: its default quotas.
+"""How many of each thing IAM allows: its default quotas, where `quotas.py` has none that the operator may change.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
 """
@@ -8,14 +8,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, func, select
 
 from stead_controller.errors import LimitExceeded
+from stead_controller.resources import quotas
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.quotas import Quota
 from stead_controller.resources.transaction import Transaction
 
-USERS: Final = 5000
-GROUPS: Final = 300
-ROLES: Final = 1000
-INSTANCE_PROFILES: Final = 1000
-POLICIES: Final = 1500
-OIDC_PROVIDERS: Final = 100
 VERSIONS_PER_POLICY: Final = 5
 POLICIES_PER_PRINCIPAL: Final = 10
 GROUPS_PER_USER: Final = 10
@@ -31,6 +28,13 @@ def check(tx: Transaction, quota: str, most: int, column: Any, *where: ColumnEle
     tx.session.flush()
     if (tx.session.scalar(select(func.count(column)).where(*where)) or 0) >= most:
         raise exceeded(quota, most)
+
+
+def check_account(tx: Transaction, caller: Caller, quota: Quota, name: str, model: Any) -> None:
+    """Raise LimitExceeded, by IAM's name of the quota, where the account has as many as it may; call before adding."""
+    most = quotas.limit(tx, caller.account_id, quota)
+    if quotas.count(tx, most, model.id, model.account_id == caller.account_id) >= most:
+        raise exceeded(name, most)
 
 
 def exceeded(quota: str, most: int) -> LimitExceeded:

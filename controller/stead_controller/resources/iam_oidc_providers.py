@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import IamOidcProvider
 from stead_controller.errors import AlreadyExists, InvalidParameter, NotFound
-from stead_controller.resources import iam_limits, iam_names, iam_tags
+from stead_controller.resources import iam_limits, iam_names, iam_tags, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
@@ -43,7 +43,7 @@ def create(
     mine = IamOidcProvider.account_id == caller.account_id
     if tx.session.scalar(select(IamOidcProvider.id).where(mine, IamOidcProvider.url == rest)) is not None:
         raise AlreadyExists("iam-oidc-provider", f"Provider with url https://{rest} already exists.")
-    iam_limits.check(tx, "OpenIDConnectProvidersPerAccount", iam_limits.OIDC_PROVIDERS, IamOidcProvider.id, mine)
+    iam_limits.check_account(tx, caller, quotas.IAM_ISSUERS, "OpenIDConnectProvidersPerAccount", IamOidcProvider)
     provider = IamOidcProvider(
         id=iam_names.new_id("oidc-provider"),
         account_id=caller.account_id,

@@ -20,6 +20,7 @@ from stead_controller.resources import (
     iam_managed,
     iam_names,
     iam_tags,
+    quotas,
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import Slice
@@ -58,7 +59,7 @@ def create(tx: Transaction, caller: Caller, wish: NewPolicy, now: datetime) -> d
         raise AlreadyExists(
             "iam-policy", f"A policy called {wish.name} already exists. Duplicate names are not allowed."
         )
-    iam_limits.check(tx, "PoliciesPerAccount", iam_limits.POLICIES, IamPolicy.id, mine)
+    iam_limits.check_account(tx, caller, quotas.IAM_POLICIES, "PoliciesPerAccount", IamPolicy)
     policy = IamPolicy(
         id=iam_names.new_id("policy"),
         account_id=caller.account_id,

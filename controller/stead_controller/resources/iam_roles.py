@@ -23,6 +23,7 @@ from stead_controller.resources import (
     iam_names,
     iam_tags,
     instance_credentials,
+    quotas,
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import Slice
@@ -48,7 +49,7 @@ class NewRole:
 def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> dict[str, Any]:
     """Make a role; raises InvalidParameter, AlreadyExists, LimitExceeded, NotFound for the boundary."""
     name = iam_entities.check_new_name(tx, caller, "role", wish.name)
-    iam_limits.check(tx, "RolesPerAccount", iam_limits.ROLES, IamRole.id, IamRole.account_id == caller.account_id)
+    iam_limits.check_account(tx, caller, quotas.IAM_ROLES, "RolesPerAccount", IamRole)
     role = IamRole(
         id=iam_names.new_id("role"),
         account_id=caller.account_id,

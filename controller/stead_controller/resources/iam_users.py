@@ -12,7 +12,15 @@ from sqlalchemy import func, select
 
 from stead_controller.db.tables import AccessKey, Account, IamGroupMember, IamUser
 from stead_controller.errors import InUse
-from stead_controller.resources import iam_attachments, iam_boundaries, iam_entities, iam_limits, iam_names, iam_tags
+from stead_controller.resources import (
+    iam_attachments,
+    iam_boundaries,
+    iam_entities,
+    iam_limits,
+    iam_names,
+    iam_tags,
+    quotas,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import Slice
 from stead_controller.resources.transaction import Transaction
@@ -31,7 +39,7 @@ class NewUser:
 def create(tx: Transaction, caller: Caller, wish: NewUser, now: datetime) -> dict[str, Any]:
     """Make a user; raises InvalidParameter, AlreadyExists, LimitExceeded, NotFound for the boundary."""
     name = iam_entities.check_new_name(tx, caller, "user", wish.name)
-    iam_limits.check(tx, "UsersPerAccount", iam_limits.USERS, IamUser.id, IamUser.account_id == caller.account_id)
+    iam_limits.check_account(tx, caller, quotas.IAM_USERS, "UsersPerAccount", IamUser)
     user = IamUser(
         id=iam_names.new_id("user"),
         account_id=caller.account_id,

@@ -86,6 +86,12 @@ STANDARD_VCPUS: Final = Quota(
     "VcpuLimitExceeded",
     here=1_000_000,
 )
+IAM_USERS: Final = Quota("iam", "L-F55AF5E4", "Users per account", 5000, "LimitExceeded")
+IAM_GROUPS: Final = Quota("iam", "L-F4A5425F", "Groups per account", 300, "LimitExceeded")
+IAM_ROLES: Final = Quota("iam", "L-FE177D64", "Roles per account", 1000, "LimitExceeded")
+IAM_INSTANCE_PROFILES: Final = Quota("iam", "L-6E65F664", "Instance profiles per account", 1000, "LimitExceeded")
+IAM_POLICIES: Final = Quota("iam", "L-E95E4862", "Customer managed policies per account", 1500, "LimitExceeded")
+IAM_ISSUERS: Final = Quota("iam", "L-858F3967", "OpenId connect providers per account", 100, "LimitExceeded")
 SNAPSHOTS: Final = Quota("ebs", "L-309BACF6", "Snapshots per Region", 100_000, "SnapshotLimitExceeded")
 
 ALL: Final[tuple[Quota, ...]] = tuple(
@@ -94,6 +100,7 @@ ALL: Final[tuple[Quota, ...]] = tuple(
 SERVICES: Final[dict[str, str]] = {
     "ebs": "Amazon Elastic Block Store (Amazon EBS)",
     "ec2": "Amazon Elastic Compute Cloud (Amazon EC2)",
+    "iam": "AWS Identity and Access Management (IAM)",
     "vpc": "Amazon Virtual Private Cloud (Amazon VPC)",
 }
 

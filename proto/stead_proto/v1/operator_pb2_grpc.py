@@ -457,6 +457,11 @@ class AccountsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountResponse.FromString,
                 _registered_method=True)
+        self.RevokeSessions = channel.unary_unary(
+                '/stead.v1.Accounts/RevokeSessions',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.RevokeSessionsRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RevokeSessionsResponse.FromString,
+                _registered_method=True)
         self.CreateRootKey = channel.unary_unary(
                 '/stead.v1.Accounts/CreateRootKey',
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.CreateRootKeyRequest.SerializeToString,
@@ -492,6 +497,13 @@ class AccountsServicer:
 
     def DisableAccount(self, request, context):
         """Let no credentials of an account count any more, or count again; what it runs goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSessions(self, request, context):
+        """End all sessions of a role that were begun before now, also those of its instances, which get new credentials.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -533,6 +545,11 @@ def add_AccountsServicer_to_server(servicer, server):
                     servicer.DisableAccount,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.DisableAccountResponse.SerializeToString,
+            ),
+            'RevokeSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSessions,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RevokeSessionsRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.RevokeSessionsResponse.SerializeToString,
             ),
             'CreateRootKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateRootKey,
@@ -631,6 +648,33 @@ class Accounts:
             '/stead.v1.Accounts/DisableAccount',
             stead__proto_dot_v1_dot_operator__pb2.DisableAccountRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.DisableAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Accounts/RevokeSessions',
+            stead__proto_dot_v1_dot_operator__pb2.RevokeSessionsRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.RevokeSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

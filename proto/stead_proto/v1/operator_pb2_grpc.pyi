@@ -155,6 +155,8 @@ class AccountsStub:
     ListAccounts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListAccountsRequest, _operator_pb2.ListAccountsResponse]
     DisableAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DisableAccountRequest, _operator_pb2.DisableAccountResponse]
     """Let no credentials of an account count any more, or count again; what it runs goes on."""
+    RevokeSessions: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RevokeSessionsRequest, _operator_pb2.RevokeSessionsResponse]
+    """End all sessions of a role that were begun before now, also those of its instances, which get new credentials."""
     CreateRootKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateRootKeyRequest, _operator_pb2.CreateRootKeyResponse]
     """Root access keys of an account: two at most."""
     ListRootKeys: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListRootKeysRequest, _operator_pb2.ListRootKeysResponse]
@@ -168,6 +170,8 @@ class AccountsAsyncStub(AccountsStub):
     ListAccounts: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListAccountsRequest, _operator_pb2.ListAccountsResponse]  # type: ignore[assignment]
     DisableAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.DisableAccountRequest, _operator_pb2.DisableAccountResponse]  # type: ignore[assignment]
     """Let no credentials of an account count any more, or count again; what it runs goes on."""
+    RevokeSessions: _aio.UnaryUnaryMultiCallable[_operator_pb2.RevokeSessionsRequest, _operator_pb2.RevokeSessionsResponse]  # type: ignore[assignment]
+    """End all sessions of a role that were begun before now, also those of its instances, which get new credentials."""
     CreateRootKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateRootKeyRequest, _operator_pb2.CreateRootKeyResponse]  # type: ignore[assignment]
     """Root access keys of an account: two at most."""
     ListRootKeys: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListRootKeysRequest, _operator_pb2.ListRootKeysResponse]  # type: ignore[assignment]
@@ -196,6 +200,14 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.DisableAccountResponse, _abc.Awaitable[_operator_pb2.DisableAccountResponse]]:
         """Let no credentials of an account count any more, or count again; what it runs goes on."""
+
+    @_abc_1.abstractmethod
+    def RevokeSessions(
+        self,
+        request: _operator_pb2.RevokeSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RevokeSessionsResponse, _abc.Awaitable[_operator_pb2.RevokeSessionsResponse]]:
+        """End all sessions of a role that were begun before now, also those of its instances, which get new credentials."""
 
     @_abc_1.abstractmethod
     def CreateRootKey(
