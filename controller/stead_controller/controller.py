@@ -43,6 +43,7 @@ from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
 from stead_controller.key_uses import KeyUses
 from stead_controller.object_store.open_door import open_door
+from stead_controller.oidc_issuers import OidcIssuers
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
 from stead_controller.operator.compute import Compute
@@ -103,7 +104,7 @@ class Controller:
         """Open the state, which `initialise` has made; nothing listens yet."""
         self.settings = settings
         self._sealer = Sealer.from_file(settings.state_dir / "master.key")
-        self.cloud = replace(cloud_of(settings), sealer=self._sealer)
+        self.cloud = replace(cloud_of(settings), sealer=self._sealer, issuers=OidcIssuers(settings.oidc_folder))
         self.database = Database(settings.database)
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
         self._identity_signer = IdentitySigner.load_or_create(settings.state_dir / "ca", self.authority)

@@ -70,6 +70,11 @@ class Settings:
         return self.state_dir / "object-store"
 
     @property
+    def oidc_folder(self) -> Path:
+        """Where the operator names issuers of web identities, a file for each."""
+        return self.state_dir / "oidc"
+
+    @property
     def audit_folder(self) -> Path:
         """Where records of calls are kept as JSON lines."""
         return self.state_dir / "audit"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore
 import botocore.config
 import pytest
 from botocore.exceptions import ClientError
@@ -72,8 +73,14 @@ class Api:
         """A boto3 client with an access key."""
         return self._make(service, aws_access_key_id=access_key_id, aws_secret_access_key=secret)
 
-    def _make(self, service: str, **options: Any) -> Any:
-        config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
+    def unsigned(self, service: str) -> Any:
+        """A boto3 client of somebody without any key."""
+        return self._make(service, signature_version=botocore.UNSIGNED)
+
+    def _make(self, service: str, signature_version: Any = None, **options: Any) -> Any:
+        config = botocore.config.Config(
+            retries={"total_max_attempts": 1}, read_timeout=30, signature_version=signature_version
+        )
         make: Any = boto3.client
         return make(
             service,

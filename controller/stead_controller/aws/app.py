@@ -29,7 +29,7 @@ from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, SteadError, Unsupported, WrongState
-from stead_controller.resources.caller import Caller
+from stead_controller.resources.caller import NOBODY, Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import Ask, HostAnswer, Question
 from stead_controller.resources.transaction import Transaction
@@ -156,8 +156,11 @@ class AwsApp:
         """Which service's wire this is: the credential scope says it, or else the shape of the request."""
         try:
             claim = read_claim(exchange.request)
-        except SteadError:
+        except SteadError as error:
             exchange.service = _guess_service(exchange.request)
+            if isinstance(error, Refused) and error.reason is Reason.MISSING and self._needs_no_signature(exchange):
+                exchange.caller = NOBODY
+                return
             raise
         service = SIGNING_NAMES.get(claim.service)
         if service is None:
@@ -165,8 +168,14 @@ class AwsApp:
         exchange.service = service
         exchange.claim = claim
 
+    def _needs_no_signature(self, exchange: Exchange) -> bool:
+        operation = self._operations.get((exchange.service, _named_operation(exchange) or ""))
+        return operation is not None and not operation.signed
+
     async def _authenticate(self, exchange: Exchange) -> None:
-        """Who asks."""
+        """Who asks, unless the operation finds that out itself."""
+        if exchange.caller is NOBODY:
+            return
         if exchange.claim is None:
             raise AssertionError("no claim")
         exchange.caller = await authenticate(
@@ -190,7 +199,8 @@ class AwsApp:
         """Whether the account may call again already; before the transaction, which is what costs."""
         if exchange.caller is None or exchange.operation_name is None:
             raise AssertionError("no caller or operation")
-        self._throttle.check(exchange.caller.account_id, exchange.service, exchange.operation_name, exchange.params)
+        who = exchange.caller.account_id or exchange.request.source_ip
+        self._throttle.check(who, exchange.service, exchange.operation_name, exchange.params)
 
     async def _run(self, exchange: Exchange) -> None:
         """Authorize, do and write the answer in one transaction; a dry run does all that and keeps nothing."""

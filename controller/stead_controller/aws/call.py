@@ -69,25 +69,31 @@ class Operation:
     handler: Handler
     writes: bool
     prepare: Callable[[Params], Any] | None = None
+    signed: bool = True
 
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {}
 
 
 def operation(
-    name: str, *, service: str = "ec2", writes: bool = True, prepare: Callable[[Params], Any] | None = None
+    name: str,
+    *,
+    service: str = "ec2",
+    writes: bool = True,
+    signed: bool = True,
+    prepare: Callable[[Params], Any] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Enter a function into the table of operations under its AWS name.
 
     `writes=False` gives it a read-only transaction. `prepare` does, before the transaction, what takes long and needs
-    nothing but the parameters: a transaction that writes keeps all other writers waiting. Raises RuntimeError when the
-    name is taken.
+    nothing but the parameters: a transaction that writes keeps all other writers waiting. An operation that is not
+    `signed` finds out itself who asks: its caller is NOBODY. Raises RuntimeError when the name is taken.
     """
 
     def enter(handler: Handler) -> Handler:
         if (service, name) in OPERATIONS:
             raise RuntimeError(f"{service}:{name} is defined twice")
-        OPERATIONS[service, name] = Operation(service, name, handler, writes, prepare)
+        OPERATIONS[service, name] = Operation(service, name, handler, writes, prepare, signed)
         return handler
 
     return enter

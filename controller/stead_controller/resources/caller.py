@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 type Kind = Literal["root", "user", "role", "federated"]
 """What a principal is: an account itself, a user, a role's session, or a federated user's session."""
@@ -47,3 +47,7 @@ class Caller:
     principal_id: str = ""
     principal_arn: str = ""
     user_name: str = ""
+
+
+NOBODY: Final = Caller("", "", "", "")
+"""Who makes a call that is not signed; has no account, and so sees nothing."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from stead_controller.oidc_issuers import OidcIssuers
 from stead_controller.sealing import Sealer, no_sealer
 
 
@@ -11,7 +12,8 @@ class Cloud:
 
     `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
     VPCs get their IPv6 blocks, a /56 each, out of `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota.
-    Storage pools promise `volume_overcommit` bytes of volumes per byte. `sealer` seals and opens volumes' keys.
+    Storage pools promise `volume_overcommit` bytes of volumes per byte. `issuers` are those of web identities;
+    `sealer` seals and opens secrets.
     """
 
     region: str
@@ -25,4 +27,5 @@ class Cloud:
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0
+    issuers: OidcIssuers = field(default_factory=OidcIssuers, repr=False, compare=False)
     sealer: Sealer = field(default_factory=no_sealer, repr=False, compare=False)

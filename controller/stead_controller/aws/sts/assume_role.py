@@ -22,14 +22,19 @@ def assume_role(call: Call, params: Params) -> Result:
         token_code=params.get("TokenCode"),
         source_identity=params.get("SourceIdentity"),
     )
-    context = {
+    return answer(begin(call.tx, call.cloud, call.caller, asked, condition_keys(call), now=call.now))
+
+
+def condition_keys(call: Call) -> dict[str, object]:
+    """Give the condition keys of the call itself, for the role's trust policy."""
+    return {
         "aws:SourceIp": call.source_ip,
         "aws:UserAgent": call.user_agent or None,
         "aws:CurrentTime": call.now,
         "aws:EpochTime": int(call.now.timestamp()),
         "aws:RequestedRegion": call.cloud.region,
+        "aws:SecureTransport": call.secure,
     }
-    return answer(begin(call.tx, call.cloud, call.caller, asked, context, now=call.now))
 
 
 def answer(session: RoleSession) -> Result:

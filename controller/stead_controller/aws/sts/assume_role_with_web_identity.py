@@ -1,0 +1,27 @@
+"""AssumeRoleWithWebIdentity, which nobody signs: the token in it says who asks."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.sts.assume_role import answer, condition_keys
+from stead_controller.aws.sts.temporary_credentials import session_wish
+from stead_controller.errors import Unsupported
+from stead_controller.resources.assume_role_with_web_identity import WebIdentityRequest, assume
+
+
+@operation("AssumeRoleWithWebIdentity", service="sts", writes=False, signed=False)
+def assume_role_with_web_identity(call: Call, params: Params) -> Result:
+    """Begin a session of a role for whom an issuer knows."""
+    if params.get("ProviderId"):
+        raise Unsupported("OAuth 2.0 access tokens are not supported; send an OpenID Connect ID token.")
+    asked = WebIdentityRequest(
+        role_arn=params.get("RoleArn"),
+        session_name=params.get("RoleSessionName"),
+        token=params.get("WebIdentityToken"),
+        wish=session_wish(params),
+    )
+    made = assume(call.tx, call.cloud, asked, condition_keys(call), call.now)
+    return {
+        **answer(made.session),
+        "SubjectFromWebIdentityToken": made.subject,
+        "Audience": made.audience,
+        "Provider": made.issuer,
+    }

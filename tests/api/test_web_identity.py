@@ -1,0 +1,111 @@
+"""AssumeRoleWithWebIdentity through boto3, by clients without any access key."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from botocore.exceptions import ClientError
+
+from stead_controller.oidc_issuers import OidcIssuers
+from tests.support.web_identity import Issuer
+
+ACCOUNT = "111111111111"
+ISSUER = Issuer()
+
+
+@pytest.fixture
+def iam(api):
+    return api.client(api.world.one, "iam")
+
+
+@pytest.fixture
+def role(api, iam, tmp_path):
+    """A role that trusts the issuer for one subject; gives its ARN."""
+    folder = tmp_path / "oidc"
+    folder.mkdir()
+    (folder / "team.json").write_text(ISSUER.file)
+    api.app._cloud = replace(api.app._cloud, issuers=OidcIssuers(folder))
+    provider = iam.create_open_id_connect_provider(Url=ISSUER.url, ClientIDList=["stead"])
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": provider["OpenIDConnectProviderArn"]},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {"issuer.example/team:sub": "job-7", "issuer.example/team:aud": "stead"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return iam.create_role(RoleName="Deploy", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+
+
+@pytest.fixture
+def anybody(api):
+    """STS for one who has no key."""
+    return api.unsigned("sts")
+
+
+def token(**claims):
+    return ISSUER.token(datetime.now(UTC), **claims)
+
+
+def test_whom_the_issuer_knows_gets_a_session(api, role, anybody):
+    answer = anybody.assume_role_with_web_identity(RoleArn=role, RoleSessionName="run", WebIdentityToken=token())
+    assert (answer["SubjectFromWebIdentityToken"], answer["Audience"], answer["Provider"]) == (
+        "job-7",
+        "stead",
+        ISSUER.url,
+    )
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/Deploy/run"
+    assert answer["AssumedRoleUser"]["Arn"] == arn
+    assert api.session(answer["Credentials"], "sts").get_caller_identity()["Arn"] == arn
+
+
+@pytest.mark.parametrize(
+    ("code", "claims"),
+    [
+        ("AccessDenied", {"sub": "job-8"}),
+        ("InvalidIdentityToken", {"aud": "other"}),
+        ("InvalidIdentityToken", {"iss": "https://elsewhere.example"}),
+        ("ExpiredTokenException", {"exp": 1_000_000_000}),
+    ],
+)
+def test_others_get_none(api, role, anybody, code, claims):
+    api.refused(
+        code,
+        anybody.assume_role_with_web_identity,
+        RoleArn=role,
+        RoleSessionName="run",
+        WebIdentityToken=token(**claims),
+    )
+
+
+def test_an_absent_role_is_like_one_that_does_not_trust(api, role, anybody):
+    asked = {"RoleSessionName": "run", "WebIdentityToken": token()}
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+    theirs = api.client(api.world.other, "iam").create_role(RoleName="Deploy", AssumeRolePolicyDocument=policy)
+    theirs = theirs["Role"]["Arn"]
+    texts = {
+        api.refused("AccessDenied", anybody.assume_role_with_web_identity, RoleArn=arn, **asked)
+        for arn in (theirs, f"arn:aws:iam::{ACCOUNT}:role/Nobody")
+    }
+    assert texts == {"Not authorized to perform sts:AssumeRoleWithWebIdentity"}
+
+
+def test_a_forged_token_is_refused(api, role, anybody):
+    forged = Issuer().token(datetime.now(UTC))
+    api.refused(
+        "InvalidIdentityToken",
+        anybody.assume_role_with_web_identity,
+        RoleArn=role,
+        RoleSessionName="run",
+        WebIdentityToken=forged,
+    )
+
+
+def test_nothing_else_goes_unsigned(api, anybody):
+    with pytest.raises(ClientError) as refusal:
+        api.unsigned("ec2").describe_vpcs()
+    assert refusal.value.response["Error"]["Code"] == "MissingAuthenticationToken"
+    with pytest.raises(ClientError) as refusal:
+        anybody.get_caller_identity()
+    assert refusal.value.response["Error"]["Code"] == "MissingAuthenticationToken"
