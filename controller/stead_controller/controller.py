@@ -52,7 +52,13 @@ from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
 from stead_controller.operator.network import Network
 from stead_controller.operator.quotas import Quotas
-from stead_controller.resources import host_addresses, image_tasks, imported_images, instance_credentials
+from stead_controller.resources import (
+    host_addresses,
+    image_tasks,
+    imported_images,
+    instance_credentials,
+    instance_identity,
+)
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.iam_passwords import is_password
 from stead_controller.resources.iam_policies_of import policies_of
@@ -324,12 +330,17 @@ class Controller:
             pass
 
     async def _renew_credentials(self) -> None:
-        """Make credentials of instances' roles anew that are due, some in a transaction."""
+        """Make credentials of instances' roles, and of their identities, anew that are due, some in a transaction."""
 
         def renew(tx: Transaction) -> None:
             instance_credentials.renew_due(tx, self.cloud, self._clock(), _RENEWALS_AT_ONCE)
+            instance_identity.renew_due(tx, self._clock(), _RENEWALS_AT_ONCE)
 
-        while await self.database.run(lambda tx: instance_credentials.are_due(tx, self._clock()), writes=False):
+        def are_due(tx: Transaction) -> bool:
+            now = self._clock()
+            return instance_credentials.are_due(tx, now) or instance_identity.are_due(tx, now)
+
+        while await self.database.run(are_due, writes=False):
             await self.database.run(renew)
 
     async def _run_lifecycle(self) -> None:

@@ -1,6 +1,7 @@
 """Roles of instances through boto3, and what their hosts are told of them."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,6 +15,7 @@ from stead_controller.db.tables import (
     InstanceProfileAssociation,
 )
 from stead_controller.hosts.changes import Reader
+from stead_controller.hosts.pictures.role import with_secret
 from stead_controller.resources import instance_credentials, session_tokens
 from stead_proto.v1 import desired_pb2 as pb
 from tests.unit.controller.resources import rows
@@ -54,7 +56,7 @@ def told(api, instance_id):
     sealer = api.world.cloud.sealer
 
     def read(tx):
-        reader = Reader(tx, _open_session=lambda key, token: session_tokens.secret_of(sealer, key, token))
+        reader = Reader(tx, _additions=[partial(with_secret, open_session=partial(session_tokens.secret_of, sealer))])
         update = reader.everything(tx.session.get_one(Instance, instance_id).host_id)
         return next(one.machine for one in update.message.state.resources if one.id == instance_id)
 

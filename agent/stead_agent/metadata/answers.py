@@ -33,13 +33,14 @@ class Known:
     def find(self, path: str, now: float) -> bytes | None:
         """Look up what stands at a path now."""
         if now >= self._good_until:
-            guest, role = self.guest, self.guest.role
-            self._good_until = math.inf
+            role, identity_role = self.guest.role, self.guest.identity_role
+            ends = [each.expires for each in (role, identity_role) if each is not None and now < each.expires]
+            self._good_until = min(ends, default=math.inf)
             if role is not None and now >= role.expires:
-                guest = replace(guest, role=without_credentials(role))
-            elif role is not None:
-                self._good_until = role.expires
-            self._entries = entries(guest)
+                role = without_credentials(role)
+            if identity_role is not None and now >= identity_role.expires:
+                identity_role = without_credentials(identity_role)
+            self._entries = entries(replace(self.guest, role=role, identity_role=identity_role))
         return find(self._entries, path)
 
 

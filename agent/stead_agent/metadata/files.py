@@ -94,7 +94,8 @@ def to_json(guest: Guest) -> dict[str, Any]:
 
 def from_json(fields: dict[str, Any]) -> Guest:
     """Turn it back; raises TypeError, KeyError or ValueError for what no guest became."""
-    user_data, identity, role = fields["user_data"], fields.get("identity"), fields.get("role")
+    user_data, identity = fields["user_data"], fields.get("identity")
+    role, identity_role = fields.get("role"), fields.get("identity_role")
     return Guest(
         **{
             **fields,
@@ -107,6 +108,7 @@ def from_json(fields: dict[str, Any]) -> Guest:
             "options": Options(**fields["options"]),
             "identity": None if identity is None else Identity(**identity),
             "role": None if role is None else Role(**role),
+            "identity_role": None if identity_role is None else Role(**identity_role),
         }
     )
 

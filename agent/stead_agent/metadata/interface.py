@@ -118,6 +118,7 @@ class Guest:
     tags: Mapping[str, str] = field(default_factory=dict)  # shown only with options.instance_metadata_tags
     options: Options = Options()
     role: Role | None = None  # None: it has no instance profile
+    identity_role: Role | None = None  # by which the guest can say whose it is
     identity: Identity | None = None  # None: the controller has told none yet
     monitoring: bool = False  # in detail
     availability_zone_id: str = ""

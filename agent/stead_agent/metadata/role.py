@@ -21,7 +21,7 @@ def leaves(role: Role) -> Iterator[tuple[str, str]]:
     """Give the paths below `meta-data/` with what stands there; without credentials a role is not listed."""
     yield "iam/info", _info(role)
     if role.name and (role.code != _SUCCESS or role.secret_access_key):
-        yield f"iam/security-credentials/{role.name}", _credentials(role)
+        yield f"iam/security-credentials/{role.name}", credentials(role)
 
 
 def without_credentials(role: Role) -> Role:
@@ -43,7 +43,8 @@ def _info(role: Role) -> str:
     )
 
 
-def _credentials(role: Role) -> str:
+def credentials(role: Role) -> str:
+    """Write a role's credentials, or why there are none."""
     if role.code != _SUCCESS:
         message = f"EC2 cannot assume the role {role.name}. Please see documentation at {_PAGE}."
         return _written({"Code": role.code, "Message": message, "LastUpdated": _time(role.updated)})

@@ -121,6 +121,9 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
     yield "services/partition", guest.partition
     yield "system", "nitro"
     yield "identity-credentials/ec2/info", _account_info(guest)
+    if guest.identity_role and guest.identity_role.secret_access_key:
+        text = role.credentials(guest.identity_role)
+        yield f"identity-credentials/ec2/security-credentials/{guest.identity_role.name}", text
     primary = _primary(guest)
     if primary:
         yield "local-ipv4", primary.private_addresses[0]

@@ -191,6 +191,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         options=_options(words.options),
         identity=_identity(words.identity) if words.HasField("identity") else None,
         role=_role(words.role) if words.HasField("role") else None,
+        identity_role=_identity_role(words.identity_credentials) if words.HasField("identity_credentials") else None,
         monitoring=words.monitoring,
         availability_zone_id=words.availability_zone_id,
         partition=words.partition or "aws",
@@ -236,6 +237,19 @@ def _role(told: desired_pb2.RoleCredentials) -> metadata.Role:
         profile_id=told.profile_id,
         name=told.role_name,
         code=told.code,
+        updated=told.updated,
+        expires=told.expires,
+        access_key_id=told.access_key_id,
+        secret_access_key=told.secret_access_key,
+        session_token=told.session_token,
+    )
+
+
+def _identity_role(told: desired_pb2.IdentityCredentials) -> metadata.Role:
+    return metadata.Role(
+        profile_arn="",
+        profile_id="",
+        name="ec2-instance",
         updated=told.updated,
         expires=told.expires,
         access_key_id=told.access_key_id,

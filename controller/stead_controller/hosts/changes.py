@@ -15,10 +15,7 @@ from sqlalchemy import bindparam, or_, select
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import CloudFact, Host, HostResource, VpcHost, VpcResource
 from stead_controller.hosts import revisions, wire
-from stead_controller.hosts.pictures import identity
-from stead_controller.hosts.pictures.identity import SignDocument
-from stead_controller.hosts.pictures.keys import OpenKey, opened, without_keys
-from stead_controller.hosts.pictures.role import OpenSession, with_secret
+from stead_controller.hosts.pictures.keys import Addition, OpenKey, opened, without_keys
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
@@ -89,8 +86,7 @@ class Reader:
 
     tx: Transaction
     _open_key: OpenKey = without_keys
-    _sign: SignDocument | None = None  # without it no machine is sent an identity document
-    _open_session: OpenSession | None = None  # without it no machine is sent its role's secret key
+    _additions: Sequence[Addition] = ()  # to machines, without which they are sent as they are kept
     revision: int = field(init=False)
     epoch: str = field(init=False)
     _missed: dict[tuple[str, int], bytes] = field(init=False, default_factory=dict)
@@ -184,10 +180,8 @@ class Reader:
     def _own_piece(self, kind: int, resource_id: str, revision: int, body: bytes | None, *, force: bool) -> bytes:
         if body is not None:
             body = opened(kind, body, self._open_key)
-            if kind == desired.KIND_MACHINE and self._open_session is not None:
-                body = with_secret(body, self._open_session)
-            if kind == desired.KIND_MACHINE and self._sign is not None:
-                body = identity.signed(body, self._sign)
+            for add in self._additions if kind == desired.KIND_MACHINE else ():
+                body = add(body)
         return _piece(kind, resource_id, revision, body, force=force)
 
     def _topics(self, host_ids: Sequence[str]) -> dict[str, list[_Topic]]:

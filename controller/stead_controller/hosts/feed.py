@@ -14,9 +14,7 @@ from typing import Final
 from stead_controller.db.session import Database
 from stead_controller.hosts import errors, wire
 from stead_controller.hosts.changes import News, Reader, Update
-from stead_controller.hosts.pictures.identity import SignDocument
-from stead_controller.hosts.pictures.keys import OpenKey, without_keys
-from stead_controller.hosts.pictures.role import OpenSession
+from stead_controller.hosts.pictures.keys import Addition, OpenKey, without_keys
 
 _log = logging.getLogger(__name__)
 
@@ -70,14 +68,12 @@ class Feed:
         self,
         database: Database,
         open_key: OpenKey = without_keys,
-        sign: SignDocument | None = None,
-        open_session: OpenSession | None = None,
+        additions: Sequence[Addition] = (),
     ) -> None:
         """Take the parts; nothing is followed before `run`."""
         self._database = database
         self._open_key = open_key
-        self._sign = sign
-        self._open_session = open_session
+        self._additions = additions
         self._revision = 0
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
@@ -130,7 +126,7 @@ class Feed:
             self._woken.set()
         since, host_ids = self._revision, frozenset(self._streams)
         news, firsts = await self._database.run(
-            lambda tx: _read(Reader(tx, self._open_key, self._sign, self._open_session), since, host_ids, joining),
+            lambda tx: _read(Reader(tx, self._open_key, self._additions), since, host_ids, joining),
             writes=False,
         )
         self._revision = news.revision

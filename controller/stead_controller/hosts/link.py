@@ -20,10 +20,13 @@ from stead_controller.hosts import facts, host_networks, reports
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
-from stead_controller.hosts.pictures.identity import SignDocument
+from stead_controller.hosts.pictures.identity import SignDocument, signed, with_session
+from stead_controller.hosts.pictures.keys import Addition
+from stead_controller.hosts.pictures.role import with_secret
 from stead_controller.hosts.together import Together
-from stead_controller.resources import session_tokens, volume_keys
+from stead_controller.resources import instance_identity, session_tokens, volume_keys
 from stead_controller.resources.cloud import Cloud
+from stead_controller.sealing import Sealer
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 
@@ -59,10 +62,7 @@ class HostLink:
         self._heartbeat_seconds = heartbeat_seconds
         self._moves = self._moves_told = 0  # of hosts to another underlay address
         self._feed = Feed(
-            database,
-            lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT),
-            sign,
-            partial(session_tokens.secret_of, cloud.sealer),
+            database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), _additions(cloud.sealer, sign)
         )
         self._hellos = Together(database, self._take_facts)
         self._reports = Together(database, self._apply_progress)
@@ -188,6 +188,14 @@ class HostLink:
         """Wake the feed when a transaction has told hosts anything; called in the thread that committed."""
         if tx.revision is not None:
             self._feed.wake_soon()
+
+
+def _additions(sealer: Sealer, sign: SignDocument | None) -> list[Addition]:
+    """List what machines are given as they are sent: their documents, their roles' keys, their own credentials."""
+    open_session = partial(session_tokens.secret_of, sealer)
+    mint = partial(instance_identity.credentials, sealer)
+    made: list[Addition] = [partial(with_secret, open_session=open_session), partial(with_session, mint=mint)]
+    return made if sign is None else [partial(signed, sign=sign), *made]
 
 
 def serve(link: HostLink, server: grpc.aio.Server) -> None:

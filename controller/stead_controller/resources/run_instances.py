@@ -222,6 +222,7 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         launch_time=launch.now,
         launch_index=index,
         user_data=request.user_data,
+        identity_issued=launch.now,
         client_token=request.client_token,
         root_device_name=image.root_device_name,
         shutdown_behavior=request.shutdown_behavior,

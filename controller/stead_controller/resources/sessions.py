@@ -6,7 +6,7 @@ time are revoked (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_
 
 from typing import Final
 
-from stead_controller.db.tables import Account, IamRole, IamUser
+from stead_controller.db.tables import Account, IamRole, IamUser, Instance
 from stead_controller.resources import iam_entities
 from stead_controller.resources.accounts import OpenedKey
 from stead_controller.resources.caller import Caller, Session
@@ -18,6 +18,9 @@ ALLOWS_NOTHING: Final = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"*","Resource":"*"}]}'  # all but everything
 )
 """A policy that allows nothing and denies nothing: what is left of a session whose only policies are gone."""
+
+_IDENTITY_ROLE: Final = "aws:ec2-instance"
+_RUNNING: Final = ("pending", "running", "stopping")
 
 
 def open_session(tx: Transaction, access_key_id: str, opened: Opened) -> OpenedKey | None:
@@ -55,6 +58,8 @@ def federated_arn(account_id: str, name: str) -> str:
 
 
 def _of_role(tx: Transaction, access_key_id: str, facts: Facts, session: Session) -> Caller | None:
+    if facts.principal_id.startswith("i-"):
+        return _of_instance(tx, access_key_id, facts, session)
     role = tx.session.get(IamRole, facts.principal_id)
     if role is None or role.account_id != facts.account_id:
         return None
@@ -69,6 +74,23 @@ def _of_role(tx: Transaction, access_key_id: str, facts: Facts, session: Session
         session=session,
         principal_id=role.id,
         principal_arn=iam_entities.arn_of(role),
+    )
+
+
+def _of_instance(tx: Transaction, access_key_id: str, facts: Facts, session: Session) -> Caller | None:
+    """Give an instance's session of its identity role, which is no role of IAM's: nothing is allowed to it."""
+    instance = tx.session.get(Instance, facts.principal_id)
+    if instance is None or instance.account_id != facts.account_id or instance.state not in _RUNNING:
+        return None
+    return Caller(
+        account_id=facts.account_id,
+        arn=session_arn(facts.account_id, _IDENTITY_ROLE, facts.name),
+        user_id=f"{facts.account_id}:{_IDENTITY_ROLE}:{facts.name}",
+        access_key_id=access_key_id,
+        kind="role",
+        session=session,
+        principal_id=instance.id,
+        principal_arn=f"arn:aws:iam::{facts.account_id}:role/{_IDENTITY_ROLE}",
     )
 
 

@@ -42,7 +42,7 @@ def start_instances(
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
         instance.start_count += 1
         instance.force_stop = False
-        instance.launch_time = now
+        instance.launch_time = instance.identity_issued = now
         instance.host_error = ""
         _renew_public_address(tx, cloud, instance, now)
         changes.append(change_state(tx, instance, "pending", now))

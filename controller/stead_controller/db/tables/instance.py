@@ -28,6 +28,7 @@ class Instance(Base):
         Index("ix_instances_account_image", "account_id", "image_id"),
         Index("ix_instances_reservation_id", "reservation_id"),
         Index("ix_instances_host_id", "host_id"),
+        Index("ix_instances_identity_issued", "identity_issued"),
         Index("ix_instances_state_changed", "state", "state_changed"),
     )
 
@@ -69,6 +70,7 @@ class Instance(Base):
     metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
     metadata_tags: Mapped[bool] = mapped_column(default=False)
     metadata_ipv6: Mapped[bool] = mapped_column(default=False, server_default=false())
+    identity_issued: Mapped[datetime | None]  # when its session of the identity role began, while it runs
     password_data: Mapped[str | None] = mapped_column(String(2048))  # as its guest encrypted and wrote it
     start_count: Mapped[int] = mapped_column(Integer, default=1)
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)

@@ -16,6 +16,7 @@ from stead_controller.db.tables import (
     Volume,
 )
 from stead_controller.hosts.pictures.body import Key
+from stead_controller.hosts.pictures.identity import of_session
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import zone_id_of
 from stead_controller.hosts.pictures.role import of_role
@@ -148,4 +149,5 @@ def _metadata(
         availability_zone_id=zone_id_of(tx, instance.zone),
         monitoring=instance.monitoring,
         role=of_role(tx, instance),
+        identity_credentials=of_session(instance),
     )

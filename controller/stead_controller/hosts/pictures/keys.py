@@ -10,6 +10,9 @@ from stead_proto.v1 import desired_pb2 as pb
 type OpenKey = Callable[[bytes], bytes]
 """From a sealed key to the key."""
 
+type Addition = Callable[[bytes], bytes]
+"""From an encoded resource to the same with what is kept nowhere and made as it is sent."""
+
 
 def without_keys(_sealed: bytes) -> bytes:
     """Send no key: where nobody can open one, such as in tools that look at the database."""

@@ -19,6 +19,7 @@ from stead_agent.metadata.interface import (
     Options,
     PublicAddress,
     PublicKey,
+    Role,
 )
 from tests.unit.agent.metadata.guests import VPC, guest
 
@@ -44,6 +45,8 @@ _ANY_GUEST = st.builds(
     ephemeral_device_names=st.lists(st.text(max_size=3), max_size=2).map(tuple),
     tags=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
     options=st.builds(Options),
+    role=st.none() | st.builds(Role),
+    identity_role=st.none() | st.builds(Role),
     identity=st.none() | st.builds(Identity),
 )
 

@@ -33,6 +33,7 @@ meta-data/hostname
 meta-data/iam/info
 meta-data/iam/security-credentials/reader
 meta-data/identity-credentials/ec2/info
+meta-data/identity-credentials/ec2/security-credentials/ec2-instance
 meta-data/instance-action
 meta-data/instance-id
 meta-data/instance-life-cycle
@@ -127,6 +128,7 @@ def everything() -> Guest:
         tags={"Name": "web"},
         user_data=b"#!/bin/sh\n",
         options=Options(instance_metadata_tags=True),
+        identity_role=Role("", "", "ec2-instance", "Success", 1, 2, "ASIA2", "s", "t"),
         identity=Identity("{}", "c2lnbmVk", "bWVzc2FnZQ=="),
         role=Role(
             "arn:aws:iam::123456789012:instance-profile/p", "AIPA1", "reader", "Success", 1, 2, "ASIA1", "s", "t"

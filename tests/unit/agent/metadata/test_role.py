@@ -54,6 +54,17 @@ def test_credentials_end() -> None:
     assert read(ROLE, path, ROLE.expires + 1) is None
 
 
+def test_credentials_of_the_identity_role_end_by_themselves() -> None:
+    path = "latest/meta-data/identity-credentials/ec2/security-credentials/ec2-instance"
+    later = replace(ROLE, name="ec2-instance", access_key_id="ASIAQBBBBBBBBBBBBBBB", expires=ROLE.expires + 60)
+    known = Known(replace(guest(), role=ROLE, identity_role=later))
+    assert json.loads(known.find(path, NOW) or b"")["AccessKeyId"] == "ASIAQBBBBBBBBBBBBBBB"
+    assert known.find(f"{CREDENTIALS}/web-server", ROLE.expires) is None
+    assert known.find(path, ROLE.expires) is not None
+    assert known.find(path, later.expires) is None
+    assert known.find("latest/meta-data/identity-credentials/ec2", later.expires) == b"info"
+
+
 def test_without_credentials_it_says_why() -> None:
     untrusted = replace(ROLE, code="AssumeRoleUnauthorizedAccess", access_key_id="", secret_access_key="", expires=0)
     shown = json.loads(read(untrusted, f"{CREDENTIALS}/web-server") or "")

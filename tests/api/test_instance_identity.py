@@ -1,0 +1,100 @@
+"""The identity role of instances: its guest can say whose it is, and do nothing else."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from botocore.exceptions import ClientError
+
+from stead_controller.db.tables import CloudFact, Instance
+from stead_controller.hosts import desired_state
+from stead_controller.hosts.changes import Reader
+from stead_controller.hosts.pictures.identity import with_session
+from stead_controller.resources import instance_identity
+
+
+@pytest.fixture
+def instance_id(api):
+    api.run(lambda tx: tx.session.merge(CloudFact(name="epoch", value="1")))
+    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    return api.ec2.run_instances(**wish)["Instances"][0]["InstanceId"]
+
+
+def told(api, instance_id):
+    """The credentials as they are sent to the instance's host, or None."""
+    mint = partial(instance_identity.credentials, api.world.cloud.sealer)
+
+    def read(tx):
+        reader = Reader(tx, _additions=[partial(with_session, mint=mint)])
+        state = reader.everything(api.world.host_id).message.state
+        [machine] = [each.machine for each in state.resources if each.id == instance_id]
+        return machine.metadata.identity_credentials if machine.metadata.HasField("identity_credentials") else None
+
+    return api.run(read)
+
+
+def session(api, instance_id, service):
+    words = told(api, instance_id)
+    credentials = {
+        "AccessKeyId": words.access_key_id,
+        "SecretAccessKey": words.secret_access_key,
+        "SessionToken": words.session_token,
+    }
+    return api.session(credentials, service)
+
+
+def change(api, instance_id, **values):
+    def set_values(tx):
+        instance = tx.session.get_one(Instance, instance_id)
+        for name, value in values.items():
+            setattr(instance, name, value)
+        desired_state.refresh_instance(tx, instance_id)
+
+    api.run(set_values)
+
+
+def test_a_guest_can_say_whose_it_is_and_nothing_else(api, instance_id):
+    account_id = api.world.one.caller.account_id
+    assert session(api, instance_id, "sts").get_caller_identity() | {"ResponseMetadata": None} == {
+        "UserId": f"{account_id}:aws:ec2-instance:{instance_id}",
+        "Account": account_id,
+        "Arn": f"arn:aws:sts::{account_id}:assumed-role/aws:ec2-instance/{instance_id}",
+        "ResponseMetadata": None,
+    }
+    with pytest.raises(ClientError) as refusal:
+        session(api, instance_id, "ec2").describe_instances()
+    assert refusal.value.response["Error"]["Code"] == "UnauthorizedOperation"
+
+
+def test_credentials_are_made_as_they_are_sent(api, instance_id):
+    first, second = told(api, instance_id), told(api, instance_id)
+    assert first.updated == second.updated
+    assert first.expires == first.updated + instance_identity.LIFETIME.total_seconds()
+    assert first.access_key_id != second.access_key_id
+    written = repr(api.dump())
+    for secret in (first.secret_access_key, first.session_token, first.access_key_id):
+        assert secret not in written
+
+
+@pytest.mark.parametrize("state", ["terminated", "stopped"])
+def test_credentials_die_with_their_instance(api, instance_id, state):
+    kept = session(api, instance_id, "sts")
+    change(api, instance_id, state=state)
+    assert told(api, instance_id) is None
+    with pytest.raises(ClientError) as refusal:
+        kept.get_caller_identity()
+    assert refusal.value.response["Error"]["Code"] == "InvalidClientTokenId"
+
+
+def test_sessions_begin_anew_long_before_they_end(api, instance_id):
+    now = datetime.now(UTC)
+    began = told(api, instance_id).updated
+    assert not api.run(instance_identity.are_due, now)
+    later = now + instance_identity.RENEWED_AFTER + timedelta(minutes=1)
+    assert api.run(instance_identity.are_due, later)
+    api.run(instance_identity.renew_due, later, 10)
+    assert not api.run(instance_identity.are_due, later)
+    assert told(api, instance_id).updated == int(later.timestamp()) > began
+    change(api, instance_id, state="stopped")
+    api.run(instance_identity.renew_due, later + instance_identity.LIFETIME, 10)
+    assert api.run(lambda tx: tx.session.get_one(Instance, instance_id).identity_issued) is None
