@@ -108,7 +108,10 @@ def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey |
     ).first()
     if row is None:
         return None
-    key, disabled, user = row
+    key, disabled = row[0], row[1]
+    user: IamUser | None = row[2]
+    if user is None and key.user_id != key.account_id:
+        return None  # its user is gone
     secret = sealer.open(key.secret_sealed, iam_access_keys.context(key.id)).decode()
     return OpenedKey(secret, _owner_of(key, user), active=key.active and not disabled)
 

@@ -9,7 +9,7 @@ from stead_controller.db.tables import IamAttachedPolicy, IamGroup, IamInlinePol
 from stead_controller.errors import InUse, NotFound
 from stead_controller.resources import iam_entities, iam_limits, iam_managed
 from stead_controller.resources.caller import Caller
-from stead_controller.resources.iam_slices import Slice
+from stead_controller.resources.iam_slices import ALL, Slice
 from stead_controller.resources.transaction import Transaction
 
 _MODELS: Final[dict[str, Any]] = {"group": IamGroup, "role": IamRole, "user": IamUser}
@@ -113,23 +113,27 @@ def entities(
         if kind < after[0] or left == 0:
             continue
         model = _MODELS[kind]
-        users = [model.id.in_(_users_of(caller, policy_arn, kind, usage)) for usage in usages]
-        mine = select(model.id, model.name).where(or_(*users), model.account_id == caller.account_id)
         rest = Slice(left, (after[1],) if kind == after[0] else None)
+        # Where all paths do, who comes after this page need not be looked for.
+        few = rest if part.path_prefix == "/" else ALL
+        users = [model.id.in_(_users_of(caller, policy_arn, kind, usage, few)) for usage in usages]
+        mine = select(model.id, model.name).where(or_(*users), model.account_id == caller.account_id)
         rows = tx.session.execute(rest.of(mine.where(*part.paths(model.path)), model.id))
         found += [{"kind": kind, "Id": row.id, "Name": row.name} for row in rows]
     return found
 
 
-def _users_of(caller: Caller, policy_arn: str, kind: str, usage: str) -> Any:
+def _users_of(caller: Caller, policy_arn: str, kind: str, usage: str, part: Slice) -> Any:
     """The ids of principals of a kind that use a policy in a way."""
     if usage == "PermissionsPolicy":
-        return select(IamAttachedPolicy.principal_id).where(
+        attached = select(IamAttachedPolicy.principal_id).where(
             IamAttachedPolicy.account_id == caller.account_id,
             IamAttachedPolicy.policy_arn == policy_arn,
             IamAttachedPolicy.principal_type == kind,
         )
+        return part.of(attached, IamAttachedPolicy.principal_id)
     model = _MODELS[kind]
     if model is IamGroup:
         return select(literal("")).where(literal(False))
-    return select(model.id).where(model.account_id == caller.account_id, model.boundary_arn == policy_arn)
+    bounded = select(model.id).where(model.account_id == caller.account_id, model.boundary_arn == policy_arn)
+    return part.of(bounded, model.id)

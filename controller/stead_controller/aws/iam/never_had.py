@@ -1,0 +1,59 @@
+"""Lists of what nobody has here: certificates, SSH keys and MFA devices cannot be made, so that there are none.
+
+Tools that delete a user ask for them first.
+"""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.resources import iam_entities
+
+
+@operation("ListMFADevices", service="iam", writes=False)
+def list_mfa_devices(call: Call, params: Params) -> Result:
+    """List no MFA devices of a user."""
+    return {"MFADevices": _none(call, params), "IsTruncated": False}
+
+
+@operation("ListVirtualMFADevices", service="iam", writes=False)
+def list_virtual_mfa_devices(call: Call, params: Params) -> Result:
+    """List no virtual MFA devices."""
+    del call, params
+    return {"VirtualMFADevices": [], "IsTruncated": False}
+
+
+@operation("ListSSHPublicKeys", service="iam", writes=False)
+def list_ssh_public_keys(call: Call, params: Params) -> Result:
+    """List no SSH public keys of a user."""
+    return {"SSHPublicKeys": _none(call, params), "IsTruncated": False}
+
+
+@operation("ListSigningCertificates", service="iam", writes=False)
+def list_signing_certificates(call: Call, params: Params) -> Result:
+    """List no signing certificates of a user."""
+    return {"Certificates": _none(call, params), "IsTruncated": False}
+
+
+@operation("ListServiceSpecificCredentials", service="iam", writes=False)
+def list_service_specific_credentials(call: Call, params: Params) -> Result:
+    """List no credentials of single services."""
+    return {"ServiceSpecificCredentials": _none(call, params), "IsTruncated": False}
+
+
+@operation("ListServerCertificates", service="iam", writes=False)
+def list_server_certificates(call: Call, params: Params) -> Result:
+    """List no server certificates."""
+    del call, params
+    return {"ServerCertificateMetadataList": [], "IsTruncated": False}
+
+
+@operation("ListSAMLProviders", service="iam", writes=False)
+def list_saml_providers(call: Call, params: Params) -> Result:
+    """List no SAML providers."""
+    del call, params
+    return {"SAMLProviderList": []}
+
+
+def _none(call: Call, params: Params) -> list[Result]:
+    """Nothing, of a user that there is; raises NotFound."""
+    if "UserName" in params:
+        iam_entities.find_user(call.tx, call.caller, params["UserName"])
+    return []
