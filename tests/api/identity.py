@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from tests.support.clients import Account
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+EC2_ONLY = "arn:aws:iam::aws:policy/AmazonEC2FullAccess"
 
 
 def document(*actions: str, effect: str = "Allow", resource: str = "*") -> str:

@@ -1,7 +1,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.api.identity import READ_ONLY, document, key_of, refused
+from tests.api.identity import EC2_ONLY, READ_ONLY, document, key_of, refused
 from tests.support.waiting import wait_for
 
 
@@ -139,6 +139,36 @@ def test_a_user_has_two_keys_which_are_switched_off_and_deleted_at_once(owner, i
     wait_for(lambda: not is_known(), "the deleted key is refused", 3)
     refused("NoSuchEntity", iam.delete_access_key, UserName="keys", AccessKeyId=user.access_key_id)
     refused("NoSuchEntity", iam.get_access_key_last_used, AccessKeyId=user.access_key_id)
+
+
+def test_who_deletes_a_user_is_told_that_it_has_nothing_else(iam):
+    iam.create_user(UserName="plain")
+    assert iam.list_mfa_devices(UserName="plain")["MFADevices"] == []
+    assert iam.list_ssh_public_keys(UserName="plain")["SSHPublicKeys"] == []
+    assert iam.list_signing_certificates(UserName="plain")["Certificates"] == []
+    assert iam.list_service_specific_credentials(UserName="plain")["ServiceSpecificCredentials"] == []
+    refused("NoSuchEntity", iam.list_mfa_devices, UserName="nobody")
+
+
+def test_a_user_may_do_what_policies_allow_as_soon_as_they_do(owner, iam):
+    iam.create_user(UserName="limited")
+    user = key_of(owner, "limited")
+    message = refused("AccessDenied", user.client("iam").list_users)
+    assert message.startswith(f"User: arn:aws:iam::{owner.account_id}:user/limited is not authorized to perform: iam:")
+
+    def may_list():
+        try:
+            user.client("iam").list_users()
+        except ClientError:
+            return False
+        return True
+
+    iam.create_group(GroupName="lookers")
+    iam.put_group_policy(GroupName="lookers", PolicyName="look", PolicyDocument=document("iam:ListUsers"))
+    iam.add_user_to_group(GroupName="lookers", UserName="limited")
+    wait_for(may_list, "what the group may", 3)
+    iam.put_user_permissions_boundary(UserName="limited", PermissionsBoundary=EC2_ONLY)
+    wait_for(lambda: not may_list(), "the boundary keeps it out", 3)
 
 
 def test_root_has_keys_too(owner, iam):
