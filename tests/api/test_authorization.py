@@ -255,6 +255,8 @@ def test_a_federated_session_has_what_both_its_user_and_its_policy_allow(api, us
     session = sts.get_federation_token(Name="fed", Policy=json.dumps(policy))["Credentials"]
     ec2 = api.session(session)
     assert ec2.describe_vpcs()["Vpcs"]
+    refused(api.session(session, "iam").list_users, "InvalidClientTokenId")
+    refused(api.session(sts.get_session_token()["Credentials"], "iam").list_users, "InvalidClientTokenId")
     assert "because no session policy allows" in refused(ec2.describe_subnets)
     assert "because no identity-based policy allows" in refused(ec2.describe_images)
     assert "no session policy allows" in refused(

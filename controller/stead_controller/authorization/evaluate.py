@@ -97,9 +97,7 @@ def evaluate(request: Request, policies: Policies) -> Decision:
     action = request.action.lower()
     for source, document in policies.documents():
         number = counts[source] = counts.get(source, 0) + 1
-        for statement in document.statements:
-            if not statement.is_about(action):
-                continue
+        for statement in document.about(action):
             match = _match(statement, request)
             if match is Match.NO:
                 continue

@@ -128,6 +128,9 @@ class Pattern:
         """Tell whether a text is meant; never when a variable has no value, or several."""
         if self.fixed is not None:
             return self.fixed.matches(text)
+        first = self.pieces[0]
+        if isinstance(first, str) and not text.startswith(first):
+            return False
         pieces = self.resolved(context)
         return pieces is not None and Glob(pieces).matches(text)
 

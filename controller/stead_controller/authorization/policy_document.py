@@ -38,6 +38,7 @@ _SID: Final = re.compile(r"[0-9A-Za-z]*\Z")
 _ACTION: Final = re.compile(r"[a-zA-Z0-9-]+:[a-zA-Z0-9*?-]+\Z")
 _CONDITION_KEY: Final = re.compile(r"[a-zA-Z0-9-]+:.+\Z|[a-zA-Z0-9.-]+(/[^:]*)?:[a-zA-Z]+\Z", re.DOTALL)
 _KEPT: Final = 2048  # compiled documents; at a few ten kilobytes each at most
+_ACTIONS_KEPT: Final = 64  # of each document
 
 
 class MalformedPolicy(InvalidParameter):
@@ -74,9 +75,10 @@ class Actions:
         """Tell whether an action, in lower case, is among them."""
         if self._every or action in self._exact:
             return True
+        if not self._globs:
+            return False
         service, _, name = action.partition(":")
-        globs = self._globs.get(service)
-        return globs is not None and any(glob.matches(name) for glob in globs)
+        return any(glob.matches(name) for glob in self._globs.get(service, ()))
 
 
 class Resources:
@@ -101,7 +103,12 @@ class Resources:
 
     def include(self, arn: str, context: Context) -> bool:
         """Tell whether an ARN, or `*` for an action that has no resource, is among them."""
-        return self._every or arn in self._exact or any(one.matches(arn, context) for one in self._patterns)
+        if self._every or arn in self._exact:
+            return True
+        for one in self._patterns:  # noqa: SIM110 - of a thousand statements a generator would be half the cost
+            if one.matches(arn, context):
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +154,27 @@ class PolicyDocument:
     """A policy that can be evaluated."""
 
     statements: tuple[Statement, ...]
+    _about: dict[str, "_About"] = field(default_factory=dict, repr=False, compare=False)
+
+    def about(self, action: str) -> tuple[Statement, ...]:
+        """Give the statements about an action, given in lower case; those of the last ones asked for are remembered."""
+        return (self._about.get(action) or self._look(action))[0]
 
     def keys_about(self, action: str) -> frozenset[str]:
         """Give the condition keys, in lower case, that decide about an action, given in lower case."""
-        keys = [statement.keys for statement in self.statements if statement.keys and statement.is_about(action)]
-        return frozenset().union(*keys)
+        return (self._about.get(action) or self._look(action))[1]
+
+    def _look(self, action: str) -> "_About":
+        statements = tuple(statement for statement in self.statements if statement.is_about(action))
+        found = (statements, frozenset[str]().union(*(statement.keys for statement in statements)))
+        if len(self._about) >= _ACTIONS_KEPT:
+            self._about.clear()
+        self._about[action] = found
+        return found
+
+
+type _About = tuple[tuple[Statement, ...], frozenset[str]]
+"""The statements about an action, and the condition keys that they look at."""
 
 
 @lru_cache(maxsize=_KEPT)

@@ -64,6 +64,7 @@ class PolicyAuthorizer:
 
     def authorize(self, call: Call, operation: Operation, params: Params) -> None:
         """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
+        _check_session(call.caller, operation.service)
         if call.caller.kind == "root":
             return
         rule = RULES.get((operation.service, operation.name))
@@ -149,6 +150,17 @@ class PolicyAuthorizer:
         given = caller.session.tags if caller.session is not None else {}
         lower = {key.lower() for key in given}
         return {key: value for key, value in known.tags.items() if key.lower() not in lower} | dict(given)
+
+
+def _check_session(caller: Caller, service: str) -> None:
+    """Refuse IAM to sessions of users and federated users, but those that a second factor began.
+
+    See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_sts-comparison.html.
+    """
+    if service != "iam" or caller.session is None or caller.kind == "role":
+        return
+    if caller.kind == "federated" or not caller.session.mfa:
+        raise NotAuthorized("The security token included in the request is invalid", code="InvalidClientTokenId")
 
 
 def principal_of(caller: Caller) -> Principal:
