@@ -90,6 +90,8 @@ class Agent:
             await asyncio.sleep(AUDIT_SECONDS)
             if await self._loop.run_in_executor(self._threads, audit, self._parts):
                 self.reconciler.look_at_networks()
+            for volume_id in await self._loop.run_in_executor(self._threads, self._parts.exports.outdated):
+                self.reconciler.notice_volume(volume_id)
 
     async def _look_for_strays(self) -> None:
         """Look for what nobody wants: after each full state, and now and then; only while a controller is there."""

@@ -24,6 +24,11 @@ def uid_of(resource_id: str) -> int:
     return _FIRST_UID + (int(sha256(f"uid {resource_id}".encode()).hexdigest(), 16) >> (256 - _UID_BITS))
 
 
+def is_one(uid: int) -> bool:
+    """Tell whether a user id is of the range of those."""
+    return _FIRST_UID <= uid < _FIRST_UID + (1 << _UID_BITS)
+
+
 def give(source: Source, uid: int) -> None:
     """Give a disk to a user, for nobody else to open; raises DiskAccessError.
 

@@ -252,3 +252,6 @@ def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     wait_for(lambda: daemons(two) == [], "the former user's proxy is gone", 60, poll=0.5)
     assert total(street.west, volume_id) == written
     street.detach(volume_id)
+    street.attach(volume_id, street.east)  # whose guest wrote on until it was taken
+    assert total(street.east, volume_id) == written
+    street.detach(volume_id)

@@ -9,11 +9,14 @@ import fcntl
 import logging
 import os
 import signal
+import socket
+import struct
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from stead_agent import disk_users
 from stead_agent.bases import filling
 from stead_agent.bases.filling import Filling
 from stead_agent.bases.interface import BaseError
@@ -25,6 +28,7 @@ from stead_proto.tls import Identity
 
 log = logging.getLogger("stead_agent.bases")
 
+_CREDENTIALS: Final = struct.Struct("iII")  # struct ucred: unix(7)
 _LINGER_SECONDS: Final = 120.0  # a guest that was told of the socket may be waiting for its turn to start
 _LOOK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
@@ -56,7 +60,7 @@ class Program:
             lazy.start()
         self._socket.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._connected, self._socket)
-        self._socket.chmod(0o666)
+        self._socket.chmod(0o666)  # for users of whom only those of disks and machines are served
         try:
             if lazy is not None:
                 await self._fill(lazy, target)
@@ -79,6 +83,9 @@ class Program:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._export is not None
+        if not _may_read(writer):
+            writer.close()
+            return
         self._connections += 1
         try:
             await Connection(self._export, reader, writer).run()
@@ -100,6 +107,13 @@ class Program:
         while quiet < _LINGER_SECONDS:
             await asyncio.sleep(_LOOK_SECONDS)
             quiet = 0.0 if self._connections else quiet + _LOOK_SECONDS
+
+
+def _may_read(writer: asyncio.StreamWriter) -> bool:
+    """Tell whether the other end is a process that uses a disk, or root's."""
+    credentials = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
+    return uid == 0 or disk_users.is_one(uid)
 
 
 def main(folder: Path, base_id: str, size: int, state: Path, controllers: list[str]) -> None:

@@ -85,6 +85,12 @@ class Exports(Protocol):
     def end(self, volume_id: str) -> None:
         """Neither serve the volume nor have a proxy for it: when this returns, nothing of ours uses it."""
 
+    def outdated(self) -> frozenset[str]:
+        """List the volumes whose processes show another certificate than this host has now: `serve` or `connect` them.
+
+        They are replaced then, while what uses them waits; without, no connection could be made once theirs has ended.
+        """
+
     def present(self) -> frozenset[str]:
         """List the volumes that are served, have a proxy, or of which something of either is left."""
 

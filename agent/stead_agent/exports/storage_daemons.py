@@ -7,8 +7,9 @@ of it, so an agent that finds it later knows, and one that was cut off halfway i
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ _log = Log(__name__)
 _VOLUME_ID: Final = re.compile(r"vol-[0-9a-f]{8,17}\Z")
 _ANSWER_SECONDS: Final = 10.0
 _PASSABLE: Final = 0o711
+_REFUSAL: Final = ".refusal"
 
 
 class StorageDaemons:
@@ -45,13 +47,16 @@ class StorageDaemons:
         self._watch = Watch(self._ended)
         for volume_id in self.present():
             self._adopt(volume_id)
+        for path in folder.glob(f"*{_REFUSAL}"):  # of an agent that was cut off: a guest may wait for its end
+            volume_id = path.name.removesuffix(_REFUSAL)
+            self._sources[volume_id] = NbdSource(self._place(volume_id).socket, volume_id)
 
     def serve(self, export: Export) -> None:
         """Serve the volume so and not otherwise."""
         if not self._address:
             raise ExportError(f"{export.volume_id}: other hosts cannot reach this one: it has no underlay address")
         place = self._place(export.volume_id)
-        about = _about_export(export, self._address)
+        about = self._with_certificate(place, _about_export(export, self._address))
         if self._is_right(export.volume_id, place, about):
             return
         self._end(export.volume_id, place)
@@ -83,7 +88,7 @@ class StorageDaemons:
     def connect(self, remote: Remote) -> NbdSource:
         """Have a proxy for the volume as large as said, and none for an earlier attachment."""
         place = self._place(remote.volume_id)
-        about = json.dumps({"connect": {**asdict(remote), "size": None}}, sort_keys=True)
+        about = self._with_certificate(place, {"connect": {**asdict(remote), "size": None}})
         source = NbdSource(place.socket, remote.volume_id)
         if not self._is_right(remote.volume_id, place, about):
             owner = daemon.socket_owner(place)
@@ -113,15 +118,21 @@ class StorageDaemons:
     def refuse(self, volume_id: str) -> None:
         """Put a daemon that answers with errors in the place of the proxy."""
         place = self._place(volume_id)
-        about = _read(place.about)
-        if about is None or "connect" not in json.loads(about):
-            return
-        with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
-            size = growth.size_of(monitor)
-        owner = daemon.socket_owner(place)
+        begun = _read(self._refusal(volume_id))
+        if begun is None:
+            about = _read(place.about)
+            if about is None or "connect" not in json.loads(about):
+                return
+            with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+                size = growth.size_of(monitor)
+            begun = json.dumps({"size": size, "owner": daemon.socket_owner(place)})
+            write_private(self._refusal(volume_id), begun.encode())
+        refusal = json.loads(begun)
+        size, owner = int(refusal["size"]), refusal["owner"]
         self._end(volume_id, place, keeps_source=True)
         steps = [("", graph.refusing(volume_id, size, place.socket))]
         self._start(volume_id, place, json.dumps({"refuse": volume_id}), steps, None if owner == place.uid else owner)
+        self._refusal(volume_id).unlink()
         _log.warning("volume_refused", volume=volume_id)
 
     def generation(self, volume_id: str) -> int | None:
@@ -138,9 +149,20 @@ class StorageDaemons:
     def end(self, volume_id: str) -> None:
         """Neither serve the volume nor have a proxy for it."""
         place = self._place(volume_id)
-        if place.folder.exists():
+        if place.folder.exists() or self._refusal(volume_id).exists():
             self._end(volume_id, place)
+            self._refusal(volume_id).unlink(missing_ok=True)
             _log.info("volume_no_longer_shared", volume=volume_id)
+
+    def outdated(self) -> frozenset[str]:
+        """List the volumes whose daemons show a certificate that the host has had renewed since."""
+        found = set()
+        for volume_id in self.present():
+            place = self._place(volume_id)
+            told = json.loads(_read(place.about) or "{}")
+            if told.get("certificate", "") != self._certificate(told):
+                found.add(volume_id)
+        return frozenset(found)
 
     def present(self) -> frozenset[str]:
         """List the volumes of which there is something."""
@@ -168,6 +190,24 @@ class StorageDaemons:
         self._watch.add(volume_id, pid)
         if "connect" in json.loads(about):
             self._sources[volume_id] = NbdSource(place.socket, volume_id)
+
+    def _refusal(self, volume_id: str) -> Path:
+        """Name the file that is there while a proxy is replaced by a daemon that answers with errors."""
+        return self._folder / f"{volume_id}{_REFUSAL}"
+
+    def _with_certificate(self, place: Place, about: dict[str, Any]) -> str:
+        """Describe what a daemon is told together with the certificate that it shows."""
+        present = json.loads(_read(place.about) or "{}")
+        return json.dumps({**about, "certificate": self._certificate(present)}, sort_keys=True)
+
+    def _certificate(self, present: Mapping[str, Any]) -> str:
+        """Name the host's certificate; while none can be read, that which a daemon was told of."""
+        if "refuse" in present:
+            return ""
+        try:
+            return sha256(self._identity().certificate_pem).hexdigest()
+        except NoIdentityError:
+            return str(present.get("certificate", ""))
 
     def _is_right(self, volume_id: str, place: Place, about: str) -> bool:
         """Tell whether the daemon runs and was told just this."""
@@ -233,7 +273,7 @@ class StorageDaemons:
             callback(volume_id)
 
 
-def _about_export(export: Export, address: str) -> str:
+def _about_export(export: Export, address: str) -> dict[str, Any]:
     """Describe what a daemon serves; of the key only whether there is one."""
     about: dict[str, Any] = {
         "generation": export.generation,
@@ -244,7 +284,7 @@ def _about_export(export: Export, address: str) -> str:
         "base": _layer(export.base) if export.base else None,
         "encrypted": bool(export.encryption_key),
     }
-    return json.dumps({"serve": about}, sort_keys=True)
+    return {"serve": about}
 
 
 def _layer(layer: Layer) -> list[str]:

@@ -62,6 +62,10 @@ class SimulatedExports:
                 self._note_user(volume_id, "taken")
             things.exports.pop(volume_id, None)
 
+    def outdated(self) -> frozenset[str]:
+        """Nothing shows a certificate here."""
+        return frozenset()
+
     def present(self) -> frozenset[str]:
         """List what is served or brought."""
         with self._world.lock:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stead_agent import disk_users
 from stead_agent.bases.base_servers import BaseServers
 from stead_agent.bases.interface import BaseAwayError, BaseSpec
 from stead_agent.bases.local_bases import EAGER_BYTES, LocalBases
@@ -158,3 +159,15 @@ def test_qemu_reads_an_overlay_over_it(bases, root, fake):
     options = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={socket_of(bases)}"
     subprocess.run(["qemu-img", "convert", "--image-opts", options, "-O", "raw", copy], check=True)
     assert copy.read_bytes() == disk
+
+
+def test_only_processes_that_use_disks_are_served(bases, fake):
+    fake.keep(SNAP, random_disk(8, SIZE))
+    bases.ensure(SPEC)
+    greeting = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(len(s.recv(18)))"
+    for uid, greeted in ((65534, "0"), (disk_users.uid_of("i-1"), "18"), (disk_users.uid_of("vol-1"), "18")):
+        said = subprocess.run(
+            ["setpriv", f"--reuid={uid}", "--clear-groups", "/usr/bin/python3", "-I", "-c", greeting, socket_of(bases)],
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+        assert said.stdout.strip() == greeted, uid

@@ -297,3 +297,43 @@ def listens_on(pid: int, port: int) -> bool:
     return any(
         f"socket:[{inode}]" in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir() for inode in wanted
     )
+
+
+def test_daemons_are_replaced_before_their_certificate_ends(world: World) -> None:
+    source = joined(world)
+    write(source, 0x5A, 0, MIB)
+    before = daemons_of(world.root)
+    assert world.home.daemons.outdated() == world.client.daemons.outdated() == frozenset()
+    for end, name in ((world.home, HOME), (world.client, CLIENT)):
+        end.identity = world.authority.issue_host(name)
+        assert end.daemons.outdated() == {VOLUME}
+    world.home.daemons.serve(world.export())
+    assert holds(source, 0x5A, 0, MIB), "the former certificate is good for some months more"
+    assert world.client.daemons.connect(world.remote()) == source
+    assert not set(before) & set(daemons_of(world.root))
+    assert world.home.daemons.outdated() == world.client.daemons.outdated() == frozenset()
+    assert holds(source, 0x5A, 0, MIB)
+
+
+def test_a_refusal_that_was_cut_off_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent dies when the proxy has gone, and before there is what answers with errors."""
+    source = joined(world)
+
+    class DeathError(BaseException):
+        pass
+
+    def die(*_arguments: object, **_options: object) -> None:
+        raise DeathError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.client.daemons, "_start", die)
+        with pytest.raises(DeathError):
+            world.client.daemons.refuse(VOLUME)
+    world.client.restart_agent()
+    assert world.client.daemons.source(VOLUME) == source
+    world.client.daemons.refuse(VOLUME)
+    failed = qemu_io(source, "read 0 512", seconds=5)
+    assert "Input/output error" in failed.stdout + failed.stderr, failed
+    world.client.daemons.end(VOLUME)
+    assert world.client.daemons.source(VOLUME) is None
+    assert [path.name for path in world.client.folder.iterdir()] == []
