@@ -10,6 +10,7 @@ from stead_cli.down import down
 from stead_cli.env import env
 from stead_cli.host import host
 from stead_cli.image import image
+from stead_cli.key import key
 from stead_cli.logs import logs
 from stead_cli.net import net
 from stead_cli.quota import quota
@@ -27,6 +28,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     logs,
     account,
     quota,
+    key,
     host,
     image,
     blocks,

@@ -17,6 +17,7 @@ from stead_proto.v1.operator_pb2_grpc import (
     BlocksStub,
     HostsStub,
     ImagesStub,
+    KeysStub,
     NetworkStub,
     QuotasStub,
 )
@@ -224,6 +225,25 @@ class Operator:
         """Forget what was set."""
         request = pb.ResetQuotaRequest(account_id=account_id, quota_code=code)
         self._call(lambda channel: QuotasStub(channel).ResetQuota(request, timeout=_CALL_SECONDS))
+
+    def rotate_key(self) -> pb.RotateKeyResponse:
+        """Have the master key changed, and everything sealed under its new version."""
+
+        async def read(channel: Any) -> pb.RotateKeyResponse:
+            told = [message async for message in KeysStub(channel).RotateKey(pb.RotateKeyRequest())]
+            last: pb.RotateKeyResponse = told[-1] if told else pb.RotateKeyResponse()
+            if not last.finished:
+                raise CliError("the controller ended before everything was sealed anew", "it goes on when it starts")
+            return last
+
+        return self._call(read)
+
+    def list_key_versions(self) -> list[pb.KeyVersion]:
+        """The versions of the master key."""
+        request = pb.ListKeyVersionsRequest()
+        return list(
+            self._call(lambda channel: KeysStub(channel).ListKeyVersions(request, timeout=_CALL_SECONDS)).versions
+        )
 
     def _call[Response](self, make: Callable[[Any], Awaitable[Response]]) -> Response:
         """Make one call on a channel of its own; a refusal becomes a CliError."""

@@ -84,6 +84,11 @@ _OPTIONS = (
         show_default=True,
     ),
     click.option(
+        "--master-key-command",
+        default="",
+        help="Command that prints the master key's versions; default: the file master.key in the state directory.",
+    ),
+    click.option(
         "--request-rate-factor",
         type=click.FloatRange(min=0),
         default=100.0,

@@ -42,6 +42,7 @@ from stead_controller.hosts.redraw import redraw
 from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
 from stead_controller.key_uses import KeyUses
+from stead_controller.master_key import MasterKey
 from stead_controller.object_store.open_door import open_door
 from stead_controller.oidc_issuers import OidcIssuers
 from stead_controller.operator.accounts import Accounts
@@ -50,6 +51,7 @@ from stead_controller.operator.compute import Compute
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
+from stead_controller.operator.keys import Keys
 from stead_controller.operator.network import Network
 from stead_controller.operator.quotas import Quotas
 from stead_controller.resources import (
@@ -74,7 +76,6 @@ from stead_controller.resources.questions import (
     WriteBlock,
 )
 from stead_controller.resources.zones import zone_ids
-from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
 from stead_controller.workflows.create_image import CreateImage
@@ -82,6 +83,7 @@ from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.housekeeping import keep_house
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask
 from stead_controller.workflows.ingest_image import IngestImage
+from stead_controller.workflows.reseal import Resealing
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
@@ -109,7 +111,8 @@ class Controller:
     def __init__(self, settings: Settings, clock: Clock = now) -> None:
         """Open the state, which `initialise` has made; nothing listens yet."""
         self.settings = settings
-        self._sealer = Sealer.from_file(settings.state_dir / "master.key")
+        self._master_key = MasterKey.of(settings)
+        self._sealer = self._master_key.sealer
         self.cloud = replace(cloud_of(settings), sealer=self._sealer, issuers=OidcIssuers(settings.oidc_folder))
         self.database = Database(settings.database)
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
@@ -145,6 +148,7 @@ class Controller:
         )
         find_key = by_opened_keys(self._keys.find)
         self._objects = open_door(settings, self.database, find_key, on_call=self._note_call, clock=clock)
+        self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -202,6 +206,7 @@ class Controller:
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
         self._every(_USES_SECONDS, self._uses.write)
         self._every(_HOUSEKEEPING_SECONDS, self._trail.remove_old)
+        self._every(_HOUSEKEEPING_SECONDS, self._resealing.keep_house)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(scheduled_scrub.TURN_SECONDS, self._scrub.turn)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
@@ -239,6 +244,7 @@ class Controller:
         operator_pb2_grpc.add_BlocksServicer_to_server(
             Blocks(self.database, self._blocks, self._block_files, self._clock), server
         )
+        operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
         operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))

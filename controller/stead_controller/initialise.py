@@ -12,8 +12,8 @@ from stead_controller.db.migrate import upgrade
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
 from stead_controller.identity_signer import IdentitySigner
+from stead_controller.master_key import MasterKey
 from stead_controller.resources.accounts import NewAccount, create_account
-from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_proto.certificates import Authority
 from stead_proto.tls import write_private
@@ -38,7 +38,7 @@ def initialise(settings: Settings, now: datetime) -> None:
         operator = authority.issue_operator("admin")
         write_private(state_dir / "operator-key.pem", operator.key_pem)
         write_private(state_dir / "operator.pem", operator.certificate_pem)
-    sealer = Sealer.from_file(state_dir / "master.key")
+    sealer = MasterKey.of(settings).sealer
     database = Database(settings.database)
     try:
         upgrade(database.engine)

@@ -1,46 +1,111 @@
-"""Secrets at rest: sealed with AES-256-GCM under the master key, which lives in a file of mode 0600."""
+"""Secrets at rest: sealed with AES-256-GCM under a master key, which has versions.
 
-import os
+What is sealed says under which version: two bytes of magic, two of version, twelve of nonce, then ciphertext and tag.
+What was sealed before versions were has the nonce only, and is of version 1. The newest version seals, all open.
+"""
+
 import secrets
-from pathlib import Path
-from typing import Final, Self
+import struct
+from collections.abc import Callable, Mapping
+from typing import Final
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-_KEY_BYTES: Final = 32
+KEY_BYTES: Final = 32
+FIRST_VERSION: Final = 1
+
+_HEADER: Final = struct.Struct(">2sH")
+_MAGIC: Final = b"\xf5K"
 _NONCE_BYTES: Final = 12
+
+type Keys = Mapping[int, bytes]
+"""Master keys of 32 bytes by their versions."""
+
+
+def _no_news(_version: int) -> Keys | None:
+    return None
 
 
 class Sealer:
     """Seals short secrets; their purpose and owner (`context`) are authenticated: sealed bytes cannot be swapped."""
 
-    def __init__(self, key: bytes) -> None:
-        """Take a 32-byte master key."""
-        self._aead = AESGCM(key)
+    def __init__(self, keys: bytes | Keys, look_again: Callable[[int], Keys | None] = _no_news) -> None:
+        """Take a master key, or all its versions.
 
-    @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read the master key, making it at the first use; raises PermissionError when others can read it."""
-        if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-        if path.stat().st_mode & 0o077:
-            raise PermissionError(f"{path} can be read by others: chmod 600 {path}")
-        return cls(path.read_bytes())
+        `look_again` is asked for all versions there are by now when something is of a version that is not known, such
+        as after another controller changed the key; it answers None when it has nothing new.
+        """
+        self._look_again = look_again
+        self.use({FIRST_VERSION: keys} if isinstance(keys, bytes) else keys)
+
+    def use(self, keys: Keys) -> None:
+        """Take all versions there are from now on; may be called while others seal and open."""
+        ciphers = {version: AESGCM(key) for version, key in keys.items()}
+        self._state = (max(ciphers), ciphers)
+
+    @property
+    def version(self) -> int:
+        """The version that seals."""
+        return self._state[0]
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """All versions that open, in order."""
+        return tuple(sorted(self._state[1]))
 
     def seal(self, secret: bytes, context: str) -> bytes:
         """Encrypt a secret for a context, such as `access-key:AKIA…`."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, secret, context.encode())
+        version, ciphers = self._state
+        header, nonce = _HEADER.pack(_MAGIC, version), secrets.token_bytes(_NONCE_BYTES)
+        return header + nonce + ciphers[version].encrypt(nonce, secret, header + context.encode())
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """Decrypt what `seal` made for the same context; raises cryptography's InvalidTag otherwise."""
-        return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
+        version = version_of(sealed)
+        if version is not None:
+            cipher = self._state[1].get(version) or self._known_by_now(version)
+            if cipher is not None:
+                header, rest = sealed[: _HEADER.size], sealed[_HEADER.size :]
+                try:
+                    return _decrypt(cipher, rest, header + context.encode())
+                except InvalidTag:
+                    pass  # it may be of the time before versions, and begin like a header by chance
+        first = self._state[1].get(FIRST_VERSION)
+        if first is None:
+            raise InvalidTag
+        return _decrypt(first, sealed, context.encode())
+
+    def is_newest(self, sealed: bytes) -> bool:
+        """Tell whether something says that it is sealed under the newest version."""
+        return version_of(sealed) == self.version
+
+    def reseal(self, sealed: bytes, context: str) -> bytes:
+        """Seal under the newest version what an older one may have sealed; raises InvalidTag."""
+        return self.seal(self.open(sealed, context), context)
+
+    def _known_by_now(self, version: int) -> AESGCM | None:
+        keys = self._look_again(version)
+        if keys is None:
+            return None
+        self.use(keys)
+        return self._state[1].get(version)
+
+
+def version_of(sealed: bytes) -> int | None:
+    """Read the version of a key that sealed something; None for what was sealed before versions were."""
+    if len(sealed) < _HEADER.size:
+        return None
+    magic, version = _HEADER.unpack_from(sealed)
+    return int(version) if magic == _MAGIC else None
+
+
+def _decrypt(cipher: AESGCM, sealed: bytes, associated: bytes) -> bytes:
+    if len(sealed) < _NONCE_BYTES:
+        raise InvalidTag
+    return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
 
 
 def no_sealer() -> Sealer:
     """Make one with a key that nobody has: for a cloud that keeps no secrets, such as a test's."""
-    return Sealer(secrets.token_bytes(_KEY_BYTES))
+    return Sealer(secrets.token_bytes(KEY_BYTES))

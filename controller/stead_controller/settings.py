@@ -15,6 +15,7 @@ class Settings:
     less) of each host are left to itself. `volume_overcommit` is how many bytes of volumes, which are thin, are
     promised per byte of a storage pool. Blocks of snapshots that nothing refers to are kept `block_grace_seconds`;
     all blocks are read anew and checked every `scrub_days`, 0 is never.
+    The master key is in `master.key` of the state directory, or what `master_key_command` prints (`master_key.py`).
     An account may call `request_rate_factor` times as often as EC2 would let it (`aws/throttle.py`); 0 is no limit.
     Records of calls are kept `audit_days` in files below the state directory, of at most `audit_bytes` together, and in
     the database, of which LookupEvents shows at most `audit_events`.
@@ -46,6 +47,7 @@ class Settings:
     snapshot_deadline_seconds: int = 1800
     block_grace_seconds: int = 3600
     scrub_days: int = 30
+    master_key_command: str = ""
     request_rate_factor: float = 100.0
     audit_days: int = 90
     audit_bytes: int = 4 << 30

@@ -1160,3 +1160,120 @@ class Quotas:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class KeysStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.RotateKey = channel.unary_stream(
+                '/stead.v1.Keys/RotateKey',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RotateKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeyVersions = channel.unary_unary(
+                '/stead.v1.Keys/ListKeyVersions',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListKeyVersionsRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListKeyVersionsResponse.FromString,
+                _registered_method=True)
+
+
+class KeysServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def RotateKey(self, request, context):
+        """Give the master key a new version and seal everything under it: how far it is again and again, then `finished`. What
+        was begun is finished even if the call or the controller ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeyVersions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_KeysServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'RotateKey': grpc.unary_stream_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RotateKeyRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.RotateKeyResponse.SerializeToString,
+            ),
+            'ListKeyVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeyVersions,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListKeyVersionsRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListKeyVersionsResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Keys', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Keys', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Keys:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/stead.v1.Keys/RotateKey',
+            stead__proto_dot_v1_dot_operator__pb2.RotateKeyRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.RotateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeyVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Keys/ListKeyVersions',
+            stead__proto_dot_v1_dot_operator__pb2.ListKeyVersionsRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListKeyVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

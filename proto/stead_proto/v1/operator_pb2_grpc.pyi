@@ -358,3 +358,43 @@ class QuotasServicer(metaclass=_abc_1.ABCMeta):
         """Forget what was set."""
 
 def add_QuotasServicer_to_server(servicer: QuotasServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class KeysStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> KeysAsyncStub: ...
+    RotateKey: _grpc.UnaryStreamMultiCallable[_operator_pb2.RotateKeyRequest, _operator_pb2.RotateKeyResponse]
+    """Give the master key a new version and seal everything under it: how far it is again and again, then `finished`. What
+    was begun is finished even if the call or the controller ends.
+    """
+    ListKeyVersions: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListKeyVersionsRequest, _operator_pb2.ListKeyVersionsResponse]
+
+@_typing.type_check_only
+class KeysAsyncStub(KeysStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    RotateKey: _aio.UnaryStreamMultiCallable[_operator_pb2.RotateKeyRequest, _operator_pb2.RotateKeyResponse]  # type: ignore[assignment]
+    """Give the master key a new version and seal everything under it: how far it is again and again, then `finished`. What
+    was begun is finished even if the call or the controller ends.
+    """
+    ListKeyVersions: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListKeyVersionsRequest, _operator_pb2.ListKeyVersionsResponse]  # type: ignore[assignment]
+
+class KeysServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _operator_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_operator_pb2.RotateKeyResponse], _abc.AsyncIterator[_operator_pb2.RotateKeyResponse]]:
+        """Give the master key a new version and seal everything under it: how far it is again and again, then `finished`. What
+        was begun is finished even if the call or the controller ends.
+        """
+
+    @_abc_1.abstractmethod
+    def ListKeyVersions(
+        self,
+        request: _operator_pb2.ListKeyVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListKeyVersionsResponse, _abc.Awaitable[_operator_pb2.ListKeyVersionsResponse]]: ...
+
+def add_KeysServicer_to_server(servicer: KeysServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from stead_proto.v1 import desired_pb2 as pb
 
 type OpenKey = Callable[[bytes], bytes]
-"""From a sealed key to the key."""
+"""From a sealed key to the key, or to the same sealed anew."""
 
 type Addition = Callable[[bytes], bytes]
 """From an encoded resource to the same with what is kept nowhere and made as it is sent."""

@@ -1,0 +1,59 @@
+"""The `Keys` service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from stead_controller.errors import SteadError
+from stead_controller.master_key import MasterKey
+from stead_controller.operator.peers import refuse, require_operator
+from stead_controller.operator.resealing import Reseals
+from stead_proto.v1 import operator_pb2 as pb
+from stead_proto.v1 import operator_pb2_grpc
+
+_TELL_SECONDS = 0.5
+
+
+class Keys(operator_pb2_grpc.KeysServicer):
+    """Shows and changes the master key."""
+
+    def __init__(self, master_key: MasterKey, resealing: Reseals) -> None:
+        """Take the parts."""
+        self._master_key = master_key
+        self._resealing = resealing
+
+    async def RotateKey(  # noqa: N802 - the name of the RPC
+        self, request: pb.RotateKeyRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.RotateKeyResponse]:
+        """Make a new version and seal everything under it; goes on even if nobody listens any longer."""
+        del request
+        await require_operator(context)
+        seen = pb.RotateKeyResponse()
+
+        def progress(rows: int, changed: int) -> None:
+            seen.rows, seen.changed = rows, changed
+
+        rotating = asyncio.create_task(self._resealing.rotate(progress))
+        while not rotating.done():
+            await asyncio.wait({rotating}, timeout=_TELL_SECONDS)
+            if not rotating.done():
+                yield seen
+        try:
+            seen.version = rotating.result()
+        except SteadError as error:
+            await refuse(context, error)
+        seen.finished = True
+        yield seen
+
+    async def ListKeyVersions(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListKeyVersionsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListKeyVersionsResponse:
+        """Name the versions that open what is sealed; the newest seals."""
+        del request
+        await require_operator(context)
+        versions = self._master_key.versions
+        return pb.ListKeyVersionsResponse(
+            versions=[pb.KeyVersion(number=number, made=versions[number].made) for number in sorted(versions)]
+        )

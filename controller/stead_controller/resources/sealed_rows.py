@@ -1,0 +1,88 @@
+"""All rows with something sealed by the master key, and how they are sealed anew under its newest version, in pages.
+
+A page is a transaction that finds by itself what is left to do, so it may be cut off and repeated anywhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select, tuple_, update
+
+from stead_controller.db.tables import AccessKey, HostResource, Snapshot, Volume
+from stead_controller.hosts.pictures import keys
+from stead_controller.resources import iam_access_keys, volume_keys
+from stead_controller.resources.transaction import Transaction
+from stead_controller.sealing import Sealer
+from stead_proto.v1 import desired_pb2 as pb
+
+_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed bytes, the columns that name its row, and what it is sealed for, from its row's first name."""
+
+    column: Any
+    key: tuple[Any, ...]
+    context: Callable[[str], str]
+
+
+COLUMNS: Final = (
+    SealedColumn(AccessKey.secret_sealed, (AccessKey.id,), iam_access_keys.context),
+    SealedColumn(Volume.sealed_key, (Volume.id,), lambda _id: volume_keys.CONTEXT),
+    SealedColumn(Snapshot.sealed_key, (Snapshot.id,), lambda _id: volume_keys.CONTEXT),
+)
+PLACES: Final = len(COLUMNS) + 1
+"""The columns, and what hosts are told, which has keys of volumes in its bodies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was looked at: how many rows there were, how many were sealed anew, and after which row to go on."""
+
+    rows: int
+    changed: int
+    last: tuple[Any, ...] | None
+
+
+def reseal(tx: Transaction, sealer: Sealer, place: int, after: tuple[Any, ...] | None) -> Page:
+    """Seal the rows of a page of a place anew, where they need it; `last` is None at the place's end."""
+    if place < len(COLUMNS):
+        return _reseal_column(tx, sealer, COLUMNS[place], after)
+    return _reseal_told(tx, sealer, after)
+
+
+def _reseal_column(tx: Transaction, sealer: Sealer, sealed: SealedColumn, after: tuple[Any, ...] | None) -> Page:
+    query = select(*sealed.key, sealed.column).where(sealed.column.is_not(None))
+    if after is not None:
+        query = query.where(tuple_(*sealed.key) > tuple_(*after))
+    rows = tx.session.execute(query.order_by(*sealed.key).limit(_PAGE)).all()
+    changed = 0
+    for *key, content in rows:
+        if not sealer.is_newest(content):
+            where = [column == value for column, value in zip(sealed.key, key, strict=True)]
+            anew = {sealed.column: sealer.reseal(content, sealed.context(key[0]))}
+            tx.session.execute(update(sealed.column.class_).where(*where).values(anew))
+            changed += 1
+    return Page(len(rows), changed, tuple(rows[-1][:-1]) if len(rows) == _PAGE else None)
+
+
+def _reseal_told(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None) -> Page:
+    """Change what hosts are told of volumes, not its revision: what they get is the same key."""
+    name = (HostResource.host_id, HostResource.resource_id)
+    query = select(HostResource).where(HostResource.kind == pb.KIND_VOLUME, HostResource.body.is_not(None))
+    if after is not None:
+        query = query.where(tuple_(*name) > tuple_(*after))
+    rows = tx.session.scalars(query.order_by(*name).limit(_PAGE)).all()
+    changed = 0
+    for row in rows:
+        body = keys.opened(row.kind, row.body or b"", lambda key: _anew(sealer, key))
+        if body != row.body:
+            row.body = body
+            changed += 1
+    return Page(len(rows), changed, (rows[-1].host_id, rows[-1].resource_id) if len(rows) == _PAGE else None)
+
+
+def _anew(sealer: Sealer, key: bytes) -> bytes:
+    return key if sealer.is_newest(key) else sealer.reseal(key, volume_keys.CONTEXT)

@@ -1,0 +1,72 @@
+"""After the master key has a new version, everything in the database is sealed anew under it, a page at a time.
+
+Nothing of how far it is is kept: a pass begins at the first row and leaves alone what is sealed under the newest
+version. So it may be killed anywhere, and goes on when a controller starts. A version is forgotten when a whole pass
+found nothing of it and no session token that it sealed can be valid any more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database
+from stead_controller.master_key import MasterKey
+from stead_controller.resources import sealed_rows
+
+_log = logging.getLogger(__name__)
+
+
+class Resealing:
+    """Seals anew what older versions of the master key have sealed."""
+
+    def __init__(self, database: Database, master_key: MasterKey, clock: Clock) -> None:
+        """Take the parts; nothing is done yet."""
+        self._database = database
+        self._master_key = master_key
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._done_for = 0
+
+    async def rotate(self, progress: Callable[[int, int], object]) -> int:
+        """Make a new version, seal everything under it, and give its number.
+
+        `progress` is told of the rows looked at and sealed anew. Raises WrongState where there can be no new version.
+        """
+        version = await asyncio.to_thread(self._master_key.add, self._clock())
+        _log.info("master_key_changed", extra={"version": version})
+        await self.run_pass(progress)
+        return version
+
+    async def run_pass(self, progress: Callable[[int, int], object] = lambda _rows, _changed: None) -> int:
+        """Look at all sealed rows once, and tell how many were sealed anew."""
+        async with self._one_at_a_time:
+            version = self._master_key.sealer.version
+            rows = changed = 0
+            for place in range(sealed_rows.PLACES):
+                after: tuple[Any, ...] | None = None
+                while True:
+                    page = await self._database.run(
+                        partial(sealed_rows.reseal, sealer=self._master_key.sealer, place=place, after=after)
+                    )
+                    rows, changed, after = rows + page.rows, changed + page.changed, page.last
+                    progress(rows, changed)
+                    if after is None:
+                        break
+            self._done_for = version
+        if changed:
+            _log.info("resealed", extra={"rows": rows, "changed": changed, "version": version})
+        return changed
+
+    async def keep_house(self) -> None:
+        """Finish what a kill has cut off, and forget versions that nothing needs."""
+        if len(self._master_key.versions) == 1:
+            return
+        if self._done_for != self._master_key.sealer.version:
+            await self.run_pass()
+        old = self._master_key.old(self._clock())
+        if old and await self.run_pass() == 0:
+            await asyncio.to_thread(self._master_key.forget, old)
+            _log.info("master_key_versions_forgotten", extra={"versions": sorted(old)})

@@ -1,0 +1,183 @@
+"""A change of the master key reaches every sealed row, cut off wherever it may be, and forgets the old key in the end."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import LargeBinary, select
+
+from stead_controller.db.tables import AccessKey, Base, HostResource, Snapshot, Volume
+from stead_controller.hosts.pictures import keys
+from stead_controller.master_key import KEPT, KeyFile, MasterKey
+from stead_controller.resources import iam_access_keys, sealed_rows, volume_keys
+from stead_controller.sealing import version_of
+from stead_controller.workflows.reseal import Resealing
+from stead_proto import ids
+from stead_proto.v1 import desired_pb2 as pb
+from tests.unit.controller.resources import rows
+from tests.unit.controller.resources.rows import NOW
+
+COUNT = 7
+
+
+class Killed(Exception):
+    """The controller is gone."""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "master.key"
+
+
+@pytest.fixture
+def master_key(path):
+    return MasterKey(KeyFile(path))
+
+
+@pytest.fixture
+def secrets_of(database, world, master_key, monkeypatch):
+    """Rows with sealed secrets in all places; gives a function that opens them all with a sealer."""
+    monkeypatch.setattr(sealed_rows, "_PAGE", 3)
+    sealer = master_key.sealer
+
+    def add(tx):
+        for number in range(COUNT):
+            key_id, secret = f"AKIA{number:016}", f"secret {number}".encode()
+            account_id = world.one.caller.account_id
+            sealed = sealer.seal(secret, iam_access_keys.context(key_id))
+            tx.session.add(
+                AccessKey(
+                    id=key_id, account_id=account_id, user_id=account_id, arn="a", secret_sealed=sealed, created=NOW
+                )
+            )
+            instance = rows.launch(tx, world, world.one, number=number)
+            volume = tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).one()
+            volume.sealed_key = sealer.seal(secret, volume_keys.CONTEXT)
+            body = pb.Resource(volume=pb.Volume(encryption_key=volume.sealed_key))
+            tx.session.add(
+                HostResource(
+                    host_id=instance.host_id,
+                    kind=pb.KIND_VOLUME,
+                    resource_id=volume.id,
+                    revision=number,
+                    body=body.SerializeToString(deterministic=True),
+                )
+            )
+            tx.session.add(
+                HostResource(
+                    host_id=instance.host_id,
+                    kind=pb.KIND_VOLUME,
+                    resource_id=ids.new_id("volume"),
+                    revision=number,
+                    body=pb.Resource(volume=pb.Volume(size=1)).SerializeToString(deterministic=True),
+                )
+            )
+
+    database.run_blocking(add)
+
+    def look(opening):
+        def read(tx):
+            found = [
+                (key.secret_sealed, iam_access_keys.context(key.id))
+                for key in tx.session.scalars(select(AccessKey).where(AccessKey.id.startswith("AKIA0")))
+            ]
+            found += [
+                (volume.sealed_key, volume_keys.CONTEXT)
+                for volume in tx.session.scalars(select(Volume).where(Volume.sealed_key.is_not(None)))
+            ]
+            told = []
+            for row in tx.session.scalars(select(HostResource).where(HostResource.body.is_not(None))):
+                keys.opened(row.kind, row.body, lambda key: told.append((key, volume_keys.CONTEXT)) or b"")
+            found += told
+            return [(opening.open(sealed, context), version_of(sealed)) for sealed, context in found]
+
+        return database.run_blocking(read)
+
+    return look
+
+
+def everything(version):
+    return sorted([(f"secret {number}".encode(), version) for number in range(COUNT)] * 3)
+
+
+async def test_everything_is_sealed_anew(database, master_key, secrets_of):
+    assert sorted(secrets_of(master_key.sealer)) == everything(1)
+    told = []
+    resealing = Resealing(database, master_key, lambda: NOW)
+    assert await resealing.rotate(lambda rows, changed: told.append((rows, changed))) == 2
+    assert sorted(secrets_of(master_key.sealer)) == everything(2)
+    assert told[-1] == (4 * COUNT, 3 * COUNT)
+    assert await resealing.run_pass() == 0
+
+
+async def test_a_kill_at_each_transaction_loses_nothing(database, path, secrets_of, monkeypatch):
+    run = database.run
+    for limit in range(1, 40):
+        master_key = MasterKey(KeyFile(path))
+        done = []
+
+        async def run_some(function, limit=limit, done=done, **options):
+            if len(done) >= limit:
+                raise Killed
+            done.append(1)
+            return await run(function, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "run", run_some)
+            try:
+                await Resealing(database, master_key, lambda: NOW).rotate(lambda _rows, _changed: None)
+                finished = True
+            except Killed:
+                finished = False
+        again = MasterKey(KeyFile(path))
+        assert sorted(secret for secret, _ in secrets_of(again.sealer)) == [one for one, _ in everything(0)]
+        await Resealing(database, again, lambda: NOW).keep_house()
+        assert sorted(secrets_of(again.sealer)) == everything(limit + 1)
+        if finished:
+            return
+    pytest.fail("a change of the key never ends")
+
+
+async def test_the_old_key_is_forgotten_after_all_tokens_have_ended(database, master_key, secrets_of):
+    now = [NOW]
+    resealing = Resealing(database, master_key, lambda: now[0])
+    token = master_key.sealer.seal(b"session", "session-token:ASIA")
+    await resealing.rotate(lambda _rows, _changed: None)
+    now[0] += KEPT - timedelta(seconds=1)
+    await resealing.keep_house()
+    assert master_key.sealer.open(token, "session-token:ASIA") == b"session"
+    now[0] += timedelta(seconds=1)
+    await resealing.keep_house()
+    assert master_key.sealer.versions == (2,)
+    assert sorted(secrets_of(master_key.sealer)) == everything(2)
+
+
+async def test_a_row_that_was_late_is_sealed_anew_before_its_key_goes(database, master_key, secrets_of):
+    now = [NOW]
+    resealing = Resealing(database, master_key, lambda: now[0])
+    late = master_key.sealer.seal(b"secret 0", volume_keys.CONTEXT)
+    await resealing.rotate(lambda _rows, _changed: None)
+
+    def sneak(tx):
+        for volume in tx.session.scalars(select(Volume).where(Volume.sealed_key.is_not(None))):
+            if master_key.sealer.open(volume.sealed_key, volume_keys.CONTEXT) == b"secret 0":
+                volume.sealed_key = late
+
+    database.run_blocking(sneak)
+    now[0] += KEPT
+    await resealing.keep_house()
+    assert master_key.sealer.versions == (1, 2)
+    assert sorted(secrets_of(master_key.sealer)) == everything(2)
+    await resealing.keep_house()
+    assert master_key.sealer.versions == (2,)
+
+
+def test_no_sealed_column_is_forgotten():
+    known = {column.column.property.columns[0] for column in sealed_rows.COLUMNS}
+    sealed = {
+        column
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, LargeBinary) and "sealed" in column.name
+    }
+    assert sealed == known
+    assert {AccessKey, Volume, Snapshot} == {column.column.class_ for column in sealed_rows.COLUMNS}
