@@ -201,6 +201,11 @@ class Controller:
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
+        self._begin_work()
+        _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
+
+    def _begin_work(self) -> None:
+        """Begin what is done again and again."""
         self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
@@ -212,7 +217,6 @@ class Controller:
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
-        _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
 
     async def stop(self) -> None:
         """End the streams and running requests, then close the state."""

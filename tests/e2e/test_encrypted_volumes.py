@@ -11,8 +11,8 @@ import libvirt
 import pytest
 
 from stead_agent.disk_sources import passphrase_of
+from stead_controller.master_key import KeyFile, MasterKey
 from stead_controller.resources import volume_keys
-from stead_controller.sealing import Sealer
 from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 
@@ -33,7 +33,7 @@ def key_of(cloud: RealCloud, volume_id: str) -> bytes:
     folder = cloud.settings.controller_dir
     with closing(sqlite3.connect(f"file:{folder / 'stead.sqlite'}?mode=ro", uri=True)) as database:
         ((sealed,),) = database.execute("SELECT sealed_key FROM volumes WHERE id = ?", (volume_id,)).fetchall()
-    return Sealer.from_file(folder / "master.key").open(sealed, volume_keys.CONTEXT)
+    return MasterKey(KeyFile(folder / "master.key")).sealer.open(sealed, volume_keys.CONTEXT)
 
 
 def files_with(folder: Path, words: list[bytes]) -> list[str]:

@@ -17,7 +17,11 @@ from stead_controller.resources.caller import Caller, Session
 _READING: Final = ("Describe", "Get", "List", "Search", "Lookup", "Head", "Simulate", "Assume", "Decode", "Batch")
 # Reads whose answer CloudTrail shows all the same: they give credentials.
 _SHOWN_READS: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "GetSessionToken", "GetFederationToken"})
-_DATA_SERVICES: Final = frozenset({"ebs", "s3"})  # their calls are data events: many, and not for LookupEvents
+# Calls that read and write contents are data events: many, and not for LookupEvents.
+_DATA_SERVICE: Final = "ebs"
+_S3: Final = "s3"  # has no model here: its calls are told by the names of bucket and key
+_S3_DATA: Final = ("Object", "Upload")
+_S3_NAMES: Final = {"Bucket": "bucketName", "Key": "key"}
 _KINDS: Final = {"root": "Root", "user": "IAMUser", "role": "AssumedRole", "federated": "FederatedUser"}
 _MOST_BYTES: Final = 256 << 10
 _VERSION: Final = "1.11"
@@ -28,13 +32,17 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
     service, name = call.service, call.operation or "Unknown"
     read_only = name.startswith(_READING)
     parameters = elements = None
-    if call.operation is not None and name in load_service(service).operation_names:
+    is_data = service == _DATA_SERVICE or (service == _S3 and any(word in name for word in _S3_DATA))
+    if service == _S3:
+        parameters = {_S3_NAMES.get(key, key): value for key, value in call.params.items()} or None
+    elif call.operation is not None and name in load_service(service).operation_names:
         parameters = request_parameters(service, name, call.params)
         if call.result is not None and (not read_only or name in _SHOWN_READS):
             elements = response_elements(service, name, call.result)
     names = touched(service, call.params, None if read_only else call.result)
     account_id = call.caller.account_id if call.caller else ""
-    source = f"{load_service(service).model.metadata['endpointPrefix']}.amazonaws.com"
+    prefix = _S3 if service == _S3 else load_service(service).model.metadata["endpointPrefix"]
+    source = f"{prefix}.amazonaws.com"
     event: dict[str, Any] = {
         "eventVersion": _VERSION,
         "userIdentity": _identity(call),
@@ -52,13 +60,13 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         "readOnly": read_only,
         "resources": [{"type": kind, "ARN": one} for kind, one in names if one.startswith("arn:")],
         "eventType": "AwsApiCall",
-        "managementEvent": service not in _DATA_SERVICES,
+        "managementEvent": not is_data,
         "recipientAccountId": account_id,
-        "eventCategory": "Data" if service in _DATA_SERVICES else "Management",
+        "eventCategory": "Data" if is_data else "Management",
     }
     return AuditEvent(
         event_id=call.event_id,
-        account_id=account_id if service not in _DATA_SERVICES else "",
+        account_id="" if is_data else account_id,
         time=call.time,
         name=name,
         source=source,

@@ -42,6 +42,7 @@ _NAMES: Final[dict[str, dict[str, str]]] = {
         "InstanceProfileName": "AWS::IAM::InstanceProfile",
         "AccessKeyId": "AWS::IAM::AccessKey",
     },
+    "s3": {"Bucket": "AWS::S3::Bucket", "Key": "AWS::S3::Object"},
     "sts": {"RoleArn": "AWS::IAM::Role", "AccessKeyId": "AWS::IAM::AccessKey"},
 }
 

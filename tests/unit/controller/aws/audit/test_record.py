@@ -108,6 +108,17 @@ def test_blocks_of_snapshots_are_data_that_nobody_looks_up():
     assert (record["eventCategory"], record["managementEvent"], event.account_id) == ("Data", False, "")
 
 
+def test_objects_are_data_and_buckets_are_managed():
+    asked = {"Bucket": "b", "Key": "k"}
+    event, record = drawn(service="s3", operation="PutObject", params=asked)
+    assert (record["eventSource"], record["requestParameters"]) == ("s3.amazonaws.com", {"bucketName": "b", "key": "k"})
+    assert (record["eventCategory"], event.account_id) == ("Data", "")
+    event, record = drawn(service="s3", operation="CreateBucket", params={"Bucket": "b"})
+    assert (record["eventCategory"], event.account_id) == ("Management", ACCOUNT)
+    assert event.resources == (("AWS::S3::Bucket", "b"),)
+    assert drawn(service="s3", operation=None, caller=None)[1]["eventName"] == "Unknown"
+
+
 def test_a_record_has_a_largest_size():
     event, record = drawn(operation="CreateTags", params={"Resources": ["x" * 60] * 9000})
     assert len(event.text) < 300_000
