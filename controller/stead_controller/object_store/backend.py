@@ -1,5 +1,6 @@
 """The S3 server behind: what of a request gets there, signed with the key that only we have."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from stead_controller.aws.signature import ALGORITHM, S3, UNSIGNED_PAYLOAD, Clai
 
 _BUFFER: Final = 1 << 18
 _AT_ONCE: Final = 128
+_PAUSE_SECONDS: Final = 0.2
 _CONNECT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 300.0
 
@@ -65,7 +67,19 @@ class Backend:
         self._socket = ""
 
     async def send(self, ask: Ask) -> aiohttp.ClientResponse:
-        """Send a request, and give the answer, whose body is still to be read; raises BackendError."""
+        """Send a request, and give the answer, whose body is still to be read; raises BackendError.
+
+        What may be sent twice is tried once more: the connection may have been one to a server that has just ended.
+        """
+        try:
+            return await self._send(ask)
+        except BackendError:
+            if ask.method == "POST" or not isinstance(ask.body, bytes | None):
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)  # until a server that is ending has ended, and can be found to have
+        return await self._send(ask)
+
+    async def _send(self, ask: Ask) -> aiohttp.ClientResponse:
         place = await self._server.place()
         session = await self._session_for(place)
         query = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in sorted(ask.query))

@@ -32,6 +32,8 @@ _SOCKET: Final = "s3.sock"
 _IDENTITIES: Final = "identities.json"
 _START_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
+_LOG_SECONDS: Final = 60.0
+_MOST_LOG: Final = 32 << 20
 _PROBE: Final = "/stead-probe"
 _ENVIRONMENT: Final = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -75,10 +77,12 @@ class EmbeddedServer:
         self._held: int | None = None
         self._handle: int | None = None
         self._place: Place | None = None
+        self._log_checked = 0.0
 
     async def place(self) -> Place:
         """Give where it answers, once it does; raises BackendError."""
         if self._place is not None and self._is_alive():
+            self._bound_log()
             return self._place
         async with self._starting:
             if self._place is None or not self._is_alive():
@@ -167,6 +171,17 @@ class EmbeddedServer:
                 umask=0o077,
             )
         return self._child.pid
+
+    def _bound_log(self) -> None:
+        """Empty the log, to which the server appends, when it has become long; looked at once a minute."""
+        if time.monotonic() < self._log_checked + _LOG_SECONDS:
+            return
+        self._log_checked = time.monotonic()
+        try:
+            if self._log_file.stat().st_size > _MOST_LOG:
+                os.truncate(self._log_file, 0)
+        except OSError as error:
+            log.warning("object_store_log_not_emptied", extra={"detail": str(error)})
 
     def _is_alive(self) -> bool:
         if self._held is None:

@@ -74,10 +74,9 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
             raise BadRequest(
                 "A header you provided implies functionality that is not implemented.", code="NotImplemented"
             )
-    encodings = [part.strip() for part in found.pop("content-encoding", "").split(",")]
-    plain = ", ".join(part for part in encodings if part and part.lower() != "aws-chunked")
-    if plain:
-        found["content-encoding"] = plain
+    encoding = _encoding(found.pop("content-encoding", ""))
+    if encoding:
+        found["content-encoding"] = encoding
     return found
 
 
@@ -160,11 +159,23 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def _answered(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    return {
+    """Give the headers that the client gets."""
+    found = {
         name: value
         for name, value in answer.headers.items()
         if name.lower() in ANSWERED or name.lower().startswith(METADATA)
     }
+    if "Content-Encoding" in found:
+        encoding = _encoding(found.pop("Content-Encoding"))  # SeaweedFS keeps also what ended with the transfer
+        if encoding:
+            found["Content-Encoding"] = encoding
+    return found
+
+
+def _encoding(text: str) -> str:
+    """Give how an object itself is encoded, without how it is sent."""
+    parts = [part.strip() for part in text.split(",")]
+    return ", ".join(part for part in parts if part and part.lower() != "aws-chunked")
 
 
 async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answer:

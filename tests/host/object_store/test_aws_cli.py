@@ -1,0 +1,46 @@
+"""The real `aws s3` works unchanged: buckets, large files, folders, presigned URLs."""
+
+import secrets
+import ssl
+import urllib.request
+
+import pytest
+
+PARTS = 12 << 20  # above the 8 MiB from which `aws` uploads and downloads in parts
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    """Run `aws s3 …` over HTTPS in a folder of its own, and give what it printed."""
+
+    def aws(*arguments):
+        done = store.secure.aws_result(*arguments)
+        assert done.returncode == 0, f"aws {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    return aws
+
+
+def test_a_day_with_aws_s3(run, store, tmp_path):
+    bucket = f"cli-{secrets.token_hex(4)}"
+    url = f"s3://{bucket}"
+    run("s3", "mb", url)
+    large = tmp_path / "large"
+    large.write_bytes(secrets.token_bytes(PARTS))
+    folder = tmp_path / "folder"
+    (folder / "below").mkdir(parents=True)
+    for number in range(5):
+        (folder / "below" / f"file {number}").write_text(f"content {number}")
+    run("s3", "cp", str(large), f"{url}/large")
+    run("s3", "cp", f"{url}/large", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == large.read_bytes()
+    run("s3", "sync", str(folder), f"{url}/synced")
+    assert run("s3", "sync", str(folder), f"{url}/synced") == ""
+    signed = run("s3", "presign", f"{url}/synced/below/file 1").strip()
+    context = ssl.create_default_context(cafile=store.secure.ca_file)
+    with urllib.request.urlopen(signed, timeout=30, context=context) as answer:
+        assert answer.read() == b"content 1"
+    removed = run("s3", "rm", "--recursive", url)
+    keys = ["large", *(f"synced/below/file {number}" for number in range(5))]
+    assert sorted(line.removeprefix(f"delete: {url}/") for line in removed.splitlines()) == keys
+    run("s3", "rb", url)

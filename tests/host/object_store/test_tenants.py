@@ -1,0 +1,148 @@
+"""Whose bucket it is, and who else may: by accounts, by roles' policies, by buckets' policies."""
+
+import json
+import secrets
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.host.object_store.conftest import ROLE_KEY
+
+
+def refused(code, function, **params):
+    with pytest.raises(ClientError) as refusal:
+        function(**params)
+    assert refusal.value.response["Error"]["Code"] == code, refusal.value.response
+    return refusal.value.response["Error"].get("Message", "")
+
+
+@pytest.fixture
+def bucket(store):
+    """A bucket of the first account with two objects, which is emptied and removed afterwards."""
+    name = f"tenants-{secrets.token_hex(4)}"
+    store.s3.create_bucket(Bucket=name)
+    for key in ("open/a", "secret/b"):
+        store.s3.put_object(Bucket=name, Key=key, Body=key.encode())
+    yield name
+    store.s3.delete_bucket_policy(Bucket=name)
+    for each in store.s3.list_objects_v2(Bucket=name).get("Contents", ()):
+        store.s3.delete_object(Bucket=name, Key=each["Key"])
+    store.s3.delete_bucket(Bucket=name)
+
+
+def statement(effect, action, resource, **more):
+    return {"Effect": effect, "Action": action, "Resource": resource, **more}
+
+
+def document(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def test_a_bucket_is_its_owners(store, bucket):
+    other = store.other.client("s3")
+    for call, more in (
+        (other.get_object, {"Key": "open/a"}),
+        (other.put_object, {"Key": "open/a", "Body": b"theirs"}),
+        (other.delete_object, {"Key": "open/a"}),
+        (other.delete_objects, {"Delete": {"Objects": [{"Key": "open/a"}]}}),
+        (other.list_objects_v2, {}),
+        (other.create_multipart_upload, {"Key": "open/a"}),
+        (other.get_bucket_policy, {}),
+        (other.delete_bucket, {}),
+    ):
+        refused("AccessDenied", call, Bucket=bucket, **more)
+    refused("403", other.head_bucket, Bucket=bucket)
+    refused("403", other.head_object, Bucket=bucket, Key="open/a")
+    refused("BucketAlreadyExists", other.create_bucket, Bucket=bucket)
+    refused("BucketAlreadyOwnedByYou", store.s3.create_bucket, Bucket=bucket)
+    refused("NoSuchBucket", other.list_objects_v2, Bucket=f"{bucket}-none")
+    assert bucket not in [each["Name"] for each in other.list_buckets()["Buckets"]]
+    mine = f"theirs-{secrets.token_hex(4)}"
+    other.create_bucket(Bucket=mine)
+    refused("AccessDenied", other.copy_object, Bucket=mine, Key="k", CopySource=f"{bucket}/open/a")
+    refused("AccessDenied", store.s3.list_objects_v2, Bucket=bucket, ExpectedBucketOwner=store.other.account_id)
+    other.delete_bucket(Bucket=mine)
+    assert store.s3.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
+
+
+def test_a_bucket_policy_lets_another_account_in(store, bucket):
+    other, arn = store.other.client("s3"), f"arn:aws:s3:::{bucket}"
+    whom = {"Principal": {"AWS": store.other.account_id}}
+    text = document(
+        statement("Allow", ["s3:GetObject", "s3:DeleteObject"], f"{arn}/open/*", **whom),
+        statement("Allow", "s3:ListBucket", arn, **whom, Condition={"StringEquals": {"s3:prefix": "open/"}}),
+    )
+    store.s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    assert store.s3.get_bucket_policy(Bucket=bucket)["Policy"] == text
+    assert other.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
+    assert other.list_objects_v2(Bucket=bucket, Prefix="open/")["KeyCount"] == 1
+    refused("AccessDenied", other.list_objects_v2, Bucket=bucket)
+    refused("AccessDenied", other.get_object, Bucket=bucket, Key="secret/b")
+    refused("AccessDenied", other.put_object, Bucket=bucket, Key="open/a", Body=b"x")
+    answer = other.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "open/a"}, {"Key": "secret/b"}]})
+    assert [each["Key"] for each in answer["Deleted"]] == ["open/a"]
+    assert [(each["Key"], each["Code"]) for each in answer["Errors"]] == [("secret/b", "AccessDenied")]
+    store.s3.delete_bucket_policy(Bucket=bucket)
+    refused("AccessDenied", other.get_object, Bucket=bucket, Key="secret/b")
+    refused("NoSuchBucketPolicy", store.s3.get_bucket_policy, Bucket=bucket)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "no json",
+        document({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", "Principal": "*"}),
+        document({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::another/*", "Principal": "*"}),
+        document({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::another/*"}),
+    ],
+)
+def test_policies_that_a_bucket_cannot_have(store, bucket, policy):
+    refused("MalformedPolicy", store.s3.put_bucket_policy, Bucket=bucket, Policy=policy)
+
+
+def test_a_deny_binds_its_owner_too_who_can_take_it_back(store, bucket):
+    deny = statement("Deny", "s3:*", [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"], Principal="*")
+    store.s3.put_bucket_policy(Bucket=bucket, Policy=document(deny))
+    refused("AccessDenied", store.s3.get_object, Bucket=bucket, Key="open/a")
+    store.s3.delete_bucket_policy(Bucket=bucket)
+    store.s3.get_object(Bucket=bucket, Key="open/a")
+
+
+def test_a_role_may_what_its_policies_say(store, bucket):
+    arn = f"arn:aws:s3:::{bucket}"
+    store.let_role(
+        document(
+            statement("Allow", ["s3:GetObject", "s3:PutObject"], f"{arn}/open/*"),
+            statement("Allow", "s3:ListBucket", arn, Condition={"StringLike": {"s3:prefix": "open/*"}}),
+            statement("Deny", "s3:PutObject", f"{arn}/open/fixed"),
+        )
+    )
+    role = store.role
+    role.put_object(Bucket=bucket, Key="open/c", Body=b"by the role")
+    assert role.get_object(Bucket=bucket, Key="open/c")["Body"].read() == b"by the role"
+    assert role.list_objects_v2(Bucket=bucket, Prefix="open/")["KeyCount"] == 2
+    said = refused("AccessDenied", role.get_object, Bucket=bucket, Key="secret/b")
+    assert "assumed-role/reader/test is not authorized to perform: s3:GetObject" in said
+    assert "no identity-based policy" in said
+    assert "explicit deny" in refused("AccessDenied", role.put_object, Bucket=bucket, Key="open/fixed", Body=b"")
+    for call, more in (
+        (role.list_objects_v2, {}),
+        (role.copy_object, {"Key": "open/d", "CopySource": f"{bucket}/secret/b"}),
+        (role.put_object, {"Key": "open/d", "Body": b"", "Tagging": "a=b"}),
+        (role.get_object, {"Key": "open/c", "VersionId": "null"}),
+        (role.put_bucket_policy, {"Policy": document()}),
+        (role.delete_bucket, {}),
+    ):
+        refused("AccessDenied", call, Bucket=bucket, **more)
+    refused("AccessDenied", role.list_buckets)
+    refused("AccessDenied", role.create_bucket, Bucket="a-bucket-of-a-role")
+
+
+def test_calls_are_told_to_the_audit(store, bucket):
+    store.calls.clear()
+    store.let_role(document(statement("Deny", "*", "*")))
+    refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="open/a")
+    [call] = store.calls
+    assert (call.service, call.operation, call.status, call.error_code) == ("s3", "GetObject", 403, "AccessDenied")
+    assert call.access_key_id == ROLE_KEY
+    assert call.params == {"Bucket": bucket, "Key": "open/a"}
