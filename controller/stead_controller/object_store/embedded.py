@@ -49,6 +49,7 @@ _OPTIONS: Final = (
     "-ip=127.0.0.1",
     "-ip.bind=127.0.0.1",
     "-master.telemetry=false",
+    "-master.electionTimeout=1s",  # of one, which has to wait for it at each start but the first
     "-master.volumeSizeLimitMB=1024",
     "-volume.max=100000",  # of buckets, in effect: each has volumes of its own, which grow as they are written
     "-volume.minFreeSpace=1GiB",
