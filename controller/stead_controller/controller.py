@@ -147,7 +147,9 @@ class Controller:
             most_events=settings.audit_events,
         )
         find_key = by_opened_keys(self._keys.find)
-        self._objects = open_door(settings, self.database, find_key, on_call=self._note_call, clock=clock)
+        self._objects = open_door(
+            settings, self.database, find_key, self._authorizer.policies, on_call=self._note_call, clock=clock
+        )
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 

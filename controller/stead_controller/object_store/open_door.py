@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import KeyLookup
-from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.clock import Clock
+from stead_controller.object_store.access import PolicyLookup
 from stead_controller.object_store.backend import Backend, Server
 from stead_controller.object_store.embedded import EmbeddedServer
 from stead_controller.object_store.external import ExternalServer
 from stead_controller.object_store.front_door import FrontDoor
-from stead_controller.resources.iam_policies_of import policies_of
 from stead_controller.settings import Settings
 
 
@@ -19,6 +18,7 @@ def open_door(
     settings: Settings,
     transactions: Transactions,
     find_key: KeyLookup,
+    policies: PolicyLookup,
     *,
     on_call: Callable[[CallRecord], None],
     clock: Clock,
@@ -30,7 +30,7 @@ def open_door(
         backend=Backend(open_server(settings)),
         region=settings.region,
         domain=settings.object_domain,
-        policies=PolicyAuthorizer(policies_of).policies,
+        policies=policies,
         on_call=on_call,
         clock=clock,
     )

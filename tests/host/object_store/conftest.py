@@ -18,6 +18,7 @@ from stead_controller.authorization.evaluate import Policies, of_principal
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
@@ -26,6 +27,7 @@ from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
 from stead_controller.object_store.front_door import FrontDoor
 from stead_controller.resources.caller import Caller, Session
+from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto.certificates import Authority
 from tests.support.clients import Account
 from tests.unit.controller.resources import rows
@@ -102,7 +104,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         return known.get(access_key_id)
 
     operations.load()
-    app = AwsApp(transactions=database, find_key=find_key, cloud=world.cloud, page_key=b"page key")
+    app = AwsApp(
+        transactions=database,
+        find_key=find_key,
+        authorizer=PolicyAuthorizer(policies_of),
+        cloud=world.cloud,
+        page_key=b"page key",
+    )
     door = FrontDoor(
         transactions=database,
         find_key=find_key,
