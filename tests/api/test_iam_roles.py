@@ -60,6 +60,33 @@ def test_bad_roles_are_refused(iam, code, params):
     refused("NoSuchEntity", iam.get_role, RoleName="bad")
 
 
+def principals(role):
+    [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+    return statement["Principal"]["AWS"]
+
+
+def test_who_is_made_anew_under_an_old_name_is_not_trusted(iam):
+    ada = iam.create_user(UserName="trusted", Path="/t/")["User"]
+    other = "arn:aws:iam::999999999999:user/unknown"
+    iam.create_role(RoleName="trusting", AssumeRolePolicyDocument=trust({"AWS": [ada["Arn"], other]}))
+    iam.create_instance_profile(InstanceProfileName="trusting")
+    iam.add_role_to_instance_profile(InstanceProfileName="trusting", RoleName="trusting")
+    assert principals(iam.get_role(RoleName="trusting")["Role"]) == [ada["Arn"], other]
+    iam.update_user(UserName="trusted", NewUserName="renamed")
+    renamed = ada["Arn"].replace("/trusted", "/renamed")
+    [listed] = [role for role in iam.list_roles()["Roles"] if role["RoleName"] == "trusting"]
+    assert principals(listed) == [renamed, other]
+    iam.delete_user(UserName="renamed")
+    iam.create_user(UserName="trusted", Path="/t/")
+    [profile] = iam.list_instance_profiles_for_role(RoleName="trusting")["InstanceProfiles"]
+    assert principals(profile["Roles"][0]) == [ada["UserId"], other]
+    absent = trust({"AWS": ada["Arn"].replace("/trusted", "/absent")})
+    message = refused(
+        "MalformedPolicyDocument", iam.update_assume_role_policy, RoleName="trusting", PolicyDocument=absent
+    )
+    assert message.startswith('Invalid principal in policy: "AWS":"arn:aws:iam::')
+
+
 def test_an_instance_profile_has_one_role(iam):
     for name in ("first", "second"):
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust())

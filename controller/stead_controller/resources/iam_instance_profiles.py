@@ -102,20 +102,24 @@ def _list(tx: Transaction, part: Slice, *where: Any) -> list[dict[str, Any]]:
     found = (
         select(IamInstanceProfile, IamRole).outerjoin(IamRole, IamRole.id == IamInstanceProfile.role_id).where(*where)
     )
-    rows = tx.session.execute(part.of(found, IamInstanceProfile.name_lower))
-    return [_show(row[0], row[1]) for row in rows]
+    rows = tx.session.execute(part.of(found, IamInstanceProfile.name_lower)).all()
+    with_roles = {row[1].id: row[1] for row in rows if row[1] is not None}
+    roles = dict(zip(with_roles, iam_roles.show(tx, list(with_roles.values())), strict=True))
+    return [_show(row[0], roles) for row in rows]
 
 
-def _show(profile: IamInstanceProfile, role: IamRole | None) -> dict[str, Any]:
+def _show(profile: IamInstanceProfile, roles: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """An instance profile, with its role if that is among those given by their ids."""
     return {
         "Path": profile.path,
         "InstanceProfileName": profile.name,
         "InstanceProfileId": profile.id,
         "Arn": iam_entities.arn_of(profile),
         "CreateDate": profile.created,
-        "Roles": [iam_roles.show(role)] if role else [],
+        "Roles": [roles[profile.role_id]] if profile.role_id is not None else [],
     }
 
 
 def _show_whole(tx: Transaction, profile: IamInstanceProfile, role: IamRole | None) -> dict[str, Any]:
-    return {**_show(profile, role), "Tags": iam_tags.show(tx, profile.id)}
+    roles = {role.id: iam_roles.show(tx, [role])[0]} if role else {}
+    return {**_show(profile, roles), "Tags": iam_tags.show(tx, profile.id)}

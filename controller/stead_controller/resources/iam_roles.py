@@ -4,7 +4,7 @@ See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -22,6 +22,7 @@ from stead_controller.resources import (
     iam_limits,
     iam_names,
     iam_tags,
+    iam_trust,
     instance_credentials,
     quotas,
 )
@@ -58,7 +59,7 @@ def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> dic
         path=iam_names.check_path(wish.path),
         created=now,
         description=_check_description(wish.description),
-        trust_policy=iam_documents.check_trust(wish.trust_policy),
+        trust_policy=iam_trust.bound(tx, caller.account_id, iam_documents.check_trust(wish.trust_policy)),
         max_session_duration=wish.max_session_duration or _SESSION_SECONDS,
         boundary_arn=iam_boundaries.check(tx, caller, wish.boundary_arn),
     )
@@ -75,7 +76,7 @@ def get(tx: Transaction, caller: Caller, name: str) -> dict[str, Any]:
 def search(tx: Transaction, caller: Caller, part: Slice) -> list[dict[str, Any]]:
     """List roles by their names."""
     mine = select(IamRole).where(IamRole.account_id == caller.account_id, *part.paths(IamRole.path))
-    return [show(role) for role in tx.session.scalars(part.of(mine, IamRole.name_lower))]
+    return show(tx, tx.session.scalars(part.of(mine, IamRole.name_lower)).all())
 
 
 def update(tx: Transaction, caller: Caller, name: str, description: str | None, seconds: int | None) -> dict[str, Any]:
@@ -85,13 +86,13 @@ def update(tx: Transaction, caller: Caller, name: str, description: str | None, 
         role.description = _check_description(description)
     if seconds is not None:
         role.max_session_duration = seconds
-    return show(role)
+    return show(tx, [role])[0]
 
 
 def trust(tx: Transaction, caller: Caller, name: str, document: str) -> None:
     """Change who may assume a role; raises NotFound, InvalidParameter, LimitExceeded."""
     role = iam_entities.find_role(tx, caller, name)
-    role.trust_policy = iam_documents.check_trust(document)
+    role.trust_policy = iam_trust.bound(tx, role.account_id, iam_documents.check_trust(document))
     instance_credentials.role_changed(tx, role.id)
 
 
@@ -105,15 +106,20 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
     tx.session.delete(role)
 
 
-def show(role: IamRole) -> dict[str, Any]:
-    """A role in the shape in which lists show it."""
+def show(tx: Transaction, roles: Sequence[IamRole]) -> list[dict[str, Any]]:
+    """Roles of one account in the shape in which lists show them."""
+    trusted = iam_trust.shown(tx, roles[0].account_id, [role.trust_policy for role in roles]) if roles else []
+    return [_show(role, document) for role, document in zip(roles, trusted, strict=True)]
+
+
+def _show(role: IamRole, document: str) -> dict[str, Any]:
     return {
         "Path": role.path,
         "RoleName": role.name,
         "RoleId": role.id,
         "Arn": iam_entities.arn_of(role),
         "CreateDate": role.created,
-        "AssumeRolePolicyDocument": quote(role.trust_policy, safe=""),
+        "AssumeRolePolicyDocument": quote(document, safe=""),
         "Description": role.description or None,
         "MaxSessionDuration": role.max_session_duration,
     }
@@ -121,7 +127,7 @@ def show(role: IamRole) -> dict[str, Any]:
 
 def _show_whole(tx: Transaction, role: IamRole, *, used: bool = True) -> dict[str, Any]:
     shown = {
-        **show(role),
+        **show(tx, [role])[0],
         "PermissionsBoundary": iam_boundaries.show(role.boundary_arn),
         "Tags": iam_tags.show(tx, role.id) or None,
     }
