@@ -100,6 +100,7 @@ _COMPOSING_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
 _CREDENTIALS_SECONDS: Final = 1.0
 _RENEWALS_AT_ONCE: Final = 100
+_IDENTITIES_AT_ONCE: Final = 20  # and a second: thousands that were launched together hold up nobody
 _GRACE_SECONDS: Final = 2.0
 # A machine is sent again at each change of its tags, groups and disks, and its document is then the same as before.
 _SIGNED_KEPT: Final = 4096
@@ -342,18 +343,15 @@ class Controller:
             pass
 
     async def _renew_credentials(self) -> None:
-        """Make credentials of instances' roles, and of their identities, anew that are due, some in a transaction."""
+        """Make credentials of instances' roles anew that are due, and of some of their identities."""
 
         def renew(tx: Transaction) -> None:
             instance_credentials.renew_due(tx, self.cloud, self._clock(), _RENEWALS_AT_ONCE)
-            instance_identity.renew_due(tx, self._clock(), _RENEWALS_AT_ONCE)
 
-        def are_due(tx: Transaction) -> bool:
-            now = self._clock()
-            return instance_credentials.are_due(tx, now) or instance_identity.are_due(tx, now)
-
-        while await self.database.run(are_due, writes=False):
+        while await self.database.run(lambda tx: instance_credentials.are_due(tx, self._clock()), writes=False):
             await self.database.run(renew)
+        if await self.database.run(lambda tx: instance_identity.are_due(tx, self._clock()), writes=False):
+            await self.database.run(lambda tx: instance_identity.renew_due(tx, self._clock(), _IDENTITIES_AT_ONCE))
 
     async def _run_lifecycle(self) -> None:
         """Do what schedules of lifecycle policies are due for, one in a transaction."""

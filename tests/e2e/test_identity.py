@@ -37,15 +37,20 @@ def test_identity_password_and_options(user: User, real_cloud: RealCloud, tmp_pa
 
 def _check_identity(user: User, login: ssh.Login, instance_id: str, certificate: Path, folder: Path) -> None:
     """Verify as AWS's documentation tells users to do, outside of the guest, with the cloud's certificate."""
-    names = ("document", "signature", "rsa2048")
-    told = login.run("; ".join(f"imds get {IDENTITY}/{name}; echo; echo =-=" for name in names)).split("\n=-=\n")
-    read = dict(zip(names, told, strict=False))
+    names = {name: f"{IDENTITY}/{name}" for name in ("document", "signature", "rsa2048")}
+    names["credentials"] = "meta-data/identity-credentials/ec2/security-credentials/ec2-instance"
+    words = "; ".join(f"imds get {path}; echo; echo =-=" for path in names.values())
+    read = dict(zip(names, login.run(words).split("\n=-=\n"), strict=False))
     shown = user.describe(instance_id)
     document = json.loads(read["document"])
     assert document["instanceId"] == instance_id
     assert document["accountId"] == user.account.account_id
     assert document["privateIp"] == shown["PrivateIpAddress"]
     assert document["availabilityZone"] == shown["Placement"]["AvailabilityZone"]
+    mine = json.loads(read["credentials"])
+    keys = {"access_key_id": mine["AccessKeyId"], "secret_access_key": mine["SecretAccessKey"]}
+    told = replace(user.account, session_token=mine["Token"], **keys).client("sts").get_caller_identity()
+    assert told["Arn"] == f"arn:aws:sts::{user.account.account_id}:assumed-role/aws:ec2-instance/{instance_id}"
     (folder / "document").write_text(read["document"])
     (folder / "rsa2048").write_text(f"-----BEGIN PKCS7-----\n{read['rsa2048']}\n-----END PKCS7-----\n")
     (folder / "signature64").write_text(read["signature"] + "\n")
