@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -133,14 +134,21 @@ def api_database_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
     """A fresh endpoint in a thread of its own, stopped after the test."""
-    path = tmp_path / "stead.sqlite"
-    path.write_bytes(api_database_file.read_bytes())
+    with serving(tmp_path, api_database_file) as served:
+        yield served
+
+
+@contextmanager
+def serving(folder: Path, empty: Path) -> Iterator[Api]:
+    """Run an endpoint in a thread of its own over a copy of a migrated database."""
+    path = folder / "stead.sqlite"
+    path.write_bytes(empty.read_bytes())
     database = Database(f"sqlite:///{path}")
     world: World = database.run_blocking(_build)
     keys = KeyCache(database, world.cloud.sealer)
     authorizer = PolicyAuthorizer(policies_of)
     operations.load()
-    blocks = BlockStore(database, BlockDirectory(tmp_path / "blocks"), now, grace=timedelta(hours=1))
+    blocks = BlockStore(database, BlockDirectory(folder / "blocks"), now, grace=timedelta(hours=1))
     app = AwsApp(
         transactions=database,
         find_key=by_opened_keys(keys.find),

@@ -87,10 +87,14 @@ def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: 
     Raises MalformedId, NotFound, WrongState (OperationNotPermitted) for the primary block and one that a subnet uses.
     """
     lookup.check_form("vpc-cidr-association", [association_id])
-    row = tx.session.get(VpcCidrBlock, association_id)
-    vpc = tx.session.get(Vpc, row.vpc_id) if row is not None else None
-    if row is None or vpc is None or vpc.account_id != caller.account_id:
+    found = tx.session.execute(
+        select(VpcCidrBlock, Vpc)
+        .join(Vpc, Vpc.id == VpcCidrBlock.vpc_id)
+        .where(VpcCidrBlock.id == association_id, Vpc.account_id == caller.account_id)
+    ).first()
+    if found is None:
         raise NotFound("vpc-cidr-association", association_id)
+    row, vpc = found
     if row.cidr_block == vpc.cidr_block:
         raise WrongState(
             "vpc-cidr-association",

@@ -1,0 +1,81 @@
+"""How what belongs to another tenant is answered: as what is absent, by the same work, and with no change."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import event
+
+from stead_controller.aws.call import OPERATIONS, Call
+from stead_controller.aws.errors import translate
+from stead_controller.aws.protocol.codec import WireError
+from stead_controller.errors import SteadError
+from tests.api.conftest import Api
+
+
+def answer(api: Api, service: str, operation: str, params: Mapping[str, Any]) -> Any:
+    """The wire error of a call of the first tenant, or what it gave."""
+    found = OPERATIONS[service, operation]
+
+    def handle(tx: Any) -> Any:
+        call = Call(
+            caller=api.world.one.caller,
+            tx=tx,
+            cloud=api.world.cloud,
+            request_id="request",
+            now=api.world.now,
+            source_ip="127.0.0.1",
+            user_agent="",
+        )
+        return found.handler(call, params)
+
+    try:
+        return api.database.run_blocking(handle, writes=found.writes)
+    except SteadError as error:
+        return translate(error, service, "request")
+
+
+def told_alike(
+    api: Api, service: str, operation: str, request: Callable[[str], Mapping[str, Any]], names: tuple[str, str]
+) -> WireError:
+    """Check that another's name and an absent one are refused alike, by the same statements of SQL, with no change; give the refusal.
+
+    The same statements are what makes the times equal on every machine; `tests/bench/tenant_timing.py` measures them.
+    """
+    seen = []
+    for value in names:
+        params = request(value)
+        with unchanged(api), statements(api) as ran:
+            wire = answer(api, service, operation, params)
+        assert isinstance(wire, WireError), (operation, wire)
+        seen.append((replace(wire, message=wire.message.replace(value, "X")), ran))
+    assert seen[0][0] == seen[1][0]
+    assert seen[0][1] == seen[1][1], operation
+    return seen[0][0]
+
+
+@contextmanager
+def statements(api: Api) -> Iterator[list[str]]:
+    """The statements of SQL that run meanwhile."""
+    ran: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        ran.append(statement)
+
+    event.listen(api.database.engine, "before_cursor_execute", note)
+    try:
+        yield ran
+    finally:
+        event.remove(api.database.engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def unchanged(api: Api) -> Iterator[None]:
+    """Check that nothing is committed meanwhile."""
+    with closing(sqlite3.connect(str(api.database.engine.url.database))) as connection:
+        (before,) = connection.execute("PRAGMA data_version").fetchone()
+        yield
+        (after,) = connection.execute("PRAGMA data_version").fetchone()
+    assert after == before
