@@ -242,12 +242,8 @@ def theirs(api):
     gateway = api.other.create_nat_gateway(SubnetId=api.world.other.subnet_ids[0], ConnectivityType="private")[
         "NatGateway"
     ]
-    role_in_profile(api, api.world.other, "theirs")
-    profile = api.other.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "theirs"})[
-        "IamInstanceProfileAssociation"
-    ]
     return {
-        "iam-instance-profile-association": profile["AssociationId"],
+        "iam-instance-profile-association": their_profile(api, instance_id),
         "elastic-ip": allocation_id,
         "elastic-ip-association": association["AssociationId"],
         "image": api.run(private_image),
@@ -273,6 +269,13 @@ def theirs(api):
         "vpc-flow-log": flow_logs["FlowLogIds"][0],
         "vpc-peering-connection": peering["VpcPeeringConnection"]["VpcPeeringConnectionId"],
     }
+
+
+def their_profile(api, instance_id):
+    """The association of an instance of the other tenant with an instance profile."""
+    role_in_profile(api, api.world.other, "theirs")
+    made = api.other.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "theirs"})
+    return made["IamInstanceProfileAssociation"]["AssociationId"]
 
 
 def role_in_profile(api, tenant, name):
