@@ -1,9 +1,12 @@
 import json
+from dataclasses import replace
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 
+from stead_cli.account import account as commands
 from tests.api.identity import READ_ONLY, document, key_of, refused, trust
 from tests.support.waiting import wait_for
 
@@ -112,29 +115,47 @@ def test_an_issuer_is_trusted_changed_and_forgotten(owner, iam):
     refused("NoSuchEntity", iam.get_open_id_connect_provider, OpenIDConnectProviderArn=arn)
 
 
-def test_an_operator_disables_an_account_and_changes_its_root_keys(cloud):
+@pytest.fixture
+def stead(cloud, monkeypatch):
+    """The account commands of an operator of the shared cloud; each gives what it printed."""
+    monkeypatch.setattr("stead_cli.account.settings.load", lambda: cloud.settings)
+
+    def run(*arguments):
+        done = CliRunner().invoke(commands, arguments)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return run
+
+
+def test_an_operator_disables_an_account_and_changes_its_root_keys(cloud, stead):
     account = cloud.new_account()
-    made = cloud.operator.create_root_key(account.account_id)
-    listed = [key.access_key_id for key in cloud.operator.list_root_keys(account.account_id)]
-    assert listed == [account.access_key_id, made.access_key_id]
-    cloud.operator.delete_root_key(account.account_id, made.access_key_id)
+    made = json.loads(stead("create-key", account.account_id, "--output", "json"))
+    assert made["account_id"] == account.account_id
+    second = replace(account, access_key_id=made["access_key_id"], secret_access_key=made["secret_access_key"])
+    assert second.client("sts").get_caller_identity()["Arn"].endswith(":root")
+    listed = [key["access_key_id"] for key in json.loads(stead("keys", account.account_id, "--output", "json"))]
+    assert listed == [account.access_key_id, second.access_key_id]
+    stead("delete-key", account.account_id, second.access_key_id)
     sts = account.client("sts")
     assert sts.get_caller_identity()["Account"] == account.account_id
 
     def refuses():
         try:
             sts.get_caller_identity()
-        except sts.exceptions.ClientError as error:
+        except ClientError as error:
             return error.response["Error"]["Code"] == "InvalidClientTokenId"
         return False
 
-    assert cloud.operator.disable_account(account.account_id, disabled=True).disabled
+    stead("disable", account.account_id)
     wait_for(refuses, "a disabled account is refused", 3)
-    assert not cloud.operator.disable_account(account.account_id, disabled=False).disabled
+    [shown] = [one for one in json.loads(stead("list", "--output", "json")) if one["account_id"] == account.account_id]
+    assert shown["disabled"]
+    stead("enable", shown["name"])
     wait_for(lambda: not refuses(), "an enabled account is known", 3)
 
 
-def test_an_operator_ends_the_sessions_of_a_role(cloud):
+def test_an_operator_ends_the_sessions_of_a_role(cloud, stead):
     account = cloud.new_account()
     iam, sts = account.client("iam"), account.client("sts")
     iam.create_user(UserName="guest-of-role")
@@ -155,7 +176,7 @@ def test_an_operator_ends_the_sessions_of_a_role(cloud):
 
     old = session()
     assert old.get_caller_identity()["Arn"].endswith(":assumed-role/Ended/work")
-    cloud.operator.revoke_sessions(account.account_id, "ended")
+    stead("revoke-sessions", account.account_id, "ended")
     assert session().get_caller_identity()["Account"] == account.account_id
 
     def is_refused():
