@@ -58,6 +58,44 @@ def test_the_summary_counts(cloud):
     assert (found["PolicyVersionsInUse"], found["Providers"]) == (1, 0)
 
 
+def test_all_that_an_account_has_is_told_in_pages(cloud):
+    iam = cloud.new_account().client("iam")
+    user = iam.create_user(UserName="u", Tags=[{"Key": "k", "Value": "v"}])["User"]
+    iam.create_user(UserName="u2")
+    iam.create_group(GroupName="g")
+    iam.add_user_to_group(GroupName="g", UserName="u")
+    iam.put_group_policy(GroupName="g", PolicyName="inline", PolicyDocument=document("ec2:*"))
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust({"AWS": user["Arn"]}))
+    iam.create_instance_profile(InstanceProfileName="p")
+    iam.add_role_to_instance_profile(InstanceProfileName="p", RoleName="r")
+    own = iam.create_policy(PolicyName="own", PolicyDocument=document("ec2:*"))["Policy"]["Arn"]
+    iam.create_policy_version(PolicyArn=own, PolicyDocument=document("s3:*"), SetAsDefault=True)
+    for arn in (own, READ_ONLY):
+        iam.attach_user_policy(UserName="u", PolicyArn=arn)
+    whole = iam.get_account_authorization_details()
+    [first, second] = whole["UserDetailList"]
+    assert (first["UserName"], first["GroupList"], first["Tags"]) == ("u", ["g"], [{"Key": "k", "Value": "v"}])
+    assert {policy["PolicyName"] for policy in first["AttachedManagedPolicies"]} == {"own", "ReadOnlyAccess"}
+    assert (second["UserName"], second["AttachedManagedPolicies"]) == ("u2", [])
+    [group] = whole["GroupDetailList"]
+    assert group["GroupPolicyList"] == [{"PolicyName": "inline", "PolicyDocument": json.loads(document("ec2:*"))}]
+    [role] = whole["RoleDetailList"]
+    assert role["AssumeRolePolicyDocument"] == json.loads(trust({"AWS": user["Arn"]}))
+    assert [profile["InstanceProfileName"] for profile in role["InstanceProfileList"]] == ["p"]
+    policies = {policy["PolicyName"]: policy["PolicyVersionList"] for policy in whole["Policies"]}
+    assert set(policies) == {"own", "ReadOnlyAccess"}
+    assert [(one["VersionId"], one["IsDefaultVersion"]) for one in policies["own"]] == [("v2", True), ("v1", False)]
+
+    members = ("UserDetailList", "GroupDetailList", "RoleDetailList", "Policies")
+    pages = list(iam.get_paginator("get_account_authorization_details").paginate(PaginationConfig={"PageSize": 1}))
+    assert len(pages) == 6
+    assert {name: [row for page in pages for row in page[name]] for name in members} == {
+        name: whole[name] for name in members
+    }
+    only = iam.get_account_authorization_details(Filter=["Role", "LocalManagedPolicy"])
+    assert [len(only[name]) for name in members] == [0, 0, 1, 1]
+
+
 def test_passwords_follow_the_accounts_rules(owner, iam):
     refused("NoSuchEntity", iam.get_account_password_policy)
     iam.create_user(UserName="login")

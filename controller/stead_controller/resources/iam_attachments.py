@@ -49,14 +49,14 @@ def detach(tx: Transaction, caller: Caller, kind: str, name: str, policy_arn: st
         raise NotFound("iam-policy", policy_arn, message=f"Policy {policy_arn} was not found.")
 
 
-def of_principal(tx: Transaction, caller: Caller, kind: str, name: str, part: Slice) -> list[dict[str, Any]]:
-    """The policies attached to a principal, by their ARNs; raises NotFound, InvalidParameter."""
+def of_principal(tx: Transaction, caller: Caller, kind: str, name: str, path_prefix: str) -> list[dict[str, Any]]:
+    """The policies attached to a principal whose paths begin so, by their ARNs; raises NotFound, InvalidParameter."""
     principal = iam_entities.find_principal(tx, caller, kind, name)
     mine = select(IamAttachedPolicy.policy_arn).where(IamAttachedPolicy.principal_id == principal.id)
     shown = []
-    for arn in tx.session.scalars(part.of(mine, IamAttachedPolicy.policy_arn)):
+    for arn in tx.session.scalars(mine.order_by(IamAttachedPolicy.policy_arn)):
         path, _, policy_name = arn.split(":", 5)[5].removeprefix("policy").rpartition("/")
-        if f"{path}/".startswith(part.path_prefix):
+        if f"{path}/".startswith(path_prefix):
             shown.append({"PolicyName": policy_name, "PolicyArn": arn})
     return shown
 

@@ -105,10 +105,10 @@ def _list(tx: Transaction, part: Slice, *where: Any) -> list[dict[str, Any]]:
     rows = tx.session.execute(part.of(found, IamInstanceProfile.name_lower)).all()
     with_roles = {row[1].id: row[1] for row in rows if row[1] is not None}
     roles = dict(zip(with_roles, iam_roles.show(tx, list(with_roles.values())), strict=True))
-    return [_show(row[0], roles) for row in rows]
+    return [show(row[0], roles) for row in rows]
 
 
-def _show(profile: IamInstanceProfile, roles: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def show(profile: IamInstanceProfile, roles: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """An instance profile, with its role if that is among those given by their ids."""
     return {
         "Path": profile.path,
@@ -122,4 +122,4 @@ def _show(profile: IamInstanceProfile, roles: Mapping[str, dict[str, Any]]) -> d
 
 def _show_whole(tx: Transaction, profile: IamInstanceProfile, role: IamRole | None) -> dict[str, Any]:
     roles = {role.id: iam_roles.show(tx, [role])[0]} if role else {}
-    return {**_show(profile, roles), "Tags": iam_tags.show(tx, profile.id)}
+    return {**show(profile, roles), "Tags": iam_tags.show(tx, profile.id)}

@@ -12,7 +12,6 @@ from sqlalchemy import delete, select
 from stead_controller.db.tables import IamTag
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources import iam_limits, iam_names
-from stead_controller.resources.iam_slices import ALL, Slice
 from stead_controller.resources.transaction import Transaction
 
 _TEXT: Final = re.compile(r"[^\W]|[\s_.:/=+\-@]")
@@ -56,15 +55,14 @@ def tags_of(tx: Transaction, resource_id: str) -> dict[str, str]:
     return {row.key: row.value for row in _rows(tx, resource_id)}
 
 
-def show(tx: Transaction, resource_id: str, part: Slice = ALL) -> list[dict[str, Any]]:
+def show(tx: Transaction, resource_id: str) -> list[dict[str, Any]]:
     """Tags in the API's shape, sorted by key."""
-    return [{"Key": row.key, "Value": row.value} for row in _rows(tx, resource_id, part)]
+    return [{"Key": row.key, "Value": row.value} for row in _rows(tx, resource_id)]
 
 
-def _rows(tx: Transaction, resource_id: str, part: Slice = ALL) -> Sequence[IamTag]:
-    mine = select(IamTag).where(IamTag.resource_id == resource_id)
-    rows: Sequence[IamTag] = tx.session.scalars(part.of(mine, IamTag.key_lower)).all()
-    return rows
+def _rows(tx: Transaction, resource_id: str) -> Sequence[IamTag]:
+    mine = select(IamTag).where(IamTag.resource_id == resource_id).order_by(IamTag.key_lower)
+    return tx.session.scalars(mine).all()
 
 
 def _check(key: str, value: str) -> None:

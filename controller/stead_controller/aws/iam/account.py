@@ -1,8 +1,19 @@
 """An account's alias, password policy and summary."""
 
+from typing import Final
+
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.resources import iam_accounts
+from stead_controller.resources import iam_accounts, iam_details, iam_names
+from stead_controller.resources.iam_slices import Slice
+
+_DETAILS: Final = {
+    "User": "UserDetailList",
+    "Group": "GroupDetailList",
+    "Role": "RoleDetailList",
+    "LocalManagedPolicy": "Policies",
+    "AWSManagedPolicy": "Policies",
+}
 
 
 @operation("GetAccountSummary", service="iam", writes=False)
@@ -10,6 +21,22 @@ def get_account_summary(call: Call, params: Params) -> Result:
     """Tell how much the account has, and how much it may have."""
     del params
     return {"SummaryMap": iam_accounts.summary(call.tx, call.caller)}
+
+
+@operation("GetAccountAuthorizationDetails", service="iam", writes=False)
+def get_account_authorization_details(call: Call, params: Params) -> Result:
+    """List users, groups, roles and policies with all that they have."""
+    kinds = params.get("Filter") or list(iam_details.KINDS)
+    if not set(kinds) <= set(iam_details.KINDS):
+        known = ", ".join(iam_details.KINDS)
+        raise iam_names.invalid("filter", f"Member must satisfy enum value set: [{known}]")
+    page = describe.marker_page(call, params, "GetAccountAuthorizationDetails")
+    found = iam_details.search(call.tx, call.caller, kinds, Slice(page.fetch, page.after))
+    shown, marker = page.cut(found, lambda entry: (entry[0], entry[1]))
+    answer: Result = {member: [] for member in _DETAILS.values()}
+    for kind, _, entity in shown:
+        answer[_DETAILS[kind]].append(entity)
+    return {**answer, "IsTruncated": marker is not None, "Marker": marker}
 
 
 @operation("CreateAccountAlias", service="iam")

@@ -1,8 +1,9 @@
 """Managed policies attached to users, groups and roles."""
 
+from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_attachments
+from stead_controller.resources import iam_attachments, iam_names
 
 
 @operation("AttachUserPolicy", service="iam")
@@ -66,11 +67,8 @@ def list_attached_role_policies(call: Call, params: Params) -> Result:
 
 
 def _attached(call: Call, params: Params, operation_name: str, kind: str, name: str) -> Result:
-    return pages.listed(
-        call,
-        params,
-        operation_name,
-        "AttachedPolicies",
-        read=lambda part: iam_attachments.of_principal(call.tx, call.caller, kind, name, part),
-        key=lambda row: (row["PolicyArn"],),
-    )
+    """List what is attached to a principal, which is little; ARNs would be too long for markers."""
+    page = describe.marker_page(call, params, operation_name)
+    prefix = iam_names.check_path_prefix(params.get("PathPrefix"))
+    found = iam_attachments.of_principal(call.tx, call.caller, kind, name, prefix)
+    return pages.cut_whole("AttachedPolicies", found, page)

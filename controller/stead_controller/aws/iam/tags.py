@@ -1,5 +1,6 @@
 """Tags of users, roles, instance profiles, policies and issuers."""
 
+from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
 from stead_controller.resources import iam_entities, iam_managed, iam_oidc_providers, iam_tags
@@ -124,14 +125,9 @@ def list_open_id_connect_provider_tags(call: Call, params: Params) -> Result:
 
 
 def _tags(call: Call, params: Params, operation_name: str, resource_id: str) -> Result:
-    return pages.listed(
-        call,
-        params,
-        operation_name,
-        "Tags",
-        read=lambda part: iam_tags.show(call.tx, resource_id, part),
-        key=pages.named("Key"),
-    )
+    """List tags, which are few; keys could be too long for markers."""
+    page = describe.marker_page(call, params, operation_name)
+    return pages.cut_whole("Tags", iam_tags.show(call.tx, resource_id), page)
 
 
 def _policy_id(call: Call, params: Params) -> str:
