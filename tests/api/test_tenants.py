@@ -239,9 +239,7 @@ def theirs(api):
     )["NetworkInsightsPath"]["NetworkInsightsPathId"]
     analysis = api.other.start_network_insights_analysis(NetworkInsightsPathId=path, ClientToken="a")
     (acl,) = api.other.describe_network_acls()["NetworkAcls"]
-    gateway = api.other.create_nat_gateway(SubnetId=api.world.other.subnet_ids[0], ConnectivityType="private")[
-        "NatGateway"
-    ]
+    gateway = api.other.create_nat_gateway(SubnetId=api.world.other.subnet_ids[0], ConnectivityType="private")
     return {
         "iam-instance-profile-association": their_profile(api, instance_id),
         "elastic-ip": allocation_id,
@@ -252,7 +250,7 @@ def theirs(api):
         **topology,
         "key-name": "theirs",
         "key-pair": material["KeyPairId"],
-        "natgateway": gateway["NatGatewayId"],
+        "natgateway": gateway["NatGateway"]["NatGatewayId"],
         "network-acl": acl["NetworkAclId"],
         "network-acl-association": acl["Associations"][0]["NetworkAclAssociationId"],
         "network-insights-analysis": analysis["NetworkInsightsAnalysis"]["NetworkInsightsAnalysisId"],
