@@ -115,19 +115,3 @@ def test_who_is_not_let_in_is_in_the_files(cloud, account):
     [line] = told()
     assert (line["userIdentity"]["type"], line["eventName"]) == ("Unknown", "DescribeVpcs")
     assert line["errorCode"] == "Client.AuthFailure"
-
-
-def test_a_stop_loses_no_record_and_files_are_private(own_cloud):
-    cloud = own_cloud(hosts=0)
-    account = cloud.first_account
-    for _ in range(20):
-        account.client("sts").get_caller_identity()
-    cloud.controller.stop()
-    folder = cloud.settings.controller_dir / "audit"
-    [path] = folder.iterdir()
-    assert (path.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["eventName"] for line in lines].count("GetCallerIdentity") == 20
-    cloud.start_controller()
-    events = account.client("cloudtrail").lookup_events(**by("EventName", "GetCallerIdentity"))["Events"]
-    assert len(events) == 20

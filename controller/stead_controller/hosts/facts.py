@@ -25,6 +25,11 @@ class Taken(enum.Enum):
     MOVED = "moved"  # other hosts reach it elsewhere than before
 
 
+def is_known(tx: Transaction, host_id: str) -> bool:
+    """Tell whether a host is, still, of this cloud."""
+    return tx.session.scalar(select(Host.id).where(Host.id == host_id)) is not None
+
+
 def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: Cloud, now: datetime) -> list[Taken]:
     """Note the facts of hosts, by their ids, and that they are up; give what each is to this controller.
 

@@ -32,6 +32,7 @@ from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
+_REMOVED: Final = "this host was removed from the cloud"
 _ANSWER_SECONDS: Final = 20.0
 
 
@@ -66,7 +67,7 @@ class HostLink:
         )
         self._hellos = Together(database, self._take_facts)
         self._reports = Together(database, self._apply_progress)
-        self._questions: dict[int, asyncio.Future[pb.Answer]] = {}
+        self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by who is asked, and their ids
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         database.on_commit(self._committed)
@@ -88,7 +89,7 @@ class HostLink:
             )
         question.id = next(self._question_ids)
         future: asyncio.Future[pb.Answer] = self._loop.create_future()
-        self._questions[question.id] = future
+        self._questions[host_id, question.id] = future
         try:
             stream.put(pb.HostUpdate(question=question).SerializeToString())
             return await asyncio.wait_for(future, _ANSWER_SECONDS)
@@ -97,7 +98,7 @@ class HostLink:
                 "The host of this instance did not answer in time. Try again later.", code="Unavailable"
             ) from error
         finally:
-            self._questions.pop(question.id, None)
+            self._questions.pop((host_id, question.id), None)
 
     async def tell_where_hosts_are(self) -> None:
         """Tell all hosts where the others are, if that has changed; to be called again and again."""
@@ -116,7 +117,7 @@ class HostLink:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
         taken = await self._hellos.run((host_id, hello.hello))
         if taken is facts.Taken.UNKNOWN:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this host was removed from the cloud")
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
         self._moves += taken is facts.Taken.MOVED
         self._liveness.seen(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
@@ -138,6 +139,8 @@ class HostLink:
     ) -> pb.RenewCertificateResponse:
         """Sign a further certificate for the host that asks."""
         host_id = await require_host(context)
+        if not await self._database.run(lambda tx: facts.is_known(tx, host_id), writes=False):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self._authority.certificate_pem)
 
@@ -153,7 +156,7 @@ class HostLink:
                         self._liveness.seen(stream.host_id, sent=stream.sent, reached=beat.revision, pools=beat.pools)
                     case "answer":
                         self._liveness.seen(stream.host_id)
-                        future = self._questions.get(report.answer.id)
+                        future = self._questions.get((stream.host_id, report.answer.id))
                         if future is not None and not future.done():
                             future.set_result(report.answer)
         except grpc.RpcError:

@@ -1,0 +1,154 @@
+"""Nobody is let in as somebody else: each RPC of the port of hosts and operators, by each kind of stranger.
+
+The RPCs are those of the services' own descriptions, so a new one is asked, too.
+"""
+
+import asyncio
+import datetime as dt
+
+import grpc
+import pytest
+
+from stead_controller.resources.questions import ConsoleOutput
+from stead_proto import tls
+from stead_proto.certificates import Authority, new_signing_request
+from stead_proto.tls import Identity
+from stead_proto.v1 import blocks_pb2, host_pb2, host_pb2_grpc, operator_pb2, operator_pb2_grpc
+from stead_proto.v1 import compute_pb2 as compute
+from stead_proto.v1 import desired_pb2 as desired
+from stead_proto.v1 import host_pb2 as pb
+from stead_proto.v1 import operator_pb2 as operator
+from tests.unit.controller.blocks.test_image_files import make_empty
+from tests.unit.controller.test_controller import DEADLINE, Cloud, cloud
+
+__all__ = ["cloud"]
+
+HOSTS = [host_pb2.DESCRIPTOR.services_by_name["HostLink"], blocks_pb2.DESCRIPTOR.services_by_name["BlockStore"]]
+OPERATORS = list(operator_pb2.DESCRIPTOR.services_by_name.values())
+DENIED = grpc.StatusCode.PERMISSION_DENIED
+EXPIRED = dt.timedelta(seconds=-1)
+
+
+def methods(services):
+    return [method for service in services for method in service.methods]
+
+
+async def code_of(channel, method) -> grpc.StatusCode:
+    """Call an RPC with an empty message, or a stream of one, and give the status that it ends with."""
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    if method.client_streaming:
+        call = channel.stream_stream(path)(iter([b""]), timeout=DEADLINE)
+    elif method.server_streaming:
+        call = channel.unary_stream(path)(b"", timeout=DEADLINE)
+    else:
+        call = channel.unary_unary(path)(b"", timeout=DEADLINE)
+    return await call.code()
+
+
+def address(cloud: Cloud) -> str:
+    return f"127.0.0.1:{cloud.settings.host_port}"
+
+
+async def test_only_operators_may_ask_what_operators_ask_and_only_hosts_what_hosts_do(cloud):
+    _, host = await cloud.enrol()
+    as_host = await cloud.channel(tls.channel_to_controller(address(cloud), host))
+    as_operator = await cloud.operator()
+    let_in = [method.full_name for method in methods(OPERATORS) if await code_of(as_host, method) != DENIED]
+    let_in += [method.full_name for method in methods(HOSTS) if await code_of(as_operator, method) != DENIED]
+    assert let_in == []
+    assert len(methods(OPERATORS)) >= 20
+
+
+def of_another_authority(host_id: str, ca_pem: bytes) -> Identity:
+    foreign = Authority.create().issue_host(host_id)
+    return Identity(foreign.key_pem, foreign.certificate_pem, ca_pem)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda ours, host_id: ours.issue_host(host_id, validity=EXPIRED), id="expired"),
+        pytest.param(lambda ours, host_id: of_another_authority(host_id, ours.certificate_pem), id="of another CA"),
+        pytest.param(lambda ours, _host_id: ours.issue_server(), id="a server's"),
+        pytest.param(None, id="none"),
+    ],
+)
+async def test_without_a_good_certificate_there_is_no_connection(cloud, make):
+    host_id, _ = await cloud.enrol()
+    authority = cloud.controller.authority
+    if make is None:
+        channel = tls.channel_to_enrolment(address(cloud), authority.certificate_pem)
+    else:
+        channel = tls.channel_to_controller(address(cloud), make(authority, host_id))
+    opened = await cloud.channel(channel)
+    for method in (HOSTS[0].methods_by_name["Session"], OPERATORS[0].methods[0]):
+        assert await code_of(opened, method) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_host_that_this_cloud_does_not_know_is_refused_everything(cloud):
+    unknown = cloud.controller.authority.issue_host("h-0123456789abcdef0")
+    channel = await cloud.channel(tls.channel_to_controller(address(cloud), unknown))
+    stream = host_pb2_grpc.HostLinkStub(channel).Session()
+    await stream.write(pb.HostReport(hello=pb.Hello(facts=pb.HostFacts(hostname="box"))))
+    assert await stream.code() is DENIED
+    csr = new_signing_request("x")[1]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await host_pb2_grpc.HostLinkStub(channel).RenewCertificate(pb.RenewCertificateRequest(csr_pem=csr))
+    assert refused.value.code() is DENIED
+
+
+async def test_a_host_cannot_answer_what_another_is_asked(cloud):
+    asked_id, asked = await cloud.enrol()
+    stranger_id, stranger = await cloud.enrol()
+    honest, liar = await cloud.agent(asked), await cloud.agent(stranger)
+    await honest.next_state()
+    await liar.next_state()
+    asking = asyncio.create_task(cloud.controller._ask(ConsoleOutput(asked_id, "i-1", 100)))
+    question = await honest.next_question()
+    for number in range(100):
+        await liar.stream.write(pb.HostReport(answer=pb.Answer(id=number, content=b"a lie", taken_at=1)))
+    to_liar = asyncio.create_task(cloud.controller._ask(ConsoleOutput(stranger_id, "i-2", 100)))
+    next_question = await liar.next_question()
+    await liar.stream.write(pb.HostReport(answer=pb.Answer(id=next_question.id, content=b"of its own", taken_at=1)))
+    async with asyncio.timeout(DEADLINE):
+        assert (await to_liar).content == b"of its own"
+    # All that the liar wrote before was read by now.
+    assert not asking.done()
+    await honest.stream.write(pb.HostReport(answer=pb.Answer(id=question.id, content=b"login:", taken_at=1)))
+    async with asyncio.timeout(DEADLINE):
+        assert (await asking).content == b"login:"
+
+
+async def test_a_host_cannot_speak_for_another(cloud):
+    image = await cloud.import_image(bytes(make_empty(1 << 29)))
+    first_id, first = await cloud.enrol()
+    honest = await cloud.agent(first)
+    await honest.next_state()
+    client = await cloud.compute()
+    watch = client.Watch(compute.WatchRequest(), metadata=cloud.key)
+    assert (await watch.read()).synced
+    request = compute.RunInstancesRequest(image_id=image.image_id, instance_type="stead.tiny")
+    [launched] = (await client.RunInstances(request, metadata=cloud.key)).instances
+    second_id, second = await cloud.enrol()
+    liar = await cloud.agent(second)
+    await liar.next_state()
+    await liar.running(launched.instance_id)
+    for condition in (pb.CONDITION_FAILED, pb.CONDITION_ABSENT):
+        lie = pb.ResourceStatus(kind=desired.KIND_MACHINE, id=launched.instance_id, condition=condition, error="x")
+        await liar.stream.write(pb.HostReport(progress=pb.Progress(statuses=[lie])))
+    # A request that names the first host becomes a certificate of who asks.
+    key_pem, csr = new_signing_request(first_id)
+    renewed = await host_pb2_grpc.HostLinkStub(liar.channel).RenewCertificate(pb.RenewCertificateRequest(csr_pem=csr))
+    again = await cloud.agent(Identity(key_pem, renewed.certificate_pem, second.ca_pem), cpus=64)
+    await again.next_state()
+    hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
+    cpus = {host.id: host.cpus for host in (await hosts.ListHosts(operator.ListHostsRequest())).hosts}
+    assert cpus == {first_id: 4, second_id: 64}
+    await honest.running(launched.instance_id)
+    async with asyncio.timeout(DEADLINE):
+        states = [(await watch.read()).instance.state, (await watch.read()).instance.state]
+    assert states == ["pending", "running"]
+    [errors] = [
+        host.error_count for host in (await hosts.ListHosts(operator.ListHostsRequest())).hosts if host.id == first_id
+    ]
+    assert errors == 0
