@@ -79,7 +79,7 @@ def counts(tx: Transaction, account_id: str, arns: Iterable[str]) -> dict[str, i
         .where(IamAttachedPolicy.account_id == account_id, IamAttachedPolicy.policy_arn.in_(list(arns)))
         .group_by(IamAttachedPolicy.policy_arn)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def boundary_counts(tx: Transaction, account_id: str, arns: Iterable[str]) -> dict[str, int]:

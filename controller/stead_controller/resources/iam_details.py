@@ -164,7 +164,7 @@ def _attached(tx: Transaction, ids: Sequence[str]) -> dict[str, Shown]:
     found: dict[str, Shown] = defaultdict(list)
     rows = select(IamAttachedPolicy.principal_id, IamAttachedPolicy.policy_arn)
     rows = rows.where(IamAttachedPolicy.principal_id.in_(ids)).order_by(IamAttachedPolicy.policy_arn)
-    for principal_id, arn in tx.session.execute(rows).tuples():
+    for principal_id, arn in tx.session.execute(rows):
         found[principal_id].append({"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn})
     return found
 
@@ -181,7 +181,7 @@ def _groups_of(tx: Transaction, ids: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     rows = select(IamGroupMember.user_id, IamGroup.name).join(IamGroup, IamGroup.id == IamGroupMember.group_id)
     rows = rows.where(IamGroupMember.user_id.in_(ids)).order_by(IamGroup.name_lower)
-    for user_id, name in tx.session.execute(rows).tuples():
+    for user_id, name in tx.session.execute(rows):
         found[user_id].append(name)
     return found
 

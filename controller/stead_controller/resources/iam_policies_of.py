@@ -80,7 +80,7 @@ def documents_of(tx: Transaction, principal_id: str) -> list[OwnedPolicy]:
     aws = all_policies()
     return [
         OwnedPolicy(owner_id, name or arn.rpartition("/")[2], arn, document or aws[arn].document)
-        for owner_id, name, arn, document in tx.session.execute(inline.union_all(attached)).tuples()
+        for owner_id, name, arn, document in tx.session.execute(inline.union_all(attached))
         if document or arn in aws  # one that this release no longer has allows nothing
     ]
 
