@@ -185,5 +185,12 @@ def test_another_account_has_its_own_names(cloud, iam):
     other = cloud.new_account().client("iam")
     absent = refused("NoSuchEntity", other.get_user, UserName="shared-name")
     assert absent == "The user with name shared-name cannot be found."
+    key = iam.create_access_key(UserName="shared-name")["AccessKey"]["AccessKeyId"]
+    texts = {
+        refused("NoSuchEntity", other.get_access_key_last_used, AccessKeyId=one).replace(one, "KEY")
+        for one in (key, "AKIAABSENTABSENTABSE")
+    }
+    assert texts == {"The Access Key with id KEY cannot be found."}
+    refused("ValidationError", other.create_login_profile, UserName="shared-name")
     other.create_user(UserName="shared-name")
     assert other.list_users()["Users"][0]["UserName"] == "shared-name"

@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from stead_controller.db.tables import IamGroup, IamInstanceProfile, IamRole, IamUser
-from stead_controller.errors import AlreadyExists, NotFound
+from stead_controller.errors import AlreadyExists, InvalidParameter, NotFound
 from stead_controller.resources import iam_names
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
@@ -63,7 +63,7 @@ def own_name(caller: Caller, name: str | None) -> str:
     if name is not None:
         return name
     if not caller.user_name:
-        raise iam_names.invalid("userName", "Must specify userName when calling with non-User credentials")
+        raise InvalidParameter("Must specify userName when calling with non-User credentials")
     return caller.user_name
 
 

@@ -1,7 +1,7 @@
 """Login profiles, and a user's own password."""
 
 from stead_controller.aws.call import Call, Params, Result, Then, operation
-from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.errors import MissingParameter, Unsupported
 from stead_controller.resources import iam_login_profiles, iam_passwords
 from stead_controller.resources.iam_login_profiles import Password
 from stead_controller.resources.questions import HostAnswer
@@ -18,7 +18,7 @@ def create_login_profile(call: Call, params: Params) -> Result:
     """Give a user a password."""
     _refuse_session_limits(params)
     if call.prepared is None:
-        raise InvalidParameter("The request must contain the parameter Password")
+        raise MissingParameter("Password")
     made = iam_login_profiles.create(
         call.tx,
         call.caller,
