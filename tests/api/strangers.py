@@ -18,6 +18,7 @@ from tests.api.conftest import Api
 def answer(api: Api, service: str, operation: str, params: Mapping[str, Any]) -> Any:
     """The wire error of a call of the first tenant, or what it gave."""
     found = OPERATIONS[service, operation]
+    prepared = None if found.prepare is None else found.prepare(params)
 
     def handle(tx: Any) -> Any:
         call = Call(
@@ -28,6 +29,7 @@ def answer(api: Api, service: str, operation: str, params: Mapping[str, Any]) ->
             now=api.world.now,
             source_ip="127.0.0.1",
             user_agent="",
+            prepared=prepared,
         )
         return found.handler(call, params)
 

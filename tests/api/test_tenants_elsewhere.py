@@ -1,6 +1,7 @@
 """What EC2's matrix (`test_tenants.py`) leaves out: ids inside structures, and the other services."""
 
 import hashlib
+import itertools
 import json
 from base64 import b64encode
 
@@ -234,69 +235,54 @@ INGRESS = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1}
 
 def nested(api):
     """Ids inside structures: the operation, the kind, and the request that names one."""
-    world = api.world.one
+    group = {"GroupId": api.world.one.group_id}
+    inside = {
+        "security-group": lambda one: {"UserIdGroupPairs": [{"GroupId": one}]},
+        "prefix-list": lambda one: {"PrefixListIds": [{"PrefixListId": one}]},
+    }
+    yield from nested_in_launches(api)
+    yield "CreateSnapshots", "instance", lambda one: {"InstanceSpecification": {"InstanceId": one}}
+    device = {"DeviceName": "/dev/sda1"}
+    image = {"Name": "image", "RootDeviceName": "/dev/sda1"}
+    yield (
+        "RegisterImage",
+        "snapshot",
+        lambda one: image | {"BlockDeviceMappings": [device | {"Ebs": {"SnapshotId": one}}]},
+    )
+    for way, (kind, peer) in itertools.product(("Ingress", "Egress"), inside.items()):
+        yield (
+            f"AuthorizeSecurityGroup{way}",
+            kind,
+            lambda one, peer=peer: group | {"IpPermissions": [INGRESS | peer(one)]},
+        )
+    rule = INGRESS | {"CidrIpv4": "10.0.0.0/8"}
+    yield (
+        "ModifySecurityGroupRules",
+        "security-group-rule",
+        lambda one: group | {"SecurityGroupRules": [{"SecurityGroupRuleId": one, "SecurityGroupRule": rule}]},
+    )
+    yield (
+        "UpdateSecurityGroupRuleDescriptionsIngress",
+        "security-group-rule",
+        lambda one: group | {"SecurityGroupRuleDescriptions": [{"SecurityGroupRuleId": one, "Description": "d"}]},
+    )
+
+
+def nested_in_launches(api):
+    """Ids inside a launch's structures."""
     launch = {"ImageId": api.world.image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1}
-    group = {"GroupId": world.group_id}
-    return [
-        ("RunInstances", "subnet", lambda one: launch | {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": one}]}),
-        (
-            "RunInstances",
-            "security-group",
-            lambda one: (
-                launch | {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": world.subnet_ids[0], "Groups": [one]}]}
-            ),
-        ),
-        (
-            "RunInstances",
-            "network-interface",
-            lambda one: launch | {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": one}]},
-        ),
-        (
-            "RunInstances",
-            "snapshot",
-            lambda one: launch | {"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": one}}]},
-        ),
-        ("RunInstances", "instance-profile", lambda one: launch | {"IamInstanceProfile": {"Name": one}}),
-        (
-            "RegisterImage",
-            "snapshot",
-            lambda one: {
-                "Name": "image",
-                "RootDeviceName": "/dev/sda1",
-                "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": one}}],
-            },
-        ),
-        ("CreateSnapshots", "instance", lambda one: {"InstanceSpecification": {"InstanceId": one}}),
-        *(
-            (
-                f"AuthorizeSecurityGroup{way}",
-                kind,
-                lambda one, members=members: group | {"IpPermissions": [INGRESS | members(one)]},
-            )
-            for way in ("Ingress", "Egress")
-            for kind, members in (
-                ("security-group", lambda one: {"UserIdGroupPairs": [{"GroupId": one}]}),
-                ("prefix-list", lambda one: {"PrefixListIds": [{"PrefixListId": one}]}),
-            )
-        ),
-        (
-            "ModifySecurityGroupRules",
-            "security-group-rule",
-            lambda one: (
-                group
-                | {
-                    "SecurityGroupRules": [
-                        {"SecurityGroupRuleId": one, "SecurityGroupRule": INGRESS | {"CidrIpv4": "10.0.0.0/8"}}
-                    ]
-                }
-            ),
-        ),
-        (
-            "UpdateSecurityGroupRuleDescriptionsIngress",
-            "security-group-rule",
-            lambda one: group | {"SecurityGroupRuleDescriptions": [{"SecurityGroupRuleId": one, "Description": "d"}]},
-        ),
-    ]
+    subnet_id = api.world.one.subnet_ids[0]
+    members = {
+        "subnet": lambda one: {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": one}]},
+        "security-group": lambda one: {
+            "NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": subnet_id, "Groups": [one]}]
+        },
+        "network-interface": lambda one: {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": one}]},
+        "snapshot": lambda one: {"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": one}}]},
+        "instance-profile": lambda one: {"IamInstanceProfile": {"Name": one}},
+    }
+    for kind, member in members.items():
+        yield "RunInstances", kind, lambda one, member=member: launch | member(one)
 
 
 def test_ids_inside_structures_are_no_way_in(api, theirs, snapshots):
