@@ -234,7 +234,7 @@ def _may_have_had_key(resource: Resource) -> bool:
         case "volume":
             return resource.volume.encrypted
         case "base":
-            return bool(resource.base.encryption_key)
+            return resource.base.encrypted
         case "snapshot":
             return bool(resource.snapshot.encryption_key)
         case "machine":

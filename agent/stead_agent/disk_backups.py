@@ -19,6 +19,15 @@ class NotPluggedError(BackupError):
 
 
 @dataclass(frozen=True, slots=True)
+class DiskToFreeze:
+    """What a disk is frozen for."""
+
+    snapshot_id: str
+    parent_id: str = ""  # an earlier snapshot of it, or empty
+    hidden: bool = False  # what the guest overwrites meanwhile is kept encrypted
+
+
+@dataclass(frozen=True, slots=True)
 class DiskExport:
     """One disk of a backup."""
 
@@ -38,8 +47,8 @@ class Backup:
 class GuestBackups(Protocol):
     """The backups of this host's running guests; every method blocks and may be repeated. Errors are BackupErrors."""
 
-    def begin(self, machine_id: str, name: str, disks: Mapping[str, tuple[str, str]]) -> Backup:
-        """Freeze disks (volume id -> snapshot id, id of an earlier snapshot or "") at one instant, and remember it.
+    def begin(self, machine_id: str, name: str, disks: Mapping[str, DiskToFreeze]) -> Backup:
+        """Freeze disks, by volume id, at one instant, and remember it.
 
         What later changes of a disk is remembered under its snapshot's id, until `forget`. Does nothing when a backup
         of this name goes on. BackupBusyError, NotPluggedError: see there.

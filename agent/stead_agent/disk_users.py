@@ -43,6 +43,24 @@ def give(source: Source, uid: int) -> None:
             _give(path, uid, stat.S_ISSOCK, os.O_PATH)
 
 
+def users_of(socket: Path) -> Path:
+    """Name the folder with a file for each user that may read from a socket whose server asks; see `let_read`."""
+    return socket.with_suffix(".users")
+
+
+def let_read(source: Source, uid: int) -> None:
+    """Let a user read what a disk is laid over; raises DiskAccessError.
+
+    Files may be read by all who know their names. A server of what is encrypted asks for the user of each client, and
+    goes by a folder beside its socket, where users stay when it is started anew.
+    """
+    if isinstance(source, NbdSource) and (users := users_of(source.socket)).is_dir():
+        try:
+            (users / str(uid)).touch(mode=0o600)
+        except OSError as error:
+            raise DiskAccessError(f"{users}: {error.strerror}") from error
+
+
 def _give(path: Path, uid: int, is_right: Callable[[int], bool], flags: int) -> None:
     """Give what a path names, if it is of the right kind."""
     try:

@@ -169,8 +169,10 @@ def listen(
         _end(process)
 
 
-def start_daemon(argv: Sequence[str | Path], log: Path) -> int:
+def start_daemon(argv: Sequence[str | Path], log: Path, *, inherits: Sequence[int] = ()) -> int:
     """Start a program that outlives us, in its own session, its output appended to `log`; return its process id.
+
+    Of our open files it has those that it `inherits`, by the same numbers.
 
     Our child only by name: nobody waits for it here, so it should be a program that detaches itself or is never
     expected to end before us.
@@ -180,7 +182,7 @@ def start_daemon(argv: Sequence[str | Path], log: Path) -> int:
         try:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_ENVIRONMENT, cwd="/",
-                start_new_session=True,
+                start_new_session=True, pass_fds=inherits,
             )  # fmt: skip
         except OSError as error:
             raise ProgramMissingError(words, str(error)) from error

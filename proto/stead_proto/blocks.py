@@ -35,9 +35,9 @@ def digest_of(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 
-def pack(content: bytes) -> Block:
-    """Pack a whole block for the way."""
-    packed = zstandard.ZstdCompressor(level=_LEVEL).compress(content)
+def pack(content: bytes, *, compress: bool = True) -> Block:
+    """Pack a whole block for the way; what is encrypted would not become smaller."""
+    packed = zstandard.ZstdCompressor(level=_LEVEL).compress(content) if compress else content
     if len(packed) < len(content):
         return Block(digest=digest_of(content), content=packed, compression=COMPRESSION_ZSTD)
     return Block(digest=digest_of(content), content=content, compression=COMPRESSION_UNSPECIFIED)

@@ -90,7 +90,7 @@ class Bench:
 
     def xml(self, spec: MachineSpec) -> str:
         for disk in spec.disks:
-            give_disk(disk.source, uid_of(spec.id))
+            give_disk(disk.source, disk.base, uid_of(spec.id))
         screens = self.root / "screens" / spec.id
         make_private(screens, uid_of(spec.id))
         host = HostSide("qemu", 64055, self.root / f"{spec.id}.log", screens / "vnc")

@@ -1,7 +1,10 @@
-"""A process that serves one base while it comes: `python -m stead_agent.bases FOLDER ID SIZE STATE CONTROLLER…`.
+"""A process that serves one base while it comes: `python -m stead_agent.bases FOLDER ID SIZE KEY STATE CONTROLLER…`.
 
 The agent starts it; it outlives the agent, as guests read from it. Once the base is whole its file gets its name, so
 that later guests open that; those that are connected are served on, and when the last has gone, so does the process.
+
+KEY is `-`, or for an encrypted base a handle that we inherit with its key. Such a one is kept as it is stored and
+served for good, to those users alone that the agent lets read it (`disk_users.let_read`).
 """
 
 import asyncio
@@ -18,9 +21,10 @@ from typing import Final
 
 from stead_agent import disk_users
 from stead_agent.bases import filling
-from stead_agent.bases.filling import Filling
+from stead_agent.bases.filling import Filling, whole_file
 from stead_agent.bases.interface import BaseError
 from stead_agent.bases.lazy_base import LazyBase
+from stead_agent.bases.sealed_base import Cipher, SealedBase
 from stead_agent.bases.whole_base import WholeBase
 from stead_agent.block_store import BlockStore, BlockStoreError
 from stead_agent.nbd.server import Connection, Export
@@ -38,12 +42,13 @@ _SAVE_SECONDS: Final = 5.0
 class Program:
     """One base and its readers."""
 
-    def __init__(self, folder: Path, base_id: str, size: int, store: BlockStore) -> None:
+    def __init__(self, folder: Path, base_id: str, size: int, store: BlockStore, cipher: Cipher | None) -> None:
         self._id = base_id
         self._size = size
         self._store = store
         self._filling = folder / "filling"
-        self._final = folder / f"{base_id}.raw"
+        self._cipher = cipher
+        self._final = whole_file(folder, base_id, sealed=cipher is not None)
         self._socket = folder / f"{base_id}.nbd"
         self._export: Export | None = None
         self._connections = 0
@@ -58,6 +63,8 @@ class Program:
             lazy = LazyBase(target, self._store, lambda: self._connections > 0)
             self._export = lazy
             lazy.start()
+        if self._cipher is not None:
+            self._export = SealedBase(self._export, self._cipher)
         self._socket.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._connected, self._socket)
         self._socket.chmod(0o666)  # for users of whom only those of disks and machines are served
@@ -83,7 +90,7 @@ class Program:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._export is not None
-        if not _may_read(writer):
+        if not self._may_read(writer.get_extra_info("socket")):
             writer.close()
             return
         self._connections += 1
@@ -92,6 +99,14 @@ class Program:
         finally:
             self._connections -= 1
 
+    def _may_read(self, client: socket.socket) -> bool:
+        """Tell whether the other end uses a disk, of an encrypted base one that was let read it, or is root."""
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
+        if self._cipher is None:
+            return uid == 0 or disk_users.is_one(uid)
+        return uid == 0 or (disk_users.users_of(self._socket) / str(uid)).exists()
+
     async def _fill(self, lazy: LazyBase, target: Filling) -> None:
         while not lazy.whole.is_set():
             try:
@@ -99,29 +114,36 @@ class Program:
                     await lazy.whole.wait()
             except TimeoutError:
                 await asyncio.to_thread(target.save)
-        await asyncio.to_thread(filling.publish, target, self._final)
+        mode = 0o444 if self._cipher is None else 0o400
+        await asyncio.to_thread(filling.publish, target, self._final, mode)
         log.info("%s is whole", self._id)
 
     async def _linger(self) -> None:
         quiet = 0.0
-        while quiet < _LINGER_SECONDS:
+        while quiet < _LINGER_SECONDS or self._cipher is not None:
             await asyncio.sleep(_LOOK_SECONDS)
             quiet = 0.0 if self._connections else quiet + _LOOK_SECONDS
 
 
-def _may_read(writer: asyncio.StreamWriter) -> bool:
-    """Tell whether the other end is a process that uses a disk, or root's."""
-    credentials = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
-    return uid == 0 or disk_users.is_one(uid)
+def _cipher(key: str) -> Cipher | None:
+    """Make the cipher of the key behind an inherited handle."""
+    if key == "-":
+        return None
+    from stead_proto.block_cipher import KEY_BYTES, BlockCipher  # noqa: PLC0415 - 10 MiB that others are spared
+
+    try:
+        return BlockCipher(os.pread(int(key), KEY_BYTES, 0))
+    finally:
+        os.close(int(key))
 
 
-def main(folder: Path, base_id: str, size: int, state: Path, controllers: list[str]) -> None:
+def main(folder: Path, base_id: str, size: int, key: str, state: Path, controllers: list[str]) -> None:  # noqa: PLR0917 - the command line
     """Serve one base; at once done when another process does so already."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     # What a terminal or a process group of the agent's is told does not concern us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
+    cipher = _cipher(key)
     own = folder / "filling" / f"{base_id}.server"
     with own.open("a") as lock:
         try:
@@ -133,10 +155,10 @@ def main(folder: Path, base_id: str, size: int, state: Path, controllers: list[s
         lock.write(str(os.getpid()))
         lock.flush()
         store = BlockStore(controllers, partial(Identity.load, state))
-        asyncio.run(Program(folder, base_id, size, store).run())
+        asyncio.run(Program(folder, base_id, size, store, cipher).run())
         own.unlink(missing_ok=True)
     os._exit(0)  # threads of gRPC's may wait for what nobody will say
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), sys.argv[5:])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], Path(sys.argv[5]), sys.argv[6:])

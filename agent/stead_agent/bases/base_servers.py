@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from stead_agent.bases.interface import BaseAwayError, BaseError
+from stead_agent.disk_keys import handed_over
+from stead_agent.disk_users import users_of
 from stead_agent.logs import Log
 from stead_agent.run import RunError, start_daemon
 
@@ -36,6 +39,7 @@ class BaseServers:
         self._controllers = controllers
         self._lock = threading.Lock()
         self._watched: dict[str, int] = {}
+        self._keys: dict[str, bytes] = {}
         for path in folder.glob("*.nbd"):
             with contextlib.suppress(BaseError):  # it is tried again when somebody needs it
                 self.ensure(path.stem, self._size_of(path.stem), wait=False)
@@ -48,18 +52,21 @@ class BaseServers:
         """Tell whether a base is served now."""
         return _greets(self.socket(base_id))
 
-    def ensure(self, base_id: str, size: int, *, wait: bool = True) -> None:
-        """Have a base served; raises BaseAwayError when that cannot begin until the block store can be reached."""
+    def ensure(self, base_id: str, size: int, key: bytes = b"", *, wait: bool = True) -> None:
+        """Have a base served; raises BaseAwayError when that cannot begin until the block store can be reached.
+
+        With a key it is encrypted, and served to those alone that are let read it.
+        """
         if len(os.fsencode(self.socket(base_id))) > _MOST_PATH:
             raise BaseError(f"{self.socket(base_id)} is too long for a socket's path")
         with self._lock:
+            if key:
+                self._keys[base_id] = key
+                users_of(self.socket(base_id)).mkdir(mode=0o700, exist_ok=True)
             if self._process(base_id) is None:
-                self._size_file(base_id).write_text(str(size))
-                command: list[str | Path] = [sys.executable, "-I", "-m", _MODULE, self._folder, base_id, str(size)]
-                try:
-                    start_daemon([*command, self._state, *self._controllers], self._log_file(base_id))
-                except (RunError, OSError) as error:
-                    raise BaseError(f"{base_id}: its server could not be started: {error}") from error
+                if not key and users_of(self.socket(base_id)).exists():
+                    raise BaseError(f"{base_id} is encrypted, and its key has not come")
+                self._start(base_id, size, key)
         deadline = time.monotonic() + _START_SECONDS
         while wait and not self.serves(base_id):
             if time.monotonic() > deadline:
@@ -67,10 +74,22 @@ class BaseServers:
             time.sleep(_POLL)
         self._watch(base_id)
 
+    def _start(self, base_id: str, size: int, key: bytes) -> None:
+        self._size_file(base_id).write_text(str(size))
+        command: list[str | Path] = [sys.executable, "-I", "-m", _MODULE, self._folder, base_id, str(size)]
+        try:
+            with contextlib.ExitStack() as held:
+                handles = [held.enter_context(handed_over(key))] if key else []
+                command += [str(handles[0]) if handles else "-", self._state, *self._controllers]
+                start_daemon(command, self._log_file(base_id), inherits=handles)
+        except (RunError, OSError) as error:
+            raise BaseError(f"{base_id}: its server could not be started: {error}") from error
+
     def end(self, base_id: str) -> None:
-        """End the server of a base; nothing reads from it any more."""
+        """End the server of a base; nothing reads from it any more, and its key is forgotten."""
         with self._lock:
             self._watched.pop(base_id, None)
+            self._keys.pop(base_id, None)
             self.socket(base_id).unlink(missing_ok=True)
             pid = self._process(base_id)
             if pid is not None:
@@ -80,6 +99,7 @@ class BaseServers:
                         _ends(process, _END_SECONDS)
         for path in (self._pid_file(base_id), self._size_file(base_id), self._log_file(base_id)):
             path.unlink(missing_ok=True)
+        shutil.rmtree(users_of(self.socket(base_id)), ignore_errors=not users_of(self.socket(base_id)).exists())
 
     def _process(self, base_id: str) -> int | None:
         """Find the process that serves a base."""
@@ -106,7 +126,7 @@ class BaseServers:
         while self._watched.get(base_id) == pid and self.socket(base_id).exists():
             _log.warning("base_server_ended", base=base_id, process=pid)
             try:
-                self.ensure(base_id, self._size_of(base_id))
+                self.ensure(base_id, self._size_of(base_id), self._keys.get(base_id, b""))
                 return
             except BaseError as error:
                 _log.warning("base_server_not_revived", base=base_id, reason=str(error))

@@ -113,9 +113,14 @@ class Filling:
             raise BaseError(f"{self.id}: {error}") from error
 
 
-def publish(filling: Filling, final: Path) -> None:
+def whole_file(folder: Path, base_id: str, *, sealed: bool) -> Path:
+    """Name the file of a base that is whole; of a sealed one nobody but its server can make anything."""
+    return folder / f"{base_id}.{'sealed' if sealed else 'raw'}"
+
+
+def publish(filling: Filling, final: Path, mode: int = 0o444) -> None:
     """Give a base of which all has come its final name; the rest of its files go."""
-    os.fchmod(filling.file, 0o444)
+    os.fchmod(filling.file, mode)
     os.fsync(filling.file)
     filling.path.rename(final)
     sync_directory(final.parent)

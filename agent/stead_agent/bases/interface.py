@@ -4,7 +4,7 @@ Every method blocks, is safe to call from several threads for different ids, and
 what was once read of it is read again. Errors are `BaseError`s.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stead_agent.disk_sources import Layer
@@ -29,18 +29,18 @@ class BaseSpec:
     id: str
     size: int  # bytes of the disk
     stored_size: int  # bytes of its blocks that are not all zero
-    encryption_key: bytes = b""  # of its blocks; empty: they are not encrypted
-
-    def __repr__(self) -> str:
-        """Keep the key out of logs."""
-        return f"BaseSpec({self.id!r}, size={self.size}, stored_size={self.stored_size})"
+    encrypted: bool = False
+    encryption_key: bytes = field(default=b"", repr=False)  # of its blocks; empty while nobody may read it
 
 
 class Bases(Protocol):
     """The bases of this host."""
 
     def ensure(self, base: BaseSpec) -> None:
-        """Have the base ready to be read; of a large one not all must have come yet."""
+        """Have the base ready to be read; of a large one not all must have come yet.
+
+        An encrypted one can be read only while its key is given; without, who reads it is served no more.
+        """
 
     def source(self, base_id: str) -> Layer | None:
         """Tell how to open the base as of now, or None when it is not here."""

@@ -1,11 +1,13 @@
 """Does with sparse files in a local directory what `interface.py` promises.
 
 Below one directory: `bases/` holds what is whole, `bases/filling/` what has not come yet, `bases/unused/` what nothing
-is laid over now and may be needed again. Guests' processes may read what is whole and list nothing.
+is laid over now and may be needed again. Guests' processes may read what is whole and list nothing. What is encrypted
+stays so in its file, and is read from a process that decrypts it.
 """
 
 import contextlib
 import errno
+import itertools
 import logging
 import os
 import re
@@ -16,7 +18,7 @@ from typing import Final, Protocol
 
 from stead_agent.bases import filling
 from stead_agent.bases.base_servers import BaseServers
-from stead_agent.bases.filling import Filling
+from stead_agent.bases.filling import Filling, whole_file
 from stead_agent.bases.interface import BaseAwayError, BaseError, BaseFullError, BaseSpec
 from stead_agent.bases.picture import same_content
 from stead_agent.block_store import BlockStoreAway, BlockStoreError
@@ -67,27 +69,49 @@ class LocalBases:
         for each in (self._unused, self._filling):
             each.mkdir(mode=0o700, exist_ok=True)
         self._servers = servers(self.folder) if servers is not None else None
+        self._sealed: set[str] = set()  # told encrypted
 
     def ensure(self, base: BaseSpec) -> None:
         """Have the base ready to be read."""
-        final = self._path(base.id)
-        if base.encryption_key:
-            raise BaseError(f"{base.id}: bases of encrypted snapshots cannot be opened on this host")
+        final = self._path(base.id, sealed=base.encrypted)
         with self._room(base.id):
+            if base.encrypted:
+                self._ensure_sealed(base, final)
+                return
             if final.exists():
                 return
-            with contextlib.suppress(FileNotFoundError):  # it is not kept
-                (self._unused / final.name).rename(final)
-                sync_directory(self.folder)
+            if self._take_back(final):
                 return
             if self._servers is not None and base.stored_size > EAGER_BYTES:
                 self._servers.ensure(base.id, base.size)
             else:
                 self._fetch(base, final)
 
+    def _ensure_sealed(self, base: BaseSpec, final: Path) -> None:
+        """Have an encrypted base served while its key is here, and no longer."""
+        self._sealed.add(base.id)
+        if self._servers is None:
+            raise BaseError(f"{base.id}: nothing can decrypt it on this host")
+        if base.encryption_key:
+            if not final.exists():
+                self._take_back(final)
+            self._servers.ensure(base.id, base.size, base.encryption_key)
+        else:
+            self._servers.end(base.id)
+
+    def _take_back(self, final: Path) -> bool:
+        """Take a base into use again that was kept; tells whether one was."""
+        with contextlib.suppress(FileNotFoundError):  # it is not kept
+            (self._unused / final.name).rename(final)
+            sync_directory(self.folder)
+            return True
+        return False
+
     def source(self, base_id: str) -> Layer | None:
         """Tell how to open the base."""
         path = self._path(base_id)
+        if base_id in self._sealed and self._servers is not None:
+            return Layer(NbdSource(self._servers.socket(base_id)), "raw")
         if path.exists():
             return Layer(FileSource(path), "raw")
         if self._servers is not None and self._servers.socket(base_id).exists():
@@ -96,20 +120,23 @@ class LocalBases:
 
     def remove(self, base_id: str) -> None:
         """Keep the base for the next volume, as long as there is room."""
-        path = self._path(base_id)
+        paths = [self._path(base_id, sealed=sealed) for sealed in (False, True)]
         with self._room(base_id):
             if self._servers is not None:
                 self._servers.end(base_id)
             filling.discard(self._filling, base_id)
-            with contextlib.suppress(FileNotFoundError):  # it never became whole, or is removed already
-                os.utime(path)
-                path.rename(self._unused / path.name)
-                sync_directory(self.folder)
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):  # it never became whole, or is removed already
+                    os.utime(path)
+                    path.rename(self._unused / path.name)
+                    sync_directory(self.folder)
+            self._sealed.discard(base_id)
             self._evict(self._cache_bytes)
 
     def present(self) -> frozenset[str]:
         """List the bases that are here and were not removed."""
-        whole = frozenset(path.stem for path in self.folder.glob("*.raw") if BASE_ID.match(path.stem))
+        files = itertools.chain(self.folder.glob("*.raw"), self.folder.glob("*.sealed"))
+        whole = frozenset(path.stem for path in files if BASE_ID.match(path.stem))
         return whole | filling.ids_in(self._filling)
 
     def purge(self) -> None:
@@ -164,11 +191,11 @@ class LocalBases:
             taken -= size
             _log.info("base_evicted", extra={"base": path.stem, "bytes": size})
 
-    def _path(self, base_id: str) -> Path:
+    def _path(self, base_id: str, *, sealed: bool = False) -> Path:
         """Name the file of a base that is whole."""
         if not BASE_ID.match(base_id):
             raise BaseError(f"not an id of a base: {base_id!r}")
-        return self.folder / f"{base_id}.raw"
+        return whole_file(self.folder, base_id, sealed=sealed)
 
     @contextlib.contextmanager
     def _room(self, what: str) -> Iterator[None]:

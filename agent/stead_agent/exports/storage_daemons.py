@@ -62,6 +62,8 @@ class StorageDaemons:
         self._end(export.volume_id, place)
         try:
             disk_users.give(export.disk.source, place.uid)
+            if export.base:
+                disk_users.let_read(export.base.source, place.uid)
         except disk_users.DiskAccessError as error:
             raise ExportError(f"{export.volume_id}: {error}") from error
         commands = graph.serving(export, self._address, place.credentials)

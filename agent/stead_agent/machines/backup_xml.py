@@ -57,9 +57,16 @@ def targets(domain_xml: str) -> list[str]:
 
 
 def render_backup(
-    disks: Iterable[LiveDisk], since: Mapping[str, str], every_target: Iterable[str], socket: Path
+    disks: Iterable[LiveDisk],
+    since: Mapping[str, str],
+    every_target: Iterable[str],
+    socket: Path,
+    secrets: Mapping[str, str],
 ) -> str:
-    """Render a pull mode backup; `since` names, by volume, the checkpoint since which changes are asked for."""
+    """Render a pull mode backup; `since` names, by volume, the checkpoint since which changes are asked for.
+
+    `secrets` are the UUIDs of those that open encrypted scratch files, by volume.
+    """
     root = ET.Element("domainbackup", mode="pull")
     ET.SubElement(root, "server", transport="unix", socket=str(socket))
     part = ET.SubElement(root, "disks")
@@ -77,7 +84,10 @@ def render_backup(
         else:
             element.set("backupmode", "full")
         ET.SubElement(element, "driver", type="qcow2")
-        ET.SubElement(element, "scratch", file=str(scratch_of(socket, disk.volume_id)))
+        scratch = ET.SubElement(element, "scratch", file=str(scratch_of(socket, disk.volume_id)))
+        if disk.volume_id in secrets:
+            encryption = ET.SubElement(scratch, "encryption", format="luks")
+            ET.SubElement(encryption, "secret", type="passphrase", uuid=secrets[disk.volume_id])
     return ET.tostring(root, encoding="unicode")
 
 

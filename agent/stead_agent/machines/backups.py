@@ -1,12 +1,15 @@
 """Does with libvirt what `disk_backups.py` promises: pull mode backups, and checkpoints to know what changed since.
 
 A guest's QEMU exports its frozen disks on a unix socket in a folder that is its user's alone; scratch files beside it
-keep what the guest overwrites meanwhile. All of it goes when the backup ends, also when the guest's end ended it.
+keep what the guest overwrites meanwhile. All of it goes when the backup ends, also when the guest's end ended it. What
+is overwritten on an encrypted disk is kept encrypted, with a key that only that guest's QEMU has from then on.
 """
 
 import contextlib
 import logging
 import os
+import secrets
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +17,15 @@ from typing import Any, Final
 
 import libvirt
 
-from stead_agent.disk_backups import Backup, BackupBusyError, BackupError, NotPluggedError
+from stead_agent.disk_backups import Backup, BackupBusyError, BackupError, DiskToFreeze, NotPluggedError
+from stead_agent.disk_keys import KEY_NAME, passphrase
 from stead_agent.disk_users import uid_of
 from stead_agent.machines import backup_xml
 from stead_agent.machines.backup_xml import LiveDisk
 from stead_agent.machines.host_access import remove_private
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.libvirt_machines import LibvirtMachines
+from stead_agent.machines.secrets import Secret, lent
 from stead_agent.run import RunError, run
 
 _log = logging.getLogger(__name__)
@@ -30,6 +35,7 @@ _MOST_PATH: Final = 107 - 24
 _SOCKET: Final = "nbd"
 _NAME: Final = "name"
 _CREATE_SECONDS: Final = 30
+_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,11 @@ class _Freezing:
     """What is to be frozen."""
 
     name: str
-    disks: Mapping[str, tuple[str, str]]  # by volume id: snapshot id, and an earlier one's
+    disks: Mapping[str, DiskToFreeze]  # by volume id
     found: Mapping[str, LiveDisk]
     targets: Sequence[str]  # of all disks of the domain
     socket: Path
+    keys: Mapping[str, Secret]  # of scratch files, by volume id; those that are not encrypted have none
 
 
 class LibvirtBackups:
@@ -53,7 +60,7 @@ class LibvirtBackups:
         if len(str(folder)) > _MOST_PATH:
             raise MachineError(f"the path of {folder} is too long for the sockets below it")
 
-    def begin(self, machine_id: str, name: str, disks: Mapping[str, tuple[str, str]]) -> Backup:
+    def begin(self, machine_id: str, name: str, disks: Mapping[str, DiskToFreeze]) -> Backup:
         """Freeze disks at one instant."""
         with self._running(machine_id) as domain:
             going_on = self._current(machine_id, domain)
@@ -66,8 +73,15 @@ class LibvirtBackups:
             if len(found) != len(disks):
                 raise NotPluggedError(f"{machine_id} has not all of {', '.join(disks)} plugged in")
             self._drop_checkpoints(domain, lambda checkpoint: checkpoint.name == name)
-            place = self._prepare(machine_id, name, domain, found)
-            self._freeze(domain, _Freezing(name, disks, found, backup_xml.targets(live_xml), place / _SOCKET))
+            keys = {
+                each: Secret(str(uuid.uuid4()), f"scratch {each}", secrets.token_bytes(_KEY_BYTES))
+                for each, disk in disks.items()
+                if disk.hidden or found[each].secret
+            }
+            place = self._prepare(machine_id, name, domain, found, keys)
+            what = _Freezing(name, disks, found, backup_xml.targets(live_xml), place / _SOCKET, keys)
+            with lent(domain.connect(), keys.values()):
+                self._freeze(domain, what)
             begun = self._current(machine_id, domain)
         if begun is None:
             raise BackupError(f"{machine_id}: the backup ended at once")
@@ -103,13 +117,13 @@ class LibvirtBackups:
                 lambda found: volume_id in found.snapshots and keep not in found.snapshots.values(),
             )
 
-    def _prepare(self, machine_id: str, name: str, domain: Any, disks: Mapping[str, LiveDisk]) -> Path:
+    def _prepare(
+        self, machine_id: str, name: str, domain: Any, disks: Mapping[str, LiveDisk], keys: Mapping[str, Secret]
+    ) -> Path:
         """Make the guest's folder with scratch files, which libvirt would make as files of root's.
 
         The folder is the guest's user's only when all is in it, so that it cannot put links there before.
         """
-        if any(disk.secret for disk in disks.values()):
-            raise BackupError(f"{machine_id}: what a guest overwrites on an encrypted disk cannot be kept meanwhile")
         place, uid = self._folder / machine_id, uid_of(machine_id)
         remove_private(place)
         self._folder.mkdir(mode=0o711, exist_ok=True)
@@ -117,11 +131,7 @@ class LibvirtBackups:
         (place / _NAME).write_text(name)
         for disk in disks.values():
             scratch = backup_xml.scratch_of(place / _SOCKET, disk.volume_id)
-            size = domain.blockInfo(disk.target)[0]
-            try:
-                run(["qemu-img", "create", "-q", "-f", "qcow2", scratch, str(size)], timeout=_CREATE_SECONDS)
-            except RunError as error:
-                raise BackupError(str(error)) from error
+            _make_scratch(scratch, domain.blockInfo(disk.target)[0], keys.get(disk.volume_id))
             os.chown(scratch, uid, 0)
             scratch.chmod(0o600)
         os.chown(place, uid, 0)
@@ -130,12 +140,13 @@ class LibvirtBackups:
     def _freeze(self, domain: Any, what: "_Freezing") -> None:
         """Begin the backup; a bitmap that a killed QEMU left broken is done without: libvirt refuses to use it."""
         since = self._since(domain, what.disks)
-        snapshots = {volume_id: pair[0] for volume_id, pair in what.disks.items()}
+        snapshots = {volume_id: disk.snapshot_id for volume_id, disk in what.disks.items()}
+        uuids = {volume_id: key.uuid for volume_id, key in what.keys.items()}
         checkpoint = None
         if any(disk.format == "qcow2" for disk in what.found.values()):
             checkpoint = backup_xml.render_checkpoint(what.name, what.found.values(), snapshots, what.targets)
         for earlier in [since, {}] if since else [{}]:
-            backup = backup_xml.render_backup(what.found.values(), earlier, what.targets, what.socket)
+            backup = backup_xml.render_backup(what.found.values(), earlier, what.targets, what.socket, uuids)
             try:
                 domain.backupBegin(backup, checkpoint, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
                 return
@@ -144,12 +155,12 @@ class LibvirtBackups:
                     raise
                 _log.warning("changes_unknown", extra={"snapshot": what.name, "error": str(error)})
 
-    def _since(self, domain: Any, disks: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    def _since(self, domain: Any, disks: Mapping[str, DiskToFreeze]) -> dict[str, str]:
         """Find the checkpoints of the earlier snapshots that disks are to be compared with."""
         since = {}
         for _handle, checkpoint in self._checkpoints(domain):
-            for volume_id, (_snapshot_id, parent_id) in disks.items():
-                if parent_id and checkpoint.snapshots.get(volume_id) == parent_id:
+            for volume_id, disk in disks.items():
+                if disk.parent_id and checkpoint.snapshots.get(volume_id) == disk.parent_id:
                     since[volume_id] = checkpoint.name
         return since
 
@@ -195,3 +206,22 @@ class LibvirtBackups:
                 yield domain
         except MachineError as error:
             raise BackupError(str(error)) from error
+
+
+def _make_scratch(path: Path, size: int, key: Secret | None) -> None:
+    """Make an empty qcow2 file; with a key, an encrypted one, whose random passphrase needs no stretching."""
+    options: list[str] = []
+    try:
+        with contextlib.ExitStack() as held:
+            handles = []
+            if key is not None:
+                secret, handle = held.enter_context(passphrase(key.key))
+                options = [*secret, "-o", f"encrypt.format=luks,encrypt.key-secret={KEY_NAME},encrypt.iter-time=1"]
+                handles.append(handle)
+            run(
+                ["qemu-img", "create", "-q", "-f", "qcow2", *options, path, str(size)],
+                timeout=_CREATE_SECONDS,
+                inherits=handles,
+            )
+    except RunError as error:
+        raise BackupError(str(error)) from error

@@ -9,7 +9,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from stead_agent import disk_users
-from stead_agent.disk_sources import Source
+from stead_agent.disk_sources import Layer, Source
 from stead_agent.machines.interface import MachineError
 
 _KVM: Final = Path("/dev/kvm")
@@ -30,10 +30,12 @@ def guests_gid(capabilities_xml: str) -> int:
     raise MachineError("libvirt does not run guests as a user of their own (security model dac); see qemu.conf(5)")
 
 
-def give_disk(source: Source, uid: int) -> None:
-    """Give a disk to a guest's user, for nobody else to open; see `disk_users`."""
+def give_disk(source: Source, base: Layer | None, uid: int) -> None:
+    """Give a disk to a guest's user, for nobody else to open, and let it read what that is over; see `disk_users`."""
     try:
         disk_users.give(source, uid)
+        if base is not None:
+            disk_users.let_read(base.source, uid)
     except disk_users.DiskAccessError as error:
         raise MachineError(str(error)) from error
 

@@ -142,7 +142,7 @@ class LibvirtMachines:
             for device in todo.detach:
                 devices.ask_to_let_go(found.handle, device.alias)
             for disk in spec.disks:
-                give_disk(disk.source, uid_of(spec.id))
+                give_disk(disk.source, disk.base, uid_of(spec.id))
             with secrets.told(self._link.get(), todo.attached_disks):
                 for xml in todo.attach:
                     found.handle.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
@@ -347,7 +347,7 @@ class LibvirtMachines:
             allow_kvm(self._gid)
         make_private(self._screens / spec.id, uid_of(spec.id))
         for disk in spec.disks:
-            give_disk(disk.source, uid_of(spec.id))
+            give_disk(disk.source, disk.base, uid_of(spec.id))
         return self._gid
 
     # Ending

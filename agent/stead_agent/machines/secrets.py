@@ -7,6 +7,7 @@ https://libvirt.org/formatsecret.html.
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -16,29 +17,47 @@ from stead_agent.machines.interface import Disk, MachineError
 _USAGE: Final = "stead "
 
 
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key that libvirt is told."""
+
+    uuid: str
+    about: str  # what it opens; no two have the same
+    key: bytes = field(repr=False)
+
+
 @contextlib.contextmanager
 def told(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
     """Have libvirt know the keys of these disks within this `with`; raises MachineError for one that has not come."""
-    made = []
-    try:
-        for disk in disks:
-            if not disk.secret:
-                continue
+    keys = []
+    for disk in disks:
+        if disk.secret:
             if not disk.encryption_key:
                 raise MachineError(f"{disk.id} is encrypted, and its key has not come")
-            secret = connection.secretDefineXML(render_secret(disk), 0)
+            keys.append(Secret(disk.secret, disk.id, disk.encryption_key))
+    with lent(connection, keys):
+        yield
+
+
+@contextlib.contextmanager
+def lent(connection: Any, keys: Iterable[Secret]) -> Iterator[None]:
+    """Have libvirt know some keys within this `with`."""
+    made = []
+    try:
+        for each in keys:
+            secret = connection.secretDefineXML(render_secret(each), 0)
             made.append(secret)
-            secret.setValue(passphrase_of(disk.encryption_key), 0)
+            secret.setValue(passphrase_of(each.key), 0)
         yield
     finally:
         for secret in made:
             secret.undefine()
 
 
-def render_secret(disk: Disk) -> str:
+def render_secret(secret: Secret) -> str:
     """Render the secret without its value."""
     element = ET.Element("secret", ephemeral="yes", private="yes")
-    ET.SubElement(element, "uuid").text = disk.secret
+    ET.SubElement(element, "uuid").text = secret.uuid
     usage = ET.SubElement(element, "usage", type="volume")
-    ET.SubElement(usage, "volume").text = f"{_USAGE}{disk.id}"
+    ET.SubElement(usage, "volume").text = f"{_USAGE}{secret.about}"
     return ET.tostring(element, encoding="unicode")

@@ -238,7 +238,7 @@ class Preparer:
         if resource is None:
             return SnapshotWork(unit, None, parts=self._parts)
         set_id = resource.snapshot.set_id
-        group, absent, users = [], set(), {}
+        group, absent, users, volumes = [], set(), {}, {}
         for volume_id in resource.snapshot.set_volume_ids if set_id else [resource.snapshot.volume_id]:
             volume = Key(desired_pb2.KIND_VOLUME, volume_id)
             told = (self._wanted.resources[key] for key in self._snapshots_of(volume))
@@ -246,6 +246,9 @@ class Preparer:
             if mine:
                 group.append(mine[0])
                 users[volume_id] = frozenset(self._wanted.holders(volume))
+                known = self._wanted.known(volume)
+                if known is not None:
+                    volumes[volume_id] = known
             elif volume in self._wanted.resources:
                 absent.add(volume_id)
         machines = {Key(desired_pb2.KIND_MACHINE, each) for each in frozenset[str]().union(*users.values())}
@@ -255,6 +258,7 @@ class Preparer:
             group=tuple(group),
             absent=frozenset(absent),
             users=users,
+            volumes=volumes,
             busy=frozenset(each for each in machines if self._is_running(each)),
             parts=self._parts,
         )

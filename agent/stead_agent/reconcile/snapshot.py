@@ -11,7 +11,7 @@ from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome
 from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup
 from stead_agent.wanted import Key
-from stead_proto.v1 import host_pb2
+from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource
 
 _log = Log(__name__)
@@ -31,6 +31,7 @@ class SnapshotWork:
         frozenset()
     )  # volumes of its set that are on this host and of which no snapshot is told yet
     users: dict[str, frozenset[str]] = field(default_factory=dict)  # machines that may have each of the volumes in use
+    volumes: dict[str, Resource] = field(default_factory=dict)  # as far as they are known
     busy: frozenset[Key] = frozenset()  # those of them that are being worked at
 
     def run(self) -> Outcome:
@@ -81,9 +82,12 @@ class SnapshotWork:
         if self.parts.exports.generation(volume_id) is not None:
             raise SnapshotError(f"{volume_id} is in use on another host")
         source = self.parts.volumes.source(volume_id)
-        if source is not None:
-            return translate.quiet_disk(source)
-        brought = self.parts.exports.source(volume_id)
-        if brought is None:
-            raise SnapshotError(f"{volume_id} is not on this host")
-        return translate.brought_disk(brought)
+        if source is None:
+            brought = self.parts.exports.source(volume_id)
+            if brought is None:
+                raise SnapshotError(f"{volume_id} is not on this host")
+            return translate.brought_disk(brought)  # its home decrypts it
+        told = self.volumes[volume_id].volume if volume_id in self.volumes else desired_pb2.Volume()
+        if told.encrypted and not told.encryption_key:
+            raise SnapshotError(f"{volume_id} is encrypted, and its key has not come")
+        return translate.quiet_disk(source, told.encryption_key)

@@ -28,7 +28,9 @@ _BOOT_MODES: Final = {"legacy-bios", "uefi"}
 def base_spec(resource: Resource) -> bases.BaseSpec:
     """A snapshot that volumes are laid over, as it must be brought here."""
     body = resource.base
-    return bases.BaseSpec(resource.id, body.size, body.stored_size, body.encryption_key)
+    return bases.BaseSpec(
+        resource.id, body.size, body.stored_size, encrypted=body.encrypted, encryption_key=body.encryption_key
+    )
 
 
 def snapshot_spec(resource: Resource) -> snapshots.SnapshotSpec:
@@ -37,9 +39,9 @@ def snapshot_spec(resource: Resource) -> snapshots.SnapshotSpec:
     return snapshots.SnapshotSpec(resource.id, body.volume_id, body.parent_id, body.encryption_key)
 
 
-def quiet_disk(source: volumes.VolumeSource) -> snapshots.QuietDisk:
+def quiet_disk(source: volumes.VolumeSource, encryption_key: bytes) -> snapshots.QuietDisk:
     """A volume as it is opened for reading while no guest has it in use."""
-    return snapshots.QuietDisk(Layer(source.source, source.format), source.base)
+    return snapshots.QuietDisk(Layer(source.source, source.format), source.base, encryption_key)
 
 
 def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotStatus:

@@ -4,7 +4,7 @@ Every method may be called from several threads and repeated. Errors are `Snapsh
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stead_agent.disk_sources import Layer
@@ -20,6 +20,7 @@ class QuietDisk:
 
     layer: Layer
     base: Layer | None  # below it
+    encryption_key: bytes = field(default=b"", repr=False)  # empty: it is not encrypted
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,14 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from stead_agent.block_store import BlockStore, BlockStoreError
-from stead_agent.disk_backups import Backup, BackupError, DiskExport, GuestBackups, NotPluggedError
+from stead_agent.disk_backups import Backup, BackupError, DiskExport, DiskToFreeze, GuestBackups, NotPluggedError
 from stead_agent.nbd import wire
 from stead_agent.nbd.client import NbdClient
 from stead_agent.nbd.wire import NbdError
 from stead_agent.snapshots.interface import SnapshotError, SnapshotGroup, SnapshotProgress, SnapshotSpec
 from stead_agent.snapshots.notes import GroupNote, Notes, SnapshotNote
 from stead_agent.snapshots.quiet_disk import QuietDisks, fingerprint
-from stead_agent.snapshots.reader import Pass, Stopped
+from stead_agent.snapshots.reader import Cipher, Pass, Stopped
 from stead_proto.blocks import BadBlockError
 
 _log = logging.getLogger(__name__)
@@ -141,7 +141,10 @@ class LocalSnapshots:
             self._note_instant(note, group.machine_id, prints)
             if group.machine_id:
                 live = [each for each in group.snapshots if each.volume_id not in quiet]
-                disks = {each.volume_id: (each.id, each.parent_id) for each in live}
+                disks = {
+                    each.volume_id: DiskToFreeze(each.id, each.parent_id, hidden=bool(each.encryption_key))
+                    for each in live
+                }
                 backup = self._guests.begin(group.machine_id, group.name, disks)
                 note.taken_at = _now()
                 self._notes.save(note)
@@ -184,8 +187,6 @@ class LocalSnapshots:
 
     def _read(self, job: _Job, spec: SnapshotSpec, backup: Backup | None) -> None:
         """Bring one snapshot to the store."""
-        if spec.encryption_key:
-            raise SnapshotError(f"{spec.id}: blocks of encrypted snapshots cannot be made on this host")
         with contextlib.ExitStack() as held:
             quiet = dict(job.group.quiet).get(spec.volume_id)
             if quiet is not None:
@@ -206,7 +207,8 @@ class LocalSnapshots:
                     job.told = time.monotonic()
                     self._tell(spec.id)
 
-            one = Pass(spec, client, bitmap, job.note.instants > 1, self._hashing, job.stop, report)
+            is_fresh, cipher = job.note.instants > 1, _cipher(spec)
+            one = Pass(spec, client, bitmap, is_fresh, self._hashing, job.stop, report, cipher)
             stored = one.run(self._store)
         note.complete, note.blocks = True, job.progress[spec.id][0]
         self._notes.save(job.note)
@@ -293,6 +295,14 @@ def _require_whole_set(note: GroupNote) -> None:
     done = sorted(name for name, each in note.snapshots.items() if each.complete or each.removed)
     if note.taken_at and done:
         raise SnapshotError(f"{note.name}: the instant is lost of which {', '.join(done)} already is")
+
+
+def _cipher(spec: SnapshotSpec) -> Cipher | None:
+    if not spec.encryption_key:
+        return None
+    from stead_proto.block_cipher import BlockCipher  # noqa: PLC0415 - 10 MiB that other hosts are spared
+
+    return BlockCipher(spec.encryption_key)
 
 
 def _now() -> int:

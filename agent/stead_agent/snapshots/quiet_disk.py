@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_agent import disk_users
+from stead_agent.disk_keys import KEY_NAME, passphrase
 from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource
 from stead_agent.disk_users import DiskAccessError
 from stead_agent.run import RunError, start_daemon
@@ -43,6 +44,8 @@ class QuietDisks:
         uid = disk_users.uid_of(volume_id)
         try:
             disk_users.give(disk.layer.source, uid)
+            if disk.base is not None:
+                disk_users.let_read(disk.base.source, uid)
             place.mkdir(mode=0o700)
             os.chown(place, uid, 0)
         except (DiskAccessError, OSError) as error:
@@ -72,9 +75,15 @@ class QuietDisks:
         command: list[str | Path] = ["prlimit", f"--as={_ADDRESS_SPACE}", "--core=0", "--"]
         command += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--"]
         command += [_PROGRAM, "--read-only", "--persistent", "--shared=4", "--cache=none", "--aio=threads"]
-        command += [f"--socket={listens}", "--image-opts", image_options(disk)]
         try:
-            pid = start_daemon(command, self._folder / f"{volume_id}.log")
+            with contextlib.ExitStack() as held:
+                handles = []
+                if disk.encryption_key:
+                    secret, handle = held.enter_context(passphrase(disk.encryption_key))
+                    command += secret
+                    handles.append(handle)
+                command += [f"--socket={listens}", "--image-opts", image_options(disk)]
+                pid = start_daemon(command, self._folder / f"{volume_id}.log", inherits=handles)
         except (RunError, OSError) as error:
             raise SnapshotError(f"{volume_id}: {error}") from error
         (place / "pid").write_text(str(pid))
@@ -98,6 +107,8 @@ class QuietDisks:
 def image_options(disk: QuietDisk) -> str:
     """Render a disk as QEMU's block options: all of its chain is named, and nothing in it is believed."""
     own = f"driver={disk.layer.format}," + _source_options(disk.layer, "file")
+    if disk.encryption_key:
+        own += f",encrypt.format=luks,encrypt.key-secret={KEY_NAME}"
     if disk.layer.format == "raw":
         return own
     if disk.base is None:

@@ -1,5 +1,7 @@
 """One frozen disk is read, hashed and brought to the block store, segment by segment.
 
+What is stored of an encrypted snapshot is encrypted before it is hashed, so the store never sees anything else.
+
 Contents are kept in memory only up to a bound, until the store has said which blocks it lacks; beyond it a block that
 it lacks is read a second time, which of a frozen disk gives the same.
 """
@@ -10,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from stead_agent.block_store import BlockStore, Storing
 from stead_agent.nbd import wire
@@ -29,6 +32,13 @@ class Stopped(Exception):
     """The reading was stopped; it can be gone on with."""
 
 
+class Cipher(Protocol):
+    """Encrypts blocks by their place on the disk (`stead_proto.block_cipher`)."""
+
+    def encrypt(self, index: int, content: bytes) -> bytes:
+        """Encrypt a whole block."""
+
+
 @dataclass(slots=True)
 class Pass:
     """One pass over a frozen disk."""
@@ -40,6 +50,7 @@ class Pass:
     hashing: ThreadPoolExecutor
     stop: threading.Event
     report: Callable[[int, int], None]  # blocks in all, blocks done
+    cipher: Cipher | None = None  # of what is stored; None: that is not encrypted
     _done: int = field(default=0, init=False)
     _total: int = field(default=0, init=False)
 
@@ -94,13 +105,13 @@ class Pass:
             missing = storing.sent(segment)
 
     def _hashed(self, position: int, slots: list[int]) -> Iterator[tuple[int, bytes, bytes]]:
-        """Read and hash blocks; those that are all zero are left out."""
+        """Read and hash blocks as they are stored; those that are all zero are left out."""
         first = position * SEGMENT_BLOCKS
         waiting: deque[_Hashing] = deque()
         for offset, content in self._read([first + slot for slot in slots]):
             self._check()
             slot = offset // BLOCK_BYTES - first
-            waiting.append(_Hashing(slot, content, self.hashing.submit(_digest, content)))
+            waiting.append(_Hashing(slot, self.hashing.submit(self._hash, offset // BLOCK_BYTES, content)))
             if len(waiting) >= _IN_FLIGHT:
                 yield from waiting.popleft().result()
         for each in waiting:
@@ -116,17 +127,27 @@ class Pass:
         """Pack the blocks that the store lacks, some ahead; those that were not kept are read again."""
         first = position * SEGMENT_BLOCKS
         left = sorted(first + slot for digest, slot in lacking.items() if digest not in kept)
-        contents = itertools.chain(
-            (kept[digest] for digest in lacking if digest in kept), (content for _offset, content in self._read(left))
-        )
+        again = (self._as_stored(offset // BLOCK_BYTES, content) for offset, content in self._read(left))
+        contents = itertools.chain((kept[digest] for digest in lacking if digest in kept), again)
+        pack = partial(blocks.pack, compress=self.cipher is None)
         packing: deque[Future[Block]] = deque()
         for content in contents:
             self._check()
-            packing.append(self.hashing.submit(blocks.pack, content))
+            packing.append(self.hashing.submit(pack, content))
             if len(packing) >= _IN_FLIGHT:
                 yield packing.popleft().result()
         while packing:
             yield packing.popleft().result()
+
+    def _hash(self, block: int, content: bytes) -> tuple[bytes, bytes] | None:
+        """Give a block's digest and content as it is stored; None when it is all zero."""
+        if content == ZERO_BLOCK:
+            return None
+        stored = self._as_stored(block, content)
+        return blocks.digest_of(stored), stored
+
+    def _as_stored(self, block: int, content: bytes) -> bytes:
+        return content if self.cipher is None else self.cipher.encrypt(block, content)
 
     def _check(self) -> None:
         if self.stop.is_set():
@@ -153,21 +174,15 @@ class _Parent:
         return changed.without(blocks.digests_of(self._next), slots)
 
 
-def _digest(content: bytes) -> bytes | None:
-    """Hash a block; None when it is all zero."""
-    return None if content == ZERO_BLOCK else blocks.digest_of(content)
-
-
 @dataclass(frozen=True, slots=True)
 class _Hashing:
     """A block whose digest is being computed."""
 
     slot: int
-    content: bytes
-    digest: Future[bytes | None]
+    hashed: Future[tuple[bytes, bytes] | None]
 
     def result(self) -> Iterator[tuple[int, bytes, bytes]]:
         """Give the block when its digest is known, unless it is all zero."""
-        digest = self.digest.result()
-        if digest is not None:
-            yield self.slot, digest, self.content
+        hashed = self.hashed.result()
+        if hashed is not None:
+            yield self.slot, *hashed

@@ -4,13 +4,11 @@ The passphrase is 64 hexadecimal digits of a random key: to stretch it would onl
 told to take as little of that as it can.
 """
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from stead_agent.disk_sources import passphrase_of
+from stead_agent.disk_keys import KEY_NAME, passphrase
 from stead_agent.run import Identity, Limits, RunError, run
 from stead_agent.volumes.interface import VolumeError
 
@@ -22,8 +20,8 @@ _STRETCHING: Final = "encrypt.iter-time=1"  # milliseconds
 def make(path: Path, *, size: int, base: Path | None, encryption_key: bytes) -> None:
     """Write an empty encrypted disk at a path: a new file, or a block device that reads as zeroes."""
     below = ["-u", "-b", str(base), "-F", "raw"] if base else []
-    options = f"encrypt.format=luks,encrypt.key-secret=key,{_STRETCHING}"
-    with _passphrase(encryption_key) as (secret, handle):
+    options = f"encrypt.format=luks,encrypt.key-secret={KEY_NAME},{_STRETCHING}"
+    with passphrase(encryption_key) as (secret, handle):
         _qemu_img(["create", "-q", "-f", "qcow2", *secret, "-o", options, *below, str(path), str(size)], handle)
     written = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -34,8 +32,8 @@ def make(path: Path, *, size: int, base: Path | None, encryption_key: bytes) -> 
 
 def grow(image_opts: str, *, size: int, encryption_key: bytes, identity: Identity | None) -> None:
     """Grow a disk that no process has open, as the user that it belongs to."""
-    with _passphrase(encryption_key) as (secret, handle):
-        encrypted = f"{image_opts},encrypt.format=luks,encrypt.key-secret=key"
+    with passphrase(encryption_key) as (secret, handle):
+        encrypted = f"{image_opts},encrypt.format=luks,encrypt.key-secret={KEY_NAME}"
         _qemu_img(["resize", "-q", *secret, "--image-opts", encrypted, str(size)], handle, identity)
 
 
@@ -44,14 +42,3 @@ def _qemu_img(arguments: list[str], handle: int, identity: Identity | None = Non
         run(["qemu-img", *arguments], timeout=_SECONDS, limits=_LIMITS, identity=identity, inherits=[handle])
     except RunError as error:
         raise VolumeError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _passphrase(encryption_key: bytes) -> Iterator[tuple[list[str], int]]:
-    """Have the passphrase in memory, as a file without a name that a program of any user can open by its handle."""
-    handle = os.memfd_create("key", os.MFD_CLOEXEC)
-    try:
-        os.write(handle, passphrase_of(encryption_key))
-        yield ["--object", f"secret,id=key,format=raw,file=/proc/self/fd/{handle}"], handle
-    finally:
-        os.close(handle)

@@ -251,22 +251,25 @@ class Base(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     STORED_SIZE_FIELD_NUMBER: _builtins.int
     ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes of the disk"""
     stored_size: _builtins.int
     """bytes of its blocks that are not all zero"""
     encryption_key: _builtins.bytes
-    """of its blocks (32 bytes); empty: they are not encrypted"""
+    """of its blocks, 32 bytes; only while a volume over it may be read"""
+    encrypted: _builtins.bool
     def __init__(
         self,
         *,
         size: _builtins.int = ...,
         stored_size: _builtins.int = ...,
         encryption_key: _builtins.bytes = ...,
+        encrypted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key", b"encryption_key", "size", b"size", "stored_size", b"stored_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encrypted", b"encrypted", "encryption_key", b"encryption_key", "size", b"size", "stored_size", b"stored_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

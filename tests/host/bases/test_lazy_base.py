@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -17,7 +18,8 @@ from stead_agent.bases.local_bases import EAGER_BYTES, LocalBases
 from stead_agent.disk_sources import FileSource, NbdSource
 from stead_agent.nbd import wire
 from stead_agent.nbd.client import NbdClient
-from stead_proto.blocks import BLOCK_BYTES
+from stead_proto.block_cipher import BlockCipher
+from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 from tests.support.fake_block_store import random_disk
 from tests.support.waiting import wait_for
 
@@ -171,3 +173,72 @@ def test_only_processes_that_use_disks_are_served(bases, fake):
             capture_output=True, text=True, check=True, timeout=20,
         )  # fmt: skip
         assert said.stdout.strip() == greeted, uid
+
+
+KEY = bytes(range(32))
+
+
+def keep_sealed(fake, disk):
+    """Have a snapshot whose blocks are encrypted by place."""
+    fake.keep(SNAP, sealed(disk))
+
+
+def sealed(disk):
+    cipher = BlockCipher(KEY)
+    parts = []
+    for number, start in enumerate(range(0, len(disk), BLOCK_BYTES)):
+        content = disk[start : start + BLOCK_BYTES].ljust(BLOCK_BYTES, b"\0")
+        parts.append(content if content == ZERO_BLOCK else cipher.encrypt(number, content))
+    return b"".join(parts)
+
+
+def read_as(socket, uid, size=8):
+    """What a process of some user reads from a socket that it may open; nothing when it is hung up on."""
+    code = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(len(s.recv(8)))"
+    command = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", sys.executable, "-c", code, socket]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) == size
+
+
+def test_an_encrypted_base_is_kept_as_it_is_stored_and_read_with_its_key_alone(bases, root, fake, store):
+    disk = random_disk(9, SIZE, holes=0.3)
+    keep_sealed(fake, disk)
+    spec = BaseSpec(SNAP, SIZE, EAGER_BYTES + 1, encrypted=True, encryption_key=KEY)
+    bases.ensure(spec)
+    with NbdClient(socket_of(bases), "", contexts=(wire.ALLOCATION,), timeout=30) as client:
+        ranges = [(0, 4096), (3 * BLOCK_BYTES - 512, 1024), (SIZE - 4096, 4096)]
+        ranges += [(block * BLOCK_BYTES, 2 * BLOCK_BYTES) for block in range(1, 59, 2)]  # all is asked for
+        for offset, content in client.read_each(ranges, in_flight=4):
+            length = dict(ranges)[offset]
+            assert content == disk[offset : offset + length]
+    whole = bases.folder / f"{SNAP}.sealed"
+    wait_for(whole.exists, "it is whole", 30, poll=0.05)
+    assert whole.read_bytes() == sealed(disk)[:SIZE]
+    assert whole.stat().st_mode & 0o777 == 0o400
+    command = Path(f"/proc/{server_pid(bases)}/cmdline").read_bytes()
+    assert KEY not in command
+    assert KEY.hex().encode() not in command
+
+    guest, other = (disk_users.uid_of(each) for each in ("i-0123456789abcdef0", "i-0123456789abcdef1"))
+    assert not read_as(socket_of(bases), guest)
+    disk_users.let_read(bases.source(SNAP).source, guest)
+    assert read_as(socket_of(bases), guest)
+    assert not read_as(socket_of(bases), other)
+
+    before = server_pid(bases)
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: bases._servers.serves(SNAP) and server_pid(bases) != before, "it is revived", 30, poll=0.05)
+    with NbdClient(socket_of(bases), "", timeout=30) as client:
+        ((_, content),) = client.read_each([(0, BLOCK_BYTES)], in_flight=1)
+    assert content == disk[:BLOCK_BYTES]
+    assert read_as(socket_of(bases), guest), "who may read it is known to the next server"
+
+    bases.ensure(BaseSpec(SNAP, SIZE, EAGER_BYTES + 1, encrypted=True))
+    assert not socket_of(bases).exists()
+    assert bases._servers._process(SNAP) is None
+    bases.remove(SNAP)
+    assert [each.name for each in (bases.folder / "unused").iterdir()] == [whole.name]
+    fake.fetched.clear()
+    connect(root, fake, store).ensure(spec)
+    assert not fake.fetched
+    assert bases.present() == {SNAP}
+    bases._servers.end(SNAP)

@@ -8,7 +8,7 @@ import signal
 import libvirt_qemu
 import pytest
 
-from stead_agent.disk_backups import BackupBusyError, NotPluggedError
+from stead_agent.disk_backups import BackupBusyError, DiskToFreeze, NotPluggedError
 from stead_agent.disk_sources import Layer
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Power
@@ -16,6 +16,7 @@ from stead_agent.nbd import wire
 from stead_agent.nbd.client import NbdClient
 from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
+from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES
 from tests.host.machines.conftest import wait_for
 
@@ -26,9 +27,10 @@ SIZE = 64 * MIB
 class Guest:
     """A machine that runs, whose disks are written as its processor would: through its virtio devices."""
 
-    def __init__(self, world, disks=1):
+    def __init__(self, world, disks=1, encryption_key=b""):
         self.world = world
-        self.spec = world.spec(disks=tuple(world.disk() for _ in range(disks)))
+        made = world.encrypted_disk(encryption_key) if encryption_key else None
+        self.spec = world.spec(disks=(made,) if made else tuple(world.disk() for _ in range(disks)))
         self.id = self.spec.id
         self.volumes = [disk.id for disk in self.spec.disks]
         self.starts = 0
@@ -111,11 +113,13 @@ def test_an_instant_is_held_while_the_guest_writes(world, backups):
     guest = Guest(world)
     guest.io("write -P 1 0 1M")
     first = new_id()
-    backup = backups.begin(guest.id, first, {guest.volumes[0]: (first, "")})
+    backup = backups.begin(guest.id, first, {guest.volumes[0]: DiskToFreeze(first)})
     guest.io("write -P 2 512k 1M")
-    assert backups.begin(guest.id, first, {guest.volumes[0]: (first, "")}) == backup == backups.current(guest.id)
+    assert (
+        backups.begin(guest.id, first, {guest.volumes[0]: DiskToFreeze(first)}) == backup == backups.current(guest.id)
+    )
     with pytest.raises(BackupBusyError):
-        backups.begin(guest.id, new_id(), {guest.volumes[0]: (first, "")})
+        backups.begin(guest.id, new_id(), {guest.volumes[0]: DiskToFreeze(first)})
     export = backup.exports[guest.volumes[0]]
     assert export.bitmap == ""
     with NbdClient(backup.socket, export.name, contexts=(wire.ALLOCATION,)) as client:
@@ -127,7 +131,7 @@ def test_an_instant_is_held_while_the_guest_writes(world, backups):
     assert guest.jobs() == []
     assert list((world.root / "backups").iterdir()) == []
     second = new_id()
-    backup = backups.begin(guest.id, second, {guest.volumes[0]: (second, first)})
+    backup = backups.begin(guest.id, second, {guest.volumes[0]: DiskToFreeze(second, first)})
     export = backup.exports[guest.volumes[0]]
     with NbdClient(backup.socket, export.name, contexts=(export.bitmap,)) as client:
         dirty = [each[:2] for each in client.status(0, SIZE)[export.bitmap] if each.flags & wire.IS_DIRTY]
@@ -135,6 +139,43 @@ def test_an_instant_is_held_while_the_guest_writes(world, backups):
     backups.forget(guest.id, guest.volumes[0], keep=second)
     assert guest.checkpoints() == [second]
     backups.end(guest.id, second)
+
+
+def test_what_is_overwritten_on_an_encrypted_disk_is_kept_encrypted(world, snapshots, backups, fake):
+    """The guest's canary is in no scratch file, no block of the store, and libvirt keeps no key."""
+    key, word = secrets.token_bytes(32), b"\x5a" * 4096
+    guest = Guest(world, encryption_key=key)
+    volume, first, second = guest.volumes[0], new_id(), new_id()
+    guest.io("write -P 0x5a 0 1M")
+    backup = backups.begin(guest.id, first, {volume: DiskToFreeze(first, hidden=True)})
+    guest.io("write -P 0x5a 2M 1M")
+    guest.io("write -P 0x11 0 1M")  # over what is frozen
+    (scratch,) = (world.root / "backups" / guest.id).glob("*.scratch")
+    assert scratch.stat().st_blocks * 512 >= MIB
+    assert scratch.stat().st_mode & 0o777 == 0o600
+    for path in (scratch, guest.spec.disks[0].source.path):
+        assert word not in path.read_bytes()
+    with NbdClient(backup.socket, volume, contexts=(wire.ALLOCATION,)) as client:
+        assert client.read(0, 3 * MIB) == b"\x5a" * MIB + bytes(2 * MIB)
+    with world.machines.domain(guest.id) as domain:
+        assert domain.connect().listAllSecrets() == []
+    backups.end(guest.id, first)
+
+    def group(snapshot_id, parent_id=""):
+        spec = SnapshotSpec(snapshot_id, volume, parent_id, encryption_key=key)
+        return SnapshotGroup(snapshot_id, (spec,), guest.id)
+
+    taken(snapshots, group(first))
+    count = len(fake.received)
+    guest.io("write -P 0x5a 8M 512k")
+    assert taken(snapshots, group(second, first))[second].incremental
+    assert len(fake.received) == count + 1
+    assert not any(word in block.content for block in fake.blocks.values())
+    cipher = BlockCipher(key)
+    stored = fake.content(second, SIZE)
+    blocks = (stored[start : start + BLOCK_BYTES] for start in range(0, SIZE, BLOCK_BYTES))
+    opened = b"".join(cipher.decrypt(at, block) if any(block) else block for at, block in enumerate(blocks))
+    assert opened == pattern((0, MIB, 0x11), (2 * MIB, MIB, 0x5A), (8 * MIB, BLOCK_BYTES, 0x5A))
 
 
 def test_a_guest_that_is_off_has_no_backup(world, backups):

@@ -10,7 +10,9 @@ from stead_agent.disk_backups import NotPluggedError
 from stead_agent.disk_sources import FileSource, Layer
 from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
+from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES
+from stead_proto.v1.blocks_pb2 import COMPRESSION_UNSPECIFIED
 from tests.host.snapshots.conftest import content_of, qemu_io
 from tests.support.waiting import wait_for
 
@@ -109,6 +111,30 @@ def test_a_disk_over_a_base_is_taken_whole(snapshots, place, fake):
     assert content[:BLOCK_BYTES] == base.read_bytes()[:BLOCK_BYTES]
     assert content == content_of(image)
     assert set(fake.snapshots[SNAP].segments[0].slots) == {0, 1}
+
+
+def test_of_an_encrypted_disk_the_store_sees_what_its_key_opens(snapshots, place, fake):
+    key, other = bytes(range(32)), bytes(range(1, 33))
+    plain = make_disk(place, 5)
+    image = place / f"{VOL}-sealed.qcow2"
+    secret = ["--object", f"secret,id=key,data={key.hex()}"]
+    options = ["-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=1"]
+    subprocess.run(["qemu-img", "convert", *secret, "-f", "qcow2", "-O", "qcow2", *options, plain, image], check=True)
+    disk = QuietDisk(Layer(FileSource(image), "qcow2"), None, key)
+    wanted = SnapshotGroup(SNAP, (SnapshotSpec(SNAP, VOL, encryption_key=key),), quiet=((VOL, disk),))
+    taken(snapshots, wanted)
+    stored, content = fake.content(SNAP, 25 * BLOCK_BYTES), content_of(plain)
+    cipher = BlockCipher(key)
+    for number, start in enumerate(range(0, len(content), BLOCK_BYTES)):
+        block = stored[start : start + BLOCK_BYTES]
+        expected = content[start : start + BLOCK_BYTES].ljust(BLOCK_BYTES, b"\0")
+        assert block == (expected if expected == bytes(BLOCK_BYTES) else cipher.encrypt(number, expected))
+    assert all(each.compression == COMPRESSION_UNSPECIFIED for each in fake.blocks.values())
+
+    wrong = QuietDisk(Layer(FileSource(image), "qcow2"), None, other)
+    group = SnapshotGroup(NEXT, (SnapshotSpec(NEXT, VOL, encryption_key=other),), quiet=((VOL, wrong),))
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        taken(snapshots, group)
 
 
 def test_a_broken_way_to_the_store_is_told_and_gone_on_with(snapshots, place, fake):

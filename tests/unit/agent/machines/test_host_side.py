@@ -102,12 +102,12 @@ def test_a_disk_is_given_to_one_user_alone(tmp_path):
     disk = tmp_path / "disk"
     disk.write_bytes(b"x")
     disk.chmod(0o644)
-    give_disk(FileSource(disk), os.getuid())
+    give_disk(FileSource(disk), None, os.getuid())
     assert disk.stat().st_mode & 0o777 == 0o600
     (tmp_path / "link").symlink_to(disk)
     for path in (tmp_path / "link", tmp_path / "missing", tmp_path):
         with pytest.raises(MachineError):
-            give_disk(FileSource(path), os.getuid())
+            give_disk(FileSource(path), None, os.getuid())
 
 
 def test_the_group_of_guests_is_read_from_capabilities():
