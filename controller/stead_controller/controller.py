@@ -78,11 +78,13 @@ from stead_controller.resources.questions import (
 from stead_controller.resources.zones import zone_ids
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
+from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.housekeeping import keep_house
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask
 from stead_controller.workflows.ingest_image import IngestImage
+from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_controller.workflows.reseal import Resealing
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
@@ -137,6 +139,10 @@ class Controller:
                 ExportTask.kind: partial(ExportTask, self.database, clock, places=settings, store=self._blocks),
                 ImportTask.kind: partial(ImportTask, self.database, clock, places=settings),
                 IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks),
+                CopyImage.kind: partial(CopyImage, self.database, clock),
+                RecodeSnapshot.kind: partial(
+                    RecodeSnapshot, self.database, clock, store=self._blocks, sealer=self._sealer
+                ),
             },
         )
         self._trail: Trail[CallRecord] = Trail(

@@ -265,8 +265,8 @@ def test_the_clouds_image_can_be_copied(api):
         ("InvalidAMIName.Duplicate", {}),
         ("InvalidParameterValue", {"Name": "other", "SourceRegion": "eu-west-1"}),
         ("InvalidAMIID.NotFound", {"Name": "other", "SourceImageId": "ami-00000000000000000"}),
-        ("UnsupportedOperation", {"Name": "other", "Encrypted": True}),
-        ("UnsupportedOperation", {"Name": "other", "KmsKeyId": "k"}),
+        ("InvalidParameterDependency", {"Name": "other", "KmsKeyId": "alias/mine"}),
+        ("InvalidParameterValue", {"Name": "other", "Encrypted": True, "KmsKeyId": "k"}),
     ):
         api.refused(code, api.ec2.copy_image, **wish | changes)
 

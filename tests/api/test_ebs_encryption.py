@@ -8,7 +8,6 @@ from sqlalchemy import select
 from stead_controller.db.tables import CloudFact, HostResource, Volume
 from stead_controller.hosts.changes import Reader
 from stead_controller.resources import volume_keys
-from tests.api.test_images import make_snapshot
 from tests.api.test_volumes import ZONE, attach, settle
 
 ARN = re.compile(r"arn:aws:kms:us-east-1:[0-9]{12}:key/[0-9a-f-]{36}\Z")
@@ -156,16 +155,3 @@ def test_the_database_has_no_key_in_the_open(api, instance_id):
     assert repr(key)[2:-1].encode() not in dump
     assert key.hex().encode() not in dump
     assert not any(key in body for body in bodies if body)
-
-
-def test_what_is_not_supported_of_encrypted_volumes_is_refused(api, instance_id):
-    """No snapshot is made whose blocks would not be encrypted."""
-    volume_id = make(api, Size=1, Encrypted=True)["VolumeId"]
-    api.refused("UnsupportedOperation", api.ec2.create_snapshot, VolumeId=volume_id)
-    attach(api, volume_id, instance_id)
-    settle(api, instance_id, plugged=[volume_id])
-    api.refused("UnsupportedOperation", api.ec2.create_snapshot, VolumeId=volume_id)
-    api.refused("UnsupportedOperation", api.ec2.create_snapshots, InstanceSpecification={"InstanceId": instance_id})
-    api.refused("UnsupportedOperation", api.ec2.create_image, InstanceId=instance_id, Name="an image")
-    snapshot_id = make_snapshot(api, encrypted=True)
-    api.refused("UnsupportedOperation", lambda: make(api, SnapshotId=snapshot_id))

@@ -187,7 +187,6 @@ def test_copies(api, instance, complete):
     assert (shown["State"], shown["VolumeId"], shown["Description"]) == ("completed", "vol-ffffffff", "again")
     api.refused("InvalidParameterValue", copy, SourceRegion="eu-west-1", SourceSnapshotId=source)
     api.refused("InvalidSnapshot.NotFound", copy, SourceRegion="us-east-1", SourceSnapshotId=ABSENT)
-    api.refused("UnsupportedOperation", copy, **asked, Encrypted=True)
     api.refused("InvalidSnapshot.NotFound", api.other.copy_snapshot, **asked)
 
 

@@ -63,6 +63,10 @@ def shown(user: User, volume_id: str) -> Any:
     return user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
 
 
+def snapshot(user: User, snapshot_id: str) -> Any:
+    return user.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]
+
+
 def attached(user: User, instance_id: str) -> list[str]:
     found = user.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])["Volumes"]
     return [volume["VolumeId"] for volume in found]
@@ -108,6 +112,20 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     assert files_with(cloud.settings.controller_dir, secrets) == []
 
     before = machine.run(f"sudo dd if={disk} bs=1M count=4 2>/dev/null | sha256sum")
+    snapshot_id = user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    wait_for(lambda: snapshot(user, snapshot_id)["State"] == "completed", "it is completed", 60, poll=0.2)
+    assert snapshot(user, snapshot_id)["Encrypted"] is True
+    zone = shown(user, volume_id)["AvailabilityZone"]
+    copy_id = user.ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot_id)["VolumeId"]
+    user.ec2.attach_volume(VolumeId=copy_id, InstanceId=instance_id, Device="/dev/sdg")
+    copy = f"/dev/disk/by-id/virtio-{copy_id.replace('-', '')}"
+    wait_for(lambda: "yes" in machine.run(f"test -b {copy} && echo yes || echo no"), "the guest sees it", 60, poll=0.5)
+    assert machine.run(f"sudo dd if={copy} bs=1M count=4 2>/dev/null | sha256sum") == before
+    machine.run(f"sudo dd if={disk} of={copy} bs=1M count=1 seek=8 conv=fsync 2>/dev/null")
+    assert files_with(cloud.settings.state_dir, [WORD]) == []
+    assert files_with(cloud.settings.agent_dir / "disks", secrets) == []
+    assert arguments_with(secrets) == []
+    user.ec2.detach_volume(VolumeId=copy_id)
     user.ec2.stop_instances(InstanceIds=[instance_id])
     user.wait("instance_stopped", [instance_id])
     user.ec2.start_instances(InstanceIds=[instance_id])
@@ -120,3 +138,5 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     wait_for(lambda: files_with(cloud.settings.agent_dir, secrets) == [], "the agent has forgotten the key", 20)
     assert arguments_with(secrets) == []
     user.terminate([instance_id])
+    user.ec2.delete_volume(VolumeId=copy_id)
+    user.ec2.delete_snapshot(SnapshotId=snapshot_id)

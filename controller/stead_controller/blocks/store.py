@@ -70,9 +70,9 @@ class BlockStore:
         if late:
             await self._remove(late)
 
-    async def bring_contents(self, contents: Sequence[bytes]) -> list[bytes]:
+    async def bring_contents(self, contents: Sequence[bytes], *, compress: bool = True) -> list[bytes]:
         """Keep whole blocks that are not in the store yet; gives the digest of each. Raises BlockStoreError."""
-        packed = await self._in_thread(lambda: [pack(content) for content in contents])
+        packed = await self._in_thread(lambda: [pack(content, compress=compress) for content in contents])
         digests = [block.digest for block in packed]
         absent = await self._database.run(lambda tx: stored_blocks.absent(tx, digests), writes=False)
         new = [block for block in packed if block.digest in absent]

@@ -7,7 +7,7 @@ only what differs from what was told: to the host's own outbox (`outbox.py`) or 
 from collections.abc import Iterable
 
 from google.protobuf.message import Message
-from sqlalchemy import exists, select
+from sqlalchemy import Exists, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.session import Transaction
@@ -40,7 +40,7 @@ def refresh_instances(tx: Transaction, host_id: str, instances: Iterable[Instanc
         pictures = of_instance(tx, instance, region)
         for body in list(pictures.values()):
             if isinstance(body, pb.Volume):
-                pictures.update(_below(tx, body))
+                pictures.update(_below(tx, host_id, body))
         wanted.update(pictures)
         vpcs.add(instance.vpc_id)
     outbox.write(tx, host_id, wanted)
@@ -58,16 +58,41 @@ def refresh_volume(tx: Transaction, volume: Volume) -> None:
     tx.session.flush()
     if volume.host_id is None or volume.state == "deleting":
         return
-    at_home = of_volume(volume)
-    outbox.write(tx, volume.host_id, {(pb.KIND_VOLUME, volume.id): at_home, **_below(tx, at_home)})
+    at_home = of_volume(volume, is_read=_is_read(tx, volume))
+    outbox.write(tx, volume.host_id, {(pb.KIND_VOLUME, volume.id): at_home, **_below(tx, volume.host_id, at_home)})
     if volume.attached_host_id not in (None, volume.host_id) and volume.attachment_state not in ("detaching", "busy"):
         outbox.write(tx, volume.attached_host_id, {(pb.KIND_VOLUME, volume.id): of_used_volume(tx, volume)})
 
 
-def _below(tx: Transaction, volume: pb.Volume) -> dict[Key, Message]:
+def _is_read(tx: Transaction, volume: Volume) -> bool:
+    """Tell whether an instance has a volume, or its home takes a snapshot of it: then the home needs its key."""
+    if volume.instance_id is not None or not volume.encrypted:
+        return True
+    return bool(tx.session.scalar(select(_taken_at(volume.id, volume.host_id))))
+
+
+def _taken_at(volume_id: InstrumentedAttribute[str] | str, host_id: str | None) -> Exists:
+    """Whether a host takes a snapshot of a volume."""
+    return exists().where(Snapshot.volume_id == volume_id, Snapshot.host_id == host_id, Snapshot.state == "pending")
+
+
+def _base_is_read(tx: Transaction, host_id: str, snapshot: Snapshot) -> bool:
+    """Tell whether a volume over a base is read on a host: then that needs the key of an encrypted one."""
+    if not snapshot.encrypted:
+        return True
+    over = select(Volume.id).where(
+        Volume.snapshot_id == snapshot.id,
+        Volume.host_id == host_id,
+        or_(Volume.instance_id.is_not(None), _taken_at(Volume.id, host_id)),
+    )
+    return tx.session.scalar(over.limit(1)) is not None
+
+
+def _below(tx: Transaction, host_id: str, volume: pb.Volume) -> dict[Key, Message]:
     """Draw what a volume is laid over."""
     if volume.base_id and (snapshot := tx.session.get(Snapshot, volume.base_id)) is not None:
-        return {(pb.KIND_BASE, snapshot.id): of_base(snapshot)}
+        is_read = _base_is_read(tx, host_id, snapshot)
+        return {(pb.KIND_BASE, snapshot.id): of_base(snapshot, is_read=is_read)}
     return {}
 
 
@@ -77,6 +102,16 @@ def remove_volume(tx: Transaction, host_id: str, volume_id: str, *, force: bool 
     With `force` a guest that keeps one of another host gets errors, so that it lets go.
     """
     outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume_id)}, force=force)
+    volume = tx.session.get(Volume, volume_id)
+    if volume is not None and volume.encrypted and volume.snapshot_id is not None:
+        _withdraw_key(tx, host_id, tx.session.get(Snapshot, volume.snapshot_id))
+
+
+def _withdraw_key(tx: Transaction, host_id: str, base: Snapshot | None) -> None:
+    """Let a host have no key of a base of which it reads no volume any more."""
+    if base is not None and base.encrypted and outbox.is_told(tx, host_id, pb.KIND_BASE, base.id):
+        picture = of_base(base, is_read=_base_is_read(tx, host_id, base))
+        outbox.write(tx, host_id, {(pb.KIND_BASE, base.id): picture})
 
 
 def must_let_go(tx: Transaction, host_id: str, volume_id: str) -> bool:
@@ -129,11 +164,21 @@ def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot])
         (pb.KIND_SNAPSHOT, snapshot.id): of_snapshot(snapshot, volume_ids) for snapshot in taken
     }
     outbox.write(tx, host_id, wanted)
+    _refresh_encrypted(tx, taken)
 
 
-def remove_snapshot(tx: Transaction, host_id: str, snapshot_id: str) -> None:
+def remove_snapshot(tx: Transaction, host_id: str, snapshot: Snapshot) -> None:
     """Tell a host that it need not take a snapshot any more: it is complete, has failed, or was deleted."""
-    outbox.write(tx, host_id, {}, gone={(pb.KIND_SNAPSHOT, snapshot_id)})
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_SNAPSHOT, snapshot.id)})
+    _refresh_encrypted(tx, [snapshot])
+
+
+def _refresh_encrypted(tx: Transaction, snapshots: Iterable[Snapshot]) -> None:
+    """Tell the homes of encrypted volumes the keys that they need for snapshots, or no longer."""
+    for snapshot in snapshots:
+        volume = tx.session.get(Volume, snapshot.volume_id) if snapshot.encrypted else None
+        if volume is not None and volume.instance_id is None:
+            refresh_volume(tx, volume)
 
 
 def remove_unused_base(tx: Transaction, snapshot_id: str) -> None:

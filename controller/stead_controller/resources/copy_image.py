@@ -1,15 +1,17 @@
 """CopyImage: an image of the caller's own with the same disks.
 
-The snapshots are copied with it, which moves no block. See
+The snapshots are copied with it, which moves no block, unless they are encrypted anew: then the copy is pending until
+they are complete. See
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopyImage.html.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from stead_controller.db.tables import Image, ImageBlockDevice, Snapshot
-from stead_controller.errors import Unsupported, WrongState
+from stead_controller.errors import WrongState
 from stead_controller.resources import (
     block_devices,
     client_tokens,
@@ -18,12 +20,18 @@ from stead_controller.resources import (
     images,
     register_image,
     tags,
+    workflow_rows,
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
+COPY: Final = "copy-image"
+"""The kind of workflow that awaits the snapshots of an image; its subject is the image."""
+
+_PATIENCE: Final = timedelta(hours=25)  # longer than that of a snapshot
 _SAME = ("architecture", "boot_mode", "root_device_name", "imds_support", "ena_support", "sriov_net_support")
 _OF_DEVICE = (
     "device_name",
@@ -46,37 +54,39 @@ class CopyOf:
     name: str
     description: str = ""
     encrypted: bool = False
+    kms_key_id: str | None = None
     copy_tags: bool = False
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def copy(tx: Transaction, caller: Caller, asked: CopyOf, *, repeatable: Repeatable, now: datetime) -> str:
+def copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, *, repeatable: Repeatable, now: datetime) -> str:
     """Make an image of the caller's own of one that it sees, and give its id.
 
-    Raises MalformedId, NotFound, WrongState, AlreadyExists, InvalidParameter, LimitExceeded, Unsupported,
+    Raises MalformedId, NotFound, WrongState, AlreadyExists, InvalidParameter, LimitExceeded,
     IdempotencyMismatch.
     """
-    return client_tokens.once(tx, caller, repeatable, now, lambda: _copy(tx, caller, asked, now))
+    return client_tokens.once(tx, caller, repeatable, now, lambda: _copy(tx, caller, cloud, asked, now))
 
 
-def _copy(tx: Transaction, caller: Caller, asked: CopyOf, now: datetime) -> str:
+def _copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: datetime) -> str:
     source = images.find_visible(tx, caller, asked.source_id)
     if source.state not in ("available", "disabled"):
         raise WrongState("image", f"The image ID '{source.id}' is not available; its state is {source.state}.")
     register_image.check_name(tx, caller.account_id, asked.name)
     image_attributes.check_description(asked.description)
     devices = block_devices.of_image(tx, source.id)
-    if asked.encrypted and not all(device.encrypted for device in devices if device.snapshot_id):
-        raise Unsupported("Encrypting what is not encrypted is not supported: snapshot encrypted volumes instead.")
     image_id = ids.new_id("image")
     text = f"Copied for DestinationAmi {image_id} from SourceAmi {source.id}"
-    copies = [_device(tx, caller, image_id, device, text, now) for device in devices]
+    of_disk = create_snapshots.CopyOf("", text, encrypted=asked.encrypted, kms_key_id=asked.kms_key_id)
+    copies = [_device(tx, caller, cloud, image_id, device, of_disk, now) for device in devices]
+    made = [tx.session.get_one(Snapshot, device.snapshot_id) for device in copies if device.snapshot_id]
+    is_whole = all(snapshot.state == "completed" for snapshot in made)
     image = Image(
         id=image_id,
         account_id=caller.account_id,
         name=asked.name,
         description=asked.description or source.description,
-        state="available",
+        state="available" if is_whole else "pending",
         public=False,
         snapshot_id=register_image.find_root(copies, source.root_device_name).snapshot_id or "",
         format="",
@@ -92,11 +102,19 @@ def _copy(tx: Transaction, caller: Caller, asked: CopyOf, now: datetime) -> str:
     register_image.add(tx, caller, image, copies, own | dict(asked.tags.get("image", {})))
     snapshots = [("snapshot", device.snapshot_id) for device in copies if device.snapshot_id]
     tags.create_on_launch(tx, caller, snapshots, asked.tags)
+    if not is_whole:
+        workflow_rows.begin(tx, COPY, image_id, {}, now=now, patience=_PATIENCE)
     return image_id
 
 
 def _device(  # noqa: PLR0917 - what a copy of a device is made of
-    tx: Transaction, caller: Caller, image_id: str, device: ImageBlockDevice, text: str, now: datetime
+    tx: Transaction,
+    caller: Caller,
+    cloud: Cloud,
+    image_id: str,
+    device: ImageBlockDevice,
+    asked: create_snapshots.CopyOf,
+    now: datetime,
 ) -> ImageBlockDevice:
     """Copy a mapping with its snapshot; who sees an image may use its snapshots."""
     made = ImageBlockDevice(image_id=image_id, **{name: getattr(device, name) for name in _OF_DEVICE})
@@ -104,5 +122,6 @@ def _device(  # noqa: PLR0917 - what a copy of a device is made of
         snapshot = tx.session.get(Snapshot, device.snapshot_id)
         if snapshot is None or snapshot.state != "completed":
             raise WrongState("image", f"The snapshot {device.snapshot_id} of the image is not available.")
-        made.snapshot_id = create_snapshots.copy_of(tx, caller, snapshot, text, now)
+        made.snapshot_id = create_snapshots.copy_of(tx, caller, cloud, snapshot, asked, now)
+        made.encrypted = tx.session.get_one(Snapshot, made.snapshot_id).encrypted
     return made

@@ -60,8 +60,6 @@ def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> 
     image_attributes.check_description(asked.description)
     volumes = _volumes(tx, instance)
     _check_devices(tx, caller, instance, volumes, asked.devices)
-    left_out = {device.device_name for device in asked.devices if device.no_device}
-    create_snapshots.refuse_encrypted(volume for volume in volumes if volume.device_name not in left_out)
     source = tx.session.get(Image, instance.image_id)
     image = Image(
         id=ids.new_id("image"),

@@ -1,11 +1,12 @@
 """CreateSnapshot, CreateSnapshots and CopySnapshot.
 
 A snapshot of a disk is taken by the host that has the disk in use, else by its home. A volume that was never attached
-has no disk yet: it is as what it was made of, so its snapshot is complete at once.
+has no disk yet: it is as what it was made of, so its snapshot is complete at once, as is a copy under the same key.
+Under another one all blocks are encrypted anew (`recoded_snapshots.py`).
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshot.html.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -13,10 +14,19 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from stead_controller.db.tables import Instance, Snapshot, Volume
-from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound, Unsupported, WrongState
+from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.resources import ebs_encryption, lookup, quotas, snapshot_life, snapshots, tags
+from stead_controller.resources import (
+    ebs_encryption,
+    lookup,
+    quotas,
+    recoded_snapshots,
+    snapshots,
+    tags,
+    volume_keys,
+)
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
@@ -53,11 +63,12 @@ class OfVolume:
 
 @dataclass(frozen=True, slots=True)
 class CopyOf:
-    """What CopySnapshot asks for; a copy of an encrypted one is encrypted, whatever is asked."""
+    """What CopySnapshot asks for; a copy of an encrypted one is encrypted, whatever is asked. The key is one of KMS."""
 
     source_id: str
     description: str = ""
     encrypted: bool = False
+    kms_key_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -109,22 +120,25 @@ def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetim
     return [{name: one[name] for name in _OF_SET} for one in _pending(tx, caller, made)]
 
 
-def copy(tx: Transaction, caller: Caller, asked: CopyOf, now: datetime) -> str:
+def copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: datetime) -> str:
     """Make a snapshot of the caller's own with the content of one that it may use, and give its id.
 
-    Raises MalformedId, NotFound, WrongState, LimitExceeded, InvalidParameter, Unsupported.
+    Raises MalformedId, NotFound, WrongState, LimitExceeded, InvalidParameter.
     """
     source = snapshots.find_usable(tx, caller, asked.source_id)
-    if (asked.encrypted or ebs_encryption.is_by_default(tx, caller.account_id)) and not source.encrypted:
-        raise Unsupported("Encrypting what is not encrypted is not supported: snapshot an encrypted volume instead.")
-    made_id = copy_of(tx, caller, source, asked.description, now)
+    made_id = copy_of(tx, caller, cloud, source, asked, now)
     tags.create_on_launch(tx, caller, [("snapshot", made_id)], {"snapshot": asked.tags})
     return made_id
 
 
-def copy_of(tx: Transaction, caller: Caller, source: Snapshot, description: str, now: datetime) -> str:
+def copy_of(  # noqa: PLR0917 - who copies what, where and when
+    tx: Transaction, caller: Caller, cloud: Cloud, source: Snapshot, asked: CopyOf, now: datetime
+) -> str:
     """Make a snapshot of the caller's own with the content of a complete one, and give its id; raises as `copy`."""
-    _check(tx, caller, description)
+    _check(tx, caller, asked.description)
+    key_id = ebs_encryption.key_for_copy(
+        tx, cloud, caller.account_id, source, encrypted=asked.encrypted, key=asked.kms_key_id
+    )
     made = Snapshot(
         id=ids.new_id("snapshot"),
         account_id=caller.account_id,
@@ -132,16 +146,16 @@ def copy_of(tx: Transaction, caller: Caller, source: Snapshot, description: str,
         volume_size=source.volume_size,
         size=source.size,
         state="pending",
-        description=description,
+        description=asked.description,
         started=now,
-        encrypted=source.encrypted,
-        sealed_key=source.sealed_key,
-        kms_key_id=source.kms_key_id,
+        encrypted=False,
         parent_id=source.id,
     )
+    if key_id is not None:
+        volume_keys.encrypt(cloud, made, key_id, source)
     tx.session.add(made)
     tx.session.flush()
-    snapshot_life.complete(tx, made, now, inherits=True)
+    recoded_snapshots.complete_or_begin(tx, made, source, now)
     return made.id
 
 
@@ -174,17 +188,9 @@ def _check(tx: Transaction, caller: Caller, description: str) -> None:
     quotas.check(tx, caller.account_id, quotas.SNAPSHOTS, Snapshot.id, *mine)
 
 
-def refuse_encrypted(volumes: Iterable[Volume]) -> None:
-    """Raise Unsupported where one of some volumes is encrypted: no block of it must be stored in the open."""
-    for volume in volumes:
-        if volume.encrypted:
-            raise Unsupported(f"Snapshots of encrypted volumes are not supported: '{volume.id}' is encrypted.")
-
-
 def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, now: datetime) -> Snapshot:
     """Add the row of a pending snapshot of a volume."""
     _check(tx, caller, description)
-    refuse_encrypted([volume])
     if volume.state not in ("available", "in-use"):
         raise WrongState("volume", f"The volume '{volume.id}' is in state {volume.state}.", code="IncorrectState")
     pending = select(func.count()).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
@@ -204,6 +210,8 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
         description=description,
         started=now,
         encrypted=volume.encrypted,
+        sealed_key=volume.sealed_key,
+        kms_key_id=volume.kms_key_id,
         parent_id=_parent(tx, volume),
     )
     tx.session.add(snapshot)
@@ -235,7 +243,8 @@ def _take(tx: Transaction, made: Sequence[Snapshot], volumes: Sequence[Volume], 
     for snapshot, volume in zip(made, volumes, strict=True):
         host_id = volume.attached_host_id or volume.host_id
         if host_id is None:
-            snapshot_life.complete(tx, snapshot, now, inherits=True)
+            source = None if snapshot.parent_id is None else tx.session.get_one(Snapshot, snapshot.parent_id)
+            recoded_snapshots.complete_or_begin(tx, snapshot, source, now)
             continue
         snapshot.host_id = host_id
         by_host.setdefault(host_id, []).append(snapshot)

@@ -4,7 +4,7 @@ See https://docs.aws.amazon.com/ebs/latest/userguide/encryption-by-default.html.
 """
 
 from stead_controller.db.tables import EbsEncryption, Snapshot
-from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.errors import InvalidParameter
 from stead_controller.resources import volume_keys
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -47,12 +47,12 @@ def key_for(
 ) -> str | None:
     """Say under which key a new volume is encrypted, or None when it is not.
 
-    It is when that is asked for or its account wants all to be. Raises InvalidParameter for what is no key, and for a
-    key where there is no encryption, Unsupported for an encrypted snapshot.
+    It is when that is asked for, its account wants all to be, or its snapshot is; then it is under the snapshot's key
+    unless another is named or the snapshot is another account's. Raises InvalidParameter for what is no key, and for a
+    key where there is no encryption.
     """
-    if snapshot is not None and snapshot.encrypted:
-        raise Unsupported("Volumes of encrypted snapshots are not supported.")
-    if not (encrypted or is_by_default(tx, account_id)):
+    by_snapshot = snapshot is not None and snapshot.encrypted
+    if not (encrypted or by_snapshot or is_by_default(tx, account_id)):
         if key is not None:
             raise InvalidParameter(
                 "The parameter KmsKeyId requires the parameter Encrypted to be set.", code="InvalidParameterDependency"
@@ -60,7 +60,26 @@ def key_for(
         return None
     if key is not None:
         return volume_keys.key_arn(cloud, account_id, key)
+    if by_snapshot and snapshot is not None and snapshot.account_id == account_id and snapshot.kms_key_id is not None:
+        return snapshot.kms_key_id
     return volume_keys.key_arn(cloud, account_id, default_key(tx, account_id))
+
+
+def key_for_copy(
+    tx: Transaction, cloud: Cloud, account_id: str, source: Snapshot, *, encrypted: bool, key: str | None
+) -> str | None:
+    """Say under which key a copy of a snapshot is encrypted, or None when it is not.
+
+    Unless one is named it is the account's default key, whatever key the source is under. Raises InvalidParameter as
+    `key_for`.
+    """
+    wanted = encrypted or source.encrypted
+    return key_for(tx, cloud, account_id, None, encrypted=wanted, key=key)
+
+
+def is_managed_key(cloud: Cloud, account_id: str, key_id: str | None) -> bool:
+    """Tell whether a key is the one that each account has at first, which cannot be shared with others."""
+    return key_id == volume_keys.key_arn(cloud, account_id, volume_keys.DEFAULT_ALIAS)
 
 
 def _settings(tx: Transaction, account_id: str) -> EbsEncryption:

@@ -11,9 +11,10 @@ from sqlalchemy import delete, func, select
 
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import Snapshot, SnapshotPermission
-from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, WrongState
-from stead_controller.resources import snapshots
+from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, Unsupported
+from stead_controller.resources import ebs_encryption, snapshots
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.owners import is_account
 from stead_controller.resources.transaction import Transaction
 
@@ -32,8 +33,12 @@ class Change:
     remove_groups: tuple[str, ...] = ()
 
 
-def modify(tx: Transaction, caller: Caller, snapshot_id: str, change: Change) -> None:
-    """Change who may make volumes of a snapshot; raises MalformedId, NotFound, InvalidParameter, LimitExceeded."""
+def modify(tx: Transaction, caller: Caller, cloud: Cloud, snapshot_id: str, change: Change) -> None:
+    """Change who may make volumes of a snapshot.
+
+    An encrypted one can be shared with accounts, unless it is under the key that accounts have at first. Raises
+    MalformedId, NotFound, InvalidParameter, LimitExceeded, Unsupported.
+    """
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
     if not any((change.add_users, change.add_groups, change.remove_users, change.remove_groups)):
         raise MissingParameter("CreateVolumePermission")
@@ -43,8 +48,10 @@ def modify(tx: Transaction, caller: Caller, snapshot_id: str, change: Change) ->
     for group in (*change.add_groups, *change.remove_groups):
         if group != _EVERYBODY:
             raise InvalidParameter(f"Invalid group [{group}]: all", code="InvalidGroup.Malformed")
-    if snapshot.encrypted and (change.add_users or change.add_groups):
-        raise WrongState("snapshot", "Encrypted snapshots cannot be shared.", code="InvalidParameter")
+    if snapshot.encrypted and change.add_groups:
+        raise Unsupported("Encrypted snapshots cannot be shared publicly.", code="OperationNotPermitted")
+    if change.add_users and ebs_encryption.is_managed_key(cloud, snapshot.account_id, snapshot.kms_key_id):
+        raise Unsupported("Encrypted snapshots with EBS default key cannot be shared.", code="OperationNotPermitted")
     if change.add_groups:
         snapshot.public = True
     if change.remove_groups:

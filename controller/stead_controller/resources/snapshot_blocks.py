@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.db.tables import Snapshot, SnapshotSegment
-from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.errors import InvalidParameter
 from stead_controller.resources import segments, snapshots
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.snapshots import NO_VOLUME
@@ -28,10 +28,7 @@ class ChangedBlock:
 
 def find_readable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
     """Give a completed snapshot whose blocks the caller may read; raises MalformedId, NotFound, WrongState."""
-    snapshot = snapshots.find_usable(tx, caller, snapshot_id)
-    if snapshot.encrypted:
-        raise Unsupported("The blocks of encrypted snapshots cannot be read.", code="ValidationException")
-    return snapshot
+    return snapshots.find_usable(tx, caller, snapshot_id)
 
 
 def stored(tx: Transaction, snapshot_id: str, first: int, limit: int) -> list[tuple[int, bytes]]:

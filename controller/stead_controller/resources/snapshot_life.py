@@ -163,5 +163,5 @@ def _end(tx: Transaction, snapshot: Snapshot) -> None:
     host_id, snapshot.host_id = snapshot.host_id, None
     tx.session.flush()
     if host_id is not None:
-        desired_state.remove_snapshot(tx, host_id, snapshot.id)
+        desired_state.remove_snapshot(tx, host_id, snapshot)
         volume_life.continue_deletion(tx, snapshot.volume_id)

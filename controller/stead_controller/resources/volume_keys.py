@@ -1,7 +1,9 @@
-"""Keys of encrypted volumes, and the keys of KMS that they are said to be under.
+"""Keys of encrypted volumes and snapshots, and the keys of KMS that they are said to be under.
 
-A volume's key is 32 random bytes, kept sealed by the master key. There is no KMS here: the id, ARN or alias of a key is
-an opaque name, which comes back as the ARN that EC2 would show.
+A data key is 32 random bytes, kept sealed by the master key. A volume's snapshots have its key, and so have volumes and
+copies that are made of them under the same key of KMS: they share blocks, as in EC2. Two rows have the same sealed
+bytes if and only if they have the same key. There is no KMS here: the id, ARN or alias of a key is an opaque name,
+which comes back as the ARN that EC2 would show.
 """
 
 import re
@@ -9,9 +11,10 @@ import secrets
 import uuid
 from typing import Final
 
-from stead_controller.db.tables import Volume
+from stead_controller.db.tables import Snapshot, Volume
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.cloud import Cloud
+from stead_proto.block_cipher import BlockCipher
 
 CONTEXT: Final = "volume-key"
 """What a key is sealed for."""
@@ -45,8 +48,16 @@ def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
     return f"arn:{cloud.partition}:kms:{cloud.region}:{account_id}:{rest}"
 
 
-def encrypt(cloud: Cloud, volume: Volume, key_id: str) -> None:
-    """Give a new volume a key of its own, said to be under a key of KMS."""
-    volume.encrypted = True
-    volume.kms_key_id = key_id
-    volume.sealed_key = _new_sealed_key(cloud)
+def encrypt(cloud: Cloud, made: Volume | Snapshot, key_id: str, source: Snapshot | Volume | None) -> None:
+    """Give a new volume or snapshot a key, said to be under one of KMS: its source's where that is under the same."""
+    made.encrypted = True
+    made.kms_key_id = key_id
+    if source is not None and source.encrypted and source.kms_key_id == key_id:
+        made.sealed_key = source.sealed_key
+    else:
+        made.sealed_key = _new_sealed_key(cloud)
+
+
+def cipher(cloud: Cloud, snapshot: Snapshot) -> BlockCipher | None:
+    """Give what encrypts and decrypts the blocks of a snapshot; None for one that is not encrypted."""
+    return None if snapshot.sealed_key is None else BlockCipher(cloud.sealer.open(snapshot.sealed_key, CONTEXT))

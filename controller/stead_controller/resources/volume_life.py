@@ -101,7 +101,7 @@ def build(
         generation=0,
     )
     if key_id is not None:
-        volume_keys.encrypt(cloud, volume, key_id)
+        volume_keys.encrypt(cloud, volume, key_id, snapshot)
     return volume
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from stead_controller.aws.call import Call, Later, Params, Result, operation
 from stead_controller.aws.ebs import tokens
 from stead_controller.errors import InvalidParameter, MissingParameter
-from stead_controller.resources import snapshot_blocks
+from stead_controller.resources import snapshot_blocks, volume_keys
 from stead_controller.resources.questions import HostAnswer, ReadBlock
 from stead_proto.blocks import BLOCK_BYTES
 
@@ -69,11 +69,14 @@ def get_snapshot_block(call: Call, params: Params) -> Later:
     purpose = _purpose(snapshot.id, params["BlockIndex"])
     digest = tokens.open_token(call.page_key, purpose, params["BlockToken"], call.now)
 
+    cipher = volume_keys.cipher(call.cloud, snapshot)
+
     def finish(answer: HostAnswer) -> Result:
+        content = answer.content if cipher is None else cipher.decrypt(params["BlockIndex"], answer.content)
         return {
-            "DataLength": len(answer.content),
-            "BlockData": answer.content,
-            "Checksum": b64encode(hashlib.sha256(answer.content).digest()).decode(),
+            "DataLength": len(content),
+            "BlockData": content,
+            "Checksum": b64encode(hashlib.sha256(content).digest()).decode(),
             "ChecksumAlgorithm": "SHA256",
         }
 

@@ -60,7 +60,7 @@ def copy(call: Call, params: Params) -> Result:
     region = params["SourceRegion"]
     if region != call.cloud.region:
         raise InvalidParameter(f"Value ({region}) for parameter SourceRegion is invalid: this is {call.cloud.region}.")
-    for name in ("KmsKeyId", "DestinationOutpostArn", "DestinationAvailabilityZone", "DestinationAvailabilityZoneId"):
+    for name in ("DestinationOutpostArn", "DestinationAvailabilityZone", "DestinationAvailabilityZoneId"):
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
     asked = CopyOf(
@@ -68,11 +68,12 @@ def copy(call: Call, params: Params) -> Result:
         params["Name"],
         params.get("Description", ""),
         encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyId"),
         copy_tags=params.get("CopyImageTags", False),
         tags=tags_on_create(params, "image", "snapshot"),
     )
-    made = copy_image.copy(call.tx, call.caller, asked, repeatable=repeatable("CopyImage", params), now=call.now)
-    return {"ImageId": made}
+    once = repeatable("CopyImage", params)
+    return {"ImageId": copy_image.copy(call.tx, call.caller, call.cloud, asked, repeatable=once, now=call.now)}
 
 
 @operation("DescribeImages", writes=False)

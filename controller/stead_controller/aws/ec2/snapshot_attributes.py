@@ -13,7 +13,7 @@ def modify_snapshot_attribute(call: Call, params: Params) -> Result:
     """Give others the permission to make volumes of a snapshot, or take it away."""
     if params.get("Attribute") is not None:
         snapshot_attributes.check_attribute(params["Attribute"])
-    snapshot_attributes.modify(call.tx, call.caller, params["SnapshotId"], _change(params))
+    snapshot_attributes.modify(call.tx, call.caller, call.cloud, params["SnapshotId"], _change(params))
     return {}
 
 

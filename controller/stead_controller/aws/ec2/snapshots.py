@@ -48,15 +48,21 @@ def create_snapshots_of_instance(call: Call, params: Params) -> Result:
 @operation("CopySnapshot")
 def copy_snapshot(call: Call, params: Params) -> Result:
     """Copy a snapshot, within the region."""
-    for name in ("DestinationOutpostArn", "DestinationAvailabilityZone", "CompletionDurationMinutes", "KmsKeyId"):
+    for name in ("DestinationOutpostArn", "DestinationAvailabilityZone", "CompletionDurationMinutes"):
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
     for name in ("SourceRegion", "DestinationRegion"):
         if params.get(name) not in (None, call.cloud.region):
             raise InvalidParameter(f"Invalid region: {params[name]}. This cloud has one region: {call.cloud.region}.")
     wanted = tags_on_create(params, _KIND)[_KIND]
-    asked = CopyOf(params["SourceSnapshotId"], params.get("Description", ""), params.get("Encrypted", False), wanted)
-    copied_id = create_snapshots.copy(call.tx, call.caller, asked, call.now)
+    asked = CopyOf(
+        params["SourceSnapshotId"],
+        params.get("Description", ""),
+        encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyId"),
+        tags=wanted,
+    )
+    copied_id = create_snapshots.copy(call.tx, call.caller, call.cloud, asked, call.now)
     return {"SnapshotId": copied_id, "Tags": [{"Key": key, "Value": wanted[key]} for key in sorted(wanted)]}
 
 

@@ -4,6 +4,7 @@ What hosts are told is kept in the database, so there keys are as they are in al
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -13,6 +14,8 @@ type OpenKey = Callable[[bytes], bytes]
 type Addition = Callable[[bytes], bytes]
 """From an encoded resource to the same with what is kept nowhere and made as it is sent."""
 
+_WITH_KEYS: Final[dict[int, str]] = {pb.KIND_VOLUME: "volume", pb.KIND_BASE: "base", pb.KIND_SNAPSHOT: "snapshot"}
+
 
 def without_keys(_sealed: bytes) -> bytes:
     """Send no key: where nobody can open one, such as in tools that look at the database."""
@@ -21,10 +24,12 @@ def without_keys(_sealed: bytes) -> bytes:
 
 def opened(kind: int, body: bytes, open_key: OpenKey) -> bytes:
     """Give a resource as it is sent; one without a key is sent as it is kept."""
-    if kind != pb.KIND_VOLUME:
+    name = _WITH_KEYS.get(kind)
+    if name is None:
         return body
     resource = pb.Resource.FromString(body)
-    if not resource.volume.encryption_key:
+    part = getattr(resource, name)
+    if not part.encryption_key:
         return body
-    resource.volume.encryption_key = open_key(resource.volume.encryption_key)
+    part.encryption_key = open_key(part.encryption_key)
     return resource.SerializeToString(deterministic=True)

@@ -13,9 +13,15 @@ def of_snapshot(snapshot: Snapshot, set_volume_ids: Sequence[str] = ()) -> pb.Sn
         parent_id=snapshot.parent_id or "",
         set_id=snapshot.set_id or "",
         set_volume_ids=sorted(set_volume_ids),
+        encryption_key=snapshot.sealed_key or b"",
     )
 
 
-def of_base(snapshot: Snapshot) -> pb.Base:
-    """A completed snapshot as a host keeps it, for volumes that are laid over it."""
-    return pb.Base(size=snapshot.size, stored_size=snapshot.stored_size)
+def of_base(snapshot: Snapshot, *, is_read: bool) -> pb.Base:
+    """A completed snapshot as a host keeps it, for volumes that are laid over it; with its key while one is read."""
+    return pb.Base(
+        size=snapshot.size,
+        stored_size=snapshot.stored_size,
+        encrypted=snapshot.encrypted,
+        encryption_key=(snapshot.sealed_key or b"") if is_read else b"",
+    )

@@ -10,8 +10,8 @@ from stead_proto.v1 import desired_pb2 as pb
 _GIB: Final = 1 << 30
 
 
-def of_volume(volume: Volume) -> pb.Volume:
-    """A volume as its home host has it, with its key while an instance has it; served where another host may use it."""
+def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
+    """A volume as its home host has it, with its key while it is read; served where another host may use it."""
     iops, throughput = _limits(volume)
     picture = pb.Volume(
         size=volume.size * _GIB,
@@ -21,7 +21,7 @@ def of_volume(volume: Volume) -> pb.Volume:
         throughput=throughput,
         pool=volume.pool,
         encrypted=volume.encrypted,
-        encryption_key=(volume.sealed_key or b"") if volume.instance_id is not None else b"",
+        encryption_key=(volume.sealed_key or b"") if is_read else b"",
     )
     if volume.attached_host_id not in (None, volume.host_id):
         picture.export.CopyFrom(
@@ -37,7 +37,7 @@ def of_volume(volume: Volume) -> pb.Volume:
 def of_used_volume(tx: Transaction, volume: Volume) -> pb.Volume:
     """A volume as the host of its instance has it: its own, or its home's, which serves it."""
     if volume.attached_host_id == volume.host_id:
-        return of_volume(volume)
+        return of_volume(volume, is_read=True)
     iops, throughput = _limits(volume)
     home = tx.session.get(Host, volume.host_id)
     return pb.Volume(

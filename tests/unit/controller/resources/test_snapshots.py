@@ -144,7 +144,11 @@ def test_an_image_of_another_account_does_not_keep_a_snapshot(run, world, made):
     run(delete_snapshot.delete, one, made["given"])
     asked = copy_image.CopyOf(theirs, "a copy")
     with pytest.raises(WrongState, match="is not available"):
-        run(lambda tx: copy_image.copy(tx, other, asked, repeatable=Repeatable("CopyImage", "", ""), now=rows.NOW))
+        run(
+            lambda tx: copy_image.copy(
+                tx, other, world.cloud, asked, repeatable=Repeatable("CopyImage", "", ""), now=rows.NOW
+            )
+        )
 
 
 def test_a_base_goes_from_all_hosts_at_once_but_for_those_with_volumes_over_it(run, world, made, statements):

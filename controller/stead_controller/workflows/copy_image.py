@@ -1,0 +1,27 @@
+"""A copied image whose snapshots are encrypted anew is available when all of them are complete."""
+
+from typing import Final
+
+from stead_controller.resources import copy_image, create_image
+from stead_controller.workflows.engine import Done, GiveUp, Life, Outcome, Wait
+
+_LOOK_SECONDS: Final = 0.5
+
+
+class CopyImage(Life):
+    """The life of a pending copy: one step, which awaits its snapshots."""
+
+    kind = copy_image.COPY
+
+    async def begin(self) -> Outcome:
+        """Wait until all snapshots are complete."""
+        states = await self.database.run(lambda tx: create_image.settle(tx, self.id))
+        if not states:
+            return Done()
+        if "error" in states:
+            raise GiveUp("A snapshot of the image could not be encrypted.")
+        return Wait(_LOOK_SECONDS, "Snapshots are being encrypted.")
+
+    async def fail(self, message: str) -> None:
+        """Let the image fail."""
+        await self.database.run(lambda tx: create_image.fail(tx, self.id, message))
