@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from stead_agent.luks_header import LUKS_BYTES, render_luks
+
 MAGIC: Final = b"QFI\xfb"
 CLUSTER_BITS: Final = 16
 CLUSTER: Final = 1 << CLUSTER_BITS
@@ -18,6 +20,9 @@ _HEADER: Final = struct.Struct(">4sIQIIQIIQQIIQ")  # version 2
 _HEADER_3: Final = struct.Struct(">QQQII")  # what version 3 adds
 _EXTENSION: Final = struct.Struct(">II")
 _BACKING_FORMAT: Final = 0xE2792ACA
+_ENCRYPTION: Final = 0x0537BE77
+_PLACE: Final = struct.Struct(">QQ")
+_LUKS: Final = 2  # method of encryption
 _MAX_NAME: Final = 1023
 _REFCOUNT_ORDER: Final = 4  # 16 bits
 _L2_ENTRIES: Final = CLUSTER // 8
@@ -55,16 +60,21 @@ class EmptyDisk:
     length: int
 
 
-def render_empty(size: int, backing_file: str = "", backing_format: str = "") -> EmptyDisk:
-    """Render a disk on which nothing is written yet: it reads as its base, or as zeroes.
+def render_empty(size: int, backing_file: str = "", backing_format: str = "", encryption_key: bytes = b"") -> EmptyDisk:
+    """Render a disk on which nothing is written yet: it reads as its base, or as zeroes. With a key it is encrypted.
 
-    Clusters: the header, the refcount table, one refcount block (for 2 GiB of file; QEMU adds more), the L1 table.
+    Clusters: the header, the refcount table, one refcount block (for 2 GiB of file; QEMU adds more), the L1 table, and
+    the header of LUKS.
     """
     if not 0 < size <= MAX_SIZE or size % 512:
         raise Qcow2Error(f"a disk of {size} bytes cannot be made")
     l1_entries = -(-size // (_L2_ENTRIES * CLUSTER))
     clusters = 3 + -(-l1_entries * 8 // CLUSTER)
     extensions = b""
+    luks = ((clusters * CLUSTER, render_luks(encryption_key)),) if encryption_key else ()
+    for place, _header in luks:
+        extensions += _EXTENSION.pack(_ENCRYPTION, _PLACE.size) + _PLACE.pack(place, LUKS_BYTES)
+        clusters += -(-LUKS_BYTES // CLUSTER)
     if backing_format:
         name = backing_format.encode("ascii")
         extensions += _EXTENSION.pack(_BACKING_FORMAT, len(name)) + name + bytes(-len(name) % 8)
@@ -80,7 +90,7 @@ def render_empty(size: int, backing_file: str = "", backing_format: str = "") ->
         len(backing),
         CLUSTER_BITS,
         size,
-        0,  # not encrypted
+        _LUKS if luks else 0,
         l1_entries,
         3 * CLUSTER,
         1 * CLUSTER,
@@ -93,6 +103,7 @@ def render_empty(size: int, backing_file: str = "", backing_format: str = "") ->
         (0, head + extensions + backing),
         (1 * CLUSTER, struct.pack(">Q", 2 * CLUSTER)),
         (2 * CLUSTER, struct.pack(">H", 1) * clusters),
+        *luks,
     )
     return EmptyDisk(pieces, clusters * CLUSTER)
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import libvirt
 
 from stead_agent.disk_backups import Backup, BackupBusyError, BackupError, DiskToFreeze, NotPluggedError
-from stead_agent.disk_keys import KEY_NAME, passphrase
+from stead_agent.disk_files import write_disk
 from stead_agent.disk_users import uid_of
 from stead_agent.machines import backup_xml
 from stead_agent.machines.backup_xml import LiveDisk
@@ -26,7 +26,7 @@ from stead_agent.machines.host_access import remove_private
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.libvirt_machines import LibvirtMachines
 from stead_agent.machines.secrets import Secret, lent
-from stead_agent.run import RunError, run
+from stead_agent.qcow2 import Qcow2Error, render_empty
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ _log = logging.getLogger(__name__)
 _MOST_PATH: Final = 107 - 24
 _SOCKET: Final = "nbd"
 _NAME: Final = "name"
-_CREATE_SECONDS: Final = 30
 _KEY_BYTES: Final = 32
 
 
@@ -131,7 +130,12 @@ class LibvirtBackups:
         (place / _NAME).write_text(name)
         for disk in disks.values():
             scratch = backup_xml.scratch_of(place / _SOCKET, disk.volume_id)
-            _make_scratch(scratch, domain.blockInfo(disk.target)[0], keys.get(disk.volume_id))
+            key = keys[disk.volume_id].key if disk.volume_id in keys else b""
+            try:
+                scratch.touch(mode=0o600)
+                write_disk(scratch, render_empty(domain.blockInfo(disk.target)[0], encryption_key=key))
+            except (Qcow2Error, OSError) as error:
+                raise BackupError(f"{scratch}: {error}") from error
             os.chown(scratch, uid, 0)
             scratch.chmod(0o600)
         os.chown(place, uid, 0)
@@ -206,22 +210,3 @@ class LibvirtBackups:
                 yield domain
         except MachineError as error:
             raise BackupError(str(error)) from error
-
-
-def _make_scratch(path: Path, size: int, key: Secret | None) -> None:
-    """Make an empty qcow2 file; with a key, an encrypted one, whose random passphrase needs no stretching."""
-    options: list[str] = []
-    try:
-        with contextlib.ExitStack() as held:
-            handles = []
-            if key is not None:
-                secret, handle = held.enter_context(passphrase(key.key))
-                options = [*secret, "-o", f"encrypt.format=luks,encrypt.key-secret={KEY_NAME},encrypt.iter-time=1"]
-                handles.append(handle)
-            run(
-                ["qemu-img", "create", "-q", "-f", "qcow2", *options, path, str(size)],
-                timeout=_CREATE_SECONDS,
-                inherits=handles,
-            )
-    except RunError as error:
-        raise BackupError(str(error)) from error

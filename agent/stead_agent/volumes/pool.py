@@ -6,14 +6,13 @@ bitmaps of what changed since a snapshot, encryption. What a pool adds is where 
 
 import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 from stead_agent.disk_sources import BlockSource, FileSource
+from stead_agent.qcow2 import HEADER_BYTES, Header, Qcow2Error, parse_header
 from stead_agent.volumes.interface import Capacity, VolumeError
-from stead_agent.volumes.qcow2 import HEADER_BYTES, EmptyDisk, Header, Qcow2Error, parse_header
 
 _DISK_NAME: Final = re.compile(r"(vol-[0-9a-f]{8,17}|(?P<machine>i-[0-9a-f]{8,17})-store[0-9]{1,3})\Z")
 
@@ -74,19 +73,6 @@ def machine_of(name: str) -> str | None:
     """Name the machine whose instance store a disk is; None for a volume."""
     found = _DISK_NAME.match(name)
     return found["machine"] if found else None
-
-
-def write_disk(path: Path, disk: EmptyDisk) -> None:
-    """Write an empty disk to a new file or to a block device that reads as zeroes, and have it on the disk."""
-    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        for offset, piece in disk.pieces:
-            os.pwrite(handle, piece, offset)
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            os.ftruncate(handle, disk.length)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_start(path: Path) -> bytes:

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import BlockSource, FileSource, Layer
+from stead_agent.qcow2 import Qcow2Error, render_empty
 from stead_agent.run import Identity, Limits, RunError, run
 from stead_agent.volumes import luks
 from stead_agent.volumes.interface import (
@@ -19,8 +21,7 @@ from stead_agent.volumes.interface import (
     VolumeSpec,
 )
 from stead_agent.volumes.local_files import BASE_NAME, LocalStore
-from stead_agent.volumes.pool import Fill, Pool, checked, is_disk_name, machine_of, read_header, write_disk
-from stead_agent.volumes.qcow2 import Qcow2Error, render_empty
+from stead_agent.volumes.pool import Fill, Pool, checked, is_disk_name, machine_of, read_header
 
 _log = logging.getLogger(__name__)
 
@@ -235,12 +236,11 @@ class PooledVolumes:
 
 def _fill(volume: VolumeSpec, base: Path | None) -> Fill:
     """Say how a new disk is written."""
-    if volume.encrypted:
-        if not volume.encryption_key:
-            raise VolumeError(f"{volume.id} is encrypted, and its key has not come")
-        return partial(luks.make, size=volume.size, base=base, encryption_key=volume.encryption_key)
+    if volume.encrypted and not volume.encryption_key:
+        raise VolumeError(f"{volume.id} is encrypted, and its key has not come")
+    key = volume.encryption_key if volume.encrypted else b""
     try:
-        disk = render_empty(volume.size, str(base) if base else "", "raw" if base else "")
+        disk = render_empty(volume.size, str(base) if base else "", "raw" if base else "", key)
     except Qcow2Error as error:
         raise VolumeError(f"{volume.id}: {error}") from error
     return partial(write_disk, disk=disk)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from stead_agent import disk_users
+from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.exports.interface import ExportError, HomeAwayError
-from stead_agent.volumes import luks
+from stead_agent.qcow2 import render_empty
 from stead_proto.certificates import Authority
 from tests.host.exports.conftest import (
     CLIENT,
@@ -71,7 +72,7 @@ def test_an_encrypted_volume_is_decrypted_at_home(world: World) -> None:
     key = os.urandom(32)
     world.disk.unlink()
     world.disk.touch(mode=0o600)
-    luks.make(world.disk, size=SIZE, base=None, encryption_key=key)
+    write_disk(world.disk, render_empty(SIZE, encryption_key=key))
     source = joined(world, key=key)
     write(source, 0x5A, MIB, MIB)
     assert holds(source, 0x5A, MIB, MIB)

@@ -13,11 +13,12 @@ import pytest
 from pyroute2 import IPRoute
 
 from stead_agent import libvirtd
+from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource, Format, Layer, secret_uuid
 from stead_agent.machines.interface import Disk, MachineSpec, Nic
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
+from stead_agent.qcow2 import render_empty
 from stead_agent.run import run
-from stead_agent.volumes import luks
 from tests.support import micro, waiting
 from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures
 
@@ -145,7 +146,8 @@ class World:
         """A disk that only QEMU with the key can read."""
         volume = f"vol-0{secrets.token_hex(8)}"
         path = self.root / "disks" / f"{volume}.qcow2"
-        luks.make(path, size=64 << 20, base=None, base_format="", encryption_key=key)
+        path.touch()
+        write_disk(path, render_empty(64 << 20, encryption_key=key))
         return Disk(volume, FileSource(path), "qcow2", secret=secret_uuid(volume), encryption_key=key)
 
     def image(self, *, bootable: bool) -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from stead_agent.disk_sources import FileSource, passphrase_of
+from stead_agent.luks_header import LUKS_BYTES, render_luks
+from stead_agent.qcow2 import Qcow2Error, render_empty
 from stead_agent.run import Limits, run
 from stead_agent.volumes.interface import VolumeError, VolumeSpec
 from stead_agent.volumes.local_files import LocalStore
@@ -60,6 +62,18 @@ def test_what_is_written_can_be_read_with_the_key_alone(volumes):
     assert wrong.returncode != 0
     assert b"Invalid password" in wrong.stderr
     assert opened(["qemu-img", "check", "-q"], source.path, KEY).returncode == 0
+    with pytest.raises(Qcow2Error):
+        render_empty(MIB + 1, encryption_key=KEY)
+
+
+def test_no_two_disks_of_one_key_have_anything_in_common_but_the_form():
+    one, other = (render_luks(KEY) for _ in range(2))
+    assert len(one) == len(other) < LUKS_BYTES
+    assert one[:112] == other[:112]
+    same = sum(a == b for a, b in zip(one[4096:], other[4096:], strict=True)) / len(one[4096:])
+    assert same < 0.01
+    assert KEY not in one
+    assert passphrase_of(KEY) not in one
 
 
 def test_one_grows_with_its_key_and_stays_without(volumes):
@@ -87,10 +101,10 @@ def test_errors_and_arguments_do_not_tell_the_key(volumes, monkeypatch):
         told.extend(str(word) for word in argv)
         return run(argv, **options | {"limits": Limits(file_size=1)})
 
+    volumes.ensure(spec())
     monkeypatch.setattr("stead_agent.volumes.luks.run", listen)
     with pytest.raises(VolumeError) as failure:
-        volumes.ensure(spec())
+        volumes.ensure(spec(128 * MIB))
     for text in (str(failure.value), *told, repr(spec())):
         assert KEY.hex() not in text
         assert repr(KEY)[2:-1] not in text
-    assert volumes.present() == frozenset()

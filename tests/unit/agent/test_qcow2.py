@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.volumes.qcow2 import CLUSTER, MAX_SIZE, Header, Qcow2Error, parse_header, render_empty
+from stead_agent.qcow2 import CLUSTER, MAX_SIZE, Header, Qcow2Error, parse_header, render_empty
 
 SIZES = st.integers(1, MAX_SIZE // 512).map(lambda sectors: 512 * sectors)
 
