@@ -138,7 +138,7 @@ class Controller:
                 CreateImage.kind: partial(CreateImage, self.database, clock),
                 ExportTask.kind: partial(ExportTask, self.database, clock, places=settings, store=self._blocks),
                 ImportTask.kind: partial(ImportTask, self.database, clock, places=settings),
-                IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks),
+                IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks, sealer=self._sealer),
                 CopyImage.kind: partial(CopyImage, self.database, clock),
                 RecodeSnapshot.kind: partial(
                     RecodeSnapshot, self.database, clock, store=self._blocks, sealer=self._sealer

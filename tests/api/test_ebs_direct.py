@@ -184,7 +184,11 @@ def test_what_cannot_be_written(api, ebs, compose):
     api.refused("ValidationException", put, SnapshotId=snapshot_id, **written(0, content))
     compose()
     assert read(ebs, snapshot_id) == {0: content}
-    for bad in ({"VolumeSize": 1, "Timeout": 4321}, {"VolumeSize": 1, "Encrypted": True}, {"VolumeSize": 65537}):
+    for bad in (
+        {"VolumeSize": 1, "Timeout": 4321},
+        {"VolumeSize": 1, "KmsKeyArn": "alias/mine"},
+        {"VolumeSize": 65537},
+    ):
         api.refused("ValidationException", ebs.start_snapshot, **bad)
     api.refused("ResourceNotFoundException", ebs.start_snapshot, VolumeSize=1, ParentSnapshotId=ABSENT)
 

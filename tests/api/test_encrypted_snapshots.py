@@ -8,12 +8,12 @@ from functools import partial
 
 import pytest
 
-from stead_controller.db.tables import Snapshot, StoredBlock, Volume
+from stead_controller.db.tables import Snapshot, StoredBlock, Volume, WrittenBlock
 from stead_controller.resources import snapshot_life, volume_keys, workflow_rows
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.engine import Engine, GiveUp
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
-from stead_proto.blocks import digest_of
+from stead_proto.blocks import ZERO_BLOCK, digest_of
 from tests.api.test_ebs_direct import compose, noise, read, write  # noqa: F401 - fixtures
 from tests.api.test_ebs_encryption import OTHER_KEY, key_of, make, told
 from tests.api.test_images import register, the_image
@@ -189,6 +189,27 @@ def test_a_plain_snapshot_is_encrypted_while_it_is_copied(api, ebs, write, turn)
     assert turn() == 1
     assert read(ebs, rekeyed) == blocks
     assert snapshot_key(api, rekeyed) != snapshot_key(api, again)
+
+
+def test_clients_write_and_compare_encrypted_snapshots(api, ebs, write):  # noqa: F811 - a fixture
+    blocks = contents(3)
+    first = write(
+        blocks | {5: ZERO_BLOCK}, Encrypted=True, KmsKeyArn=f"arn:aws:kms:us-east-1:123456789012:key/{OTHER_KEY}"
+    )
+    assert read(ebs, first) == blocks
+    assert (described(api, first)["Encrypted"], described(api, first)["KmsKeyId"][-36:]) == (True, OTHER_KEY)
+    later = noise()
+    second = write({3: later}, ParentSnapshotId=first)
+    assert read(ebs, second) == blocks | {3: later}
+    assert snapshot_key(api, second) == snapshot_key(api, first)
+    changed = ebs.list_changed_blocks(FirstSnapshotId=first, SecondSnapshotId=second)["ChangedBlocks"]
+    assert [each["BlockIndex"] for each in changed] == [3]
+    known = set(api.run(lambda tx: list(tx.session.scalars(tx.session.query(StoredBlock.digest).statement))))
+    assert not known & {digest_of(content) for content in (*blocks.values(), later)}
+    assert api.run(lambda tx: tx.session.query(WrittenBlock).count()) == 0
+    api.refused("ValidationException", ebs.start_snapshot, VolumeSize=1, ParentSnapshotId=first, Encrypted=True)
+    api.ec2.enable_ebs_encryption_by_default()
+    assert ebs.start_snapshot(VolumeSize=1)["SseType"] == "sse-kms"
 
 
 def test_accounts_that_encrypt_by_default_copy_so(api, ebs, write, turn):  # noqa: F811 - a fixture

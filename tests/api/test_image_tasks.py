@@ -49,7 +49,7 @@ def work(api, settings, tmp_path):
         make = {
             ExportTask.kind: partial(ExportTask, api.database, clock, places=settings, store=store),
             ImportTask.kind: partial(ImportTask, api.database, clock, places=settings),
-            IngestImage.kind: partial(IngestImage, api.database, clock, store=store),
+            IngestImage.kind: partial(IngestImage, api.database, clock, store=store, sealer=api.world.cloud.sealer),
         }
         engine = Engine(api.database, clock, make)
 
@@ -209,6 +209,25 @@ def test_an_import_can_be_cancelled(api, folder, work, settings):
     assert not settings.incoming_folder.exists() or list(settings.incoming_folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("by_default", [False, True])
+def test_an_import_is_encrypted_where_that_is_asked_for(api, folder, work, by_default):
+    crafted_images.honest(folder / "disk.vmdk", "vmdk", 8 * MIB, content=CONTENT)
+    if by_default:
+        api.ec2.enable_ebs_encryption_by_default()
+    begun = import_image(api, **{} if by_default else {"Encrypted": True})
+    assert begun["Encrypted"] is True
+    work()
+    task = the_task(api, begun["ImportTaskId"])
+    assert (task["Status"], task["KmsKeyId"]) == ("completed", begun["KmsKeyId"])
+    (snapshot,) = api.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    assert (snapshot["Encrypted"], snapshot["KmsKeyId"]) == (True, begun["KmsKeyId"])
+    (image,) = api.ec2.describe_images(ImageIds=[task["ImageId"]])["Images"]
+    assert image["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    place = {"S3Bucket": "exchange"}
+    wish = {"ImageId": image["ImageId"], "DiskImageFormat": "VHD", "S3ExportLocation": place}
+    api.refused("UnsupportedOperation", api.ec2.export_image, **wish)
+
+
 def test_bad_requests_change_nothing(api):
     before = api.dump()
     good = {"Format": "VMDK", "UserBucket": bucket("disk.vmdk")}
@@ -218,7 +237,8 @@ def test_bad_requests_change_nothing(api):
         ("UnsupportedOperation", {"DiskContainers": []}),
         ("UnsupportedOperation", {"DiskContainers": [good, good]}),
         ("UnsupportedOperation", {"DiskContainers": [{"SnapshotId": "snap-00000000000000000", "Format": "VMDK"}]}),
-        ("UnsupportedOperation", {"DiskContainers": [good], "Encrypted": True}),
+        ("InvalidParameterDependency", {"DiskContainers": [good], "KmsKeyId": "alias/mine"}),
+        ("InvalidParameterValue", {"DiskContainers": [good], "Encrypted": True, "KmsKeyId": "nonsense"}),
         ("UnsupportedOperation", {"DiskContainers": [good], "Platform": "Windows"}),
         ("InvalidParameterValue", {"DiskContainers": [good], "Architecture": "arm64"}),
     ):

@@ -12,6 +12,7 @@ from typing import Final
 from stead_controller.blocks.image_blocks import Block, ImageBlocks
 from stead_controller.blocks.interface import BlockStoreError
 from stead_controller.blocks.store import BATCH, BlockStore
+from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, make_segment
 
 _PASSES: Final = 3
@@ -20,16 +21,22 @@ type Progress = Callable[[int], None]
 
 
 async def ingest(
-    store: BlockStore, snapshot_id: str, open_image: Callable[[], ImageBlocks], progress: Progress
+    store: BlockStore,
+    snapshot_id: str,
+    open_image: Callable[[], ImageBlocks],
+    progress: Progress,
+    cipher: BlockCipher | None = None,
 ) -> None:
     """Store the blocks of an image as a pending snapshot's; `progress` is told percents of the disk.
+
+    With a cipher they are encrypted before.
 
     Raises BadImageError, BlockStoreError, NotFound for a snapshot that is not pending any more.
     """
     for _ in range(_PASSES):
         image = await asyncio.to_thread(open_image)
         try:
-            if await _Pass(store, snapshot_id, image, progress).run():
+            if await _Pass(store, snapshot_id, image, progress, cipher).run():
                 return
         finally:
             await asyncio.to_thread(image.close)
@@ -39,11 +46,19 @@ async def ingest(
 class _Pass:
     """One reading of the whole file."""
 
-    def __init__(self, store: BlockStore, snapshot_id: str, image: ImageBlocks, progress: Progress) -> None:
+    def __init__(
+        self,
+        store: BlockStore,
+        snapshot_id: str,
+        image: ImageBlocks,
+        progress: Progress,
+        cipher: BlockCipher | None,
+    ) -> None:
         self._store = store
         self._snapshot_id = snapshot_id
         self._image = image
         self._progress = progress
+        self._cipher = cipher
         self._position = -1
         self._slots: dict[int, bytes] = {}
 
@@ -52,7 +67,8 @@ class _Pass:
         blocks = self._image.blocks()
         try:
             while batch := await asyncio.to_thread(_take, blocks):
-                digests = await self._store.bring_contents([block.content for block in batch])
+                contents = await asyncio.to_thread(self._as_stored, batch)
+                digests = await self._store.bring_contents(contents, compress=self._cipher is None)
                 for block, digest in zip(batch, digests, strict=True):
                     position, slot = divmod(block.index, SEGMENT_BLOCKS)
                     if position != self._position:
@@ -64,6 +80,11 @@ class _Pass:
             return await self._place()
         finally:
             await asyncio.to_thread(_close, blocks)
+
+    def _as_stored(self, batch: list[Block]) -> list[bytes]:
+        if self._cipher is None:
+            return [block.content for block in batch]
+        return [self._cipher.encrypt(block.index, block.content) for block in batch]
 
     async def _place(self) -> bool:
         slots, self._slots = self._slots, {}

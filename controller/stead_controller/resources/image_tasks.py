@@ -14,13 +14,24 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Image, ImageTask, Snapshot
 from stead_controller.errors import InvalidParameter, Unsupported, WrongState
-from stead_controller.resources import client_tokens, image_attributes, images, imported_images, lookup, tags
+from stead_controller.resources import (
+    client_tokens,
+    ebs_encryption,
+    image_attributes,
+    images,
+    imported_images,
+    lookup,
+    tags,
+    volume_keys,
+)
 from stead_controller.resources import workflow_rows as workflows
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, text
 from stead_controller.resources.imported_images import ImageFile, ImageWish
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.volume_keys import SealedKey
 from stead_proto import ids
 
 BUCKET: Final = "exchange"
@@ -59,19 +70,23 @@ class NewTask:
     description: str = ""
     boot_mode: str = ""
     image_id: str | None = None
+    encrypted: bool = False
+    kms_key_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def begin(tx: Transaction, caller: Caller, asked: NewTask, *, repeatable: Repeatable, now: datetime) -> str:
+def begin(
+    tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, *, repeatable: Repeatable, now: datetime
+) -> str:
     """Begin a task and give its id.
 
     Raises InvalidParameter, Unsupported for places that are no file here, IdempotencyMismatch; MalformedId, NotFound,
     NotAuthorized and WrongState for images.
     """
-    return client_tokens.once(tx, caller, repeatable, now, lambda: _begin(tx, caller, asked, now))
+    return client_tokens.once(tx, caller, repeatable, now, lambda: _begin(tx, caller, cloud, asked, now))
 
 
-def _begin(tx: Transaction, caller: Caller, asked: NewTask, now: datetime) -> str:
+def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: datetime) -> str:
     image_attributes.check_description(asked.description)
     exports = asked.kind == EXPORT_IMAGE
     known = _EXPORTED if exports else _IMPORTED
@@ -88,7 +103,14 @@ def _begin(tx: Transaction, caller: Caller, asked: NewTask, now: datetime) -> st
         location=location,
         boot_mode=asked.boot_mode,
         created=now,
+        encrypted=False,
     )
+    if not exports:
+        key_id = ebs_encryption.key_for(
+            tx, cloud, caller.account_id, None, encrypted=asked.encrypted, key=asked.kms_key_id
+        )
+        if key_id is not None:
+            volume_keys.encrypt(cloud, task, key_id, None)
     if asked.image_id is not None:
         image = images.find_own(tx, caller, asked.image_id)
         disk = imported_images.find_disk(tx, image.id, "")
@@ -155,7 +177,8 @@ def _import_image(task: ImageTask) -> dict[str, Any]:
         "Architecture": "x86_64",
         "Platform": "Linux",
         "Description": task.description or None,
-        "Encrypted": False,
+        "Encrypted": task.encrypted,
+        "KmsKeyId": task.kms_key_id,
         "ImageId": task.image_id,
         "Progress": _progress(task),
         "Status": task.state,
@@ -169,7 +192,7 @@ def _import_snapshot(task: ImageTask) -> dict[str, Any]:
     return {
         "ImportTaskId": task.id,
         "Description": task.description or None,
-        "SnapshotTaskDetail": _disk(task) | {"Encrypted": False},
+        "SnapshotTaskDetail": _disk(task) | {"Encrypted": task.encrypted, "KmsKeyId": task.kms_key_id},
     }
 
 
@@ -204,8 +227,9 @@ def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
     task = find_active(tx, task_id)
     if task is None or task.snapshot_id is not None:
         return
+    key = None if task.sealed_key is None else SealedKey(task.sealed_key, task.kms_key_id)
     if task.kind == IMPORT_SNAPSHOT:
-        task.snapshot_id = imported_images.add_snapshot(tx, task.account_id, file, now)
+        task.snapshot_id = imported_images.add_snapshot(tx, task.account_id, file, key, now)
         return
     wish = ImageWish(
         task.id,
@@ -213,6 +237,7 @@ def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
         boot_mode=task.boot_mode or "legacy-bios",
         public=False,
         account_id=task.account_id,
+        key=key,
     )
     task.image_id = ids.new_id("image")
     imported_images.add_image(tx, task.image_id, wish, file, now)

@@ -26,6 +26,7 @@ from stead_controller.resources import block_devices, image_life, snapshot_life,
 from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.volume_keys import SealedKey
 from stead_proto import ids
 
 INGEST: Final = "ingest-image"
@@ -59,6 +60,7 @@ class ImageWish:
     account_id: str = ""
     root_device_name: str = "/dev/sda1"
     tags: Mapping[str, str] = field(default_factory=dict)
+    key: SealedKey | None = None
 
 
 def check_wish(tx: Transaction, wish: ImageWish) -> None:
@@ -80,7 +82,7 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
     check_wish(tx, wish)
     owner = wish.account_id or CLOUD_ACCOUNT
     snapshot_id = ids.new_id("snapshot")
-    _add_snapshot(tx, owner, snapshot_id, file, now)
+    _add_snapshot(tx, owner, snapshot_id, file, wish.key, now)
     tx.session.add(
         Image(
             id=image_id,
@@ -108,6 +110,7 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
             snapshot_id=snapshot_id,
             volume_size=-(-file.virtual_size // _GIB),
             volume_type=block_devices.DEFAULT_TYPE,
+            encrypted=wish.key is not None,
         )
     )
     rows = [
@@ -118,7 +121,9 @@ def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, 
         tx.session.execute(insert(Tag), rows)
 
 
-def _add_snapshot(tx: Transaction, owner: str, snapshot_id: str, file: ImageFile, now: datetime) -> None:
+def _add_snapshot(  # noqa: PLR0917 - whose snapshot is made of what, with which key and when
+    tx: Transaction, owner: str, snapshot_id: str, file: ImageFile, key: SealedKey | None, now: datetime
+) -> None:
     """Enter a pending snapshot and begin to read the file that it is made of."""
     tx.session.add(
         Snapshot(
@@ -130,16 +135,19 @@ def _add_snapshot(tx: Transaction, owner: str, snapshot_id: str, file: ImageFile
             state="pending",
             description="Imported from an image file",
             started=now,
+            encrypted=key is not None,
+            sealed_key=key.sealed if key is not None else None,
+            kms_key_id=key.kms_key_id if key is not None else None,
         )
     )
     facts = {"path": str(file.path), "format": file.format}
     workflow_rows.begin(tx, INGEST, snapshot_id, facts, now=now, patience=_PATIENCE)
 
 
-def add_snapshot(tx: Transaction, owner: str, file: ImageFile, now: datetime) -> str:
+def add_snapshot(tx: Transaction, owner: str, file: ImageFile, key: SealedKey | None, now: datetime) -> str:
     """Enter a pending snapshot, begin to read the file that it is made of, and give its id."""
     snapshot_id = ids.new_id("snapshot")
-    _add_snapshot(tx, owner, snapshot_id, file, now)
+    _add_snapshot(tx, owner, snapshot_id, file, key, now)
     return snapshot_id
 
 
@@ -151,6 +159,12 @@ def discard(tx: Transaction, image_id: str | None, snapshot_id: str) -> None:
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is not None:
         image_life.delete_unused(tx, snapshot)
+
+
+def key_of(tx: Transaction, snapshot_id: str) -> bytes | None:
+    """Give the sealed key of a snapshot that is made of a file; None where it is not encrypted, or gone."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    return None if snapshot is None else snapshot.sealed_key
 
 
 def progress(tx: Transaction, snapshot_id: str, percent: int) -> None:

@@ -84,7 +84,7 @@ def follow(tx: Transaction, volume: Volume) -> None:
         if host_id is None or snapshot.set_id is not None or not segments.drop(tx, snapshot.id, _SEGMENTS_AT_ONCE):
             fail(tx, snapshot, MOVED)
             continue
-        desired_state.remove_snapshot(tx, snapshot.host_id, snapshot.id)
+        desired_state.remove_snapshot(tx, snapshot.host_id, snapshot)
         snapshot.host_id, snapshot.progress = host_id, 0
         moved.append(snapshot)
     if host_id is not None and moved:

@@ -9,9 +9,10 @@ which comes back as the ARN that EC2 would show.
 import re
 import secrets
 import uuid
+from dataclasses import dataclass
 from typing import Final
 
-from stead_controller.db.tables import Snapshot, Volume
+from stead_controller.db.tables import ImageTask, Snapshot, Volume
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.cloud import Cloud
 from stead_proto.block_cipher import BlockCipher
@@ -26,6 +27,14 @@ _NAMESPACE: Final = uuid.UUID("5e5b7a0e-8f0c-5c3e-9d1f-7f2a6c1f3b52")
 _KEY_ID: Final = re.compile(r"(mrk-)?[0-9a-f-]{32,36}\Z")
 _ALIAS: Final = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}\Z")
 _ARN: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(?P<rest>(?:key|alias)/.+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """A data key, sealed, and the key of KMS that it is said to be under."""
+
+    sealed: bytes
+    kms_key_id: str | None
 
 
 def _new_sealed_key(cloud: Cloud) -> bytes:
@@ -48,8 +57,8 @@ def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
     return f"arn:{cloud.partition}:kms:{cloud.region}:{account_id}:{rest}"
 
 
-def encrypt(cloud: Cloud, made: Volume | Snapshot, key_id: str, source: Snapshot | Volume | None) -> None:
-    """Give a new volume or snapshot a key, said to be under one of KMS: its source's where that is under the same."""
+def encrypt(cloud: Cloud, made: Volume | Snapshot | ImageTask, key_id: str, source: Snapshot | Volume | None) -> None:
+    """Give what is new a key, said to be under one of KMS: its source's where that is under the same."""
     made.encrypted = True
     made.kms_key_id = key_id
     if source is not None and source.encrypted and source.kms_key_id == key_id:

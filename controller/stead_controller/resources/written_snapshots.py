@@ -13,10 +13,20 @@ from typing import Final
 from sqlalchemy import delete, func, select
 
 from stead_controller.db.tables import Snapshot, WrittenBlock
-from stead_controller.errors import InvalidParameter, LimitExceeded, Unsupported, WrongState
-from stead_controller.resources import client_tokens, segments, snapshot_life, snapshots, stored_blocks, tags
+from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
+from stead_controller.resources import (
+    client_tokens,
+    ebs_encryption,
+    segments,
+    snapshot_life,
+    snapshots,
+    stored_blocks,
+    tags,
+    volume_keys,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.segments import MissingBlocksError
 from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
@@ -43,6 +53,7 @@ class Start:
     description: str = ""
     timeout: int = 60
     encrypted: bool = False
+    kms_key_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -54,23 +65,25 @@ class Ending:
     checksum: bytes | None = None
 
 
-def start(tx: Transaction, caller: Caller, asked: Start, repeatable: Repeatable, now: datetime) -> Snapshot:
-    """Begin a snapshot that the caller writes.
+def start(  # noqa: PLR0917 - who starts what, where, once and when
+    tx: Transaction, caller: Caller, cloud: Cloud, asked: Start, repeatable: Repeatable, now: datetime
+) -> Snapshot:
+    """Begin a snapshot that the caller writes; over an encrypted one it is encrypted with the same key.
 
-    Raises MalformedId, NotFound, WrongState, InvalidParameter, LimitExceeded, Unsupported, IdempotencyMismatch.
+    Raises MalformedId, NotFound, WrongState, InvalidParameter, LimitExceeded, IdempotencyMismatch.
     """
-    snapshot_id = client_tokens.once(tx, caller, repeatable, now, lambda: _start(tx, caller, asked, now))
+    snapshot_id = client_tokens.once(tx, caller, repeatable, now, lambda: _start(tx, caller, cloud, asked, now))
     return tx.session.get_one(Snapshot, snapshot_id)
 
 
-def _start(tx: Transaction, caller: Caller, asked: Start, now: datetime) -> str:
-    if asked.encrypted:
-        raise Unsupported("Snapshots that clients write cannot be encrypted.", code="ValidationException")
+def _start(tx: Transaction, caller: Caller, cloud: Cloud, asked: Start, now: datetime) -> str:
     parent = None
     if asked.parent_id is not None:
         parent = snapshots.find_usable(tx, caller, asked.parent_id)
-        if parent.encrypted:
-            raise Unsupported("The parent snapshot is encrypted.", code="ValidationException")
+        if asked.encrypted or asked.kms_key_id is not None:
+            raise InvalidParameter("Whether a snapshot with a parent is encrypted follows from its parent.")
+        if not parent.encrypted and ebs_encryption.is_by_default(tx, caller.account_id):
+            raise InvalidParameter("The parent is not encrypted, and all new snapshots of the account are.")
         if asked.volume_size < parent.volume_size:
             raise InvalidParameter(f"The volume size must be at least that of the parent: {parent.volume_size} GiB.")
     mine = select(func.count()).where(
@@ -92,11 +105,25 @@ def _start(tx: Transaction, caller: Caller, asked: Start, now: datetime) -> str:
         parent_id=None if parent is None else parent.id,
         write_timeout=asked.timeout,
         last_written=now,
+        encrypted=False,
     )
+    key_id = _key(tx, caller, cloud, asked, parent)
+    if key_id is not None:
+        volume_keys.encrypt(cloud, snapshot, key_id, parent)
     tx.session.add(snapshot)
     tx.session.flush()
     tags.create_on_launch(tx, caller, [("snapshot", snapshot.id)], {"snapshot": asked.tags})
     return snapshot.id
+
+
+def _key(tx: Transaction, caller: Caller, cloud: Cloud, asked: Start, parent: Snapshot | None) -> str | None:
+    """Say under which key of KMS a new snapshot is; over a parent it has that one's key, whoever's that is."""
+    if parent is not None:
+        return parent.kms_key_id
+    by_default = ebs_encryption.is_by_default(tx, caller.account_id)
+    if asked.kms_key_id is not None and not (asked.encrypted or by_default):
+        raise InvalidParameter("A key is for a snapshot that is encrypted.")
+    return ebs_encryption.key_for(tx, cloud, caller.account_id, None, encrypted=asked.encrypted, key=asked.kms_key_id)
 
 
 def find_open(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
@@ -113,28 +140,41 @@ def check_index(snapshot: Snapshot, block_index: int) -> None:
         raise InvalidParameter(f"The block index {block_index} is beyond the volume of {snapshot.volume_size} GiB.")
 
 
-def put(tx: Transaction, snapshot: Snapshot, block_index: int, digest: bytes, *, progress: int, now: datetime) -> None:
+def put(
+    tx: Transaction,
+    snapshot: Snapshot,
+    block_index: int,
+    digest: bytes,
+    *,
+    progress: int,
+    now: datetime,
+    checksum: bytes | None = None,
+) -> None:
     """Let a block of the store stand in a started snapshot, instead of what was written there before.
 
-    Raises WrongState where the block is not in the store any more.
+    `checksum` is that of what was sent, where the block is encrypted. Raises WrongState where the block is not in the
+    store any more.
     """
     before = tx.session.get(WrittenBlock, (snapshot.id, block_index))
     if before is None or before.digest != digest:
         if digest != _ZERO and not stored_blocks.refer(tx, [digest]):
             raise WrongState("snapshot", "The block took too long to come. Send it again.")
         if before is None:
-            tx.session.add(WrittenBlock(snapshot_id=snapshot.id, block_index=block_index, digest=digest))
+            tx.session.add(
+                WrittenBlock(snapshot_id=snapshot.id, block_index=block_index, digest=digest, checksum=checksum)
+            )
         else:
             if before.digest != _ZERO:
                 stored_blocks.release(tx, [before.digest], now)
-            before.digest = digest
+            before.digest, before.checksum = digest, checksum
     snapshot.last_written = now
     snapshot.progress = max(snapshot.progress, min(progress, 99))
 
 
 def end(tx: Transaction, snapshot: Snapshot, ending: Ending, now: datetime) -> None:
     """Let no more be written to a snapshot, which is complete soon; raises InvalidParameter."""
-    rows = select(WrittenBlock.digest).where(WrittenBlock.snapshot_id == snapshot.id).order_by(WrittenBlock.block_index)
+    sent = func.coalesce(WrittenBlock.checksum, WrittenBlock.digest)
+    rows = select(sent).where(WrittenBlock.snapshot_id == snapshot.id).order_by(WrittenBlock.block_index)
     count, whole = 0, hashlib.sha256()
     for digest in tx.session.scalars(rows.execution_options(yield_per=_ROWS_AT_ONCE)):
         whole.update(digest)

@@ -14,8 +14,10 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
 from stead_controller.errors import NotFound
-from stead_controller.resources import imported_images
+from stead_controller.resources import imported_images, volume_keys
+from stead_controller.sealing import Sealer
 from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome
+from stead_proto.block_cipher import BlockCipher
 
 _TELL_SECONDS: Final = 0.5
 
@@ -28,12 +30,19 @@ class IngestImage(Life):
 
     kind = imported_images.INGEST
 
-    def __init__(
-        self, database: Database, clock: Clock, subject_id: str, facts: Mapping[str, Any], store: BlockStore
+    def __init__(  # noqa: PLR0917 - what all lives have, and two parts more
+        self,
+        database: Database,
+        clock: Clock,
+        subject_id: str,
+        facts: Mapping[str, Any],
+        store: BlockStore,
+        sealer: Sealer,
     ) -> None:
         """Take the parts; the facts are the `path` of the file and its `format`."""
         super().__init__(database, clock, subject_id, facts)
         self._store = store
+        self._sealer = sealer
         self._path = Path(facts["path"])
         self._percent = 0
 
@@ -41,7 +50,7 @@ class IngestImage(Life):
         """Store all blocks, then let the snapshot be complete."""
         telling = asyncio.create_task(self._tell())
         try:
-            await ingest(self._store, self.id, self._open, self._note)
+            await ingest(self._store, self.id, self._open, self._note, await self._cipher())
         except NotFound:
             return Go(self.clean)  # it was deleted meanwhile, or is complete since an earlier try
         except BadImageError as error:
@@ -52,6 +61,11 @@ class IngestImage(Life):
                 await telling
         await self.database.run(lambda tx: imported_images.complete(tx, self.id, self.clock()))
         return Go(self.clean)
+
+    async def _cipher(self) -> BlockCipher | None:
+        """Make the cipher of an encrypted snapshot."""
+        sealed = await self.database.run(lambda tx: imported_images.key_of(tx, self.id), writes=False)
+        return None if sealed is None else BlockCipher(self._sealer.open(sealed, volume_keys.CONTEXT))
 
     async def clean(self) -> Outcome:
         """Remove the file, whose content is in the block store."""

@@ -4,8 +4,9 @@ import subprocess
 
 import pytest
 
+from stead_agent.disk_files import write_disk
 from stead_agent.exports.interface import ExportError, HomeAwayError
-from stead_agent.volumes import luks
+from stead_agent.qcow2 import render_empty
 from tests.host.exports.conftest import MIB, SIZE, VOLUME, World, daemons_of, holds, qemu_io, write
 
 
@@ -14,7 +15,7 @@ def test_a_volume_grows_while_it_is_used(world: World, key: bytes) -> None:
     if key:
         world.disk.unlink()
         world.disk.touch(mode=0o600)
-        luks.make(world.disk, size=SIZE, base=None, encryption_key=key)
+        write_disk(world.disk, render_empty(SIZE, encryption_key=key))
     world.home.daemons.serve(world.export(key=key))
     source = world.client.daemons.connect(world.remote())
     write(source, 0x5A, 0, MIB)

@@ -8,11 +8,11 @@ from typing import Final
 
 from stead_controller.aws.call import Call, Params, Result, Then, operation
 from stead_controller.aws.describe import repeatable, tags_to_dict
-from stead_controller.errors import InvalidParameter, Unsupported
-from stead_controller.resources import written_snapshots
+from stead_controller.errors import InvalidParameter
+from stead_controller.resources import volume_keys, written_snapshots
 from stead_controller.resources.questions import HostAnswer, WriteBlock
 from stead_controller.resources.written_snapshots import Ending, Start
-from stead_proto.blocks import BLOCK_BYTES
+from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 
 _VOLUME_SIZES: Final = range(1, 65_537)  # GiB
 _TIMEOUTS: Final = range(10, 4321)  # minutes
@@ -28,8 +28,6 @@ def start_snapshot(call: Call, params: Params) -> Result:
     timeout = params.get("Timeout", _TIMEOUT)
     if timeout not in _TIMEOUTS:
         raise InvalidParameter(f"Timeout must be from {_TIMEOUTS[0]} to {_TIMEOUTS[-1]} minutes.")
-    if params.get("KmsKeyArn"):
-        raise Unsupported("Keys of KMS are not supported.", code="ValidationException")
     tags = params.get("Tags", ())
     asked = Start(
         volume_size=params["VolumeSize"],
@@ -37,9 +35,11 @@ def start_snapshot(call: Call, params: Params) -> Result:
         description=params.get("Description", ""),
         timeout=timeout,
         encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyArn"),
         tags=tags_to_dict(tags),
     )
-    made = written_snapshots.start(call.tx, call.caller, asked, repeatable("StartSnapshot", params), call.now)
+    once = repeatable("StartSnapshot", params)
+    made = written_snapshots.start(call.tx, call.caller, call.cloud, asked, once, call.now)
     return {
         "SnapshotId": made.id,
         "OwnerId": made.account_id,
@@ -50,7 +50,8 @@ def start_snapshot(call: Call, params: Params) -> Result:
         "Description": made.description or None,
         "ParentSnapshotId": made.parent_id,
         "Tags": list(tags) or None,
-        "SseType": "none",
+        "KmsKeyArn": made.kms_key_id,
+        "SseType": "sse-kms" if made.encrypted else "none",
     }
 
 
@@ -60,15 +61,22 @@ def put_snapshot_block(call: Call, params: Params) -> Then:
     content: bytes = params["BlockData"]
     _check_content(params, content)
     index: int = params["BlockIndex"]
-    written_snapshots.check_index(written_snapshots.find_open(call.tx, call.caller, params["SnapshotId"]), index)
+    started = written_snapshots.find_open(call.tx, call.caller, params["SnapshotId"])
+    written_snapshots.check_index(started, index)
+    cipher = volume_keys.cipher(call.cloud, started)
+    is_stored_open = cipher is None or content == ZERO_BLOCK  # such a block is not stored
 
     def change(after: Call, answer: HostAnswer) -> Result:
         snapshot = written_snapshots.find_open(after.tx, after.caller, params["SnapshotId"])
         progress: int = params.get("Progress", 0)
-        written_snapshots.put(after.tx, snapshot, index, answer.content, progress=progress, now=after.now)
+        checksum = None if is_stored_open else hashlib.sha256(content).digest()
+        written_snapshots.put(
+            after.tx, snapshot, index, answer.content, progress=progress, now=after.now, checksum=checksum
+        )
         return {"Checksum": params["Checksum"], "ChecksumAlgorithm": _ALGORITHM}
 
-    return Then(WriteBlock(content), change)
+    stored = content if cipher is None or is_stored_open else cipher.encrypt(index, content)
+    return Then(WriteBlock(stored), change)
 
 
 @operation("CompleteSnapshot", service="ebs")

@@ -11,7 +11,7 @@ from stead_controller.resources import image_tasks
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.image_tasks import EXPORT_IMAGE, IMPORT_IMAGE, IMPORT_SNAPSHOT, NewTask, Place
 
-_UNBUILT = ("Encrypted", "KmsKeyId", "LicenseSpecifications", "UsageOperation")
+_UNBUILT = ("LicenseSpecifications", "UsageOperation")
 
 
 @operation("ImportImage")
@@ -36,6 +36,8 @@ def import_image(call: Call, params: Params) -> Result:
         _place(container),
         params.get("Description", "") or container.get("Description", ""),
         params.get("BootMode", ""),
+        encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyId"),
         tags=tags_on_create(params, IMPORT_IMAGE)[IMPORT_IMAGE],
     )
     shown = _shown(call, IMPORT_IMAGE, _begun(call, "ImportImage", params, asked))
@@ -55,6 +57,8 @@ def import_snapshot(call: Call, params: Params) -> Result:
         _format(container),
         _place(container),
         params.get("Description", "") or container.get("Description", ""),
+        encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyId"),
         tags=tags_on_create(params, IMPORT_SNAPSHOT)[IMPORT_SNAPSHOT],
     )
     return _shown(call, IMPORT_SNAPSHOT, _begun(call, "ImportSnapshot", params, asked))
@@ -112,7 +116,8 @@ def _describe(  # noqa: PLR0917 - three operations in one, by their names
 
 
 def _begun(call: Call, name: str, params: Params, asked: NewTask) -> str:
-    return image_tasks.begin(call.tx, call.caller, asked, repeatable=repeatable(name, params), now=call.now)
+    once = repeatable(name, params)
+    return image_tasks.begin(call.tx, call.caller, call.cloud, asked, repeatable=once, now=call.now)
 
 
 def _shown(call: Call, kind: str, task_id: str) -> Result:

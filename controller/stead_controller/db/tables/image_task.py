@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, Integer, String
+from sqlalchemy import Index, Integer, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -12,7 +12,8 @@ from stead_controller.db.types import AccountId, ResourceId
 class ImageTask(Base):
     """A file of the account's exchange folder that becomes an image or a snapshot, or an image that becomes one.
 
-    `kind` is the resource type of its id. `location` is the file's name, of an export its beginning.
+    `kind` is the resource type of its id. `location` is the file's name, of an export its beginning. `sealed_key` is
+    the key of the snapshot that an encrypted import makes, sealed by the master key.
     """
 
     __tablename__ = "image_tasks"
@@ -31,3 +32,6 @@ class ImageTask(Base):
     image_id: Mapped[str | None] = mapped_column(ResourceId)
     snapshot_id: Mapped[str | None] = mapped_column(ResourceId)
     created: Mapped[datetime]
+    encrypted: Mapped[bool] = mapped_column(default=False, server_default=false())
+    kms_key_id: Mapped[str | None] = mapped_column(String(512))  # an ARN, of no meaning to us
+    sealed_key: Mapped[bytes | None]

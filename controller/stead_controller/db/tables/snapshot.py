@@ -61,10 +61,14 @@ class SnapshotPermission(Base):
 
 
 class WrittenBlock(Base):
-    """A block that PutSnapshotBlock wrote to a snapshot, until segments are made of them; it refers to its block."""
+    """A block that PutSnapshotBlock wrote to a snapshot, until segments are made of them; it refers to its block.
+
+    `checksum` is that of what the client sent, where the block is encrypted.
+    """
 
     __tablename__ = "written_blocks"
 
     snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
     block_index: Mapped[int] = mapped_column(Integer, primary_key=True)
     digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    checksum: Mapped[bytes | None] = mapped_column(LargeBinary(32))

@@ -14,11 +14,13 @@ from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db.tables import Image, Snapshot, Workflow
 from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
-from stead_controller.resources import imported_images, segments, workflow_rows
+from stead_controller.resources import imported_images, segments, volume_keys, workflow_rows
 from stead_controller.resources.imported_images import ImageFile, ImageWish
+from stead_controller.sealing import Sealer
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.ingest_image import IngestImage
 from stead_proto import ids
+from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, digests_of, unpack
 from tests.support import crafted_images
 from tests.unit.controller.resources.rows import NOW
@@ -31,6 +33,10 @@ SIZE = (SEGMENT_BLOCKS + 2) * BLOCK_BYTES - 512
 def content_of(index):
     whole = hashlib.sha256(index.to_bytes(4)).digest() * (BLOCK_BYTES // 32)
     return whole[: SIZE - index * BLOCK_BYTES]
+
+
+KEY = bytes(range(32))
+SEALER = Sealer(bytes(32))
 
 
 class Killed(BaseException):
@@ -75,7 +81,7 @@ def begun(database, tmp_path):
 
 async def turn(database, store):
     """Run one step; give whether one was due. The lease of a killed controller has run out."""
-    make = partial(IngestImage, database, lambda: NOW, store=store)
+    make = partial(IngestImage, database, lambda: NOW, store=store, sealer=SEALER)
     engine = Engine(database, lambda: NOW, {IngestImage.kind: make})
     past = NOW - timedelta(seconds=1)
     due = await database.run(lambda tx: workflow_rows.lease_due(tx, engine.holder, NOW, past, 1))
@@ -102,6 +108,23 @@ async def content_in(database, store, snapshot_id):
 
 
 EXPECTED = {index: content_of(index).ljust(BLOCK_BYTES, b"\0") for index in PLACES}
+
+
+async def test_a_file_becomes_an_encrypted_snapshot(database, store, begun):
+    image_id = begun()
+
+    def encrypt(tx):
+        snapshot = tx.session.get_one(Snapshot, tx.session.get_one(Image, image_id).snapshot_id)
+        snapshot.encrypted, snapshot.sealed_key = True, SEALER.seal(KEY, volume_keys.CONTEXT)
+
+    database.run_blocking(encrypt)
+    while await turn(database, store):
+        pass
+    _image, snapshot, _workflows = rows(database, image_id)
+    stored = await content_in(database, store, snapshot.id)
+    cipher = BlockCipher(KEY)
+    assert {index: cipher.decrypt(index, content) for index, content in stored.items()} == EXPECTED
+    assert not set(stored.values()) & set(EXPECTED.values())
 
 
 @pytest.mark.parametrize("image_format", ["raw", "qcow2"])
