@@ -212,6 +212,29 @@ def test_clients_write_and_compare_encrypted_snapshots(api, ebs, write):  # noqa
     assert ebs.start_snapshot(VolumeSize=1)["SseType"] == "sse-kms"
 
 
+def test_a_master_key_changed_in_between_moves_no_block(api, ebs, write, turn):  # noqa: F811 - a fixture
+    blocks = contents(2)
+    source = write(blocks, Encrypted=True)
+    known = api.run(lambda tx: tx.session.query(StoredBlock).count())
+    made = api.ec2.copy_snapshot(SourceSnapshotId=source, Description="later", **COPY)["SnapshotId"]
+    assert described(api, made)["State"] == "completed"
+
+    def reseal(tx):
+        snapshot = tx.session.get_one(Snapshot, source)
+        snapshot.sealed_key = api.world.cloud.sealer.reseal(snapshot.sealed_key, volume_keys.CONTEXT)
+
+    def recode(tx):
+        snapshot = tx.session.get_one(Snapshot, pending)
+        snapshot.sealed_key = tx.session.get_one(Snapshot, made).sealed_key
+
+    pending = api.ec2.copy_snapshot(SourceSnapshotId=source, KmsKeyId=OTHER_KEY, Encrypted=True, **COPY)["SnapshotId"]
+    api.run(reseal)
+    api.run(recode)
+    assert turn() == 1
+    assert read(ebs, pending) == blocks
+    assert api.run(lambda tx: tx.session.query(StoredBlock).count()) == known
+
+
 def test_accounts_that_encrypt_by_default_copy_so(api, ebs, write, turn):  # noqa: F811 - a fixture
     plain = write(contents(1))
     api.ec2.enable_ebs_encryption_by_default()

@@ -30,7 +30,7 @@ class Recoding:
 
 
 def complete_or_begin(tx: Transaction, snapshot: Snapshot, source: Snapshot | None, now: datetime) -> None:
-    """Let a new snapshot have all that its source has: at once if both have one key, else when it is encrypted anew."""
+    """Let a new snapshot have all that its source has: at once if both clearly have one key, else by a workflow."""
     if source is None or source.sealed_key == snapshot.sealed_key:
         snapshot_life.complete(tx, snapshot, now, inherits=True)
     else:
@@ -60,6 +60,13 @@ def progress(tx: Transaction, snapshot_id: str, percent: int) -> None:
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is not None and snapshot.state == "pending":
         snapshot.progress = percent
+
+
+def inherit(tx: Transaction, snapshot_id: str, now: datetime) -> None:
+    """Let a snapshot have all that its source has: their keys are the same."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None and snapshot.state == "pending":
+        snapshot_life.complete(tx, snapshot, now, inherits=True)
 
 
 def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:

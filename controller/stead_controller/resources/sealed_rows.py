@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from sqlalchemy import select, tuple_, update
 
-from stead_controller.db.tables import AccessKey, HostResource, Snapshot, Volume
+from stead_controller.db.tables import AccessKey, HostResource, ImageTask, Snapshot, Volume
 from stead_controller.hosts.pictures import keys
 from stead_controller.resources import iam_access_keys, volume_keys
 from stead_controller.resources.transaction import Transaction
 from stead_controller.sealing import Sealer
-from stead_proto.v1 import desired_pb2 as pb
 
 _PAGE: Final = 200
 
@@ -32,9 +31,10 @@ COLUMNS: Final = (
     SealedColumn(AccessKey.secret_sealed, (AccessKey.id,), iam_access_keys.context),
     SealedColumn(Volume.sealed_key, (Volume.id,), lambda _id: volume_keys.CONTEXT),
     SealedColumn(Snapshot.sealed_key, (Snapshot.id,), lambda _id: volume_keys.CONTEXT),
+    SealedColumn(ImageTask.sealed_key, (ImageTask.id,), lambda _id: volume_keys.CONTEXT),
 )
 PLACES: Final = len(COLUMNS) + 1
-"""The columns, and what hosts are told, which has keys of volumes in its bodies."""
+"""The columns, and what hosts are told, which has keys of volumes and snapshots in its bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ def _reseal_column(tx: Transaction, sealer: Sealer, sealed: SealedColumn, after:
 
 
 def _reseal_told(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None) -> Page:
-    """Change what hosts are told of volumes, not its revision: what they get is the same key."""
-    name = (HostResource.host_id, HostResource.resource_id)
-    query = select(HostResource).where(HostResource.kind == pb.KIND_VOLUME, HostResource.body.is_not(None))
+    """Change what hosts are told of volumes and snapshots, not its revision: what they get is the same key."""
+    name = (HostResource.host_id, HostResource.kind, HostResource.resource_id)
+    query = select(HostResource).where(HostResource.kind.in_(keys.WITH_KEYS), HostResource.body.is_not(None))
     if after is not None:
         query = query.where(tuple_(*name) > tuple_(*after))
     rows = tx.session.scalars(query.order_by(*name).limit(_PAGE)).all()
@@ -81,7 +81,9 @@ def _reseal_told(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None)
         if body != row.body:
             row.body = body
             changed += 1
-    return Page(len(rows), changed, (rows[-1].host_id, rows[-1].resource_id) if len(rows) == _PAGE else None)
+    return Page(
+        len(rows), changed, (rows[-1].host_id, rows[-1].kind, rows[-1].resource_id) if len(rows) == _PAGE else None
+    )
 
 
 def _anew(sealer: Sealer, key: bytes) -> bytes:

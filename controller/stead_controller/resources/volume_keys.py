@@ -1,9 +1,9 @@
 """Keys of encrypted volumes and snapshots, and the keys of KMS that they are said to be under.
 
 A data key is 32 random bytes, kept sealed by the master key. A volume's snapshots have its key, and so have volumes and
-copies that are made of them under the same key of KMS: they share blocks, as in EC2. Two rows have the same sealed
-bytes if and only if they have the same key. There is no KMS here: the id, ARN or alias of a key is an opaque name,
-which comes back as the ARN that EC2 would show.
+copies that are made of them under the same key of KMS: they share blocks, as in EC2. Rows with the same sealed bytes
+have the same key; after the master key was changed, others may have too. There is no KMS here: the id, ARN or alias of
+a key is an opaque name, which comes back as the ARN that EC2 would show.
 """
 
 import re

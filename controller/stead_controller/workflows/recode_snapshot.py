@@ -48,8 +48,12 @@ class RecodeSnapshot(Life):
         what = await self.database.run(lambda tx: recoded_snapshots.find(tx, self.id), writes=False)
         if what is None:
             return Done()
+        before, after = (None if key is None else self._open(key) for key in (what.source_key, what.key))
+        if before == after:  # which their rows did not show: the master key has been changed in between
+            await self.database.run(lambda tx: recoded_snapshots.inherit(tx, self.id, self.clock()))
+            return Done()
         try:
-            if not await self._all(what):
+            if not await self._all(what, *(None if key is None else BlockCipher(key) for key in (before, after))):
                 return Wait(_AGAIN_SECONDS, "Blocks that were there are gone.", failed=True)
         except NotFound:
             return Done()  # it was deleted meanwhile
@@ -62,9 +66,8 @@ class RecodeSnapshot(Life):
         """Let the snapshot fail."""
         await self.database.run(lambda tx: recoded_snapshots.fail(tx, self.id, message))
 
-    async def _all(self, what: Recoding) -> bool:
+    async def _all(self, what: Recoding, before: BlockCipher | None, after: BlockCipher | None) -> bool:
         """Encrypt one segment after the other; tells whether all stand."""
-        before, after = self._cipher(what.source_key), self._cipher(what.key)
         first = 0
         while (segment := await self._next(what.source_id, first)) is not None:
             if not await self._one(segment, before, after):
@@ -94,8 +97,8 @@ class RecodeSnapshot(Life):
             slots.update({slot: digest for (slot, _old), digest in zip(batch, digests, strict=True)})
         return not await self._store.place(self.id, make_segment(segment.position, slots))
 
-    def _cipher(self, sealed: bytes | None) -> BlockCipher | None:
-        return None if sealed is None else BlockCipher(self._sealer.open(sealed, volume_keys.CONTEXT))
+    def _open(self, sealed: bytes) -> bytes:
+        return self._sealer.open(sealed, volume_keys.CONTEXT)
 
 
 def _recoded(

@@ -14,7 +14,8 @@ type OpenKey = Callable[[bytes], bytes]
 type Addition = Callable[[bytes], bytes]
 """From an encoded resource to the same with what is kept nowhere and made as it is sent."""
 
-_WITH_KEYS: Final[dict[int, str]] = {pb.KIND_VOLUME: "volume", pb.KIND_BASE: "base", pb.KIND_SNAPSHOT: "snapshot"}
+WITH_KEYS: Final[dict[int, str]] = {pb.KIND_VOLUME: "volume", pb.KIND_BASE: "base", pb.KIND_SNAPSHOT: "snapshot"}
+"""Kinds of resources that may have a key, and the part of the message that has it."""
 
 
 def without_keys(_sealed: bytes) -> bytes:
@@ -24,7 +25,7 @@ def without_keys(_sealed: bytes) -> bytes:
 
 def opened(kind: int, body: bytes, open_key: OpenKey) -> bytes:
     """Give a resource as it is sent; one without a key is sent as it is kept."""
-    name = _WITH_KEYS.get(kind)
+    name = WITH_KEYS.get(kind)
     if name is None:
         return body
     resource = pb.Resource.FromString(body)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import LargeBinary, select
 
-from stead_controller.db.tables import AccessKey, Base, HostResource, Snapshot, Volume
+from stead_controller.db.tables import AccessKey, Base, HostResource, ImageTask, Snapshot, Volume
 from stead_controller.hosts.pictures import keys
 from stead_controller.master_key import KEPT, KeyFile, MasterKey
 from stead_controller.resources import iam_access_keys, sealed_rows, volume_keys
@@ -33,6 +33,16 @@ def master_key(path):
     return MasterKey(KeyFile(path))
 
 
+def told_of(instance, revision, resource_id, body):
+    return HostResource(
+        host_id=instance.host_id,
+        kind=pb.KIND_BASE if body.HasField("base") else pb.KIND_VOLUME,
+        resource_id=resource_id,
+        revision=revision,
+        body=body.SerializeToString(deterministic=True),
+    )
+
+
 @pytest.fixture
 def secrets_of(database, world, master_key, monkeypatch):
     """Rows with sealed secrets in all places; gives a function that opens them all with a sealer."""
@@ -52,25 +62,12 @@ def secrets_of(database, world, master_key, monkeypatch):
             instance = rows.launch(tx, world, world.one, number=number)
             volume = tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).one()
             volume.sealed_key = sealer.seal(secret, volume_keys.CONTEXT)
-            body = pb.Resource(volume=pb.Volume(encryption_key=volume.sealed_key))
-            tx.session.add(
-                HostResource(
-                    host_id=instance.host_id,
-                    kind=pb.KIND_VOLUME,
-                    resource_id=volume.id,
-                    revision=number,
-                    body=body.SerializeToString(deterministic=True),
-                )
-            )
-            tx.session.add(
-                HostResource(
-                    host_id=instance.host_id,
-                    kind=pb.KIND_VOLUME,
-                    resource_id=ids.new_id("volume"),
-                    revision=number,
-                    body=pb.Resource(volume=pb.Volume(size=1)).SerializeToString(deterministic=True),
-                )
-            )
+            bodies = {
+                volume.id: pb.Resource(volume=pb.Volume(encryption_key=volume.sealed_key)),
+                ids.new_id("snapshot"): pb.Resource(base=pb.Base(encrypted=True, encryption_key=volume.sealed_key)),
+                ids.new_id("volume"): pb.Resource(volume=pb.Volume(size=1)),
+            }
+            tx.session.add_all(told_of(instance, number, *each) for each in bodies.items())
 
     database.run_blocking(add)
 
@@ -96,7 +93,7 @@ def secrets_of(database, world, master_key, monkeypatch):
 
 
 def everything(version):
-    return sorted([(f"secret {number}".encode(), version) for number in range(COUNT)] * 3)
+    return sorted([(f"secret {number}".encode(), version) for number in range(COUNT)] * 4)
 
 
 async def test_everything_is_sealed_anew(database, master_key, secrets_of):
@@ -105,7 +102,7 @@ async def test_everything_is_sealed_anew(database, master_key, secrets_of):
     resealing = Resealing(database, master_key, lambda: NOW)
     assert await resealing.rotate(lambda rows, changed: told.append((rows, changed))) == 2
     assert sorted(secrets_of(master_key.sealer)) == everything(2)
-    assert told[-1] == (4 * COUNT, 3 * COUNT)
+    assert told[-1] == (5 * COUNT, 4 * COUNT)
     assert await resealing.run_pass() == 0
 
 
@@ -180,4 +177,4 @@ def test_no_sealed_column_is_forgotten():
         if isinstance(column.type, LargeBinary) and "sealed" in column.name
     }
     assert sealed == known
-    assert {AccessKey, Volume, Snapshot} == {column.column.class_ for column in sealed_rows.COLUMNS}
+    assert {AccessKey, ImageTask, Volume, Snapshot} == {column.column.class_ for column in sealed_rows.COLUMNS}
