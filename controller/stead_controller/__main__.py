@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from stead_controller import clock, logs
+from stead_controller import clock, core_dumps, logs
 from stead_controller.controller import Controller
 from stead_controller.initialise import initialise
 from stead_controller.settings import Settings
@@ -154,6 +154,7 @@ def init(**options: Any) -> None:
 @_with_settings
 def run(**options: Any) -> None:
     """Serve until SIGTERM."""
+    core_dumps.forbid()
     settings = _settings(options)
     initialise(settings, clock.now())
     asyncio.run(_serve(settings))
