@@ -60,6 +60,34 @@ def test_bad_roles_are_refused(iam, code, params):
     refused("NoSuchEntity", iam.get_role, RoleName="bad")
 
 
+def test_what_looks_like_markup_or_code_comes_back_as_it_was(iam):
+    path, words = "/<a>&\"'%20{};--/", "<b>&amp;\"' \\ ${aws:username} \u00ff"
+    document_ = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "x",
+                    "Effect": "Allow",
+                    "Principal": {"AWS": "*"},
+                    "Action": "sts:AssumeRole",
+                    "Condition": {"StringEquals": {"sts:ExternalId": words}},
+                }
+            ],
+        },
+        ensure_ascii=False,
+    )
+    iam.create_role(RoleName="odd", Path=path, Description=words, AssumeRolePolicyDocument=document_)
+    shown = iam.get_role(RoleName="odd")["Role"]
+    assert (shown["Path"], shown["Description"]) == (path, words)
+    assert shown["Arn"].endswith(f":role{path}odd")
+    assert shown["AssumeRolePolicyDocument"] == json.loads(document_)
+    [listed] = iam.list_roles(PathPrefix=path)["Roles"]
+    assert listed["Arn"] == shown["Arn"]
+    for bad in ("' OR 1=1 --", "a%00b", "odd\n"):
+        refused("ValidationError", iam.get_role, RoleName=bad)
+
+
 def principals(role):
     [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     return statement["Principal"]["AWS"]

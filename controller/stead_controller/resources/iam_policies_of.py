@@ -1,12 +1,14 @@
 """The policies that decide what a caller may do: its own, its groups', and its boundary."""
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, literal, select
+from sqlalchemy import ColumnElement, and_, literal, null, select
 
 from stead_controller.authorization.aws_managed import all_policies
 from stead_controller.db.tables import (
+    IamAccount,
     IamAttachedPolicy,
     IamGroupMember,
     IamInlinePolicy,
@@ -39,6 +41,7 @@ class OwnedPolicy:
 
 NONE = PrincipalPolicies()
 
+_OWN_PASSWORD: Final = all_policies()["arn:aws:iam::aws:policy/IAMUserChangePassword"].document
 _NOTHING: Final = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
 
 
@@ -49,18 +52,20 @@ def policies_of(tx: Transaction, caller: Caller) -> PrincipalPolicies:
 
 def of_principal(tx: Transaction, principal_id: str) -> PrincipalPolicies:
     """What the user or role with an id has."""
-    row = tx.session.execute(
-        select(IamUser.account_id, IamUser.boundary_arn)
+    user = (
+        select(IamUser.account_id, IamUser.boundary_arn, IamAccount.password_policy)
+        .outerjoin(IamAccount, IamAccount.account_id == IamUser.account_id)
         .where(IamUser.id == principal_id)
-        .union_all(select(IamRole.account_id, IamRole.boundary_arn).where(IamRole.id == principal_id))
-    ).first()
+    )
+    role = select(IamRole.account_id, IamRole.boundary_arn, null()).where(IamRole.id == principal_id)
+    row = tx.session.execute(user.union_all(role)).first()
     if row is None:
         return NONE
-    account_id, boundary_arn = row
-    owned = documents_of(tx, principal_id)
-    return PrincipalPolicies(
-        tuple(dict.fromkeys(one.document for one in owned)), boundary_document(tx, account_id, boundary_arn)
-    )
+    account_id, boundary_arn, password_policy = row
+    documents = dict.fromkeys(one.document for one in documents_of(tx, principal_id))
+    if password_policy is not None and json.loads(password_policy)["AllowUsersToChangePassword"]:
+        documents[_OWN_PASSWORD] = None
+    return PrincipalPolicies(tuple(documents), boundary_document(tx, account_id, boundary_arn))
 
 
 def documents_of(tx: Transaction, principal_id: str) -> list[OwnedPolicy]:
