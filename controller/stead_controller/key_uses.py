@@ -1,11 +1,16 @@
 """When access keys and roles were last used: noted at each call, written together now and then."""
 
 from datetime import datetime
+from functools import partial
+from itertools import batched
+from typing import Final
 
 from stead_controller.db.session import Database
 from stead_controller.resources import iam_access_keys
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_access_keys import KeyUse
+
+_AT_ONCE: Final = 500  # of one transaction, which keeps all other writers waiting
 
 
 class KeyUses:
@@ -27,5 +32,5 @@ class KeyUses:
     async def write(self) -> None:
         """Write what was noted since the last time."""
         noted, self._noted = self._noted, {}
-        if noted:
-            await self._database.run(lambda tx: iam_access_keys.write_uses(tx, noted.values()))
+        for some in batched(noted.values(), _AT_ONCE):
+            await self._database.run(partial(iam_access_keys.write_uses, uses=some))

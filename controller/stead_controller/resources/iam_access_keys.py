@@ -4,12 +4,12 @@ See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from stead_controller.db.tables import AccessKey, IamRole, IamUser
 from stead_controller.errors import NotFound
@@ -20,6 +20,16 @@ from stead_controller.sealing import Sealer
 
 _STATUSES: Final = {"Active": True, "Inactive": False}
 _SECRET_BYTES: Final = 30  # 40 characters of base64
+_USE_OF_KEY: Final = (
+    update(AccessKey)
+    .where(AccessKey.id == bindparam("one"))
+    .values(last_used=bindparam("at"), last_used_service=bindparam("service"), last_used_region=bindparam("region"))
+)
+_USE_OF_ROLE: Final = (
+    update(IamRole)
+    .where(IamRole.id == bindparam("one"))
+    .values(last_used=bindparam("at"), last_used_region=bindparam("region"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +137,19 @@ def last_used(tx: Transaction, caller: Caller, access_key_id: str) -> dict[str, 
     }
 
 
-def write_uses(tx: Transaction, uses: Iterable[KeyUse]) -> None:
-    """Write when keys and roles were last used."""
-    for use in uses:
-        if use.role_id:
-            tx.session.execute(
-                update(IamRole).where(IamRole.id == use.role_id).values(last_used=use.at, last_used_region=use.region)
-            )
-        else:
-            tx.session.execute(
-                update(AccessKey)
-                .where(AccessKey.id == use.access_key_id)
-                .values(last_used=use.at, last_used_service=use.service, last_used_region=use.region)
-            )
+def write_uses(tx: Transaction, uses: Sequence[KeyUse]) -> None:
+    """Write when keys and roles were last used; those that are gone meanwhile are left out."""
+    keys = [
+        {"one": use.access_key_id, "at": use.at, "service": use.service, "region": use.region}
+        for use in uses
+        if not use.role_id
+    ]
+    roles = [{"one": use.role_id, "at": use.at, "region": use.region} for use in uses if use.role_id]
+    connection = tx.session.connection()
+    if keys:
+        connection.execute(_USE_OF_KEY, keys)
+    if roles:
+        connection.execute(_USE_OF_ROLE, roles)
 
 
 def _owner(tx: Transaction, caller: Caller, user_name: str | None) -> tuple[str, str | None]:

@@ -38,6 +38,8 @@ async def test_the_last_use_of_keys_and_roles_is_written(database):
     uses.note(root, "ec2", NOW)
     uses.note(root, "iam", NOW + timedelta(seconds=1))
     uses.note(role, "ec2", NOW + timedelta(seconds=2))
+    for number in range(1000):
+        uses.note(Caller(root.account_id, "arn", "gone", f"AKIAGONE{number}", kind="user"), "ec2", NOW)
     await uses.write()
 
     def look(tx):
