@@ -97,6 +97,13 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
 @click.option("--mtu", default=1500, show_default=True, help="Of guests' links.")
 @click.option("--memory", default=0, help="Bytes that this host has to give; default: all that the machine has.")
 @click.option("--proof-image", type=_PATH, help="A micro image, booted once to prove that KVM works.")
+@click.option(
+    "--guest-port",
+    "host_ports",
+    type=click.IntRange(1, 65535),
+    multiple=True,
+    help="TCP port of this host's address out of the public pool that guests may reach, such as the AWS APIs'.",
+)
 @click.option("--dns-upstream", "dns_upstreams", multiple=True, help="Resolver for names outside; default: the host's.")
 @_pools_option
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:

@@ -87,6 +87,7 @@ async def _run(settings: Settings, version: str) -> None:
     habits = Habits(
         uplink=settings.uplink,
         underlay_address=address,
+        host_ports=frozenset(settings.host_ports),
         vpc=VpcSettings(mtu=settings.mtu, upstreams=settings.dns_upstreams or _resolvers(settings.uplink)),
         removal_grace_seconds=settings.removal_grace_seconds,
     )

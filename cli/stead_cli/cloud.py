@@ -36,6 +36,7 @@ def controller_program(settings: Settings) -> Program:
         "run",
         f"--state-dir={settings.controller_dir}",
         f"--listen={settings.listen}",
+        f"--guest-listen={settings.guest_listen}",
         f"--http-port={settings.http_port}",
         f"--https-port={settings.https_port}",
         f"--host-port={settings.host_port}",
@@ -59,6 +60,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         f"--controller={settings.listen}:{settings.host_port}",
         f"--uplink={settings.uplink}",
         f"--proof-image={settings.image_dir / 'micro.qcow2'}",
+        *(f"--guest-port={port}" for port in settings.guest_ports),
         *options,
     ]
     log = settings.log_dir / "agent.log"

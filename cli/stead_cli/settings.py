@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -93,6 +94,17 @@ class Settings:
     def https_endpoint(self) -> str:
         """URL of the AWS APIs."""
         return f"https://{self.listen}:{self.https_port}"
+
+    @property
+    def guest_listen(self) -> str:
+        """Where guests reach the AWS APIs of a cloud that is on one machine alone: at its host's own pool address."""
+        is_alone = self.listen == "localhost" or self.listen.startswith("127.")
+        return str(ipaddress.IPv4Network(self.public_pool)[1]) if is_alone else ""
+
+    @property
+    def guest_ports(self) -> tuple[int, ...]:
+        """The ports that guests may reach there."""
+        return (self.http_port, self.https_port) if self.guest_listen else ()
 
     @property
     def access_dir(self) -> Path:

@@ -41,6 +41,7 @@ _OPTIONS = (
     click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is kept."),
     click.option("--database-url", default="", help="SQLAlchemy URL; default: SQLite in the state directory."),
     click.option("--listen", default="127.0.0.1", help="Address to listen on.", show_default=True),
+    click.option("--guest-listen", default="", help="Further address of the AWS APIs, for this machine's guests."),
     click.option("--http-port", default=8773, help="AWS APIs over HTTP.", show_default=True),
     click.option("--https-port", default=8774, help="AWS APIs over HTTPS.", show_default=True),
     click.option("--host-port", default=8775, help="gRPC for hosts and operators.", show_default=True),

@@ -172,7 +172,7 @@ class Controller:
         self.database.on_commit(events.committed)
         self.database.on_commit(self._engine.committed)
         await self._take_over_files()
-        identity = self.authority.issue_server([settings.listen])
+        identity = self.authority.issue_server([each for each in (settings.listen, settings.guest_listen) if each])
         self._link = HostLink(
             self.database,
             self.cloud,
@@ -268,10 +268,14 @@ class Controller:
         tls.write_private(chain, identity.key_pem + identity.certificate_pem)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(chain)
-        return [
-            Listener(self.settings.listen, self.settings.http_port),
-            Listener(self.settings.listen, self.settings.https_port, context),
+        settings = self.settings
+        listeners = [
+            Listener(settings.listen, settings.http_port),
+            Listener(settings.listen, settings.https_port, context),
         ]
+        if settings.guest_listen:
+            listeners += [replace(one, host=settings.guest_listen, may_be_absent=True) for one in listeners]
+        return listeners
 
     def _compute(self, events: InstanceEvents) -> Compute:
         """Build the native API, which asks the same policies as AWS's."""

@@ -9,6 +9,7 @@ class Settings:
     """Settings of one controller.
 
     `public_pools` are the CIDR blocks of public addresses, the first address of the first being the hosts' own.
+    With `guest_listen` the AWS APIs are there as well, for guests of this machine: an address that need not exist yet.
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
     unique local one (RFC 4193), which nothing outside knows, until the operator sets one that is routed here.
     `cpu_overcommit` is how many vCPUs are promised per real one; `memory_kept` bytes (or a tenth, if that is
@@ -27,6 +28,7 @@ class Settings:
     state_dir: Path
     database_url: str = ""
     listen: str = "127.0.0.1"
+    guest_listen: str = ""
     http_port: int = 8773
     https_port: int = 8774
     host_port: int = 8775

@@ -1,8 +1,9 @@
-"""A real guest proves who it is, hands its owner a secret, and is asked for its metadata otherwise while it runs."""
+"""A real guest proves who it is, hands its owner a secret, is asked for its metadata otherwise, and uses its role."""
 
 import json
 import subprocess
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from stead_cli import ssh
+from tests.support import guest_role
 from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 
 IDENTITY = "dynamic/instance-identity"
 TAG = "meta-data/tags/instance/Name"
+ROLE = "meta-data/iam/security-credentials"
 SECRET = b"correct horse, Windows"
 
 
@@ -33,6 +36,7 @@ def test_identity_password_and_options(user: User, real_cloud: RealCloud, tmp_pa
     _check_identity(user, login, instance_id, real_cloud.settings.identity_file, tmp_path)
     _check_password(user, login, instance_id, pem)
     _check_options(user, login, instance_id)
+    _check_role(user, login, instance_id, real_cloud)
 
 
 def _check_identity(user: User, login: ssh.Login, instance_id: str, certificate: Path, folder: Path) -> None:
@@ -91,3 +95,52 @@ def _check_options(user: User, login: ssh.Login, instance_id: str) -> None:
     change("yes no no", InstanceMetadataTags="disabled")
     change("no no no", HttpEndpoint="disabled")
     change("yes yes yes", HttpEndpoint="enabled", HttpTokens="optional", InstanceMetadataTags="enabled")
+
+
+def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud) -> None:
+    """Give the guest a role while it runs: it lists its own tags by it, and may not terminate its neighbour."""
+    iam = user.account.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    rights = {"Effect": "Allow", "Action": "ec2:DescribeTags", "Resource": "*"}
+    iam.create_role(RoleName="worker", AssumeRolePolicyDocument=_policy(trust))
+    iam.put_role_policy(RoleName="worker", PolicyName="look", PolicyDocument=_policy(rights))
+    iam.create_instance_profile(InstanceProfileName="Workers")
+    iam.add_role_to_instance_profile(InstanceProfileName="Workers", RoleName="worker")
+    profile = {"Name": "Workers"}
+    made = user.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile=profile)  # type: ignore[arg-type] # words
+    look = f"until imds get {ROLE}/worker; do sleep 0.2; done"
+    told = json.loads(login.run(look))
+    assert (told["Code"], told["AccessKeyId"][:4]) == ("Success", "ASIA")
+    guest_role.install(login)
+    [neighbour] = user.run(wait=False)
+    endpoint = f"http://{cloud.settings.guest_listen}:{cloud.settings.http_port}"
+    asked = f"Action=DescribeTags&Version=2016-11-15&Filter.1.Name=resource-id&Filter.1.Value.1={instance_id}"
+    status, answer = guest_role.query(login, endpoint, asked)
+    assert status == 200, answer
+    assert "<key>Name</key>" in answer
+    asked = f"Action=TerminateInstances&Version=2016-11-15&InstanceId.1={neighbour}"
+    status, answer = guest_role.query(login, endpoint, asked)
+    assert status == 403, answer
+    assert "UnauthorizedOperation" in answer
+    assert f"assumed-role/worker/{instance_id}" in answer
+    assert user.state(neighbour) in {"pending", "running"}
+    user.terminate([neighbour])
+    cloud.kill(cloud.controller)
+    assert json.loads(login.run(look)) == told
+    cloud.up()
+    user.ec2.disassociate_iam_instance_profile(AssociationId=made["IamInstanceProfileAssociation"]["AssociationId"])
+    login.run("while imds get meta-data/iam/info >/dev/null; do sleep 0.2; done")
+    assert not _files_with(cloud.state_dir, told["SecretAccessKey"].encode())
+
+
+def _policy(*statements: Mapping[str, object]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def _files_with(folder: Path, secret: bytes) -> list[Path]:
+    """Look for a secret in all that a cloud keeps, but for guests' disks and blocks."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.stat().st_size < 64 << 20 and secret in path.read_bytes()
+    ]

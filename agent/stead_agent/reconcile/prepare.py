@@ -40,6 +40,7 @@ class Habits:
     """What the reconciler adds to what it is told."""
 
     uplink: str = "none"
+    host_ports: frozenset[int] = frozenset()  # TCP, of this host's pool address, that guests may reach
     underlay_address: str = ""  # this host's end of all tunnels to other hosts
     vpc: translate_vpc.VpcSettings = field(default_factory=translate_vpc.VpcSettings)
     removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
@@ -89,8 +90,9 @@ class Preparer:
         match turn.unit.kind:
             case desired_pb2.KIND_HOST_NETWORK:
                 resource = self._wanted.resources.get(turn.unit)
+                habits = self._habits
                 return HostNetworkWork(
-                    turn.unit, resource, self._habits.uplink, self._habits.underlay_address, self._parts
+                    turn.unit, resource, habits.uplink, habits.underlay_address, habits.host_ports, self._parts
                 )
             case desired_pb2.KIND_BASE:
                 return self._base(turn.unit)

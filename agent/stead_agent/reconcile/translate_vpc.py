@@ -72,7 +72,10 @@ def host_network(resource: Resource | None, uplink: str, underlay_address: str =
 
 
 def host_firewall(
-    resource: Resource | None, wanted: network.HostNetwork, found: network.HostPaths
+    resource: Resource | None,
+    wanted: network.HostNetwork,
+    found: network.HostPaths,
+    host_ports: frozenset[int] = frozenset(),
 ) -> firewall.HostFirewall:
     """What the firewall must know of the host."""
     others = frozenset(resource.host_network.underlay_addresses) if resource is not None else frozenset()
@@ -80,6 +83,7 @@ def host_firewall(
         public_pools=wanted.public_pools,
         uplink=found.uplink,
         host_address=found.host_address,
+        host_ports=host_ports,
         masqueraded_pools=found.masqueraded_pools,
         is_router=found.is_router,
         ipv6_pools=wanted.ipv6_pools,

@@ -1,6 +1,7 @@
 """The HTTP(S) listeners of the AWS endpoint: sockets to `Request`, `Response` to sockets."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from stead_controller.errors import BadRequest
 
 HEALTH_PATH: Final = "/_stead/health"
 MAX_BODY: Final = 1 << 20
+_IP_FREEBIND: Final = 15  # linux/in.h; the socket module does not name it
 _MAX_REQUEST_LINE: Final = 1 << 16  # GET requests carry all parameters, presigned ones a session token too
 _MAX_HEADER: Final = 1 << 14
 _BODY_SECONDS: Final = 60
@@ -39,6 +41,7 @@ class Listener:
     host: str
     port: int
     tls: ssl.SSLContext | None = None
+    may_be_absent: bool = False  # the address comes when the host has it
 
 
 class BodyTooLargeError(Exception):
@@ -83,7 +86,10 @@ class AwsServer:
         runner = self._runner = web.ServerRunner(server, shutdown_timeout=self._shutdown_seconds)
         await runner.setup()
         for listener in self._listeners:
-            site = web.TCPSite(runner, listener.host, listener.port, ssl_context=listener.tls)
+            if listener.may_be_absent:
+                site: web.BaseSite = web.SockSite(runner, _free_bound(listener), ssl_context=listener.tls)
+            else:
+                site = web.TCPSite(runner, listener.host, listener.port, ssl_context=listener.tls)
             await site.start()
         return [(address[0], address[1]) for address in runner.addresses]
 
@@ -140,3 +146,16 @@ class AwsServer:
                 raise BodyTooLargeError
             pieces.append(piece)
         return b"".join(pieces)
+
+
+def _free_bound(listener: Listener) -> socket.socket:
+    """Make a socket that listens at an address as soon as that exists (ip(7), IP_FREEBIND)."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        sock.bind((listener.host, listener.port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
