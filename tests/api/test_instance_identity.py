@@ -98,3 +98,22 @@ def test_sessions_begin_anew_long_before_they_end(api, instance_id):
     change(api, instance_id, state="stopped")
     api.run(instance_identity.renew_due, later + instance_identity.LIFETIME, 10)
     assert api.run(lambda tx: tx.session.get_one(Instance, instance_id).identity_issued) is None
+
+
+def test_hosts_are_told_of_each_interfaces_groups_and_of_monitoring(api, instance_id):
+    tenant = api.world.one
+    made = api.ec2.create_security_group(GroupName="databases", Description="d", VpcId=tenant.vpc_id)
+    interfaces = [
+        {"DeviceIndex": 0, "SubnetId": tenant.subnet_ids[0]},
+        {"DeviceIndex": 1, "SubnetId": tenant.subnet_ids[0], "Groups": [made["GroupId"], tenant.group_id]},
+    ]
+    wish = {"ImageId": api.world.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    answer = api.ec2.run_instances(**wish, NetworkInterfaces=interfaces, Monitoring={"Enabled": True})
+    told = {
+        each.id: each.machine
+        for each in api.run(lambda tx: Reader(tx).everything(api.world.host_id)).message.state.resources
+    }
+    monitored, plain = told[answer["Instances"][0]["InstanceId"]], told[instance_id]
+    assert (monitored.metadata.monitoring, plain.metadata.monitoring) == (True, False)
+    assert [list(each.security_groups) for each in monitored.interfaces] == [["default"], ["databases", "default"]]
+    assert monitored.metadata.private_address == answer["Instances"][0]["PrivateIpAddress"]
