@@ -1,0 +1,135 @@
+"""Whether time tells another tenant's id from an absent one, or a known access key from an unknown one; limit 5 %.
+
+    python tests/bench/tenant_timing.py [--samples 20000]
+
+A and B are interleaved in random order, over a real database; what is compared are the medians of both, and whether a
+guess by them is right more often than by chance (the area under the ROC curve, 0.5 is none).
+"""
+
+import argparse
+import asyncio
+import gc
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from stead_controller.aws import operations
+from stead_controller.aws.app import AwsApp
+from stead_controller.aws.authenticate import by_opened_keys
+from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
+from stead_controller.aws.protocol.message import Request
+from stead_controller.db import migrate
+from stead_controller.db.session import Database
+from stead_controller.key_cache import KeyCache
+from stead_controller.resources.iam_policies_of import policies_of
+from stead_proto import ids
+from tests.unit.controller.resources import rows
+
+LIMIT = 0.05
+SECRET = "a/secret+key"
+
+
+def signed(body: str, key: str, secret: str = SECRET) -> Request:
+    """A signed request of EC2."""
+    made = AWSRequest(
+        method="POST", url="http://127.0.0.1/", data=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+    SigV4Auth(Credentials(key, secret), "ec2", "us-east-1").add_auth(made)
+    return Request("POST", "/", "", (*made.headers.items(), ("Host", "127.0.0.1")), body.encode(), "127.0.0.1")
+
+
+def measure(
+    app: AwsApp, loop: asyncio.AbstractEventLoop, make: tuple[Callable[[], Request], ...], samples: int
+) -> float:
+    """Print both medians and give how far they are apart, as a part of the greater."""
+    times: tuple[list[float], list[float]] = ([], [])
+    statuses = set()
+    for _ in range(samples):
+        order = random.sample((0, 1), 2)
+        for which in order:
+            request = make[which]()
+            started = time.perf_counter()
+            answer = loop.run_until_complete(app.handle(request))
+            times[which].append(time.perf_counter() - started)
+            statuses.add(answer.status)
+    assert len(statuses) == 1, statuses
+    medians = [statistics.median(one) for one in times]
+    apart = abs(medians[0] - medians[1]) / max(medians)
+    print(f"  medians {medians[0] * 1e6:.1f} and {medians[1] * 1e6:.1f} us, {apart:.2%} apart; AUC {auc(*times):.3f}")
+    return apart
+
+
+def auc(one: list[float], two: list[float]) -> float:
+    """How often a sample of one is longer than a sample of the other."""
+    ranked = sorted([(value, 0) for value in one] + [(value, 1) for value in two])
+    ranks = sum(rank for rank, (_, which) in enumerate(ranked, 1) if which)
+    return (ranks - len(two) * (len(two) + 1) / 2) / (len(one) * len(two))
+
+
+def main() -> None:
+    """Print the figures; exit with 1 when one is above its limit."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--samples", type=int, default=20_000)
+    samples = parser.parse_args().samples
+    operations.load()
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{Path(folder) / 'stead.sqlite'}")
+        migrate.upgrade(database.engine)
+        failed = run(database, samples)
+        database.close()
+    sys.exit(1 if failed else 0)
+
+
+def run(database: Database, samples: int) -> bool:
+    """Make two tenants and measure; tell whether any figure is above the limit."""
+
+    def build(tx: Any) -> Any:
+        world = rows.build_world(tx)
+        tx.session.add(rows.access_key(world.one.caller, SECRET))
+        theirs = rows.launch(tx, world, world.other).id
+        return world, theirs
+
+    world, theirs = database.run_blocking(build)
+    keys = KeyCache(database, world.cloud.sealer)
+    app = AwsApp(
+        transactions=database,
+        find_key=by_opened_keys(keys.find),
+        cloud=world.cloud,
+        page_key=b"page key",
+        authorizer=PolicyAuthorizer(policies_of),
+        clock=lambda: datetime.now(UTC),
+    )
+    key = world.one.caller.access_key_id
+    describe = "Action=DescribeInstances&Version=2016-11-15&InstanceId.1="
+    stop = "Action=StopInstances&Version=2016-11-15&InstanceId.1="
+    loop = asyncio.new_event_loop()
+    gc.disable()
+    failed = False
+    for name, request in (
+        ("DescribeInstances", lambda one: signed(describe + one, key)),
+        ("StopInstances", lambda one: signed(stop + one, key)),
+    ):
+        print(f"{name}: another tenant's id, and an absent one, {samples} of each")
+        makes = (lambda request=request: request(theirs), lambda request=request: request(ids.new_id("instance")))
+        failed |= measure(app, loop, makes, samples) > LIMIT
+    print(f"a known key with a wrong secret, and an unknown key, {samples} of each")
+    body = describe.replace("&InstanceId.1=", "")
+    makes = (lambda: signed(body, key, "wrong"), lambda: signed(body, "AKIAUNKNOWN000000000", "wrong"))
+    failed |= measure(app, loop, makes, samples) > LIMIT
+    gc.enable()
+    loop.close()
+    return failed
+
+
+if __name__ == "__main__":
+    main()
