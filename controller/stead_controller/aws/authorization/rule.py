@@ -155,10 +155,19 @@ def made(kind: str, **context: str) -> Part:
     return part
 
 
-def making(asked: Asked, kind: str, context: Mapping[str, Any]) -> Iterator[Check]:
-    """Give the checks of one resource of EC2 that is yet to be made."""
+def tagged(kind: str) -> Part:
+    """Take only the tags of a resource that is yet to be made, whose making needs nothing else."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        yield from (check for check in making(asked, kind, {}) if check.action)
+
+    return part
+
+
+def making(asked: Asked, kind: str, context: Mapping[str, Any], *, name: str = "*") -> Iterator[Check]:
+    """Give the checks of one resource of EC2 that is yet to be made; few have a `name` before they are there."""
     tags = tags_on_create(asked.params, kind)
-    arn = asked.arn(kind, "*")
+    arn = asked.arn(kind, name)
     yield Check(Target(arn, context=context, tags=tags))
     if tags:
         yield Check(Target(arn, context={**context, "ec2:CreateAction": asked.operation}, tags=tags), "ec2:CreateTags")

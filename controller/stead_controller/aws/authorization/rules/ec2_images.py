@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from stead_controller.aws.authorization.rule import Asked, Check, Rule, made, named, referred, rule
+from stead_controller.aws.authorization.rule import Asked, Check, Rule, made, making, named, referred, rule
 
 _IMAGE = named("image", "ImageId")
 
@@ -15,11 +15,19 @@ def _import_task(asked: Asked) -> Iterator[Check]:
         yield from named(kind, "ImportTaskId")(asked)
 
 
+def _new_key_pair(asked: Asked) -> Iterator[Check]:
+    """Take a key pair that is yet to be made, whose ARN is known before."""
+    for name in asked.values("KeyName"):
+        kind = asked.params.get("KeyType", "rsa") if asked.operation == "CreateKeyPair" else None
+        context = {"ec2:KeyPairName": name, "ec2:KeyPairType": kind}
+        yield from making(asked, "key-pair", context, name=name)
+
+
 RULES: Final[dict[str, Rule]] = {
     "CancelImportTask": rule(_import_task),
     "CopyImage": rule(made("image"), named("image", "SourceImageId"), made("snapshot")),
     "CreateImage": rule(made("image"), named("instance", "InstanceId"), made("snapshot")),
-    "CreateKeyPair": rule(made("key-pair", KeyPairName="KeyName", KeyPairType="KeyType")),
+    "CreateKeyPair": rule(_new_key_pair),
     "DeleteKeyPair": rule(named("key-pair", "KeyName"), referred("key-pair", "id", "KeyPairId")),
     "DeregisterImage": rule(_IMAGE),
     "DisableImage": rule(_IMAGE),
@@ -30,7 +38,7 @@ RULES: Final[dict[str, Rule]] = {
     "EnableImageDeregistrationProtection": rule(_IMAGE),
     "ExportImage": rule(made("export-image-task"), _IMAGE),
     "ImportImage": rule(made("import-image-task"), made("image"), made("snapshot")),
-    "ImportKeyPair": rule(made("key-pair", KeyPairName="KeyName")),
+    "ImportKeyPair": rule(_new_key_pair),
     "ModifyImageAttribute": rule(_IMAGE),
     "RegisterImage": rule(made("image"), named("snapshot", "BlockDeviceMappings.Ebs.SnapshotId")),
     "ResetImageAttribute": rule(_IMAGE),
