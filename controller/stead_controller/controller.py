@@ -54,6 +54,7 @@ from stead_controller.operator.images import Images
 from stead_controller.operator.keys import Keys
 from stead_controller.operator.network import Network
 from stead_controller.operator.quotas import Quotas
+from stead_controller.operator.recording import OperatorCall, Recording
 from stead_controller.resources import (
     host_addresses,
     image_tasks,
@@ -61,6 +62,7 @@ from stead_controller.resources import (
     instance_credentials,
     instance_identity,
 )
+from stead_controller.resources.audit_events import AuditEvent
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.iam_passwords import is_password
 from stead_controller.resources.iam_policies_of import policies_of
@@ -88,7 +90,7 @@ from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_controller.workflows.reseal import Resealing
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
-from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
+from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2, operator_pb2_grpc
 from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -145,10 +147,10 @@ class Controller:
                 ),
             },
         )
-        self._trail: Trail[CallRecord] = Trail(
+        self._trail: Trail[CallRecord | OperatorCall] = Trail(
             self.database,
             AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes),
-            lambda call: record.draw(call, settings.region),
+            self._record_of,
             clock,
             days=settings.audit_days,
             most_events=settings.audit_events,
@@ -242,7 +244,9 @@ class Controller:
 
     def _grpc_server(self, identity: tls.Identity) -> grpc.aio.Server:
         """Build the server of hosts and operators, all of whom show a certificate."""
-        server = grpc.aio.server(options=limits.server_options())
+        recorded = frozenset(one.full_name for one in operator_pb2.DESCRIPTOR.services_by_name.values())
+        recording = Recording(recorded, self._trail.note, self._clock)
+        server = grpc.aio.server(interceptors=[recording], options=limits.server_options())
         link.serve(self._link, server)
         blocks_pb2_grpc.add_BlockStoreServicer_to_server(BlockService(self.database, self._blocks, self._clock), server)
         operator_pb2_grpc.add_HostsServicer_to_server(
@@ -281,6 +285,10 @@ class Controller:
         """Build the native API, which asks the same policies as AWS's."""
         gate = native_gate(self._authorizer, self.cloud, self._clock)
         return Compute(self.database, self.cloud, events, self._keys.find, self._clock, authorize=gate)
+
+    def _record_of(self, call: CallRecord | OperatorCall) -> AuditEvent:
+        region = self.settings.region
+        return call.drawn(region) if isinstance(call, OperatorCall) else record.draw(call, region)
 
     def _note_call(self, call: CallRecord) -> None:
         self._authorizer.note(call)

@@ -5,6 +5,7 @@ The RPCs are those of the services' own descriptions, so a new one is asked, too
 
 import asyncio
 import datetime as dt
+import json
 
 import grpc
 import pytest
@@ -57,6 +58,14 @@ async def test_only_operators_may_ask_what_operators_ask_and_only_hosts_what_hos
     let_in += [method.full_name for method in methods(HOSTS) if await code_of(as_operator, method) != DENIED]
     assert let_in == []
     assert len(methods(OPERATORS)) >= 20
+    await cloud.controller._trail.flush()
+    [path] = (cloud.settings.state_dir / "audit").iterdir()
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    refused = {one["eventName"] for one in records if one.get("errorCode") == "PERMISSION_DENIED"}
+    assert refused == {method.name for method in methods(OPERATORS)}
+    [token] = [one for one in records if one["eventName"] == "CreateEnrolmentToken" and "errorCode" not in one]
+    assert token["userIdentity"] == {"type": "Operator", "principalId": "stead:operator:admin"}
+    assert (token["sourceIPAddress"], token["readOnly"]) == ("127.0.0.1", False)
 
 
 def of_another_authority(host_id: str, ca_pem: bytes) -> Identity:

@@ -1,0 +1,122 @@
+"""Calls of operators leave records, too: who asked what, from where, and how it ended. Answers are not recorded."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+
+from stead_controller.clock import Clock
+from stead_controller.resources.audit_events import AuditEvent
+from stead_proto import tls
+
+SOURCE: Final = "operator.stead.internal"
+
+_READING: Final = ("List", "Look", "Explain", "Capture", "Export")
+_WEIGHT: Final = 1024
+
+type _Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCall:
+    """One call of an operator, or of who took itself for one; `error` is the name of its status, unless it is OK."""
+
+    time: datetime
+    name: str
+    caller: str
+    peer: str
+    request: Any = field(repr=False)
+    error: str | None
+    weight: int = _WEIGHT
+
+    def drawn(self, region: str) -> AuditEvent:
+        """Make a record in CloudTrail's form, which no account may look up."""
+        event_id = str(uuid.uuid4())
+        asked = MessageToDict(self.request, preserving_proto_field_name=True) if self.request is not None else None
+        read_only = self.name.startswith(_READING)
+        event = {
+            "eventVersion": "1.11",
+            "userIdentity": {"type": "Operator", "principalId": self.caller},
+            "eventTime": self.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "eventSource": SOURCE,
+            "eventName": self.name,
+            "awsRegion": region,
+            "sourceIPAddress": self.peer,
+            **({"errorCode": self.error} if self.error else {}),
+            "requestParameters": asked or None,
+            "responseElements": None,
+            "eventID": event_id,
+            "readOnly": read_only,
+            "eventType": "SteadOperatorCall",
+            "eventCategory": "Management",
+        }
+        text = json.dumps(event, separators=(",", ":"))
+        return AuditEvent(event_id, "", self.time, self.name, SOURCE, self.caller, "", read_only, (), text)
+
+
+class Recording(grpc.aio.ServerInterceptor):
+    """Notes each call of the services of a package's file, such as that of the operators."""
+
+    def __init__(self, services: frozenset[str], note: Callable[[OperatorCall], None], clock: Clock) -> None:
+        """Take the full names of the services, and who takes the records."""
+        self._services = services
+        self._note = note
+        self._clock = clock
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Put a record around the handler of a call."""
+        handler = await continuation(handler_call_details)
+        _, service, name = handler_call_details.method.split("/")
+        if handler is None or service not in self._services:
+            return handler
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(self._streaming(name, handler.stream_stream), **codec)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._streaming(name, handler.unary_stream), **codec)
+        return grpc.unary_unary_rpc_method_handler(self._single(name, handler.unary_unary), **codec)
+
+    def _single(self, name: str, inner: Any) -> Any:
+        async def call(request: Any, context: _Context) -> Any:
+            try:
+                return await inner(request, context)
+            finally:
+                self._note(self._call(name, request, context))
+
+        return call
+
+    def _streaming(self, name: str, inner: Any) -> Any:
+        async def call(request: Any, context: _Context) -> AsyncIterator[Any]:
+            try:
+                async for response in inner(request, context):
+                    yield response
+            finally:
+                self._note(self._call(name, request if hasattr(request, "DESCRIPTOR") else None, context))
+
+        return call
+
+    def _call(self, name: str, request: Any, context: _Context) -> OperatorCall:
+        try:
+            caller = tls.peer_of(context).uri
+        except tls.UnknownPeerError:
+            caller = ""
+        code = context.code()
+        status = code.name if isinstance(code, grpc.StatusCode) and code is not grpc.StatusCode.OK else None
+        return OperatorCall(self._clock(), name, caller, _address(context.peer()), request, status)
+
+
+def _address(peer: str) -> str:
+    """Read the address out of gRPC's `ipv4:192.0.2.1:40000`."""
+    return peer.partition(":")[2].rpartition(":")[0].strip("[]").replace("%5B", "").replace("%5D", "")
