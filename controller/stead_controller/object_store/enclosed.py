@@ -1,9 +1,11 @@
 """`python -m stead_controller.object_store.enclosed FILE PROGRAM …`: run a program in a network of its own, once.
 
 There is only a loopback in it, so whatever ports the program opens, nobody else on the machine can reach them; the one
-way in is a socket's file. The program takes over this process, and holds the lock on FILE, which says who it is.
+way in is a socket's file. It has a /tmp of its own too, where SeaweedFS's parts find each other by sockets that are
+named by their ports alone. The program takes over this process, and holds the lock on FILE, which says who it is.
 """
 
+import ctypes
 import fcntl
 import os
 import socket
@@ -17,6 +19,13 @@ _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 1
 
+# Flags of mount(2).
+_MS_NOSUID: Final = 2
+_MS_NODEV: Final = 4
+_MS_BIND: Final = 0x1000
+_MS_REC: Final = 0x4000
+_MS_PRIVATE: Final = 1 << 18
+
 
 def enclose() -> None:
     """Leave all networks for a new one with a loopback that is up; raises OSError."""
@@ -28,6 +37,33 @@ def enclose() -> None:
         answer = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
         (flags,) = struct.unpack_from("16xh", answer)
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+def hide_tmp() -> None:
+    """Lay an empty file system over /tmp, in which this folder alone is seen, for this process only; raises OSError.
+
+    Where we may not, as a unit of systemd, /tmp is our own already.
+    """
+    try:
+        os.unshare(os.CLONE_NEWNS)
+    except PermissionError:
+        return
+    here = Path.cwd()
+    handle = os.open(here, os.O_PATH | os.O_DIRECTORY)
+    _mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE)
+    _mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID | _MS_NODEV)
+    if here.is_relative_to("/tmp"):  # noqa: S108 — the folder that was hidden, nothing is made in the real one
+        here.mkdir(parents=True)
+        _mount(f"/proc/self/fd/{handle}".encode(), os.fsencode(here), None, _MS_BIND)
+        os.chdir(here)
+    os.close(handle)
+
+
+def _mount(source: bytes, target: bytes, kind: bytes | None, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(source, target, kind, ctypes.c_ulong(flags), None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target.decode())
 
 
 def take(path: Path) -> None:
@@ -55,7 +91,9 @@ def main() -> None:
     """Enclose this process and become the program."""
     take(Path(sys.argv[1]))
     enclose()
-    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 — the command is our own, and there is no shell
+    program = os.open(sys.argv[2], os.O_PATH | os.O_CLOEXEC)  # which may lie below /tmp
+    hide_tmp()
+    os.execve(program, sys.argv[2:], os.environ)  # noqa: S606 — the command is our own, and there is no shell
 
 
 if __name__ == "__main__":

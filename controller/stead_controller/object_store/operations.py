@@ -30,6 +30,12 @@ _SUBRESOURCES: Final = frozenset(
         "lifecycle",
         "location",
         "logging",
+        "abac",
+        "annotation",
+        "metadataAnnotationTable",
+        "metadataConfiguration",
+        "metadataInventoryTable",
+        "metadataJournalTable",
         "metadataTable",
         "metrics",
         "notification",
@@ -54,6 +60,8 @@ _SUBRESOURCES: Final = frozenset(
         "website",
     ]
 )
+# Query fields of SDKs and of presigned URLs.
+_ELSEWHERE: Final = frozenset({"x-id", "AWSAccessKeyId", "Expires", "Signature"})
 _LISTING: Final = ("prefix", "delimiter", "max-keys", "encoding-type")
 _ANSWER: Final = tuple(
     f"response-{name}"
@@ -245,6 +253,10 @@ def find_operation(method: str, address: Address, query: Collection[str], *, cop
                 "A header or query you provided implies functionality that is not implemented.", code="NotImplemented"
             )
         raise BadRequest("The specified method is not allowed against this resource.", code="MethodNotAllowed")
+    unknown = {name for name in query if not name.lower().startswith("x-amz-")} - _ELSEWHERE - {*found.query, *named}
+    if unknown and method in ("PUT", "POST", "DELETE"):
+        # Else a subresource of later years would mean the bucket or the object itself, which is then gone.
+        raise BadRequest(f"The query field {min(unknown)} is not implemented.", code="NotImplemented")
     if found.name == "ListObjects" and "list-type" in query:
         return LIST_V2
     if copies and found.name in ("PutObject", "UploadPart"):

@@ -17,7 +17,7 @@ import pytest
 from stead_controller.authorization.evaluate import Policies, of_principal
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
-from stead_controller.aws.authenticate import Credential
+from stead_controller.aws.authenticate import Credential, KeyLookup
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.db import migrate
@@ -40,7 +40,9 @@ TOKEN = "a-session-token"
 class Store:
     """A running object store: two accounts, and a role of the first whose policies the test chooses."""
 
+    app: AwsApp
     database: Database
+    find_key: KeyLookup
     one: Account
     other: Account
     secure: Account
@@ -121,13 +123,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         on_call=calls.append,
     )
     listeners = [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, _tls(folder))]
-    with _serving(AwsServer(app, listeners, objects=door, shutdown_seconds=2), door) as (http, https):
+    with serving(AwsServer(app, listeners, objects=door, shutdown_seconds=2), door) as [http, https]:
         one, other = (
             Account(tenant.caller.account_id, tenant.caller.access_key_id, SECRET, f"http://127.0.0.1:{http}")
             for tenant in (world.one, world.other)
         )
         secure = replace(one, endpoint=f"https://127.0.0.1:{https}", ca_file=folder / "ca.pem")
-        made = Store(database, one, other, secure, folder / "store", found, calls)
+        made = Store(app, database, find_key, one, other, secure, folder / "store", found, calls)
         yield made
     database.close()
     if (made.folder / PROCESS_FILE).exists():
@@ -144,14 +146,13 @@ def _tls(folder: Path) -> ssl.SSLContext:
 
 
 @contextmanager
-def _serving(server: AwsServer, door: FrontDoor) -> Iterator[tuple[int, int]]:
-    """Serve in a thread of its own; give both ports."""
+def serving(server: AwsServer, door: FrontDoor) -> Iterator[list[int]]:
+    """Serve in a thread of its own; give the ports."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        [(_, http), (_, https)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)
-        yield http, https
+        yield [port for _, port in asyncio.run_coroutine_threadsafe(server.start(), loop).result(20)]
     finally:
         asyncio.run_coroutine_threadsafe(server.stop(), loop).result(20)
         asyncio.run_coroutine_threadsafe(door.close(), loop).result(20)

@@ -2,15 +2,23 @@
 
 import asyncio
 import os
+import re
 import secrets
+import shutil
 import signal
 import stat
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stead_controller.object_store.backend import BackendError
-from stead_controller.object_store.embedded import EmbeddedServer
+from stead_cli import cloud, processes
+from stead_cli.settings import Settings
+from stead_controller.object_store.backend import Ask, Backend, BackendError
+from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
+from stead_controller.object_store.forwarding import send_short
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +43,28 @@ def test_another_controller_adopts_it(store, bucket):
     assert store.server_process() == before
 
 
-def test_killed_it_comes_back_with_all_objects(store, bucket):
+def test_stopped_as_stead_down_does_it_comes_back_with_all_objects(store, bucket):
     keys = [f"many/{number}" for number in range(20)]
     for key in keys:
         store.s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
     before = store.server_process()
-    os.kill(before, signal.SIGKILL)
+    program = cloud.object_store_program(Settings(store.folder.parent.parent, listen="127.0.0.1"))
+    program = replace(program, pid_file=store.folder / program.pid_file.name)
+    assert processes.find(program) == before
+    assert processes.stop(program)
+    assert processes.find(program) is None
+    assert not processes.stop(program)
     for key in keys:
         assert store.s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
-    assert store.server_process() != before
+    assert processes.find(program) == store.server_process() != before
+
+
+def test_two_cannot_run_in_one_folder(store, bucket):
+    command = [sys.executable, "-m", "stead_controller.object_store.enclosed", PROCESS_FILE, "/bin/true"]
+    done = subprocess.run(command, cwd=store.folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "BlockingIOError" in done.stderr
+    assert store.s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
 
 
 def test_it_is_out_of_everybodys_reach(store, bucket):
@@ -61,6 +82,30 @@ def test_it_is_out_of_everybodys_reach(store, bucket):
     assert key.encode() not in command
     assert key not in (store.folder / "weed.log").read_text()
     assert b"-master.telemetry=false" in command
+
+
+def test_two_clouds_of_one_machine_do_not_meet(store, bucket, tmp_path):
+    """SeaweedFS's parts find each other by sockets in /tmp that are named by their ports, here the same ones."""
+    folder = tmp_path / "store"
+    folder.mkdir(mode=0o700)
+    shutil.copy(store.folder / "identities.json", folder)
+
+    async def buckets():
+        backend = Backend(EmbeddedServer(folder, folder / "weed.log"))
+        try:
+            _, _, listed = await send_short(backend, Ask("GET", "/"))
+            return re.findall(rb"<Name>([^<]*)</Name>", listed)
+        finally:
+            await backend.close()
+
+    try:
+        assert asyncio.run(buckets()) == [b"stead-probe"]
+    finally:
+        os.kill(int((folder / PROCESS_FILE).read_text().split()[0]), signal.SIGKILL)
+    ports = re.findall(r"-\w+\.port(?:\.grpc)?=(\d+)", Path(f"/proc/{store.server_process()}/cmdline").read_text())
+    assert len(ports) == 8
+    assert not [port for port in ports if list(Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))]
+    assert store.s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
 
 
 def test_without_the_program_requests_are_told_to_wait(tmp_path, monkeypatch):

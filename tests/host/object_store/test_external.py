@@ -1,0 +1,52 @@
+"""Any S3 server can be behind, by an endpoint and a key file; here it is another cloud's front door."""
+
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.external import ExternalServer
+from stead_controller.object_store.front_door import FrontDoor
+from stead_controller.object_store.open_door import open_server
+from stead_controller.settings import Settings
+from tests.host.object_store.conftest import serving
+
+
+@pytest.fixture
+def settings(store, tmp_path):
+    """Settings of a controller whose objects the first cloud keeps."""
+    key_file = tmp_path / "key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(f"{store.one.access_key_id}\n{store.one.secret_access_key}\n")
+    return Settings(tmp_path, object_endpoint=f"{store.one.endpoint}/", object_key_file=key_file)
+
+
+def test_objects_are_kept_elsewhere(store, settings):
+    door = FrontDoor(
+        transactions=store.database,
+        find_key=store.find_key,
+        backend=Backend(open_server(settings)),
+        region="us-east-1",
+    )
+    with serving(AwsServer(store.app, [Listener("127.0.0.1", 0)], objects=door, shutdown_seconds=2), door) as [port]:
+        s3 = replace(store.other, endpoint=f"http://127.0.0.1:{port}").client("s3")
+        bucket = f"elsewhere-{secrets.token_hex(4)}"
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key="a b/ü", Body=b"far away", Metadata={"who": "me"})
+        got = s3.get_object(Bucket=bucket, Key="a b/ü", Range="bytes=0-2")
+        assert (got["Body"].read(), got["Metadata"]) == (b"far", {"who": "me"})
+        assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["a b/ü"]
+        s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "a b/ü"}]})
+        s3.delete_bucket(Bucket=bucket)
+        assert bucket not in str(store.s3.list_buckets()["Buckets"])
+
+
+def test_a_key_file_is_asked_for_and_must_be_private(settings):
+    assert isinstance(open_server(settings), ExternalServer)
+    with pytest.raises(ValueError, match="--object-key-file"):
+        open_server(replace(settings, object_key_file=None))
+    settings.object_key_file.chmod(0o644)
+    with pytest.raises(PermissionError):
+        open_server(settings)
