@@ -279,3 +279,75 @@ def test_the_aws_command_with_a_profile(api, iam, alice, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/Admin/cli"
+
+
+def allowed(api, credentials, *operations):
+    """Which of some operations without parameters a session may do."""
+    client = api.session(credentials)
+    found = []
+    for operation in operations:
+        try:
+            getattr(client, operation)()
+        except ClientError as refusal:
+            code = refusal.response["Error"]["Code"]
+            if code != "UnauthorizedOperation":
+                raise
+        else:
+            found.append(operation)
+    return found
+
+
+LOOKS = ("describe_vpcs", "describe_subnets", "describe_key_pairs")
+
+
+def test_a_session_may_do_what_its_policies_and_the_roles_allow(api, iam, alice):
+    arn = role(iam, "Looker")
+    rights = document("ec2:DescribeVpcs", "ec2:DescribeSubnets")
+    iam.put_role_policy(RoleName="Looker", PolicyName="look", PolicyDocument=rights)
+    managed = iam.create_policy(PolicyName="Pairs", PolicyDocument=document("ec2:DescribeKeyPairs"))["Policy"]["Arn"]
+
+    def session(**limits):
+        return alice.assume_role(RoleArn=arn, RoleSessionName="work", **limits)["Credentials"]
+
+    assert allowed(api, session(), *LOOKS) == ["describe_vpcs", "describe_subnets"]
+    assert allowed(api, session(Policy=document("ec2:DescribeSubnets", "iam:*")), *LOOKS) == ["describe_subnets"]
+    assert allowed(api, session(PolicyArns=[{"arn": managed}]), *LOOKS) == []
+    both = session(Policy=document("ec2:DescribeVpcs"), PolicyArns=[{"arn": managed}])
+    assert allowed(api, both, *LOOKS) == ["describe_vpcs"]
+
+
+def test_a_limit_that_is_gone_allows_nothing(api, iam, alice):
+    arn = role(iam, "Looker")
+    iam.put_role_policy(RoleName="Looker", PolicyName="look", PolicyDocument=document("ec2:*"))
+    managed = iam.create_policy(PolicyName="Vpcs", PolicyDocument=document("ec2:DescribeVpcs"))["Policy"]["Arn"]
+    given = alice.assume_role(RoleArn=arn, RoleSessionName="work", PolicyArns=[{"arn": managed}])["Credentials"]
+    assert allowed(api, given, *LOOKS) == ["describe_vpcs"]
+    iam.delete_policy(PolicyArn=managed)
+    wait_for(lambda: not allowed(api, given, *LOOKS), "nothing is allowed any more", 3)
+
+
+def test_a_federated_user_may_do_what_both_allow(api, iam, alice):
+    rights = document("sts:*", "ec2:DescribeVpcs", "ec2:DescribeSubnets")
+    iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=rights)
+    limited = alice.get_federation_token(Name="carol", Policy=document("ec2:DescribeVpcs", "ec2:DescribeKeyPairs"))
+    assert allowed(api, limited["Credentials"], *LOOKS) == ["describe_vpcs"]
+    assert allowed(api, alice.get_federation_token(Name="carol")["Credentials"], *LOOKS) == []
+    assert allowed(api, alice.get_session_token()["Credentials"], *LOOKS) == ["describe_vpcs", "describe_subnets"]
+
+
+def test_older_sessions_are_revoked_by_the_policy_that_the_console_writes(api, iam, alice):
+    arn = role(iam, "Looker")
+    iam.put_role_policy(RoleName="Looker", PolicyName="look", PolicyDocument=document("ec2:*"))
+    given = alice.assume_role(RoleArn=arn, RoleSessionName="work")["Credentials"]
+    assert allowed(api, given, "describe_vpcs")
+    at = datetime.now(UTC) + timedelta(seconds=1)
+    condition = {"DateLessThan": {"aws:TokenIssueTime": at.strftime("%Y-%m-%dT%H:%M:%SZ")}}
+    statement = {"Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": condition}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName="Looker", PolicyName="AWSRevokeOlderSessions", PolicyDocument=policy)
+    wait_for(lambda: not allowed(api, given, "describe_vpcs"), "the session is refused", 3)
+    wait_for(
+        lambda: allowed(api, alice.assume_role(RoleArn=arn, RoleSessionName="work")["Credentials"], "describe_vpcs"),
+        "a later session is not",
+        3,
+    )
