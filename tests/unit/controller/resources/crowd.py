@@ -8,6 +8,7 @@ from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     Instance,
     NetworkInterface,
+    Snapshot,
     Volume,
 )
 from stead_controller.resources import create_subnet, create_vpc
@@ -29,7 +30,10 @@ class Crowd:
 
 
 def settle(tx: Transaction, world: World, tenant: Tenant, number: int) -> Crowd:
-    """Add `number` running instances, each with root volume, interface, group, public address and three tags."""
+    """Add `number` running instances, each with root volume, interface, group, public address and three tags.
+
+    Each root volume has a snapshot; those of the rare instances are pending, and the volumes made of another snapshot.
+    """
     crowd = _second_vpc(tx, tenant)
     template = rows.launch(tx, world, tenant, client_token="template", key_name="mine", public_address="198.51.100.1")
     rare = f"n >= {number - RARE}"
@@ -62,7 +66,7 @@ def settle(tx: Transaction, world: World, tenant: Tenant, number: int) -> Crowd:
         vpc_id="i.vpc_id",
         subnet_id="i.subnet_id",
     )
-    _copy(tx, Volume.__table__, of_template, id=_new_id("vol"), instance_id="i.id")
+    _add_disks(tx, tenant, of_template, template.id)
     of_interfaces = "network_interfaces e JOIN instances i ON i.id = e.instance_id WHERE i.client_token LIKE 'token-%'"
     for statement in (
         f"INSERT INTO interface_groups (interface_id, group_id) SELECT e.id, '{tenant.group_id}' FROM {of_interfaces}",
@@ -85,6 +89,29 @@ _TAGS = (
     ("team", "CASE state WHEN 'stopped' THEN 'needle' ELSE 'blue' END"),
     ("env", "'prod'"),
 )
+
+
+def _add_disks(tx: Transaction, tenant: Tenant, of_template: str, template_id: str) -> None:
+    """Add a root volume for each instance, and a snapshot of each volume."""
+    _copy(
+        tx,
+        Volume.__table__,
+        of_template,
+        id=_new_id("vol"),
+        instance_id="i.id",
+        snapshot_id="CASE i.state WHEN 'stopped' THEN 'snap-0123456789abcde00' ELSE t.snapshot_id END",
+    )
+    taken = rows.snapshot(tenant.caller.account_id)
+    tx.session.add(taken)
+    tx.session.flush()
+    _copy(
+        tx,
+        Snapshot.__table__,
+        f"volumes v WHERE t.id = '{taken.id}' AND v.instance_id != '{template_id}'",
+        id=_new_id("snap"),
+        volume_id="v.id",
+        state="CASE v.snapshot_id WHEN 'snap-0123456789abcde00' THEN 'pending' ELSE 'completed' END",
+    )
 
 
 def _tags(key: str, value: str) -> str:

@@ -1,14 +1,23 @@
 """Among 100,000 instances a filter costs what it finds: indexes are used, nothing is scanned."""
 
 import time
+from functools import partial
 
 import pytest
 from sqlalchemy import event
 
 from stead_controller.db.session import Database
-from stead_controller.resources import describe_instances, instance_status, network_interfaces, tags, volumes
+from stead_controller.resources import (
+    describe_instances,
+    instance_status,
+    network_interfaces,
+    snapshots,
+    tags,
+    volumes,
+)
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.filters import Filter
+from stead_controller.resources.snapshots import SnapshotSelection
 from tests.unit.controller.resources import crowd, rows
 from tests.unit.controller.resources.rows import CLOUD
 
@@ -168,6 +177,37 @@ def test_what_hangs_on_an_instance_is_found_by_it(place):
             assert len(result) == 1
             check(plans)
             assert place.seconds(describe, CLOUD, asked) < BUDGET
+
+
+@pytest.mark.parametrize("limit", [None, 1001])
+def test_snapshots_and_volumes_are_found_by_what_they_are_of(place, limit):
+    """By an index at least: SQLite, which has no statistics, may take the account's for as good as the filter's own."""
+    ids = place.run(volumes.describe, CLOUD, asking(("snapshot-id", ("snap-0123456789abcde00",)), limit=limit))
+    assert len(ids) == crowd.RARE
+    volume_id = ids[0]["VolumeId"]
+    for describe, asked, found in (
+        (partial(volumes.describe, cloud=CLOUD), asking(("snapshot-id", ("snap-0123456789abcde00",)), limit=limit), 20),
+        (partial(volumes.describe, cloud=CLOUD), asking(("volume-id", (volume_id,)), limit=limit), 1),
+        (snapshots.describe, SnapshotSelection(asking(("volume-id", (volume_id,)), limit=limit)), 1),
+        (snapshots.describe, SnapshotSelection(asking(("volume-id", (volume_id,)), limit=limit), owners=("self",)), 1),
+        (snapshots.describe, SnapshotSelection(asking(("status", ("pending",)), limit=limit)), crowd.RARE),
+    ):
+        result, plans = place.plans(describe, asked=asked)
+        assert len(result) == found
+        check(plans)
+
+
+def test_a_page_of_volumes_or_snapshots_is_a_piece_of_an_index(place):
+    for describe, asked in (
+        (partial(volumes.describe, cloud=CLOUD), asking(limit=101)),
+        (snapshots.describe, SnapshotSelection(asking(limit=101))),
+        (snapshots.describe, SnapshotSelection(asking(limit=101), owners=("self",))),
+        (snapshots.describe, SnapshotSelection(asking(limit=101), restorable_by=("self",))),
+    ):
+        result, plans = place.plans(describe, asked=asked)
+        assert len(result) == 101
+        check(plans)
+        assert place.seconds(describe, asked=asked) < BUDGET, asked
 
 
 def test_the_status_of_a_page_and_its_tags(place):
