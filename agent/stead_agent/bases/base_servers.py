@@ -2,17 +2,16 @@
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from stead_agent import processes
 from stead_agent.bases.interface import BaseAwayError, BaseError
 from stead_agent.disk_keys import handed_over
 from stead_agent.disk_users import users_of
@@ -93,10 +92,10 @@ class BaseServers:
             self.socket(base_id).unlink(missing_ok=True)
             pid = self._process(base_id)
             if pid is not None:
-                with contextlib.suppress(ProcessLookupError), _held(pid) as process:  # it has just ended
-                    if self._process(base_id) == pid:
+                with processes.held(pid, lambda: self._process(base_id) == pid) as process:
+                    if process is not None:
                         signal.pidfd_send_signal(process, signal.SIGKILL)
-                        _ends(process, _END_SECONDS)
+                        processes.ends(process, _END_SECONDS)
         for path in (self._pid_file(base_id), self._size_file(base_id), self._log_file(base_id)):
             path.unlink(missing_ok=True)
         shutil.rmtree(users_of(self.socket(base_id)), ignore_errors=not users_of(self.socket(base_id)).exists())
@@ -121,8 +120,9 @@ class BaseServers:
         threading.Thread(target=self._revive_after, args=(base_id, pid), name=f"watch {base_id}", daemon=True).start()
 
     def _revive_after(self, base_id: str, pid: int) -> None:
-        with contextlib.suppress(ProcessLookupError), _held(pid) as process:  # it has ended already
-            _ends(process, None)
+        with processes.held(pid) as process:
+            if process is not None:
+                processes.ends(process, None)
         while self._watched.get(base_id) == pid and self.socket(base_id).exists():
             _log.warning("base_server_ended", base=base_id, process=pid)
             try:
@@ -166,20 +166,3 @@ def _greets(path: Path) -> bool:
             return bool(asking.recv(1))
         except OSError:
             return False
-
-
-@contextlib.contextmanager
-def _held(pid: int) -> Iterator[int]:
-    """Hold a process, so that its number cannot become another's."""
-    process = os.pidfd_open(pid)
-    try:
-        yield process
-    finally:
-        os.close(process)
-
-
-def _ends(process: int, seconds: float | None) -> bool:
-    """Wait for the end of a process and tell whether it came in time."""
-    poller = select.poll()
-    poller.register(process, select.POLLIN)
-    return bool(poller.poll(None if seconds is None else seconds * 1000))

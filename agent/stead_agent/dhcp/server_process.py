@@ -5,14 +5,13 @@ hint: dnsmasq's user may write that file, so what it says is believed only of a 
 """
 
 import os
-import select
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from stead_agent import processes
 from stead_agent.dhcp.dnsmasq_conf import ServerFiles
 from stead_agent.dhcp.interface import DhcpError
 from stead_agent.run import ProgramFailedError, RunError, run
@@ -91,7 +90,7 @@ def start(files: ServerFiles, namespace: Path) -> int:
 
 def reload(files: ServerFiles, pid: int) -> None:
     """Have the server read its host files anew, which makes it forget those that are gone."""
-    with _held(pid, files) as process:
+    with processes.held(pid, partial(_serves, pid, files)) as process:
         if process is not None:
             signal.pidfd_send_signal(process, signal.SIGHUP)
 
@@ -99,35 +98,18 @@ def reload(files: ServerFiles, pid: int) -> None:
 def stop(files: ServerFiles) -> None:
     """End the server and its children; when this returns, they are gone."""
     for pid in all_servers().get(files.configuration, []):
-        with _held(pid, files) as process:
+        with processes.held(pid, partial(_serves, pid, files)) as process:
             if process is None:
                 continue
             signal.pidfd_send_signal(process, signal.SIGTERM)
-            if not _ends(process):
+            if not processes.ends(process, _END_SECONDS):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
-                if not _ends(process):
+                if not processes.ends(process, _END_SECONDS):
                     raise DhcpError(f"{files.folder.name}: dnsmasq (process {pid}) cannot be killed")
 
 
-@contextmanager
-def _held(pid: int, files: ServerFiles) -> Iterator[int | None]:
-    """Hold a process so that its number cannot become another's before we signal it; None = it is not ours any more."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        yield None
-        return
-    try:
-        yield process if configuration_of(pid) == files.configuration else None
-    finally:
-        os.close(process)
-
-
-def _ends(process: int) -> bool:
-    """Wait for a process to end, and tell whether it did in time."""
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(_END_SECONDS * 1000))
+def _serves(pid: int, files: ServerFiles) -> bool:
+    return configuration_of(pid) == files.configuration
 
 
 def _hint(path: Path) -> int | None:

@@ -6,16 +6,16 @@ command line, which has the folder's path in it; the process id in its own file 
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stead_agent import processes
 from stead_agent.exports.interface import ExportError
 from stead_agent.run import RunError, run
 from stead_proto.tls import Identity
@@ -139,39 +139,18 @@ def socket_owner(place: Place) -> int | None:
     return found.st_uid if stat.S_ISSOCK(found.st_mode) else None
 
 
-def wait_for_end(process: int, seconds: float) -> bool:
-    """Wait for the end of a process, given by a pidfd, and tell whether it came in time."""
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
-
-
 def _end_one(pid: int, place: Place) -> None:
-    with _held(pid, lambda: _is_of(pid, place)) as process:
+    with processes.held(pid, lambda: _is_of(pid, place)) as process:
         if process is None:
             return
         signal.pidfd_send_signal(process, signal.SIGTERM)
-        if wait_for_end(process, _END_SECONDS):
+        if processes.ends(process, _END_SECONDS):
             return
         signal.pidfd_send_signal(process, signal.SIGKILL)
-        if not wait_for_end(process, _KILL_SECONDS):
+        if not processes.ends(process, _KILL_SECONDS):
             raise ExportError(f"{place.folder.name}: the daemon (process {pid}) cannot be killed")
     while _is_of(pid, place):
         time.sleep(_POLL_SECONDS)  # it has ended, and /proc shows it for a moment more
-
-
-@contextlib.contextmanager
-def _held(pid: int, is_right: Callable[[], bool]) -> Iterator[int | None]:
-    """Hold a process so that its number cannot become another's before we signal it; None = it is not ours any more."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        yield None
-        return
-    try:
-        yield process if is_right() else None
-    finally:
-        os.close(process)
 
 
 def _all_of(place: Place) -> Iterator[int]:

@@ -20,8 +20,8 @@ from stead_agent.exports.daemon import Place
 from stead_agent.exports.graph import Command
 from stead_agent.exports.interface import Export, ExportError, HomeAwayError, Remote
 from stead_agent.exports.qmp import Qmp
-from stead_agent.exports.watch import Watch
 from stead_agent.logs import Log
+from stead_agent.processes import Watch
 from stead_proto.tls import Identity, NoIdentityError, write_private
 
 _log = Log(__name__)
@@ -44,7 +44,7 @@ class StorageDaemons:
         self._sources: dict[str, NbdSource] = {}
         self._callbacks: list[Callable[[str], None]] = []
         folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
-        self._watch = Watch(self._ended)
+        self._watch = Watch(self._ended, "storage-daemons")
         for volume_id in self.present():
             self._adopt(volume_id)
         for path in folder.glob(f"*{_REFUSAL}"):  # of an agent that was cut off: a guest may wait for its end
@@ -189,7 +189,7 @@ class StorageDaemons:
         pid = daemon.find(place)
         if about is None or pid is None:
             return  # it is ended, and started anew if it still is wanted, when its turn comes
-        self._watch.add(volume_id, pid)
+        self._follow(volume_id, pid)
         if "connect" in json.loads(about):
             self._sources[volume_id] = NbdSource(place.socket, volume_id)
 
@@ -238,7 +238,12 @@ class StorageDaemons:
             if isinstance(error, HomeAwayError):
                 raise
             raise ExportError(f"{volume_id}: {error}") from error
-        self._watch.add(volume_id, pid)
+        self._follow(volume_id, pid)
+
+    def _follow(self, volume_id: str, pid: int) -> None:
+        """Hear of the end of a daemon, also if it has ended already."""
+        if not self._watch.add(volume_id, pid):
+            self._ended(volume_id)
 
     def _tell(self, monitor: Qmp, place: Place, endpoint: str, commands: Iterable[Command]) -> None:
         """Tell a daemon what to do; for what it does as a TLS endpoint it may read the host's key meanwhile."""

@@ -2,16 +2,16 @@
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from stead_agent import processes
 from stead_agent.logs import Log
 from stead_agent.metadata import control
 from stead_agent.metadata.files import Files, to_json
@@ -144,13 +144,17 @@ class MetadataProcess:
 
     def _end_process(self) -> None:
         """End a running process by asking for it, or by force when it does not listen."""
-        # None runs, or it ended while we looked.
-        with contextlib.suppress(MetadataError, OSError), _held(self._folder) as process:
+        pid = _pid_of(self._folder)
+        if pid is None:
+            return
+        with processes.held(pid, lambda: _pid_of(self._folder) == pid) as process:
+            if process is None:
+                return
             with contextlib.suppress(MetadataError, OSError):  # it hangs, or has just ended
                 control.request(self._folder, {"do": "end"}, _ABOUT_SECONDS)
-            if not _ends(process, _END_SECONDS):
+            if not processes.ends(process, _END_SECONDS):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
-                _ends(process, _END_SECONDS)
+                processes.ends(process, _END_SECONDS)
 
     def _watch(self) -> None:
         """Have a thread start the process again as soon as it ends by itself."""
@@ -162,13 +166,9 @@ class MetadataProcess:
 
     def _revive_after(self, pid: int) -> None:
         since = time.monotonic()
-        try:
-            process = os.pidfd_open(pid)
-        except ProcessLookupError:
-            pass  # it has ended already
-        else:
-            _ends(process, None)
-            os.close(process)
+        with processes.held(pid) as process:
+            if process is not None:
+                processes.ends(process, None)
         if time.monotonic() - since < _REVIVE_SECONDS:
             self._closed.wait(_REVIVE_SECONDS)
         while not self._closed.is_set() and self._watched == pid:
@@ -189,25 +189,3 @@ def _pid_of(folder: Path) -> int | None:
     except (OSError, MetadataError):
         return None
     return pid if _MODULE.encode() in words and os.fsencode(folder) in words else None
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[int]:
-    """Hold the process, so that its number cannot become another's before we signal it."""
-    pid = _pid_of(folder)
-    if pid is None:
-        raise MetadataError("no metadata process runs")
-    process = os.pidfd_open(pid)
-    try:
-        if _pid_of(folder) != pid:
-            raise MetadataError("the metadata process has ended")
-        yield process
-    finally:
-        os.close(process)
-
-
-def _ends(process: int, seconds: float | None) -> bool:
-    """Wait for the end of a process and tell whether it came in time."""
-    poller = select.poll()
-    poller.register(process, select.POLLIN)
-    return bool(poller.poll(None if seconds is None else seconds * 1000))

@@ -5,7 +5,6 @@ It is a process of its own, since what it parses was written by a guest: with a 
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from stead_agent import disk_users
+from stead_agent import disk_users, processes
 from stead_agent.disk_keys import KEY_NAME, passphrase
 from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource
 from stead_agent.disk_users import DiskAccessError
@@ -60,10 +59,10 @@ class QuietDisks:
         place = self._folder / volume_id
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):  # none runs
             pid = int((place / "pid").read_text())
-            with _held(pid) as process:
-                if _is_export(pid, process, place):
+            with processes.held(pid) as process:
+                if process is not None and _is_export(pid, process, place):
                     signal.pidfd_send_signal(process, signal.SIGKILL)  # it only reads
-                    _ends(process, _START_SECONDS)
+                    processes.ends(process, _START_SECONDS)
         shutil.rmtree(place, ignore_errors=True)
 
     def present(self) -> frozenset[str]:
@@ -88,9 +87,9 @@ class QuietDisks:
             raise SnapshotError(f"{volume_id}: {error}") from error
         (place / "pid").write_text(str(pid))
         deadline = time.monotonic() + _START_SECONDS
-        with _held(pid) as process:
+        with processes.held(pid) as process:
             while not _listens(listens):
-                if _ends(process, _POLL) or time.monotonic() > deadline:
+                if process is None or processes.ends(process, _POLL) or time.monotonic() > deadline:
                     raise SnapshotError(f"{volume_id} cannot be read: {self._told(volume_id)}")
         (self._folder / f"{volume_id}.log").unlink(missing_ok=True)
         return listens
@@ -154,23 +153,8 @@ def _listens(path: Path) -> bool:
 
 def _is_export(pid: int, process: int, place: Path) -> bool:
     """Tell whether a process is the one that exports from this folder, or is about to become it."""
-    while not _ends(process, 0):
+    while not processes.ends(process, 0):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if words != [b""]:  # it is so for a moment while a process becomes another program
             return f"--socket={place / 'nbd'}".encode() in words
     return False
-
-
-@contextlib.contextmanager
-def _held(pid: int) -> Iterator[int]:
-    """Hold a process, so that its number cannot become another's."""
-    process = os.pidfd_open(pid)
-    try:
-        yield process
-    finally:
-        os.close(process)
-
-
-def _ends(process: int, seconds: float) -> bool:
-    """Wait for the end of a process and tell whether it came in time."""
-    return bool(select.select([process], [], [], seconds)[0])

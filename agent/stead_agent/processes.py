@@ -1,0 +1,107 @@
+"""Processes that may be nobody's children, held by pidfd.
+
+So what is signalled or awaited is never a later process of the same number.
+"""
+
+import contextlib
+import os
+import select
+import threading
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def held(pid: int, is_right: Callable[[], bool] = lambda: True) -> Iterator[int | None]:
+    """Hold a process within this `with`; None when there is none of this number, or not the right one.
+
+    `is_right` is asked when it is held already, so its answer stays true.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield process if is_right() else None
+    finally:
+        os.close(process)
+
+
+def ends(process: int, seconds: float | None) -> bool:
+    """Wait for the end of a held process, at most so long, and tell whether it came."""
+    poller = select.poll()
+    poller.register(process, select.POLLIN)
+    return bool(poller.poll(None if seconds is None else seconds * 1000))
+
+
+class Watch:
+    """Tells by name, from a thread of its own, when processes have ended by themselves."""
+
+    def __init__(self, on_end: Callable[[str], None], thread: str) -> None:
+        """Have `on_end(name)` called when one has ended; by then it is watched no more."""
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._handles: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._poll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll.register(self._wake, select.EPOLLIN)
+        self._thread = threading.Thread(target=self._watch, name=thread, daemon=True)
+        self._thread.start()
+
+    def add(self, name: str, pid: int, is_right: Callable[[], bool] = lambda: True) -> bool:
+        """Watch this process under the name, and no other; tells whether it is there, and the right one."""
+        try:
+            handle: int | None = os.pidfd_open(pid)
+        except ProcessLookupError:
+            handle = None
+        if handle is not None and not is_right():
+            os.close(handle)
+            handle = None
+        with self._lock:
+            self._drop(name)
+            if handle is not None:
+                self._handles[name] = handle
+                self._names[handle] = name
+                self._poll.register(handle, select.EPOLLIN)
+        return handle is not None
+
+    def drop(self, name: str) -> None:
+        """Watch nothing under the name."""
+        with self._lock:
+            self._drop(name)
+
+    def sees(self, name: str) -> bool:
+        """Tell whether the process is watched and has not ended."""
+        with self._lock:
+            return name in self._handles
+
+    def close(self) -> None:
+        """End the watching."""
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        with self._lock:
+            for name in list(self._handles):
+                self._drop(name)
+            self._poll.close()
+            os.close(self._wake)
+
+    def _drop(self, name: str) -> None:
+        """Close what is held under a name; the lock is held."""
+        handle = self._handles.pop(name, None)
+        if handle is not None:
+            del self._names[handle]
+            self._poll.unregister(handle)
+            os.close(handle)
+
+    def _watch(self) -> None:
+        while True:
+            for handle, _event in self._poll.poll():
+                if handle == self._wake:
+                    return
+                with self._lock:
+                    name = self._names.get(handle)
+                    if name is None:
+                        continue
+                    self._drop(name)
+                self._on_end(name)
