@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachinesUnavailableError, Power
@@ -16,7 +17,9 @@ from stead_proto.v1.desired_pb2 import Resource
 
 _log = Log(__name__)
 
-_LOOK_SECONDS = 2.0  # news of a snapshot makes it look sooner
+_LOOK_SECONDS: Final = 2.0  # news of a snapshot makes it look sooner
+# A guest's firmware takes about a second before another system begins to write to the disk.
+_REBOOT_LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -43,6 +46,8 @@ class SnapshotWork:
             return self._waiting(f"waiting for the snapshots of {', '.join(sorted(self.absent))}")
         if self.busy:
             return Outcome(wait_on=self.busy)
+        if self.unit.id not in self.parts.snapshots.present() and self._awaits_reboot():
+            return self._waiting("waiting for its machine's reboot", _REBOOT_LOOK_SECONDS)
         done = self.parts.snapshots.ensure(self._group())[self.unit.id]
         condition = host_pb2.CONDITION_READY if done.complete else host_pb2.CONDITION_PENDING
         word = status(self.unit, self.resource.revision, condition, snapshot=translate.snapshot_status(done))
@@ -52,10 +57,20 @@ class SnapshotWork:
         """Give the snapshot."""
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
 
-    def _waiting(self, reason: str) -> Outcome:
+    def _waiting(self, reason: str, seconds: float = _LOOK_SECONDS) -> Outcome:
         assert self.resource is not None
         word = status(self.unit, self.resource.revision, host_pb2.CONDITION_PENDING, reason)
-        return Outcome([word], wait_seconds=_LOOK_SECONDS)
+        return Outcome([word], wait_seconds=seconds)
+
+    def _awaits_reboot(self) -> bool:
+        """Tell whether the guest that has the volume must reboot first, so that it has written all of it down."""
+        assert self.resource is not None
+        wanted = self.resource.snapshot
+        for machine_id in self.users[wanted.volume_id] if wanted.after_reboot else ():
+            seen = self.parts.machines.status(machine_id)
+            if seen is not None and seen.power is not Power.OFF and wanted.volume_id in seen.volume_ids:
+                return seen.reboot_count < wanted.after_reboot
+        return False
 
     def _group(self) -> SnapshotGroup:
         """Find out where the disks are now."""

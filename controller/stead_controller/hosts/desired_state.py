@@ -155,13 +155,13 @@ def remove_nat_gateway(tx: Transaction, host_id: str, gateway_id: str, interface
     outbox.write(tx, host_id, {}, gone={(pb.KIND_NAT_GATEWAY, gateway_id), (pb.KIND_INTERFACE, interface_id)})
 
 
-def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot]) -> None:
-    """Tell a host to take snapshots; those of a set are all given."""
+def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot], *, after_reboot: int = 0) -> None:
+    """Tell a host to take snapshots, after a reboot of their machine or at once; those of a set are all given."""
     tx.session.flush()
     taken = list(snapshots)
     volume_ids = [snapshot.volume_id for snapshot in taken if snapshot.set_id is not None]
     wanted: dict[Key, Message] = {
-        (pb.KIND_SNAPSHOT, snapshot.id): of_snapshot(snapshot, volume_ids) for snapshot in taken
+        (pb.KIND_SNAPSHOT, snapshot.id): of_snapshot(snapshot, volume_ids, after_reboot) for snapshot in taken
     }
     outbox.write(tx, host_id, wanted)
     _refresh_encrypted(tx, taken)

@@ -1,14 +1,14 @@
 """CreateImage: an instance's volumes, as they are at one instant, become an image.
 
-Unless NoReboot is said, a running instance is rebooted first, so that its guest has written everything down; the rest
-is the life in `workflows/create_image.py`. See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateImage.html.
+Unless NoReboot is said, a running instance is rebooted, so that its guest has written everything down, and its host
+takes the instant when the guest has just been reset, before its firmware has begun another system; the rest is the life
+in `workflows/create_image.py`. See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateImage.html.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -82,30 +82,18 @@ def create(tx: Transaction, caller: Caller, asked: OfRunning, now: datetime) -> 
         source_image_id=source.id if source is not None and source.account_id == caller.account_id else None,
     )
     register_image.add(tx, caller, image, [], asked.tags.get("image", {}))
-    facts = {"caller": _of_caller(caller), "asked": _written(asked), "reboot": 0}
-    if instance.state == "running" and not asked.no_reboot:
+    reboots = instance.state == "running" and not asked.no_reboot
+    if reboots:
         reboot_instances.reboot_instances(tx, caller, [instance.id])
-        facts["reboot"] = instance.reboot_count
-    else:
-        take(tx, image.id, facts, now)
-    workflow_rows.begin(tx, CREATE, image.id, facts, now=now, patience=_PATIENCE)
+    _take(tx, caller, image, asked, now, after_reboot=instance.reboot_count if reboots else 0)
+    workflow_rows.begin(tx, CREATE, image.id, {}, now=now, patience=_PATIENCE)
     return image.id
 
 
-def is_rebooted(tx: Transaction, facts: Mapping[str, Any]) -> bool:
-    """Tell whether the instance has done the reboot that came first, or is off, or gone."""
-    instance = tx.session.get(Instance, facts["asked"]["instance_id"])
-    return instance is None or instance.state != "running" or instance.reboots_done >= facts["reboot"]
-
-
-def take(tx: Transaction, image_id: str, facts: Mapping[str, Any], now: datetime) -> None:
-    """Begin the snapshots of an image and write its mappings, once; raises as `create`."""
-    image = tx.session.get(Image, image_id)
-    if image is None or image.state != "pending" or block_devices.of_image(tx, image_id):
-        return
-    caller = Caller(**facts["caller"])
-    asked = _read(facts["asked"])
-    instance = lookup.find(tx, caller, "instance", Instance, asked.instance_id)
+def _take(tx: Transaction, caller: Caller, image: Image, asked: OfRunning, now: datetime, *, after_reboot: int) -> None:
+    """Begin the snapshots of an image and write its mappings."""
+    image_id = image.id
+    instance = tx.session.get_one(Instance, asked.instance_id)
     said = {device.device_name: device for device in asked.devices}
     volumes = _volumes(tx, instance)
     left_out = [one.id for one in volumes if one.device_name in said and said[one.device_name].no_device]
@@ -117,6 +105,7 @@ def take(tx: Transaction, image_id: str, facts: Mapping[str, Any], now: datetime
             description=f"Created by CreateImage({instance.id}) for {image_id}",
             exclude_volume_ids=tuple(left_out),
             tags=asked.tags.get("snapshot", {}),
+            after_reboot=after_reboot,
         ),
         now,
     )
@@ -208,22 +197,3 @@ def _of_volume(image_id: str, volume: Volume, snapshot_id: str, said: BlockDevic
         delete_on_termination=volume.delete_on_termination if ends is None else ends,
         encrypted=volume.encrypted,
     )
-
-
-def _of_caller(caller: Caller) -> dict[str, str]:
-    """Keep whose image it is; what a session may do was settled when the image was asked for."""
-    return {
-        "account_id": caller.account_id,
-        "arn": caller.arn,
-        "user_id": caller.user_id,
-        "access_key_id": caller.access_key_id,
-    }
-
-
-def _written(asked: OfRunning) -> dict[str, Any]:
-    written: dict[str, Any] = json.loads(json.dumps(asdict(asked)))
-    return written
-
-
-def _read(written: Mapping[str, Any]) -> OfRunning:
-    return OfRunning(**{**written, "devices": tuple(BlockDevice(**device) for device in written["devices"])})

@@ -82,6 +82,7 @@ class OfInstance:
     exclude_volume_ids: tuple[str, ...] = ()
     copy_tags: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    after_reboot: int = 0  # of the instance, which their instant follows; 0 = at once
 
 
 def of_volume(tx: Transaction, caller: Caller, asked: OfVolume, now: datetime) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetim
         own = {tag["Key"]: tag["Value"] for tag in copied.get(volume.id, ())}
         _tag(tx, caller, snapshot, own | dict(asked.tags))
         made.append(snapshot)
-    _take(tx, made, volumes, now)
+    _take(tx, made, volumes, now, asked.after_reboot)
     return [{name: one[name] for name in _OF_SET} for one in _pending(tx, caller, made)]
 
 
@@ -237,7 +238,9 @@ def _parent(tx: Transaction, volume: Volume) -> str | None:
     return tx.session.scalar(latest)
 
 
-def _take(tx: Transaction, made: Sequence[Snapshot], volumes: Sequence[Volume], now: datetime) -> None:
+def _take(
+    tx: Transaction, made: Sequence[Snapshot], volumes: Sequence[Volume], now: datetime, after_reboot: int = 0
+) -> None:
     """Tell the host that has the volumes in use to take the snapshots."""
     by_host: dict[str, list[Snapshot]] = {}
     for snapshot, volume in zip(made, volumes, strict=True):
@@ -249,7 +252,7 @@ def _take(tx: Transaction, made: Sequence[Snapshot], volumes: Sequence[Volume], 
         snapshot.host_id = host_id
         by_host.setdefault(host_id, []).append(snapshot)
     for host_id, taken in by_host.items():
-        desired_state.take_snapshots(tx, host_id, taken)
+        desired_state.take_snapshots(tx, host_id, taken, after_reboot=after_reboot)
 
 
 def _tag(tx: Transaction, caller: Caller, snapshot: Snapshot, wanted: Mapping[str, str]) -> None:

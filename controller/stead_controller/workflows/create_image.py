@@ -1,34 +1,19 @@
-"""An instance's volumes become an image: its guest is rebooted, snapshots of one instant are taken and completed."""
+"""An instance's volumes become an image: the snapshots of one instant that were begun with it are completed."""
 
 from typing import Final
 
-from stead_controller.errors import SteadError
 from stead_controller.resources import create_image
-from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome, Wait
+from stead_controller.workflows.engine import Done, GiveUp, Life, Outcome, Wait
 
 _LOOK_SECONDS: Final = 0.5
 
 
 class CreateImage(Life):
-    """The life of a pending image: `begin` awaits the reboot, `take` begins the snapshots, `settle` awaits them."""
+    """The life of a pending image."""
 
     kind = create_image.CREATE
 
     async def begin(self) -> Outcome:
-        """Wait until the guest has rebooted, where that was asked for."""
-        if await self.database.run(lambda tx: create_image.is_rebooted(tx, self.facts), writes=False):
-            return Go(self.take)
-        return Wait(_LOOK_SECONDS, "The instance reboots.")
-
-    async def take(self) -> Outcome:
-        """Begin the snapshots, which may have been done when it was asked for, or by an earlier try."""
-        try:
-            await self.database.run(lambda tx: create_image.take(tx, self.id, self.facts, self.clock()))
-        except SteadError as error:  # the instance or its root volume is gone, or there are too many snapshots
-            raise GiveUp(error.message) from error
-        return Go(self.settle)
-
-    async def settle(self) -> Outcome:
         """Wait until all snapshots are complete."""
         states = await self.database.run(lambda tx: create_image.settle(tx, self.id))
         if not states:

@@ -403,6 +403,7 @@ class Snapshot(_message.Message):
     SET_ID_FIELD_NUMBER: _builtins.int
     SET_VOLUME_IDS_FIELD_NUMBER: _builtins.int
     ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
+    AFTER_REBOOT_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     parent_id: _builtins.str
     """an earlier complete snapshot of the volume: only what changed since is read; may be empty"""
@@ -410,6 +411,8 @@ class Snapshot(_message.Message):
     """all snapshots of a set, of one machine's volumes, are of one instant; empty = alone"""
     encryption_key: _builtins.bytes
     """of the blocks that it stores; empty: they are not encrypted"""
+    after_reboot: _builtins.int
+    """its instant follows this reboot of the running machine that has the volume; 0 = at once"""
     @_builtins.property
     def set_volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -420,10 +423,11 @@ class Snapshot(_message.Message):
         set_id: _builtins.str = ...,
         set_volume_ids: _abc.Iterable[_builtins.str] | None = ...,
         encryption_key: _builtins.bytes = ...,
+        after_reboot: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encryption_key", b"encryption_key", "parent_id", b"parent_id", "set_id", b"set_id", "set_volume_ids", b"set_volume_ids", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_reboot", b"after_reboot", "encryption_key", b"encryption_key", "parent_id", b"parent_id", "set_id", b"set_id", "set_volume_ids", b"set_volume_ids", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

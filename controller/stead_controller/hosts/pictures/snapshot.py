@@ -6,14 +6,18 @@ from stead_controller.db.tables import Snapshot
 from stead_proto.v1 import desired_pb2 as pb
 
 
-def of_snapshot(snapshot: Snapshot, set_volume_ids: Sequence[str] = ()) -> pb.Snapshot:
-    """A snapshot as the home host of its volume must take it; `set_volume_ids` are the volumes of its set."""
+def of_snapshot(snapshot: Snapshot, set_volume_ids: Sequence[str] = (), after_reboot: int = 0) -> pb.Snapshot:
+    """A snapshot as a host must take it; `set_volume_ids` are the volumes of its set.
+
+    With `after_reboot` it is taken as soon as that reboot of the volume's machine is done, if that runs.
+    """
     return pb.Snapshot(
         volume_id=snapshot.volume_id,
         parent_id=snapshot.parent_id or "",
         set_id=snapshot.set_id or "",
         set_volume_ids=sorted(set_volume_ids),
         encryption_key=snapshot.sealed_key or b"",
+        after_reboot=after_reboot,
     )
 
 

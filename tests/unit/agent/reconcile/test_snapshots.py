@@ -73,6 +73,26 @@ def test_a_volume_goes_when_its_snapshot_is_complete():
     assert bench.host.violations == []
 
 
+def test_a_snapshot_is_taken_when_its_machine_has_just_rebooted():
+    bench, sender = begun()
+    bench.host.pace.reboot = 8.0
+    after = snapshot("snap-1", "vol-1")
+    after.snapshot.after_reboot = 1
+    bench.tell(sender.change(make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1",), reboot_count=1), after))
+    bench.settle(seconds=7.5)
+    assert last(bench, "snap-1").condition == host_pb2.CONDITION_PENDING
+    assert bench.host.subsystems.snapshots.present() == frozenset()
+    bench.settle(seconds=1)
+    assert bench.machine("i-1").reboot_count == 1
+    assert last(bench, "snap-1").snapshot.complete
+    stopped = make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1",), power=pb.POWER_STOPPED, reboot_count=2)
+    later = snapshot("snap-2", "vol-1")
+    later.snapshot.after_reboot = 2
+    bench.settle(sender.change(stopped, later))
+    assert last(bench, "snap-2").snapshot.complete, "a guest that is off has written all down"
+    assert bench.host.violations == []
+
+
 def test_a_volume_of_another_host_is_read_before_it_is_let_go():
     """The guest let go of it before the snapshot was begun: what is left of it here is the way to its home."""
     bench, sender = begun(seconds=20)
