@@ -287,10 +287,15 @@ def test_images_are_copied_encrypted(api, write, turn):  # noqa: F811 - a fixtur
     mapping = [{"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": False}}]
     wish = {"ImageId": copied, "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1}
     api.refused("InvalidParameterCombination", api.ec2.run_instances, **wish, BlockDeviceMappings=mapping)
-    api.refused(
-        "OperationNotPermitted",
-        lambda: api.ec2.modify_image_attribute(ImageId=copied, LaunchPermission={"Add": [{"Group": "all"}]}),
-    )
+    them = {"UserId": api.world.other.caller.account_id}
+    permit = api.ec2.modify_image_attribute
+    api.refused("OperationNotPermitted", permit, ImageId=copied, LaunchPermission={"Add": [{"Group": "all"}]})
+    permit(ImageId=copied, LaunchPermission={"Add": [them]})
+    wish = {"SourceImageId": copied, "SourceRegion": "us-east-1", "Name": "of the default key"}
+    default = api.ec2.copy_image(**wish)["ImageId"]
+    while turn():
+        pass
+    api.refused("OperationNotPermitted", permit, ImageId=default, LaunchPermission={"Add": [them]})
 
 
 def test_an_image_of_an_instance_with_encrypted_volumes_is_encrypted(api, instance_id):

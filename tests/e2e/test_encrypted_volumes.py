@@ -11,6 +11,7 @@ import libvirt
 import pytest
 
 from stead_agent.disk_sources import passphrase_of
+from stead_cli.ssh import Login
 from stead_controller.master_key import KeyFile, MasterKey
 from stead_controller.resources import volume_keys
 from tests.support.real_cloud import RealCloud, User
@@ -67,6 +68,10 @@ def snapshot(user: User, snapshot_id: str) -> Any:
     return user.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]
 
 
+def image(user: User, image_id: str) -> Any:
+    return user.ec2.describe_images(ImageIds=[image_id])["Images"][0]
+
+
 def attached(user: User, instance_id: str) -> list[str]:
     found = user.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])["Volumes"]
     return [volume["VolumeId"] for volume in found]
@@ -80,6 +85,54 @@ def libvirts_secrets() -> list[str]:
         connection.close()
 
 
+def seen(machine: Login, volume_id: str) -> str:
+    """The path of a volume in a guest, once it is there."""
+    disk = f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
+    wait_for(lambda: "yes" in machine.run(f"test -b {disk} && echo yes || echo no"), "the guest sees it", 60, poll=0.5)
+    return disk
+
+
+def total(machine: Login, disk: str) -> str:
+    """The sum of the first 4 MiB of a disk."""
+    return machine.run(f"sudo dd if={disk} bs=1M count=4 2>/dev/null | sha256sum")
+
+
+def check_snapshot(cloud: RealCloud, user: User, instance_id: str, volume_id: str, before: str) -> str:
+    """A volume of a snapshot has the same bytes, and nobody else can read either; gives the snapshot."""
+    machine = user.login(instance_id)
+    snapshot_id = str(user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"])
+    wait_for(lambda: snapshot(user, snapshot_id)["State"] == "completed", "it is completed", 60, poll=0.2)
+    assert snapshot(user, snapshot_id)["Encrypted"] is True
+    zone = shown(user, volume_id)["AvailabilityZone"]
+    copy_id = user.ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot_id)["VolumeId"]
+    user.ec2.attach_volume(VolumeId=copy_id, InstanceId=instance_id, Device="/dev/sdg")
+    copy = seen(machine, copy_id)
+    assert total(machine, copy) == before
+    machine.run(f"sudo dd if={copy} of={copy} bs=1M count=1 seek=8 conv=fsync 2>/dev/null")
+    assert files_with(cloud.settings.state_dir, [WORD]) == []
+    user.ec2.detach_volume(VolumeId=copy_id)
+    wait_for(lambda: shown(user, copy_id)["State"] == "available", "it is available", 60, poll=0.2)
+    user.ec2.delete_volume(VolumeId=copy_id)
+    return snapshot_id
+
+
+def check_image(cloud: RealCloud, user: User, instance_id: str, before: str) -> None:
+    """A guest of an image has the disks of the one that it was made of, and nobody else can read them."""
+    image_id = user.ec2.create_image(InstanceId=instance_id, Name="secret", NoReboot=True)["ImageId"]
+    wait_for(lambda: image(user, image_id)["State"] == "available", "the image is available", 90, poll=0.2)
+    assert {each["Ebs"]["Encrypted"] for each in image(user, image_id)["BlockDeviceMappings"]} == {True}
+    [launched] = user.run(ImageId=image_id)
+    machine = user.login(launched)
+    devices = {shown(user, each)["Attachments"][0]["Device"]: each for each in attached(user, launched)}
+    data = devices["/dev/sdf"]
+    assert total(machine, seen(machine, data)) == before
+    assert machine.run(f"head -c {len(WORD)} /var/tmp/word").strip() == WORD.decode().strip()
+    assert files_with(cloud.settings.state_dir, [WORD]) == []
+    user.terminate([launched])
+    user.ec2.delete_volume(VolumeId=data)
+    user.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)
+
+
 def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, user: User, volume_id: str) -> None:
     cloud = real_cloud
     [instance_id] = user.run(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}}])
@@ -87,8 +140,7 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     key = key_of(cloud, volume_id)
     secrets = [key, key.hex().encode(), passphrase_of(key)]
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
-    disk = f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
-    wait_for(lambda: "yes" in machine.run(f"test -b {disk} && echo yes || echo no"), "the guest sees it", 60, poll=0.5)
+    disk = seen(machine, volume_id)
     machine.run(f"yes '{WORD.decode()}' | head -c {4 * MIB} | sudo dd of={disk} bs=1M conv=fsync 2>/dev/null")
 
     machine.run(f"yes '{WORD.decode()}' | head -c {MIB} >/var/tmp/word; sync")  # on the root volume
@@ -111,32 +163,22 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     assert files_with(Path("/var/log/libvirt"), secrets) == []
     assert files_with(cloud.settings.controller_dir, secrets) == []
 
-    before = machine.run(f"sudo dd if={disk} bs=1M count=4 2>/dev/null | sha256sum")
-    snapshot_id = user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    wait_for(lambda: snapshot(user, snapshot_id)["State"] == "completed", "it is completed", 60, poll=0.2)
-    assert snapshot(user, snapshot_id)["Encrypted"] is True
-    zone = shown(user, volume_id)["AvailabilityZone"]
-    copy_id = user.ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot_id)["VolumeId"]
-    user.ec2.attach_volume(VolumeId=copy_id, InstanceId=instance_id, Device="/dev/sdg")
-    copy = f"/dev/disk/by-id/virtio-{copy_id.replace('-', '')}"
-    wait_for(lambda: "yes" in machine.run(f"test -b {copy} && echo yes || echo no"), "the guest sees it", 60, poll=0.5)
-    assert machine.run(f"sudo dd if={copy} bs=1M count=4 2>/dev/null | sha256sum") == before
-    machine.run(f"sudo dd if={disk} of={copy} bs=1M count=1 seek=8 conv=fsync 2>/dev/null")
-    assert files_with(cloud.settings.state_dir, [WORD]) == []
-    assert files_with(cloud.settings.agent_dir / "disks", secrets) == []
+    before = total(machine, disk)
+    snapshot_id = check_snapshot(cloud, user, instance_id, volume_id, before)
+    check_image(cloud, user, instance_id, before)
+    user.ec2.delete_snapshot(SnapshotId=snapshot_id)
     assert arguments_with(secrets) == []
-    user.ec2.detach_volume(VolumeId=copy_id)
+    assert files_with(cloud.settings.log_dir, secrets) == []
+
     user.ec2.stop_instances(InstanceIds=[instance_id])
     user.wait("instance_stopped", [instance_id])
     user.ec2.start_instances(InstanceIds=[instance_id])
     user.wait("instance_running", [instance_id])
     machine = user.login(instance_id)
-    assert machine.run(f"sudo dd if={disk} bs=1M count=4 2>/dev/null | sha256sum") == before
+    assert total(machine, disk) == before
 
     user.ec2.detach_volume(VolumeId=volume_id)
     wait_for(lambda: shown(user, volume_id)["State"] == "available", "it is available", 60)
     wait_for(lambda: files_with(cloud.settings.agent_dir, secrets) == [], "the agent has forgotten the key", 20)
     assert arguments_with(secrets) == []
     user.terminate([instance_id])
-    user.ec2.delete_volume(VolumeId=copy_id)
-    user.ec2.delete_snapshot(SnapshotId=snapshot_id)

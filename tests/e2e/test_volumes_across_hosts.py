@@ -1,6 +1,7 @@
 """A volume is used by guests of other hosts than its home: same bytes, one user at a time, through deaths on both sides."""
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tests.support.town import Inhabitant, default_vpc
 from tests.support.waiting import wait_for
 
 MIB = 1 << 20
+WORD = "nobody-shall-read-this-on-either-host"
 
 
 @dataclass
@@ -37,9 +39,9 @@ class Street:
     def state(self, volume_id: str) -> str:
         return self.user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["State"]
 
-    def attach(self, volume_id: str, guest: Inhabitant) -> None:
+    def attach(self, volume_id: str, guest: Inhabitant, device: str = "/dev/sdf") -> None:
         """Attach it and wait until the guest sees it."""
-        self.user.ec2.attach_volume(VolumeId=volume_id, InstanceId=guest.id, Device="/dev/sdf")
+        self.user.ec2.attach_volume(VolumeId=volume_id, InstanceId=guest.id, Device=device)
         wait_for(lambda: guest.tries(f"test -b {disk(volume_id)}"), f"{guest.id} sees {volume_id}", 60, poll=0.5)
 
     def detach(self, volume_id: str, *, force: bool = False) -> None:
@@ -104,12 +106,13 @@ def daemons(host: RigHost) -> list[int]:
 
 def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Street) -> None:
     one, two, _ = street.rig.hosts
-    volume_id = street.volume()
+    volume_id = street.volume(Encrypted=True)
     written = fill(street.west, volume_id, "west")
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     assert (len(daemons(one)), len(daemons(two))) == (1, 1)
     assert total(street.east, volume_id) == written
+    check_snapshot(street, volume_id)
     answer = fill(street.east, volume_id, "east", 100)
     street.detach(volume_id)
     assert daemons(one) == daemons(two) == []
@@ -117,6 +120,25 @@ def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Stre
     assert total(street.west, volume_id) == written
     assert total(street.west, volume_id, 100) == answer
     street.detach(volume_id)
+
+
+def check_snapshot(street: Street, volume_id: str) -> None:
+    """A snapshot that another host takes of an encrypted volume has its bytes, which nobody else can read."""
+    pipe = f"yes {WORD} | head -c {4 * MIB} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
+    street.east.run(f"{pipe} 2>/dev/null", 120)
+    snapshot_id = street.user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    street.user.ec2.get_waiter("snapshot_completed").wait(
+        SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    zone = street.user.describe(street.east.id)["Placement"]["AvailabilityZone"]
+    copy_id = street.user.ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot_id)["VolumeId"]
+    street.attach(copy_id, street.east, "/dev/sdg")
+    assert total(street.east, copy_id, 200) == total(street.east, volume_id, 200)
+    found = subprocess.run(["grep", "-rlF", "-D", "skip", WORD, street.rig.folder], capture_output=True, check=False)
+    assert found.stdout == b""
+    street.detach(copy_id)
+    street.user.ec2.delete_volume(VolumeId=copy_id)
+    street.user.ec2.delete_snapshot(SnapshotId=snapshot_id)
 
 
 def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(street: Street) -> None:

@@ -7,10 +7,11 @@ from typing import Any, Final
 from sqlalchemy import delete, select
 
 from stead_controller.db.insert import insert_if_absent
-from stead_controller.db.tables import Image, ImagePermission
+from stead_controller.db.tables import Image, ImagePermission, Snapshot
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
-from stead_controller.resources import block_devices, images
+from stead_controller.resources import block_devices, ebs_encryption, images
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.owners import is_account
 from stead_controller.resources.transaction import Transaction
 
@@ -89,12 +90,12 @@ def set_imds_support(tx: Transaction, caller: Caller, image_id: str, value: str)
 
 
 def change_permissions(
-    tx: Transaction, caller: Caller, image_id: str, *, add: Permissions, remove: Permissions
+    tx: Transaction, caller: Caller, cloud: Cloud, image_id: str, *, add: Permissions, remove: Permissions
 ) -> None:
-    """Let others launch an image, or no longer.
+    """Let others launch an image, or no longer; an encrypted one not everybody, and nobody under the first key.
 
-    Raises MalformedId, NotFound, NotAuthorized, InvalidParameter for what is no account, WrongState for an image that
-    is not available.
+    Raises MalformedId, NotFound, NotAuthorized, InvalidParameter for what is no account, Unsupported for what cannot be
+    shared so, WrongState for an image that is not available.
     """
     image = images.find_own(tx, caller, image_id)
     if image.state != "available":
@@ -104,6 +105,8 @@ def change_permissions(
         if any(device.encrypted for device in block_devices.of_image(tx, image.id)):
             raise Unsupported("Images with encrypted snapshots cannot be public.", code="OperationNotPermitted")
         image.public = True
+    if add.accounts and _is_of_managed_key(tx, cloud, image):
+        raise Unsupported("Images encrypted with EBS default key cannot be shared.", code="OperationNotPermitted")
     if remove.all:
         image.public = False
     for account in dict.fromkeys(add.accounts):
@@ -111,6 +114,13 @@ def change_permissions(
     if remove.accounts:
         gone = ImagePermission.account_id.in_(remove.accounts)
         tx.session.execute(delete(ImagePermission).where(ImagePermission.image_id == image.id, gone))
+
+
+def _is_of_managed_key(tx: Transaction, cloud: Cloud, image: Image) -> bool:
+    """Tell whether a snapshot of an image is under the key that its account has at first."""
+    own = [device.snapshot_id for device in block_devices.of_image(tx, image.id) if device.encrypted]
+    keys = select(Snapshot.account_id, Snapshot.kms_key_id).where(Snapshot.id.in_([each for each in own if each]))
+    return any(ebs_encryption.is_managed_key(cloud, *row) for row in tx.session.execute(keys).all())
 
 
 def reset(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> None:

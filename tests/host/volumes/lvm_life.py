@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from stead_agent.disk_sources import BlockSource, FileSource, Layer
@@ -179,6 +180,22 @@ def an_instance_store_is_deleted_at_once() -> None:
     assert here.instance_stores() == {"i-0123456789abcdef0"}
     here.remove_instance_store("i-0123456789abcdef0")
     assert STORE not in shell("lvs", "-o", "lv_name", "group")
+
+
+@trial
+def an_encrypted_disk_is_made_written_and_grown() -> None:
+    here, key = volumes(trash_seconds=0), bytes(range(32))
+    spec = VolumeSpec(FIRST, 64 * MIB, pool="fast", encrypted=True, encryption_key=key)
+    here.ensure(spec)
+    assert not here.ensure(replace(spec, size=128 * MIB)).base
+    options = f"driver=qcow2,file.driver=host_device,file.filename={device(FIRST)},encrypt.key-secret=key"
+    command = ["qemu-io", "-t", "none", "--object", f"secret,id=key,data={key.hex()}", "--image-opts", options]
+    assert "failed" not in shell(
+        *command, "-c", "write -P 9 100M 8M", "-c", "read -P 9 100M 8M", "-c", "read -P 0 0 9M"
+    )
+    assert b"\x09" * 512 not in Path(device(FIRST)).read_bytes()
+    here.remove(FIRST)
+    here.purge()
 
 
 def main() -> None:

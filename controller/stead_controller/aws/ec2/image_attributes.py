@@ -38,7 +38,7 @@ def modify_image_attribute(call: Call, params: Params) -> Result:
             image_attributes.set_imds_support(call.tx, call.caller, image_id, value)
         case _:
             add, remove = value
-            image_attributes.change_permissions(call.tx, call.caller, image_id, add=add, remove=remove)
+            image_attributes.change_permissions(call.tx, call.caller, call.cloud, image_id, add=add, remove=remove)
     return {}
 
 
