@@ -1,5 +1,7 @@
 """A new user's afternoon with boto3: three machines with tags and user data, a look inside, a stop and a start, the end."""
 
+import gzip
+import hashlib
 import json
 import re
 
@@ -69,7 +71,10 @@ def _look_inside(user: User, instance_id: str) -> tuple[str, str]:
 
 
 def _stop_and_start(user: User, instance_id: str) -> None:
-    """Stop and start one: the private address and the disk stay, the public address is another one, as in EC2."""
+    """Stop and start one: the private address and the disk stay, the public address is another one, as in EC2.
+
+    While it is off it is given other user data, which it reads byte for byte.
+    """
     before = user.describe(instance_id)
     user.ec2.stop_instances(InstanceIds=[instance_id])
     user.wait("instance_stopped", [instance_id])
@@ -79,9 +84,13 @@ def _stop_and_start(user: User, instance_id: str) -> None:
     assert re.match(r"Client\.UserInitiatedShutdown", stopped["StateReason"]["Code"])
     assert qemu_process_of(instance_id) is None
 
+    packed = gzip.compress(b"#!/bin/sh\n") + bytes(range(256))
+    user.ec2.modify_instance_attribute(InstanceId=instance_id, UserData={"Value": packed})
     user.ec2.start_instances(InstanceIds=[instance_id])
     user.wait("instance_running", [instance_id])
     after = user.describe(instance_id)
     assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
     assert after["PublicIpAddress"] not in {"", before["PublicIpAddress"]}
-    assert user.login(instance_id).run("cat /var/tmp/word").startswith("number one of")
+    login = user.login(instance_id)
+    assert login.run("cat /var/tmp/word").startswith("number one of")
+    assert login.run("imds get user-data | sha256sum").split()[0] == hashlib.sha256(packed).hexdigest()
