@@ -1,10 +1,11 @@
 """The object store's front door beside SeaweedFS itself: throughput, small objects, and how much memory a body costs.
 
-Run: python -m tests.bench.object_store. A controller of its own with the server that it starts, and a second SeaweedFS
+Run: python -m tests.bench.object_store [--rounds 3]. A controller of its own with the server that it starts, and a second SeaweedFS
 with the same options that the client speaks to directly. Budget: a controller's memory grows by at most 32 MiB by a body
 of 1 GiB, whichever way it goes; SeaweedFS stays below 300 MiB.
 """
 
+import argparse
 import contextlib
 import http.client
 import json
@@ -29,7 +30,6 @@ from tests.support.waiting import wait_for
 LARGE = 1 << 30
 PIECE = bytes(1 << 20)
 SMALL = 200
-ROUNDS = 3
 GROWTH = 32 << 20
 WEED = 300 << 20
 
@@ -67,12 +67,12 @@ def get(url: str, size: int) -> float:
         return time.perf_counter() - start
 
 
-def measure(name: str, account: Account) -> None:
+def measure(name: str, account: Account, rounds: int) -> None:
     """Print what one endpoint does."""
     s3 = account.client("s3", signature_version="s3v4", s3={"addressing_style": "path"})
     for operation, run in (("put", put), ("get", get)):
         url = s3.generate_presigned_url(f"{operation}_object", Params={"Bucket": "bench", "Key": "large"})
-        took = [run(url, LARGE >> 20) if run is put else run(url, LARGE) for _ in range(ROUNDS)]
+        took = [run(url, LARGE >> 20) if run is put else run(url, LARGE) for _ in range(rounds)]
         rates = " ".join(f"{LARGE / seconds / 1e6:.0f}" for seconds in took)
         print(f"{name}: {operation} of 1 GiB: {rates} MB/s")
 
@@ -147,10 +147,16 @@ def bare(folder: Path, identities: Path) -> Iterator[Account]:
         yield account
     finally:
         child.kill()
+        for left in Path("/tmp").glob("seaweedfs-*.sock"):
+            if left.stem.rpartition("-")[2] in map(str, (port, master, volume, filer, *more)):
+                left.unlink()
 
 
 def main() -> int:
-    """Measure both, in turns of one after the other, and the memory of ours."""
+    """Measure both, one after the other, and the memory of ours."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as name:
         ours, theirs = Path(name) / "ours", Path(name) / "theirs"
         ours.mkdir()
@@ -160,8 +166,8 @@ def main() -> int:
             before = memory(process, "VmRSS")
             idle = memory(weed_of(ours), "VmRSS")
             with bare(theirs, ours / "object-store" / "identities.json") as direct:
-                measure("SeaweedFS ", direct)
-            measure("front door", account)
+                measure("SeaweedFS ", direct, rounds)
+            measure("front door", account, rounds)
             growth = memory(process, "VmHWM") - before
             weed = memory(weed_of(ours), "VmHWM")
     print(f"controller grew by {growth / 2**20:.0f} MiB (limit {GROWTH >> 20}) from {before / 2**20:.0f} MiB")
