@@ -18,6 +18,8 @@ from stead_controller.errors import NotAuthorized, SteadError
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto import ids
+from tests.api.identity import trust
+from tests.api.strangers import statements
 
 ENCODED = "Encoded authorization failure message: "
 operations.load()
@@ -40,6 +42,12 @@ class User:
 
     def client(self, service="ec2"):
         return self.api._make(service, **self.key)
+
+    def caller(self):
+        """The user as it is known once its signature was checked."""
+        user_id = self.iam.get_user(UserName=self.name)["User"]["UserId"]
+        account_id = self.api.world.one.caller.account_id
+        return Caller(account_id, self.arn, user_id, "AKIA", "user", None, user_id, self.arn, self.name)
 
     def may(self, *statements):
         document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
@@ -137,6 +145,16 @@ def test_a_refusal_tells_nothing_of_another_tenants_resources(api, user, ec2):
         statement("ec2:StopInstances", StringNotEquals={"aws:ResourceTag/Env": "live"}),
         statement("ec2:TerminateInstances", StringEquals={"aws:ResourceTag/Env": "live"}),
     )
+    caller = user.caller()
+    for name in ("StopInstances", "TerminateInstances", "CreateTags", "AttachVolume"):
+        told = []
+        for one in (theirs, absent):
+            params = {"InstanceIds": [one], "Resources": [one], "InstanceId": one, "VolumeId": "vol-00000000000000000"}
+            with statements(api) as ran:
+                api.run(authorized, api, caller, OPERATIONS["ec2", name], params)
+            told.append(ran)
+        assert told[0] == told[1], name
+        assert told[0]
     for call, code in (
         (ec2.stop_instances, "InvalidInstanceID.NotFound"),
         (ec2.terminate_instances, "UnauthorizedOperation"),
@@ -184,6 +202,36 @@ def test_a_launch_needs_rights_on_all_that_it_uses_and_makes(api, user, ec2):
     assert f"on resource: {arn(api, 'volume', '*')} with an explicit deny" in refused(lambda: run(ec2, api))
     api.ec2.enable_ebs_encryption_by_default()
     assert run(ec2, api)["Instances"]
+
+
+def test_a_role_is_passed_only_by_who_may_pass_it(api, user, ec2):
+    user.iam.create_role(RoleName="web", AssumeRolePolicyDocument=trust())
+    for name in ("web", "empty"):
+        user.iam.create_instance_profile(InstanceProfileName=name)
+    user.iam.add_role_to_instance_profile(InstanceProfileName="web", RoleName="web")
+    role = user.iam.get_role(RoleName="web")["Role"]["Arn"]
+    instance_id = api.launch()
+    associate = {"InstanceId": instance_id, "IamInstanceProfile": {"Name": "web"}}
+    user.may(statement("ec2:*"))
+    said = f"perform: iam:PassRole on resource: {role} because"
+    assert said in refused(lambda: run(ec2, api, IamInstanceProfile={"Name": "web"}))
+    assert said in refused(ec2.associate_iam_instance_profile, **associate)
+    elsewhere = statement("iam:PassRole", role, StringEquals={"iam:PassedToService": "dlm.amazonaws.com"})
+    user.may(statement("ec2:*"), elsewhere)
+    assert said in refused(ec2.associate_iam_instance_profile, **associate)
+    user.may(
+        statement("ec2:*"), statement("iam:PassRole", role, StringEquals={"iam:PassedToService": "ec2.amazonaws.com"})
+    )
+    association = ec2.associate_iam_instance_profile(**associate)["IamInstanceProfileAssociation"]
+    assert run(ec2, api, IamInstanceProfile={"Name": "web"})["Instances"][0]["IamInstanceProfile"]
+    user.may(statement("ec2:*"), statement("iam:AddRoleToInstanceProfile"))
+    user_iam = user.client("iam")
+    assert said in refused(
+        user_iam.add_role_to_instance_profile, "AccessDenied", InstanceProfileName="empty", RoleName="web"
+    )
+    replace = {"AssociationId": association["AssociationId"], "IamInstanceProfile": {"Name": "web"}}
+    assert said in refused(ec2.replace_iam_instance_profile_association, **replace)
+    ec2.disassociate_iam_instance_profile(AssociationId=association["AssociationId"])
 
 
 def test_tags_on_create_need_create_tags(api, user, ec2):
@@ -281,6 +329,16 @@ def test_iam_is_guarded_by_path_tag_and_boundary(api, user):
     refused(iam.put_user_policy, "AccessDenied", UserName="ada", PolicyName="p", PolicyDocument="{}")
 
 
+def authorized(tx, api, caller, operation, params):
+    """The message with which a call is refused, None when it is allowed."""
+    call = Call(caller, tx, api.world.cloud, "r", now(), "127.0.0.1", "")
+    try:
+        PolicyAuthorizer(policies_of).authorize(call, operation, params)
+    except NotAuthorized as refusal:
+        return refusal.message
+    return None
+
+
 def sample(shape, depth=0):
     """Something that has the shape of a parameter, with all its members two levels down."""
     if isinstance(shape, StructureShape):
@@ -295,22 +353,18 @@ def sample(shape, depth=0):
 
 @pytest.mark.parametrize("how", ["nothing", "all members"])
 def test_who_has_no_policies_may_call_nothing(api, user, how):
-    account_id = api.world.one.caller.account_id
-    user_id = user.iam.get_user(UserName="ada")["User"]["UserId"]
-    caller = Caller(account_id, user.arn, user_id, "AKIA", "user", None, user_id, user.arn, "ada")
-    authorizer = PolicyAuthorizer(policies_of)
+    caller = user.caller()
 
     def walk(tx):
         allowed, said = [], []
-        for (service, name), operation in sorted(OPERATIONS.items()):
+        for service, name in sorted(OPERATIONS):
             shape = load_service(service).operation(name).input_shape
             params = sample(shape) if shape is not None and how != "nothing" else {}
-            call = Call(caller, tx, api.world.cloud, "r", now(), "127.0.0.1", "")
-            try:
-                authorizer.authorize(call, operation, params)
+            refusal = authorized(tx, api, caller, OPERATIONS[service, name], params)
+            if refusal is None:
                 allowed.append((service, name))
-            except NotAuthorized as refusal:
-                said.append((name, refusal.message))
+            else:
+                said.append((name, refusal))
         return allowed, said
 
     allowed, said = api.run(walk)
@@ -320,8 +374,7 @@ def test_who_has_no_policies_may_call_nothing(api, user, how):
 
 def test_the_native_api_is_no_way_around(api, user):
     gate = native_gate(PolicyAuthorizer(policies_of), api.world.cloud, now)
-    user_id = user.iam.get_user(UserName="ada")["User"]["UserId"]
-    caller = Caller(api.world.one.caller.account_id, user.arn, user_id, "AKIA", "user", None, user_id, user.arn, "ada")
+    caller = user.caller()
     instance_id = api.launch()
 
     def ask(operation, **params):

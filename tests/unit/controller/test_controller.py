@@ -181,6 +181,38 @@ async def test_a_machine_enrols_once_with_a_token_and_becomes_a_host(cloud):
     assert (host.id, host.state, host.cpus) == (host_id, "up", 4)
 
 
+async def test_the_native_api_asks_the_policies_of_users(cloud):
+    def make_user():
+        root = cloud.credentials
+        iam = boto3.client(
+            "iam",
+            region_name="us-east-1",
+            endpoint_url=f"http://127.0.0.1:{cloud.settings.http_port}",
+            aws_access_key_id=root["access_key_id"],
+            aws_secret_access_key=root["secret_access_key"],
+        )
+        iam.create_user(UserName="ada")
+        iam.attach_user_policy(UserName="ada", PolicyArn="arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess")
+        return iam.create_access_key(UserName="ada")["AccessKey"]
+
+    made = await asyncio.to_thread(make_user)
+    key = (("stead-access-key", made["AccessKeyId"]), ("stead-secret-key", made["SecretAccessKey"]))
+    stub = await cloud.compute()
+    absent = ["i-00000000000000000"]
+    assert list((await stub.DescribeInstances(compute.DescribeInstancesRequest(), metadata=key)).instances) == []
+    for call in (
+        stub.RunInstances(compute.RunInstancesRequest(image_id="ami-00000000000000000"), metadata=key),
+        stub.StartInstances(compute.InstanceIds(instance_ids=absent), metadata=key),
+        stub.StopInstances(compute.StopInstancesRequest(instance_ids=absent), metadata=key),
+        stub.RebootInstances(compute.InstanceIds(instance_ids=absent), metadata=key),
+        stub.TerminateInstances(compute.InstanceIds(instance_ids=absent), metadata=key),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert "because no identity-based policy allows" in refused.value.details()
+
+
 async def test_hosts_are_no_operators_and_operators_no_hosts(cloud):
     _, identity = await cloud.enrol()
     channel = await cloud.channel(tls.channel_to_controller(f"127.0.0.1:{cloud.settings.host_port}", identity))
