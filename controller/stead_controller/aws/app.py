@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from stead_controller.aws.authenticate import KeyLookup, authenticate
+from stead_controller.aws.authenticate import KeyLookup, authenticate, begun_by
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.errors import translate
@@ -260,10 +260,12 @@ class AwsApp:
         return response
 
     def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
-        """Tell the observer of a call; one that named nobody is none of anybody's calls."""
-        if exchange.claim is None:
+        """Tell the observer of a call; one that named nobody, and need not have, is none of anybody's calls."""
+        if exchange.claim is None and exchange.caller is not NOBODY:
             return
-        request = exchange.request
+        request, caller = exchange.request, exchange.caller
+        if caller is NOBODY:
+            caller = begun_by(exchange.params, exchange.result if error is None else None, exchange.now)
         kept = request.body if exchange.service not in _UNSIGNED_PAYLOAD_SERVICES else b""
         record = CallRecord(
             request_id=exchange.request_id,
@@ -271,8 +273,8 @@ class AwsApp:
             time=exchange.now,
             service=exchange.service,
             operation=exchange.operation_name or _named_operation(exchange),
-            caller=exchange.caller,
-            access_key_id=exchange.claim.access_key_id,
+            caller=caller,
+            access_key_id=exchange.claim.access_key_id if exchange.claim is not None else "",
             source_ip=request.source_ip,
             user_agent=request.header("user-agent") or "",
             status=response.status,

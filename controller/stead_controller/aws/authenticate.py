@@ -6,15 +6,15 @@ in time nor, for EC2, in the answer.
 
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import Claim, Reason, Refused, check_coverage, check_time, is_signed_with
 from stead_controller.resources.accounts import OpenedKey
-from stead_controller.resources.caller import Caller
+from stead_controller.resources.caller import Caller, Session
 
 NOBODYS_SECRET: Final = secrets.token_urlsafe(30)
 _NOBODY: Final = Caller("", "", "", "")
@@ -54,6 +54,24 @@ def by_opened_keys(find: Callable[[str, str | None], Awaitable[OpenedKey | None]
         )
 
     return find_credential
+
+
+def begun_by(params: Mapping[str, Any], result: Mapping[str, Any] | None, now: datetime) -> Caller | None:
+    """Give whom an operation that is not signed has begun a session of a role for, by its answer, if it has."""
+    if result is None or not result.get("AssumedRoleUser") or not result.get("Credentials"):
+        return None
+    user, credentials, role_arn = result["AssumedRoleUser"], result["Credentials"], params.get("RoleArn", "")
+    role_id, _, name = user["AssumedRoleId"].partition(":")
+    return Caller(
+        account_id=role_arn.split(":")[4],
+        arn=user["Arn"],
+        user_id=user["AssumedRoleId"],
+        access_key_id=credentials["AccessKeyId"],
+        kind="role",
+        session=Session(name, issued=now, expires=credentials["Expiration"]),
+        principal_id=role_id,
+        principal_arn=role_arn,
+    )
 
 
 async def authenticate(

@@ -42,3 +42,12 @@ def test_a_bad_port_is_refused_by_name(tmp_path: Path, port: str) -> None:
 def test_relative_state_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings.load({"STEAD_STATE_DIR": "here"}).state_dir == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"), [("127.0.0.1", "198.19.7.1"), ("localhost", "198.19.7.1"), ("192.0.2.1", "")]
+)
+def test_guests_find_the_apis_of_a_cloud_on_one_machine(tmp_path: Path, listen: str, expected: str) -> None:
+    chosen = settings.Settings(tmp_path, listen=listen, public_pool="198.19.7.0/24", http_port=81, https_port=82)
+    assert chosen.guest_listen == expected
+    assert chosen.guest_ports == ((81, 82) if expected else ())

@@ -13,9 +13,10 @@ from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, WrongState
+from stead_controller.resources.caller import NOBODY
 from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
 from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
-from tests.unit.controller.aws.test_signature import NOW, SECRET, sign
+from tests.unit.controller.aws.test_signature import FORM, NOW, SECRET, sign
 
 
 class Chain:
@@ -213,3 +214,41 @@ async def test_who_calls_too_often_is_refused_before_the_transaction() -> None:
     assert (answer.status, b"<Code>RequestLimitExceeded</Code>" in answer.body) == (503, True)
     assert chain.transactions.outcomes == ["committed", "committed"]
     assert [record.error_code for record in chain.records] == [None, None, "RequestLimitExceeded"]
+
+
+@pytest.mark.parametrize("believed", [True, False])
+async def test_who_needs_no_signature_is_in_the_records(*, believed: bool) -> None:
+    arn = "arn:aws:sts::123456789012:assumed-role/Deploy/run"
+
+    def begin(call: Call, params: Params) -> dict[str, Any]:
+        assert call.caller is NOBODY
+        if not believed:
+            raise NotAuthorized("no", code="AccessDenied")
+        return {
+            "Credentials": {
+                "AccessKeyId": "ASIAX",
+                "SecretAccessKey": "s",
+                "SessionToken": "t",
+                "Expiration": NOW,
+            },
+            "AssumedRoleUser": {"Arn": arn, "AssumedRoleId": "AROAX:run"},
+        }
+
+    chain = Chain()
+    name = "AssumeRoleWithWebIdentity"
+    chain.operations["sts", name] = Operation("sts", name, begin, writes=False, signed=False)
+    body = (
+        f"Action={name}&Version=2011-06-15&RoleArn=arn:aws:iam::123456789012:role/team/Deploy"
+        "&RoleSessionName=run&WebIdentityToken=token"
+    )
+    request = Request("POST", "/", "", (("host", "sts"), ("content-type", FORM)), body.encode(), "127.0.0.1")
+    answer = await chain.app.handle(request)
+    [record] = chain.records
+    assert (answer.status, record.operation, record.access_key_id) == (200 if believed else 403, name, "")
+    if not believed:
+        assert record.caller is None
+        return
+    assert record.caller is not None
+    assert (record.caller.account_id, record.caller.arn) == ("123456789012", arn)
+    assert record.caller.session is not None
+    assert record.caller.session.name == "run"

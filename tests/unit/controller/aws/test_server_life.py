@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from stead_controller.aws.app import AwsApp
@@ -80,3 +81,15 @@ async def test_stop_lets_running_requests_end() -> None:
             assert await answer.text() == "done"
         await stopping
     await server.stop()
+
+
+async def test_an_address_that_comes_later() -> None:
+    """Guests' address is there once the agent has made it, which is after the controller has started."""
+    server = AwsServer(app(), [Listener("198.51.100.7", 0, may_be_absent=True)])
+    [(host, port)] = await server.start()
+    try:
+        assert (host, port > 0) == ("198.51.100.7", True)
+    finally:
+        await server.stop()
+    with pytest.raises(OSError, match="could not bind"):
+        await AwsServer(app(), [Listener("198.51.100.7", 0)]).start()
