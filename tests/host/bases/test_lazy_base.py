@@ -205,7 +205,7 @@ def test_an_encrypted_base_is_kept_as_it_is_stored_and_read_with_its_key_alone(b
     spec = BaseSpec(SNAP, SIZE, EAGER_BYTES + 1, encrypted=True, encryption_key=KEY)
     bases.ensure(spec)
     with NbdClient(socket_of(bases), "", contexts=(wire.ALLOCATION,), timeout=30) as client:
-        ranges = [(0, 4096), (3 * BLOCK_BYTES - 512, 1024), (SIZE - 4096, 4096)]
+        ranges = [(0, 4096), (3 * BLOCK_BYTES - 512, 1024), (SIZE - 4096, 4096), (59 * BLOCK_BYTES, 512)]
         ranges += [(block * BLOCK_BYTES, 2 * BLOCK_BYTES) for block in range(1, 59, 2)]  # all is asked for
         for offset, content in client.read_each(ranges, in_flight=4):
             length = dict(ranges)[offset]

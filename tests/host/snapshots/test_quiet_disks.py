@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from stead_agent.disk_backups import NotPluggedError
+from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.qcow2 import render_empty
 from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from stead_proto.block_cipher import BlockCipher
@@ -117,9 +119,13 @@ def test_of_an_encrypted_disk_the_store_sees_what_its_key_opens(snapshots, place
     key, other = bytes(range(32)), bytes(range(1, 33))
     plain = make_disk(place, 5)
     image = place / f"{VOL}-sealed.qcow2"
+    image.touch()
+    write_disk(image, render_empty(SIZE, encryption_key=key))
     secret = ["--object", f"secret,id=key,data={key.hex()}"]
-    options = ["-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=1"]
-    subprocess.run(["qemu-img", "convert", *secret, "-f", "qcow2", "-O", "qcow2", *options, plain, image], check=True)
+    target = f"driver=qcow2,file.filename={image},encrypt.key-secret=key"
+    subprocess.run(
+        ["qemu-img", "convert", "-n", *secret, "-f", "qcow2", plain, "--target-image-opts", target], check=True
+    )
     disk = QuietDisk(Layer(FileSource(image), "qcow2"), None, key)
     wanted = SnapshotGroup(SNAP, (SnapshotSpec(SNAP, VOL, encryption_key=key),), quiet=((VOL, disk),))
     taken(snapshots, wanted)
