@@ -20,6 +20,7 @@ from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto import ids
 from tests.api.identity import trust
 from tests.api.strangers import statements
+from tests.unit.controller.resources import rows
 
 ENCODED = "Encoded authorization failure message: "
 operations.load()
@@ -202,6 +203,34 @@ def test_a_launch_needs_rights_on_all_that_it_uses_and_makes(api, user, ec2):
     assert f"on resource: {arn(api, 'volume', '*')} with an explicit deny" in refused(lambda: run(ec2, api))
     api.ec2.enable_ebs_encryption_by_default()
     assert run(ec2, api)["Instances"]
+
+
+def test_what_an_attribute_becomes_decides(api, user, ec2):
+    instance_id = api.launch()
+    deny = [
+        statement("ec2:*", "*", "Deny", StringEquals={"ec2:Add/group": "all"}),
+        statement(
+            "ec2:*", "*", "Deny", StringNotEquals={"ec2:Add/userId": ["111122223333"]}, Null={"ec2:Add/userId": "false"}
+        ),
+        statement("ec2:ModifyInstanceAttribute", "*", "Deny", Bool={"ec2:Attribute/DisableApiStop": "false"}),
+    ]
+    user.may(statement("ec2:*"), *deny)
+    snapshot = api.run(own_snapshot, api)
+    change = {"SnapshotId": snapshot, "Attribute": "createVolumePermission"}
+    refused(ec2.modify_snapshot_attribute, **change, CreateVolumePermission={"Add": [{"Group": "all"}]})
+    refused(ec2.modify_snapshot_attribute, **change, OperationType="add", GroupNames=["all"])
+    refused(ec2.modify_snapshot_attribute, **change, CreateVolumePermission={"Add": [{"UserId": "444455556666"}]})
+    ec2.modify_snapshot_attribute(**change, CreateVolumePermission={"Add": [{"UserId": "111122223333"}]})
+    ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiStop={"Value": True})
+    refused(ec2.modify_instance_attribute, InstanceId=instance_id, DisableApiStop={"Value": False})
+    refused(ec2.modify_instance_attribute, InstanceId=instance_id, Attribute="disableApiStop", Value="false")
+
+
+def own_snapshot(tx, api):
+    """A snapshot of the first tenant."""
+    row = rows.snapshot(api.world.one.caller.account_id)
+    tx.session.add(row)
+    return row.id
 
 
 def test_a_role_is_passed_only_by_who_may_pass_it(api, user, ec2):

@@ -9,13 +9,14 @@ import pytest
 from aiohttp import web
 
 from stead_controller.aws.app import AwsApp
+from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.server import AwsServer, Listener
 from stead_proto.certificates import Authority
 from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, OPERATIONS, MemoryTransactions, find_key
 
 
-def app() -> AwsApp:
-    return AwsApp(
+def app(kind: type[AwsApp] = AwsApp) -> AwsApp:
+    return kind(
         transactions=MemoryTransactions(),
         find_key=find_key,
         cloud=CLOUD,
@@ -32,7 +33,14 @@ async def test_http_and_https(tmp_path: Path) -> None:
     chain.write_bytes(identity.key_pem + identity.certificate_pem)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(chain)
-    server = AwsServer(app(), [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, context)])
+    seen = []
+
+    class Watched(AwsApp):
+        async def handle(self, request: Request) -> Response:
+            seen.append(request.secure)
+            return await super().handle(request)
+
+    server = AwsServer(app(Watched), [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, context)])
     (_, plain), (_, secure) = await server.start()
     trust = ssl.create_default_context(cadata=authority.certificate_pem.decode())
     try:
@@ -43,6 +51,7 @@ async def test_http_and_https(tmp_path: Path) -> None:
                 assert "MissingAuthenticationToken" in await answer.text()
     finally:
         await server.stop()
+    assert seen == [False, True]
 
 
 async def test_pages_of_others() -> None:

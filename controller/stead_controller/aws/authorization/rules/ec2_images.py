@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, made, making, named, referred, rule
+from stead_controller.aws.authorization.rules.attributes import setting
 
 _IMAGE = named("image", "ImageId")
 
@@ -39,7 +40,7 @@ RULES: Final[dict[str, Rule]] = {
     "ExportImage": rule(made("export-image-task"), _IMAGE),
     "ImportImage": rule(made("import-image-task"), made("image"), made("snapshot")),
     "ImportKeyPair": rule(_new_key_pair),
-    "ModifyImageAttribute": rule(_IMAGE),
+    "ModifyImageAttribute": rule(setting(_IMAGE)),
     "RegisterImage": rule(made("image"), named("snapshot", "BlockDeviceMappings.Ebs.SnapshotId")),
     "ResetImageAttribute": rule(_IMAGE),
 }

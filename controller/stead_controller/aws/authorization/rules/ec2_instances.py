@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
+from stead_controller.aws.authorization.rules.attributes import setting
 from stead_controller.aws.ec2.run_instances import DEFAULT_TYPE, launch_request
 from stead_controller.errors import SteadError
 from stead_controller.resources import launch_choices, resource_facts
@@ -126,7 +127,7 @@ def _associate_profile(asked: Asked) -> Iterator[Check]:
 RULES: Final[dict[str, Rule]] = {
     "AssociateIamInstanceProfile": rule(_associate_profile),
     "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
-    "ModifyInstanceAttribute": rule(_INSTANCE, named("security-group", "Groups")),
+    "ModifyInstanceAttribute": rule(setting(_INSTANCE), named("security-group", "Groups")),
     "ModifyInstanceMetadataDefaults": rule(),
     "ModifyInstanceMetadataOptions": rule(_INSTANCE),
     "RebootInstances": rule(_INSTANCES),

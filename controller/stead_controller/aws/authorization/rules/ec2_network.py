@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, by_id, made, named, referred, rule
+from stead_controller.aws.authorization.rules.attributes import setting
 
 
 def _pass_role(asked: Asked) -> Iterator[Check]:
@@ -40,7 +41,7 @@ _INTERFACES: Final[dict[str, Rule]] = {
         referred("instance", "attachment", "AttachmentId"),
         referred("network-interface", "attachment", "AttachmentId"),
     ),
-    "ModifyNetworkInterfaceAttribute": rule(_INTERFACE, named("security-group", "Groups")),
+    "ModifyNetworkInterfaceAttribute": rule(setting(_INTERFACE), named("security-group", "Groups")),
     "ResetNetworkInterfaceAttribute": rule(_INTERFACE),
     "UnassignIpv6Addresses": rule(_INTERFACE),
     "UnassignPrivateIpAddresses": rule(_INTERFACE),
@@ -99,7 +100,7 @@ _VPCS: Final[dict[str, Rule]] = {
     "DeleteFlowLogs": rule(named("vpc-flow-log", "FlowLogIds")),
     "DeleteVpc": rule(_VPC),
     "DisassociateVpcCidrBlock": rule(referred("vpc", "cidr-association", "AssociationId")),
-    "ModifyVpcAttribute": rule(_VPC),
+    "ModifyVpcAttribute": rule(setting(_VPC)),
     "ModifyVpcTenancy": rule(_VPC),
 }
 _SUBNETS: Final[dict[str, Rule]] = {
@@ -108,7 +109,7 @@ _SUBNETS: Final[dict[str, Rule]] = {
     "CreateSubnet": rule(made("subnet"), _VPC),
     "DeleteSubnet": rule(_SUBNET),
     "DisassociateSubnetCidrBlock": rule(referred("subnet", "cidr-association", "AssociationId")),
-    "ModifySubnetAttribute": rule(_SUBNET),
+    "ModifySubnetAttribute": rule(setting(_SUBNET)),
 }
 _PEERING: Final = named("vpc-peering-connection", "VpcPeeringConnectionId")
 _PEERINGS: Final[dict[str, Rule]] = {

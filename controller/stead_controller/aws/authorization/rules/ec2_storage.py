@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, made, making, named, rule
+from stead_controller.aws.authorization.rules.attributes import setting
 from stead_controller.resources import resource_facts
 
 
@@ -58,9 +59,9 @@ RULES: Final[dict[str, Rule]] = {
     "EnableVolumeIO": rule(_VOLUME),
     "ImportSnapshot": rule(made("import-snapshot-task"), made("snapshot")),
     "ModifyEbsDefaultKmsKeyId": rule(),
-    "ModifySnapshotAttribute": rule(_SNAPSHOT),
+    "ModifySnapshotAttribute": rule(setting(_SNAPSHOT)),
     "ModifyVolume": rule(_VOLUME),
-    "ModifyVolumeAttribute": rule(_VOLUME),
+    "ModifyVolumeAttribute": rule(setting(_VOLUME)),
     "ResetEbsDefaultKmsKeyId": rule(),
     "ResetSnapshotAttribute": rule(_SNAPSHOT),
 }
