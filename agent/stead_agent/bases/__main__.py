@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 import struct
@@ -144,6 +145,8 @@ def main(folder: Path, base_id: str, size: int, key: str, state: Path, controlle
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
     cipher = _cipher(key)
+    if cipher is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core file keeps the key
     own = folder / "filling" / f"{base_id}.server"
     with own.open("a") as lock:
         try:

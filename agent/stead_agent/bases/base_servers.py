@@ -98,7 +98,8 @@ class BaseServers:
                         processes.ends(process, _END_SECONDS)
         for path in (self._pid_file(base_id), self._size_file(base_id), self._log_file(base_id)):
             path.unlink(missing_ok=True)
-        shutil.rmtree(users_of(self.socket(base_id)), ignore_errors=not users_of(self.socket(base_id)).exists())
+        with contextlib.suppress(FileNotFoundError):  # it was not encrypted
+            shutil.rmtree(users_of(self.socket(base_id)))
 
     def _process(self, base_id: str) -> int | None:
         """Find the process that serves a base."""

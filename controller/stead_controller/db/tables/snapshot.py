@@ -13,8 +13,9 @@ class Snapshot(Base):
     """A disk's content at one instant, as a list of segments in the block store (`block.py`).
 
     `host_id` is the host that takes it, while it is pending. `size` is in bytes and can be less than `volume_size`,
-    which is in GiB as EC2 shows it. `sealed_key` is the key of its blocks, sealed by the master key. The last
-    three columns are of one that clients write, from StartSnapshot to CompleteSnapshot.
+    which is in GiB as EC2 shows it. `sealed_key` is the key of its blocks, sealed by the master key. The last three
+    columns are of one that clients write, from StartSnapshot to CompleteSnapshot. A pending one of neither has its
+    `parent_id`'s content and another key: the controller encrypts it anew.
     """
 
     __tablename__ = "snapshots"
