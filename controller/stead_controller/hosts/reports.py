@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import select
@@ -37,6 +37,7 @@ from stead_controller.resources.lookup import batches
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
+_CLOCKS_DIFFER_SECONDS: Final = 5.0
 _ERROR_LENGTH: Final = 2000
 _CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virtual machine's process failed")
 
@@ -272,7 +273,10 @@ def _nat_gateway(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> 
 
 
 def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
-    """How far a snapshot is; it is complete by what the block store has, or of a simulated host by its word."""
+    """How far a snapshot is; it is complete by what the block store has, or of a simulated host by its word.
+
+    An instant that was lost, because its guest ended, is a later one then: the snapshot is shown as begun at that.
+    """
     tx, now = writing.tx, writing.now
     snapshot = tx.session.get(Snapshot, status.id)
     if snapshot is None or snapshot.host_id != host_id or not status.HasField("snapshot"):
@@ -280,6 +284,9 @@ def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> Non
     told = status.snapshot
     if told.blocks:
         snapshot.progress = max(snapshot.progress, min(99, 100 * told.blocks_done // told.blocks))
+    instant = min(told.taken_at / 1000, now.timestamp())  # whatever the host's clock says
+    if instant > snapshot.started.timestamp() + _CLOCKS_DIFFER_SECONDS:
+        snapshot.started = datetime.fromtimestamp(instant, UTC)
     if told.complete and tx.session.get_one(Host, host_id).simulated:
         snapshot_life.complete(tx, snapshot, now, inherits=True)
 

@@ -8,6 +8,7 @@ what it should let go.
 import contextlib
 import random
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -446,3 +447,23 @@ def test_a_pending_snapshot_of_a_set_is_of_no_other_instant(cloud, elsewhere):
     cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
     found = cloud.run(lambda tx: tx.session.get(Snapshot, states[elsewhere]))
     assert (found.state, found.state_message, found.host_id) == ("error", snapshot_life.MOVED, None)
+
+
+@pytest.mark.parametrize(
+    ("taken", "shown"),
+    [
+        (timedelta(seconds=3), timedelta(0)),
+        (timedelta(minutes=4), timedelta(minutes=4)),
+        (timedelta(days=20000), timedelta(minutes=5)),
+        (-timedelta(days=1), timedelta(0)),
+    ],
+    ids=["clocks differ a little", "an instant was lost", "a clock that is wrong", "a clock that is behind"],
+)
+def test_a_snapshot_is_shown_as_begun_at_its_instant(cloud, elsewhere, taken, shown):
+    cloud.settle()
+    snapshot = snapshot_of(cloud, elsewhere)
+    told = pb.SnapshotStatus(taken_at=int((NOW + taken).timestamp() * 1000))
+    kind = int(desired.KIND_SNAPSHOT)
+    status = pb.ResourceStatus(kind=kind, id=snapshot().id, condition=pb.CONDITION_PENDING, snapshot=told)
+    cloud.run(apply_progress, [(snapshot().host_id, [status])], NOW + timedelta(minutes=5))
+    assert snapshot().started == NOW + shown
