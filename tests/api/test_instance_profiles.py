@@ -14,10 +14,12 @@ from stead_controller.db.tables import (
     Instance,
     InstanceProfileAssociation,
 )
+from stead_controller.hosts import reports
 from stead_controller.hosts.changes import Reader
 from stead_controller.hosts.pictures.role import with_secret
 from stead_controller.resources import instance_credentials, session_tokens
 from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
 from tests.unit.controller.resources import rows
 
 ACCOUNT = "111111111111"
@@ -282,3 +284,15 @@ def test_another_tenants_association_is_absent(api, profiles):
     }
     assert len(texts) == 1
     assert api.other.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"] == []
+
+
+def test_a_terminated_instance_has_none(api, profiles):
+    instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
+    api.ec2.terminate_instances(InstanceIds=[instance_id])
+    gone = host_pb2.ResourceStatus(kind=pb.KIND_MACHINE, id=instance_id, condition=host_pb2.CONDITION_ABSENT)
+    api.run(reports.apply_progress, [(api.world.host_id, [gone])], rows.NOW)
+    assert api.run(lambda tx: tx.session.query(InstanceProfileAssociation).count()) == 0
+    [found] = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+    assert found["Instances"][0]["State"]["Name"] == "terminated"
+    assert "IamInstanceProfile" not in found["Instances"][0]
+    assert api.ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"] == []

@@ -1,13 +1,16 @@
 """Temporary credentials through boto3: they work, expire, are bound to their key, and die with what they stand on."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import Account
+from stead_controller.key_cache import KeyCache
 from stead_controller.resources import session_tokens
 from stead_controller.resources.session_tokens import Facts
+from stead_controller.sealing import no_sealer
 from tests.support.waiting import wait_for
 
 
@@ -80,6 +83,16 @@ def test_a_session_dies_with_its_account(api, sts):
 
     api.run(disable)
     wait_for(is_refused, "the session is refused", 2)
+
+
+def test_another_controller_knows_it_too(api, sts):
+    """Nothing of a session is kept: whoever has the database and the master key knows it, also after a restart."""
+    given = sts.get_session_token()["Credentials"]
+    another = KeyCache(api.database, api.world.cloud.sealer)
+    found = asyncio.run(another.find(given["AccessKeyId"], given["SessionToken"]))
+    assert found.secret == given["SecretAccessKey"]
+    assert asyncio.run(another.find(given["AccessKeyId"], None)) is None
+    assert asyncio.run(KeyCache(api.database, no_sealer()).find(given["AccessKeyId"], given["SessionToken"])) is None
 
 
 def test_sessions_make_no_sessions(api, sts):

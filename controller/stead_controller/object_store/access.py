@@ -10,10 +10,10 @@ from typing import Any, Final
 from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import ALLOW_ALL, Policies, Request, evaluate
 from stead_controller.authorization.policy_document import parse
-from stead_controller.aws.authorization.authorizer import principal_of
 from stead_controller.errors import NotAuthorized
 from stead_controller.resources.buckets import BucketFacts
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.principals import principal_of
 from stead_controller.resources.transaction import Transaction
 
 PolicyLookup = Callable[[Transaction, Caller], Policies]

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from stead_controller.authorization.evaluate import Policies, of_principal
-from stead_controller.authorization.principals import Principal
 from stead_controller.db.tables import IamRole
 from stead_controller.errors import BadRequest, NotAuthorized
-from stead_controller.resources import role_sessions
+from stead_controller.resources import iam_targets, role_sessions
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.iam_policies_of import policies_of
+from stead_controller.resources.principals import principal_of
 from stead_controller.resources.role_sessions import MAX_SESSION_NAME, RoleSession
 from stead_controller.resources.session_requests import (
     MAX_ROLE_SECONDS,
@@ -66,7 +66,7 @@ def assume_role(
     identity = _source_identity(caller, asked)
     keys = {**context, **_principal_keys(tx, caller), **_request_keys(asked, name, identity)}
     if role is not None:
-        keys |= {f"aws:ResourceTag/{key}": value for key, value in role_sessions.tags_of(tx, role.id).items()}
+        keys |= {f"aws:ResourceTag/{key}": value for key, value in iam_targets.tags_of(tx, role.id).items()}
     own = _policies(tx, caller)
     for action in _actions(asked, identity, inherited):
         if role is None or not role_sessions.trusts(role, principal_of(caller), action, keys, own):
@@ -89,17 +89,6 @@ def assume_role(
         source_identity=identity,
     )
     return role_sessions.begin(cloud, role, facts)
-
-
-def principal_of(caller: Caller) -> Principal:
-    """Say to the evaluator who a caller is."""
-    return Principal(
-        arn=caller.principal_arn or caller.arn,
-        account_id=caller.account_id,
-        kind=caller.kind,
-        session_arn=caller.arn if caller.kind in ("role", "federated") else "",
-        user_id=caller.principal_id,
-    )
 
 
 def _check(asked: RoleRequest, inherited: Mapping[str, str]) -> None:
@@ -165,7 +154,7 @@ def _policies(tx: Transaction, caller: Caller) -> Policies:
 
 
 def _principal_keys(tx: Transaction, caller: Caller) -> dict[str, Any]:
-    tags = role_sessions.tags_of(tx, caller.principal_id) if caller.principal_id else {}
+    tags = iam_targets.tags_of(tx, caller.principal_id) if caller.principal_id else {}
     session = caller.session
     if session is not None:
         lowered = {key.lower() for key in session.tags}

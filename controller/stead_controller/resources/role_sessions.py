@@ -11,7 +11,7 @@ from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import Policies, Request, evaluate
 from stead_controller.authorization.policy_document import parse
 from stead_controller.authorization.principals import Principal
-from stead_controller.db.tables import Account, IamRole, IamTag
+from stead_controller.db.tables import Account, IamRole
 from stead_controller.errors import InvalidParameter, MissingParameter
 from stead_controller.resources import iam_entities
 from stead_controller.resources.cloud import Cloud
@@ -57,12 +57,6 @@ def find_role(tx: Transaction, arn: str | None) -> IamRole | None:
             Account.disabled.is_(False),
         )
     )
-
-
-def tags_of(tx: Transaction, resource_id: str) -> dict[str, str]:
-    """Give the tags of a role or user."""
-    rows = tx.session.execute(select(IamTag.key, IamTag.value).where(IamTag.resource_id == resource_id))
-    return dict(rows.tuples().all())
 
 
 def trusts(

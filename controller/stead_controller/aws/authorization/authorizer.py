@@ -22,6 +22,7 @@ from stead_controller.aws.call_record import CallRecord
 from stead_controller.errors import NotAuthorized
 from stead_controller.resources import iam_targets, resource_facts
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.principals import principal_of
 from stead_controller.resources.transaction import Transaction
 
 _SECONDS: Final = 1.0  # within which a change of policies is felt on every controller
@@ -161,17 +162,6 @@ def _check_session(caller: Caller, service: str) -> None:
         return
     if caller.kind == "federated" or not caller.session.mfa:
         raise NotAuthorized("The security token included in the request is invalid", code="InvalidClientTokenId")
-
-
-def principal_of(caller: Caller) -> Principal:
-    """Say who asks as policies name it."""
-    return Principal(
-        arn=caller.principal_arn or caller.arn,
-        account_id=caller.account_id,
-        kind=caller.kind,
-        session_arn=caller.arn if caller.kind in ("role", "federated") else "",
-        user_id=caller.principal_id,
-    )
 
 
 def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
