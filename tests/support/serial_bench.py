@@ -73,10 +73,12 @@ def serial_bench() -> Iterator[SerialBench]:
     try:
         bench = SerialBench(root)
         (root / "agent").mkdir(mode=0o711, exist_ok=True)
-        yield bench
-        for machine_id in bench.machines.present():
-            bench.machines.remove(machine_id)
-        bench.machines.close()
+        try:
+            yield bench
+        finally:
+            for machine_id in bench.machines.present():
+                bench.machines.remove(machine_id)
+            bench.machines.close()
     finally:
         libvirtd.stop(root)
         shutil.rmtree(root)
