@@ -101,9 +101,12 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     """Give the guest a role while it runs: it lists its own tags by it, and may not terminate its neighbour."""
     iam = user.account.client("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    rights = {"Effect": "Allow", "Action": "ec2:DescribeTags", "Resource": "*"}
+    rights = [
+        {"Effect": "Allow", "Action": "ec2:DescribeTags", "Resource": "*"},
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::of-workers/*"},
+    ]
     iam.create_role(RoleName="worker", AssumeRolePolicyDocument=_policy(trust))
-    iam.put_role_policy(RoleName="worker", PolicyName="look", PolicyDocument=_policy(rights))
+    iam.put_role_policy(RoleName="worker", PolicyName="look", PolicyDocument=_policy(*rights))
     iam.create_instance_profile(InstanceProfileName="Workers")
     iam.add_role_to_instance_profile(InstanceProfileName="Workers", RoleName="worker")
     profile = {"Name": "Workers"}
@@ -123,6 +126,7 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     assert status == 403, answer
     assert "UnauthorizedOperation" in answer
     assert f"assumed-role/worker/{instance_id}" in answer
+    _check_objects(user, login, endpoint)
     assert user.state(neighbour) in {"pending", "running"}
     user.terminate([neighbour])
     cloud.kill(cloud.controller)
@@ -131,6 +135,18 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     user.ec2.disassociate_iam_instance_profile(AssociationId=made["IamInstanceProfileAssociation"]["AssociationId"])
     login.run("while imds get meta-data/iam/info >/dev/null; do sleep 0.2; done")
     assert not _files_with(cloud.state_dir, told["SecretAccessKey"].encode())
+
+
+def _check_objects(user: User, login: ssh.Login, endpoint: str) -> None:
+    """Put an object and get it, by the guest's role, which may not remove it."""
+    user.account.client("s3", read_timeout=90).create_bucket(Bucket="of-workers")
+    path = "/of-workers/from/a-guest"
+    status, answer = guest_role.send_object(login, endpoint, "PUT", path, "made in a guest")
+    assert status == 200, answer
+    status, answer = guest_role.send_object(login, endpoint, "GET", path)
+    assert (status, answer.endswith("made in a guest")) == (200, True), answer
+    status, answer = guest_role.send_object(login, endpoint, "DELETE", path)
+    assert (status, "AccessDenied" in answer) == (403, True), answer
 
 
 def _policy(*statements: Mapping[str, object]) -> str:

@@ -15,6 +15,14 @@ def install(login: ssh.Login) -> None:
 
 def query(login: ssh.Login, endpoint: str, body: str) -> tuple[int, str]:
     """Ask EC2 as the guest's role; gives the status and the answer."""
-    words = shlex.join(["sh", "/tmp/aws-query", endpoint, "ec2", body])
-    said = login.run(f"{words} 2>&1 || true", timeout=60)
+    return _ask(login, [endpoint, "ec2", body])
+
+
+def send_object(login: ssh.Login, endpoint: str, method: str, path: str, content: str = "") -> tuple[int, str]:
+    """Ask S3 for an object as the guest's role; gives the status and the answer."""
+    return _ask(login, [endpoint, "s3", content, method, path])
+
+
+def _ask(login: ssh.Login, words: list[str]) -> tuple[int, str]:
+    said = login.run(f"{shlex.join(['sh', '/tmp/aws-query', *words])} 2>&1 || true", timeout=60)
     return int(said.split()[1]), said
