@@ -74,7 +74,7 @@ BAD_LAUNCHES = [
     ("InvalidBlockDeviceMapping", {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 1}}]}),
     ("InvalidParameterValue", {"InstanceInitiatedShutdownBehavior": "explode"}),
     ("InvalidParameterValue", {"MetadataOptions": {"HttpTokens": "perhaps"}}),
-    ("UnsupportedOperation", {"IamInstanceProfile": {"Name": "role"}}),
+    ("InvalidParameterValue", {"IamInstanceProfile": {"Name": "role"}}),
 ]
 
 
