@@ -101,7 +101,7 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     """Give the guest a role while it runs: it lists its own tags by it, and may not terminate its neighbour."""
     iam = user.account.client("iam")
     trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    rights = [
+    rights: list[Mapping[str, object]] = [
         {"Effect": "Allow", "Action": "ec2:DescribeTags", "Resource": "*"},
         {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::of-workers/*"},
     ]
