@@ -113,7 +113,11 @@ _OPTIONS = (
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File of mode 0600 with two lines: id and secret of the bucket's access key.",
     ),
-    click.option("--object-endpoint", default="", help="URL of an S3 server for objects; default: one started here."),
+    click.option(
+        "--object-endpoint",
+        default="",
+        help="URL of an S3 server for objects, which several controllers need; default: one started here.",
+    ),
     click.option("--object-region", default="us-east-1", help="The region of that server.", show_default=True),
     click.option(
         "--object-key-file",
