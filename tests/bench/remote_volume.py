@@ -14,7 +14,7 @@ from tests.host.exports.conftest import VOLUME, new_world, write
 
 LIMIT = 80.0
 COUNT = 4000
-ROUNDS = 3
+ROUNDS = 5
 _TOOK = re.compile(r"Run completed in ([0-9.]+) seconds")
 
 
