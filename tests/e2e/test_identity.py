@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import boto3
+from botocore.config import Config
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -132,6 +134,14 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     cloud.kill(cloud.controller)
     assert json.loads(login.run(look)) == told
     cloud.up()
+    session = boto3.Session(told["AccessKeyId"], told["SecretAccessKey"], told["Token"], region_name="us-east-1")
+    sts = session.client(
+        "sts",
+        endpoint_url=cloud.settings.https_endpoint,
+        verify=str(cloud.settings.ca_file),
+        config=Config(proxies={}),
+    )
+    assert sts.get_caller_identity()["Arn"].endswith(f":assumed-role/worker/{instance_id}")  # after a restart as well
     user.ec2.disassociate_iam_instance_profile(AssociationId=made["IamInstanceProfileAssociation"]["AssociationId"])
     login.run("while imds get meta-data/iam/info >/dev/null; do sleep 0.2; done")
     assert not _files_with(cloud.state_dir, told["SecretAccessKey"].encode())
