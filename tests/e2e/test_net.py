@@ -1,12 +1,18 @@
 """`stead net` on a real guest: its packets, and what its host has in force for it."""
 
+import ipaddress
 import json
+import socket
 import subprocess
 import threading
 from pathlib import Path
 
+from pyroute2 import IPRoute
+
 from stead_cli import packets
 from tests.support.real_cloud import RealCloud, User
+
+METADATA = "169.254.169.254"
 
 
 def test_the_packets_of_a_guest(real_cloud: RealCloud, guest_owner: User, guest: str, tmp_path: Path) -> None:
@@ -29,6 +35,36 @@ def test_what_is_in_force_for_a_guest(real_cloud: RealCloud, guest_owner: User, 
     assert [each["what"] for each in said][:3] == ["tap", "anti-spoofing", "security groups"]
     assert all(each["ok"] for each in said), said
     assert any(each["what"] == "route" and "internet" in each["detail"] for each in said)
+
+
+def listening() -> set[int]:
+    """The TCP ports on which anything of the host listens, on whatever address."""
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {int(words[1].rpartition(":")[2], 16) for words in lines if words[3] == "0A"}
+
+
+def test_a_guest_finds_none_of_its_hosts_ports(real_cloud: RealCloud, guest_owner: User, guest: str) -> None:
+    """FAULTS 14: neither controller nor agent, libvirt, QEMU or storage daemons; metadata and AWS's APIs are all."""
+    subnet_id = guest_owner.describe(guest)["SubnetId"]
+    [subnet] = guest_owner.ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"]
+    gateway = str(next(ipaddress.IPv4Network(subnet["CidrBlock"]).hosts()))
+    addresses = {gateway, METADATA}
+    with IPRoute() as kernel:
+        for address in kernel.get_addr(family=socket.AF_INET):
+            addresses.add(address.get_attr("IFA_ADDRESS"))
+    ports = listening() | {22, 80, 5900, 5999, 10809, 16509, 16514}
+    assert len(ports) > 8
+    tries = "\n".join(
+        f"(nc -w 3 {address} {port} -e true </dev/null >/dev/null 2>&1 && : >{address}:{port}) &"
+        for address in sorted(addresses - {"127.0.0.1"})
+        for port in sorted(ports)
+    )
+    found = guest_owner.login(guest).run(f"cd $(mktemp -d)\n{tries}\nwait\nls", 60)
+    settings = real_cloud.settings
+    apis = {f"{settings.guest_listen}:{port}" for port in settings.guest_ports}
+    assert set(found.split()) == {f"{METADATA}:80", *apis}
 
 
 def test_an_interface_that_is_not_there_is_a_clear_error(real_cloud: RealCloud) -> None:
