@@ -57,6 +57,9 @@ def test_old_policies_have_no_variables():
 @pytest.mark.parametrize("part", ["*a", "a*", "*a?", "?a", "*"])
 def test_no_pattern_takes_long(part):
     text, value = part * (6144 // len(part)) + "b", "a" * 8192
-    started = time.process_time()
-    assert not pattern(text).matches(value, {})
-    assert time.process_time() - started < 0.5  # it takes milliseconds; what backtracks would not end
+    spent = []
+    for _ in range(3):  # a collection of garbage of all tests before may fall into one
+        started = time.thread_time()
+        assert not pattern(text).matches(value, {})
+        spent.append(time.thread_time() - started)
+    assert min(spent) < 0.5  # it takes milliseconds; what backtracks would not end

@@ -59,10 +59,13 @@ def test_like_and_glob_say_what_matches_says(value: str, text: str) -> None:
 
 
 def test_many_wildcards_cost_little() -> None:
-    begun = time.process_time()
-    assert not Filter("name", ("*a" * 120 + "*b",)).matches("a" * 256)
-    assert not Filter("name", ("?*" * 120 + "b",)).matches("a" * 256)
-    assert time.process_time() - begun < 1
+    spent = []
+    for _ in range(2):  # a collection of garbage of all tests before may fall into one
+        begun = time.thread_time()
+        assert not Filter("name", ("*a" * 120 + "*b",)).matches("a" * 256)
+        assert not Filter("name", ("?*" * 120 + "b",)).matches("a" * 256)
+        spent.append(time.thread_time() - begun)
+    assert min(spent) < 1
 
 
 @given(st.text(max_size=8))
