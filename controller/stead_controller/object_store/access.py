@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stead_controller.authorization.conditions import context_of
-from stead_controller.authorization.evaluate import ALLOW_ALL, Policies, Request, evaluate
+from stead_controller.authorization.evaluate import Policies, Request, evaluate
 from stead_controller.authorization.policy_document import parse
 from stead_controller.errors import NotAuthorized
 from stead_controller.resources.buckets import BucketFacts
@@ -22,12 +22,6 @@ PolicyLookup = Callable[[Transaction, Caller], Policies]
 # Whatever a bucket's policy says, the root of its account can change it.
 _ROOTS: Final = frozenset({"GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"})
 _ARN: Final = "arn:aws:s3:::"
-
-
-def everything(tx: Transaction, caller: Caller) -> Policies:
-    """Let a caller's own policies allow all."""
-    del tx, caller
-    return Policies(identity=(ALLOW_ALL,))
 
 
 def arn_of(bucket: str, key: str = "") -> str:

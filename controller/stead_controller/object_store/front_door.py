@@ -22,7 +22,7 @@ from stead_controller.aws.signature import UNSIGNED_PAYLOAD, Reason, Refused, ch
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, NotAuthorized, SteadError
 from stead_controller.object_store import addressing, answers, presigned_v2
-from stead_controller.object_store.access import Asker, PolicyLookup, arn_of, everything
+from stead_controller.object_store.access import Asker, PolicyLookup, arn_of
 from stead_controller.object_store.backend import Backend, BackendError
 from stead_controller.object_store.bucket_operations import HANDLERS, Means
 from stead_controller.object_store.exchange import Answer, Exchange
@@ -65,7 +65,7 @@ class FrontDoor:
         backend: Backend,
         region: str,
         domain: str = "",
-        policies: PolicyLookup = everything,
+        policies: PolicyLookup,
         on_call: Callable[[CallRecord], None] = _ignore,
         clock: Clock = now,
     ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stead_controller.authorization.evaluate import Policies, of_principal
+from stead_controller.authorization.evaluate import ALLOW_ALL, Policies, of_principal
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential, KeyLookup
@@ -22,7 +22,6 @@ from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
-from stead_controller.object_store.access import everything
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
 from stead_controller.object_store.front_door import FrontDoor
@@ -31,6 +30,8 @@ from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto.certificates import Authority
 from tests.support.clients import Account
 from tests.unit.controller.resources import rows
+
+EVERYTHING = Policies(identity=(ALLOW_ALL,))
 
 SECRET = "a/secret+key"
 TOKEN = "a-session-token"
@@ -119,7 +120,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         backend=Backend(EmbeddedServer(folder / "store", folder / "store" / "weed.log")),
         region="us-east-1",
         domain="localhost",
-        policies=lambda tx, caller: found.get(caller.kind) or everything(tx, caller),
+        policies=lambda _tx, caller: found.get(caller.kind) or EVERYTHING,
         on_call=calls.append,
     )
     listeners = [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, _tls(folder))]
