@@ -201,6 +201,7 @@ def test_a_type_without_scratch_disks_has_none(api):
         ({"DeviceName": "/dev/sda1", "VirtualName": "ephemeral0"}, "InvalidBlockDeviceMapping"),
         ({"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 1}}, "InvalidBlockDeviceMapping"),
         ({"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 1}}, "InvalidBlockDeviceMapping"),
+        ({"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 125, "VolumeType": "sc1"}}, "InvalidParameterValue"),
         ({"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": "snap-00000000000000000"}}, "InvalidSnapshot.NotFound"),
     ],
 )

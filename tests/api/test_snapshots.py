@@ -128,6 +128,24 @@ def test_all_volumes_of_an_instance_at_one_instant(api, instance, told):
     assert told()[one["SnapshotId"]].set_id == ""
 
 
+def test_with_one_of_a_set_all_of_it_fail(api, instance, told, complete):
+    """As in EC2: what is not of one instant with the others is of no use; the volumes can be snapshot again."""
+    instance_id, _ = instance
+    one, other, third = (
+        made["SnapshotId"]
+        for made in api.ec2.create_snapshots(InstanceSpecification={"InstanceId": instance_id})["Snapshots"]
+    )
+    apart = api.ec2.create_snapshots(InstanceSpecification={"InstanceId": instance_id})["Snapshots"]
+    complete(third)
+    api.run(lambda tx: snapshot_life.fail(tx, tx.session.get_one(Snapshot, one), snapshot_life.FAILED))
+    shown = {made: described(api, made) for made in (one, other, third)}
+    assert [made["State"] for made in shown.values()] == ["error", "error", "completed"]
+    assert [shown[made]["StateMessage"] for made in (one, other)] == [snapshot_life.FAILED, snapshot_life.OF_SET]
+    assert set(told()) == {made["SnapshotId"] for made in apart}
+    api.ec2.delete_snapshot(SnapshotId=apart[0]["SnapshotId"])  # which is no failure of the others
+    assert [described(api, made["SnapshotId"])["State"] for made in apart[1:]] == ["pending", "pending"]
+
+
 def test_what_cannot_be_taken(api, instance):
     instance_id, (root, data, other) = instance
     create, create_all = api.ec2.create_snapshot, api.ec2.create_snapshots
@@ -148,6 +166,9 @@ def test_what_cannot_be_taken(api, instance):
     for _ in range(5):
         create(VolumeId=data)
     api.refused("ConcurrentSnapshotLimitExceeded", create, VolumeId=data)
+    api.run(lambda tx: setattr(tx.session.get_one(Volume, root), "volume_type", "st1"))
+    create(VolumeId=root)
+    assert "type st1" in api.refused("ConcurrentSnapshotLimitExceeded", create, VolumeId=root)
 
 
 def test_a_volume_without_a_disk_is_as_what_it_was_made_of(api, instance, told):

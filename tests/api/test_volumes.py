@@ -67,6 +67,7 @@ def test_create(api):
     assert (made["Size"], made["Iops"], made["Throughput"], made["Encrypted"]) == (100, 4000, 250, False)
     assert (made["AvailabilityZone"], made["SnapshotId"], made["Attachments"]) == (ZONE, "", [])
     assert made["Tags"] == [{"Key": "Name", "Value": "data"}]
+    assert made["State"] == "creating"
     volume = shown(api, made["VolumeId"])
     assert volume["State"] == "available"
     assert api.other.describe_volumes()["Volumes"] == []
@@ -191,7 +192,9 @@ def test_attach_refused(api, volume_id, instance_id):
         params = {"VolumeId": volume_id, "InstanceId": instance_id, "Device": "/dev/sdf"}
         return api.refused(code, api.ec2.attach_volume, **params | changes)
 
-    refused("InvalidParameterValue", Device="sdf")
+    assert refused("InvalidParameterValue", Device="sdf") == (
+        "Value (sdf) for parameter device is invalid. sdf is not a valid EBS device name."
+    )
     assert refused("InvalidParameterValue", Device="/dev/xvda") == (
         "Invalid value '/dev/xvda' for unixDevice. Attachment point /dev/xvda is already in use"
     )
@@ -201,8 +204,10 @@ def test_attach_refused(api, volume_id, instance_id):
     refused("InvalidVolume.ZoneMismatch", InstanceId=elsewhere)
     refused("IncorrectState", InstanceId=api.launch(state="shutting-down", number=2))
     refused("DryRunOperation", DryRun=True)
-    attach(api, volume_id, instance_id)
-    refused("VolumeInUse", Device="/dev/sdg")
+    assert attach(api, volume_id, instance_id, "xvdh")["Device"] == "xvdh"  # as EC2's own example has it
+    assert refused("VolumeInUse", Device="/dev/sdg") == f"{volume_id} is already attached to an instance"
+    taken = {"VolumeId": create(api), "InstanceId": instance_id, "Device": "/dev/sdh"}
+    api.refused("InvalidParameterValue", api.ec2.attach_volume, **taken)
 
 
 def test_a_full_instance(api, instance_id):
@@ -237,6 +242,9 @@ def test_another_root_volume(api, instance_id):
     settle(api, instance_id)
     message = api.refused("InvalidParameterValue", api.ec2.start_instances, InstanceIds=[instance_id])
     assert "does not have a volume attached at root (/dev/sda1)" in message
+    cold = create(api, VolumeType="sc1", Size=125)
+    params = {"VolumeId": cold, "InstanceId": instance_id, "Device": "/dev/sda1"}
+    assert "sc1 volumes cannot be used as root" in api.refused("InvalidParameterValue", api.ec2.attach_volume, **params)
     other_root = create(api)
     attach(api, other_root, instance_id, "/dev/sda1")
     settle(api, instance_id)
@@ -332,7 +340,10 @@ def test_modify(api, volume_id, instance_id):
     report(api, desired.KIND_VOLUME, volume_id, volume=pb.VolumeStatus(size=20 * GIB))
     (after,) = api.ec2.describe_volumes_modifications(VolumeIds=[volume_id])["VolumesModifications"]
     assert (after["ModificationState"], after["Progress"]) == ("completed", 100)
-    api.refused("VolumeModificationRateExceeded", api.ec2.modify_volume, VolumeId=volume_id, Size=30)
+    for size in (30, 40, 50):  # EC2 lets a volume be modified four times in a rolling day
+        api.ec2.modify_volume(VolumeId=volume_id, Size=size)
+        report(api, desired.KIND_VOLUME, volume_id, volume=pb.VolumeStatus(size=size * GIB))
+    api.refused("VolumeModificationRateExceeded", api.ec2.modify_volume, VolumeId=volume_id, Size=60)
 
 
 def test_modify_a_volume_without_a_home(api, volume_id):

@@ -33,6 +33,8 @@ from stead_proto import ids
 
 # EC2's default quotas (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html)
 PENDING_PER_VOLUME: Final = 5
+PENDING_PER_DISK: Final = 1
+"""Of the types st1 and sc1."""
 EXCLUDED_VOLUMES: Final = 40
 DESCRIPTION_LENGTH: Final = 255
 
@@ -195,9 +197,10 @@ def _begin(tx: Transaction, caller: Caller, volume: Volume, description: str, no
     if volume.state not in ("available", "in-use"):
         raise WrongState("volume", f"The volume '{volume.id}' is in state {volume.state}.", code="IncorrectState")
     pending = select(func.count()).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
-    if tx.session.scalars(pending).one() >= PENDING_PER_VOLUME:
+    most = PENDING_PER_DISK if volume.volume_type in ("st1", "sc1") else PENDING_PER_VOLUME
+    if tx.session.scalars(pending).one() >= most:
         raise LimitExceeded(
-            f"At most {PENDING_PER_VOLUME} snapshots of a volume can be pending.",
+            f"At most {most} snapshots of a volume of the type {volume.volume_type} can be pending.",
             code="ConcurrentSnapshotLimitExceeded",
         )
     snapshot = Snapshot(

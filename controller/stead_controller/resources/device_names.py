@@ -10,7 +10,9 @@ from typing import Final
 
 from stead_controller.errors import InvalidParameter
 
-_NAME: Final = re.compile(r"/dev/(?:sd(?P<sd>[a-z](?:[1-9]|1[0-5])?)|xvd(?P<xvd>[a-z]|[b-d][a-z]))\Z")
+_NAME: Final = re.compile(
+    r"(?:/dev/sd(?P<sd>[a-z](?:[1-9]|1[0-5])?)|(?:/dev/)?xvd(?P<xvd>[a-z]|[a-d][a-z]))\Z"  # also as of Windows: xvdf
+)
 _ROOTS: Final = frozenset({"a", "a1"})
 
 

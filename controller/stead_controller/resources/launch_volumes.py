@@ -20,7 +20,7 @@ from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_types import InstanceType
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.volume_homes import DiskNeed
-from stead_controller.resources.volume_types import Shape, complete
+from stead_controller.resources.volume_types import Shape, check_root, complete
 
 _INVALID: Final = "InvalidBlockDeviceMapping"
 _GB: Final = 1000**3
@@ -85,6 +85,9 @@ def plan(
             volumes.append(_volume(tx, caller, image, image_device, wish or BlockDevice(name), cloud=cloud))
         else:
             scratch[_number(virtual_name)] = name
+    for planned in volumes:
+        if planned.device_name == image.root_device_name:
+            check_root(planned.shape.volume_type)
     volumes.sort(key=lambda volume: (volume.device_name != image.root_device_name, volume.device_name))
     count = kind.instance_store.count if kind.instance_store is not None else 0
     return DiskPlan(tuple(volumes), tuple(_scratch(count, scratch, named)))

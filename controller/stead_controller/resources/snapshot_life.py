@@ -28,6 +28,7 @@ from stead_proto.v1 import desired_pb2 as desired
 
 FAILED: Final = "The host of the volume could not take the snapshot in time."
 GONE: Final = "The host of the volume is gone."
+OF_SET: Final = "Another snapshot of the same instant failed."
 MOVED: Final = "The volume was given to another host before the snapshot was taken."
 
 _SEGMENTS_AT_ONCE: Final = 64
@@ -50,10 +51,20 @@ def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bo
 
 
 def fail(tx: Transaction, snapshot: Snapshot, message: str) -> None:
-    """Let a pending snapshot end in error; it stays until it is deleted, as in EC2."""
+    """Let a pending snapshot end in error; it stays until it is deleted, as in EC2.
+
+    With it fail those of its set that are pending: what is not of one instant with all others is of no use.
+    """
     snapshot.state = "error"
     snapshot.state_message = message
     _end(tx, snapshot)
+    if snapshot.set_id is None:
+        return
+    others = select(Snapshot).where(Snapshot.state == "pending", Snapshot.set_id == snapshot.set_id)
+    for other in tx.session.scalars(others).all():
+        other.state = "error"
+        other.state_message = OF_SET
+        _end(tx, other)
 
 
 def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
@@ -79,8 +90,8 @@ def follow(tx: Transaction, volume: Volume) -> None:
     )
     moved = []
     for snapshot in tx.session.scalars(pending).all():
-        if snapshot.host_id in (None, host_id):
-            continue
+        if snapshot.state != "pending" or snapshot.host_id in (None, host_id):
+            continue  # failed with another of its set, one turn before
         if host_id is None or snapshot.set_id is not None or not segments.drop(tx, snapshot.id, _SEGMENTS_AT_ONCE):
             fail(tx, snapshot, MOVED)
             continue
@@ -103,6 +114,8 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
     late = select(Snapshot).where(Snapshot.state == "pending", Snapshot.host_id.is_not(None), or_(failing, silent))
     for snapshot in tx.session.scalars(late.limit(_BATCH)).all():
         host = tx.session.get(Host, snapshot.host_id)
+        if snapshot.state != "pending":
+            continue  # failed with another of its set
         is_silent = host is None or (host.last_seen is not None and host.last_seen < now - silence)
         fail(tx, snapshot, GONE if is_silent else FAILED)
 

@@ -22,6 +22,7 @@ from stead_controller.resources import (
     tags,
     volume_homes,
     volume_life,
+    volume_types,
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -54,6 +55,8 @@ def attach(  # noqa: PLR0917 — what the operation asks
             code="InvalidVolume.ZoneMismatch",
         )
     device_names.check_free(device, devices(tx, instance.id))
+    if device_names.point(device) == device_names.point(instance.root_device_name):
+        volume_types.check_root(volume.volume_type)
     _check_number(tx, instance)
     if volume.host_id is None:
         volume_homes.find_home(tx, cloud, volume, instance.host_id)

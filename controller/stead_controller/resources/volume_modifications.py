@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Volume, VolumeModification
+from stead_controller.db.tables import Instance, Volume, VolumeModification
 from stead_controller.errors import (
     InvalidParameter,
     LimitExceeded,
@@ -24,10 +24,14 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, constant, instant, number, text
 from stead_controller.resources.transaction import Transaction
-from stead_controller.resources.volume_types import ALL, Shape, complete
+from stead_controller.resources.volume_types import ALL, Shape, check_root, complete
 
-REST: Final = timedelta(hours=6)
-"""How long after a modification begins the next one may."""
+MOST: Final = 4
+"""How many modifications of a volume may begin within `WINDOW`."""
+
+WINDOW: Final = timedelta(hours=24)
+
+_CHOSEN_AT_FIRST: Final = 3000  # IOPS of a volume whose type becomes one for which they are chosen
 
 FILTERS: Final[dict[str, Condition]] = {
     "modification-state": text(VolumeModification.state),
@@ -73,6 +77,7 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, request: ModifyRequest
     target = complete(_target(volume, request))
     if target.size < volume.size:
         raise InvalidParameter(f"New size cannot be smaller than existing size {volume.size}")
+    _check_root(tx, volume, target)
     modification = _next(tx, volume, now)
     if not volume_homes.keeps_type(tx, volume, target.volume_type):
         raise Unsupported(f"The storage pool of '{volume.id}' does not keep volumes of the type {target.volume_type}.")
@@ -91,12 +96,22 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, request: ModifyRequest
 def _target(volume: Volume, request: ModifyRequest) -> Shape:
     """What a volume becomes: a type that stays keeps its speed, another one begins with its own."""
     iops, throughput = request.iops, request.throughput
+    kind = ALL.get(request.volume_type or volume.volume_type)
     if request.volume_type in (None, volume.volume_type):
-        chosen = ALL[volume.volume_type].iops is not None
+        chosen = kind is not None and kind.iops is not None
         iops = volume.iops if iops is None and chosen else iops
         throughput = volume.throughput if throughput is None else throughput
+    elif kind is not None and kind.needs_iops and iops is None:
+        iops = _CHOSEN_AT_FIRST
     size = request.size if request.size is not None else volume.size
     return Shape(size, request.volume_type or volume.volume_type, iops, throughput)
+
+
+def _check_root(tx: Transaction, volume: Volume, target: Shape) -> None:
+    """Raise InvalidParameter where an instance's root volume would become of a type that cannot be one."""
+    instance = tx.session.get(Instance, volume.instance_id) if volume.instance_id is not None else None
+    if instance is not None and volume.device_name == instance.root_device_name:
+        check_root(target.volume_type)
 
 
 def _next(tx: Transaction, volume: Volume, now: datetime) -> VolumeModification:
@@ -112,13 +127,21 @@ def _next(tx: Transaction, volume: Volume, now: datetime) -> VolumeModification:
             f"Cannot modify volume {volume.id}, it is currently in modification state {latest.state.upper()}",
             code="IncorrectModificationState",
         )
-    if now < latest.started + REST:
+    begun = _begun_lately(latest, now)
+    if len(begun) >= MOST:
         raise LimitExceeded(
-            "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between "
-            "modifications per EBS volume.",
+            f"You've reached the maximum modification rate per volume limit, {MOST} in 24 hours. The next modification "
+            f"of {volume.id} can begin at {begun[0] + WINDOW:%Y-%m-%dT%H:%M:%SZ}.",
             code="VolumeModificationRateExceeded",
         )
+    latest.earlier = " ".join(each.isoformat() for each in begun)
     return latest
+
+
+def _begun_lately(latest: VolumeModification, now: datetime) -> list[datetime]:
+    """Give when the modifications of the last 24 hours began, the latest one last."""
+    begun = [*(datetime.fromisoformat(each) for each in latest.earlier.split()), latest.started]
+    return [each for each in begun if now < each + WINDOW]
 
 
 def _begin(modification: VolumeModification, volume: Volume, target: Shape, now: datetime) -> None:

@@ -35,6 +35,9 @@ ALL: Final = {
 }
 
 
+_NEVER_ROOT: Final = ("st1", "sc1")
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A volume's size in GiB, its type, and what is said of its IOPS and MiB/s."""
@@ -60,6 +63,14 @@ def complete(wish: Shape) -> Shape:
         )
     iops = _iops(kind, wish)
     return Shape(wish.size, wish.volume_type, iops, _throughput(kind, wish, iops))
+
+
+def check_root(volume_type: str) -> None:
+    """Raise InvalidParameter for a type that cannot be a root volume's."""
+    if volume_type in _NEVER_ROOT:
+        raise InvalidParameter(
+            f"Invalid value '{volume_type}' for VolumeType: {volume_type} volumes cannot be used as root volumes."
+        )
 
 
 def _iops(kind: VolumeType, wish: Shape) -> int | None:

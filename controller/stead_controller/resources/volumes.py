@@ -1,5 +1,6 @@
 """Volumes as EC2 shows them."""
 
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -61,10 +62,11 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
     return [shown(cloud, volume, tagged.get(volume.id)) for volume in found]
 
 
-def show(tx: Transaction, caller: Caller, cloud: Cloud, volume_id: str) -> dict[str, Any]:
-    """Show one volume in EC2's shape; the id must be the caller's."""
+def show_made(tx: Transaction, caller: Caller, cloud: Cloud, volume_id: str, now: datetime) -> dict[str, Any]:
+    """Show the caller's volume as CreateVolume answers: one that was made now is `creating`, as in EC2."""
     volume = tx.session.get_one(Volume, volume_id)
-    return shown(cloud, volume, tags.of(tx, caller.account_id, [volume_id]).get(volume_id))
+    found = shown(cloud, volume, tags.of(tx, caller.account_id, [volume_id]).get(volume_id))
+    return found | ({"State": "creating"} if volume.created == now else {})
 
 
 def shown(cloud: Cloud, volume: Volume, volume_tags: list[dict[str, str]] | None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def create_volume(call: Call, params: Params) -> Result:
         tags=tags_on_create(params, "volume"),
     )
     made = volume_life.create(call.tx, call.caller, call.cloud, request, call.now)
-    return volumes.show(call.tx, call.caller, call.cloud, made)
+    return volumes.show_made(call.tx, call.caller, call.cloud, made, call.now)
 
 
 @operation("DeleteVolume")

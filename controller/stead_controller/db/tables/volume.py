@@ -55,7 +55,7 @@ class Volume(Base):
 
 
 class VolumeModification(Base):
-    """The latest modification of a volume; sizes are in GiB."""
+    """The latest modification of a volume; sizes are in GiB. `earlier` has the times at which those before it began."""
 
     __tablename__ = "volume_modifications"
     __table_args__ = (Index("ix_volume_modifications_account", "account_id", "volume_id"),)
@@ -73,3 +73,4 @@ class VolumeModification(Base):
     target_throughput: Mapped[int | None] = mapped_column(Integer)
     started: Mapped[datetime]
     ended: Mapped[datetime | None]
+    earlier: Mapped[str] = mapped_column(String(128), default="", server_default="")  # a few, apart by a space

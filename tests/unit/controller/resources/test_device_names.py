@@ -11,7 +11,8 @@ from stead_controller.resources import device_names
 
 
 @pytest.mark.parametrize(
-    "name", ["/dev/sdf", "/dev/sda1", "/dev/sdz15", "/dev/xvdf", "/dev/xvda", "/dev/xvdba", "/dev/xvddz"]
+    "name",
+    ["/dev/sdf", "/dev/sda1", "/dev/sdz15", "/dev/xvdf", "/dev/xvda", "/dev/xvdaa", "/dev/xvdba", "/dev/xvddz", "xvdh"],
 )
 def test_good_names(name):
     device_names.check(name)
@@ -19,7 +20,19 @@ def test_good_names(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "sdf", "/dev/sd", "/dev/sdF", "/dev/sdf0", "/dev/sdf16", "/dev/hda", "/dev/xvdea", "/dev/sdf\n", "/dev/../x"],
+    [
+        "",
+        "sdf",
+        "/dev/sd",
+        "/dev/sdF",
+        "/dev/sdf0",
+        "/dev/sdf16",
+        "/dev/hda",
+        "/dev/xvdea",
+        "/dev/sdf\n",
+        "/dev/../x",
+        "sdaa",
+    ],
 )
 def test_bad_names(name):
     with pytest.raises(InvalidParameter):
@@ -28,7 +41,8 @@ def test_bad_names(name):
 
 def test_points_of_attachment():
     device_names.check_free("/dev/sdf", ["/dev/sda1", "/dev/sdg", "/dev/sdf1"])
-    for taken in ("/dev/sdf", "/dev/xvdf"):
+    device_names.check_free("/dev/xvda", ["/dev/xvdaa"])
+    for taken in ("/dev/sdf", "/dev/xvdf", "xvdf"):
         with pytest.raises(InvalidParameter, match="Attachment point /dev/sdf is already in use"):
             device_names.check_free("/dev/sdf", [taken])
     for root in ("/dev/sda", "/dev/sda1", "/dev/xvda"):

@@ -61,25 +61,35 @@ def test_growth(run, world, volume_id):
     assert (shown["Progress"], shown["EndTime"]) == (100, NOW + timedelta(seconds=5))
 
 
-def test_six_hours_apart(run, world, volume_id):
-    modify(run, world, volume_id, size=20)
+def test_four_in_a_rolling_day(run, world, volume_id):
+    for hour in range(4):
+        modify(run, world, volume_id, NOW + timedelta(hours=hour), size=20 + hour)
+        settle(run, volume_id)
+    for later in (timedelta(hours=4), timedelta(hours=23, minutes=59)):
+        with pytest.raises(LimitExceeded) as refusal:
+            modify(run, world, volume_id, NOW + later, size=30)
+        assert refusal.value.code == "VolumeModificationRateExceeded"
+        assert "can begin at 2026-03-05T05:06:07Z" in refusal.value.message
+    shown = modify(run, world, volume_id, NOW + timedelta(hours=24), size=30)
+    assert (shown["OriginalSize"], shown["TargetSize"]) == (23, 30)
     settle(run, volume_id)
-    with pytest.raises(LimitExceeded) as refusal:
-        modify(run, world, volume_id, NOW + timedelta(hours=5, minutes=59), size=30)
-    assert refusal.value.code == "VolumeModificationRateExceeded"
-    shown = modify(run, world, volume_id, NOW + timedelta(hours=6), size=30)
-    assert (shown["OriginalSize"], shown["TargetSize"]) == (20, 30)
+    with pytest.raises(LimitExceeded):  # the second one is not a day old
+        modify(run, world, volume_id, NOW + timedelta(hours=24, minutes=59), size=31)
+    modify(run, world, volume_id, NOW + timedelta(hours=25), size=31)
 
 
 def test_another_type(run, world, volume_id):
     shown = modify(run, world, volume_id, volume_type="io2", iops=4000)
     assert (shown["TargetVolumeType"], shown["TargetIops"], shown["TargetThroughput"]) == ("io2", 4000, None)
     settle(run, volume_id)
-    shown = modify(run, world, volume_id, NOW + timedelta(hours=6), volume_type="gp2")
+    shown = modify(run, world, volume_id, volume_type="gp2")
     assert (shown["OriginalIops"], shown["TargetIops"]) == (4000, 100)
     settle(run, volume_id)
-    shown = modify(run, world, volume_id, NOW + timedelta(hours=12), size=100)
+    shown = modify(run, world, volume_id, size=100)
     assert (shown["TargetVolumeType"], shown["TargetIops"]) == ("gp2", 300)
+    settle(run, volume_id)
+    shown = modify(run, world, volume_id, volume_type="io1")
+    assert (shown["TargetVolumeType"], shown["TargetIops"]) == ("io1", 3000)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +98,9 @@ def test_another_type(run, world, volume_id):
         ({}, MissingParameter),
         ({"size": 7}, InvalidParameter),
         ({"volume_type": "st1"}, InvalidParameter),
-        ({"volume_type": "io1"}, MissingParameter),
+        ({"volume_type": "st1", "size": 125}, InvalidParameter),  # of a root volume
+        ({"volume_type": "io1"}, InvalidParameter),  # EC2's 3,000 IOPS at first are too many for 8 GiB
+        ({"volume_type": "gp9"}, InvalidParameter),
         ({"iops": 100}, InvalidParameter),
         ({"multi_attach": True}, BadRequest),
         ({"multi_attach": True, "volume_type": "io2", "iops": 100}, Unsupported),
