@@ -15,10 +15,12 @@ pytest_plugins = ["tests.support.fixtures"]
 
 _HERE = Path(__file__).parent
 
-# People's runs look for new counterexamples each time; the build server's say the same of the same commit.
-hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# People's runs look for new counterexamples each time; the build server's say the same of the same commit. How long an
+# example takes says how loaded the machine is, no more.
+_patient = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("here", **_patient)
+hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True, **_patient)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -71,6 +71,54 @@ def test_a_disk_over_a_base_is_opened_as_the_base_is_now(root):
         volumes.source(VOL)
 
 
+def test_a_header_that_a_guest_wrote_into_its_disk_leads_nowhere_from_its_snapshot(root, tmp_path):
+    """What a guest wrote is the base of the next volume: a raw disk, whatever its first bytes say."""
+    canary = tmp_path / "canary"
+    canary.write_bytes(b"\xca" * MIB)
+    base = root / "bases" / f"{SNAP}.raw"
+    volumes = volumes_in(LocalStore(root), {SNAP: Layer(FileSource(base), "raw")}.get)
+    base.parent.mkdir()
+    written = dict(render_empty(MIB, str(canary), "raw").pieces)[0].ljust(MIB, b"\0")
+    base.write_bytes(written)
+    assert written.startswith(b"QFI\xfb")
+    assert str(canary).encode() in written
+    source = volumes.ensure(VolumeSpec(VOL, MIB, base_id=SNAP))
+    # QEMU opens all of the chain as the disk's own header says; libvirt and the daemons are told each layer's format.
+    out = tmp_path / "out"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", source.source.path, out], check=True)
+    assert out.read_bytes() == written
+    assert source.base.format == "raw"
+
+
+@pytest.mark.parametrize("act", ["make", "remove"])
+def test_a_disk_survives_a_power_cut_once_it_is_told(root, monkeypatch, act):
+    """The file is synced before it gets its name, and the folder after that."""
+    place = Place(root)
+    if act == "remove":
+        place.volumes.ensure(VolumeSpec(VOL, MIB))
+    calls = []
+    fsync, rename = os.fsync, Path.rename
+
+    def syncing(handle):
+        calls.append(("sync", Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    def renaming(path, target):
+        calls.append(("rename", Path(target)))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(Path, "rename", renaming)
+    if act == "make":
+        place.volumes.ensure(VolumeSpec(VOL, MIB))
+        incoming, final = place.store.incoming / f"{VOL}.qcow2", place.store.volumes / f"{VOL}.qcow2"
+        assert list(dict.fromkeys(calls)) == [("sync", incoming), ("rename", final), ("sync", final.parent)]
+    else:
+        place.volumes.remove(VOL)
+        assert [what for what, _ in calls] == ["rename", "sync"]
+        assert calls[-1] == ("sync", place.store.volumes)
+
+
 def qcow2_file(size=4 * MIB):
     disk = render_empty(size)
     content = bytearray(disk.length)

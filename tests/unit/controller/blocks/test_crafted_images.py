@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stead_controller.blocks import confinement
+from stead_controller.blocks import confinement, image_export
 from stead_controller.blocks.bad_image import BadImageError
 from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.nbd_reader import NbdError, NbdReader
@@ -117,7 +117,41 @@ def test_the_reader_is_nobody_without_network_or_files(place):
         limits = _proc(pid, "limits")
         assert "Max file size             0" in limits
         assert "Max cpu time              5" in limits
+        assert "Max address space         1073741824" in limits
+        assert "Max core file size        0" in limits
     assert not (PROC / str(pid)).exists()
+
+
+@needs_qemu
+@pytest.mark.parametrize("image_format", ["qcow2", "vmdk", "vhd"])
+def test_a_header_that_a_guest_wrote_into_its_disk_is_content_when_it_is_exported(image_format, canary, tmp_path):
+    """A guest owns the first bytes of its disk, which must never decide what else is read."""
+    disk = tmp_path / "export" / "disk"
+    disk.parent.mkdir()
+    CORPUS["raw-qcow2-header"].make(disk, canary)
+    content = disk.read_bytes()
+    assert content.startswith(b"QFI\xfb")
+    assert str(canary).encode() in content
+    made = image_export.convert(disk, image_format)
+    assert SECRET[:512] not in made.read_bytes()
+    image = ImageBlocks(made, image_format)
+    try:
+        assert b"".join(block.content for block in image.blocks())[: len(content)].rstrip(b"\0") == content.rstrip(
+            b"\0"
+        )
+    finally:
+        image.close()
+
+
+@needs_qemu
+def test_an_export_cannot_write_without_end(tmp_path, monkeypatch):
+    disk = tmp_path / "export" / "disk"
+    disk.parent.mkdir()
+    disk.write_bytes(os.urandom(4 * MIB))
+    monkeypatch.setattr(confinement, "_FILE_MARGIN", -3 * MIB)  # less than its content takes
+    with pytest.raises(confinement.ConversionError):
+        image_export.convert(disk, "qcow2")
+    assert disk.with_name("image").stat().st_size <= 4 * MIB + 4 * MIB // 8 - 3 * MIB
 
 
 @needs_qemu

@@ -24,6 +24,17 @@ def test_migrating_again_changes_nothing(database):
     assert differences(database.engine) == []
 
 
+@pytest.mark.parametrize("writes", [True, False])
+async def test_what_is_committed_is_on_the_disk(database, writes):
+    """SQLite's own promise after a power cut holds in the WAL only where each commit is synced."""
+
+    def settings(tx):
+        connection = tx.session.connection()
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")]
+
+    assert await database.run(settings, writes=writes) == [2, "wal"]  # FULL
+
+
 def account(number):
     return Account(id=f"{number:012}", name=f"account {number}", created=now())
 
