@@ -43,7 +43,9 @@ from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
 from stead_controller.key_uses import KeyUses
 from stead_controller.master_key import MasterKey
-from stead_controller.object_store.open_door import open_door
+from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.image_files import ImageFiles
+from stead_controller.object_store.open_door import open_door, open_server
 from stead_controller.oidc_issuers import OidcIssuers
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
@@ -133,13 +135,17 @@ class Controller:
         self._scrub = scheduled_scrub.ScheduledScrub(
             self.database, self._blocks, self._block_files, clock, settings.scrub_days
         )
+        objects = Backend(open_server(settings))
+        files = ImageFiles(self.database, objects)
         self._engine = Engine(
             self.database,
             clock,
             {
                 CreateImage.kind: partial(CreateImage, self.database, clock),
-                ExportTask.kind: partial(ExportTask, self.database, clock, places=settings, store=self._blocks),
-                ImportTask.kind: partial(ImportTask, self.database, clock, places=settings),
+                ExportTask.kind: partial(
+                    ExportTask, self.database, clock, places=settings, objects=files, store=self._blocks
+                ),
+                ImportTask.kind: partial(ImportTask, self.database, clock, places=settings, objects=files),
                 IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks, sealer=self._sealer),
                 CopyImage.kind: partial(CopyImage, self.database, clock),
                 RecodeSnapshot.kind: partial(
@@ -157,7 +163,7 @@ class Controller:
         )
         find_key = by_opened_keys(self._keys.find)
         self._objects = open_door(
-            settings, self.database, find_key, self._authorizer.policies, on_call=self._note_call, clock=clock
+            settings, self.database, objects, find_key, self._authorizer.policies, on_call=self._note_call, clock=clock
         )
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -253,7 +259,7 @@ class Controller:
             Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem), server
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(
-            Images(self.database, self._blocks, self._clock, folder=self.settings.incoming_folder), server
+            Images(self.database, self._blocks, self.cloud, self._clock, folder=self.settings.incoming_folder), server
         )
         operator_pb2_grpc.add_AccountsServicer_to_server(
             Accounts(self.database, self.cloud, self._sealer, self._clock), server

@@ -420,3 +420,21 @@ def test_the_native_api_is_no_way_around(api, user):
         ask("DescribeInstances")
     with pytest.raises(SteadError):
         ask("RunInstances", ImageId=api.world.image_id, MinCount=1, MaxCount=1)
+
+
+def test_who_imports_from_a_bucket_must_be_allowed_to_read_it(api, user, ec2):
+    user.may(statement("ec2:*"))
+    disk = {"Format": "RAW", "UserBucket": {"S3Bucket": "mine", "S3Key": "a/disk"}}
+    place = {"S3Bucket": "mine", "S3Prefix": "out/"}
+    export = {"ImageId": api.world.image_id, "DiskImageFormat": "RAW", "S3ExportLocation": place}
+    for call, params in (
+        (ec2.import_image, {"DiskContainers": [disk]}),
+        (ec2.import_snapshot, {"DiskContainer": disk}),
+    ):
+        assert "s3:GetObject on resource: arn:aws:s3:::mine/a/disk" in refused(call, **params)
+        user.may(statement("ec2:*"), statement("s3:GetObject", "arn:aws:s3:::mine/a/*"))
+        refused(call, "InvalidS3Bucket", **params)  # allowed, but not there
+        user.may(statement("ec2:*"))
+    assert "s3:PutObject on resource: arn:aws:s3:::mine/out/*" in refused(ec2.export_image, **export)
+    user.may(statement("ec2:*"), statement("s3:PutObject", "arn:aws:s3:::mine/*"))
+    refused(ec2.export_image, "InvalidS3Bucket", **export)

@@ -11,6 +11,9 @@ import pytest
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.store import BlockStore
+from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.embedded import EmbeddedServer
+from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.resources import workflow_rows
 from stead_controller.settings import Settings
 from stead_controller.workflows.engine import Engine
@@ -42,13 +45,16 @@ def work(api, settings, tmp_path):
     store = BlockStore(api.database, BlockDirectory(tmp_path / "blocks"), lambda: moment[0], grace=timedelta(hours=1))
     moment = [datetime.now(UTC)]  # the endpoint has the real time
 
+    # No test here names a bucket that is there, so this server is never started.
+    objects = ImageFiles(api.database, Backend(EmbeddedServer(tmp_path / "objects", tmp_path / "weed.log")))
+
     def run(rounds=20):
         def clock():
             return moment[0]
 
         make = {
-            ExportTask.kind: partial(ExportTask, api.database, clock, places=settings, store=store),
-            ImportTask.kind: partial(ImportTask, api.database, clock, places=settings),
+            ExportTask.kind: partial(ExportTask, api.database, clock, places=settings, objects=objects, store=store),
+            ImportTask.kind: partial(ImportTask, api.database, clock, places=settings, objects=objects),
             IngestImage.kind: partial(IngestImage, api.database, clock, store=store, sealer=api.world.cloud.sealer),
         }
         engine = Engine(api.database, clock, make)

@@ -40,9 +40,11 @@ class IncomingImage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if not self._finished:
-            shutil.rmtree(self.path.parent)
+        try:
+            self._file.close()  # which writes what is left, and fails on a full disk
+        finally:
+            if not self._finished:
+                shutil.rmtree(self.path.parent)
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes; raises BadImageError as soon as they cannot be of an image that we take."""

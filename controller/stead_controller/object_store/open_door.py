@@ -17,17 +17,18 @@ from stead_controller.settings import Settings
 def open_door(
     settings: Settings,
     transactions: Transactions,
+    backend: Backend,
     find_key: KeyLookup,
     policies: PolicyLookup,
     *,
     on_call: Callable[[CallRecord], None],
     clock: Clock,
 ) -> FrontDoor:
-    """Make the front door by the settings; raises OSError, ValueError for a bad key file."""
+    """Make the front door by the settings, to a server that `open_server` gave."""
     return FrontDoor(
         transactions=transactions,
         find_key=find_key,
-        backend=Backend(open_server(settings)),
+        backend=backend,
         region=settings.region,
         domain=settings.object_domain,
         policies=policies,

@@ -21,6 +21,7 @@ from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
 from stead_controller.resources import imported_images, segments
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.imported_images import ImageFile, ImageWish
 from stead_proto import ids
 from stead_proto.blocks import BadBlockError
@@ -38,10 +39,11 @@ _PIECE: Final = 1 << 20
 class Images(operator_pb2_grpc.ImagesServicer):
     """Takes in, lists and forgets images."""
 
-    def __init__(self, database: Transactions, store: BlockStore, clock: Clock, *, folder: Path) -> None:
+    def __init__(self, database: Transactions, store: BlockStore, cloud: Cloud, clock: Clock, *, folder: Path) -> None:
         """Take the parts; files come in below the folder."""
         self._database = database
         self._store = store
+        self._cloud = cloud
         self._folder = folder
         self._clock = clock
 
@@ -59,6 +61,9 @@ class Images(operator_pb2_grpc.ImagesServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except SteadError as error:
             await refuse(context, error)
+        except OSError as error:
+            _log.warning("image_not_received", extra={"error": str(error)})
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the image cannot be kept: {error.strerror}")
         percent = -1
         while (found := await self._ingestion(image_id)).state == "pending":
             if found.percent != percent:
@@ -87,7 +92,9 @@ class Images(operator_pb2_grpc.ImagesServicer):
             sha256, virtual_size = await asyncio.to_thread(upload.finish)
         file = ImageFile(upload.path, header.format, virtual_size, header.file_size, sha256)
         try:
-            await self._database.run(lambda tx: imported_images.add_image(tx, image_id, wish, file, self._clock()))
+            await self._database.run(
+                lambda tx: imported_images.bring_image(tx, self._cloud, image_id, wish, file, self._clock())
+            )
         except SteadError:
             await asyncio.to_thread(shutil.rmtree, upload.path.parent)
             raise

@@ -1,6 +1,7 @@
-"""ImportImage, ImportSnapshot and ExportImage: files of the account's exchange folder become images, and back.
+"""ImportImage, ImportSnapshot and ExportImage: files of the account become images, and back.
 
-The folder stands for a bucket of the name `exchange`; nothing is ever fetched from a URL. The work is done by the lives
+They are objects of its own buckets, or files of its exchange folder, which stands for a bucket of the name `exchange`;
+nothing is ever fetched from a URL. The work is done by the lives
 in `workflows/image_tasks.py`.
 """
 
@@ -13,8 +14,9 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from stead_controller.db.tables import Image, ImageTask, Snapshot
-from stead_controller.errors import InvalidParameter, Unsupported, WrongState
+from stead_controller.errors import InvalidParameter, NotFound, Unsupported, WrongState
 from stead_controller.resources import (
+    buckets,
     client_tokens,
     ebs_encryption,
     image_attributes,
@@ -48,6 +50,7 @@ _PATIENCE: Final = timedelta(hours=24)
 _IMPORTED: Final = {"RAW": "raw", "VMDK": "vmdk", "VHD": "vhd", "VHDX": "vhdx", "QCOW2": "qcow2"}
 _EXPORTED: Final = {"RAW": "raw", "VMDK": "vmdk", "VHD": "vhd"}
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\Z")
+_KEY_BYTES: Final = 1000  # an export's key has the id of its task, too
 _PREFIX: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,99})?\Z")
 
 
@@ -92,7 +95,7 @@ def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: d
     known = _EXPORTED if exports else _IMPORTED
     if asked.format.upper() not in known:
         raise InvalidParameter(f"Value ({asked.format}) for the disk image's format is invalid: {', '.join(known)}.")
-    location = _location(asked.place, _PREFIX if exports else _FILE)
+    location = _location(tx, caller, asked.place, exports=exports)
     task = ImageTask(
         id=ids.new_id(asked.kind),
         account_id=caller.account_id,
@@ -100,6 +103,7 @@ def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: d
         state="active",
         description=asked.description,
         format=known[asked.format.upper()],
+        bucket=asked.place.bucket,
         location=location,
         boot_mode=asked.boot_mode,
         created=now,
@@ -122,18 +126,31 @@ def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: d
     return task.id
 
 
-def _location(place: Place, form: re.Pattern[str]) -> str:
-    """Give the name of a file in the exchange folder; nothing else can be named."""
+def _location(tx: Transaction, caller: Caller, place: Place, *, exports: bool) -> str:
+    """Give the name of a file in the exchange folder, or the key of an own bucket's object; of an export a prefix."""
     if place.url:
-        raise Unsupported(f"Nothing is fetched from a URL: put the file into the exchange folder, bucket '{BUCKET}'.")
+        raise Unsupported(f"Nothing is fetched from a URL: name an object of a bucket, or a file by bucket '{BUCKET}'.")
     if place.bucket != BUCKET:
-        raise InvalidParameter(
-            f"The bucket '{place.bucket}' does not exist: '{BUCKET}' stands for the exchange folder of your account.",
-            code="InvalidS3Bucket",
-        )
-    if not form.match(place.key):
+        _check_bucket(tx, caller, place.bucket)
+        is_named = len(place.key.encode()) <= _KEY_BYTES and (exports or place.key != "")
+    else:
+        is_named = (_PREFIX if exports else _FILE).match(place.key) is not None
+    if not is_named:
         raise InvalidParameter(f"'{place.key}' is no name of a file.", code="InvalidParameterValue")
     return place.key
+
+
+def _check_bucket(tx: Transaction, caller: Caller, name: str) -> None:
+    """Raise InvalidParameter for a bucket that is not the account's, as for one that is not there."""
+    try:
+        is_own = buckets.find(tx, name).account_id == caller.account_id
+    except NotFound:
+        is_own = False
+    if not is_own:
+        raise InvalidParameter(
+            f"The bucket '{name}' does not exist. '{BUCKET}' stands for the exchange folder of your account.",
+            code="InvalidS3Bucket",
+        )
 
 
 def cancel(tx: Transaction, caller: Caller, task_id: str) -> dict[str, str]:
@@ -167,7 +184,7 @@ def _disk(task: ImageTask) -> dict[str, Any]:
         "SnapshotId": task.snapshot_id,
         "Status": task.state,
         "StatusMessage": task.status_message or None,
-        "UserBucket": {"S3Bucket": BUCKET, "S3Key": task.location},
+        "UserBucket": {"S3Bucket": task.bucket, "S3Key": task.location},
     }
 
 
@@ -204,7 +221,7 @@ def _export_image(task: ImageTask) -> dict[str, Any]:
         "Progress": _progress(task),
         "Status": task.state,
         "StatusMessage": task.status_message or None,
-        "S3ExportLocation": {"S3Bucket": BUCKET, "S3Prefix": task.location},
+        "S3ExportLocation": {"S3Bucket": task.bucket, "S3Prefix": task.location},
     }
 
 

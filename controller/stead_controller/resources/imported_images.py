@@ -5,7 +5,7 @@ that fails has failed too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,15 @@ from stead_controller.errors import (
     Unsupported,
     WrongState,
 )
-from stead_controller.resources import block_devices, image_life, snapshot_life, workflow_rows
+from stead_controller.resources import (
+    block_devices,
+    ebs_encryption,
+    image_life,
+    snapshot_life,
+    volume_keys,
+    workflow_rows,
+)
+from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_controller.resources.snapshots import NO_VOLUME
 from stead_controller.resources.transaction import Transaction
@@ -64,17 +72,37 @@ class ImageWish:
 
 
 def check_wish(tx: Transaction, wish: ImageWish) -> None:
-    """Refuse an image that could not be added, before its bytes are sent; raises BadRequest and AlreadyExists."""
+    """Refuse an image that could not be added, before its bytes are sent.
+
+    Raises BadRequest, AlreadyExists, and Unsupported for a public one of an account that has all encrypted.
+    """
     if not 3 <= len(wish.name) <= 128 or not wish.name.isprintable():
         raise InvalidParameter("An image's name has 3 to 128 printable characters.")
     if wish.architecture != "x86_64":
         raise InvalidParameter(f"Images for '{wish.architecture}' are not supported: only x86_64 is.")
     if wish.boot_mode not in ("legacy-bios", "uefi"):
         raise InvalidParameter(f"'{wish.boot_mode}' is no boot mode: legacy-bios or uefi.")
+    if wish.public and _is_encrypted(tx, wish):
+        raise Unsupported("Images with encrypted snapshots cannot be public.", code="OperationNotPermitted")
     owner = wish.account_id or CLOUD_ACCOUNT
     taken = tx.session.scalar(select(Image.id).where(Image.account_id == owner, Image.name == wish.name))
     if taken is not None:
         raise AlreadyExists("image", f"AMI name {wish.name} is already in use by AMI {taken}")
+
+
+def bring_image(  # noqa: PLR0917 - who has what made of which file, where and when
+    tx: Transaction, cloud: Cloud, image_id: str, wish: ImageWish, file: ImageFile, now: datetime
+) -> None:
+    """Enter an operator's image, encrypted where its account wants all that is new to be; raises as `add_image`."""
+    key = None
+    if _is_encrypted(tx, wish):
+        kms_key_id = ebs_encryption.key_for(tx, cloud, wish.account_id, None, encrypted=True, key=None)
+        key = volume_keys.new_key(cloud, kms_key_id or "")
+    add_image(tx, image_id, replace(wish, key=key), file, now)
+
+
+def _is_encrypted(tx: Transaction, wish: ImageWish) -> bool:
+    return bool(wish.account_id) and ebs_encryption.is_by_default(tx, wish.account_id)
 
 
 def add_image(tx: Transaction, image_id: str, wish: ImageWish, file: ImageFile, now: datetime) -> None:

@@ -42,6 +42,11 @@ def _new_sealed_key(cloud: Cloud) -> bytes:
     return cloud.sealer.seal(secrets.token_bytes(_KEY_BYTES), CONTEXT)
 
 
+def new_key(cloud: Cloud, kms_key_id: str) -> SealedKey:
+    """Make a key that is said to be under one of KMS."""
+    return SealedKey(_new_sealed_key(cloud), kms_key_id)
+
+
 def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
     """Give the ARN by which a key is shown, of its id, its alias, or an ARN of either; raises InvalidParameter."""
     arn = _ARN.match(name)

@@ -1,4 +1,4 @@
-"""Files of an account's exchange folder become images and snapshots, and images become files there.
+"""Files of an account's exchange folder or buckets become images and snapshots, and images become files there.
 
 A file is copied before it is looked at: nobody else may change what is read.
 """
@@ -9,7 +9,7 @@ import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from stead_controller.blocks import image_export
 from stead_controller.blocks.bad_image import MOST_BYTES, BadImageError
@@ -18,6 +18,7 @@ from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
+from stead_controller.db.tables import ImageTask
 from stead_controller.resources import image_tasks, imported_images, segments
 from stead_controller.resources.imported_images import ImageFile
 from stead_controller.settings import Settings
@@ -29,14 +30,36 @@ _SEGMENTS_AT_ONCE: Final = 4
 _PIECE: Final = 8 << 20
 
 
+class ObjectError(Exception):
+    """An object cannot be read or written, which waiting does not change; the message is for the user."""
+
+
+class Objects(Protocol):
+    """Objects of buckets as files; what may be otherwise later, as of a server that is away, raises something else."""
+
+    async def fetch(self, account_id: str, bucket: str, key: str, path: Path, most_bytes: int) -> None:
+        """Write an object of one of the account's buckets to a new file, durably; raises ObjectError."""
+
+    async def store(self, account_id: str, bucket: str, key: str, path: Path) -> None:
+        """Make a file an object of one of the account's buckets, whole or not at all; raises ObjectError."""
+
+
 class _Task(Life):
     """What imports and exports have in common: the folders of the account's files and of the task's own."""
 
     def __init__(
-        self, database: Database, clock: Clock, subject_id: str, facts: Mapping[str, Any], *, places: Settings
+        self,
+        database: Database,
+        clock: Clock,
+        subject_id: str,
+        facts: Mapping[str, Any],
+        *,
+        places: Settings,
+        objects: Objects,
     ) -> None:
         """Take the parts; the settings say where the folders are."""
         super().__init__(database, clock, subject_id, facts)
+        self._objects = objects
         self._exchange = places.exchange_folder
         self._folder = places.incoming_folder / subject_id
 
@@ -62,10 +85,10 @@ class ImportTask(_Task):
             return Done()
         if task.snapshot_id is not None:
             return Go(self.watch)
-        source = self._exchange / task.account_id / task.location
         try:
-            file = await asyncio.to_thread(self._take, source, task.format)
-        except (BadImageError, OSError) as error:
+            await self._bring(task)
+            file = await asyncio.to_thread(self._check, task.format)
+        except (BadImageError, ObjectError, OSError) as error:
             words = error.strerror if isinstance(error, OSError) else str(error)
             raise GiveUp(f"ClientError: {task.location}: {words}") from error
         await self.database.run(lambda tx: image_tasks.read(tx, self.id, file, self.clock()))
@@ -76,11 +99,21 @@ class ImportTask(_Task):
         state = await self.database.run(lambda tx: image_tasks.note(tx, self.id))
         return Wait(_LOOK_SECONDS, "The file is being read.") if state == "pending" else Done()
 
-    def _take(self, source: Path, image_format: str) -> ImageFile:
-        """Copy a regular file, never a link to one, to a folder of its own and check it."""
-        self._clear()
+    @property
+    def _path(self) -> Path:
+        return self._folder / "image"
+
+    async def _bring(self, task: ImageTask) -> None:
+        """Have a copy of the task's file, alone in a folder of its own."""
+        await asyncio.to_thread(self._clear)
         self._folder.mkdir(mode=0o700, parents=True)
-        path = self._folder / "image"
+        if task.bucket == image_tasks.BUCKET:
+            await asyncio.to_thread(self._copy, self._exchange / task.account_id / task.location, self._path)
+        else:
+            await self._objects.fetch(task.account_id, task.bucket, task.location, self._path, MOST_BYTES)
+
+    def _copy(self, source: Path, path: Path) -> None:
+        """Copy a regular file, never a link to one."""
         handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file, path.open("xb") as copy:
             found = os.fstat(file.fileno())
@@ -89,9 +122,12 @@ class ImportTask(_Task):
             shutil.copyfileobj(file, copy, _PIECE)
             copy.flush()
             os.fsync(copy.fileno())
-        image = ImageBlocks(path, image_format)
+
+    def _check(self, image_format: str) -> ImageFile:
+        """Check the copy, whose format is told."""
+        image = ImageBlocks(self._path, image_format)
         image.close()
-        return ImageFile(path, image_format, image.size, path.stat().st_size, "")
+        return ImageFile(self._path, image_format, image.size, self._path.stat().st_size, "")
 
 
 class ExportTask(_Task):
@@ -107,18 +143,38 @@ class ExportTask(_Task):
         facts: Mapping[str, Any],
         *,
         places: Settings,
+        objects: Objects,
         store: BlockStore,
     ) -> None:
         """Take the parts."""
-        super().__init__(database, clock, subject_id, facts, places=places)
+        super().__init__(database, clock, subject_id, facts, places=places, objects=objects)
         self._store = store
 
     async def begin(self) -> Outcome:
-        """Do all of it; nothing is in the account's folder before it is whole."""
+        """Do all of it; nothing is in the account's folder or bucket before it is whole."""
         task = await self.database.run(lambda tx: image_tasks.find_active(tx, self.id), writes=False)
         if task is None or task.image_id is None:
             return Done()
-        image_id, name = task.image_id, f"{task.location}{task.id}.{task.format}"
+        name = f"{task.location}{task.id}.{task.format}"
+        await asyncio.to_thread(self._clear)
+        self._folder.mkdir(mode=0o700, parents=True)
+        try:
+            made = await self._make(task.image_id, task.format)
+            if task.bucket == image_tasks.BUCKET:
+                await asyncio.to_thread(self._hand_over, made, self._exchange / task.account_id, name)
+            else:
+                await self._objects.store(task.account_id, task.bucket, name, made)
+        except (ConversionError, ObjectError) as error:
+            raise GiveUp(f"ServerError: {error}") from error
+        except OSError:  # such as a full disk: the step is tried again, and leaves no room taken until then
+            await asyncio.to_thread(self._clear)
+            raise
+        await self.database.run(lambda tx: image_tasks.complete(tx, self.id, name))
+        await asyncio.to_thread(self._clear)
+        return Done()
+
+    async def _make(self, image_id: str, image_format: str) -> Path:
+        """Put the disk of an image together and give it its format."""
         disk = await self.database.run(lambda tx: imported_images.find_disk(tx, image_id, ""), writes=False)
 
         async def more(first: int) -> list[Segment]:
@@ -126,17 +182,9 @@ class ExportTask(_Task):
                 lambda tx: segments.page(tx, disk.snapshot_id, first, _SEGMENTS_AT_ONCE), writes=False
             )
 
-        await asyncio.to_thread(self._clear)
-        self._folder.mkdir(mode=0o700, parents=True)
-        await image_export.write_disk(self._store, more, self._folder / "disk", disk.size, lambda _percent: None)
-        try:
-            made = await asyncio.to_thread(image_export.convert, self._folder / "disk", task.format)
-        except ConversionError as error:
-            raise GiveUp(f"ServerError: {error}") from error
-        await asyncio.to_thread(self._hand_over, made, self._exchange / task.account_id, name)
-        await self.database.run(lambda tx: image_tasks.complete(tx, self.id, name))
-        await asyncio.to_thread(self._clear)
-        return Done()
+        path = self._folder / "disk"
+        await image_export.write_disk(self._store, more, path, disk.size, lambda _percent: None)
+        return await asyncio.to_thread(image_export.convert, path, image_format)
 
     def _hand_over(self, made: Path, folder: Path, name: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The block store's disk is full: a clean refusal, nothing half written, and it goes on when there is room again."""
 
 import asyncio
+import errno
 import secrets
 import subprocess
 from datetime import timedelta
@@ -8,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from stead_controller.blocks.directory import BlockDirectory
+from stead_controller.blocks.image_files import IncomingImage
 from stead_controller.blocks.interface import BlockStoreError
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db import migrate
@@ -76,3 +78,19 @@ def test_a_full_disk_refuses_cleanly(small_disk, database):
         assert [len(one.slots) for one in listed] == [1, 4]
     finally:
         store.close()
+
+
+def test_an_upload_for_which_there_is_no_room_leaves_nothing(small_disk):
+    """The last bytes are written when the file is closed, for which there is no room either."""
+    folder = small_disk / "incoming" / "image"
+
+    def upload():
+        with IncomingImage(folder, "raw", 64 * MIB) as incoming:
+            while True:
+                incoming.write(secrets.token_bytes(MIB - 7))
+
+    for _ in range(2):
+        with pytest.raises(OSError) as refusal:
+            upload()
+        assert refusal.value.errno == errno.ENOSPC
+        assert list((small_disk / "incoming").iterdir()) == []

@@ -10,10 +10,11 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class ImageTask(Base):
-    """A file of the account's exchange folder that becomes an image or a snapshot, or an image that becomes one.
+    """A file of the account's that becomes an image or a snapshot, or an image that becomes one.
 
-    `kind` is the resource type of its id. `location` is the file's name, of an export its beginning. `sealed_key` is
-    the key of the snapshot that an encrypted import makes, sealed by the master key.
+    `kind` is the resource type of its id. `location` is an object's key in the bucket, or a file's name in the exchange
+    folder, which is the bucket `exchange`; of an export its beginning. `sealed_key` is the key of the snapshot that an
+    encrypted import makes, sealed by the master key.
     """
 
     __tablename__ = "image_tasks"
@@ -27,7 +28,8 @@ class ImageTask(Base):
     status_message: Mapped[str] = mapped_column(String(512), default="")
     description: Mapped[str] = mapped_column(String(255), default="")
     format: Mapped[str] = mapped_column(String(8))
-    location: Mapped[str] = mapped_column(String(255))
+    bucket: Mapped[str] = mapped_column(String(63), default="exchange", server_default="exchange")
+    location: Mapped[str] = mapped_column(String(1100))
     boot_mode: Mapped[str] = mapped_column(String(16), default="")
     image_id: Mapped[str | None] = mapped_column(ResourceId)
     snapshot_id: Mapped[str | None] = mapped_column(ResourceId)

@@ -3,8 +3,20 @@
 from collections.abc import Iterator
 from typing import Final
 
-from stead_controller.aws.authorization.rule import Asked, Check, Rule, made, making, named, referred, rule
+from stead_controller.aws.authorization.rule import (
+    Asked,
+    Check,
+    Part,
+    Rule,
+    Target,
+    made,
+    making,
+    named,
+    referred,
+    rule,
+)
 from stead_controller.aws.authorization.rules.attributes import setting
+from stead_controller.resources import image_tasks
 
 _IMAGE = named("image", "ImageId")
 
@@ -24,6 +36,21 @@ def _new_key_pair(asked: Asked) -> Iterator[Check]:
         yield from making(asked, "key-pair", context, name=name)
 
 
+def object_of(action: str, path: str, *, key: str, rest: str = "") -> Part:
+    """Take the object of a bucket that a file is read from or written to; the exchange folder is none."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        for bucket in asked.values(f"{path}.S3Bucket"):
+            if bucket != image_tasks.BUCKET:
+                name = next(iter(asked.values(f"{path}.{key}")), "")
+                yield Check(Target(f"arn:{asked.call.cloud.partition}:s3:::{bucket}/{name}{rest}"), action)
+
+    return part
+
+
+_IMPORTED = object_of("s3:GetObject", "DiskContainers.UserBucket", key="S3Key")
+_EXPORTED = object_of("s3:PutObject", "S3ExportLocation", key="S3Prefix", rest="*")
+
 RULES: Final[dict[str, Rule]] = {
     "CancelImportTask": rule(_import_task),
     "CopyImage": rule(made("image"), named("image", "SourceImageId"), made("snapshot")),
@@ -37,8 +64,8 @@ RULES: Final[dict[str, Rule]] = {
     "EnableImage": rule(_IMAGE),
     "EnableImageDeprecation": rule(_IMAGE),
     "EnableImageDeregistrationProtection": rule(_IMAGE),
-    "ExportImage": rule(made("export-image-task"), _IMAGE),
-    "ImportImage": rule(made("import-image-task"), made("image"), made("snapshot")),
+    "ExportImage": rule(made("export-image-task"), _IMAGE, _EXPORTED),
+    "ImportImage": rule(made("import-image-task"), made("image"), made("snapshot"), _IMPORTED),
     "ImportKeyPair": rule(_new_key_pair),
     "ModifyImageAttribute": rule(setting(_IMAGE)),
     "RegisterImage": rule(made("image"), named("snapshot", "BlockDeviceMappings.Ebs.SnapshotId")),

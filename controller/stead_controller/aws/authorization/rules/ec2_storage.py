@@ -5,6 +5,7 @@ from typing import Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, made, making, named, rule
 from stead_controller.aws.authorization.rules.attributes import setting
+from stead_controller.aws.authorization.rules.ec2_images import object_of
 from stead_controller.resources import resource_facts
 
 
@@ -44,6 +45,7 @@ def _new_snapshots(asked: Asked) -> Iterator[Check]:
 
 _VOLUME = named("volume", "VolumeId")
 _SNAPSHOT = named("snapshot", "SnapshotId")
+_IMPORTED = object_of("s3:GetObject", "DiskContainer.UserBucket", key="S3Key")
 
 RULES: Final[dict[str, Rule]] = {
     "AttachVolume": rule(named("instance", "InstanceId"), _VOLUME),
@@ -57,7 +59,7 @@ RULES: Final[dict[str, Rule]] = {
     "DisableEbsEncryptionByDefault": rule(),
     "EnableEbsEncryptionByDefault": rule(),
     "EnableVolumeIO": rule(_VOLUME),
-    "ImportSnapshot": rule(made("import-snapshot-task"), made("snapshot")),
+    "ImportSnapshot": rule(made("import-snapshot-task"), made("snapshot"), _IMPORTED),
     "ModifyEbsDefaultKmsKeyId": rule(),
     "ModifySnapshotAttribute": rule(setting(_SNAPSHOT)),
     "ModifyVolume": rule(_VOLUME),

@@ -1,0 +1,88 @@
+"""Objects of an account's buckets as files: what imports read and exports write, past the front door.
+
+Whether the account may is decided when the task is begun; what is checked here is that the bucket is still its own.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from stead_controller.aws.app import Transactions
+from stead_controller.errors import BadRequest, NotFound
+from stead_controller.object_store import answers
+from stead_controller.object_store.addressing import check_key, path_of
+from stead_controller.object_store.backend import Ask, Backend, BackendError
+from stead_controller.resources import buckets
+from stead_controller.workflows.image_tasks import ObjectError
+
+_PIECE: Final = 1 << 20
+_MOST_PUT: Final = 5 << 30  # bytes that S3 takes by one request
+_MOST_ERROR: Final = 1 << 16
+
+
+class ImageFiles:
+    """The promise of `workflows/image_tasks.py`, kept by the server behind."""
+
+    def __init__(self, transactions: Transactions, backend: Backend) -> None:
+        """Take the parts."""
+        self._transactions = transactions
+        self._backend = backend
+
+    async def fetch(self, account_id: str, bucket: str, key: str, path: Path, most_bytes: int) -> None:
+        """Write an object to a new file, durably; raises ObjectError, BackendError, OSError."""
+        ask = Ask("GET", await self._path_of(account_id, bucket, key))
+        answer = await self._backend.send(ask)
+        async with answer:
+            await _require_success(answer, bucket, key)
+            written = 0
+            with path.open("xb") as file:
+                try:
+                    async for piece in answer.content.iter_chunked(_PIECE):
+                        written += len(piece)
+                        if written > most_bytes:
+                            raise ObjectError(f"s3://{bucket}/{key} is larger than an image may be")
+                        await asyncio.to_thread(file.write, piece)
+                except aiohttp.ClientError as error:
+                    raise BackendError(f"an object was cut off: {error}") from error
+                file.flush()
+                await asyncio.to_thread(os.fsync, file.fileno())
+
+    async def store(self, account_id: str, bucket: str, key: str, path: Path) -> None:
+        """Make a file an object; raises ObjectError, BackendError."""
+        size = (await asyncio.to_thread(path.stat)).st_size
+        if size > _MOST_PUT:
+            raise ObjectError(f"the file has {size} bytes, of the {_MOST_PUT} that S3 takes at once")
+        place = await self._path_of(account_id, bucket, key)
+        answer = await self._backend.send(Ask("PUT", place, headers={"content-length": str(size)}, body=_pieces(path)))
+        async with answer:
+            await _require_success(answer, bucket, key)
+
+    async def _path_of(self, account_id: str, name: str, key: str) -> str:
+        try:
+            check_key(key)
+            bucket = await self._transactions.run(lambda tx: buckets.find(tx, name), writes=False)
+        except (BadRequest, NotFound) as error:
+            raise ObjectError(error.message) from error
+        if bucket.account_id != account_id:
+            raise ObjectError("The specified bucket does not exist")
+        return path_of(bucket.backend_name, key)
+
+
+async def _require_success(answer: aiohttp.ClientResponse, bucket: str, key: str) -> None:
+    """Raise ObjectError for what stays so, BackendError for trouble of the server."""
+    if answer.status < 400:
+        return
+    code, message = answers.read_error(await answer.content.read(_MOST_ERROR))
+    if answer.status >= 500 or answer.status == 403:
+        raise BackendError(f"the server behind answers {answer.status} {code}: {message}")
+    raise ObjectError(f"s3://{bucket}/{key}: {message or code}")
+
+
+async def _pieces(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while piece := await asyncio.to_thread(file.read, _PIECE):
+            yield piece

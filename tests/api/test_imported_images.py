@@ -1,0 +1,61 @@
+"""Images that an operator brings, as a client of the account that owns them sees them."""
+
+import pytest
+
+from stead_cli.errors import CliError
+from stead_proto.blocks import BLOCK_BYTES
+from stead_proto.v1 import operator_pb2 as pb
+
+CONTENT = b"an operator's disk" * BLOCK_BYTES
+
+
+@pytest.fixture
+def bring(cloud, account, tmp_path):
+    """Import a raw disk of 64 MiB for the account, and give the image's id and the percents that were told."""
+
+    def send(name, *, public=False):
+        path = tmp_path / name
+        path.write_bytes(CONTENT.ljust(64 << 20, b"\0"))
+        told = []
+        header = pb.ImportImageHeader(
+            name=name, format="raw", file_size=path.stat().st_size, public=public, account_id=account.account_id
+        )
+        made = cloud.operator.import_image(header, path, lambda _count: None, told.append)
+        return made.image_id, told
+
+    return send
+
+
+def disk_of(account, image_id):
+    (image,) = account.ec2.describe_images(ImageIds=[image_id])["Images"]
+    ((device, ebs),) = [(each["DeviceName"], each["Ebs"]) for each in image["BlockDeviceMappings"]]
+    (snapshot,) = account.ec2.describe_snapshots(SnapshotIds=[ebs["SnapshotId"]])["Snapshots"]
+    assert (device, image["State"], snapshot["State"]) == ("/dev/sda1", "available", "completed")
+    assert ebs["Encrypted"] is snapshot["Encrypted"]
+    return snapshot
+
+
+def test_an_image_is_encrypted_where_its_account_has_all_encrypted(account, bring):
+    image_id, told = bring("in the open")
+    assert disk_of(account, image_id)["Encrypted"] is False
+    assert told == sorted(told)
+    assert told[-1] == 100
+
+    account.ec2.enable_ebs_encryption_by_default()
+    with pytest.raises(CliError, match="encrypted snapshots cannot be public"):
+        bring("for all", public=True)
+    sealed_id, _ = bring("sealed")
+    snapshot = disk_of(account, sealed_id)
+    assert snapshot["Encrypted"] is True
+    key = account.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["KmsKeyId"]
+    assert snapshot["KmsKeyId"] == key, "the account's default key"
+    # Its owner reads what was sent.
+    ebs = account.client("ebs")
+    blocks = ebs.list_snapshot_blocks(SnapshotId=snapshot["SnapshotId"])["Blocks"]
+    assert len(blocks) == len(CONTENT) // BLOCK_BYTES
+    first = ebs.get_snapshot_block(SnapshotId=snapshot["SnapshotId"], BlockIndex=0, BlockToken=blocks[0]["BlockToken"])[
+        "BlockData"
+    ].read()
+    assert first == CONTENT[:BLOCK_BYTES]
+    names = [image["Name"] for image in account.ec2.describe_images(Owners=["self"])["Images"]]
+    assert sorted(names) == ["in the open", "sealed"]
