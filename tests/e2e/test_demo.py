@@ -16,8 +16,10 @@ def test_demo_proves_user_data_over_ssh_and_says_how_to_go_on(real_cloud: RealCl
     said = json.loads(real_cloud.stead_well("demo", "--output", "json"))
     try:
         assert [step["step"] for step in said["steps"]][-1] == "user data ran: proven over SSH"
-        # Warm, on two cores without KVM; the test machine may be busy with other tests.
-        assert said["seconds"] < 60
+        # Warm, on two idle cores without KVM, it is 15 s (by hand: tests/bench/launch.py). Here another test may run beside
+        # it, so what counts is that no step waits for nothing, as one does that ends by its deadline.
+        assert all(step["seconds"] < 100 for step in said["steps"]), said["steps"]
+        assert said["seconds"] < 200
         done = subprocess.run(
             [*said["ssh"], "-o", "BatchMode=yes", "hostname"], capture_output=True, text=True, timeout=30, check=False
         )

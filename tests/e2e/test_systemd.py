@@ -24,10 +24,11 @@ def machine() -> Iterator[Machine]:
         pytest.skip(str(reason))
 
 
+@pytest.mark.timeout(900)  # it boots a machine twice and a guest twice, by emulation, beside other tests
 def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     stead = str(BIN / "stead")
-    launched = json.loads(machine.must(stead, "demo", "--output", "json", timeout=240))
-    login = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", *launched["ssh"][1:]]
+    launched = json.loads(machine.must(stead, "demo", "--output", "json", timeout=400))
+    login = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", *launched["ssh"][1:]]
     assert _states(machine) == ["active"] * 2
     assert machine.must("systemctl", "is-enabled", *UNITS).split() == ["enabled"] * 2
     first_boot = machine.must(*login, "cat /proc/sys/kernel/random/boot_id")
@@ -38,16 +39,16 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     for unit in UNITS:
         pid = machine.must("systemctl", "show", "--property=MainPID", "--value", unit).strip()
         machine.must("kill", "-KILL", pid)
-    wait_for(lambda: machine.run(stead, "status").returncode == 0, "both are back", 60, poll=0.5)
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "both are back", 120, poll=0.5)
     assert _lasting_processes(machine) == lasting
     # A guest's power cut costs it what it had not written to its disk, such as its host keys.
     assert machine.must(*login, "sync; cat /proc/sys/kernel/random/boot_id") == first_boot
 
     machine.power_cut()
     machine.boot()
-    wait_for(lambda: machine.run(*login, "true").returncode == 0, "the guest answers again", 120, poll=0.5)
+    wait_for(lambda: machine.run(*login, "true").returncode == 0, "the guest answers again", 240, poll=0.5)
     assert machine.must(*login, "cat /proc/sys/kernel/random/boot_id") != first_boot
-    wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 60, poll=0.5)
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 120, poll=0.5)
     assert _states(machine) == ["active"] * 2
 
     machine.must(stead, "down", "--purge", "--yes")

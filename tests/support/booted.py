@@ -79,7 +79,7 @@ class Machine:
                 stdout=console,
                 stderr=console,
             )
-        wait_for(self._is_up, f"systemd is up; its console: {self.console()}", 60, poll=0.2)
+        wait_for(self._is_up, f"systemd is up; its console: {self.console()}", 180, poll=0.2)
 
     def console(self) -> str:
         """What was written on its console."""

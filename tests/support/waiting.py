@@ -7,12 +7,16 @@ from collections.abc import Callable
 def wait_for[Found](
     condition: Callable[[], Found | None], what: str, seconds: float = 20.0, poll: float = 0.05
 ) -> Found:
-    """Return the first value that is neither None, False nor empty; fail, saying what was awaited, when time is over."""
+    """Return the first value that is neither None, False nor empty; fail, saying what was awaited, when time is over.
+
+    The last look begins after the deadline: a machine that had no time for us meanwhile makes nothing fail.
+    """
     deadline = time.monotonic() + seconds
     while True:
+        is_last = time.monotonic() > deadline
         found = condition()
         if found:
             return found
-        if time.monotonic() > deadline:
+        if is_last:
             raise AssertionError(f"waited {seconds:g} s in vain until {what}")
         time.sleep(poll)

@@ -36,7 +36,11 @@ def test_kernel_agrees_with_the_documents(oracle: ReachOracle) -> None:
     """Ten thousand packets for both parameters, with the answers to those that arrive."""
     before, start = oracle.packets, time.monotonic()
 
-    @settings(max_examples=CLOUDS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(
+        max_examples=CLOUDS,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
     @given(st.integers(0, 10**9))
     def agrees(seed: int) -> None:
         chance = random.Random(seed)

@@ -18,8 +18,8 @@ def test_guests_and_the_agent_outlive_a_killed_libvirtd(world):
     process = world.process_of(spec.id)
     world.heard.clear()
     world.daemon.kill()
-    wait_for(lambda: spec.id in world.heard, "the loss was told", 2)
-    world.wait_for_power(spec.id, Power.RUNNING, 5)  # `revive` has started it again
+    wait_for(lambda: spec.id in world.heard, "the loss was told")
+    world.wait_for_power(spec.id, Power.RUNNING)  # `revive` has started it again
     assert world.process_of(spec.id) == process
     assert world.machines.stop(spec.id, force=True).off_reason is OffReason.ASKED
 
@@ -32,7 +32,7 @@ def test_while_libvirt_is_away_a_living_guest_is_unknown_and_a_dead_one_off(worl
     process = world.process_of(spec.id)
     monkeypatch.setattr(world.machines._link, "_revive", lambda: None)
     world.daemon.kill()
-    world.wait_for_power(spec.id, Power.UNKNOWN, 2)
+    world.wait_for_power(spec.id, Power.UNKNOWN)
     assert world.machines.status(off.id).power is Power.OFF
     with pytest.raises(MachinesUnavailableError):
         world.machines.present()
@@ -41,7 +41,7 @@ def test_while_libvirt_is_away_a_living_guest_is_unknown_and_a_dead_one_off(worl
     with pytest.raises(MachinesUnavailableError):
         world.machines.status("i-00000000000000000")
     os.kill(process, signal.SIGKILL)
-    world.wait_for_power(spec.id, Power.OFF, 5)
+    world.wait_for_power(spec.id, Power.OFF)
     status = world.machines.status(spec.id)
     assert (status.power, status.start_count, status.off_reason) == (Power.OFF, 7, OffReason.CRASHED)
     world.daemon.revive()
@@ -60,12 +60,12 @@ def test_a_hung_libvirtd_hides_no_dead_guest(world):
         os.kill(process, signal.SIGKILL)
         began = time.monotonic()
         status = world.machines.status(spec.id)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # without end, if it waited for libvirtd
         assert (status.power, status.off_reason) == (Power.OFF, OffReason.CRASHED)
     finally:
         os.kill(hung, signal.SIGCONT)
     wait_for(world.machines._link.is_up, "libvirt is back")
-    world.wait_for_power(spec.id, Power.OFF, 5)
+    world.wait_for_power(spec.id, Power.OFF)
     assert world.machines.status(spec.id).off_reason is OffReason.CRASHED
 
 

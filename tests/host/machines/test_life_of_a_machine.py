@@ -59,8 +59,8 @@ def test_a_killed_process_is_a_crash_and_is_told(world):
     world.machines.start(spec, 1)
     world.heard.clear()
     os.kill(world.process_of(spec.id), signal.SIGKILL)
-    wait_for(lambda: spec.id in world.heard, "the end was told", 2)
-    world.wait_for_power(spec.id, Power.OFF, 2)
+    wait_for(lambda: spec.id in world.heard, "the end was told")
+    world.wait_for_power(spec.id, Power.OFF)
     assert world.machines.status(spec.id).off_reason is OffReason.CRASHED
     assert world.machines.start(spec, 1).power is Power.OFF
     assert world.machines.start(spec, 2).power is Power.RUNNING
@@ -237,7 +237,7 @@ def test_a_guest_that_does_not_listen_is_stopped_after_some_time(world):
     spec = world.spec()
     world.machines.start(spec, 1)
     assert world.machines.stop(spec.id).power is Power.STOPPING
-    world.wait_for_power(spec.id, Power.OFF, 5)
+    world.wait_for_power(spec.id, Power.OFF)
     assert world.machines.status(spec.id).off_reason is OffReason.ASKED
 
 
@@ -249,7 +249,7 @@ def test_a_stop_goes_on_after_the_agent_died(world):
     world.machines.stop(spec.id)
     world.connect()
     assert world.machines.status(spec.id).power is Power.STOPPING
-    world.wait_for_power(spec.id, Power.OFF, 6)
+    world.wait_for_power(spec.id, Power.OFF)
     assert world.machines.status(spec.id).off_reason is OffReason.ASKED
 
 
@@ -261,7 +261,7 @@ def test_a_guest_that_does_not_listen_is_reset_after_some_time(world):
     process = world.process_of(spec.id)
     assert world.machines.reboot(spec.id, 1).reboot_count == 0
     began = time.monotonic()
-    wait_for(lambda: world.machines.status(spec.id).reboot_count == 1, "the reboot is counted", 5)
+    wait_for(lambda: world.machines.status(spec.id).reboot_count == 1, "the reboot is counted")
     assert time.monotonic() - began > 0.5
     assert world.process_of(spec.id) == process
     assert world.machines.reboot(spec.id, 1).reboot_count == 1

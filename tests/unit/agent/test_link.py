@@ -156,7 +156,7 @@ async def test_after_a_controllers_restart_the_agent_is_back_quickly_and_says_al
     await controller.start()
     began = time.monotonic()
     again = await rig.session(after=1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 7  # after long failures it would be 7.5 to 15 s
     assert again.hello.revision == 1
     await controller.until(lambda: again.revision == 2, "revision 2 is reached")
     assert again.statuses.keys() == _own(controller)

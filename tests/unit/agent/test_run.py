@@ -19,6 +19,7 @@ from stead_agent.run import (
     listen,
     run,
 )
+from tests.support.waiting import wait_for
 
 
 def test_returns_what_the_program_wrote():
@@ -53,14 +54,15 @@ def test_a_nul_byte_is_refused():
 
 def test_at_the_deadline_the_whole_group_is_killed(tmp_path):
     pid_file = tmp_path / "pid"
-    began = time.monotonic()
-    with pytest.raises(ProgramTimeoutError):
-        run(["sh", "-c", f"sleep 60 & echo $! > {pid_file}; wait"], timeout=0.3)
-    assert time.monotonic() - began < 5
+    for timeout in (0.3, 3, 30):  # on a busy machine the shell may not come so far in the first one
+        began = time.monotonic()
+        with pytest.raises(ProgramTimeoutError):
+            run(["sh", "-c", f"sleep 300 & echo $! > {pid_file}; wait"], timeout=timeout)
+        assert time.monotonic() - began < 150
+        if pid_file.exists() and pid_file.read_text():
+            break
     grandchild = int(pid_file.read_text())
-    deadline = time.monotonic() + 5
-    while _alive(grandchild):
-        assert time.monotonic() < deadline, "the grandchild lives"
+    wait_for(lambda: not _alive(grandchild), "the grandchild is dead")
 
 
 def _alive(pid: int) -> bool:
@@ -81,7 +83,7 @@ def test_a_program_that_does_not_read_is_no_error():
 
 def test_limits_hold():
     with pytest.raises(ProgramFailedError) as caught:
-        run(["sh", "-c", "while :; do :; done"], timeout=20, limits=Limits(cpu_seconds=1))
+        run(["sh", "-c", "while :; do :; done"], timeout=120, limits=Limits(cpu_seconds=1))
     assert caught.value.status < 0
     with pytest.raises(ProgramFailedError):
         run(["head", "-c", "200M", "/dev/zero"], timeout=20, limits=Limits(address_space=1 << 20))

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -46,10 +45,10 @@ def test_forged_files_are_refused_unseen(name, canary, place, monkeypatch):
     crafted = CORPUS[name]
     crafted.make(place, canary)
     monkeypatch.setattr(confinement, "serve", _never)
-    started = time.monotonic()
+    before = _cpu_seconds()
     with pytest.raises(BadImageError, match=crafted.refusal):
         ImageBlocks(place, crafted.image_format)
-    assert time.monotonic() - started < 2
+    assert _cpu_seconds() - before < 2
 
 
 @needs_qemu
@@ -161,10 +160,15 @@ def test_a_disk_of_holes_takes_no_time(place):
         ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", place, "4T"], check=True, timeout=30
     )
     image = ImageBlocks(place, "qcow2")
-    started = time.monotonic()
+    before = _cpu_seconds()
     assert list(image.blocks()) == []
     image.close()
-    assert time.monotonic() - started < 20
+    assert _cpu_seconds() - before < 10
+
+
+def _cpu_seconds():
+    """Processor time of this process and of the readers that have ended: the wall's says how busy the machine is."""
+    return sum(os.times()[:4])
 
 
 def _never(*_args, **_kwargs):

@@ -210,7 +210,9 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(actions=st.lists(ACTIONS, min_size=4, max_size=24))
 def test_snapshots_hold_what_they_held(tmp_path_factory, empty_database_file, actions):
     folder = tmp_path_factory.mktemp("town")

@@ -262,7 +262,9 @@ async def _live(database, steps):
     await cloud.check()
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(steps=st.lists(_steps, min_size=8, max_size=40))
 def test_every_host_ends_with_exactly_what_it_must_have(tmp_path_factory, empty_database_file, steps):
     path = tmp_path_factory.mktemp("feed") / "stead.sqlite"

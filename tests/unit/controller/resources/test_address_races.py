@@ -152,7 +152,9 @@ def test_eight_clients_at_once(world, run, subnet_id):
 
 
 @given(actions=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(ACTIONS)), max_size=30), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_after_each_step_the_rows_agree(world, run, subnet_id, actions, seed):
     tenants = [Tenant(run, world.one.caller, subnet_id, seed + number) for number in range(2)]
     for who, action in actions:

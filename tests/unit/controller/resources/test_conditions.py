@@ -14,7 +14,9 @@ from tests.unit.controller.resources.rows import CLOUD, NOW, caller
 SPECIAL = st.text(alphabet="ab*?\\%_[]^-'\" \n", max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300, deadline=None
+)
 @given(value=SPECIAL, patterns=st.lists(SPECIAL, min_size=1, max_size=3))
 def test_text_matches_as_in_memory(database, value, patterns):
     asked = Filter("x", tuple(patterns))
@@ -23,7 +25,9 @@ def test_text_matches_as_in_memory(database, value, patterns):
     assert bool(found) == asked.matches(value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=100, deadline=None
+)
 @given(value=st.integers(0, 10**12), pattern=st.text(alphabet="0123456789*?", max_size=6))
 def test_numbers_match_as_their_text(database, value, pattern):
     clause = conditions.number(literal(value, BigInteger))(Filter("x", (pattern,)))

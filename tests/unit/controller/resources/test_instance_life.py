@@ -407,7 +407,9 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(ACTIONS)
 def test_room_is_what_the_living_take_and_no_address_is_given_twice(database, world, actions):
     from stead_controller.controller import keep_facts

@@ -17,7 +17,9 @@ _changes = st.tuples(st.just("modify"), _added, st.sets(_cidrs, max_size=3))
 _restores = st.tuples(st.just("restore"), st.integers(1, 6), st.none())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(_changes | _restores, max_size=8))
 def test_versions_are_kept(world, run, steps):
     once = Repeatable("CreateManagedPrefixList", "", "")
