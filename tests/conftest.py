@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from tests.support.shares import Shares
 pytest_plugins = ["tests.support.fixtures"]
 
 _HERE = Path(__file__).parent
+
+# As the launcher does: programs that compile themselves at each start are half of what the tests wait for.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # People's runs look for new counterexamples each time; the build server's say the same of the same commit. How long an
 # example takes says how loaded the machine is, no more.
