@@ -64,9 +64,13 @@ class Connection:
         """Close the socket."""
         self._sock.close()
 
-    def opened(self, now: float) -> Waits:
-        """Begin: a new connection takes its guest's turn before it is read, so that opening many is paced too."""
-        return self._take_turn(now) or self.turn_came(now)
+    def opened(self, now: float) -> float:
+        """Begin: a new connection takes its guest's turn before it is read, so that opening many is paced too.
+
+        Returns the seconds until `turn_came` may be called.
+        """
+        self._take_turn(now)
+        return self.delay
 
     def readable(self, now: float) -> Waits:
         """Read once and go on."""

@@ -16,6 +16,7 @@ import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -36,7 +37,8 @@ MAX_CONNECTIONS: Final = 64
 # How long the kernel drops connection attempts of a guest that has as many as it may have.
 SHUT_OUT_SECONDS: Final = 0.25
 
-_ACCEPTS_PER_TURN: Final = 16
+_ACCEPTS_PER_TURN: Final = 64
+_STEPS_PER_TURN: Final = 8  # of connections, before it is seen who else came
 _SWEEP_SECONDS: Final = 0.25
 _INTEREST: Final = {Waits.BYTES: select.EPOLLIN, Waits.ROOM: select.EPOLLOUT, Waits.TURN: 0}
 
@@ -50,6 +52,8 @@ class _Share:
 
     pace: Pace = field(default_factory=lambda: Pace(RATE, BURST))
     open: dict[int, "_Open"] = field(default_factory=dict)  # by file number, the oldest first
+    ready: deque["_Open"] = field(default_factory=deque)  # that can do their next step
+    new: int = 0  # of the open ones, those that have not done their first step; they have taken their turns
 
 
 @dataclass(slots=True, eq=False)
@@ -59,8 +63,12 @@ class _Open:
     number: int
     connection: Connection
     share: _Share
-    vpc_id: str
+    listener: "_Listener"
+    address: str
     interest: int = -1  # what epoll watches for; -1: it does not know the connection yet
+    is_new: bool = True
+    is_ready: bool = False
+    event: int | None = None  # of epoll's, which made it ready; None: it has its turn
 
 
 @dataclass(slots=True)
@@ -90,6 +98,7 @@ class Server:
         self._listeners: dict[int, _Listener] = {}
         self._open: dict[int, _Open] = {}
         self._shares: dict[tuple[str, str], _Share] = {}
+        self._busy: deque[_Share] = deque()  # those with something ready, each once
         self._turns: list[tuple[float, int, _Open]] = []
         self._turn_numbers = itertools.count()
         self._next_sweep = 0.0
@@ -127,7 +136,10 @@ class Server:
     # In the server's thread.
 
     def _run(self) -> None:
-        """Serve until told to end."""
+        """Serve until told to end.
+
+        Guests do their steps one after the other, one of each, however many connections one of them has ready.
+        """
         while not self._ending:
             events = self._epoll.poll(self._patience(time.monotonic()))
             now = time.monotonic()
@@ -136,14 +148,18 @@ class Server:
                     self._obey()
                 elif number in self._listeners:
                     self._accept_some(self._listeners[number], now)
-                elif number in self._open:
-                    self._go_on(self._open[number], now, event)
+                elif (opened := self._open.get(number)) and opened.interest >= 0:  # else the number is a new one's
+                    self._make_ready(opened, event)
             self._give_turns(now)
+            for _ in range(min(_STEPS_PER_TURN, len(self._busy))):
+                self._serve_next(now)
             if now >= self._next_sweep:
                 self._sweep(now)
 
     def _patience(self, now: float) -> float:
         """Tell how long nothing but an event can call for us, in seconds; -1 = forever."""
+        if self._busy:
+            return 0
         times = [self._turns[0][0]] if self._turns else []
         if self._shares or any(listener.paused or listener.shut_out for listener in self._listeners.values()):
             times.append(self._next_sweep)
@@ -172,7 +188,7 @@ class Server:
             if listener.vpc_id == vpc_id:
                 del self._listeners[number]
                 listener.sock.close()
-        for opened in [opened for opened in self._open.values() if opened.vpc_id == vpc_id]:
+        for opened in [opened for opened in self._open.values() if opened.listener.vpc_id == vpc_id]:
             self._forget(opened)
         self._shares = {key: share for key, share in self._shares.items() if key[0] != vpc_id}
 
@@ -196,34 +212,51 @@ class Server:
                 listener.paused = True
                 self._epoll.modify(listener.sock, 0)
                 return
-            if not self._begin(listener.vpc_id, sock, source[0], now) and source[0] not in listener.shut_out:
-                listener.shut_out[source[0]] = now + SHUT_OUT_SECONDS
-                shut_out(listener.sock, listener.shut_out)
+            self._begin(listener, sock, source[0], now)
 
-    def _begin(self, vpc_id: str, sock: socket.socket, address: str, now: float) -> bool:
-        """Take up a new connection; or close it and say False: its guest, or the server, has as many as it may have."""
-        peer = (vpc_id, address)
-        key = (vpc_id, self._identify(peer))
+    def _begin(self, listener: _Listener, sock: socket.socket, address: str, now: float) -> None:
+        """Take up a new connection; or close it, when its guest, or the server, has as many as it may have."""
+        peer = (listener.vpc_id, address)
+        key = (listener.vpc_id, self._identify(peer))
         share = self._shares.get(key)
         if share is None:
             share = self._shares[key] = _Share()
         if not self._has_room(share, now):
             sock.close()
-            return False
+            self._shut_out(listener, address, now)
+            return
         sock.setblocking(False)
         connection = Connection(sock, share.pace, lambda request: self._answer(peer, request))
-        opened = _Open(sock.fileno(), connection, share, vpc_id)
+        opened = _Open(sock.fileno(), connection, share, listener, address)
         self._open[opened.number] = share.open[opened.number] = opened
-        self._go_on(opened, now)
-        return True
+        share.new += 1
+        if connection.opened(now) > 0:
+            self._await_turn(opened, now)
+        else:
+            self._make_ready(opened, None)
+
+    @staticmethod
+    def _shut_out(listener: _Listener, address: str, now: float) -> None:
+        """Have the kernel drop what a guest sends to open more connections, for a moment."""
+        if address not in listener.shut_out:
+            listener.shut_out[address] = now + SHUT_OUT_SECONDS
+            shut_out(listener.sock, listener.shut_out)
 
     def _has_room(self, share: _Share, now: float) -> bool:
         """Tell whether a guest may have one more connection; if need be, close one that it, or another, only keeps."""
         if share.pace.next_in(now) > MAX_CONNECTIONS / RATE:
             return False  # opens and drops them faster than they get their turn
-        if len(share.open) >= MAX_CONNECTIONS and not self._close_idle(share.open):
+        if self._has_many(share) and not self._close_idle(share.open):
             return False
         return len(self._open) < self._max_open or self._close_idle(self._open) or self._take_from_largest(share)
+
+    @staticmethod
+    def _has_many(share: _Share) -> bool:
+        """Tell whether a guest has as many connections as it may have.
+
+        New ones do not count: most are answered and closed in one step.
+        """
+        return len(share.open) - share.new >= MAX_CONNECTIONS
 
     def _take_from_largest(self, share: _Share) -> bool:
         """All are in use: close the oldest of the guest that has most, unless this one would then have as many."""
@@ -236,17 +269,41 @@ class Server:
     def _close_idle(self, among: dict[int, _Open]) -> bool:
         """Close one of the oldest connections that is not in use; False = none is found."""
         for opened in itertools.islice(among.values(), MAX_CONNECTIONS):
-            if opened.connection.idle:
+            if opened.connection.idle and not opened.is_ready:
                 self._forget(opened)
                 return True
         return False
 
-    def _go_on(self, opened: _Open, now: float, event: int | None = None) -> None:
-        """Let a connection do its next step: for an event of epoll, or for none because it is new or has its turn."""
-        connection = opened.connection
+    def _make_ready(self, opened: _Open, event: int | None) -> None:
+        """Let a connection do its next step when its guest is next: for an event of epoll, or as it has its turn."""
+        opened.event = event
+        if not opened.is_ready:
+            opened.is_ready = True
+            if not opened.share.ready:
+                self._busy.append(opened.share)
+            opened.share.ready.append(opened)
+
+    def _serve_next(self, now: float) -> None:
+        """Let the next guest that has something ready do one step."""
+        share = self._busy.popleft()
+        opened = share.ready.popleft()
+        if share.ready:
+            self._busy.append(share)
+        opened.is_ready = False
+        if self._open.get(opened.number) is opened:
+            self._go_on(opened, now)
+
+    def _go_on(self, opened: _Open, now: float) -> None:
+        """Let a connection do its next step."""
+        connection, event, share = opened.connection, opened.event, opened.share
+        is_one_too_many = opened.is_new and self._has_many(share) and not self._close_idle(share.open)
+        self._count_open(opened)
         try:
             if event is None:
-                waits = connection.opened(now) if opened.interest < 0 else connection.turn_came(now)
+                waits = connection.turn_came(now)
+                if is_one_too_many and waits is not Waits.CLOSED:
+                    self._shut_out(opened.listener, opened.address, now)
+                    waits = Waits.CLOSED
             elif opened.interest == 0:
                 waits = Waits.CLOSED  # waits for its turn, and the client has gone
             else:
@@ -254,12 +311,25 @@ class Server:
             if waits is not Waits.CLOSED:
                 self._watch(opened, _INTEREST[waits])
         except Exception:  # a fault of ours: it may cost this connection, but not all guests their metadata
-            log.exception("metadata_connection_failed", extra={"vpc_id": opened.vpc_id})
+            log.exception("metadata_connection_failed", extra={"vpc_id": opened.listener.vpc_id})
             waits = Waits.CLOSED
         if waits is Waits.CLOSED:
             self._forget(opened)
         elif waits is Waits.TURN:
-            heapq.heappush(self._turns, (now + connection.delay, next(self._turn_numbers), opened))
+            self._await_turn(opened, now)
+
+    def _await_turn(self, opened: _Open, now: float) -> None:
+        """Have a connection go on when its turn has come."""
+        self._count_open(opened)
+        self._watch(opened, 0)
+        heapq.heappush(self._turns, (now + opened.connection.delay, next(self._turn_numbers), opened))
+
+    @staticmethod
+    def _count_open(opened: _Open) -> None:
+        """Count a connection among those of which a guest may have some, from its first step on."""
+        if opened.is_new:
+            opened.is_new = False
+            opened.share.new -= 1
 
     def _watch(self, opened: _Open, interest: int) -> None:
         """Have epoll watch for what a connection waits for."""
@@ -273,16 +343,15 @@ class Server:
         """Close a connection; epoll forgets a closed file by itself."""
         del self._open[opened.number]
         del opened.share.open[opened.number]
+        self._count_open(opened)
         opened.connection.close()
 
     def _give_turns(self, now: float) -> None:
         """Let those go on whose turn has come."""
-        due = []
         while self._turns and self._turns[0][0] <= now:
-            due.append(heapq.heappop(self._turns)[2])
-        for opened in due:
+            opened = heapq.heappop(self._turns)[2]
             if self._open.get(opened.number) is opened:
-                self._go_on(opened, now)
+                self._make_ready(opened, None)
 
     def _sweep(self, now: float) -> None:
         """Close what took too long, forget guests that have long been quiet, let in again who was shut out."""
