@@ -52,6 +52,19 @@ def create_vpc_endpoint(call: Call, params: Params) -> NoReturn:
     raise Unsupported("VPC endpoints are not supported by this cloud.")
 
 
+@operation("DeleteVpcEndpoints")
+def delete_vpc_endpoints(call: Call, params: Params) -> Result:
+    """Say of each endpoint that it does not exist: the answer is a list of what was not deleted, as EC2's."""
+    del call
+    missing = (NotFound("vpc-endpoint", endpoint) for endpoint in params["VpcEndpointIds"])
+    return {
+        "Unsuccessful": [
+            {"ResourceId": one.missing[0], "Error": {"Code": "InvalidVpcEndpointId.NotFound", "Message": one.message}}
+            for one in missing
+        ]
+    }
+
+
 @operation("DescribeVpcClassicLink", writes=False)
 def describe_vpc_classic_link(call: Call, params: Params) -> Result:
     """List no VPC as linked: ClassicLink has been retired."""

@@ -99,6 +99,7 @@ _VPCS: Final[dict[str, Rule]] = {
     "DeleteDhcpOptions": rule(named("dhcp-options", "DhcpOptionsId")),
     "DeleteFlowLogs": rule(named("vpc-flow-log", "FlowLogIds")),
     "DeleteVpc": rule(_VPC),
+    "DeleteVpcEndpoints": rule(named("vpc-endpoint", "VpcEndpointIds")),
     "DisassociateVpcCidrBlock": rule(referred("vpc", "cidr-association", "AssociationId")),
     "ModifyVpcAttribute": rule(setting(_VPC)),
     "ModifyVpcTenancy": rule(_VPC),
