@@ -172,6 +172,8 @@ def test_what_cannot_be_attached_or_detached(api: Api) -> None:
 
     api.refused("InvalidNetworkInterface.InUse", attach(primary["NetworkInterfaceId"], 1))
     api.refused("InvalidParameterValue", attach(here, 0))
+    queues = {"NetworkInterfaceId": here, "InstanceId": instance_id, "DeviceIndex": 1, "EnaQueueCount": 2}
+    api.refused("UnsupportedOperation", api.ec2.attach_network_interface, **queues)
     api.refused("InvalidParameterCombination", attach(elsewhere, 1))
     api.refused("PrivateIpAddressLimitExceeded", attach(many, 1))
     attach(here, 1)()

@@ -64,6 +64,10 @@ def test_a_block_that_no_vpc_may_have_is_refused(api, cidr, code):
 def test_what_is_not_here_is_refused(api):
     api.refused("MissingParameter", api.ec2.create_vpc)
     api.refused("UnsupportedOperation", api.ec2.create_vpc, Ipv4IpamPoolId="ipam-pool-1", Ipv4NetmaskLength=16)
+    elsewhere = {"AmazonProvidedIpv6CidrBlock": True, "Ipv6CidrBlockNetworkBorderGroup": "us-west-2-lax-1"}
+    api.refused("InvalidParameterValue", api.ec2.create_vpc, CidrBlock="10.0.0.0/16", **elsewhere)
+    one = api.world.one.vpc_id
+    api.refused("InvalidParameterValue", api.ec2.associate_vpc_cidr_block, VpcId=one, **elsewhere)
     api.refused("UnsupportedTenancy", api.ec2.create_vpc, CidrBlock="10.0.0.0/16", InstanceTenancy="host")
     api.refused("DryRunOperation", api.ec2.create_vpc, CidrBlock="10.0.0.0/16", DryRun=True)
 

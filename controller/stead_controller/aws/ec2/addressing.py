@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from stead_controller.aws.call import Params
-from stead_controller.errors import Unsupported
+from stead_controller.aws.call import Call, Params
+from stead_controller.errors import InvalidParameter, Unsupported
 
 _SOURCES: Final = {
     "Ipv4IpamPoolId": "IPAM pools",
@@ -23,3 +23,9 @@ def refuse_other_sources(params: Params) -> None:
             raise Unsupported(f"{what} are not supported by this cloud ({name}).")
     if params.get("Ipv6Native"):
         raise Unsupported("Subnets without IPv4 addresses are not supported by this cloud (Ipv6Native).")
+
+
+def check_border_group(call: Call, params: Params, name: str) -> None:
+    """Raise InvalidParameter for addresses of another network border group than the region, which is the only one."""
+    if params.get(name, call.cloud.region) != call.cloud.region:
+        raise InvalidParameter(f"The network border group '{params[name]}' does not exist")

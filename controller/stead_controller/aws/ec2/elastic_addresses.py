@@ -3,6 +3,7 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.addressing import check_border_group
 from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.resources import elastic_address_associations as associations
 from stead_controller.resources import elastic_addresses
@@ -17,8 +18,7 @@ def allocate_address(call: Call, params: Params) -> Result:
             raise Unsupported(f"{name} is not supported.")
     if params.get("Domain", "vpc") not in ("vpc", "standard"):
         raise InvalidParameter(f"Invalid value '{params['Domain']}' for domain. Must be 'vpc'")
-    if params.get("NetworkBorderGroup", call.cloud.region) != call.cloud.region:
-        raise InvalidParameter(f"The network border group '{params['NetworkBorderGroup']}' does not exist")
+    check_border_group(call, params, "NetworkBorderGroup")
     if params.get("PublicIpv4Pool", "amazon") != "amazon":
         raise InvalidParameter(
             f"The pool '{params['PublicIpv4Pool']}' does not exist", code="InvalidPublicIpv4PoolID.NotFound"
@@ -30,8 +30,7 @@ def allocate_address(call: Call, params: Params) -> Result:
 @operation("ReleaseAddress")
 def release_address(call: Call, params: Params) -> Result:
     """End the allocation of an address."""
-    if params.get("NetworkBorderGroup", call.cloud.region) != call.cloud.region:
-        raise InvalidParameter(f"The network border group '{params['NetworkBorderGroup']}' does not exist")
+    check_border_group(call, params, "NetworkBorderGroup")
     elastic_addresses.release(call.tx, call.caller, params.get("AllocationId"), params.get("PublicIp"), call.now)
     return {}
 

@@ -45,6 +45,8 @@ def attach_network_interface(call: Call, params: Params) -> Result:
     """Attach a network interface to an instance."""
     if params.get("NetworkCardIndex", 0) != 0:
         raise InvalidParameter(f"Value ({params['NetworkCardIndex']}) for parameter networkCardIndex is invalid.")
+    if "EnaQueueCount" in params:
+        raise Unsupported("Queues of an interface cannot be chosen (EnaQueueCount).")
     attachment_id = attachments.attach(
         call.tx, call.caller, params["NetworkInterfaceId"], params["InstanceId"], params["DeviceIndex"], call.now
     )

@@ -1,7 +1,7 @@
 """AssociateVpcCidrBlock and DisassociateVpcCidrBlock."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.ec2.addressing import refuse_other_sources
+from stead_controller.aws.ec2.addressing import check_border_group, refuse_other_sources
 from stead_controller.errors import Unsupported
 from stead_controller.resources import vpc_cidr_blocks
 
@@ -10,6 +10,7 @@ from stead_controller.resources import vpc_cidr_blocks
 def associate(call: Call, params: Params) -> Result:
     """Give a VPC a further IPv4 block, or an IPv6 block of the cloud's own pool."""
     refuse_other_sources(params)
+    check_border_group(call, params, "Ipv6CidrBlockNetworkBorderGroup")
     if "Ipv6CidrBlock" in params:
         raise Unsupported("IPv6 blocks of one's own are not supported by this cloud (Ipv6CidrBlock).")
     ipv6 = params.get("AmazonProvidedIpv6CidrBlock", False)

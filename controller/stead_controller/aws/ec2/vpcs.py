@@ -3,7 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
-from stead_controller.aws.ec2.addressing import refuse_other_sources
+from stead_controller.aws.ec2.addressing import check_border_group, refuse_other_sources
 from stead_controller.errors import InvalidCombination, MissingParameter
 from stead_controller.resources import create_vpc, default_vpc, delete_vpc, vpc_attributes, vpcs
 from stead_controller.resources.create_vpc import VpcRequest
@@ -13,6 +13,7 @@ from stead_controller.resources.create_vpc import VpcRequest
 def create(call: Call, params: Params) -> Result:
     """Make a VPC."""
     refuse_other_sources(params)
+    check_border_group(call, params, "Ipv6CidrBlockNetworkBorderGroup")
     if "CidrBlock" not in params:
         raise MissingParameter("cidrBlock")
     request = VpcRequest(
