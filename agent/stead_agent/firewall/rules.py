@@ -1,7 +1,8 @@
 """Convert security group rules into nft rules: pure.
 
 Rules that differ only in their address block become one nft rule with a set of blocks, so a long list of blocks costs
-one lookup. Groups are matched by their sets of members, prefix lists by their sets of blocks: one for each IP version.
+one lookup; those that then differ only in their ports become one with a set of ports. Groups are matched by their sets
+of members, prefix lists by their sets of blocks: one for each IP version.
 """
 
 import re
@@ -154,14 +155,44 @@ def statements(rules: tuple[Rule, ...], *, egress: bool) -> tuple[Statement, ...
                 blocks.setdefault((traffic, peer.version), []).append((peer, rule.id))
     side = "daddr" if egress else "saddr"
     found = [
-        Statement(_shown([rule_id for _, rule_id in given]), _joined(_match_blocks(side, version, given), traffic))
+        (_match_blocks(side, version, given), traffic, [rule_id for _, rule_id in given])
         for (traffic, version), given in sorted(blocks.items(), key=lambda item: item[0])
     ]
     found += [
-        Statement(_shown(ids), _joined(f"{_FAMILY[version]} {side} @{set_name(peer, version)}", traffic))
+        (f"{_FAMILY[version]} {side} @{set_name(peer, version)}", traffic, ids)
         for (traffic, peer, version), ids in sorted(named.items())
     ]
-    return tuple(found)
+    return _joined_by_ports(found)
+
+
+def _joined_by_ports(found: list[tuple[str, Traffic, list[str]]]) -> tuple[Statement, ...]:
+    """Write what admits the same peers to ports of one protocol as one nft rule, where the first of them stands."""
+    together: dict[tuple[str, int | Traffic], list[tuple[Traffic, list[str]]]] = {}
+    for peers, traffic, ids in found:
+        has_ports = traffic.protocol in _WITH_PORTS and traffic.first != -1
+        together.setdefault((peers, traffic.protocol if has_ports else traffic), []).append((traffic, ids))
+    return tuple(
+        Statement(
+            _shown([rule_id for _, ids in each for rule_id in ids]),
+            _joined(peers, _text_of([traffic for traffic, _ in each])),
+        )
+        for (peers, _), each in together.items()
+    )
+
+
+def _text_of(several: list[Traffic]) -> str:
+    """Write ranges of ports of one protocol, joined where they meet, as an nft match; or any one traffic."""
+    merged = several[:1]
+    for traffic in several[1:]:  # they are sorted
+        last = merged[-1]
+        if traffic.first <= last.last + 1:
+            merged[-1] = Traffic(last.protocol, last.first, max(last.last, traffic.last))
+        else:
+            merged.append(traffic)
+    if len(merged) == 1:
+        return merged[0].text
+    ranges = ", ".join(each.text.rpartition(" ")[2] for each in merged)
+    return f"{_WITH_PORTS[merged[0].protocol]} dport {{ {ranges} }}"
 
 
 _FAMILY: Final = {4: "ip", 6: "ip6"}
@@ -172,8 +203,8 @@ def set_name(peer: str, version: int) -> str:
     return f"{peer}-{version}"
 
 
-def _joined(peers: str, traffic: Traffic) -> str:
-    return f"{peers} {traffic.text} accept".replace("  ", " ")
+def _joined(peers: str, traffic: str) -> str:
+    return f"{peers} {traffic} accept".replace("  ", " ")
 
 
 def _match_blocks(side: str, version: int, given: list[tuple[Block, str]]) -> str:

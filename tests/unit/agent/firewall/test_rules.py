@@ -1,6 +1,7 @@
 """EC2's rules become nft rules; nonsense becomes a refusal and never part of nft's input."""
 
 from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -80,6 +81,45 @@ def test_rules_that_differ_in_their_block_become_one() -> None:
     ]
     (found,) = statements(tuple(rules), egress=False)
     assert found.text == "ip saddr { 10.0.0.0/23, 192.168.0.0/16 } tcp dport 22 accept"
+
+
+def test_rules_that_differ_in_their_ports_become_one() -> None:
+    rules = [
+        rule("tcp", 8000, 8010),
+        rule("tcp", 22, 22),
+        rule("tcp", 8011, 8020),
+        rule("udp", 53, 53),
+        rule("tcp", 443, 443),
+    ]
+    found = statements(tuple(rules), egress=False)
+    assert [one.text for one in found] == [
+        "ip saddr 10.0.0.0/8 tcp dport { 22, 443, 8000-8020 } accept",
+        "ip saddr 10.0.0.0/8 udp dport 53 accept",
+    ]
+    elsewhere = (*rules, rule("tcp", 25, 25, peer="192.168.0.0/16"), rule("tcp", peer="10.0.0.0/8"))
+    assert len(statements(elsewhere, egress=False)) == 4
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted), min_size=1, max_size=20))
+def test_joined_ports_cover_the_same(ranges: list[list[int]]) -> None:
+    """No two ranges of a set overlap, which nft would refuse, and together they are what was given."""
+    found = statements(tuple(rule("udp", first, last) for first, last in ranges if last - first < 65535), egress=False)
+    kept = [(first, last) for first, last in ranges if last - first < 65535]
+    if not kept:
+        assert found == ()
+        return
+    written = [
+        text.split("-") for text in found[0].text.split("dport ")[1].removesuffix(" accept").strip("{} ").split(", ")
+    ]
+    numbers = [(int(each[0]), int(each[-1])) for each in written]
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(numbers))
+    assert {port for first, last in kept for port in (first, last)} <= {
+        port for first, last in numbers for port in range(first, last + 1)
+    }
+    assert sum(last - first + 1 for first, last in numbers) == len(
+        set().union(*(range(first, last + 1) for first, last in kept))
+    )
 
 
 @settings(deadline=None)
