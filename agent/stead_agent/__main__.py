@@ -104,6 +104,7 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
     multiple=True,
     help="TCP port of this host's address out of the public pool that guests may reach, such as the AWS APIs'.",
 )
+@click.option("--guest-address", default="", help="Another IPv4 address of this host at which they may.")
 @click.option("--dns-upstream", "dns_upstreams", multiple=True, help="Resolver for names outside; default: the host's.")
 @_pools_option
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:

@@ -38,7 +38,7 @@ from stead_agent.network.picture import INNER_ADDRESSES
 from stead_agent.reconcile.loop import THREADS
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
-from stead_agent.reconcile.translate_vpc import VpcSettings, host_firewall
+from stead_agent.reconcile.translate_vpc import Reachable, VpcSettings, host_firewall
 from stead_agent.settings import Settings
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.volumes.local_files import LocalStore
@@ -87,7 +87,7 @@ async def _run(settings: Settings, version: str) -> None:
     habits = Habits(
         uplink=settings.uplink,
         underlay_address=address,
-        host_ports=frozenset(settings.host_ports),
+        reachable=Reachable(frozenset(settings.host_ports), settings.guest_address),
         vpc=VpcSettings(mtu=settings.mtu, upstreams=settings.dns_upstreams or _resolvers(settings.uplink)),
         removal_grace_seconds=settings.removal_grace_seconds,
     )

@@ -55,6 +55,7 @@ class Settings:
     uplink: str = "auto"  # "auto" (the default route's link), "none" or a link's name
     underlay_address: str = ""  # where other hosts reach this one; empty: the default route's address
     host_ports: tuple[int, ...] = ()  # TCP, of the host's pool address, that guests may reach: the AWS APIs'
+    guest_address: str = ""  # another address of the host at which they may
     mtu: int = 1500  # of guests' links
     memory: int = 0  # bytes that this host has to give; 0 = all that the machine has
     proof_image: Path | None = None  # a micro image that is booted once to prove KVM

@@ -61,6 +61,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         f"--uplink={settings.uplink}",
         f"--proof-image={settings.image_dir / 'micro.qcow2'}",
         *(f"--guest-port={port}" for port in settings.guest_ports),
+        *([f"--guest-address={settings.listen}"] if settings.guests_may_reach_listen else []),
         *options,
     ]
     log = settings.log_dir / "agent.log"

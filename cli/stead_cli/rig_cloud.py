@@ -194,6 +194,7 @@ def _make_places(rig: Rig, pool: ThreadPoolExecutor) -> int:
     made = _each(pool, lambda place: place.make(), rig.places.values())
     rig_links.wire_underlay(rig.plan, rig.underlay)
     rig_links.wire_internet(rig.plan, rig.internet)
+    rig_links.wire_controller(rig.plan, rig.underlay, rig.internet)
     _each(
         pool, lambda host: rig_links.wire_host(rig.plan, host.number, host.place, rig.underlay, rig.internet), rig.hosts
     )

@@ -47,6 +47,19 @@ table inet rig {{
 }}
 """
 
+# From the internet guests reach the AWS APIs alone, at the one address that is meant for them.
+API_RULES: Final = """
+destroy table inet rig
+table inet rig {{
+  chain input {{
+    type filter hook input priority filter; policy accept;
+    iifname "{link}" ip daddr {address} tcp dport {{ {ports} }} accept
+    iifname "{link}" ct state established,related accept
+    iifname "{link}" drop
+  }}
+}}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -78,9 +91,7 @@ def wire_internet(plan: RigPlan, place: Place) -> None:
     """Make the bridge that plays the internet, addresses far out, and the caller's link to it."""
     with place.held() as holder, Namespace(holder.pid) as inner, Namespace() as caller:
         inside(inner.file, lambda: _settle(forwarding=True))
-        done = place.run("nft", "-f", "-", stdin=INTERNET_RULES)
-        if done.returncode != 0:
-            raise CliError(f"the internet's rules were refused: {done.stderr.strip()}", "is nftables installed?")
+        _apply_rules(place, INTERNET_RULES)
         addresses = [f"{plan.gateway}/{plan.internet.prefixlen}", f"{IPV6_GATEWAY}/64", f"{IPV6_INTERNET[1]}/64"]
         _make_bridge(inner.file, INTERNET, 1500, addresses)
         far = [*(f"{address}/32" for address in FAR_ADDRESSES), f"{FAR_IPV6_ADDRESS}/128"]
@@ -110,6 +121,29 @@ def wire_internet(plan: RigPlan, place: Place) -> None:
             ),
             1500,
         )
+
+
+def wire_controller(plan: RigPlan, underlay: Place, internet: Place) -> None:
+    """Plug the controller into the internet, for guests; nothing but the AWS APIs is reached there."""
+    with (
+        underlay.held() as below,
+        internet.held() as above,
+        Namespace(below.pid) as lower,
+        Namespace(above.pid) as upper,
+    ):
+        ports = f"{plan.cloud.http_port}, {plan.cloud.https_port}"
+        _apply_rules(underlay, API_RULES.format(link=INTERNET, address=plan.api_address, ports=ports))
+        _make_pair(
+            End(lower.file, INTERNET, (f"{plan.api_address}/{plan.internet.prefixlen}",)),
+            End(upper.file, UNDERLAY, master=INTERNET),
+            1500,
+        )
+
+
+def _apply_rules(place: Place, rules: str) -> None:
+    done = place.run("nft", "-f", "-", stdin=rules)
+    if done.returncode != 0:
+        raise CliError(f"rules were refused in {place.name}: {done.stderr.strip()}", "is nftables installed?")
 
 
 def _by_way_of(destination: str, plan: RigPlan) -> dict[str, Any]:

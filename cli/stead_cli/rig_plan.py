@@ -57,6 +57,11 @@ class RigPlan:
         return self.internet[1]
 
     @property
+    def api_address(self) -> IPv4Address:
+        """Where guests reach the AWS APIs: the controller's own address on the internet."""
+        return self.internet[2]
+
+    @property
     def public_pool(self) -> IPv4Network:
         """Public addresses of instances: the second half of the internet's subnet."""
         return list(self.internet.subnets(1))[1]
@@ -124,7 +129,12 @@ class RigPlan:
     @property
     def cloud(self) -> Settings:
         """The rig's cloud, as every command knows one; its ports are its own, since its namespace is."""
-        return Settings(self.folder, listen=str(self.controller_address), public_pool=str(self.public_pool))
+        return Settings(
+            self.folder,
+            listen=str(self.controller_address),
+            guest_address=str(self.api_address),
+            public_pool=str(self.public_pool),
+        )
 
     def host_dir(self, number: int) -> Path:
         """All state of a host."""

@@ -33,6 +33,7 @@ class Settings:
     public_pool: str = "198.18.0.0/16"
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
     listen: str = "127.0.0.1"  # the controller's address
+    guest_address: str = ""  # a further one for guests, where it is none of a host's; empty: see `guest_listen`
 
     @property
     def controller_dir(self) -> Path:
@@ -97,14 +98,24 @@ class Settings:
 
     @property
     def guest_listen(self) -> str:
-        """Where guests reach the AWS APIs of a cloud that is on one machine alone: at its host's own pool address."""
-        is_alone = self.listen == "localhost" or self.listen.startswith("127.")
-        return str(ipaddress.IPv4Network(self.public_pool)[1]) if is_alone else ""
+        """Where guests reach the AWS APIs beside `listen`: at this host's own address out of the pool, its first."""
+        if self.guest_address or self.listen == "0.0.0.0":
+            return self.guest_address
+        return str(ipaddress.IPv4Network(self.public_pool)[1])
 
     @property
     def guest_ports(self) -> tuple[int, ...]:
-        """The ports that guests may reach there."""
-        return (self.http_port, self.https_port) if self.guest_listen else ()
+        """The ports of this host, where the controller is, that guests may reach."""
+        return () if self.guest_address else (self.http_port, self.https_port)
+
+    @property
+    def guests_may_reach_listen(self) -> bool:
+        """Tell whether guests of this host may reach those ports at `listen` as well, as guests of others can."""
+        try:
+            address = ipaddress.IPv4Address(self.listen)
+        except ValueError:  # a name, which guests resolve for themselves
+            return False
+        return bool(self.guest_ports) and not (address.is_loopback or address.is_unspecified)
 
     @property
     def access_dir(self) -> Path:

@@ -259,8 +259,10 @@ def _services(links: LinkPrefixes, host: HostFirewall) -> tuple[Statement, ...]:
         here = f"ip daddr {IPv4Address(host.host_address)}"
         dns = f"{here} meta l4proto {{ tcp, udp }} th dport 53"
         rules.append(Statement("VPCs' own resolvers ask the host's", f"ip saddr {links.inner_addresses} {dns} accept"))
-        if host.host_ports:
-            ports = ", ".join(str(int(port)) for port in sorted(host.host_ports))
+    ports = ", ".join(str(int(port)) for port in sorted(host.host_ports))
+    for address in (host.host_address, host.guest_address):
+        if ports and address:
+            here = f"ip daddr {IPv4Address(address)}"
             rules.append(Statement("host_ports", f"{here} tcp dport {{ {ports} }} accept"))
     return (*rules, Statement("all else", "drop"))
 

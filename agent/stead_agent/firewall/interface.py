@@ -37,6 +37,7 @@ class HostFirewall:
     host_address: str | None
     masqueraded_pools: tuple[str, ...] = ()
     host_ports: frozenset[int] = frozenset()  # TCP ports of the host's pool address that guests may reach
+    guest_address: str = ""  # another address of the host at which they may
     is_router: bool = False
     ipv6_pools: tuple[str, ...] = ()
     # Who may send VXLAN packets to this host, and by which address of its own; "" = nobody, there are no other hosts.

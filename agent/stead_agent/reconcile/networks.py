@@ -28,7 +28,7 @@ class HostNetworkWork:
     resource: Resource | None
     uplink: str
     underlay_address: str
-    host_ports: frozenset[int]  # that guests may reach
+    reachable: translate_vpc.Reachable
     parts: Subsystems
     overlay_mtu: int = 0  # what fits between hosts, once it is known and there are other hosts; 0: no limit
 
@@ -36,7 +36,7 @@ class HostNetworkWork:
         """Make the host's links and rules so."""
         wanted = translate_vpc.host_network(self.resource, self.uplink, self.underlay_address)
         found = self.parts.network.apply_host(wanted)
-        rules = translate_vpc.host_firewall(self.resource, wanted, found, self.host_ports)
+        rules = translate_vpc.host_firewall(self.resource, wanted, found, self.reachable)
         self.parts.firewall.apply_host(rules)
         self.overlay_mtu = found.overlay_mtu if rules.underlay_peers else 0
         if self.resource is None:

@@ -40,7 +40,7 @@ class Habits:
     """What the reconciler adds to what it is told."""
 
     uplink: str = "none"
-    host_ports: frozenset[int] = frozenset()  # TCP, of this host's pool address, that guests may reach
+    reachable: translate_vpc.Reachable = field(default_factory=translate_vpc.Reachable)
     underlay_address: str = ""  # this host's end of all tunnels to other hosts
     vpc: translate_vpc.VpcSettings = field(default_factory=translate_vpc.VpcSettings)
     removal_grace_seconds: float = 5.0  # what a guest gets to end by itself when its machine must go
@@ -92,7 +92,7 @@ class Preparer:
                 resource = self._wanted.resources.get(turn.unit)
                 habits = self._habits
                 return HostNetworkWork(
-                    turn.unit, resource, habits.uplink, habits.underlay_address, habits.host_ports, self._parts
+                    turn.unit, resource, habits.uplink, habits.underlay_address, habits.reachable, self._parts
                 )
             case desired_pb2.KIND_BASE:
                 return self._base(turn.unit)

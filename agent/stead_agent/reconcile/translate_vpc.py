@@ -71,11 +71,22 @@ def host_network(resource: Resource | None, uplink: str, underlay_address: str =
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """What of the host itself guests may reach: TCP ports of its pool address and, unless empty, of one more."""
+
+    ports: frozenset[int] = frozenset()
+    address: str = ""
+
+
+NOTHING: Final = Reachable()
+
+
 def host_firewall(
     resource: Resource | None,
     wanted: network.HostNetwork,
     found: network.HostPaths,
-    host_ports: frozenset[int] = frozenset(),
+    reachable: Reachable = NOTHING,
 ) -> firewall.HostFirewall:
     """What the firewall must know of the host."""
     others = frozenset(resource.host_network.underlay_addresses) if resource is not None else frozenset()
@@ -83,7 +94,8 @@ def host_firewall(
         public_pools=wanted.public_pools,
         uplink=found.uplink,
         host_address=found.host_address,
-        host_ports=host_ports,
+        host_ports=reachable.ports,
+        guest_address=reachable.address,
         masqueraded_pools=found.masqueraded_pools,
         is_router=found.is_router,
         ipv6_pools=wanted.ipv6_pools,

@@ -192,6 +192,19 @@ def test_no_uplink_no_way_in(world: World) -> None:
     assert world.at_host().connect("198.51.100.10", 22)
 
 
+def test_where_the_host_has_another_address_guests_may_reach_its_ports_there(world: World) -> None:
+    """A controller that listens for other machines is found at one address by the guests of all hosts."""
+    add_outside(world, f"{UPLINK}/24", f"{OUTSIDE}/24")
+    world.start(net.HostNetwork((POOL,)), host_ports=frozenset({8443}), guest_address=UPLINK)
+    vpc = world.vpc("10.0.0.0/16", "10.0.1.0/24", groups=_groups())
+    guest = world.guest(vpc, "10.0.1.10", SSH, public="198.51.100.10")
+    for port in (22, 8443):
+        world.at_host().listen("0.0.0.0", port)
+    assert guest.connect(UPLINK, 8443)
+    assert guest.connect(HOST_ADDRESS, 8443)
+    assert not guest.connect(UPLINK, 22)
+
+
 # --- the uplink
 
 

@@ -19,10 +19,13 @@ def test_addresses_are_where_they_belong_and_all_differ(network: str) -> None:
     plan = RigPlan(hosts=MOST_HOSTS, network=network)
     uplinks = [plan.host_uplink_address(number) for number in plan.numbers]
     underlays = [plan.host_underlay_address(number) for number in plan.numbers]
-    assert all(address in plan.internet and address not in plan.public_pool for address in [plan.gateway, *uplinks])
+    assert all(
+        address in plan.internet and address not in plan.public_pool
+        for address in [plan.gateway, plan.api_address, *uplinks]
+    )
     assert all(address in plan.underlay for address in [plan.controller_address, *underlays])
     callers = [plan.caller_internet_address, plan.caller_underlay_address]
-    all_of_them = [plan.gateway, plan.controller_address, *callers, *uplinks, *underlays]
+    all_of_them = [plan.gateway, plan.api_address, plan.controller_address, *callers, *uplinks, *underlays]
     assert len(set(all_of_them)) == len(all_of_them)
     assert all(address in IPv4Network(network) for address in all_of_them)
     # Hosts answer ARP for public addresses only when these are their uplink's neighbours.

@@ -45,9 +45,25 @@ def test_relative_state_directory_is_made_absolute(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("listen", "expected"), [("127.0.0.1", "198.19.7.1"), ("localhost", "198.19.7.1"), ("192.0.2.1", "")]
+    ("listen", "expected", "is_reached"),
+    [
+        ("127.0.0.1", "198.19.7.1", False),
+        ("localhost", "198.19.7.1", False),
+        ("192.0.2.1", "198.19.7.1", True),
+        ("0.0.0.0", "", False),
+    ],
 )
-def test_guests_find_the_apis_of_a_cloud_on_one_machine(tmp_path: Path, listen: str, expected: str) -> None:
+def test_guests_find_the_apis_of_the_controller_of_this_machine(
+    tmp_path: Path, listen: str, expected: str, is_reached: bool
+) -> None:
     chosen = settings.Settings(tmp_path, listen=listen, public_pool="198.19.7.0/24", http_port=81, https_port=82)
     assert chosen.guest_listen == expected
-    assert chosen.guest_ports == ((81, 82) if expected else ())
+    assert chosen.guest_ports == (81, 82)
+    assert chosen.guests_may_reach_listen is is_reached
+
+
+def test_no_host_opens_its_ports_for_a_controller_that_guests_reach_elsewhere(tmp_path: Path) -> None:
+    chosen = settings.Settings(tmp_path, listen="192.0.2.1", guest_address="203.0.113.9")
+    assert chosen.guest_listen == "203.0.113.9"
+    assert chosen.guest_ports == ()
+    assert not chosen.guests_may_reach_listen
