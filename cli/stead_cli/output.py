@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 output_option = click.option(
     "--output",
@@ -28,16 +26,23 @@ def show_rows(rows: Sequence[Row], columns: Sequence[str], output: str, *, empty
     elif not rows:
         click.echo(empty or "none", err=True)
     elif sys.stdout.isatty():
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
-            table.add_column(_title(column), overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(row.get(column)) for column in columns))
-        Console().print(table)
+        _show_table(rows, columns)
     else:
         click.echo("\t".join(_title(column) for column in columns))
         for row in rows:
             click.echo("\t".join(_cell(row.get(column)) for column in columns))
+
+
+def _show_table(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a second, needed at a terminal alone
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(_title(column), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
 
 
 def show_json(value: Any) -> None:

@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.status import Status
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 
 @dataclass(slots=True)
@@ -18,7 +20,7 @@ class Step:
     name: str
     seconds: float = 0.0
     note: str = ""
-    spinner: Status | None = None  # on a terminal
+    spinner: "Status | None" = None  # on a terminal
 
     def show(self, text: str) -> None:
         """Show for a moment, on a terminal, how far the step is."""
@@ -47,6 +49,8 @@ class Steps:
         began = time.monotonic()
         try:
             if sys.stderr.isatty():
+                from rich.console import Console  # noqa: PLC0415 - a tenth of a second, needed at a terminal alone
+
                 with Console(stderr=True).status(f"{name} …") as step.spinner:
                     yield step
             else:

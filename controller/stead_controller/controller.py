@@ -30,7 +30,7 @@ from stead_controller.blocks import scheduled_scrub
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, now
-from stead_controller.db.migrate import upgrade
+from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
 from stead_controller.hosts import host_networks, link
@@ -171,7 +171,7 @@ class Controller:
     async def start(self) -> None:
         """Build the services and listen on all four ports."""
         settings = self.settings
-        upgrade(self.database.engine)
+        bring_up_to_date(self.database.engine)
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
         await self.database.run(self._tell_of_networks)
         if await redraw(self.database):

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.controller import cloud_of, keep_facts
-from stead_controller.db.migrate import upgrade
+from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
 from stead_controller.identity_signer import IdentitySigner
@@ -41,7 +41,7 @@ def initialise(settings: Settings, now: datetime) -> None:
     sealer = MasterKey.of(settings).sealer
     database = Database(settings.database)
     try:
-        upgrade(database.engine)
+        bring_up_to_date(database.engine)
 
         def first_account(tx: Transaction) -> NewAccount | None:
             keep_facts(tx, settings)

@@ -1,8 +1,8 @@
 """Which kind of store the settings ask for."""
 
+from stead_controller.blocks.bucket import Bucket, Key
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.interface import BlockFiles
-from stead_controller.blocks.s3 import BlockBucket, Bucket, Key
 from stead_controller.settings import Settings
 
 
@@ -12,5 +12,7 @@ def open_files(settings: Settings) -> BlockFiles:
         return BlockDirectory(settings.block_folder)
     if settings.block_key_file is None:
         raise ValueError("a bucket for blocks needs a file with the access key: --block-key-file")
+    from stead_controller.blocks.s3 import BlockBucket  # noqa: PLC0415 - a quarter of a second, needed for buckets alone
+
     bucket = Bucket(settings.block_bucket, settings.block_endpoint, settings.block_region)
     return BlockBucket(bucket, Key.from_file(settings.block_key_file))

@@ -3,18 +3,15 @@
 An object is durable when its upload is answered. The bucket may hold other things: ours are below a prefix.
 """
 
-import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from stead_controller.blocks.bucket import Bucket, Key
 from stead_controller.blocks.interface import (
     MOST_BYTES,
     BlockName,
@@ -31,35 +28,6 @@ _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 60
 _TRIES: Final = 4
 _ABSENT: Final = frozenset({"NoSuchKey", "404", "NotFound"})
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Where blocks are kept; an empty endpoint is Amazon's own."""
-
-    name: str
-    endpoint: str = ""
-    region: str = "us-east-1"
-    prefix: str = "stead/"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An access key of the endpoint."""
-
-    id: str
-    secret: str = field(repr=False)
-
-    @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read a file of two lines, the id and the secret; raises PermissionError when others can read it."""
-        with path.open("rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise PermissionError(f"{path} can be read by others: chmod 600 {path}")
-            lines = file.read().decode("ascii").split()
-        if len(lines) != 2:
-            raise ValueError(f"{path} must have two lines: the id of an access key and its secret")
-        return cls(*lines)
 
 
 class BlockBucket:

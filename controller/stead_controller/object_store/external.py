@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stead_controller.blocks.s3 import Key
+from stead_controller.blocks.bucket import Key
 from stead_controller.object_store.backend import Place
 
 
