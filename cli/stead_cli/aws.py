@@ -20,7 +20,13 @@ _CONTRADICTING: Final = (
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
+    "AWS_ENDPOINT_URL_CLOUDTRAIL",
+    "AWS_ENDPOINT_URL_DLM",
+    "AWS_ENDPOINT_URL_EBS",
     "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_IAM",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
     "AWS_ENDPOINT_URL_STS",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 )
@@ -57,6 +63,7 @@ def shell_lines(settings: Settings, key: AccessKey) -> list[str]:
         "AWS_DEFAULT_REGION": settings.region,
         "AWS_REGION": settings.region,
         "AWS_CA_BUNDLE": str(settings.ca_file),
+        "NODE_EXTRA_CA_CERTS": str(settings.ca_file),  # the SDK for JavaScript knows no bundle of AWS's
     }
     lines = [f"export {name}={quote(value)}" for name, value in values.items()]
     return [*lines, f"unset {' '.join(_CONTRADICTING)}"]

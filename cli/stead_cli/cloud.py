@@ -24,7 +24,7 @@ from stead_proto.v1 import operator_pb2 as pb
 
 BIN: Final = Path(sys.executable).parent
 RIG_FILE: Final = "rig.json"  # in a rig's state directory: what `rig up` ran with
-_CONTROLLER_SECONDS: Final = 30.0
+_CONTROLLER_SECONDS: Final = 120.0  # 3 s of a processor, which others may want too; one that ends is noticed at once
 HOST_SECONDS: Final = 120.0  # the proof of KVM boots a guest, and libvirt may have to be started
 _ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json")
 

@@ -272,4 +272,4 @@ def _show_next(launched: Launched, image_id: str, choice: Choice) -> None:
     say(f"  aws ec2 stop-instances --instance-ids {launched.instance_id}   # start-instances: a new public address")
     say(f"  aws ec2 terminate-instances --instance-ids {launched.instance_id}")
     say("  sudo ./stead down                       # stop the cloud; guests stay, with --purge all goes")
-    say("No aws here? .venv/bin/pip install awscli, or: sudo apt-get install awscli")
+    say("No aws here? sudo apt-get install awscli")

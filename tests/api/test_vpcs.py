@@ -160,6 +160,16 @@ def test_a_dedicated_tenancy_can_only_be_given_up(api):
     api.refused("InvalidTenancy", api.ec2.modify_vpc_tenancy, VpcId=vpc["VpcId"], InstanceTenancy="default")
 
 
+@pytest.mark.parametrize("name", ["cidr", "cidr-block", "cidrBlock"])
+def test_a_vpc_is_found_by_its_first_block_as_clients_name_it(api, name):
+    """Ansible's `ec2_vpc_net` asks for `cidr-block`."""
+    vpc = create(api)
+    created = {"Name": "vpc-id", "Values": [vpc["VpcId"]]}
+    for block, found in ((vpc["CidrBlock"], [vpc["VpcId"]]), ("10.99.0.0/16", [])):
+        shown = api.ec2.describe_vpcs(Filters=[created, {"Name": name, "Values": [block]}])["Vpcs"]
+        assert [each["VpcId"] for each in shown] == found
+
+
 def test_further_ipv4_blocks(api):
     vpc = create(api)
     vpc_id = vpc["VpcId"]

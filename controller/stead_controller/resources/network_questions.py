@@ -90,7 +90,9 @@ def find_place(
         "internet-gateway": InternetGateway,
     }
     if kind is None:
-        raise InvalidParameter(f"'{resource_id[:80]}' is no id of an instance, interface or gateway.")
+        raise InvalidParameter(
+            f"'{resource_id[:80]}' is no id of an instance, interface or gateway; who is outside comes by igw-…"
+        )
     if kind not in tables:
         raise Unsupported(f"Paths cannot begin or end at a {kind.replace('-', ' ')} such as {resource_id}.")
     table = tables[kind]

@@ -31,6 +31,8 @@ _IPV6: Final = _BLOCKS.where(VpcCidrBlock.ipv6.is_(True))
 
 FILTERS: Final[dict[str, Condition]] = {
     "cidr": text(Vpc.cidr_block),
+    "cidr-block": text(Vpc.cidr_block),  # as of subnets; documented for those alone, asked by Ansible
+    "cidrBlock": text(Vpc.cidr_block),
     "cidr-block-association.association-id": exists_where(_IPV4, text(VpcCidrBlock.id)),
     "cidr-block-association.cidr-block": exists_where(_IPV4, text(VpcCidrBlock.cidr_block)),
     "cidr-block-association.state": exists_where(_IPV4, constant("associated")),
