@@ -20,11 +20,13 @@ from stead_controller.audit.trail import Trail
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.audit import record
+from stead_controller.aws.audit.recall import recall
 from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks import scheduled_scrub
 from stead_controller.blocks.open_files import open_files
@@ -157,13 +159,24 @@ class Controller:
             self.database,
             AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes),
             self._record_of,
+            recall,
             clock,
             days=settings.audit_days,
             most_events=settings.audit_events,
         )
+        self._throttle = Throttle(settings.request_rate_factor)
+        self._strangers = Strangers(settings.request_rate_factor)
         find_key = by_opened_keys(self._keys.find)
         self._objects = open_door(
-            settings, self.database, objects, find_key, self._authorizer.policies, on_call=self._note_call, clock=clock
+            settings,
+            self.database,
+            objects,
+            find_key,
+            self._authorizer,
+            on_call=self._note_call,
+            throttle=self._throttle,
+            strangers=self._strangers,
+            clock=clock,
         )
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -208,7 +221,8 @@ class Controller:
             authorizer=self._authorizer,
             ask=self._ask,
             on_call=self._note_call,
-            throttle=Throttle(settings.request_rate_factor),
+            throttle=self._throttle,
+            strangers=self._strangers,
             clock=self._clock,
         )
         self._aws = AwsServer(app, self._listeners(identity), objects=self._objects)
@@ -290,7 +304,16 @@ class Controller:
     def _compute(self, events: InstanceEvents) -> Compute:
         """Build the native API, which asks the same policies as AWS's."""
         gate = native_gate(self._authorizer, self.cloud, self._clock)
-        return Compute(self.database, self.cloud, events, self._keys.find, self._clock, authorize=gate)
+        return Compute(
+            self.database,
+            self.cloud,
+            events,
+            self._keys.find,
+            self._clock,
+            authorize=gate,
+            throttle=self._throttle,
+            strangers=self._strangers,
+        )
 
     def _record_of(self, call: CallRecord | OperatorCall) -> AuditEvent:
         region = self.settings.region

@@ -112,6 +112,33 @@ def test_another_account_is_let_in_by_both(api, iam, alice):
     refused("AccessDenied", alice.assume_role, RoleArn=arn, RoleSessionName="visit")
 
 
+def test_another_accounts_user_is_trusted_by_name_and_external_id(api, iam, alice):
+    """The confused deputy: only the one user, only with what the owner of the role asks for."""
+    theirs = api.client(api.world.other, "iam")
+    asks = {"StringEquals": {"sts:ExternalId": "customer-7"}}
+    arn = role(theirs, "Partner", policy=allowing(["sts:AssumeRole"], {"AWS": ALICE}, **asks))
+    kept = theirs.get_role(RoleName="Partner")["Role"]["AssumeRolePolicyDocument"]
+    assert kept["Statement"][0]["Principal"] == {"AWS": ALICE}
+    wish = {"RoleArn": arn, "RoleSessionName": "visit"}
+    refused("AccessDenied", alice.assume_role, **wish)
+    refused("AccessDenied", alice.assume_role, **wish, ExternalId="customer-8")
+    answer = alice.assume_role(**wish, ExternalId="customer-7")
+    assert arn_of(api, answer) == f"arn:aws:sts::{OTHER}:assumed-role/Partner/visit"
+    iam.create_user(UserName="bob")
+    iam.put_user_policy(UserName="bob", PolicyName="assume", PolicyDocument=document("sts:*"))
+    refused("AccessDenied", user(api, iam, "bob").assume_role, **wish, ExternalId="customer-7")
+    # A role of that account that goes on from there, and a name that nobody has: which tells nobody that there is none.
+    chained = role(theirs, "Chained", policy=allowing(["sts:AssumeRole"], {"AWS": f"arn:aws:iam::{ACCOUNT}:role/Hop"}))
+    hop = role(iam, "Hop", policy=allowing(["sts:AssumeRole"]))
+    iam.put_role_policy(RoleName="Hop", PolicyName="on", PolicyDocument=document("sts:AssumeRole", resource=chained))
+    first = alice.assume_role(RoleArn=hop, RoleSessionName="hop")["Credentials"]
+    last = api.session(first, "sts").assume_role(RoleArn=chained, RoleSessionName="there")
+    assert arn_of(api, last) == f"arn:aws:sts::{OTHER}:assumed-role/Chained/there"
+    for name in ("alice", "nobody"):
+        principal = {"AWS": f"arn:aws:iam::{ACCOUNT}:user/{name}"}
+        role(theirs, f"For-{name}", policy=allowing(["sts:AssumeRole"], principal))
+
+
 def test_the_external_id(iam, alice):
     equals = {"StringEquals": {"sts:ExternalId": "customer-7"}}
     arn = role(iam, "Partner", policy=allowing(["sts:AssumeRole"], **equals))
@@ -345,9 +372,9 @@ def test_older_sessions_are_revoked_by_the_policy_that_the_console_writes(api, i
     statement = {"Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": condition}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.put_role_policy(RoleName="Looker", PolicyName="AWSRevokeOlderSessions", PolicyDocument=policy)
-    wait_for(lambda: not allowed(api, given, "describe_vpcs"), "the session is refused", 3)
+    wait_for(lambda: not allowed(api, given, "describe_vpcs"), "the session is refused", 10)
     wait_for(
         lambda: allowed(api, alice.assume_role(RoleArn=arn, RoleSessionName="work")["Credentials"], "describe_vpcs"),
         "a later session is not",
-        3,
+        10,
     )

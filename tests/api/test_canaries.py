@@ -42,6 +42,8 @@ def hidden(cloud, account, image_id, told) -> dict[str, str]:
     ).get_caller_identity()
     iam.create_user(UserName="canary")
     found["user secret"] = iam.create_access_key(UserName="canary")["AccessKey"]["SecretAccessKey"]
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName="canary")["VirtualMFADevice"]
+    found["seed of a second factor"] = device["Base32StringSeed"].decode()
     iam.create_login_profile(UserName="canary", Password=found["password"])
     refused(told, iam.create_login_profile, UserName="nobody", Password=found["password"])
     found["private key"] = ec2.create_key_pair(KeyName="canary")["KeyMaterial"].splitlines()[1]
@@ -65,6 +67,7 @@ def hidden(cloud, account, image_id, told) -> dict[str, str]:
     refused(told, ec2.run_instances, **launch, UserData=data * 1000)
     ec2.terminate_instances(InstanceIds=[launched])
     iam.delete_login_profile(UserName="canary")
+    iam.delete_virtual_mfa_device(SerialNumber=device["SerialNumber"])
     return found
 
 

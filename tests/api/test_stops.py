@@ -1,8 +1,13 @@
-"""What a controller keeps that stops and starts: records of calls, keys and sessions, under a changed master key."""
+"""What a controller keeps that stops and starts: records of calls, keys and sessions, under a changed master key.
+
+And what one keeps that is killed.
+"""
 
 import json
 
 import boto3
+
+from tests.support.waiting import wait_for
 
 
 def who(endpoint, given):
@@ -35,4 +40,14 @@ def test_keys_sessions_and_records_outlive_a_stop_and_a_change_of_the_master_key
     cloud.start_controller()
     assert who(cloud.endpoint, given) == account.account_id
     asked = [{"AttributeKey": "EventName", "AttributeValue": "GetAccessKeyInfo"}]
-    assert len(account.client("cloudtrail").lookup_events(LookupAttributes=asked)["Events"]) == 20
+    trail = account.client("cloudtrail")
+    assert len(trail.lookup_events(LookupAttributes=asked)["Events"]) == 20
+
+    for _ in range(10):
+        account.client("sts").get_access_key_info(AccessKeyId=given["AccessKeyId"])
+    wait_for(lambda: path.read_text().count('"GetAccessKeyInfo"') == 30, "the file has all", 5)
+    cloud.controller.kill()  # before most of them are rows
+    cloud.start_controller()
+    wait_for(lambda: len(trail.lookup_events(LookupAttributes=asked)["Events"]) == 30, "so has LookupEvents", 10)
+    found = trail.lookup_events(LookupAttributes=asked)["Events"]
+    assert len({event["EventId"] for event in found}) == 30

@@ -134,8 +134,3 @@ def test_whose_a_key_is(api, sts, key_id):
     other = api.world.other.caller
     assert sts.get_access_key_info(AccessKeyId=other.access_key_id)["Account"] == other.account_id
     api.refused("ValidationError", sts.get_access_key_info, AccessKeyId=key_id)
-
-
-def test_no_second_factor_is_believed(api, sts):
-    serial = "arn:aws:iam::111111111111:mfa/root"
-    api.refused("AccessDenied", sts.get_session_token, SerialNumber=serial, TokenCode="123456")

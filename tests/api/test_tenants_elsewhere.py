@@ -30,6 +30,7 @@ NAMES = {
     "PolicyArn": "policy",
     "PolicySourceArn": "user-arn",
     "RoleName": "role",
+    "SerialNumber": "mfa",
     "UserName": "user",
 }
 # What is made under a name of the caller's own, so that another account's is no matter.
@@ -39,15 +40,15 @@ MADE = {
     ("CreateRole", "RoleName"),
     ("CreateUser", "UserName"),
 }
-# Answered to the absent with success, so to another's too.
-SILENT = {
-    *(
-        (name, "UserName")
-        for name in ("ListServiceSpecificCredentials", "ListSigningCertificates", "ListSSHPublicKeys")
-    ),
-    ("ListMFADevices", "UserName"),
+# What is found by its user, who is named besides.
+OF_A_USER = {
+    ("DeactivateMFADevice", "SerialNumber"),
+    ("DeleteAccessKey", "AccessKeyId"),
+    ("UpdateAccessKey", "AccessKeyId"),
 }
 GOOD = {
+    "AuthenticationCode1": "123456",
+    "AuthenticationCode2": "123457",
     "ActionNames": ["ec2:RunInstances"],
     "AssumeRolePolicyDocument": trust(),
     "ClientID": "x",
@@ -67,7 +68,7 @@ def iam_matrix():
         if service == "iam":
             shape = load_service("iam").operation(name).input_shape
             for member in shape.members if shape is not None else ():
-                if member in NAMES and not {(name, member)} & (MADE | SILENT):
+                if member in NAMES and (name, member) not in MADE:
                     yield name, member
 
 
@@ -79,7 +80,7 @@ def api(tmp_path_factory, api_database_file):
 
 
 def entities(api, tenant, name):
-    """A user with a key, a group, a role, a profile, a policy and an issuer; how parameters name each."""
+    """A user with a key, a group, a role, a profile, a policy, a device and an issuer; how parameters name each."""
     iam = api.client(tenant, "iam")
     user = iam.create_user(UserName=name)["User"]
     iam.create_group(GroupName=name)
@@ -89,6 +90,7 @@ def entities(api, tenant, name):
     return {
         "group": name,
         "instance-profile": name,
+        "mfa": iam.create_virtual_mfa_device(VirtualMFADeviceName=name)["VirtualMFADevice"]["SerialNumber"],
         "key": iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"],
         "oidc-provider": iam.create_open_id_connect_provider(Url=url, ClientIDList=["x"])["OpenIDConnectProviderArn"],
         "policy": iam.create_policy(PolicyName=name, PolicyDocument=POLICY)["Policy"]["Arn"],
@@ -123,7 +125,7 @@ def test_iam_answers_anothers_name_like_an_absent_one(api, own, theirs, operatio
         needed |= dict.fromkeys(needed.keys() & {"RoleName", "UserName"}, "new")
     if "Password" in shape.members:
         needed["Password"] = GOOD["Password"]
-    if operation in ("DeleteAccessKey", "UpdateAccessKey") and member == "AccessKeyId":
+    if (operation, member) in OF_A_USER:
         needed["UserName"] = own["user"]
     value = theirs[NAMES[member]]
     wire = told_alike(api, "iam", operation, lambda name: needed | {member: name}, (value, absent_like(value)))

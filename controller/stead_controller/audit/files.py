@@ -12,6 +12,8 @@ from typing import Final
 
 _NAME: Final = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<number>\d+))?\.jsonl\Z")
 _FILE_BYTES: Final = 64 << 20
+_PIECE: Final = 1 << 16
+_TAIL_BYTES: Final = 32 << 20  # of which the newest lines are read
 
 
 class AuditFiles:
@@ -22,9 +24,12 @@ class AuditFiles:
         self._folder = folder
         self._days = days
         self._most_bytes = most_bytes
+        self._newest: tuple[date, int] | None = None
 
     def append(self, lines: Sequence[str], now: datetime) -> None:
-        """Write lines, whole, to the file of this day; raises OSError."""
+        """Write lines, whole, to the file of this day, and wait until the disk has them; raises OSError."""
+        if not lines:
+            return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = "".join(f"{line}\n" for line in lines).encode()
         path = self._path(now.date(), len(content))
@@ -33,9 +38,34 @@ class AuditFiles:
             size = os.fstat(descriptor).st_size
             try:
                 _write_all(descriptor, content)
+                os.fdatasync(descriptor)
             except OSError:
                 file.truncate(size)  # no half line stays where a later one would be added to it
                 raise
+        if not size:
+            self._keep_name()
+
+    def newest(self, most: int) -> list[str]:
+        """Give the newest lines, the oldest of them first; half a line, which a kill may leave, is removed.
+
+        Call before anything is appended. Raises OSError.
+        """
+        found: list[str] = []
+        room = _TAIL_BYTES
+        for place, (_, _, path) in enumerate(reversed(self._files())):
+            if len(found) >= most or room <= 0:
+                break
+            if place == 0:
+                _remove_half_line(path)
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - room))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+            if size > room:
+                lines = lines[1:]  # which was cut
+            room -= size
+            found = lines[-(most - len(found)) :] + found
+        return found
 
     def remove_old(self, now: datetime) -> None:
         """Remove files of days long past, then the oldest while all are too large; never the newest."""
@@ -49,11 +79,23 @@ class AuditFiles:
             path.unlink()
 
     def _path(self, day: date, more: int) -> Path:
-        number = max((number for of, number, _ in self._files() if of == day), default=0)
+        if self._newest is None or self._newest[0] != day:
+            self._newest = (day, max((number for of, number, _ in self._files() if of == day), default=0))
+        number = self._newest[1]
         path = self._folder / _name(day, number)
-        if path.exists() and path.stat().st_size + more > _FILE_BYTES and path.stat().st_size:
-            path = self._folder / _name(day, number + 1)
+        size = path.stat().st_size if path.exists() else 0
+        if size and size + more > _FILE_BYTES:
+            self._newest = (day, number + 1)
+            path = self._folder / _name(*self._newest)
         return path
+
+    def _keep_name(self) -> None:
+        """Let a new file's name be on the disk as well."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _files(self) -> list[tuple[date, int, Path]]:
         """Find our files, the oldest first."""
@@ -73,3 +115,19 @@ def _write_all(descriptor: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _remove_half_line(path: Path) -> None:
+    """Cut a file after its last whole line."""
+    with path.open("rb+") as file:
+        size = at = file.seek(0, os.SEEK_END)
+        while at:
+            start = max(0, at - _PIECE)
+            file.seek(start)
+            end = file.read(at - start).rfind(b"\n")
+            at = start
+            if end >= 0:
+                at = start + end + 1
+                break
+        if at != size:
+            file.truncate(at)

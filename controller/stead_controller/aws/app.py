@@ -26,9 +26,10 @@ from stead_controller.aws.protocol.codec import Codec, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import SIGNING_NAMES, service_of_version
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
+from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
-from stead_controller.errors import BadRequest, SteadError, Unsupported, WrongState
+from stead_controller.errors import BadRequest, SteadError, TooManyRequests, Unsupported, WrongState
 from stead_controller.resources.caller import NOBODY, Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import Ask, HostAnswer, Question
@@ -78,6 +79,7 @@ class Exchange:
     params: Params = field(default_factory=dict)
     result: Result | None = None
     response: Response | None = None
+    failure: Exception | None = None
 
     @property
     def codec(self) -> Codec:
@@ -107,6 +109,7 @@ class AwsApp:
         ask: Ask = _nobody_to_ask,
         on_call: Callable[[CallRecord], None] = _ignore,
         throttle: Throttle | None = None,
+        strangers: Strangers | None = None,
         clock: Clock = now,
         operations: Mapping[tuple[str, str], Operation] = OPERATIONS,
     ) -> None:
@@ -122,6 +125,7 @@ class AwsApp:
         self._ask = ask
         self._on_call = on_call
         self._throttle = throttle or Throttle(0)
+        self._strangers = strangers or Strangers(0)
         self._clock = clock
         self._operations = operations
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
@@ -143,7 +147,11 @@ class AwsApp:
             for step in self._chain:
                 await step(exchange)
         except Exception as raised:  # the end of the chain: whatever went wrong, the client gets an AWS error
-            error = translate(raised, exchange.service, exchange.request_id)
+            failure: Exception = raised
+            if isinstance(raised, Refused):
+                failure = self._strangers.failed(request.source_ip, raised)
+            exchange.failure = failure
+            error = translate(failure, exchange.service, exchange.request_id)
             exchange.response = exchange.codec.write_error(error, exchange.request_id)
         response = exchange.response
         if response is None:
@@ -176,15 +184,18 @@ class AwsApp:
         """Who asks, unless the operation finds that out itself."""
         if exchange.caller is NOBODY:
             return
-        if exchange.claim is None:
+        claim, source = exchange.claim, exchange.request.source_ip
+        if claim is None:
             raise AssertionError("no claim")
+        self._strangers.check(source, claim.access_key_id)
         exchange.caller = await authenticate(
             exchange.request,
-            exchange.claim,
+            claim,
             self._find_key,
             exchange.now,
             allow_unsigned_payload=exchange.service in _UNSIGNED_PAYLOAD_SERVICES,
         )
+        self._strangers.welcome(source, claim.access_key_id)
 
     async def _parse(self, exchange: Exchange) -> None:
         """Which operation, with which parameters."""
@@ -201,6 +212,8 @@ class AwsApp:
             raise AssertionError("no caller or operation")
         who = exchange.caller.account_id or exchange.request.source_ip
         self._throttle.check(who, exchange.service, exchange.operation_name, exchange.params)
+        if "TokenCode" in exchange.params:
+            self._throttle.check_code(exchange.caller.principal_id or who)
 
     async def _run(self, exchange: Exchange) -> None:
         """Authorize, do and write the answer in one transaction; a dry run does all that and keeps nothing."""
@@ -221,7 +234,8 @@ class AwsApp:
             return codec.write(operation.name, result, exchange.request_id)
 
         dry_run = exchange.params.get("DryRun") is True
-        outcome = await self._transactions.run(in_transaction, writes=operation.writes, dry_run=dry_run)
+        writes = operation.changes(exchange.params)
+        outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
         if dry_run:
             raise DryRunOperation
         if isinstance(outcome, Later):
@@ -260,8 +274,13 @@ class AwsApp:
         return response
 
     def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
-        """Tell the observer of a call; one that named nobody, and need not have, is none of anybody's calls."""
+        """Tell the observer of a call; one that named nobody, and need not have, is none of anybody's calls.
+
+        Nor is one of a stranger who comes too often: else the records of others would make room for its own.
+        """
         if exchange.claim is None and exchange.caller is not NOBODY:
+            return
+        if exchange.caller is None and isinstance(exchange.failure, TooManyRequests):
             return
         request, caller = exchange.request, exchange.caller
         if caller is NOBODY:

@@ -62,14 +62,18 @@ Handler = Callable[[Call, Params], Result | Later | Then]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An AWS operation that Stead has built."""
+    """An AWS operation that Stead has built; `writes` may depend on the request's parameters."""
 
     service: str
     name: str
     handler: Handler
-    writes: bool
+    writes: bool | Callable[[Params], bool]
     prepare: Callable[[Params], Any] | None = None
     signed: bool = True
+
+    def changes(self, params: Params) -> bool:
+        """Tell whether a request needs a transaction that writes."""
+        return self.writes(params) if callable(self.writes) else self.writes
 
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {}
@@ -79,15 +83,16 @@ def operation(
     name: str,
     *,
     service: str = "ec2",
-    writes: bool = True,
+    writes: bool | Callable[[Params], bool] = True,
     signed: bool = True,
     prepare: Callable[[Params], Any] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Enter a function into the table of operations under its AWS name.
 
-    `writes=False` gives it a read-only transaction. `prepare` does, before the transaction, what takes long and needs
-    nothing but the parameters: a transaction that writes keeps all other writers waiting. An operation that is not
-    `signed` finds out itself who asks: its caller is NOBODY. Raises RuntimeError when the name is taken.
+    `writes=False` gives it a read-only transaction, a function one that depends on the parameters. `prepare` does,
+    before the transaction, what takes long and needs nothing but the parameters: a transaction that writes keeps all
+    other writers waiting. An operation that is not `signed` finds out itself who asks: its caller is NOBODY. Raises
+    RuntimeError when the name is taken.
     """
 
     def enter(handler: Handler) -> Handler:

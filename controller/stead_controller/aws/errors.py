@@ -161,6 +161,7 @@ _STATUSES: Final[dict[str, int]] = {
     "InsufficientInstanceCapacity": 500,
     "InsufficientVolumeCapacity": 500,
     "InternalError": 500,
+    "InvalidAuthenticationCode": 403,
     "InvalidClientTokenId": 403,
     "LimitExceeded": 409,
     "LimitExceededException": 429,

@@ -2,32 +2,30 @@
 
 Sizes and refills are EC2's (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html), multiplied by
 the operator's factor: in a cloud of one's own one account drives launches that in EC2 thousands of accounts make. What
-starts and stops instances takes a token per instance from a second bucket, too. Each controller has buckets of its own.
+starts and stops instances takes a token per instance from a second bucket, too. An account's calls of S3 share two
+buckets, which at the default factor of 100 let through what S3 does of one prefix. Each controller has buckets of its
+own. Who has not shown who it is has other ones (`strangers.py`).
 """
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from stead_controller.aws.token_buckets import Cost, Rate, TokenBuckets
 from stead_controller.errors import TooManyRequests
 
-_MOST_BUCKETS: Final = 20_000
 _MOST_INSTANCES: Final = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A bucket's size, and how many tokens come back in a second."""
-
-    size: float
-    refill: float
-
 
 _READ: Final = Rate(100, 20)
 _READ_ALL: Final = Rate(50, 10)
 _WRITE: Final = Rate(50, 5)
 _CONSOLE: Final = Rate(100, 10)
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html, a hundredth of it
+_OBJECT_READ: Final = Rate(55, 55)
+_OBJECT_WRITE: Final = Rate(35, 35)
+_OBJECT_READING: Final = ("Get", "Head", "List")
+# Codes of second factors that one user may try, whatever the factor: there are a million (RFC 4226, 7.3).
+_CODES: Final = Rate(10, 0.1)
 _READING: Final = ("Describe", "Get", "List", "Search", "Lookup", "Simulate")
 # Reads that cost more when they neither filter nor page.
 _LARGE: Final = frozenset(
@@ -76,54 +74,31 @@ class Throttle:
 
     def __init__(self, factor: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Multiply EC2's rates by `factor`; 0 lets everything through. `clock` gives seconds and never goes back."""
-        self._factor = factor
-        self._clock = clock
-        self._buckets: dict[tuple[str, str, str], tuple[float, float, Rate]] = {}
+        self._buckets = TokenBuckets(factor, clock) if factor else None
+        self._codes = TokenBuckets(1.0, clock)
 
     def check(self, account_id: str, service: str, action: str, params: Mapping[str, Any]) -> None:
         """Take this call's tokens; raises TooManyRequests when there are not enough, and then takes none."""
-        if not self._factor:
+        if self._buckets is None:
             return
         rate, name = _rate(service, action, params)
-        asked = [((account_id, service, name), rate, 1.0)]
+        asked: list[Cost] = [((account_id, service, name), rate, 1.0)]
         per_instance = _PER_INSTANCE.get(action) if service == "ec2" else None
         if per_instance is not None:
             asked.append(((account_id, "instances", action), per_instance, _instances(params)))
-        now = self._clock()
-        left = [(key, rate, self._tokens(key, rate, now) - cost) for key, rate, cost in asked]
-        if any(tokens < 0 for _, _, tokens in left):
+        if not self._buckets.take(asked):
             raise TooManyRequests
-        for key, rate, tokens in left:
-            self._buckets[key] = (tokens, now, rate)
-        if len(self._buckets) > _MOST_BUCKETS:
-            self._forget_full(now)
 
-    def _tokens(self, key: tuple[str, str, str], rate: Rate, now: float) -> float:
-        size = self._size(rate)
-        known = self._buckets.get(key)
-        if known is None:
-            return size
-        tokens, since, _ = known
-        return min(size, tokens + (now - since) * rate.refill * self._factor)
-
-    def _size(self, rate: Rate) -> float:
-        return max(1.0, rate.size * self._factor)
-
-    def _forget_full(self, now: float) -> None:
-        """Forget buckets that are full by now, which are as good as new, and of the others the oldest half."""
-        kept = {
-            key: bucket
-            for key, bucket in self._buckets.items()
-            if self._tokens(key, bucket[2], now) < self._size(bucket[2])
-        }
-        if len(kept) > _MOST_BUCKETS // 2:
-            newest = sorted(kept, key=lambda key: kept[key][1])[-_MOST_BUCKETS // 2 :]
-            kept = {key: kept[key] for key in newest}
-        self._buckets = kept
+    def check_code(self, principal_id: str) -> None:
+        """Take a token for a second factor's code that a user tries; raises TooManyRequests when there is none."""
+        if not self._codes.take([(principal_id, _CODES, 1.0)]):
+            raise TooManyRequests
 
 
 def _rate(service: str, action: str, params: Mapping[str, Any]) -> tuple[Rate, str]:
     """A call's rate, and the name of its bucket."""
+    if service == "s3":
+        return (_OBJECT_READ, "reads") if action.startswith(_OBJECT_READING) else (_OBJECT_WRITE, "writes")
     if service != "ec2":
         return (_READ if action.startswith(_READING) else _WRITE), action
     if action in _OWN:

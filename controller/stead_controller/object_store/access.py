@@ -3,9 +3,9 @@
 Runs inside a transaction; what happens to objects afterwards is between the client and the server behind.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import Policies, Request, evaluate
@@ -16,8 +16,16 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.principals import principal_of
 from stead_controller.resources.transaction import Transaction
 
-PolicyLookup = Callable[[Transaction, Caller], Policies]
-"""From a caller to all policies of its own."""
+
+class Rights(Protocol):
+    """What binds a caller; `aws.authorization.authorizer.PolicyAuthorizer` is one."""
+
+    def policies(self, tx: Transaction, caller: Caller) -> Policies:
+        """Give all policies of its own."""
+
+    def tags(self, tx: Transaction, caller: Caller) -> Mapping[str, str]:
+        """Give its tags, and those of its session."""
+
 
 # Whatever a bucket's policy says, the root of its account can change it.
 _ROOTS: Final = frozenset({"GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"})
@@ -57,14 +65,16 @@ class Asker:
             resource=parse(bucket.policy, "resource") if bucket.policy else None,
             resource_account=bucket.account_id,
         )
-        self._decide(action, arn_of(bucket.name, key), policies)
+        whose = {"aws:ResourceAccount": bucket.account_id, "s3:ResourceAccount": bucket.account_id}
+        self._decide(action, arn_of(bucket.name, key), policies, whose)
 
     def require_own(self, action: str, arn: str) -> None:
         """Raise NotAuthorized unless the caller's own policies allow an action on what is nobody else's."""
-        self._decide(action, arn, self.policies)
+        self._decide(action, arn, self.policies, {"aws:ResourceAccount": self.caller.account_id})
 
-    def _decide(self, action: str, arn: str, policies: Policies) -> None:
-        asked = Request(f"s3:{action}", arn, principal_of(self.caller), context_of(self.context))
+    def _decide(self, action: str, arn: str, policies: Policies, whose: Mapping[str, str]) -> None:
+        context = context_of({**self.context, **whose})
+        asked = Request(f"s3:{action}", arn, principal_of(self.caller), context)
         decision = evaluate(asked, policies)
         if decision.allowed:
             return

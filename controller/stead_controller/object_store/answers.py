@@ -48,6 +48,7 @@ STATUSES: Final[dict[str, int]] = {
     "ServerSideEncryptionConfigurationNotFoundError": 404,
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
+    "SlowDown": 503,
 }
 
 _ABSENT: Final[dict[str, tuple[str, str]]] = {
@@ -181,6 +182,15 @@ def read_location(document: bytes) -> str:
     if root.tag != "CreateBucketConfiguration":
         raise _malformed()
     return root.findtext("LocationConstraint", "").strip()
+
+
+def read_ownership(document: bytes) -> str:
+    """Give the ObjectOwnership of an OwnershipControls document; raises BadRequest."""
+    root = parse(document)
+    rules = root.findall("Rule/ObjectOwnership")
+    if root.tag != "OwnershipControls" or len(rules) != 1:
+        raise _malformed()
+    return (rules[0].text or "").strip()
 
 
 def read_delete(document: bytes) -> tuple[list[tuple[str, str]], bool]:

@@ -109,11 +109,43 @@ async def get_location(exchange: Exchange, means: Means) -> Answer:
     return Answer(body=answers.location(means.region))
 
 
+async def _require_object(exchange: Exchange, means: Means) -> None:
+    """Raise NotFound where an object is named that is not there."""
+    if not exchange.address.key:
+        return
+    try:
+        await send_short(means.backend, Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key)))
+    except BackendRefusal as refusal:
+        if refusal.status != _GONE:
+            raise
+        text = "The specified key does not exist."
+        raise NotFound("object", exchange.address.key, message=text, code="NoSuchKey") from None
+
+
 async def get_acl(exchange: Exchange, means: Means) -> Answer:
     """Answer the one ACL there is; of an object, if that is there."""
-    if exchange.address.key:
-        await send_short(means.backend, Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key)))
+    await _require_object(exchange, means)
     return Answer(body=answers.access_control(exchange.kept.account_id))
+
+
+async def put_acl(exchange: Exchange, means: Means) -> Answer:
+    """Take the ACL that there is anyway; no bucket allows others, since all of them enforce that their owner has all.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+    """
+    headers_for(exchange)
+    if await exchange.document() or exchange.request.header("x-amz-acl") is None:
+        raise BadRequest("The bucket does not allow ACLs", code="AccessControlListNotSupported")
+    await _require_object(exchange, means)
+    return Answer()
+
+
+async def put_ownership_controls(exchange: Exchange, means: Means) -> Answer:
+    """Take the ownership that all buckets have; raises BadRequest for another."""
+    del means
+    if answers.read_ownership(await exchange.document()) != "BucketOwnerEnforced":
+        raise BadRequest("Only the ObjectOwnership BucketOwnerEnforced is implemented.", code="NotImplemented")
+    return Answer()
 
 
 async def get_policy(exchange: Exchange, means: Means) -> Answer:
@@ -195,5 +227,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "GetObjectAcl": get_acl,
     "HeadBucket": head_bucket,
     "ListBuckets": list_buckets,
+    "PutBucketAcl": put_acl,
+    "PutBucketOwnershipControls": put_ownership_controls,
     "PutBucketPolicy": put_policy,
+    "PutObjectAcl": put_acl,
 } | {name: partial(_fixed, name) for name in answers.SAME_FOR_ALL}

@@ -1,6 +1,6 @@
 """The front door of the object store: from an HTTP request to an answer through one visible chain.
 
-    _authenticate → _locate → _authorize → answered here, or forwarded to the server behind
+    _authenticate → _locate → _throttle_account → _authorize → answered here, or forwarded to the server behind
 
 Nothing of a body is read before the request is allowed. What a step raises is translated once, in `serve`.
 """
@@ -19,17 +19,19 @@ from stead_controller.aws.authenticate import NOBODYS_SECRET, KeyLookup, find_si
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import UNSIGNED_PAYLOAD, Reason, Refused, check_time, read_claim
+from stead_controller.aws.strangers import Strangers
+from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
-from stead_controller.errors import BadRequest, NotAuthorized, SteadError
+from stead_controller.errors import BadRequest, NotAuthorized, SteadError, TooManyRequests
 from stead_controller.object_store import addressing, answers, presigned_v2
-from stead_controller.object_store.access import Asker, PolicyLookup, arn_of
+from stead_controller.object_store.access import Asker, Rights, arn_of
 from stead_controller.object_store.backend import Backend, BackendError
 from stead_controller.object_store.bucket_operations import HANDLERS, Means
 from stead_controller.object_store.exchange import Answer, Exchange
 from stead_controller.object_store.forwarding import BackendRefusal, common_headers, forward
 from stead_controller.object_store.operations import find_operation
 from stead_controller.object_store.payload import Payload, declared_hash
-from stead_controller.resources import buckets
+from stead_controller.resources import buckets, principal_keys
 from stead_controller.resources.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -65,8 +67,10 @@ class FrontDoor:
         backend: Backend,
         region: str,
         domain: str = "",
-        policies: PolicyLookup,
+        rights: Rights,
         on_call: Callable[[CallRecord], None] = _ignore,
+        throttle: Throttle | None = None,
+        strangers: Strangers | None = None,
         clock: Clock = now,
     ) -> None:
         """Take the parts."""
@@ -74,12 +78,15 @@ class FrontDoor:
         self._find_key = find_key
         self._means = Means(transactions, backend, region)
         self._domain = domain
-        self._policies = policies
+        self._rights = rights
         self._on_call = on_call
+        self._throttle = throttle or Throttle(0)
+        self._strangers = strangers or Strangers(0)
         self._clock = clock
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
             self._authenticate,
             self._locate,
+            self._throttle_account,
             self._authorize,
         )
 
@@ -100,18 +107,24 @@ class FrontDoor:
         started = time.perf_counter()
         exchange = Exchange(http, request, uuid.uuid4().hex[:16].upper(), self._clock())
         code = message = None
+        is_noise = False
         try:
             for step in self._chain:
                 await step(exchange)
             answer = await self._answer(exchange)
         except Exception as error:  # the end of the chain: whatever went wrong, the client gets an S3 error
-            status, code, message = _translate(error, exchange)
+            failure: Exception = error
+            if isinstance(error, Refused):
+                failure = self._strangers.failed(request.source_ip, error)
+            is_noise = exchange.caller is None and isinstance(failure, TooManyRequests)
+            status, code, message = _translate(failure, exchange)
             body = answers.write_error(
                 code, message, unquote_to_bytes(request.path).decode("utf-8", "replace"), exchange.request_id
             )
             answer = Answer(status, body)
         response = _respond(exchange, answer) if isinstance(answer, Answer) else answer
-        self._record(exchange, response.status, code, message, time.perf_counter() - started)
+        if not is_noise:  # of strangers who come too often: else they would make room among the records of others
+            self._record(exchange, response.status, code, message, time.perf_counter() - started)
         return response
 
     async def _authenticate(self, exchange: Exchange) -> None:
@@ -120,20 +133,24 @@ class FrontDoor:
             await self._authenticate_v2(exchange)
             return
         claim = exchange.claim = read_claim(exchange.request)
+        self._strangers.check(exchange.request.source_ip, claim.access_key_id)
         declared = declared_hash(exchange.request, claim)
         signer = await find_signer(exchange.request, claim, self._find_key, exchange.now, body_hash=declared)
         exchange.caller = signer.caller
+        self._strangers.welcome(exchange.request.source_ip, claim.access_key_id)
         exchange.payload = Payload(exchange.request, claim, signer.secret, declared)
 
     async def _authenticate_v2(self, exchange: Exchange) -> None:
         """Who made a URL of Signature Version 2."""
         claim = exchange.claim = presigned_v2.read_claim(exchange.request)
+        self._strangers.check(exchange.request.source_ip, claim.access_key_id)
         check_time(claim, exchange.now)
         found = await self._find_key(claim.access_key_id, claim.session_token)
         secret = found.secret if found else NOBODYS_SECRET
         bucket = addressing.bucket_of_host(exchange.request.header("host") or "", self._domain)
         is_genuine = presigned_v2.is_signed_with(exchange.request, claim, secret, bucket)
         exchange.caller = require_signer(found, claim.session_token, is_genuine=is_genuine, now=exchange.now).caller
+        self._strangers.welcome(exchange.request.source_ip, claim.access_key_id)
         exchange.payload = Payload(exchange.request, claim, secret, UNSIGNED_PAYLOAD)
 
     async def _locate(self, exchange: Exchange) -> None:
@@ -148,6 +165,11 @@ class FrontDoor:
         exchange.operation = find_operation(request.method, exchange.address, exchange.query.keys(), copies=copies)
         _check_query(exchange.query)
 
+    async def _throttle_account(self, exchange: Exchange) -> None:
+        """Whether the account may ask again already; before anything is looked up or sent on."""
+        if exchange.operation is not None:
+            self._throttle.check(exchange.asked.account_id, "s3", exchange.operation.name, {})
+
     async def _authorize(self, exchange: Exchange) -> None:
         """May the caller do it: the caller's own policies and the bucket's, read in one transaction."""
         await self._transactions.run(lambda tx: self._decide(tx, exchange), writes=False)
@@ -155,7 +177,9 @@ class FrontDoor:
     def _decide(self, tx: Transaction, exchange: Exchange) -> None:
         operation, caller, address = exchange.operation, exchange.asked, exchange.address
         assert operation is not None
-        asker = exchange.asker = Asker(caller, self._policies(tx, caller), _context(exchange))
+        tags = principal_keys.of_tags(self._rights.tags(tx, caller))
+        context = {**_context(exchange), "aws:RequestedRegion": self._means.region, **tags}
+        asker = exchange.asker = Asker(caller, self._rights.policies(tx, caller), context)
         action = operation.action
         if exchange.query.get("versionId") and action in _VERSIONED:
             action = _VERSIONED[action]
@@ -268,20 +292,14 @@ def _check_owner(request: Request, header: str, bucket: buckets.BucketFacts) -> 
 
 def _context(exchange: Exchange) -> dict[str, Any]:
     """What conditions of policies may ask for."""
-    request, claim, caller, query = exchange.request, exchange.claim, exchange.asked, exchange.query
+    request, claim, query = exchange.request, exchange.claim, exchange.query
     return {
+        **principal_keys.of_caller(exchange.asked, exchange.now),
         "aws:CurrentTime": exchange.now,
         "aws:EpochTime": int(exchange.now.timestamp()),
-        "aws:PrincipalAccount": caller.account_id,
-        "aws:PrincipalArn": caller.principal_arn or caller.arn,
-        "aws:PrincipalType": {"root": "Account", "user": "User", "role": "AssumedRole", "federated": "FederatedUser"}[
-            caller.kind
-        ],
         "aws:SecureTransport": exchange.http.secure,
         "aws:SourceIp": request.source_ip,
         "aws:UserAgent": request.header("user-agent"),
-        "aws:userid": caller.user_id,
-        "aws:username": caller.user_name or None,
         "s3:authType": "REST-QUERY-STRING" if claim and claim.presigned else "REST-HEADER",
         "s3:delimiter": query.get("delimiter"),
         "s3:max-keys": query.get("max-keys"),
@@ -306,6 +324,8 @@ def _translate(error: Exception, exchange: Exchange) -> tuple[int, str, str]:
         if error.reason is Reason.EXPIRED and exchange.claim and exchange.claim.presigned:
             code = "AccessDenied"
         return answers.STATUSES.get(code, 400), code, error.message
+    if isinstance(error, TooManyRequests):
+        return answers.STATUSES["SlowDown"], "SlowDown", "Please reduce your request rate."
     if isinstance(error, SteadError):
         code = error.code or "InvalidRequest"
         return answers.STATUSES.get(code, 400), code, error.message

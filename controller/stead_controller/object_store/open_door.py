@@ -5,8 +5,10 @@ from collections.abc import Callable
 from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import KeyLookup
 from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.strangers import Strangers
+from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock
-from stead_controller.object_store.access import PolicyLookup
+from stead_controller.object_store.access import Rights
 from stead_controller.object_store.backend import Backend, Server
 from stead_controller.object_store.embedded import EmbeddedServer
 from stead_controller.object_store.external import ExternalServer
@@ -19,9 +21,11 @@ def open_door(
     transactions: Transactions,
     backend: Backend,
     find_key: KeyLookup,
-    policies: PolicyLookup,
+    rights: Rights,
     *,
     on_call: Callable[[CallRecord], None],
+    throttle: Throttle,
+    strangers: Strangers,
     clock: Clock,
 ) -> FrontDoor:
     """Make the front door by the settings, to a server that `open_server` gave."""
@@ -31,8 +35,10 @@ def open_door(
         backend=backend,
         region=settings.region,
         domain=settings.object_domain,
-        policies=policies,
+        rights=rights,
         on_call=on_call,
+        throttle=throttle,
+        strangers=strangers,
         clock=clock,
     )
 

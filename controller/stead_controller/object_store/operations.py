@@ -125,6 +125,7 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     ("DELETE", "bucket", "policy"): _here("DeleteBucketPolicy", "DeleteBucketPolicy"),
     ("GET", "bucket", "location"): _here("GetBucketLocation", "GetBucketLocation"),
     ("GET", "bucket", "acl"): _here("GetBucketAcl", "GetBucketAcl"),
+    ("PUT", "bucket", "acl"): _here("PutBucketAcl", "PutBucketAcl", "document"),
     ("GET", "bucket", "accelerate"): _here("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
     ("GET", "bucket", "cors"): _here("GetBucketCors", "GetBucketCORS"),
     ("GET", "bucket", "encryption"): _here("GetBucketEncryption", "GetEncryptionConfiguration"),
@@ -132,6 +133,9 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     ("GET", "bucket", "notification"): _here("GetBucketNotificationConfiguration", "GetBucketNotification"),
     ("GET", "bucket", "object-lock"): _here("GetObjectLockConfiguration", "GetBucketObjectLockConfiguration"),
     ("GET", "bucket", "ownershipControls"): _here("GetBucketOwnershipControls", "GetBucketOwnershipControls"),
+    ("PUT", "bucket", "ownershipControls"): _here(
+        "PutBucketOwnershipControls", "PutBucketOwnershipControls", "document"
+    ),
     ("GET", "bucket", "publicAccessBlock"): _here("GetPublicAccessBlock", "GetBucketPublicAccessBlock"),
     ("GET", "bucket", "replication"): _here("GetBucketReplication", "GetReplicationConfiguration"),
     ("GET", "bucket", "requestPayment"): _here("GetBucketRequestPayment", "GetBucketRequestPayment"),
@@ -156,6 +160,7 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
         "GetObjectAttributes", "GetObjectAttributes", ("attributes", "versionId")
     ),
     ("GET", "object", "acl"): _here("GetObjectAcl", "GetObjectAcl"),
+    ("PUT", "object", "acl"): _here("PutObjectAcl", "PutObjectAcl", "document"),
 }
 
 LIST_V2: Final = Operation(

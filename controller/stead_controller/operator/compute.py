@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.errors import SteadError
+from stead_controller.errors import NotAuthenticated, SteadError
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
@@ -40,6 +40,26 @@ class Authorize(Protocol):
         """Raise NotAuthorized to refuse."""
 
 
+class AccountLimits(Protocol):
+    """How often an account may call."""
+
+    def check(self, account_id: str, service: str, action: str, params: Mapping[str, Any]) -> None:
+        """Raise TooManyRequests to refuse."""
+
+
+class AddressLimits(Protocol):
+    """How often an address may fail to show who it is."""
+
+    def check(self, address: str, access_key_id: str) -> None:
+        """Raise TooManyRequests to refuse."""
+
+    def welcome(self, address: str, access_key_id: str) -> None:
+        """Remember that a key was right there."""
+
+    def failed(self, address: str, refusal: SteadError) -> SteadError:
+        """Count a failure, and give what is to be answered."""
+
+
 class Compute(compute_pb2_grpc.ComputeServicer):
     """Runs, lists, changes and watches the caller's instances."""
 
@@ -52,6 +72,8 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         clock: Clock,
         *,
         authorize: Authorize,
+        throttle: AccountLimits,
+        strangers: AddressLimits,
     ) -> None:
         """Take the parts."""
         self._database = database
@@ -60,12 +82,14 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self._find_key = find_key
         self._clock = clock
         self._authorize = authorize
+        self._throttle = throttle
+        self._strangers = strangers
 
     async def RunInstances(  # noqa: N802 - the name of the RPC
         self, request: pb.RunInstancesRequest, context: Context
     ) -> pb.InstanceList:
         """Launch instances."""
-        caller = await self._caller(context)
+        caller = await self._caller(context, "RunInstances", most=request.max_count or request.min_count or 1)
         launch = LaunchRequest(
             image_id=request.image_id,
             instance_type=request.instance_type,
@@ -92,13 +116,13 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self, request: pb.DescribeInstancesRequest, context: Context
     ) -> pb.InstanceList:
         """List the caller's instances."""
-        caller = await self._caller(context)
+        caller = await self._caller(context, "DescribeInstances", request.instance_ids)
         await self._do(context, self._may(context, caller, "DescribeInstances", {}), writes=False)
         return _list(await self._summaries(caller, request.instance_ids))
 
     async def StartInstances(self, request: pb.InstanceIds, context: Context) -> pb.InstanceList:  # noqa: N802 - RPC
         """Start stopped instances."""
-        caller = await self._caller(context)
+        caller = await self._caller(context, "StartInstances", request.instance_ids)
         return await self._change(
             context,
             caller,
@@ -111,7 +135,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self, request: pb.StopInstancesRequest, context: Context
     ) -> pb.InstanceList:
         """Stop running instances."""
-        caller = await self._caller(context)
+        caller = await self._caller(context, "StopInstances", request.instance_ids)
         return await self._change(
             context,
             caller,
@@ -124,7 +148,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self, request: pb.InstanceIds, context: Context
     ) -> pb.RebootInstancesResponse:
         """Reboot running instances."""
-        caller = await self._caller(context)
+        caller = await self._caller(context, "RebootInstances", request.instance_ids)
         may = self._may(context, caller, "RebootInstances", {"InstanceIds": list(request.instance_ids)})
 
         def reboot(tx: Transaction) -> None:
@@ -138,7 +162,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self, request: pb.InstanceIds, context: Context
     ) -> pb.InstanceList:
         """Terminate instances."""
-        caller = await self._caller(context)
+        caller = await self._caller(context, "TerminateInstances", request.instance_ids)
         return await self._change(
             context,
             caller,
@@ -151,7 +175,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self, request: pb.WatchRequest, context: Context
     ) -> AsyncIterator[pb.InstanceEvent]:
         """Send the instances as they are, then each as it changes."""
-        caller = await self._caller(context)
+        caller = await self._caller(context, "DescribeInstances")
         await self._do(context, self._may(context, caller, "DescribeInstances", {}), writes=False)
         watched = frozenset(request.instance_ids)
         with self._events.watch() as watcher:
@@ -164,13 +188,25 @@ class Compute(compute_pb2_grpc.ComputeServicer):
                 for summary in await self._summaries(caller, relevant) if relevant else ():
                     yield pb.InstanceEvent(instance=_message(summary))
 
-    async def _caller(self, context: Context) -> Caller:
+    async def _caller(
+        self, context: Context, operation: str, instance_ids: Collection[str] = (), *, most: int = 0
+    ) -> Caller:
+        """Give who calls, who may do so again already; an operation is EC2's, `most` of it how many are launched."""
         metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
-        key = await self._find_key(metadata.get("stead-access-key", ""))
-        secret = key.secret if key is not None else ""
-        given = metadata.get("stead-secret-key", "")
-        if not hmac.compare_digest(secret.encode(), given.encode()) or key is None or not key.active:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such access key, or another secret")
+        address, key_id = _address(context.peer()), metadata.get("stead-access-key", "")
+        try:
+            self._strangers.check(address, key_id)
+            key = await self._find_key(key_id)
+            secret = key.secret if key is not None else ""
+            given = metadata.get("stead-secret-key", "")
+            if not hmac.compare_digest(secret.encode(), given.encode()) or key is None or not key.active:
+                refusal = NotAuthenticated("no such access key, or another secret")
+                raise self._strangers.failed(address, refusal)
+            self._strangers.welcome(address, key_id)
+            params: dict[str, Any] = {"InstanceIds": list(instance_ids), **({"MaxCount": most} if most else {})}
+            self._throttle.check(key.caller.account_id, "ec2", operation, params)
+        except SteadError as error:
+            await refuse(context, error)
         return key.caller
 
     def _may(

@@ -14,6 +14,7 @@ from stead_controller.errors import (
     NotAuthorized,
     NotFound,
     SteadError,
+    TooManyRequests,
     WrongState,
 )
 from stead_proto import tls
@@ -25,6 +26,7 @@ _STATUS = (
     (NotAuthenticated, grpc.StatusCode.UNAUTHENTICATED),
     (NotAuthorized, grpc.StatusCode.PERMISSION_DENIED),
     (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TooManyRequests, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (NoCapacity, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (WrongState, grpc.StatusCode.FAILED_PRECONDITION),
     (InUse, grpc.StatusCode.FAILED_PRECONDITION),

@@ -12,7 +12,7 @@ from typing import Any, Final
 from stead_controller.authorization.evaluate import Policies, of_principal
 from stead_controller.db.tables import IamRole
 from stead_controller.errors import BadRequest, NotAuthorized
-from stead_controller.resources import iam_targets, role_sessions
+from stead_controller.resources import iam_mfa_devices, iam_targets, principal_keys, role_sessions
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.iam_policies_of import policies_of
@@ -45,7 +45,7 @@ class RoleRequest:
     wish: SessionWish = field(default_factory=SessionWish)
     external_id: str | None = None
     serial_number: str | None = None
-    token_code: str | None = None
+    token_code: str | None = field(default=None, repr=False)
     source_identity: str | None = None
 
 
@@ -54,8 +54,10 @@ def assume_role(
 ) -> RoleSession:
     """Give a session of a role; `context` has the condition keys that every call has.
 
-    Raises a BadRequest for bad input, and NotAuthorized alike where there is no such role, where it does not trust the
-    caller, and where the caller's own policies do not let it.
+    A code of a second factor counts for this call, and is no part of the session
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html).
+    Raises a BadRequest for bad input and a wrong code, and NotAuthorized alike where there is no such role, where it
+    does not trust the caller, and where the caller's own policies do not let it.
     """
     role = role_sessions.find_role(tx, asked.role_arn)
     name = check_name(asked.session_name, "roleSessionName", MAX_SESSION_NAME)
@@ -64,7 +66,9 @@ def assume_role(
     if caller.kind == "root":
         raise NotAuthorized("Roles may not be assumed by root accounts.", code="AccessDenied")
     identity = _source_identity(caller, asked)
-    keys = {**context, **_principal_keys(tx, caller), **_request_keys(asked, name, identity)}
+    keys = {**context, **_principal_keys(tx, caller, now), **_request_keys(asked, name, identity)}
+    if iam_mfa_devices.show_factor(tx, caller, cloud.sealer, asked.serial_number, asked.token_code, now=now):
+        keys |= {"aws:MultiFactorAuthPresent": True, "aws:MultiFactorAuthAge": 0}
     if role is not None:
         keys |= {f"aws:ResourceTag/{key}": value for key, value in iam_targets.tags_of(tx, role.id).items()}
     own = _policies(tx, caller)
@@ -153,22 +157,10 @@ def _policies(tx: Transaction, caller: Caller) -> Policies:
     return of_principal(found.identity, found.boundary, session or (() if caller.kind == "federated" else None))
 
 
-def _principal_keys(tx: Transaction, caller: Caller) -> dict[str, Any]:
-    tags = iam_targets.tags_of(tx, caller.principal_id) if caller.principal_id else {}
-    session = caller.session
-    if session is not None:
-        lowered = {key.lower() for key in session.tags}
-        tags = {key: value for key, value in tags.items() if key.lower() not in lowered} | dict(session.tags)
-    return {
-        "aws:PrincipalArn": caller.principal_arn or caller.arn,
-        "aws:PrincipalAccount": caller.account_id,
-        "aws:userid": caller.user_id,
-        "aws:username": caller.user_name or None,
-        "aws:SourceIdentity": session.source_identity or None if session is not None else None,
-        "aws:TokenIssueTime": session.issued if session is not None else None,
-        "aws:MultiFactorAuthPresent": session.mfa if session is not None else None,
-        **{f"aws:PrincipalTag/{key}": value for key, value in tags.items()},
-    }
+def _principal_keys(tx: Transaction, caller: Caller, now: datetime) -> dict[str, Any]:
+    own = iam_targets.tags_of(tx, caller.principal_id) if caller.principal_id else {}
+    tags = principal_keys.joined_tags(own, caller)
+    return {**principal_keys.of_caller(caller, now), **principal_keys.of_tags(tags)}
 
 
 def _request_keys(asked: RoleRequest, name: str, identity: str) -> dict[str, Any]:

@@ -100,6 +100,15 @@ def add(tx: Transaction, events: Sequence[AuditEvent]) -> None:
         connection.execute(insert(AuditEventResource), resources)
 
 
+def add_missing(tx: Transaction, events: Sequence[AuditEvent]) -> int:
+    """Write those of the events that are not there, and give how many they were."""
+    ids = [event.event_id for event in events]
+    known = set(tx.session.scalars(select(AuditEventRow.event_id).where(AuditEventRow.event_id.in_(ids))))
+    missing = [event for event in events if event.event_id not in known]
+    add(tx, missing)
+    return len(missing)
+
+
 def search(
     tx: Transaction, account_id: str, asked: Search, *, before: tuple[datetime, int] | None, limit: int
 ) -> list[FoundEvent]:

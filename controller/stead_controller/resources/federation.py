@@ -26,15 +26,21 @@ _DEFAULT_SECONDS: Final = 43_200
 _MAX_FEDERATED_NAME: Final = 32
 
 
-def session_token(cloud: Cloud, caller: Caller, seconds: int | None, now: datetime) -> TemporaryCredentials:
-    """Make temporary credentials of a user or of root, with all their rights; raises BadRequest."""
-    _refuse_session(caller, "GetSessionToken")
+def session_token(
+    cloud: Cloud, caller: Caller, seconds: int | None, now: datetime, *, mfa: bool = False
+) -> TemporaryCredentials:
+    """Make temporary credentials of a user or of root, with all their rights; raises BadRequest.
+
+    `mfa` says that the caller has just shown a second factor.
+    """
+    refuse_session(caller, "GetSessionToken")
     longest = ONE_HOUR if caller.kind == "root" else MAX_USER_SECONDS
     asked = seconds
     if caller.kind == "root" and asked is not None:
         asked = min(asked, ONE_HOUR)  # more is not refused, but cut
     lasts = duration(SessionWish(seconds=asked), min(_DEFAULT_SECONDS, longest), longest)
-    return mint(cloud.sealer, Facts(caller.kind, caller.account_id, caller.principal_id, "", now, now + lasts))
+    facts = Facts(caller.kind, caller.account_id, caller.principal_id, "", now, now + lasts, mfa=mfa)
+    return mint(cloud.sealer, facts)
 
 
 def federation_token(
@@ -44,7 +50,7 @@ def federation_token(
 
     Gives the user's id and ARN as well, and how much room policies and tags take. Raises BadRequest.
     """
-    _refuse_session(caller, "GetFederationToken")
+    refuse_session(caller, "GetFederationToken")
     name = check_name(name, "name", _MAX_FEDERATED_NAME)
     check_policies(wish)
     check_tags(wish, {})
@@ -69,6 +75,7 @@ def federation_token(
     return mint(cloud.sealer, facts), user, percent
 
 
-def _refuse_session(caller: Caller, operation: str) -> None:
+def refuse_session(caller: Caller, operation: str) -> None:
+    """Raise a BadRequest for who has temporary credentials already."""
     if caller.session is not None:
         raise BadRequest(f"Cannot call {operation} with session credentials", code="AccessDenied")

@@ -16,6 +16,7 @@ from stead_controller.db.tables import (
     IamAttachedPolicy,
     IamGroup,
     IamInstanceProfile,
+    IamMfaDevice,
     IamOidcProvider,
     IamPolicy,
     IamRole,
@@ -46,8 +47,6 @@ _FIXED: Final = {
     "AttachedPoliciesPerUserQuota": iam_limits.POLICIES_PER_PRINCIPAL,
     "GroupPolicySizeQuota": iam_limits.INLINE_SIZES["group"],
     "GroupsPerUserQuota": iam_limits.GROUPS_PER_USER,
-    "MFADevices": 0,
-    "MFADevicesInUse": 0,
     "PolicySizeQuota": iam_limits.POLICY_SIZE,
     "RolePolicySizeQuota": iam_limits.INLINE_SIZES["role"],
     "ServerCertificates": 0,
@@ -72,6 +71,9 @@ def summary(tx: Transaction, caller: Caller) -> dict[str, int]:
         found[name] = _count(tx, model.id, model.account_id == caller.account_id)
         found[f"{name}Quota"] = quotas.limit(tx, caller.account_id, quota)
     found["Providers"] = _count(tx, IamOidcProvider.id, IamOidcProvider.account_id == caller.account_id)
+    found["MFADevices"] = _count(tx, IamMfaDevice.id, IamMfaDevice.account_id == caller.account_id)
+    in_use = (IamMfaDevice.account_id == caller.account_id) & IamMfaDevice.user_id.is_not(None)
+    found["MFADevicesInUse"] = _count(tx, IamMfaDevice.id, in_use)
     attached = IamAttachedPolicy.account_id == caller.account_id
     found["PolicyVersionsInUse"] = _count(tx, IamAttachedPolicy.policy_arn.distinct(), attached)
     root = AccessKey.user_id == caller.account_id

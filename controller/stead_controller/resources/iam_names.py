@@ -26,6 +26,7 @@ PREFIXES: Final = {
     "instance-profile": "AIPA",
     "policy": "ANPA",
     "oidc-provider": "OIDC",
+    "mfa": "AMFA",
 }
 """How ids of each kind begin."""
 

@@ -9,6 +9,7 @@ from stead_controller.db.tables import (
     AccessKey,
     IamGroup,
     IamInstanceProfile,
+    IamMfaDevice,
     IamOidcProvider,
     IamPolicy,
     IamRole,
@@ -60,13 +61,16 @@ def user_of_key(tx: Transaction, caller: Caller, access_key_id: str) -> str | No
 
 
 def id_of_arn(tx: Transaction, caller: Caller, arn: str) -> str:
-    """Give the id of the managed policy or issuer of the caller's account with this ARN; empty when there is none."""
+    """Give the id of the account's managed policy, issuer or MFA device with this ARN; empty when there is none."""
     name = arn.rpartition("/")[2]
     policy = select(IamPolicy.id).where(IamPolicy.account_id == caller.account_id, IamPolicy.name_lower == name.lower())
     issuer = select(IamOidcProvider.id).where(
         IamOidcProvider.account_id == caller.account_id, IamOidcProvider.url == arn.partition("oidc-provider/")[2]
     )
-    query = issuer if ":oidc-provider/" in arn else policy
+    device = select(IamMfaDevice.id).where(
+        IamMfaDevice.account_id == caller.account_id, IamMfaDevice.name_lower == name.lower()
+    )
+    query = issuer if ":oidc-provider/" in arn else device if ":mfa/" in arn else policy
     return tx.session.scalar(query) or ""
 
 

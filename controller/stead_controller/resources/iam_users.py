@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from stead_controller.db.tables import AccessKey, Account, IamGroupMember, IamUser
+from stead_controller.db.tables import AccessKey, Account, IamGroupMember, IamMfaDevice, IamUser
 from stead_controller.errors import InUse
 from stead_controller.resources import (
     iam_attachments,
@@ -87,6 +87,8 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
         raise InUse("Cannot delete entity, must delete login profile first.")
     if _count(tx, AccessKey.id, AccessKey.user_id == user.id):
         raise InUse("Cannot delete entity, must delete access keys first.")
+    if _count(tx, IamMfaDevice.id, IamMfaDevice.user_id == user.id):
+        raise InUse("Cannot delete entity, must delete MFA device first.")
     if _count(tx, IamGroupMember.group_id, IamGroupMember.user_id == user.id):
         raise InUse("Cannot delete entity, must remove users from group first.")
     iam_tags.remove_all(tx, user.id)

@@ -61,18 +61,11 @@ def check_external_id(external_id: str | None) -> None:
 
 
 def check_mfa(serial_number: str | None, token_code: str | None) -> None:
-    """Refuse what claims a second factor, since users have no devices here; raises a BadRequest."""
-    if serial_number is None and token_code is None:
-        return
+    """Check the form of what is given of a second factor; raises InvalidParameter."""
     if serial_number is not None:
         _check(serial_number, "serialNumber", (9, 256), _SERIAL, r"[\w+=/:,.@-]*")
     if token_code is not None and not re.fullmatch("[0-9]{6}", token_code):
         raise invalid(token_code, "tokenCode", r"satisfy regular expression pattern: [\d]*")
-    raise BadRequest(
-        "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is "
-        "valid and associated with this user.",
-        code="AccessDenied",
-    )
 
 
 def duration(wish: SessionWish, default: int, longest: int) -> timedelta:

@@ -85,6 +85,9 @@ def endpoint(tmp_path_factory):
     wait_for(made, "the S3 endpoint makes a bucket", 60)
     yield url
     child.kill()  # asked to end, it waits 15 s for streams between its own parts
+    for port in (master, volume, filer, s3, *more):  # and leaves its sockets, named by its ports, when it is killed
+        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            left.unlink()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import signal
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,8 +20,10 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential, KeyLookup
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.server import AwsServer, Listener
+from stead_controller.aws.strangers import Strangers
+from stead_controller.aws.throttle import Throttle
 from stead_controller.db import migrate
-from stead_controller.db.session import Database
+from stead_controller.db.session import Database, Transaction
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
 from stead_controller.object_store.front_door import FrontDoor
@@ -37,6 +39,24 @@ SECRET = "a/secret+key"
 TOKEN = "a-session-token"
 
 
+@dataclass(frozen=True)
+class Given:
+    """Rights as the test gives them: policies by access keys, everything to others, and a role's tags."""
+
+    found: Mapping[str, Policies] = field(default_factory=dict)
+    of_role: Mapping[str, str] = field(default_factory=dict)
+
+    def policies(self, tx: Transaction, caller: Caller) -> Policies:
+        """Give the policies of a caller."""
+        del tx
+        return self.found.get(caller.access_key_id) or EVERYTHING
+
+    def tags(self, tx: Transaction, caller: Caller) -> Mapping[str, str]:
+        """Give the tags of a caller."""
+        del tx
+        return self.of_role if caller.kind == "role" else {}
+
+
 @dataclass
 class Store:
     """A running object store: two accounts, and a role of the first whose policies the test chooses."""
@@ -48,7 +68,10 @@ class Store:
     other: Account
     secure: Account
     folder: Path
+    throttle: Throttle
+    strangers: Strangers
     policies: dict[str, Policies] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     calls: list[Any] = field(default_factory=list)
 
     @property
@@ -63,7 +86,16 @@ class Store:
 
     def let_role(self, *documents: str) -> None:
         """Give the role these policies and no others."""
-        self.policies["role"] = of_principal(documents)
+        self.policies[ROLE_KEY] = of_principal(documents)
+
+    @property
+    def guest(self) -> Any:
+        """The client of a session of the second account's role."""
+        return replace(self.other, access_key_id=GUEST_KEY, session_token=TOKEN).client("s3", read_timeout=90)
+
+    def let_guest(self, *documents: str) -> None:
+        """Give the second account's role these policies and no others."""
+        self.policies[GUEST_KEY] = of_principal(documents)
 
     def server_process(self) -> int:
         """The process of the server behind."""
@@ -71,24 +103,30 @@ class Store:
 
 
 ROLE_KEY = "ASIA1111111111111111"
+GUEST_KEY = "ASIA2222222222222222"
 
 
 def _credentials(one: Caller, other: Caller) -> dict[str, Credential]:
+    found = [Credential(caller.access_key_id, SECRET, caller) for caller in (one, other)]
+    found += [_role(one, ROLE_KEY, "AROA11111111111111111"), _role(other, GUEST_KEY, "AROA22222222222222222")]
+    return {each.access_key_id: each for each in found}
+
+
+def _role(root: Caller, key: str, role_id: str) -> Credential:
+    """A session of the role `reader` of an account."""
     now = datetime.now(UTC)
     session = Session("test", now, now + timedelta(hours=1))
     role = Caller(
-        account_id=one.account_id,
-        arn=f"arn:aws:sts::{one.account_id}:assumed-role/reader/test",
-        user_id="AROA11111111111111111:test",
-        access_key_id=ROLE_KEY,
+        account_id=root.account_id,
+        arn=f"arn:aws:sts::{root.account_id}:assumed-role/reader/test",
+        user_id=f"{role_id}:test",
+        access_key_id=key,
         kind="role",
         session=session,
-        principal_id="AROA11111111111111111",
-        principal_arn=f"arn:aws:iam::{one.account_id}:role/reader",
+        principal_id=role_id,
+        principal_arn=f"arn:aws:iam::{root.account_id}:role/reader",
     )
-    found = [Credential(caller.access_key_id, SECRET, caller) for caller in (one, other)]
-    found.append(Credential(ROLE_KEY, SECRET, role, session_token=TOKEN, expires=session.expires))
-    return {each.access_key_id: each for each in found}
+    return Credential(key, SECRET, role, session_token=TOKEN, expires=session.expires)
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +138,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     world: rows.World = database.run_blocking(rows.build_world)
     known = _credentials(world.one.caller, world.other.caller)
     found: dict[str, Policies] = {}
+    tags: dict[str, str] = {}
     calls: list[Any] = []
+    throttle, strangers = Throttle(100), Strangers(100)
 
     async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
         del session_token
@@ -120,8 +160,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         backend=Backend(EmbeddedServer(folder / "store", folder / "store" / "weed.log")),
         region="us-east-1",
         domain="localhost",
-        policies=lambda _tx, caller: found.get(caller.kind) or EVERYTHING,
+        rights=Given(found, tags),
         on_call=calls.append,
+        throttle=throttle,
+        strangers=strangers,
     )
     listeners = [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, _tls(folder))]
     with serving(AwsServer(app, listeners, objects=door, shutdown_seconds=2), door) as [http, https]:
@@ -130,7 +172,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             for tenant in (world.one, world.other)
         )
         secure = replace(one, endpoint=f"https://127.0.0.1:{https}", ca_file=folder / "ca.pem")
-        made = Store(app, database, find_key, one, other, secure, folder / "store", found, calls)
+        limits = (throttle, strangers)
+        made = Store(app, database, find_key, one, other, secure, folder / "store", *limits, found, tags, calls)
         yield made
     database.close()
     if (made.folder / PROCESS_FILE).exists():

@@ -11,7 +11,7 @@ from stead_controller.object_store.external import ExternalServer
 from stead_controller.object_store.front_door import FrontDoor
 from stead_controller.object_store.open_door import open_server
 from stead_controller.settings import Settings
-from tests.host.object_store.conftest import EVERYTHING, serving
+from tests.host.object_store.conftest import Given, serving
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_objects_are_kept_elsewhere(store, settings):
         find_key=store.find_key,
         backend=Backend(open_server(settings)),
         region="us-east-1",
-        policies=lambda _tx, _caller: EVERYTHING,
+        rights=Given(),
     )
     with serving(AwsServer(store.app, [Listener("127.0.0.1", 0)], objects=door, shutdown_seconds=2), door) as [port]:
         s3 = replace(store.other, endpoint=f"http://127.0.0.1:{port}").client("s3")

@@ -206,6 +206,55 @@ def test_what_a_bucket_says_of_itself(s3, bucket, store):
     refused("NoSuchTagSet", s3.get_bucket_tagging, Bucket=bucket)
 
 
+def test_acls_are_what_an_owner_who_has_all_makes_of_them(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="acl", Body=b"", ACL="private")
+    for canned in ("private", "bucket-owner-full-control"):
+        s3.put_bucket_acl(Bucket=bucket, ACL=canned)
+        s3.put_object_acl(Bucket=bucket, Key="acl", ACL=canned)
+    mine = s3.get_object_acl(Bucket=bucket, Key="acl")
+    given = {"Owner": mine["Owner"], "Grants": mine["Grants"]}
+    for call, more in (
+        (s3.put_bucket_acl, {"ACL": "public-read"}),
+        (s3.put_bucket_acl, {"GrantRead": "uri=http://acs.amazonaws.com/groups/global/AllUsers"}),
+        (s3.put_bucket_acl, {"AccessControlPolicy": given}),
+        (s3.put_object_acl, {"Key": "acl", "ACL": "public-read-write"}),
+        (s3.put_object_acl, {"Key": "acl", "AccessControlPolicy": given}),
+        (s3.copy_object, {"Key": "acl", "ACL": "public-read", "CopySource": f"{bucket}/acl"}),
+        (s3.create_multipart_upload, {"Key": "acl", "ACL": "authenticated-read"}),
+    ):
+        assert refused("AccessControlListNotSupported", call, Bucket=bucket, **more) == 400
+    assert refused("NoSuchKey", s3.put_object_acl, Bucket=bucket, Key="none", ACL="private") == 404
+    assert refused("NoSuchKey", s3.get_object_acl, Bucket=bucket, Key="none") == 404
+    owned = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=owned)
+    owned["Rules"][0]["ObjectOwnership"] = "ObjectWriter"
+    refused("NotImplemented", s3.put_bucket_ownership_controls, Bucket=bucket, OwnershipControls=owned)
+    s3.delete_object(Bucket=bucket, Key="acl")
+
+
+def test_what_is_not_built_is_refused_by_s3s_own_code(s3, bucket):
+    rule = {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
+    locked = {"ObjectLockEnabled": "Enabled"}
+    for call, more in (
+        (s3.put_bucket_cors, {"CORSConfiguration": {"CORSRules": [rule]}}),
+        (s3.delete_bucket_cors, {}),
+        (s3.put_bucket_website, {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "index.html"}}}),
+        (s3.put_object_lock_configuration, {"ObjectLockConfiguration": locked}),
+        (s3.put_object_retention, {"Key": "k", "Retention": {"Mode": "GOVERNANCE"}}),
+        (s3.put_object_legal_hold, {"Key": "k", "LegalHold": {"Status": "ON"}}),
+        (s3.put_bucket_notification_configuration, {"NotificationConfiguration": {}}),
+        (s3.put_public_access_block, {"PublicAccessBlockConfiguration": {"BlockPublicAcls": True}}),
+        (s3.put_object, {"Key": "k", "Body": b"", "ObjectLockMode": "COMPLIANCE"}),
+        (s3.put_object, {"Key": "k", "Body": b"", "WebsiteRedirectLocation": "/other"}),
+        (s3.create_bucket, {"ObjectLockEnabledForBucket": True}),
+    ):
+        name = f"{bucket}-locked" if call == s3.create_bucket else bucket
+        assert refused("NotImplemented", call, Bucket=name, **more) == 501
+    refused("404", s3.head_object, Bucket=bucket, Key="k")
+    refused("404", s3.head_bucket, Bucket=f"{bucket}-locked")
+    refused("ObjectLockConfigurationNotFoundError", s3.get_object_lock_configuration, Bucket=bucket)
+
+
 def test_buckets_are_listed_in_pages(store):
     names = sorted(f"paged-{number}-{secrets.token_hex(3)}" for number in range(3))
     for name in names:

@@ -2,10 +2,12 @@
 
 import json
 import secrets
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
 
+from stead_controller.aws.token_buckets import TokenBuckets
 from tests.host.object_store.conftest import ROLE_KEY
 
 
@@ -87,6 +89,39 @@ def test_a_bucket_policy_lets_another_account_in(store, bucket):
     refused("NoSuchBucketPolicy", store.s3.get_bucket_policy, Bucket=bucket)
 
 
+def test_a_bucket_policy_names_a_role_of_another_account(store, bucket):
+    """Both must allow, the owner by the role's ARN and the role's account by its policies; nobody else comes along."""
+    arn = f"arn:aws:s3:::{bucket}"
+    theirs = store.other.account_id
+    by_arn = {"Principal": {"AWS": f"arn:aws:iam::{theirs}:role/reader"}}
+    store.s3.put_bucket_policy(
+        Bucket=bucket, Policy=document(statement("Allow", ["s3:GetObject", "s3:PutObject"], f"{arn}/open/*", **by_arn))
+    )
+    store.let_guest(document(statement("Allow", "s3:GetObject", f"{arn}/*")))
+    assert store.guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
+    said = refused("AccessDenied", store.guest.put_object, Bucket=bucket, Key="open/c", Body=b"")
+    assert "no identity-based policy" in said
+    said = refused("AccessDenied", store.guest.get_object, Bucket=bucket, Key="secret/b")
+    assert "no resource-based policy" in said
+    refused("AccessDenied", store.other.client("s3").get_object, Bucket=bucket, Key="open/a")
+    store.let_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
+    refused("AccessDenied", store.guest.get_object, Bucket=bucket, Key="open/a")
+    # The session itself may be named, and everybody of an account, by what conditions tell of the principal.
+    session = {"Principal": {"AWS": f"arn:aws:sts::{theirs}:assumed-role/reader/test"}}
+    team = {
+        "StringEquals": {"aws:PrincipalAccount": theirs},
+        "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/re*"},
+    }
+    for whom in (session, {"Principal": "*", "Condition": team}):
+        text = document(statement("Allow", "s3:GetObject", f"{arn}/open/*", **whom))
+        store.s3.put_bucket_policy(Bucket=bucket, Policy=text)
+        store.let_guest(document(statement("Allow", "s3:*", "*")))
+        assert store.guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
+        store.let_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
+        refused("AccessDenied", store.guest.get_object, Bucket=bucket, Key="open/a")
+    refused("AccessDenied", store.other.client("s3").get_object, Bucket=bucket, Key="open/a")
+
+
 @pytest.mark.parametrize(
     "policy",
     [
@@ -136,6 +171,54 @@ def test_a_role_may_what_its_policies_say(store, bucket):
         refused("AccessDenied", call, Bucket=bucket, **more)
     refused("AccessDenied", role.list_buckets)
     refused("AccessDenied", role.create_bucket, Bucket="a-bucket-of-a-role")
+
+
+def test_policies_ask_who_the_caller_is(store, bucket):
+    """The keys that policies of EC2 have as well: of the principal, its tags, and whose bucket it is."""
+    arn = f"arn:aws:s3:::{bucket}/*"
+    account = store.one.account_id
+    for name, value in (
+        ("aws:PrincipalArn", f"arn:aws:iam::{account}:role/reader"),
+        ("aws:PrincipalAccount", account),
+        ("aws:PrincipalType", "AssumedRole"),
+        ("aws:PrincipalTag/team", "web"),
+        ("aws:userid", "AROA11111111111111111:test"),
+        ("aws:ResourceAccount", account),
+        ("s3:ResourceAccount", account),
+        ("aws:RequestedRegion", "us-east-1"),
+    ):
+        store.let_role(document(statement("Allow", "s3:GetObject", arn, Condition={"StringEquals": {name: value}})))
+        store.tags.update(team="web")
+        store.role.get_object(Bucket=bucket, Key="open/a")
+        other = {"StringEquals": {name: f"{value}x"}}
+        store.let_role(document(statement("Allow", "s3:GetObject", arn, Condition=other)))
+        refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="open/a")
+    own_place = document(statement("Allow", "s3:*", f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*"))
+    store.let_role(own_place)
+    store.tags.update(team="open")
+    store.role.get_object(Bucket=bucket, Key="open/a")
+    refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="secret/b")
+    second_factor = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+    store.let_role(document(statement("Allow", "s3:*", arn, Condition=second_factor)))
+    refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="open/a")
+    store.tags.clear()
+
+
+def test_who_asks_too_often_is_told_to_slow_down(store, bucket, monkeypatch):
+    monkeypatch.setattr(store.throttle, "_buckets", TokenBuckets(2 / 55, lambda: 0.0))  # two reads
+    for _ in range(2):
+        store.s3.get_object(Bucket=bucket, Key="open/a")
+    said = refused("SlowDown", store.s3.get_object, Bucket=bucket, Key="open/a")
+    assert said == "Please reduce your request rate."
+    monkeypatch.undo()
+    store.s3.get_object(Bucket=bucket, Key="open/a")
+    monkeypatch.setattr(store.strangers, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
+    stranger = replace(store.one, access_key_id="AKIANOBODY0000000000").client("s3")
+    refused("InvalidAccessKeyId", stranger.list_buckets)
+    store.calls.clear()
+    refused("SlowDown", stranger.list_buckets)
+    assert store.calls == []
+    store.s3.list_buckets()
 
 
 def test_calls_are_told_to_the_audit(store, bucket):

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from stead_controller.aws.token_buckets import TokenBuckets
 from stead_controller.clock import now
 from stead_controller.controller import Controller
 from stead_controller.initialise import initialise
@@ -402,6 +403,30 @@ async def test_a_wrong_secret_is_refused(cloud):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await client.DescribeInstances(compute.DescribeInstancesRequest(), metadata=metadata)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_who_calls_the_native_api_too_often_waits(cloud, monkeypatch):
+    client = await cloud.compute()
+    controller = cloud.controller
+    access, (name, secret) = cloud.key
+    known = client.DescribeInstances
+    await known(compute.DescribeInstancesRequest(), metadata=cloud.key)
+    monkeypatch.setattr(controller._strangers, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
+    codes = []
+    for metadata in ((access, (name, secret + "x")), (("stead-access-key", "AKIANOBODY"), (name, secret)), cloud.key):
+        try:
+            await known(compute.DescribeInstancesRequest(), metadata=metadata)
+        except grpc.aio.AioRpcError as refused:
+            codes.append(refused.code())
+    assert codes == [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED]
+    monkeypatch.setattr(controller._throttle, "_buckets", TokenBuckets(0.01, lambda: 0.0))  # a call of each kind
+    gone = compute.InstanceIds(instance_ids=["i-00000000000000000"])
+    codes = []
+    for _ in range(2):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await client.StartInstances(gone, metadata=cloud.key)
+        codes.append(refused.value.code())
+    assert codes == [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED]
 
 
 async def test_the_silent_host_is_down(cloud):

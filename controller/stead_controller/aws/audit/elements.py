@@ -35,6 +35,8 @@ _SECRETS: Final = frozenset(
         "WebIdentityToken",
         "SAMLAssertion",
         "TokenCode",
+        "AuthenticationCode1",
+        "AuthenticationCode2",
         "BlockToken",
     }
 )

@@ -1,6 +1,6 @@
 """Which resources a call speaks of, as LookupEvents lists them: by their ids and names in parameters and result."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from stead_proto import ids
@@ -47,10 +47,24 @@ _NAMES: Final[dict[str, dict[str, str]]] = {
 }
 
 
+# The same as records of calls have them.
+_IN_RECORDS: Final[dict[str, dict[str, str]]] = {
+    service: {name[:1].lower() + name[1:]: kind for name, kind in names.items()} for service, names in _NAMES.items()
+} | {"s3": {"bucketName": "AWS::S3::Bucket", "key": "AWS::S3::Object"}}
+
+
 def touched(service: str, *documents: Mapping[str, Any] | None) -> list[Touched]:
     """The resources that documents speak of, each once, in order; at most 1,000, as many as a launch makes."""
+    return _touched(_NAMES.get(service, {}), documents)
+
+
+def touched_in_record(service: str, *documents: Mapping[str, Any] | None) -> list[Touched]:
+    """The same of the parameters and elements of a record that was made."""
+    return _touched(_IN_RECORDS.get(service, {}), documents)
+
+
+def _touched(names: Mapping[str, str], documents: Iterable[Mapping[str, Any] | None]) -> list[Touched]:
     found: dict[Touched, None] = {}
-    names = _NAMES.get(service, {})
     for document in documents:
         if document:
             for one in _walk(document, names, 0):

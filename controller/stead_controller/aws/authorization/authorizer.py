@@ -13,14 +13,14 @@ from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import ALLOW_ALL, Policies, Request, evaluate
 from stead_controller.authorization.policy_document import PolicyDocument, parse
 from stead_controller.authorization.principals import Principal
-from stead_controller.aws.authorization.context import PRINCIPAL_TAG, of_call, of_tags
+from stead_controller.aws.authorization.context import of_call, of_tags
 from stead_controller.aws.authorization.refusal import refusal
 from stead_controller.aws.authorization.rule import Asked, Check, Rule
 from stead_controller.aws.authorization.table import RULES
 from stead_controller.aws.call import Call, Operation, Params
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.errors import NotAuthorized
-from stead_controller.resources import iam_targets, resource_facts
+from stead_controller.resources import iam_targets, principal_keys, resource_facts
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.principals import principal_of
 from stead_controller.resources.transaction import Transaction
@@ -95,6 +95,13 @@ class PolicyAuthorizer:
             session = tuple(parse(text) for text in caller.session.policies)
         return Policies(known.identity, known.boundary, session)
 
+    def tags(self, tx: Transaction, caller: Caller) -> dict[str, str]:
+        """Give the tags of the user or role, under those of the session."""
+        known = self._look_up(tx, caller)
+        if known.tags is None:
+            known.tags = iam_targets.tags_of(tx, caller.principal_id)
+        return principal_keys.joined_tags(known.tags, caller)
+
     def note(self, record: CallRecord) -> None:
         """Look all policies up again after a call that may have changed one."""
         if record.service == "iam" and record.error_code is None:
@@ -137,20 +144,9 @@ class PolicyAuthorizer:
         values: dict[str, Any] = of_call(call, keys)
         if "aws:resourceaccount" in keys:
             values["aws:ResourceAccount"] = call.caller.account_id
-        if any(key.startswith(PRINCIPAL_TAG) for key in keys):
-            tags = self._tags(call)
-            values |= {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
+        if any(key.startswith(principal_keys.PRINCIPAL_TAG) for key in keys):
+            values |= principal_keys.of_tags(self.tags(call.tx, call.caller))
         return context_of(values)
-
-    def _tags(self, call: Call) -> dict[str, str]:
-        """Give the tags of the user or role, under those of the session."""
-        caller = call.caller
-        known = self._look_up(call.tx, caller)
-        if known.tags is None:
-            known.tags = iam_targets.tags_of(call.tx, caller.principal_id)
-        given = caller.session.tags if caller.session is not None else {}
-        lower = {key.lower() for key in given}
-        return {key: value for key, value in known.tags.items() if key.lower() not in lower} | dict(given)
 
 
 def _check_session(caller: Caller, service: str) -> None:

@@ -1,23 +1,10 @@
-"""Lists of what nobody has here: certificates, SSH keys and MFA devices cannot be made, so that there are none.
+"""Lists of what nobody has here: certificates and SSH keys cannot be made, so that there are none.
 
 Tools that delete a user ask for them first.
 """
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.resources import iam_entities
-
-
-@operation("ListMFADevices", service="iam", writes=False)
-def list_mfa_devices(call: Call, params: Params) -> Result:
-    """List no MFA devices of a user."""
-    return {"MFADevices": _none(call, params), "IsTruncated": False}
-
-
-@operation("ListVirtualMFADevices", service="iam", writes=False)
-def list_virtual_mfa_devices(call: Call, params: Params) -> Result:
-    """List no virtual MFA devices."""
-    del call, params
-    return {"VirtualMFADevices": [], "IsTruncated": False}
 
 
 @operation("ListSSHPublicKeys", service="iam", writes=False)

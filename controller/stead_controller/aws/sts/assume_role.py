@@ -1,14 +1,14 @@
 """AssumeRole: the request becomes a RoleRequest; the answer has the credentials of the session."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.sts.temporary_credentials import session_wish, shown
+from stead_controller.aws.sts.temporary_credentials import has_code, session_wish, shown
 from stead_controller.errors import Unsupported
 from stead_controller.resources.assume_role import RoleRequest
 from stead_controller.resources.assume_role import assume_role as begin
 from stead_controller.resources.role_sessions import RoleSession
 
 
-@operation("AssumeRole", service="sts", writes=False)
+@operation("AssumeRole", service="sts", writes=has_code)
 def assume_role(call: Call, params: Params) -> Result:
     """Begin a session of a role."""
     if params.get("ProvidedContexts"):

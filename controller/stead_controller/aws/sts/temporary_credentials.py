@@ -21,6 +21,11 @@ def session_wish(params: Params) -> SessionWish:
     )
 
 
+def has_code(params: Params) -> bool:
+    """Tell whether a code of a second factor is given, which is then used up."""
+    return "TokenCode" in params
+
+
 def shown(credentials: TemporaryCredentials) -> dict[str, Any]:
     """Answer credentials."""
     return {

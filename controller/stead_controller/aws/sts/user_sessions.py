@@ -1,17 +1,22 @@
 """GetSessionToken and GetFederationToken: temporary credentials of users; GetAccessKeyInfo: whose a key is."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.sts.temporary_credentials import session_wish, shown
+from stead_controller.aws.sts.temporary_credentials import has_code, session_wish, shown
 from stead_controller.errors import MissingParameter
-from stead_controller.resources import accounts, federation
+from stead_controller.resources import accounts, federation, iam_mfa_devices
 from stead_controller.resources.session_requests import check_mfa
 
 
-@operation("GetSessionToken", service="sts", writes=False)
+@operation("GetSessionToken", service="sts", writes=has_code)
 def get_session_token(call: Call, params: Params) -> Result:
     """Answer credentials of the caller itself that expire."""
-    check_mfa(params.get("SerialNumber"), params.get("TokenCode"))
-    made = federation.session_token(call.cloud, call.caller, params.get("DurationSeconds"), call.now)
+    serial_number, code = params.get("SerialNumber"), params.get("TokenCode")
+    check_mfa(serial_number, code)
+    federation.refuse_session(call.caller, "GetSessionToken")
+    shown_factor = iam_mfa_devices.show_factor(
+        call.tx, call.caller, call.cloud.sealer, serial_number, code, now=call.now
+    )
+    made = federation.session_token(call.cloud, call.caller, params.get("DurationSeconds"), call.now, mfa=shown_factor)
     return {"Credentials": shown(made)}
 
 

@@ -13,6 +13,7 @@ from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
 from stead_controller.db.tables.iam_account import IamAccount, IamOidcProvider, IamTag
+from stead_controller.db.tables.iam_mfa_device import IamMfaDevice
 from stead_controller.db.tables.iam_policy import IamAttachedPolicy, IamInlinePolicy, IamPolicy, IamPolicyVersion
 from stead_controller.db.tables.iam_role import IamInstanceProfile, IamRole
 from stead_controller.db.tables.iam_user import IamGroup, IamGroupMember, IamUser
@@ -74,6 +75,7 @@ __all__ = [
     "IamGroupMember",
     "IamInlinePolicy",
     "IamInstanceProfile",
+    "IamMfaDevice",
     "IamOidcProvider",
     "IamPolicy",
     "IamPolicyVersion",

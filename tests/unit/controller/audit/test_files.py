@@ -70,3 +70,38 @@ def test_a_full_disk_leaves_no_half_line(files, tmp_path, monkeypatch):
             files.append(["half a line"], NOW)
     files.append(["next"], NOW)
     assert (tmp_path / "audit" / "2026-03-04.jsonl").read_text() == "whole\nnext\n"
+
+
+def test_the_newest_lines_come_from_as_many_files_as_it_takes(files, tmp_path, monkeypatch):
+    assert files.newest(5) == []
+    for day in range(3):
+        files.append([f"{day} {line}" for line in range(3)], NOW + timedelta(days=day))
+    assert files.newest(5) == ["1 1", "1 2", "2 0", "2 1", "2 2"]
+    assert files.newest(100) == [f"{day} {line}" for day in range(3) for line in range(3)]
+    monkeypatch.setattr(module, "_TAIL_BYTES", 7)
+    assert files.newest(100) == ["2 2"]
+
+
+def test_half_a_line_is_removed_before_another_is_added(files, tmp_path, monkeypatch):
+    files.append(["whole"], NOW)
+    path = tmp_path / "audit" / "2026-03-04.jsonl"
+    for piece in (1 << 16, 3):
+        monkeypatch.setattr(module, "_PIECE", piece)
+        with path.open("a") as file:
+            file.write("this one was cut o")
+        assert files.newest(5)[-1] in ("whole", "next")
+        files.append(["next"], NOW)
+    assert path.read_text() == "whole\nnext\nnext\n"
+    path.write_text("nothing but half a line")
+    assert files.newest(5) == []
+    assert path.read_text() == ""
+
+
+def test_what_is_written_is_on_the_disk(files, tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append("folder"))
+    files.append(["a"], NOW)
+    files.append(["b"], NOW)
+    files.append([], NOW)
+    assert synced == [2, "folder", 4]

@@ -1,7 +1,9 @@
 """The trail takes records without waiting, drops what is too much, and writes the rest however often it must try."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -12,6 +14,7 @@ from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.resources import audit_events
 from stead_controller.resources.audit_events import AuditEvent, Search
+from tests.support.waiting import wait_for
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ALL = Search(None, "", None, None)
@@ -32,6 +35,11 @@ def draw(record: Record) -> AuditEvent:
     return AuditEvent(text, record.account_id, record.time, "N", "s", "u", "k", True, (("t", "one"),), text)
 
 
+def recall(line: str) -> AuditEvent | None:
+    word, _, number = line.partition(" ")
+    return draw(Record(int(number))) if word == "event" else None
+
+
 @pytest.fixture
 def database(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'audit.sqlite'}")
@@ -43,12 +51,16 @@ def database(tmp_path):
 @pytest.fixture
 def trail(database, tmp_path):
     files = AuditFiles(tmp_path / "audit", days=90, most_bytes=1 << 30)
-    return Trail(database, files, draw, lambda: NOW, days=90, most_events=1000)
+    return Trail(database, files, draw, recall, lambda: NOW, days=90, most_events=1000)
 
 
 def kept(database, asked=ALL, limit=10_000):
     found = database.run_blocking(lambda tx: audit_events.search(tx, "1", asked, before=None, limit=limit))
     return [int(one.event.event_id.split()[1]) for one in found]
+
+
+def has_lines(tmp_path, number):
+    return (tmp_path / "audit" / "2026-03-04.jsonl").exists() and len(lines(tmp_path)) == number
 
 
 def lines(tmp_path):
@@ -121,3 +133,76 @@ async def test_old_ones_and_too_many_go_in_pages(trail, database, monkeypatch):
     await trail.remove_old()
     assert sorted(kept(database)) == list(range(40, 1040))
     assert len(kept(database, Search("ResourceName", "one", None, None))) == 1000
+
+
+async def test_a_record_is_in_the_file_long_before_it_is_a_row(trail, database, tmp_path, monkeypatch):
+    """Nobody asks it to: it writes as soon as something is noted, and again later."""
+    monkeypatch.setattr(module, "_SAVE_SECONDS", 1000)
+    running = asyncio.create_task(trail.run())
+    for number in range(3):
+        trail.note(Record(number))
+        is_there = partial(has_lines, tmp_path, number + 1)
+        await asyncio.to_thread(wait_for, is_there, "the file has it")
+    assert kept(database) == []
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await trail.close()
+    assert kept(database) == [2, 1, 0]
+
+
+async def test_rows_follow_by_themselves(trail, database, monkeypatch):
+    monkeypatch.setattr(module, "_SAVE_SECONDS", 0.01)
+    running = asyncio.create_task(trail.run())
+    trail.note(Record(7))
+    await asyncio.to_thread(wait_for, lambda: kept(database) == [7], "the row is there")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_stop_in_the_middle_writes_nothing_twice(trail, database, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_GATHER_SECONDS", 0)
+    monkeypatch.setattr(module, "_SAVE_SECONDS", 0)
+    running = asyncio.create_task(trail.run())
+    for number in range(600):
+        trail.note(Record(number))
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await trail.close()
+    assert kept(database) == list(reversed(range(600)))
+    assert lines(tmp_path) == [f"event {number}" for number in range(600)]
+
+
+async def test_rows_that_a_kill_has_kept_from_being_saved_come_back(trail, database, tmp_path):
+    for number in range(3):
+        trail.note(Record(number))
+    await trail.flush()
+    with (tmp_path / "audit" / "2026-03-04.jsonl").open("a") as file:
+        file.write("no event\nevent 3\nevent 4\nevent 5 that was cut o")
+    await trail.recover()
+    assert kept(database) == [4, 3, 2, 1, 0]
+    await trail.recover()
+    assert kept(database) == [4, 3, 2, 1, 0]
+    trail.note(Record(6))
+    await trail.flush()
+    assert lines(tmp_path)[-3:] == ["event 3", "event 4", "event 6"]
+    assert kept(database, Search("ResourceName", "one", None, None)) == [6, 4, 3, 2, 1, 0]
+
+
+async def test_a_database_that_is_away_for_long_leaves_it_to_the_files(trail, database, tmp_path, monkeypatch, caplog):
+    def away(tx, events):
+        raise OSError("the database is away")
+
+    monkeypatch.setattr(module, "_MOST_RECORDS", 5)
+    with monkeypatch.context() as patched:
+        patched.setattr(audit_events, "add", away)
+        for number in range(0, 15, 5):
+            for one in range(number, number + 5):
+                trail.note(Record(one))
+            with pytest.raises(OSError, match="away"):
+                await trail.flush()
+    await trail.flush()
+    assert kept(database) == [14, 13, 12, 11, 10]
+    assert len(lines(tmp_path)) == 15
+    assert "audit_rows_dropped" in [record.message for record in caplog.records]

@@ -11,6 +11,7 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.call import Call, Later, Operation, Params
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.message import Request, Response
+from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, WrongState
 from stead_controller.resources.caller import NOBODY
@@ -25,6 +26,7 @@ class Chain:
     def __init__(self, **options: Any) -> None:
         self.transactions = MemoryTransactions()
         self.records: list[CallRecord] = []
+        self.lookups: list[str] = []
         self.operations = dict(OPERATIONS)
         self.app = AwsApp(
             transactions=self.transactions,
@@ -41,6 +43,7 @@ class Chain:
         return NOW
 
     async def find_key(self, access_key_id: str, session_token: str | None) -> Any:
+        self.lookups.append(access_key_id)
         return credential(KEY) if access_key_id == KEY else None
 
     async def answer(self, body: bytes, **options: Any) -> Response:
@@ -214,6 +217,21 @@ async def test_who_calls_too_often_is_refused_before_the_transaction() -> None:
     assert (answer.status, b"<Code>RequestLimitExceeded</Code>" in answer.body) == (503, True)
     assert chain.transactions.outcomes == ["committed", "committed"]
     assert [record.error_code for record in chain.records] == [None, None, "RequestLimitExceeded"]
+
+
+async def test_a_stranger_who_comes_too_often_is_not_looked_at_and_leaves_no_record() -> None:
+    chain = Chain(strangers=Strangers(0.2, lambda: 0.0))  # two failures
+    asked = b"Action=DescribeVolumes"
+    assert (await chain.answer(asked)).status == 200
+    for number in range(2):
+        answer = await chain.answer(asked, key=f"AKIANOBODY{number:010}")
+        assert (answer.status, b"<Code>AuthFailure</Code>" in answer.body) == (401, True)
+    chain.lookups.clear()
+    answer = await chain.answer(asked, key="AKIANOBODY0000000003")
+    assert (answer.status, b"<Code>RequestLimitExceeded</Code>" in answer.body) == (503, True)
+    assert chain.lookups == []
+    assert (await chain.answer(asked)).status == 200  # who was right there before
+    assert [record.error_code for record in chain.records] == [None, "AuthFailure", "AuthFailure", None]
 
 
 @pytest.mark.parametrize("believed", [True, False])

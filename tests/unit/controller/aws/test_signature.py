@@ -43,10 +43,11 @@ def sign(
     region: str = "eu-1",
     at: datetime = NOW,
     secret: str = SECRET,
+    key: str = KEY,
 ) -> Request:
     """The request as botocore signs it and sends it."""
     aws = AWSRequest(method=method, url=url, data=body, headers={"Content-Type": FORM, **(headers or {})})
-    credentials = Credentials(KEY, secret, token)
+    credentials = Credentials(key, secret, token)
     signer = (
         SigV4QueryAuth(credentials, service, region, expires) if presign else SigV4Auth(credentials, service, region)
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_controller.aws import throttle as module
+from stead_controller.aws import token_buckets as module
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import TooManyRequests
 
@@ -71,6 +71,31 @@ def test_accounts_and_actions_have_buckets_of_their_own(time):
     assert passed(throttle, "CreateUser", service="iam") == 50
 
 
+def test_objects_are_read_and_written_as_often_as_s3_lets_one_prefix(time):
+    throttle = Throttle(100, time)
+    assert passed(throttle, "PutObject", service="s3") == 3500
+    assert passed(throttle, "DeleteObject", service="s3") == 0
+    assert passed(throttle, "GetObject", service="s3") == 5500
+    assert passed(throttle, "ListObjectsV2", service="s3") == 0
+    assert passed(throttle, "PutObject", service="s3", account="2") == 3500
+    time.now += 0.1
+    assert passed(throttle, "UploadPart", service="s3") == 350
+
+
+def test_codes_of_second_factors_are_few_whatever_the_factor(time):
+    for factor in (0, 1, 100):
+        throttle = Throttle(factor, time)
+        for _ in range(10):
+            throttle.check_code("AIDA1")
+        with pytest.raises(TooManyRequests):
+            throttle.check_code("AIDA1")
+        throttle.check_code("AIDA2")
+        time.now += 10
+        throttle.check_code("AIDA1")
+        with pytest.raises(TooManyRequests):
+            throttle.check_code("AIDA1")
+
+
 def test_instances_count_one_by_one(time):
     throttle = Throttle(10, time)
     assert passed(throttle, "RunInstances", {"MaxCount": 1000}) == 10
@@ -104,7 +129,7 @@ def test_memory_is_bounded(time, monkeypatch):
     for number in range(1000):
         time.now += 0.001
         throttle.check(f"account {number}", "ec2", "DescribeVpcs", {})
-        assert len(throttle._buckets) <= 101
+        assert len(throttle._buckets._buckets) <= 101
     time.now += 1000
     throttle.check("last", "ec2", "DescribeVpcs", {})
     assert passed(throttle, "CreateVpc") == 50

@@ -10,13 +10,16 @@ _OF_USERS: Final = (
     "AttachUserPolicy",
     "CreateAccessKey",
     "CreateLoginProfile",
+    "DeactivateMFADevice",
     "DeleteAccessKey",
     "DeleteLoginProfile",
     "DeleteUser",
     "DeleteUserPermissionsBoundary",
     "DeleteUserPolicy",
     "DetachUserPolicy",
+    "EnableMFADevice",
     "GetLoginProfile",
+    "GetMFADevice",
     "GetUser",
     "GetUserPolicy",
     "ListAccessKeys",
@@ -30,6 +33,7 @@ _OF_USERS: Final = (
     "ListUserTags",
     "PutUserPermissionsBoundary",
     "PutUserPolicy",
+    "ResyncMFADevice",
     "TagUser",
     "UntagUser",
     "UpdateAccessKey",
@@ -101,6 +105,7 @@ _OF_ISSUERS: Final = (
     "UntagOpenIDConnectProvider",
     "UpdateOpenIDConnectProviderThumbprint",
 )
+_OF_DEVICES: Final = ("DeleteVirtualMFADevice", "ListMFADeviceTags", "TagMFADevice", "UntagMFADevice")
 _OF_THE_ACCOUNT: Final = (
     "CreateAccountAlias",
     "DeleteAccountAlias",
@@ -168,7 +173,7 @@ def _list(kind: str) -> Part:
 
 
 def _by_arn(member: str) -> Part:
-    """Take a managed policy or issuer by its ARN."""
+    """Take a managed policy, issuer or MFA device by its ARN."""
 
     def part(asked: Asked) -> Iterator[Check]:
         for arn in asked.values(member):
@@ -220,6 +225,7 @@ RULES: Final[dict[str, Rule]] = {
     **{name: rule(_entity("instance-profile", "InstanceProfileName")) for name in _OF_PROFILES},
     **{name: rule(_by_arn("PolicyArn")) for name in _OF_POLICIES},
     **{name: rule(_by_arn("OpenIDConnectProviderArn")) for name in _OF_ISSUERS},
+    **{name: rule(_by_arn("SerialNumber")) for name in _OF_DEVICES},
     **{name: rule() for name in _OF_THE_ACCOUNT},
     "AddRoleToInstanceProfile": rule(_entity("instance-profile", "InstanceProfileName"), _passed_role),
     "ChangePassword": rule(_entity("user", "UserName")),
@@ -229,6 +235,7 @@ RULES: Final[dict[str, Rule]] = {
     "CreatePolicy": rule(_new("policy", "PolicyName")),
     "CreateRole": rule(_new("role", "RoleName")),
     "CreateUser": rule(_new("user", "UserName")),
+    "CreateVirtualMFADevice": rule(_new("mfa", "VirtualMFADeviceName")),
     "GetAccessKeyLastUsed": rule(_owner_of_key),
     "GetContextKeysForPrincipalPolicy": rule(_source),
     "ListGroups": rule(_list("group")),

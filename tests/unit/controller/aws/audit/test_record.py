@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stead_controller.aws.audit.recall import recall
 from stead_controller.aws.audit.record import draw
 from stead_controller.aws.audit.touched import touched
 from stead_controller.aws.call_record import CallRecord
@@ -141,3 +142,56 @@ def test_resources_are_found_wherever_they_stand():
         ("AWS::IAM::User", "ann"),
         ("AWS::IAM::Policy", "arn:p"),
     ]
+
+
+VOLUME = "vol-0123456789abcdef0"
+SESSION = Session("night", NOW, NOW + timedelta(hours=1))
+BUILDER = Caller(ACCOUNT, f"arn:aws:sts::{ACCOUNT}:assumed-role/builder/night", "AROA1:night", "AKIA1", "role", SESSION)
+ANN = Caller(ACCOUNT, f"arn:aws:iam::{ACCOUNT}:user/ann", "AIDA1", "AKIA1", kind="user", user_name="ann")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"params": {"VolumeIds": [VOLUME]}, "result": {"Volumes": [{"VolumeId": "vol-0123456789abcdef1"}]}},
+        {"operation": "CreateVolume", "params": {"Size": 1}, "result": {"VolumeId": VOLUME}, "caller": ANN},
+        {"operation": "DeleteVolume", "params": {"VolumeId": VOLUME}, "result": {}, "caller": BUILDER},
+        {"operation": "ImportKeyPair", "params": {"KeyName": "k", "PublicKeyMaterial": b"x"}},
+        {"service": "iam", "operation": "CreateUser", "params": {"UserName": "bob"}, "result": {"User": {}}},
+        {"service": "iam", "operation": "GetUser", "status": 404, "error_code": "NoSuchEntity", "error_message": "No."},
+        {"service": "s3", "operation": "CreateBucket", "params": {"Bucket": "b"}},
+    ],
+)
+def test_a_line_of_the_files_is_the_event_again(changes):
+    event = draw(replace(CALL, **changes), "eu-1")
+    assert recall(event.text) == event
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{}", "[]", "7", "no json", '{"managementEvent": true, "recipientAccountId": "1"}']
+)
+def test_what_is_no_record_is_none(line):
+    assert recall(line) is None
+
+
+def test_what_no_account_may_look_up_stays_so():
+    for changes in (
+        {"caller": None},
+        {"service": "s3", "operation": "GetObject", "params": {"Bucket": "b", "Key": "k"}},
+    ):
+        event = recall(draw(replace(CALL, **changes), "eu-1").text)
+        assert event is not None
+        assert event.account_id == ""
+
+
+def test_codes_of_second_factors_are_masked():
+    params = {"UserName": "u", "SerialNumber": "arn", "AuthenticationCode1": "123456", "AuthenticationCode2": "654321"}
+    _, record = drawn(service="iam", operation="EnableMFADevice", params=params, result={})
+    hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
+    assert record["requestParameters"] == {
+        "userName": "u",
+        "serialNumber": "arn",
+        "authenticationCode1": hidden,
+        "authenticationCode2": hidden,
+    }

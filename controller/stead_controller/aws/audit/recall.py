@@ -1,0 +1,42 @@
+"""A line of the audit files becomes the AuditEvent that it was made of, for rows that a kill has kept from being saved.
+
+Times of records are whole seconds, and only those resources are known that the record itself names.
+"""
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+from stead_controller.aws.audit.touched import touched_in_record
+from stead_controller.resources.audit_events import AuditEvent
+
+_SESSIONS: Final = frozenset({"AssumedRole", "FederatedUser"})
+
+
+def recall(line: str) -> AuditEvent | None:
+    """Read a record; None for what is no record of an account's call, or no record at all."""
+    try:
+        record: dict[str, Any] = json.loads(line)
+        account_id = record["recipientAccountId"] if record["managementEvent"] else ""
+        identity, source, read_only = record["userIdentity"], record["eventSource"], record["readOnly"]
+        answered = None if read_only else record["responseElements"]
+        return AuditEvent(
+            event_id=record["eventID"],
+            account_id=account_id,
+            time=datetime.fromisoformat(record["eventTime"]),
+            name=record["eventName"],
+            source=source,
+            user_name=_user_name(identity),
+            access_key_id=identity.get("accessKeyId", ""),
+            read_only=read_only,
+            resources=tuple(touched_in_record(source.partition(".")[0], record["requestParameters"], answered)),
+            text=line,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _user_name(identity: dict[str, Any]) -> str:
+    if identity["type"] in _SESSIONS:
+        return str(identity["arn"]).rpartition("/")[2]
+    return str(identity.get("userName") or ("root" if "arn" in identity else ""))

@@ -1,0 +1,137 @@
+"""Virtual MFA devices; who makes one gets its seed once, as text and as a QR code for an authenticator app."""
+
+import base64
+import io
+from typing import Any, Final
+from urllib.parse import quote
+
+import segno
+
+from stead_controller.aws import describe
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.iam import pages
+from stead_controller.resources import iam_accounts, iam_mfa_devices, iam_tags
+from stead_controller.resources.iam_mfa_devices import Codes, NewDevice
+
+_PIXELS: Final = 4  # of a module of the QR code, as sharp as telephones need it
+_MASK: Final = 0  # one for all: to try which of eight looks best takes most of the time
+
+
+@operation("CreateVirtualMFADevice", service="iam")
+def create_virtual_mfa_device(call: Call, params: Params) -> Result:
+    """Make a device."""
+    wish = NewDevice(params["VirtualMFADeviceName"], params.get("Path"), params.get("Tags", ()))
+    made = iam_mfa_devices.create(call.tx, call.caller, call.cloud.sealer, wish, call.now)
+    seed = base64.b32encode(made.seed).decode()
+    account = iam_accounts.alias(call.tx, call.caller) or call.caller.account_id
+    device = {
+        "SerialNumber": made.serial_number,
+        "Base32StringSeed": seed.encode(),
+        "QRCodePNG": qr_code(f"otpauth://totp/{quote(wish.name)}@{account}?secret={seed}"),
+        "Tags": made.tags or None,
+    }
+    return {"VirtualMFADevice": device}
+
+
+def qr_code(text: str) -> bytes:
+    """Draw a text as a PNG that telephones read (ISO/IEC 18004)."""
+    image = io.BytesIO()
+    segno.make_qr(text, error="l", mask=_MASK, boost_error=False).save(image, kind="png", scale=_PIXELS)
+    return image.getvalue()
+
+
+@operation("DeleteVirtualMFADevice", service="iam")
+def delete_virtual_mfa_device(call: Call, params: Params) -> Result:
+    """Delete a device that is nobody's."""
+    iam_mfa_devices.remove(call.tx, call.caller, params["SerialNumber"])
+    return {}
+
+
+@operation("EnableMFADevice", service="iam")
+def enable_mfa_device(call: Call, params: Params) -> Result:
+    """Give a device to a user."""
+    iam_mfa_devices.enable(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
+    return {}
+
+
+@operation("ResyncMFADevice", service="iam")
+def resync_mfa_device(call: Call, params: Params) -> Result:
+    """Learn how wrong a device's clock is."""
+    iam_mfa_devices.resync(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
+    return {}
+
+
+@operation("DeactivateMFADevice", service="iam")
+def deactivate_mfa_device(call: Call, params: Params) -> Result:
+    """Take a device from its user."""
+    iam_mfa_devices.deactivate(call.tx, call.caller, params.get("UserName"), params["SerialNumber"])
+    return {}
+
+
+@operation("GetMFADevice", service="iam", writes=False)
+def get_mfa_device(call: Call, params: Params) -> Result:
+    """Show a device."""
+    return iam_mfa_devices.get(call.tx, call.caller, params["SerialNumber"], params.get("UserName"))
+
+
+@operation("ListMFADevices", service="iam", writes=False)
+def list_mfa_devices(call: Call, params: Params) -> Result:
+    """List a user's devices."""
+    return pages.listed(
+        call,
+        params,
+        "ListMFADevices",
+        "MFADevices",
+        read=lambda part: iam_mfa_devices.of_user(call.tx, call.caller, params.get("UserName"), part),
+        key=_by_name,
+    )
+
+
+@operation("ListVirtualMFADevices", service="iam", writes=False)
+def list_virtual_mfa_devices(call: Call, params: Params) -> Result:
+    """List the account's devices."""
+    status = params.get("AssignmentStatus", "Any")
+    return pages.listed(
+        call,
+        params,
+        "ListVirtualMFADevices",
+        "VirtualMFADevices",
+        read=lambda part: iam_mfa_devices.of_account(call.tx, call.caller, status, part),
+        key=_by_name,
+    )
+
+
+@operation("TagMFADevice", service="iam")
+def tag_mfa_device(call: Call, params: Params) -> Result:
+    """Set tags of a device."""
+    iam_tags.set_tags(call.tx, _device_id(call, params), params["Tags"])
+    return {}
+
+
+@operation("UntagMFADevice", service="iam")
+def untag_mfa_device(call: Call, params: Params) -> Result:
+    """Remove tags of a device."""
+    iam_tags.remove_tags(call.tx, _device_id(call, params), params["TagKeys"])
+    return {}
+
+
+@operation("ListMFADeviceTags", service="iam", writes=False)
+def list_mfa_device_tags(call: Call, params: Params) -> Result:
+    """List the tags of a device."""
+    page = describe.marker_page(call, params, "ListMFADeviceTags")
+    return pages.cut_whole("Tags", iam_tags.show(call.tx, _device_id(call, params)), page)
+
+
+def _device_id(call: Call, params: Params) -> str:
+    return iam_mfa_devices.find(call.tx, call.caller, params["SerialNumber"]).id
+
+
+def _shown(params: Params) -> dict[str, Any]:
+    """A device, and what it shows."""
+    codes = Codes(params["AuthenticationCode1"], params["AuthenticationCode2"])
+    return {"serial_number": params["SerialNumber"], "codes": codes}
+
+
+def _by_name(row: Result) -> tuple[str]:
+    """The key of lists, which are sorted by the devices' names."""
+    return (str(row["SerialNumber"]).rpartition("/")[2].lower(),)

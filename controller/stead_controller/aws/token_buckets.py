@@ -1,0 +1,69 @@
+"""Buckets of tokens, refilled all the time: how often something may be done, in bounded memory."""
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_MOST_BUCKETS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A bucket's size, and how many tokens come back in a second."""
+
+    size: float
+    refill: float
+
+
+type Cost = tuple[Hashable, Rate, float]
+"""Which bucket, how it is filled, and how many tokens are taken."""
+
+
+class TokenBuckets:
+    """Buckets by their names; a bucket that nothing was taken from is full, and takes no memory."""
+
+    def __init__(self, factor: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Multiply all rates by `factor`, which is not 0; `clock` gives seconds and never goes back."""
+        self._factor = factor
+        self._clock = clock
+        self._buckets: dict[Hashable, tuple[float, float, Rate]] = {}
+
+    def take(self, costs: Sequence[Cost]) -> bool:
+        """Take tokens of all these buckets, or of none where one has not enough; tells which."""
+        now = self._clock()
+        left = [(name, rate, self._tokens(name, rate, now) - cost) for name, rate, cost in costs]
+        if any(tokens < 0 for _, _, tokens in left):
+            return False
+        for name, rate, tokens in left:
+            self._buckets[name] = (tokens, now, rate)
+        if len(self._buckets) > _MOST_BUCKETS:
+            self._forget_full(now)
+        return True
+
+    def has(self, name: Hashable, rate: Rate) -> bool:
+        """Tell whether a bucket has a token."""
+        return name not in self._buckets or self._tokens(name, rate, self._clock()) >= 1
+
+    def _tokens(self, name: Hashable, rate: Rate, now: float) -> float:
+        size = self._size(rate)
+        known = self._buckets.get(name)
+        if known is None:
+            return size
+        tokens, since, _ = known
+        return min(size, tokens + (now - since) * rate.refill * self._factor)
+
+    def _size(self, rate: Rate) -> float:
+        return max(1.0, rate.size * self._factor)
+
+    def _forget_full(self, now: float) -> None:
+        """Forget buckets that are full by now, which are as good as new, and of the others the oldest half."""
+        kept = {
+            name: bucket
+            for name, bucket in self._buckets.items()
+            if self._tokens(name, bucket[2], now) < self._size(bucket[2])
+        }
+        if len(kept) > _MOST_BUCKETS // 2:
+            newest = sorted(kept, key=lambda name: kept[name][1])[-_MOST_BUCKETS // 2 :]
+            kept = {name: kept[name] for name in newest}
+        self._buckets = kept
