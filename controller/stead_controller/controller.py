@@ -155,15 +155,7 @@ class Controller:
                 ),
             },
         )
-        self._trail: Trail[CallRecord | OperatorCall] = Trail(
-            self.database,
-            AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes),
-            self._record_of,
-            recall,
-            clock,
-            days=settings.audit_days,
-            most_events=settings.audit_events,
-        )
+        self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
         self._strangers = Strangers(settings.request_rate_factor)
         find_key = by_opened_keys(self._keys.find)
@@ -180,6 +172,18 @@ class Controller:
         )
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _new_trail(self) -> Trail[CallRecord | OperatorCall]:
+        settings = self.settings
+        return Trail(
+            self.database,
+            AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes),
+            self._record_of,
+            recall,
+            self._clock,
+            days=settings.audit_days,
+            most_events=settings.audit_events,
+        )
 
     async def start(self) -> None:
         """Build the services and listen on all four ports."""
