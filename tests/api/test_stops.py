@@ -45,7 +45,7 @@ def test_keys_sessions_and_records_outlive_a_stop_and_a_change_of_the_master_key
 
     for _ in range(10):
         account.client("sts").get_access_key_info(AccessKeyId=given["AccessKeyId"])
-    wait_for(lambda: path.read_text().count('"GetAccessKeyInfo"') == 30, "the file has all", 5)
+    wait_for(lambda: path.read_text().count('"eventName":"GetAccessKeyInfo"') == 30, "the file has all", 5)
     cloud.controller.kill()  # before most of them are rows
     cloud.start_controller()
     wait_for(lambda: len(trail.lookup_events(LookupAttributes=asked)["Events"]) == 30, "so has LookupEvents", 10)

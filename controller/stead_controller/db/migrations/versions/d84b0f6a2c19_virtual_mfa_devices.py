@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "d84b0f6a2c19"
-down_revision = "c41f7a9e2d06"
+down_revision = "d7a6e1b3840c"
 branch_labels = None
 depends_on = None
 
