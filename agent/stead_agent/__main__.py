@@ -53,7 +53,8 @@ _pools_option = click.option(
     multiple=True,
     callback=_read_pools,
     metavar="POOL",
-    help="Another place for volumes: NAME:directory:/PATH or NAME:lvm:GROUP/THINPOOL; append :io1,io2 to keep it for "
+    help="Another place for volumes: NAME:directory:/PATH, NAME:lvm:GROUP/THINPOOL or "
+    "NAME:rbd:CEPHPOOL@CONF (/etc/ceph/ceph.conf; as client.stead); append :io1,io2 to keep it for "
     "volumes of these types. One named `default` takes the place of the state directory.",
 )
 
@@ -138,8 +139,9 @@ def doctor(state_dir: Path, proof_image: Path | None, pools: tuple[PoolSetting, 
 @click.option("--run-dir", type=_PATH, default=DEFAULT_RUN_DIR, show_default=True, help="Sockets and process ids.")
 @_netns_dir_option
 @click.option("--libvirt-uri", default=DEFAULT_LIBVIRT_URI, show_default=True)
+@_pools_option
 def purge(**options: Any) -> None:
-    """Remove every guest and network of this agent; it must not run. Disks are left to whoever deletes the state."""
+    """Remove every guest, network and disk of this agent; it must not run. Bases go with the state."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
 
     try:

@@ -1,7 +1,7 @@
 """How QEMU opens the bytes of a disk on this host: what volumes, bases and proxies offer and machines plug in."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -30,7 +30,23 @@ class NbdSource:
     export: str = ""
 
 
-type Source = FileSource | BlockSource | NbdSource
+@dataclass(frozen=True, slots=True)
+class RbdSource:
+    """An image of a pool of a Ceph cluster, which QEMU opens by librbd."""
+
+    pool: str
+    image: str
+    conf: Path  # the cluster's settings, for anyone to read: there is no key in it
+    user: str  # of cephx, without `client.`
+    key: str = field(default="", repr=False, compare=False)  # that user's, base64
+
+    @property
+    def secret(self) -> str:
+        """Name libvirt's secret for the key: another one for each image, so that no two guests' starts share it."""
+        return str(uuid.uuid5(_SECRETS, f"{self.pool}/{self.image}"))
+
+
+type Source = FileSource | BlockSource | NbdSource | RbdSource
 type Format = Literal["qcow2", "raw"]
 
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, Source
+from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
 
 # Range of user ids: above those of systemd's containers, where nothing else is (https://systemd.io/UIDS-GIDS/). 2**27
 # of them: a clash of two on a host is unlikely and harmless.
@@ -32,7 +32,8 @@ def is_one(uid: int) -> bool:
 def give(source: Source, uid: int) -> None:
     """Give a disk to a user, for nobody else to open; raises DiskAccessError.
 
-    A symbolic link is refused, but for those of /dev that lead to a block device.
+    A symbolic link is refused, but for those of /dev that lead to a block device. An image of Ceph has no owner on this
+    host: whoever has the key may open it.
     """
     match source:
         case FileSource(path):
@@ -41,6 +42,8 @@ def give(source: Source, uid: int) -> None:
             _give(path.resolve(), uid, stat.S_ISBLK, os.O_RDONLY | os.O_NONBLOCK)
         case NbdSource(path):
             _give(path, uid, stat.S_ISSOCK, os.O_PATH)
+        case RbdSource():
+            return
 
 
 def users_of(socket: Path) -> Path:

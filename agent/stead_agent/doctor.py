@@ -20,7 +20,7 @@ from stead_agent.firewall.interface import FirewallError
 from stead_agent.firewall.nftables import Nft
 from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
 from stead_agent.volumes.interface import VolumeError
-from stead_agent.volumes.lvm_thin import LvmThinPool
+from stead_agent.volumes.open_pools import open_pool
 
 _GIB: Final = 1 << 30
 _LEAST_MEMORY: Final = 2 * _GIB
@@ -220,13 +220,23 @@ def _pool(setting: PoolSetting) -> Check:
             return Check(name, "failed", f"there is no directory {setting.place}", "mount or make it")
         room = shutil.disk_usage(setting.place)
         return Check(name, "ok", f"{room.free / _GIB:.1f} of {room.total / _GIB:.1f} GiB free at {setting.place}{kept}")
-    group, _slash, thin_pool = setting.place.partition("/")
     try:
-        capacity = LvmThinPool(setting.name, group, thin_pool).capacity()
+        capacity = open_pool(setting, "doctor").capacity()
     except VolumeError as error:
-        remedy = (
-            f"apt-get install lvm2 thin-provisioning-tools; lvcreate --type thin-pool -L SIZE -n {thin_pool} {group}"
-        )
-        return Check(name, "failed", str(error).splitlines()[0], remedy)
+        return Check(name, "failed", str(error).splitlines()[0], _remedy(setting))
     free, total = capacity.free / _GIB, capacity.total / _GIB
-    return Check(name, "ok", f"{free:.1f} of {total:.1f} GiB free in thin pool {setting.place}{kept}")
+    kind = "thin pool" if setting.backend == "lvm" else "Ceph's pool"
+    return Check(name, "ok", f"{free:.1f} of {total:.1f} GiB free in {kind} {setting.place}{kept}")
+
+
+def _remedy(setting: PoolSetting) -> str:
+    """Say how to make a pool that could not be asked."""
+    if setting.backend == "lvm":
+        group, _slash, thin_pool = setting.place.partition("/")
+        return f"apt-get install lvm2 thin-provisioning-tools; lvcreate --type thin-pool -L SIZE -n {thin_pool} {group}"
+    pool = setting.place.partition("@")[0]
+    return (
+        f"apt-get install qemu-block-extra; with Ceph: ceph osd pool create {pool}; rbd pool init {pool}; ceph auth "
+        f"get-or-create client.stead mon 'profile rbd' osd 'profile rbd pool={pool}' -o "
+        "/etc/ceph/ceph.client.stead.keyring"
+    )

@@ -44,7 +44,7 @@ from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.volumes.local_files import LocalStore
 from stead_agent.volumes.open_pools import open_pools
 from stead_agent.volumes.pooled_volumes import PooledVolumes
-from stead_proto.tls import Identity
+from stead_proto.tls import Identity, NoIdentityError
 
 _log = Log(__name__)
 
@@ -62,6 +62,7 @@ class _Assembled:
     firewall: KernelFirewall
     flow_logs: KernelFlowLogs
     metadata: MetadataProcess
+    volumes: PooledVolumes
     verdict: kvm_proof.Verdict
     libvirt_uri: str
     address: str  # by which other hosts reach this one; empty: by none
@@ -113,7 +114,7 @@ async def _run(settings: Settings, version: str) -> None:
 
 
 def purge(settings: Settings) -> None:
-    """Give up this host: remove every guest and network of this agent; its disks go with the state directory.
+    """Give up this host: remove every guest, network and disk of this agent; bases go with the state directory.
 
     A libvirtd that was started by it is stopped. Raises AgentRunsError while an agent runs.
     """
@@ -142,6 +143,7 @@ def _purge(settings: Settings) -> None:
     parts.snapshots.close()
     for base_id in sorted(parts.bases.present()):
         parts.bases.remove(base_id)
+    host.volumes.give_up()
     parts.machines.close()
     libvirtd.stop(settings.state_dir)
     shutil.rmtree(settings.run_dir, ignore_errors=True)
@@ -196,6 +198,7 @@ def _assemble(settings: Settings) -> _Assembled:
     firewall = KernelFirewall(namespaces, _links())
     flow_logs = KernelFlowLogs(namespaces, settings.state_dir / "flow-logs")
     metadata = MetadataProcess(settings.run_dir / "metadata", settings.state_dir)
+    volumes = PooledVolumes(store, open_pools(store, settings.pools, _host_id(settings)), bases.source)
     parts = Subsystems(
         network=KernelNetwork(namespaces),
         firewall=firewall,
@@ -203,12 +206,20 @@ def _assemble(settings: Settings) -> _Assembled:
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
         metadata=metadata,
         bases=bases,
-        volumes=PooledVolumes(store, open_pools(store, settings.pools), bases.source),
+        volumes=volumes,
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),
         snapshots=LocalSnapshots(settings.state_dir, settings.run_dir, block_store, backups),
         machines=machines,
     )
-    return _Assembled(parts, firewall, flow_logs, metadata, verdict, daemon.uri, address)
+    return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, daemon.uri, address)
+
+
+def _host_id(settings: Settings) -> str:
+    """Tell by what id the controller knows this host; empty before it is enrolled."""
+    try:
+        return Identity.load(settings.state_dir).peer.name
+    except NoIdentityError:
+        return ""
 
 
 def _make_passable(folder: Path) -> None:

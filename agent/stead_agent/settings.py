@@ -13,8 +13,14 @@ DEFAULT_LIBVIRT_URI: Final = "qemu:///system"
 
 DEFAULT_POOL: Final = "default"
 _POOL: Final = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9-]{0,62}):(?P<backend>directory|lvm):(?P<place>[^:]+)(:(?P<types>[a-z0-9,]+))?\Z"
+    r"(?P<name>[a-z0-9][a-z0-9-]{0,62}):(?P<backend>directory|lvm|rbd):(?P<place>[^:]+)(:(?P<types>[a-z0-9,]+))?\Z"
 )
+_PLACES: Final = {
+    "directory": re.compile(r"/[^:]*\Z"),
+    "lvm": re.compile(r"[^/]+/[^/]+\Z"),
+    "rbd": re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}(@/[^:]+)?\Z"),
+}
+type Backend = Literal["directory", "lvm", "rbd"]
 
 
 class PoolSettingError(ValueError):
@@ -23,10 +29,10 @@ class PoolSettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PoolSetting:
-    """A place for volumes; `place` is a directory, or a volume group and its thin pool."""
+    """A place for volumes; `place` is a directory, a volume group and its thin pool, or a pool of Ceph's."""
 
     name: str
-    backend: Literal["directory", "lvm"]
+    backend: Backend
     place: str
     volume_types: tuple[str, ...] = ()
 
@@ -34,13 +40,13 @@ class PoolSetting:
     def parse(cls, text: str) -> "PoolSetting":
         """Read a pool as it is given on the command line; raises PoolSettingError."""
         found = _POOL.match(text)
-        is_placed = found is not None and (
-            found["place"].startswith("/") if found["backend"] == "directory" else found["place"].count("/") == 1
-        )
-        if found is None or not is_placed:
-            raise PoolSettingError(f"{text!r} is not NAME:directory:/PATH or NAME:lvm:GROUP/THINPOOL, with :TYPE,TYPE")
+        if found is None or not _PLACES[found["backend"]].match(found["place"]):
+            raise PoolSettingError(
+                f"{text!r} is not NAME:directory:/PATH, NAME:lvm:GROUP/THINPOOL or NAME:rbd:POOL@/PATH/TO/CEPH.CONF, "
+                "with :TYPE,TYPE"
+            )
         types = tuple(found["types"].split(",")) if found["types"] else ()
-        return cls(found["name"], cast("Literal['directory', 'lvm']", found["backend"]), found["place"], types)
+        return cls(found["name"], cast("Backend", found["backend"]), found["place"], types)
 
 
 @dataclass(frozen=True, slots=True)

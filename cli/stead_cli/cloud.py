@@ -62,6 +62,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         f"--proof-image={settings.image_dir / 'micro.qcow2'}",
         *(f"--guest-port={port}" for port in settings.guest_ports),
         *([f"--guest-address={settings.listen}"] if settings.guests_may_reach_listen else []),
+        *(f"--pool={pool}" for pool in settings.pools.split()),
         *options,
     ]
     log = settings.log_dir / "agent.log"

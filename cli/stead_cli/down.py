@@ -64,6 +64,7 @@ def _purge_host(chosen: Settings) -> None:
         f"--state-dir={chosen.agent_dir}",
         f"--run-dir={chosen.volatile_dir / 'agent'}",
         f"--netns-dir={chosen.netns_dir}",
+        *(f"--pool={pool}" for pool in chosen.pools.split()),
     ]
     try:
         done = subprocess.run(

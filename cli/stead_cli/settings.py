@@ -34,6 +34,7 @@ class Settings:
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
     listen: str = "127.0.0.1"  # the controller's address
     guest_address: str = ""  # a further one for guests, where it is none of a host's; empty: see `guest_listen`
+    pools: str = ""  # further places for volumes, as `stead-agent run --pool` takes them, with spaces in between
 
     @property
     def controller_dir(self) -> Path:

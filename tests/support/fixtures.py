@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import leaks, micro
+from tests.support.ceph import Ceph, missing_programs
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
 from tests.support.real_cloud import RealCloud, User
@@ -88,6 +89,24 @@ def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
     yield make
     for each in made:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def ceph_programs() -> None:
+    """Ceph's programs are installed, or the test is skipped: a cluster is not for every machine that runs tests."""
+    if missing := missing_programs():
+        pytest.skip(f"needs {', '.join(missing)}: sudo ./stead test --ceph installs what a Ceph cluster is made of")
+
+
+@pytest.fixture(scope="module")
+def ceph(ceph_programs: None) -> Iterator[Ceph]:
+    """A real Ceph cluster of this machine alone, with an empty pool; leave no image, end no daemon that you do not start."""
+    made = Ceph()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ class RealCloud:
     state_dir: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-e2e-{os.getpid()}-{secrets.token_hex(3)}"))
     public_pool: str = field(default_factory=lambda: f"198.19.{secrets.randbelow(256)}.0/24")
     netns_dir: str = "/run/netns"
+    pools: str = ""
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +55,7 @@ class RealCloud:
             uplink="none",
             public_pool=self.public_pool,
             netns_dir=self.netns_dir,
+            pools=self.pools,
         )
 
     @property
@@ -67,6 +69,7 @@ class RealCloud:
             STEAD_ENROLMENT_PORT=str(self.settings.enrolment_port),
             STEAD_PUBLIC_POOL=self.public_pool,
             STEAD_NETNS_DIR=self.netns_dir,
+            STEAD_POOLS=self.pools,
         )
 
     def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource, Source, passphrase_of
+from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource, RbdSource, Source, passphrase_of
 from stead_agent.exports.interface import Export, Remote
 from stead_proto import tls
 
@@ -21,6 +21,7 @@ RECONNECT_SECONDS: Final = 600
 _DISK: Final = "disk"
 _BASE: Final = "base"
 _KEY: Final = "key"
+_ACCESS: Final = "access"
 _CREDENTIALS: Final = "tls"
 _CLIENT: Final = "client"
 _EXPORT: Final = "export"
@@ -46,6 +47,9 @@ def serving(export: Export, address: str, credentials: Path) -> Iterator[Command
     if export.encryption_key:
         passphrase = base64.b64encode(passphrase_of(export.encryption_key)).decode("ascii")
         yield Command("object-add", {"qom-type": "secret", "id": _KEY, "format": "base64", "data": passphrase})
+    if isinstance(export.disk.source, RbdSource):
+        access = {"qom-type": "secret", "id": _ACCESS, "format": "base64", "data": export.disk.source.key}
+        yield Command("object-add", access)
     if export.base:
         yield from _layer(_BASE, export.base, read_only=True)
     yield from _layer(
@@ -198,3 +202,6 @@ def _bytes(source: Source) -> dict[str, Any]:
         case NbdSource(socket, export):
             address = {"type": "unix", "path": str(socket)}
             return {"driver": "nbd", "server": address, "export": export, "reconnect-delay": RECONNECT_SECONDS}
+        case RbdSource(pool, image, conf, user):
+            place = {"pool": pool, "image": image, "conf": str(conf), "user": user}
+            return {"driver": "rbd", **place, "key-secret": _ACCESS, "cache": {"direct": True}}

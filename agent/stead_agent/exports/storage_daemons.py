@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stead_agent import disk_users
-from stead_agent.disk_sources import Layer, NbdSource
+from stead_agent.disk_sources import Layer, NbdSource, RbdSource
 from stead_agent.exports import daemon, graph, growth
 from stead_agent.exports.daemon import Place
 from stead_agent.exports.graph import Command
@@ -296,8 +296,14 @@ def _about_export(export: Export, address: str) -> dict[str, Any]:
 
 def _layer(layer: Layer) -> list[str]:
     source = layer.source
-    where = source.socket if isinstance(source, NbdSource) else source.path
-    return [layer.format, type(source).__name__, str(where)]
+    match source:
+        case NbdSource(socket):
+            where = str(socket)
+        case RbdSource(pool, image, conf, user):
+            where = f"{user}@{conf}:{pool}/{image}"
+        case _:
+            where = str(source.path)
+    return [layer.format, type(source).__name__, where]
 
 
 def _read(path: Path) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
-from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, Source
+from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
 from stead_agent.disk_users import uid_of
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
 from stead_agent.machines.life import Record, uuid_of
@@ -28,6 +28,7 @@ _EXPORT: Final = re.compile(r"[A-Za-z0-9_.-]{0,64}\Z")
 _MAC: Final = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}\Z")  # not a multicast address
 _LINK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}\Z")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_.+@=-]+)+\Z")
+_CEPH_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 _TYPE: Final = re.compile(r"[a-z0-9.-]{0,32}\Z")
 
 # EBS counts an operation of up to 256 KiB as one
@@ -156,12 +157,26 @@ def _check_disk(disk: Disk) -> None:
 
 def _check_layer(source: Source, its_format: str) -> None:
     """Refuse a path that is not absolute and plain, and a format that would be guessed."""
-    path = source.socket if isinstance(source, NbdSource) else source.path
+    path = _path_of(source)
     _match(_PATH, str(path), "path")
     if ".." in path.parts or its_format not in {"qcow2", "raw"}:
         raise MachineError(f"{path}: not a plain path of a qcow2 or raw disk")
     if isinstance(source, NbdSource):
         _match(_EXPORT, source.export, "name of an export")
+    if isinstance(source, RbdSource):
+        for name in (source.pool, source.image, source.user):
+            _match(_CEPH_NAME, name, "name of Ceph's")
+
+
+def _path_of(source: Source) -> Path:
+    """Name the file, device or socket by which QEMU finds a disk; of Ceph's the cluster's settings."""
+    match source:
+        case FileSource(path) | BlockSource(path):
+            return path
+        case NbdSource(socket):
+            return socket
+        case RbdSource():
+            return source.conf
 
 
 def _check_nic(nic: Nic) -> None:
@@ -268,9 +283,9 @@ def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
     """
     element = ET.Element("disk", type=_source_type(disk.source), device="disk")
     driver = ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap", error_policy="enospace")
-    if isinstance(disk.source, BlockSource):
+    if isinstance(disk.source, BlockSource | RbdSource):
         # Past the host's cache: a thin pool says that it is full when a block is written, and what waited in the cache
-        # till then would be lost. A file system says so when a file's write is taken.
+        # till then would be lost. A file system says so when a file's write is taken. Ceph keeps such writes back.
         driver.set("cache", "none")
     source = _source(disk.source)
     element.append(source)
@@ -304,7 +319,7 @@ def _source_type(source: Source) -> str:
             return "file"
         case BlockSource():
             return "block"
-        case NbdSource():
+        case NbdSource() | RbdSource():
             return "network"
 
 
@@ -321,6 +336,12 @@ def _source(source: Source) -> ET.Element:
             element.set("name", export)
             ET.SubElement(element, "host", transport="unix", socket=str(socket))
             ET.SubElement(element, "reconnect", delay=str(_RECONNECT_SECONDS))
+        case RbdSource():
+            element.set("protocol", "rbd")
+            element.set("name", f"{source.pool}/{source.image}")
+            ET.SubElement(element, "config", file=str(source.conf))
+            access = ET.SubElement(element, "auth", username=source.user)
+            ET.SubElement(access, "secret", type="ceph", uuid=source.secret)
     return element
 
 

@@ -94,7 +94,7 @@ def plugged(live_xml: str) -> Plugged:
     for disk in ET.fromstring(live_xml).iterfind("devices/disk"):  # noqa: S314 (libvirt's own)
         if volume_id := volume_of(disk.findtext("serial", "")):
             targets[volume_id] = _target(disk)
-            if disk.get("type") == "network":
+            if disk.find("source[@protocol='nbd']") is not None:
                 aliases[volume_id] = _alias(disk)
     return Plugged(targets, aliases)
 

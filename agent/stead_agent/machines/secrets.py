@@ -1,4 +1,4 @@
-"""Keys of encrypted disks, as secrets of libvirt: there while a guest is given a disk, and at no other time.
+"""Keys of disks, of LUKS and of Ceph, as secrets of libvirt: there while a guest is given a disk, and at no other time.
 
 Libvirt hands a secret on to QEMU encrypted with a key that only the two have, so it is in no argument and no file. It
 keeps these ones in memory (`ephemeral`) and tells nobody what is in them (`private`):
@@ -6,12 +6,13 @@ https://libvirt.org/formatsecret.html.
 """
 
 import contextlib
+from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 from xml.etree import ElementTree as ET
 
-from stead_agent.disk_sources import passphrase_of
+from stead_agent.disk_sources import RbdSource, passphrase_of
 from stead_agent.machines.interface import Disk, MachineError
 
 _USAGE: Final = "stead "
@@ -24,6 +25,7 @@ class Secret:
     uuid: str
     about: str  # what it opens; no two have the same
     key: bytes = field(repr=False)
+    kind: Literal["volume", "ceph"] = "volume"
 
 
 @contextlib.contextmanager
@@ -31,6 +33,9 @@ def told(connection: Any, disks: Iterable[Disk]) -> Iterator[None]:
     """Have libvirt know the keys of these disks within this `with`; raises MachineError for one that has not come."""
     keys = []
     for disk in disks:
+        if isinstance(disk.source, RbdSource):
+            about = f"{disk.source.pool}/{disk.source.image}"
+            keys.append(Secret(disk.source.secret, about, b64decode(disk.source.key), "ceph"))
         if disk.secret:
             if not disk.encryption_key:
                 raise MachineError(f"{disk.id} is encrypted, and its key has not come")
@@ -47,7 +52,7 @@ def lent(connection: Any, keys: Iterable[Secret]) -> Iterator[None]:
         for each in keys:
             secret = connection.secretDefineXML(render_secret(each), 0)
             made.append(secret)
-            secret.setValue(passphrase_of(each.key), 0)
+            secret.setValue(passphrase_of(each.key) if each.kind == "volume" else each.key, 0)
         yield
     finally:
         for secret in made:
@@ -58,6 +63,6 @@ def render_secret(secret: Secret) -> str:
     """Render the secret without its value."""
     element = ET.Element("secret", ephemeral="yes", private="yes")
     ET.SubElement(element, "uuid").text = secret.uuid
-    usage = ET.SubElement(element, "usage", type="volume")
-    ET.SubElement(usage, "volume").text = f"{_USAGE}{secret.about}"
+    usage = ET.SubElement(element, "usage", type=secret.kind)
+    ET.SubElement(usage, "volume" if secret.kind == "volume" else "name").text = f"{_USAGE}{secret.about}"
     return ET.tostring(element, encoding="unicode")

@@ -15,7 +15,8 @@ from typing import Final
 
 from stead_agent import disk_users, processes
 from stead_agent.disk_keys import KEY_NAME, passphrase
-from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource
+from stead_agent.disk_options import access_to, address_space, bytes_options
+from stead_agent.disk_sources import FileSource
 from stead_agent.disk_users import DiskAccessError
 from stead_agent.run import RunError, start_daemon
 from stead_agent.snapshots.interface import QuietDisk, SnapshotError
@@ -23,7 +24,6 @@ from stead_agent.snapshots.interface import QuietDisk, SnapshotError
 _START_SECONDS: Final = 10.0
 _POLL: Final = 0.01
 _GREETING_SECONDS: Final = 2.0
-_ADDRESS_SPACE: Final = 2 << 30
 _PROGRAM: Final = "qemu-nbd"
 
 
@@ -71,12 +71,14 @@ class QuietDisks:
 
     def _start(self, volume_id: str, disk: QuietDisk, place: Path, uid: int) -> Path:
         listens = place / "nbd"
-        command: list[str | Path] = ["prlimit", f"--as={_ADDRESS_SPACE}", "--core=0", "--"]
+        source = disk.layer.source
+        command: list[str | Path] = ["prlimit", f"--as={address_space(source, 2)}", "--core=0", "--"]
         command += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--"]
         command += [_PROGRAM, "--read-only", "--persistent", "--shared=4", "--cache=none", "--aio=threads"]
         try:
             with contextlib.ExitStack() as held:
-                handles = []
+                access, handles = held.enter_context(access_to(source))
+                command += access
                 if disk.encryption_key:
                     secret, handle = held.enter_context(passphrase(disk.encryption_key))
                     command += secret
@@ -105,14 +107,14 @@ class QuietDisks:
 
 def image_options(disk: QuietDisk) -> str:
     """Render a disk as QEMU's block options: all of its chain is named, and nothing in it is believed."""
-    own = f"driver={disk.layer.format}," + _source_options(disk.layer, "file")
+    own = f"driver={disk.layer.format}," + bytes_options(disk.layer.source, "file")
     if disk.encryption_key:
         own += f",encrypt.format=luks,encrypt.key-secret={KEY_NAME}"
     if disk.layer.format == "raw":
         return own
     if disk.base is None:
         return f"{own},backing="
-    return f"{own},backing.driver={disk.base.format}," + _source_options(disk.base, "backing.file")
+    return f"{own},backing.driver={disk.base.format}," + bytes_options(disk.base.source, "backing.file")
 
 
 def fingerprint(disk: QuietDisk) -> list[int]:
@@ -122,22 +124,6 @@ def fingerprint(disk: QuietDisk) -> list[int]:
         return []
     found = source.path.stat()
     return [found.st_ino, found.st_size, found.st_mtime_ns]
-
-
-def _source_options(layer: Layer, prefix: str) -> str:
-    match layer.source:
-        case FileSource(path):
-            return f"{prefix}.driver=file,{prefix}.filename={_quoted(path)}"
-        case BlockSource(path):
-            return f"{prefix}.driver=host_device,{prefix}.filename={_quoted(path)}"
-        case NbdSource(path, export):
-            named = f",{prefix}.export={export}" if export else ""
-            return f"{prefix}.driver=nbd,{prefix}.server.type=unix,{prefix}.server.path={_quoted(path)}{named}"
-
-
-def _quoted(path: Path) -> str:
-    """Write a path as an option's value, in which a comma is doubled."""
-    return str(path).replace(",", ",,")
 
 
 def _listens(path: Path) -> bool:

@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Final
 
+from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource
+from stead_agent.qcow2 import EmptyDisk
 from stead_agent.volumes.interface import Capacity
 from stead_agent.volumes.local_files import LocalStore, allocated
-from stead_agent.volumes.pool import Fill, checked, is_disk_name
+from stead_agent.volumes.pool import checked, is_disk_name, read_start
 
 _SUFFIX: Final = ".qcow2"
 _MODE: Final = 0o600
@@ -33,13 +35,17 @@ class DirectoryPool:
         path = self._path(name)
         return FileSource(path) if path.exists() else None
 
-    def make(self, name: str, size: int, fill: Fill) -> None:
+    def read_start(self, name: str) -> bytes:
+        """Read the file's first bytes."""
+        return read_start(self._path(name))
+
+    def make(self, name: str, size: int, disk: EmptyDisk) -> None:
         """Make a file; it needs room only as the disk is written."""
         del size
         incoming = self._store.incoming / f"{checked(name)}{_SUFFIX}"
         with self._store.room(name):
             os.close(os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
-            fill(incoming)
+            write_disk(incoming, disk)
             self._store.publish(incoming, self._path(name))
 
     def make_room(self, name: str, size: int) -> None:
@@ -67,6 +73,13 @@ class DirectoryPool:
         """Delete from the trash what has been there long enough."""
         with self._store.room("trash"):
             self._store.purge(self._store.trash_seconds)
+
+    def give_up(self) -> None:
+        """Delete the files."""
+        with self._store.room("disks"):
+            for name in self.names():
+                self._path(name).unlink(missing_ok=True)
+            self._store.purge(older_than=0)
 
     def names(self) -> frozenset[str]:
         """List the disks that are here."""

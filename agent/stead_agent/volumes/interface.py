@@ -57,7 +57,7 @@ class PoolStatus:
     """A place for disks, as it is now."""
 
     name: str
-    backend: str  # directory or lvm
+    backend: str  # directory, lvm or rbd
     capacity: Capacity
     volume_types: tuple[str, ...]  # of the volumes that it is for; empty: all
     is_default: bool

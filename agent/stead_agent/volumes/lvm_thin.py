@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import BlockSource
+from stead_agent.qcow2 import EmptyDisk
 from stead_agent.run import RunError, run
 from stead_agent.volumes.interface import Capacity, DiskFullError, VolumeError
-from stead_agent.volumes.pool import Fill, checked, is_disk_name
+from stead_agent.volumes.pool import checked, is_disk_name, read_start, room_for
 
 _GROUP_NAME: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,100}\Z")  # lvm(8), VALID NAMES
 _TRASH_NAME: Final = re.compile(r"(?P<name>.+)\.trash\.(?P<removed>[0-9]{1,20})\Z")
@@ -24,10 +26,6 @@ _SECONDS: Final = 60
 _UDEV: Final = Path("/run/udev/control")
 # Without udev nobody answers LVM's cookies; then it makes the names below /dev by itself.
 _NO_UDEV: Final = "activation { udev_sync=0 udev_rules=0 }"
-# qcow2's tables take 1/6500 of the disk and each bitmap of changes 1/500,000; clusters leaked by a crash come on top.
-_TABLES: Final = 1024
-_MARGIN: Final = 64 << 20
-_SECTOR: Final = 512
 _FULL_METADATA: Final = 95  # per cent
 _FIELDS: Final = "lv_name,lv_size,segtype,pool_lv,data_percent,metadata_percent,lv_when_full"
 # Below this a pool counts as full: the next disk's first clusters, and what guests write meanwhile, need room.
@@ -72,7 +70,11 @@ class LvmThinPool:
         self._lvm("lvchange", "--activate", "y", "--ignoreactivationskip", self._full(name))
         return BlockSource(path)
 
-    def make(self, name: str, size: int, fill: Fill) -> None:
+    def read_start(self, name: str) -> bytes:
+        """Read the device's first bytes."""
+        return read_start(self._path(checked(name)).resolve())
+
+    def make(self, name: str, size: int, disk: EmptyDisk) -> None:
         """Make a logical volume under another name, fill it, and give it its own."""
         new = _NEW + checked(name)
         with self._lock:
@@ -87,14 +89,14 @@ class LvmThinPool:
             self._remove(new)
         self._lvm(
             *("lvcreate", "--type", "thin", "--thinpool", self._full(self._thin_pool), "--name", new),
-            *("--virtualsize", f"{_room_for(size)}b", "--wipesignatures", "n", "--setactivationskip", "n"),
+            *("--virtualsize", f"{room_for(size)}b", "--wipesignatures", "n", "--setactivationskip", "n"),
         )
-        fill(self._path(new).resolve())
+        write_disk(self._path(new).resolve(), disk)
         self._lvm("lvrename", self._group, new, name)
 
     def make_room(self, name: str, size: int) -> None:
         """Make the logical volume larger, which takes no room of the pool yet."""
-        room = _room_for(size)
+        room = room_for(size)
         if self._look().volumes.get(checked(name), room) < room:
             self._lvm("lvextend", "--size", f"{room}b", self._full(name))
 
@@ -121,6 +123,14 @@ class LvmThinPool:
     def purge(self) -> None:
         """Remove from the trash what has been there long enough."""
         self._purge(self._look(), self._trash_seconds)
+
+    def give_up(self) -> None:
+        """Remove the logical volumes."""
+        view = self._look()
+        self._purge(view, 0)
+        for name in view.volumes:
+            if is_disk_name(name.removeprefix(_NEW)):
+                self._remove(name)
 
     def names(self) -> frozenset[str]:
         """List the disks that are here."""
@@ -185,9 +195,3 @@ class LvmThinPool:
 
     def _path(self, name: str) -> Path:
         return Path("/dev") / self._group / name
-
-
-def _room_for(size: int) -> int:
-    """Tell how large a logical volume must be for a disk of so many bytes."""
-    room = size + size // _TABLES + _MARGIN
-    return -(-room // _SECTOR) * _SECTOR

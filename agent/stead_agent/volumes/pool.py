@@ -1,4 +1,4 @@
-"""The promise of a place where disks are kept: each a qcow2 disk, in a file or on a block device, under a name of ours.
+"""The promise of a place where disks are kept: each a qcow2 disk, in a file, on a block device or in an image of Ceph.
 
 One format everywhere, so that all pools have the same features: overlays over bases that may still be on their way,
 bitmaps of what changed since a snapshot, encryption. What a pool adds is where the bytes are.
@@ -6,18 +6,18 @@ bitmaps of what changed since a snapshot, encryption. What a pool adds is where 
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from stead_agent.disk_sources import BlockSource, FileSource
-from stead_agent.qcow2 import HEADER_BYTES, Header, Qcow2Error, parse_header
+from stead_agent.disk_sources import BlockSource, FileSource, RbdSource
+from stead_agent.qcow2 import HEADER_BYTES, EmptyDisk
 from stead_agent.volumes.interface import Capacity, VolumeError
 
 _DISK_NAME: Final = re.compile(r"(vol-[0-9a-f]{8,17}|(?P<machine>i-[0-9a-f]{8,17})-store[0-9]{1,3})\Z")
-
-# Writes a whole new disk at a path, a new file or a block device that reads as zeroes.
-Fill = Callable[[Path], None]
+# qcow2's tables take 1/6500 of the disk and each bitmap of changes 1/500,000; clusters leaked by a crash come on top.
+_TABLES: Final = 1024
+_MARGIN: Final = 64 << 20
+_SECTOR: Final = 512
 
 
 class Pool(Protocol):
@@ -29,10 +29,13 @@ class Pool(Protocol):
     def backend(self) -> str:
         """What kind of pool it is."""
 
-    def source(self, name: str) -> FileSource | BlockSource | None:
+    def source(self, name: str) -> FileSource | BlockSource | RbdSource | None:
         """Tell where the disk is, or None when it is not in this pool."""
 
-    def make(self, name: str, size: int, fill: Fill) -> None:
+    def read_start(self, name: str) -> bytes:
+        """Read the first bytes of a disk, of which its header is; FileNotFoundError when it is not in this pool."""
+
+    def make(self, name: str, size: int, disk: EmptyDisk) -> None:
         """Make a disk, whole or not at all, with room for so many bytes of a guest's and what the format adds.
 
         It has its name, and is on the disk with it, when this returns.
@@ -49,6 +52,9 @@ class Pool(Protocol):
 
     def purge(self) -> None:
         """Delete from the trash what has been there long enough."""
+
+    def give_up(self) -> None:
+        """Delete all disks of this host and what is in the trash: none of them is used any more, or ever will be."""
 
     def names(self) -> frozenset[str]:
         """List the disks that are here, whole."""
@@ -75,18 +81,16 @@ def machine_of(name: str) -> str | None:
     return found["machine"] if found else None
 
 
+def room_for(size: int) -> int:
+    """Tell how large a block device must be for a disk of so many bytes."""
+    room = size + size // _TABLES + _MARGIN
+    return -(-room // _SECTOR) * _SECTOR
+
+
 def read_start(path: Path) -> bytes:
-    """Read the first bytes of a disk, of which its header is."""
+    """Read the first bytes of a file or block device."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         return os.pread(handle, HEADER_BYTES, 0)
     finally:
         os.close(handle)
-
-
-def read_header(path: Path) -> Header:
-    """Read what a qcow2 disk says of itself; raises VolumeError, and FileNotFoundError."""
-    try:
-        return parse_header(read_start(path))
-    except Qcow2Error as error:
-        raise VolumeError(f"{path.stem}: {error}") from error

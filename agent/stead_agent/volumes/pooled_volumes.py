@@ -1,17 +1,12 @@
 """Does with pools what `interface.py` promises of volumes: each is found wherever it is, and made where it belongs."""
 
 import logging
-import stat
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Final
 
-from stead_agent.disk_files import write_disk
-from stead_agent.disk_sources import BlockSource, FileSource, Layer
-from stead_agent.qcow2 import Qcow2Error, render_empty
-from stead_agent.run import Identity, Limits, RunError, run
-from stead_agent.volumes import luks
+from stead_agent.disk_sources import BlockSource, FileSource, Layer, RbdSource
+from stead_agent.qcow2 import EmptyDisk, Header, Qcow2Error, parse_header, render_empty
+from stead_agent.volumes.grow_disk import grow
 from stead_agent.volumes.interface import (
     BaseAbsentError,
     Capacity,
@@ -21,13 +16,9 @@ from stead_agent.volumes.interface import (
     VolumeSpec,
 )
 from stead_agent.volumes.local_files import BASE_NAME, LocalStore
-from stead_agent.volumes.pool import Fill, Pool, checked, is_disk_name, machine_of, read_header
+from stead_agent.volumes.pool import Pool, checked, is_disk_name, machine_of
 
 _log = logging.getLogger(__name__)
-
-# What qemu-img may use: it reads a file that a guest that broke out could have forged.
-_QEMU_IMG_LIMITS: Final = Limits(cpu_seconds=30, address_space=1 << 30)
-_QEMU_IMG_SECONDS: Final = 60
 
 
 class PooledVolumes:
@@ -58,7 +49,7 @@ class PooledVolumes:
             found = self._find(volume.id)
             if found is None:
                 self._make(volume)
-            elif self._header_size(found[1]) < volume.size and (volume.encryption_key or not volume.encrypted):
+            elif _header(found[0], volume.id).size < volume.size and (volume.encryption_key or not volume.encrypted):
                 self._grow(volume)
             source = self.source(volume.id)
         if source is None:
@@ -73,9 +64,9 @@ class PooledVolumes:
         found = self._find(volume_id)
         if found is None:
             return None
-        source = found[1]
+        pool, source = found
         try:
-            header = read_header(_openable(source))
+            header = _header(pool, volume_id)
         except FileNotFoundError:
             return None
         if not header.backing_file:
@@ -92,7 +83,7 @@ class PooledVolumes:
         if found is None:
             return None
         try:
-            return self._header_size(found[1])
+            return _header(found[0], volume_id).size
         except FileNotFoundError:
             return None
 
@@ -171,18 +162,23 @@ class PooledVolumes:
             capacity = Capacity(0, 0, 0)
         return PoolStatus(pool.name, pool.backend, capacity, self._types[pool.name], is_default=pool is self._default)
 
+    def give_up(self) -> None:
+        """Delete all disks, for this host is given up; a pool that cannot be reached keeps its own, as is told."""
+        for pool in self._pools.values():
+            try:
+                pool.give_up()
+            except VolumeError as error:
+                _log.warning("disks_left", extra={"pool": pool.name, "error": str(error)})
+
     # -- making and growing
 
-    def _find(self, name: str) -> tuple[Pool, FileSource | BlockSource] | None:
+    def _find(self, name: str) -> tuple[Pool, FileSource | BlockSource | RbdSource] | None:
         """Find the pool in which a disk is."""
         for pool in self._pools.values():
             source = pool.source(name)
             if source is not None:
                 return pool, source
         return None
-
-    def _header_size(self, source: FileSource | BlockSource) -> int:
-        return read_header(_openable(source)).size
 
     def _base(self, volume_id: str, base_id: str) -> Layer:
         base = self._base_of(base_id)
@@ -195,7 +191,7 @@ class PooledVolumes:
         pool = self._pools.get(volume.pool) if volume.pool else self._default
         if pool is None:
             raise VolumeError(f"{volume.id}: this host has no pool {volume.pool!r}")
-        pool.make(volume.id, volume.size, _fill(volume, self._below(volume)))
+        pool.make(volume.id, volume.size, _empty_disk(volume, self._below(volume)))
 
     def _below(self, volume: VolumeSpec) -> Path | None:
         """Name the base that a volume is to be laid over, a raw disk; None for a blank one."""
@@ -207,45 +203,28 @@ class PooledVolumes:
         return self._store.bases / name
 
     def _grow(self, volume: VolumeSpec) -> None:
-        """Grow a disk that no machine runs with. As its owner and with its base left out: see `source`."""
-        volume_id, size = volume.id, volume.size
-        found = self._find(volume_id)
+        """Grow a disk that no machine runs with."""
+        found = self._find(volume.id)
         assert found is not None  # `ensure` has just seen it
         pool, source = found
-        pool.make_room(volume_id, size)
-        path = _openable(source)
-        found_there = path.stat()
-        owner = found_there.st_uid
-        identity = Identity(owner, owner) if owner else None
-        name = str(path).replace(",", ",,")
-        driver = "host_device" if stat.S_ISBLK(found_there.st_mode) else "file"
-        image = f"driver=qcow2,file.driver={driver},file.filename={name},backing="
-        if volume.encrypted:
-            luks.grow(image, size=size, encryption_key=volume.encryption_key, identity=identity)
-            return
-        try:
-            run(
-                ["qemu-img", "resize", "-q", "--image-opts", image, str(size)],
-                timeout=_QEMU_IMG_SECONDS,
-                limits=_QEMU_IMG_LIMITS,
-                identity=identity,
-            )
-        except RunError as error:
-            raise VolumeError(f"{volume_id}: cannot be grown: {error}") from error
+        pool.make_room(volume.id, volume.size)
+        grow(volume.id, source, volume.size, volume.encryption_key if volume.encrypted else b"")
 
 
-def _fill(volume: VolumeSpec, base: Path | None) -> Fill:
-    """Say how a new disk is written."""
+def _header(pool: Pool, name: str) -> Header:
+    """Read what a disk says of itself; raises VolumeError, and FileNotFoundError."""
+    try:
+        return parse_header(pool.read_start(name))
+    except Qcow2Error as error:
+        raise VolumeError(f"{name}: {error}") from error
+
+
+def _empty_disk(volume: VolumeSpec, base: Path | None) -> EmptyDisk:
+    """Render a new disk."""
     if volume.encrypted and not volume.encryption_key:
         raise VolumeError(f"{volume.id} is encrypted, and its key has not come")
     key = volume.encryption_key if volume.encrypted else b""
     try:
-        disk = render_empty(volume.size, str(base) if base else "", "raw" if base else "", key)
+        return render_empty(volume.size, str(base) if base else "", "raw" if base else "", key)
     except Qcow2Error as error:
         raise VolumeError(f"{volume.id}: {error}") from error
-    return partial(write_disk, disk=disk)
-
-
-def _openable(source: FileSource | BlockSource) -> Path:
-    """Name the file or device itself: below /dev, names of logical volumes are links."""
-    return source.path.resolve() if isinstance(source, BlockSource) else source.path

@@ -102,7 +102,7 @@ def test_errors_and_arguments_do_not_tell_the_key(volumes, monkeypatch):
         return run(argv, **options | {"limits": Limits(file_size=1)})
 
     volumes.ensure(spec())
-    monkeypatch.setattr("stead_agent.volumes.luks.run", listen)
+    monkeypatch.setattr("stead_agent.volumes.grow_disk.run", listen)
     with pytest.raises(VolumeError) as failure:
         volumes.ensure(spec(128 * MIB))
     for text in (str(failure.value), *told, repr(spec())):

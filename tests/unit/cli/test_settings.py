@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stead_cli import settings
+from stead_cli import cloud, settings
 from stead_cli.errors import CliError
 
 
@@ -67,3 +67,11 @@ def test_no_host_opens_its_ports_for_a_controller_that_guests_reach_elsewhere(tm
     assert chosen.guest_listen == "203.0.113.9"
     assert chosen.guest_ports == ()
     assert not chosen.guests_may_reach_listen
+
+
+def test_places_for_volumes_are_the_agents_options_and_are_remembered(tmp_path: Path) -> None:
+    first = settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_POOLS": "fast:lvm:a/b:io2  far:rbd:stead"})
+    first.remember()
+    later = settings.load({"STEAD_STATE_DIR": str(tmp_path)})
+    options = [word for word in cloud.agent_program(later).command if str(word).startswith("--pool=")]
+    assert options == ["--pool=fast:lvm:a/b:io2", "--pool=far:rbd:stead"]

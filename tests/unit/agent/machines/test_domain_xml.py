@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource
+from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource, RbdSource
 from stead_agent.disk_users import uid_of
 from stead_agent.machines.domain_xml import (
     HostSide,
@@ -48,6 +48,7 @@ SOURCES = st.one_of(
     st.builds(FileSource, PATHS),
     st.builds(BlockSource, PATHS),
     st.builds(NbdSource, PATHS, st.sampled_from(["", "vol-0123456789abcdef0"])),
+    st.builds(RbdSource, st.sampled_from(["stead", "a.b"]), ids("vol"), PATHS, st.just("stead"), st.just("c2VjcmV0")),
 )
 FORMATS = st.sampled_from(["qcow2", "raw"])
 DISKS = st.builds(
@@ -102,6 +103,12 @@ def assert_source(element, source):
         case NbdSource(socket, export):
             assert (element.get("type"), found.attrib) == ("network", {"protocol": "nbd", "name": export})
             assert found.find("host").attrib == {"transport": "unix", "socket": str(socket)}
+        case RbdSource(pool, image, conf, user):
+            assert (element.get("type"), found.attrib) == ("network", {"protocol": "rbd", "name": f"{pool}/{image}"})
+            assert found.find("config").attrib == {"file": str(conf)}
+            assert found.find("auth").attrib == {"username": user}
+            assert found.find("auth/secret").attrib == {"type": "ceph", "uuid": source.secret}
+            assert source.key not in ET.tostring(element, encoding="unicode")
 
 
 @given(SPECS)
@@ -165,6 +172,7 @@ FIELDS = (
     "path",
     "base",
     "export",
+    "image",
     "secret",
     "mac",
     "bridge",
@@ -181,6 +189,7 @@ def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
         "path": lambda: {"disks": (Disk(disk.id, FileSource(Path("/v/" + value)), "qcow2"),)},
         "base": lambda: {"disks": (replace(disk, base=Layer(FileSource(Path("/v/" + value)), "qcow2")),)},
         "export": lambda: {"disks": (replace(disk, source=NbdSource(Path("/s"), value)),)},
+        "image": lambda: {"disks": (replace(disk, source=RbdSource("p", value, Path("/c"), "u")),)},
         "secret": lambda: {"disks": (replace(disk, secret=value),)},
         "mac": lambda: {"nics": (Nic("eni-0", value, "br", "tap"),)},
         "bridge": lambda: {"nics": (Nic("eni-0", nic.mac_address, value, "tap"),)},
@@ -202,6 +211,7 @@ def test_a_hostile_value_is_refused_or_stands_for_itself(value, field):
         "path": lambda: domain.find("devices/disk/source").get("file").removeprefix("/v/"),
         "base": lambda: domain.find("devices/disk/backingStore/source").get("file").removeprefix("/v/"),
         "export": lambda: domain.find("devices/disk/source").get("name"),
+        "image": lambda: domain.find("devices/disk/source").get("name").removeprefix("p/"),
         "secret": lambda: value if value == "" else domain.find("devices/disk/source/encryption/secret").get("uuid"),
         "mac": lambda: domain.find("devices/interface/mac").get("address"),
         "bridge": lambda: domain.find("devices/interface/source").get("bridge"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disk_sources import FileSource
+from stead_agent.disk_sources import FileSource, NbdSource, RbdSource
 from stead_agent.machines.domain_xml import HostSide, render_domain
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
 from stead_agent.machines.life import Record
@@ -64,6 +64,12 @@ def test_limits_of_a_disk_that_stays_are_set():
 def test_a_disk_is_found_by_its_serial():
     targets = plugged(live(spec([*DISKS[:3], STORE], []))).targets
     assert targets == {DISKS[0].id: "vda", DISKS[1].id: "vdb", DISKS[2].id: "vdc"}
+
+
+def test_only_disks_of_other_hosts_are_connected_anew():
+    ours = replace(DISKS[0], source=RbdSource("stead", "h-1.vol-1", Path("/etc/ceph/ceph.conf"), "stead"))
+    theirs = replace(DISKS[1], source=NbdSource(Path("/s"), DISKS[1].id))
+    assert list(plugged(live(spec([ours, theirs], []))).aliases) == [theirs.id]
 
 
 def test_a_hostile_spec_is_refused():
