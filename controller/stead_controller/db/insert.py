@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 
@@ -16,7 +16,11 @@ def _table(model: type[DeclarativeBase]) -> Table:
 
 
 def _insert(table: Table, dialect: str) -> Any:
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - what only another database needs
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 # To put a statement together takes longer than to have it executed, so each is made once.
@@ -37,8 +41,9 @@ def _upsert(model: type[DeclarativeBase], dialect: str, names: tuple[str, ...], 
 
 def insert_if_absent(session: Session, model: type[DeclarativeBase], values: Mapping[str, Any]) -> bool:
     """Insert one row unless a unique key of it exists; tell whether it was inserted."""
-    statement = _insert_if_absent(model, session.get_bind().dialect.name)
-    return bool(session.execute(statement, dict(values)).first())
+    connection = session.connection()
+    statement = _insert_if_absent(model, connection.dialect.name)
+    return connection.execute(statement, dict(values)).first() is not None
 
 
 def upsert(
@@ -47,4 +52,5 @@ def upsert(
     """Insert rows, or change those whose primary key exists but for columns to `keep`; all name the same columns."""
     if not rows:
         return
-    session.execute(_upsert(model, session.get_bind().dialect.name, tuple(rows[0]), frozenset(keep)), list(rows))
+    connection = session.connection()
+    connection.execute(_upsert(model, connection.dialect.name, tuple(rows[0]), frozenset(keep)), list(rows))

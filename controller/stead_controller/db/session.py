@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 _READERS: Final = 4
+_CACHE_KIB: Final = 12 << 10
 _TRIES: Final = 8
 _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
 _RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED})
@@ -29,13 +30,20 @@ class Transaction:
     """One open transaction, and whom to wake once it is committed.
 
     `events` are ids of instances whose watchers must be told; `revision` is that of this transaction, once it tells
-    hosts anything (`hosts/revisions.py`); `workflows` tells whether it began or moved a workflow.
+    hosts anything (`hosts/revisions.py`); `workflows` tells whether it began or moved a workflow. `facts` is what is
+    the same for the whole transaction and asked for again and again, by who keeps it.
     """
 
     session: Session
     events: set[str] = field(default_factory=set)
     revision: int | None = None
     workflows: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def connection(self) -> Connection:
+        """The session's connection, for what is made of plain columns: the session would wrap each row once more."""
+        return self.session.connection()
 
 
 type CommitListener = Callable[[Transaction], None]
@@ -120,7 +128,8 @@ def _engine(url: str) -> Engine:
     def _set_up(connection: Any, _record: Any) -> None:
         # Transactions are begun by hand (IMMEDIATE for writers), not by the driver at the first write.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+        # Each connection has a cache of its own; what is not in it is in the kernel's, which all share.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{_CACHE_KIB}"):
             connection.execute(f"PRAGMA {pragma}")
         # Its unit may write to the state directory only: a statement that needs a temporary file would fail there.
         connection.execute("PRAGMA temp_store=MEMORY")

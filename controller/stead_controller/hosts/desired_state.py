@@ -11,10 +11,10 @@ from sqlalchemy import Exists, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
+from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume, Vpc
 from stead_controller.hosts import outbox, topics
 from stead_controller.hosts.pictures.body import Key
-from stead_controller.hosts.pictures.instance import of_instance
+from stead_controller.hosts.pictures.instance import interfaces_of, of_instance
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import region_of
 from stead_controller.hosts.pictures.snapshot import of_base, of_snapshot
@@ -36,8 +36,11 @@ def refresh_instances(tx: Transaction, host_id: str, instances: Iterable[Instanc
     wanted: dict[Key, Message] = {}
     vpcs: set[str] = set()
     region = region_of(tx)
+    kept: list[object] = []  # the session forgets rows that nobody refers to; these are what mappings are drawn from
     for instance in instances:
-        pictures = of_instance(tx, instance, region)
+        interfaces = interfaces_of(tx, instance)
+        kept += [*interfaces, tx.session.get(Vpc, instance.vpc_id)]
+        pictures = of_instance(tx, instance, interfaces, region)
         for body in list(pictures.values()):
             if isinstance(body, pb.Volume):
                 pictures.update(_below(tx, host_id, body))

@@ -32,7 +32,7 @@ def write(
         return
     known = {
         (row.kind, row.resource_id): (row.body, row.force)
-        for row in tx.session.execute(_TOLD, {"host_id": host_id, "resource_ids": [key[1] for key in bodies]})
+        for row in tx.connection.execute(_TOLD, {"host_id": host_id, "resource_ids": [key[1] for key in bodies]})
     }
     changes = []
     for key, body in bodies.items():

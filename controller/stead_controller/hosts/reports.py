@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
@@ -39,6 +39,14 @@ from stead_proto.v1 import host_pb2 as pb
 
 _CLOCKS_DIFFER_SECONDS: Final = 5.0
 _ERROR_LENGTH: Final = 2000
+# Asked at each report: statements that are written once need not be put together again.
+_VOLUMES: Final = select(Volume).where(Volume.id.in_(bindparam("ids", expanding=True)))
+_INSTANCES: Final = select(Instance).where(Instance.id.in_(bindparam("ids", expanding=True)))
+_TOLD: Final = select(HostResource.revision).where(
+    HostResource.host_id == bindparam("host_id"),
+    HostResource.kind == bindparam("kind"),
+    HostResource.resource_id == bindparam("resource_id"),
+)
 _CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virtual machine's process failed")
 
 
@@ -95,9 +103,9 @@ def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: dateti
     rows: list[Instance | Volume] = []
     waiting: set[str] = set()
     for batch in batches(sorted(ids[desired.KIND_VOLUME])):
-        rows += tx.session.scalars(select(Volume).where(Volume.id.in_(batch)))
+        rows += tx.session.scalars(_VOLUMES, {"ids": batch})
     for batch in batches(sorted(ids[desired.KIND_MACHINE])):
-        rows += tx.session.scalars(select(Instance).where(Instance.id.in_(batch)))
+        rows += tx.session.scalars(_INSTANCES, {"ids": batch})
         waiting |= network_interface_attachments.waiting(tx, batch) | volume_attachments.waiting(tx, batch)
     return _Writing(tx, now, frozenset(waiting), rows)
 
@@ -134,12 +142,8 @@ def _has_all(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: date
 
 def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
     """Tell whether a status speaks of what the host was last told, not of an earlier word."""
-    told = select(HostResource.revision).where(
-        HostResource.host_id == host_id,
-        HostResource.kind == status.kind,
-        HostResource.resource_id == status.id,
-    )
-    return status.revision >= (tx.session.scalar(told) or 0)
+    told: int | None = tx.connection.scalar(_TOLD, {"host_id": host_id, "kind": status.kind, "resource_id": status.id})
+    return status.revision >= (told or 0)
 
 
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:

@@ -10,23 +10,17 @@ from sqlalchemy import select, update
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Revision
 
-_INCREMENT = (
-    update(Revision)
-    .where(Revision.id == 1)
-    .values(value=Revision.value + 1)
-    .returning(Revision.value)
-    .execution_options(synchronize_session=False)
-)
+_INCREMENT = update(Revision).where(Revision.id == 1).values(value=Revision.value + 1).returning(Revision.value)
 _CURRENT = select(Revision.value).where(Revision.id == 1)
 
 
 def next_revision(tx: Transaction) -> int:
     """Give the revision of this transaction, the same each time; streams are woken when it is committed."""
     if tx.revision is None:
-        tx.revision = tx.session.execute(_INCREMENT).scalar_one()
+        tx.revision = tx.connection.execute(_INCREMENT).scalar_one()
     return tx.revision
 
 
 def current(tx: Transaction) -> int:
     """Give the revision of the last transaction that told hosts anything."""
-    return tx.session.execute(_CURRENT).scalar_one()
+    return tx.connection.execute(_CURRENT).scalar_one()

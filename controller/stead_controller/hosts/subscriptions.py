@@ -60,7 +60,7 @@ def refresh_peers(tx: Transaction, vpc_id: str, peer_id: str) -> set[str]:
 
 def peers_of(tx: Transaction, vpc_id: str) -> set[str]:
     """The VPCs that have an active peering with a VPC, as its topic says."""
-    bodies = tx.session.scalars(_PEERINGS, {"vpc_id": vpc_id})
+    bodies = tx.connection.scalars(_PEERINGS, {"vpc_id": vpc_id})
     return {peer_of(body) for body in bodies if body is not None}
 
 
@@ -70,12 +70,12 @@ def peer_of(body: bytes) -> str:
 
 
 def _has_interface(tx: Transaction, host_id: str, vpc_ids: Iterable[str]) -> bool:
-    return tx.session.execute(_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": list(vpc_ids)}).first() is not None
+    return tx.connection.execute(_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": list(vpc_ids)}).first() is not None
 
 
 def _set(tx: Transaction, vpc_id: str, host_id: str, *, wanted: bool) -> bool:
     """Write whether a host is told of a VPC, if that is news; tell whether it begins now."""
-    known = tx.session.execute(_GONE, {"host_id": host_id, "vpc_id": vpc_id}).first()
+    known = tx.connection.execute(_GONE, {"host_id": host_id, "vpc_id": vpc_id}).first()
     if wanted == (known is not None and known.gone_revision is None):
         return False
     revision = next_revision(tx)

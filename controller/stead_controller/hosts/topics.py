@@ -35,7 +35,7 @@ def refresh_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str) -> N
 
 def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, picture: Message | None) -> None:
     """Write a part's picture, None for its end, to the topic of its VPC unless the topic says so already."""
-    known = tx.session.execute(_BODY, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id}).first()
+    known = tx.connection.execute(_BODY, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id}).first()
     before = known.body if known is not None else None
     body = None if picture is None else encode(resource_id, picture)
     if before == body:
@@ -59,7 +59,8 @@ def refresh_host(tx: Transaction, vpc_id: str, host_id: str) -> None:
 def _draw_missing(tx: Transaction, vpc_ids: Iterable[str]) -> None:
     """Draw those VPCs whole that have no topic yet: they are older than topics."""
     for vpc_id in sorted(vpc_ids):
-        if tx.session.get(VpcResource, (vpc_id, int(pb.KIND_VPC), vpc_id)) is None:
+        asked = {"vpc_id": vpc_id, "kind": int(pb.KIND_VPC), "resource_id": vpc_id}
+        if tx.connection.execute(_BODY, asked).first() is None:
             draw_vpc(tx, vpc_id)
 
 

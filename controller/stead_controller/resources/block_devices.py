@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.db.tables import ImageBlockDevice
 from stead_controller.errors import InvalidParameter, Unsupported
@@ -42,12 +42,19 @@ class BlockDevice:
     no_device: bool = False
 
 
+# Asked at each launch: a statement that is written once need not be put together again.
+_OF_IMAGES: Final = (
+    select(ImageBlockDevice)
+    .where(ImageBlockDevice.image_id.in_(bindparam("ids", expanding=True)))
+    .order_by(ImageBlockDevice.device_name)
+)
+
+
 def of_images(tx: Transaction, image_ids: Iterable[str]) -> dict[str, list[ImageBlockDevice]]:
     """Give the mappings of each image, the devices in order of their names."""
     found: dict[str, list[ImageBlockDevice]] = defaultdict(list)
     for batch in batches(image_ids):
-        query = select(ImageBlockDevice).where(ImageBlockDevice.image_id.in_(batch))
-        for device in tx.session.scalars(query.order_by(ImageBlockDevice.device_name)):
+        for device in tx.session.scalars(_OF_IMAGES, {"ids": batch}):
             found[device.image_id].append(device)
     return found
 

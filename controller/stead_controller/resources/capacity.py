@@ -1,10 +1,11 @@
 """Room on hosts is reserved with a conditional UPDATE, which cannot oversubscribe even with several controllers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
@@ -34,6 +35,20 @@ _TAKE: Final = (
     )
     .returning(Host.id)
 )
+_FITTING: Final = select(Host.id, Host.zone, Host.cpus_free, Host.memory_free).where(
+    Host.state == "up",
+    Host.schedulable.is_(True),
+    Host.architecture == bindparam("architecture"),
+    Host.memory_free >= bindparam("memory"),
+    Host.cpus_free >= bindparam("vcpus"),
+    Host.zone == bindparam("zone"),
+)
+_ROOMS: Final = _FITTING.order_by(Host.memory_free.desc(), Host.id).limit(_CANDIDATES)
+_ROOMS_WITH_POOLS: Final = (
+    _FITTING.where(volume_homes.HAS_ROOM, Host.id.not_in(bindparam("refused", expanding=True)))
+    .order_by(Host.memory_free.desc(), Host.id)
+    .limit(_CANDIDATES)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +63,8 @@ def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Seq
     """Choose a host for one instance and its volumes and reserve their room; raises NoCapacity when none has enough."""
     refused: set[str] = set()
     while True:
-        fits = (volume_homes.has_room(cloud, disks), Host.id.not_in(refused))
-        chosen = choose_host(_rooms(tx, need, zone, *fits), need)
+        fits = {**volume_homes.room_for(cloud, disks), "refused": list(refused)}
+        chosen = choose_host(_rooms(tx, _ROOMS_WITH_POOLS, need, zone, fits), need)
         if chosen is None:
             raise _refusal(tx, need, zone)
         if _take(tx, chosen.host_id, need):
@@ -62,7 +77,7 @@ def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Seq
 
 def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
     """Say what there is not enough of: room for volumes where an instance alone would fit."""
-    if choose_host(_rooms(tx, need, zone), need) is not None:
+    if choose_host(_rooms(tx, _ROOMS, need, zone), need) is not None:
         return volume_homes.no_room(zone)
     return NoCapacity(
         f"There is no host with enough free capacity for the requested instance type in the Availability Zone {zone}."
@@ -100,24 +115,17 @@ def give_back(tx: Transaction, host_id: str, need: Need) -> None:
     )
 
 
-def _rooms(tx: Transaction, need: Need, zone: str, *fits: ColumnElement[bool]) -> list[Room]:
-    query = (
-        select(Host.id, Host.zone, Host.cpus_free, Host.memory_free)
-        .where(
-            Host.state == "up",
-            Host.schedulable.is_(True),
-            Host.architecture == need.architecture,
-            Host.memory_free >= need.memory,
-            Host.cpus_free >= need.vcpus,
-            Host.zone == zone,
-            *fits,
-        )
-        .order_by(Host.memory_free.desc(), Host.id)
-        .limit(_CANDIDATES)
-    )
-    return [Room(*row) for row in tx.session.execute(query)]
+def _rooms(
+    tx: Transaction,
+    query: Select[str, str, int, int],
+    need: Need,
+    zone: str,
+    fits: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Room]:
+    asked = {"architecture": need.architecture, "memory": need.memory, "vcpus": need.vcpus, "zone": zone, **fits}
+    return [Room(*row) for row in tx.connection.execute(query, asked)]
 
 
 def _take(tx: Transaction, host_id: str, need: Need) -> bool:
     asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory}
-    return tx.session.connection().execute(_TAKE, asked).first() is not None
+    return tx.connection.execute(_TAKE, asked).first() is not None

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, case, select
+from sqlalchemy import BindParameter, Row, and_, bindparam, case, select
 
 from stead_controller.db.tables import (
     Instance,
@@ -128,6 +128,45 @@ _VOLUME: Final = (
     Volume.delete_on_termination,
 )
 
+# Each launch shows what it made: a statement that is written once need not be put together again.
+_IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+_INSTANCES: Final = select(*_INSTANCE).where(Instance.id.in_(_IDS)).order_by(Instance.id)
+_INTERFACES: Final = (
+    select(*_INTERFACE)
+    .join(Vpc, Vpc.id == NetworkInterface.vpc_id)
+    .outerjoin(
+        PublicAddress,
+        and_(
+            PublicAddress.interface_id == NetworkInterface.id,
+            PublicAddress.private_address == NetworkInterface.private_address,
+        ),
+    )
+    .where(NetworkInterface.instance_id.in_(_IDS))
+    .order_by(NetworkInterface.device_index)
+)
+_HELD_BESIDE: Final = (
+    select(*_HELD)
+    .outerjoin(
+        PublicAddress,
+        and_(
+            PublicAddress.interface_id == InterfaceAddress.interface_id,
+            PublicAddress.private_address == InterfaceAddress.address,
+        ),
+    )
+    .where(InterfaceAddress.interface_id.in_(_IDS), InterfaceAddress.primary.is_(False))
+    .order_by(InterfaceAddress.address)
+)
+_GROUPS: Final = (
+    select(InterfaceGroup.interface_id, InterfaceGroup.group_id, SecurityGroup.name)
+    .join(SecurityGroup, SecurityGroup.id == InterfaceGroup.group_id)
+    .where(InterfaceGroup.interface_id.in_(_IDS))
+    .order_by(InterfaceGroup.group_id)
+)
+_VOLUMES: Final = select(*_VOLUME).where(Volume.instance_id.in_(_IDS)).order_by(Volume.device_name)
+_OF_RESERVATION: Final = select(Instance.id).where(
+    Instance.account_id == bindparam("account_id"), Instance.reservation_id == bindparam("reservation_id")
+)
+
 
 def select_ids(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[str]:
     """Choose the caller's instances that are asked for, sorted by id; raises MalformedId, NotFound."""
@@ -153,10 +192,8 @@ def reservations(tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Se
 
 def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> Shown:
     """Show the instances of one launch, as RunInstances answers."""
-    query = select(Instance.id).where(
-        Instance.account_id == caller.account_id, Instance.reservation_id == reservation_id
-    )
-    found = reservations(tx, caller, cloud, tx.session.scalars(query).all())
+    asked = {"account_id": caller.account_id, "reservation_id": reservation_id}
+    found = reservations(tx, caller, cloud, tx.session.scalars(_OF_RESERVATION, asked).all())
     if found:
         return found[0]
     return {"ReservationId": reservation_id, "OwnerId": caller.account_id, "Groups": [], "Instances": []}
@@ -181,9 +218,7 @@ class _Batch:
         self._rows = tx.session.connection()  # plain rows: the session would wrap each once more
         self._region = cloud.region
         self._zone_ids = zone_ids(cloud)
-        self._instances = self._rows.execute(
-            select(*_INSTANCE).where(Instance.id.in_(instance_ids)).order_by(Instance.id)
-        ).all()
+        self._instances = self._rows.execute(_INSTANCES, {"ids": list(instance_ids)}).all()
         self._interfaces = self._read_interfaces(instance_ids)
         interface_ids = [row.id for rows in self._interfaces.values() for row in rows]
         self._held = self._read_held(interface_ids)
@@ -197,56 +232,28 @@ class _Batch:
         return ((row.reservation_id, self._instance(row)) for row in self._instances)
 
     def _read_interfaces(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
-        public = and_(
-            PublicAddress.interface_id == NetworkInterface.id,
-            PublicAddress.private_address == NetworkInterface.private_address,
-        )
-        query = (
-            select(*_INTERFACE)
-            .join(Vpc, Vpc.id == NetworkInterface.vpc_id)
-            .outerjoin(PublicAddress, public)
-            .where(NetworkInterface.instance_id.in_(instance_ids))
-            .order_by(NetworkInterface.device_index)
-        )
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._rows.execute(query):
+        for row in self._rows.execute(_INTERFACES, {"ids": list(instance_ids)}).all():
             found[row.instance_id].append(row)
         return found
 
     def _read_held(self, interface_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
-        public = and_(
-            PublicAddress.interface_id == InterfaceAddress.interface_id,
-            PublicAddress.private_address == InterfaceAddress.address,
-        )
-        query = (
-            select(*_HELD)
-            .outerjoin(PublicAddress, public)
-            .where(InterfaceAddress.interface_id.in_(interface_ids), InterfaceAddress.primary.is_(False))
-            .order_by(InterfaceAddress.address)
-        )
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._rows.execute(query):
+        for row in self._rows.execute(_HELD_BESIDE, {"ids": list(interface_ids)}).all():
             found[row.interface_id].append(row)
         return found
 
     def _read_groups(self, interface_ids: Sequence[str]) -> Mapping[str, list[Shown]]:
-        query = (
-            select(InterfaceGroup.interface_id, InterfaceGroup.group_id, SecurityGroup.name)
-            .join(SecurityGroup, SecurityGroup.id == InterfaceGroup.group_id)
-            .where(InterfaceGroup.interface_id.in_(interface_ids))
-            .order_by(InterfaceGroup.group_id)
-        )
         known: dict[str, Shown] = {}
         found: dict[str, list[Shown]] = defaultdict(list)
-        for interface_id, group_id, name in self._rows.execute(query):
+        for interface_id, group_id, name in self._rows.execute(_GROUPS, {"ids": list(interface_ids)}).all():
             group = known.setdefault(group_id, {"GroupId": group_id, "GroupName": name})
             found[interface_id].append(group)
         return found
 
     def _read_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
-        query = select(*_VOLUME).where(Volume.instance_id.in_(instance_ids)).order_by(Volume.device_name)
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._rows.execute(query):
+        for row in self._rows.execute(_VOLUMES, {"ids": list(instance_ids)}).all():
             found[row.instance_id].append(row)
         return found
 

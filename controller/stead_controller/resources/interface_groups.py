@@ -1,8 +1,9 @@
 """Which security groups a network interface is in: chosen by ids, replaced all at once."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
 from stead_controller.errors import NotFound
@@ -10,7 +11,13 @@ from stead_controller.resources import lookup, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
-"""EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)."""
+# Asked at each launch: statements that are written once need not be put together again.
+_DEFAULT: Final = select(SecurityGroup.id).where(
+    SecurityGroup.account_id == bindparam("account_id"),
+    SecurityGroup.vpc_id == bindparam("vpc_id"),
+    SecurityGroup.name == "default",
+)
+_JOIN: Final = insert(InterfaceGroup)
 
 
 def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str]) -> tuple[str, ...]:
@@ -47,7 +54,7 @@ def join(tx: Transaction, interface_id: str, group_ids: Sequence[str]) -> None:
     """Put a new interface, whose row is flushed, into groups."""
     rows = [{"interface_id": interface_id, "group_id": group_id} for group_id in group_ids]
     if rows:
-        tx.session.execute(insert(InterfaceGroup), rows)
+        tx.connection.execute(_JOIN, rows)
 
 
 def of(tx: Transaction, interface_id: str) -> list[str]:
@@ -64,13 +71,7 @@ def replace(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[st
 
 
 def _default(tx: Transaction, caller: Caller, vpc_id: str) -> str:
-    found = tx.session.scalar(
-        select(SecurityGroup.id).where(
-            SecurityGroup.account_id == caller.account_id,
-            SecurityGroup.vpc_id == vpc_id,
-            SecurityGroup.name == "default",
-        )
-    )
+    found: str | None = tx.connection.scalar(_DEFAULT, {"account_id": caller.account_id, "vpc_id": vpc_id})
     if found is None:
         raise NotFound("security-group", "default")
     return found

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
 from stead_controller.errors import InvalidParameter, NotFound
@@ -25,6 +25,14 @@ from stead_controller.resources.transaction import Transaction
 
 if TYPE_CHECKING:
     from stead_controller.resources.run_instances import LaunchRequest
+
+
+# Asked at each launch: a statement that is written once need not be put together again.
+_DEFAULT_SUBNETS: Final = (
+    select(Subnet)
+    .join(Vpc, Vpc.id == Subnet.vpc_id)
+    .where(Vpc.account_id == bindparam("account_id"), Vpc.is_default.is_(True), Subnet.default_for_zone.is_(True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +96,8 @@ def _check_zone(zone: str | None, subnet: Subnet) -> None:
 
 
 def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None) -> Subnet:
-    query = (
-        select(Subnet)
-        .join(Vpc, Vpc.id == Subnet.vpc_id)
-        .where(Vpc.account_id == caller.account_id, Vpc.is_default.is_(True), Subnet.default_for_zone.is_(True))
-    )
-    found = {subnet.zone: subnet for subnet in tx.session.scalars(query)}
+    subnets = tx.session.scalars(_DEFAULT_SUBNETS, {"account_id": caller.account_id})
+    found = {subnet.zone: subnet for subnet in subnets}
     if not found:
         raise InvalidParameter(
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",

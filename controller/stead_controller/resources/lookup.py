@@ -4,10 +4,11 @@ Another account's id is answered exactly like an absent one.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from itertools import batched
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Select, bindparam, select
 
 from stead_controller.errors import MalformedId, NotFound
 from stead_controller.resources.caller import Caller
@@ -50,10 +51,16 @@ def find[Model](tx: Transaction, caller: Caller, resource_type: str, model: type
     """Give one of the caller's rows by its id; raises MalformedId, NotFound."""
     check_form(resource_type, [resource_id])
     table: Any = model
-    found = tx.session.scalar(select(model).where(table.id == resource_id, table.account_id == caller.account_id))
+    found: Model | None = tx.session.scalar(_own(table), {"id": resource_id, "account_id": caller.account_id})
     if found is None:
         raise NotFound(resource_type, resource_id)
     return found
+
+
+@cache
+def _own(model: Any) -> Select[Any]:
+    """Ask for an own row by its id: put together once for each table."""
+    return select(model).where(model.id == bindparam("id"), model.account_id == bindparam("account_id"))
 
 
 def select_ids(

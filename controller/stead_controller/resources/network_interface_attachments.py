@@ -5,8 +5,9 @@ See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html.
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from stead_controller.db.tables import Host, Instance, InterfaceAddress, NetworkInterface
 from stead_controller.errors import (
@@ -22,6 +23,12 @@ from stead_controller.resources import addresses, instance_types, interface_chan
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
+
+# Asked at each report: a statement that is written once need not be put together again.
+_ATTACHING: Final = select(NetworkInterface.instance_id).where(
+    NetworkInterface.instance_id.in_(bindparam("ids", expanding=True)),
+    NetworkInterface.attachment_state == "attaching",
+)
 
 
 def attach(  # noqa: PLR0917 — what the operation asks
@@ -155,10 +162,8 @@ def find_attached(tx: Transaction, caller: Caller, attachment_id: str) -> Networ
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Name those of some instances that `settle_attached` would change anything of."""
-    query = select(NetworkInterface.instance_id).where(
-        NetworkInterface.instance_id.in_(instance_ids), NetworkInterface.attachment_state == "attaching"
-    )
-    return {each for each in tx.session.scalars(query) if each is not None}
+    found = tx.connection.scalars(_ATTACHING, {"ids": list(instance_ids)})
+    return {each for each in found if each is not None}
 
 
 def settle_attached(tx: Transaction, instance_id: str) -> None:

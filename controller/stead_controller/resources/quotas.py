@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 
 from stead_controller.db.tables import AccountUsage, ServiceQuota
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
@@ -22,6 +22,22 @@ EVERYONE: Final = ""
 
 _MOST: Final = 10**12
 _VCPUS: Final = "vcpus"
+
+# Asked at each launch: statements that are written once need not be put together again.
+_VALUES: Final = select(ServiceQuota.account_id, ServiceQuota.value).where(
+    ServiceQuota.account_id.in_((bindparam("account_id"), EVERYONE)),
+    ServiceQuota.service == bindparam("service"),
+    ServiceQuota.code == bindparam("code"),
+)
+_USED: Final = select(AccountUsage.value).where(
+    AccountUsage.account_id == bindparam("account_id"), AccountUsage.name == _VCPUS
+)
+_USE: Final = (
+    update(AccountUsage)
+    .where(AccountUsage.account_id == bindparam("account"), AccountUsage.name == _VCPUS)
+    .values(value=AccountUsage.value + bindparam("more"))
+    .returning(AccountUsage.value)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +138,8 @@ def beginning(cloud: Cloud, quota: Quota) -> int:
 
 def limit(tx: Transaction, account_id: str, quota: Quota, *, cloud: Cloud | None = None) -> int:
     """How many an account may have now; elastic addresses need the cloud's settings, too."""
-    rows = tx.session.scalars(
-        select(ServiceQuota).where(
-            ServiceQuota.account_id.in_((account_id, EVERYONE)),
-            ServiceQuota.service == quota.service,
-            ServiceQuota.code == quota.code,
-        )
-    )
-    values = {row.account_id: row.value for row in rows}
+    asked = {"account_id": account_id, "service": quota.service, "code": quota.code}
+    values: dict[str, int] = {row.account_id: row.value for row in tx.connection.execute(_VALUES, asked)}
     if account_id in values:
         return values[account_id]
     if EVERYONE in values:
@@ -200,9 +210,7 @@ def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: i
     Raises LimitExceeded as EC2's VcpuLimitExceeded when these are fewer than `least`.
     """
     allowed = limit(tx, account_id, STANDARD_VCPUS)
-    used = tx.session.scalar(
-        select(AccountUsage.value).where(AccountUsage.account_id == account_id, AccountUsage.name == _VCPUS)
-    )
+    used = tx.connection.scalar(_USED, {"account_id": account_id})
     fits = max(0, math.floor((allowed - (used or 0)) / vcpus)) if vcpus else most
     if fits < least:
         raise LimitExceeded(
@@ -217,13 +225,7 @@ def use_vcpus(tx: Transaction, account_id: str, vcpus: int) -> None:
     """Note that an account's instances take more vCPUs from their hosts, or, less than 0, fewer."""
     if not vcpus:
         return
-    known = tx.session.execute(
-        update(AccountUsage)
-        .where(AccountUsage.account_id == account_id, AccountUsage.name == _VCPUS)
-        .values(value=AccountUsage.value + vcpus)
-        .returning(AccountUsage.value)
-        .execution_options(synchronize_session=False)
-    ).first()
+    known = tx.connection.execute(_USE, {"account": account_id, "more": vcpus}).first()
     if known is None:
         tx.session.add(AccountUsage(account_id=account_id, name=_VCPUS, value=vcpus))
         tx.session.flush()

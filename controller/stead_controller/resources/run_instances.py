@@ -178,9 +178,7 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     primary = interfaces[0]
     instance.private_address = primary.private_address
     volumes = launch_volumes.build_volumes(launch.cloud, instance, choices.disks, place.pools, launch.now)
-    tx.session.add_all([instance, *volumes])
-    tx.session.flush()
-    tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
+    tx.session.flush()  # the interfaces, to which groups and public addresses refer
     made = [("instance", instance.id), *(("volume", volume.id) for volume in volumes)]
     for plan, interface in zip(plans, interfaces, strict=True):
         if plan.existing is None:
@@ -191,6 +189,9 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         instance.public_address = addresses.take_public(tx, launch.cloud, account_id, primary, launch.now)
     elif plans[0].existing is not None:
         instance.public_address = addresses.public_of(tx, primary)
+    tx.session.add_all([instance, *volumes])
+    tx.session.flush()
+    tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
     if choices.profile is not None:
         instance_profiles.give(tx, launch.cloud, instance, choices.profile, launch.now)
     tags.create_on_launch(tx, launch.caller, made, launch.request.tags)

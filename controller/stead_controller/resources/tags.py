@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, tuple_
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_
 
 from stead_controller.db.insert import upsert
 from stead_controller.db.tables import (
@@ -91,6 +91,14 @@ _SHARED_WITH: Final[dict[str, Any]] = {"vpc-peering-connection": VpcPeeringConne
 # (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html).
 _METADATA_KEY: Final = re.compile(r"(?!\.\.?\Z|_index\Z)[A-Za-z0-9+\-=.,_:@]+\Z")
 
+# Asked at each launch: statements that are written once need not be put together again.
+_INSERT: Final = insert(Tag)
+_OF: Final = (
+    select(Tag.resource_id, Tag.key, Tag.value, Tag.account_id)
+    .where(Tag.resource_id.in_(bindparam("ids", expanding=True)))
+    .order_by(Tag.resource_id, Tag.key)
+)
+
 FILTERS: Final[dict[str, Condition]] = {
     "key": text(Tag.key),
     "value": text(Tag.value),
@@ -113,13 +121,8 @@ def of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> dict[st
     """List the tags of resources as answers show them, sorted by key; a resource without tags has no entry."""
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for batch in batches(resource_ids):
-        query = (
-            select(Tag.resource_id, Tag.key, Tag.value, Tag.account_id)
-            .where(Tag.resource_id.in_(batch))
-            .order_by(Tag.resource_id, Tag.key)
-        )
         # The account is compared here: in the query it would make SQLite search all tags of the account instead.
-        for resource_id, key, value, owner in tx.session.connection().execute(query):
+        for resource_id, key, value, owner in tx.connection.execute(_OF, {"ids": batch}).all():
             if owner == account_id:
                 found[resource_id].append({"Key": key, "Value": value})
     return found
@@ -138,7 +141,7 @@ def create_on_launch(
         for key, value in tags.get(resource_type, {}).items()
     ]
     if rows:
-        tx.session.execute(insert(Tag), rows)
+        tx.connection.execute(_INSERT, rows)
 
 
 def remove_all(tx: Transaction, resource_ids: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from stead_controller.db.tables import Instance, InstanceStoreDisk, NetworkInterface, Volume
 from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
@@ -33,6 +33,13 @@ _ENDED: Final = ("shutting-down", "terminated")
 LETTING_GO: Final = ("detaching", "busy")
 """States of attachments that end; what is in one is no longer part of its machine."""
 _WAITING: Final = ("attaching", *LETTING_GO)
+# Asked at each report: statements that are written once need not be put together again.
+_WAITING_OF: Final = select(Volume.instance_id).where(
+    Volume.instance_id.in_(bindparam("ids", expanding=True)), Volume.attachment_state.in_(_WAITING)
+)
+_WAITING_VOLUMES: Final = select(Volume).where(
+    Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.in_(_WAITING)
+)
 
 
 def attach(  # noqa: PLR0917 — what the operation asks
@@ -189,16 +196,13 @@ def _stop_serving(tx: Transaction, volume: Volume) -> None:
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Name those of some instances that `settle_machine` would change anything of."""
-    query = select(Volume.instance_id).where(
-        Volume.instance_id.in_(instance_ids), Volume.attachment_state.in_(_WAITING)
-    )
-    return {each for each in tx.session.scalars(query) if each is not None}
+    found = tx.connection.scalars(_WAITING_OF, {"ids": list(instance_ids)})
+    return {each for each in found if each is not None}
 
 
 def settle_machine(tx: Transaction, instance_id: str, plugged: Collection[str], now: datetime) -> None:
     """Take over that a machine has all that it was told to have: volumes are attached, and those at home let go."""
-    query = select(Volume).where(Volume.instance_id == instance_id, Volume.attachment_state.in_(_WAITING))
-    for volume in tx.session.scalars(query).all():
+    for volume in tx.session.scalars(_WAITING_VOLUMES, {"instance_id": instance_id}).all():
         if volume.attachment_state == "attaching":
             volume.attachment_state = "attached"
         elif volume.host_id == volume.attached_host_id and volume.id not in plugged:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, update
 
 from stead_controller.db.tables import Host, StoragePool, Volume
 from stead_controller.errors import NoCapacity
@@ -17,6 +17,26 @@ from stead_controller.resources.transaction import Transaction
 
 _GIB: Final = 1 << 30
 _CANDIDATES: Final = 32
+
+# Asked at each launch: statements that are written once need not be put together again.
+_FITS: Final = StoragePool.provisioned + bindparam("bytes") <= StoragePool.total * bindparam("overcommit")
+HAS_ROOM: Final[ColumnElement[bool]] = or_(
+    ~exists().where(StoragePool.host_id == Host.id),
+    exists().where(StoragePool.host_id == Host.id, _FITS),
+)
+"""Whether a host, a row of `hosts`, may have room: a pool for the largest of some volumes, or no known pools.
+
+A coarse sieve by one index look-up, with the parameters of `room_for`; `reserve` decides.
+"""
+_POOLS: Final = select(StoragePool.name, StoragePool.volume_types, StoragePool.is_default).where(
+    StoragePool.host_id == bindparam("host_id")
+)
+_TAKE: Final = (
+    update(StoragePool)
+    .where(StoragePool.host_id == bindparam("home"), StoragePool.name == bindparam("pool"), _FITS)
+    .values(provisioned=StoragePool.provisioned + bindparam("bytes"))
+    .returning(StoragePool.name)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +60,12 @@ def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | No
     need = DiskNeed(volume.size, volume.volume_type)
     others = (
         select(Host.id)
-        .where(Host.zone == volume.zone, Host.state == "up", Host.schedulable.is_(True), has_room(cloud, [need]))
+        .where(Host.zone == volume.zone, Host.state == "up", Host.schedulable.is_(True), HAS_ROOM)
         .order_by(Host.memory_free.desc(), Host.id)
         .limit(_CANDIDATES)
     )
     candidates = [preferred] if preferred is not None else []
-    candidates += [host_id for host_id in tx.session.scalars(others) if host_id != preferred]
+    candidates += [host_id for host_id in tx.session.scalars(others, room_for(cloud, [need])) if host_id != preferred]
     for host_id in candidates:
         pools = reserve(tx, cloud, host_id, [need])
         if pools is not None:
@@ -54,15 +74,10 @@ def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | No
     raise no_room(volume.zone)
 
 
-def has_room(cloud: Cloud, needs: Iterable[DiskNeed]) -> ColumnElement[bool]:
-    """Whether a host, a row of `hosts`, may have room: a pool for the largest of the volumes, or no known pools.
-
-    A coarse sieve by one index look-up; `reserve` decides.
-    """
+def room_for(cloud: Cloud, needs: Iterable[DiskNeed]) -> dict[str, float]:
+    """Give the parameters of `HAS_ROOM` for volumes."""
     largest = max((need.size for need in needs), default=0)
-    known = exists().where(StoragePool.host_id == Host.id)
-    fits = exists().where(StoragePool.host_id == Host.id, _fits(cloud, largest * _GIB))
-    return or_(~known, fits)
+    return {"bytes": largest * _GIB, "overcommit": cloud.volume_overcommit}
 
 
 def reserve(tx: Transaction, cloud: Cloud, host_id: str, needs: Iterable[DiskNeed]) -> list[str] | None:
@@ -70,9 +85,7 @@ def reserve(tx: Transaction, cloud: Cloud, host_id: str, needs: Iterable[DiskNee
 
     Then nothing is taken. The name of a host that has told of no pools is empty.
     """
-    pools = tx.session.execute(
-        select(StoragePool.name, StoragePool.volume_types, StoragePool.is_default).where(StoragePool.host_id == host_id)
-    ).all()
+    pools = tx.connection.execute(_POOLS, {"host_id": host_id}).all()
     needs = list(needs)
     if not pools:
         return ["" for _ in needs]
@@ -133,16 +146,6 @@ def _pool_of(tx: Transaction, host_id: str, pool: str) -> str:
     return tx.session.scalar(default) or ""
 
 
-def _fits(cloud: Cloud, size: int) -> ColumnElement[bool]:
-    return StoragePool.provisioned + size <= StoragePool.total * cloud.volume_overcommit
-
-
 def _take(tx: Transaction, cloud: Cloud, host_id: str, name: str, size: int) -> bool:
-    taken = tx.session.execute(
-        update(StoragePool)
-        .where(StoragePool.host_id == host_id, StoragePool.name == name, _fits(cloud, size * _GIB))
-        .values(provisioned=StoragePool.provisioned + size * _GIB)
-        .returning(StoragePool.name)
-        .execution_options(synchronize_session=False)
-    )
-    return taken.first() is not None
+    asked = {"home": host_id, "pool": name, "bytes": size * _GIB, "overcommit": cloud.volume_overcommit}
+    return tx.connection.execute(_TAKE, asked).first() is not None

@@ -193,6 +193,6 @@ def _zone(cloud: Cloud, request: CreateRequest) -> str:
 
 def _require_room(tx: Transaction, cloud: Cloud, zone: str, shape: Shape) -> None:
     """Refuse what no host of the zone could take now; room is taken when the volume gets its home."""
-    fits = volume_homes.has_room(cloud, [volume_homes.DiskNeed(shape.size, shape.volume_type)])
-    if tx.session.scalar(select(Host.id).where(Host.zone == zone, fits).limit(1)) is None:
+    needed = volume_homes.room_for(cloud, [volume_homes.DiskNeed(shape.size, shape.volume_type)])
+    if tx.session.scalar(select(Host.id).where(Host.zone == zone, volume_homes.HAS_ROOM).limit(1), needed) is None:
         raise volume_homes.no_room(zone)

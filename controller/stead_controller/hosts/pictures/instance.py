@@ -1,5 +1,6 @@
 """An instance's rows become a `Machine` with its volumes and interfaces."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.message import Message
@@ -47,11 +48,17 @@ _GROUPS: Final = (
 )
 
 
-def of_instance(tx: Transaction, instance: Instance, region: str) -> dict[Key, Message]:
-    """A machine with its volumes and interfaces, by kind and id."""
+def interfaces_of(tx: Transaction, instance: Instance) -> Sequence[NetworkInterface]:
+    """The interfaces that an instance's machine has, in order."""
+    return tx.session.scalars(_INTERFACES, {"instance_id": instance.id}).all()
+
+
+def of_instance(
+    tx: Transaction, instance: Instance, interfaces: Sequence[NetworkInterface], region: str
+) -> dict[Key, Message]:
+    """A machine with its volumes and its interfaces (those of `interfaces_of`), by kind and id."""
     volumes = tx.session.scalars(_VOLUMES, {"instance_id": instance.id}).all()
     volumes = sorted(volumes, key=lambda volume: volume.device_name != instance.root_device_name)
-    interfaces = tx.session.scalars(_INTERFACES, {"instance_id": instance.id}).all()
     pictures: dict[Key, Message] = {}
     for volume in volumes:
         pictures[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
@@ -107,7 +114,7 @@ def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:
 
 
 def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
-    return dict(tx.session.execute(_GROUPS, {"interface_id": interface_id}).all())
+    return dict(tx.connection.execute(_GROUPS, {"interface_id": interface_id}).all())
 
 
 def _metadata(

@@ -32,7 +32,7 @@ def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -
     if not _gives_names(tx, interface.vpc_id):
         return ""
     asked = {"interface_id": interface.id, "private_address": interface.private_address}
-    address = tx.session.scalar(_PUBLIC_OF, asked)
+    address = tx.connection.scalar(_PUBLIC_OF, asked)
     return public_name(address, region) if address is not None else ""
 
 
@@ -43,10 +43,10 @@ def _gives_names(tx: Transaction, vpc_id: str) -> bool:
 
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
     """An interface with its addresses and groups."""
-    public = tx.session.execute(_PUBLIC, {"interface_id": interface.id}).all()
+    public = tx.connection.execute(_PUBLIC, {"interface_id": interface.id}).all()
     own = next((address for address, private in public if private == interface.private_address), None)
     named = own is not None and _gives_names(tx, interface.vpc_id)
-    held = tx.session.execute(_HELD, {"interface_id": interface.id}).all()
+    held = tx.connection.execute(_HELD, {"interface_id": interface.id}).all()
     return pb.Interface(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,

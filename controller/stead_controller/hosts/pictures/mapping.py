@@ -23,6 +23,7 @@ _GROUPS: Final = (
     .where(InterfaceGroup.interface_id == bindparam("interface_id"))
     .order_by(InterfaceGroup.group_id)
 )
+_HOST_ADDRESS: Final = select(Host.underlay_address).where(Host.id == bindparam("host_id"))
 
 
 def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
@@ -31,16 +32,18 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
     if interface is None:
         return None
     primary = interface.private_address
-    addresses = tx.session.scalars(_OTHER_ADDRESSES, {"interface_id": interface_id, "primary": primary})
-    groups = tx.session.scalars(_GROUPS, {"interface_id": interface_id})
-    host = tx.session.get(Host, interface.host_id) if interface.host_id is not None else None
+    addresses = tx.connection.scalars(_OTHER_ADDRESSES, {"interface_id": interface_id, "primary": primary})
+    groups = tx.connection.scalars(_GROUPS, {"interface_id": interface_id})
+    host_address = ""
+    if interface.host_id is not None:
+        host_address = tx.connection.scalar(_HOST_ADDRESS, {"host_id": interface.host_id}) or ""
     region = region_of(tx)
     return pb.Mapping(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
         mac_address=interface.mac_address,
         addresses=[primary, *addresses],
-        host_address=host.underlay_address if host is not None else "",
+        host_address=host_address,
         security_group_ids=list(groups),
         private_dns_name=private_name(primary, region),
         public_dns_name=public_dns_name(tx, interface, region),

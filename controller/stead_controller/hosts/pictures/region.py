@@ -1,17 +1,33 @@
 """The cloud's region and the ids of its zones, as instances are told them."""
 
 import json
+from typing import Any, Final
+
+from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import CloudFact
 
+_KEPT: Final = select(CloudFact.name, CloudFact.value).where(CloudFact.name.in_(("region", "zone_ids")))
+
 
 def region_of(tx: Transaction) -> str:
     """The name of the cloud's region, as kept in its database."""
-    return tx.session.get_one(CloudFact, "region").value
+    region: str = _facts(tx)["region"]
+    return region
 
 
 def zone_id_of(tx: Transaction, zone: str) -> str:
     """The id of a zone, as kept in the cloud's database; empty where none is kept."""
-    kept = tx.session.get(CloudFact, "zone_ids")
-    return str(json.loads(kept.value).get(zone, "")) if kept is not None else ""
+    return str(_facts(tx).get("zone_ids", {}).get(zone, ""))
+
+
+def _facts(tx: Transaction) -> dict[str, Any]:
+    """Read both once in a transaction: every interface and instance is drawn with them."""
+    found: dict[str, Any] = tx.facts.get("region", {})
+    if not found:
+        tx.session.flush()
+        rows = dict(tx.connection.execute(_KEPT).all())
+        found = {"region": rows["region"], "zone_ids": json.loads(rows.get("zone_ids", "{}"))}
+        tx.facts["region"] = found
+    return found
