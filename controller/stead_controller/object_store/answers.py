@@ -22,6 +22,7 @@ _MOST_DELETED: Final = 1000
 # HTTP statuses of S3's codes; 400 for all others.
 STATUSES: Final[dict[str, int]] = {
     "AccessDenied": 403,
+    "AccessForbidden": 403,
     "AccountProblem": 403,
     "BucketAlreadyExists": 409,
     "BucketAlreadyOwnedByYou": 409,

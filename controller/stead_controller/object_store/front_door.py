@@ -37,13 +37,13 @@ from stead_controller.resources.transaction import Transaction
 log = logging.getLogger(__name__)
 
 _SCOPES: Final = ("/s3/aws4_request", "%2Fs3%2Faws4_request", "%2fs3%2faws4_request")
+_ANONYMOUS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _RECORD_WEIGHT: Final = 2048
 _PREFIXES: Final = ("prefix", "marker", "start-after", "key-marker")
 _TOKENS: Final = ("uploadId", "versionId", "upload-id-marker", "version-id-marker")
 _NUMBERS: Final = ("max-keys", "max-uploads", "max-parts", "partNumber", "part-number-marker")
 
 _REASONS: Final[dict[Reason, str]] = {
-    Reason.MISSING: "AccessDenied",
     Reason.INCOMPLETE: "AuthorizationHeaderMalformed",
     Reason.UNKNOWN_KEY: "InvalidAccessKeyId",
     Reason.MISMATCH: "SignatureDoesNotMatch",
@@ -95,10 +95,12 @@ class FrontDoor:
         await self._means.backend.close()
 
     def takes(self, request: Request) -> bool:
-        """Tell whether a request is signed for S3."""
+        """Tell whether a request is signed for S3, or by nobody and of a bucket: no other API has a path then."""
         if presigned_v2.is_one(request):
             return True
         signed = request.header("authorization")
+        if signed is None and "X-Amz-Credential=" not in request.query:
+            return request.path not in ("", "/") and request.method in _ANONYMOUS
         text = signed if signed is not None else request.query
         return any(scope in text for scope in _SCOPES)
 
@@ -129,6 +131,8 @@ class FrontDoor:
 
     async def _authenticate(self, exchange: Exchange) -> None:
         """Who asks; what the body's bytes will have to be is part of what was signed."""
+        if exchange.request.method == "OPTIONS":  # a browser asks what another site's page may
+            raise BadRequest("CORSResponse: CORS is not enabled for this bucket.", code="AccessForbidden")
         if presigned_v2.is_one(exchange.request):
             await self._authenticate_v2(exchange)
             return
@@ -318,6 +322,8 @@ def _translate(error: Exception, exchange: Exchange) -> tuple[int, str, str]:
     if isinstance(error, BackendRefusal):
         return error.status, error.code, error.message
     if isinstance(error, Refused):
+        if error.reason is Reason.MISSING:
+            return answers.STATUSES["AccessDenied"], "AccessDenied", "Access Denied"
         code = _REASONS[error.reason]
         if exchange.claim is None and exchange.request.header("authorization") is None and code.startswith("Auth"):
             code = "AuthorizationQueryParametersError"

@@ -187,6 +187,22 @@ def test_presigned_urls(s3, bucket, store, version):
     assert fetch(theirs.replace("a-session-token", "another-token"), store)[0] == 403
 
 
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("GET", b"AccessDenied"), ("HEAD", b""), ("PUT", b"AccessDenied"), ("OPTIONS", b"AccessForbidden")],
+)
+def test_who_signs_nothing_is_told_in_s3s_words(store, bucket, method, code):
+    for path in (f"/{bucket}", f"/{bucket}/k", "/no-bucket-of-anybody/k"):
+        status, headers, body = fetch(
+            f"{store.one.endpoint}{path}?x=y", store, method, b"" if method == "PUT" else None
+        )
+        assert (status, headers["Content-Type"]) == (403, "application/xml")
+        assert body.startswith(b'<?xml version="1.0"') == (method != "HEAD")
+        assert b"<Code>" + code in body or not code
+    body = fetch(f"{store.one.endpoint}/?Action=DescribeVpcs&Version=2016-11-15", store)[2]
+    assert b"<Code>MissingAuthenticationToken</Code>" in body  # which is EC2's
+
+
 def test_what_a_bucket_says_of_itself(s3, bucket, store):
     assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] is None
     assert s3.head_bucket(Bucket=bucket)["BucketRegion"] == "us-east-1"
