@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import LargeBinary, select
 
-from stead_controller.db.tables import AccessKey, Base, HostResource, ImageTask, Snapshot, Volume
+from stead_controller.db.tables import AccessKey, Base, HostResource, IamMfaDevice, ImageTask, Snapshot, Volume
 from stead_controller.hosts.pictures import keys
 from stead_controller.master_key import KEPT, KeyFile, MasterKey
-from stead_controller.resources import iam_access_keys, sealed_rows, volume_keys
+from stead_controller.resources import iam_access_keys, iam_mfa_devices, sealed_rows, volume_keys
 from stead_controller.sealing import version_of
 from stead_controller.workflows.reseal import Resealing
 from stead_proto import ids
@@ -43,6 +43,18 @@ def told_of(instance, revision, resource_id, body):
     )
 
 
+def device(device_id, account_id, sealed):
+    return IamMfaDevice(
+        id=device_id,
+        account_id=account_id,
+        name=device_id,
+        name_lower=device_id.lower(),
+        path="/",
+        created=NOW,
+        seed_sealed=sealed,
+    )
+
+
 @pytest.fixture
 def secrets_of(database, world, master_key, monkeypatch):
     """Rows with sealed secrets in all places; gives a function that opens them all with a sealer."""
@@ -58,6 +70,9 @@ def secrets_of(database, world, master_key, monkeypatch):
                 AccessKey(
                     id=key_id, account_id=account_id, user_id=account_id, arn="a", secret_sealed=sealed, created=NOW
                 )
+            )
+            tx.session.add(
+                device(f"AMFA{number}", account_id, sealer.seal(secret, iam_mfa_devices.context(f"AMFA{number}")))
             )
             instance = rows.launch(tx, world, world.one, number=number)
             volume = tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).one()
@@ -81,6 +96,10 @@ def secrets_of(database, world, master_key, monkeypatch):
                 (volume.sealed_key, volume_keys.CONTEXT)
                 for volume in tx.session.scalars(select(Volume).where(Volume.sealed_key.is_not(None)))
             ]
+            found += [
+                (device.seed_sealed, iam_mfa_devices.context(device.id))
+                for device in tx.session.scalars(select(IamMfaDevice))
+            ]
             told = []
             for row in tx.session.scalars(select(HostResource).where(HostResource.body.is_not(None))):
                 keys.opened(row.kind, row.body, lambda key: told.append((key, volume_keys.CONTEXT)) or b"")
@@ -93,7 +112,7 @@ def secrets_of(database, world, master_key, monkeypatch):
 
 
 def everything(version):
-    return sorted([(f"secret {number}".encode(), version) for number in range(COUNT)] * 4)
+    return sorted([(f"secret {number}".encode(), version) for number in range(COUNT)] * 5)
 
 
 async def test_everything_is_sealed_anew(database, master_key, secrets_of):
@@ -102,7 +121,7 @@ async def test_everything_is_sealed_anew(database, master_key, secrets_of):
     resealing = Resealing(database, master_key, lambda: NOW)
     assert await resealing.rotate(lambda rows, changed: told.append((rows, changed))) == 2
     assert sorted(secrets_of(master_key.sealer)) == everything(2)
-    assert told[-1] == (5 * COUNT, 4 * COUNT)
+    assert told[-1] == (6 * COUNT, 5 * COUNT)
     assert await resealing.run_pass() == 0
 
 
@@ -177,4 +196,6 @@ def test_no_sealed_column_is_forgotten():
         if isinstance(column.type, LargeBinary) and "sealed" in column.name
     }
     assert sealed == known
-    assert {AccessKey, ImageTask, Volume, Snapshot} == {column.column.class_ for column in sealed_rows.COLUMNS}
+    assert {AccessKey, IamMfaDevice, ImageTask, Volume, Snapshot} == {
+        column.column.class_ for column in sealed_rows.COLUMNS
+    }
