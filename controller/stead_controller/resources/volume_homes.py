@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Float, bindparam, exists, func, or_, select, update
 
 from stead_controller.db.tables import Host, StoragePool, Volume
 from stead_controller.errors import NoCapacity
@@ -19,7 +19,7 @@ _GIB: Final = 1 << 30
 _CANDIDATES: Final = 32
 
 # Asked at each launch: statements that are written once need not be put together again.
-_FITS: Final = StoragePool.provisioned + bindparam("bytes") <= StoragePool.total * bindparam("overcommit")
+_FITS: Final = StoragePool.provisioned + bindparam("bytes") <= StoragePool.total * bindparam("overcommit", type_=Float)
 HAS_ROOM: Final[ColumnElement[bool]] = or_(
     ~exists().where(StoragePool.host_id == Host.id),
     exists().where(StoragePool.host_id == Host.id, _FITS),
