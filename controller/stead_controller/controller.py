@@ -210,7 +210,7 @@ class Controller:
         self._grpc = self._grpc_server(identity)
         self._enrolment = grpc.aio.server(options=limits.server_options())
         host_pb2_grpc.add_EnrolmentServicer_to_server(
-            Enrolment(self.database, self.cloud, self.authority, self._clock), self._enrolment
+            Enrolment(self.database, self.cloud, self.authority, self._clock, self._strangers), self._enrolment
         )
         compute_pb2_grpc.add_ComputeServicer_to_server(self._compute(events), self._enrolment)
         self._enrolment.add_secure_port(

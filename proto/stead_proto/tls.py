@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import unquote
 
 import grpc
 
@@ -232,6 +233,20 @@ class _Context(Protocol):
 
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """What gRPC knows of the peer."""
+
+
+class _Connection(Protocol):
+    """What is needed of a servicer's context to know where a call comes from."""
+
+    def peer(self) -> str:
+        """What gRPC writes the peer as."""
+
+
+def address_of(context: _Connection) -> str:
+    """Give the address of a peer, which gRPC writes like `ipv4:192.0.2.1:4711`; empty when it has none."""
+    family, _, rest = context.peer().partition(":")
+    host = unquote(rest).rpartition(":")[0].strip("[]")
+    return host if family in ("ipv4", "ipv6") else ""
 
 
 def peer_of(context: _Context) -> Peer:

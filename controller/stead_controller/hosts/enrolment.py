@@ -4,7 +4,7 @@ import hashlib
 import logging
 import secrets
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from sqlalchemy import delete
@@ -12,10 +12,10 @@ from sqlalchemy import delete
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
-from stead_controller.errors import LimitExceeded
+from stead_controller.errors import LimitExceeded, NotAuthorized, SteadError, TooManyRequests
 from stead_controller.resources import host_addresses
 from stead_controller.resources.cloud import Cloud
-from stead_proto import ids
+from stead_proto import ids, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import host_pb2_grpc
@@ -52,28 +52,45 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+class AddressLimits(Protocol):
+    """How often an address may come with a token that is none."""
+
+    def check(self, address: str, access_key_id: str) -> None:
+        """Raise TooManyRequests to refuse."""
+
+    def failed(self, address: str, refusal: SteadError) -> SteadError:
+        """Count a failure."""
+
+
 class Enrolment(host_pb2_grpc.EnrolmentServicer):
     """The `Enrolment` service, on the port that asks for no client certificate."""
 
-    def __init__(self, database: Database, cloud: Cloud, authority: Authority, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, cloud: Cloud, authority: Authority, clock: Clock, strangers: AddressLimits
+    ) -> None:
         """Take the parts."""
         self._database = database
         self._cloud = cloud
         self._authority = authority
         self._clock = clock
+        self._strangers = strangers
 
     async def Enrol(  # noqa: N802 - the name of the RPC
         self, request: pb.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.EnrolResponse:
         """Turn a token and a certificate request into a host id and a certificate."""
+        address = tls.address_of(context)
         try:
+            self._strangers.check(address, "")  # a token that is none costs a transaction that writes
             host_id = await self._database.run(
                 lambda tx: enrol_host(tx, self._cloud, request.token, request.hostname, self._clock())
             )
-        except LimitExceeded as error:
+        except (LimitExceeded, TooManyRequests) as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
         if host_id is None:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no such enrolment token, or it was used or is over")
+            refusal = NotAuthorized("no such enrolment token, or it was used or is over")
+            self._strangers.failed(address, refusal)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal.message)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         _log.info("host_enrolled", extra={"host": host_id, "hostname": request.hostname})
         return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self._authority.certificate_pem)

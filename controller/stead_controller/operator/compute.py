@@ -3,7 +3,6 @@
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import grpc
 
@@ -24,6 +23,7 @@ from stead_controller.resources.start_instances import start_instances
 from stead_controller.resources.stop_instances import stop_instances
 from stead_controller.resources.terminate_instances import terminate_instances
 from stead_controller.resources.transaction import Transaction
+from stead_proto import tls
 from stead_proto.v1 import compute_pb2 as pb
 from stead_proto.v1 import compute_pb2_grpc
 
@@ -193,7 +193,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
     ) -> Caller:
         """Give who calls, who may do so again already; an operation is EC2's, `most` of it how many are launched."""
         metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
-        address, key_id = _address(context.peer()), metadata.get("stead-access-key", "")
+        address, key_id = tls.address_of(context), metadata.get("stead-access-key", "")
         try:
             self._strangers.check(address, key_id)
             key = await self._find_key(key_id)
@@ -213,7 +213,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         self, context: Context, caller: Caller, operation: str, params: Mapping[str, Any]
     ) -> Callable[[Transaction], None]:
         """Make what raises NotAuthorized inside a transaction, unless the caller may do this."""
-        source_ip = _address(context.peer())
+        source_ip = tls.address_of(context)
         return lambda tx: self._authorize(tx, caller, operation, params, source_ip=source_ip)
 
     async def _do[T](self, context: Context, function: Callable[[Transaction], T], *, writes: bool = True) -> T:
@@ -263,13 +263,6 @@ def _as_ec2(request: pb.RunInstancesRequest, launch: LaunchRequest) -> dict[str,
         ],
     }
     return {name: value for name, value in params.items() if value}
-
-
-def _address(peer: str) -> str:
-    """Give the address of a peer as gRPC writes it, such as `ipv4:192.0.2.1:4711`; empty when it has none."""
-    family, _, rest = peer.partition(":")
-    host = unquote(rest).rpartition(":")[0].strip("[]")
-    return host if family in ("ipv4", "ipv6") else ""
 
 
 def _list(summaries: list[InstanceSummary]) -> pb.InstanceList:

@@ -412,6 +412,7 @@ async def test_who_calls_the_native_api_too_often_waits(cloud, monkeypatch):
     known = client.DescribeInstances
     await known(compute.DescribeInstancesRequest(), metadata=cloud.key)
     monkeypatch.setattr(controller._strangers, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
+    token = await cloud.token()
     codes = []
     for metadata in ((access, (name, secret + "x")), (("stead-access-key", "AKIANOBODY"), (name, secret)), cloud.key):
         try:
@@ -419,6 +420,14 @@ async def test_who_calls_the_native_api_too_often_waits(cloud, monkeypatch):
         except grpc.aio.AioRpcError as refused:
             codes.append(refused.code())
     assert codes == [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await cloud.enrol(token)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    monkeypatch.setattr(controller._strangers, "_failures", TokenBuckets(0.1, lambda: 0.0))
+    for text, code in (("none", "PERMISSION_DENIED"), (token, "RESOURCE_EXHAUSTED")):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await cloud.enrol(text)
+        assert refused.value.code().name == code
     monkeypatch.setattr(controller._throttle, "_buckets", TokenBuckets(0.01, lambda: 0.0))  # a call of each kind
     gone = compute.InstanceIds(instance_ids=["i-00000000000000000"])
     codes = []
