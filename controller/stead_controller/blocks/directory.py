@@ -7,7 +7,7 @@ on it. What a kill leaves under a temporary name is removed at the next start.
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,9 @@ class BlockDirectory:
     def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
         """Keep blocks durably; raises BlockStoreError."""
         try:
-            folders = set(self._writers.map(self._write, blocks))
+            written = [self._writers.submit(self._write, one) for one in blocks]
+            wait(written)  # all of them: where one fails, none is still being written when that is told
+            folders = {each.result() for each in written}
             list(self._writers.map(_sync_folder, sorted(folders)))
             # Whoever made a folder may not have synced it yet, so what this store has not synced itself does not count.
             fresh = folders - self._durable

@@ -87,7 +87,7 @@ def test_an_upload_for_which_there_is_no_room_leaves_nothing(small_disk):
     def upload():
         with IncomingImage(folder, "raw", 64 * MIB) as incoming:
             while True:
-                incoming.write(secrets.token_bytes(MIB - 7))
+                incoming.write(secrets.token_bytes(1000))
 
     for _ in range(2):
         with pytest.raises(OSError) as refusal:

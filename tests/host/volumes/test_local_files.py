@@ -271,6 +271,33 @@ def test_no_volume_is_made_or_grown_on_a_full_disk_and_none_is_lost(root):
         subprocess.run(["umount", root], check=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+@pytest.mark.root
+@pytest.mark.parametrize("who", ["a guest that waits for room", "a new volume"])
+def test_a_full_disk_empties_the_trash(root, who):
+    """What was deleted within the hour is no reason for a guest to stand still, or for a volume not to be made."""
+    root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=711", "none", root], check=True)
+    try:
+        place = Place(root, trash_seconds=3600)
+        path = place.volumes.ensure(VolumeSpec(VOL, 32 * MIB)).source.path
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 30M", path], check=True, capture_output=True)
+        place.volumes.remove(VOL)
+        waiting, new = (VolumeSpec(f"vol-0123456789abcdef{digit}", MIB) for digit in "12")
+        place.volumes.ensure(waiting)
+        fill(root / "filler")
+        if who == "a new volume":
+            with pytest.raises(DiskFullError):
+                place.volumes.ensure(new)
+        else:
+            assert not place.volumes.has_room(waiting.id)
+        assert [name for name in everything(root) if name.startswith("trash/")] == []
+        assert place.volumes.has_room(waiting.id)
+        place.volumes.ensure(new)
+    finally:
+        subprocess.run(["umount", root], check=True)
+
+
 def test_an_error_while_writing_names_the_volume(place, monkeypatch):
     def full(*_arguments):
         raise OSError(errno.ENOSPC, "full")

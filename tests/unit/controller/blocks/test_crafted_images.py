@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,21 @@ from tests.support import crafted_images
 from tests.support.crafted_images import MIB
 
 CORPUS = {crafted.name: crafted for crafted in crafted_images.corpus()}
-SECRET = b"the host's secret" * 4096
+SECRET = b"the host's secret" * 65536  # more than the honest files have at their start
 PROC = Path("/proc")
 needs_qemu = pytest.mark.skipif(shutil.which("qemu-nbd") is None, reason="needs qemu-utils")
 
 
 @pytest.fixture
-def canary(tmp_path):
-    """A file that nobody may read; world-readable, so that only not opening it keeps it."""
-    path = tmp_path / "canary"
+def canary():
+    """A file that nobody may read; everybody can, so that only not opening it keeps it."""
+    folder = Path(tempfile.mkdtemp(prefix="stead-test-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    path = folder / "canary"
     path.write_bytes(SECRET)
     path.chmod(0o644)
-    return path
+    yield path
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from stead_controller.blocks.interface import BlockName, MissingBlockError
-from stead_controller.db.tables import BlockSegment, CondemnedBlock, Snapshot, SnapshotSegment, StoredBlock
+from stead_controller.db.tables import BlockSegment, CondemnedBlock, Snapshot, SnapshotSegment, StoredBlock, Volume
 from stead_controller.errors import NotFound
 from stead_controller.resources import segments, snapshot_life, stored_blocks, written_snapshots
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError, make_segment, pack, unpack
@@ -230,6 +230,35 @@ async def test_a_parent_waits_for_its_child(store, run, new_snapshot, complete, 
     await collect_all(store)
     assert run(lambda tx: tx.session.get(Snapshot, parent)) is None
     assert run(segments.positions, child) == [0]
+
+
+async def test_a_deleted_snapshot_stays_for_the_volumes_that_are_laid_over_it(
+    store, run, new_snapshot, *, complete, delete, world
+):
+    """Their hosts may still ask for its blocks: a base comes while the guest runs."""
+    time = store._clock
+    snapshot_id = new_snapshot()
+    (block,) = await bring(store, snapshot_id, 0)
+    complete(snapshot_id)
+
+    def lay(tx):
+        volume = rows.volume(rows.launch(tx, world, world.one), world, snapshot_id=snapshot_id)
+        tx.session.add(volume)
+        return volume.id
+
+    volume_id = run(lay)
+    delete(snapshot_id)
+    for _ in range(3):
+        time.later(hours=2)
+        await collect_all(store)
+    assert run(segments.positions, snapshot_id) == [0]
+    await store.read(block.digest)
+    run(lambda tx: tx.session.delete(tx.session.get_one(Volume, volume_id)))
+    for _ in range(3):
+        time.later(hours=2)
+        await collect_all(store)
+    assert run(lambda tx: tx.session.get(Snapshot, snapshot_id)) is None
+    assert list(store._files.list_all()) == []
 
 
 async def test_a_condemned_block_is_brought_anew(store, time, run, new_snapshot, counts):
