@@ -54,12 +54,14 @@ def test_bytes_written_on_one_host_are_on_the_other(world: World) -> None:
 
 
 def test_a_volume_over_a_base_has_what_the_base_has(world: World) -> None:
-    base = world.root / "base.raw"
-    base.write_bytes(b"\x77" * MIB + bytes(SIZE - MIB))
-    base.chmod(0o444)
+    """The base that was told, whatever else the disk's own header names, which a guest that broke out could write."""
+    base, other = world.root / "base.raw", world.root / "other.raw"
+    for path, content in ((base, b"\x77"), (other, b"\xca")):
+        path.write_bytes(content * MIB + bytes(SIZE - MIB))
+        path.chmod(0o444)
     world.disk.unlink()
     subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", world.disk, str(SIZE)], check=True
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", other, "-F", "raw", world.disk, str(SIZE)], check=True
     )
     source = joined(world, base=Layer(FileSource(base), "raw"))
     assert holds(source, 0x77, 0, MIB)

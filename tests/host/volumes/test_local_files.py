@@ -12,7 +12,9 @@ import pytest
 
 from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.qcow2 import render_empty
+from stead_agent.run import Identity, Limits, run
 from stead_agent.settings import PoolSetting, PoolSettingError
+from stead_agent.volumes import grow_disk
 from stead_agent.volumes.interface import BaseAbsentError, DiskFullError, VolumeError, VolumeSpec
 from stead_agent.volumes.local_files import LocalStore
 from stead_agent.volumes.open_pools import open_pools
@@ -157,6 +159,23 @@ def test_a_volume_keeps_its_content_and_only_grows(place):
     assert place.volumes.size(VOL) == 4 << 40
     read = subprocess.run(["qemu-io", "-f", "qcow2", "-c", "read -P 9 0 64k", path], check=True, capture_output=True)
     assert b"failed" not in read.stdout
+
+
+def test_the_tool_that_reads_a_disks_tables_has_limits_and_the_rights_of_its_owner(place, monkeypatch):
+    """A guest that broke out can have forged them; what the limits do is tested where `run` is."""
+    path = place.volumes.ensure(VolumeSpec(VOL, MIB)).source.path
+    os.chown(path, 0x70000001, 0)
+    told = []
+
+    def running(command, **options):
+        told.append((list(command[:2]), options["limits"], options["identity"]))
+        return run(command, **options)
+
+    monkeypatch.setattr(grow_disk, "run", running)
+    place.volumes.ensure(VolumeSpec(VOL, 4 * MIB))
+    owner = Identity(0x70000001, 0x70000001)
+    assert told == [(["qemu-img", "resize"], Limits(cpu_seconds=30, address_space=1 << 30), owner)]
+    assert place.volumes.size(VOL) == 4 * MIB
 
 
 def test_a_forged_header_leads_nowhere(place, root, tmp_path):
