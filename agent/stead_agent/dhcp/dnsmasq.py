@@ -26,6 +26,7 @@ from stead_agent.dhcp.dnsmasq_conf import (
 from stead_agent.dhcp.hardware_filter import guard
 from stead_agent.dhcp.interface import DhcpError, VpcDhcp
 from stead_agent.dhcp.leases import Binding, read_leases, release_message, stale, without
+from stead_agent.turns import Turns
 
 _RELEASE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.002  # between two looks at the lease file
@@ -51,7 +52,7 @@ class Dnsmasq:
         self._folder = folder
         self._user, self._group = _existing_user(user)
         self._applied: dict[str, _Applied] = {}
-        self._locks: dict[str, threading.Lock] = {}
+        self._vpc_turns = Turns()
 
     def apply(self, wanted: VpcDhcp) -> None:
         """Have the VPC's server run with exactly this."""
@@ -59,7 +60,7 @@ class Dnsmasq:
         now = self._applied.get(wanted.vpc_id)
         if now is None or now.wanted != wanted:  # else it was written already: of thousands of names that takes a while
             now = _Applied(wanted, configuration(wanted, files), host_files(wanted))
-        with self._lock(wanted.vpc_id):
+        with self._vpc_turns.at(wanted.vpc_id):
             if not listens(wanted):
                 self._remove(files)
                 return
@@ -70,7 +71,7 @@ class Dnsmasq:
 
     def remove(self, vpc_id: str) -> None:
         """End the VPC's server and leave nothing of it."""
-        with self._lock(vpc_id):
+        with self._vpc_turns.at(vpc_id):
             self._remove(self._files(vpc_id))
 
     def present(self) -> frozenset[str]:
@@ -84,7 +85,7 @@ class Dnsmasq:
         repaired = []
         for vpc_id in list(self._applied):
             files = self._files(vpc_id)
-            with self._lock(vpc_id):
+            with self._vpc_turns.at(vpc_id):
                 applied = self._applied.get(vpc_id)
                 if applied and server_process.find(files) is None:
                     self._apply(applied, files)
@@ -145,10 +146,6 @@ class Dnsmasq:
         if not vpc_id.replace("-", "").isalnum():
             raise DhcpError(f"{vpc_id!r} is no VPC id")
         return ServerFiles(self._folder / vpc_id, self._user, self._group)
-
-    def _lock(self, vpc_id: str) -> threading.Lock:
-        """Give the lock of a VPC: what concerns one VPC happens one after the other."""
-        return self._locks.setdefault(vpc_id, threading.Lock())
 
 
 def _existing_user(user: str) -> tuple[str, str]:

@@ -4,10 +4,9 @@ import contextlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from stead_agent.findings import Finding, Path
 from stead_agent.firewall.cleaning import Clean, cleaned
@@ -20,6 +19,7 @@ from stead_agent.firewall.nftables import Nft
 from stead_agent.firewall.table import Table, changes, whole, written
 from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, shut_table, table_of
 from stead_agent.nfnetlink import NetfilterSocket, attributes
+from stead_agent.turns import Turns
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _GENERATION_ID: Final = 1  # NFTA_GEN_ID
@@ -175,7 +175,7 @@ class KernelFirewall:
         self._namespaces = namespaces
         self._links = links
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
-        self._vpc_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # those in use
+        self._vpc_turns = Turns()
         self._vpcs: dict[str, _Vpc] = {}
         self._recent = _Recent()
         self._host_lock = threading.Lock()  # one transaction at a time in the host's namespace
@@ -238,7 +238,7 @@ class KernelFirewall:
 
     def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
         """Make the VPC's rules so: guests that leave are cut off first, guests that come are let in last."""
-        with self._vpc(vpc.vpc_id):
+        with self._vpc_turns.at(vpc.vpc_id):
             state = self._open(vpc.vpc_id)
             if state.picture == vpc and state.clean:
                 return state.clean.refusals
@@ -257,7 +257,7 @@ class KernelFirewall:
 
     def remove(self, vpc_id: str) -> None:
         """Cut the VPC's guests off, then remove its table and let go of its namespace."""
-        with self._vpc(vpc_id):
+        with self._vpc_turns.at(vpc_id):
             if vpc_id in self._bindings:
                 self._bind(vpc_id, Bindings())
             if self._namespaces.identity(vpc_id) is not None:
@@ -296,7 +296,7 @@ class KernelFirewall:
         with self._lock:
             vpcs = list(self._vpcs)
         for vpc_id in vpcs:
-            with self._vpc(vpc_id):
+            with self._vpc_turns.at(vpc_id):
                 drift += [f"{vpc_id}: {what}" for what in self._audit_vpc(vpc_id)]
         return tuple(drift)
 
@@ -325,15 +325,6 @@ class KernelFirewall:
             state.rules.forget(overlay.address)
         state.rules.make(table_of(clean, self._links), *([overlay] if index else []))
         state.overlay_index = index
-
-    @contextlib.contextmanager
-    def _vpc(self, vpc_id: str) -> Iterator[None]:
-        """Let one piece of work at a time at a VPC."""
-        with self._lock:
-            lock = self._vpc_locks.get(vpc_id) or threading.Lock()
-            self._vpc_locks[vpc_id] = lock
-        with lock:
-            yield
 
     def _open(self, vpc_id: str) -> _Vpc:
         """Find the state of a VPC's namespace; another namespace of the same name is a new one."""

@@ -1,12 +1,10 @@
 """The network on this machine's kernel: remembers what it applied, so that a small change is a small work."""
 
-import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from stead_agent import findings
 from stead_agent.network.capture import capture
@@ -30,6 +28,7 @@ from stead_agent.network.plan import Change, Remove, Step, plan
 from stead_agent.network.rtnetlink import Kernel, with_kernel
 from stead_agent.network.things import Bridge, Neighbour, PeerLink, Place, Vxlan, is_ipv6
 from stead_agent.network.wanted import Wanted, steps_between, wanted_of
+from stead_agent.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class KernelNetwork:
         self.namespaces = namespaces
         self._lock = threading.Lock()  # guards the dictionaries below, never held during work
         self._host_lock = threading.Lock()
-        self._vpc_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # those in use
+        self._vpc_turns = Turns()
         self._told: dict[str, VpcNetwork] = {}  # the last pictures, whether or not the kernel followed
         self._settled: set[str] = set()  # VPCs whose last apply got to its end, their peers' included
         self._applied: dict[str, _Applied] = {}
@@ -106,7 +105,7 @@ class KernelNetwork:
         """Make the VPC exactly so; only what differs from the last time is asked of the kernel."""
         if self._host is None:
             raise NetworkError("apply_host must come first")
-        with self._vpc(vpc.vpc_id):
+        with self._vpc_turns.at(vpc.vpc_id):
             with self._lock:
                 told = self._told.get(vpc.vpc_id)
                 self._told[vpc.vpc_id] = vpc
@@ -171,7 +170,7 @@ class KernelNetwork:
 
     def _again(self, vpc_id: str, *, is_known: bool) -> None:
         """Apply the last picture once more; unless `is_known`, what is there is read from the kernel."""
-        with self._vpc(vpc_id):
+        with self._vpc_turns.at(vpc_id):
             with self._lock:
                 told = self._told.get(vpc_id)
             if told is None or self._host is None:
@@ -184,7 +183,7 @@ class KernelNetwork:
 
     def remove(self, vpc_id: str) -> None:
         """Remove the VPC's links, with which its addresses, routes and neighbours go, and its namespace's name."""
-        with self._vpc(vpc_id):
+        with self._vpc_turns.at(vpc_id):
             self._forget(vpc_id)
             with self._lock:
                 self._touched.add(vpc_id)
@@ -217,7 +216,7 @@ class KernelNetwork:
             vpcs = list(self._applied)
         told: list[str] = []
         for vpc_id in vpcs:
-            with self._vpc(vpc_id):
+            with self._vpc_turns.at(vpc_id):
                 drift += self._audit_vpc(vpc_id, view)
                 told += self._gateways.audit(vpc_id)
         return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *told)
@@ -265,15 +264,6 @@ class KernelNetwork:
         return self.namespaces.inside(vpc_id, lambda: socket.socket(family, kind, protocol))
 
     # --- within
-
-    @contextlib.contextmanager
-    def _vpc(self, vpc_id: str) -> Iterator[None]:
-        """Let one piece of work at a time at a VPC."""
-        with self._lock:
-            lock = self._vpc_locks.get(vpc_id) or threading.Lock()
-            self._vpc_locks[vpc_id] = lock
-        with lock:
-            yield
 
     def _forget(self, vpc_id: str) -> None:
         with self._lock:

@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from weakref import WeakValueDictionary
 
 from stead_agent.block_store import BlockStore, BlockStoreError
 from stead_agent.disk_backups import Backup, BackupError, DiskExport, DiskToFreeze, GuestBackups, NotPluggedError
@@ -29,6 +28,7 @@ from stead_agent.snapshots.interface import SnapshotError, SnapshotGroup, Snapsh
 from stead_agent.snapshots.notes import GroupNote, Notes, SnapshotNote
 from stead_agent.snapshots.quiet_disk import QuietDisks, fingerprint
 from stead_agent.snapshots.reader import Cipher, Pass, Stopped
+from stead_agent.turns import Turns
 from stead_proto.blocks import BadBlockError
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class LocalSnapshots:
         self._store = store
         self._guests = guests
         self._lock = threading.Lock()  # of the two dictionaries
-        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._groups = Turns()  # who begins, ends or asks about a group; a job's thread never does
         self._jobs: dict[str, _Job] = {}
         self._turns = threading.Semaphore(_READ_AT_ONCE)
         self._hashing = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))), "hash")
@@ -76,7 +76,7 @@ class LocalSnapshots:
 
     def ensure(self, group: SnapshotGroup) -> dict[str, SnapshotProgress]:
         """Have the group's instant taken and its disks read."""
-        with self._busy_with(group.name), _translated(group.name):
+        with self._groups.at(group.name), _translated(group.name):
             job = self._jobs.get(group.name)
             if job is not None and job.is_running:
                 return _progress(job.note, job)
@@ -103,7 +103,7 @@ class LocalSnapshots:
         """Stop taking a snapshot, and leave nothing of that on the host."""
         with _translated(snapshot_id):
             for name in [note.name for note in self._notes.all() if snapshot_id in note.snapshots]:
-                with self._busy_with(name):
+                with self._groups.at(name):
                     self._remove(name, snapshot_id)
 
     def present(self) -> frozenset[str]:
@@ -263,14 +263,6 @@ class LocalSnapshots:
     def _jobs_of(self, which: Callable[[_Job], bool]) -> list[_Job]:
         with self._lock:
             return [job for job in self._jobs.values() if job.is_running and which(job)]
-
-    @contextlib.contextmanager
-    def _busy_with(self, name: str) -> Iterator[None]:
-        """Be the only one who begins, ends or asks about a group; a job's thread never does."""
-        with self._lock:
-            lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            yield
 
     def _tell(self, snapshot_id: str) -> None:
         for callback in self._callbacks:

@@ -17,7 +17,13 @@ from stead_controller.errors import (
     NotFound,
     WrongState,
 )
-from stead_controller.resources import elastic_addresses, interface_changes, lookup, private_addresses
+from stead_controller.resources import (
+    elastic_addresses,
+    interface_changes,
+    lookup,
+    network_interface_attachments,
+    private_addresses,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
@@ -121,17 +127,7 @@ def _find_target(tx: Transaction, caller: Caller, target: Target) -> NetworkInte
     instance = lookup.find(tx, caller, "instance", Instance, target.instance_id)
     if instance.state in ("shutting-down", "terminated"):
         raise WrongState("instance", f"The instance '{instance.id}' is not in a valid state for this operation.")
-    query = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
-    found = tx.session.scalars(query).all()
-    if len(found) > 1:
-        raise InvalidParameter(
-            f"There are multiple interfaces attached to instance '{instance.id}'. Please specify an interface ID for "
-            "the operation instead.",
-            code="InvalidInstanceID",
-        )
-    if not found:
-        raise NotFound("network-interface", instance.id)
-    return found[0]
+    return network_interface_attachments.only_one_of(tx, instance)
 
 
 def _find_association(tx: Transaction, caller: Caller, association_id: str) -> PublicAddress:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Volume
-from stead_controller.errors import InvalidParameter, MissingParameter, NotFound, Unsupported, WrongState
+from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
 from stead_controller.hosts import desired_state
 from stead_controller.resources import (
     describe_instances,
@@ -173,7 +173,7 @@ def set_shutdown_behavior(tx: Transaction, caller: Caller, instance_id: str, val
 def set_source_dest_check(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
     """Set whether an instance may only send and receive as itself; raises MalformedId, NotFound, WrongState."""
     instance = _find_alive(tx, caller, instance_id)
-    _only_interface(tx, instance).source_dest_check = value
+    network_interface_attachments.only_one_of(tx, instance).source_dest_check = value
     desired_state.refresh_instance(tx, instance.id)
 
 
@@ -183,7 +183,7 @@ def set_groups(tx: Transaction, caller: Caller, instance_id: str, group_ids: Seq
         raise MissingParameter("GroupId")
     lookup.check_form("security-group", group_ids)
     instance = _find_alive(tx, caller, instance_id)
-    interface = _only_interface(tx, instance)
+    interface = network_interface_attachments.only_one_of(tx, instance)
     wanted = interface_groups.choose(tx, caller, instance.vpc_id, group_ids)
     interface_groups.replace(tx, interface, wanted)
     desired_state.refresh_instance(tx, instance.id)
@@ -240,21 +240,6 @@ def _find_stopped(tx: Transaction, caller: Caller, instance_id: str) -> Instance
     if instance.state != "stopped":
         raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")
     return instance
-
-
-def _only_interface(tx: Transaction, instance: Instance) -> NetworkInterface:
-    """Give the one interface of an instance; with several, EC2 wants to be told which, by another operation."""
-    query = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
-    found = tx.session.scalars(query).all()
-    if len(found) > 1:
-        raise InvalidParameter(
-            f"There are multiple interfaces attached to instance '{instance.id}'. Please specify an interface ID for "
-            "the operation instead.",
-            code="InvalidInstanceID",
-        )
-    if not found:
-        raise NotFound("network-interface", instance.id)
-    return found[0]
 
 
 def _no_ebs_optimization(instance_type: str) -> Unsupported:

@@ -160,6 +160,24 @@ def find_attached(tx: Transaction, caller: Caller, attachment_id: str) -> Networ
     return found
 
 
+def only_one_of(tx: Transaction, instance: Instance) -> NetworkInterface:
+    """Give the one interface of an instance; with several, EC2 wants to be told which.
+
+    Raises InvalidParameter, NotFound.
+    """
+    query = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
+    found = tx.session.scalars(query).all()
+    if len(found) > 1:
+        raise InvalidParameter(
+            f"There are multiple interfaces attached to instance '{instance.id}'. Please specify an interface ID for "
+            "the operation instead.",
+            code="InvalidInstanceID",
+        )
+    if not found:
+        raise NotFound("network-interface", instance.id)
+    return found[0]
+
+
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Name those of some instances that `settle_attached` would change anything of."""
     found = tx.connection.scalars(_ATTACHING, {"ids": list(instance_ids)})
