@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import importlib.metadata
 import json
 import os
 import signal
@@ -13,8 +12,8 @@ from typing import Any, Literal
 
 import click
 
+from stead_agent import VERSION, logs
 from stead_agent import enrol as enrolment
-from stead_agent import logs
 from stead_agent.settings import (
     DEFAULT_LIBVIRT_URI,
     DEFAULT_NETNS_DIR,
@@ -69,10 +68,6 @@ def main(log_format: Literal["text", "json"], log_level: str) -> None:
     logs.configure(log_format, log_level)
 
 
-def _version() -> str:
-    return importlib.metadata.version("stead")
-
-
 @main.command()
 @_state_dir_option
 @click.option("--controller", required=True, metavar="HOST:PORT", help="The controller's port for enrolment.")
@@ -113,7 +108,7 @@ def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options:
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt
 
     settings = Settings(controllers=controllers, dns_upstreams=dns_upstreams, **options)
-    _until_signal(real_host.run(settings, _version()))
+    _until_signal(real_host.run(settings, VERSION))
 
 
 @main.command()
@@ -172,7 +167,7 @@ def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool,
     ca_pem = ca.read() if ca is not None else b""
     tokens = token_file.read().split() if token_file is not None else []
     pace = Pace(boot=options.pop("boot_seconds"), shut_down=options.pop("shut_down_seconds"))
-    plan = FleetPlan(controllers=controllers, version=_version(), ca_pem=ca_pem, keeps=keep, pace=pace, **options)
+    plan = FleetPlan(controllers=controllers, version=VERSION, ca_pem=ca_pem, keeps=keep, pace=pace, **options)
 
     async def enrol_and_run() -> None:
         fleet = Fleet(plan)
