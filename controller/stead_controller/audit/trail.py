@@ -129,15 +129,25 @@ class Trail[Record: Noted]:
         await self._save_all()
 
     async def recover(self) -> None:
-        """Save what the files have and the database has not, of the newest records."""
+        """Save what the files have and the database has not, of the newest records.
+
+        From the newest on, until the database has all that there is to save of a batch: rows are saved in order.
+        """
         lines = await asyncio.to_thread(self._files.newest, _MOST_RECORDS)
         oldest = self._clock() - self._kept
-        for first in range(0, len(lines), _BATCH):
-            known = await asyncio.to_thread(list, map(self._recall, lines[first : first + _BATCH]))
+        lost: list[AuditEvent] = []
+        while lines:
+            lines, batch = lines[:-_BATCH], lines[-_BATCH:]
+            known = await asyncio.to_thread(list, map(self._recall, batch))
             events = [event for event in known if event is not None and event.account_id and event.time >= oldest]
-            made = await self._database.run(partial(audit_events.add_missing, events=events))
-            if made:
-                _log.info("audit_recovered", extra={"events": made})
+            missing = await self._database.run(partial(audit_events.missing, events=events), writes=False)
+            lost = missing + lost
+            if events and not missing:
+                break
+        for first in range(0, len(lost), _BATCH):
+            await self._database.run(partial(audit_events.add, events=lost[first : first + _BATCH]))
+        if lost:
+            _log.info("audit_recovered", extra={"events": len(lost)})
 
     async def remove_old(self) -> None:
         """Remove what is kept no longer, in small transactions."""

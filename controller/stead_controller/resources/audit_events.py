@@ -100,13 +100,11 @@ def add(tx: Transaction, events: Sequence[AuditEvent]) -> None:
         connection.execute(insert(AuditEventResource), resources)
 
 
-def add_missing(tx: Transaction, events: Sequence[AuditEvent]) -> int:
-    """Write those of the events that are not there, and give how many they were."""
+def missing(tx: Transaction, events: Sequence[AuditEvent]) -> list[AuditEvent]:
+    """Give those of the events that are not there."""
     ids = [event.event_id for event in events]
     known = set(tx.session.scalars(select(AuditEventRow.event_id).where(AuditEventRow.event_id.in_(ids))))
-    missing = [event for event in events if event.event_id not in known]
-    add(tx, missing)
-    return len(missing)
+    return [event for event in events if event.event_id not in known]
 
 
 def search(

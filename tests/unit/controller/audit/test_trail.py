@@ -190,6 +190,22 @@ async def test_rows_that_a_kill_has_kept_from_being_saved_come_back(trail, datab
     assert kept(database, Search("ResourceName", "one", None, None)) == [6, 4, 3, 2, 1, 0]
 
 
+async def test_only_as_much_is_looked_at_as_may_be_missing(trail, database, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", 10)
+    for number in range(50):
+        trail.note(Record(number))
+    await trail.flush()
+    with (tmp_path / "audit" / "2026-03-04.jsonl").open("a") as file:
+        file.writelines(f"event {number}\n" for number in range(50, 65))
+        file.writelines("a stranger\n" for _ in range(25))
+    asked = []
+    missing = audit_events.missing
+    monkeypatch.setattr(audit_events, "missing", lambda tx, events: asked.append(len(events)) or missing(tx, events))
+    await trail.recover()
+    assert kept(database) == list(reversed(range(65)))
+    assert asked == [0, 0, 5, 10, 10]
+
+
 async def test_a_database_that_is_away_for_long_leaves_it_to_the_files(trail, database, tmp_path, monkeypatch, caplog):
     def away(tx, events):
         raise OSError("the database is away")
