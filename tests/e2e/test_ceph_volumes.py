@@ -127,7 +127,7 @@ def _an_encrypted_one_is_so_in_ceph(ceph: Ceph, user: User, instance_id: str, lo
     login.run(f"echo do-not-tell-anyone | sudo tee {_path(secret)} >/dev/null; sync")
     [image] = [image for image in ceph.rbd("ls", POOL).split() if image.endswith(f".{secret}")]
     plain = ceph.folder / "image"  # what is written of it
-    ceph.rbd("export-diff", "--no-progress", f"{POOL}/{image}", str(plain))
+    ceph.rbd("export-diff", "--whole-object", "--no-progress", f"{POOL}/{image}", str(plain))
     assert b"do-not-tell-anyone" not in plain.read_bytes()
     plain.unlink()
     return secret

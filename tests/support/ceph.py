@@ -99,6 +99,11 @@ class Ceph:
         said = self._run("ceph", "--connect-timeout", "30", "--format", "json", *words)
         return json.loads(said) if said.strip() else None
 
+    def full_pools(self) -> list[str]:
+        """Name the pools whose writes are kept back."""
+        pools = self.ceph("osd", "pool", "ls", "detail")
+        return [pool["pool_name"] for pool in pools if "full" in pool["flags_names"]]
+
     def rbd(self, *words: str) -> str:
         """Run Ceph's own command for images, as the administrator."""
         return self._run("rbd", *words)
@@ -235,6 +240,7 @@ osd_mclock_skip_benchmark = true
 osd_op_num_shards = 1
 osd_op_num_threads_per_shard = 2
 osd_heartbeat_interval = 2
+osd_client_watch_timeout = 12
 
 [client.admin]
 keyring = {folder}/admin.keyring

@@ -23,6 +23,7 @@ _PATIENCE: Final = {b"client_mount_timeout": b"5", b"rados_mon_op_timeout": b"15
 # librbd.h: layering, exclusive-lock, object-map, fast-diff and deep-flatten, as `rbd create` gives by default.
 _FEATURES: Final = 1 | 4 | 8 | 16 | 32
 _NAME_BYTES: Final = 4096
+_MOST_WATCHERS: Final = 16
 
 
 class CephError(Exception):
@@ -37,6 +38,12 @@ class _ImageSpec(ctypes.Structure):
     """rbd_image_spec_t."""
 
     _fields_ = (("id", c_char_p), ("name", c_char_p))
+
+
+class _Watcher(ctypes.Structure):
+    """rbd_image_watcher_t."""
+
+    _fields_ = (("addr", c_char_p), ("id", ctypes.c_int64), ("cookie", c_uint64))
 
 
 class _TrashInfo(ctypes.Structure):
@@ -149,12 +156,19 @@ class Cluster:
             _check(self._rbd.rbd_flush(handle), image)
 
     def grow(self, image: str, size: int) -> None:
-        """Have an image of so many bytes at least; who has it open learns of it."""
-        with self._opened(image, writable=True) as handle:
-            present = c_uint64()
+        """Have an image of so many bytes at least; one that must grow may not be open for writing anywhere: EBUSY."""
+        with self._opened(image, writable=False) as handle:
+            present, count = c_uint64(), c_size_t(_MOST_WATCHERS)
             _check(self._rbd.rbd_get_size(handle, byref(present)), image)
-            if present.value < size:
-                _check(self._rbd.rbd_resize(handle, size), image)
+            if present.value >= size:
+                return
+            found = (_Watcher * _MOST_WATCHERS)()
+            _check(self._rbd.rbd_watchers_list(handle, found, byref(count)), image)
+            self._rbd.rbd_watchers_list_cleanup(found, count)
+            if count.value:
+                raise CephError(errno.EBUSY, image)
+        with self._opened(image, writable=True) as handle:
+            _check(self._rbd.rbd_resize(handle, size), image)
 
     @contextlib.contextmanager
     def _opened(self, image: str, *, writable: bool) -> Iterator[c_void_p]:
@@ -257,6 +271,8 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
         "rbd_flush": (pointer,),
         "rbd_get_size": (pointer, pointer),
         "rbd_resize": (pointer, number),
+        "rbd_watchers_list": (pointer, pointer, size),
+        "rbd_watchers_list_cleanup": (pointer, c_size_t),
         "rbd_trash_move": (pointer, name, number),
         "rbd_trash_list": (pointer, pointer, size),
         "rbd_trash_list_cleanup": (pointer, c_size_t),

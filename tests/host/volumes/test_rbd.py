@@ -1,11 +1,15 @@
 """Disks in images of a real Ceph cluster of one machine: made, written by QEMU, grown, thrown away; and when it is away."""
 
+import contextlib
+import os
+import select
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -84,6 +88,59 @@ def qemu_io(source: RbdSource, *commands: str, key: bytes = b"") -> str:
                 image += f",encrypt.format=luks,encrypt.key-secret={KEY_NAME}"
                 return run([*words, *secret, "--image-opts", image], commands, [*handles, handle])
         return run([*words, "--image-opts", image], commands, handles)
+
+
+class Writer:
+    """A QEMU that has a disk open for writing, and is told what to do as long as it lives."""
+
+    _PROMPT = b"qemu-io> "
+
+    def __init__(self, source: RbdSource) -> None:
+        self._held = contextlib.ExitStack()
+        access, handles = self._held.enter_context(access_to(source))
+        image = f"driver=qcow2,{bytes_options(source, 'file')}"
+        self.process = subprocess.Popen(
+            ["qemu-io", "-t", "none", *access, "--image-opts", image],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=handles,
+        )
+
+    def __enter__(self) -> Self:
+        self.done()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate(b"quit\n" if self.process.poll() is None else None, timeout=60)
+        self._held.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def tell(self, command: str) -> None:
+        """Give it one command; the next one when it is done, for it would not hear of two at once."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n".encode())
+        self.process.stdin.flush()
+
+    def ask(self, command: str) -> None:
+        """Have it done; fail when it fails."""
+        self.tell(command)
+        self.done()
+
+    def done(self) -> None:
+        """Wait until it is ready for the next command."""
+        assert self.process.stdout is not None
+        said = b""
+        while not said.endswith(self._PROMPT):
+            piece = os.read(self.process.stdout.fileno(), 4096)
+            assert piece, f"QEMU ended: {said!r}"
+            said += piece
+        assert b"failed" not in said, said
+
+    def answers_within(self, seconds: float) -> bool:
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
 
 
 def run(words: list[str], commands: tuple[str, ...], handles: list[int]) -> str:
@@ -180,7 +237,7 @@ def test_an_encrypted_disk_is_made_written_and_grown(host):
     assert "wrote 4194304/4194304 bytes" in said
     assert "Invalid password" in qemu_io(made.source, "read 0 4k", key=bytes(32))
     plain = host.root / "image"
-    host.ceph.rbd("export-diff", "--no-progress", f"{POOL}/{HOST}.{FIRST}", str(plain))
+    host.ceph.rbd("export-diff", "--whole-object", "--no-progress", f"{POOL}/{HOST}.{FIRST}", str(plain))
     assert b"\x09" * 512 not in plain.read_bytes()
 
 
@@ -203,6 +260,61 @@ def test_a_full_pool_says_so_and_takes_disks_again_when_there_is_room(host):
         host.ceph.ceph("osd", "pool", "set-quota", POOL, "max_bytes", "0")
     wait_for(lambda: here.has_room(FIRST), "there is room again")
     here.ensure(VolumeSpec(THIRD, 64 * MIB, pool="far"))
+
+
+def test_a_write_to_a_full_pool_waits_and_is_done_when_there_is_room(host):
+    here = host.volumes()
+    made = here.ensure(VolumeSpec(FIRST, 64 * MIB, pool="far"))
+    with Writer(made.source) as qemu:
+        qemu.ask("write -P 9 0 16M")
+        host.ceph.ceph("osd", "pool", "set-quota", POOL, "max_bytes", str(8 * MIB))
+        try:
+            wait_for(lambda: POOL in host.ceph.full_pools(), "Ceph knows that it is full")
+            qemu.tell("write -P 8 16M 16M")
+            assert not qemu.answers_within(2.0)
+            assert here.pools()[1].capacity.free == 0
+        finally:
+            host.ceph.ceph("osd", "pool", "set-quota", POOL, "max_bytes", "0")
+        qemu.done()
+        qemu.ask("read -P 9 0 16M")
+        qemu.ask("read -P 8 16M 16M")
+
+
+@pytest.mark.parametrize("least", [0, 1 << 40])
+def test_a_disk_grows_under_the_qemu_that_has_it_open(host, monkeypatch, least):
+    monkeypatch.setattr("stead_agent.volumes.rbd._LEAST_IMAGE", least)
+    here = host.volumes()
+    made = here.ensure(VolumeSpec(FIRST, 16 * MIB, pool="far"))
+    image = f"{POOL}/{HOST}.{FIRST}"
+    before = host.ceph.rbd("info", image)
+    with Writer(made.source) as qemu:
+        qemu.ask("write -P 7 0 16M")
+        here.make_room(FIRST, 512 * MIB)
+        assert host.ceph.rbd("info", image).splitlines()[1].split()[:3] == before.splitlines()[1].split()[:3]
+        qemu.ask("truncate 512M")
+        qemu.ask("write -P 9 400M 100M")
+        qemu.ask("read -P 7 0 16M")
+        qemu.ask("read -P 9 400M 100M")
+    said = qemu_io(made.source, "read -P 7 0 16M", "read -P 0 16M 384M", "read -P 9 400M 100M")
+    assert "failed" not in said
+    assert here.size(FIRST) == 512 * MIB
+    here.make_room(FIRST, 4096 * MIB)  # now that nobody has it open
+    here.ensure(VolumeSpec(FIRST, 4096 * MIB))
+    said = qemu_io(made.source, "read -P 9 400M 100M", "write -P 8 4000M 32M", "read -P 8 4000M 32M")
+    assert "failed" not in said
+
+
+def test_a_disk_whose_guest_was_killed_is_removed_all_the_same(host):
+    here = host.volumes()
+    made = here.ensure(VolumeSpec(FIRST, 64 * MIB, pool="far"))
+    with Writer(made.source) as qemu:
+        qemu.ask("write -P 9 0 1M")
+        qemu.kill()
+    here.remove(FIRST)
+    assert here.present() == frozenset()
+    assert FIRST in host.trash()
+    host.volumes(trash_seconds=0).give_up()
+    assert host.trash() == ""
 
 
 def test_a_cluster_that_is_away_is_told_and_found_again(host, ceph):
