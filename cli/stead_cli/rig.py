@@ -95,6 +95,7 @@ def status(output: str) -> None:
     else:
         show_rows(rows, _COLUMNS, output)
         say(f"endpoint {plan.cloud.https_endpoint}: {'answers' if health.answers else health.detail}")
+        say(f"guests call it at http://{plan.api_address}:{plan.cloud.http_port}")
         say(f"public addresses {plan.public_pool}, mtu {plan.mtu}, guests' {plan.guest_mtu}, state {plan.folder}")
         if not well:
             say("Not all of it runs; start it: sudo ./stead rig up")
