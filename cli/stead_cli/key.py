@@ -24,9 +24,8 @@ def rotate(output: str) -> None:
     """
     done = Operator(settings.load()).rotate_key()
     found = {"version": done.version, "rows": done.rows, "changed": done.changed}
-    json_or(
-        output, found, lambda: say(f"version {done.version} seals now: {done.changed} of {done.rows} rows sealed anew")
-    )
+    told = f"{done.rows} rows looked at, {done.changed} sealed anew; none is left under an older version"
+    json_or(output, found, lambda: say(f"version {done.version} of the master key seals now: {told}"))
 
 
 @key.command("list")

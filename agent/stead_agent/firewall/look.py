@@ -22,7 +22,7 @@ def look_at_bindings(nft: Nft, path: Path) -> list[Finding]:
     if not mine:
         detail = "nothing from this interface is let through: it is not bound to its tap"
         return [Finding("anti-spoofing", path.interface_id, ok=False, detail=detail)]
-    return [Finding("anti-spoofing", path.interface_id, ok=True, detail=f"{len(mine)} addresses are bound to its tap")]
+    return [Finding("anti-spoofing", path.interface_id, ok=True, detail=f"addresses bound to its tap: {len(mine)}")]
 
 
 def look_at_groups(nft: Nft, path: Path) -> list[Finding]:
@@ -42,7 +42,7 @@ def look_at_groups(nft: Nft, path: Path) -> list[Finding]:
             if isinstance(step, dict) and (target := step.get("jump", {}).get("target"))
         ]
         groups = sorted(target.removesuffix(f"-{way}") for target in targets)
-        counts = [f"{group} ({_count(nft, f'{group}-{way}')} rules)" for group in groups]
+        counts = [f"{group} (rules: {_count(nft, f'{group}-{way}')})" for group in groups]
         detail = f"what it {word} is asked of {', '.join(counts) or 'no group'}"
         found.append(Finding("security groups", path.interface_id, ok=True, detail=detail))
     return found

@@ -37,8 +37,8 @@ def test_the_whole_way_of_a_guest(world: World) -> None:
     rules = _by_what(world.firewall.look(path("10.0.1.1")))
     assert [each.ok for each in rules["anti-spoofing"]] == [True]
     assert [each.detail for each in rules["security groups"]] == [
-        "what it may send is asked of sg-0000000a (1 rules)",
-        "what it may get is asked of sg-0000000a (0 rules)",
+        "what it may send is asked of sg-0000000a (rules: 1)",
+        "what it may get is asked of sg-0000000a (rules: 0)",
     ]
 
 
