@@ -72,7 +72,8 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
                 raise BadRequest("The bucket does not allow ACLs", code="AccessControlListNotSupported")
         elif name.startswith("x-amz-") and name not in _READ:
             raise BadRequest(
-                "A header you provided implies functionality that is not implemented.", code="NotImplemented"
+                f"A header you provided implies functionality that is not implemented: {name[:80]}",
+                code="NotImplemented",
             )
     encoding = _encoding(found.pop("content-encoding", ""))
     if encoding:
