@@ -152,7 +152,7 @@ class Bench:
 
     def _call(self, calls: Iterator[int], at_once: int) -> None:
         settings = self.cloud.settings
-        caller = Caller(settings.https_port, settings.ca_file)
+        caller = Caller(settings.https_port, settings.controller_dir / "ca.pem")
         while True:
             with self._lock:
                 if next(calls, None) is None:
