@@ -288,8 +288,7 @@ def test_who_loses_the_device_loses_no_session_but_gets_no_other(api, iam, alice
     api.refused("AccessDenied", sts.get_session_token, **phone.factor())
     assert api.session(given, "sts").get_caller_identity()["Arn"].endswith("user/alice")
     iam.delete_virtual_mfa_device(SerialNumber=phone.serial)
-    for name in ("assume",):
-        iam.delete_user_policy(UserName="alice", PolicyName=name)
+    iam.delete_user_policy(UserName="alice", PolicyName="assume")
     for key in iam.list_access_keys(UserName="alice")["AccessKeyMetadata"]:
         iam.delete_access_key(UserName="alice", AccessKeyId=key["AccessKeyId"])
     iam.delete_user(UserName="alice")
