@@ -4,6 +4,7 @@ import json
 import subprocess
 from base64 import b64encode
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,10 @@ def test_identity_password_and_options(user: User, real_cloud: RealCloud, tmp_pa
         MetadataOptions={"InstanceMetadataTags": "enabled"},
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "proof"}]}],
     )
-    login = replace(user.login(instance_id), key_file=pem)
+    with ThreadPoolExecutor(1) as pool:  # the object store starts at its first use, which takes as long as a boot
+        bucket = pool.submit(user.account.client("s3", read_timeout=90).create_bucket, Bucket="of-workers")
+        login = replace(user.login(instance_id), key_file=pem)
+        bucket.result()
     _check_identity(user, login, instance_id, real_cloud.settings.identity_file, tmp_path)
     _check_password(user, login, instance_id, pem)
     _check_options(user, login, instance_id)
@@ -128,7 +132,7 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     assert status == 403, answer
     assert "UnauthorizedOperation" in answer
     assert f"assumed-role/worker/{instance_id}" in answer
-    _check_objects(user, login, endpoint)
+    _check_objects(login, endpoint)
     assert user.state(neighbour) in {"pending", "running"}
     user.terminate([neighbour])
     cloud.kill(cloud.controller)
@@ -147,9 +151,8 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     assert not _files_with(cloud.state_dir, told["SecretAccessKey"].encode())
 
 
-def _check_objects(user: User, login: ssh.Login, endpoint: str) -> None:
+def _check_objects(login: ssh.Login, endpoint: str) -> None:
     """Put an object and get it, by the guest's role, which may not remove it."""
-    user.account.client("s3", read_timeout=90).create_bucket(Bucket="of-workers")
     path = "/of-workers/from/a-guest"
     status, answer = guest_role.send_object(login, endpoint, "PUT", path, "made in a guest")
     assert status == 200, answer
