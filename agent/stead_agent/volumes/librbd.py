@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 # What a call may wait for a cluster that does not answer, in seconds; QEMU has connections of its own, which wait.
-_PATIENCE: Final = {b"client_mount_timeout": b"5", b"rados_mon_op_timeout": b"15", b"rados_osd_op_timeout": b"30"}
+_PATIENCE: Final = {b"client_mount_timeout": b"5", b"rados_mon_op_timeout": b"5", b"rados_osd_op_timeout": b"30"}
 # librbd.h: layering, exclusive-lock, object-map, fast-diff and deep-flatten, as `rbd create` gives by default.
 _FEATURES: Final = 1 | 4 | 8 | 16 | 32
 _NAME_BYTES: Final = 4096

@@ -147,8 +147,8 @@ class PooledVolumes:
     # -- room
 
     def capacity(self) -> Capacity:
-        """Tell how much room the default pool has."""
-        return self._default.capacity()
+        """Tell how much room the default pool has; none while it cannot be asked."""
+        return self._status(self._default).capacity
 
     def pools(self) -> tuple[PoolStatus, ...]:
         """Tell of each pool; one that cannot be asked now has no room."""

@@ -321,6 +321,7 @@ def test_a_cluster_that_is_away_is_told_and_found_again(host, ceph):
     here = host.volumes()
     made = here.ensure(VolumeSpec(FIRST, 64 * MIB, pool="far"))
     ceph.end_daemon("mon")
+    assert here.pools()[1].capacity.total == 0  # it was connected, and must not wait for long
     away = host.volumes()
     assert away.pools()[1].capacity.total == 0
     assert away.pools()[0].capacity.total > 0
