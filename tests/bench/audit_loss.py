@@ -40,8 +40,8 @@ def call(account: Account, answered: dict[str, float], is_over: threading.Event)
         answered[answer["ResponseMetadata"]["RequestId"]] = time.monotonic()
 
 
-def kept(folder: Path) -> set[str]:
-    """The ids of the calls that the files have."""
+def kept(folder: Path, account_id: str) -> set[str]:
+    """The ids of an account's calls that the files have."""
     found = set()
     for path in folder.glob("*.jsonl"):
         for line in path.read_text().splitlines():
@@ -49,7 +49,7 @@ def kept(folder: Path) -> set[str]:
                 record = json.loads(line)
             except ValueError:
                 continue  # half a line, of which the next start knows
-            if record["eventName"] == EVENT:
+            if record["eventName"] == EVENT and record["recipientAccountId"] == account_id:
                 found.add(record["requestID"])
     return found
 
@@ -68,7 +68,7 @@ def play(cloud: Cloud, account: Account) -> tuple[int, list[float]]:
     is_over.set()
     for thread in threads:
         thread.join()
-    have = kept(cloud.settings.controller_dir / "audit")
+    have = kept(cloud.settings.controller_dir / "audit", account.account_id)
     lost = [killed - when for request_id, when in answered.items() if request_id not in have]
     cloud.start_controller()
     trail = account.client("cloudtrail").get_paginator("lookup_events")
