@@ -24,7 +24,7 @@ from stead_agent.snapshots.interface import SnapshotGroup, SnapshotProgress, Sna
 from stead_agent.snapshots.local_snapshots import LocalSnapshots  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first
 from tests.support.fake_block_store import FakeBlockStore  # noqa: E402 - the checkout comes first
-from tests.support.serial_bench import SerialBench, serial_bench  # noqa: E402 - the checkout comes first
+from tests.support.serial_bench import SerialBench, serial_bench, settle  # noqa: E402 - the checkout comes first
 from tests.support.serial_shell import SerialShell  # noqa: E402 - the checkout comes first
 from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first
 
@@ -90,6 +90,7 @@ def measure(bench: SerialBench, count: int) -> bool:
     spec = bench.spec(bench.disk(96 << 20, bench.image), bench.disk(SIZE))
     bench.machines.start(spec, 1)
     shell = SerialShell(bench.machines, spec.id)
+    settle(shell)
     shell.run("dd if=/dev/urandom of=/dev/vdb bs=1M count=64 2>/dev/null", 300)
     device = "/machine/peripheral/virtio-disk1/virtio-backend"
     shell.begin(WRITER)
