@@ -21,7 +21,9 @@ from stead_agent.bases.local_bases import LocalBases  # noqa: E402 - the checkou
 from stead_agent.block_store import BlockStore  # noqa: E402 - the checkout comes first
 from stead_agent.disk_sources import FileSource  # noqa: E402 - the checkout comes first
 from stead_agent.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.local_files import LocalStore, LocalVolumes  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.local_files import LocalStore  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
+from stead_agent.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
 from stead_proto.blocks import BLOCK_BYTES  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first
 from tests.support.fake_block_store import FakeBlockStore  # noqa: E402 - the checkout comes first
@@ -65,7 +67,8 @@ def first_launch(bench: SerialBench, bases: LocalBases, fake: FakeBlockStore, ba
 
 
 def many_volumes(bench: SerialBench, bases: LocalBases, base: BaseSpec) -> bool:
-    volumes = LocalVolumes(LocalStore(bench.root / "host"), bases.source)
+    store = LocalStore(bench.root / "host")
+    volumes = PooledVolumes(store, open_pools(store, ()), bases.source)
     for number in range(VOLUMES):
         volumes.ensure(VolumeSpec(f"vol-{number:017x}", base.size, base_id=base.id))
     one = stored(bases.folder)

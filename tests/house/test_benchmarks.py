@@ -1,0 +1,53 @@
+"""Benchmarks run by hand: what they take from the rest must still be there when somebody wants their figures."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.house.checkout import ROOT, complain, name_of, tree_of
+
+_HOMES = tuple(ROOT / folder for folder in ("controller", "agent", "proto", "cli", "."))
+
+
+def _module(name: str) -> Path | None:
+    """Find one of our modules, also one that protoc made; None when it is not ours."""
+    for home in _HOMES:
+        path = home.joinpath(*name.split("."))
+        for found in (path.with_suffix(".py"), path / "__init__.py"):
+            if found.is_file():
+                return found
+    return None
+
+
+def _names(statements: list[ast.stmt]) -> Iterator[str]:
+    """List what a module's statements define, also those under a condition."""
+    for statement in statements:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.TypeAlias(name=ast.Name(id=name)) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                yield from (alias.asname or alias.name for alias in names)
+            case ast.If(body=body, orelse=orelse):
+                yield from _names(body + orelse)
+            case ast.Try(body=body):
+                yield from _names(body)
+
+
+def test_what_benchmarks_import_is_there() -> None:
+    offences = []
+    checked = 0
+    for path in (ROOT / "tests" / "bench").glob("*.py"):
+        for node in ast.walk(tree_of(path)):
+            if not isinstance(node, ast.ImportFrom) or not node.module or not (module := _module(node.module)):
+                continue
+            there = set(_names(tree_of(module).body))
+            for alias in node.names:
+                checked += 1
+                if alias.name not in there and not _module(f"{node.module}.{alias.name}"):
+                    offences.append(f"{name_of(path)}:{node.lineno}: {node.module} has no {alias.name}")
+    assert checked > 100, "nothing was looked at"
+    complain("These benchmarks cannot start:", offences)
