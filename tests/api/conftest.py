@@ -28,6 +28,7 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.key_cache import KeyCache
 from stead_controller.resources.iam_policies_of import policies_of
 from tests.unit.controller.resources import rows
+from tests.unit.controller.resources.conftest import closed
 from tests.unit.controller.resources.rows import Tenant, World
 
 SECRET = "a/secret+key"
@@ -120,31 +121,27 @@ class Api:
 
 
 @pytest.fixture(scope="session")
-def api_database_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database with the two tenants of `rows.build_world`, and the world beside it."""
-    path = tmp_path_factory.mktemp("api") / "empty.sqlite"
-    database = Database(f"sqlite:///{path}")
+def api_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, World]:
+    """The bytes of a migrated database with the two tenants of `rows.build_world` and their keys, and the world."""
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('api') / 'world.sqlite'}")
     migrate.upgrade(database.engine)
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    return path
+    world: World = database.run_blocking(_build)
+    return closed(database), world
 
 
 @pytest.fixture
-def api(tmp_path: Path, api_database_file: Path) -> Iterator[Api]:
+def api(tmp_path: Path, api_database: tuple[bytes, World]) -> Iterator[Api]:
     """A fresh endpoint in a thread of its own, stopped after the test."""
-    with serving(tmp_path, api_database_file) as served:
+    with serving(tmp_path, *api_database) as served:
         yield served
 
 
 @contextmanager
-def serving(folder: Path, empty: Path) -> Iterator[Api]:
-    """Run an endpoint in a thread of its own over a copy of a migrated database."""
+def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
+    """Run an endpoint in a thread of its own over a database with this content, in which this world was built."""
     path = folder / "stead.sqlite"
-    path.write_bytes(empty.read_bytes())
-    database = Database(f"sqlite:///{path}")
-    world: World = database.run_blocking(_build)
+    path.write_bytes(content)
+    database, world = Database(f"sqlite:///{path}"), built.copy()
     keys = KeyCache(database, world.cloud.sealer)
     authorizer = PolicyAuthorizer(policies_of)
     operations.load()

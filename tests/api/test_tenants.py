@@ -192,9 +192,9 @@ def test_every_parameter_of_ids_is_known():
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory, api_database_file):
+def api(tmp_path_factory, api_database):
     """One endpoint for all: a refused call changes nothing, as each test checks."""
-    with serving(tmp_path_factory.mktemp("tenants"), api_database_file) as served:
+    with serving(tmp_path_factory.mktemp("tenants"), *api_database) as served:
         yield served
 
 

@@ -73,9 +73,9 @@ def iam_matrix():
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory, api_database_file):
+def api(tmp_path_factory, api_database):
     """One endpoint for all: a refused call changes nothing, as each test checks."""
-    with serving(tmp_path_factory.mktemp("elsewhere"), api_database_file) as served:
+    with serving(tmp_path_factory.mktemp("elsewhere"), *api_database) as served:
         yield served
 
 

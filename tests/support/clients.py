@@ -9,12 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.client
 from botocore.config import Config
 
 from tests.support.processes import BIN, clean_environment
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
+
+
+def share_client_classes() -> None:
+    """Let boto3's clients of a service have one class: botocore writes it anew for each, of EC2's 700 operations."""
+    creator: Any = botocore.client.ClientCreator
+    write = creator._create_client_class
+    written: dict[str, type] = {}
+
+    def find_or_write(self: Any, service_name: str, service_model: Any) -> type:
+        if service_name not in written:
+            written[service_name] = write(self, service_name, service_model)
+        return written[service_name]
+
+    creator._create_client_class = find_or_write
 
 
 @dataclass(frozen=True)

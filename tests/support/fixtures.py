@@ -8,10 +8,12 @@ import pytest
 
 from tests.support import leaks, micro
 from tests.support.ceph import Ceph, missing_programs
-from tests.support.clients import Account
+from tests.support.clients import Account, share_client_classes
 from tests.support.cloud import Cloud
 from tests.support.real_cloud import RealCloud, User
 from tests.support.rig import RigUser, TestRig
+
+share_client_classes()
 
 _TOUCHES_THE_HOST = ("root", "libvirt", "guest")
 

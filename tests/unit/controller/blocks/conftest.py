@@ -7,9 +7,9 @@ import pytest
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.conftest import database, empty_database_file, run, statements, world
+from tests.unit.controller.resources.conftest import database, empty_database_file, run, statements, world, world_file
 
-__all__ = ["database", "empty_database_file", "run", "statements", "world"]
+__all__ = ["database", "empty_database_file", "run", "statements", "world", "world_file"]
 
 
 class Time:

@@ -1,6 +1,7 @@
 """A migrated SQLite file with two accounts that have the same things, and the callers of both."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,28 +15,48 @@ from tests.unit.controller.resources import rows
 @pytest.fixture(scope="session")
 def empty_database_file(tmp_path_factory) -> bytes:
     """The bytes of a migrated database without rows: migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("db") / "empty.sqlite"
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db') / 'empty.sqlite'}")
     migrate.upgrade(database.engine)
+    return closed(database)
+
+
+@pytest.fixture(scope="session")
+def world_file(tmp_path_factory, empty_database_file) -> tuple[bytes, rows.World]:
+    """The bytes of a database with the rows of a world, and the world: to build it, too, takes longer than most tests."""
+    path = tmp_path_factory.mktemp("db") / "world.sqlite"
+    path.write_bytes(empty_database_file)
+    database = Database(f"sqlite:///{path}")
+    world = database.run_blocking(rows.build_world)
+    return closed(database), world
+
+
+def closed(database: Database) -> bytes:
+    """Close a database and give the bytes of its file."""
+    path = database.engine.url.database
+    assert path is not None
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
-    return path.read_bytes()
+    return Path(path).read_bytes()
 
 
 @pytest.fixture
-def database(tmp_path, empty_database_file) -> Iterator[Database]:
+def database(request, tmp_path) -> Iterator[Database]:
+    """An empty database, or one with the rows of `world` where a test asks for that."""
     path = tmp_path / "stead.sqlite"
-    path.write_bytes(empty_database_file)
+    whole = "world" in request.fixturenames
+    path.write_bytes(
+        request.getfixturevalue("world_file")[0] if whole else request.getfixturevalue("empty_database_file")
+    )
     database = Database(f"sqlite:///{path}")
     yield database
     database.close()
 
 
 @pytest.fixture
-def world(database) -> rows.World:
+def world(database, world_file) -> rows.World:
     """Two accounts, each with a default VPC, a subnet per zone and the default group; one host; one public image."""
-    return database.run_blocking(rows.build_world)
+    return world_file[1].copy()
 
 
 @pytest.fixture

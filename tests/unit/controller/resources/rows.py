@@ -1,7 +1,7 @@
 """Builders of rows: each gives a row with good values, which the test changes where it matters."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,6 +67,11 @@ class World:
     image_id: str
     cloud: Cloud = CLOUD
     now: datetime = NOW
+
+    def copy(self) -> "World":
+        """Another one of the same rows, for a test that changes it."""
+        one, other = (replace(each, subnet_ids=list(each.subnet_ids)) for each in (self.one, self.other))
+        return replace(self, one=one, other=other)
 
 
 def caller(account_id: str) -> Caller:
