@@ -104,6 +104,11 @@ NO_TENANTS_IDS = {
     "TransitGatewayId",
     "VpcEndpointId",
     "VpcEndpointIds",
+    "ConnectionNotificationId",
+    "ExclusionIds",
+    "NetworkInterfacePermissionIds",
+    "PoolIds",  # of addresses of IPv6 that somebody brought
+    "ServiceIds",
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
     "IpamPoolId",
