@@ -22,12 +22,18 @@ def share_client_classes() -> None:
     """Let boto3's clients of a service have one class: botocore writes it anew for each, of EC2's 700 operations."""
     creator: Any = botocore.client.ClientCreator
     write = creator._create_client_class
-    written: dict[str, type] = {}
+    written: dict[Any, type] = {}
 
     def find_or_write(self: Any, service_name: str, service_model: Any) -> type:
-        if service_name not in written:
-            written[service_name] = write(self, service_name, service_model)
-        return written[service_name]
+        # What sessions add of their own, as boto3's do S3's upload_file, makes it another class.
+        added: dict[str, Any] = {}
+        bases: list[type] = []
+        event = f"creating-client-class.{service_model.service_id.hyphenize()}"
+        self._event_emitter.emit(event, class_attributes=added, base_classes=bases)
+        key = (service_name, *sorted(added), *bases)
+        if key not in written:
+            written[key] = write(self, service_name, service_model)
+        return written[key]
 
     creator._create_client_class = find_or_write
 
