@@ -82,9 +82,11 @@ class Operator:
 
         `progress` is told each number of bytes sent, `stored` the percents of the disk that are stored.
         """
+        is_taken = asyncio.Event()
 
         async def messages() -> AsyncIterator[pb.ImportImageRequest]:
             yield pb.ImportImageRequest(header=header)
+            await is_taken.wait()  # what is sent while a refusal arrives makes of it an error of gRPC's own
             with path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, _CHUNK):
                     yield pb.ImportImageRequest(content=chunk)
@@ -93,6 +95,7 @@ class Operator:
         async def call(channel: Any) -> pb.ImportImageResponse:
             response = pb.ImportImageResponse()
             async for response in ImagesStub(channel).ImportImage(messages(), timeout=_UPLOAD_SECONDS):
+                is_taken.set()
                 if stored is not None:
                     stored(response.percent)
             return response

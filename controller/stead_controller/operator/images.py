@@ -56,6 +56,12 @@ class Images(operator_pb2_grpc.ImagesServicer):
         if first is None or not first.HasField("header"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be the header")
         try:
+            wish = _wish(first.header)
+            await self._database.run(lambda tx: imported_images.check_wish(tx, wish), writes=False)
+        except SteadError as error:
+            await refuse(context, error)
+        yield pb.ImportImageResponse()
+        try:
             image_id, sha256 = await self._receive(first.header, request_iterator)
         except BadImageError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
@@ -84,7 +90,6 @@ class Images(operator_pb2_grpc.ImagesServicer):
     ) -> tuple[str, str]:
         """Take in the file and enter the image, pending; give its id and the file's SHA-256."""
         wish = _wish(header)
-        await self._database.run(lambda tx: imported_images.check_wish(tx, wish), writes=False)
         image_id = ids.new_id("image")
         with IncomingImage(self._folder / image_id, header.format, header.file_size) as upload:
             async for message in incoming:

@@ -264,8 +264,9 @@ class ImagesServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ImportImage(self, request_iterator, context):
-        """Upload an image file: a header first, then its bytes in chunks of at most 1 MiB. Then it is read and its blocks are
-        stored, which is told in percents; the last message has the image's id.
+        """Upload an image file: a header first, which is answered at once by an empty message or refused, then its bytes in
+        chunks of at most 1 MiB. Then it is read and its blocks are stored, which is told in percents; the last message has
+        the image's id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

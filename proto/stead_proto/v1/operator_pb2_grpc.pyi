@@ -90,8 +90,9 @@ class ImagesStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ImagesAsyncStub: ...
     ImportImage: _grpc.StreamStreamMultiCallable[_operator_pb2.ImportImageRequest, _operator_pb2.ImportImageResponse]
-    """Upload an image file: a header first, then its bytes in chunks of at most 1 MiB. Then it is read and its blocks are
-    stored, which is told in percents; the last message has the image's id.
+    """Upload an image file: a header first, which is answered at once by an empty message or refused, then its bytes in
+    chunks of at most 1 MiB. Then it is read and its blocks are stored, which is told in percents; the last message has
+    the image's id.
     """
     ListImages: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListImagesRequest, _operator_pb2.ListImagesResponse]
     RemoveImage: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveImageRequest, _operator_pb2.RemoveImageResponse]
@@ -102,8 +103,9 @@ class ImagesStub:
 class ImagesAsyncStub(ImagesStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImportImage: _aio.StreamStreamMultiCallable[_operator_pb2.ImportImageRequest, _operator_pb2.ImportImageResponse]  # type: ignore[assignment]
-    """Upload an image file: a header first, then its bytes in chunks of at most 1 MiB. Then it is read and its blocks are
-    stored, which is told in percents; the last message has the image's id.
+    """Upload an image file: a header first, which is answered at once by an empty message or refused, then its bytes in
+    chunks of at most 1 MiB. Then it is read and its blocks are stored, which is told in percents; the last message has
+    the image's id.
     """
     ListImages: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListImagesRequest, _operator_pb2.ListImagesResponse]  # type: ignore[assignment]
     RemoveImage: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveImageRequest, _operator_pb2.RemoveImageResponse]  # type: ignore[assignment]
@@ -117,8 +119,9 @@ class ImagesServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_operator_pb2.ImportImageRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_operator_pb2.ImportImageResponse], _abc.AsyncIterator[_operator_pb2.ImportImageResponse]]:
-        """Upload an image file: a header first, then its bytes in chunks of at most 1 MiB. Then it is read and its blocks are
-        stored, which is told in percents; the last message has the image's id.
+        """Upload an image file: a header first, which is answered at once by an empty message or refused, then its bytes in
+        chunks of at most 1 MiB. Then it is read and its blocks are stored, which is told in percents; the last message has
+        the image's id.
         """
 
     @_abc_1.abstractmethod

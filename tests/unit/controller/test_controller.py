@@ -101,10 +101,14 @@ class Cloud:
 
         async def messages():
             yield operator.ImportImageRequest(header=operator.ImportImageHeader(**values))
+            await is_taken.wait()
             for start in range(0, len(content), 10_000):
                 yield operator.ImportImageRequest(content=content[start : start + 10_000])
 
-        told = [response async for response in images.ImportImage(messages())]
+        is_taken, told = asyncio.Event(), []
+        async for response in images.ImportImage(messages()):
+            is_taken.set()
+            told.append(response)
         assert [response.percent for response in told] == sorted(response.percent for response in told)
         return told[-1]
 
