@@ -86,11 +86,11 @@ def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[
     lookup.require(tx, "snapshot", Snapshot.id, asked.selection.ids, visible(caller))
     only_mine = set(accounts_of(caller, asked.owners)) == {caller.account_id}
     owned = [] if only_mine else _owned(caller, asked.owners)  # said twice, it would win over the filters' indexes
-    narrowed = (*owned, *_restorable(caller, asked.restorable_by))
+    own, of_others = _restorable(caller, asked.restorable_by)
     seen: set[str] = set()
     # Apart, each is a walk along an index; together they would have to be sorted.
-    for kind in _visible(caller)[: 1 if only_mine else None]:
-        seen.update(lookup.select_ids(tx, caller, Snapshot.id, asked.selection, kind, *narrowed, conditions=FILTERS))
+    for kind in own if only_mine else own + of_others:
+        seen.update(lookup.select_ids(tx, caller, Snapshot.id, asked.selection, kind, *owned, conditions=FILTERS))
     ids = sorted(seen)[: asked.selection.limit]
     found = lookup.rows(tx, Snapshot, ids)
     tagged = tags.of(tx, caller.account_id, ids)
@@ -143,22 +143,26 @@ def _owned(caller: Caller, owners: Sequence[str]) -> list[ColumnElement[bool]]:
     return [Snapshot.account_id.in_(accounts_of(caller, owners))] if owners else []
 
 
-def _restorable(caller: Caller, users: Sequence[str]) -> list[ColumnElement[bool]]:
-    """Keep what one of the users may restore: `all` stands for everybody, `self` for the caller.
+def _restorable(caller: Caller, users: Sequence[str]) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
+    """What the caller sees that one of the users may restore, or all: kinds among its own, and among those of others.
 
-    What another account may restore a caller learns of its own snapshots only.
+    `all` stands for everybody, `self` for the caller. What another account may restore a caller learns of its own
+    snapshots only. Raises InvalidParameter.
     """
+    mine, public, given = _visible(caller)
     if not users:
-        return []
-    mine = Snapshot.account_id == caller.account_id
-    allowed: list[ColumnElement[bool]] = []
+        return [mine], [public, given]
+    own: list[ColumnElement[bool]] = []
+    of_others: list[ColumnElement[bool]] = []
     for user in dict.fromkeys(users):
         if user == "all":
-            allowed.append(Snapshot.public.is_(True))
+            own.append(and_(mine, Snapshot.public.is_(True)))
+            of_others.append(public)
         elif user in ("self", caller.account_id):
-            allowed.append(or_(mine, _permitted(caller.account_id)))
+            own.append(mine)
+            of_others.append(given)
         elif is_account(user):
-            allowed.append(and_(mine, _permitted(user)))
+            own.append(and_(mine, _permitted(user)))
         else:
             raise InvalidParameter(f"Invalid user [{user}]", code="InvalidUserID.Malformed")
-    return [or_(*allowed)]
+    return own, of_others
