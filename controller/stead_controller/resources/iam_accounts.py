@@ -38,13 +38,9 @@ _COUNTED: Final[dict[str, tuple[Any, Quota]]] = {
 }
 _FIXED: Final = {
     "AccessKeysPerUserQuota": iam_limits.ACCESS_KEYS_PER_USER,
-    "AccountMFAEnabled": 0,
     "AccountPasswordPresent": 0,
     "AccountSigningCertificatesPresent": 0,
     "AssumeRolePolicySizeQuota": iam_limits.TRUST_POLICY_SIZE,
-    "AttachedPoliciesPerGroupQuota": iam_limits.POLICIES_PER_PRINCIPAL,
-    "AttachedPoliciesPerRoleQuota": iam_limits.POLICIES_PER_PRINCIPAL,
-    "AttachedPoliciesPerUserQuota": iam_limits.POLICIES_PER_PRINCIPAL,
     "GroupPolicySizeQuota": iam_limits.INLINE_SIZES["group"],
     "GroupsPerUserQuota": iam_limits.GROUPS_PER_USER,
     "PolicySizeQuota": iam_limits.POLICY_SIZE,
@@ -70,10 +66,14 @@ def summary(tx: Transaction, caller: Caller) -> dict[str, int]:
     for name, (model, quota) in _COUNTED.items():
         found[name] = _count(tx, model.id, model.account_id == caller.account_id)
         found[f"{name}Quota"] = quotas.limit(tx, caller.account_id, quota)
+    for kind, quota in iam_limits.POLICIES_PER.items():
+        found[f"AttachedPoliciesPer{kind.capitalize()}Quota"] = quotas.limit(tx, caller.account_id, quota)
     found["Providers"] = _count(tx, IamOidcProvider.id, IamOidcProvider.account_id == caller.account_id)
     found["MFADevices"] = _count(tx, IamMfaDevice.id, IamMfaDevice.account_id == caller.account_id)
     in_use = (IamMfaDevice.account_id == caller.account_id) & IamMfaDevice.user_id.is_not(None)
     found["MFADevicesInUse"] = _count(tx, IamMfaDevice.id, in_use)
+    of_root = IamMfaDevice.user_id == caller.account_id
+    found["AccountMFAEnabled"] = int(_count(tx, IamMfaDevice.id, of_root) > 0)
     attached = IamAttachedPolicy.account_id == caller.account_id
     found["PolicyVersionsInUse"] = _count(tx, IamAttachedPolicy.policy_arn.distinct(), attached)
     root = AccessKey.user_id == caller.account_id

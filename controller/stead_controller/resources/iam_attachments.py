@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, literal, or_, select
 
 from stead_controller.db.tables import IamAttachedPolicy, IamGroup, IamInlinePolicy, IamRole, IamUser
 from stead_controller.errors import InUse, NotFound
-from stead_controller.resources import iam_entities, iam_limits, iam_managed
+from stead_controller.resources import iam_entities, iam_limits, iam_managed, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_slices import ALL, Slice
 from stead_controller.resources.transaction import Transaction
@@ -24,7 +24,7 @@ def attach(tx: Transaction, caller: Caller, kind: str, name: str, policy_arn: st
     iam_limits.check(
         tx,
         f"PoliciesPer{kind.capitalize()}",
-        iam_limits.POLICIES_PER_PRINCIPAL,
+        quotas.limit(tx, caller.account_id, iam_limits.POLICIES_PER[kind]),
         IamAttachedPolicy.policy_arn,
         IamAttachedPolicy.principal_id == principal.id,
     )

@@ -14,7 +14,11 @@ from stead_controller.resources.quotas import Quota
 from stead_controller.resources.transaction import Transaction
 
 VERSIONS_PER_POLICY: Final = 5
-POLICIES_PER_PRINCIPAL: Final = 10
+POLICIES_PER: Final = {
+    "group": quotas.IAM_POLICIES_PER_GROUP,
+    "role": quotas.IAM_POLICIES_PER_ROLE,
+    "user": quotas.IAM_POLICIES_PER_USER,
+}
 GROUPS_PER_USER: Final = 10
 ACCESS_KEYS_PER_USER: Final = 2
 MFA_DEVICES_PER_USER: Final = 8

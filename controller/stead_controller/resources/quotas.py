@@ -1,7 +1,10 @@
 """How many things of a kind an account may have: the only door to limits that have a code in Service Quotas.
 
-Codes, names and defaults are AWS's (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html and
-https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html). The operator sets other values, for one
+Codes, names and defaults are AWS's: https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html,
+https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html,
+https://docs.aws.amazon.com/general/latest/gr/ebs-service.html and
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html; codes were compared with what
+ListAWSDefaultServiceQuotas has answered to others. The operator sets other values, for one
 account or for all; they count from the next request on. What an account has is counted in the transaction that adds to
 it: by an index and no further than the limit, or, where that would be far, kept as a number (`account_usage`).
 """
@@ -67,6 +70,7 @@ NAT_GATEWAYS_PER_ZONE: Final = Quota(
     "vpc", "L-FE5A380F", "NAT gateways per Availability Zone", 5, "NatGatewayLimitExceeded"
 )
 ROUTE_TABLES_PER_VPC: Final = Quota("vpc", "L-589F43AA", "Route tables per VPC", 200, "RouteTableLimitExceeded")
+# No page was found that says 500: those of before 2025 say 50, which AWS has since raised.
 ROUTES_PER_TABLE: Final = Quota("vpc", "L-93826ACB", "Routes per route table", 500, "RouteLimitExceeded")
 NETWORK_ACLS_PER_VPC: Final = Quota("vpc", "L-B4A6D682", "Network ACLs per VPC", 200, "NetworkAclLimitExceeded")
 RULES_PER_NETWORK_ACL: Final = Quota("vpc", "L-2AEEBF1A", "Rules per network ACL", 20, "NetworkAclEntryLimitExceeded")
@@ -108,6 +112,10 @@ IAM_ROLES: Final = Quota("iam", "L-FE177D64", "Roles per account", 1000, "LimitE
 IAM_INSTANCE_PROFILES: Final = Quota("iam", "L-6E65F664", "Instance profiles per account", 1000, "LimitExceeded")
 IAM_POLICIES: Final = Quota("iam", "L-E95E4862", "Customer managed policies per account", 1500, "LimitExceeded")
 IAM_ISSUERS: Final = Quota("iam", "L-858F3967", "OpenId connect providers per account", 100, "LimitExceeded")
+# Of the three, a role's was 10 until AWS raised it in 2025.
+IAM_POLICIES_PER_GROUP: Final = Quota("iam", "L-384571C4", "Managed policies per group", 10, "LimitExceeded")
+IAM_POLICIES_PER_ROLE: Final = Quota("iam", "L-0DA4ABF3", "Managed policies per role", 20, "LimitExceeded")
+IAM_POLICIES_PER_USER: Final = Quota("iam", "L-4019AD8B", "Managed policies per user", 10, "LimitExceeded")
 SNAPSHOTS: Final = Quota("ebs", "L-309BACF6", "Snapshots per Region", 100_000, "SnapshotLimitExceeded")
 
 ALL: Final[tuple[Quota, ...]] = tuple(

@@ -90,15 +90,17 @@ def _applied(call: Call, quota: Quota) -> Result:
 def _shown(call: Call, quota: Quota, value: int, *, of_account: bool) -> Result:
     cloud = call.cloud
     owner = call.caller.account_id if of_account else ""
+    is_global = quota.service == "iam"
+    region = "" if is_global else cloud.region
     return {
         "ServiceCode": quota.service,
         "ServiceName": quotas.SERVICES[quota.service],
-        "QuotaArn": f"arn:{cloud.partition}:servicequotas:{cloud.region}:{owner}:{quota.service}/{quota.code}",
+        "QuotaArn": f"arn:{cloud.partition}:servicequotas:{region}:{owner}:{quota.service}/{quota.code}",
         "QuotaCode": quota.code,
         "QuotaName": quota.name,
         "Value": float(value),
         "Unit": "None",
         "Adjustable": True,
-        "GlobalQuota": False,
+        "GlobalQuota": is_global,
         **({"QuotaAppliedAtLevel": "ACCOUNT"} if of_account else {}),
     }

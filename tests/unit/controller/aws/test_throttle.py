@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stead_controller.aws import ec2_rates, operations
 from stead_controller.aws import token_buckets as module
+from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import TooManyRequests
 
@@ -41,6 +43,9 @@ def passed(throttle, action, params=(), *, account="1", service="ec2", most=10_0
         ("DescribeInstances", {"Filters": [{"Name": "vpc-id", "Values": ["v"]}]}, 100, 100),
         ("CreateVpc", {}, 50, 50),
         ("GetConsoleOutput", {}, 100, 100),
+        ("ModifyInstanceMetadataDefaults", {}, 2, 2),
+        ("DeleteNatGateway", {}, 10, 10),
+        ("DescribeStaleSecurityGroups", {}, 20, 20),
         ("RunInstances", {"MaxCount": 1}, 5, 5),
         ("CreateTags", {}, 100, 100),
     ],
@@ -50,6 +55,14 @@ def test_bursts_and_refills_are_those_of_ec2(time, action, params, burst, in_ten
     assert passed(throttle, action, params) == burst
     time.now += 1000
     assert passed(throttle, action, params) == in_ten_seconds
+
+
+def test_rates_are_of_actions_that_there_are():
+    """A name that is misspelt would leave its action with another rate."""
+    operations.load()
+    there = {name for service, name in OPERATIONS if service == "ec2"}
+    assert set(ec2_rates.OWN) <= there
+    assert set(ec2_rates.PER_INSTANCE) <= there
 
 
 def test_tokens_come_back_as_time_goes_by(time):
