@@ -39,6 +39,14 @@ def refused(code: str, function: Callable[..., Any], **params: Any) -> str:
     return str(error["Message"])
 
 
+def who_may(api: Any, iam: Any, name: str, *actions: str) -> Callable[[str], Any]:
+    """Make a user who may do this everywhere; gives its clients by service."""
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="assume", PolicyDocument=document(*actions))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return lambda service: api.long_term(key["AccessKeyId"], key["SecretAccessKey"], service)
+
+
 def key_of(account: Account, user_name: str) -> Account:
     """The account as a user sees it, with a new access key."""
     key = account.client("iam").create_access_key(UserName=user_name)["AccessKey"]

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import IamRole
-from tests.api.identity import document, trust
+from tests.api.identity import document, trust, who_may
 from tests.support.clients import Account
 from tests.support.processes import BIN
 from tests.support.waiting import wait_for
@@ -25,9 +25,7 @@ def iam(api):
 @pytest.fixture
 def alice(api, iam):
     """STS as a user of the first account, who may assume any role."""
-    iam.create_user(UserName="alice")
-    iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=document("sts:*"))
-    return user(api, iam, "alice")
+    return who_may(api, iam, "alice", "sts:*")("sts")
 
 
 def user(api, iam, name):
@@ -124,19 +122,43 @@ def test_another_accounts_user_is_trusted_by_name_and_external_id(api, iam, alic
     refused("AccessDenied", alice.assume_role, **wish, ExternalId="customer-8")
     answer = alice.assume_role(**wish, ExternalId="customer-7")
     assert arn_of(api, answer) == f"arn:aws:sts::{OTHER}:assumed-role/Partner/visit"
-    iam.create_user(UserName="bob")
-    iam.put_user_policy(UserName="bob", PolicyName="assume", PolicyDocument=document("sts:*"))
-    refused("AccessDenied", user(api, iam, "bob").assume_role, **wish, ExternalId="customer-7")
-    # A role of that account that goes on from there, and a name that nobody has: which tells nobody that there is none.
-    chained = role(theirs, "Chained", policy=allowing(["sts:AssumeRole"], {"AWS": f"arn:aws:iam::{ACCOUNT}:role/Hop"}))
+    bob = who_may(api, iam, "bob", "sts:*")("sts")
+    refused("AccessDenied", bob.assume_role, **wish, ExternalId="customer-7")
+    # A role of that account that goes on from there.
     hop = role(iam, "Hop", policy=allowing(["sts:AssumeRole"]))
+    chained = role(theirs, "Chained", policy=allowing(["sts:AssumeRole"], {"AWS": hop}))
     iam.put_role_policy(RoleName="Hop", PolicyName="on", PolicyDocument=document("sts:AssumeRole", resource=chained))
     first = alice.assume_role(RoleArn=hop, RoleSessionName="hop")["Credentials"]
     last = api.session(first, "sts").assume_role(RoleArn=chained, RoleSessionName="there")
     assert arn_of(api, last) == f"arn:aws:sts::{OTHER}:assumed-role/Chained/there"
-    for name in ("alice", "nobody"):
-        principal = {"AWS": f"arn:aws:iam::{ACCOUNT}:user/{name}"}
-        role(theirs, f"For-{name}", policy=allowing(["sts:AssumeRole"], principal))
+
+
+def test_another_accounts_role_that_is_made_anew_is_not_trusted(api, iam, alice):
+    theirs = api.client(api.world.other, "iam")
+    hop = role(iam, "Hop", policy=allowing(["sts:AssumeRole"]))
+    arn = role(theirs, "Partner", policy=allowing(["sts:AssumeRole"], {"AWS": hop}))
+    iam.put_role_policy(RoleName="Hop", PolicyName="on", PolicyDocument=document("sts:AssumeRole", resource=arn))
+
+    def attempt():
+        first = alice.assume_role(RoleArn=hop, RoleSessionName="hop")["Credentials"]
+        return api.session(first, "sts").assume_role(RoleArn=arn, RoleSessionName="there")
+
+    def named():
+        shown = theirs.get_role(RoleName="Partner")["Role"]["AssumeRolePolicyDocument"]
+        return shown["Statement"][0]["Principal"]["AWS"]
+
+    assert attempt()
+    assert named() == hop
+    old_id = iam.get_role(RoleName="Hop")["Role"]["RoleId"]
+    iam.delete_role_policy(RoleName="Hop", PolicyName="on")
+    iam.delete_role(RoleName="Hop")
+    assert role(iam, "Hop", policy=allowing(["sts:AssumeRole"])) == hop
+    iam.put_role_policy(RoleName="Hop", PolicyName="on", PolicyDocument=document("sts:AssumeRole", resource=arn))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        attempt()
+    assert named() == old_id
+    theirs.update_assume_role_policy(RoleName="Partner", PolicyDocument=allowing(["sts:AssumeRole"], {"AWS": hop}))
+    assert attempt()
 
 
 def test_the_external_id(iam, alice):

@@ -10,7 +10,7 @@ def iam(cloud):
     return cloud.new_account().client("iam")
 
 
-def test_a_role_is_made_shown_changed_and_deleted(iam):
+def test_a_role_is_made_shown_changed_and_deleted(cloud, iam):
     made = iam.create_role(
         RoleName="Worker",
         Path="/svc/",
@@ -30,7 +30,7 @@ def test_a_role_is_made_shown_changed_and_deleted(iam):
     }
     assert (shown["MaxSessionDuration"], shown["Description"], shown["RoleLastUsed"]) == (7200, "works", {})
     iam.update_role(RoleName="Worker", Description="rests", MaxSessionDuration=3600)
-    other = trust({"AWS": "arn:aws:iam::123456789012:root"})
+    other = trust({"AWS": f"arn:aws:iam::{cloud.new_account().account_id}:root"})
     iam.update_assume_role_policy(RoleName="Worker", PolicyDocument=other)
     shown = iam.get_role(RoleName="Worker")["Role"]
     assert (shown["MaxSessionDuration"], shown["Description"]) == (3600, "rests")
@@ -93,9 +93,9 @@ def principals(role):
     return statement["Principal"]["AWS"]
 
 
-def test_who_is_made_anew_under_an_old_name_is_not_trusted(iam):
+def test_who_is_made_anew_under_an_old_name_is_not_trusted(cloud, iam):
     ada = iam.create_user(UserName="trusted", Path="/t/")["User"]
-    other = "arn:aws:iam::999999999999:user/unknown"
+    other = cloud.new_account().client("iam").create_user(UserName="elsewhere")["User"]["Arn"]
     iam.create_role(RoleName="trusting", AssumeRolePolicyDocument=trust({"AWS": [ada["Arn"], other]}))
     iam.create_instance_profile(InstanceProfileName="trusting")
     iam.add_role_to_instance_profile(InstanceProfileName="trusting", RoleName="trusting")
@@ -108,11 +108,19 @@ def test_who_is_made_anew_under_an_old_name_is_not_trusted(iam):
     iam.create_user(UserName="trusted", Path="/t/")
     [profile] = iam.list_instance_profiles_for_role(RoleName="trusting")["InstanceProfiles"]
     assert principals(profile["Roles"][0]) == [ada["UserId"], other]
-    absent = trust({"AWS": ada["Arn"].replace("/trusted", "/absent")})
-    message = refused(
-        "MalformedPolicyDocument", iam.update_assume_role_policy, RoleName="trusting", PolicyDocument=absent
-    )
-    assert message.startswith('Invalid principal in policy: "AWS":"arn:aws:iam::')
+    for absent in (
+        ada["Arn"].replace("/trusted", "/absent"),
+        ada["Arn"].replace("/t/", "/other/"),
+        other.replace("/elsewhere", "/absent"),
+        "arn:aws:iam::999999999999:root",
+        "999999999999",
+        ada["UserId"],  # as the policy shows it
+    ):
+        policy = trust({"AWS": absent})
+        message = refused(
+            "MalformedPolicyDocument", iam.update_assume_role_policy, RoleName="trusting", PolicyDocument=policy
+        )
+        assert message == f'Invalid principal in policy: "AWS":"{absent}"'
 
 
 def test_an_instance_profile_has_one_role(iam):

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from stead_controller.db.tables import IamInstanceProfile, IamRole
 from stead_controller.errors import InUse
 from stead_controller.resources import (
+    bound_principals,
     iam_attachments,
     iam_boundaries,
     iam_documents,
@@ -22,7 +23,6 @@ from stead_controller.resources import (
     iam_limits,
     iam_names,
     iam_tags,
-    iam_trust,
     instance_credentials,
     quotas,
 )
@@ -59,7 +59,7 @@ def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> dic
         path=iam_names.check_path(wish.path),
         created=now,
         description=_check_description(wish.description),
-        trust_policy=iam_trust.bound(tx, caller.account_id, iam_documents.check_trust(wish.trust_policy)),
+        trust_policy=bound_principals.bound(tx, iam_documents.check_trust(wish.trust_policy)),
         max_session_duration=wish.max_session_duration or _SESSION_SECONDS,
         boundary_arn=iam_boundaries.check(tx, caller, wish.boundary_arn),
     )
@@ -92,7 +92,7 @@ def update(tx: Transaction, caller: Caller, name: str, description: str | None, 
 def trust(tx: Transaction, caller: Caller, name: str, document: str) -> None:
     """Change who may assume a role; raises NotFound, InvalidParameter, LimitExceeded."""
     role = iam_entities.find_role(tx, caller, name)
-    role.trust_policy = iam_trust.bound(tx, role.account_id, iam_documents.check_trust(document))
+    role.trust_policy = bound_principals.bound(tx, iam_documents.check_trust(document))
     instance_credentials.role_changed(tx, role.id)
 
 
@@ -107,8 +107,8 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
 
 
 def show(tx: Transaction, roles: Sequence[IamRole]) -> list[dict[str, Any]]:
-    """Roles of one account in the shape in which lists show them."""
-    trusted = iam_trust.shown(tx, roles[0].account_id, [role.trust_policy for role in roles]) if roles else []
+    """Roles in the shape in which lists show them."""
+    trusted = bound_principals.shown(tx, [role.trust_policy for role in roles])
     return [_show(role, document) for role, document in zip(roles, trusted, strict=True)]
 
 
