@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import IamMfaDevice
-from tests.api.identity import document, trust
+from tests.api.identity import document, trust, who_may
 from tests.support.waiting import wait_for
 
 ACCOUNT = "111111111111"
@@ -61,10 +61,7 @@ def iam(api):
 @pytest.fixture
 def alice(api, iam):
     """A user who may ask for any session; its clients by service."""
-    iam.create_user(UserName="alice")
-    iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=document("sts:*"))
-    key = iam.create_access_key(UserName="alice")["AccessKey"]
-    return lambda service: api.long_term(key["AccessKeyId"], key["SecretAccessKey"], service)
+    return who_may(api, iam, "alice", "sts:*")
 
 
 def guarded(*actions, **condition):
@@ -267,6 +264,32 @@ def test_a_code_is_taken_once_however_many_try(api, iam, alice):
     with ThreadPoolExecutor(len(clients)) as pool:
         told = sorted(pool.map(attempt, clients))
     assert told == ["AccessDenied"] * 7 + ["taken"]
+
+
+def test_root_has_devices_of_its_own(api, iam):
+    phone = Phone(api, iam, "root-account-mfa-device", "root")
+    assert phone.serial == f"arn:aws:iam::{ACCOUNT}:mfa/root-account-mfa-device"
+    [mine] = iam.list_mfa_devices()["MFADevices"]
+    assert (mine["UserName"], mine["SerialNumber"]) == ("root", phone.serial)
+    [listed] = iam.list_virtual_mfa_devices(AssignmentStatus="Assigned")["VirtualMFADevices"]
+    assert listed["User"]["Arn"] == f"arn:aws:iam::{ACCOUNT}:root"
+    assert iam.get_account_summary()["SummaryMap"]["AccountMFAEnabled"] == 1
+    sts = api.client(api.world.one, "sts")
+    given = sts.get_session_token(**phone.factor())["Credentials"]
+    assert api.session(given, "sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:root"
+    wrong = phone.factor() | {"TokenCode": code_at(phone.seed, 50)}
+    assert "invalid MFA one time pass code" in api.refused("AccessDenied", sts.get_session_token, **wrong)
+    assert api.session(given, "iam").list_mfa_devices()["MFADevices"] == [mine]
+    weak = sts.get_session_token()["Credentials"]
+    api.refused("InvalidClientTokenId", api.session(weak, "iam").list_mfa_devices)  # IAM wants a second factor
+    admin = who_may(api, iam, "admin", "*")("iam")
+    api.refused("NoSuchEntity", admin.deactivate_mfa_device, UserName="root", SerialNumber=phone.serial)
+    api.refused("NoSuchEntity", admin.resync_mfa_device, UserName="root", SerialNumber=phone.serial, **phone.codes())
+    api.refused("DeleteConflict", admin.delete_virtual_mfa_device, SerialNumber=phone.serial)
+    iam.deactivate_mfa_device(SerialNumber=phone.serial)
+    assert iam.list_mfa_devices()["MFADevices"] == []
+    assert iam.get_account_summary()["SummaryMap"]["AccountMFAEnabled"] == 0
+    iam.delete_virtual_mfa_device(SerialNumber=phone.serial)
 
 
 def test_codes_are_not_to_be_guessed(api, iam, alice):

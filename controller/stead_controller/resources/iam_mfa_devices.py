@@ -1,7 +1,9 @@
-"""Virtual MFA devices of users: made, switched on by two codes in a row, asked for a code, switched off, deleted.
+"""Virtual MFA devices of users and of root: made, switched on by two codes in a row, asked for a code, switched off.
 
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_enable_virtual.html. What a device makes its
-codes of is shown once, when it is made, and kept sealed. A code is taken once (RFC 6238, 5.2).
+codes of is shown once, when it is made, and kept sealed. A code is taken once (RFC 6238, 5.2). Root's devices are
+root's own business: it names itself `root`, for which AWS documents its console only, where there is no such user; what
+is shown of them is what https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListVirtualMFADevices.html shows.
 """
 
 import secrets
@@ -22,6 +24,7 @@ from stead_controller.sealing import Sealer
 
 STATUSES: Final = ("Assigned", "Unassigned", "Any")
 _LONGEST: Final = 226
+_ROOT: Final = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def enable(
 
     Raises NotFound, AlreadyExists where it is somebody's, LimitExceeded, BadRequest for codes that are not its.
     """
-    user = iam_entities.find_user(tx, caller, user_name)
+    owner = _owner(tx, caller, user_name)
     device = find(tx, caller, serial_number)
     if device.user_id is not None:
         raise AlreadyExists("iam-mfa-device", "MFA Device is already in use.")
@@ -114,10 +117,10 @@ def enable(
         "MFADevicesPerUser",
         iam_limits.MFA_DEVICES_PER_USER,
         IamMfaDevice.id,
-        IamMfaDevice.user_id == user.id,
+        IamMfaDevice.user_id == owner.id,
     )
     _set_clock(device, sealer, codes, now)
-    device.user_id, device.enabled = user.id, now
+    device.user_id, device.enabled = owner.id, now
 
 
 def resync(
@@ -129,7 +132,7 @@ def resync(
 
 def deactivate(tx: Transaction, caller: Caller, user_name: str | None, serial_number: str) -> None:
     """Take a device from its user, the caller where none is named; raises NotFound, InvalidParameter."""
-    device = _of(tx, caller, iam_entities.own_name(caller, user_name), serial_number)
+    device = _of(tx, caller, user_name, serial_number)
     device.user_id = device.enabled = None
 
 
@@ -143,12 +146,12 @@ def remove(tx: Transaction, caller: Caller, serial_number: str) -> None:
 
 
 def of_user(tx: Transaction, caller: Caller, user_name: str | None, part: Slice) -> list[dict[str, Any]]:
-    """A user's devices by name, the caller's own where none is named; root has none. Raises NotFound."""
-    if user_name is None and caller.kind != "user":
+    """A user's devices by name, the caller's own where none is named; raises NotFound."""
+    if user_name is None and caller.kind not in ("user", "root"):
         return []
-    user = iam_entities.find_user(tx, caller, iam_entities.own_name(caller, user_name))
-    mine = part.of(select(IamMfaDevice).where(IamMfaDevice.user_id == user.id), IamMfaDevice.name_lower)
-    return [_of_user(device, user) for device in tx.session.scalars(mine)]
+    owner = _owner(tx, caller, user_name)
+    mine = part.of(select(IamMfaDevice).where(IamMfaDevice.user_id == owner.id), IamMfaDevice.name_lower)
+    return [_of_owner(device, owner) for device in tx.session.scalars(mine)]
 
 
 def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> list[dict[str, Any]]:
@@ -163,7 +166,7 @@ def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> lis
     return [
         {
             "SerialNumber": serial_of(device),
-            "User": None if user is None else iam_users.show(user),
+            "User": _show_root(device) if user is None else iam_users.show(user),
             "EnableDate": device.enabled,
         }
         for device, user in tx.session.execute(part.of(mine, IamMfaDevice.name_lower))
@@ -173,9 +176,11 @@ def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> lis
 def get(tx: Transaction, caller: Caller, serial_number: str, user_name: str | None) -> dict[str, Any]:
     """Show a device, of a user where one is named; raises NotFound."""
     device = find(tx, caller, serial_number) if user_name is None else _of(tx, caller, user_name, serial_number)
-    user = tx.session.get(IamUser, device.user_id) if device.user_id is not None else None
     shown = {"SerialNumber": serial_of(device), "Certifications": {}}
-    return shown if user is None else {**shown, **_of_user(device, user)}
+    if device.user_id is None:
+        return shown
+    user = tx.session.get(IamUser, device.user_id)
+    return {**shown, **_of_owner(device, _Owner(device.user_id, _ROOT if user is None else user.name))}
 
 
 def show_factor(
@@ -189,8 +194,8 @@ def show_factor(
         return False
     if serial_number is None or code is None:
         raise _failed(", must provide both MFA serial number and one time pass code.")
-    device = _named(tx, caller, serial_number) if caller.kind == "user" else None
-    if device is None or device.user_id != caller.principal_id:
+    device = _named(tx, caller, serial_number) if caller.kind in ("user", "root") else None
+    if device is None or device.user_id != (caller.account_id if caller.kind == "root" else caller.principal_id):
         raise _failed(
             ", unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this "
             "user."
@@ -235,16 +240,45 @@ def _named(tx: Transaction, caller: Caller, serial_number: str) -> IamMfaDevice 
     return found if found is not None and serial_of(found) == serial_number else None
 
 
-def _of(tx: Transaction, caller: Caller, user_name: str, serial_number: str) -> IamMfaDevice:
-    user = iam_entities.find_user(tx, caller, user_name)
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose devices are meant: a user's id and name, or the account's id of root."""
+
+    id: str
+    name: str
+
+
+def _owner(tx: Transaction, caller: Caller, user_name: str | None) -> _Owner:
+    """Find whose devices are meant, the caller's where nobody is named; raises NotFound, InvalidParameter."""
+    root = _Owner(caller.account_id, _ROOT) if caller.kind == "root" else None
+    if root is not None and user_name is None:
+        return root
+    try:
+        user = iam_entities.find_user(tx, caller, iam_entities.own_name(caller, user_name))
+    except NotFound:
+        if root is None or user_name != _ROOT:
+            raise
+        return root
+    return _Owner(user.id, user.name)
+
+
+def _of(tx: Transaction, caller: Caller, user_name: str | None, serial_number: str) -> IamMfaDevice:
+    owner = _owner(tx, caller, user_name)
     device = _named(tx, caller, serial_number)
-    if device is None or device.user_id != user.id:
+    if device is None or device.user_id != owner.id:
         raise NotFound("iam-mfa-device", serial_number, message="MFA Device invalid for user.")
     return device
 
 
-def _of_user(device: IamMfaDevice, user: IamUser) -> dict[str, Any]:
-    return {"UserName": user.name, "SerialNumber": serial_of(device), "EnableDate": device.enabled}
+def _of_owner(device: IamMfaDevice, owner: _Owner) -> dict[str, Any]:
+    return {"UserName": owner.name, "SerialNumber": serial_of(device), "EnableDate": device.enabled}
+
+
+def _show_root(device: IamMfaDevice) -> dict[str, Any] | None:
+    """Show root as a device's user, which has no name; None for a device that is nobody's."""
+    if device.user_id is None:
+        return None
+    return {"UserId": device.account_id, "Arn": f"arn:aws:iam::{device.account_id}:root"}
 
 
 def _failed(why: str) -> BadRequest:

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_accounts, iam_mfa_devices, iam_tags
+from stead_controller.resources import iam_accounts, iam_mfa_devices
 from stead_controller.resources.iam_mfa_devices import Codes, NewDevice
 
 _PIXELS: Final = 4  # of a module of the QR code, as sharp as telephones need it
@@ -107,31 +106,6 @@ def list_virtual_mfa_devices(call: Call, params: Params) -> Result:
         read=lambda part: iam_mfa_devices.of_account(call.tx, call.caller, status, part),
         key=_by_name,
     )
-
-
-@operation("TagMFADevice", service="iam")
-def tag_mfa_device(call: Call, params: Params) -> Result:
-    """Set tags of a device."""
-    iam_tags.set_tags(call.tx, _device_id(call, params), params["Tags"])
-    return {}
-
-
-@operation("UntagMFADevice", service="iam")
-def untag_mfa_device(call: Call, params: Params) -> Result:
-    """Remove tags of a device."""
-    iam_tags.remove_tags(call.tx, _device_id(call, params), params["TagKeys"])
-    return {}
-
-
-@operation("ListMFADeviceTags", service="iam", writes=False)
-def list_mfa_device_tags(call: Call, params: Params) -> Result:
-    """List the tags of a device."""
-    page = describe.marker_page(call, params, "ListMFADeviceTags")
-    return pages.cut_whole("Tags", iam_tags.show(call.tx, _device_id(call, params)), page)
-
-
-def _device_id(call: Call, params: Params) -> str:
-    return iam_mfa_devices.find(call.tx, call.caller, params["SerialNumber"]).id
 
 
 def _shown(params: Params) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Tags of users, roles, instance profiles, policies and issuers."""
+"""Tags of users, roles, instance profiles, policies, issuers and MFA devices."""
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_entities, iam_managed, iam_oidc_providers, iam_tags
+from stead_controller.resources import iam_entities, iam_managed, iam_mfa_devices, iam_oidc_providers, iam_tags
 
 
 @operation("TagUser", service="iam")
@@ -124,6 +124,26 @@ def list_open_id_connect_provider_tags(call: Call, params: Params) -> Result:
     )
 
 
+@operation("TagMFADevice", service="iam")
+def tag_mfa_device(call: Call, params: Params) -> Result:
+    """Set tags of a device."""
+    iam_tags.set_tags(call.tx, _device_id(call, params), params["Tags"])
+    return {}
+
+
+@operation("UntagMFADevice", service="iam")
+def untag_mfa_device(call: Call, params: Params) -> Result:
+    """Remove tags of a device."""
+    iam_tags.remove_tags(call.tx, _device_id(call, params), params["TagKeys"])
+    return {}
+
+
+@operation("ListMFADeviceTags", service="iam", writes=False)
+def list_mfa_device_tags(call: Call, params: Params) -> Result:
+    """List the tags of a device."""
+    return _tags(call, params, "ListMFADeviceTags", _device_id(call, params))
+
+
 def _tags(call: Call, params: Params, operation_name: str, resource_id: str) -> Result:
     """List tags, which are few; keys could be too long for markers."""
     page = describe.marker_page(call, params, operation_name)
@@ -149,6 +169,10 @@ def _role_id(call: Call, params: Params) -> str:
 
 def _profile_id(call: Call, params: Params) -> str:
     return iam_entities.find_instance_profile(call.tx, call.caller, params["InstanceProfileName"]).id
+
+
+def _device_id(call: Call, params: Params) -> str:
+    return iam_mfa_devices.find(call.tx, call.caller, params["SerialNumber"]).id
 
 
 def _issuer_id(call: Call, params: Params) -> str:
