@@ -65,6 +65,7 @@ from stead_controller.resources import (
     imported_images,
     instance_credentials,
     instance_identity,
+    object_keys,
 )
 from stead_controller.resources.audit_events import AuditEvent
 from stead_controller.resources.cloud import Cloud
@@ -137,7 +138,9 @@ class Controller:
         self._scrub = scheduled_scrub.ScheduledScrub(
             self.database, self._blocks, self._block_files, clock, settings.scrub_days
         )
-        objects = Backend(open_server(settings))
+        objects = Backend(
+            open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
+        )
         files = ImageFiles(self.database, objects)
         self._engine = Engine(
             self.database,

@@ -12,7 +12,7 @@ from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.store import BlockStore
 from stead_controller.object_store.backend import Backend
-from stead_controller.object_store.embedded import EmbeddedServer
+from stead_controller.object_store.external import ExternalServer
 from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.resources import workflow_rows
 from stead_controller.settings import Settings
@@ -45,8 +45,11 @@ def work(api, settings, tmp_path):
     store = BlockStore(api.database, BlockDirectory(tmp_path / "blocks"), lambda: moment[0], grace=timedelta(hours=1))
     moment = [datetime.now(UTC)]  # the endpoint has the real time
 
-    # No test here names a bucket that is there, so this server is never started.
-    objects = ImageFiles(api.database, Backend(EmbeddedServer(tmp_path / "objects", tmp_path / "weed.log")))
+    # No test here names a bucket that is there, so this server is never asked.
+    key_file = tmp_path / "key"
+    key_file.touch(mode=0o600)
+    key_file.write_text("id\nsecret\n")
+    objects = ImageFiles(api.database, Backend(ExternalServer("http://127.0.0.1:1", "us-east-1", key_file)))
 
     def run(rounds=20):
         def clock():

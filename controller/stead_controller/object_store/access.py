@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import Policies, Request, evaluate
 from stead_controller.authorization.policy_document import parse
+from stead_controller.authorization.public_policies import is_public
 from stead_controller.errors import NotAuthorized
 from stead_controller.resources.buckets import BucketFacts
 from stead_controller.resources.caller import Caller
@@ -37,6 +38,10 @@ def arn_of(bucket: str, key: str = "") -> str:
     return f"{_ARN}{bucket}/{key}" if key else _ARN + bucket
 
 
+def _is_restricted(bucket: BucketFacts) -> bool:
+    return "RestrictPublicBuckets" in (bucket.blocked or ())
+
+
 _POLICIES: Final = {
     "identity": "an identity-based policy",
     "resource": "a resource-based policy",
@@ -58,11 +63,14 @@ class Asker:
         """Raise NotAuthorized unless an action, such as `GetObject`, is allowed on a bucket that is there."""
         if self.caller.kind == "root" and self.caller.account_id == bucket.account_id and action in _ROOTS:
             return
+        policy = parse(bucket.policy, "resource") if bucket.policy else None
+        if policy and self.caller.account_id != bucket.account_id and _is_restricted(bucket) and is_public(policy):
+            policy = None  # it lets in nobody of another account, not even whom it names
         policies = Policies(
             identity=self.policies.identity,
             boundary=self.policies.boundary,
             session=self.policies.session,
-            resource=parse(bucket.policy, "resource") if bucket.policy else None,
+            resource=policy,
             resource_account=bucket.account_id,
         )
         whose = {"aws:ResourceAccount": bucket.account_id, "s3:ResourceAccount": bucket.account_id}

@@ -6,14 +6,14 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from stead_controller.errors import BadRequest
-from stead_controller.resources.buckets import BucketFacts
+from stead_controller.resources.buckets import PUBLIC_ACCESS, BucketFacts
 
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -36,6 +36,7 @@ STATUSES: Final[dict[str, int]] = {
     "NoSuchBucket": 404,
     "NoSuchBucketPolicy": 404,
     "NoSuchCORSConfiguration": 404,
+    "NoSuchConfiguration": 404,
     "NoSuchKey": 404,
     "NoSuchPublicAccessBlockConfiguration": 404,
     "NoSuchUpload": 404,
@@ -43,6 +44,7 @@ STATUSES: Final[dict[str, int]] = {
     "NoSuchWebsiteConfiguration": 404,
     "NotImplemented": 501,
     "ObjectLockConfigurationNotFoundError": 404,
+    "OwnershipControlsNotFoundError": 404,
     "PreconditionFailed": 412,
     "ReplicationConfigurationNotFoundError": 404,
     "RequestTimeTooSkewed": 403,
@@ -54,10 +56,6 @@ STATUSES: Final[dict[str, int]] = {
 
 _ABSENT: Final[dict[str, tuple[str, str]]] = {
     "GetBucketCors": ("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
-    "GetBucketEncryption": (
-        "ServerSideEncryptionConfigurationNotFoundError",
-        "The server side encryption configuration was not found",
-    ),
     "GetBucketReplication": (
         "ReplicationConfigurationNotFoundError",
         "The replication configuration was not found",
@@ -70,21 +68,18 @@ _ABSENT: Final[dict[str, tuple[str, str]]] = {
         "ObjectLockConfigurationNotFoundError",
         "Object Lock configuration does not exist for this bucket",
     ),
-    "GetPublicAccessBlock": (
-        "NoSuchPublicAccessBlockConfiguration",
-        "The public access block configuration was not found",
-    ),
 }
 
+_NO_MORE: Final = "<IsTruncated>false</IsTruncated>"
 _FIXED: Final[dict[str, tuple[str, str]]] = {
     "GetBucketAccelerateConfiguration": ("AccelerateConfiguration", ""),
     "GetBucketLogging": ("BucketLoggingStatus", ""),
     "GetBucketNotificationConfiguration": ("NotificationConfiguration", ""),
-    "GetBucketOwnershipControls": (
-        "OwnershipControls",
-        "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>",
-    ),
     "GetBucketRequestPayment": ("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+    "ListBucketAnalyticsConfigurations": ("ListBucketAnalyticsConfigurationResult", _NO_MORE),
+    "ListBucketIntelligentTieringConfigurations": ("ListBucketIntelligentTieringConfigurationsOutput", _NO_MORE),
+    "ListBucketInventoryConfigurations": ("ListInventoryConfigurationsResult", _NO_MORE),
+    "ListBucketMetricsConfigurations": ("ListMetricsConfigurationsResult", _NO_MORE),
 }
 
 SAME_FOR_ALL: Final = frozenset({*_ABSENT, *_FIXED})
@@ -140,6 +135,35 @@ def fixed(operation: str) -> bytes:
     return _document(root, content)
 
 
+def ownership() -> bytes:
+    """Write the one OwnershipControls that buckets have: all is their owner's."""
+    return _document("OwnershipControls", "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>")
+
+
+def encryption(algorithm: str) -> bytes:
+    """Write the ServerSideEncryptionConfiguration that all buckets have."""
+    default = f"<ApplyServerSideEncryptionByDefault><SSEAlgorithm>{algorithm}</SSEAlgorithm>"
+    rule = f"<Rule>{default}</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled></Rule>"
+    return _document("ServerSideEncryptionConfiguration", rule)
+
+
+def public_access_block(blocked: Collection[str]) -> bytes:
+    """Write which of PUBLIC_ACCESS are on."""
+    rows = (f"<{name}>{str(name in blocked).lower()}</{name}>" for name in PUBLIC_ACCESS)
+    return _document("PublicAccessBlockConfiguration", "".join(rows))
+
+
+def policy_status(*, is_public: bool) -> bytes:
+    """Write whether a bucket's policy is public."""
+    return _document("PolicyStatus", f"<IsPublic>{str(is_public).lower()}</IsPublic>")
+
+
+def tagging(tags: Sequence[tuple[str, str]]) -> bytes:
+    """Write a Tagging document for the server behind."""
+    rows = (f"<Tag><Key>{_text(key)}</Key><Value>{_text(value)}</Value></Tag>" for key, value in tags)
+    return _document("Tagging", f"<TagSet>{''.join(rows)}</TagSet>")
+
+
 def translate(document: bytes, bucket: BucketFacts, url: str) -> bytes:
     """Put the bucket's own name, owner and URL into an answer of the server behind."""
     text = document.decode("utf-8", "replace")
@@ -175,14 +199,56 @@ def parse(document: bytes) -> ET.Element:
     return root
 
 
-def read_location(document: bytes) -> str:
-    """Give the LocationConstraint of a CreateBucketConfiguration; raises BadRequest."""
+def read_creation(document: bytes) -> tuple[str, list[tuple[str, str]]]:
+    """Give the LocationConstraint and the tags of a CreateBucketConfiguration; raises BadRequest."""
     if not document:
-        return ""
+        return "", []
     root = parse(document)
     if root.tag != "CreateBucketConfiguration":
         raise _malformed()
-    return root.findtext("LocationConstraint", "").strip()
+    unknown = {element.tag for element in root} - {"LocationConstraint", "Tags"}
+    if unknown:
+        raise BadRequest(f"A bucket's {min(unknown)[:80]} is not implemented.", code="NotImplemented")
+    tags = [(tag.findtext("Key", ""), tag.findtext("Value", "")) for tag in root.findall("Tags/Tag")]
+    if len({key for key, _ in tags}) != len(tags):
+        raise BadRequest("Cannot provide multiple Tags with the same key", code="InvalidTag")
+    return root.findtext("LocationConstraint", "").strip(), tags
+
+
+def read_encryption(document: bytes) -> str:
+    """Give the algorithm of a ServerSideEncryptionConfiguration; raises BadRequest."""
+    root = parse(document)
+    rules = root.findall("Rule/ApplyServerSideEncryptionByDefault")
+    if root.tag != "ServerSideEncryptionConfiguration" or len(root) != 1 or len(rules) != 1:
+        raise _malformed()
+    if rules[0].findtext("KMSMasterKeyID") and rules[0].findtext("SSEAlgorithm") == "AES256":
+        raise BadRequest(
+            "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms", code="InvalidArgument"
+        )
+    return rules[0].findtext("SSEAlgorithm", "")
+
+
+def read_public_access_block(document: bytes) -> frozenset[str]:
+    """Give which of PUBLIC_ACCESS a PublicAccessBlockConfiguration switches on; raises BadRequest."""
+    root = parse(document)
+    given = {element.tag: (element.text or "").strip().lower() for element in root}
+    if (
+        root.tag != "PublicAccessBlockConfiguration"
+        or len(given) != len(root)
+        or not set(given) <= set(PUBLIC_ACCESS)
+        or not set(given.values()) <= {"true", "false"}
+    ):
+        raise _malformed()
+    return frozenset(name for name, value in given.items() if value == "true")
+
+
+def read_payer(document: bytes) -> str:
+    """Give who pays by a RequestPaymentConfiguration; raises BadRequest."""
+    root = parse(document)
+    payer = root.findtext("Payer", "").strip()
+    if root.tag != "RequestPaymentConfiguration" or payer not in ("BucketOwner", "Requester"):
+        raise _malformed()
+    return payer
 
 
 def read_ownership(document: bytes) -> str:

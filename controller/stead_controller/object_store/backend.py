@@ -1,6 +1,7 @@
 """The S3 server behind: what of a request gets there, signed with the key that only we have."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,8 +14,12 @@ from yarl import URL
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import ALGORITHM, S3, UNSIGNED_PAYLOAD, Claim, sign
 
+ENCRYPTED: Final = {"x-amz-server-side-encryption": "AES256"}
+"""What an object that is to be encrypted is sent with, and answered with: SSE-S3."""
+
 _BUFFER: Final = 1 << 18
 _AT_ONCE: Final = 128
+_REFUSED: Final = frozenset({400, 501})  # of a request that asks for what a server has not
 _PAUSE_SECONDS: Final = 0.2
 _CONNECT_SECONDS: Final = 10.0
 _SILENCE_SECONDS: Final = 300.0
@@ -22,13 +27,17 @@ _SILENCE_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server answers: its URL, by a socket's file if it has one, and the key that it knows."""
+    """Where a server answers: its URL, by a socket's file if it has one, and the key that it knows.
+
+    `encrypts` is whether it encrypts objects when it is asked to; None when that is to be found out.
+    """
 
     url: str
     region: str
     key_id: str
     secret: str = field(repr=False)
     socket: str = ""
+    encrypts: bool | None = None
 
 
 class Server(Protocol):
@@ -65,6 +74,31 @@ class Backend:
         self._server = server
         self._session: aiohttp.ClientSession | None = None
         self._socket = ""
+        self._encrypts: bool | None = None
+
+    async def encrypts(self, path: str) -> bool:
+        """Tell whether the server encrypts objects that are sent with ENCRYPTED; raises BackendError.
+
+        One that does not say is tried once, by an upload below a bucket's path that is begun and given up.
+        """
+        known = (await self._server.place()).encrypts
+        if known is None and self._encrypts is None:
+            self._encrypts = await self._try_encryption(f"{path}/encryption-probe")
+        return bool(known if known is not None else self._encrypts)
+
+    async def _try_encryption(self, path: str) -> bool:
+        begun = await self.send(Ask("POST", path, [("uploads", "")], ENCRYPTED))
+        async with begun:
+            text = await _text_of(begun)
+        upload = re.search("<UploadId>([^<]+)</UploadId>", text)
+        if begun.status in _REFUSED:
+            return False
+        if upload is None:
+            raise BackendError(f"whether it encrypts cannot be told: {begun.status} {text[:200]}")
+        async with await self.send(Ask("DELETE", path, [("uploadId", upload[1])])) as ended:
+            await _text_of(ended)
+        [(name, value)] = ENCRYPTED.items()
+        return begun.headers.get(name) == value
 
     async def send(self, ask: Ask) -> aiohttp.ClientResponse:
         """Send a request, and give the answer, whose body is still to be read; raises BackendError.
@@ -125,6 +159,13 @@ class Backend:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+async def _text_of(answer: aiohttp.ClientResponse) -> str:
+    try:
+        return (await answer.read()).decode("utf-8", "replace")
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise BackendError(f"an answer of the server behind was cut off: {error}") from error
 
 
 def _signed(place: Place, ask: Ask, query: str, now: datetime) -> dict[str, str]:

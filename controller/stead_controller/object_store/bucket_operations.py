@@ -3,33 +3,21 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from stead_controller.authorization.policy_document import MalformedPolicy, parse
-from stead_controller.aws.app import Transactions
 from stead_controller.errors import BadRequest, InUse, NotAuthorized, NotFound
-from stead_controller.object_store import answers
+from stead_controller.object_store import answers, bucket_settings
 from stead_controller.object_store.access import arn_of
 from stead_controller.object_store.addressing import check_bucket_name, check_key, check_token, path_of
-from stead_controller.object_store.backend import Ask, Backend
-from stead_controller.object_store.exchange import Answer, Exchange
+from stead_controller.object_store.backend import Ask
+from stead_controller.object_store.exchange import Answer, Exchange, Handler, Means
 from stead_controller.object_store.forwarding import BackendRefusal, headers_for, send_short
 from stead_controller.resources import buckets
 
 _MOST_LISTED: Final = 10_000
 _GONE: Final = 404
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What operations need."""
-
-    transactions: Transactions
-    backend: Backend
-    region: str
 
 
 async def list_buckets(exchange: Exchange, means: Means) -> Answer:
@@ -66,7 +54,10 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
     headers_for(exchange)
     if (exchange.request.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "false":
         raise BadRequest("Object Lock is not implemented.", code="NotImplemented")
-    wanted = answers.read_location(await exchange.document())
+    bucket_settings.check_ownership(exchange.request.header("x-amz-object-ownership"))
+    wanted, tags = answers.read_creation(await exchange.document())
+    if tags:
+        exchange.rights.require_own("TagResource", arn_of(name))
     if wanted and wanted != means.region and not (wanted == "EU" and means.region == "eu-west-1"):
         text = f"The {wanted} location constraint is incompatible for the region of this endpoint, {means.region}."
         raise BadRequest(text, code="IllegalLocationConstraintException")
@@ -76,8 +67,21 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
     except BackendRefusal as refusal:
         if refusal.code != "BucketAlreadyOwnedByYou":  # it is: an earlier try of ours got as far
             raise
+    if tags:
+        await _tag_new(means, bucket, tags)
     await means.transactions.run(lambda tx: buckets.made(tx, bucket))
     return Answer(headers={"Location": f"/{name}"})
+
+
+async def _tag_new(means: Means, bucket: buckets.BucketFacts, tags: list[tuple[str, str]]) -> None:
+    """Tag a bucket that was just made behind; where that is refused, there is none."""
+    path = path_of(bucket.backend_name)
+    try:
+        await send_short(means.backend, Ask("PUT", path, [("tagging", "")], body=answers.tagging(tags)))
+    except BackendRefusal:
+        await send_short(means.backend, Ask("DELETE", path))
+        await means.transactions.run(lambda tx: buckets.forget(tx, bucket))
+        raise
 
 
 async def delete_bucket(exchange: Exchange, means: Means) -> Answer:
@@ -140,50 +144,6 @@ async def put_acl(exchange: Exchange, means: Means) -> Answer:
     return Answer()
 
 
-async def put_ownership_controls(exchange: Exchange, means: Means) -> Answer:
-    """Take the ownership that all buckets have; raises BadRequest for another."""
-    del means
-    if answers.read_ownership(await exchange.document()) != "BucketOwnerEnforced":
-        raise BadRequest("Only the ObjectOwnership BucketOwnerEnforced is implemented.", code="NotImplemented")
-    return Answer()
-
-
-async def get_policy(exchange: Exchange, means: Means) -> Answer:
-    """Answer the bucket's policy, as it was put."""
-    del means
-    if exchange.kept.policy is None:
-        raise NotFound("bucket policy", exchange.kept.name, code="NoSuchBucketPolicy")
-    return Answer(body=exchange.kept.policy.encode(), headers={"Content-Type": "application/json"})
-
-
-async def put_policy(exchange: Exchange, means: Means) -> Answer:
-    """Replace the bucket's policy; it may speak of this bucket only."""
-    document = await exchange.document()
-    if len(document) > buckets.MOST_POLICY_BYTES:
-        raise BadRequest("Policies must be at most 20 KiB.", code="PolicyTooLarge")
-    try:
-        text = document.decode()
-        parsed = parse(text, "resource")
-    except UnicodeDecodeError:
-        raise BadRequest("This policy contains invalid Json", code="MalformedPolicy") from None
-    except MalformedPolicy as error:
-        raise BadRequest(error.message, code="MalformedPolicy") from None
-    arn = arn_of(exchange.kept.name)
-    for statement in parsed.statements:
-        resources = statement.source.get("Resource", statement.source.get("NotResource", []))
-        for resource in resources if isinstance(resources, list) else [resources]:
-            if resource != arn and not str(resource).startswith(f"{arn}/"):
-                raise BadRequest("Policy has invalid resource", code="MalformedPolicy")
-    await means.transactions.run(lambda tx: buckets.set_policy(tx, exchange.kept, text))
-    return Answer(204)
-
-
-async def delete_policy(exchange: Exchange, means: Means) -> Answer:
-    """Remove the bucket's policy, if it has one."""
-    await means.transactions.run(lambda tx: buckets.set_policy(tx, exchange.kept, None))
-    return Answer(204)
-
-
 async def delete_objects(exchange: Exchange, means: Means) -> Answer:
     """Remove many objects; those that may not be removed are answered as errors, the others go."""
     keys, quiet = answers.read_delete(await exchange.document())
@@ -214,21 +174,17 @@ async def _fixed(operation: str, exchange: Exchange, means: Means) -> Answer:
     return Answer(body=answers.fixed(operation))
 
 
-type Handler = Callable[[Exchange, Means], Awaitable[Answer]]
-
 HANDLERS: Final[Mapping[str, Handler]] = {
     "CreateBucket": create_bucket,
     "DeleteBucket": delete_bucket,
-    "DeleteBucketPolicy": delete_policy,
     "DeleteObjects": delete_objects,
     "GetBucketAcl": get_acl,
     "GetBucketLocation": get_location,
-    "GetBucketPolicy": get_policy,
     "GetObjectAcl": get_acl,
     "HeadBucket": head_bucket,
     "ListBuckets": list_buckets,
     "PutBucketAcl": put_acl,
-    "PutBucketOwnershipControls": put_ownership_controls,
-    "PutBucketPolicy": put_policy,
     "PutObjectAcl": put_acl,
-} | {name: partial(_fixed, name) for name in answers.SAME_FOR_ALL}
+    **bucket_settings.HANDLERS,
+    **{name: partial(_fixed, name) for name in answers.SAME_FOR_ALL},
+}

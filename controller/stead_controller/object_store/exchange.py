@@ -1,18 +1,20 @@
 """One request to the object store on its way through the front door."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from aiohttp import web
 
+from stead_controller.aws.app import Transactions
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import Claim
 from stead_controller.errors import BadRequest
 from stead_controller.object_store.access import Asker
 from stead_controller.object_store.addressing import Address
+from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.operations import Operation
 from stead_controller.object_store.payload import Payload
 from stead_controller.resources.buckets import BucketFacts
@@ -97,3 +99,16 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What operations that are answered here need."""
+
+    transactions: Transactions
+    backend: Backend
+    region: str
+
+
+type Handler = Callable[[Exchange, Means], Awaitable[Answer]]
+"""Answers an operation of a request that was allowed."""

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
 from aiohttp import web
 
 from stead_controller.errors import BadRequest
-from stead_controller.object_store import answers
+from stead_controller.object_store import answers, encryption
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend, BackendError
 from stead_controller.object_store.exchange import Answer, Exchange
@@ -36,6 +37,8 @@ _READ: Final = frozenset(
         "x-amz-expected-bucket-owner",
         "x-amz-request-payer",
         "x-amz-security-token",
+        encryption.HEADER,
+        encryption.BUCKET_KEY,
         "x-amz-source-expected-bucket-owner",
         "x-amz-trailer",
         "x-amz-user-agent",
@@ -60,6 +63,7 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
     """Give the headers that go on; raises BadRequest for what is not built, so that nothing is silently left out."""
     found: dict[str, str] = {}
     request = exchange.request
+    encryption.check(request, exchange.operation.name if exchange.operation else "")
     for name in request.header_names():
         values = request.header_values(name)
         if name in HEADERS or name.startswith(METADATA):
@@ -94,6 +98,10 @@ def ask_for(exchange: Exchange, operation: Operation) -> Ask:
 async def forward(exchange: Exchange, operation: Operation, backend: Backend) -> web.StreamResponse | Answer:
     """Send a request on, and its answer back; raises BackendRefusal, BackendError, and what is wrong with a body."""
     ask = ask_for(exchange, operation)
+    at_rest: dict[str, str] = {}
+    if operation.name in encryption.WRITING:
+        at_rest = await encryption.of_request(backend, exchange.request, ask.path)
+        ask = replace(ask, headers={**ask.headers, **at_rest})
     if operation.body == "document":
         ask = Ask(ask.method, ask.path, ask.query, ask.headers, await exchange.document())
     elif operation.body == "stream":
@@ -109,7 +117,8 @@ async def forward(exchange: Exchange, operation: Operation, backend: Backend) ->
             raise await _refusal(answer)
         if operation.name in _CONTENT:
             return await _pass_on(exchange, answer)
-        return await _document(exchange, answer)
+        done = await _document(exchange, answer)
+        return replace(done, headers={**at_rest, **done.headers})
 
 
 def _streamed(exchange: Exchange, ask: Ask) -> Ask:
@@ -162,14 +171,14 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 def _answered(answer: aiohttp.ClientResponse) -> dict[str, str]:
     """Give the headers that the client gets."""
     found = {
-        name: value
+        name.lower(): value
         for name, value in answer.headers.items()
         if name.lower() in ANSWERED or name.lower().startswith(METADATA)
     }
-    if "Content-Encoding" in found:
-        encoding = _encoding(found.pop("Content-Encoding"))  # SeaweedFS keeps also what ended with the transfer
+    if "content-encoding" in found:
+        encoding = _encoding(found.pop("content-encoding"))  # SeaweedFS keeps also what ended with the transfer
         if encoding:
-            found["Content-Encoding"] = encoding
+            found["content-encoding"] = encoding
     return found
 
 
@@ -186,9 +195,7 @@ async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answe
     if content:
         url = f"{exchange.http.scheme}://{exchange.request.header('host') or ''}{exchange.request.path}"
         content = answers.translate(content, exchange.kept, url)
-    headers = {
-        name: value for name, value in headers.items() if name.lower() not in ("content-length", "accept-ranges")
-    }
+    headers = {name: value for name, value in headers.items() if name not in ("content-length", "accept-ranges")}
     return Answer(answer.status, content, headers)
 
 

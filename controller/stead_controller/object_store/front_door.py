@@ -26,8 +26,8 @@ from stead_controller.errors import BadRequest, NotAuthorized, SteadError, TooMa
 from stead_controller.object_store import addressing, answers, presigned_v2
 from stead_controller.object_store.access import Asker, Rights, arn_of
 from stead_controller.object_store.backend import Backend, BackendError
-from stead_controller.object_store.bucket_operations import HANDLERS, Means
-from stead_controller.object_store.exchange import Answer, Exchange
+from stead_controller.object_store.bucket_operations import HANDLERS
+from stead_controller.object_store.exchange import Answer, Exchange, Means
 from stead_controller.object_store.forwarding import BackendRefusal, common_headers, forward
 from stead_controller.object_store.operations import find_operation
 from stead_controller.object_store.payload import Payload, declared_hash
@@ -313,6 +313,7 @@ def _context(exchange: Exchange) -> dict[str, Any]:
         "s3:x-amz-acl": request.header("x-amz-acl"),
         "s3:x-amz-content-sha256": request.header("x-amz-content-sha256"),
         "s3:x-amz-copy-source": request.header("x-amz-copy-source"),
+        "s3:x-amz-server-side-encryption": request.header("x-amz-server-side-encryption"),
         "s3:x-amz-storage-class": request.header("x-amz-storage-class"),
     }
 

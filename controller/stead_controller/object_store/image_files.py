@@ -13,7 +13,7 @@ import aiohttp
 
 from stead_controller.aws.app import Transactions
 from stead_controller.errors import BadRequest, NotFound
-from stead_controller.object_store import answers
+from stead_controller.object_store import answers, encryption
 from stead_controller.object_store.addressing import check_key, path_of
 from stead_controller.object_store.backend import Ask, Backend, BackendError
 from stead_controller.resources import buckets
@@ -57,7 +57,8 @@ class ImageFiles:
         if size > _MOST_PUT:
             raise ObjectError(f"the file has {size} bytes, of the {_MOST_PUT} that S3 takes at once")
         place = await self._path_of(account_id, bucket, key)
-        answer = await self._backend.send(Ask("PUT", place, headers={"content-length": str(size)}, body=_pieces(path)))
+        headers = {"content-length": str(size), **await encryption.of_bucket(self._backend, place)}
+        answer = await self._backend.send(Ask("PUT", place, headers=headers, body=_pieces(path)))
         async with answer:
             await _require_success(answer, bucket, key)
 

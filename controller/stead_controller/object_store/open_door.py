@@ -10,7 +10,7 @@ from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock
 from stead_controller.object_store.access import Rights
 from stead_controller.object_store.backend import Backend, Server
-from stead_controller.object_store.embedded import EmbeddedServer
+from stead_controller.object_store.embedded import EmbeddedServer, FindKey
 from stead_controller.object_store.external import ExternalServer
 from stead_controller.object_store.front_door import FrontDoor
 from stead_controller.settings import Settings
@@ -43,10 +43,13 @@ def open_door(
     )
 
 
-def open_server(settings: Settings) -> Server:
-    """Give the server that is set, else the embedded one; raises OSError, ValueError for a bad key file."""
+def open_server(settings: Settings, find_key: FindKey) -> Server:
+    """Give the server that is set, else the embedded one; raises OSError, ValueError for a bad key file.
+
+    `find_key` gives the key by which the embedded one seals those of objects.
+    """
     if not settings.object_endpoint:
-        return EmbeddedServer(settings.object_folder, settings.object_folder / "weed.log")
+        return EmbeddedServer(settings.object_folder, settings.object_folder / "weed.log", find_key)
     if settings.object_key_file is None:
         raise ValueError("an S3 server for objects needs a file with the access key: --object-key-file")
     return ExternalServer(settings.object_endpoint, settings.object_region, settings.object_key_file)

@@ -128,7 +128,16 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     ("PUT", "bucket", "acl"): _here("PutBucketAcl", "PutBucketAcl", "document"),
     ("GET", "bucket", "accelerate"): _here("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
     ("GET", "bucket", "cors"): _here("GetBucketCors", "GetBucketCORS"),
+    ("GET", "bucket", "analytics"): _here("ListBucketAnalyticsConfigurations", "GetAnalyticsConfiguration"),
+    ("DELETE", "bucket", "cors"): _here("DeleteBucketCors", "PutBucketCORS"),
     ("GET", "bucket", "encryption"): _here("GetBucketEncryption", "GetEncryptionConfiguration"),
+    ("PUT", "bucket", "encryption"): _here("PutBucketEncryption", "PutEncryptionConfiguration", "document"),
+    ("DELETE", "bucket", "encryption"): _here("DeleteBucketEncryption", "PutEncryptionConfiguration"),
+    ("GET", "bucket", "intelligent-tiering"): _here(
+        "ListBucketIntelligentTieringConfigurations", "GetIntelligentTieringConfiguration"
+    ),
+    ("GET", "bucket", "inventory"): _here("ListBucketInventoryConfigurations", "GetInventoryConfiguration"),
+    ("GET", "bucket", "metrics"): _here("ListBucketMetricsConfigurations", "GetMetricsConfiguration"),
     ("GET", "bucket", "logging"): _here("GetBucketLogging", "GetBucketLogging"),
     ("GET", "bucket", "notification"): _here("GetBucketNotificationConfiguration", "GetBucketNotification"),
     ("GET", "bucket", "object-lock"): _here("GetObjectLockConfiguration", "GetBucketObjectLockConfiguration"),
@@ -136,10 +145,17 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     ("PUT", "bucket", "ownershipControls"): _here(
         "PutBucketOwnershipControls", "PutBucketOwnershipControls", "document"
     ),
+    ("DELETE", "bucket", "ownershipControls"): _here("DeleteBucketOwnershipControls", "PutBucketOwnershipControls"),
+    ("GET", "bucket", "policyStatus"): _here("GetBucketPolicyStatus", "GetBucketPolicyStatus"),
     ("GET", "bucket", "publicAccessBlock"): _here("GetPublicAccessBlock", "GetBucketPublicAccessBlock"),
+    ("PUT", "bucket", "publicAccessBlock"): _here("PutPublicAccessBlock", "PutBucketPublicAccessBlock", "document"),
+    ("DELETE", "bucket", "publicAccessBlock"): _here("DeletePublicAccessBlock", "PutBucketPublicAccessBlock"),
     ("GET", "bucket", "replication"): _here("GetBucketReplication", "GetReplicationConfiguration"),
+    ("DELETE", "bucket", "replication"): _here("DeleteBucketReplication", "PutReplicationConfiguration"),
     ("GET", "bucket", "requestPayment"): _here("GetBucketRequestPayment", "GetBucketRequestPayment"),
+    ("PUT", "bucket", "requestPayment"): _here("PutBucketRequestPayment", "PutBucketRequestPayment", "document"),
     ("GET", "bucket", "website"): _here("GetBucketWebsite", "GetBucketWebsite"),
+    ("DELETE", "bucket", "website"): _here("DeleteBucketWebsite", "DeleteBucketWebsite"),
     ("GET", "object", ""): Operation("GetObject", "GetObject", ("versionId", "partNumber", *_ANSWER)),
     ("HEAD", "object", ""): Operation("HeadObject", "GetObject", ("versionId", "partNumber", *_ANSWER)),
     ("PUT", "object", ""): Operation("PutObject", "PutObject", (), "stream"),
@@ -163,6 +179,11 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     ("PUT", "object", "acl"): _here("PutObjectAcl", "PutObjectAcl", "document"),
 }
 
+# With an `id`, what lists configurations shows one of them.
+_OF_ONE: Final[dict[str, Operation]] = {
+    f"ListBucket{name}Configurations": _here(f"GetBucket{name}Configuration", f"Get{name}Configuration")
+    for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
+}
 LIST_V2: Final = Operation(
     "ListObjectsV2", "ListBucket", (*_LISTING, "list-type", "continuation-token", "fetch-owner", "start-after")
 )
@@ -234,6 +255,7 @@ ANSWERED: Final = frozenset(
         "x-amz-delete-marker",
         "x-amz-expiration",
         "x-amz-missing-meta",
+        "x-amz-server-side-encryption",
         "x-amz-mp-parts-count",
         "x-amz-storage-class",
         "x-amz-tagging-count",
@@ -262,6 +284,8 @@ def find_operation(method: str, address: Address, query: Collection[str], *, cop
     if unknown and method in ("PUT", "POST", "DELETE"):
         # Else a subresource of later years would mean the bucket or the object itself, which is then gone.
         raise BadRequest(f"The query field {min(unknown)} is not implemented.", code="NotImplemented")
+    if found.name in _OF_ONE and "id" in query:
+        return _OF_ONE[found.name]
     if found.name == "ListObjects" and "list-type" in query:
         return LIST_V2
     if copies and found.name in ("PutObject", "UploadPart"):

@@ -1,4 +1,4 @@
-"""Buckets: one name for all accounts, an owner, a policy.
+"""Buckets: one name for all accounts, an owner, a policy, and what the policy may not do.
 
 A bucket is made here first, then in the server behind, and removed there first: whatever is lost in between is a row of
 an empty bucket, which its owner can make or remove again.
@@ -21,10 +21,13 @@ AVAILABLE: Final = "available"
 MOST_POLICY_BYTES: Final = 20_480
 MOST_BUCKETS: Final = 100  # of an account, which was S3's own quota for long
 
+# All are on in new buckets: https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+PUBLIC_ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
 
 @dataclass(frozen=True, slots=True)
 class BucketFacts:
-    """What is known of a bucket."""
+    """What is known of a bucket; `blocked` are the settings of its public access block, None when it has none."""
 
     name: str
     account_id: str
@@ -32,6 +35,8 @@ class BucketFacts:
     created: datetime
     policy: str | None
     is_available: bool = True
+    blocked: frozenset[str] | None = None
+    owner_enforced: bool = True
 
 
 def find(tx: Transaction, name: str) -> BucketFacts:
@@ -76,6 +81,8 @@ def claim(tx: Transaction, caller: Caller, name: str, now: datetime) -> BucketFa
         backend_name=f"{name.replace('.', '-')[:40].rstrip('-')}-{secrets.token_hex(8)}",
         state=CREATING,
         created=now,
+        public_access_block=",".join(PUBLIC_ACCESS),
+        owner_enforced=True,
     )
     tx.session.add(row)
     tx.session.flush()
@@ -98,13 +105,35 @@ def forget(tx: Transaction, bucket: BucketFacts) -> None:
 
 def set_policy(tx: Transaction, bucket: BucketFacts, policy: str | None) -> None:
     """Replace the bucket's policy, whose form has been checked, or remove it; raises NotFound."""
+    _row(tx, bucket).policy = policy
+
+
+def block_public_access(tx: Transaction, bucket: BucketFacts, blocked: frozenset[str] | None) -> None:
+    """Set which of PUBLIC_ACCESS are on, or, with None, that nothing is said of it; raises NotFound."""
+    _row(tx, bucket).public_access_block = None if blocked is None else ",".join(sorted(blocked))
+
+
+def set_owner_enforced(tx: Transaction, bucket: BucketFacts, *, enforced: bool) -> None:
+    """Say whether the bucket has ownership controls; raises NotFound."""
+    _row(tx, bucket).owner_enforced = enforced
+
+
+def _row(tx: Transaction, bucket: BucketFacts) -> Bucket:
     row = tx.session.get(Bucket, bucket.name)
     if row is None or row.backend_name != bucket.backend_name:
         raise NotFound("bucket", bucket.name, code="NoSuchBucket")
-    row.policy = policy
+    return row
 
 
 def _facts(row: Bucket) -> BucketFacts:
+    block = row.public_access_block
     return BucketFacts(
-        row.name, row.account_id, row.backend_name, row.created, row.policy, is_available=row.state == AVAILABLE
+        row.name,
+        row.account_id,
+        row.backend_name,
+        row.created,
+        row.policy,
+        is_available=row.state == AVAILABLE,
+        blocked=None if block is None else frozenset(block.split(",")) - {""},
+        owner_enforced=row.owner_enforced,
     )

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import select, tuple_, update
 
-from stead_controller.db.tables import AccessKey, HostResource, IamMfaDevice, ImageTask, Snapshot, Volume
+from stead_controller.db.tables import AccessKey, HostResource, IamMfaDevice, ImageTask, ObjectKey, Snapshot, Volume
 from stead_controller.hosts.pictures import keys
-from stead_controller.resources import iam_access_keys, iam_mfa_devices, volume_keys
+from stead_controller.resources import iam_access_keys, iam_mfa_devices, object_keys, volume_keys
 from stead_controller.resources.transaction import Transaction
 from stead_controller.sealing import Sealer
 
@@ -30,6 +30,7 @@ class SealedColumn:
 COLUMNS: Final = (
     SealedColumn(AccessKey.secret_sealed, (AccessKey.id,), iam_access_keys.context),
     SealedColumn(IamMfaDevice.seed_sealed, (IamMfaDevice.id,), iam_mfa_devices.context),
+    SealedColumn(ObjectKey.sealed, (ObjectKey.name,), object_keys.context),
     SealedColumn(Volume.sealed_key, (Volume.id,), lambda _id: volume_keys.CONTEXT),
     SealedColumn(Snapshot.sealed_key, (Snapshot.id,), lambda _id: volume_keys.CONTEXT),
     SealedColumn(ImageTask.sealed_key, (ImageTask.id,), lambda _id: volume_keys.CONTEXT),

@@ -27,8 +27,10 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
 from stead_controller.object_store.front_door import FrontDoor
+from stead_controller.resources import object_keys
 from stead_controller.resources.caller import Caller, Session
 from stead_controller.resources.iam_policies_of import policies_of
+from stead_controller.sealing import Sealer
 from stead_proto.certificates import Authority
 from tests.support.clients import Account
 from tests.unit.controller.resources import rows
@@ -97,18 +99,29 @@ class Store:
         """Give the second account's role these policies and no others."""
         self.policies[GUEST_KEY] = of_principal(documents)
 
+    def server(self) -> EmbeddedServer:
+        """The server behind, which the front door's own has started, as another controller finds it."""
+        return EmbeddedServer(self.folder, self.folder / "weed.log", self.find_store_key)
+
+    async def find_store_key(self) -> bytes:
+        """The key by which the server behind seals the keys of objects."""
+        return await self.database.run(lambda tx: object_keys.of_embedded(tx, SEALER))
+
     def server_process(self) -> int:
         """The process of the server behind."""
         return int((self.folder / PROCESS_FILE).read_text().split()[0])
 
 
+SEALER = Sealer(bytes(range(32)))
 ROLE_KEY = "ASIA1111111111111111"
 GUEST_KEY = "ASIA2222222222222222"
+ROLE_ID = "AROA11111111111111111"
+GUEST_ID = "AROA22222222222222222"
 
 
 def _credentials(one: Caller, other: Caller) -> dict[str, Credential]:
     found = [Credential(caller.access_key_id, SECRET, caller) for caller in (one, other)]
-    found += [_role(one, ROLE_KEY, "AROA11111111111111111"), _role(other, GUEST_KEY, "AROA22222222222222222")]
+    found += [_role(one, ROLE_KEY, ROLE_ID), _role(other, GUEST_KEY, GUEST_ID)]
     return {each.access_key_id: each for each in found}
 
 
@@ -136,6 +149,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     database = Database(f"sqlite:///{folder / 'stead.sqlite'}")
     migrate.upgrade(database.engine)
     world: rows.World = database.run_blocking(rows.build_world)
+    database.run_blocking(
+        lambda tx: tx.session.add_all(
+            rows.role(tenant.caller.account_id, "reader", id=role_id)
+            for tenant, role_id in ((world.one, ROLE_ID), (world.other, GUEST_ID))
+        )
+    )
     known = _credentials(world.one.caller, world.other.caller)
     found: dict[str, Policies] = {}
     tags: dict[str, str] = {}
@@ -157,7 +176,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     door = FrontDoor(
         transactions=database,
         find_key=find_key,
-        backend=Backend(EmbeddedServer(folder / "store", folder / "store" / "weed.log")),
+        backend=Backend(
+            EmbeddedServer(
+                folder / "store",
+                folder / "store" / "weed.log",
+                lambda: database.run(lambda tx: object_keys.of_embedded(tx, SEALER)),
+            )
+        ),
         region="us-east-1",
         domain="localhost",
         rights=Given(found, tags),

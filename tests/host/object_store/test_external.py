@@ -27,7 +27,7 @@ def test_objects_are_kept_elsewhere(store, settings):
     door = FrontDoor(
         transactions=store.database,
         find_key=store.find_key,
-        backend=Backend(open_server(settings)),
+        backend=Backend(open_server(settings, store.find_store_key)),
         region="us-east-1",
         rights=Given(),
     )
@@ -44,10 +44,14 @@ def test_objects_are_kept_elsewhere(store, settings):
         assert bucket not in str(store.s3.list_buckets()["Buckets"])
 
 
+async def no_key():
+    raise AssertionError("another server's keys are its own")
+
+
 def test_a_key_file_is_asked_for_and_must_be_private(settings):
-    assert isinstance(open_server(settings), ExternalServer)
+    assert isinstance(open_server(settings, no_key), ExternalServer)
     with pytest.raises(ValueError, match="--object-key-file"):
-        open_server(replace(settings, object_key_file=None))
+        open_server(replace(settings, object_key_file=None), no_key)
     settings.object_key_file.chmod(0o644)
     with pytest.raises(PermissionError):
-        open_server(settings)
+        open_server(settings, no_key)

@@ -13,7 +13,6 @@ from botocore.exceptions import ClientError
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.object_store.backend import Backend
-from stead_controller.object_store.embedded import EmbeddedServer
 from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.resources import workflow_rows
 from stead_controller.sealing import Sealer
@@ -45,7 +44,7 @@ def work(store, tmp_path):
 
     async def live(rounds):
         # A client of its own, which finds the server that the front door has started.
-        with closing(EmbeddedServer(store.folder, store.folder / "weed.log")) as server:
+        with closing(store.server()) as server:
             backend = Backend(server)
             objects = ImageFiles(store.database, backend)
 
@@ -141,7 +140,7 @@ def test_an_object_that_is_too_large_is_not_all_fetched(store, bucket, tmp_path)
     store.s3.put_object(Bucket=bucket, Key="large", Body=bytes(3 * MIB))
 
     async def fetch():
-        backend = Backend(EmbeddedServer(store.folder, store.folder / "weed.log"))
+        backend = Backend(store.server())
         try:
             await ImageFiles(store.database, backend).fetch(
                 store.one.account_id, bucket, "large", tmp_path / "file", 2 * MIB
@@ -160,7 +159,7 @@ def test_an_image_file_is_an_object_like_any_other(store, bucket, tmp_path):
     path.write_bytes(CONTENT)
 
     async def keep():
-        backend = Backend(EmbeddedServer(store.folder, store.folder / "weed.log"))
+        backend = Backend(store.server())
         try:
             await ImageFiles(store.database, backend).store(store.one.account_id, bucket, "a/disk", path)
         finally:

@@ -214,7 +214,6 @@ def test_what_a_bucket_says_of_itself(s3, bucket, store):
     refused("NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=bucket)
     refused("NoSuchWebsiteConfiguration", s3.get_bucket_website, Bucket=bucket)
     assert refused("AccessControlListNotSupported", s3.put_object, Bucket=bucket, Key="k", ACL="public-read") == 400
-    assert refused("NotImplemented", s3.put_object, Bucket=bucket, Key="k", ServerSideEncryption="aws:kms") == 501
     assert refused("NotImplemented", s3.put_bucket_website, Bucket=bucket, WebsiteConfiguration={}) == 501
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "red"}]})
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "team", "Value": "red"}]
@@ -253,13 +252,11 @@ def test_what_is_not_built_is_refused_by_s3s_own_code(s3, bucket):
     locked = {"ObjectLockEnabled": "Enabled"}
     for call, more in (
         (s3.put_bucket_cors, {"CORSConfiguration": {"CORSRules": [rule]}}),
-        (s3.delete_bucket_cors, {}),
         (s3.put_bucket_website, {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "index.html"}}}),
         (s3.put_object_lock_configuration, {"ObjectLockConfiguration": locked}),
         (s3.put_object_retention, {"Key": "k", "Retention": {"Mode": "GOVERNANCE"}}),
         (s3.put_object_legal_hold, {"Key": "k", "LegalHold": {"Status": "ON"}}),
         (s3.put_bucket_notification_configuration, {"NotificationConfiguration": {}}),
-        (s3.put_public_access_block, {"PublicAccessBlockConfiguration": {"BlockPublicAcls": True}}),
         (s3.put_object, {"Key": "k", "Body": b"", "ObjectLockMode": "COMPLIANCE"}),
         (s3.put_object, {"Key": "k", "Body": b"", "WebsiteRedirectLocation": "/other"}),
         (s3.create_bucket, {"ObjectLockEnabledForBucket": True}),

@@ -1,8 +1,8 @@
-"""Buckets of the object store; their objects are in the S3 server behind."""
+"""Buckets of the object store; their objects are in the S3 server behind, encrypted."""
 
 from datetime import datetime
 
-from sqlalchemy import Index, String, Text
+from sqlalchemy import Index, String, Text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -12,7 +12,9 @@ from stead_controller.db.types import AccountId
 class Bucket(Base):
     """A bucket of an account, by its name, which no other account's can have.
 
-    `backend_name` is what the server behind knows it by: a name that was never given before.
+    `backend_name` is what the server behind knows it by: a name that was never given before. `public_access_block` has
+    the settings of that name that are on, with commas; NULL when there are none. `owner_enforced` is whether there are
+    ownership controls, which are always the same.
     """
 
     __tablename__ = "buckets"
@@ -24,3 +26,14 @@ class Bucket(Base):
     state: Mapped[str] = mapped_column(String(16))  # creating, available
     created: Mapped[datetime]
     policy: Mapped[str | None] = mapped_column(Text)
+    public_access_block: Mapped[str | None] = mapped_column(String(80))
+    owner_enforced: Mapped[bool] = mapped_column(default=True, server_default=true())
+
+
+class ObjectKey(Base):
+    """A key of 32 bytes by which the server behind seals the keys of objects; sealed by the master key."""
+
+    __tablename__ = "object_keys"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sealed: Mapped[bytes]

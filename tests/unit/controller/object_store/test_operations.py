@@ -11,6 +11,7 @@ from stead_controller.object_store.addressing import Address
 from stead_controller.object_store.operations import find_operation
 
 MODEL = Session().get_service_model("s3")
+EACH = [*operations._TABLE.values(), *operations._OF_ONE.values()]
 BUCKET, OBJECT = Address("b"), Address("b", "k")
 
 
@@ -30,7 +31,7 @@ def requests():
 
 
 def test_what_is_built_is_found_by_its_name_and_nothing_else_is():
-    built = {each.name for each in operations._TABLE.values()} | {"ListObjectsV2", "CopyObject", "UploadPartCopy"}
+    built = {each.name for each in EACH} | {"ListObjectsV2", "CopyObject", "UploadPartCopy"}
     assert built <= set(MODEL.operation_names)
     found = set()
     for name, method, address, query in requests():
@@ -62,7 +63,7 @@ ALIKE = {
 
 
 def test_all_that_is_answered_here_has_an_answer():
-    here = {each.name for each in operations._TABLE.values() if each.is_answered_here}
+    here = {each.name for each in EACH if each.is_answered_here}
     assert here == set(bucket_operations.HANDLERS)
 
 

@@ -5,10 +5,19 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import LargeBinary, select
 
-from stead_controller.db.tables import AccessKey, Base, HostResource, IamMfaDevice, ImageTask, Snapshot, Volume
+from stead_controller.db.tables import (
+    AccessKey,
+    Base,
+    HostResource,
+    IamMfaDevice,
+    ImageTask,
+    ObjectKey,
+    Snapshot,
+    Volume,
+)
 from stead_controller.hosts.pictures import keys
 from stead_controller.master_key import KEPT, KeyFile, MasterKey
-from stead_controller.resources import iam_access_keys, iam_mfa_devices, sealed_rows, volume_keys
+from stead_controller.resources import iam_access_keys, iam_mfa_devices, object_keys, sealed_rows, volume_keys
 from stead_controller.sealing import version_of
 from stead_controller.workflows.reseal import Resealing
 from stead_proto import ids
@@ -74,6 +83,8 @@ def secrets_of(database, world, master_key, monkeypatch):
             tx.session.add(
                 device(f"AMFA{number}", account_id, sealer.seal(secret, iam_mfa_devices.context(f"AMFA{number}")))
             )
+            name = f"key{number}"
+            tx.session.add(ObjectKey(name=name, sealed=sealer.seal(secret, object_keys.context(name))))
             instance = rows.launch(tx, world, world.one, number=number)
             volume = tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).one()
             volume.sealed_key = sealer.seal(secret, volume_keys.CONTEXT)
@@ -100,6 +111,7 @@ def secrets_of(database, world, master_key, monkeypatch):
                 (device.seed_sealed, iam_mfa_devices.context(device.id))
                 for device in tx.session.scalars(select(IamMfaDevice))
             ]
+            found += [(key.sealed, object_keys.context(key.name)) for key in tx.session.scalars(select(ObjectKey))]
             told = []
             for row in tx.session.scalars(select(HostResource).where(HostResource.body.is_not(None))):
                 keys.opened(row.kind, row.body, lambda key: told.append((key, volume_keys.CONTEXT)) or b"")
@@ -112,7 +124,7 @@ def secrets_of(database, world, master_key, monkeypatch):
 
 
 def everything(version):
-    return sorted([(f"secret {number}".encode(), version) for number in range(COUNT)] * 5)
+    return sorted([(f"secret {number}".encode(), version) for number in range(COUNT)] * 6)
 
 
 async def test_everything_is_sealed_anew(database, master_key, secrets_of):
@@ -121,7 +133,7 @@ async def test_everything_is_sealed_anew(database, master_key, secrets_of):
     resealing = Resealing(database, master_key, lambda: NOW)
     assert await resealing.rotate(lambda rows, changed: told.append((rows, changed))) == 2
     assert sorted(secrets_of(master_key.sealer)) == everything(2)
-    assert told[-1] == (6 * COUNT, 5 * COUNT)
+    assert told[-1] == (7 * COUNT, 6 * COUNT)
     assert await resealing.run_pass() == 0
 
 
@@ -196,6 +208,6 @@ def test_no_sealed_column_is_forgotten():
         if isinstance(column.type, LargeBinary) and "sealed" in column.name
     }
     assert sealed == known
-    assert {AccessKey, IamMfaDevice, ImageTask, Volume, Snapshot} == {
+    assert {AccessKey, IamMfaDevice, ImageTask, ObjectKey, Volume, Snapshot} == {
         column.column.class_ for column in sealed_rows.COLUMNS
     }

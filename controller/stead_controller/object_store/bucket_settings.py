@@ -1,0 +1,200 @@
+"""What is set of a bucket: its policy and what that may not do, its ownership and its encryption; and who pays.
+
+Buckets differ in their policies and public access blocks. All are their owner's with all that is in them, and what is
+written to them is encrypted: other wishes are refused.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from stead_controller.authorization.policy_document import MalformedPolicy, PolicyDocument, parse
+from stead_controller.authorization.public_policies import is_public
+from stead_controller.errors import BadRequest, NotAuthorized, NotFound
+from stead_controller.object_store import answers, encryption
+from stead_controller.object_store.access import arn_of
+from stead_controller.object_store.addressing import path_of
+from stead_controller.object_store.exchange import Answer, Exchange, Handler, Means
+from stead_controller.resources import bound_principals, buckets
+
+_OWNERSHIP: Final = "BucketOwnerEnforced"
+
+
+async def get_policy(exchange: Exchange, means: Means) -> Answer:
+    """Answer the bucket's policy, with users and roles by their ARNs."""
+    kept = _policy_of(exchange)
+    [text] = await means.transactions.run(lambda tx: bound_principals.shown(tx, [kept]), writes=False)
+    return Answer(body=text.encode(), headers={"Content-Type": "application/json"})
+
+
+async def get_policy_status(exchange: Exchange, means: Means) -> Answer:
+    """Say whether the bucket's policy is public."""
+    del means
+    policy = parse(_policy_of(exchange), "resource")
+    return Answer(body=answers.policy_status(is_public=is_public(policy)))
+
+
+def _policy_of(exchange: Exchange) -> str:
+    if exchange.kept.policy is None:
+        text = "The bucket policy does not exist"
+        raise NotFound("bucket policy", exchange.kept.name, message=text, code="NoSuchBucketPolicy")
+    return exchange.kept.policy
+
+
+async def put_policy(exchange: Exchange, means: Means) -> Answer:
+    """Replace the bucket's policy; it may speak of this bucket only, and let in everybody only where that may be."""
+    document = await exchange.document()
+    if len(document) > buckets.MOST_POLICY_BYTES:
+        raise BadRequest("Policies must be at most 20 KiB.", code="PolicyTooLarge")
+    try:
+        text = document.decode()
+        parsed = parse(text, "resource")
+    except UnicodeDecodeError:
+        raise BadRequest("This policy contains invalid Json", code="MalformedPolicy") from None
+    except MalformedPolicy as error:
+        raise BadRequest(error.message, code="MalformedPolicy") from None
+    arn = arn_of(exchange.kept.name)
+    _check_resources(parsed, arn)
+    if "BlockPublicPolicy" in (exchange.kept.blocked or ()) and is_public(parsed):
+        why = "because public policies are blocked by the BlockPublicPolicy block public access setting."
+        who = f"User: {exchange.asked.arn} is not authorized to perform: s3:PutBucketPolicy"
+        raise NotAuthorized(f'{who} on resource: "{arn}" {why}', code="AccessDenied")
+    try:
+        await means.transactions.run(
+            lambda tx: buckets.set_policy(tx, exchange.kept, bound_principals.bound(tx, text)),
+        )
+    except MalformedPolicy:
+        raise BadRequest("Invalid principal in policy", code="MalformedPolicy") from None
+    return Answer(204)
+
+
+def _check_resources(policy: PolicyDocument, arn: str) -> None:
+    for statement in policy.statements:
+        resources = statement.source.get("Resource", statement.source.get("NotResource", []))
+        for resource in resources if isinstance(resources, list) else [resources]:
+            if resource != arn and not str(resource).startswith(f"{arn}/"):
+                raise BadRequest("Policy has invalid resource", code="MalformedPolicy")
+
+
+async def delete_policy(exchange: Exchange, means: Means) -> Answer:
+    """Remove the bucket's policy, if it has one."""
+    await means.transactions.run(lambda tx: buckets.set_policy(tx, exchange.kept, None))
+    return Answer(204)
+
+
+async def get_public_access_block(exchange: Exchange, means: Means) -> Answer:
+    """Answer which settings are on."""
+    del means
+    if exchange.kept.blocked is None:
+        text = "The public access block configuration was not found"
+        code = "NoSuchPublicAccessBlockConfiguration"
+        raise NotFound("public access block", exchange.kept.name, message=text, code=code)
+    return Answer(body=answers.public_access_block(exchange.kept.blocked))
+
+
+async def put_public_access_block(exchange: Exchange, means: Means) -> Answer:
+    """Set all settings; those of ACLs have no effect, since no bucket has any that lets others in."""
+    blocked = answers.read_public_access_block(await exchange.document())
+    await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.kept, blocked))
+    return Answer()
+
+
+async def delete_public_access_block(exchange: Exchange, means: Means) -> Answer:
+    """Remove all settings; nothing is blocked then."""
+    await means.transactions.run(lambda tx: buckets.block_public_access(tx, exchange.kept, None))
+    return Answer(204)
+
+
+async def get_ownership_controls(exchange: Exchange, means: Means) -> Answer:
+    """Answer the ownership that all buckets have, unless it was removed."""
+    del means
+    if not exchange.kept.owner_enforced:
+        text = "The bucket ownership controls were not found"
+        code = "OwnershipControlsNotFoundError"
+        raise NotFound("ownership controls", exchange.kept.name, message=text, code=code)
+    return Answer(body=answers.ownership())
+
+
+async def put_ownership_controls(exchange: Exchange, means: Means) -> Answer:
+    """Take the ownership that all buckets have; raises BadRequest for another."""
+    check_ownership(answers.read_ownership(await exchange.document()))
+    await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.kept, enforced=True))
+    return Answer()
+
+
+async def delete_ownership_controls(exchange: Exchange, means: Means) -> Answer:
+    """Let none be shown; no ACL lets others in afterwards either."""
+    await means.transactions.run(lambda tx: buckets.set_owner_enforced(tx, exchange.kept, enforced=False))
+    return Answer(204)
+
+
+def check_ownership(wanted: str | None) -> None:
+    """Raise BadRequest for an ownership that needs ACLs.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+    """
+    if wanted not in (None, _OWNERSHIP):
+        raise BadRequest(f"Only the ObjectOwnership {_OWNERSHIP} is implemented.", code="NotImplemented")
+
+
+async def get_encryption(exchange: Exchange, means: Means) -> Answer:
+    """Answer the encryption that all new objects have, where the server behind encrypts."""
+    if not await means.backend.encrypts(path_of(exchange.kept.backend_name)):
+        text = "The server side encryption configuration was not found"
+        code = "ServerSideEncryptionConfigurationNotFoundError"
+        raise NotFound("encryption", exchange.kept.name, message=text, code=code)
+    return Answer(body=answers.encryption(encryption.ALGORITHM))
+
+
+async def put_encryption(exchange: Exchange, means: Means) -> Answer:
+    """Take the encryption that there is anyway; raises BadRequest for another, and where there is none."""
+    if answers.read_encryption(await exchange.document()) != encryption.ALGORITHM:
+        raise encryption.wrong_algorithm()
+    if not await means.backend.encrypts(path_of(exchange.kept.backend_name)):
+        raise encryption.not_built()
+    return Answer()
+
+
+async def put_request_payment(exchange: Exchange, means: Means) -> Answer:
+    """Take the payer that there is anyway."""
+    del means
+    if answers.read_payer(await exchange.document()) != "BucketOwner":
+        raise BadRequest("Only the Payer BucketOwner is implemented.", code="NotImplemented")
+    return Answer()
+
+
+async def get_absent(name: str, exchange: Exchange, means: Means) -> Answer:
+    """Answer that one of the configurations, of which no bucket has any, is not there."""
+    del exchange, means
+    raise NotFound(name, "", message="The specified configuration does not exist.", code="NoSuchConfiguration")
+
+
+async def delete_absent(exchange: Exchange, means: Means) -> Answer:
+    """Remove what no bucket has, which S3 answers as if it had been there."""
+    del exchange, means
+    return Answer(204)
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "DeleteBucketCors": delete_absent,
+    "DeleteBucketEncryption": delete_absent,
+    "DeleteBucketOwnershipControls": delete_ownership_controls,
+    "DeleteBucketPolicy": delete_policy,
+    "DeleteBucketReplication": delete_absent,
+    "DeleteBucketWebsite": delete_absent,
+    "DeletePublicAccessBlock": delete_public_access_block,
+    "GetBucketEncryption": get_encryption,
+    "GetBucketOwnershipControls": get_ownership_controls,
+    "GetBucketPolicy": get_policy,
+    "GetBucketPolicyStatus": get_policy_status,
+    "GetPublicAccessBlock": get_public_access_block,
+    "PutBucketEncryption": put_encryption,
+    "PutBucketOwnershipControls": put_ownership_controls,
+    "PutBucketPolicy": put_policy,
+    "PutBucketRequestPayment": put_request_payment,
+    "PutPublicAccessBlock": put_public_access_block,
+    **{
+        f"GetBucket{name}Configuration": partial(get_absent, name)
+        for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
+    },
+}
