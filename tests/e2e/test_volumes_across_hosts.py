@@ -4,70 +4,16 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-
-import pytest
 
 from stead_cli import processes
 from stead_cli.rig_cloud import RigHost
 from tests.support.real_cloud import kill
-from tests.support.rig import RigUser, TestRig
-from tests.support.town import Inhabitant, default_vpc
+from tests.support.street import Street, disk
+from tests.support.town import Inhabitant
 from tests.support.waiting import wait_for
 
 MIB = 1 << 20
 WORD = "nobody-shall-read-this-on-either-host"
-
-
-@dataclass
-class Street:
-    """A guest on each of two hosts."""
-
-    rig: TestRig
-    user: RigUser
-    west: Inhabitant  # on host 1
-    east: Inhabitant  # on host 2
-
-    def volume(self, **options: Any) -> str:
-        """A new volume whose home is host 1: it was attached to west first, and is free again."""
-        zone = self.user.describe(self.west.id)["Placement"]["AvailabilityZone"]
-        made = self.user.ec2.create_volume(AvailabilityZone=zone, Size=1, **options)["VolumeId"]
-        self.attach(made, self.west)
-        return made
-
-    def state(self, volume_id: str) -> str:
-        return self.user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["State"]
-
-    def attach(self, volume_id: str, guest: Inhabitant, device: str = "/dev/sdf") -> None:
-        """Attach it and wait until the guest sees it."""
-        self.user.ec2.attach_volume(VolumeId=volume_id, InstanceId=guest.id, Device=device)
-        wait_for(lambda: guest.tries(f"test -b {disk(volume_id)}"), f"{guest.id} sees {volume_id}", 60, poll=0.5)
-
-    def detach(self, volume_id: str, *, force: bool = False) -> None:
-        """Detach it and wait until it is free."""
-        self.user.ec2.detach_volume(VolumeId=volume_id, Force=force)
-        wait_for(lambda: self.state(volume_id) == "available", f"{volume_id} is available", 60, poll=0.5)
-
-
-@pytest.fixture(scope="module")
-def street(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    """Two guests on two hosts, booted."""
-    user = RigUser(session_rig, session_rig.new_account(), tmp_path_factory.mktemp("street"), rig=session_rig)
-    try:
-        one, two, _ = session_rig.hosts
-        vpc, subnet = default_vpc(user)
-        west, east = vpc.launch(one, subnet, "172.31.0.10"), vpc.launch(two, subnet, "172.31.0.11")
-        yield Street(session_rig, user, west.booted(), east.booted())
-    finally:
-        user.terminate_all()
-        for volume in user.ec2.describe_volumes()["Volumes"]:
-            if volume["State"] == "available":
-                user.ec2.delete_volume(VolumeId=volume["VolumeId"])
-
-
-def disk(volume_id: str) -> str:
-    return f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
 
 
 def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
@@ -106,7 +52,7 @@ def daemons(host: RigHost) -> list[int]:
 
 def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Street) -> None:
     one, two, _ = street.rig.hosts
-    volume_id = street.volume(Encrypted=True)
+    volume_id = street.at_west(Encrypted=True)
     written = fill(street.west, volume_id, "west")
     street.detach(volume_id)
     street.attach(volume_id, street.east)
@@ -143,7 +89,7 @@ def check_snapshot(street: Street, volume_id: str) -> None:
 
 def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(street: Street) -> None:
     one, two, _ = street.rig.hosts
-    volume_id = street.volume()
+    volume_id = street.at_west()
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     for host in (one, two):
@@ -174,7 +120,7 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
 def test_a_disk_grows_under_a_guest_of_another_host(street: Street) -> None:
     """An idle guest sees it at once, what was there stays, and no process of either host is another one."""
     one, two, _ = street.rig.hosts
-    volume_id = street.volume()
+    volume_id = street.at_west()
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     written = fill(street.east, volume_id, "small")
@@ -197,7 +143,7 @@ def modification(street: Street, volume_id: str) -> str:
 
 def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Street) -> None:
     """It holds what was synced before, whatever is written meanwhile and after; the next one reads what changed."""
-    volume_id = street.volume()
+    volume_id = street.at_west()
     ec2 = street.user.ec2
     before = fill(street.west, volume_id, "before")
     # Writes go on at another place while the snapshot is taken.
@@ -206,13 +152,13 @@ def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Stre
         " iflag=fullblock conv=fsync; done; rm /tmp/enough) >/dev/null 2>&1 &"
     )
     first = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    complete(street, first)
+    street.complete(first)
     street.west.run("touch /tmp/enough")
     wait_for(lambda: street.west.tries("test ! -e /tmp/enough"), "the writer has ended", 30, poll=0.5)
     after = fill(street.west, volume_id, "after", 8)
     fill(street.west, volume_id, "gone")
     second = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    complete(street, second)
+    street.complete(second)
     zone = street.user.describe(street.east.id)["Placement"]["AvailabilityZone"]
     for snapshot_id, places in ((first, {0: before}), (second, {8: after})):
         made = ec2.create_volume(SnapshotId=snapshot_id, AvailabilityZone=zone)["VolumeId"]
@@ -228,7 +174,7 @@ def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Stre
 def test_a_snapshot_that_is_not_begun_before_its_disk_is_let_go_is_of_that(street: Street) -> None:
     """The guest's host hears of both at once; its guest lets go first, and the way to the disk stays until it is read."""
     _, two, _ = street.rig.hosts
-    volume_id = street.volume()
+    volume_id = street.at_west()
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     written = fill(street.east, volume_id, "late")
@@ -236,7 +182,7 @@ def test_a_snapshot_that_is_not_begun_before_its_disk_is_let_go_is_of_that(stree
     with stopped(two):
         snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
         ec2.detach_volume(VolumeId=volume_id)
-    complete(street, snapshot_id)
+    street.complete(snapshot_id)
     wait_for(lambda: street.state(volume_id) == "available", f"{volume_id} is available", 60, poll=0.5)
     zone = street.user.describe(street.east.id)["Placement"]["AvailabilityZone"]
     made = ec2.create_volume(SnapshotId=snapshot_id, AvailabilityZone=zone)["VolumeId"]
@@ -247,21 +193,10 @@ def test_a_snapshot_that_is_not_begun_before_its_disk_is_let_go_is_of_that(stree
     ec2.delete_snapshot(SnapshotId=snapshot_id)
 
 
-def complete(street: Street, snapshot_id: str) -> None:
-    """Wait until a snapshot is complete."""
-
-    def is_complete() -> bool:
-        (found,) = street.user.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
-        assert found["State"] in {"pending", "completed"}, found
-        return bool(found["State"] == "completed")
-
-    wait_for(is_complete, f"{snapshot_id} is complete", 120, poll=0.5)
-
-
 def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     """The guest's host hangs, so that it hears of nothing; its proxy goes on by itself."""
     _, two, _ = street.rig.hosts
-    volume_id = street.volume()
+    volume_id = street.at_west()
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     street.east.run(f"(yes late | sudo dd of={disk(volume_id)} bs=64k oflag=direct) >/dev/null 2>&1 &")

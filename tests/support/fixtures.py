@@ -12,6 +12,7 @@ from tests.support.clients import Account, share_client_classes
 from tests.support.cloud import Cloud
 from tests.support.real_cloud import RealCloud, User
 from tests.support.rig import RigUser, TestRig
+from tests.support.street import Street, new_street
 
 share_client_classes()
 
@@ -160,6 +161,13 @@ def session_rig(request: pytest.FixtureRequest) -> Iterator[TestRig]:
         if results and request.session.testsfailed:
             made.keep_logs(Path(results))
         made.down()
+
+
+@pytest.fixture(scope="session")
+def street(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+    """Two booted guests on two hosts, shared: detach the volumes that you attach."""
+    with new_street(session_rig, tmp_path_factory.mktemp("street")) as made:
+        yield made
 
 
 @pytest.fixture

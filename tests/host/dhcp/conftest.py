@@ -8,9 +8,7 @@ import socket
 import struct
 import subprocess
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import pytest
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import VpcDhcp
+from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 from tests.unit.agent.dhcp.pictures import vpc as picture
 
@@ -166,24 +165,6 @@ def dhcp(folder: Path, vpc: Vpc) -> Iterator[Dnsmasq]:
     assert made.present() == frozenset()
     assert not list((folder / "dhcp").glob("*"))
     wait_for(lambda: not [path for path in server_process.all_servers() if folder in path.parents], "servers are gone")
-
-
-def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:
-    """Call a function in a thread of its own that is inside a namespace; sockets it makes stay there."""
-    done: Future[Result] = Future()
-
-    def enter() -> None:
-        try:
-            with Path("/run/netns", namespace).open() as file:
-                os.setns(file.fileno(), os.CLONE_NEWNET)
-            done.set_result(what())
-        except BaseException as failure:  # raised again by the caller
-            done.set_exception(failure)
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    return done.result()
 
 
 def ask(server: str, name: str, kind: int) -> tuple[int, list[str]]:

@@ -16,7 +16,8 @@ import pytest
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import DhcpError
-from tests.host.dhcp.conftest import Vm, Vpc, inside, ip, read_events, without_host
+from tests.host.dhcp.conftest import Vm, Vpc, ip, read_events, without_host
+from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 from tests.unit.agent.dhcp.pictures import host
 

@@ -10,7 +10,8 @@ import pytest
 
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import VpcDhcp
-from tests.host.dhcp.conftest import NO_ERROR, NO_SUCH_NAME, PTR, Vm, Vpc, inside, ip
+from tests.host.dhcp.conftest import NO_ERROR, NO_SUCH_NAME, PTR, Vm, Vpc, ip
+from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root

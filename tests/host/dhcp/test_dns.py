@@ -9,7 +9,8 @@ import pytest
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import DnsName
-from tests.host.dhcp.conftest import NO_ERROR, NO_SUCH_NAME, PTR, REFUSED, Vm, Vpc, inside, ip, without_host
+from tests.host.dhcp.conftest import NO_ERROR, NO_SUCH_NAME, PTR, REFUSED, Vm, Vpc, ip, without_host
+from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.root

@@ -25,6 +25,7 @@ from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
 from stead_proto.ids import link_name
 from tests.host.network.world import LINKS, POOL
+from tests.support.namespaces import carriers_are_on, loopback_up
 from tests.support.waiting import wait_for
 
 UNDERLAY = {"a": "192.0.2.1", "b": "192.0.2.2"}
@@ -95,7 +96,7 @@ class Hosts:
                     underlay_peers=frozenset(UNDERLAY[other] for other in names if other != name),
                 )
             )
-            self.machine.inside(f"vpc-{name}", _loopback_up)
+            self.machine.inside(f"vpc-{name}", loopback_up)
             echo = self._open(f"vpc-{name}", socket.AF_INET, socket.SOCK_DGRAM)
             echo.bind(("127.0.0.1", 0))
             echo.connect(echo.getsockname())
@@ -157,7 +158,7 @@ class Hosts:
         """Wait until all links pass packets."""
         for place in ("vpc-wires", *(f"vpc-{name}" for name in self.hosts)):
             wait_for(
-                lambda place=place: self.machine.inside(place, _all_carry),  # type: ignore[misc]  # bound now
+                lambda place=place: self.machine.inside(place, carriers_are_on),  # type: ignore[misc]  # bound now
                 f"all links of {place} pass packets",
                 poll=0.002,
             )
@@ -202,27 +203,10 @@ def _unmount(folder: Path) -> None:
     ctypes.CDLL(None).umount2(os.fsencode(folder), 2)
 
 
-def _loopback_up() -> None:
-    with IPRoute() as ip:
-        ip.link("set", index=1, state="up")
-
-
 def _configure(ip: IPRoute, name: str, address: str) -> None:
     (index,) = ip.link_lookup(ifname=name)
     ip.addr("add", index=index, address=address, prefixlen=24)
     ip.link("set", index=index, state="up")
-
-
-def _all_carry() -> bool:
-    with IPRoute() as ip:
-        for link in ip.get_links():
-            information = link.get_attr("IFLA_LINKINFO")
-            if not link["flags"] & 1 or not information or information.get_attr("IFLA_INFO_KIND") != "veth":
-                continue
-            port = information.get_attr("IFLA_INFO_SLAVE_DATA")
-            if link.get_attr("IFLA_OPERSTATE") != "UP" or (port and port.get_attr("IFLA_BRPORT_STATE") != 3):
-                return False
-    return True
 
 
 @contextlib.contextmanager

@@ -4,9 +4,7 @@ import itertools
 import os
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 
 from stead_agent.metadata.interface import ADDRESS, Guest, Options
 from stead_agent.metadata.service import Metadata
+from tests.support.namespaces import inside
 from tests.unit.agent.metadata.guests import guest
 
 _numbers = itertools.count()
@@ -24,24 +23,6 @@ def ip(*commands: str) -> None:
     """Run ip(8) commands one by one."""
     for command in commands:
         subprocess.run(["ip", *command.split()], check=True, timeout=10)
-
-
-def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:
-    """Call a function in a thread of its own that is inside a namespace; sockets it makes stay there."""
-    done: Future[Result] = Future()
-
-    def enter() -> None:
-        try:
-            with Path("/run/netns", namespace).open() as file:
-                os.setns(file.fileno(), os.CLONE_NEWNET)
-            done.set_result(what())
-        except BaseException as failure:  # raised again by the caller
-            done.set_exception(failure)
-
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    return done.result()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 
 from stead_agent.metadata.interface import ADDRESS
 from stead_agent.metadata.service import Metadata
-from tests.host.metadata.conftest import Vm, Vpc, guest_of, inside, ip
+from tests.host.metadata.conftest import Vm, Vpc, guest_of, ip
+from tests.support.namespaces import inside
 
 pytestmark = pytest.mark.root
 PUT = b"PUT /latest/api/token HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n"

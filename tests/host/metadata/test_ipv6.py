@@ -7,7 +7,8 @@ import pytest
 
 from stead_agent.metadata.interface import IPV6_ADDRESS, Guest
 from stead_agent.metadata.service import Metadata
-from tests.host.metadata.conftest import Vm, Vpc, guest_of, inside, ip
+from tests.host.metadata.conftest import Vm, Vpc, guest_of, ip
+from tests.support.namespaces import inside
 
 pytestmark = pytest.mark.root
 _GUEST = "fd00:5:0:1::5"

@@ -27,6 +27,7 @@ from stead_agent.network import interface as net
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.picture import INNER_ADDRESSES
+from tests.support.namespaces import carriers_are_on, loopback_up
 from tests.support.waiting import wait_for
 
 POOL = "198.51.100.0/24"
@@ -382,7 +383,7 @@ class World:
             *((self.namespaces, vpc_id) for vpc_id in (*self.vpcs, *vpcs)),
         ):
             wait_for(
-                lambda namespaces=namespaces, name=name: namespaces.inside(name, _carriers_are_on),  # type: ignore[misc]  # bound now
+                lambda namespaces=namespaces, name=name: namespaces.inside(name, carriers_are_on),  # type: ignore[misc]  # bound now
                 "all links pass packets",
                 poll=0.002,
             )
@@ -412,7 +413,7 @@ class World:
 
     def open_echo(self) -> None:
         """Make the socket that `settle` sends to itself: what it sends queues behind all that was sent before."""
-        self.machine.inside("vpc-host", _loopback_up)
+        self.machine.inside("vpc-host", loopback_up)
         self._echo = self.open("vpc-host", socket.AF_INET, socket.SOCK_DGRAM)
         self._echo.bind(("127.0.0.1", 0))
         self._echo.connect(self._echo.getsockname())
@@ -490,23 +491,6 @@ class Host:
         listener.bind((address, port))
         listener.listen()
         return listener
-
-
-def _carriers_are_on() -> bool:
-    with IPRoute() as ip:
-        for link in ip.get_links():
-            information = link.get_attr("IFLA_LINKINFO")
-            if not link["flags"] & 1 or not information or information.get_attr("IFLA_INFO_KIND") != "veth":
-                continue
-            port = information.get_attr("IFLA_INFO_SLAVE_DATA")
-            if link.get_attr("IFLA_OPERSTATE") != "UP" or (port and port.get_attr("IFLA_BRPORT_STATE") != 3):
-                return False
-    return True
-
-
-def _loopback_up() -> None:
-    with IPRoute() as ip:
-        ip.link("set", index=1, state="up")
 
 
 def add_outside(world: World, uplink_address: str, outside_address: str, *, default: bool = True) -> Host:
