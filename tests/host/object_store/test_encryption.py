@@ -7,7 +7,10 @@ import secrets
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from stead_controller.db.tables import ObjectKey
+from stead_controller.db.tables import Bucket, ObjectKey
+from stead_controller.object_store.addressing import path_of
+from stead_controller.object_store.backend import Ask, Backend
+from stead_controller.object_store.forwarding import send_short
 from stead_controller.sealing import version_of
 from tests.host.object_store.raw import Raw
 from tests.host.object_store.test_objects import refused
@@ -154,6 +157,35 @@ def test_a_policy_may_ask_for_the_header(store, s3, bucket):
     refused("AccessDenied", s3.put_object, Bucket=bucket, Key="asked/k", Body=b"")
     s3.put_object(Bucket=bucket, Key="asked/k", Body=b"", ServerSideEncryption=AES)
     s3.delete_bucket_policy(Bucket=bucket)
+
+
+def test_what_was_written_before_there_was_a_key_is_read_and_said_to_be_plain(store, s3, bucket):
+    content = secrets.token_bytes(6 * MIB)
+    behind = store.database.run_blocking(lambda tx: tx.session.get(Bucket, bucket).backend_name)
+
+    async def put():
+        backend = Backend(store.server())
+        try:
+            await send_short(backend, Ask("PUT", path_of(behind, "old"), body=content))
+        finally:
+            await backend.close()
+
+    asyncio.run(put())
+    got = s3.get_object(Bucket=bucket, Key="old")
+    assert (got["Body"].read() == content, got.get("ServerSideEncryption")) == (True, None)
+    assert "ServerSideEncryption" not in s3.head_object(Bucket=bucket, Key="old")
+    assert on_disk(store, content[:64])
+    copied = s3.copy_object(Bucket=bucket, Key="new", CopySource=f"{bucket}/old")
+    assert copied["ServerSideEncryption"] == AES
+    begun = s3.create_multipart_upload(Bucket=bucket, Key="joined-old")["UploadId"]
+    upload = {"Bucket": bucket, "Key": "joined-old", "UploadId": begun}
+    part = s3.upload_part_copy(**upload, PartNumber=1, CopySource=f"{bucket}/old", CopySourceRange="bytes=5-5500000")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["CopyPartResult"]["ETag"]}]}
+    s3.complete_multipart_upload(**upload, MultipartUpload=parts)
+    s3.copy_object(Bucket=bucket, Key="old", CopySource=f"{bucket}/old", MetadataDirective="REPLACE")
+    for key, expected in (("new", content), ("joined-old", content[5:5500001]), ("old", content)):
+        got = s3.get_object(Bucket=bucket, Key=key)
+        assert (got["Body"].read() == expected, got["ServerSideEncryption"]) == (True, AES), key
 
 
 def test_the_key_is_kept_sealed(store, s3, bucket):
