@@ -135,8 +135,11 @@ def drain(host_id: str, *, undo: bool, output: str) -> None:
 
 @host.command()
 @click.argument("host_id")
-@click.option("--force", is_flag=True, help="Also while it has instances: they are terminated.")
+@click.option("--force", is_flag=True, help="Also with instances and volumes: they end with it.")
 def remove(host_id: str, *, force: bool) -> None:
-    """Forget a host."""
+    """Forget a host.
+
+    With --force you say that it is off for good. Volumes in a pool of Ceph that other hosts have, too, get a new home.
+    """
     Operator(settings.load()).remove_host(host_id, force=force)
     say(f"{host_id} is forgotten")

@@ -80,7 +80,8 @@ class Operator:
     ) -> pb.ImportImageResponse:
         """Upload an image file and wait until its blocks are stored.
 
-        `progress` is told each number of bytes sent, `stored` the percents of the disk that are stored.
+        `progress` is told each number of bytes sent, `stored` the percents of the disk that are stored. A controller of
+        an earlier release says nothing of the header and waits for the file; then it is a CliError after some seconds.
         """
         is_taken = asyncio.Event()
 
@@ -94,10 +95,19 @@ class Operator:
 
         async def call(channel: Any) -> pb.ImportImageResponse:
             response = pb.ImportImageResponse()
-            async for response in ImagesStub(channel).ImportImage(messages(), timeout=_UPLOAD_SECONDS):
-                is_taken.set()
-                if stored is not None:
-                    stored(response.percent)
+            responses = ImagesStub(channel).ImportImage(messages(), timeout=_UPLOAD_SECONDS)
+            try:
+                async with asyncio.timeout(_CALL_SECONDS) as patience:
+                    async for response in responses:
+                        patience.reschedule(None)
+                        is_taken.set()
+                        if stored is not None:
+                            stored(response.percent)
+            except TimeoutError as error:
+                raise CliError(
+                    f"the controller at {self._address} did not take the image's header in {_CALL_SECONDS:.0f} seconds",
+                    "it may be of an earlier release: sudo ./stead up; or see: ./stead logs controller",
+                ) from error
             return response
 
         return self._call(call)

@@ -70,6 +70,7 @@ def volume_spec(resource: Resource) -> volumes.VolumeSpec:
         body.pool,
         encrypted=body.encrypted,
         encryption_key=body.encryption_key,
+        former_homes=tuple(body.former_home_ids),
     )
 
 
@@ -317,6 +318,7 @@ def storage_pools(pools: Iterable[volumes.PoolStatus]) -> list[host_pb2.StorageP
             free=each.capacity.free,
             volume_types=each.volume_types,
             is_default=each.is_default,
+            shared_id=each.shared_id,
         )
         for each in pools
     ]

@@ -1,6 +1,7 @@
 """Keeps disks as qcow2 files in a directory: `pool.py`'s promise."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,15 @@ class DirectoryPool:
             os.close(os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE))
             write_disk(incoming, disk)
             self._store.publish(incoming, self._path(name))
+
+    def adopt(self, name: str, owners: Sequence[str]) -> bool:
+        """Say no: no other host can have had a disk here."""
+        del name, owners
+        return False
+
+    def shared_id(self) -> str:
+        """Name none: it is this host's alone."""
+        return ""
 
     def make_room(self, name: str, size: int) -> None:
         """Do nothing: a file grows by itself."""

@@ -32,6 +32,7 @@ class VolumeSpec:
     pool: str = ""  # where it is made; empty: in the default pool
     encrypted: bool = False
     encryption_key: bytes = field(default=b"", repr=False)  # 32 bytes; empty while nobody may open it
+    former_homes: tuple[str, ...] = ()  # hosts given up; its disk may be in a shared pool as theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class PoolStatus:
     capacity: Capacity
     volume_types: tuple[str, ...]  # of the volumes that it is for; empty: all
     is_default: bool
+    shared_id: str = ""  # what other hosts call it too, where several have it; empty: this host's alone, or unknown now
 
 
 class Volumes(Protocol):
@@ -70,7 +72,8 @@ class Volumes(Protocol):
         """Have the disk here, at least as large as said; an existing one keeps its content and is never made smaller.
 
         A disk that must grow is grown on file: its machine must be off (use `Machines.resize_disk` for a running one).
-        An encrypted one grows, and is made, only with its key; without, it stays as it is.
+        An encrypted one grows, and is made, only with its key; without, it stays as it is. One that had another home is
+        never made: its disk is taken over, and whoever still has it open there can write to it no more.
         """
 
     def source(self, volume_id: str) -> VolumeSource | None:

@@ -24,6 +24,11 @@ _PATIENCE: Final = {b"client_mount_timeout": b"5", b"rados_mon_op_timeout": b"5"
 _FEATURES: Final = 1 | 4 | 8 | 16 | 32
 _NAME_BYTES: Final = 4096
 _MOST_WATCHERS: Final = 16
+_RESULTS: Final = {
+    "rbd_read": ctypes.c_ssize_t,
+    "rbd_write": ctypes.c_ssize_t,
+    "rados_ioctx_get_id": ctypes.c_int64,
+}
 
 
 class CephError(Exception):
@@ -90,6 +95,12 @@ class Cluster:
         self._handle, self._io = handle, io
         self.close = weakref.finalize(self, _close, rados, handle, io)
 
+    def place(self) -> str:
+        """Name this pool among all pools of all clusters."""
+        buffer = ctypes.create_string_buffer(_NAME_BYTES)
+        _check(self._rados.rados_cluster_fsid(self._handle, buffer, _NAME_BYTES), "the cluster's id")
+        return f"{buffer.value.decode()}/{self._rados.rados_ioctx_get_id(self._io)}"
+
     def ask_monitor(self, **question: str) -> Any:
         """Have a command answered by a monitor, and give the JSON of its answer."""
         words = (c_char_p * 1)(json.dumps({**question, "format": "json"}).encode())
@@ -141,6 +152,37 @@ class Cluster:
         """Delete an image; nobody may have it open."""
         _check(self._rbd.rbd_remove(self._io, image.encode()), image)
 
+    def fence(self, image: str, seconds: int) -> int:
+        """Let all programs that have an image open for writing, on any host, never again write to this cluster.
+
+        Ceph keeps them out for so many seconds, whatever they do then; others of the same hosts may go on. Gives how
+        many there were. Each has a watch on the image and, once it wrote, the image's lock.
+        """
+        with self._opened(image, writable=False) as handle:
+            addresses = {*self._watchers(handle, image), *self._lock_owners(handle, image)}
+        for address in sorted(addresses):
+            _check(self._rados.rados_blocklist_add(self._handle, address, seconds), f"blocklisting {address.decode()}")
+        # From here on what we ask of the disks is refused until they know of it, too.
+        _check(self._rados.rados_wait_for_latest_osdmap(self._handle), "waiting for the disks' map")
+        return len(addresses)
+
+    def _watchers(self, handle: c_void_p, image: str) -> list[bytes]:
+        count = c_size_t(_MOST_WATCHERS)
+        found = (_Watcher * _MOST_WATCHERS)()
+        _check(self._rbd.rbd_watchers_list(handle, found, byref(count)), image)
+        addresses = [bytes(each.addr) for each in found[: count.value]]
+        self._rbd.rbd_watchers_list_cleanup(found, count)
+        return addresses
+
+    def _lock_owners(self, handle: c_void_p, image: str) -> list[bytes]:
+        """Give the addresses of those that have the lock: one, whether it still watches or has been taken for dead."""
+        exclusive = c_int()
+        buffers = [ctypes.create_string_buffer(_NAME_BYTES) for _ in range(4)]  # tag, clients, cookies, addresses
+        lengths = [c_size_t(_NAME_BYTES) for _ in buffers]
+        places = [part for buffer, length in zip(buffers, lengths, strict=True) for part in (buffer, byref(length))]
+        _check(self._rbd.rbd_list_lockers(handle, byref(exclusive), *places), image)
+        return [each for each in buffers[3].raw[: lengths[3].value].split(b"\0") if each]
+
     def read(self, image: str, length: int) -> bytes:
         """Read an image's first bytes, whoever has it open."""
         buffer = ctypes.create_string_buffer(length)
@@ -158,14 +200,11 @@ class Cluster:
     def grow(self, image: str, size: int) -> None:
         """Have an image of so many bytes at least; one that must grow may not be open for writing anywhere: EBUSY."""
         with self._opened(image, writable=False) as handle:
-            present, count = c_uint64(), c_size_t(_MOST_WATCHERS)
+            present = c_uint64()
             _check(self._rbd.rbd_get_size(handle, byref(present)), image)
             if present.value >= size:
                 return
-            found = (_Watcher * _MOST_WATCHERS)()
-            _check(self._rbd.rbd_watchers_list(handle, found, byref(count)), image)
-            self._rbd.rbd_watchers_list_cleanup(found, count)
-            if count.value:
+            if self._watchers(handle, image):
                 raise CephError(errno.EBUSY, image)
         with self._opened(image, writable=True) as handle:
             _check(self._rbd.rbd_resize(handle, size), image)
@@ -258,6 +297,11 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
         "rados_stat": (pointer, name, pointer, pointer),
         "rados_buffer_free": (pointer,),
         "rados_mon_command": (pointer, pointer, c_size_t, name, c_size_t, pointer, size, pointer, size),
+        "rados_cluster_fsid": (pointer, pointer, c_size_t),
+        "rados_ioctx_get_id": (pointer,),
+        "rados_blocklist_add": (pointer, name, ctypes.c_uint32),
+        "rados_wait_for_latest_osdmap": (pointer,),
+        "rbd_list_lockers": (pointer, pointer, name, size, name, size, name, size, name, size),
         "rbd_list2": (pointer, pointer, size),
         "rbd_image_spec_list_cleanup": (pointer, c_size_t),
         "rbd_create2": (pointer, name, number, number, pointer),
@@ -281,5 +325,5 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
     for function, arguments in takes.items():
         call = getattr(rados if function.startswith("rados") else rbd, function)
         call.argtypes = arguments
-        call.restype = ctypes.c_ssize_t if function in {"rbd_read", "rbd_write"} else c_int
+        call.restype = _RESULTS.get(function, c_int)
     return rados, rbd

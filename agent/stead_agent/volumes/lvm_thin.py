@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -93,6 +94,15 @@ class LvmThinPool:
         )
         write_disk(self._path(new).resolve(), disk)
         self._lvm("lvrename", self._group, new, name)
+
+    def adopt(self, name: str, owners: Sequence[str]) -> bool:
+        """Say no: no other host can have had a disk here."""
+        del name, owners
+        return False
+
+    def shared_id(self) -> str:
+        """Name none: it is this host's alone."""
+        return ""
 
     def make_room(self, name: str, size: int) -> None:
         """Make the logical volume larger, which takes no room of the pool yet."""

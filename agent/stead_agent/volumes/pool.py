@@ -6,6 +6,7 @@ bitmaps of what changed since a snapshot, encryption. What a pool adds is where 
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -40,6 +41,15 @@ class Pool(Protocol):
 
         It has its name, and is on the disk with it, when this returns.
         """
+
+    def adopt(self, name: str, owners: Sequence[str]) -> bool:
+        """Take over the disk that one of these hosts, which are given up, had in this pool; say no when there is none.
+
+        Whoever still has it open can write to it no more when this returns.
+        """
+
+    def shared_id(self) -> str:
+        """Name the pool among all pools, if other hosts can have just this one too; else it is empty."""
 
     def make_room(self, name: str, size: int) -> None:
         """Have room for a disk that is about to grow."""

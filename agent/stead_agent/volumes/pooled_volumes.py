@@ -47,7 +47,9 @@ class PooledVolumes:
         """Have the disk here, at least as large as said; where it is already, or in the pool that it is meant for."""
         with self._store.room(volume.id):
             found = self._find(volume.id)
-            if found is None:
+            if found is None and volume.former_homes:
+                self._adopt(volume)
+            elif found is None:
                 self._make(volume)
             elif _header(found[0], volume.id).size < volume.size and (volume.encryption_key or not volume.encrypted):
                 self._grow(volume)
@@ -59,7 +61,8 @@ class PooledVolumes:
     def source(self, volume_id: str) -> VolumeSource | None:
         """Tell how to open the disk.
 
-        Its header may have been forged by a guest that broke out: only one of our bases can be below it.
+        Its header may have been forged by a guest that broke out: only one of our bases can be below it. The folder of
+        bases in it may be that of another host, where the volume was at home.
         """
         found = self._find(volume_id)
         if found is None:
@@ -73,7 +76,7 @@ class PooledVolumes:
             return VolumeSource(source, "qcow2", None)
         base = Path(header.backing_file)
         name = BASE_NAME.match(base.name)
-        if name is None or base.parent != self._store.bases:
+        if name is None or base.parent.name != self._store.bases.name:
             raise VolumeError(f"{volume_id}: its file names a base that is none of ours")
         return VolumeSource(source, "qcow2", self._base(volume_id, name["id"]))
 
@@ -160,7 +163,14 @@ class PooledVolumes:
         except VolumeError as error:
             _log.warning("pool_unreachable", extra={"pool": pool.name, "error": str(error)})
             capacity = Capacity(0, 0, 0)
-        return PoolStatus(pool.name, pool.backend, capacity, self._types[pool.name], is_default=pool is self._default)
+        try:
+            shared_id = pool.shared_id()
+        except VolumeError:  # as told above
+            shared_id = ""
+        types = self._types[pool.name]
+        return PoolStatus(
+            pool.name, pool.backend, capacity, types, is_default=pool is self._default, shared_id=shared_id
+        )
 
     def give_up(self) -> None:
         """Delete all disks, for this host is given up; a pool that cannot be reached keeps its own, as is told."""
@@ -186,11 +196,26 @@ class PooledVolumes:
             raise BaseAbsentError(f"{volume_id}: its base {base_id} is not here")
         return base
 
-    def _make(self, volume: VolumeSpec) -> None:
-        """Make a new disk."""
+    def _meant_for(self, volume: VolumeSpec) -> Pool:
+        """Give the pool in which a volume is to be."""
         pool = self._pools.get(volume.pool) if volume.pool else self._default
         if pool is None:
             raise VolumeError(f"{volume.id}: this host has no pool {volume.pool!r}")
+        return pool
+
+    def _adopt(self, volume: VolumeSpec) -> None:
+        """Take over the disk of a volume whose home was a host that is given up, and let it be as large as said."""
+        pool = self._meant_for(volume)
+        if not pool.adopt(volume.id, volume.former_homes):
+            former = ", ".join(volume.former_homes)
+            raise VolumeError(f"{volume.id}: in pool {pool.name} there is no disk of it, of {former}")
+        _log.warning("disk_taken_over", extra={"volume": volume.id, "pool": pool.name})
+        if _header(pool, volume.id).size < volume.size and (volume.encryption_key or not volume.encrypted):
+            self._grow(volume)
+
+    def _make(self, volume: VolumeSpec) -> None:
+        """Make a new disk."""
+        pool = self._meant_for(volume)
         pool.make(volume.id, volume.size, _empty_disk(volume, self._below(volume)))
 
     def _below(self, volume: VolumeSpec) -> Path | None:

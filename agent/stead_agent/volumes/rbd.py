@@ -6,11 +6,12 @@ own trash.
 """
 
 import errno
+import logging
 import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -22,8 +23,12 @@ from stead_agent.volumes.interface import Capacity, DiskFullError, VolumeError
 from stead_agent.volumes.librbd import CephError, Cluster, Trashed
 from stead_agent.volumes.pool import checked, is_disk_name, room_for
 
+_log = logging.getLogger(__name__)
+
 USER: Final = "stead"  # of cephx
 _NEW: Final = "new."
+_TAKEN: Final = "taken."  # from another host, and not fenced yet
+_FENCE_SECONDS: Final = 10 * 365 * 86400  # for good
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 # Below this a pool counts as full: the next disk's first clusters, and what guests write meanwhile, need room.
 _LEAST_FREE: Final = 64 << 20
@@ -91,6 +96,29 @@ class RbdPool:
             cluster.create(new, _image_size(size))
             cluster.write(new, disk.pieces)
             cluster.rename(new, image)
+
+    def adopt(self, name: str, owners: Sequence[str]) -> bool:
+        """Give the image a name that none of those hosts opens it by, keep out who has it open, then give it its own.
+
+        Who opens it by the old name does so before all who have it open are asked for. So nobody of those hosts can
+        write to it, but for one whom Ceph has taken for dead and who had not written before: they must be off.
+        """
+        taken, image = self._image(name, _TAKEN), self._image(name)
+        with self._asking() as cluster:
+            if not cluster.has(taken):
+                found = next((old for old in _images_of(name, owners) if cluster.has(old)), None)
+                if found is None:
+                    return cluster.has(image)
+                cluster.rename(found, taken)
+            count = cluster.fence(taken, _FENCE_SECONDS)
+            cluster.rename(taken, image)
+        _log.warning("image_taken_over", extra={"image": image, "kept_out": count})
+        return True
+
+    def shared_id(self) -> str:
+        """Name the cluster and the pool."""
+        with self._asking() as cluster:
+            return cluster.place()
 
     def make_room(self, name: str, size: int) -> None:
         """Make the image larger, which takes no room of the pool yet.
@@ -219,6 +247,14 @@ class RbdPool:
                 raise VolumeError(told) from error
             self._cluster = cluster
             return cluster
+
+
+def _images_of(name: str, owners: Sequence[str]) -> Iterator[str]:
+    """Name the images that a disk may have as that of other hosts, or of one that did not finish taking it over."""
+    for owner in owners:
+        if _OWNER.match(owner):
+            yield f"{owner}.{checked(name)}"
+            yield f"{owner}.{_TAKEN}{name}"
 
 
 def _image_size(size: int) -> int:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, case, select, update
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import StoragePool
@@ -12,6 +12,7 @@ from stead_controller.resources import volume_homes
 from stead_proto.v1 import host_pb2 as pb
 
 _NAME_LENGTH: Final = 64
+_SHARED_LENGTH: Final = 128
 
 
 def of_hosts(tx: Transaction, host_ids: Collection[str]) -> defaultdict[str, list[StoragePool]]:
@@ -33,10 +34,12 @@ def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool], rows: li
         if row is None:
             if not pool.name or len(pool.name) > _NAME_LENGTH:
                 continue
-            row = StoragePool(host_id=host_id, name=pool.name)
+            row = StoragePool(host_id=host_id, name=pool.name, backend=pool.backend, shared_id="")
             row.provisioned = volume_homes.provisioned(tx, host_id, pool.name, is_default=pool.is_default)
             tx.session.add(row)
             rows.append(row)
+        # Of one that cannot be reached now a host cannot tell what others call it.
+        row.shared_id = pool.shared_id[:_SHARED_LENGTH] or (row.shared_id if row.backend == pool.backend else "")
         row.backend = pool.backend
         row.volume_types = " ".join(sorted(pool.volume_types))
         row.is_default = pool.is_default
@@ -49,7 +52,11 @@ def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool], rows: li
 _ROOM: Final = (
     update(StoragePool)
     .where(StoragePool.host_id == bindparam("pool_host"), StoragePool.name == bindparam("pool_name"))
-    .values(total=bindparam("new_total"), free=bindparam("new_free"))
+    .values(
+        total=bindparam("new_total"),
+        free=bindparam("new_free"),
+        shared_id=case((bindparam("new_shared") == "", StoragePool.shared_id), else_=bindparam("new_shared")),
+    )
     .execution_options(synchronize_session=False)
 )
 
@@ -57,7 +64,13 @@ _ROOM: Final = (
 def note_room(tx: Transaction, told: Collection[tuple[str, pb.StoragePool]]) -> None:
     """Note how much room pools have now, by host."""
     rows = [
-        {"pool_host": host_id, "pool_name": pool.name, "new_total": pool.total, "new_free": pool.free}
+        {
+            "pool_host": host_id,
+            "pool_name": pool.name,
+            "new_total": pool.total,
+            "new_free": pool.free,
+            "new_shared": pool.shared_id[:_SHARED_LENGTH],
+        }
         for host_id, pool in told
     ]
     if rows:

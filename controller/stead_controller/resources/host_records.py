@@ -23,6 +23,7 @@ from stead_controller.errors import InUse, MalformedId, NotFound
 from stead_controller.hosts import host_networks, topics
 from stead_controller.resources import (
     host_addresses,
+    lost_homes,
     nat_gateways,
     network_interface_attachments,
     quotas,
@@ -99,7 +100,10 @@ def set_schedulable(tx: Transaction, host_id: str, *, schedulable: bool) -> Host
 
 
 def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, force: bool) -> None:
-    """Forget a host and tell the others; raises InUse with instances or volumes, unless forced: these end."""
+    """Forget a host and tell the others; raises InUse with instances or volumes, unless forced: these end.
+
+    Volumes in pools that other hosts have too get another home instead; InUse as `lost_homes` says.
+    """
     host = _find(tx, host_id)
     if _count(tx, host_id) and not force:
         raise InUse(f"{host_id} has instances: terminate them first, or force their end with the host's.")
@@ -114,8 +118,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
         topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, vpc_id)
     for snapshot in tx.session.scalars(select(Snapshot).where(Snapshot.host_id == host_id)).all():
         snapshot_life.fail(tx, snapshot, snapshot_life.GONE)
-    for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():
-        volume_attachments.lose_home(tx, volume)
+    lost_homes.give_up(tx, host, now)
     tx.session.execute(delete(HostResource).where(HostResource.host_id == host_id))
     host_addresses.give_back(tx, host, now)
     tx.session.delete(host)

@@ -120,6 +120,14 @@ def plug(tx: Transaction, volume: Volume, instance: Instance, device: str, now: 
         snapshot_life.follow(tx, volume)
 
 
+def serve_anew(tx: Transaction, volume: Volume) -> None:
+    """Let a volume's new home serve it to the other host that has it: what the former home served has ended."""
+    volume.export_port = None
+    if is_remote(volume):
+        volume.generation += 1
+        volume.export_port = _free_port(tx, volume.host_id)
+
+
 def is_remote(volume: Volume) -> bool:
     """Tell whether a volume may be used by another host than its home."""
     return volume.attached_host_id not in (None, volume.host_id)

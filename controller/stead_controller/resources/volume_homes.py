@@ -132,6 +132,14 @@ def give_back(tx: Transaction, host_id: str, pool: str, size: int) -> None:
     )
 
 
+def shared_id(tx: Transaction, volume: Volume) -> str:
+    """Tell by what other hosts know the pool that a volume is in; empty when it is its home's alone."""
+    if volume.host_id is None:
+        return ""
+    pool = tx.session.get(StoragePool, (volume.host_id, _pool_of(tx, volume.host_id, volume.pool)))
+    return pool.shared_id if pool is not None else ""
+
+
 def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -> int:
     """Count what volumes of a host take of a pool, in bytes; those of no named pool are in the default one."""
     names = (name, "") if is_default else (name,)

@@ -291,6 +291,7 @@ class Volume(_message.Message):
     ENCRYPTION_KEY_FIELD_NUMBER: _builtins.int
     EXPORT_FIELD_NUMBER: _builtins.int
     REMOTE_FIELD_NUMBER: _builtins.int
+    FORMER_HOME_IDS_FIELD_NUMBER: _builtins.int
     size: _builtins.int
     """bytes"""
     volume_type: _builtins.str
@@ -310,6 +311,10 @@ class Volume(_message.Message):
     def export(self) -> Global___VolumeExport: ...
     @_builtins.property
     def remote(self) -> Global___RemoteVolume: ...
+    @_builtins.property
+    def former_home_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hosts given up on which it was at home before, in a pool that they shared with this one: its disk is there as theirs."""
+
     def __init__(
         self,
         *,
@@ -323,10 +328,11 @@ class Volume(_message.Message):
         encryption_key: _builtins.bytes = ...,
         export: Global___VolumeExport | None = ...,
         remote: Global___RemoteVolume | None = ...,
+        former_home_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["export", b"export", "remote", b"remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_id", b"base_id", "encrypted", b"encrypted", "encryption_key", b"encryption_key", "export", b"export", "former_home_ids", b"former_home_ids", "iops", b"iops", "pool", b"pool", "remote", b"remote", "size", b"size", "throughput", b"throughput", "volume_type", b"volume_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

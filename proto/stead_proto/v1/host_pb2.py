@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from stead_proto.v1 import desired_pb2 as stead__proto_dot_v1_dot_desired__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19stead_proto/v1/host.proto\x12\x08stead.v1\x1a\x1cstead_proto/v1/desired.proto\"@\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_pem\x18\x02 \x01(\x0c\x12\x10\n\x08hostname\x18\x03 \x01(\t\"I\n\rEnrolResponse\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\x0c\"*\n\x17RenewCertificateRequest\x12\x0f\n\x07\x63sr_pem\x18\x01 \x01(\x0c\"C\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\"\x8d\x01\n\nHostUpdate\x12\'\n\x05state\x18\x01 \x01(\x0b\x32\x16.stead.v1.DesiredStateH\x00\x12&\n\x08question\x18\x02 \x01(\x0b\x32\x12.stead.v1.QuestionH\x00\x12&\n\x08throttle\x18\x03 \x01(\x0b\x32\x12.stead.v1.ThrottleH\x00\x42\x06\n\x04\x62ody\"\x89\x01\n\x0c\x44\x65siredState\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12%\n\tresources\x18\x03 \x03(\x0b\x32\x12.stead.v1.Resource\x12#\n\x08removals\x18\x04 \x03(\x0b\x32\x11.stead.v1.Removal\x12\r\n\x05\x65poch\x18\x05 \x01(\t\"%\n\x08Throttle\x12\x19\n\x11heartbeat_seconds\x18\x01 \x01(\r\"\xac\x01\n\nHostReport\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.stead.v1.HelloH\x00\x12&\n\x08progress\x18\x02 \x01(\x0b\x32\x12.stead.v1.ProgressH\x00\x12\"\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x10.stead.v1.AnswerH\x00\x12(\n\theartbeat\x18\x04 \x01(\x0b\x32\x13.stead.v1.HeartbeatH\x00\x42\x06\n\x04\x62ody\"k\n\x05Hello\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x15\n\rdesired_epoch\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\"\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x13.stead.v1.HostFacts\"\xa9\x02\n\tHostFacts\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x0c\n\x04\x63pus\x18\x03 \x01(\r\x12\x0e\n\x06memory\x18\x04 \x01(\x04\x12\x0c\n\x04\x64isk\x18\x05 \x01(\x04\x12\x16\n\x0evirtualization\x18\x06 \x01(\t\x12\x1d\n\x15virtualization_reason\x18\x07 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x08 \x01(\t\x12\x18\n\x10underlay_address\x18\t \x01(\t\x12\x17\n\x0flibvirt_version\x18\n \x01(\t\x12\x14\n\x0cqemu_version\x18\x0b \x01(\t\x12\x11\n\tsimulated\x18\x0c \x01(\x08\x12$\n\x05pools\x18\r \x03(\x0b\x32\x15.stead.v1.StoragePool\"s\n\x0bStoragePool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0c\n\x04\x66ree\x18\x04 \x01(\x04\x12\x14\n\x0cvolume_types\x18\x05 \x03(\t\x12\x12\n\nis_default\x18\x06 \x01(\x08\"V\n\tHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x11\n\tdisk_free\x18\x02 \x01(\x04\x12$\n\x05pools\x18\x03 \x03(\x0b\x32\x15.stead.v1.StoragePool\"H\n\x08Progress\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12*\n\x08statuses\x18\x02 \x03(\x0b\x32\x18.stead.v1.ResourceStatus\"\x81\x02\n\x0eResourceStatus\x12\x1c\n\x04kind\x18\x01 \x01(\x0e\x32\x0e.stead.v1.Kind\x12\n\n\x02id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12&\n\tcondition\x18\x04 \x01(\x0e\x32\x13.stead.v1.Condition\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12(\n\x07machine\x18\x06 \x01(\x0b\x32\x17.stead.v1.MachineStatus\x12&\n\x06volume\x18\x07 \x01(\x0b\x32\x16.stead.v1.VolumeStatus\x12*\n\x08snapshot\x18\x08 \x01(\x0b\x32\x18.stead.v1.SnapshotStatus\"\x9e\x01\n\rMachineStatus\x12%\n\x05power\x18\x01 \x01(\x0e\x32\x16.stead.v1.MachinePower\x12\x13\n\x0bstart_count\x18\x02 \x01(\r\x12\x14\n\x0creboot_count\x18\x03 \x01(\r\x12\'\n\noff_reason\x18\x04 \x01(\x0e\x32\x13.stead.v1.OffReason\x12\x12\n\nvolume_ids\x18\x05 \x03(\t\"*\n\x0cVolumeStatus\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\"n\n\x0eSnapshotStatus\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x04\x12\x13\n\x0b\x62locks_done\x18\x02 \x01(\x04\x12\x10\n\x08taken_at\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x13\n\x0bincremental\x18\x05 \x01(\x08\"\x93\x02\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x39\n\x0e\x63onsole_output\x18\x02 \x01(\x0b\x32\x1f.stead.v1.ConsoleOutputQuestionH\x00\x12\x32\n\nscreenshot\x18\x03 \x01(\x0b\x32\x1c.stead.v1.ScreenshotQuestionH\x00\x12&\n\x04path\x18\x04 \x01(\x0b\x32\x16.stead.v1.PathQuestionH\x00\x12,\n\x07\x63\x61pture\x18\x05 \x01(\x0b\x32\x19.stead.v1.CaptureQuestionH\x00\x12.\n\x08password\x18\x06 \x01(\x0b\x32\x1a.stead.v1.PasswordQuestionH\x00\x42\x06\n\x04\x62ody\"?\n\x15\x43onsoleOutputQuestion\x12\x12\n\nmachine_id\x18\x01 \x01(\t\x12\x12\n\nlast_bytes\x18\x02 \x01(\r\"(\n\x12ScreenshotQuestion\x12\x12\n\nmachine_id\x18\x01 \x01(\t\"&\n\x10PasswordQuestion\x12\x12\n\nmachine_id\x18\x01 \x01(\t\"\x91\x01\n\x0cPathQuestion\x12\x14\n\x0cinterface_id\x18\x01 \x01(\t\x12\x12\n\nto_address\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06vpc_id\x18\x05 \x01(\t\x12\x11\n\tsubnet_id\x18\x06 \x01(\t\x12\x14\n\x0c\x66rom_address\x18\x07 \x01(\t\"^\n\x0f\x43\x61ptureQuestion\x12\x14\n\x0cinterface_id\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\r\x12\x0f\n\x07packets\x18\x03 \x01(\r\x12\x13\n\x0bsnap_length\x18\x04 \x01(\r\"F\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\x10\n\x08taken_at\x18\x04 \x01(\x03*~\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONDITION_PENDING\x10\x01\x12\x13\n\x0f\x43ONDITION_READY\x10\x02\x12\x14\n\x10\x43ONDITION_FAILED\x10\x03\x12\x14\n\x10\x43ONDITION_ABSENT\x10\x04*\x95\x01\n\x0cMachinePower\x12\x1d\n\x19MACHINE_POWER_UNSPECIFIED\x10\x00\x12\x15\n\x11MACHINE_POWER_OFF\x10\x01\x12\x19\n\x15MACHINE_POWER_RUNNING\x10\x02\x12\x1a\n\x16MACHINE_POWER_STOPPING\x10\x03\x12\x18\n\x14MACHINE_POWER_PAUSED\x10\x04*k\n\tOffReason\x12\x1a\n\x16OFF_REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10OFF_REASON_ASKED\x10\x01\x12\x14\n\x10OFF_REASON_GUEST\x10\x02\x12\x16\n\x12OFF_REASON_CRASHED\x10\x03\x32\xa0\x01\n\x08HostLink\x12\x39\n\x07Session\x12\x14.stead.v1.HostReport\x1a\x14.stead.v1.HostUpdate(\x01\x30\x01\x12Y\n\x10RenewCertificate\x12!.stead.v1.RenewCertificateRequest\x1a\".stead.v1.RenewCertificateResponse2E\n\tEnrolment\x12\x38\n\x05\x45nrol\x12\x16.stead.v1.EnrolRequest\x1a\x17.stead.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19stead_proto/v1/host.proto\x12\x08stead.v1\x1a\x1cstead_proto/v1/desired.proto\"@\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07\x63sr_pem\x18\x02 \x01(\x0c\x12\x10\n\x08hostname\x18\x03 \x01(\t\"I\n\rEnrolResponse\x12\x0f\n\x07host_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\x0c\"*\n\x17RenewCertificateRequest\x12\x0f\n\x07\x63sr_pem\x18\x01 \x01(\x0c\"C\n\x18RenewCertificateResponse\x12\x17\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\x0c\"\x8d\x01\n\nHostUpdate\x12\'\n\x05state\x18\x01 \x01(\x0b\x32\x16.stead.v1.DesiredStateH\x00\x12&\n\x08question\x18\x02 \x01(\x0b\x32\x12.stead.v1.QuestionH\x00\x12&\n\x08throttle\x18\x03 \x01(\x0b\x32\x12.stead.v1.ThrottleH\x00\x42\x06\n\x04\x62ody\"\x89\x01\n\x0c\x44\x65siredState\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12%\n\tresources\x18\x03 \x03(\x0b\x32\x12.stead.v1.Resource\x12#\n\x08removals\x18\x04 \x03(\x0b\x32\x11.stead.v1.Removal\x12\r\n\x05\x65poch\x18\x05 \x01(\t\"%\n\x08Throttle\x12\x19\n\x11heartbeat_seconds\x18\x01 \x01(\r\"\xac\x01\n\nHostReport\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.stead.v1.HelloH\x00\x12&\n\x08progress\x18\x02 \x01(\x0b\x32\x12.stead.v1.ProgressH\x00\x12\"\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x10.stead.v1.AnswerH\x00\x12(\n\theartbeat\x18\x04 \x01(\x0b\x32\x13.stead.v1.HeartbeatH\x00\x42\x06\n\x04\x62ody\"k\n\x05Hello\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x15\n\rdesired_epoch\x18\x02 \x01(\t\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\"\n\x05\x66\x61\x63ts\x18\x04 \x01(\x0b\x32\x13.stead.v1.HostFacts\"\xa9\x02\n\tHostFacts\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x02 \x01(\t\x12\x0c\n\x04\x63pus\x18\x03 \x01(\r\x12\x0e\n\x06memory\x18\x04 \x01(\x04\x12\x0c\n\x04\x64isk\x18\x05 \x01(\x04\x12\x16\n\x0evirtualization\x18\x06 \x01(\t\x12\x1d\n\x15virtualization_reason\x18\x07 \x01(\t\x12\x0f\n\x07\x62oot_id\x18\x08 \x01(\t\x12\x18\n\x10underlay_address\x18\t \x01(\t\x12\x17\n\x0flibvirt_version\x18\n \x01(\t\x12\x14\n\x0cqemu_version\x18\x0b \x01(\t\x12\x11\n\tsimulated\x18\x0c \x01(\x08\x12$\n\x05pools\x18\r \x03(\x0b\x32\x15.stead.v1.StoragePool\"\x86\x01\n\x0bStoragePool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\x04\x12\x0c\n\x04\x66ree\x18\x04 \x01(\x04\x12\x14\n\x0cvolume_types\x18\x05 \x03(\t\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x11\n\tshared_id\x18\x07 \x01(\t\"V\n\tHeartbeat\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x11\n\tdisk_free\x18\x02 \x01(\x04\x12$\n\x05pools\x18\x03 \x03(\x0b\x32\x15.stead.v1.StoragePool\"H\n\x08Progress\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12*\n\x08statuses\x18\x02 \x03(\x0b\x32\x18.stead.v1.ResourceStatus\"\x81\x02\n\x0eResourceStatus\x12\x1c\n\x04kind\x18\x01 \x01(\x0e\x32\x0e.stead.v1.Kind\x12\n\n\x02id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12&\n\tcondition\x18\x04 \x01(\x0e\x32\x13.stead.v1.Condition\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12(\n\x07machine\x18\x06 \x01(\x0b\x32\x17.stead.v1.MachineStatus\x12&\n\x06volume\x18\x07 \x01(\x0b\x32\x16.stead.v1.VolumeStatus\x12*\n\x08snapshot\x18\x08 \x01(\x0b\x32\x18.stead.v1.SnapshotStatus\"\x9e\x01\n\rMachineStatus\x12%\n\x05power\x18\x01 \x01(\x0e\x32\x16.stead.v1.MachinePower\x12\x13\n\x0bstart_count\x18\x02 \x01(\r\x12\x14\n\x0creboot_count\x18\x03 \x01(\r\x12\'\n\noff_reason\x18\x04 \x01(\x0e\x32\x13.stead.v1.OffReason\x12\x12\n\nvolume_ids\x18\x05 \x03(\t\"*\n\x0cVolumeStatus\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\"n\n\x0eSnapshotStatus\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x04\x12\x13\n\x0b\x62locks_done\x18\x02 \x01(\x04\x12\x10\n\x08taken_at\x18\x03 \x01(\x03\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\x12\x13\n\x0bincremental\x18\x05 \x01(\x08\"\x93\x02\n\x08Question\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x39\n\x0e\x63onsole_output\x18\x02 \x01(\x0b\x32\x1f.stead.v1.ConsoleOutputQuestionH\x00\x12\x32\n\nscreenshot\x18\x03 \x01(\x0b\x32\x1c.stead.v1.ScreenshotQuestionH\x00\x12&\n\x04path\x18\x04 \x01(\x0b\x32\x16.stead.v1.PathQuestionH\x00\x12,\n\x07\x63\x61pture\x18\x05 \x01(\x0b\x32\x19.stead.v1.CaptureQuestionH\x00\x12.\n\x08password\x18\x06 \x01(\x0b\x32\x1a.stead.v1.PasswordQuestionH\x00\x42\x06\n\x04\x62ody\"?\n\x15\x43onsoleOutputQuestion\x12\x12\n\nmachine_id\x18\x01 \x01(\t\x12\x12\n\nlast_bytes\x18\x02 \x01(\r\"(\n\x12ScreenshotQuestion\x12\x12\n\nmachine_id\x18\x01 \x01(\t\"&\n\x10PasswordQuestion\x12\x12\n\nmachine_id\x18\x01 \x01(\t\"\x91\x01\n\x0cPathQuestion\x12\x14\n\x0cinterface_id\x18\x01 \x01(\t\x12\x12\n\nto_address\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06vpc_id\x18\x05 \x01(\t\x12\x11\n\tsubnet_id\x18\x06 \x01(\t\x12\x14\n\x0c\x66rom_address\x18\x07 \x01(\t\"^\n\x0f\x43\x61ptureQuestion\x12\x14\n\x0cinterface_id\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\r\x12\x0f\n\x07packets\x18\x03 \x01(\r\x12\x13\n\x0bsnap_length\x18\x04 \x01(\r\"F\n\x06\x41nswer\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\x12\x10\n\x08taken_at\x18\x04 \x01(\x03*~\n\tCondition\x12\x19\n\x15\x43ONDITION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONDITION_PENDING\x10\x01\x12\x13\n\x0f\x43ONDITION_READY\x10\x02\x12\x14\n\x10\x43ONDITION_FAILED\x10\x03\x12\x14\n\x10\x43ONDITION_ABSENT\x10\x04*\x95\x01\n\x0cMachinePower\x12\x1d\n\x19MACHINE_POWER_UNSPECIFIED\x10\x00\x12\x15\n\x11MACHINE_POWER_OFF\x10\x01\x12\x19\n\x15MACHINE_POWER_RUNNING\x10\x02\x12\x1a\n\x16MACHINE_POWER_STOPPING\x10\x03\x12\x18\n\x14MACHINE_POWER_PAUSED\x10\x04*k\n\tOffReason\x12\x1a\n\x16OFF_REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10OFF_REASON_ASKED\x10\x01\x12\x14\n\x10OFF_REASON_GUEST\x10\x02\x12\x16\n\x12OFF_REASON_CRASHED\x10\x03\x32\xa0\x01\n\x08HostLink\x12\x39\n\x07Session\x12\x14.stead.v1.HostReport\x1a\x14.stead.v1.HostUpdate(\x01\x30\x01\x12Y\n\x10RenewCertificate\x12!.stead.v1.RenewCertificateRequest\x1a\".stead.v1.RenewCertificateResponse2E\n\tEnrolment\x12\x38\n\x05\x45nrol\x12\x16.stead.v1.EnrolRequest\x1a\x17.stead.v1.EnrolResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stead_proto.v1.host_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONDITION']._serialized_start=2827
-  _globals['_CONDITION']._serialized_end=2953
-  _globals['_MACHINEPOWER']._serialized_start=2956
-  _globals['_MACHINEPOWER']._serialized_end=3105
-  _globals['_OFFREASON']._serialized_start=3107
-  _globals['_OFFREASON']._serialized_end=3214
+  _globals['_CONDITION']._serialized_start=2847
+  _globals['_CONDITION']._serialized_end=2973
+  _globals['_MACHINEPOWER']._serialized_start=2976
+  _globals['_MACHINEPOWER']._serialized_end=3125
+  _globals['_OFFREASON']._serialized_start=3127
+  _globals['_OFFREASON']._serialized_end=3234
   _globals['_ENROLREQUEST']._serialized_start=69
   _globals['_ENROLREQUEST']._serialized_end=133
   _globals['_ENROLRESPONSE']._serialized_start=135
@@ -58,36 +58,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_end=928
   _globals['_HOSTFACTS']._serialized_start=931
   _globals['_HOSTFACTS']._serialized_end=1228
-  _globals['_STORAGEPOOL']._serialized_start=1230
-  _globals['_STORAGEPOOL']._serialized_end=1345
-  _globals['_HEARTBEAT']._serialized_start=1347
-  _globals['_HEARTBEAT']._serialized_end=1433
-  _globals['_PROGRESS']._serialized_start=1435
-  _globals['_PROGRESS']._serialized_end=1507
-  _globals['_RESOURCESTATUS']._serialized_start=1510
-  _globals['_RESOURCESTATUS']._serialized_end=1767
-  _globals['_MACHINESTATUS']._serialized_start=1770
-  _globals['_MACHINESTATUS']._serialized_end=1928
-  _globals['_VOLUMESTATUS']._serialized_start=1930
-  _globals['_VOLUMESTATUS']._serialized_end=1972
-  _globals['_SNAPSHOTSTATUS']._serialized_start=1974
-  _globals['_SNAPSHOTSTATUS']._serialized_end=2084
-  _globals['_QUESTION']._serialized_start=2087
-  _globals['_QUESTION']._serialized_end=2362
-  _globals['_CONSOLEOUTPUTQUESTION']._serialized_start=2364
-  _globals['_CONSOLEOUTPUTQUESTION']._serialized_end=2427
-  _globals['_SCREENSHOTQUESTION']._serialized_start=2429
-  _globals['_SCREENSHOTQUESTION']._serialized_end=2469
-  _globals['_PASSWORDQUESTION']._serialized_start=2471
-  _globals['_PASSWORDQUESTION']._serialized_end=2509
-  _globals['_PATHQUESTION']._serialized_start=2512
-  _globals['_PATHQUESTION']._serialized_end=2657
-  _globals['_CAPTUREQUESTION']._serialized_start=2659
-  _globals['_CAPTUREQUESTION']._serialized_end=2753
-  _globals['_ANSWER']._serialized_start=2755
-  _globals['_ANSWER']._serialized_end=2825
-  _globals['_HOSTLINK']._serialized_start=3217
-  _globals['_HOSTLINK']._serialized_end=3377
-  _globals['_ENROLMENT']._serialized_start=3379
-  _globals['_ENROLMENT']._serialized_end=3448
+  _globals['_STORAGEPOOL']._serialized_start=1231
+  _globals['_STORAGEPOOL']._serialized_end=1365
+  _globals['_HEARTBEAT']._serialized_start=1367
+  _globals['_HEARTBEAT']._serialized_end=1453
+  _globals['_PROGRESS']._serialized_start=1455
+  _globals['_PROGRESS']._serialized_end=1527
+  _globals['_RESOURCESTATUS']._serialized_start=1530
+  _globals['_RESOURCESTATUS']._serialized_end=1787
+  _globals['_MACHINESTATUS']._serialized_start=1790
+  _globals['_MACHINESTATUS']._serialized_end=1948
+  _globals['_VOLUMESTATUS']._serialized_start=1950
+  _globals['_VOLUMESTATUS']._serialized_end=1992
+  _globals['_SNAPSHOTSTATUS']._serialized_start=1994
+  _globals['_SNAPSHOTSTATUS']._serialized_end=2104
+  _globals['_QUESTION']._serialized_start=2107
+  _globals['_QUESTION']._serialized_end=2382
+  _globals['_CONSOLEOUTPUTQUESTION']._serialized_start=2384
+  _globals['_CONSOLEOUTPUTQUESTION']._serialized_end=2447
+  _globals['_SCREENSHOTQUESTION']._serialized_start=2449
+  _globals['_SCREENSHOTQUESTION']._serialized_end=2489
+  _globals['_PASSWORDQUESTION']._serialized_start=2491
+  _globals['_PASSWORDQUESTION']._serialized_end=2529
+  _globals['_PATHQUESTION']._serialized_start=2532
+  _globals['_PATHQUESTION']._serialized_end=2677
+  _globals['_CAPTUREQUESTION']._serialized_start=2679
+  _globals['_CAPTUREQUESTION']._serialized_end=2773
+  _globals['_ANSWER']._serialized_start=2775
+  _globals['_ANSWER']._serialized_end=2845
+  _globals['_HOSTLINK']._serialized_start=3237
+  _globals['_HOSTLINK']._serialized_end=3397
+  _globals['_ENROLMENT']._serialized_start=3399
+  _globals['_ENROLMENT']._serialized_end=3468
 # @@protoc_insertion_point(module_scope)

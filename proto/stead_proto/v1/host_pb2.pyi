@@ -415,6 +415,7 @@ class StoragePool(_message.Message):
     FREE_FIELD_NUMBER: _builtins.int
     VOLUME_TYPES_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
+    SHARED_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     backend: _builtins.str
     """"directory", "lvm" or "rbd" """
@@ -423,6 +424,8 @@ class StoragePool(_message.Message):
     free: _builtins.int
     """bytes"""
     is_default: _builtins.bool
+    shared_id: _builtins.str
+    """the same on all hosts that have just this pool too; empty: it is this host's alone, or unreachable"""
     @_builtins.property
     def volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """EC2's names of those kept here; empty = all"""
@@ -436,10 +439,11 @@ class StoragePool(_message.Message):
         free: _builtins.int = ...,
         volume_types: _abc.Iterable[_builtins.str] | None = ...,
         is_default: _builtins.bool = ...,
+        shared_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "free", b"free", "is_default", b"is_default", "name", b"name", "total", b"total", "volume_types", b"volume_types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "free", b"free", "is_default", b"is_default", "name", b"name", "shared_id", b"shared_id", "total", b"total", "volume_types", b"volume_types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

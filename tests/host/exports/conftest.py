@@ -88,12 +88,15 @@ def new_world() -> Iterator[World]:
     authority = Authority.create()
     ends = [End(root / name[-1], authority.issue_host(name)) for name in (HOME, CLIENT, STRANGER)]
     made = World(root, authority, *ends)
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.disk, str(SIZE)], check=True)
-    yield made
-    for end in reversed(ends):  # a proxy whose home has gone takes its time
-        end.clean()
+    try:
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.disk, str(SIZE)], check=True)
+        yield made
+    finally:
+        with contextlib.ExitStack() as cleaning:  # what cannot be cleaned keeps nothing else from it
+            cleaning.callback(shutil.rmtree, root)
+            for end in ends:  # the last one first: a proxy whose home has gone takes its time
+                cleaning.callback(end.clean)
     assert not daemons_of(root), "a storage daemon is left"
-    shutil.rmtree(root)
 
 
 def daemons_of(root: Path) -> list[int]:

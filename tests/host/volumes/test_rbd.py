@@ -131,13 +131,18 @@ class Writer:
 
     def done(self) -> None:
         """Wait until it is ready for the next command."""
+        said = self.hear()
+        assert b"failed" not in said, said
+
+    def hear(self) -> bytes:
+        """Wait until it is ready for the next command, and give what it said."""
         assert self.process.stdout is not None
         said = b""
         while not said.endswith(self._PROMPT):
             piece = os.read(self.process.stdout.fileno(), 4096)
             assert piece, f"QEMU ended: {said!r}"
             said += piece
-        assert b"failed" not in said, said
+        return said
 
     def answers_within(self, seconds: float) -> bool:
         return bool(select.select([self.process.stdout], [], [], seconds)[0])
@@ -212,6 +217,79 @@ def test_hosts_that_share_a_pool_leave_each_others_disks_alone(host):
     assert (here.present(), there.present()) == ({FIRST}, {SECOND})
     there.remove(SECOND)
     host.ceph.rbd("rm", "--no-progress", f"{POOL}/somebody-elses")
+
+
+@pytest.fixture
+def other(host: Host) -> Iterator[Host]:
+    """Another host of the pool, with another folder for its own things."""
+    made = Host(host.ceph, host.root.parent / "other", OTHER_HOST)
+    yield made
+    made.clean()
+
+
+@pytest.mark.parametrize("has_written", [True, False])
+def test_a_disk_is_taken_over_from_a_host_that_is_given_up_and_its_guest_can_write_no_more(host, other, has_written):
+    here = host.volumes()
+    spec = VolumeSpec(FIRST, 64 * MIB, pool="far")
+    made = here.ensure(spec)
+    assert "failed" not in qemu_io(made.source, "write -P 9 0 4M")
+    taken = replace(spec, size=128 * MIB, former_homes=("h-00000000000000000", HOST))
+    with Writer(made.source) as old:
+        if has_written:
+            old.ask("write -P 8 4M 1M")
+            old.ask("flush")
+        there = other.volumes()
+        found = there.ensure(taken)
+        assert host.images() == [f"{OTHER_HOST}.{FIRST}"]
+        old.tell("write -P 1 0 4M")
+        assert b"failed" in old.hear()
+        with Writer(found.source) as new:
+            new.ask("read -P 9 0 4M")
+            new.ask(f"read -P {8 if has_written else 0} 4M 1M")
+            new.ask("write -P 7 100M 1M")
+            old.tell("write -P 1 0 4M")
+            assert b"failed" in old.hear()
+            new.ask("read -P 9 0 4M")
+    assert there.ensure(taken) == found, "again is nothing"
+    assert "failed" not in qemu_io(found.source, "read -P 9 0 4M", "read -P 7 100M 1M")
+    assert there.size(FIRST) == 128 * MIB
+    assert here.source(FIRST) is None
+
+
+def test_a_disk_that_was_half_taken_over_is_taken_over(host, other):
+    made = host.volumes().ensure(VolumeSpec(FIRST, 64 * MIB, pool="far"))
+    assert "failed" not in qemu_io(made.source, "write -P 9 0 4M")
+    host.ceph.rbd("rename", f"{POOL}/{HOST}.{FIRST}", f"{POOL}/{OTHER_HOST}.taken.{FIRST}")  # the agent died then
+    there = other.volumes()
+    assert there.present() == frozenset()
+    found = there.ensure(VolumeSpec(FIRST, 64 * MIB, pool="far", former_homes=(HOST,)))
+    assert "failed" not in qemu_io(found.source, "read -P 9 0 4M")
+    assert host.images() == [f"{OTHER_HOST}.{FIRST}"]
+
+
+def test_a_disk_over_a_base_is_taken_over_wherever_the_other_host_kept_its_bases(host, other):
+    here, there = host.volumes(), other.volumes()
+    for each, content in ((host, b"\x07"), (other, b"\x07")):
+        (each.root / "bases").mkdir(exist_ok=True)
+        (each.root / "bases" / f"{BASE}.raw").write_bytes(content * MIB)
+    spec = VolumeSpec(FIRST, 4 * MIB, base_id=BASE, pool="far")
+    here.ensure(spec)
+    found = there.ensure(replace(spec, former_homes=(HOST,)))
+    assert found.base == Layer(FileSource(other.root / "bases" / f"{BASE}.raw"), "raw")
+
+
+def test_a_disk_that_is_not_there_to_be_taken_over_is_not_made(host, other):
+    there = other.volumes()
+    with pytest.raises(VolumeError, match=f"there is no disk of it, of {HOST}"):
+        there.ensure(VolumeSpec(FIRST, 64 * MIB, pool="far", former_homes=(HOST,)))
+    assert host.images() == []
+
+
+def test_hosts_call_a_pool_the_same(host, other):
+    names = [each.shared_id for one in (host, other) for each in one.volumes().pools()]
+    assert names[0] == names[2] == ""
+    assert names[1] == names[3] != ""
+    assert host.ceph.ceph("fsid")["fsid"] in names[1]
 
 
 def test_an_instance_store_is_deleted_at_once(host):

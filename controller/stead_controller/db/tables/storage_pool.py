@@ -10,6 +10,7 @@ class StoragePool(Base):
     """A pool of a host as its agent last told it, in bytes, and how much was promised of it.
 
     `provisioned` is the sum of the sizes of its volumes: disks are thin, so it may exceed `total` by the overcommit.
+    `shared_id` is the same for all hosts that have just this pool, as far as several can.
     """
 
     __tablename__ = "storage_pools"
@@ -22,3 +23,4 @@ class StoragePool(Base):
     total: Mapped[int] = mapped_column(BigInteger, default=0)
     free: Mapped[int] = mapped_column(BigInteger, default=0)
     provisioned: Mapped[int] = mapped_column(BigInteger, default=0)
+    shared_id: Mapped[str] = mapped_column(String(128), default="", server_default="")

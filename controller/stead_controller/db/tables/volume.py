@@ -15,7 +15,8 @@ class Volume(Base):
     A volume has no home until it is first attached. `attached_host_id` is the one host that may use it now; where that
     is not its home, it is served by the home at `export_port`, and `generation` counts attachments. While it is
     detached by force it is NULL. `sealed_key` is its key, sealed by the master key. `full_since` is set while its pool
-    is full and the guest that writes to it is paused.
+    is full and the guest that writes to it is paused. `former_homes` are ids, apart by spaces, of hosts that were given
+    up, in whose names its disk may still be in the pool that its home shared with them.
     """
 
     __tablename__ = "volumes"
@@ -52,6 +53,7 @@ class Volume(Base):
     generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     auto_enable_io: Mapped[bool] = mapped_column(default=False, server_default=false())
     full_since: Mapped[datetime | None]
+    former_homes: Mapped[str] = mapped_column(String(256), default="", server_default="")
 
 
 class VolumeModification(Base):

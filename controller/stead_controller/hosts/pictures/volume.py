@@ -22,6 +22,7 @@ def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
         pool=volume.pool,
         encrypted=volume.encrypted,
         encryption_key=(volume.sealed_key or b"") if is_read else b"",
+        former_home_ids=volume.former_homes.split(),
     )
     if volume.attached_host_id not in (None, volume.host_id):
         picture.export.CopyFrom(

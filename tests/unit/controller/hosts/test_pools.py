@@ -51,6 +51,23 @@ def test_what_is_there_already_was_promised(run, world):
     assert kept(run, world.host_id)["main"].provisioned == 16 * GIB
 
 
+def test_what_others_call_a_pool_is_kept_while_it_cannot_be_reached(run, world):
+    def shared_ids():
+        return {name: row.shared_id for name, row in kept(run, world.host_id).items()}
+
+    take(run, world, [pool("far", backend="rbd"), pool("near")])
+    assert shared_ids() == {"far": "", "near": ""}
+    far = pool("far", backend="rbd", shared_id="cluster/2")
+    run(lambda tx: pools.note_room(tx, [(world.host_id, far)]))
+    assert shared_ids() == {"far": "cluster/2", "near": ""}
+    away = pool("far", backend="rbd", total=0)
+    take(run, world, [away, pool("near")])
+    run(lambda tx: pools.note_room(tx, [(world.host_id, away)]))
+    assert shared_ids() == {"far": "cluster/2", "near": ""}
+    take(run, world, [pool("far", backend="lvm")])
+    assert shared_ids()["far"] == ""
+
+
 def test_names_that_no_row_can_have_are_passed_over(run, world):
     take(run, world, [pool(""), pool("x" * 65)])
     assert kept(run, world.host_id) == {}
