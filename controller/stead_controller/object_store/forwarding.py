@@ -21,10 +21,15 @@ log = logging.getLogger(__name__)
 _MOST_XML: Final = 16 << 20  # 1,000 keys of 1,024 bytes, each of them escaped
 _TRAILED: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _SILENCE_SECONDS: Final = 300.0
+_NOT_BUILT: Final = 501
 _OUR_FAULT: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed"}
 )
 _CONTENT: Final = frozenset({"GetObject", "HeadObject"})
+_LIFECYCLE: Final = frozenset({"GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration"})
+
+# What S3 takes for said where nothing is: nothing is moved to another storage class here, however large.
+SMALLEST_MOVED: Final = {"x-amz-transition-default-minimum-object-size": "all_storage_classes_128K"}
 
 # Headers that the front door itself has read, or that ask for what is so anyway.
 _READ: Final = frozenset(
@@ -35,6 +40,7 @@ _READ: Final = frozenset(
         "x-amz-date",
         "x-amz-decoded-content-length",
         "x-amz-expected-bucket-owner",
+        "x-amz-optional-object-attributes",  # of objects that are restored, of which there are none
         "x-amz-request-payer",
         "x-amz-security-token",
         encryption.HEADER,
@@ -74,7 +80,7 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
         elif name == "x-amz-acl" or name.startswith("x-amz-grant-"):
             if values not in (["private"], ["bucket-owner-full-control"]):
                 raise BadRequest("The bucket does not allow ACLs", code="AccessControlListNotSupported")
-        elif name.startswith("x-amz-") and name not in _READ:
+        elif name.startswith("x-amz-") and name not in _READ and (name, *values) not in SMALLEST_MOVED.items():
             raise BadRequest(
                 f"A header you provided implies functionality that is not implemented: {name[:80]}",
                 code="NotImplemented",
@@ -118,7 +124,8 @@ async def forward(exchange: Exchange, operation: Operation, backend: Backend) ->
         if operation.name in _CONTENT:
             return await _pass_on(exchange, answer)
         done = await _document(exchange, answer)
-        return replace(done, headers={**at_rest, **done.headers})
+        more = SMALLEST_MOVED if operation.name in _LIFECYCLE else at_rest
+        return replace(done, headers={**more, **done.headers})
 
 
 def _streamed(exchange: Exchange, ask: Ask) -> Ask:
@@ -148,7 +155,7 @@ async def send_short(backend: Backend, ask: Ask) -> tuple[int, Mapping[str, str]
 
 async def _refusal(answer: aiohttp.ClientResponse) -> BackendRefusal:
     code, message = answers.read_error(await _read(answer))
-    if code in _OUR_FAULT or answer.status >= 500:
+    if code in _OUR_FAULT or (answer.status >= 500 and answer.status != _NOT_BUILT):
         log.error("object_store_refused_us", extra={"status": answer.status, "code": code, "detail": message})
         if answer.status == 503 or code == "SlowDown":
             return BackendRefusal(503, "SlowDown", "Please reduce your request rate.")

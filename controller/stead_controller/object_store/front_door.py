@@ -345,9 +345,9 @@ def _translate(error: Exception, exchange: Exchange) -> tuple[int, str, str]:
 
 def _respond(exchange: Exchange, answer: Answer) -> web.Response:
     """Make the response of a short answer; an unread body is not a next request."""
-    headers = {**answer.headers, **common_headers(exchange)}
+    headers = {**{name.lower(): value for name, value in answer.headers.items()}, **common_headers(exchange)}
     if answer.body or answer.status >= 400:
-        headers.setdefault("Content-Type", "application/xml")
+        headers.setdefault("content-type", "application/xml")
     body = b"" if exchange.request.method == "HEAD" else answer.body
     response = web.Response(status=answer.status, body=body, headers=headers)
     if exchange.http.can_read_body and not exchange.http.content.at_eof():

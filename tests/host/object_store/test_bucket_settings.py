@@ -86,6 +86,28 @@ def test_what_a_refresh_reads_of_a_new_bucket(store, bucket):
     refused("NotImplemented", s3.put_bucket_request_payment, Bucket=bucket, RequestPaymentConfiguration=requester)
 
 
+def test_a_lifecycle_is_kept_as_it_was_put(store, bucket):
+    """With what Terraform says of it besides; what moves objects to other classes is refused."""
+    s3, size = store.s3, "all_storage_classes_128K"
+    tagged = {"And": {"Prefix": "logs/", "Tags": [{"Key": "a", "Value": "b"}]}}
+    rules = [
+        {"ID": "one", "Status": "Enabled", "Filter": tagged, "Expiration": {"Days": 90}},
+        {"ID": "two", "Status": "Disabled", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
+    ]
+    wish = {"LifecycleConfiguration": {"Rules": rules}, "TransitionDefaultMinimumObjectSize": size}
+    put = s3.put_bucket_lifecycle_configuration(Bucket=bucket, **wish)
+    got = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+    assert got["Rules"] == rules
+    assert got["TransitionDefaultMinimumObjectSize"] == put["TransitionDefaultMinimumObjectSize"] == size
+    assert got["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/xml"
+    wish["TransitionDefaultMinimumObjectSize"] = "varies_by_storage_class"
+    refused("NotImplemented", s3.put_bucket_lifecycle_configuration, Bucket=bucket, **wish)
+    moving = [{"Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}]}]
+    wish = {"LifecycleConfiguration": {"Rules": moving}}
+    assert refused("NotImplemented", s3.put_bucket_lifecycle_configuration, Bucket=bucket, **wish) == 501
+    s3.delete_bucket_lifecycle(Bucket=bucket)
+
+
 def test_a_public_access_block_is_kept_and_removed(store, bucket):
     s3 = store.s3
     assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"] == ALL_ON

@@ -108,7 +108,8 @@ def test_listings_copies_and_many_deletions(s3, bucket, store):
     keys = [f"list/{folder}/{number}" for folder in "xy" for number in range(3)] + ["list/a&<b>"]
     for key in keys:
         s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
-    folders = s3.list_objects_v2(Bucket=bucket, Prefix="list/", Delimiter="/")
+    optional = {"OptionalObjectAttributes": ["RestoreStatus"]}
+    folders = s3.list_objects_v2(Bucket=bucket, Prefix="list/", Delimiter="/", **optional)
     assert [each["Prefix"] for each in folders["CommonPrefixes"]] == ["list/x/", "list/y/"]
     assert [each["Key"] for each in folders["Contents"]] == ["list/a&<b>"]
     assert folders["Name"] == bucket
