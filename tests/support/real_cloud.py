@@ -7,9 +7,9 @@ import secrets
 import shutil
 import signal
 import subprocess
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SSH_USER = "debian"
 BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
+_CONSOLE_LINES = 30
+EMULATOR_LINES = 8
 
 # Waiters look once a second: their own 15 s would be most of a test's time.
 FAST: "WaiterConfigTypeDef" = {"Delay": 1, "MaxAttempts": 120}
@@ -113,6 +115,10 @@ class RealCloud:
             for program in (self.controller, self.agent)
         )
 
+    def emulator_log_end(self, instance_id: str) -> str:
+        """The end of what a guest's QEMU wrote."""
+        return processes.last_lines(Path(f"/var/log/libvirt/qemu/{instance_id}.log"), EMULATOR_LINES)
+
     @property
     def controller(self) -> Program:
         """The controller as a program."""
@@ -166,6 +172,9 @@ class Explains(Protocol):
 
     def log_ends(self) -> str:
         """The ends of its logs."""
+
+    def emulator_log_end(self, instance_id: str) -> str:
+        """The end of what a guest's QEMU wrote, on whatever host that is."""
 
 
 @dataclass
@@ -232,41 +241,72 @@ class User:
     def login(self, instance_id: str) -> ssh.Login:
         """A login that works: SSH is open in the group, the guest answers, its host keys are those on its console."""
         address = self._answering_address(instance_id)
-        keys = wait_for(lambda: ssh.host_keys(self.console(instance_id)), "host keys are on the console", 60, poll=0.3)
+        keys = wait_for(
+            lambda: ssh.host_keys(self.console(instance_id)),
+            "host keys are on the console",
+            60,
+            poll=0.3,
+            explain=lambda: self.explain(instance_id),
+        )
         login = ssh.Login(address, SSH_USER, self.key_file, self.folder / f"known-{instance_id}")
         login.trust(keys)
         return login
 
     def _answering_address(self, instance_id: str) -> str:
-        """The guest's public address, once SSH answers there.
+        """The guest's public address, once SSH answers there; its group is told to let this host in."""
+        opened = ""
 
-        QEMU's emulation ends by an assertion of its own in about one of a hundred boots. Stead says so truthfully, and
-        the instance is started again, once.
+        def answering() -> str | None:
+            nonlocal opened
+            address = self.describe(instance_id).get("PublicIpAddress")
+            if address is None or (source := _way_to(address)) is None:
+                return None
+            if opened != address:
+                self.open_ssh(instance_id, source)
+                opened = address
+            return address if ssh.answers(address) else None
+
+        return self.when_booted(instance_id, answering, "SSH answers", poll=0.2)
+
+    def when_booted[Found](
+        self, instance_id: str, condition: Callable[[], Found | None], what: str, *, poll: float = 0.5
+    ) -> Found:
+        """Wait for something that a guest does at its boot, and return what the condition finds.
+
+        QEMU's emulation ends by an assertion of its own now and then. Stead recovers the instance: then it boots again.
         """
-        if address := self._address_if_it_boots(instance_id):
-            return address
-        warnings.warn(f"the emulator of {instance_id} failed at boot: it is started again", stacklevel=3)
-        self.ec2.start_instances(InstanceIds=[instance_id])
-        self.wait("instance_running", [instance_id])
-        address = self._address_if_it_boots(instance_id)
-        assert address is not None, f"the emulator of {instance_id} failed twice"
-        return address
+        explain = partial(self.explain, instance_id)
+        return wait_for(condition, f"{instance_id}: {what}", BOOT_SECONDS, poll, explain=explain)
 
-    def _address_if_it_boots(self, instance_id: str) -> str | None:
-        """The guest's public address, once SSH answers there; None when its emulator failed instead."""
-        address = self.describe(instance_id)["PublicIpAddress"]
-        self.open_ssh(instance_id, wait_for(lambda: _way_to(address), f"the host has a way to {address}"))
-        wait_for(
-            lambda: ssh.answers(address) or self._emulator_failed(instance_id),
-            f"{instance_id} answers by SSH at {address}",
-            BOOT_SECONDS,
-            poll=0.2,
+    def explain(self, instance_id: str) -> str:
+        """What is known of a guest that did not do what it should: states, the end of its console, the logs' ends."""
+        return "\n".join(
+            (
+                *(f"--- {what}\n{_told(ask)}" for what, ask in self._questions(instance_id).items()),
+                self.cloud.log_ends(),
+            )
         )
-        return None if self._emulator_failed(instance_id) else address
 
-    def _emulator_failed(self, instance_id: str) -> bool:
-        found = self.describe(instance_id)
-        return found["State"]["Name"] == "stopped" and found["StateReason"]["Code"] == "Server.InternalError"
+    def _questions(self, instance_id: str) -> dict[str, Callable[[], str]]:
+        def state() -> str:
+            shown = self.describe(instance_id)
+            return f"{shown['State']['Name']}: {shown.get('StateReason') or shown['StateTransitionReason']}"
+
+        def status() -> str:
+            [shown] = self.ec2.describe_instance_status(InstanceIds=[instance_id], IncludeAllInstances=True)[
+                "InstanceStatuses"
+            ]
+            return f"instance {shown['InstanceStatus']['Status']}, system {shown['SystemStatus']['Status']}"
+
+        def console() -> str:
+            return "\n".join(self.console(instance_id).splitlines()[-_CONSOLE_LINES:])
+
+        return {
+            f"state of {instance_id}": state,
+            "its status checks": status,
+            "the end of its console": console,
+            "QEMU's last words": lambda: self.cloud.emulator_log_end(instance_id),
+        }
 
     def open_ssh(self, instance_id: str, source: str) -> None:
         """Let an address in by SSH, through the instance's first group."""
@@ -312,6 +352,14 @@ def qemu_process_of(instance_id: str) -> int | None:
             if b"qemu-system" in words[0] and any(instance_id.encode() in word for word in words):
                 return int(folder.name)
     return None
+
+
+def _told(ask: Callable[[], str]) -> str:
+    """What is answered, or why nothing is: a failure that is explained must not hide behind another one."""
+    try:
+        return ask()
+    except Exception as failure:  # of whatever kind: the first failure is what matters
+        return f"cannot be told: {failure!r}"
 
 
 def _way_to(address: str) -> str | None:

@@ -19,7 +19,7 @@ from stead_cli.rig_plan import RigPlan
 from tests.support import leaks
 from tests.support.clients import Account
 from tests.support.processes import BIN, clean_environment
-from tests.support.real_cloud import User
+from tests.support.real_cloud import EMULATOR_LINES, User
 from tests.support.waiting import wait_for
 
 
@@ -93,6 +93,11 @@ class TestRig:
         """The ends of the logs of controller and agents."""
         logs = [self.rig.controller.log_file, *(host.agent.log_file for host in self.hosts)]
         return "\n".join(f"--- {log.relative_to(self.folder)}\n{processes.last_lines(log, 25)}" for log in logs)
+
+    def emulator_log_end(self, instance_id: str) -> str:
+        """The end of what a guest's QEMU wrote, on the hosts that have had it."""
+        logs = (self.folder / "hosts").glob(f"*/libvirt/log/qemu/{instance_id}.log")
+        return "\n".join(processes.last_lines(log, EMULATOR_LINES) for log in logs)
 
     @property
     def operator(self) -> Operator:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -28,8 +29,8 @@ def with_shell(image: Path, raw: Path) -> Path:
 class SerialShell:
     """The shell of one running guest."""
 
-    def __init__(self, machines: LibvirtMachines, machine_id: str) -> None:
-        """Wait for the shell's prompt."""
+    def __init__(self, machines: LibvirtMachines, machine_id: str, check: Callable[[], None] = lambda: None) -> None:
+        """Wait for the shell's prompt; `check` raises when that is in vain."""
         self._machines = machines
         self._id = machine_id
         self._count = 0
@@ -38,7 +39,12 @@ class SerialShell:
             found = ET.fromstring(domain.XMLDesc(0)).find("devices/serial/source")
         assert found is not None
         self._pty = os.open(found.get("path", ""), os.O_WRONLY | os.O_NOCTTY)
-        wait_for(lambda: b"# " in self.heard(), "the guest has a shell", 120.0, poll=0.1)
+
+        def has_shell() -> bool:
+            check()
+            return b"# " in self.heard()
+
+        wait_for(has_shell, "the guest has a shell", 120.0, poll=0.1, explain=self._console_end)
 
     def close(self) -> None:
         """Hang up."""
@@ -47,6 +53,9 @@ class SerialShell:
     def heard(self) -> bytes:
         """Give what the guest has said on its serial port."""
         return self._machines.console_output(self._id, _CONSOLE_BYTES)
+
+    def _console_end(self) -> str:
+        return self.heard()[-2000:].decode(errors="replace")
 
     def begin(self, command: str) -> None:
         """Type a command, and wait for nothing."""

@@ -15,6 +15,8 @@ from typing import Final
 
 from images.micro.build import find_kernel
 from images.packages import PackageCache
+from stead_cli.processes import last_lines
+from tests.support import emulator
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
@@ -91,14 +93,11 @@ def run(command: str, *, disk: int) -> Ended:
     if not _VIRTIOFSD.exists():
         raise CannotRunError("virtiofsd is not installed")
     with tempfile.TemporaryDirectory(prefix="stead-stock-", dir="/var/tmp") as folder:
-        # The machine of one boot in a hundred dies of an assertion in QEMU; then there is no status.
-        ended = _boot(Path(folder), command, disk) or _boot(Path(folder), command, disk)
-    assert ended is not None, "the guest died twice before it was done"
-    return ended
+        return emulator.booted(lambda: _boot(Path(folder), command, disk))
 
 
-def _boot(folder: Path, command: str, disk: int) -> Ended | None:
-    """Boot the guest and wait for its end; None when it had none."""
+def _boot(folder: Path, command: str, disk: int) -> Ended:
+    """Boot the guest and wait for its end; raises EmulatorDiedError, and AssertionError when it was not done then."""
     root = kernel()
     sock, console, status, init = (folder / name for name in ("fs.sock", "console", "status", "init"))
     with (folder / "disk").open("wb") as file:
@@ -118,6 +117,8 @@ def _boot(folder: Path, command: str, disk: int) -> Ended | None:
         machine = _start(root, folder)
         try:
             machine.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass  # it has no status then, which is told with its console's end
         finally:
             machine.kill()
             machine.wait()
@@ -126,7 +127,10 @@ def _boot(folder: Path, command: str, disk: int) -> Ended | None:
         server.wait()
         sock.unlink(missing_ok=True)
     output, said = console.read_text(errors="replace").replace("\r\n", "\n"), status.read_text().strip()
-    return Ended(output.strip(), int(said)) if said else None
+    if not said:
+        emulator.check_status(machine.returncode, last_lines(folder / "qemu.log"))
+    assert said, f"the guest was not done after {_SECONDS} s, or died; its console ends with\n{output[-2000:]}"
+    return Ended(output.strip(), int(said))
 
 
 def _start(root: Path, folder: Path) -> "subprocess.Popen[bytes]":

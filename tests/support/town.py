@@ -159,9 +159,15 @@ class Inhabitant:
     def booted(self) -> "Inhabitant":
         """Wait until its host keys are on its console, and it says who it is."""
         self.user.wait("instance_running", [self.id])
-        wait_for(lambda: ssh.host_keys(self.user.console(self.id)), f"{self.id} has booted", BOOT_SECONDS, poll=0.5)
+        self.user.when_booted(self.id, lambda: ssh.host_keys(self.user.console(self.id)), "has booted")
         login = self.connection()
-        wait_for(lambda: _succeeds(login, "test -s /var/www/index.html"), f"{self.id} is ready", BOOT_SECONDS, poll=0.5)
+        wait_for(
+            lambda: _succeeds(login, "test -s /var/www/index.html"),
+            f"{self.id} is ready",
+            BOOT_SECONDS,
+            poll=0.5,
+            explain=lambda: self.user.explain(self.id),
+        )
         return self
 
     def login(self, address: str = "") -> ssh.Login:

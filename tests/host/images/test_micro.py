@@ -1,13 +1,14 @@
 """Micro boots: SSH by key, user data, growth, devices plugged, power button."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import micro
+from tests.support import emulator, micro
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -15,9 +16,16 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.guest
 def test_micro_does_what_an_image_must() -> None:
     trial = [sys.executable, "images/try_image.py", "--image", str(micro.build()), "--kind", "micro"]
-    done = subprocess.run(
-        [*trial, "--boots", "1", "--output-format", "json"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+
+    def boot() -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [*trial, "--boots", "1", "--output-format", "json"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if ended := re.search(r"QEMU ended with status (-\d+)", done.stdout + done.stderr):
+            emulator.check_status(int(ended[1]), done.stdout + done.stderr)
+        return done
+
+    done = emulator.booted(boot)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert {"user data ran 1 time(s) in all", "root file system grown", "power button"} <= set(report["proven"])

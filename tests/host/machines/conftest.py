@@ -1,5 +1,6 @@
 """A libvirtd of our own below /var/tmp, a bridge, and machines on them; whatever a test leaves behind is an error."""
 
+import itertools
 import os
 import secrets
 import shutil
@@ -15,11 +16,11 @@ from pyroute2 import IPRoute
 from stead_agent import libvirtd
 from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource, Format, Layer, secret_uuid
-from stead_agent.machines.interface import Disk, MachineSpec, Nic
+from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
 from stead_agent.qcow2 import render_empty
 from stead_agent.run import run
-from tests.support import micro, waiting
+from tests.support import emulator, micro, waiting
 from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures
 
 MEMORY = 96 << 20
@@ -165,6 +166,22 @@ class World:
         digits = secrets.token_hex(8)
         mac = "0a:" + ":".join(digits[i : i + 2] for i in range(0, 10, 2))
         return Nic(f"eni-0{digits}", mac, self.bridge, f"sv-{digits[:12]}", 1450)
+
+    def boot[Found](self, spec: MachineSpec, until_up: Callable[[], Found]) -> Found:
+        """Start a machine and wait for its guest; once more if its QEMU died of itself, as `check` tells `until_up`."""
+        starts = itertools.count(1)
+
+        def boot() -> Found:
+            self.machines.start(spec, next(starts))
+            return until_up()
+
+        return emulator.booted(boot)
+
+    def check(self, machine_id: str) -> None:
+        """Raise EmulatorDiedError when a machine's QEMU has died of itself, AssertionError when it was made to."""
+        status = self.machines.status(machine_id)
+        if status is not None and status.off_reason is OffReason.CRASHED:
+            emulator.raise_for_log(self.daemon.root / "log" / "qemu" / f"{machine_id}.log")
 
     def process_of(self, machine_id: str) -> int:
         return int((self.daemon.root / "run" / "qemu" / f"{machine_id}.pid").read_text())

@@ -1,8 +1,10 @@
 """A root shell on a guest's serial console, for tests that must see disks as the guest does."""
 
+import contextlib
 import re
 import secrets
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import libvirt
@@ -58,19 +60,26 @@ class Shell:
         assert said[2] == "0", f"{command}: status {said[2]}: {output}"
         return output
 
-    def wait_until_up(self) -> None:
-        """Wait until the guest has booted and its shell answers."""
+    def wait_until_up(self, check: Callable[[], None]) -> None:
+        """Wait until the guest has booted and its shell answers; `check` raises when that is in vain."""
 
         def answers() -> bool:
-            self._say("echo i_am''_here\n")
-            return self._listen("i_am_here\r?\n") is not None
+            check()
+            try:
+                self._say("echo i_am''_here\n")
+                return self._listen("i_am_here\r?\n") is not None
+            except libvirt.libvirtError:  # the stream ends with the guest: the next check tells why
+                return False
 
-        wait_for(answers, "the guest's shell answers", 60, poll=0.5)
+        wait_for(
+            answers, "the guest's shell answers", 60, poll=0.5, explain=lambda: self._heard[-2000:].decode("latin-1")
+        )
         self.run("stty -echo; PS1=")
 
     def close(self) -> None:
         """Hang up."""
-        self._stream.abort()
+        with contextlib.suppress(libvirt.libvirtError):  # it ended with the guest
+            self._stream.abort()
         self._live.close()
 
     def _say(self, text: str) -> None:

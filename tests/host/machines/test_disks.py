@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,19 @@ def guest(world: World) -> Iterator[Guest]:
     run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", root.source.path], timeout=20)
     # Each disk takes a guest's kernel memory; the micro image's least would be used up by so many.
     spec = replace(plain, memory=192 << 20, disks=(replace(root, base=Layer(FileSource(base), "raw")),))
-    world.machines.start(spec, 1)
-    shell = Shell(world.daemon.uri, spec.id)
-    try:
-        shell.wait_until_up()
-        yield Guest(world, spec, shell)
-    finally:
-        shell.close()
+
+    def until_up() -> Shell:
+        shell = Shell(world.daemon.uri, spec.id)
+        try:
+            shell.wait_until_up(partial(world.check, spec.id))
+        except BaseException:
+            shell.close()
+            raise
+        return shell
+
+    shell = world.boot(spec, until_up)
+    yield Guest(world, spec, shell)
+    shell.close()
 
 
 def test_the_life_of_a_disk_in_a_running_guest(guest):

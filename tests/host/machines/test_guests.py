@@ -29,42 +29,48 @@ def power_off_by_itself(world, machine_id):
 
     def is_off():
         press_power_button(world, machine_id)
+        world.check(machine_id)
         return world.machines.status(machine_id).power is Power.OFF
 
     wait_for(is_off, "the guest has powered itself off", 40)
+    return world.machines.status(machine_id).start_count
 
 
 def test_a_guest_powers_itself_off_and_a_restarted_agent_knows(world):
     spec = world.spec(bootable=True)
-    world.machines.start(spec, 1)
-    power_off_by_itself(world, spec.id)
+    start = world.boot(spec, lambda: power_off_by_itself(world, spec.id))
     assert world.machines.status(spec.id).off_reason is OffReason.GUEST
-    assert world.machines.start(spec, 1).power is Power.OFF
+    assert world.machines.start(spec, start).power is Power.OFF
     world.connect()
     status = world.machines.status(spec.id)
-    assert (status.power, status.start_count, status.off_reason) == (Power.OFF, 1, OffReason.GUEST)
+    assert (status.power, status.start_count, status.off_reason) == (Power.OFF, start, OffReason.GUEST)
 
 
 def test_a_guest_reboots_and_stops_when_asked(world):
     spec = world.spec(bootable=True)
-    world.machines.start(spec, 1)
-    process = world.process_of(spec.id)
+    world.boot(spec, lambda: reboot_and_stop(world, spec.id))
+    assert world.machines.status(spec.id).off_reason is OffReason.ASKED
+
+
+def reboot_and_stop(world, machine_id):
+    process, number = world.process_of(machine_id), world.machines.status(machine_id).start_count
 
     def has_rebooted():
-        if world.machines.status(spec.id).reboot_count == 1:
+        world.check(machine_id)
+        if world.machines.status(machine_id).reboot_count == number:
             return True
-        world.machines.reboot(spec.id, 1)
-        press_power_button(world, spec.id)  # the first one comes too early in its boot
+        world.machines.reboot(machine_id, number)
+        press_power_button(world, machine_id)  # the first one comes too early in its boot
         return False
 
     wait_for(has_rebooted, "it has rebooted", 40)
-    assert world.machines.status(spec.id).power is Power.RUNNING
-    assert world.process_of(spec.id) == process
-    world.machines.stop(spec.id)
+    assert world.machines.status(machine_id).power is Power.RUNNING
+    assert world.process_of(machine_id) == process
+    world.machines.stop(machine_id)
 
     def is_off():
-        press_power_button(world, spec.id)
-        return world.machines.status(spec.id).power is Power.OFF
+        press_power_button(world, machine_id)
+        world.check(machine_id)
+        return world.machines.status(machine_id).power is Power.OFF
 
     wait_for(is_off, "it has stopped", 40)
-    assert world.machines.status(spec.id).off_reason is OffReason.ASKED

@@ -30,11 +30,10 @@ def test_what_an_instant_holds_is_a_beginning_of_what_was_written(world, store, 
     image.chmod(0o444)
     root = world.disk(base=image, base_format="raw")
     spec = world.spec(disks=(root, world.disk()))
-    world.machines.start(spec, 1)
+    shell = world.boot(spec, lambda: SerialShell(world.machines, spec.id, partial(world.check, spec.id)))
     snapshots = LocalSnapshots(
         world.root / "state", world.root / "run", store, LibvirtBackups(world.machines, world.root / "backups")
     )
-    shell = SerialShell(world.machines, spec.id)
     shell.begin(WRITER)
     volume_id, parent, reached = spec.disks[1].id, "", 0
     bases = LocalBases(tmp_path / "disks", store)
