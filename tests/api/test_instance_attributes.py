@@ -242,3 +242,33 @@ def test_metadata_options(api, instance_id):
     modify(InstanceId=instance_id, InstanceMetadataTags="enabled")
     api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": "web"}])
     assert dict(told(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags) == {"Name": "web"}
+
+
+def test_whether_it_is_recovered_is_changed_and_shown(api, instance_id):
+    change = api.ec2.modify_instance_maintenance_options
+
+    def shown():
+        found = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+        return found["MaintenanceOptions"]["AutoRecovery"]
+
+    assert shown() == "default"
+    done = change(InstanceId=instance_id, AutoRecovery="disabled")
+    assert (done["InstanceId"], done["AutoRecovery"]) == (instance_id, "disabled")
+    assert "RebootMigration" not in done
+    assert shown() == "disabled"
+    for value, ids_found in (("disabled", [instance_id]), ("default", [])):
+        asked = [{"Name": "maintenance-options.auto-recovery", "Values": [value]}]
+        found = api.ec2.describe_instances(Filters=asked)["Reservations"]
+        assert [each["InstanceId"] for one in found for each in one["Instances"]] == ids_found
+    assert change(InstanceId=instance_id, RebootMigration="default")["RebootMigration"] == "default"
+    assert shown() == "disabled"
+    assert change(InstanceId=instance_id, AutoRecovery="default")["AutoRecovery"] == "default"
+    assert shown() == "default"
+    api.refused("DryRunOperation", change, InstanceId=instance_id, AutoRecovery="disabled", DryRun=True)
+    api.refused("InvalidParameterValue", change, InstanceId=instance_id, AutoRecovery="perhaps")
+    both = {"AutoRecovery": "disabled", "RebootMigration": "disabled"}
+    api.refused("UnsupportedOperation", change, InstanceId=instance_id, **both)
+    api.refused("MissingParameter", change, InstanceId=instance_id)
+    api.refused("InvalidInstanceID.NotFound", change, InstanceId=ABSENT, AutoRecovery="default")
+    elsewhere = api.other.modify_instance_maintenance_options
+    api.refused("InvalidInstanceID.NotFound", elsewhere, InstanceId=instance_id, AutoRecovery="disabled")

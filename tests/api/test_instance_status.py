@@ -3,6 +3,7 @@
 from sqlalchemy import update
 
 from stead_controller.db.tables import Host
+from tests.unit.controller.resources.rows import NOW
 
 
 def statuses(api, **asked):
@@ -37,6 +38,13 @@ def test_a_lost_host_shows(api):
     assert statuses(api) == {running: ("running", "insufficient-data", "impaired")}
     assert statuses(api, Filters=[{"Name": "system-status.status", "Values": ["ok"]}]) == {}
     assert statuses(api, Filters=[{"Name": "system-status.reachability", "Values": ["failed"]}]).keys() == {running}
+
+
+def test_a_recovery_shows(api):
+    running = api.launch(recovery_began=NOW)
+    assert statuses(api) == {running: ("running", "initializing", "impaired")}
+    api.run(lambda tx: tx.session.execute(update(Host).values(state="down")))
+    assert statuses(api) == {running: ("running", "insufficient-data", "impaired")}
 
 
 def test_filters(api):

@@ -25,8 +25,10 @@ def test_one_type(api):
     assert shown["MemoryInfo"] == {"SizeInMiB": 128}
     assert shown["Hypervisor"] == "nitro"
     assert "InstanceStorageInfo" not in shown
+    assert shown["AutoRecoverySupported"]
     (shown,) = api.ec2.describe_instance_types(InstanceTypes=["m5d.xlarge"])["InstanceTypes"]
     assert shown["InstanceStorageInfo"]["TotalSizeInGB"] == 150
+    assert not shown["AutoRecoverySupported"]
     assert shown["NetworkInfo"]["MaximumNetworkInterfaces"] == 4
 
 
@@ -36,6 +38,7 @@ def test_filters(api):
     )
     assert by(api, "vcpu-info.default-vcpus", "192") == ["c7i.48xlarge", "m7i.48xlarge", "r7i.48xlarge"]
     assert by(api, "memory-info.size-in-mib", "512") == ["stead.small", "t2.nano", "t3.nano", "t3a.nano"]
+    assert set(by(api, "auto-recovery-supported", "false")) == set(by(api, "instance-storage-supported", "true"))
     assert set(by(api, "instance-storage-supported", "true")) == {
         name for name, kind in instance_types.ALL.items() if kind.instance_store
     }

@@ -1,6 +1,11 @@
-"""What a guest does to itself: it powers off, it reboots; and what the API makes of it at once."""
+"""What a guest does to itself: it powers off, it reboots; and what the API makes of it at once.
+
+And what is made of a guest whose QEMU fails.
+"""
 
 import contextlib
+import os
+import signal
 
 from stead_cli.errors import CliError
 from tests.support.real_cloud import User, qemu_process_of
@@ -38,6 +43,28 @@ def test_guest_that_is_rebooted_and_reboots_itself(user: User) -> None:
     _wait_for_another_boot(user, instance_id, second)
     assert user.state(instance_id) == "running"
     assert qemu_process_of(instance_id) == process
+    _is_recovered(user, instance_id)
+
+
+def _is_recovered(user: User, instance_id: str) -> None:
+    """Kill its QEMU: it is the same instance, which boots again, unless that is not wished; then it is stopped."""
+    login = user.login(instance_id)
+    login.run("echo kept >/var/tmp/word; sync")
+    described, process = user.describe(instance_id), qemu_process_of(instance_id)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: qemu_process_of(instance_id) not in (None, process), "it is started again", 30)
+    assert user.login(instance_id).run("cat /var/tmp/word").strip() == "kept"
+    assert user.describe(instance_id) == described
+    [status] = user.ec2.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
+    assert (status["SystemStatus"]["Status"], status["InstanceStatus"]["Status"]) == ("ok", "ok")
+
+    user.ec2.modify_instance_maintenance_options(InstanceId=instance_id, AutoRecovery="disabled")
+    process = qemu_process_of(instance_id)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: user.state(instance_id) == "stopped", "it is stopped", 30)
+    assert user.describe(instance_id)["StateReason"]["Code"] == "Server.InternalError"
 
 
 def _ask(user: User, instance_id: str, command: str) -> None:

@@ -1,12 +1,15 @@
 """A cloud in a box for API tests: a real controller on free ports, simulated hosts, accounts as many as wanted."""
 
 import json
+import os
 import secrets
+import socket
 import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stead_cli.operator import Operator
 from stead_cli.settings import Settings
@@ -110,6 +113,7 @@ class Cloud:
             f"--hosts={count}",
             f"--cpus={size.cpus}",
             f"--memory={size.memory}",
+            f"--control={folder / 'control'}",
         ]
         simulator = Child(f"simulated hosts {len(self.simulators)}", command, folder / "agent.log")
         simulator.start()
@@ -121,6 +125,20 @@ class Cloud:
             return len(now_up) >= count
 
         wait_for(all_up, f"{count} simulated hosts are up", 30)
+
+    def let_happen(self, **wish: Any) -> dict[str, Any]:
+        """Let something happen to a simulated host or guest (see `stead_agent.fleet_control`), and give the answer."""
+        refusals = []
+        for number in range(len(self.simulators)):
+            with socket.socket(socket.AF_UNIX) as control, control.makefile("rw", encoding="utf-8") as lines:
+                control.connect(os.path.relpath(self.folder / f"simulated-{number}" / "control"))
+                lines.write(json.dumps(wish) + "\n")
+                lines.flush()
+                answer: dict[str, Any] = json.loads(lines.readline())
+            if answer["well"]:
+                return answer
+            refusals.append(answer["error"])
+        raise AssertionError(f"{wish}: {refusals}")
 
     def add_image(self, name: str = "blank", size: str = "64M") -> str:
         """Import a blank public image, which is all that simulated hosts need; return its id."""

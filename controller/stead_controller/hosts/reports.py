@@ -16,6 +16,7 @@ from stead_controller.resources import (
     addresses,
     capacity,
     instance_profiles,
+    instance_recovery,
     nat_gateways,
     network_interface_attachments,
     quotas,
@@ -129,8 +130,19 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
             _has_all(tx, host_id, status, now)
     if status.HasField("machine"):
         instance.reboots_done = status.machine.reboot_count
-    if status.HasField("machine") and status.machine.start_count == instance.start_count:
+    if not status.HasField("machine"):
+        return
+    if status.machine.start_count == instance.start_count:
         _power(tx, instance, status.machine, now)
+    elif instance.state == "stopping" and _never_started(tx, host_id, status, instance):
+        _is_off(tx, instance, now, Reason(instance.state_reason_code, instance.state_reason_message))
+
+
+def _never_started(tx: Transaction, host_id: str, status: pb.ResourceStatus, instance: Instance) -> bool:
+    """Tell whether a machine was to be stopped before its last start was begun: it is off, and stays so."""
+    machine, is_done = status.machine, status.condition == pb.CONDITION_READY
+    is_off = machine.power == pb.MACHINE_POWER_OFF and machine.start_count < instance.start_count
+    return is_done and is_off and _is_news(tx, host_id, status)
 
 
 def _has_all(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
@@ -148,6 +160,8 @@ def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
 
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
     """Move an instance to the state that its machine is really in."""
+    if machine.power in _ALIVE:
+        instance_recovery.end(tx, instance)
     if machine.power == pb.MACHINE_POWER_RUNNING and instance.state == "pending":
         change_state(tx, instance, "running", now)
     elif machine.power == pb.MACHINE_POWER_OFF:
@@ -157,6 +171,7 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
             _went_off(tx, instance, machine, now)
 
 
+_ALIVE: Final = frozenset({pb.MACHINE_POWER_RUNNING, pb.MACHINE_POWER_STOPPING, pb.MACHINE_POWER_PAUSED})
 # An instance that should run is off: its guest ended, its process failed, or somebody on the host pulled its plug.
 # OFF_REASON_UNSPECIFIED is none of them: the host itself was down, and its agent starts the machine again.
 _OFF_BY_ITSELF: Final = {
@@ -169,7 +184,12 @@ _OFF_BY_ITSELF: Final = {
 
 
 def _went_off(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
-    """A guest powered itself off, or its process failed: stop or terminate, as the instance was launched to do."""
+    """A guest powered itself off: stop or terminate, as the instance was launched to do. Or its process failed.
+
+    Then it is recovered, if it may be. That is another start, so no report of the one before can do it again.
+    """
+    if machine.off_reason == pb.OFF_REASON_CRASHED and instance_recovery.begin(tx, instance, now):
+        return
     by_guest = machine.off_reason == pb.OFF_REASON_GUEST
     if instance.shutdown_behavior == "terminate" and by_guest:
         change_state(tx, instance, "shutting-down", now, GUEST_SHUTDOWN)
@@ -184,6 +204,7 @@ def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) 
     transition = user_initiated(now) if reason.code == USER_SHUTDOWN.code else ""
     change_state(tx, instance, "stopped", now, reason, transition=instance.state_transition_reason or transition)
     instance.force_stop = False
+    instance_recovery.end(tx, instance)
     _give_back(tx, instance)
     for interface in _interfaces(tx, instance):
         addresses.release_public(tx, interface.id, now)
@@ -316,6 +337,15 @@ def give_up_launch(tx: Transaction, instance: Instance, now: datetime) -> None:
         if instance.host_id is not None:
             desired_state.remove_machine(tx, instance.host_id, instance.id, force=True)
     else:
-        change_state(tx, instance, "stopping", now, reason)
-        instance.force_stop = True
-        desired_state.refresh_instance(tx, instance.id)
+        _stop_at_once(tx, instance, now, reason)
+
+
+def give_up_recovery(tx: Transaction, instance: Instance, now: datetime) -> None:
+    """Stop an instance that its host could not start again in time after its machine's process failed."""
+    _stop_at_once(tx, instance, now, _CRASHED)
+
+
+def _stop_at_once(tx: Transaction, instance: Instance, now: datetime, reason: Reason) -> None:
+    change_state(tx, instance, "stopping", now, reason)
+    instance.force_stop = True
+    desired_state.refresh_instance(tx, instance.id)

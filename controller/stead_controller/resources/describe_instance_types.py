@@ -37,7 +37,7 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
     store = kind.instance_store
     nothing: tuple[str, ...] = ()
     return dict.fromkeys(_ABSENT, nothing) | {
-        "auto-recovery-supported": ("false",),
+        "auto-recovery-supported": (_word(kind.auto_recovery),),
         "bare-metal": ("false",),
         "burstable-performance-supported": (_word(kind.burstable),),
         "current-generation": (_word(kind.current_generation),),
@@ -159,7 +159,7 @@ def _shown(kind: InstanceType) -> dict[str, Any]:
         "HibernationSupported": False,
         "BurstablePerformanceSupported": kind.burstable,
         "DedicatedHostsSupported": False,
-        "AutoRecoverySupported": False,
+        "AutoRecoverySupported": kind.auto_recovery,
         "SupportedBootModes": list(kind.boot_modes),
         "NitroEnclavesSupport": "unsupported",
         "NitroTpmSupport": "unsupported",

@@ -55,7 +55,10 @@ _ALIKE: Final[Mapping[str, Any]] = {
         "EnableResourceNameDnsARecord": False,
         "EnableResourceNameDnsAAAARecord": False,
     },
-    "MaintenanceOptions": {"AutoRecovery": "default", "RebootMigration": "default"},
+}
+_MAINTENANCE: Final = {
+    True: {"AutoRecovery": "default", "RebootMigration": "default"},
+    False: {"AutoRecovery": "disabled", "RebootMigration": "default"},
 }
 
 _INSTANCE: Final = (
@@ -83,6 +86,7 @@ _INSTANCE: Final = (
     Instance.root_device_name,
     Instance.ebs_optimized,
     Instance.monitoring,
+    Instance.auto_recovery,
     Instance.metadata_enabled,
     Instance.metadata_tokens_required,
     Instance.metadata_hop_limit,
@@ -287,6 +291,7 @@ class _Batch:
                 "Tenancy": "default",
             },
             "Monitoring": _MONITORING[row.monitoring],
+            "MaintenanceOptions": _MAINTENANCE[row.auto_recovery],
             "Architecture": row.architecture,
             "BlockDeviceMappings": [
                 _mapping(volume) for volume in _root_first(self._volumes.get(instance_id, ()), row.root_device_name)

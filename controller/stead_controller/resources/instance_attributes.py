@@ -170,6 +170,17 @@ def set_shutdown_behavior(tx: Transaction, caller: Caller, instance_id: str, val
     _find_alive(tx, caller, instance_id).shutdown_behavior = value
 
 
+def set_auto_recovery(tx: Transaction, caller: Caller, instance_id: str, value: bool | None) -> bool:
+    """Set whether an instance is recovered when its machine's process fails (None = as it is), and tell which it is.
+
+    Raises MalformedId, NotFound, WrongState.
+    """
+    instance = _find_alive(tx, caller, instance_id)
+    if value is not None:
+        instance.auto_recovery = value
+    return instance.auto_recovery
+
+
 def set_source_dest_check(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
     """Set whether an instance may only send and receive as itself; raises MalformedId, NotFound, WrongState."""
     instance = _find_alive(tx, caller, instance_id)

@@ -81,7 +81,6 @@ _ALIKE: Final = {
     "enclave-options.enabled": "false",
     "hibernation-options.configured": "false",
     "hypervisor": "xen",
-    "maintenance-options.auto-recovery": "default",
     "metadata-options.http-protocol-ipv4": "enabled",
     "metadata-options.state": "applied",
     "network-performance-options.bandwidth-weighting": "default",
@@ -123,6 +122,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "key-name": text(Instance.key_name),
         "launch-index": number(Instance.launch_index),
         "launch-time": instant(Instance.launch_time),
+        "maintenance-options.auto-recovery": shown_as(Instance.auto_recovery, {True: "default", False: "disabled"}),
         "metadata-options.http-endpoint": switch(Instance.metadata_enabled),
         "metadata-options.http-put-response-hop-limit": number(Instance.metadata_hop_limit),
         "metadata-options.http-tokens": shown_as(

@@ -1,4 +1,4 @@
-"""The health of instances: a running guest is well as long as its host is heard of."""
+"""The health of instances: a running guest is well as long as its host is heard of and its machine has not failed."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -22,10 +22,11 @@ _host_state = select(Host.state).where(Host.id == Instance.host_id).correlate(In
 _STATUS: Final = case(
     (Instance.state == "pending", "initializing"),
     (Instance.state != "running", "not-applicable"),
-    (_host_state == "up", "ok"),
+    (_host_state == "up", case((Instance.recovery_began.is_(None), "ok"), else_="initializing")),
     else_="insufficient-data",
 )
-_SYSTEM_STATUS: Final = case((_STATUS == "insufficient-data", "impaired"), else_=_STATUS)
+_RUNNING_SYSTEM: Final = case((_STATUS == "ok", "ok"), else_="impaired")
+_SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
 _ROWS: Final = select(
     Instance.id, Instance.state, Instance.zone, _STATUS.label("status"), _SYSTEM_STATUS.label("system")
 )

@@ -62,6 +62,11 @@ class InstanceType:
         return max(1, self.vcpus // self.threads_per_core)
 
     @property
+    def auto_recovery(self) -> bool:
+        """Whether instances are recovered when their machine's process fails: not where an instance store is lost."""
+        return self.instance_store is None
+
+    @property
     def memory_mib(self) -> int:
         """The memory as EC2 counts it."""
         return self.memory // _MIB

@@ -68,6 +68,7 @@ class LaunchRequest:
     disable_api_stop: bool = False
     ebs_optimized: bool = False
     monitoring: bool = False
+    auto_recovery: bool = True
     metadata: MetadataOptions = field(default_factory=MetadataOptions)
     profile: ProfileName | None = None
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -231,6 +232,7 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         disable_api_stop=request.disable_api_stop,
         ebs_optimized=request.ebs_optimized,
         monitoring=request.monitoring,
+        auto_recovery=request.auto_recovery,
         metadata_enabled=launch.metadata.enabled,
         metadata_tokens_required=launch.metadata.tokens_required,
         metadata_hop_limit=launch.metadata.hop_limit,

@@ -19,7 +19,7 @@ from stead_controller.db.tables import (
     Tag,
 )
 from stead_controller.hosts.forgetting import forget_removals
-from stead_controller.hosts.reports import give_up_launch
+from stead_controller.hosts.reports import give_up_launch, give_up_recovery
 from stead_controller.resources import nat_gateways, snapshot_life, tags, vpc_peering_connections, written_snapshots
 from stead_controller.resources.client_tokens import LIFETIME
 from stead_controller.resources.transaction import Transaction
@@ -32,6 +32,7 @@ _SILENCE: Final = timedelta(hours=1)  # of a host whose snapshots nobody waits f
 def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     """Do all that is due now, in one transaction."""
     _end_late_launches(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
+    _end_late_recoveries(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     _end_late_gateways(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
@@ -53,6 +54,15 @@ def _end_late_launches(tx: Transaction, since: datetime, now: datetime) -> None:
     )
     for instance in tx.session.scalars(late.limit(_BATCH)).all():
         give_up_launch(tx, instance, now)
+
+
+def _end_late_recoveries(tx: Transaction, since: datetime, now: datetime) -> None:
+    """Stop instances whose machine failed and is not started again, although their host says what it fails at."""
+    late = select(Instance).where(
+        Instance.recovery_began <= since, Instance.state == "running", Instance.host_error != ""
+    )
+    for instance in tx.session.scalars(late.limit(_BATCH)).all():
+        give_up_recovery(tx, instance, now)
 
 
 def _end_late_gateways(tx: Transaction, since: datetime, now: datetime) -> None:

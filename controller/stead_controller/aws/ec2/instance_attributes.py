@@ -1,4 +1,4 @@
-"""DescribeInstanceAttribute, ModifyInstanceAttribute, ResetInstanceAttribute and ModifyInstanceMetadataOptions."""
+"""Attributes of instances, and the options of their metadata service and of their maintenance."""
 
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -55,6 +55,20 @@ def modify_instance_metadata_options(call: Call, params: Params) -> Result:
     )
     shown = attributes.set_metadata_options(call.tx, call.caller, params["InstanceId"], change)
     return {"InstanceId": params["InstanceId"], "InstanceMetadataOptions": shown}
+
+
+@operation("ModifyInstanceMaintenanceOptions")
+def modify_instance_maintenance_options(call: Call, params: Params) -> Result:
+    """Change whether an instance is recovered when its machine fails; its reboots move it to no other host."""
+    recovers = choice(params, "AutoRecovery", "default", "disabled")
+    migrates = choice(params, "RebootMigration", "default", "disabled")
+    recovers = attributes.set_auto_recovery(call.tx, call.caller, params["InstanceId"], recovers)
+    if "AutoRecovery" not in params and "RebootMigration" not in params:
+        raise MissingParameter("AutoRecovery")
+    if migrates is False:
+        raise Unsupported("The reboot of an instance migrates it to no other host, so this cannot be disabled.")
+    shown = {"AutoRecovery": "default" if recovers else "disabled", "RebootMigration": "default"}
+    return {"InstanceId": params["InstanceId"], **{name: shown[name] for name in shown if name in params}}
 
 
 def choice(params: Mapping[str, Any], name: str, yes: str, no: str) -> bool | None:

@@ -62,6 +62,7 @@ def launch_request(params: Params) -> LaunchRequest:
         disable_api_stop=params.get("DisableApiStop", False),
         ebs_optimized=params.get("EbsOptimized", False),
         monitoring=params.get("Monitoring", {}).get("Enabled", False),
+        auto_recovery=choice(params.get("MaintenanceOptions", {}), "AutoRecovery", "default", "disabled") is not False,
         profile=profile_name(params["IamInstanceProfile"]) if params.get("IamInstanceProfile") else None,
         metadata=_metadata(params.get("MetadataOptions", {})),
         tags=tags_on_create(params, "instance", "volume", "network-interface"),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, false
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -30,6 +30,13 @@ class Instance(Base):
         Index("ix_instances_host_id", "host_id"),
         Index("ix_instances_identity_issued", "identity_issued"),
         Index("ix_instances_state_changed", "state", "state_changed"),
+        # Of the few that are being recovered: others have no entry to be written.
+        Index(
+            "ix_instances_recovery_began",
+            "recovery_began",
+            sqlite_where=text("recovery_began IS NOT NULL"),
+            postgresql_where=text("recovery_began IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
@@ -76,6 +83,9 @@ class Instance(Base):
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as the host says
     force_stop: Mapped[bool] = mapped_column(default=False)
+    auto_recovery: Mapped[bool] = mapped_column(default=True, server_default=true())
+    recoveries: Mapped[list[float]] = mapped_column(JSON, default=list, server_default="[]")  # when: Unix seconds
+    recovery_began: Mapped[datetime | None]  # until its host says that it runs again
     profile_association_id: Mapped[str | None] = mapped_column(ResourceId)  # of its instance profile
     host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at, for operators
 

@@ -45,6 +45,7 @@ TABLE: list[tuple[str, pb.Machine, MachineStatus | None, tuple[Step, ...], Then]
     ("was stopped", RUN, _seen(OFF, reason=OffReason.ASKED), (), Then.SETTLED),
     ("went down with the host", RUN, _seen(OFF, reason=OffReason.HOST), (PUT, START), Then.SETTLED),
     ("to be started again", RUN_2, _seen(OFF, reason=OffReason.GUEST), (PUT, START), Then.SETTLED),
+    ("to be recovered", RUN_2, _seen(OFF, reason=OffReason.CRASHED), (PUT, START), Then.SETTLED),
     ("an earlier start runs", RUN_2, _seen(ON), (ASK,), Then.WAITING_FOR_END),
     ("an earlier start ends", RUN_2, _seen(GOING), (), Then.WAITING_FOR_END),
     ("ends against our wish", RUN, _seen(GOING), (PUT,), Then.WAITING_FOR_END),

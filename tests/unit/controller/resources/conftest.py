@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from stead_controller.controller import keep_facts
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
+from stead_controller.settings import Settings
 from tests.unit.controller.resources import rows
+from tests.unit.controller.resources.life import Life
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +70,13 @@ def run(database) -> Callable[..., Any]:
         return database.run_blocking(lambda tx: function(tx, *args, **kwargs))
 
     return call
+
+
+@pytest.fixture
+def life(database, world) -> Life:
+    """Instances of a world's first tenant, to be launched, and their host, to report of them."""
+    database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=Path("/nowhere"))))
+    return Life(database, world)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from stead_controller.db.tables import (
     AccountUsage,
     Host,
     HostResource,
-    Image,
     Instance,
     InterfaceGroup,
     NetworkInterface,
@@ -34,87 +33,13 @@ from stead_controller.resources.block_devices import BlockDevice
 from stead_controller.resources.metadata_options import MetadataOptions
 from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.reboot_instances import reboot_instances
-from stead_controller.resources.run_instances import LaunchRequest, run_instances
 from stead_controller.resources.start_instances import start_instances
 from stead_controller.resources.stop_instances import stop_instances
 from stead_controller.resources.terminate_instances import terminate_instances
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
+from tests.unit.controller.resources.life import Life
 from tests.unit.controller.resources.rows import NOW
-
-
-def named(item):
-    """The id of a resource; mappings have those of their interfaces."""
-    return f"mapping of {item.id}" if item.HasField("mapping") else item.id
-
-
-class Life:
-    """Drives instances of a world's first tenant, and its host."""
-
-    def __init__(self, database, world):
-        self.database = database
-        self.world = world
-        self.caller = world.one.caller
-
-    def run(self, function, *args, **kwargs):
-        return self.database.run_blocking(lambda tx: function(tx, *args, **kwargs))
-
-    def launch(self, count=1, **changes):
-        wish = {
-            "image_id": self.world.image_id,
-            "instance_type": "stead.tiny",
-            "min_count": count,
-            "max_count": count,
-        } | changes
-        reservation = self.run(run_instances, self.caller, self.world.cloud, LaunchRequest(**wish), NOW)
-        return self.run(
-            lambda tx: list(
-                tx.session.scalars(
-                    select(Instance.id).where(Instance.reservation_id == reservation).order_by(Instance.launch_index)
-                )
-            )
-        )
-
-    def instance(self, instance_id):
-        return self.run(lambda tx: tx.session.get(Instance, instance_id))
-
-    def image(self):
-        return self.run(lambda tx: tx.session.get_one(Image, self.world.image_id))
-
-    def host(self):
-        return self.run(lambda tx: tx.session.get(Host, self.world.host_id))
-
-    def wanted(self):
-        """What the host is told now, as {id: Resource}, and what it must remove, as a set of ids."""
-        state = self.run(lambda tx: changes.everything(tx, self.world.host_id)).message.state
-        return {named(item): item for item in state.resources}, {item.id for item in state.removals}
-
-    def report(self, kind, resource_id, condition=pb.CONDITION_READY, **more):
-        status = pb.ResourceStatus(kind=kind, id=resource_id, condition=condition, **more)
-        self.run(apply_progress, [(self.world.host_id, [status])], NOW)
-
-    def is_running(self, instance_id):
-        self.power(instance_id, pb.MACHINE_POWER_RUNNING)
-
-    def power(self, instance_id, power, reason=pb.OFF_REASON_UNSPECIFIED, start_count=None):
-        count = self.instance(instance_id).start_count if start_count is None else start_count
-        machine = pb.MachineStatus(power=power, start_count=count, off_reason=reason)
-        self.report(desired.KIND_MACHINE, instance_id, machine=machine)
-
-    def is_absent(self, kind, resource_id):
-        self.report(kind, resource_id, pb.CONDITION_ABSENT)
-
-    def rows(self, model):
-        return self.run(lambda tx: tx.session.scalar(select(func.count()).select_from(model)))
-
-
-@pytest.fixture
-def life(database, world):
-    from stead_controller.controller import keep_facts
-    from stead_controller.settings import Settings
-
-    database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=None)))
-    return Life(database, world)
 
 
 def test_a_launch_writes_all_rows_and_tells_the_host(life):
@@ -228,7 +153,7 @@ def test_a_guest_that_powers_itself_off_is_stopped_or_terminated_as_launched(lif
 
 
 def test_a_crashed_process_is_no_wish_of_the_guest(life):
-    [instance_id] = life.launch(shutdown_behavior="terminate")
+    [instance_id] = life.launch(shutdown_behavior="terminate", auto_recovery=False)
     life.is_running(instance_id)
     life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_CRASHED)
     assert life.instance(instance_id).state == "stopped"
@@ -400,7 +325,7 @@ def test_a_full_subnet_is_said(life, world):
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["launch", "running", "stop", "off", "guest off", "start", "terminate", "gone"]),
+        st.sampled_from(["launch", "running", "stop", "off", "guest off", "crash", "start", "terminate", "gone"]),
         st.integers(0, 5),
     ),
     max_size=25,
@@ -437,6 +362,8 @@ def step(life, action, instance_id):
                 life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_ASKED)
             case "guest off":
                 life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_GUEST)
+            case "crash":
+                life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_CRASHED)
             case "start":
                 life.run(start_instances, life.caller, life.world.cloud, [instance_id], NOW)
             case "terminate":

@@ -128,6 +128,7 @@ RULES: Final[dict[str, Rule]] = {
     "AssociateIamInstanceProfile": rule(_associate_profile),
     "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
     "ModifyInstanceAttribute": rule(setting(_INSTANCE), named("security-group", "Groups")),
+    "ModifyInstanceMaintenanceOptions": rule(_INSTANCE),
     "ModifyInstanceMetadataDefaults": rule(),
     "ModifyInstanceMetadataOptions": rule(_INSTANCE),
     "RebootInstances": rule(_INSTANCES),
