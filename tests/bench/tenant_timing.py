@@ -43,7 +43,7 @@ LIMIT = 0.05
 ROUND = 500
 KEYS = "keys"
 NAMES = ("DescribeInstances", "StopInstances", KEYS)
-UNKNOWN = "AKIAUNKNOWN000000000"
+UNKNOWN = "AKIAUNKNOWN00000"  # as long as the known one
 SECRET = "a/secret+key"
 
 
