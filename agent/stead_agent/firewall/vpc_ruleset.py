@@ -325,12 +325,17 @@ def _nat_chains(links: LinkPrefixes) -> dict[str, Chain]:
 _NEIGHBOURS: Final = "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
 
 
+# Who may send from any address could else speak as the gateway, the resolver or the metadata service.
+_OWN_NAME: Final = "the kernel lets it pass (accept_local)"
+
+
 def _service_chains(links: LinkPrefixes) -> dict[str, Chain]:
     dns = [
         f"{it} meta l4proto {{ tcp, udp }} th dport 53" for it in ("ip daddr @resolvers", "ip6 daddr @ipv6_resolvers")
     ]
     metadata = [f"{it} tcp dport 80" for it in (f"ip daddr {METADATA_ADDRESS}", f"ip6 daddr {METADATA_IPV6}")]
     services = [
+        Statement(f"in the namespace's own name: {_OWN_NAME}", "fib saddr type local drop"),
         Statement("DHCP; how often is limited where guests are plugged in", "udp sport 68 udp dport 67 accept"),
         Statement("DHCPv6, as well", "udp sport 546 udp dport 547 accept"),
         Statement(
@@ -469,6 +474,7 @@ def _egress(outside: str, hosts: str, peers: str, guests: str) -> Chain:
                 "which ends have spoken for themselves",
                 "ct state new,established ct mark & 0x3 != 0x3 jump ends_that_spoke",
             ),
+            Statement(f"in the namespace's own name: {_OWN_NAME}", "ct state new,related fib saddr type local drop"),
             *_established("see conntrack.py for those no longer let in"),
             Statement(
                 "no public address, no way out",

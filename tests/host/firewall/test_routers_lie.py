@@ -1,5 +1,10 @@
-"""An interface without source/destination check says what it likes: it begins no flow in another's name, and answers none."""
+"""An interface without source/destination check says what it likes: it begins no flow in another's name, and answers none.
 
+Nor does it speak as the gateway, the resolver or the metadata service of its VPC.
+"""
+
+import contextlib
+import socket
 from dataclasses import replace
 
 from stead_agent.firewall.interface import Group, Rule
@@ -24,7 +29,7 @@ def _cloud() -> Cloud:
     for number, group in ((1, OPEN), (2, SHUT), (3, OPEN)):
         eni_id = f"eni-{number:017x}"
         cloud.enis[eni_id] = Eni(
-            eni_id, SUBNET, "a", f"06:00:00:00:00:0{number}", f"10.0.1.1{number}", f"2001:db8:1:1::{number}",
+            eni_id, SUBNET, "a", f"06:00:00:00:00:0{number}", f"10.0.1.1{number}", f"2001:db8:1:1::1{number}",
             (group,), check=number != 3,
         )  # fmt: skip
     return cloud
@@ -59,3 +64,57 @@ def test_nobody_is_answered_who_has_not_asked() -> None:
             assert _sends(hosts, other, other, shut, (60, 5000))
             assert _sends(hosts, shut, shut, other, (5000, 60))
             assert not _sends(hosts, other, other, shut, (61, 5000))
+
+
+def _arrives(hosts: Hosts, sender: Eni, source: str, to: Eni) -> bool:
+    """Send a packet with any source; tell whether it arrives."""
+    if ":" in source:
+        kind, packet = f.IPV6, f.icmpv6(source, to.ipv6, 128, source.encode())
+    else:
+        kind, packet = f.IPV4, f.ipv4(source, to.ipv4, f.UDP, f.udp(53, 4000, source.encode()))
+    hosts.wires[sender.id].send(f.ethernet(net.GATEWAY_MAC, sender.mac, kind, packet))
+    hosts.settle()
+    return any(source.encode() in frame for frame in hosts.wires[to.id].read())
+
+
+def test_nobody_speaks_in_the_name_of_the_namespace() -> None:
+    """The kernel does not look for its own addresses among sources (accept_local): the firewall does."""
+    cloud = _cloud()
+    open_6 = [Rule(f"sgr-{4 + egress}", egress, "-1", -1, -1, "::/0") for egress in (False, True)]
+    cloud.groups[OPEN] = Group(OPEN, (*cloud.groups[OPEN].rules, *open_6))
+    near, _, router = cloud.enis.values()
+    far = replace(
+        near, id=f"eni-{4:017x}", host="b", mac="06:00:00:00:00:04", ipv4="10.0.1.14", ipv6="2001:db8:1:1::14"
+    )
+    cloud.enis[far.id] = far
+    with new_hosts("a", "b") as hosts:
+        for name, host in hosts.hosts.items():
+            host.network.apply(network_picture(cloud, cloud.vpcs[VPC], name))
+            assert host.firewall.apply(firewall_picture(cloud, cloud.vpcs[VPC], name)) == ()
+        for eni in cloud.enis.values():
+            hosts.plug(eni.host, eni.id, SUBNET)
+        hosts.wait_for_carriers()
+        for receiver in (near, far):
+            for anybody in ("192.0.2.77", "2001:db8:9::9"):
+                assert _arrives(hosts, router, anybody, receiver), (anybody, receiver.host)
+            for own in (
+                "10.0.1.1",
+                "10.0.0.2",
+                "169.254.169.254",
+                "169.254.169.253",
+                "fd00:ec2::254",
+                "2001:db8:1:1::1",
+            ):
+                assert not _arrives(hosts, router, own, receiver), (own, receiver.host)
+        with hosts.hosts["a"].namespaces.inside(
+            VPC, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        ) as server:
+            server.bind(("10.0.1.1", 67))
+            heard = []
+            for source in ("10.0.1.1", "169.254.169.253", router.ipv4):
+                packet = f.ipv4(source, "10.0.1.1", f.UDP, f.udp(68, 67, source.encode()))
+                hosts.wires[router.id].send(f.ethernet(net.GATEWAY_MAC, router.mac, f.IPV4, packet))
+                hosts.settle()
+                with contextlib.suppress(BlockingIOError):  # nothing has come
+                    heard.append(server.recv(100).rstrip(b"\0"))
+            assert heard == [router.ipv4.encode()]

@@ -71,7 +71,7 @@ def stage() -> Iterator[Stage]:
     for number in (1, 2, 3):
         eni = Eni(
             f"eni-{number:017x}", SUBNET, "a", f"06:00:00:00:00:0{number}", f"10.0.1.1{number}",
-            f"2001:db8:1:1::{number}", (OPEN,), check=number != 3,
+            f"2001:db8:1:1::1{number}", (OPEN,), check=number != 3,
         )  # fmt: skip
         cloud.enis[eni.id] = eni
     with new_hosts("a") as hosts:
@@ -146,7 +146,7 @@ def test_the_truth_passes(stage: Stage) -> None:
         _advert(stage.own, stage.own),
         f.icmpv6("::", ROUTERS, 133, bytes(4)),
         f.icmpv6(stage.own, ROUTERS, 133, bytes(4) + _mac(1, me.mac)),
-        f.icmpv6(me.ipv6, "2001:db8:1:1::2", 128, bytes(4)),
+        f.icmpv6(me.ipv6, "2001:db8:1:1::12", 128, bytes(4)),
         f.ipv6(stage.own, DHCP_SERVERS, f.UDP, _udp(stage.own, DHCP_SERVERS, 546, 547), 1),
     ]
     for truth in truths:
@@ -194,7 +194,7 @@ def test_false_macs_of_true_addresses(stage: Stage) -> None:
 def test_plays_router(stage: Stage, *, by_router: bool) -> None:
     """Advertisements, redirects, renumbering, group queries and reports, from true addresses and false ones."""
     sender = stage.router if by_router else stage.attacker
-    redirect = bytes(4) + _target("fe80::1") + _target("2001:db8:1:1::2")
+    redirect = bytes(4) + _target("fe80::1") + _target("2001:db8:1:1::12")
     for source in (sender.ipv6, link_local(sender.mac), "fe80::1", "::"):
         stage.emit_to_all(
             *(f.icmpv6(source, NODES, kind, bytes(20)) for kind in (130, 131, 132, 134, 138, 143)),
