@@ -23,13 +23,14 @@ def policies(store):
 @pytest.fixture
 def bucket(store):
     """A bucket of the first account with an object, which is removed afterwards."""
+    s3 = store.s3
     name = f"settings-{secrets.token_hex(4)}"
-    store.s3.create_bucket(Bucket=name)
-    store.s3.put_object(Bucket=name, Key="k", Body=b"content")
+    s3.create_bucket(Bucket=name)
+    s3.put_object(Bucket=name, Key="k", Body=b"content")
     yield name
-    store.s3.delete_bucket_policy(Bucket=name)
-    store.s3.delete_object(Bucket=name, Key="k")
-    store.s3.delete_bucket(Bucket=name)
+    s3.delete_bucket_policy(Bucket=name)
+    s3.delete_object(Bucket=name, Key="k")
+    s3.delete_bucket(Bucket=name)
 
 
 def may(*actions):

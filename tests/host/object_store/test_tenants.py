@@ -21,15 +21,16 @@ def refused(code, function, **params):
 @pytest.fixture
 def bucket(store):
     """A bucket of the first account with two objects, which is emptied and removed afterwards."""
+    s3 = store.s3
     name = f"tenants-{secrets.token_hex(4)}"
-    store.s3.create_bucket(Bucket=name)
+    s3.create_bucket(Bucket=name)
     for key in ("open/a", "secret/b"):
-        store.s3.put_object(Bucket=name, Key=key, Body=key.encode())
+        s3.put_object(Bucket=name, Key=key, Body=key.encode())
     yield name
-    store.s3.delete_bucket_policy(Bucket=name)
-    for each in store.s3.list_objects_v2(Bucket=name).get("Contents", ()):
-        store.s3.delete_object(Bucket=name, Key=each["Key"])
-    store.s3.delete_bucket(Bucket=name)
+    s3.delete_bucket_policy(Bucket=name)
+    for each in s3.list_objects_v2(Bucket=name).get("Contents", ()):
+        s3.delete_object(Bucket=name, Key=each["Key"])
+    s3.delete_bucket(Bucket=name)
 
 
 def statement(effect, action, resource, **more):
@@ -92,20 +93,20 @@ def test_a_bucket_policy_lets_another_account_in(store, bucket):
 def test_a_bucket_policy_names_a_role_of_another_account(store, bucket):
     """Both must allow, the owner by the role's ARN and the role's account by its policies; nobody else comes along."""
     arn = f"arn:aws:s3:::{bucket}"
-    theirs = store.other.account_id
+    theirs, guest, other, mine = store.other.account_id, store.guest, store.other.client("s3"), store.s3
     by_arn = {"Principal": {"AWS": f"arn:aws:iam::{theirs}:role/reader"}}
-    store.s3.put_bucket_policy(
+    mine.put_bucket_policy(
         Bucket=bucket, Policy=document(statement("Allow", ["s3:GetObject", "s3:PutObject"], f"{arn}/open/*", **by_arn))
     )
     store.let_guest(document(statement("Allow", "s3:GetObject", f"{arn}/*")))
-    assert store.guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
-    said = refused("AccessDenied", store.guest.put_object, Bucket=bucket, Key="open/c", Body=b"")
+    assert guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
+    said = refused("AccessDenied", guest.put_object, Bucket=bucket, Key="open/c", Body=b"")
     assert "no identity-based policy" in said
-    said = refused("AccessDenied", store.guest.get_object, Bucket=bucket, Key="secret/b")
+    said = refused("AccessDenied", guest.get_object, Bucket=bucket, Key="secret/b")
     assert "no resource-based policy" in said
-    refused("AccessDenied", store.other.client("s3").get_object, Bucket=bucket, Key="open/a")
+    refused("AccessDenied", other.get_object, Bucket=bucket, Key="open/a")
     store.let_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
-    refused("AccessDenied", store.guest.get_object, Bucket=bucket, Key="open/a")
+    refused("AccessDenied", guest.get_object, Bucket=bucket, Key="open/a")
     # The session itself may be named, and everybody of an account, by what conditions tell of the principal.
     session = {"Principal": {"AWS": f"arn:aws:sts::{theirs}:assumed-role/reader/test"}}
     team = {
@@ -114,12 +115,12 @@ def test_a_bucket_policy_names_a_role_of_another_account(store, bucket):
     }
     for whom in (session, {"Principal": "*", "Condition": team}):
         text = document(statement("Allow", "s3:GetObject", f"{arn}/open/*", **whom))
-        store.s3.put_bucket_policy(Bucket=bucket, Policy=text)
+        mine.put_bucket_policy(Bucket=bucket, Policy=text)
         store.let_guest(document(statement("Allow", "s3:*", "*")))
-        assert store.guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
+        assert guest.get_object(Bucket=bucket, Key="open/a")["Body"].read() == b"open/a"
         store.let_guest(document(statement("Allow", "s3:ListAllMyBuckets", "*")))
-        refused("AccessDenied", store.guest.get_object, Bucket=bucket, Key="open/a")
-    refused("AccessDenied", store.other.client("s3").get_object, Bucket=bucket, Key="open/a")
+        refused("AccessDenied", guest.get_object, Bucket=bucket, Key="open/a")
+    refused("AccessDenied", other.get_object, Bucket=bucket, Key="open/a")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_a_role_may_what_its_policies_say(store, bucket):
 def test_policies_ask_who_the_caller_is(store, bucket):
     """The keys that policies of EC2 have as well: of the principal, its tags, and whose bucket it is."""
     arn = f"arn:aws:s3:::{bucket}/*"
-    account = store.one.account_id
+    account, role = store.one.account_id, store.role
     for name, value in (
         ("aws:PrincipalArn", f"arn:aws:iam::{account}:role/reader"),
         ("aws:PrincipalAccount", account),
@@ -189,18 +190,18 @@ def test_policies_ask_who_the_caller_is(store, bucket):
     ):
         store.let_role(document(statement("Allow", "s3:GetObject", arn, Condition={"StringEquals": {name: value}})))
         store.tags.update(team="web")
-        store.role.get_object(Bucket=bucket, Key="open/a")
+        role.get_object(Bucket=bucket, Key="open/a")
         other = {"StringEquals": {name: f"{value}x"}}
         store.let_role(document(statement("Allow", "s3:GetObject", arn, Condition=other)))
-        refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="open/a")
+        refused("AccessDenied", role.get_object, Bucket=bucket, Key="open/a")
     own_place = document(statement("Allow", "s3:*", f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*"))
     store.let_role(own_place)
     store.tags.update(team="open")
-    store.role.get_object(Bucket=bucket, Key="open/a")
-    refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="secret/b")
+    role.get_object(Bucket=bucket, Key="open/a")
+    refused("AccessDenied", role.get_object, Bucket=bucket, Key="secret/b")
     second_factor = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
     store.let_role(document(statement("Allow", "s3:*", arn, Condition=second_factor)))
-    refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="open/a")
+    refused("AccessDenied", role.get_object, Bucket=bucket, Key="open/a")
     store.tags.clear()
 
 
