@@ -11,6 +11,7 @@ from tests.support.processes import BIN
 from tests.support.waiting import wait_for
 
 UNITS = ("stead-controller.service", "stead-agent.service")
+_EXPLAINING = "/var/lib/stead/agent/consoles/*/*.log /var/log/libvirt/qemu/*.log /var/lib/stead/log/*.log"
 
 
 @pytest.fixture
@@ -46,7 +47,13 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
 
     machine.power_cut()
     machine.boot()
-    wait_for(lambda: machine.run(*login, "true").returncode == 0, "the guest answers again", 240, poll=0.5)
+    wait_for(
+        lambda: machine.run(*login, "true").returncode == 0,
+        "the guest answers again",
+        240,
+        poll=0.5,
+        explain=lambda: machine.run("sh", "-c", f"tail -n 30 {_EXPLAINING}").stdout,
+    )
     assert machine.must(*login, "cat /proc/sys/kernel/random/boot_id") != first_boot
     wait_for(lambda: machine.run(stead, "status").returncode == 0, "the host is seen", 120, poll=0.5)
     assert _states(machine) == ["active"] * 2

@@ -16,7 +16,7 @@ from tests.support.waiting import wait_for
 
 # What the C library and GLib write before they abort a program.
 _ABORTED = re.compile(
-    r"^.*(?:Assertion `.*' failed|ERROR:.*: assertion failed|\*\*.*code should not be reached)", re.MULTILINE
+    r"^.*(?:Assertion `.*' failed|ERROR:.*: (?:assertion failed|code should not be reached))", re.MULTILINE
 )
 _SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
@@ -31,12 +31,12 @@ def check_status(status: int, words: str) -> None:
         raise EmulatorDiedError(f"{signal.Signals(-status).name}: {words}")
 
 
-def raise_for_log(log: Path) -> NoReturn:
+def raise_for_log(log: Path, seconds: float = 5) -> NoReturn:
     """Raise EmulatorDiedError for a QEMU whose log of libvirt's says that an assertion ended it, else AssertionError.
 
     What it wrote last comes to the log a moment after its end.
     """
-    wait_for(lambda: _ABORTED.search(_text(log)), "QEMU says why it ended", 5, explain=lambda: last_lines(log))
+    wait_for(lambda: _ABORTED.search(_text(log)), "QEMU says why it ended", seconds, explain=lambda: last_lines(log))
     raise EmulatorDiedError(last_lines(log))
 
 

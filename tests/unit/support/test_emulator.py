@@ -1,0 +1,73 @@
+"""A guest is booted again for one reason alone: that its QEMU died of itself."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import emulator
+from tests.support.emulator import EmulatorDiedError
+
+MSIX = "qemu-system-x86_64: ../hw/pci/msix.c:525: msix_notify: Assertion `vector < dev->msix_entries_nr' failed.\n"
+GLIB = "**\nERROR:../accel/tcg/tcg-accel-ops.c:83:f: assertion failed: (bql_locked())\n"
+ENDED = "2026-11-27 03:10:26.551+0000: shutting down, reason=crashed\n"
+
+
+def status_of(script: str) -> int:
+    return subprocess.run(["sh", "-c", script], check=False).returncode
+
+
+@pytest.mark.parametrize("name", ["ABRT", "SEGV"])
+def test_a_fault_of_its_own_is_known_by_its_signal(name: str) -> None:
+    with pytest.raises(EmulatorDiedError, match=f"SIG{name}: words"):
+        emulator.check_status(status_of(f"ulimit -c 0; kill -{name} $$"), "words")
+
+
+@pytest.mark.parametrize("script", ["kill -KILL $$", "kill -TERM $$", "exit 1", "exit 0"])
+def test_what_others_did_to_it_and_what_it_said_are_none(script: str) -> None:
+    emulator.check_status(status_of(script), "words")
+
+
+@pytest.mark.parametrize("words", [MSIX, GLIB])
+def test_an_assertion_in_its_log_counts(tmp_path: Path, words: str) -> None:
+    log = tmp_path / "i-1.log"
+    log.write_text(words + ENDED)
+    with pytest.raises(EmulatorDiedError):
+        emulator.raise_for_log(log)
+    with pytest.raises(EmulatorDiedError):
+        emulator.check_words(words)
+
+
+def test_an_end_without_one_is_a_failure_that_shows_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "i-1.log"
+    with pytest.raises(AssertionError, match="No such file"):
+        emulator.raise_for_log(log, 0)
+    log.write_text(ENDED)
+    with pytest.raises(AssertionError, match="reason=crashed"):
+        emulator.raise_for_log(log, 0)
+    emulator.check_words(ENDED)
+
+
+def test_it_is_booted_once_more_with_a_warning() -> None:
+    outcomes: list[object] = [EmulatorDiedError("an assertion"), "up"]
+    with pytest.warns(UserWarning, match="an assertion"):
+        assert emulator.booted(lambda: _next(outcomes)) == "up"
+    outcomes = [EmulatorDiedError("one"), EmulatorDiedError("two"), "up"]
+    with pytest.warns(UserWarning, match="one"), pytest.raises(EmulatorDiedError, match="two"):
+        emulator.booted(lambda: _next(outcomes))
+    assert outcomes == ["up"]
+
+
+@pytest.mark.parametrize("failure", [AssertionError("no prompt"), TimeoutError("late")])
+def test_for_no_other_reason(failure: Exception) -> None:
+    outcomes: list[object] = [failure, "up"]
+    with pytest.raises(type(failure)):
+        emulator.booted(lambda: _next(outcomes))
+    assert outcomes == ["up"]
+
+
+def _next(outcomes: list[object]) -> object:
+    outcome = outcomes.pop(0)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
