@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-spec
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -30,9 +30,13 @@ _BY_PREFIX: Final[dict[str, Any]] = {"AIDA": IamUser, "AROA": IamRole}
 def bound(tx: Transaction, text: str) -> str:
     """Give a policy, whose form has been checked, with ids for the ARNs of users and roles.
 
-    Raises MalformedPolicy where a user, a role or an account is not there. Sessions stay as they are written.
+    Raises MalformedPolicy where a user, a role or an account is not there, or is named by its canonical id, by which
+    nobody is found here. Sessions stay as they are written.
     """
     has_ids = False
+    for element in _elements(json.loads(text)):
+        if "CanonicalUser" in element:
+            raise MalformedPolicy(f'Invalid principal in policy: "CanonicalUser":"{element["CanonicalUser"]}"')
 
     def bind(principal: str) -> str:
         nonlocal has_ids
@@ -77,10 +81,17 @@ def shown(tx: Transaction, texts: Sequence[str]) -> list[str]:
 def _replaced(text: str, change: Callable[[str], str]) -> str:
     """Change each principal under `AWS` of a policy."""
     document = json.loads(text)
+    for element in _elements(document):
+        if "AWS" in element:
+            given = element["AWS"]
+            element["AWS"] = [change(one) for one in given] if isinstance(given, list) else change(given)
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _elements(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give what names principals by their kinds, which a policy may change."""
     statements = document["Statement"]
     for statement in statements if isinstance(statements, list) else [statements]:
         for element in (statement.get(name) for name in _ELEMENTS):
-            if isinstance(element, dict) and "AWS" in element:
-                given = element["AWS"]
-                element["AWS"] = [change(one) for one in given] if isinstance(given, list) else change(given)
-    return json.dumps(document, separators=(",", ":"))
+            if isinstance(element, dict):
+                yield element

@@ -193,6 +193,9 @@ def test_a_policy_names_roles_by_what_they_are(store, bucket):
     for absent in (f"{arn}s", "arn:aws:iam::999999999999:root", "999999999999", "AROA3333333333333ABCD"):
         text = policy(bucket, {"AWS": [arn, absent]})
         assert refused("MalformedPolicy", s3.put_bucket_policy, Bucket=bucket, Policy=text) == 400
+    canonical = {"CanonicalUser": s3.get_bucket_acl(Bucket=bucket)["Owner"]["ID"]}
+    for text in (policy(bucket, canonical), policy(bucket, canonical, effect="Deny")):
+        refused("MalformedPolicy", s3.put_bucket_policy, Bucket=bucket, Policy=text)
     s3.put_bucket_policy(Bucket=bucket, Policy=policy(bucket, {"AWS": [arn, theirs]}))
 
     def kept(tx):
