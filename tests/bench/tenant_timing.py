@@ -11,6 +11,7 @@ than by chance: the area under the ROC curve, 0.5 is none, with its standard err
 import argparse
 import asyncio
 import gc
+import hashlib
 import math
 import random
 import statistics
@@ -23,15 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.protocol.message import Request
+from stead_controller.aws.signature import ALGORITHM, Claim, sign
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.key_cache import KeyCache
@@ -48,12 +46,19 @@ SECRET = "a/secret+key"
 
 
 def signed(body: str, key: str, secret: str = SECRET) -> Request:
-    """A signed request of EC2."""
-    made = AWSRequest(
-        method="POST", url="http://127.0.0.1/", data=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+    """A signed request of EC2, made in a tenth of the time that botocore takes."""
+    now = datetime.now(UTC)
+    text = now.strftime("%Y%m%dT%H%M%SZ")
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Host": "127.0.0.1", "X-Amz-Date": text}
+    names = tuple(sorted(name.lower() for name in headers))
+    claim = Claim(key, now, text, text[:8], "us-east-1", "ec2", names, "", False, None, None)
+    content = body.encode()
+    request = Request("POST", "/", "", tuple(headers.items()), content, "127.0.0.1")
+    signature = sign(request, claim, secret, hashlib.sha256(content).hexdigest())
+    headers["Authorization"] = (
+        f"{ALGORITHM} Credential={key}/{claim.scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
     )
-    SigV4Auth(Credentials(key, secret), "ec2", "us-east-1").add_auth(made)
-    return Request("POST", "/", "", (*made.headers.items(), ("Host", "127.0.0.1")), body.encode(), "127.0.0.1")
+    return Request("POST", "/", "", tuple(headers.items()), content, "127.0.0.1")
 
 
 def ask(start: str, key: str, choose: Callable[[], str]) -> Request:
