@@ -35,6 +35,7 @@ PREFIXES: Final[dict[str, str]] = {
     "vpc-peering-connection": "pcx",
     "vpc-cidr-association": "vpc-cidr-assoc",
     "subnet-cidr-association": "subnet-cidr-assoc",
+    "subnet-cidr-reservation": "scr",
     "prefix-list": "pl",
     "vpc-flow-log": "fl",
     "network-insights-path": "nip",

@@ -84,7 +84,3 @@ def test_kinds_that_nobody_has_are_listed_empty(api, name):
 def test_what_of_the_kind_is_always_so(api):
     said = api.ec2.describe_vpc_block_public_access_options()["VpcBlockPublicAccessOptions"]
     assert (said["AwsAccountId"], said["InternetGatewayBlockMode"]) == (api.world.one.caller.account_id, "off")
-    none = api.ec2.get_subnet_cidr_reservations(SubnetId=api.world.one.subnet_ids[0])
-    assert none["SubnetIpv4CidrReservations"] == none["SubnetIpv6CidrReservations"] == []
-    theirs = api.world.other.subnet_ids[0]
-    api.refused("InvalidSubnetID.NotFound", api.ec2.get_subnet_cidr_reservations, SubnetId=theirs)

@@ -73,6 +73,7 @@ ID_PARAMETERS = {
     "SnapshotId": "snapshot",
     "SnapshotIds": "snapshot",
     "SourceSnapshotId": "snapshot",
+    "SubnetCidrReservationId": "subnet-cidr-reservation",
     "SubnetId": "subnet",
     "SubnetIds": "subnet",
     "VolumeId": "volume",
@@ -318,6 +319,7 @@ def their_topology(api):
     block = ec2.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
     prefix = block["Ipv6CidrBlock"].replace("/56", "/64")
     subnet_block = ec2.associate_subnet_cidr_block(SubnetId=subnet_id, Ipv6CidrBlock=prefix)
+    reservation = ec2.create_subnet_cidr_reservation(SubnetId=subnet_id, Cidr=prefix, ReservationType="explicit")
     egress_only = ec2.create_egress_only_internet_gateway(VpcId=vpc_id)["EgressOnlyInternetGateway"]
     return {
         "dhcp-options": options["DhcpOptions"]["DhcpOptionsId"],
@@ -326,6 +328,7 @@ def their_topology(api):
         "route-table": table["RouteTableId"],
         "route-table-association": table["Associations"][0]["RouteTableAssociationId"],
         "subnet-cidr-association": subnet_block["Ipv6CidrBlockAssociation"]["AssociationId"],
+        "subnet-cidr-reservation": reservation["SubnetCidrReservation"]["SubnetCidrReservationId"],
         "vpc-cidr-association": block["AssociationId"],
     }
 
@@ -352,6 +355,7 @@ def own_topology(api, operation, member):
         },
         "CreateRoute": {"RouteTableId": table_id, **destination, **target},
         "CreateSubnet": {"CidrBlock": "10.0.0.0/24"},
+        "CreateSubnetCidrReservation": {"Cidr": "172.31.0.16/28", "ReservationType": "prefix"},
         "DeleteRoute": {"RouteTableId": table_id, **destination},
         "ModifySubnetAttribute": {"MapPublicIpOnLaunch": {"Value": False}},
         "ModifyVpcAttribute": {"EnableDnsHostnames": {"Value": True}},

@@ -1,18 +1,20 @@
 """Private addresses are taken from subnets for interfaces; the table's key keeps two from having the same.
 
 EC2 keeps the first four addresses and the last one of each subnet, in IPv6 as in IPv4
-(https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html).
+(https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html). Of a CIDR reservation only those are given that
+are asked for by name (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html).
 """
 
 import ipaddress
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from sqlalchemy import delete, select
 
 from stead_controller.db.insert import insert_if_absent
-from stead_controller.db.tables import InterfaceAddress, Subnet
+from stead_controller.db.tables import InterfaceAddress, Subnet, SubnetCidrReservation
 from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
 from stead_controller.resources.transaction import Transaction
 
@@ -61,10 +63,13 @@ def take_ipv6(
             raise _in_use(address)
         return address
     network = ipaddress.IPv6Network(blocks[0])
-    while True:
-        address = str(network[FIRST_OFFSET + secrets.randbelow(network.num_addresses - FIRST_OFFSET - 1)])
+    free = _unreserved(tx, subnet, network, network.num_addresses - 2)
+    room = sum(part.stop - part.start for part in free)  # len() of a range knows no more than 2^63
+    for _ in range(_TRIES if room else 0):
+        address = str(network[_at(free, secrets.randbelow(room))])
         if _hold(tx, subnet, interface_id, address, primary=False, ipv6=True):
             return address
+    raise _exhausted(subnet)
 
 
 def give_back(tx: Transaction, interface_id: str, addresses: Iterable[str]) -> None:
@@ -94,23 +99,65 @@ def holder(tx: Transaction, subnet_id: str, address: str) -> InterfaceAddress | 
 def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bool) -> str:
     """Take the next free address: the search goes on where the last one ended, so that addresses rest."""
     network = ipaddress.IPv4Network(subnet.cidr_block)
-    last_offset = network.num_addresses - 2
-    offset = subnet.next_offset
-    for _ in range(min(_TRIES, last_offset - FIRST_OFFSET + 1)):
-        if offset > last_offset or offset < FIRST_OFFSET:
-            offset = FIRST_OFFSET
+    free = _unreserved(tx, subnet, network, network.num_addresses - 2)
+    for offset in islice(_from(free, subnet.next_offset), _TRIES):
         address = str(network[offset])
-        offset += 1
         if _hold(tx, subnet, interface_id, address, primary=primary):
-            subnet.next_offset = offset
+            subnet.next_offset = offset + 1
             return address
     taken = set(tx.session.scalars(select(InterfaceAddress.address).where(InterfaceAddress.subnet_id == subnet.id)))
-    for offset in range(FIRST_OFFSET, last_offset + 1):
+    for offset in chain.from_iterable(free):
         address = str(network[offset])
         if address not in taken and _hold(tx, subnet, interface_id, address, primary=primary):
             subnet.next_offset = offset + 1
             return address
-    raise LimitExceeded(
+    raise _exhausted(subnet)
+
+
+def _unreserved(
+    tx: Transaction, subnet: Subnet, network: ipaddress.IPv4Network | ipaddress.IPv6Network, last_offset: int
+) -> list[range]:
+    """List the offsets of addresses that need not be asked for by name, in their order."""
+    if not subnet.has_reservations:
+        return [range(FIRST_OFFSET, last_offset + 1)]
+    query = select(SubnetCidrReservation.cidr_block).where(
+        SubnetCidrReservation.subnet_id == subnet.id, SubnetCidrReservation.ipv6.is_(network.version == 6)
+    )
+    base = int(network.network_address)
+    reserved = sorted(
+        (int(block.network_address) - base, block.num_addresses)
+        for block in map(ipaddress.ip_network, tx.session.scalars(query))
+    )
+    return unreserved(last_offset, reserved)
+
+
+def unreserved(last_offset: int, reserved: Iterable[tuple[int, int]]) -> list[range]:
+    """Cut blocks, sorted pairs of an offset and a size that do not overlap, out of what a subnet can give. Pure."""
+    free, begin = [], FIRST_OFFSET
+    for offset, size in reserved:
+        free.append(range(begin, min(offset, last_offset + 1)))
+        begin = max(begin, offset + size)
+    free.append(range(begin, last_offset + 1))
+    return [part for part in free if part]
+
+
+def _from(free: list[range], begin: int) -> Iterator[int]:
+    """Give all offsets once, the one from which on is searched first."""
+    yield from chain.from_iterable(range(max(part.start, begin), part.stop) for part in free)
+    yield from chain.from_iterable(range(part.start, min(part.stop, begin)) for part in free)
+
+
+def _at(free: list[range], number: int) -> int:
+    """Give the offset of this number among all."""
+    for part in free:
+        if number < part.stop - part.start:
+            return part.start + number
+        number -= part.stop - part.start
+    raise IndexError(number)
+
+
+def _exhausted(subnet: Subnet) -> LimitExceeded:
+    return LimitExceeded(
         f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number of instances.",
         code="InsufficientFreeAddressesInSubnet",
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import InterfaceAddress, Subnet
+from stead_controller.db.tables import InterfaceAddress, Subnet, SubnetCidrReservation
 from stead_controller.errors import InUse, LimitExceeded, NotFound
 from stead_controller.resources import create_subnet, lookup, subnets, topology_changes
 from stead_controller.resources.caller import Caller
@@ -40,6 +40,13 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[s
     )
     if tx.session.scalar(held.limit(1)) is not None:
         raise InUse(f"The IPv6 CIDR block of the subnet '{subnet.id}' has dependencies and cannot be disassociated.")
+    reserved = select(SubnetCidrReservation.id).where(
+        SubnetCidrReservation.subnet_id == subnet.id, SubnetCidrReservation.ipv6.is_(True)
+    )
+    if subnet.has_reservations and tx.session.scalar(reserved.limit(1)) is not None:
+        raise InUse(
+            f"The IPv6 CIDR block of the subnet '{subnet.id}' has CIDR reservations and cannot be disassociated."
+        )
     shown = subnets.show_ipv6(subnet, "disassociating")
     subnet.ipv6_cidr_block = subnet.ipv6_association_id = None
     subnet.assign_ipv6_address = subnet.dns64 = subnet.resource_name_aaaa_record = False

@@ -9,8 +9,6 @@ from typing import Any, Final
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
 from stead_controller.errors import NotFound
-from stead_controller.resources import subnets
-from stead_controller.resources.conditions import Selection
 
 _PERMISSION: Final = "network-interface-permission"
 
@@ -143,11 +141,3 @@ def describe_vpc_block_public_access_options(call: Call, params: Params) -> Resu
         "ExclusionsAllowed": "allowed",
     }
     return {"VpcBlockPublicAccessOptions": options}
-
-
-@operation("GetSubnetCidrReservations", writes=False)
-def get_subnet_cidr_reservations(call: Call, params: Params) -> Result:
-    """List no reservations of a subnet's addresses; raises MalformedId or NotFound for a subnet of nobody's."""
-    selection.paged(call, params, "GetSubnetCidrReservations", frozenset({"reservationType", "subnet-id"}), ids="")
-    subnets.describe(call.tx, call.caller, call.cloud, Selection((params["SubnetId"],)))
-    return {"SubnetIpv4CidrReservations": [], "SubnetIpv6CidrReservations": []}

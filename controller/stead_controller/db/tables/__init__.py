@@ -40,6 +40,7 @@ from stead_controller.db.tables.security_group import SecurityGroup, SecurityGro
 from stead_controller.db.tables.snapshot import Snapshot, SnapshotPermission, WrittenBlock
 from stead_controller.db.tables.storage_pool import StoragePool
 from stead_controller.db.tables.subnet import Subnet
+from stead_controller.db.tables.subnet_cidr_reservation import SubnetCidrReservation
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.volume import Volume, VolumeModification
 from stead_controller.db.tables.vpc import Vpc, VpcCidrBlock
@@ -122,6 +123,7 @@ __all__ = [
     "StoragePool",
     "StoredBlock",
     "Subnet",
+    "SubnetCidrReservation",
     "Tag",
     "Volume",
     "VolumeModification",

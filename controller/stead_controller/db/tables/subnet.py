@@ -32,5 +32,6 @@ class Subnet(Base):
     hostname_type: Mapped[str] = mapped_column(String(16), default="ip-name", server_default="ip-name")
     resource_name_a_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     resource_name_aaaa_record: Mapped[bool] = mapped_column(default=False, server_default=false())
+    has_reservations: Mapped[bool] = mapped_column(default=False, server_default=false())
     next_offset: Mapped[int] = mapped_column(Integer, default=4)  # where the search for a free address goes on
     created: Mapped[datetime]

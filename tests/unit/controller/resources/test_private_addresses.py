@@ -1,8 +1,11 @@
 """Private addresses: which ones a subnet gives, in IPv4 and IPv6, and which it refuses."""
 
 import ipaddress
+from itertools import chain, pairwise
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from stead_controller.db.tables import InterfaceAddress, NetworkInterface, Subnet
@@ -67,3 +70,20 @@ def test_a_subnet_without_a_block_gives_no_ipv6_address(run, place):
     subnet, interface_id = place
     with pytest.raises(InvalidParameter):
         run(private_addresses.take_ipv6, subnet, [], interface_id)
+
+
+@given(st.integers(7, 40), st.lists(st.tuples(st.integers(0, 48), st.integers(1, 12)), max_size=4))
+def test_what_is_reserved_is_cut_out_of_what_is_free(last, blocks):
+    blocks = sorted(blocks)
+    assume(all(one[0] + one[1] <= other[0] for one, other in pairwise(blocks)))
+    reserved = {offset + number for offset, size in blocks for number in range(size)}
+    free = private_addresses.unreserved(last, blocks)
+    assert list(chain.from_iterable(free)) == [it for it in range(4, last + 1) if it not in reserved]
+
+
+@given(st.integers(0, 40))
+def test_the_search_gives_each_offset_once_and_begins_where_it_is_told_to(begin):
+    free = private_addresses.unreserved(30, [(8, 4), (20, 2)])
+    found = list(private_addresses._from(free, begin))
+    assert sorted(found) == list(chain.from_iterable(free))
+    assert found == sorted(found, key=lambda it: (it < begin, it))

@@ -108,7 +108,9 @@ _SUBNETS: Final[dict[str, Rule]] = {
     "AssociateSubnetCidrBlock": rule(_SUBNET),
     "CreateDefaultSubnet": rule(),
     "CreateSubnet": rule(made("subnet"), _VPC),
+    "CreateSubnetCidrReservation": rule(made("subnet-cidr-reservation"), _SUBNET),
     "DeleteSubnet": rule(_SUBNET),
+    "DeleteSubnetCidrReservation": rule(named("subnet-cidr-reservation", "SubnetCidrReservationId")),
     "DisassociateSubnetCidrBlock": rule(referred("subnet", "cidr-association", "AssociationId")),
     "ModifySubnetAttribute": rule(setting(_SUBNET)),
 }

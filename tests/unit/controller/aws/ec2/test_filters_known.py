@@ -26,6 +26,7 @@ from stead_controller.resources import (
     security_group_rules,
     security_groups,
     snapshots,
+    subnet_cidr_reservations,
     subnets,
     tags,
     volume_modifications,
@@ -67,6 +68,7 @@ KNOWN = {
     **{name: kind.filters for name, kind in absent_kinds.KINDS.items() if kind.filters},
     "DescribeVpcPeeringConnections": vpc_peering_connections.FILTERS,
     "DescribeVpcs": vpcs.FILTERS,
+    "GetSubnetCidrReservations": subnet_cidr_reservations.FILTERS,
 }
 # Found in the documentation's lists, but no filters: names of severities in the text of another.
 NO_FILTERS = {"low", "medium", "high", "critical", "informational", "untriaged", "tag"}
