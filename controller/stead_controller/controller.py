@@ -89,7 +89,7 @@ from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.housekeeping import keep_house
-from stead_controller.workflows.image_tasks import ExportTask, ImportTask
+from stead_controller.workflows.image_tasks import ExportTask, ImportTask, Places
 from stead_controller.workflows.ingest_image import IngestImage
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_controller.workflows.reseal import Resealing
@@ -141,16 +141,14 @@ class Controller:
         objects = Backend(
             open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
         )
-        files = ImageFiles(self.database, objects)
+        places = Places(settings, ImageFiles(self.database, objects), self._blocks)
         self._engine = Engine(
             self.database,
             clock,
             {
                 CreateImage.kind: partial(CreateImage, self.database, clock),
-                ExportTask.kind: partial(
-                    ExportTask, self.database, clock, places=settings, objects=files, store=self._blocks
-                ),
-                ImportTask.kind: partial(ImportTask, self.database, clock, places=settings, objects=files),
+                ExportTask.kind: partial(ExportTask, self.database, clock, places=places),
+                ImportTask.kind: partial(ImportTask, self.database, clock, places=places),
                 IngestImage.kind: partial(IngestImage, self.database, clock, store=self._blocks, sealer=self._sealer),
                 CopyImage.kind: partial(CopyImage, self.database, clock),
                 RecodeSnapshot.kind: partial(

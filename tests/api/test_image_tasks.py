@@ -17,7 +17,7 @@ from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.resources import workflow_rows
 from stead_controller.settings import Settings
 from stead_controller.workflows.engine import Engine
-from stead_controller.workflows.image_tasks import ExportTask, ImportTask
+from stead_controller.workflows.image_tasks import ExportTask, ImportTask, Places
 from stead_controller.workflows.ingest_image import IngestImage
 from stead_proto.blocks import BLOCK_BYTES
 from tests.support import crafted_images
@@ -49,15 +49,17 @@ def work(api, settings, tmp_path):
     key_file = tmp_path / "key"
     key_file.touch(mode=0o600)
     key_file.write_text("id\nsecret\n")
-    objects = ImageFiles(api.database, Backend(ExternalServer("http://127.0.0.1:1", "us-east-1", key_file)))
+    places = Places(
+        settings, ImageFiles(api.database, Backend(ExternalServer("http://127.0.0.1:1", "us-east-1", key_file))), store
+    )
 
     def run(rounds=20):
         def clock():
             return moment[0]
 
         make = {
-            ExportTask.kind: partial(ExportTask, api.database, clock, places=settings, objects=objects, store=store),
-            ImportTask.kind: partial(ImportTask, api.database, clock, places=settings, objects=objects),
+            ExportTask.kind: partial(ExportTask, api.database, clock, places=places),
+            ImportTask.kind: partial(ImportTask, api.database, clock, places=places),
             IngestImage.kind: partial(IngestImage, api.database, clock, store=store, sealer=api.world.cloud.sealer),
         }
         engine = Engine(api.database, clock, make)

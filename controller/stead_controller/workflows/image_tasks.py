@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -44,6 +45,15 @@ class Objects(Protocol):
         """Make a file an object of one of the account's buckets, whole or not at all; raises ObjectError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where tasks find what they read and put what they write; the settings say where the folders are."""
+
+    settings: Settings
+    objects: Objects
+    blocks: BlockStore
+
+
 class _Task(Life):
     """What imports and exports have in common: the folders of the account's files and of the task's own."""
 
@@ -54,14 +64,14 @@ class _Task(Life):
         subject_id: str,
         facts: Mapping[str, Any],
         *,
-        places: Settings,
-        objects: Objects,
+        places: Places,
     ) -> None:
-        """Take the parts; the settings say where the folders are."""
+        """Take the parts."""
         super().__init__(database, clock, subject_id, facts)
-        self._objects = objects
-        self._exchange = places.exchange_folder
-        self._folder = places.incoming_folder / subject_id
+        self._objects = places.objects
+        self._blocks = places.blocks
+        self._exchange = places.settings.exchange_folder
+        self._folder = places.settings.incoming_folder / subject_id
 
     async def fail(self, message: str) -> None:
         """Let the task fail, and remove what it has copied."""
@@ -135,21 +145,6 @@ class ExportTask(_Task):
 
     kind = image_tasks.EXPORT
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        subject_id: str,
-        facts: Mapping[str, Any],
-        *,
-        places: Settings,
-        objects: Objects,
-        store: BlockStore,
-    ) -> None:
-        """Take the parts."""
-        super().__init__(database, clock, subject_id, facts, places=places, objects=objects)
-        self._store = store
-
     async def begin(self) -> Outcome:
         """Do all of it; nothing is in the account's folder or bucket before it is whole."""
         task = await self.database.run(lambda tx: image_tasks.find_active(tx, self.id), writes=False)
@@ -183,7 +178,7 @@ class ExportTask(_Task):
             )
 
         path = self._folder / "disk"
-        await image_export.write_disk(self._store, more, path, disk.size, lambda _percent: None)
+        await image_export.write_disk(self._blocks, more, path, disk.size, lambda _percent: None)
         return await asyncio.to_thread(image_export.convert, path, image_format)
 
     def _hand_over(self, made: Path, folder: Path, name: str) -> None:

@@ -18,7 +18,7 @@ from stead_controller.resources import workflow_rows
 from stead_controller.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows.engine import Engine
-from stead_controller.workflows.image_tasks import ExportTask, ImportTask, ObjectError
+from stead_controller.workflows.image_tasks import ExportTask, ImportTask, ObjectError, Places
 from stead_controller.workflows.ingest_image import IngestImage
 from tests.support import crafted_images
 from tests.support.crafted_images import MIB
@@ -46,17 +46,15 @@ def work(store, tmp_path):
         # A client of its own, which finds the server that the front door has started.
         with closing(store.server()) as server:
             backend = Backend(server)
-            objects = ImageFiles(store.database, backend)
+            places = Places(settings, ImageFiles(store.database, backend), blocks)
 
             def clock():
                 return moment[0]
 
             sealer = Sealer(bytes(32))
             make = {
-                ExportTask.kind: partial(
-                    ExportTask, store.database, clock, places=settings, objects=objects, store=blocks
-                ),
-                ImportTask.kind: partial(ImportTask, store.database, clock, places=settings, objects=objects),
+                ExportTask.kind: partial(ExportTask, store.database, clock, places=places),
+                ImportTask.kind: partial(ImportTask, store.database, clock, places=places),
                 IngestImage.kind: partial(IngestImage, store.database, clock, store=blocks, sealer=sealer),
             }
             engine = Engine(store.database, clock, make)
