@@ -26,6 +26,8 @@ _CREDENTIALS: Final = "tls"
 _CLIENT: Final = "client"
 _EXPORT: Final = "export"
 _THREAD: Final = "io"
+# How files are read and written. With threads, QEMU's default, each read wakes one of them, and that the daemon.
+_AIO: Final = "io_uring"
 _REQUESTS: Final = ("read", "write", "write-zeroes", "discard", "flush")
 # A client whose connection broke comes by another one before the first is known to be dead.
 _MOST_CONNECTIONS: Final = 8
@@ -36,6 +38,12 @@ class Command(NamedTuple):
 
     name: str
     arguments: dict[str, Any]
+
+    def with_threads(self) -> "Command | None":
+        """Give the same for a kernel that has no io_uring, or not for all users; None when this one asks for none."""
+        if "aio" not in self.arguments:
+            return None
+        return Command(self.name, {name: value for name, value in self.arguments.items() if name != "aio"})
 
 
 def serving(export: Export, address: str, credentials: Path) -> Iterator[Command]:
@@ -196,7 +204,7 @@ def _layer(
 def _bytes(source: Source) -> dict[str, Any]:
     match source:
         case FileSource(path):
-            return {"driver": "file", "filename": str(path)}
+            return {"driver": "file", "filename": str(path), "aio": _AIO}
         case BlockSource(path):
             return {"driver": "host_device", "filename": str(path)}
         case NbdSource(socket, export):

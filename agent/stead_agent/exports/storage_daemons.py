@@ -19,7 +19,7 @@ from stead_agent.exports import daemon, graph, growth
 from stead_agent.exports.daemon import Place
 from stead_agent.exports.graph import Command
 from stead_agent.exports.interface import Export, ExportError, HomeAwayError, Remote
-from stead_agent.exports.qmp import Qmp
+from stead_agent.exports.qmp import Qmp, RefusedError
 from stead_agent.logs import Log
 from stead_agent.processes import Watch
 from stead_proto.tls import Identity, NoIdentityError, write_private
@@ -249,7 +249,7 @@ class StorageDaemons:
         """Tell a daemon what to do; for what it does as a TLS endpoint it may read the host's key meanwhile."""
         if not endpoint:
             for command in commands:
-                monitor.execute(command.name, command.arguments)
+                _execute(monitor, command)
             return
         try:
             identity = self._identity()
@@ -258,7 +258,7 @@ class StorageDaemons:
         with daemon.credentials(place, identity, endpoint):
             for command in commands:
                 try:
-                    monitor.execute(command.name, command.arguments)
+                    _execute(monitor, command)
                 except ExportError as error:
                     if command.arguments.get("driver") == "nbd" and endpoint == "client":
                         raise HomeAwayError(f"{place.folder.name}: its home: {error}") from error
@@ -278,6 +278,17 @@ class StorageDaemons:
         _log.warning("storage_daemon_ended", volume=volume_id)
         for callback in self._callbacks:
             callback(volume_id)
+
+
+def _execute(monitor: Qmp, command: Command) -> None:
+    """Have a command done, with threads where io_uring is refused."""
+    try:
+        monitor.execute(command.name, command.arguments)
+    except RefusedError:
+        plain = command.with_threads()
+        if plain is None:
+            raise
+        monitor.execute(plain.name, plain.arguments)
 
 
 def _about_export(export: Export, address: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 from stead_agent import disk_users
 from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource, Layer, NbdSource
+from stead_agent.exports import graph
 from stead_agent.exports.interface import ExportError, HomeAwayError
 from stead_agent.qcow2 import render_empty
 from stead_proto.certificates import Authority
@@ -51,6 +52,24 @@ def test_bytes_written_on_one_host_are_on_the_other(world: World) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "failed" not in here.stdout
+
+
+@pytest.mark.parametrize("aio", ["io_uring", "native"])
+def test_files_are_read_by_io_uring_or_by_threads_where_it_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, aio: str
+) -> None:
+    """`native` is refused on every kernel, since the page cache is used."""
+    monkeypatch.setattr(graph, "_AIO", aio)
+    image = f"driver=file,filename={world.disk},aio={aio}"
+    tried = subprocess.run(["qemu-io", "-r", "--image-opts", image, "-c", "read 0 512"], check=False)
+    is_possible = tried.returncode == 0
+    assert not (is_possible and aio == "native")
+    source = joined(world)
+    write(source, 0x5A, MIB, MIB)
+    assert holds(source, 0x5A, MIB, MIB)
+    (home,) = (pid for pid in daemons_of(world.root) if listens_on(pid, PORT))
+    rings = [each for each in Path(f"/proc/{home}/maps").read_text().splitlines() if "io_uring" in each]
+    assert bool(rings) is is_possible
 
 
 def test_a_volume_over_a_base_has_what_the_base_has(world: World) -> None:
