@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -209,6 +210,13 @@ class World:
 @pytest.fixture
 def world(daemon: Daemon, bridge: str) -> Iterator[World]:
     """An agent that has just started, on a host without machines; afterwards nothing may be left of its machines."""
+    with new_world(daemon, bridge) as made:
+        yield made
+
+
+@contextmanager
+def new_world(daemon: Daemon, bridge: str) -> Iterator[World]:
+    """What `world` is, for those who share one."""
     daemon.revive()
     root = daemon.root / f"agent-{secrets.token_hex(3)}"
     (root / "disks").mkdir(parents=True, mode=0o711)

@@ -74,7 +74,8 @@ class Shell:
         wait_for(
             answers, "the guest's shell answers", 60, poll=0.5, explain=lambda: self._heard[-2000:].decode("latin-1")
         )
-        self.run("stty -echo; PS1=")
+        # What looks for a network, which it has not, says so on the console after a minute, amid what a command says.
+        self.run("stty -echo; PS1=; while pkill -9 -f stead/instance; do usleep 20000; done")
 
     def close(self) -> None:
         """Hang up."""

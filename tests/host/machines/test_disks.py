@@ -1,6 +1,7 @@
 """Disks of a running guest, as the guest sees them: plugged in, limited, grown and pulled out."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from stead_agent.disk_sources import FileSource, Layer
 from stead_agent.machines.interface import Disk, MachineSpec, Power
 from stead_agent.run import run
 
-from .conftest import World, wait_for
+from .conftest import Daemon, World, new_world, wait_for
 from .shell import Shell, image_with_shell
 
 pytestmark = pytest.mark.guest
@@ -45,6 +46,14 @@ class Guest:
 
 @pytest.fixture
 def guest(world: World) -> Iterator[Guest]:
+    """A guest of this test's own."""
+    with running(world) as made:
+        yield made
+
+
+@contextmanager
+def running(world: World) -> Iterator[Guest]:
+    """Boot a guest, and wait for its shell."""
     base = world.root / "disks" / "shell.raw"
     image_with_shell(base)
     base.chmod(0o444)
@@ -66,60 +75,6 @@ def guest(world: World) -> Iterator[Guest]:
     shell = world.boot(spec, until_up)
     yield Guest(world, spec, shell)
     shell.close()
-
-
-def test_the_life_of_a_disk_in_a_running_guest(guest):
-    first, second = guest.world.disk(), guest.world.disk()
-    guest.has((first, second))
-    paths = [guest.path(disk) for disk in (first, second)]
-    assert guest.shell.run(f"readlink -f {paths[0]}") != guest.shell.run(f"readlink -f {paths[1]}")
-    assert guest.shell.run(f"blockdev --getsize64 {paths[0]}") == str(64 * MIB)
-    guest.shell.run(f"mkdir -p /mnt; mkfs.ext4 -q {paths[0]}; mount {paths[0]} /mnt; seq 20000 >/mnt/numbers; sync")
-
-    guest.world.machines.resize_disk(guest.spec.id, first.id, 128 * MIB)
-    guest.shell.run(f"resize2fs {paths[0]}")
-    assert int(guest.shell.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 100 * 1024
-
-    # A guest that has a disk mounted lets go of it all the same; what was synced is there when it comes back.
-    guest.has((second,))
-    guest.shell.run(
-        f"umount /mnt; for n in $(seq 100); do [ -e {paths[0]} ] || break; usleep 50000; done; ! [ -e {paths[0]} ]"
-    )
-    guest.has((second, first))
-    guest.shell.run(f"mount {guest.path(first)} /mnt")
-    assert guest.shell.run("tail -1 /mnt/numbers") == "20000"
-    assert guest.shell.run("wc -l </mnt/numbers") == "20000"
-    guest.shell.run("umount /mnt")
-
-
-def test_limits_are_changed_under_a_running_guest(guest):
-    disk = guest.world.disk()
-    guest.has((disk,))
-    path = guest.path(disk)
-    read = f"read a b </proc/uptime; dd if={path} of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null; read c b </proc/uptime; echo $a $c"
-
-    def seconds():
-        begun, ended = guest.shell.run(read, 60).split()
-        return float(ended) - float(begun)
-
-    free = seconds()
-    guest.has((replace(disk, throughput=2 * MIB),))
-    seconds()  # what was saved up is spent
-    assert seconds() > max(2.5, free)
-    guest.has((replace(disk, iops=8),))  # operations of 256 KiB at most: 32 of them
-    seconds()
-    assert seconds() > 2.5
-    guest.has((disk,))
-    assert seconds() < 2.0
-
-
-def test_as_many_disks_as_ec2_allows(guest):
-    disks = tuple(guest.world.disk() for _ in range(28 - len(guest.spec.nics) - 1))
-    guest.has(disks)
-    last = guest.path(disks[-1])
-    guest.shell.run(f"echo here >{last}; sync")
-    assert guest.shell.run("ls /sys/class/block | grep -c '^vd[a-z]*$'") == str(len(disks) + 1)
-    guest.has(disks[:1])
 
 
 @pytest.fixture
@@ -171,3 +126,74 @@ def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     assert there == guest.shell.run(f"{words} | sha256sum", 60)
     guest.has(())
     run(["qemu-img", "check", "-q", "-f", "qcow2", disk.source.path], timeout=20)
+
+
+# The tests from here on have one guest, which would be in the way of another one with a world of its own.
+
+
+@pytest.fixture(scope="module")
+def one_guest(daemon: Daemon, bridge: str) -> Iterator[Guest]:
+    """The guest behind `shared`."""
+    with new_world(daemon, bridge) as world, running(world) as made:
+        yield made
+
+
+@pytest.fixture
+def shared(one_guest: Guest) -> Iterator[Guest]:
+    """A guest that has no disk beside its root disk, neither before nor after a test."""
+    yield one_guest
+    one_guest.has(())
+
+
+def test_the_life_of_a_disk_in_a_running_guest(shared):
+    first, second = shared.world.disk(), shared.world.disk()
+    shared.has((first, second))
+    paths = [shared.path(disk) for disk in (first, second)]
+    assert shared.shell.run(f"readlink -f {paths[0]}") != shared.shell.run(f"readlink -f {paths[1]}")
+    assert shared.shell.run(f"blockdev --getsize64 {paths[0]}") == str(64 * MIB)
+    shared.shell.run(f"mkdir -p /mnt; mkfs.ext4 -q {paths[0]}; mount {paths[0]} /mnt; seq 20000 >/mnt/numbers; sync")
+
+    shared.world.machines.resize_disk(shared.spec.id, first.id, 128 * MIB)
+    shared.shell.run(f"resize2fs {paths[0]}")
+    assert int(shared.shell.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 100 * 1024
+
+    # A guest that has a disk mounted lets go of it all the same; what was synced is there when it comes back.
+    shared.has((second,))
+    shared.shell.run(
+        f"umount /mnt; for n in $(seq 100); do [ -e {paths[0]} ] || break; usleep 50000; done; ! [ -e {paths[0]} ]"
+    )
+    shared.has((second, first))
+    shared.shell.run(f"mount {shared.path(first)} /mnt")
+    assert shared.shell.run("tail -1 /mnt/numbers") == "20000"
+    assert shared.shell.run("wc -l </mnt/numbers") == "20000"
+    shared.shell.run("umount /mnt")
+
+
+def test_limits_are_changed_under_a_running_guest(shared):
+    disk = shared.world.disk()
+    shared.has((disk,))
+    path = shared.path(disk)
+    read = f"read a b </proc/uptime; dd if={path} of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null; read c b </proc/uptime; echo $a $c"
+
+    def seconds():
+        begun, ended = shared.shell.run(read, 60).split()
+        return float(ended) - float(begun)
+
+    free = seconds()
+    shared.has((replace(disk, throughput=2 * MIB),))
+    seconds()  # what was saved up is spent
+    assert seconds() > max(2.5, free)
+    shared.has((replace(disk, iops=8),))  # operations of 256 KiB at most: 32 of them
+    seconds()
+    assert seconds() > 2.5
+    shared.has((disk,))
+    assert seconds() < 2.0
+
+
+def test_as_many_disks_as_ec2_allows(shared):
+    disks = tuple(shared.world.disk() for _ in range(28 - len(shared.spec.nics) - 1))
+    shared.has(disks)
+    last = shared.path(disks[-1])
+    shared.shell.run(f"echo here >{last}; sync")
+    assert shared.shell.run("ls /sys/class/block | grep -c '^vd[a-z]*$'") == str(len(disks) + 1)
+    shared.has(disks[:1])
