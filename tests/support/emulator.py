@@ -1,6 +1,6 @@
 """Guests that tests boot without a controller: one whose QEMU died of itself is booted again, once.
 
-QEMU's emulation ends by an assertion of its own in about one of a hundred boots. An instance is recovered from that by
+QEMU's emulation ends by an assertion of its own now and then, at some boot. An instance is recovered from that by
 Stead; what these tests look at is below Stead, so nobody but them is there to do it.
 """
 
