@@ -60,8 +60,8 @@ class Fleet:
         self.controller = Controller(self.settings)
         seen = self.controller._liveness.seen
 
-        def note(host_id: str, *, sent: int = 0, reached: int = 0) -> None:
-            seen(host_id, sent=sent, reached=reached)
+        def note(host_id: str, *, reached: int = 0, **rest: Any) -> None:
+            seen(host_id, reached=reached, **rest)
             if reached:
                 self.reached[host_id] = max(reached, self.reached.get(host_id, 0))
                 self.moved.set()
