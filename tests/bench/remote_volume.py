@@ -78,8 +78,10 @@ class Way:
         """Measure once with qemu-io, which tells of each operation how many there would be a second."""
         verb = "write" if "-w" in options else "read"
         words = [word for place in range(FLOOR_COUNT) for word in ("-c", f"{verb} {place * 4096} 4096")]
+        # Without a word it flushes each write, as qemu-img does not.
+        cache = [option for option in options if option != "-w"] or ["-t", "writeback"]
+        command = ["qemu-io", *cache, *words, *self.image]
         before = self._spent()
-        command = ["qemu-io", *(option for option in options if option != "-w"), *words, *self.image]
         said = subprocess.run(command, capture_output=True, text=True, check=True)
         rates = [float(rate) for rate in _RATE.findall(said.stdout)]
         assert len(rates) == FLOOR_COUNT, said.stdout[-500:] + said.stderr[-500:]
@@ -117,7 +119,9 @@ def spent(pid: int) -> tuple[float, int]:
 def by_hand(*options: str, listens_at: Path) -> Iterator[int]:
     """Have a storage daemon of these options and a thread `io`, until the end; gives its process id."""
     pidfile = listens_at.with_suffix(".pid")  # written when it listens
-    daemon = subprocess.Popen(["qemu-storage-daemon", "--pidfile", pidfile, "--object", "iothread,id=io", *options])
+    command = ["qemu-storage-daemon", "--pidfile", str(pidfile), "--object", "iothread,id=io", *options]
+    with listens_at.with_suffix(".log").open("wb") as log:  # of hundreds of lines for each client that just went
+        daemon = subprocess.Popen(command, stderr=log)
     try:
         wait_for(pidfile.exists, "the daemon listens", 20)
         yield daemon.pid
@@ -280,7 +284,7 @@ def main() -> int:
             opened = ways.floor[0]
             in_turns(ways.floor, rounds, lambda way: way.measure_floor(direct if way is opened else remote))  # noqa: B023 - called at once
             floor, more = (median(way) - median(opened) for way in ways.floor[-2:])
-            print(f"the floor of {kind}: +{floor:.0f} us; ours: {more / floor:.2f} x that")
+            print(f"the floor of {kind}: {floor:+.0f} us; ours: {more:+.0f} us")
             print("\n".join(way.line(median(opened)) for way in ways.floor), flush=True)
     return 0 if within else 1
 
