@@ -4,7 +4,7 @@ Every host is told of every other, so a new address of one is news for all. Ther
 transaction that learns the address: it is called a moment later, once for all addresses that are new by then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sqlalchemy import select
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostResource
 from stead_controller.hosts import outbox
-from stead_controller.hosts.pictures.host_network import of_host_network
+from stead_controller.hosts.pictures.host_network import of_host_networks
 from stead_controller.resources.cloud import Cloud
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -23,16 +23,18 @@ def refresh_all(tx: Transaction, cloud: Cloud) -> None:
     """Tell all hosts the cloud's pools and the addresses of all hosts, as they are now."""
     tx.session.flush()
     hosts = tx.session.execute(select(Host.id, Host.pool_address).order_by(Host.id)).all()
-    addresses = _underlay_addresses(tx)
-    pictures = {host.id: of_host_network(cloud, host.pool_address, addresses) for host in hosts}
-    outbox.write_each(tx, HOST_NETWORK, pictures)
+    _tell(tx, cloud, {host.id: host.pool_address for host in hosts})
 
 
 def refresh(tx: Transaction, host: Host, cloud: Cloud) -> None:
     """Tell one host the same."""
     tx.session.flush()
-    picture = of_host_network(cloud, host.pool_address, _underlay_addresses(tx))
-    outbox.write(tx, host.id, {HOST_NETWORK: picture})
+    _tell(tx, cloud, {host.id: host.pool_address})
+
+
+def _tell(tx: Transaction, cloud: Cloud, pool_addresses: Mapping[str, str]) -> None:
+    bodies = of_host_networks(HOST_NETWORK[1], cloud, pool_addresses, _underlay_addresses(tx))
+    outbox.write_each(tx, HOST_NETWORK, bodies)
 
 
 def told_of(tx: Transaction, host_ids: Iterable[str]) -> set[str]:

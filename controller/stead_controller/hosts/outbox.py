@@ -46,14 +46,15 @@ def write(
         upsert(tx.session, HostResource, [{"host_id": host_id, "revision": revision, **change} for change in changes])
 
 
-def write_each(tx: Transaction, key: Key, pictures: Mapping[str, Message]) -> None:
-    """Write what differs of one resource that each of many hosts has; pictures by host id."""
+def write_each(tx: Transaction, key: Key, bodies: Mapping[str, bytes]) -> None:
+    """Write what differs of one resource that each of many hosts has; encoded bodies by host id."""
     kind, resource_id = key
     rows = select(HostResource.host_id, HostResource.body).where(
         HostResource.kind == kind, HostResource.resource_id == resource_id
     )
+    if len(bodies) == 1:
+        rows = rows.where(HostResource.host_id.in_(list(bodies)))
     known = dict(tx.session.execute(rows).all())
-    bodies = {host_id: encode(resource_id, body) for host_id, body in pictures.items()}
     changes = [
         {"host_id": host_id, "kind": kind, "resource_id": resource_id, "body": body, "force": False}
         for host_id, body in bodies.items()

@@ -88,6 +88,28 @@ def test_hosts_are_told_where_all_of_them_are(run):
     assert list(told(run, two).underlay_addresses) == ["10.0.0.2"]
 
 
+def test_what_is_told_again_is_no_news(run):
+    hosts = [enrol(run) for _ in range(3)]
+    for number, host_id in enumerate(hosts):
+        hello(run, host_id, f"10.0.0.{number}")
+    run(host_networks.refresh_all, CLOUD)
+
+    def bodies():
+        rows = run(lambda tx: tx.session.scalars(select(HostResource).where(HostResource.host_id.in_(hosts))).all())
+        return {row.host_id: (row.body, row.revision) for row in rows}
+
+    before = bodies()
+    assert sorted(before) == sorted(hosts)
+    run(host_networks.refresh_all, CLOUD)
+    run(lambda tx: host_networks.refresh(tx, tx.session.get_one(Host, hosts[0]), CLOUD))
+    assert bodies() == before
+    hello(run, hosts[1], "10.0.0.9")
+    run(host_networks.refresh_all, CLOUD)
+    after = bodies()
+    assert all(after[host_id][1] > before[host_id][1] for host_id in hosts)
+    assert list(told(run, hosts[2]).underlay_addresses) == ["10.0.0.0", "10.0.0.2", "10.0.0.9"]
+
+
 def test_a_removed_hosts_address_rests(run):
     one = enrol(run)
     run(host_records.remove_host, CLOUD, one, NOW, force=False)
