@@ -39,6 +39,7 @@ from stead_controller.controller import Controller
 from stead_controller.db.session import Transaction
 from stead_controller.initialise import initialise
 from stead_controller.settings import Settings
+from tests.support.processes import free_ports
 from tests.support.waiting import wait_for
 from tests.unit.controller.resources import rows
 
@@ -139,7 +140,7 @@ def _timed(ec2: Any) -> float:
 @contextmanager
 def _stead(folder: Path, count: int = COUNT) -> "Iterator[tuple[Any, _Seconds]]":
     """A controller in a process of its own, as moto_server has one; gives a client, and the list of its calls' seconds."""
-    ports = [_free_port() for _ in range(4)]
+    ports = free_ports(4)
     settings = Settings(folder, http_port=ports[0], https_port=ports[1], host_port=ports[2], enrolment_port=ports[3])
     context = multiprocessing.get_context("spawn")
     told, ready = context.SimpleQueue(), context.Event()
@@ -206,7 +207,7 @@ def _fill(tx: Transaction, account_id: str, count: int) -> None:
 
 @contextmanager
 def _moto() -> Iterator[Any]:
-    port = _free_port()
+    [port] = free_ports(1)
     program = Path(sys.executable).parent / "moto_server"
     process = subprocess.Popen(
         [program, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
@@ -232,12 +233,6 @@ def _client(endpoint: str, key: str, secret: str) -> Any:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

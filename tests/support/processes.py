@@ -1,6 +1,8 @@
 """A program of ours as a child process: started on free ports, killed at will, its log kept for the report."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,16 +15,28 @@ BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]
 
 
+_PORTS = range(10_000, 65_536)
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip_sysctl.rst
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at now; all are held until the last is found, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nobody listens at now; all are held until the last is found, so that they differ.
+
+    Any of them, so that other tests find others; and none that the kernel gives to connections, or one would have it first.
+    """
+    first, last = (int(word) for word in _EPHEMERAL.read_text(encoding="ascii").split())
+    usable = [port for port in _PORTS if not first <= port <= last]
+    ports: list[int] = []
+    with contextlib.ExitStack() as held:
+        for port in random.SystemRandom().sample(usable, len(usable)):
+            try:
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue  # somebody has it
+            ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise AssertionError(f"{count} ports are not free")
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import socket
 from base64 import b64decode, b64encode
 from dataclasses import replace
 
@@ -29,6 +28,7 @@ from stead_proto.v1 import compute_pb2 as compute
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import operator_pb2 as operator
+from tests.support.processes import free_ports
 from tests.support.waiting import wait_for
 from tests.unit.controller.blocks.test_image_files import make_empty
 from tests.unit.controller.blocks.test_qcow2_header import header
@@ -36,22 +36,13 @@ from tests.unit.controller.blocks.test_qcow2_header import header
 DEADLINE = 10.0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Cloud:
     """A running controller and ways to talk to it."""
 
     def __init__(self, state_dir):
+        http, https, hosts, enrolment = free_ports(4)
         self.settings = Settings(
-            state_dir=state_dir,
-            http_port=free_port(),
-            https_port=free_port(),
-            host_port=free_port(),
-            enrolment_port=free_port(),
+            state_dir=state_dir, http_port=http, https_port=https, host_port=hosts, enrolment_port=enrolment
         )
         self.stack = contextlib.AsyncExitStack()
 
