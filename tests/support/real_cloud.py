@@ -19,6 +19,7 @@ from stead_cli.operator import Operator
 from stead_cli.processes import Program
 from stead_cli.settings import Settings
 from tests.support.clients import Account
+from tests.support.emulator import HangWatch
 from tests.support.processes import BIN, clean_environment, free_ports
 from tests.support.waiting import wait_for
 
@@ -273,10 +274,19 @@ class User:
     ) -> Found:
         """Wait for something that a guest does at its boot, and return what the condition finds.
 
-        QEMU's emulation ends by an assertion of its own now and then. Stead recovers the instance: then it boots again.
+        QEMU's emulation ends by an assertion of its own now and then, or loses a guest's timer; then that is helped to its
+        end. Stead recovers the instance: then it boots again.
         """
+        watch = HangWatch(partial(self.console, instance_id), partial(_end_emulator, instance_id))
+
+        def looked() -> Found | None:
+            found = condition()
+            if not found:
+                watch.look()
+            return found
+
         explain = partial(self.explain, instance_id)
-        return wait_for(condition, f"{instance_id}: {what}", BOOT_SECONDS, poll, explain=explain)
+        return wait_for(looked, f"{instance_id}: {what}", BOOT_SECONDS, poll, explain=explain)
 
     def explain(self, instance_id: str) -> str:
         """What is known of a guest that did not do what it should: states, the end of its console, the logs' ends."""
@@ -352,6 +362,12 @@ def qemu_process_of(instance_id: str) -> int | None:
             if b"qemu-system" in words[0] and any(instance_id.encode() in word for word in words):
                 return int(folder.name)
     return None
+
+
+def _end_emulator(instance_id: str) -> None:
+    process = qemu_process_of(instance_id)
+    assert process is not None, f"{instance_id} is on no host"
+    os.kill(process, signal.SIGKILL)
 
 
 def _told(ask: Callable[[], str]) -> str:

@@ -17,12 +17,14 @@ from pyroute2 import IPRoute
 from stead_agent import libvirtd
 from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource, Format, Layer, secret_uuid
-from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason
+from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason, Power
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
 from stead_agent.qcow2 import render_empty
 from stead_agent.run import run
 from tests.support import emulator, micro, waiting
 from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures
+
+_CONSOLE_BYTES = 1 << 16
 
 MEMORY = 96 << 20
 
@@ -179,7 +181,13 @@ class World:
         return emulator.booted(boot)
 
     def check(self, machine_id: str) -> None:
-        """Raise EmulatorDiedError when a machine's QEMU has died of itself, AssertionError when it was made to."""
+        """Raise EmulatorDiedError when a machine's QEMU has failed of itself, AssertionError when it was made to."""
+        try:
+            emulator.check_console(self.machines.console_output(machine_id, _CONSOLE_BYTES).decode("utf-8", "replace"))
+        except emulator.EmulatorDiedError:
+            os.kill(self.process_of(machine_id), signal.SIGKILL)
+            self.wait_for_power(machine_id, Power.OFF)
+            raise
         status = self.machines.status(machine_id)
         if status is not None and status.off_reason is OffReason.CRASHED:
             emulator.raise_for_log(self.daemon.root / "log" / "qemu" / f"{machine_id}.log")

@@ -13,6 +13,12 @@ GLIB = "**\nERROR:../accel/tcg/tcg-accel-ops.c:83:f: assertion failed: (bql_lock
 ENDED = "2026-11-27 03:10:26.551+0000: shutting down, reason=crashed\n"
 
 
+STALL = (
+    "[   30.053765] rcu: INFO: rcu_preempt self-detected stall on CPU\n"
+    "[   30.053765] rcu: rcu_preempt kthread timer wakeup didn't happen for 5949 jiffies! g-991 f0x0\n"
+)
+
+
 def status_of(script: str) -> int:
     return subprocess.run(["sh", "-c", script], check=False).returncode
 
@@ -64,6 +70,32 @@ def test_for_no_other_reason(failure: Exception) -> None:
     with pytest.raises(type(failure)):
         emulator.booted(lambda: _next(outcomes))
     assert outcomes == ["up"]
+
+
+def test_a_lost_timer_counts_and_a_slow_processor_does_not() -> None:
+    with pytest.raises(EmulatorDiedError, match="5949 jiffies"):
+        emulator.check_console(f"a boot\n{STALL}")
+    emulator.check_console(
+        "rcu: INFO: rcu_preempt self-detected stall on CPU\nrcu: rcu_preempt kthread starved for 5950 jiffies!"
+    )
+
+
+def test_who_lost_a_timer_is_reset_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, resets, clock = ["booting"], [], [0.0]
+    monkeypatch.setattr(emulator.time, "monotonic", lambda: clock[0])
+    watch = emulator.HangWatch(lambda: said[-1], lambda: resets.append(clock[0]))
+    for second in range(60):
+        clock[0] = float(second)
+        if second == 21:
+            said.append(STALL)
+            watch.look()  # it looked a second ago
+            assert not resets
+        if second == 25:
+            with pytest.warns(UserWarning, match="5949 jiffies"):
+                watch.look()
+        else:
+            watch.look()
+    assert resets == [25.0]
 
 
 def _next(outcomes: list[object]) -> object:
