@@ -8,7 +8,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine
 
 from stead_controller.db.tables import Base
 
@@ -16,14 +16,36 @@ _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run the migrations up to a revision that this database has not seen, in one transaction."""
+    """Run the migrations up to a revision that this database has not seen, in one transaction.
+
+    SQLite makes a table anew for most changes of it, and drops the old one: meanwhile foreign keys must be off, or what
+    hangs on its rows would be deleted with them (https://www.sqlite.org/lang_altertable.html, section 7). They are
+    checked at the end; raises ValueError, and changes nothing, where a row would hang on nothing.
+    """
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
+    is_sqlite = engine.dialect.name == "sqlite"
+    with engine.connect() as connection:
+        if is_sqlite:
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # which its driver leaves to us, see `session.py`
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        try:
+            before = MigrationContext.configure(connection).get_current_heads()
+            command.upgrade(config, revision)
+            if is_sqlite and MigrationContext.configure(connection).get_current_heads() != before:
+                _check_foreign_keys(connection)
+            connection.commit()
+        finally:
+            connection.rollback()
+            if is_sqlite:
+                connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if found is not None:
+        raise ValueError(f"row {found[1]} of the table {found[0]} would hang on nothing in {found[2]}")
 
 
 def differences(engine: Engine) -> list[object]:

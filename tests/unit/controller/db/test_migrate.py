@@ -153,3 +153,44 @@ def test_an_old_vpc_gets_its_gateway_route_table_options_and_block(tmp_path):
         assert rows("SELECT count(*) FROM subnets WHERE vpc_id = 'vpc-1' AND hostname_type = 'ip-name'") == [(2,)]
     assert differences(database.engine) == []
     database.close()
+
+
+def insert(connection, table, **values):
+    """Insert a row of any schema: what must have a value, and is given none, is 0 or empty."""
+    for _, name, kind, must, default, _ in connection.exec_driver_sql(f"PRAGMA table_info({table})"):
+        if must and default is None:
+            values.setdefault(name, "" if "CHAR" in kind or "TEXT" in kind else b"" if "BLOB" in kind else 0)
+    names, places = ", ".join(values), ", ".join("?" * len(values))
+    connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(values.values()))
+
+
+def test_what_hangs_on_rows_stays_when_their_table_is_made_anew(tmp_path):
+    """SQLite's foreign keys would delete it with the old table."""
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(database.engine, "5c9e2f81ab47")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        insert(connection, "instances", id="i-1", account_id="1")
+        insert(connection, "instance_store_disks", instance_id="i-1")
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    upgrade(database.engine)
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT instance_id FROM instance_store_disks").all() == [("i-1",)]
+        assert connection.exec_driver_sql("SELECT auto_recovery FROM instances").all() == [(1,)]
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").all() == [(1,)]
+    database.close()
+
+
+def test_a_row_that_would_hang_on_nothing_ends_the_migration(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(database.engine, "5c9e2f81ab47")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        insert(connection, "instance_store_disks", instance_id="i-gone")
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+    with pytest.raises(ValueError, match="instance_store_disks would hang on nothing in instances"):
+        upgrade(database.engine)
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("5c9e2f81ab47",)]
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").all() == [(1,)]
+    database.close()

@@ -30,7 +30,6 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_subnet_cidr_reservations_subnet_id_cidr_block", ["subnet_id", "cidr_block"], unique=True
         )
-    # Not as a batch: that would make the table anew, and what hangs on its rows would go with the old one.
     op.add_column("subnets", sa.Column("has_reservations", sa.Boolean(), server_default=sa.false(), nullable=False))
 
 
