@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import Image, ImagePermission, Snapshot
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
-from stead_controller.resources import block_devices, ebs_encryption, images
+from stead_controller.resources import block_devices, ebs_encryption, images, public_sharing
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.owners import is_account
@@ -104,6 +104,7 @@ def change_permissions(
     if add.all:
         if any(device.encrypted for device in block_devices.of_image(tx, image.id)):
             raise Unsupported("Images with encrypted snapshots cannot be public.", code="OperationNotPermitted")
+        public_sharing.check_image(tx, image.account_id)
         image.public = True
     if add.accounts and _is_of_managed_key(tx, cloud, image):
         raise Unsupported("Images encrypted with EBS default key cannot be shared.", code="OperationNotPermitted")

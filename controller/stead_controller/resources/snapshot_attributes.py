@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import Snapshot, SnapshotPermission
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, Unsupported
-from stead_controller.resources import ebs_encryption, snapshots
+from stead_controller.resources import ebs_encryption, public_sharing, snapshots
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.owners import is_account
@@ -53,9 +53,10 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, snapshot_id: str, chan
     if change.add_users and ebs_encryption.is_managed_key(cloud, snapshot.account_id, snapshot.kms_key_id):
         raise Unsupported("Encrypted snapshots with EBS default key cannot be shared.", code="OperationNotPermitted")
     if change.add_groups:
+        public_sharing.check_snapshot(tx, snapshot.account_id)
         snapshot.public = True
     if change.remove_groups:
-        snapshot.public = False
+        snapshot.public = snapshot.public_blocked = False
     for user in change.add_users:
         insert_if_absent(tx.session, SnapshotPermission, {"snapshot_id": snapshot.id, "account_id": user})
     _remove(tx, snapshot, change.remove_users)
@@ -73,7 +74,7 @@ def describe(tx: Transaction, caller: Caller, snapshot_id: str, attribute: str) 
         return {"SnapshotId": snapshot.id, "ProductCodes": []}
     check_attribute(attribute)
     users = select(SnapshotPermission.account_id).where(SnapshotPermission.snapshot_id == snapshot.id)
-    permissions: list[dict[str, str]] = [{"Group": _EVERYBODY}] if snapshot.public else []
+    permissions: list[dict[str, str]] = [{"Group": _EVERYBODY}] if snapshot.public or snapshot.public_blocked else []
     permissions += [{"UserId": user} for user in tx.session.scalars(users.order_by(SnapshotPermission.account_id))]
     return {"SnapshotId": snapshot.id, "CreateVolumePermissions": permissions}
 
@@ -82,7 +83,7 @@ def reset(tx: Transaction, caller: Caller, snapshot_id: str, attribute: str) -> 
     """Let a snapshot be its owner's alone again; raises MalformedId, NotFound, InvalidParameter."""
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
     check_attribute(attribute)
-    snapshot.public = False
+    snapshot.public = snapshot.public_blocked = False
     tx.session.execute(delete(SnapshotPermission).where(SnapshotPermission.snapshot_id == snapshot.id))
 
 

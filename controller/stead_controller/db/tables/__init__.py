@@ -33,6 +33,7 @@ from stead_controller.db.tables.network_acl import NetworkAcl, NetworkAclAssocia
 from stead_controller.db.tables.network_insights import NetworkInsightsAnalysis, NetworkInsightsPath
 from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
 from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
+from stead_controller.db.tables.public_sharing import PublicSharing
 from stead_controller.db.tables.quota import AccountUsage, ServiceQuota
 from stead_controller.db.tables.revision import Revision
 from stead_controller.db.tables.route_table import Route, RouteTable, RouteTableAssociation
@@ -109,6 +110,7 @@ __all__ = [
     "PrefixList",
     "PrefixListEntry",
     "PublicAddress",
+    "PublicSharing",
     "Reservation",
     "Revision",
     "Route",

@@ -60,7 +60,9 @@ _LISTS: Final = (
     "DescribeVpcs",
     "GetEbsDefaultKmsKeyId",
     "GetEbsEncryptionByDefault",
+    "GetImageBlockPublicAccessState",
     "GetInstanceMetadataDefaults",
+    "GetSnapshotBlockPublicAccessState",
 )
 
 RULES: Final[dict[str, Rule]] = {
