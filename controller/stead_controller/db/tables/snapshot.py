@@ -47,9 +47,7 @@ class Snapshot(Base):
     set_id: Mapped[str | None] = mapped_column(ResourceId)  # of CreateSnapshots: all of a set are of one instant
     stored_size: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of its blocks, before compression
     public: Mapped[bool] = mapped_column(default=False)
-    public_blocked: Mapped[bool] = mapped_column(
-        default=False
-    )  # public, but its account blocks all that are
+    public_blocked: Mapped[bool] = mapped_column(default=False)  # public, but its account blocks all that are
     write_timeout: Mapped[int | None] = mapped_column(Integer)  # minutes without a block, after which it has failed
     last_written: Mapped[datetime | None]
     ended: Mapped[datetime | None]  # by CompleteSnapshot
