@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from tests.support import box, micro
-from tests.support.shares import Shares
+from tests.support.shares import Shares, turn_of
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -28,8 +28,10 @@ hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True, **
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their folder, so that nobody forgets it, and skip what this machine cannot run."""
+    if hasattr(config, "workerinput"):  # several processes share the work
+        items.sort(key=lambda item: turn_of(item.nodeid))
     for item in items:
         folder = item.path.relative_to(_HERE).parts[0]
         if folder == "host":

@@ -1,4 +1,4 @@
-"""Which tests one process must have all of, when several share the work (`--numprocesses`, pytest-xdist)."""
+"""Which tests one process must have all of, when several share the work (`--numprocesses`, pytest-xdist), and in what order."""
 
 from xdist.scheduler import LoadScopeScheduling
 
@@ -10,24 +10,38 @@ _RIG = (
     "test_volumes_across_hosts.py",
 )
 _OWN = ("test_host_reboot.py", "test_systemd.py")
+_TURNS = ("house", "cloud", "host", "rig", "e2e")
 
 
 def share_of(test: str) -> str:
-    """Name the share of a test, by its id: what is in none is a share by itself, for whoever has time.
+    """Name the share of a test, by its id: its file, for whoever has time, unless it is in a larger one.
 
     Tests of the host are many and short, and their worlds sit on one processor anyway. A rig and a cloud with real guests
     are expensive, and made once for all tests that look at them.
     """
-    folder, _, name = test.partition("::")[0].removeprefix("tests/").partition("/")
+    file = test.partition("::")[0]
+    folder, _, name = file.removeprefix("tests/").partition("/")
     if folder == "host":
         return "host"
     if folder != "e2e" or name in _OWN:
-        return test
+        return file
     return "rig" if name in _RIG else "cloud"
 
 
+def turn_of(test: str) -> int:
+    """Say when it is a test's turn, by its id: the smaller the earlier.
+
+    What is long and cannot be shared comes before what is short: who is done with the former takes of the latter, so that
+    all processes end at once. Tests that boot guests are for the processors, those of the host wait for the kernel: they go
+    well together.
+    """
+    share = share_of(test)
+    folder = share.removeprefix("tests/").partition("/")[0]
+    return _TURNS.index(folder) if folder in _TURNS else len(_TURNS)
+
+
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Gives out shares in the order in which their first tests were collected: the fast ones first."""
+    """Gives out shares in the order in which their first tests were collected."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)

@@ -1,0 +1,37 @@
+"""Which tests stay together when several processes share them, and which come first."""
+
+import re
+from pathlib import Path
+
+from tests.support.shares import share_of, turn_of
+
+E2E = Path(__file__).parents[2] / "e2e"
+_ON_A_RIG = re.compile(r"^(?:def test_|@pytest\.fixture).*\n?.*\b(?:rig|rig_user|session_rig|street)\b: ", re.MULTILINE)
+
+
+def test_who_uses_the_rig_has_it_to_itself():
+    """A rig that another process made as well would cost half a minute and a third of the memory."""
+    users = {path.name for path in E2E.glob("test_*.py") if _ON_A_RIG.search(path.read_text())}
+    assert len(users) > 3
+    assert {share_of(f"tests/e2e/{name}::test_it") for name in users} == {"rig"}
+
+
+def test_a_file_is_not_split():
+    assert share_of("tests/unit/agent/test_run.py::test_it[a::b]") == "tests/unit/agent/test_run.py"
+    assert share_of("tests/e2e/test_systemd.py::test_it") == "tests/e2e/test_systemd.py"
+    assert (
+        share_of("tests/host/dhcp/test_dns.py::test_it") == share_of("tests/host/test_libvirtd.py::test_it") == "host"
+    )
+
+
+def test_what_is_long_comes_first():
+    tests = (
+        "house/test_sizes.py",
+        "e2e/test_demo.py",
+        "host/dhcp/test_dns.py",
+        "e2e/test_rig.py",
+        "e2e/test_systemd.py",
+    )
+    turns = [turn_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/test_run.py")]
+    assert turns == sorted(set(turns))
+    assert turn_of("tests/api/test_tags.py::test_it") == turns[-1]
