@@ -1,5 +1,6 @@
 """`stead rig`: a whole cloud of several hosts inside this machine, to try things and to test them."""
 
+import os
 from typing import Any, Final
 
 import click
@@ -26,10 +27,17 @@ def rig() -> None:
 @click.option("--hosts", type=click.IntRange(1, MOST_HOSTS), help="How many; default: 3, or as many as there are.")
 @click.option("--mtu", type=int, help="Of the underlay; default: 1600, so that guests have 1500.")
 @click.option("--network", help="What the rig's addresses are taken from; default: 198.19.0.0/16.")
+@click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    help="A further place for volumes, of all hosts or, as NUMBER=POOL, of one; as stead-agent's. Or STEAD_POOLS.",
+)
 @output_option
 def up(output: str, **choices: Any) -> None:
     """Make a rig, or what of it does not run; more hosts may be added at any time."""
     cloud.require_root("a rig")
+    choices["pools"] = choices["pools"] or tuple(os.environ.get("STEAD_POOLS", "").split())
     plan = rig_plan.chosen(rig_plan.folder_of(), choices)
     if plan.cloud.memory_file.exists() and not plan.memory_file.exists():
         raise CliError(f"{plan.folder} is a cloud, not a rig", "choose another folder: STEAD_RIG_DIR")

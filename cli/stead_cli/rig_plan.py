@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -43,6 +44,7 @@ class RigPlan:
     hosts: int = 3
     mtu: int = 1600  # of the underlay
     network: str = "198.19.0.0/16"  # what the rig's own addresses are taken from
+    pools: str = ""  # places for volumes, with spaces in between: POOL of all hosts, or NUMBER=POOL of one
 
     # --- addresses: the network's first half is the internet, with the public pool in it; its last /24 the underlay
 
@@ -142,7 +144,11 @@ class RigPlan:
 
     def host_settings(self, number: int) -> Settings:
         """A host's agent as the single-machine cloud's: its state directory is the host's folder."""
-        return replace(self.cloud, state_dir=self.host_dir(number), uplink=UPLINK)
+        return replace(self.cloud, state_dir=self.host_dir(number), uplink=UPLINK, pools=self.host_pools(number))
+
+    def host_pools(self, number: int) -> str:
+        """A host's places for volumes, as its agent takes them, with spaces in between."""
+        return " ".join(pool for owner, pool in _pools(self.pools) if owner in ("", str(number)))
 
     @property
     def memory_file(self) -> Path:
@@ -155,6 +161,12 @@ class RigPlan:
         self.memory_file.write_text(json.dumps(remembered, indent=2) + "\n", encoding="utf-8")
 
 
+_POOL: Final = re.compile(r"(?:([0-9]+)=)?(\S+)")
+_BACKENDS: Final = {
+    "directory": "NAME:directory:/PATH",
+    "lvm": "NAME:lvm:GROUP/THINPOOL",
+    "rbd": "NAME:rbd:CEPHPOOL@/PATH/TO/CEPH.CONF",
+}
 _CHOICES: Final = tuple(field.name for field in fields(RigPlan) if field.name != "folder")
 
 
@@ -179,15 +191,19 @@ def chosen(folder: Path, choices: Mapping[str, Any]) -> RigPlan:
     Raises CliError for what cannot be, and for another network or MTU than that of a rig that is there.
     """
     before = remembered(folder)
-    given = {name: value for name, value in choices.items() if value is not None}
+    given = {name: value for name, value in choices.items() if value not in (None, ())}
+    if isinstance(pools := given.get("pools"), tuple):
+        given["pools"] = " ".join(pools)
     plan = replace(before or RigPlan(folder), **given)
     _check(plan)
     if before is not None:
         changed = [name for name in _CHOICES if name != "hosts" and getattr(plan, name) != getattr(before, name)]
         if changed or plan.hosts < before.hosts:
             what = ", ".join(changed) or "fewer hosts"
+            pools = f", pools {before.pools}" if before.pools else ""
             raise CliError(
-                f"the rig in {folder} is there with {before.hosts} hosts, network {before.network}, MTU {before.mtu}",
+                f"the rig in {folder} is there with {before.hosts} hosts, network {before.network}, MTU {before.mtu}"
+                f"{pools}",
                 f"to change that ({what}): sudo ./stead rig down; more hosts may be added at any time",
             )
     return plan
@@ -204,3 +220,24 @@ def _check(plan: RigPlan) -> None:
         raise CliError(f"{plan.network} is no IPv4 network: {error}", "such as 198.19.0.0/16") from error
     if not 16 <= network.prefixlen <= 20:
         raise CliError(f"a rig's network is a /16 to a /20, not {plan.network}")
+    _check_pools(plan)
+
+
+def _check_pools(plan: RigPlan) -> None:
+    """Raise CliError for a pool of a host that is not there, and where hosts would meet in what can be only one's."""
+    taken: set[str] = set()
+    for owner, pool in _pools(plan.pools):
+        if owner and int(owner) not in plan.numbers:
+            raise CliError(f"{owner}={pool}: the rig has hosts 1 to {plan.hosts}")
+        _name, backend, place = (*pool.split(":"), "", "")[:3]
+        if backend not in _BACKENDS:
+            raise CliError(f"{pool} is no pool: {', '.join(_BACKENDS.values())}")
+        where = f"{backend}:{place.rstrip('/')}"
+        if backend != "rbd" and (where in taken or (not owner and plan.hosts > 1)):
+            raise CliError(f"{pool} can be one host's alone", f"such as 1={pool}, and another place for another host")
+        taken.add(where)
+
+
+def _pools(text: str) -> list[tuple[str, str]]:
+    """Take pools apart: the number of the host that has it, or nothing, and the pool."""
+    return [(owner, pool) for owner, pool in _POOL.findall(text)]

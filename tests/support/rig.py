@@ -30,13 +30,14 @@ class TestRig:
     __test__ = False  # pytest takes classes of this name for tests
 
     hosts_wanted: int = 3
+    pools: tuple[str, ...] = ()  # further places for volumes, as `rig up` takes them
     folder: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-rig-{os.getpid()}-{secrets.token_hex(3)}"))
     ids: dict[str, str] = field(default_factory=dict)  # of hosts, by name
     image_id: str = ""
 
     @property
     def plan(self) -> RigPlan:
-        return RigPlan(self.folder, hosts=self.hosts_wanted)
+        return RigPlan(self.folder, hosts=self.hosts_wanted, pools=" ".join(self.pools))
 
     @property
     def rig(self) -> Rig:
@@ -71,9 +72,8 @@ class TestRig:
 
     def up(self) -> dict[str, Any]:
         """Make it, or what of it does not run; return what `rig up` says as JSON."""
-        said: dict[str, Any] = json.loads(
-            self.stead_well("rig", "up", f"--hosts={self.hosts_wanted}", "--output", "json")
-        )
+        options = [f"--hosts={self.hosts_wanted}", *(f"--pool={pool}" for pool in self.pools)]
+        said: dict[str, Any] = json.loads(self.stead_well("rig", "up", *options, "--output", "json"))
         self.ids, self.image_id = said["hosts"], said["image_id"]
         return said
 

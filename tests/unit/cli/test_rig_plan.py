@@ -67,6 +67,36 @@ def test_what_cannot_be_is_refused(tmp_path: Path, choices: dict[str, object]) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pools_are_all_hosts_or_ones(tmp_path: Path) -> None:
+    mine = ("shared:rbd:stead@/etc/ceph/x=y.conf", "2=fast:directory:/disks/2:io1,io2", "1=default:lvm:vg/thin")
+    plan = rig_plan.chosen(tmp_path, {"hosts": 3, "pools": mine})
+    assert plan.host_settings(1).pools == "shared:rbd:stead@/etc/ceph/x=y.conf default:lvm:vg/thin"
+    assert plan.host_settings(2).pools == "shared:rbd:stead@/etc/ceph/x=y.conf fast:directory:/disks/2:io1,io2"
+    assert plan.host_settings(3).pools == "shared:rbd:stead@/etc/ceph/x=y.conf"
+    assert not plan.cloud.pools
+    plan.remember()
+    assert rig_plan.chosen(tmp_path, {"pools": ()}) == plan
+    with pytest.raises(CliError, match=r"pools shared:rbd:stead@/etc/ceph/x=y.conf 2=fast"):
+        rig_plan.chosen(tmp_path, {"pools": mine[:1]})
+
+
+@pytest.mark.parametrize(
+    ("pools", "words"),
+    [
+        (["3=a:rbd:stead"], "hosts 1 to 2"),
+        (["0=a:rbd:stead"], "hosts 1 to 2"),
+        (["a"], "is no pool"),
+        (["a:nfs:/disks"], "is no pool"),
+        (["a:directory:/disks"], "one host's alone"),
+        (["1=a:directory:/disks:io1", "2=b:directory:/disks/"], "one host's alone"),
+        (["1=a:lvm:vg/thin", "2=a:lvm:vg/thin"], "one host's alone"),
+    ],
+)
+def test_pools_that_cannot_be_are_refused(tmp_path: Path, pools: list[str], words: str) -> None:
+    with pytest.raises(CliError, match=words):
+        rig_plan.chosen(tmp_path, {"hosts": 2, "pools": tuple(pools)})
+
+
 @pytest.mark.parametrize(("content", "hosts"), [("", None), ("\0", None), ("{}", 3), ('{"hosts": 2, "new": 1}', 2)])
 def test_a_record_of_another_version_is_no_trouble(tmp_path: Path, content: str, hosts: int | None) -> None:
     (tmp_path / "rig.json").write_text(content)
