@@ -1,18 +1,17 @@
 """A cloud in a box for API tests: a real controller on free ports, simulated hosts, accounts as many as wanted."""
 
 import json
-import os
 import secrets
-import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from stead_cli.operator import Operator
 from stead_cli.settings import Settings
+from stead_proto.certificates import Authority
 from stead_proto.v1 import operator_pb2 as pb
 from tests.support.clients import Account
 from tests.support.processes import BIN, Child, free_ports
@@ -96,11 +95,38 @@ class Cloud:
 
     def add_hosts(self, count: int, size: HostSize | None = None) -> None:
         """Enrol simulated hosts, all in one process, and wait until they are up."""
-        size = size or HostSize()
         known = {host.id for host in self.operator.list_hosts()}
-        folder = self.folder / f"simulated-{len(self.simulators)}"
-        folder.mkdir()
         tokens = [self.operator.create_token().token for _ in range(count)]
+        simulator = self._simulate(count, tokens, size or HostSize())
+
+        def all_up() -> bool:
+            simulator.check()
+            now_up = {host.id for host in self.operator.list_hosts() if host.state == "up"} - known
+            return len(now_up) >= count
+
+        wait_for(all_up, f"{count} simulated hosts are up", 30)
+
+    def bring_back_hosts(self, host_ids: Sequence[str], size: HostSize | None = None) -> None:
+        """Run simulated hosts that the controller knows, with nothing on them yet, and wait until they are up."""
+        authority = Authority.load_or_create(self.settings.controller_dir / "ca")
+        for number, host_id in enumerate(host_ids, 1):
+            authority.issue_host(host_id).save(self._next_folder / f"simulated-{number:04}")
+        simulator = self._simulate(len(host_ids), (), size or HostSize())
+
+        def all_up() -> bool:
+            simulator.check()
+            return set(host_ids) <= {host.id for host in self.operator.list_hosts() if host.state == "up"}
+
+        wait_for(all_up, f"{', '.join(host_ids)} are up", 30)
+
+    @property
+    def _next_folder(self) -> Path:
+        return self.folder / f"simulated-{len(self.simulators)}"
+
+    def _simulate(self, count: int, tokens: Sequence[str], size: HostSize) -> Child:
+        """Start a process of simulated hosts."""
+        folder = self._next_folder
+        folder.mkdir(exist_ok=True)
         (folder / "tokens").write_text("".join(f"{token}\n" for token in tokens), encoding="ascii")
         command: list[str | Path] = [
             BIN / "stead-agent",
@@ -118,27 +144,7 @@ class Cloud:
         simulator = Child(f"simulated hosts {len(self.simulators)}", command, folder / "agent.log")
         simulator.start()
         self.simulators.append(simulator)
-
-        def all_up() -> bool:
-            simulator.check()
-            now_up = {host.id for host in self.operator.list_hosts() if host.state == "up"} - known
-            return len(now_up) >= count
-
-        wait_for(all_up, f"{count} simulated hosts are up", 30)
-
-    def let_happen(self, **wish: Any) -> dict[str, Any]:
-        """Let something happen to a simulated host or guest (see `stead_agent.fleet_control`), and give the answer."""
-        refusals = []
-        for number in range(len(self.simulators)):
-            with socket.socket(socket.AF_UNIX) as control, control.makefile("rw", encoding="utf-8") as lines:
-                control.connect(os.path.relpath(self.folder / f"simulated-{number}" / "control"))
-                lines.write(json.dumps(wish) + "\n")
-                lines.flush()
-                answer: dict[str, Any] = json.loads(lines.readline())
-            if answer["well"]:
-                return answer
-            refusals.append(answer["error"])
-        raise AssertionError(f"{wish}: {refusals}")
+        return simulator
 
     def add_image(self, name: str = "blank", size: str = "64M") -> str:
         """Import a blank public image, which is all that simulated hosts need; return its id."""
