@@ -77,6 +77,7 @@ class Feed:
         self._revision = 0
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
+        self._told: dict[str, set[str]] = {}  # by VPC: the hosts among the streams that are told of it
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -90,17 +91,20 @@ class Feed:
 
     def join(self, stream: Stream) -> None:
         """Serve a stream from now on, first what its host missed; an earlier one of the same host ends."""
-        for streams in (self._joining, self._streams):
-            if (before := streams.pop(stream.host_id, None)) is not None:
+        for before in (self._joining.get(stream.host_id), self._streams.get(stream.host_id)):
+            if before is not None:
+                self.leave(before)
                 before.end()
         self._joining[stream.host_id] = stream
         self._woken.set()
 
     def leave(self, stream: Stream) -> None:
         """Serve a stream no more."""
-        for streams in (self._joining, self._streams):
-            if streams.get(stream.host_id) is stream:
-                del streams[stream.host_id]
+        if self._joining.get(stream.host_id) is stream:
+            del self._joining[stream.host_id]
+        if self._streams.get(stream.host_id) is stream:
+            del self._streams[stream.host_id]
+            self._follow(stream, set())
 
     def wake_soon(self) -> None:
         """Look for news soon; may be called from any thread."""
@@ -130,18 +134,49 @@ class Feed:
             writes=False,
         )
         self._revision = news.revision
-        contents: dict[tuple[str, ...], bytes] = {}
-        for stream in self._streams.values():
-            _hand_out(stream, news, contents)
+        self._hand_out(news)
         for stream, (first, failing) in zip(joining, firsts, strict=True):
             if self._joining.get(stream.host_id) is not stream:
                 continue  # it left, or its host joined anew, while we read
             del self._joining[stream.host_id]
-            stream.vpc_ids = set(first.vpc_ids)
+            self._follow(stream, set(first.vpc_ids))
             stream.failing = failing
             stream.sent = first.revision
             stream.put(first.content)
             self._streams[stream.host_id] = stream
+
+    def _hand_out(self, news: News) -> None:
+        """Send what was told to the hosts that it concerns, and look at no others; what many are sent is made once."""
+        concerned = {host_id for vpc_id in news.topics for host_id in self._told.get(vpc_id, ())}
+        contents: dict[tuple[str, ...], bytes] = {}
+        for host_id in concerned.union(news.own, news.begun, news.ended):
+            stream = self._streams.get(host_id)
+            if stream is None:
+                continue  # it left while we read
+            own = news.own.get(host_id)
+            begun, ended = news.begun.get(host_id, {}), news.ended.get(host_id, {})
+            vpc_ids = tuple(sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys()))
+            if own or begun or ended:
+                pieces = [*(own or ()), *(news.topics[each] for each in vpc_ids), *begun.values(), *ended.values()]
+                content = wire.update(news.revision, news.epoch, pieces)
+                self._follow(stream, stream.vpc_ids - ended.keys() | begun.keys())
+            else:
+                if vpc_ids not in contents:
+                    contents[vpc_ids] = wire.update(news.revision, news.epoch, [news.topics[each] for each in vpc_ids])
+                content = contents[vpc_ids]
+            stream.sent = news.revision
+            stream.put(content)
+
+    def _follow(self, stream: Stream, vpc_ids: set[str]) -> None:
+        """Note of which VPCs a stream's host is told from now on."""
+        for vpc_id in stream.vpc_ids - vpc_ids:
+            hosts = self._told[vpc_id]
+            hosts.discard(stream.host_id)
+            if not hosts:
+                del self._told[vpc_id]
+        for vpc_id in vpc_ids - stream.vpc_ids:
+            self._told.setdefault(vpc_id, set()).add(stream.host_id)
+        stream.vpc_ids = vpc_ids
 
 
 def _read(
@@ -152,22 +187,3 @@ def _read(
     failing = errors.of_hosts(reader.tx, [stream.host_id for stream in joining])
     firsts = reader.firsts([(stream.host_id, stream.revision, stream.epoch) for stream in joining])
     return news, [(first, failing.get(each.host_id, set())) for first, each in zip(firsts, joining, strict=True)]
-
-
-def _hand_out(stream: Stream, news: News, contents: dict[tuple[str, ...], bytes]) -> None:
-    """Send a stream what concerns it of the news; `contents` keeps what many are sent alike, by VPCs."""
-    own = news.own.get(stream.host_id)
-    begun, ended = news.begun.get(stream.host_id, {}), news.ended.get(stream.host_id, {})
-    vpc_ids = tuple(sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys()))
-    if not (own or begun or ended):
-        if not vpc_ids:
-            return
-        if vpc_ids not in contents:
-            contents[vpc_ids] = wire.update(news.revision, news.epoch, [news.topics[each] for each in vpc_ids])
-        content = contents[vpc_ids]
-    else:
-        pieces = [*(own or ()), *(news.topics[each] for each in vpc_ids), *begun.values(), *ended.values()]
-        content = wire.update(news.revision, news.epoch, pieces)
-        stream.vpc_ids = stream.vpc_ids - ended.keys() | begun.keys()
-    stream.sent = news.revision
-    stream.put(content)

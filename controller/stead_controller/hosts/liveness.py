@@ -39,8 +39,11 @@ class Liveness:
 
     def seen(self, host_id: str, *, sent: int = 0, reached: int = 0, pools: Iterable[pb.StoragePool] = ()) -> None:
         """Note that a host was heard of just now, how far it is, and how much room its pools have."""
-        heard = self._heard.setdefault(host_id, _Heard(self._clock()))
-        heard.at = self._clock()
+        at = self._clock()
+        heard = self._heard.get(host_id)
+        if heard is None:
+            heard = self._heard[host_id] = _Heard(at)
+        heard.at = at
         for pool in pools:
             room = (pool.total, pool.free)
             if self._room.get((host_id, pool.name)) != room:

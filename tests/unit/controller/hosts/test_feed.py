@@ -205,6 +205,7 @@ class Cloud:
             if agent.stream is None:
                 agent.join(self.feed)
         await self.feed._round()
+        self.check_index()
         drawn = {int(desired.KIND_FLOW_LOG), int(desired.KIND_PEERING), int(desired.KIND_VOLUME)}
         for agent in self.agents:
             agent.read()
@@ -214,6 +215,14 @@ class Cloud:
             vpcs = {key[1] for key in agent.has() if key[0] == desired.KIND_VPC}
             mine = {vpc_id for (each, vpc_id) in self.interfaces if each == agent.host_id}
             assert vpcs == mine | {peer for pair in self.peerings if pair & mine for peer in pair}
+
+    def check_index(self):
+        """By which the feed finds whom a VPC's news concern, without asking all of them."""
+        told = defaultdict(set)
+        for host_id, stream in self.feed._streams.items():
+            for vpc_id in stream.vpc_ids:
+                told[vpc_id].add(host_id)
+        assert self.feed._told == told
 
 
 _host, _vpc = st.integers(0, HOSTS - 1), st.integers(0, VPCS - 1)
@@ -249,10 +258,12 @@ async def _live(database, steps):
             cloud.agents[words[0]].join(cloud.feed)
         elif name == "leave":
             cloud.agents[words[0]].leave(cloud.feed)
+            cloud.check_index()
         elif name == "read":
             cloud.agents[words[0]].read(words[1])
         elif name == "round":
             await cloud.feed._round()
+            cloud.check_index()
             for agent in cloud.agents[:1]:
                 agent.read()
         elif name == "check":
