@@ -1,7 +1,11 @@
-"""How what belongs to another tenant is answered: as what is absent, by the same work, and with no change."""
+"""How what belongs to another tenant is answered: as what is absent, by the same work, and with no change.
+
+The same work is the same statements of SQL, and that none of them finds a row of another account's: there is no time
+that could tell. `tests/bench/tenant_timing.py` measures it.
+"""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,6 +17,7 @@ from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol.codec import WireError
 from stead_controller.errors import SteadError
 from tests.api.conftest import Api
+from tests.support.plans import steps_of_anybody
 
 
 def answer(api: Api, service: str, operation: str, params: Mapping[str, Any]) -> Any:
@@ -42,35 +47,44 @@ def answer(api: Api, service: str, operation: str, params: Mapping[str, Any]) ->
 def told_alike(
     api: Api, service: str, operation: str, request: Callable[[str], Mapping[str, Any]], names: tuple[str, str]
 ) -> WireError:
-    """Check that another's name and an absent one are refused alike, by the same statements of SQL, with no change; give the refusal.
-
-    The same statements are what makes the times equal on every machine; `tests/bench/tenant_timing.py` measures them.
-    """
+    """Check that another's name and an absent one are refused alike, by the same work, with no change; give the refusal."""
     seen = []
     for value in names:
         params = request(value)
         with unchanged(api), statements(api) as ran:
             wire = answer(api, service, operation, params)
         assert isinstance(wire, WireError), (operation, wire)
-        seen.append((replace(wire, message=wire.message.replace(value, "X")), ran))
+        assert read_of_anybody(api, value, ran) == []
+        seen.append((replace(wire, message=wire.message.replace(value, "X")), [statement for statement, _ in ran]))
     assert seen[0][0] == seen[1][0]
     assert seen[0][1] == seen[1][1], operation
     return seen[0][0]
 
 
 @contextmanager
-def statements(api: Api) -> Iterator[list[str]]:
-    """The statements of SQL that run meanwhile."""
-    ran: list[str] = []
+def statements(api: Api) -> Iterator[list[tuple[str, Any]]]:
+    """The statements of SQL that run meanwhile, and their parameters."""
+    ran: list[tuple[str, Any]] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        ran.append(statement)
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        ran.append((statement, parameters))
 
     event.listen(api.database.engine, "before_cursor_execute", note)
     try:
         yield ran
     finally:
         event.remove(api.database.engine, "before_cursor_execute", note)
+
+
+def read_of_anybody(api: Api, value: str, ran: Iterable[tuple[str, Any]]) -> list[str]:
+    """What the statements that ask for this name read of whoever's rows, with the end of each."""
+    with closing(sqlite3.connect(str(api.database.engine.url.database))) as connection:
+        return [
+            f"{step}: {statement[-400:]}"
+            for statement, parameters in ran
+            if value in parameters
+            for step in steps_of_anybody(connection, statement, parameters)
+        ]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto import ids
 from tests.api.identity import trust
-from tests.api.strangers import statements
+from tests.api.strangers import read_of_anybody, statements
 from tests.unit.controller.resources import rows
 
 ENCODED = "Encoded authorization failure message: "
@@ -153,7 +153,8 @@ def test_a_refusal_tells_nothing_of_another_tenants_resources(api, user, ec2):
             params = {"InstanceIds": [one], "Resources": [one], "InstanceId": one, "VolumeId": "vol-00000000000000000"}
             with statements(api) as ran:
                 api.run(authorized, api, caller, OPERATIONS["ec2", name], params)
-            told.append(ran)
+            assert read_of_anybody(api, one, ran) == []
+            told.append([statement for statement, _ in ran])
         assert told[0] == told[1], name
         assert told[0]
     for call, code in (

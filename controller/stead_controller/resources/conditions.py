@@ -5,7 +5,7 @@ Each noun has a table from a filter's name to a `Condition`, built from the few 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -171,13 +171,22 @@ NEVER: Final = constant(None)
 """The condition of a filter about something that EC2 has and Stead's rows have not."""
 
 
-def among(column: Column, query: Select[Any], inner: Condition) -> Condition:
-    """Require that a column is among those that a query gives where `inner` holds: for what has an index of its own."""
+def among(column: Column, query: Select[Any], inner: Condition, *, owner: Column = None) -> Condition:
+    """Require that a column is among those that a query gives where `inner` holds: for what has an index of its own.
+
+    `owner` is the account of the query's rows: where it is asked for too, nobody else's rows are found.
+    """
 
     def condition(asked: Filter) -> ColumnElement[bool]:
-        return cast("ColumnElement[bool]", column.in_(query.where(inner(asked))))
+        mine = () if owner is None else (owner == asked.account_id,)
+        return cast("ColumnElement[bool]", column.in_(query.where(*mine, inner(asked))))
 
     return condition
+
+
+def own(column: Column, id_column: Column, owner: Column) -> Condition:
+    """Compare a column with ids of rows of another table, as far as they are the caller's: `owner` is their account."""
+    return among(column, select(id_column), text(id_column), owner=owner)
 
 
 def exists_where(query: Select[Any], inner: Condition) -> Condition:
@@ -194,7 +203,10 @@ def clauses(
 ) -> list[ColumnElement[bool]]:
     """The WHERE clauses of all filters; those about tags see the caller's tags only."""
     return [
-        _tagged(tx, caller, one, id_column) if is_tag_filter(one.name) else conditions[one.name](one) for one in asked
+        _tagged(tx, caller, one, id_column)
+        if is_tag_filter(one.name)
+        else conditions[one.name](replace(one, account_id=caller.account_id))
+        for one in asked
     ]
 
 

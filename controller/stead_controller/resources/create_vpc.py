@@ -79,7 +79,12 @@ def add(
     tx.session.flush()
     tx.session.add(
         VpcCidrBlock(
-            id=ids.new_id("vpc-cidr-association"), vpc_id=vpc.id, cidr_block=cidr_block, ipv6=False, created=now
+            id=ids.new_id("vpc-cidr-association"),
+            account_id=account_id,
+            vpc_id=vpc.id,
+            cidr_block=cidr_block,
+            ipv6=False,
+            created=now,
         )
     )
     add_main_route_table(tx, vpc, now)
@@ -94,7 +99,12 @@ def add_main_route_table(tx: Transaction, vpc: Vpc, now: datetime) -> RouteTable
     tx.session.add(table)
     tx.session.flush()
     tx.session.add(
-        RouteTableAssociation(id=ids.new_id("route-table-association"), route_table_id=table.id, vpc_id=vpc.id)
+        RouteTableAssociation(
+            id=ids.new_id("route-table-association"),
+            account_id=vpc.account_id,
+            route_table_id=table.id,
+            vpc_id=vpc.id,
+        )
     )
     tx.session.flush()
     return table

@@ -73,10 +73,11 @@ def _regex(value: str) -> str:
 
 @dataclass(frozen=True)
 class Filter:
-    """One filter of a Describe: `name` as EC2 spells it, `values` as the client sent them."""
+    """One filter of a Describe: `name` as EC2 spells it, `values` as the client sent them; `account_id` is who asks."""
 
     name: str
     values: tuple[str, ...]
+    account_id: str = ""
 
     @property
     def tag_key(self) -> str | None:

@@ -123,9 +123,7 @@ def remove(tx: Transaction, caller: Caller, user_name: str | None, access_key_id
 
 def last_used(tx: Transaction, caller: Caller, access_key_id: str) -> dict[str, Any]:
     """Show what a key of the account was last used for; raises NotFound."""
-    key = tx.session.get(AccessKey, access_key_id)
-    if key is None or key.account_id != caller.account_id:
-        raise _absent(access_key_id)
+    key = _own(tx, caller, access_key_id)
     user = tx.session.get(IamUser, key.user_id)
     return {
         "UserName": user.name if user else None,
@@ -162,8 +160,16 @@ def _owner(tx: Transaction, caller: Caller, user_name: str | None) -> tuple[str,
 
 def _find(tx: Transaction, caller: Caller, user_name: str | None, access_key_id: str) -> AccessKey:
     user_id, _ = _owner(tx, caller, user_name)
-    key = tx.session.get(AccessKey, access_key_id)
-    if key is None or key.user_id != user_id:
+    key = _own(tx, caller, access_key_id)
+    if key.user_id != user_id:
+        raise _absent(access_key_id)
+    return key
+
+
+def _own(tx: Transaction, caller: Caller, access_key_id: str) -> AccessKey:
+    mine = AccessKey.account_id == caller.account_id
+    key = tx.session.scalar(select(AccessKey).where(mine, AccessKey.id == access_key_id))
+    if key is None:
         raise _absent(access_key_id)
     return key
 

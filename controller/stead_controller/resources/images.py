@@ -1,14 +1,15 @@
 """Images: which of them a caller sees, and how they look."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, case, or_, select
 
 from stead_controller.db.tables import CloudFact, Image, ImageBlockDevice, ImagePermission
-from stead_controller.errors import InvalidParameter, NotAuthorized, NotFound, WrongState
+from stead_controller.errors import InvalidParameter, NotAuthorized, WrongState
 from stead_controller.resources import block_devices, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import (
@@ -135,11 +136,7 @@ def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
 
 def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
     """Give an image that the caller sees: an own, a shared or a public one; raises MalformedId, NotFound."""
-    lookup.check_form("image", [image_id])
-    image = tx.session.scalar(select(Image).where(Image.id == image_id, visible(caller)))
-    if image is None:
-        raise NotFound("image", image_id)
-    return image
+    return lookup.find_seen(tx, "image", Image, image_id, ways(tx, caller, [image_id]))
 
 
 def find_own(tx: Transaction, caller: Caller, image_id: str) -> Image:
@@ -155,12 +152,13 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: dateti
 
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
     """
-    lookup.require(tx, "image", Image.id, asked.selection.ids, visible(caller))
+    seen_by = partial(ways, tx, caller)
+    lookup.require_seen(tx, "image", Image.id, asked.selection.ids, seen_by)
     ids = lookup.select_ids(
         tx,
         caller,
         Image.id,
-        asked.selection,
+        lookup.only_seen(tx, asked.selection, "image-id", Image.id, seen_by),
         visible(caller),
         *_in_time(caller, asked, now),
         *_owned(caller, asked.owners),
@@ -179,6 +177,18 @@ def visible(caller: Caller) -> ColumnElement[bool]:
     permitted = select(ImagePermission.image_id).where(ImagePermission.account_id == caller.account_id)
     shared = or_(Image.public.is_(True), Image.id.in_(permitted))
     return or_(Image.account_id == caller.account_id, and_(shared, Image.state == "available"))
+
+
+def ways(tx: Transaction, caller: Caller, image_ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """How the caller may come to see images of these ids, for `lookup.seen`."""
+    yield Image.account_id == caller.account_id
+    yield and_(Image.public.is_(True), Image.state == "available")
+    permitted = select(ImagePermission.image_id).where(
+        ImagePermission.account_id == caller.account_id, ImagePermission.image_id.in_(image_ids)
+    )
+    given = tx.session.scalars(permitted).all()
+    if given:
+        yield and_(Image.id.in_(given), Image.state == "available")
 
 
 def _in_time(caller: Caller, asked: ImageSelection, now: datetime) -> list[ColumnElement[bool]]:

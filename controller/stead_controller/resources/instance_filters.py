@@ -35,6 +35,7 @@ from stead_controller.resources.conditions import (
     flag,
     instant,
     number,
+    own,
     shown_as,
     switch,
     text,
@@ -155,7 +156,9 @@ def _of_volumes() -> dict[str, Condition]:
         "block-device-mapping.delete-on-termination": exists_where(mapping, flag(_Volume.delete_on_termination)),
         "block-device-mapping.device-name": exists_where(mapping, text(_Volume.device_name)),
         "block-device-mapping.status": exists_where(mapping, text(_Volume.attachment_state)),
-        "block-device-mapping.volume-id": among(Instance.id, select(_Volume.instance_id), text(_Volume.id)),
+        "block-device-mapping.volume-id": among(
+            Instance.id, select(_Volume.instance_id), text(_Volume.id), owner=_Volume.account_id
+        ),
     }
 
 
@@ -178,7 +181,7 @@ def _of_interfaces(domain: str) -> dict[str, Condition]:
         "attachment.attachment-id": exists_where(_interface(), text(column.attachment_id)),
         "attachment.delete-on-termination": exists_where(_interface(), flag(column.delete_on_termination)),
         "attachment.device-index": exists_where(_interface(), number(column.device_index)),
-        "attachment.instance-id": among(Instance.id, by_index, text(column.instance_id)),
+        "attachment.instance-id": among(Instance.id, by_index, text(column.instance_id), owner=column.account_id),
         "attachment.instance-owner-id": exists_where(_interface(), text(column.account_id)),
         "attachment.network-card-index": exists_where(_interface(), constant("0")),
         "attachment.status": exists_where(_interface(), text(column.attachment_state)),
@@ -187,7 +190,7 @@ def _of_interfaces(domain: str) -> dict[str, Condition]:
         "description": exists_where(_interface(), text(column.description)),
         "ipv6-native": exists_where(_interface(), constant("false")),
         "mac-address": among(Instance.id, by_index, text(column.mac_address)),
-        "network-interface-id": among(Instance.id, by_index, text(column.id)),
+        "network-interface-id": among(Instance.id, by_index, text(column.id), owner=column.account_id),
         "operator.managed": exists_where(_interface(), constant("false")),
         "owner-id": exists_where(_interface(), text(column.account_id)),
         "private-dns-name": exists_where(_interface(), text(_private_name(column.private_address, domain))),
@@ -242,7 +245,7 @@ def _of_addresses(cloud: Cloud) -> dict[str, Condition]:
 
 def _of_groups() -> dict[str, Condition]:
     members = select(_Interface.instance_id).join(InterfaceGroup, InterfaceGroup.interface_id == _Interface.id)
-    by_id = among(Instance.id, members, text(InterfaceGroup.group_id))
+    by_id = among(Instance.id, members, own(InterfaceGroup.group_id, SecurityGroup.id, SecurityGroup.account_id))
     named = members.join(SecurityGroup, SecurityGroup.id == InterfaceGroup.group_id)
     by_name = exists_where(
         named.where(_Interface.instance_id == Instance.id).correlate(Instance), text(SecurityGroup.name)

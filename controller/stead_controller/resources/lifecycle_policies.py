@@ -183,17 +183,22 @@ def _schedule(tx: Transaction, policy: LifecyclePolicy, now: datetime) -> None:
 
 
 def _find(tx: Transaction, caller: Caller, policy_id: str) -> LifecyclePolicy:
-    policy = tx.session.get(LifecyclePolicy, policy_id)
-    if policy is None or policy.account_id != caller.account_id:
+    policy = _own(tx, caller, policy_id)
+    if policy is None:
         raise NotFound(_KIND, policy_id)
     return policy
 
 
 def _find_by_arn(tx: Transaction, caller: Caller, cloud: Cloud, arn: str) -> LifecyclePolicy:
-    policy = tx.session.get(LifecyclePolicy, arn.rpartition("/")[2])
-    if policy is None or policy.account_id != caller.account_id or arn != _arn(cloud, policy):
+    policy = _own(tx, caller, arn.rpartition("/")[2])
+    if policy is None or arn != _arn(cloud, policy):
         raise NotFound(_KIND, arn)
     return policy
+
+
+def _own(tx: Transaction, caller: Caller, policy_id: str) -> LifecyclePolicy | None:
+    mine = LifecyclePolicy.account_id == caller.account_id
+    return tx.session.scalar(select(LifecyclePolicy).where(mine, LifecyclePolicy.id == policy_id))
 
 
 def _arn(cloud: Cloud, policy: LifecyclePolicy) -> str:

@@ -1,9 +1,11 @@
 """Ids in a request: first their form, then whether they are the caller's.
 
-Another account's id is answered exactly like an absent one.
+Another account's id is answered exactly like an absent one, and by the same work: every table has a unique index of
+(account_id, id), by which databases find rows, so that none of another account is read (`tests/api/strangers.py`).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import batched
 from typing import Any, Final
@@ -13,8 +15,13 @@ from sqlalchemy import ColumnElement, Select, bindparam, select
 from stead_controller.errors import MalformedId, NotFound
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import FEW, Condition, Selection, clauses
+from stead_controller.resources.filters import Filter, is_pattern
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
+
+type Ids = Sequence[str]
+# Conditions on rows, from the most frequent one; lazily, where one needs to be looked for.
+type Ways = Iterable[ColumnElement[bool]]
 
 _BATCH: Final = 1000  # parameters of one statement: far below every database's limit
 
@@ -45,6 +52,61 @@ def require(
     missing = [resource_id for resource_id in dict.fromkeys(resource_ids) if resource_id not in found]
     if missing:
         raise NotFound(resource_type, missing)
+
+
+def require_seen(
+    tx: Transaction, resource_type: str, id_column: Any, resource_ids: Collection[str], ways: Callable[[Ids], Ways]
+) -> None:
+    """Check ids as `require` does, of rows that the caller sees in one of several ways."""
+    check_form(resource_type, resource_ids)
+    found: set[str] = set()
+    for batch in batches(dict.fromkeys(resource_ids)):
+        found.update(seen(tx, id_column, id_column, batch, ways(batch)))
+    missing = [resource_id for resource_id in dict.fromkeys(resource_ids) if resource_id not in found]
+    if missing:
+        raise NotFound(resource_type, missing)
+
+
+def find_seen[Model](tx: Transaction, resource_type: str, model: type[Model], resource_id: str, ways: Ways) -> Model:
+    """Give a row that the caller sees in one of several ways; raises MalformedId, NotFound."""
+    check_form(resource_type, [resource_id])
+    table: Any = model
+    for row in seen(tx, model, table.id, [resource_id], ways):
+        found: Model = row
+        return found
+    raise NotFound(resource_type, resource_id)
+
+
+def seen(tx: Transaction, entity: Any, id_column: Any, resource_ids: Ids, ways: Ways) -> list[Any]:
+    """Give rows, or a column of them, of these ids that are visible in one of the ways, each asked for by itself.
+
+    Joined by OR, SQLite would look for the ids among all rows first, and so read those that nobody may see. Each way
+    has an index that begins with it and ends with the id.
+    """
+    found: list[Any] = []
+    for way in ways:
+        found += tx.session.scalars(select(entity).where(id_column.in_(resource_ids), way))
+        if len(found) >= len(resource_ids):
+            break
+    return found
+
+
+def only_seen(tx: Transaction, asked: Selection, name: str, id_column: Any, ways: Callable[[Ids], Ways]) -> Selection:
+    """Leave out of the filters of this name the ids that the caller does not see, in none of several ways.
+
+    For what is visible in several ways is searched among all rows.
+    """
+    filters = tuple(
+        replace(one, values=tuple(_seen_values(tx, one, id_column, ways)) or ("none",)) if one.name == name else one
+        for one in asked.filters
+    )
+    return replace(asked, filters=filters)
+
+
+def _seen_values(tx: Transaction, asked: Filter, id_column: Any, ways: Callable[[Ids], Ways]) -> Iterator[str]:
+    yield from (value for value in asked.values if is_pattern(value))
+    for batch in batches(asked.exact):
+        yield from seen(tx, id_column, id_column, batch, ways(batch))
 
 
 def find[Model](tx: Transaction, caller: Caller, resource_type: str, model: type[Model], resource_id: str) -> Model:

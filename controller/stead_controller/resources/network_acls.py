@@ -102,7 +102,9 @@ def associate_new_subnet(tx: Transaction, subnet: Subnet) -> None:
         select(NetworkAcl.id).where(NetworkAcl.vpc_id == subnet.vpc_id, NetworkAcl.is_default.is_(True))
     ).one()
     association_id = ids.new_id("network-acl-association")
-    tx.session.add(NetworkAclAssociation(id=association_id, acl_id=acl_id, subnet_id=subnet.id))
+    tx.session.add(
+        NetworkAclAssociation(id=association_id, account_id=subnet.account_id, acl_id=acl_id, subnet_id=subnet.id)
+    )
     told.subnet(tx, subnet)
 
 
@@ -207,22 +209,16 @@ def replace_association(tx: Transaction, caller: Caller, association_id: str, ac
 
     Raises MalformedId, NotFound, InvalidParameter for an ACL of another VPC.
     """
-    lookup.check_form("network-acl-association", [association_id])
-    query = (
-        select(NetworkAclAssociation)
-        .join(Subnet, Subnet.id == NetworkAclAssociation.subnet_id)
-        .where(NetworkAclAssociation.id == association_id, Subnet.account_id == caller.account_id)
-    )
-    known = tx.session.scalar(query)
-    if known is None:
-        raise NotFound("network-acl-association", association_id)
+    known = lookup.find(tx, caller, "network-acl-association", NetworkAclAssociation, association_id)
     acl = lookup.find(tx, caller, "network-acl", NetworkAcl, acl_id)
     subnet = tx.session.get_one(Subnet, known.subnet_id)
     if acl.vpc_id != subnet.vpc_id:
         raise InvalidParameter(f"networkAcl {acl.id} and subnet {subnet.id} belong to different networks")
     tx.session.delete(known)
     tx.session.flush()
-    made = NetworkAclAssociation(id=ids.new_id("network-acl-association"), acl_id=acl.id, subnet_id=subnet.id)
+    made = NetworkAclAssociation(
+        id=ids.new_id("network-acl-association"), account_id=subnet.account_id, acl_id=acl.id, subnet_id=subnet.id
+    )
     tx.session.add(made)
     tx.session.flush()
     told.subnet(tx, subnet)

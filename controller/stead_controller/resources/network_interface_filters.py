@@ -27,6 +27,7 @@ from stead_controller.resources.conditions import (
     flag,
     instant,
     number,
+    own,
     shown_as,
     text,
 )
@@ -106,7 +107,7 @@ def _of_attachments() -> dict[str, Condition]:
         "attachment.attachment-id": text(row.attachment_id),
         "attachment.delete-on-termination": _attached(flag(row.delete_on_termination)),
         "attachment.device-index": number(row.device_index),
-        "attachment.instance-id": among(row.id, select(_Of.id), text(_Of.instance_id)),
+        "attachment.instance-id": among(row.id, select(_Of.id), text(_Of.instance_id), owner=_Of.account_id),
         "attachment.instance-owner-id": _attached(text(owner)),
         "attachment.nat-gateway-id": text(row.nat_gateway_id),
         "attachment.status": text(row.attachment_state),
@@ -119,7 +120,7 @@ def _of_groups() -> dict[str, Condition]:
     named = groups.join(SecurityGroup, SecurityGroup.id == InterfaceGroup.group_id)
     named = named.where(InterfaceGroup.interface_id == row.id).correlate(row)
     return {
-        "group-id": among(row.id, groups, text(InterfaceGroup.group_id)),
+        "group-id": among(row.id, groups, own(InterfaceGroup.group_id, SecurityGroup.id, SecurityGroup.account_id)),
         "group-name": exists_where(named, text(SecurityGroup.name)),
     }
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from stead_controller.db.tables import Vpc, VpcCidrBlock, VpcPeeringConnection
+from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import Condition, text
 from stead_controller.resources.transaction import Transaction
 
@@ -31,6 +32,12 @@ def joins(vpc_id: str, other_vpc_id: str) -> ColumnElement[bool]:
         and_(row.requester_vpc_id == vpc_id, row.accepter_vpc_id == other_vpc_id),
         and_(row.requester_vpc_id == other_vpc_id, row.accepter_vpc_id == vpc_id),
     )
+
+
+def sides(caller: Caller) -> tuple[ColumnElement[bool], ...]:
+    """How the caller may come to see a connection, for `lookup.seen`: its account is either side."""
+    mine = VpcPeeringConnection.account_id == caller.account_id
+    return mine, VpcPeeringConnection.accepter_account_id == caller.account_id
 
 
 def of_vpc(vpc_id: str) -> ColumnElement[bool]:

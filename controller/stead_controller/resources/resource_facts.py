@@ -4,10 +4,10 @@ Only of resources that the caller sees anyway: of another tenant's there are no 
 https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import or_, select
 
 from stead_controller.db.tables import (
     ElasticAddress,
@@ -30,15 +30,16 @@ from stead_controller.db.tables import (
     Vpc,
     VpcPeeringConnection,
 )
-from stead_controller.resources import ebs_encryption, images, snapshots
+from stead_controller.resources import ebs_encryption, images, peered_vpcs, snapshots
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.lookup import batches
+from stead_controller.resources.lookup import Ways, batches, seen
 from stead_controller.resources.owners import CLOUD_ACCOUNT, CLOUD_ALIAS
 from stead_controller.resources.transaction import Transaction
 
 type Arn = Callable[[str, str], str]  # of a kind and an id, to the ARN of a resource of the caller's account
 type Facts = dict[str, Any]
+type SeenBy = Callable[[Transaction, Caller, Sequence[str]], Ways]
 
 _TAG_PREFIXES: Final = ("aws:resourcetag/", "ec2:resourcetag/")
 
@@ -124,24 +125,19 @@ def _in_vpc(key: str) -> Callable[[Any, Arn], Facts]:
     return lambda row, arn: {key: row.id, "ec2:Vpc": arn("vpc", row.vpc_id) if row.vpc_id else None}
 
 
-def _own(table: Any) -> Callable[[Caller], ColumnElement[bool]]:
-    return lambda caller: table.account_id == caller.account_id
+def _own(table: Any) -> SeenBy:
+    return lambda _tx, caller, _ids: [table.account_id == caller.account_id]
 
 
-def _either_side(caller: Caller) -> ColumnElement[bool]:
-    mine = VpcPeeringConnection.account_id == caller.account_id
-    return or_(mine, VpcPeeringConnection.accepter_account_id == caller.account_id)
-
-
-# Where the rows of a resource type are, which of them the caller sees, and what they say.
-_KINDS: Final[dict[str, tuple[Any, Callable[[Caller], ColumnElement[bool]], Callable[[Any, Arn], Facts]]]] = {
+# Where the rows of a resource type are, how the caller may come to see them, and what they say.
+_KINDS: Final[dict[str, tuple[Any, SeenBy, Callable[[Any, Arn], Facts]]]] = {
     "elastic-ip": (
         ElasticAddress,
         _own(ElasticAddress),
         lambda row, _: {"ec2:AllocationId": row.id, "ec2:Domain": "vpc", "ec2:PublicIpAddress": row.address},
     ),
     "export-image-task": (ImageTask, _own(ImageTask), lambda *_: {}),
-    "image": (Image, images.visible, _of_image),
+    "image": (Image, images.ways, _of_image),
     "instance": (Instance, _own(Instance), _of_instance),
     "internet-gateway": (InternetGateway, _own(InternetGateway), _in_vpc("ec2:InternetGatewayID")),
     "key-pair": (
@@ -154,11 +150,11 @@ _KINDS: Final[dict[str, tuple[Any, Callable[[Caller], ColumnElement[bool]], Call
     "network-interface": (NetworkInterface, _own(NetworkInterface), _of_interface),
     "route-table": (RouteTable, _own(RouteTable), _in_vpc("ec2:RouteTableID")),
     "security-group": (SecurityGroup, _own(SecurityGroup), _in_vpc("ec2:SecurityGroupID")),
-    "snapshot": (Snapshot, snapshots.visible, _of_snapshot),
+    "snapshot": (Snapshot, snapshots.ways, _of_snapshot),
     "subnet": (Subnet, _own(Subnet), _of_subnet),
     "volume": (Volume, _own(Volume), _of_volume),
     "vpc": (Vpc, _own(Vpc), lambda row, _: {"ec2:Tenancy": row.instance_tenancy, "ec2:VpcID": row.id}),
-    "vpc-peering-connection": (VpcPeeringConnection, _either_side, _of_peering),
+    "vpc-peering-connection": (VpcPeeringConnection, lambda _tx, caller, _ids: peered_vpcs.sides(caller), _of_peering),
 }
 
 
@@ -182,10 +178,10 @@ def _add_columns(tx: Transaction, caller: Caller, cloud: Cloud, kind: str, found
         account = "" if of_kind in ("image", "snapshot") else caller.account_id
         return f"arn:{cloud.partition}:ec2:{cloud.region}:{account}:{of_kind}/{resource_id}"
 
-    table, visible, read = _KINDS[kind]
+    table, ways, read = _KINDS[kind]
     name = "name" if kind == "key-pair" else "id"
     for batch in batches(found):
-        for row in tx.session.scalars(select(table).where(getattr(table, name).in_(batch), visible(caller))):
+        for row in seen(tx, table, getattr(table, name), batch, ways(tx, caller, batch)):
             found[getattr(row, name)].update(read(row, arn))
 
 
@@ -209,8 +205,8 @@ def is_encrypted(tx: Transaction, caller: Caller, asked: bool, snapshot_id: str 
         return True
     if snapshot_id is None:
         return False
-    query = select(Snapshot.encrypted).where(Snapshot.id == snapshot_id, snapshots.visible(caller))
-    return tx.session.scalar(query) is True
+    ways = snapshots.ways(tx, caller, [snapshot_id])
+    return any(seen(tx, Snapshot.encrypted, Snapshot.id, [snapshot_id], ways))
 
 
 def volumes_of(tx: Transaction, caller: Caller, instance_id: str) -> list[str]:

@@ -1,13 +1,17 @@
 """Route tables are associated with subnets, or become the main one of their VPC."""
 
+from typing import Final
+
 from sqlalchemy import select
 
 from stead_controller.db.tables import RouteTable, RouteTableAssociation
-from stead_controller.errors import AlreadyExists, InvalidParameter, NotFound
+from stead_controller.errors import AlreadyExists, InvalidParameter
 from stead_controller.resources import lookup, subnets, topology_changes
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
+
+_KIND: Final = "route-table-association"
 
 
 def associate(tx: Transaction, caller: Caller, table_id: str, subnet_id: str) -> str:
@@ -32,7 +36,7 @@ def associate(tx: Transaction, caller: Caller, table_id: str, subnet_id: str) ->
 
 def disassociate(tx: Transaction, caller: Caller, association_id: str) -> None:
     """Let the main table apply to a subnet again; raises MalformedId, NotFound, InvalidParameter for the main one."""
-    row = _find(tx, caller, association_id)
+    row = lookup.find(tx, caller, _KIND, RouteTableAssociation, association_id)
     if row.subnet_id is None:
         raise InvalidParameter(f"cannot disassociate the main route table association {row.id}")
     tx.session.delete(row)
@@ -44,7 +48,7 @@ def replace(tx: Transaction, caller: Caller, association_id: str, table_id: str)
 
     Raises MalformedId, NotFound, InvalidParameter for a table of another VPC.
     """
-    row = _find(tx, caller, association_id)
+    row = lookup.find(tx, caller, _KIND, RouteTableAssociation, association_id)
     table = lookup.find(tx, caller, "route-table", RouteTable, table_id)
     if table.vpc_id != row.vpc_id:
         raise InvalidParameter(f"Route table {table.id} and network {row.vpc_id} belong to different networks")
@@ -55,22 +59,13 @@ def replace(tx: Transaction, caller: Caller, association_id: str, table_id: str)
     return _add(tx, table, row.subnet_id)
 
 
-def _find(tx: Transaction, caller: Caller, association_id: str) -> RouteTableAssociation:
-    lookup.check_form("route-table-association", [association_id])
-    query = (
-        select(RouteTableAssociation)
-        .join(RouteTable, RouteTable.id == RouteTableAssociation.route_table_id)
-        .where(RouteTableAssociation.id == association_id, RouteTable.account_id == caller.account_id)
-    )
-    found = tx.session.scalar(query)
-    if found is None:
-        raise NotFound("route-table-association", association_id)
-    return found
-
-
 def _add(tx: Transaction, table: RouteTable, subnet_id: str | None) -> str:
     row = RouteTableAssociation(
-        id=ids.new_id("route-table-association"), route_table_id=table.id, vpc_id=table.vpc_id, subnet_id=subnet_id
+        id=ids.new_id(_KIND),
+        account_id=table.account_id,
+        route_table_id=table.id,
+        vpc_id=table.vpc_id,
+        subnet_id=subnet_id,
     )
     tx.session.add(row)
     if subnet_id is None:

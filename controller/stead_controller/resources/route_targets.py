@@ -156,17 +156,8 @@ def _egress_only_gateway(tx: Transaction, caller: Caller, table: RouteTable, gat
 
 
 def _peering(tx: Transaction, caller: Caller, table: RouteTable, peering_id: str) -> Target:
-    lookup.check_form(PEERING, [peering_id])
-    query = select(VpcPeeringConnection).where(
-        VpcPeeringConnection.id == peering_id,
-        VpcPeeringConnection.status == peered_vpcs.ACTIVE,
-        or_(
-            VpcPeeringConnection.account_id == caller.account_id,
-            VpcPeeringConnection.accepter_account_id == caller.account_id,
-        ),
-    )
-    peering = tx.session.scalar(query)
-    if peering is None:
+    peering = lookup.find_seen(tx, PEERING, VpcPeeringConnection, peering_id, peered_vpcs.sides(caller))
+    if peering.status != peered_vpcs.ACTIVE:
         raise NotFound(PEERING, peering_id)
     if table.vpc_id not in (peering.requester_vpc_id, peering.accepter_vpc_id):
         raise InvalidParameter(

@@ -1,10 +1,11 @@
 """Snapshots: which of them a caller sees and may use, and how they look."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, or_, select
+from sqlalchemy import ColumnElement, String, and_, case, cast, select
 
 from stead_controller.db.tables import Snapshot, SnapshotPermission
 from stead_controller.errors import InvalidParameter, NotFound, WrongState
@@ -63,11 +64,7 @@ def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
 
 def find_visible(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
     """Give a snapshot that the caller sees; raises MalformedId, NotFound."""
-    lookup.check_form("snapshot", [snapshot_id])
-    snapshot = tx.session.scalar(select(Snapshot).where(Snapshot.id == snapshot_id, visible(caller)))
-    if snapshot is None:
-        raise NotFound("snapshot", snapshot_id)
-    return snapshot
+    return lookup.find_seen(tx, "snapshot", Snapshot, snapshot_id, ways(tx, caller, [snapshot_id]))
 
 
 def find_own(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
@@ -83,14 +80,16 @@ def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[
 
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
     """
-    lookup.require(tx, "snapshot", Snapshot.id, asked.selection.ids, visible(caller))
+    seen_by = partial(ways, tx, caller)
+    lookup.require_seen(tx, "snapshot", Snapshot.id, asked.selection.ids, seen_by)
+    selection = lookup.only_seen(tx, asked.selection, "snapshot-id", Snapshot.id, seen_by)
     only_mine = set(accounts_of(caller, asked.owners)) == {caller.account_id}
     owned = [] if only_mine else _owned(caller, asked.owners)  # said twice, it would win over the filters' indexes
     own, of_others = _restorable(caller, asked.restorable_by)
     seen: set[str] = set()
     # Apart, each is a walk along an index; together they would have to be sorted.
     for kind in own if only_mine else own + of_others:
-        seen.update(lookup.select_ids(tx, caller, Snapshot.id, asked.selection, kind, *owned, conditions=FILTERS))
+        seen.update(lookup.select_ids(tx, caller, Snapshot.id, selection, kind, *owned, conditions=FILTERS))
     ids = sorted(seen)[: asked.selection.limit]
     found = lookup.rows(tx, Snapshot, ids)
     tagged = tags.of(tx, caller.account_id, ids)
@@ -120,14 +119,29 @@ def shown(snapshot: Snapshot, snapshot_tags: list[dict[str, str]] | None) -> dic
     }
 
 
-def visible(caller: Caller) -> ColumnElement[bool]:
-    """Own ones, and those of others that are shared; of one that is being deleted nobody knows any more."""
-    return or_(*_visible(caller))
+def ways(tx: Transaction, caller: Caller, snapshot_ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """How the caller may come to see snapshots of these ids, for `lookup.seen`."""
+    mine, public, _ = _visible(caller)
+    yield mine
+    yield public
+    permitted = select(SnapshotPermission.snapshot_id).where(
+        SnapshotPermission.account_id == caller.account_id, SnapshotPermission.snapshot_id.in_(snapshot_ids)
+    )
+    given = tx.session.scalars(permitted).all()
+    if given:
+        yield and_(Snapshot.id.in_(given), _alive())
+
+
+def _alive() -> ColumnElement[bool]:
+    return Snapshot.state.in_(("pending", "completed"))
 
 
 def _visible(caller: Caller) -> tuple[ColumnElement[bool], ...]:
-    """Own ones, public ones, and those that are shared with the caller: some are of several kinds."""
-    alive = Snapshot.state.in_(("pending", "completed"))
+    """Own ones, public ones, and those that are shared with the caller: some are of several kinds.
+
+    Of one that is being deleted nobody knows any more.
+    """
+    alive = _alive()
     return (
         and_(Snapshot.account_id == caller.account_id, Snapshot.state != "deleting"),
         and_(alive, Snapshot.public.is_(True)),

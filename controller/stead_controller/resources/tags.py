@@ -50,7 +50,7 @@ from stead_controller.errors import (
 from stead_controller.hosts import desired_state
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import Condition, Selection, text
-from stead_controller.resources.lookup import batches
+from stead_controller.resources.lookup import batches, seen
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
@@ -268,11 +268,10 @@ def _require_own(tx: Transaction, caller: Caller, resource_type: str, resource_i
     table = _TABLES.get(resource_type)
     found: set[str] = set()
     if table is not None:
-        mine = table.account_id == caller.account_id
+        ways = [table.account_id == caller.account_id]
         if resource_type in _SHARED_WITH:
-            mine = or_(mine, _SHARED_WITH[resource_type] == caller.account_id)
-        query = select(table.id).where(table.id.in_(resource_ids), mine)
-        found.update(tx.session.scalars(query))
+            ways.append(_SHARED_WITH[resource_type] == caller.account_id)
+        found.update(seen(tx, table.id, table.id, resource_ids, ways))
     missing = [resource_id for resource_id in resource_ids if resource_id not in found]
     if not missing:
         return

@@ -27,7 +27,7 @@ from stead_controller.resources.zones import zone_ids
 
 _Attached: Final = aliased(Volume)
 
-of_instance: Final = among(Volume.id, select(_Attached.id), text(_Attached.instance_id))
+of_instance: Final = among(Volume.id, select(_Attached.id), text(_Attached.instance_id), owner=_Attached.account_id)
 """The condition on an attachment's instance: a query of its own goes by the instance's index, not by the account's."""
 
 

@@ -41,7 +41,12 @@ def associate(tx: Transaction, caller: Caller, vpc_id: str, cidr: str, now: date
     _check_quota(tx, vpc, len(mine), quotas.IPV4_BLOCKS_PER_VPC)
     routes.refuse_covered(tx, vpc, block)
     row = VpcCidrBlock(
-        id=ids.new_id("vpc-cidr-association"), vpc_id=vpc.id, cidr_block=str(block), ipv6=False, created=now
+        id=ids.new_id("vpc-cidr-association"),
+        account_id=vpc.account_id,
+        vpc_id=vpc.id,
+        cidr_block=str(block),
+        ipv6=False,
+        created=now,
     )
     tx.session.add(row)
     topology_changes.vpc(tx, vpc.id)
@@ -69,6 +74,7 @@ def add_ipv6(tx: Transaction, cloud: Cloud, vpc: Vpc, now: datetime) -> VpcCidrB
     for _ in range(_TRIES):
         values = {
             "id": ids.new_id("vpc-cidr-association"),
+            "account_id": vpc.account_id,
             "vpc_id": vpc.id,
             "cidr_block": str(cidr_blocks.random_ipv6_block(cloud.ipv6_pool)),
             "ipv6": True,
@@ -90,7 +96,7 @@ def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: 
     found = tx.session.execute(
         select(VpcCidrBlock, Vpc)
         .join(Vpc, Vpc.id == VpcCidrBlock.vpc_id)
-        .where(VpcCidrBlock.id == association_id, Vpc.account_id == caller.account_id)
+        .where(VpcCidrBlock.id == association_id, VpcCidrBlock.account_id == caller.account_id)
     ).first()
     if found is None:
         raise NotFound("vpc-cidr-association", association_id)

@@ -204,17 +204,15 @@ def expire(tx: Transaction, now: datetime) -> None:
 
 def find(tx: Transaction, caller: Caller, peering_id: str) -> VpcPeeringConnection:
     """Give a connection that the caller's account is a side of; raises MalformedId, NotFound."""
-    lookup.check_form(_KIND, [peering_id])
-    found = tx.session.scalar(select(VpcPeeringConnection).where(_row.id == peering_id, _visible(caller)))
-    if found is None:
-        raise NotFound(_KIND, peering_id)
-    return found
+    return lookup.find_seen(tx, _KIND, VpcPeeringConnection, peering_id, peered_vpcs.sides(caller))
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
     """List the connections of both sides in EC2's shape, sorted by id; raises MalformedId, NotFound."""
-    lookup.require(tx, _KIND, _row.id, asked.ids, _visible(caller))
-    found_ids = lookup.select_ids(tx, caller, _row.id, asked, _visible(caller), conditions=FILTERS)
+    sides = peered_vpcs.sides(caller)
+    lookup.require_seen(tx, _KIND, _row.id, asked.ids, lambda _ids: sides)
+    asked = lookup.only_seen(tx, asked, "vpc-peering-connection-id", _row.id, lambda _ids: sides)
+    found_ids = lookup.select_ids(tx, caller, _row.id, asked, or_(*sides), conditions=FILTERS)
     found = lookup.rows(tx, VpcPeeringConnection, found_ids)
     return shown(tx, caller, cloud, found)
 
@@ -263,10 +261,6 @@ def _side(tx: Transaction, cloud: Cloud, account_id: str, vpc_id: str, *, dns: b
         "Ipv6CidrBlockSet": [{"Ipv6CidrBlock": block} for block in blocks if ":" in block],
         "PeeringOptions": options(dns=dns),
     }
-
-
-def _visible(caller: Caller) -> ColumnElement[bool]:
-    return or_(_row.account_id == caller.account_id, _row.accepter_account_id == caller.account_id)
 
 
 def _of_accepter(tx: Transaction, caller: Caller, peering_id: str, verb: str) -> VpcPeeringConnection:

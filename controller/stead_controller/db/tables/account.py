@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -28,9 +28,10 @@ class AccessKey(Base):
     """
 
     __tablename__ = "access_keys"
+    __table_args__ = (Index("ix_access_keys_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
     user_id: Mapped[str] = mapped_column(String(64), index=True)
     arn: Mapped[str] = mapped_column(String(256))
     secret_sealed: Mapped[bytes]

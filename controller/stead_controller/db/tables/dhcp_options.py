@@ -13,7 +13,7 @@ class DhcpOptions(Base):
     """A set of options; new VPCs of an account get its oldest set that is marked as `initial`."""
 
     __tablename__ = "dhcp_options"
-    __table_args__ = (Index("ix_dhcp_options_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_dhcp_options_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

@@ -13,7 +13,10 @@ class ElasticAddress(Base):
     """A public address that an account keeps; what it is associated with says its row of `public_addresses`."""
 
     __tablename__ = "elastic_addresses"
-    __table_args__ = (UniqueConstraint("address"), Index("ix_elastic_addresses_account_id_id", "account_id", "id"))
+    __table_args__ = (
+        UniqueConstraint("address"),
+        Index("ix_elastic_addresses_account_id_id", "account_id", "id", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

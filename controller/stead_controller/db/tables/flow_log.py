@@ -16,7 +16,7 @@ class FlowLog(Base):
     """
 
     __tablename__ = "flow_logs"
-    __table_args__ = (Index("ix_flow_logs_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_flow_logs_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

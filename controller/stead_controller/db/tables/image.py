@@ -17,7 +17,10 @@ class Image(Base):
     """
 
     __tablename__ = "images"
-    __table_args__ = (Index("ix_images_account_id_id", "account_id", "id"),)
+    __table_args__ = (
+        Index("ix_images_account_id_id", "account_id", "id", unique=True),
+        Index("ix_images_public", "public", "id", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)  # owner; CLOUD_ACCOUNT for the operator's

@@ -1,6 +1,6 @@
 """The block device mappings of images."""
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -32,6 +32,7 @@ class ImagePermission(Base):
     """That another account may launch an image."""
 
     __tablename__ = "image_permissions"
+    __table_args__ = (Index("ix_image_permissions_account_id_image_id", "account_id", "image_id", unique=True),)
 
     image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True)
-    account_id: Mapped[str] = mapped_column(String(12), primary_key=True, index=True)
+    account_id: Mapped[str] = mapped_column(String(12), primary_key=True)

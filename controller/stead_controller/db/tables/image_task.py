@@ -18,7 +18,7 @@ class ImageTask(Base):
     """
 
     __tablename__ = "image_tasks"
-    __table_args__ = (Index("ix_image_tasks_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_image_tasks_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

@@ -18,7 +18,7 @@ class Instance(Base):
 
     __tablename__ = "instances"
     __table_args__ = (
-        Index("ix_instances_account_id_id", "account_id", "id"),
+        Index("ix_instances_account_id_id", "account_id", "id", unique=True),
         Index("ix_instances_account_state", "account_id", "state"),
         Index("ix_instances_account_vpc", "account_id", "vpc_id"),
         Index("ix_instances_account_subnet", "account_id", "subnet_id"),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String, Text
+from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -18,9 +18,13 @@ class InstanceProfileAssociation(Base):
     """
 
     __tablename__ = "instance_profile_associations"
+    __table_args__ = (
+        Index("ix_instance_profile_associations_account_id_id", "account_id", "id", unique=True),
+        Index("ix_instance_profile_associations_account_id_instance_id", "account_id", "instance_id", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
-    account_id: Mapped[str] = mapped_column(AccountId, index=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
     instance_id: Mapped[str] = mapped_column(ResourceId, unique=True)
     profile_id: Mapped[str] = mapped_column(ResourceId, index=True)
     profile_arn: Mapped[str] = mapped_column(String(2048))

@@ -14,7 +14,7 @@ class InternetGateway(Base):
 
     __tablename__ = "internet_gateways"
     __table_args__ = (
-        Index("ix_internet_gateways_account_id_id", "account_id", "id"),
+        Index("ix_internet_gateways_account_id_id", "account_id", "id", unique=True),
         Index("ix_internet_gateways_vpc_id", "vpc_id", unique=True),
     )
 
@@ -28,7 +28,7 @@ class EgressOnlyInternetGateway(Base):
     """A way to the IPv6 internet for flows that begin in the VPC."""
 
     __tablename__ = "egress_only_internet_gateways"
-    __table_args__ = (Index("ix_egress_only_internet_gateways_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_egress_only_internet_gateways_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String, UniqueConstraint
+from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -13,7 +13,10 @@ class KeyPair(Base):
     """A public key by name; private keys are never kept."""
 
     __tablename__ = "key_pairs"
-    __table_args__ = (UniqueConstraint("account_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("account_id", "name"),
+        Index("ix_key_pairs_account_id_id", "account_id", "id", unique=True),
+    )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

@@ -13,7 +13,7 @@ class LifecyclePolicy(Base):
     """A policy; `details` and `tags` are JSON as the API takes and shows them."""
 
     __tablename__ = "lifecycle_policies"
-    __table_args__ = (Index("ix_lifecycle_policies_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_lifecycle_policies_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

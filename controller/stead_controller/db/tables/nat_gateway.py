@@ -14,7 +14,7 @@ class NatGateway(Base):
 
     __tablename__ = "nat_gateways"
     __table_args__ = (
-        Index("ix_nat_gateways_account_id_id", "account_id", "id"),
+        Index("ix_nat_gateways_account_id_id", "account_id", "id", unique=True),
         Index("ix_nat_gateways_subnet_id", "subnet_id"),
         Index("ix_nat_gateways_vpc_id", "vpc_id"),
         Index("ix_nat_gateways_state_changed", "state", "state_changed"),

@@ -13,7 +13,7 @@ class NetworkAcl(Base):
     """An ordered list of stateless rules; each VPC has exactly one default ACL."""
 
     __tablename__ = "network_acls"
-    __table_args__ = (Index("ix_network_acls_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_network_acls_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
@@ -48,7 +48,9 @@ class NetworkAclAssociation(Base):
     """That a subnet's traffic passes an ACL; each subnet has exactly one."""
 
     __tablename__ = "network_acl_associations"
+    __table_args__ = (Index("ix_network_acl_associations_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
     acl_id: Mapped[str] = mapped_column(ForeignKey("network_acls.id"), index=True)
     subnet_id: Mapped[str] = mapped_column(ForeignKey("subnets.id", ondelete="CASCADE"), unique=True)

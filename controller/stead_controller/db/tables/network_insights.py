@@ -16,7 +16,7 @@ class NetworkInsightsPath(Base):
     """
 
     __tablename__ = "network_insights_paths"
-    __table_args__ = (Index("ix_network_insights_paths_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_network_insights_paths_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
@@ -41,7 +41,7 @@ class NetworkInsightsAnalysis(Base):
     """An answer: whether a path was found, what it goes through and why not; `result` is EC2's members as JSON."""
 
     __tablename__ = "network_insights_analyses"
-    __table_args__ = (Index("ix_network_insights_analyses_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_network_insights_analyses_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

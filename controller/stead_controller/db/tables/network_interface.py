@@ -16,9 +16,10 @@ class NetworkInterface(Base):
     __table_args__ = (
         UniqueConstraint("subnet_id", "private_address"),
         UniqueConstraint("mac_address"),
-        Index("ix_network_interfaces_account_id_id", "account_id", "id"),
+        Index("ix_network_interfaces_account_id_id", "account_id", "id", unique=True),
         Index("ix_network_interfaces_instance_id", "instance_id"),
-        Index("ix_network_interfaces_attachment_id", "attachment_id"),
+        Index("ix_network_interfaces_account_id_instance_id", "account_id", "instance_id"),
+        Index("ix_network_interfaces_account_id_attachment_id", "account_id", "attachment_id", unique=True),
         Index("ix_network_interfaces_host", "host_id", "vpc_id"),
     )
 
@@ -64,7 +65,7 @@ class PublicAddress(Base):
     __tablename__ = "public_addresses"
     __table_args__ = (
         Index("ix_public_addresses_allocation_id", "allocation_id", unique=True),
-        Index("ix_public_addresses_association_id", "association_id", unique=True),
+        Index("ix_public_addresses_account_id_association_id", "account_id", "association_id", unique=True),
         Index("ix_public_addresses_private", "interface_id", "private_address", unique=True),
     )
 

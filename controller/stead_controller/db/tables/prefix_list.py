@@ -13,7 +13,7 @@ class PrefixList(Base):
     """A named list of CIDR blocks; `version` grows by one with each change of the entries."""
 
     __tablename__ = "prefix_lists"
-    __table_args__ = (Index("ix_prefix_lists_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_prefix_lists_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

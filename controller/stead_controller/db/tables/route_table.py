@@ -13,7 +13,7 @@ class RouteTable(Base):
     """A set of routes of a VPC; its local routes are not kept: they follow from the VPC's blocks."""
 
     __tablename__ = "route_tables"
-    __table_args__ = (Index("ix_route_tables_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_route_tables_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
@@ -29,6 +29,7 @@ class RouteTableAssociation(Base):
 
     __tablename__ = "route_table_associations"
     __table_args__ = (
+        Index("ix_route_table_associations_account_id_id", "account_id", "id", unique=True),
         Index("ix_route_table_associations_subnet_id", "subnet_id", unique=True),
         Index(
             "ix_route_table_associations_main",
@@ -40,6 +41,7 @@ class RouteTableAssociation(Base):
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
     route_table_id: Mapped[str] = mapped_column(ForeignKey("route_tables.id"), index=True)
     vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"))
     subnet_id: Mapped[str | None] = mapped_column(ForeignKey("subnets.id"))

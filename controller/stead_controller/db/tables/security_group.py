@@ -15,7 +15,7 @@ class SecurityGroup(Base):
     __tablename__ = "security_groups"
     __table_args__ = (
         UniqueConstraint("vpc_id", "name"),
-        Index("ix_security_groups_account_id_id", "account_id", "id"),
+        Index("ix_security_groups_account_id_id", "account_id", "id", unique=True),
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
@@ -34,6 +34,7 @@ class SecurityGroupRule(Base):
     """
 
     __tablename__ = "security_group_rules"
+    __table_args__ = (Index("ix_security_group_rules_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

@@ -20,10 +20,10 @@ class Snapshot(Base):
 
     __tablename__ = "snapshots"
     __table_args__ = (
-        Index("ix_snapshots_account_id_id", "account_id", "id"),
+        Index("ix_snapshots_account_id_id", "account_id", "id", unique=True),
         Index("ix_snapshots_volume_id", "volume_id", "started"),
         Index("ix_snapshots_host_id", "host_id"),
-        Index("ix_snapshots_public", "public"),
+        Index("ix_snapshots_public", "public", "id", unique=True),
         Index("ix_snapshots_state", "state"),
         Index("ix_snapshots_parent_id", "parent_id"),
     )
@@ -57,9 +57,12 @@ class SnapshotPermission(Base):
     """That another account may make volumes of a snapshot."""
 
     __tablename__ = "snapshot_permissions"
+    __table_args__ = (
+        Index("ix_snapshot_permissions_account_id_snapshot_id", "account_id", "snapshot_id", unique=True),
+    )
 
     snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
-    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True, index=True)
+    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True)
 
 
 class WrittenBlock(Base):

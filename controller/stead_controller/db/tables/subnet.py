@@ -14,7 +14,8 @@ class Subnet(Base):
 
     __tablename__ = "subnets"
     __table_args__ = (
-        Index("ix_subnets_account_id_id", "account_id", "id"),
+        Index("ix_subnets_account_id_id", "account_id", "id", unique=True),
+        Index("ix_subnets_account_id_ipv6_association_id", "account_id", "ipv6_association_id", unique=True),
         Index("ix_subnets_vpc_ipv6", "vpc_id", "ipv6_cidr_block", unique=True),
     )
 
@@ -23,7 +24,7 @@ class Subnet(Base):
     vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
     cidr_block: Mapped[str] = mapped_column(String(18))
     ipv6_cidr_block: Mapped[str | None] = mapped_column(String(43))
-    ipv6_association_id: Mapped[str | None] = mapped_column(ResourceId, index=True)
+    ipv6_association_id: Mapped[str | None] = mapped_column(ResourceId)
     zone: Mapped[str] = mapped_column(String(64))
     default_for_zone: Mapped[bool] = mapped_column(default=False)
     map_public_address: Mapped[bool] = mapped_column(default=False)

@@ -14,7 +14,7 @@ class SubnetCidrReservation(Base):
 
     __tablename__ = "subnet_cidr_reservations"
     __table_args__ = (
-        Index("ix_subnet_cidr_reservations_account_id_id", "account_id", "id"),
+        Index("ix_subnet_cidr_reservations_account_id_id", "account_id", "id", unique=True),
         Index("ix_subnet_cidr_reservations_subnet_id_cidr_block", "subnet_id", "cidr_block", unique=True),
     )
 

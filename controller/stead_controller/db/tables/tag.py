@@ -11,7 +11,10 @@ class Tag(Base):
     """One tag as one account sees it (two share a peering connection); the index serves `tag:Key=Value` filters."""
 
     __tablename__ = "tags"
-    __table_args__ = (Index("ix_tags_search", "account_id", "key", "value", "resource_id"),)
+    __table_args__ = (
+        Index("ix_tags_account_id_resource_id", "account_id", "resource_id", "key", unique=True),
+        Index("ix_tags_search", "account_id", "key", "value", "resource_id"),
+    )
 
     resource_id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     key: Mapped[str] = mapped_column(String(128), primary_key=True)

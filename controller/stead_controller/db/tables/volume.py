@@ -21,8 +21,9 @@ class Volume(Base):
 
     __tablename__ = "volumes"
     __table_args__ = (
-        Index("ix_volumes_account_id_id", "account_id", "id"),
+        Index("ix_volumes_account_id_id", "account_id", "id", unique=True),
         Index("ix_volumes_instance_id", "instance_id"),
+        Index("ix_volumes_account_id_instance_id", "account_id", "instance_id"),
         Index("ix_volumes_host_id", "host_id"),
         Index("ix_volumes_snapshot_id", "snapshot_id"),
         Index("ix_volumes_export_port", "host_id", "export_port", unique=True),
@@ -60,7 +61,7 @@ class VolumeModification(Base):
     """The latest modification of a volume; sizes are in GiB. `earlier` has the times at which those before it began."""
 
     __tablename__ = "volume_modifications"
-    __table_args__ = (Index("ix_volume_modifications_account", "account_id", "volume_id"),)
+    __table_args__ = (Index("ix_volume_modifications_account", "account_id", "volume_id", unique=True),)
 
     volume_id: Mapped[str] = mapped_column(ForeignKey("volumes.id", ondelete="CASCADE"), primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)

@@ -17,7 +17,7 @@ class Vpc(Base):
     """
 
     __tablename__ = "vpcs"
-    __table_args__ = (Index("ix_vpcs_account_id_id", "account_id", "id"),)
+    __table_args__ = (Index("ix_vpcs_account_id_id", "account_id", "id", unique=True),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
@@ -37,6 +37,7 @@ class VpcCidrBlock(Base):
 
     __tablename__ = "vpc_cidr_blocks"
     __table_args__ = (
+        Index("ix_vpc_cidr_blocks_account_id_id", "account_id", "id", unique=True),
         Index("ix_vpc_cidr_blocks_vpc", "vpc_id", "cidr_block", unique=True),
         Index(
             "ix_vpc_cidr_blocks_ipv6",
@@ -48,6 +49,7 @@ class VpcCidrBlock(Base):
     )
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)  # of the association
+    account_id: Mapped[str] = mapped_column(AccountId)
     vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id", ondelete="CASCADE"))
     cidr_block: Mapped[str] = mapped_column(String(43))
     ipv6: Mapped[bool]

@@ -17,8 +17,8 @@ class VpcPeeringConnection(Base):
 
     __tablename__ = "vpc_peering_connections"
     __table_args__ = (
-        Index("ix_vpc_peering_connections_account_id_id", "account_id", "id"),
-        Index("ix_vpc_peering_connections_accepter", "accepter_account_id", "id"),
+        Index("ix_vpc_peering_connections_account_id_id", "account_id", "id", unique=True),
+        Index("ix_vpc_peering_connections_accepter", "accepter_account_id", "id", unique=True),
         Index("ix_vpc_peering_connections_due", "status", "expires", "ended"),
     )
 

@@ -126,6 +126,15 @@ def test_an_old_vpc_gets_its_default_acl(tmp_path):
     database.close()
 
 
+def test_old_associations_get_the_account_of_what_they_belong_to(tmp_path):
+    database = old_vpc(tmp_path)
+    with database.engine.connect() as connection:
+        for table, count in (("network_acl_associations", 2), ("route_table_associations", 1), ("vpc_cidr_blocks", 1)):
+            accounts = connection.exec_driver_sql(f"SELECT account_id FROM {table}")
+            assert accounts.scalars().all() == ["1"] * count
+    database.close()
+
+
 def test_an_old_vpc_gets_its_gateway_route_table_options_and_block(tmp_path):
     database = old_vpc(tmp_path)
     with database.engine.connect() as connection:
