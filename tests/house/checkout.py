@@ -55,6 +55,12 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of a Python file's syntax tree: walking through it takes longer than what is then looked for."""
+    return tuple(ast.walk(tree_of(path)))
+
+
 @dataclass(frozen=True)
 class Comment:
     """One comment of a Python file."""
@@ -77,6 +83,19 @@ def comments() -> tuple[Comment, ...]:
         tokens = tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
         found += [Comment(path, token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
     return tuple(found)
+
+
+@cache
+def _comment_lines() -> dict[Path, list[int]]:
+    lines: dict[Path, list[int]] = {}
+    for comment in comments():
+        lines.setdefault(comment.path, []).append(comment.line)
+    return lines
+
+
+def has_comment(path: Path, first: int, last: int) -> bool:
+    """Tell whether a comment stands in these lines of a Python file, both included."""
+    return any(first <= line <= last for line in _comment_lines().get(path, ()))
 
 
 def name_of(path: Path) -> str:

@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.house.checkout import comments, complain, name_of, python_files, text_of, tree_of
+from tests.house.checkout import comments, complain, has_comment, name_of, nodes_of, python_files, text_of
 
 # Switches as in: noqa: X - why; type: ignore[x]  # why
 _SWITCH = re.compile(r"#\s*(?P<what>noqa|type:\s*ignore|pragma: no cover|pylint:|ruff:|mypy:)(?P<rest>.*)")
@@ -35,20 +35,16 @@ def _caught(node: ast.ExceptHandler) -> list[str]:
     return [ast.unparse(part) for part in parts]
 
 
-def _comment_within(path: Path, first: int, last: int) -> bool:
-    return any(comment.path == path and first <= comment.line <= last for comment in comments())
-
-
 def test_broad_excepts_have_a_reason() -> None:
     """`except Exception` needs a comment at it or just below; only a re-raise may do without."""
     offences = []
     for path in python_files():
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.ExceptHandler) and {"everything", "Exception", "BaseException"} & set(
                 _caught(node)
             ):
                 reraises = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
-                if not reraises and not _comment_within(path, node.lineno - 1, node.body[0].lineno):
+                if not reraises and not has_comment(path, node.lineno - 1, node.body[0].lineno):
                     offences.append(f"{name_of(path)}:{node.lineno}")
     complain(
         "An except for everything also hides mistakes nobody thought of. Name the errors, or say why all:", offences
@@ -59,8 +55,8 @@ def test_silent_excepts_have_a_reason() -> None:
     """`except X: pass` (or `continue`) needs a comment that says why nothing is to be done."""
     offences = []
     for path in python_files():
-        for node in ast.walk(tree_of(path)):
-            if not isinstance(node, ast.ExceptHandler) or _comment_within(path, node.lineno, node.body[-1].lineno):
+        for node in nodes_of(path):
+            if not isinstance(node, ast.ExceptHandler) or has_comment(path, node.lineno, node.body[-1].lineno):
                 continue
             if all(isinstance(step, ast.Pass | ast.Continue) for step in node.body):
                 offences.append(f"{name_of(path)}:{node.lineno}")
@@ -72,7 +68,7 @@ def test_suppressed_errors_have_a_reason() -> None:
     for path in python_files():
         lines = (text_of(path) or "").splitlines()
         for number, line in enumerate(lines, 1):
-            if re.search(r"\bsuppress\(", line) and not _comment_within(path, number - 1, number):
+            if re.search(r"\bsuppress\(", line) and not has_comment(path, number - 1, number):
                 offences.append(f"{name_of(path)}:{number}")
     complain(
         "`suppress` drops an error in silence; say on that line or the one above why it does not matter:", offences
@@ -82,14 +78,9 @@ def test_suppressed_errors_have_a_reason() -> None:
 def test_skipped_tests_have_a_reason() -> None:
     offences = []
     for path in python_files():
-        for node in ast.walk(tree_of(path)):
-            name = (
-                ast.unparse(node.func)
-                if isinstance(node, ast.Call)
-                else ast.unparse(node)
-                if isinstance(node, ast.Attribute)
-                else ""
-            )
+        for node in nodes_of(path):
+            called = node.func if isinstance(node, ast.Call) else node
+            name = ast.unparse(called) if isinstance(called, ast.Attribute) else ""
             if name in {"pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail", "pytest.skip", "pytest.xfail"}:
                 call = node if isinstance(node, ast.Call) else None
                 if call is None and _is_called(path, node):
@@ -100,7 +91,7 @@ def test_skipped_tests_have_a_reason() -> None:
 
 
 def _is_called(path: Path, attribute: ast.AST) -> bool:
-    return any(isinstance(node, ast.Call) and node.func is attribute for node in ast.walk(tree_of(path)))
+    return any(isinstance(node, ast.Call) and node.func is attribute for node in nodes_of(path))
 
 
 def _gives_reason(name: str, call: ast.Call) -> bool:
@@ -115,10 +106,14 @@ def test_tests_do_not_sleep() -> None:
     for path in python_files():
         if path.parts[-3:-1] == ("tests", "support") or "tests" not in path.parts:
             continue
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"}:
+        for node in nodes_of(path):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"}
+            ):
                 zero = node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0
-                if not zero and not _comment_within(path, node.lineno - 1, node.lineno):
+                if not zero and not has_comment(path, node.lineno - 1, node.lineno):
                     offences.append(f"{name_of(path)}:{node.lineno}")
     complain(
         "A sleep is too short on a slow machine and too long on a fast one; wait with tests.support.waiting:", offences
@@ -139,7 +134,7 @@ def test_processes_go_through_one_door() -> None:
     for path in python_files():
         name = name_of(path)
         if any(name.startswith(top) and name not in found for top, found in doors.items()):
-            for node in ast.walk(tree_of(path)):
+            for node in nodes_of(path):
                 text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
                 if text in {"subprocess.run", "subprocess.Popen", "os.system", "asyncio.create_subprocess_exec"}:
                     offences.append(f"{name}:{getattr(node, 'lineno', 0)}: {text}")

@@ -2,7 +2,7 @@
 
 import ast
 
-from tests.house.checkout import complain, name_of, python_files, tree_of
+from tests.house.checkout import complain, name_of, nodes_of, python_files
 
 FILE_LINES = 600
 FUNCTION_LINES = 60
@@ -31,7 +31,7 @@ def test_functions_are_short() -> None:
     for path in python_files():
         if "migrations" in path.parts:  # written by Alembic, read as a list
             continue
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = _lines_of_code(node)
                 allowed, _ = EXCEPTIONS.get(f"{name_of(path)}::{node.name}", (FUNCTION_LINES, ""))
@@ -55,7 +55,7 @@ def test_exceptions_are_needed() -> None:
     for name, (_, reason) in EXCEPTIONS.items():
         file_name, _, function = name.partition("::")
         path = next((path for path in python_files() if name_of(path) == file_name), None)
-        names = {node.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef)} if path else set()
+        names = {node.name for node in nodes_of(path) if isinstance(node, ast.FunctionDef)} if path else set()
         if path is None or (function and function not in names) or len(reason) < 20:
             offences.append(name)
     complain("Each exception names something that exists, and says why:", offences)

@@ -157,8 +157,11 @@ class Agent:
 
 
 @pytest.fixture
-async def cloud(tmp_path):
-    cloud = Cloud(tmp_path / "controller")
+async def cloud(tmp_path, empty_database_file):
+    folder = tmp_path / "controller"
+    folder.mkdir(mode=0o700)
+    (folder / "stead.sqlite").write_bytes(empty_database_file)
+    cloud = Cloud(folder)
     await cloud.start()
     yield cloud
     await cloud.stack.aclose()

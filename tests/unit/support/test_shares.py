@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.shares import share_of, turn_of
 
 E2E = Path(__file__).parents[2] / "e2e"
-_ON_A_RIG = re.compile(r"^(?:def test_|@pytest\.fixture).*\n?.*\b(?:rig|rig_user|session_rig|street)\b: ", re.MULTILINE)
+_ON_A_RIG = re.compile(r"^(?:def test_|@pytest\.fixture).*\n?.*\b(?:rig|session_rig|street)\b: ", re.MULTILINE)
 
 
 def test_who_uses_the_rig_has_it_to_itself():

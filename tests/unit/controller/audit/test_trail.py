@@ -10,7 +10,6 @@ import pytest
 from stead_controller.audit import trail as module
 from stead_controller.audit.files import AuditFiles
 from stead_controller.audit.trail import Trail
-from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.resources import audit_events
 from stead_controller.resources.audit_events import AuditEvent, Search
@@ -41,9 +40,10 @@ def recall(line: str) -> AuditEvent | None:
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'audit.sqlite'}")
-    migrate.upgrade(database.engine)
+def database(tmp_path, empty_database_file):
+    path = tmp_path / "audit.sqlite"
+    path.write_bytes(empty_database_file)
+    database = Database(f"sqlite:///{path}")
     yield database
     database.close()
 

@@ -8,19 +8,10 @@ import pytest
 from sqlalchemy import event
 
 from stead_controller.controller import keep_facts
-from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.settings import Settings
 from tests.unit.controller.resources import rows
 from tests.unit.controller.resources.life import Life
-
-
-@pytest.fixture(scope="session")
-def empty_database_file(tmp_path_factory) -> bytes:
-    """The bytes of a migrated database without rows: migrating takes longer than most tests."""
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db') / 'empty.sqlite'}")
-    migrate.upgrade(database.engine)
-    return closed(database)
 
 
 @pytest.fixture(scope="session")
