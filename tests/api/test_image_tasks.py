@@ -245,7 +245,7 @@ def test_bad_requests_change_nothing(api):
     for code, wish in (
         ("MissingParameter", {"DiskContainers": [{"UserBucket": bucket("disk.vmdk")}]}),
         ("InvalidParameterValue", {"DiskContainers": [good | {"Format": "guess"}]}),
-        ("UnsupportedOperation", {"DiskContainers": []}),
+        ("MissingParameter", {"DiskContainers": []}),
         ("UnsupportedOperation", {"DiskContainers": [good, good]}),
         ("UnsupportedOperation", {"DiskContainers": [{"SnapshotId": "snap-00000000000000000", "Format": "VMDK"}]}),
         ("InvalidParameterDependency", {"DiskContainers": [good], "KmsKeyId": "alias/mine"}),

@@ -172,6 +172,19 @@ def test_launch_permissions(api, snapshot_id):
     assert shown() == []
 
 
+def test_who_may_launch_an_image_gives_that_up(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    add = [{"UserId": api.world.other.caller.account_id}, {"UserId": "333333333333"}]
+    api.ec2.modify_image_attribute(ImageId=image_id, LaunchPermission={"Add": add})
+    api.refused("AuthFailure", api.ec2.cancel_image_launch_permission, ImageId=image_id)
+    assert api.other.cancel_image_launch_permission(ImageId=image_id)["Return"]
+    api.refused("InvalidAMIID.NotFound", api.other.cancel_image_launch_permission, ImageId=image_id)
+    answer = api.ec2.describe_image_attribute(ImageId=image_id, Attribute="launchPermission")
+    assert answer["LaunchPermissions"] == [{"UserId": "333333333333"}]
+    api.ec2.modify_image_attribute(ImageId=image_id, LaunchPermission={"Add": [{"Group": "all"}]})
+    api.refused("AuthFailure", api.other.cancel_image_launch_permission, ImageId=image_id)
+
+
 @pytest.mark.parametrize(
     ("code", "wish"),
     [

@@ -107,7 +107,9 @@ NO_TENANTS_IDS = {
     "VpcEndpointId",
     "VpcEndpointIds",
     "ConnectionNotificationId",
+    "ConversionTaskIds",
     "ExclusionIds",
+    "ExportTaskIds",  # of instances
     "NetworkInterfacePermissionIds",
     "PoolIds",  # of addresses of IPv6 that somebody brought
     "ServiceIds",

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import Image, ImagePermission, Snapshot
-from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
+from stead_controller.errors import InvalidParameter, MissingParameter, NotAuthorized, Unsupported, WrongState
 from stead_controller.resources import block_devices, ebs_encryption, images, public_sharing
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -129,6 +129,18 @@ def reset(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> Non
     if attribute != "launchPermission":
         raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
     remove_permissions(tx, images.find_own(tx, caller, image_id))
+
+
+def give_up_permission(tx: Transaction, caller: Caller, image_id: str) -> None:
+    """Take the right to launch an image from the caller's account, which must have been named.
+
+    Raises MalformedId, NotFound, NotAuthorized for what is the account's own or is everybody's.
+    """
+    image = images.find_visible(tx, caller, image_id)
+    named = (ImagePermission.image_id == image.id, ImagePermission.account_id == caller.account_id)
+    held = tx.session.execute(delete(ImagePermission).where(*named).returning(ImagePermission.image_id)).first()
+    if held is None:
+        raise NotAuthorized(f"Not authorized for images: [{image_id}]", code="AuthFailure")
 
 
 def remove_permissions(tx: Transaction, image: Image) -> None:

@@ -1,4 +1,4 @@
-"""Kinds of things around VPCs that no account can have here: none is listed, so that sweeps of an account work.
+"""Kinds of things around VPCs and disks that no account can have here: none is listed, so that sweeps of it work.
 
 What would make one is refused with UnsupportedOperation, as every operation that Stead has not.
 """
@@ -28,6 +28,16 @@ class AbsentKind:
 
 
 KINDS: Final[dict[str, AbsentKind]] = {
+    "DescribeConversionTasks": AbsentKind(
+        "ConversionTasks", ids="ConversionTaskIds", code="InvalidConversionTaskId", noun="conversion-task"
+    ),
+    "DescribeExportTasks": AbsentKind(
+        "ExportTasks", ids="ExportTaskIds", code="InvalidExportTaskID.NotFound", noun="export-task"
+    ),
+    "DescribeFastSnapshotRestores": AbsentKind(
+        "FastSnapshotRestores",
+        frozenset({"availability-zone", "availability-zone-id", "owner-id", "snapshot-id", "state"}),
+    ),
     "DescribeIpv6Pools": AbsentKind("Ipv6Pools", ids="PoolIds", code="InvalidIpv6PoolId.NotFound", noun="ipv6-pool"),
     "DescribeMovingAddresses": AbsentKind(
         "MovingAddressStatuses",
@@ -108,6 +118,10 @@ KINDS: Final[dict[str, AbsentKind]] = {
         ids="ServiceIds",
         code="InvalidVpcEndpointServiceId.NotFound",
         noun="vpc-endpoint-service",
+    ),
+    "ListImagesInRecycleBin": AbsentKind("Images", ids="ImageIds", code="InvalidAMIID.NotFound", noun="image"),
+    "ListSnapshotsInRecycleBin": AbsentKind(
+        "Snapshots", ids="SnapshotIds", code="InvalidSnapshot.NotFound", noun="snapshot"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""DescribeImageAttribute, ModifyImageAttribute and ResetImageAttribute."""
+"""DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute and CancelImageLaunchPermission."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -47,6 +47,13 @@ def reset_image_attribute(call: Call, params: Params) -> Result:
     """Take the right to launch an image from all others."""
     image_attributes.reset(call.tx, call.caller, params["ImageId"], params["Attribute"])
     return {}
+
+
+@operation("CancelImageLaunchPermission")
+def cancel_image_launch_permission(call: Call, params: Params) -> Result:
+    """Give up the caller's own right to launch another's image."""
+    image_attributes.give_up_permission(call.tx, call.caller, params["ImageId"])
+    return {"Return": True}
 
 
 def _changes(params: Params) -> dict[str, Any]:

@@ -25,7 +25,9 @@ def import_image(call: Call, params: Params) -> Result:
     if params.get("BootMode", "legacy-bios") not in ("legacy-bios", "uefi"):
         raise InvalidParameter(f"Value ({params['BootMode']}) for parameter BootMode is invalid.")
     containers = params.get("DiskContainers", ())
-    if len(containers) != 1:
+    if not containers:
+        raise MissingParameter("DiskContainers")
+    if len(containers) > 1:
         raise Unsupported("An image is imported of exactly one disk; add others by RegisterImage.")
     (container,) = containers
     if container.get("SnapshotId"):

@@ -52,6 +52,7 @@ _IMPORTED = object_of("s3:GetObject", "DiskContainers.UserBucket", key="S3Key")
 _EXPORTED = object_of("s3:PutObject", "S3ExportLocation", key="S3Prefix", rest="*")
 
 RULES: Final[dict[str, Rule]] = {
+    "CancelImageLaunchPermission": rule(_IMAGE),
     "CancelImportTask": rule(_import_task),
     "CopyImage": rule(made("image"), named("image", "SourceImageId"), made("snapshot")),
     "CreateImage": rule(made("image"), named("instance", "InstanceId"), made("snapshot")),

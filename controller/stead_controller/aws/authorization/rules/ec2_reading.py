@@ -8,9 +8,12 @@ _LISTS: Final = (
     "DescribeAccountAttributes",
     "DescribeAddresses",
     "DescribeAvailabilityZones",
+    "DescribeConversionTasks",
     "DescribeDhcpOptions",
     "DescribeEgressOnlyInternetGateways",
     "DescribeExportImageTasks",
+    "DescribeExportTasks",
+    "DescribeFastSnapshotRestores",
     "DescribeFlowLogs",
     "DescribeIamInstanceProfileAssociations",
     "DescribeImages",
@@ -63,6 +66,8 @@ _LISTS: Final = (
     "GetImageBlockPublicAccessState",
     "GetInstanceMetadataDefaults",
     "GetSnapshotBlockPublicAccessState",
+    "ListImagesInRecycleBin",
+    "ListSnapshotsInRecycleBin",
 )
 
 RULES: Final[dict[str, Rule]] = {
