@@ -130,9 +130,9 @@ class Link:
     async def _talk(self, channel: grpc.aio.Channel, identity: Identity, address: str) -> None:
         stub = host_pb2_grpc.HostLinkStub(channel)
         call = stub.Session()
-        await call.write(HostReport(hello=await self._hello()))
-        self._stub = stub  # the first state may name images, which are fetched at once
         outgoing = _Outgoing(call)
+        await outgoing.write(HostReport(hello=await self._hello()))
+        self._stub = stub  # the first state may name images, which are fetched at once
         async with asyncio.TaskGroup() as tasks:
             helpers = []
             if self._dialling.state_dir is not None:
@@ -232,10 +232,18 @@ class _Outgoing:
         self.last_sent = time.monotonic()
 
     async def write(self, report: HostReport) -> None:
-        """Send; returns when gRPC has taken it, which is later when the controller is slow."""
+        """Send; returns when gRPC has taken it, which is later when the controller is slow.
+
+        Raises ConnectionError where the controller has just ended the call, which gRPC itself calls a mistake of ours.
+        """
         async with self._lock:
             self.last_sent = time.monotonic()
-            await self._call.write(report)
+            try:
+                await self._call.write(report)
+            except asyncio.InvalidStateError as error:
+                if not self._call.done():
+                    raise
+                raise ConnectionError(f"{(await self._call.code()).name}: {await self._call.details()}") from error
 
 
 def _reason_of(error: BaseException) -> str:

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 import pytest
 
+from stead_agent import link
 from stead_agent.agent import Agent
 from stead_agent.desired import SqliteStore, Store, StoreError
 from stead_agent.link import Dialling
@@ -344,3 +346,24 @@ async def test_many_statuses_are_split_and_the_revision_waits_for_the_last(
     await controller.until(look, "revision 1 is reached")
     assert all(count == len(volumes) + 2 for revision, count in seen if revision == 1)
     assert len(session.statuses) == len(volumes) + 2
+
+
+class EndedCall:
+    """A call that the controller has just ended, as gRPC shows it to who writes."""
+
+    def done(self) -> bool:
+        return True
+
+    async def write(self, report: host_pb2.HostReport) -> None:
+        raise asyncio.InvalidStateError("RPC already finished.")
+
+    async def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    async def details(self) -> str:
+        return "it is being replaced"
+
+
+async def test_who_writes_when_the_controller_has_just_ended_the_session_says_why_it_did() -> None:
+    with pytest.raises(ConnectionError, match="UNAVAILABLE: it is being replaced"):
+        await link._Outgoing(EndedCall()).write(host_pb2.HostReport())  # type: ignore[arg-type]  # what of it is used
