@@ -169,6 +169,8 @@ _STATUSES: Final[dict[str, int]] = {
     "LimitExceededException": 429,
     "MissingAuthenticationToken": 403,
     "NoSuchEntity": 404,
+    "ReportExpired": 410,
+    "ReportNotPresent": 410,
     "RequestEntityTooLarge": 413,
     "RequestLimitExceeded": 503,
     "RequestTimeout": 408,

@@ -32,6 +32,7 @@ def create(
         raise AlreadyExists("iam-login-profile", f"Login Profile for user {user.name} already exists.")
     iam_passwords.check(password.text, iam_accounts.password_policy(tx, caller.account_id))
     user.password_hash, user.password_created, user.password_reset_required = password.kept, now, reset
+    user.password_changed = None
     return _show(user)
 
 
@@ -40,12 +41,14 @@ def get(tx: Transaction, caller: Caller, user_name: str | None) -> dict[str, Any
     return _show(_find(tx, caller, iam_entities.own_name(caller, user_name)))
 
 
-def update(tx: Transaction, caller: Caller, user_name: str, password: Password | None, *, reset: bool | None) -> None:
+def update(
+    tx: Transaction, caller: Caller, user_name: str, password: Password | None, *, reset: bool | None, now: datetime
+) -> None:
     """Change a user's password, or whether it must be changed; raises NotFound, BadRequest for a weak one."""
     user = _find(tx, caller, user_name)
     if password is not None:
         iam_passwords.check(password.text, iam_accounts.password_policy(tx, caller.account_id))
-        user.password_hash = password.kept
+        user.password_hash, user.password_changed = password.kept, now
     if reset is not None:
         user.password_reset_required = reset
 
@@ -53,7 +56,7 @@ def update(tx: Transaction, caller: Caller, user_name: str, password: Password |
 def remove(tx: Transaction, caller: Caller, user_name: str | None) -> None:
     """Take a user's password away; raises NotFound."""
     user = _find(tx, caller, iam_entities.own_name(caller, user_name))
-    user.password_hash = user.password_created = None
+    user.password_hash = user.password_created = user.password_changed = None
     user.password_reset_required = False
 
 
@@ -65,12 +68,14 @@ def ask_to_change(tx: Transaction, caller: Caller, old: str, new: Password) -> P
     return PasswordCheck(old, user.password_hash)
 
 
-def change(tx: Transaction, caller: Caller, asked: PasswordCheck, new: Password, *, is_right: bool) -> None:
+def change(
+    tx: Transaction, caller: Caller, asked: PasswordCheck, new: Password, *, is_right: bool, now: datetime
+) -> None:
     """Change the caller's own password; raises BadRequest where the old one was wrong or has been changed meanwhile."""
     user = _own(tx, caller)
     if not is_right or user.password_hash != asked.kept:
         raise BadRequest("The old password was incorrect.", code="AccessDenied")
-    user.password_hash, user.password_reset_required = new.kept, False
+    user.password_hash, user.password_changed, user.password_reset_required = new.kept, now, False
 
 
 def _own(tx: Transaction, caller: Caller) -> IamUser:

@@ -4,7 +4,7 @@ from typing import Final
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.resources import iam_accounts, iam_details, iam_names
+from stead_controller.resources import iam_accounts, iam_credential_report, iam_details, iam_names
 from stead_controller.resources.iam_slices import Slice
 
 _DETAILS: Final = {
@@ -81,3 +81,19 @@ def delete_account_password_policy(call: Call, params: Params) -> Result:
     del params
     iam_accounts.remove_password_policy(call.tx, call.caller)
     return {}
+
+
+@operation("GenerateCredentialReport", service="iam")
+def generate_credential_report(call: Call, params: Params) -> Result:
+    """Have a report of the state of all users' credentials, which is there at once."""
+    del params
+    iam_credential_report.generate(call.tx, call.caller, call.now)
+    return {"State": "COMPLETE"}
+
+
+@operation("GetCredentialReport", service="iam", writes=False)
+def get_credential_report(call: Call, params: Params) -> Result:
+    """Give the report that was made last."""
+    del params
+    report = iam_credential_report.get(call.tx, call.caller, call.now)
+    return {"Content": report.content.encode(), "ReportFormat": "text/csv", "GeneratedTime": report.generated}

@@ -41,7 +41,7 @@ def update_login_profile(call: Call, params: Params) -> Result:
     """Change a user's password, or whether it must be changed."""
     _refuse_session_limits(params)
     reset = params.get("PasswordResetRequired")
-    iam_login_profiles.update(call.tx, call.caller, params["UserName"], call.prepared, reset=reset)
+    iam_login_profiles.update(call.tx, call.caller, params["UserName"], call.prepared, reset=reset, now=call.now)
     return {}
 
 
@@ -59,7 +59,7 @@ def change_password(call: Call, params: Params) -> Then:
 
     def change(later: Call, answer: HostAnswer) -> Result:
         is_right = bool(answer.content)
-        iam_login_profiles.change(later.tx, later.caller, asked, call.prepared, is_right=is_right)
+        iam_login_profiles.change(later.tx, later.caller, asked, call.prepared, is_right=is_right, now=later.now)
         return {}
 
     return Then(asked, change)

@@ -12,7 +12,7 @@ from stead_controller.db.tables.ebs_encryption import EbsEncryption
 from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
-from stead_controller.db.tables.iam_account import IamAccount, IamOidcProvider, IamTag
+from stead_controller.db.tables.iam_account import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
 from stead_controller.db.tables.iam_mfa_device import IamMfaDevice
 from stead_controller.db.tables.iam_policy import IamAttachedPolicy, IamInlinePolicy, IamPolicy, IamPolicyVersion
 from stead_controller.db.tables.iam_role import IamInstanceProfile, IamRole
@@ -73,6 +73,7 @@ __all__ = [
     "HostResource",
     "IamAccount",
     "IamAttachedPolicy",
+    "IamCredentialReport",
     "IamGroup",
     "IamGroupMember",
     "IamInlinePolicy",

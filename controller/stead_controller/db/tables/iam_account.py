@@ -19,6 +19,16 @@ class IamAccount(Base):
     password_policy: Mapped[str | None] = mapped_column(Text)
 
 
+class IamCredentialReport(Base):
+    """The report of an account's credentials that was made last, as CSV."""
+
+    __tablename__ = "iam_credential_reports"
+
+    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True)
+    generated: Mapped[datetime]
+    content: Mapped[str] = mapped_column(Text)
+
+
 class IamOidcProvider(Base):
     """An OpenID Connect issuer that an account trusts; `url` is without `https://`, the lists are JSON."""
 

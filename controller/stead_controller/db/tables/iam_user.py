@@ -29,6 +29,7 @@ class IamUser(Base):
     password_hash: Mapped[str | None] = mapped_column(String(256))
     password_reset_required: Mapped[bool] = mapped_column(default=False)
     password_created: Mapped[datetime | None]
+    password_changed: Mapped[datetime | None]  # None: not since it was made
     password_last_used: Mapped[datetime | None]
 
 

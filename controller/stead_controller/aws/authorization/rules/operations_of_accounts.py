@@ -14,7 +14,9 @@ def _quota(asked: Asked) -> Iterator[Check]:
             yield Check(Target(f"{prefix}:{service}/{quota}"))
 
 
-CLOUDTRAIL: Final[dict[str, Rule]] = {"LookupEvents": rule()}
+CLOUDTRAIL: Final[dict[str, Rule]] = {
+    name: rule() for name in ("DescribeTrails", "GetTrail", "GetTrailStatus", "ListTrails", "LookupEvents")
+}
 SERVICE_QUOTAS: Final[dict[str, Rule]] = {
     "GetAWSDefaultServiceQuota": rule(),
     "GetServiceQuota": rule(),
