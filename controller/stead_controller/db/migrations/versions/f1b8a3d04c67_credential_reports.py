@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "f1b8a3d04c67"
-down_revision = "c3d6a17e50b8"
+down_revision = "12d456e280e3"
 branch_labels = None
 depends_on = None
 
