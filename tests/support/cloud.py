@@ -1,13 +1,16 @@
 """A cloud in a box for API tests: a real controller on free ports, simulated hosts, accounts as many as wanted."""
 
 import json
+import os
 import secrets
+import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stead_cli.operator import Operator
 from stead_cli.settings import Settings
@@ -145,6 +148,20 @@ class Cloud:
         simulator.start()
         self.simulators.append(simulator)
         return simulator
+
+    def let_happen(self, **wish: Any) -> dict[str, Any]:
+        """Let something happen to a simulated host or guest (see `stead_agent.fleet_control`), and give the answer."""
+        refusals = []
+        for number in range(len(self.simulators)):
+            with socket.socket(socket.AF_UNIX) as control, control.makefile("rw", encoding="utf-8") as lines:
+                control.connect(os.path.relpath(self.folder / f"simulated-{number}" / "control"))
+                lines.write(json.dumps(wish) + "\n")
+                lines.flush()
+                answer: dict[str, Any] = json.loads(lines.readline())
+            if answer["well"]:
+                return answer
+            refusals.append(answer["error"])
+        raise AssertionError(f"{wish}: {refusals}")
 
     def add_image(self, name: str = "blank", size: str = "64M") -> str:
         """Import a blank public image, which is all that simulated hosts need; return its id."""
