@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import Account
+from tests.support.clients import FAST, Account
 from tests.support.cloud import Cloud
 from tests.support.waiting import wait_for
-
-_WAIT: Any = {"Delay": 1}
 
 
 def shown(ec2: Any, instance_id: str) -> dict[str, Any]:
@@ -37,12 +35,12 @@ def launch(account: Account, image_id: str) -> Iterator[Callable[..., str]]:
         wish = {"ImageId": image_id, "InstanceType": "stead.tiny", "MinCount": 1, "MaxCount": 1} | params
         instance_id = ec2.run_instances(**wish)["Instances"][0]["InstanceId"]
         made.append(instance_id)
-        ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=_WAIT)
+        ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
         return instance_id
 
     yield run
     ec2.terminate_instances(InstanceIds=made)
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=made, WaiterConfig=_WAIT)
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=made, WaiterConfig=FAST)
 
 
 def test_an_instance_is_recovered_three_times_and_stopped_at_the_fourth(

@@ -3,6 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.clients import FAST
 from tests.support.waiting import wait_for
 
 VCPUS, ADDRESSES, VPCS = "L-1216C47A", "L-0263D0A3", "L-F678F1CE"
@@ -80,9 +81,9 @@ def test_running_vcpus_are_counted_and_given_back(cloud, account, image_id):
     assert len(launched) == 2
     with pytest.raises(ClientError, match="VcpuLimitExceeded"):
         ec2.run_instances(**launch, MinCount=1, MaxCount=1)
-    ec2.get_waiter("instance_running").wait(InstanceIds=launched, WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_running").wait(InstanceIds=launched, WaiterConfig=FAST)
     ec2.stop_instances(InstanceIds=launched[:1])
-    ec2.get_waiter("instance_stopped").wait(InstanceIds=launched[:1], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=launched[:1], WaiterConfig=FAST)
     launched += [one["InstanceId"] for one in ec2.run_instances(**launch, MinCount=1, MaxCount=1)["Instances"]]
     with pytest.raises(ClientError, match="VcpuLimitExceeded"):
         ec2.start_instances(InstanceIds=launched[:1])

@@ -1,5 +1,6 @@
 """Snapshots that simulated hosts take."""
 
+from tests.support.clients import FAST
 from tests.support.waiting import wait_for
 
 
@@ -15,7 +16,7 @@ def test_an_instances_volumes_are_snapshot_and_made_again(account, image_id):
         ImageId=image_id, InstanceType="t3.micro", MinCount=1, MaxCount=1, BlockDeviceMappings=[data]
     )["Instances"]
     instance_id = instance["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
     made = ec2.create_snapshots(InstanceSpecification={"InstanceId": instance_id})["Snapshots"]
     assert len(made) == 2
     for snapshot in made:
@@ -29,11 +30,11 @@ def test_an_instances_volumes_are_snapshot_and_made_again(account, image_id):
     again = ec2.create_snapshot(VolumeId=volume["VolumeId"])["SnapshotId"]
     assert state(account, again) == ("completed", "100%")  # it has no disk yet: it is as its snapshot
     ec2.attach_volume(VolumeId=volume["VolumeId"], InstanceId=instance_id, Device="/dev/sdg")
-    ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume["VolumeId"]], WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume["VolumeId"]], WaiterConfig=FAST)
     # Deleted, it is gone for everybody, but not for the volume that is laid over it.
     ec2.delete_snapshot(SnapshotId=of_data)
     taken = ec2.create_snapshot(VolumeId=volume["VolumeId"])["SnapshotId"]
     wait_for(lambda: state(account, taken) == ("completed", "100%"), "the second volume's snapshot is complete", 20)
     ec2.terminate_instances(InstanceIds=[instance_id])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
     ec2.delete_volume(VolumeId=volume["VolumeId"])

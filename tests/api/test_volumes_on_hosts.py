@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import Account
+from tests.support.clients import FAST, Account
 from tests.support.waiting import wait_for
 
 
@@ -32,12 +32,12 @@ def launch(account: Account, image_id: str):
         wish = {"ImageId": image_id, "InstanceType": "stead.tiny", "MinCount": count, "MaxCount": count} | params
         found = [one["InstanceId"] for one in ec2.run_instances(**wish)["Instances"]]
         made.extend(found)
-        ec2.get_waiter("instance_running").wait(InstanceIds=found, WaiterConfig={"Delay": 1})
+        ec2.get_waiter("instance_running").wait(InstanceIds=found, WaiterConfig=FAST)
         return found
 
     yield run
     ec2.terminate_instances(InstanceIds=made)
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=made, WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=made, WaiterConfig=FAST)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def volume_id(account: Account):
     ec2 = account.ec2
     made = ec2.create_volume(AvailabilityZone="us-east-1a", Size=2, VolumeType="gp3")["VolumeId"]
     yield made
-    ec2.get_waiter("volume_available").wait(VolumeIds=[made], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_available").wait(VolumeIds=[made], WaiterConfig=FAST)
     ec2.delete_volume(VolumeId=made)
     wait_for(lambda: is_absent(ec2, made), "the volume is gone")
 
@@ -100,20 +100,20 @@ def test_another_root_volume(account, launch):
     ec2 = account.ec2
     first, second = launch(2)
     ec2.stop_instances(InstanceIds=[first, second])
-    ec2.get_waiter("instance_stopped").wait(InstanceIds=[first, second], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[first, second], WaiterConfig=FAST)
     (root,) = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [second]}])["Volumes"]
     (old,) = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [first]}])["Volumes"]
     for each in (root, old):
         ec2.detach_volume(VolumeId=each["VolumeId"])
     free = [root["VolumeId"], old["VolumeId"]]
-    ec2.get_waiter("volume_available").wait(VolumeIds=free, WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_available").wait(VolumeIds=free, WaiterConfig=FAST)
     device = root["Attachments"][0]["Device"]
     ec2.attach_volume(VolumeId=root["VolumeId"], InstanceId=first, Device=device)
     ec2.start_instances(InstanceIds=[first])
-    ec2.get_waiter("instance_running").wait(InstanceIds=[first], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("instance_running").wait(InstanceIds=[first], WaiterConfig=FAST)
     wait_for(lambda: is_attached(ec2, root["VolumeId"]), "the other root volume is attached")
     ec2.delete_volume(VolumeId=old["VolumeId"])
     ec2.terminate_instances(InstanceIds=[first])
-    ec2.get_waiter("volume_available").wait(VolumeIds=[root["VolumeId"]], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("volume_available").wait(VolumeIds=[root["VolumeId"]], WaiterConfig=FAST)
     ec2.delete_volume(VolumeId=root["VolumeId"])
     wait_for(lambda: is_absent(ec2, root["VolumeId"]), "it outlived its instance, not its deletion")

@@ -17,6 +17,9 @@ from tests.support.processes import BIN, clean_environment
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
 
+# boto3's waiters look five times a second: their own 15 s would be most of a test's time. Their stubs want whole seconds.
+FAST: Any = {"Delay": 0.2, "MaxAttempts": 600}
+
 
 def share_client_classes() -> None:
     """Let boto3's clients of a service have one class: botocore writes it anew for each, of EC2's 700 operations."""
