@@ -1,10 +1,12 @@
 """How often an account may call: a bucket of tokens per account and action, refilled all the time.
 
 EC2's sizes and refills are AWS's own (`ec2_rates.py`), S3's are those of one prefix, shared by all reads and by all
-writes; both are multiplied by the operator's factor, with S3's a hundredth to begin with: in a cloud of one's own one
-account drives launches that in EC2 thousands of accounts make. For the other services AWS publishes none, and none was
-found: IAM, STS and the rest have the rates that EC2 has for reads and writes. Each controller has buckets of its own.
-Who has not shown who it is has other ones (`strangers.py`).
+writes; so are STS's, of all that is asked with credentials, and those of CloudTrail and Service Quotas. All are
+multiplied by the operator's factor, with S3's and STS's a hundredth to begin with: in a cloud of one's own one account
+drives launches that in EC2 thousands of accounts make. Of IAM's buckets AWS only says that each second refills them
+(https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): it and the rest have
+the rates that EC2 has for reads and writes. Each controller has buckets of its own. Who has not shown who it is has
+other ones (`strangers.py`).
 """
 
 import time
@@ -15,7 +17,7 @@ from stead_controller.aws import ec2_rates
 from stead_controller.aws.token_buckets import Cost, Rate, TokenBuckets
 from stead_controller.errors import TooManyRequests
 
-# No source was found for what follows: AWS does not say how often IAM, STS and others let one account call.
+# EC2's own for what is not in its table.
 _READ: Final = Rate(100, 20)
 _WRITE: Final = Rate(50, 5)
 _READING: Final = (*ec2_rates.READING, "Lookup", "Simulate")
@@ -23,6 +25,29 @@ _READING: Final = (*ec2_rates.READING, "Lookup", "Simulate")
 _OBJECT_READ: Final = Rate(55, 55)
 _OBJECT_WRITE: Final = Rate(35, 35)
 _OBJECT_READING: Final = ("Get", "Head", "List")
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 600 per second, account and Region, shared
+# by these operations; a hundredth of it.
+_SESSIONS: Final = Rate(6, 6)
+OF_SESSIONS: Final = frozenset(
+    {
+        "AssumeRole",
+        "DecodeAuthorizationMessage",
+        "GetAccessKeyInfo",
+        "GetCallerIdentity",
+        "GetFederationToken",
+        "GetSessionToken",
+    }
+)
+# https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html: two per second and account.
+# https://docs.aws.amazon.com/servicequotas/latest/userguide/reference_limits.html: so many per second, and as many more
+# in one burst.
+OWN: Final = {
+    ("cloudtrail", "LookupEvents"): Rate(2, 2),
+    ("service-quotas", "GetAWSDefaultServiceQuota"): Rate(10, 5),
+    ("service-quotas", "GetServiceQuota"): Rate(10, 5),
+    ("service-quotas", "ListAWSDefaultServiceQuotas"): Rate(20, 10),
+    ("service-quotas", "ListServiceQuotas"): Rate(20, 10),
+}
 # Codes of second factors that one user may try, whatever the factor: there are a million (RFC 4226, 7.3).
 _CODES: Final = Rate(10, 0.1)
 
@@ -59,4 +84,7 @@ def _rate(service: str, action: str, params: Mapping[str, Any]) -> tuple[Rate, s
         return (_OBJECT_READ, "reads") if action.startswith(_OBJECT_READING) else (_OBJECT_WRITE, "writes")
     if service == "ec2":
         return ec2_rates.rate(action, params)
-    return (_READ if action.startswith(_READING) else _WRITE), action
+    if service == "sts" and action in OF_SESSIONS:
+        return _SESSIONS, "sessions"
+    own = OWN.get((service, action))
+    return own or (_READ if action.startswith(_READING) else _WRITE), action

@@ -70,7 +70,7 @@ NAT_GATEWAYS_PER_ZONE: Final = Quota(
     "vpc", "L-FE5A380F", "NAT gateways per Availability Zone", 5, "NatGatewayLimitExceeded"
 )
 ROUTE_TABLES_PER_VPC: Final = Quota("vpc", "L-589F43AA", "Route tables per VPC", 200, "RouteTableLimitExceeded")
-# No page was found that says 500: those of before 2025 say 50, which AWS has since raised.
+# AWS raised it from 50 in June 2025: https://stackpioneers.com/2025/06/24/amazon-vpc-default-route-table-capacity-enhancement
 ROUTES_PER_TABLE: Final = Quota("vpc", "L-93826ACB", "Routes per route table", 500, "RouteLimitExceeded")
 NETWORK_ACLS_PER_VPC: Final = Quota("vpc", "L-B4A6D682", "Network ACLs per VPC", 200, "NetworkAclLimitExceeded")
 RULES_PER_NETWORK_ACL: Final = Quota("vpc", "L-2AEEBF1A", "Rules per network ACL", 20, "NetworkAclEntryLimitExceeded")

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.aws import ec2_rates, operations
+from stead_controller.aws import throttle as throttle_module
 from stead_controller.aws import token_buckets as module
 from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.throttle import Throttle
@@ -63,6 +64,8 @@ def test_rates_are_of_actions_that_there_are():
     there = {name for service, name in OPERATIONS if service == "ec2"}
     assert set(ec2_rates.OWN) <= there
     assert set(ec2_rates.PER_INSTANCE) <= there
+    assert set(throttle_module.OWN) <= set(OPERATIONS)
+    assert {("sts", name) for name in throttle_module.OF_SESSIONS} <= set(OPERATIONS)
 
 
 def test_tokens_come_back_as_time_goes_by(time):
@@ -93,6 +96,30 @@ def test_objects_are_read_and_written_as_often_as_s3_lets_one_prefix(time):
     assert passed(throttle, "PutObject", service="s3", account="2") == 3500
     time.now += 0.1
     assert passed(throttle, "UploadPart", service="s3") == 350
+
+
+def test_sessions_share_what_sts_lets_one_account_ask(time):
+    throttle = Throttle(100, time)
+    assert passed(throttle, "AssumeRole", service="sts") == 600
+    assert passed(throttle, "GetCallerIdentity", service="sts") == 0
+    assert passed(throttle, "GetCallerIdentity", service="sts", account="2") == 600
+    time.now += 0.5
+    assert passed(throttle, "GetSessionToken", service="sts") == 300
+
+
+@pytest.mark.parametrize(
+    ("service", "action", "burst", "in_one_second"),
+    [
+        ("cloudtrail", "LookupEvents", 2, 2),
+        ("service-quotas", "GetServiceQuota", 10, 5),
+        ("service-quotas", "ListServiceQuotas", 20, 10),
+    ],
+)
+def test_other_services_rates_are_those_that_aws_tells(time, service, action, burst, in_one_second):
+    throttle = Throttle(1, time)
+    assert passed(throttle, action, service=service) == burst
+    time.now += 1
+    assert passed(throttle, action, service=service) == in_one_second
 
 
 def test_codes_of_second_factors_are_few_whatever_the_factor(time):
