@@ -10,11 +10,12 @@ import hypothesis
 import pytest
 
 from tests.support import box, micro
-from tests.support.shares import Shares, turn_of
+from tests.support.shares import Shares, is_light, turn_of
 
 pytest_plugins = ["tests.support.fixtures"]
 
 _HERE = Path(__file__).parent
+_LIGHT_NICENESS = 5  # has a quarter of a processor that somebody else wants as well
 
 # As the launcher does: programs that compile themselves at each start are half of what the tests wait for.
 sys.dont_write_bytecode = False
@@ -26,6 +27,12 @@ _patient = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.t
 hypothesis.settings.register_profile("here", **_patient)
 hypothesis.settings.register_profile("ci", derandomize=True, print_blob=True, **_patient)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let one of several processes stand back behind the others."""
+    if is_light(getattr(config, "workerinput", {}).get("workerid", "")):
+        os.nice(_LIGHT_NICENESS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

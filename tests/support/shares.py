@@ -1,5 +1,8 @@
 """Which tests one process must have all of, when several share the work (`--numprocesses`, pytest-xdist), and in what order."""
 
+from collections.abc import Iterable
+from typing import Any, Final
+
 from xdist.scheduler import LoadScopeScheduling
 
 _RIG = (
@@ -10,6 +13,7 @@ _RIG = (
     "test_volumes_across_hosts.py",
 )
 _OWN = ("test_host_reboot.py", "test_systemd.py")
+_LIGHT: Final = "gw2"  # as pytest-xdist names the third process
 _TURNS = ("house", "cloud", "host", "rig", "e2e")
 
 
@@ -40,8 +44,35 @@ def turn_of(test: str) -> int:
     return _TURNS.index(folder) if folder in _TURNS else len(_TURNS)
 
 
+def is_light(worker: str) -> bool:
+    """Tell whether a process, by its name, has tests alone that are not long, and runs at a lower priority.
+
+    It is there for the processors' idle moments, of which those who wait for guests and the kernel leave enough.
+    """
+    return worker == _LIGHT
+
+
+def choose(waiting: Iterable[str], worker: str) -> str | None:
+    """Name the share that a process has next, of those that nobody has yet, in the order of their turns."""
+    for share in waiting:
+        if not is_light(worker) or turn_of(share) in (0, len(_TURNS)):
+            return share
+    return None
+
+
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Gives out shares in the order in which their first tests were collected."""
+    """Gives out shares in the order in which their first tests were collected, but to the light process small ones alone."""
 
     def _split_scope(self, nodeid: str) -> str:
         return share_of(nodeid)
+
+    def _reschedule(self, node: Any) -> None:
+        if self.workqueue and choose(self.workqueue, node.gateway.id) is None:
+            node.shutdown()  # once it has done what it was given
+        else:
+            super()._reschedule(node)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        chosen = choose(self.workqueue, node.gateway.id) or next(iter(self.workqueue))
+        self.workqueue.move_to_end(chosen, last=False)
+        super()._assign_work_unit(node)

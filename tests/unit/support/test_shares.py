@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.support.shares import share_of, turn_of
+from tests.support.shares import choose, share_of, turn_of
 
 E2E = Path(__file__).parents[2] / "e2e"
 _ON_A_RIG = re.compile(r"^(?:def test_|@pytest\.fixture).*\n?.*\b(?:rig|session_rig|street)\b: ", re.MULTILINE)
@@ -35,3 +35,11 @@ def test_what_is_long_comes_first():
     turns = [turn_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/test_run.py")]
     assert turns == sorted(set(turns))
     assert turn_of("tests/api/test_tags.py::test_it") == turns[-1]
+
+
+def test_the_light_process_has_small_shares_alone():
+    waiting = ["cloud", "tests/e2e/test_systemd.py", "tests/unit/agent/test_run.py", "tests/house/test_sizes.py"]
+    assert choose(waiting, "gw0") == choose(waiting, "gw1") == "cloud"
+    assert choose(waiting, "gw2") == "tests/unit/agent/test_run.py"
+    assert choose(waiting[:2], "gw2") is None
+    assert choose(waiting[3:], "gw2") == "tests/house/test_sizes.py"
