@@ -1,21 +1,40 @@
 """Whether a database has the newest schema: asked at each start, without Alembic, which takes half a second to load."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine, inspect
 
+from stead_controller.errors import SteadError
+
 _VERSIONS: Final = Path(__file__).resolve().parent / "migrations" / "versions"
 _REVISION: Final = re.compile(r'^(revision|down_revision) = "(\w+)"$', re.MULTILINE)
 
 
-def bring_up_to_date(engine: Engine) -> None:
-    """Run the migrations that this database has not seen, in one transaction."""
-    if revision_of(engine) != newest():
-        from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
+class NewerDatabaseError(SteadError):
+    """A newer release has changed the database's schema."""
 
-        upgrade(engine)
+
+def bring_up_to_date(engine: Engine) -> None:
+    """Run the migrations that this database has not seen, in one transaction; SQLite's is copied before.
+
+    Raises NewerDatabaseError, and changes nothing, where the database knows a revision that this release does not.
+    """
+    present = revision_of(engine)
+    if present == newest():
+        return
+    if present is not None and present not in _revisions()[0]:
+        raise NewerDatabaseError(
+            f"The database has the revision {present}, of a newer release: run that one, or put the copy back that its "
+            "upgrade left beside the database."
+        )
+    from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
+
+    if present is not None and engine.dialect.name == "sqlite" and engine.url.database:
+        _keep_copy(engine, Path(engine.url.database), present)
+    upgrade(engine)
 
 
 def revision_of(engine: Engine) -> str | None:
@@ -29,10 +48,42 @@ def revision_of(engine: Engine) -> str | None:
 
 def newest() -> str:
     """The revision of the last migration: the only one that no other builds on."""
+    made, built_on = _revisions()
+    (last,) = made - built_on
+    return last
+
+
+def copy_of(database: Path, revision: str) -> Path:
+    """Name the copy of a database as it was with a revision, which the upgrade from it leaves."""
+    return database.with_name(f"{database.name}.of-{revision}")
+
+
+def _revisions() -> tuple[set[str], set[str]]:
+    """The revisions of all migrations, and those that others build on."""
     made: set[str] = set()
     built_on: set[str] = set()
     for path in _VERSIONS.glob("*.py"):
         for kind, name in _REVISION.findall(path.read_text(encoding="utf-8")):
             (made if kind == "revision" else built_on).add(name)
-    (last,) = made - built_on
-    return last
+    return made, built_on
+
+
+def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
+    """Copy the database for who goes back to the release before: whole or not at all, and only the last such one."""
+    target = copy_of(database, revision)
+    if target.exists():  # an upgrade that did not come to its end
+        return
+    new = database.with_name(f"{database.name}.copy-{os.getpid()}")
+    new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # what is empty may be written by VACUUM
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(new),))
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+    for other in database.parent.glob(f"{database.name}.of-*"):
+        if other != target:
+            other.unlink()

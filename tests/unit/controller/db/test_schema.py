@@ -1,6 +1,9 @@
+import errno
+import os
 import subprocess
 import sys
 
+import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
@@ -26,6 +29,53 @@ def test_a_database_is_brought_from_nothing_or_an_older_schema_to_the_newest(tmp
         assert schema.revision_of(database.engine) == schema.newest()
         assert migrate.differences(database.engine) == []
         database.close()
+
+
+def test_the_database_of_before_is_kept_for_who_goes_back(tmp_path):
+    file = tmp_path / "stead.sqlite"
+    database = Database(f"sqlite:///{file}")
+    migrate.upgrade(database.engine, "faa718eac69d")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO accounts VALUES ('1', 'old', 5, 0)")
+    (tmp_path / "stead.sqlite.of-997a8f069d6f").write_text("of the upgrade before")
+    schema.bring_up_to_date(database.engine)
+    schema.bring_up_to_date(database.engine)
+    database.close()
+    kept = schema.copy_of(file, "faa718eac69d")
+    assert sorted(tmp_path.glob("stead.sqlite.*")) == [kept]
+    assert kept.stat().st_mode & 0o777 == 0o600
+    former = Database(f"sqlite:///{kept}")
+    assert schema.revision_of(former.engine) == "faa718eac69d"
+    with former.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM accounts").scalars().all() == ["old"]
+    former.close()
+
+
+def test_where_there_is_no_room_for_the_copy_nothing_is_changed(tmp_path, monkeypatch):
+    file = tmp_path / "stead.sqlite"
+    database = Database(f"sqlite:///{file}")
+    migrate.upgrade(database.engine, "faa718eac69d")
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        schema.bring_up_to_date(database.engine)
+    assert schema.revision_of(database.engine) == "faa718eac69d"
+    database.close()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_database_of_a_newer_release_is_left_alone(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'stead.sqlite'}")
+    migrate.upgrade(database.engine)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    with pytest.raises(schema.NewerDatabaseError, match="ffffffffffff, of a newer release"):
+        schema.bring_up_to_date(database.engine)
+    assert schema.revision_of(database.engine) == "ffffffffffff"
+    database.close()
 
 
 def test_what_a_start_does_not_need_is_not_loaded():
