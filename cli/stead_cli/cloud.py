@@ -16,7 +16,7 @@ from typing import Final
 from stead_cli import processes, units
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
-from stead_cli.processes import Program
+from stead_cli.processes import Began, Program
 from stead_cli.settings import Settings
 from stead_cli.waiting import wait_for
 from stead_proto import tls
@@ -131,23 +131,21 @@ def refuse_rig(settings: Settings) -> None:
         raise CliError(f"{settings.state_dir} is a rig", "see: ./stead rig --help")
 
 
-def start_controller(settings: Settings, start: Callable[[Program], None] = processes.start) -> bool:
-    """Start the controller unless it runs, and wait until it answers; tell whether it was started."""
+def start_controller(settings: Settings, start: Callable[[Program], None] = processes.start) -> Began:
+    """Let the controller run, of this release, and wait until it answers; tell what was done."""
     program = controller_program(settings)
-    started = processes.find(program) is None
-    if started:
-        if controller_health(settings).answers:
-            names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT"
-            hint = f"stop it, or choose other ports: {names}"
-            raise CliError(f"another controller already answers at port {settings.http_port}", hint)
-        settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names it as what may be written
-        start(program)
+    if processes.find(program) is None and controller_health(settings).answers:
+        names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT"
+        hint = f"stop it, or choose other ports: {names}"
+        raise CliError(f"another controller already answers at port {settings.http_port}", hint)
+    settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names it as what may be written
+    began = processes.ensure(program, start)
     wait_for(
         lambda: controller_health(settings).answers or ended(program),
         _CONTROLLER_SECONDS,
         lambda: failed(program, "does not answer"),
     )
-    return started
+    return began
 
 
 def ended(program: Program) -> bool:
@@ -165,13 +163,9 @@ def failed(program: Program, how: str) -> CliError:
     )
 
 
-def start_agent(settings: Settings) -> bool:
-    """Start the agent unless it runs; tell whether it was started."""
-    program = agent_program(settings)
-    if processes.find(program) is not None:
-        return False
-    processes.start(program)
-    return True
+def start_agent(settings: Settings) -> Began:
+    """Let the agent run, of this release; tell what was done."""
+    return processes.ensure(agent_program(settings))
 
 
 def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:

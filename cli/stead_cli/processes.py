@@ -8,12 +8,13 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from stead_cli import services
+from stead_cli import release, services
 from stead_cli.errors import CliError
 
 _STOP_SECONDS: Final = 20.0
@@ -45,6 +46,42 @@ class Running:
         os.close(self.pidfd)
 
 
+class Began(StrEnum):
+    """What `ensure` had to do."""
+
+    STARTED = "started"
+    REPLACED = "started anew: it was of another release, or had other settings"
+    RAN = "ran already"
+
+
+def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None) -> Began:
+    """Let the program run as it would be started now: one of another release, or with other options, is replaced."""
+    pid = find(program)
+    if pid is not None and _is_as_wanted(program, pid):
+        return Began.RAN
+    if pid is not None:
+        stop(program)
+    (start_it or start)(program)
+    return Began.STARTED if pid is None else Began.REPLACED
+
+
+def _is_as_wanted(program: Program, pid: int) -> bool:
+    """Tell whether a process was started from this release's code and with the program's options."""
+    try:
+        # What a script is run by stands before it.
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().removesuffix(b"\0").split(b"\0")
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has just ended
+    command = [os.fsencode(word) for word in program.command]
+    return words[-len(command) :] == command and f"{release.VARIABLE}={release.current()}".encode() in variables
+
+
+def environment() -> dict[str, str]:
+    """What programs are started with: this process's environment, and of which release they are."""
+    return {**os.environ, release.VARIABLE: release.current()}
+
+
 def find(program: Program) -> int | None:
     """Return the program's process id if it runs."""
     running = hold(program)
@@ -73,6 +110,7 @@ def _start_detached(program: Program) -> None:
             stdout=log,
             stderr=log,
             cwd="/",
+            env=environment(),
             start_new_session=True,
         )
     note(program, process.pid)

@@ -13,7 +13,7 @@ from typing import Final
 from stead_cli import cloud, enrolment, image_build, processes, rig_links, rig_places
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
-from stead_cli.processes import Program
+from stead_cli.processes import Began, Program
 from stead_cli.rig_places import Place
 from stead_cli.rig_plan import INTERNET, UNDERLAY, RigPlan
 from stead_cli.settings import Settings
@@ -75,11 +75,8 @@ class RigHost:
         enrolment.enrol(chosen, operator.create_token().token, run)
 
     def start_agent(self) -> bool:
-        """Start the agent unless it runs; tell whether it was started."""
-        if processes.find(self.agent) is not None:
-            return False
-        self.place.start(self.agent)
-        return True
+        """Let the agent run, of this release; tell whether it was started."""
+        return processes.ensure(self.agent, self.place.start) != Began.RAN
 
     def power_off(self) -> None:
         """End the host as a power cut would: its agent, libvirt and guests at once; its disks stay."""
@@ -122,8 +119,8 @@ class Rig:
         """The controller, in the underlay's place."""
         return replace(cloud.controller_program(self.settings), unit="")
 
-    def start_controller(self) -> bool:
-        """Start the controller unless it runs, and wait until it answers; tell whether it was started."""
+    def start_controller(self) -> Began:
+        """Let the controller run, of this release, and wait until it answers; tell what was done."""
         return cloud.start_controller(self.settings, self.underlay.start)
 
     def host_records(self) -> dict[str, pb.Host]:
@@ -151,8 +148,7 @@ def bring_up(plan: RigPlan, steps: Steps) -> RigUp:
             step.note = f"{_make_places(rig, pool)} made, MTU {plan.mtu}"
         began = int(time.time())
         with steps.step("controller answers") as step:
-            started = rig.start_controller()
-            step.note = "started" if started else "ran already"
+            step.note = controller = rig.start_controller()
         cloud.share_access(plan.cloud)
         operator = Operator(plan.cloud)
         with steps.step("hosts are enrolled"):
@@ -164,7 +160,9 @@ def bring_up(plan: RigPlan, steps: Steps) -> RigUp:
             step.note = f"{len(fresh)} of {len(rig.hosts)}"
     image_id = enter_image(plan.cloud, steps, micro.result())
     with steps.step("hosts are up") as step:
-        hosts = _wait_for_hosts(rig, {host.name for host in fresh} if not started else set(host_names(rig)), began)
+        hosts = _wait_for_hosts(
+            rig, {host.name for host in fresh} if controller == Began.RAN else set(host_names(rig)), began
+        )
         step.note = f"guests run on {', '.join(sorted({host.virtualization for host in hosts.values()}))}"
     return RigUp(rig, hosts, image_id)
 

@@ -86,6 +86,7 @@ class Place:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd="/",
+                env=processes.environment(),
                 check=False,
             )
         if done.returncode != 0:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from stead_cli import release
+
 _TEMPLATE: Final = """\
 # Written by `stead up`, removed by `stead down`.
 [Unit]
@@ -15,6 +17,7 @@ _TEMPLATE: Final = """\
 [Service]
 Type=exec
 ExecStart={command}
+Environment={release}
 Restart=always
 RestartSec=1
 RestartSteps=5
@@ -103,7 +106,8 @@ def agent_unit(command: Sequence[str | Path], log: Path, controller: str) -> str
 
 def _render(unit: str, service: str, command: Sequence[str | Path], log: Path) -> str:
     words = " ".join(_argument(word) for word in command)
-    return _TEMPLATE.format(unit=unit, service=service, command=words, log=_plain(log))
+    named = f"{release.VARIABLE}={release.current()}"
+    return _TEMPLATE.format(unit=unit, service=service, command=words, log=_plain(log), release=named)
 
 
 def _argument(word: str | Path) -> str:

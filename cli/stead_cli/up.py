@@ -11,6 +11,7 @@ import click
 from stead_cli import cloud, enrolment, image_build, settings
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
+from stead_cli.processes import Began
 from stead_cli.settings import Settings
 from stead_cli.steps import Steps
 from stead_proto.v1 import operator_pb2 as pb
@@ -30,7 +31,7 @@ class Up:
 )
 @output_option
 def up(kinds: tuple[str, ...], output: str) -> None:
-    """Start the cloud on this machine, or what of it does not run."""
+    """Start the cloud on this machine, or what of it does not run, or runs as of another release."""
     cloud.require_root("starting the cloud")
     chosen = settings.load()
     cloud.refuse_rig(chosen)
@@ -53,16 +54,18 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:
         micro = builder.submit(image_build.build, chosen, "micro", _quietly)
         began = int(time.time())
         with steps.step("controller answers") as step:
-            started = cloud.start_controller(chosen)
-            step.note = "started" if started else "ran already"
+            step.note = controller = cloud.start_controller(chosen)
         cloud.share_access(chosen)
         enrol(chosen, steps)
         with steps.step("micro image is built") as step:
             step.note = micro.result().name
     with steps.step("agent and libvirt run, host is up") as step:
-        agent_started = cloud.start_agent(chosen)
-        host = cloud.wait_for_host(chosen, since=began if started or agent_started else 0)
-        step.note = f"{'started' if agent_started else 'ran already'}, guests run on {host.virtualization}"
+        asked = int(time.time())
+        agent = cloud.start_agent(chosen)
+        # The agent that was replaced may have spoken to this controller already.
+        since = asked if agent == Began.REPLACED else began if {controller, agent} != {Began.RAN} else 0
+        host = cloud.wait_for_host(chosen, since)
+        step.note = f"{agent}, guests run on {host.virtualization}"
     images = {"micro": enter_image(chosen, steps, micro.result())}
     for kind in dict.fromkeys(kinds):
         if kind not in images:

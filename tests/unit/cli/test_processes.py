@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stead_cli import processes
+from stead_cli import processes, release
 from stead_cli.errors import CliError
-from stead_cli.processes import Program
+from stead_cli.processes import Began, Program
 from stead_cli.waiting import wait_for
 
 
@@ -44,6 +45,50 @@ def test_start_find_stop(program: Program) -> None:
     assert processes.find(program) is None
     assert not processes.stop(program)
     assert not program.pid_file.exists()
+
+
+def test_one_that_runs_as_it_should_is_left_alone(program: Program) -> None:
+    assert processes.ensure(program) == Began.STARTED
+    pid = processes.find(program)
+    assert processes.ensure(program) == Began.RAN
+    assert processes.find(program) == pid
+
+
+@pytest.mark.parametrize("change", ["release", "options"])
+def test_one_of_another_release_or_with_other_options_is_replaced(
+    program: Program, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes.ensure(program)
+    _awake(program)
+    pid = processes.find(program)
+    assert pid
+    if change == "release":
+        monkeypatch.setattr(release, "current", lambda: "newer")
+    else:
+        program = replace(program, command=[*program.command, "--more"])
+    assert processes.ensure(program) == Began.REPLACED
+    assert processes.find(program) not in {pid, None}
+    _awake(program, 2)
+    assert processes.ensure(program) == Began.RAN
+
+
+def test_a_script_is_known_behind_what_runs_it(program: Program, tmp_path: Path) -> None:
+    script = tmp_path / "sleeper"
+    script.write_text(f"#!{sys.executable}\n{_SLEEPER}\n")
+    script.chmod(0o700)
+    program = replace(program, command=[script, "--a", ""])
+    processes.ensure(program)
+    _awake(program)
+    assert processes.ensure(program) == Began.RAN
+
+
+def test_one_that_an_earlier_release_started_plainly_is_replaced(program: Program) -> None:
+    with subprocess.Popen([str(word) for word in program.command], stdout=subprocess.DEVNULL) as old:
+        program.pid_file.parent.mkdir(parents=True)
+        processes.note(program, old.pid)
+        assert processes.find(program) == old.pid
+        assert processes.ensure(program) == Began.REPLACED
+        assert old.wait(10) == -signal.SIGTERM
 
 
 def test_it_has_a_session_of_its_own_and_no_terminal(program: Program) -> None:
