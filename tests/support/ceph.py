@@ -1,4 +1,6 @@
-"""A Ceph cluster of one monitor, one manager and one OSD, on loopback and below a folder of its own: real, and small.
+"""A Ceph cluster of one monitor, one manager and one OSD below a folder of its own: real, and small.
+
+It is on loopback, or at an address of another network namespace.
 
 Its pools keep one copy. Programs are Debian's: `PACKAGES`.
 """
@@ -48,6 +50,8 @@ class Ceph:
 
     folder: Path = field(default_factory=lambda: Path(f"/var/tmp/stead-ceph-{os.getpid()}-{secrets.token_hex(3)}"))
     size: int = 2 << 30  # bytes of its disk, a sparse file
+    address: str = "127.0.0.1"
+    inside: int = 0  # a process in whose network namespace its daemons are; 0: in ours
     _running: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
 
     @property
@@ -55,10 +59,15 @@ class Ceph:
         """What clients are told of it; anyone may read it."""
         return self.folder / "ceph.conf"
 
-    def start(self) -> None:
-        """Make the cluster with the pool and its user, and return when the pool can be written."""
+    def prepare(self) -> None:
+        """Write the settings of the cluster that is to be started; clients may be told of it."""
         self.folder.mkdir(mode=0o711)
         self._write_conf()
+
+    def start(self) -> None:
+        """Make the cluster with the pool and its user, and return when the pool can be written."""
+        if not self.folder.exists():
+            self.prepare()
         fsid = self._option("fsid")
         monmap = self.folder / "monmap"
         self._run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", self._option("mon_host"), str(monmap))
@@ -76,7 +85,8 @@ class Ceph:
 
     def start_daemon(self, kind: str, name: str) -> None:
         """Start one of the cluster's daemons, as a child of ours."""
-        command = [f"ceph-{kind}", "-c", str(self.conf), "-i", name, "-f"]
+        enter = ["nsenter", f"--net=/proc/{self.inside}/ns/net"] if self.inside else []
+        command = [*enter, f"ceph-{kind}", "-c", str(self.conf), "-i", name, "-f"]
         with (self.folder / f"{kind}.out").open("ab") as log:
             self._running[kind] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), cwd="/"
@@ -161,7 +171,8 @@ class Ceph:
             folder=self.folder,
             fsid=uuid.uuid4(),
             size=self.size,
-            mon_host=f"[v2:127.0.0.1:{second},v1:127.0.0.1:{first}]",
+            mon_host=f"[v2:{self.address}:{second},v1:{self.address}:{first}]",
+            address=self.address,
         )
         self.conf.write_text(text, encoding="ascii")
         self.conf.chmod(0o644)
@@ -193,8 +204,8 @@ mon_initial_members = a
 auth_cluster_required = cephx
 auth_service_required = cephx
 auth_client_required = cephx
-public_addr = 127.0.0.1
-cluster_addr = 127.0.0.1
+public_addr = {address}
+cluster_addr = {address}
 ms_bind_ipv6 = false
 run_dir = {folder}
 admin_socket =

@@ -6,6 +6,7 @@ from typing import Any, Final
 from xdist.scheduler import LoadScopeScheduling
 
 _RIG = (
+    "test_ceph_takeover.py",
     "test_multi_host.py",
     "test_multi_host_routes.py",
     "test_rig.py",
