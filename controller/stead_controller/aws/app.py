@@ -38,6 +38,8 @@ from stead_controller.resources.transaction import Transaction
 log = logging.getLogger(__name__)
 
 _RECORD_WEIGHT: Final = 2048
+_SERVICE_NAME: Final = 64  # characters shown of one that Stead has not
+_OF_XML: Final = frozenset({"cloudfront", "route53"})  # services without form fields whose documents are XML
 _PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and no record's business
 _UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block that has its own checksum
 
@@ -172,7 +174,9 @@ class AwsApp:
             raise
         service = SIGNING_NAMES.get(claim.service)
         if service is None:
-            raise Refused(Reason.MISMATCH, f"Credential should be scoped to a service that exists, not {claim.service}")
+            exchange.service = _of_its_wire(claim.service, exchange.request)
+            message = f"The service {claim.service[:_SERVICE_NAME]} is not supported by this cloud."
+            raise Unsupported(message, code="UnsupportedOperation")
         exchange.service = service
         exchange.claim = claim
 
@@ -316,6 +320,14 @@ def _named_operation(exchange: Exchange) -> str | None:
         return exchange.codec.operation_name(exchange.request)
     except SteadError:
         return None
+
+
+def _of_its_wire(signing_name: str, request: Request) -> str:
+    """A service of ours whose error document a client of one that Stead has not can read, by how it asks."""
+    if request.header("x-amz-target") is not None:
+        return "cloudtrail"
+    has_fields = (request.header("content-type") or "").startswith("application/x-www-form-urlencoded")
+    return "iam" if has_fields or signing_name in _OF_XML else "ebs"
 
 
 def _guess_service(request: Request) -> str:
