@@ -48,6 +48,11 @@ def test_a_role_is_made_shown_changed_and_deleted(cloud, iam):
     [
         ("MalformedPolicyDocument", {"AssumeRolePolicyDocument": "{}"}),
         ("MalformedPolicyDocument", {"AssumeRolePolicyDocument": document("sts:AssumeRole")}),
+        ("MalformedPolicyDocument", {"AssumeRolePolicyDocument": trust().replace("sts:AssumeRole", "*")}),
+        (
+            "MalformedPolicyDocument",
+            {"AssumeRolePolicyDocument": trust().replace("sts:AssumeRole", "ec2:RunInstances")},
+        ),
         ("ValidationError", {"MaxSessionDuration": 43201}),
         ("ValidationError", {"Description": "x" * 1001}),
         ("NoSuchEntity", {"PermissionsBoundary": "arn:aws:iam::aws:policy/NoSuchPolicy"}),

@@ -14,7 +14,7 @@ from stead_controller.aws.protocol.models import load_service
 from stead_proto import ids
 from tests.api.conftest import serving
 from tests.api.identity import trust
-from tests.api.strangers import answer, told_alike
+from tests.api.strangers import answer, statements, told_alike
 from tests.unit.controller.resources import rows
 
 operations.load()
@@ -141,13 +141,14 @@ def test_nobody_assumes_a_role_that_does_not_trust_it(api, own, theirs):
     sts = api._make("sts", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
     account = api.world.other.caller.account_id
     said = []
-    for name in ("theirs", "nobody"):
-        with pytest.raises(sts.exceptions.ClientError) as refusal:
+    for name in ("theirs", "nobody", "theirs", "nobody"):
+        with statements(api) as ran, pytest.raises(sts.exceptions.ClientError) as refusal:
             sts.assume_role(RoleArn=f"arn:aws:iam::{account}:role/{name}", RoleSessionName="ss")
         error = refusal.value.response["Error"]
         assert error["Code"] == "AccessDenied"
-        said.append(error["Message"].replace(name, "X"))
-    assert said[0] == said[1]
+        said.append((error["Message"].replace(name, "X"), [statement for statement, _ in ran]))
+    assert said[2] == said[3]  # what the caller may do is remembered by the second time
+    assert said[0][0] == said[2][0]
 
 
 BLOCK = bytes(512 * 1024)

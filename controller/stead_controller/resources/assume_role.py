@@ -56,8 +56,8 @@ def assume_role(
 
     A code of a second factor counts for this call, and is no part of the session
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html).
-    Raises a BadRequest for bad input and a wrong code, and NotAuthorized alike where there is no such role, where it
-    does not trust the caller, and where the caller's own policies do not let it.
+    Raises a BadRequest for bad input and a wrong code, and NotAuthorized alike, after the same work, where there is no
+    such role, where it does not trust the caller, and where the caller's own policies do not let it.
     """
     role = role_sessions.find_role(tx, asked.role_arn)
     name = check_name(asked.session_name, "roleSessionName", MAX_SESSION_NAME)
@@ -69,11 +69,11 @@ def assume_role(
     keys = {**context, **_principal_keys(tx, caller, now), **_request_keys(asked, name, identity)}
     if iam_mfa_devices.show_factor(tx, caller, cloud.sealer, asked.serial_number, asked.token_code, now=now):
         keys |= {"aws:MultiFactorAuthPresent": True, "aws:MultiFactorAuthAge": 0}
-    if role is not None:
-        keys |= {f"aws:ResourceTag/{key}": value for key, value in iam_targets.tags_of(tx, role.id).items()}
+    asked_of = role or role_sessions.absent_role(asked.role_arn)
+    keys |= {f"aws:ResourceTag/{key}": value for key, value in iam_targets.tags_of(tx, asked_of.id).items()}
     own = _policies(tx, caller)
     for action in _actions(asked, identity, inherited):
-        if role is None or not role_sessions.trusts(role, principal_of(caller), action, keys, own):
+        if not role_sessions.trusts(asked_of, principal_of(caller), action, keys, own) or role is None:
             raise NotAuthorized(
                 f"User: {caller.arn} is not authorized to perform: {action} on resource: {asked.role_arn}",
                 code="AccessDenied",

@@ -63,7 +63,7 @@ def assume(
     if keys is None:
         raise web_identity_tokens.invalid(f"No OpenIDConnect provider found in your account for {issuer}")
     claims = web_identity_tokens.claims_of(asked.token, keys, now)
-    provider = _provider(tx, role.account_id, issuer) if role is not None else None
+    provider = _provider(tx, (role or role_sessions.absent_role(asked.role_arn)).account_id, issuer)
     if role is None or provider is None:
         raise _refused()
     known = json.loads(provider.client_ids)

@@ -28,7 +28,11 @@ def check_inline(text: str) -> str:
 def check_trust(text: str) -> str:
     """Give a role's trust policy back; raises MalformedPolicy, LimitExceeded."""
     _check_characters(text)
-    parse(text, "trust")
+    for statement in parse(text, "trust").statements:
+        actions = statement.source.get("Action", [])
+        # Said only here: what was written before this was checked still means what it says.
+        if any(not one.lower().startswith("sts:") for one in ([actions] if isinstance(actions, str) else actions)):
+            raise MalformedPolicy("AssumeRole policy may only specify STS AssumeRole actions.")
     if size(text) > iam_limits.TRUST_POLICY_SIZE:
         raise iam_limits.exceeded("ACLSizePerRole", iam_limits.TRUST_POLICY_SIZE)
     return text

@@ -22,6 +22,10 @@ from stead_controller.resources.transaction import Transaction
 
 MAX_SESSION_NAME: Final = 64
 
+_NOBODYS_ID: Final = "AROAAAAAAAAAAAAAAAAAA"
+_TRUSTS_NOBODY: Final = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}'
+)
 _ROLE_ARN: Final = re.compile(r"arn:aws:iam::(?P<account>[0-9]{12}):role(?P<path>/(?:[!-~]+/)?)(?P<name>[\w+=,.@-]+)\Z")
 
 
@@ -56,6 +60,19 @@ def find_role(tx: Transaction, arn: str | None) -> IamRole | None:
             IamRole.path == parts["path"],
             Account.disabled.is_(False),
         )
+    )
+
+
+def absent_role(arn: str | None) -> IamRole:
+    """A role that trusts nobody, to be asked in the place of one that is not there: time shall not tell them apart."""
+    parts = _ROLE_ARN.match(arn or "")
+    assert parts is not None, "`find_role` has looked at it"
+    return IamRole(
+        id=_NOBODYS_ID,
+        account_id=parts["account"],
+        name=parts["name"],
+        path=parts["path"],
+        trust_policy=_TRUSTS_NOBODY,
     )
 
 
