@@ -8,7 +8,8 @@ from typing import Any
 from stead_cli.ssh import Login
 from tests.support import box, leaks
 from tests.support.ceph import POOL, Ceph
-from tests.support.real_cloud import FAST, RealCloud, User
+from tests.support.clients import FAST
+from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 
 GIB = 1 << 30

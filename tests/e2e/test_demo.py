@@ -7,6 +7,7 @@ import subprocess
 import boto3
 import pytest
 
+from tests.support.clients import FAST
 from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud, qemu_process_of
 from tests.support.waiting import wait_for
@@ -27,9 +28,7 @@ def test_demo_proves_user_data_over_ssh_and_says_how_to_go_on(real_cloud: RealCl
     finally:
         ec2 = real_cloud.account.ec2
         ec2.terminate_instances(InstanceIds=[said["instance_id"]])
-        ec2.get_waiter("instance_terminated").wait(
-            InstanceIds=[said["instance_id"]], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-        )
+        ec2.get_waiter("instance_terminated").wait(InstanceIds=[said["instance_id"]], WaiterConfig=FAST)
 
 
 def test_demo_for_a_terminal_shows_console_times_and_next_steps(real_cloud: RealCloud) -> None:

@@ -97,13 +97,13 @@ def total(machine: Login, disk: str) -> str:
     return machine.run(f"sudo dd if={disk} bs=1M count=4 2>/dev/null | sha256sum")
 
 
-def check_snapshot(cloud: RealCloud, user: User, instance_id: str, volume_id: str, before: str) -> str:
+def check_snapshot(cloud: RealCloud, user: User, machine: Login, volume_id: str, before: str) -> str:
     """A volume of a snapshot has the same bytes, and nobody else can read either; gives the snapshot."""
-    machine = user.login(instance_id)
     snapshot_id = str(user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"])
     wait_for(lambda: snapshot(user, snapshot_id)["State"] == "completed", "it is completed", 60, poll=0.2)
     assert snapshot(user, snapshot_id)["Encrypted"] is True
-    zone = shown(user, volume_id)["AvailabilityZone"]
+    volume = shown(user, volume_id)
+    zone, instance_id = volume["AvailabilityZone"], volume["Attachments"][0]["InstanceId"]
     copy_id = user.ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot_id)["VolumeId"]
     user.ec2.attach_volume(VolumeId=copy_id, InstanceId=instance_id, Device="/dev/sdg")
     copy = seen(machine, copy_id)
@@ -122,7 +122,7 @@ def check_image(cloud: RealCloud, user: User, instance_id: str, before: str) -> 
     wait_for(lambda: image(user, image_id)["State"] == "available", "the image is available", 90, poll=0.2)
     assert {each["Ebs"]["Encrypted"] for each in image(user, image_id)["BlockDeviceMappings"]} == {True}
     [launched] = user.run(ImageId=image_id)
-    machine = user.login(launched)
+    machine = user.connect(launched)
     devices = {shown(user, each)["Attachments"][0]["Device"]: each for each in attached(user, launched)}
     data = devices["/dev/sdf"]
     assert total(machine, seen(machine, data)) == before
@@ -136,7 +136,7 @@ def check_image(cloud: RealCloud, user: User, instance_id: str, before: str) -> 
 def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, user: User, volume_id: str) -> None:
     cloud = real_cloud
     [instance_id] = user.run(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}}])
-    machine = user.login(instance_id)
+    machine = user.connect(instance_id)
     key = key_of(cloud, volume_id)
     secrets = [key, key.hex().encode(), passphrase_of(key)]
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
@@ -164,7 +164,7 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     assert files_with(cloud.settings.controller_dir, secrets) == []
 
     before = total(machine, disk)
-    snapshot_id = check_snapshot(cloud, user, instance_id, volume_id, before)
+    snapshot_id = check_snapshot(cloud, user, machine, volume_id, before)
     check_image(cloud, user, instance_id, before)
     user.ec2.delete_snapshot(SnapshotId=snapshot_id)
     assert arguments_with(secrets) == []
@@ -174,7 +174,7 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
     user.wait("instance_stopped", [instance_id])
     user.ec2.start_instances(InstanceIds=[instance_id])
     user.wait("instance_running", [instance_id])
-    machine = user.login(instance_id)
+    machine = user.connect(instance_id)
     assert total(machine, disk) == before
 
     user.ec2.detach_volume(VolumeId=volume_id)

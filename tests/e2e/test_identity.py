@@ -37,7 +37,7 @@ def test_identity_password_and_options(user: User, real_cloud: RealCloud, tmp_pa
     )
     with ThreadPoolExecutor(1) as pool:  # the object store starts at its first use, which takes as long as a boot
         bucket = pool.submit(user.account.client("s3", read_timeout=90).create_bucket, Bucket="of-workers")
-        login = replace(user.login(instance_id), key_file=pem)
+        login = user.connect(instance_id, pem)
         bucket.result()
     _check_identity(user, login, instance_id, real_cloud.settings.identity_file, tmp_path)
     _check_password(user, login, instance_id, pem)

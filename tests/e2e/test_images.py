@@ -16,7 +16,7 @@ DATA_DEVICE = "/dev/vdb"
 
 def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     (source,) = user.run(BlockDeviceMappings=DATA_DISK)
-    login = user.login(source)
+    login = user.connect(source)
     login.run("echo 'kept by the image' >/var/tmp/word")
     login.run(f"echo 'on the data disk' | sudo dd of={DATA_DEVICE} bs=512 conv=sync,fsync 2>/dev/null")
     # No sync of the root's file: the reboot that comes first writes it down.
@@ -34,7 +34,7 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     assert (kept["State"], kept["Size"]) == ("available", 1)
 
     (copy,) = user.run(ImageId=image_id)
-    login = user.login(copy)
+    login = user.connect(copy)
     assert login.run("cat /var/tmp/word").strip() == "kept by the image"
     assert login.run(f"sudo dd if={DATA_DEVICE} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
     user.terminate([copy])

@@ -12,9 +12,9 @@ def shown(user: User, interface_id: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_an_interface_comes_and_goes_while_the_guest_runs(user: User) -> None:
-    [instance_id] = user.run()
-    machine = user.login(instance_id)
+def test_an_interface_comes_and_goes_while_the_guest_runs(guest_owner: User, guest: str) -> None:
+    user, instance_id = guest_owner, guest
+    machine = user.connect(instance_id)
     made = user.ec2.create_network_interface(SubnetId=user.describe(instance_id)["SubnetId"])["NetworkInterface"]
     interface_id, mac = made["NetworkInterfaceId"], made["MacAddress"]
     attached = user.ec2.attach_network_interface(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from stead_cli import ssh
-from tests.support.real_cloud import FAST
+from tests.support.clients import FAST
 from tests.support.rig import RigUser, TestRig
 from tests.support.town import ANYWHERE, Inhabitant, Vpc, allow, caller_of, fragments, listening, new_vpc
 from tests.support.waiting import wait_for

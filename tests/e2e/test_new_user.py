@@ -50,7 +50,7 @@ def test_three_instances_from_launch_to_terminate(user: User) -> None:
 def _look_inside(user: User, instance_id: str) -> tuple[str, str]:
     """Log in by the public address; return host name and address after all that the guest says of itself is right."""
     shown = user.describe(instance_id)
-    login = user.login(instance_id)
+    login = user.connect(instance_id)
     hostname = login.run("hostname").strip()
     assert shown["PrivateDnsName"].split(".")[0] == hostname
     word = wait_for(lambda: login.run("cat /var/tmp/word 2>/dev/null || true").strip(), "user data ran", 30)
@@ -91,6 +91,6 @@ def _stop_and_start(user: User, instance_id: str) -> None:
     after = user.describe(instance_id)
     assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
     assert after["PublicIpAddress"] not in {"", before["PublicIpAddress"]}
-    login = user.login(instance_id)
+    login = user.connect(instance_id)
     assert login.run("cat /var/tmp/word").startswith("number one of")
     assert login.run("imds get user-data | sha256sum").split()[0] == hashlib.sha256(packed).hexdigest()

@@ -1,41 +1,45 @@
 """Volumes in real guests of one host: attached while they run, grown while mounted, and what was written stays."""
 
+from tests.support.clients import FAST
 from tests.support.real_cloud import User
 from tests.support.waiting import wait_for
 
 GIB = 1 << 30
 
 
-def test_a_volume_grows_under_one_guest_and_is_read_by_another(user: User) -> None:
-    writer, reader = user.run(2)
+def test_a_volume_grows_under_one_guest_and_is_read_by_another(guest_owner: User, guest: str) -> None:
+    """The shared guest writes, and has no volume more than before in the end."""
+    user, writer = guest_owner, guest
+    [reader] = user.run(wait=False)
     zone = user.describe(writer)["Placement"]["AvailabilityZone"]
     volume_id = user.ec2.create_volume(AvailabilityZone=zone, Size=1, VolumeType="gp3")["VolumeId"]
-    user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id])
+    user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
     path = f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
 
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=writer, Device="/dev/sdf")
-    guest = user.login(writer)
-    guest.run(f"until [ -b {path} ]; do usleep 100000; done")
-    guest.run(f"sudo mkfs.ext4 -q {path}; sudo mount {path} /mnt; seq 50000 | sudo tee /mnt/numbers >/dev/null; sync")
-    assert guest.run("imds get meta-data/block-device-mapping/ebs1").strip() == "/dev/sdf"
+    one = user.connect(writer)
+    one.run(f"until [ -b {path} ]; do usleep 100000; done")
+    one.run(f"sudo mkfs.ext4 -q {path}; sudo mount {path} /mnt; seq 50000 | sudo tee /mnt/numbers >/dev/null; sync")
+    assert one.run("imds get meta-data/block-device-mapping/ebs1").strip() == "/dev/sdf"
 
     user.ec2.modify_volume(VolumeId=volume_id, Size=2)
-    wait_for(lambda: int(guest.run(f"sudo blockdev --getsize64 {path}")) == 2 * GIB, "the guest sees it grown", 30)
-    guest.run(f"sudo resize2fs {path}")
-    assert int(guest.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 1_500_000
-    assert guest.run("tail -1 /mnt/numbers").strip() == "50000"
+    wait_for(lambda: int(one.run(f"sudo blockdev --getsize64 {path}")) == 2 * GIB, "the guest sees it grown", 30)
+    one.run(f"sudo resize2fs {path}")
+    assert int(one.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 1_500_000
+    assert one.run("tail -1 /mnt/numbers").strip() == "50000"
 
-    guest.run("sudo umount /mnt")
+    one.run("sudo umount /mnt")
     user.ec2.detach_volume(VolumeId=volume_id)
-    user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id])
-    guest.run(f"until ! [ -e {path} ]; do usleep 100000; done")
+    user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
+    one.run(f"until ! [ -e {path} ]; do usleep 100000; done")
+    user.wait("instance_running", [reader])
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=reader, Device="/dev/sdg")
-    other = user.login(reader)
+    other = user.connect(reader)
     other.run(f"until [ -b {path} ]; do usleep 100000; done")
     other.run(f"sudo mount -o ro {path} /mnt")
     assert other.run("md5sum </mnt/numbers") == other.run("seq 50000 | md5sum")
 
-    user.terminate([writer, reader])
+    user.terminate([reader])
     volume = user.ec2.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]
     assert (volume["State"], volume["Size"], volume["Attachments"]) == ("available", 2, [])
     user.ec2.delete_volume(VolumeId=volume_id)

@@ -1,14 +1,15 @@
 """A whole cloud on this machine, made by `stead up` as a person would: real agent, libvirt, guests of the micro image."""
 
 import errno
+import itertools
 import json
 import os
 import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,22 +19,20 @@ from stead_cli import processes, ssh
 from stead_cli.operator import Operator
 from stead_cli.processes import Program
 from stead_cli.settings import Settings
-from tests.support.clients import Account
+from tests.support.clients import FAST, Account
+from tests.support.connections import shared
 from tests.support.emulator import HangWatch
 from tests.support.processes import BIN, clean_environment, free_ports
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, WaiterConfigTypeDef
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 SSH_USER = "debian"
 BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
 _CONSOLE_LINES = 30
 EMULATOR_LINES = 8
-
-# Waiters look once a second: their own 15 s would be most of a test's time.
-FAST: "WaiterConfigTypeDef" = {"Delay": 1, "MaxAttempts": 120}
 
 
 @dataclass
@@ -187,6 +186,7 @@ class User:
     folder: Path
     ec2: "EC2Client" = field(init=False)
     key_name: str = "mine"
+    _numbers: Iterator[int] = field(default_factory=itertools.count)  # of connections
 
     def __post_init__(self) -> None:
         """Make the key pair; the group's rule waits for the first address to be known."""
@@ -252,6 +252,14 @@ class User:
         login = ssh.Login(address, SSH_USER, self.key_file, self.folder / f"known-{instance_id}")
         login.trust(keys)
         return login
+
+    def connect(self, instance_id: str, key_file: Path | None = None) -> ssh.Login:
+        """As `login`, for many commands: they share one connection, which does not outlive the guest's boot.
+
+        Another key file is that of the pair which the guest was launched with.
+        """
+        login = replace(self.login(instance_id), key_file=key_file or self.key_file)
+        return shared(login, self.folder / f"m{next(self._numbers)}")
 
     def _answering_address(self, instance_id: str) -> str:
         """The guest's public address, once SSH answers there; its group is told to let this host in."""
