@@ -85,6 +85,12 @@ def comments() -> tuple[Comment, ...]:
     return tuple(found)
 
 
+def forget() -> None:
+    """Drop what was kept of files' contents; whoever asks again has it read again."""
+    for kept in (text_of, tree_of, nodes_of, comments, _comment_lines):
+        kept.cache_clear()
+
+
 @cache
 def _comment_lines() -> dict[Path, list[int]]:
     lines: dict[Path, list[int]] = {}
