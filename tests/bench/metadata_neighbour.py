@@ -1,6 +1,6 @@
 """Budget P17: one guest that floods the metadata service costs a neighbour < 5 %.
 
-Run as root: python -m tests.bench.metadata_neighbour [--rounds 30]. Guests are namespaces plugged into VPCs as the agent
+Run as root: python -m tests.bench.metadata_neighbour [--rounds 30] [--only full]. Guests are namespaces plugged into VPCs as the agent
 makes them, with its firewall, and the service is the process that serves a host. The neighbour asks 1,024 times a second,
 as much as P17 promises it, each time by a connection of its own, and is compared with itself beside a guest that burns its
 processor without asking: a guest may use what it has. So the load generator has a processor of its own, as a guest's
@@ -151,7 +151,8 @@ def main() -> None:
     """Measure all in turn and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--only", help="measure those floods alone whose names have this in them")
+    asked = parser.parse_args()
     processors = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as state, new_world() as world:
         world.start(net.HostNetwork((POOL,)))
@@ -167,20 +168,15 @@ def main() -> None:
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), processors)
         base = "a guest burns its processor"
-        found = _measure(
-            pid,
-            processors,
-            neighbour,
-            {
-                base: (near, burn),
-                "one of its VPC floods connections": (near, flood_requests),
-                "one of its VPC keeps 64 full": (near, flood_kept),
-                "one of its VPC opens and says nothing": (near, flood_silent),
-                "one of another VPC floods connections": (far, flood_requests),
-                "one of another VPC keeps 64 full": (far, flood_kept),
-            },
-            rounds,
-        )
+        floods: dict[str, tuple[Guest, Callable[[], None]]] = {
+            "one of its VPC floods connections": (near, flood_requests),
+            "one of its VPC keeps 64 full": (near, flood_kept),
+            "one of its VPC opens and says nothing": (near, flood_silent),
+            "one of another VPC floods connections": (far, flood_requests),
+            "one of another VPC keeps 64 full": (far, flood_kept),
+        }
+        conditions = {name: flood for name, flood in floods.items() if asked.only is None or asked.only in name}
+        found = _measure(pid, processors, neighbour, {base: (near, burn), **conditions}, asked.rounds)
         service.end()
     costs = [_tell(name, turns, found[base]) for name, turns in found.items()]
     print(

@@ -25,6 +25,10 @@ class Pace:
         self._next = turn + self._step
         return max(0.0, turn - now)
 
+    def hold(self, until: float) -> None:
+        """Give no turn before this moment, and then one after the other: what goes by until then fills no bucket."""
+        self._next = max(self._next, until)
+
     def rested(self, now: float) -> bool:
         """Tell whether the guest has asked so little lately that its pace may be forgotten."""
         return self._next <= now - self._slack

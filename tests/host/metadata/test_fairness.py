@@ -3,6 +3,7 @@
 import socket
 import threading
 
+from stead_agent.metadata import server
 from stead_agent.metadata.http import Request, Response
 from stead_agent.metadata.server import Peer, Server
 
@@ -24,18 +25,18 @@ def test_a_neighbour_does_not_wait_for_all_that_another_asked_before() -> None:
         answered.append(peer[1])
         return Response(200, b"well")
 
-    server = Server(lambda peer: peer[1], answer)
+    serving = Server(lambda peer: peer[1], answer)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2 * MANY)
     listener.setblocking(False)
     port = listener.getsockname()[1]
-    server.listen("vpc-a", listener)
+    serving.listen("vpc-a", listener)
     is_busy, go_on = threading.Event(), threading.Event()
 
     def hold_up() -> None:
         is_busy.set()
         assert go_on.wait(10)
 
-    holding = threading.Thread(target=server._order, args=(hold_up,))
+    holding = threading.Thread(target=serving._order, args=(hold_up,))
     holding.start()
     asking = []
     try:
@@ -49,6 +50,19 @@ def test_a_neighbour_does_not_wait_for_all_that_another_asked_before() -> None:
         holding.join()
         for sock in asking:
             sock.close()
-        server.close()
+        serving.close()
     assert len(answered) == MANY + 1
     assert answered.index(NEIGHBOUR) < 4
+
+
+def test_a_guest_that_floods_gets_no_turns_for_the_time_that_it_is_shut_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        listener = server._Listener("vpc-a", sock)
+        flooding, slow = server._Share(), server._Share()
+        for _ in range(server.BURST + 1):
+            flooding.pace.wait(100.0)
+        Server._shut_out(listener, FLOODING, flooding, 100.0)
+        Server._shut_out(listener, NEIGHBOUR, slow, 100.0)
+        assert set(listener.shut_out) == {FLOODING, NEIGHBOUR}
+        assert flooding.pace.next_in(100.0) == server.SHUT_OUT_SECONDS
+        assert slow.pace.next_in(100.0) == 0, "one that only has many connections open"

@@ -15,6 +15,16 @@ def test_burst_comes_at_once_and_the_rest_in_step() -> None:
     assert pace.wait(11.0) == 0
 
 
+def test_what_goes_by_while_it_is_held_counts_for_nothing() -> None:
+    pace = Pace(rate=100, burst=50)
+    pace.hold(11.0)
+    assert pace.next_in(10.0) == 1
+    assert [round(pace.wait(11.0), 6) for _ in range(3)] == [0, 0.01, 0.02]
+    pace.hold(11.01)
+    assert round(pace.next_in(11.0), 6) == 0.03
+    assert pace.rested(12.0)
+
+
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 0.05), min_size=1, max_size=200))
 def test_no_second_has_more_than_rate_and_burst(pauses: list[float]) -> None:
