@@ -26,7 +26,7 @@ from stead_agent import enrol, questions
 from stead_agent.desired import StoreError
 from stead_agent.logs import Log
 from stead_agent.reconcile.loop import Reconciler
-from stead_agent.wanted import Key, OtherEpochError
+from stead_agent.wanted import Key, OtherEpochError, given_up
 from stead_proto import limits, tls
 from stead_proto.tls import Identity
 from stead_proto.v1 import host_pb2, host_pb2_grpc
@@ -119,6 +119,8 @@ class Link:
             async with tls.channel_to_controller(address, identity) as channel:
                 await self._talk(channel, identity, address)
         except Exception as error:  # no error may end the link: a new session puts both sides right
+            if _says_removed(error):
+                await self._give_up()
             return _reason_of(error)
         finally:
             self._stub = None
@@ -126,6 +128,13 @@ class Link:
                 self._last_session = time.monotonic()
                 self.connected.clear()
         return "the controller ended the session"
+
+    async def _give_up(self) -> None:
+        """End guests and their networks: the cloud has removed this host, and gives their addresses to others."""
+        state = given_up(self._reconciler.wanted)
+        if state is not None:
+            _log.warning("removed_from_the_cloud", kept=len(state.resources))
+            await self._reconciler.apply(state)
 
     async def _talk(self, channel: grpc.aio.Channel, identity: Identity, address: str) -> None:
         stub = host_pb2_grpc.HostLinkStub(channel)
@@ -244,6 +253,13 @@ class _Outgoing:
                 if not self._call.done():
                     raise
                 raise ConnectionError(f"{(await self._call.code()).name}: {await self._call.details()}") from error
+
+
+def _says_removed(error: BaseException) -> bool:
+    """Tell whether a session ended because the controller, which has proven who it is, knows no such host any more."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_says_removed, error.exceptions))
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.NOT_FOUND
 
 
 def _reason_of(error: BaseException) -> str:

@@ -36,6 +36,8 @@ _PARTS: Final = frozenset(
     if field.message_type is not None and "vpc_id" in field.message_type.fields_by_name
 )
 
+_KEPT: Final = frozenset({desired_pb2.KIND_HOST_NETWORK, desired_pb2.KIND_BASE, desired_pb2.KIND_VOLUME})
+
 SHARED_KINDS: Final = frozenset(
     {
         desired_pb2.KIND_SUBNET,
@@ -348,3 +350,22 @@ def _unnamed(wanted: Wanted, named: AbstractSet[Key | None], *, foreign: bool) -
     yield from (key for key in wanted.resources if key not in named)
     if foreign:
         yield from (key for key, each in wanted.tombstones.items() if not each.done and key not in named)
+
+
+def given_up(wanted: Wanted) -> DesiredState | None:
+    """Say what is wanted of a host that was removed from its cloud, as a full state; None when nothing changes.
+
+    The cloud has ended its guests and gives their addresses to others, so they go, with their networks. Disks of
+    volumes and what these are over stay, for who wants them back: nobody is served them.
+    """
+    kept = []
+    for key, resource in wanted.resources.items():
+        if key.kind not in _KEPT or (key.kind == desired_pb2.KIND_VOLUME and resource.volume.HasField("remote")):
+            continue
+        stays = Resource.FromString(resource.SerializeToString())
+        if key.kind == desired_pb2.KIND_VOLUME:
+            stays.volume.ClearField("export")
+        kept.append(stays)
+    if kept == list(wanted.resources.values()):
+        return None
+    return DesiredState(revision=wanted.revision, epoch=wanted.epoch, full=True, resources=kept)

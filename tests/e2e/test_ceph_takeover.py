@@ -100,6 +100,7 @@ def _story(ceph: Ceph, street: Street) -> None:
         explain=lambda: _explain(ceph, street, one),
     )
     one.place.run("sh", "-c", "kill -CONT -1")
+    wait_for(lambda: _guests(one) == "", "it is told that it was removed, and ends its guest", 60, poll=0.5)
     assert _total(street.east, own) == renewed
     done = _times_written(street.east)
     wait_for(lambda: _times_written(street.east) > done + 5, "the guest of host 2 still goes on", 60)
@@ -141,6 +142,10 @@ def _write_on(guest: Inhabitant, volume_id: str) -> None:
 
 def _times_written(guest: Inhabitant) -> int:
     return int(guest.run("wc -l </tmp/times 2>/dev/null || echo 0"))
+
+
+def _guests(host: RigHost) -> str:
+    return host.place.run("pgrep", "-f", "qemu-system").stdout
 
 
 def _state(rig: TestRig, host_id: str) -> str:

@@ -57,6 +57,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self.port = 0
         self.enrolment_port = 0
         self._heartbeat_seconds = heartbeat_seconds
+        self.removed: set[str] = set()  # hosts that are refused
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -108,6 +109,8 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
     async def Session(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.HostUpdate]:  # noqa: N802 - the name of the RPC
         peer = tls.peer_of(context)
         first = await anext(aiter(request_iterator))
+        if peer.name in self.removed:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "this host was removed from the cloud")
         session = HostSession(peer.name, first.hello)
         self.connections += 1
         self.sessions[peer.name] = session

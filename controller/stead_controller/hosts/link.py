@@ -107,17 +107,26 @@ class HostLink:
             await self._database.run(lambda tx: host_networks.refresh_all(tx, self._cloud))
             self._moves_told = moves
 
+    def end_session(self, host_id: str) -> None:
+        """End the session of a host that was removed, if it has one here: it asks again, and is told."""
+        stream = self._feed.find(host_id)
+        if stream is not None:
+            stream.end()
+
     async def Session(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.HostReport], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[bytes]:
-        """Serve one agent until either side ends; gives encoded HostUpdates."""
+        """Serve one agent until either side ends; gives encoded HostUpdates.
+
+        NOT_FOUND tells a host that it was removed: then it ends its guests.
+        """
         host_id = await require_host(context)
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
         taken = await self._hellos.run((host_id, hello.hello))
         if taken is facts.Taken.UNKNOWN:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
+            await context.abort(grpc.StatusCode.NOT_FOUND, _REMOVED)
         self._moves += taken is facts.Taken.MOVED
         self._liveness.seen(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})

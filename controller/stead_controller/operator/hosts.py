@@ -1,5 +1,6 @@
 """The `Hosts` service."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -22,12 +23,15 @@ _TOKEN_SECONDS = 3600
 class Hosts(operator_pb2_grpc.HostsServicer):
     """Lists, enrols, drains and forgets hosts."""
 
-    def __init__(self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes) -> None:
-        """Take the parts."""
+    def __init__(
+        self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes, end_session: Callable[[str], None]
+    ) -> None:
+        """Take the parts; `end_session` ends the session of a host that is removed."""
         self._database = database
         self._cloud = cloud
         self._clock = clock
         self._ca_pem = ca_pem
+        self._end_session = end_session
 
     async def ListHosts(  # noqa: N802 - the name of the RPC
         self, request: pb.ListHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -78,6 +82,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
             )
         except SteadError as error:
             await refuse(context, error)
+        self._end_session(request.host_id)
         return pb.RemoveHostResponse()
 
 

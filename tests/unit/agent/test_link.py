@@ -18,7 +18,7 @@ from stead_agent.desired import SqliteStore, Store, StoreError
 from stead_agent.link import Dialling
 from stead_agent.simulated.clock import RealClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.wanted import SHARED_KINDS, Change, Key
+from stead_agent.wanted import SHARED_KINDS, Change, Key, Wanted, change_of, given_up
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.tls import Identity
@@ -346,6 +346,41 @@ async def test_many_statuses_are_split_and_the_revision_waits_for_the_last(
     await controller.until(look, "revision 1 is reached")
     assert all(count == len(volumes) + 2 for revision, count in seen if revision == 1)
     assert len(session.statuses) == len(volumes) + 2
+
+
+async def test_a_host_that_was_removed_ends_its_guests_and_keeps_the_disks(
+    rig: Rig, controller: FakeController
+) -> None:
+    _, host = rig.start(store=(store := MemoryStore()))
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    session = await rig.session()
+    await _ready(controller, session, MACHINE, 1)
+    controller.removed.add(HOST)
+    session.end()
+    await asyncio.to_thread(
+        wait_for, lambda: not host.running() and not host.subsystems.network.present(), "guests and networks are gone"
+    )
+    assert host.subsystems.volumes.present() == {"vol-1"}
+    assert host.subsystems.bases.present() == {"snap-1"}
+    assert {key.id for key in store.resources} == {"host-network", "vol-1", "snap-1"}
+
+
+def test_what_a_removed_host_keeps_is_nobodys() -> None:
+    wanted = Wanted()
+    served, remote = make.volume("vol-1"), make.volume("vol-2")
+    served.volume.export.client_host_id = "h-2"
+    remote.volume.remote.home_host_id = "h-2"
+    resources = (make.host_network(), make.base(), served, remote, *make.launch("3")[2:])
+    wanted.install(Change(7, "epoch-1", full=True, put=resources))
+    state = given_up(wanted)
+    assert state is not None
+    assert (state.revision, state.epoch, state.full) == (7, "epoch-1", True)
+    assert {each.id for each in state.resources} == {"host-network", "snap-1", "vol-1"}
+    assert not any(each.volume.HasField("export") for each in state.resources)
+    change = change_of(wanted, state)
+    assert change is not None
+    wanted.install(change)
+    assert given_up(wanted) is None
 
 
 class EndedCall:

@@ -238,7 +238,18 @@ async def test_a_removed_host_is_refused(cloud):
     agent = await cloud.agent(identity)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await agent.stream.read()
-    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_the_session_of_a_host_that_is_removed_ends(cloud):
+    host_id, identity = await cloud.enrol()
+    agent = await cloud.agent(identity)
+    assert await agent.stream.read()
+    hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
+    await hosts.RemoveHost(operator.RemoveHostRequest(host_id=host_id))
+    async with asyncio.timeout(10):
+        while await agent.stream.read() is not grpc.aio.EOF:
+            pass
 
 
 async def test_a_launch_is_pushed_to_the_host_and_its_report_to_watchers(cloud):
