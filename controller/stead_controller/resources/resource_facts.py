@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from stead_controller.db.tables import (
     ElasticAddress,
@@ -216,15 +216,12 @@ def volumes_of(tx: Transaction, caller: Caller, instance_id: str) -> list[str]:
 
 
 def role_of_profile(tx: Transaction, caller: Caller, cloud: Cloud, profile: str) -> str | None:
-    """Give the ARN of the role in one of the caller's instance profiles, named by its ARN, name or id."""
+    """Give the ARN of the role in one of the caller's instance profiles, named by its ARN or name."""
     name = profile.rpartition("/")[2].lower() if profile.startswith("arn:") else profile.lower()
     query = (
         select(IamRole)
         .join(IamInstanceProfile, IamInstanceProfile.role_id == IamRole.id)
-        .where(
-            IamInstanceProfile.account_id == caller.account_id,
-            or_(IamInstanceProfile.name_lower == name, IamInstanceProfile.id == profile),
-        )
+        .where(IamInstanceProfile.account_id == caller.account_id, IamInstanceProfile.name_lower == name)
     )
     role = tx.session.scalar(query)
     return f"arn:{cloud.partition}:iam::{role.account_id}:role{role.path}{role.name}" if role is not None else None
