@@ -375,6 +375,19 @@ def test_a_limit_that_is_gone_allows_nothing(api, iam, alice):
     wait_for(lambda: not allowed(api, given, *LOOKS), "nothing is allowed any more", 3)
 
 
+def test_a_federated_user_asks_sts_only_who_it_is(api, iam, alice):
+    """Whatever it was given: what a broker hands out does not become a role's session."""
+    account = api.world.one.caller.account_id
+    iam.create_role(RoleName="trusting", AssumeRolePolicyDocument=trust({"AWS": account}))
+    iam.put_user_policy(UserName="alice", PolicyName="all", PolicyDocument=document("*"))
+    carol = api.session(alice.get_federation_token(Name="carol", Policy=document("*"))["Credentials"], "sts")
+    assert carol.get_caller_identity()["Arn"].endswith("federated-user/carol")
+    role = f"arn:aws:iam::{account}:role/trusting"
+    api.refused("AccessDenied", carol.assume_role, RoleArn=role, RoleSessionName="carol")
+    api.refused("AccessDenied", carol.decode_authorization_message, EncodedMessage="x")
+    api.refused("AccessDenied", carol.get_session_token)
+
+
 def test_a_federated_user_may_do_what_both_allow(api, iam, alice):
     rights = document("sts:*", "ec2:DescribeVpcs", "ec2:DescribeSubnets")
     iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=rights)

@@ -65,7 +65,7 @@ class PolicyAuthorizer:
 
     def authorize(self, call: Call, operation: Operation, params: Params) -> None:
         """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
-        _check_session(call.caller, operation.service)
+        _check_session(call.caller, operation)
         if call.caller.kind == "root":
             return
         rule = RULES.get((operation.service, operation.name))
@@ -149,12 +149,14 @@ class PolicyAuthorizer:
         return context_of(values)
 
 
-def _check_session(caller: Caller, service: str) -> None:
-    """Refuse IAM to sessions of users and federated users, but those that a second factor began.
+def _check_session(caller: Caller, operation: Operation) -> None:
+    """Refuse IAM to sessions of users, but those that a second factor began, and IAM and STS to federated users.
 
     See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_sts-comparison.html.
     """
-    if service != "iam" or caller.session is None or caller.kind == "role":
+    if operation.service == "sts" and caller.kind == "federated" and operation.name != "GetCallerIdentity":
+        raise NotAuthorized(f"Cannot call {operation.name} with session credentials", code="AccessDenied")
+    if operation.service != "iam" or caller.session is None or caller.kind == "role":
         return
     if caller.kind == "federated" or not caller.session.mfa:
         raise NotAuthorized("The security token included in the request is invalid", code="InvalidClientTokenId")
