@@ -161,5 +161,7 @@ class Connection:
         if self._close_after and not self._linger:
             return Waits.CLOSED
         self.deadline = now + (LINGER_SECONDS if self._linger else IDLE_SECONDS)
-        self.delay = 0.0
-        return Waits.TURN if self._reader.started and not self._close_after else Waits.BYTES
+        if self._close_after or not self._reader.started:
+            return Waits.BYTES
+        self._take_turn(now)  # for what came with it, without a step in which only that is found out
+        return Waits.TURN
