@@ -47,11 +47,7 @@ def reboot() -> None:
 
     Every other process of the box ends; then come an empty network, an empty /run and another boot id.
     """
-    others = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and ours(path.name)]
-    for pid in set(others) - {os.getpid()}:
-        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-            os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not any(_lives(pid) for pid in others if pid != os.getpid()), "all processes are dead", 20)
+    wait_for(_all_others_are_dead, "all processes are dead", 20)
     # With its last process, socket and name the old network vanishes: its links, routes and tables.
     os.unshare(os.CLONE_NEWNET)
     _run("umount", "--recursive", "--lazy", "/run")
@@ -62,6 +58,19 @@ def reboot() -> None:
         file.write(f"{uuid.uuid4()}\n")
         file.flush()
         _run("mount", "--bind", file.name, _BOOT_ID)
+
+
+def _all_others_are_dead() -> bool:
+    """Kill every other process of the box, and tell whether there was none: one may have started another meanwhile.
+
+    So does an agent whose libvirt is killed before it, as where process ids have begun anew.
+    """
+    others = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and ours(path.name)]
+    living = [pid for pid in others if pid != os.getpid() and _lives(pid)]
+    for pid in living:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(pid, signal.SIGKILL)
+    return not living
 
 
 def _lives(pid: int) -> bool:
