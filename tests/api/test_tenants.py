@@ -128,13 +128,9 @@ NO_TENANTS_IDS = {
     "UserIds",  # accounts
     "ZoneIds",
 }
-# Filters whose values are found by an index without an account: groups after those that are not the caller's own are
-# left out, which a plan does not tell; volumes of snapshots that are shared with the caller among all.
-BY_ANOTHER_INDEX = {
-    ("DescribeInstances", "group-id"),
-    ("DescribeNetworkInterfaces", "group-id"),
-    ("DescribeSnapshots", "volume-id"),
-}
+# Filters whose values are found by an index without an account after those that are not the caller's own are left out,
+# which a plan does not tell.
+BY_ANOTHER_INDEX = {("DescribeInstances", "group-id"), ("DescribeNetworkInterfaces", "group-id")}
 # How the codes of what is absent end.
 ABSENT_CODES = ("NotFound", "NotFoundException", "InvalidConversionTaskId")
 # Operations that answer success to the absent, and so to another's.
