@@ -13,6 +13,7 @@ import pytest
 from stead_cli import ssh
 from tests.support.real_cloud import kill
 from tests.support.rig import RigUser, TestRig
+from tests.support.street import Street
 from tests.support.town import Inhabitant, Vpc, allow, default_vpc, fragments
 from tests.support.waiting import wait_for
 
@@ -33,26 +34,24 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def town(street: Street, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """Guests that may be looked at by all tests of this file; what a test changes it changes back."""
-    rig = session_rig
-    users = [RigUser(rig, rig.new_account(), tmp_path_factory.mktemp("town"), rig=rig) for _ in range(2)]
+    rig = street.rig
+    other = RigUser(rig, rig.new_account(), tmp_path_factory.mktemp("town"), rig=rig)
     try:
-        yield _found(rig, *users)
+        yield _found(street, other)
     finally:
-        for user in users:
-            user.terminate_all()
+        other.terminate_all()
 
 
-def _found(rig: TestRig, user: RigUser, other: RigUser) -> Town:
+def _found(street: Street, other: RigUser) -> Town:
     """Two accounts' default VPCs have the same block."""
-    one, two, _ = rig.hosts
-    (vpc, subnet), (twin_vpc, twins) = default_vpc(user), default_vpc(other)
-    west, east = vpc.launch(one, subnet, "172.31.0.10"), vpc.launch(two, subnet, "172.31.0.11")
-    twin, neighbour = twin_vpc.launch(two, twins, "172.31.0.11"), twin_vpc.launch(one, twins, "172.31.0.20")
-    for guest in (west, east, twin, neighbour):
-        guest.booted()
-    return Town(rig, user, vpc, west, east, twin, neighbour)
+    one, two, _ = street.rig.hosts
+    twin_vpc, twins = default_vpc(other)
+    twin, neighbour = (
+        twin_vpc.launch(host, twins, at) for host, at in ((two, street.east.address), (one, "172.31.0.20"))
+    )
+    return Town(street.rig, street.user, street.vpc, street.west, street.east, twin.booted(), neighbour.booted())
 
 
 def test_one_subnet_on_two_hosts(town: Town) -> None:

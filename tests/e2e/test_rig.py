@@ -12,26 +12,23 @@ from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTE
 from tests.support import box, leaks
 from tests.support.real_cloud import BOOT_SECONDS
 from tests.support.rig import RigUser, TestRig
-from tests.support.town import ANYWHERE, allow
+from tests.support.street import Street
 from tests.support.waiting import wait_for
 
 
-def test_guests_on_two_hosts_are_reached_from_the_internet(rig: TestRig, rig_user: RigUser) -> None:
+def test_guests_on_two_hosts_are_reached_from_the_internet(rig: TestRig, street: Street) -> None:
     """One guest on each of two hosts; the internet reaches each by its public address, and is seen as what it is."""
-    guests = [rig_user.run_on(host, UserData="#!/bin/sh\n")[0] for host in rig.hosts[:2]]
+    guests = [street.west.id, street.east.id]
     found = [host.place.run("virsh", "list", "--name").stdout.split() for host in rig.hosts]
     assert [guest in names for guest, names in zip(guests, found, strict=False)] == [True, True], found
     assert found[2] == []
     for guest in guests:
-        login = rig_user.login(guest)
-        rig_user.open_ssh(guest, str(rig.plan.gateway))
-        client = rig_user.run_from_internet(login, "echo $SSH_CLIENT").split()[0]
+        login = street.user.login(guest)
+        client = street.user.run_from_internet(login, "echo $SSH_CLIENT").split()[0]
         assert client == str(rig.plan.gateway)
         # And out again, through the host's uplink, to the world and to the other by its public address.
         assert "1 packets received" in login.run(f"ping -c 1 -W 5 {rig.plan.gateway}")
-    other = rig_user.describe(guests[1])["PublicIpAddress"]
-    allow(rig_user, rig_user.describe(guests[1])["SecurityGroups"][0]["GroupId"], "tcp", 22, ANYWHERE)
-    assert "SSH-2.0" in rig_user.login(guests[0]).run(f"timeout 5 nc {other} 22 </dev/null | head -c 20")
+    assert "SSH-2.0" in login.run(f"timeout 5 nc {street.west.public_address} 22 </dev/null | head -c 20")
 
 
 def test_status_knows_all_parts(rig: TestRig) -> None:
@@ -44,9 +41,12 @@ def test_status_knows_all_parts(rig: TestRig) -> None:
 
 def test_nothing_leads_out_of_a_rig(rig: TestRig) -> None:
     """No place but the caller's has a link of the machine's, and the internet knows no way but to the caller."""
+    own = {"lo", "underlay", "uplink", "internet", "caller", "stead0", *rig.ids}
     for place in rig.rig.places.values():
-        links = {link["ifname"] for link in json.loads(place.run("ip", "-j", "link").stdout)}
-        assert links <= {"lo", "underlay", "uplink", "internet", "caller", "stead0", *rig.ids}, place.name
+        for link in json.loads(place.run("ip", "-j", "-d", "link").stdout):
+            kind = link.get("linkinfo", {}).get("info_kind")  # a device that is real has none
+            of_a_guest = leaks.is_our_link(link["ifname"]) and kind in {"bridge", "tun", "veth"}
+            assert link["ifname"] in own or of_a_guest, f"{place.name}: {link}"
     assert rig.internet.run("ip", "route", "get", "8.8.8.8").returncode != 0
     # A host of the rig may not begin anything with the caller, who may be listening on all addresses.
     caller = str(rig.plan.caller_internet_address)

@@ -18,8 +18,9 @@ WORD = "nobody-shall-read-this-on-either-host"
 
 def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
     """Write 4 MiB of a word at an offset in MiB, and give the sum of what is there now."""
+    line = " ".join([word] * 100)  # an emulated guest writes less than 1 MiB of short ones in a second
     guest.run(
-        f"yes {word} | head -c {4 * MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
+        f"yes {line} | head -c {4 * MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
         " conv=fsync 2>/dev/null; rm /tmp/words",
         120,
     )
@@ -73,9 +74,7 @@ def check_snapshot(street: Street, volume_id: str) -> None:
     pipe = f"yes {WORD} | head -c {4 * MIB} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
     street.east.run(f"{pipe} 2>/dev/null", 120)
     snapshot_id = street.user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
-    street.user.ec2.get_waiter("snapshot_completed").wait(
-        SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
+    street.complete(snapshot_id)
     zone = street.user.describe(street.east.id)["Placement"]["AvailabilityZone"]
     copy_id = street.user.ec2.create_volume(AvailabilityZone=zone, SnapshotId=snapshot_id)["VolumeId"]
     street.attach(copy_id, street.east, "/dev/sdg")

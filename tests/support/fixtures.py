@@ -11,7 +11,7 @@ from tests.support.ceph import Ceph, missing_programs
 from tests.support.clients import Account, share_client_classes
 from tests.support.cloud import Cloud
 from tests.support.real_cloud import RealCloud, User
-from tests.support.rig import RigUser, TestRig
+from tests.support.rig import TestRig
 from tests.support.street import Street, new_street
 
 share_client_classes()
@@ -165,7 +165,7 @@ def session_rig(request: pytest.FixtureRequest) -> Iterator[TestRig]:
 
 @pytest.fixture(scope="session")
 def street(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    """Two booted guests on two hosts, shared: detach the volumes that you attach."""
+    """Two booted guests on two hosts, shared: detach the volumes that you attach, change back what you change."""
     with new_street(session_rig, tmp_path_factory.mktemp("street")) as made:
         yield made
 
@@ -177,11 +177,3 @@ def rig(session_rig: TestRig) -> Iterator[TestRig]:
     yield session_rig
     for host in session_rig.hosts:
         leaks.assert_nothing_beyond(before[host.name], "this test", place=host.place)
-
-
-@pytest.fixture
-def rig_user(rig: TestRig, tmp_path: Path) -> Iterator[RigUser]:
-    """A new account of the rig with a key pair; whatever it runs is terminated after the test."""
-    made = RigUser(rig, rig.new_account(), tmp_path, rig=rig)
-    yield made
-    made.terminate_all()

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,17 @@ _TELLING = (b"guest=", b"--conf-file=", b"--state-dir=", b"--socket=", b"--pidfi
 _PROGRAM = re.compile(r"(?:^|/)(qemu-system-\w+|dnsmasq|qemu-nbd|qemu-storage-daemon|stead-agent|stead-controller)$")
 
 
-type Run = Callable[..., "subprocess.CompletedProcess[str]"]
+# All that a picture asks of programs, which one shell starts: to enter a host of a rig takes longer than all of them.
+_QUESTIONS = (
+    "ip -j link show",
+    "ip -j route show table all",
+    "ip -j rule show",
+    "nft -j list tables",
+    "ls /run/netns 2>/dev/null || :",  # nothing where there is no such folder
+    "cat /proc/self/mountinfo",
+)
+_BETWEEN = "\n====\n"
+_SCRIPT = "; printf '\\n====\\n'; ".join(f"{{ {question}; }} || exit" for question in _QUESTIONS)
 
 
 @dataclass(frozen=True)
@@ -47,18 +56,20 @@ class HostPicture:
 
 def take_picture(place: Place | None = None) -> HostPicture:
     """Look at this host, or at one of a rig, whose processes are seen from here; needs root to see nft tables."""
-    run = _run_here if place is None else place.run
-    links = {link["ifname"] for link in _json(run, "ip", "-j", "link", "show")}
+    ask = _run_here if place is None else place.run
+    done = ask("sh", "-c", _SCRIPT)
+    assert done.returncode == 0, done.stderr
+    links, routes, rules, tables, names, mounts = done.stdout.split(_BETWEEN)
     return HostPicture(
-        links=frozenset(name for name in links if _LINK.fullmatch(name)),
-        namespaces=frozenset(name for name in _names(run) if _NAMESPACE.match(name)),
-        routes=frozenset(_route(route) for route in _json(run, "ip", "-j", "route", "show", "table", "all")),
-        rules=frozenset(json.dumps(rule, sort_keys=True) for rule in _json(run, "ip", "-j", "rule", "show")),
-        nft_tables=_nft_tables(run),
+        links=frozenset(link["ifname"] for link in _read(links) if is_our_link(link["ifname"])),
+        namespaces=frozenset(name for name in names.split() if _NAMESPACE.match(name)),
+        routes=frozenset(_route(route) for route in _read(routes)),
+        rules=frozenset(json.dumps(rule, sort_keys=True) for rule in _read(rules)),
+        nft_tables=_nft_tables(tables),
         processes=_processes() if place is None else frozenset(),
         mounts=frozenset(
             mount
-            for mount in _mount_points(run)
+            for mount in (line.split()[4] for line in mounts.splitlines())
             if "/vpc-" in mount or "/nat-" in mount or mount.startswith("/var/lib/stead/")
         ),
     )
@@ -76,18 +87,17 @@ def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0,
             ) from None
 
 
+def is_our_link(name: str) -> bool:
+    """Tell whether the agent makes links of such names."""
+    return bool(_LINK.fullmatch(name))
+
+
 def _run_here(*command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def _output(run: Run, *command: str) -> str:
-    done = run(*command)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-    return done.stdout
-
-
-def _json(run: Run, *command: str) -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = json.loads(_output(run, *command) or "[]")
+def _read(answer: str) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = json.loads(answer or "[]")
     return shown
 
 
@@ -97,13 +107,8 @@ def _route(route: dict[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def _names(run: Run) -> list[str]:
-    return run("ls", "/run/netns").stdout.split()  # nothing where there is no such folder
-
-
-def _nft_tables(run: Run) -> frozenset[str]:
-    listed = json.loads(_output(run, "nft", "-j", "list", "tables"))
-    tables = [item["table"] for item in listed["nftables"] if "table" in item]
+def _nft_tables(answer: str) -> frozenset[str]:
+    tables = [item["table"] for item in json.loads(answer)["nftables"] if "table" in item]
     return frozenset(f"{table['family']} {table['name']}" for table in tables if _TABLE.search(table["name"]))
 
 
@@ -128,7 +133,3 @@ def _processes() -> frozenset[str]:
             telling = [os.fsdecode(word) for word in words if word.startswith(_TELLING)]
             found.add(f"{name[1]} {' '.join(telling)}")
     return frozenset(found)
-
-
-def _mount_points(run: Run) -> list[str]:
-    return [line.split()[4] for line in _output(run, "cat", "/proc/self/mountinfo").splitlines()]

@@ -145,13 +145,6 @@ class RigUser(User):
 
     rig: TestRig = field(kw_only=True)
 
-    def run_on(self, host: RigHost, count: int = 1, **options: Any) -> list[str]:
-        """Launch instances on this host, wait until they run, and return their ids."""
-        with self.rig.only(host):
-            made = self.run(count, wait=False, **options)
-        self.wait("instance_running", made)
-        return made
-
     def run_from_internet(self, login: ssh.Login, command: str) -> str:
         """Run a command in a guest by SSH from the internet, which its group must let in; fail with ssh's words."""
         done = self.rig.internet.run(*login.words(command))

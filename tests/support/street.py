@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.rig import RigUser, TestRig
-from tests.support.town import Inhabitant, default_vpc
+from tests.support.town import Inhabitant, Vpc, default_vpc
 from tests.support.waiting import wait_for
 
 
@@ -18,10 +18,11 @@ def disk(volume_id: str) -> str:
 
 @dataclass
 class Street:
-    """A guest on each of two hosts."""
+    """A guest on each of two hosts, in one subnet."""
 
     rig: TestRig
     user: RigUser
+    vpc: Vpc
     west: Inhabitant  # on host 1
     east: Inhabitant  # on host 2
 
@@ -78,7 +79,7 @@ def new_street(rig: TestRig, folder: Path) -> Iterator[Street]:
         one, two, _ = rig.hosts
         vpc, subnet = default_vpc(user)
         west, east = vpc.launch(one, subnet, "172.31.0.10"), vpc.launch(two, subnet, "172.31.0.11")
-        yield Street(rig, user, west.booted(), east.booted())
+        yield Street(rig, user, vpc, west.booted(), east.booted())
     finally:
         user.terminate_all()
         for volume in user.ec2.describe_volumes()["Volumes"]:

@@ -11,6 +11,7 @@ from typing import Any
 from stead_cli import ssh
 from stead_cli.rig_cloud import RigHost
 from stead_cli.rig_places import Place
+from tests.support.connections import shared
 from tests.support.real_cloud import BOOT_SECONDS, SSH_USER
 from tests.support.rig import RigUser, TestRig
 from tests.support.waiting import wait_for
@@ -128,18 +129,6 @@ class Vpc:
         return Inhabitant(self.user, host, instance_id, address, ipv6_address)
 
 
-@dataclass(frozen=True, slots=True)
-class _Connection(ssh.Login):
-    """A login whose commands share one connection: to make one costs an emulated guest as much as many commands."""
-
-    def strict_words(self, *more: str) -> list[str]:
-        path = self.known_hosts.with_name(
-            f"at-{self.address}"
-        )  # short: ssh adds to it, and a socket's has 108 characters
-        shared = ("ControlMaster=auto", f"ControlPath={path}", "ControlPersist=60", "ServerAliveInterval=5")
-        return ssh.Login.strict_words(self, *(part for option in shared for part in ("-o", option)), *more)
-
-
 @dataclass
 class Inhabitant:
     """A guest of a VPC."""
@@ -150,7 +139,7 @@ class Inhabitant:
     address: str
     ipv6_address: str = ""
     bastion: "Inhabitant | None" = None  # through which those without a public address are logged in to
-    _connections: dict[str, "_Connection"] = field(default_factory=dict)  # by the address they go to
+    _connections: dict[str, ssh.Login] = field(default_factory=dict)  # by the address they go to
 
     @property
     def public_address(self) -> str:
@@ -187,7 +176,7 @@ class Inhabitant:
         address = self.address if self.bastion else self.public_address
         if address not in self._connections:
             login, through = self.login(), self.bastion.connection() if self.bastion else None
-            self._connections[address] = _Connection(address, login.user, login.key_file, login.known_hosts, through)
+            self._connections[address] = shared(login, login.known_hosts.with_name(f"at-{address}"), through)
         return self._connections[address]
 
     def run(self, command: str, timeout: float = 60) -> str:

@@ -44,13 +44,6 @@ class Guest:
         return link
 
 
-@pytest.fixture
-def guest(world: World) -> Iterator[Guest]:
-    """A guest of this test's own."""
-    with running(world) as made:
-        yield made
-
-
 @contextmanager
 def running(world: World) -> Iterator[Guest]:
     """Boot a guest, and wait for its shell."""
@@ -77,17 +70,24 @@ def running(world: World) -> Iterator[Guest]:
     shell.close()
 
 
-@pytest.fixture
-def small(world: World) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def one_world(daemon: Daemon, bridge: str) -> Iterator[World]:
+    """What all tests of this file have."""
+    with new_world(daemon, bridge) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def small(one_world: World) -> Iterator[Path]:
     """A directory on a file system of its own, of 32 MiB."""
-    image, place = world.root / "small.ext4", world.root / "small"
+    image, place = one_world.root / "small.ext4", one_world.root / "small"
     with image.open("wb") as file:
         file.truncate(32 * MIB)
     run(["mkfs.ext4", "-q", "-m", "0", image], timeout=20)
     place.mkdir()
     device = run(["losetup", "--find", "--show", image], timeout=20).stdout.decode().strip()
     # libvirtd, and with it the guests that it starts from now on, has mounts of its own.
-    theirs = ["nsenter", "--mount", "--target", str(world.daemon.pid)]
+    theirs = ["nsenter", "--mount", "--target", str(one_world.daemon.pid)]
     for where in ([], theirs):
         run([*where, "mount", device, place], timeout=20)
     place.chmod(0o711)
@@ -97,6 +97,20 @@ def small(world: World) -> Iterator[Path]:
     run(["losetup", "--detach", device], timeout=20)
 
 
+@pytest.fixture(scope="module")
+def one_guest(one_world: World, small: Path) -> Iterator[Guest]:
+    """The guest behind `guest`, which finds files in `small`."""
+    with running(one_world) as made:
+        yield made
+
+
+@pytest.fixture
+def guest(one_guest: Guest) -> Iterator[Guest]:
+    """A guest that has no disk beside its root disk, neither before nor after a test."""
+    yield one_guest
+    one_guest.has(())
+
+
 def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     filler = small / "filler"
     filler.write_bytes(bytes(16 * MIB))
@@ -104,7 +118,8 @@ def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     run(["qemu-img", "create", "-q", "-f", "qcow2", disk.source.path, "64M"], timeout=20)
     guest.has((disk,))
     path = guest.path(disk)
-    words = f"yes all-of-it | head -c {14 * MIB}"
+    # A long line: of short ones an emulated guest writes less than 1 MiB in a second.
+    words = f"yes {' '.join(['all-of-it'] * 50)} | head -c {14 * MIB}"
     guest.shell.run(
         f"({words} | dd of={path} bs=64k iflag=fullblock oflag=direct; echo $? >/tmp/done) >/dev/null 2>&1 & true"
     )
@@ -128,72 +143,55 @@ def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     run(["qemu-img", "check", "-q", "-f", "qcow2", disk.source.path], timeout=20)
 
 
-# The tests from here on have one guest, which would be in the way of another one with a world of its own.
+def test_the_life_of_a_disk_in_a_running_guest(guest):
+    first, second = guest.world.disk(), guest.world.disk()
+    guest.has((first, second))
+    paths = [guest.path(disk) for disk in (first, second)]
+    assert guest.shell.run(f"readlink -f {paths[0]}") != guest.shell.run(f"readlink -f {paths[1]}")
+    assert guest.shell.run(f"blockdev --getsize64 {paths[0]}") == str(64 * MIB)
+    guest.shell.run(f"mkdir -p /mnt; mkfs.ext4 -q {paths[0]}; mount {paths[0]} /mnt; seq 20000 >/mnt/numbers; sync")
 
-
-@pytest.fixture(scope="module")
-def one_guest(daemon: Daemon, bridge: str) -> Iterator[Guest]:
-    """The guest behind `shared`."""
-    with new_world(daemon, bridge) as world, running(world) as made:
-        yield made
-
-
-@pytest.fixture
-def shared(one_guest: Guest) -> Iterator[Guest]:
-    """A guest that has no disk beside its root disk, neither before nor after a test."""
-    yield one_guest
-    one_guest.has(())
-
-
-def test_the_life_of_a_disk_in_a_running_guest(shared):
-    first, second = shared.world.disk(), shared.world.disk()
-    shared.has((first, second))
-    paths = [shared.path(disk) for disk in (first, second)]
-    assert shared.shell.run(f"readlink -f {paths[0]}") != shared.shell.run(f"readlink -f {paths[1]}")
-    assert shared.shell.run(f"blockdev --getsize64 {paths[0]}") == str(64 * MIB)
-    shared.shell.run(f"mkdir -p /mnt; mkfs.ext4 -q {paths[0]}; mount {paths[0]} /mnt; seq 20000 >/mnt/numbers; sync")
-
-    shared.world.machines.resize_disk(shared.spec.id, first.id, 128 * MIB)
-    shared.shell.run(f"resize2fs {paths[0]}")
-    assert int(shared.shell.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 100 * 1024
+    guest.world.machines.resize_disk(guest.spec.id, first.id, 128 * MIB)
+    guest.shell.run(f"resize2fs {paths[0]}")
+    assert int(guest.shell.run("df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")) > 100 * 1024
 
     # A guest that has a disk mounted lets go of it all the same; what was synced is there when it comes back.
-    shared.has((second,))
-    shared.shell.run(
+    guest.has((second,))
+    guest.shell.run(
         f"umount /mnt; for n in $(seq 100); do [ -e {paths[0]} ] || break; usleep 50000; done; ! [ -e {paths[0]} ]"
     )
-    shared.has((second, first))
-    shared.shell.run(f"mount {shared.path(first)} /mnt")
-    assert shared.shell.run("tail -1 /mnt/numbers") == "20000"
-    assert shared.shell.run("wc -l </mnt/numbers") == "20000"
-    shared.shell.run("umount /mnt")
+    guest.has((second, first))
+    guest.shell.run(f"mount {guest.path(first)} /mnt")
+    assert guest.shell.run("tail -1 /mnt/numbers") == "20000"
+    assert guest.shell.run("wc -l </mnt/numbers") == "20000"
+    guest.shell.run("umount /mnt")
 
 
-def test_limits_are_changed_under_a_running_guest(shared):
-    disk = shared.world.disk()
-    shared.has((disk,))
-    path = shared.path(disk)
+def test_limits_are_changed_under_a_running_guest(guest):
+    disk = guest.world.disk()
+    guest.has((disk,))
+    path = guest.path(disk)
     read = f"read a b </proc/uptime; dd if={path} of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null; read c b </proc/uptime; echo $a $c"
 
     def seconds():
-        begun, ended = shared.shell.run(read, 60).split()
+        begun, ended = guest.shell.run(read, 60).split()
         return float(ended) - float(begun)
 
     free = seconds()
-    shared.has((replace(disk, throughput=2 * MIB),))
+    guest.has((replace(disk, throughput=2 * MIB),))
     seconds()  # what was saved up is spent
     assert seconds() > max(2.5, free)
-    shared.has((replace(disk, iops=8),))  # operations of 256 KiB at most: 32 of them
+    guest.has((replace(disk, iops=8),))  # operations of 256 KiB at most: 32 of them
     seconds()
     assert seconds() > 2.5
-    shared.has((disk,))
+    guest.has((disk,))
     assert seconds() < 2.0
 
 
-def test_as_many_disks_as_ec2_allows(shared):
-    disks = tuple(shared.world.disk() for _ in range(28 - len(shared.spec.nics) - 1))
-    shared.has(disks)
-    last = shared.path(disks[-1])
-    shared.shell.run(f"echo here >{last}; sync")
-    assert shared.shell.run("ls /sys/class/block | grep -c '^vd[a-z]*$'") == str(len(disks) + 1)
-    shared.has(disks[:1])
+def test_as_many_disks_as_ec2_allows(guest):
+    disks = tuple(guest.world.disk() for _ in range(28 - len(guest.spec.nics) - 1))
+    guest.has(disks)
+    last = guest.path(disks[-1])
+    guest.shell.run(f"echo here >{last}; sync")
+    assert guest.shell.run("ls /sys/class/block | grep -c '^vd[a-z]*$'") == str(len(disks) + 1)
+    guest.has(disks[:1])
