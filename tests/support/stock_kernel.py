@@ -21,7 +21,7 @@ from tests.support.processes import ROOT
 from tests.support.waiting import wait_for
 
 _VIRTIOFSD: Final = Path("/usr/libexec/virtiofsd")
-_SECONDS: Final = 120
+_SECONDS: Final = 240  # all of LVM took more than 120 beside a load of 5
 
 # The first and only program: makes the root writable, runs the script, says its status on a line that the kernel does
 # not write to, powers off. pivot_root and not chroot, or the kernel would look for modprobe and modules in the old root.
