@@ -1,6 +1,6 @@
 """Whether time tells another tenant's id from an absent one, or a known access key from an unknown one; limit 5 %.
 
-    python -m tests.bench.tenant_timing [--samples 20000] [--only DescribeInstances|StopInstances|keys]
+    python -m tests.bench.tenant_timing [--samples 20000] [--only DescribeInstances|StopInstances|AssumeRole|keys]
 
 A and B are interleaved in random order, over a real database, each request signed for itself (beforehand, in rounds).
 Measured are the time that goes by, which is what a tenant sees, and the processor time of all threads, which other work
@@ -14,6 +14,7 @@ import gc
 import hashlib
 import math
 import random
+import secrets
 import statistics
 import sys
 import tempfile
@@ -33,25 +34,29 @@ from stead_controller.aws.signature import ALGORITHM, Claim, sign
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.key_cache import KeyCache
+from stead_controller.resources import iam_access_keys, iam_entities, iam_inline_policies, iam_roles, iam_users
+from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto import ids
+from tests.api.identity import document, trust
 from tests.unit.controller.resources import rows
 
 LIMIT = 0.05
 ROUND = 500
 KEYS = "keys"
-NAMES = ("DescribeInstances", "StopInstances", KEYS)
+ROLES = "AssumeRole"
+NAMES = ("DescribeInstances", "StopInstances", ROLES, KEYS)
 UNKNOWN = "AKIAUNKNOWN00000"  # as long as the known one
 SECRET = "a/secret+key"
 
 
-def signed(body: str, key: str, secret: str = SECRET) -> Request:
-    """A signed request of EC2, made in a tenth of the time that botocore takes."""
+def signed(body: str, key: str, secret: str = SECRET, service: str = "ec2") -> Request:
+    """A signed request, made in a tenth of the time that botocore takes."""
     now = datetime.now(UTC)
     text = now.strftime("%Y%m%dT%H%M%SZ")
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Host": "127.0.0.1", "X-Amz-Date": text}
     names = tuple(sorted(name.lower() for name in headers))
-    claim = Claim(key, now, text, text[:8], "us-east-1", "ec2", names, "", False, None, None)
+    claim = Claim(key, now, text, text[:8], "us-east-1", service, names, "", False, None, None)
     content = body.encode()
     request = Request("POST", "/", "", tuple(headers.items()), content, "127.0.0.1")
     signature = sign(request, claim, secret, hashlib.sha256(content).hexdigest())
@@ -61,9 +66,9 @@ def signed(body: str, key: str, secret: str = SECRET) -> Request:
     return Request("POST", "/", "", tuple(headers.items()), content, "127.0.0.1")
 
 
-def ask(start: str, key: str, choose: Callable[[], str]) -> Request:
-    """A signed request about an instance."""
-    return signed(start + choose(), key)
+def ask(start: str, key: str, choose: Callable[[], str], *, secret: str = SECRET, service: str = "ec2") -> Request:
+    """A signed request about an instance or a role."""
+    return signed(start + choose(), key, secret, service)
 
 
 def measure(
@@ -108,6 +113,24 @@ def auc(one: list[int], two: list[int]) -> float:
     return (ranks - len(two) * (len(two) + 1) / 2) / (len(one) * len(two))
 
 
+def new_role(tx: Any, caller: Caller) -> str:
+    """Make a role that instances may have, and give its name."""
+    name = secrets.token_hex(8)
+    iam_roles.create(tx, caller, iam_roles.NewRole(name, trust()), now=datetime.now(UTC))
+    return name
+
+
+def new_user(tx: Any, world: rows.World) -> tuple[str, str]:
+    """Make a user of the first tenant who may assume roles, and give the access key and its secret."""
+    caller = world.one.caller
+    iam_users.create(tx, caller, iam_users.NewUser("user"), datetime.now(UTC))
+    tx.session.flush()
+    iam_inline_policies.put(tx, caller, "user", "user", policy_name="all", document=document("sts:AssumeRole"))
+    user = iam_entities.find_user(tx, caller, "user")
+    key = iam_access_keys.add(tx, world.cloud.sealer, caller.account_id, user.id, datetime.now(UTC))
+    return key.id, key.secret
+
+
 def main() -> None:
     """Print the figures; exit with 1 when one is above its limit."""
     parser = argparse.ArgumentParser()
@@ -130,9 +153,9 @@ def run(database: Database, samples: int, names: Sequence[str]) -> bool:
         world = rows.build_world(tx)
         tx.session.add(rows.access_key(world.one.caller, SECRET))
         theirs = rows.launch(tx, world, world.other).id
-        return world, theirs
+        return world, theirs, new_role(tx, world.other.caller), new_user(tx, world)
 
-    world, theirs = database.run_blocking(build)
+    world, theirs, role, user_key = database.run_blocking(build)
     keys = KeyCache(database, world.cloud.sealer)
     app = AwsApp(
         transactions=database,
@@ -151,6 +174,12 @@ def run(database: Database, samples: int, names: Sequence[str]) -> bool:
         if name == KEYS:
             print(f"a known key with a wrong secret, and an unknown key, {samples} of each")
             makes = (lambda: signed(body, key, "wrong"), lambda: signed(body, UNKNOWN, "wrong"))
+        elif name == ROLES:
+            print(f"{name}: another tenant's role that trusts others, and an absent one, {samples} of each")
+            arns = f"arn:aws:iam::{world.other.caller.account_id}:role/"
+            start = f"Action={name}&Version=2011-06-15&RoleSessionName=session&RoleArn={arns}"
+            of_user = partial(ask, start, user_key[0], secret=user_key[1], service="sts")
+            makes = (partial(of_user, lambda: role), partial(of_user, lambda: secrets.token_hex(len(role) // 2)))
         else:
             print(f"{name}: another tenant's id, and an absent one, {samples} of each")
             start = f"Action={name}&Version=2016-11-15&InstanceId.1="
