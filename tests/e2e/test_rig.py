@@ -3,15 +3,13 @@
 import json
 import socket
 import threading
-from pathlib import Path
 
 import pytest
 
 from stead_cli.rig_places import Place
 from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTES
-from tests.support import box, leaks
-from tests.support.real_cloud import BOOT_SECONDS
-from tests.support.rig import RigUser, TestRig
+from tests.support import leaks
+from tests.support.rig import TestRig
 from tests.support.street import Street
 from tests.support.waiting import wait_for
 
@@ -96,50 +94,3 @@ def test_underlay_carries_what_guests_send_in_one_piece(rig: TestRig) -> None:
     wait_for(lambda: sender.run("python3", "-c", code).returncode == 0 and (not thread.is_alive() or got), "it arrives")
     thread.join()
     assert got == [str(payload)]
-
-
-def test_up_and_down_again_and_again(tmp_path: Path) -> None:
-    box.run_in_another(_life_of_a_rig, tmp_path)
-
-
-def _life_of_a_rig(folder: Path) -> None:
-    """Made, made again, made whole after kills and a power cut, grown, refused what cannot be, and gone."""
-    before = leaks.take_picture()
-    made = TestRig(hosts_wanted=1)
-    guests: list[str] = []
-    try:
-        first = made.up()
-        assert made.up()["hosts"] == first["hosts"]
-        guests.append(_made_whole(made, folder))
-        _refuses(made)
-    finally:
-        made.down()
-        made.down()  # twice is once
-    leaks.assert_nothing_beyond(before, "a rig that is down")
-    assert not [group for guest in guests for group in Path("/sys/fs/cgroup").rglob(f"*{guest}*")]
-
-
-def _made_whole(made: TestRig, folder: Path) -> str:
-    """Return the id of a guest that runs, after all of it was cut off and made again."""
-    user = RigUser(made, made.new_account(), folder, rig=made)
-    [guest] = user.run()
-    boot = user.login(guest).run("cat /proc/sys/kernel/random/boot_id")
-    made.hosts[0].power_off()
-    made.rig.underlay.end()
-    made.hosts_wanted = 2
-    known = made.up()["hosts"]
-    assert list(known) == ["host-1", "host-2"]
-    wait_for(
-        lambda: _boot_of(user, guest) not in ("", boot), "the guest is booted again, as after a power cut", BOOT_SECONDS
-    )
-    return guest
-
-
-def _boot_of(user: RigUser, guest: str) -> str:
-    return user.login(guest).run("cat /proc/sys/kernel/random/boot_id")
-
-
-def _refuses(made: TestRig) -> None:
-    assert "to change that (mtu)" in made.stead("rig", "up", "--mtu", "1400").stderr
-    assert "fewer hosts" in made.stead("rig", "up", "--hosts", "1").stderr
-    assert "is a rig" in made.stead("up").stderr

@@ -101,12 +101,3 @@ def _a_role_reads_objects_and_no_more(account: Account) -> None:
 
 def _policy(statement: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def test_secrets_are_for_their_owner_only(real_cloud: RealCloud) -> None:
-    """Below the state directory only the CA's certificate, settings and built images may be read by others."""
-    for path in real_cloud.state_dir.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o004:
-            content = path.read_bytes()
-            assert b"PRIVATE KEY" not in content, path
-            assert real_cloud.account.secret_access_key.encode() not in content, path

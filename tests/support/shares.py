@@ -13,7 +13,7 @@ _RIG = (
     "test_snapshots.py",
     "test_volumes_across_hosts.py",
 )
-_OWN = ("test_host_reboot.py", "test_systemd.py")
+_OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")  # clouds in boxes of their own
 _LIGHT: Final = "gw2"  # as pytest-xdist names the third process
 _TURNS = ("house", "cloud", "host", "rig", "e2e")
 
