@@ -1,8 +1,10 @@
 """The directories that disks and their bases are kept in.
 
-Below one directory: `bases/` and `volumes/` hold what is there, `incoming/` what is being made, `trash/`
-what was removed. A file gets its final name when all of it is on the disk, and a name only ever comes from a checked
-id. Guests' processes may pass through the directories and read bases; only root may list or change them.
+Below one directory: `bases/` and `volumes/` hold what is there, `incoming/` what is being made, `trash/` what was
+removed; `made/` has an empty file for each volume whose disk was made, wherever that is kept, so that one that has
+vanished is never taken for one that is yet to be made. A file gets its final name when all of it is on the disk, and
+a name only ever comes from a checked id. Guests' processes may pass through the directories and read bases; only root
+may list or change them.
 """
 
 import contextlib
@@ -32,11 +34,12 @@ class LocalStore:
         self.volumes = root / "volumes"
         self.incoming = root / "incoming"
         self.trash = root / "trash"
+        self.made = root / "made"
         self.trash_seconds = trash_seconds
         for directory in (root, self.volumes):
             directory.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
             directory.chmod(_PASSABLE)
-        for directory in (self.incoming, self.trash):
+        for directory in (self.incoming, self.trash, self.made):
             directory.mkdir(mode=0o700, exist_ok=True)
         self._check_reachable()
 
@@ -63,6 +66,20 @@ class LocalStore:
             name = _TRASH_NAME.match(path.name)
             if name and now - int(name["removed"]) >= older_than * 1e9:
                 path.unlink(missing_ok=True)
+
+    def note_made(self, volume_id: str) -> None:
+        """Remember that a volume's disk is here."""
+        path = self.made / volume_id
+        if not path.exists():
+            path.touch(mode=0o600)
+
+    def was_made(self, volume_id: str) -> bool:
+        """Tell whether a volume's disk has been here, and was not removed by us."""
+        return (self.made / volume_id).exists()
+
+    def forget_made(self, volume_id: str) -> None:
+        """Let a volume be made again."""
+        (self.made / volume_id).unlink(missing_ok=True)
 
     def publish(self, incoming: Path, final: Path) -> None:
         """Give a file that is whole its final name; it and the name are on the disk when this returns."""

@@ -44,15 +44,22 @@ class PooledVolumes:
     # -- volumes
 
     def ensure(self, volume: VolumeSpec) -> VolumeSource:
-        """Have the disk here, at least as large as said; where it is already, or in the pool that it is meant for."""
-        with self._store.room(volume.id):
+        """Have the disk here, at least as large as said; where it is already, or in the pool that it is meant for.
+
+        One that has been here and is no more, since a pool is not mounted, say, is not made anew: a guest would take
+        the blank one for its own.
+        """
+        with self._store.room(checked(volume.id)):
             found = self._find(volume.id)
             if found is None and volume.former_homes:
                 self._adopt(volume)
+            elif found is None and self._store.was_made(volume.id):
+                raise VolumeError(f"{volume.id}: its disk was here, and is in no pool any more")
             elif found is None:
                 self._make(volume)
             elif _header(found[0], volume.id).size < volume.size and (volume.encryption_key or not volume.encrypted):
                 self._grow(volume)
+            self._store.note_made(volume.id)
             source = self.source(volume.id)
         if source is None:
             raise VolumeError(f"{volume.id} vanished while it was made")
@@ -106,6 +113,7 @@ class PooledVolumes:
         """Move the disk to the trash."""
         for pool in self._pools.values():
             pool.discard(volume_id)
+        self._store.forget_made(checked(volume_id))
 
     def purge(self) -> None:
         """Delete from the trash what has been there long enough."""

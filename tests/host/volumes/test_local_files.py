@@ -216,6 +216,24 @@ def test_a_new_disk_of_an_old_id_is_blank(place):
     assert b"failed" not in read.stdout
 
 
+def test_a_disk_that_has_vanished_is_not_made_anew(root):
+    """A guest would take the blank one for its own; what was made by an earlier release is known once it is seen."""
+    made = Place(root).volumes.ensure(VolumeSpec(VOL, MIB))
+    (root / "made" / VOL).unlink()
+    Place(root).volumes.ensure(VolumeSpec(VOL, MIB))
+    aside = root / "aside"
+    made.source.path.rename(aside)
+    again = Place(root).volumes
+    with pytest.raises(VolumeError, match="its disk was here"):
+        again.ensure(VolumeSpec(VOL, MIB))
+    assert again.present() == frozenset()
+    aside.rename(made.source.path)  # the pool is mounted again
+    assert again.ensure(VolumeSpec(VOL, MIB)) == made
+    made.source.path.unlink()
+    again.remove(VOL)
+    again.ensure(VolumeSpec(VOL, MIB))
+
+
 def test_a_death_while_making_leaves_nothing_half_made(root, monkeypatch):
     class DeathError(BaseException):
         pass
@@ -232,8 +250,9 @@ def test_a_death_while_making_leaves_nothing_half_made(root, monkeypatch):
         assert place.volumes.present() == frozenset(), moment
         assert place.volumes.source(VOL) is None
         assert Place(root).volumes.ensure(VolumeSpec(VOL, MIB)).source.path.exists()
-        assert everything(root) == [f"volumes/{VOL}.qcow2"]
-        (root / "volumes" / f"{VOL}.qcow2").unlink()
+        assert everything(root) == [f"made/{VOL}", f"volumes/{VOL}.qcow2"]
+        for name in everything(root):
+            (root / name).unlink()
 
 
 def test_a_symbolic_link_is_not_followed(place, tmp_path):
