@@ -15,6 +15,7 @@ import libvirt
 
 from stead_agent import facts, heap, kvm_proof, libvirtd
 from stead_agent.agent import Agent
+from stead_agent.attachment_credentials import AttachmentCredentials
 from stead_agent.bases.base_servers import BaseServers
 from stead_agent.bases.local_bases import LocalBases
 from stead_agent.block_store import BlockStore
@@ -177,6 +178,7 @@ def _assemble(settings: Settings) -> _Assembled:
     daemon = libvirtd.ensure_running(settings.libvirt_uri, settings.state_dir)
     verdict = kvm_proof.prove(settings.proof_image, settings.state_dir)
     store = LocalStore(settings.state_dir / "disks")
+    identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     machines = LibvirtMachines(
         daemon.uri,
         settings.state_dir,
@@ -184,8 +186,8 @@ def _assemble(settings: Settings) -> _Assembled:
         virtualization=verdict.virtualization,
         revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
         patience=Patience(stop=int(settings.stop_grace_seconds)),
+        credentials=AttachmentCredentials(settings.controllers, identity),
     )
-    identity: partial[Identity] = partial(Identity.load, settings.state_dir)
     address = settings.underlay_address or _own_address()
     block_store = BlockStore(settings.controllers, identity)
     bases = LocalBases(

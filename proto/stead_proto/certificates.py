@@ -17,7 +17,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from stead_proto import limits
-from stead_proto.tls import CONTROLLER_NAME, Identity, Peer, PeerKind, host_server_name, write_once
+from stead_proto.tls import (
+    ATTACHMENT_UNIT,
+    CONTROLLER_NAME,
+    Identity,
+    Peer,
+    PeerKind,
+    attachment_name,
+    host_server_name,
+    write_once,
+)
 
 CA_VALIDITY: Final = dt.timedelta(days=3650)
 VALIDITY: Final = dt.timedelta(days=397)
@@ -123,13 +132,23 @@ class Authority:
         """Sign the public key of a host's request: nothing else in it counts. BadSigningRequestError if it is none."""
         return self._issue_client(_requested_key(csr_pem), Peer(PeerKind.HOST, host_id), validity)
 
+    def issue_attachment(self, volume_id: str, generation: int, host_id: str) -> Identity:
+        """Make what a guest's QEMU shows the home of a volume, with a key of our own making.
+
+        It names nobody to the controller and serves nothing: who breaks into that QEMU has that one volume, as before.
+        """
+        key = ec.generate_private_key(_CURVE())
+        subject = _name(attachment_name(volume_id, generation, host_id), ATTACHMENT_UNIT)
+        certificate_pem = self._issue(key.public_key(), subject, (), [ExtendedKeyUsageOID.CLIENT_AUTH], VALIDITY)
+        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+
     def certify_signer(self, key: rsa.RSAPublicKey, name: str) -> bytes:
         """Certify a key that signs documents, for as long as this authority is valid: who verifies pins it."""
         validity = self._certificate.not_valid_after_utc - _now()
         return self._issue(key, _name(name), (), (), validity)
 
     def _issue_client(self, key: ec.EllipticCurvePublicKey, peer: Peer, validity: dt.timedelta) -> bytes:
-        subject = _name(peer.name, peer.kind)
+        subject = _name(peer.name, peer.kind.value)
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri)]
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if peer.kind is PeerKind.HOST:  # it serves volumes to other hosts
@@ -187,9 +206,9 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _name(common_name: str, kind: PeerKind | None = None) -> x509.Name:
+def _name(common_name: str, kind: str = "") -> x509.Name:
     """Make a subject; a peer's has its kind in it, so that no operator is named like a host (`tls.subject_of_host`)."""
-    units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, kind.value)] if kind else []
+    units = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, kind)] if kind else []
     return x509.Name([*units, x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
 
 

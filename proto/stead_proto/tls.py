@@ -7,6 +7,7 @@ Stead's own CA (`certificates.py`) signs all certificates. Who may do what is in
     stead:operator:<name>             a person or program        the controller, with `peer_of`
     <host id>.host.stead.internal     a host, as server          another host that has one of its volumes attached
     controller.stead.internal         the controller, as server  every client, whatever address it dialled
+    none: subject OU=attachment, …    a guest's QEMU             the home of the one volume that it names
 
 gRPC checks the extended key usage and the server's name, so nobody's certificate passes for a controller's. Python's
 gRPC demands a client certificate of all or of none on a port, so `Enrolment` has a port of its own.
@@ -30,6 +31,8 @@ from stead_proto import limits
 
 CONTROLLER_NAME: Final = "controller.stead.internal"
 _HOST_DOMAIN: Final = "host.stead.internal"
+ATTACHMENT_UNIT: Final = "attachment"
+_COMMON_NAME_LENGTH: Final = 64  # RFC 5280, appendix A: ub-common-name
 _URI_SCHEME: Final = "stead"
 _IDENTITY_FILE: Final = "identity.pem"
 _CA_FILE: Final = "ca.pem"
@@ -161,6 +164,19 @@ def host_server_name(host_id: str) -> str:
 def subject_of_host(host_id: str) -> str:
     """Give the subject of a host's certificate as GnuTLS writes it, by which QEMU lets it in."""
     return f"OU={PeerKind.HOST.value},CN={host_id}"
+
+
+def subject_of_attachment(volume_id: str, generation: int, host_id: str) -> str:
+    """Give the subject by which the home of a volume lets in the guest's QEMU of just one attachment to a host."""
+    return f"OU={ATTACHMENT_UNIT},CN={attachment_name(volume_id, generation, host_id)}"
+
+
+def attachment_name(volume_id: str, generation: int, host_id: str) -> str:
+    """Name an attachment as its certificate does; ValueError when that is longer than a common name may be."""
+    name = f"{volume_id}.{generation}.{host_id}"
+    if len(name) > _COMMON_NAME_LENGTH:
+        raise ValueError(f"too long for a certificate: {name}")
+    return name
 
 
 def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:

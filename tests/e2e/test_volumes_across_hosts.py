@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from stead_cli import processes
 from stead_cli.rig_cloud import RigHost
+from stead_proto.limits import EXPORT_PORTS
 from tests.support.real_cloud import kill
 from tests.support.street import Street, disk
 from tests.support.town import Inhabitant
@@ -51,6 +52,13 @@ def daemons(host: RigHost) -> list[int]:
     return [int(word) for word in host.place.run("pgrep", "-x", "qemu-storage-da").stdout.split()]
 
 
+def reaches_home(host: RigHost) -> bool:
+    """Tell whether a guest's QEMU of this host has a connection of its own to a volume's home."""
+    said = host.place.run("ss", "-Htnp", "state", "established").stdout
+    ports = (line.split()[3].rpartition(":")[2] for line in said.splitlines() if '"qemu-system' in line)
+    return any(int(port) in EXPORT_PORTS for port in ports)
+
+
 def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Street) -> None:
     one, two, _ = street.rig.hosts
     volume_id = street.at_west(Encrypted=True)
@@ -58,11 +66,14 @@ def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Stre
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     assert (len(daemons(one)), len(daemons(two))) == (1, 1)
+    wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
     assert total(street.east, volume_id) == written
     check_snapshot(street, volume_id)
+    wait_for(lambda: reaches_home(two), "after the snapshot it does so again", 60)
     answer = fill(street.east, volume_id, "east", 100)
     street.detach(volume_id)
     assert daemons(one) == daemons(two) == []
+    wait_for(lambda: not reaches_home(two), "nothing of it is left in the guest's QEMU", 30)
     street.attach(volume_id, street.west)
     assert total(street.west, volume_id) == written
     assert total(street.west, volume_id, 100) == answer
@@ -91,6 +102,7 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
     volume_id = street.at_west()
     street.detach(volume_id)
     street.attach(volume_id, street.east)
+    wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
     for host in (one, two):
         # Some megabytes are under way, and none is lost, whichever end dies.
         street.east.run(
@@ -193,11 +205,12 @@ def test_a_snapshot_that_is_not_begun_before_its_disk_is_let_go_is_of_that(stree
 
 
 def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
-    """The guest's host hangs, so that it hears of nothing; its proxy goes on by itself."""
+    """The guest's host hangs, so that it hears of nothing; its proxy goes on by itself, and the guest past it."""
     _, two, _ = street.rig.hosts
     volume_id = street.at_west()
     street.detach(volume_id)
     street.attach(volume_id, street.east)
+    wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
     street.east.run(f"(yes late | sudo dd of={disk(volume_id)} bs=64k oflag=direct) >/dev/null 2>&1 &")
     with stopped(two):
         street.detach(volume_id, force=True)

@@ -50,8 +50,7 @@ def serving(export: Export, address: str, credentials: Path) -> Iterator[Command
     """List what makes a daemon serve a volume at an address of this host."""
     yield _credentials("server", credentials)
     yield _thread()
-    name = tls.subject_of_host(export.client_host_id)
-    yield Command("object-add", {"qom-type": "authz-simple", "id": _CLIENT, "identity": name})
+    yield _clients(export)
     if export.encryption_key:
         passphrase = base64.b64encode(passphrase_of(export.encryption_key)).decode("ascii")
         yield Command("object-add", {"qom-type": "secret", "id": _KEY, "format": "base64", "data": passphrase})
@@ -71,6 +70,27 @@ def serving(export: Export, address: str, credentials: Path) -> Iterator[Command
     }
     yield Command("nbd-server-start", server)
     yield _export(export.volume_id, flushes_each_write=flushes_each_write(export.disk.format))
+
+
+def let_in_anew(export: Export) -> Iterator[Command]:
+    """List what lets a daemon of an earlier agent, which let in the host alone, let in its guest as well.
+
+    The server looks for the object with each connection, by its name (QEMU's crypto/tlssession.c).
+    """
+    yield Command("object-del", {"id": _CLIENT})
+    yield _clients(export)
+
+
+def _clients(export: Export) -> Command:
+    """Let in two: the host's proxy, and its guest's QEMU with what it was given for just this attachment."""
+    rules = [{"match": name, "policy": "allow", "format": "exact"} for name in clients(export)]
+    return Command("object-add", {"qom-type": "authz-list", "id": _CLIENT, "policy": "deny", "rules": rules})
+
+
+def clients(export: Export) -> list[str]:
+    """List the subjects of the certificates that a home lets in."""
+    attachment = tls.subject_of_attachment(export.volume_id, export.generation, export.client_host_id)
+    return [tls.subject_of_host(export.client_host_id), attachment]
 
 
 def flushes_each_write(disk_format: str) -> bool:

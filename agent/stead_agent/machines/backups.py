@@ -61,6 +61,7 @@ class LibvirtBackups:
 
     def begin(self, machine_id: str, name: str, disks: Mapping[str, DiskToFreeze]) -> Backup:
         """Freeze disks at one instant."""
+        self._machines.direct.look_soon(machine_id)  # whatever becomes of it, its disks are to be direct afterwards
         with self._running(machine_id) as domain:
             going_on = self._current(machine_id, domain)
             if going_on is not None:
@@ -71,6 +72,7 @@ class LibvirtBackups:
             found = backup_xml.plugged(live_xml, disks)
             if len(found) != len(disks):
                 raise NotPluggedError(f"{machine_id} has not all of {', '.join(disks)} plugged in")
+            self._machines.direct.fall_back(domain, disks)  # else the guest would write past libvirt's filter
             self._drop_checkpoints(domain, lambda checkpoint: checkpoint.name == name)
             keys = {
                 each: Secret(str(uuid.uuid4()), f"scratch {each}", secrets.token_bytes(_KEY_BYTES))
@@ -107,6 +109,7 @@ class LibvirtBackups:
             pass  # its guest's end has ended it
         if self._name(machine_id) == name:
             remove_private(self._folder / machine_id)
+        self._machines.direct.look_soon(machine_id)
 
     def forget(self, machine_id: str, volume_id: str, *, keep: str) -> None:
         """Forget what changed of a disk since any snapshot but `keep`."""

@@ -1,7 +1,7 @@
 """What libvirt is asked about the devices of a domain, and told to do with them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import libvirt
@@ -40,13 +40,17 @@ def full_disks(domain: Any, has: plug.Plugged) -> Iterator[str]:
             yield volumes.get(target, target)
 
 
-def grow(domain: Any, has: plug.Plugged, volume_id: str, size: int) -> None:
-    """Let a guest see a disk as large as this, if it is smaller."""
+def grow(domain: Any, has: plug.Plugged, volume_id: str, size: int, by_proxy: Callable[[], None]) -> None:
+    """Let a guest see a disk as large as this, if it is smaller.
+
+    One of another host it must use by the proxy then: `by_proxy` sees to that.
+    """
     target = has.targets[volume_id]
     capacity, _allocation, _physical = domain.blockInfo(target)
     if capacity >= size:
         return
     if alias := has.aliases.get(volume_id):
+        by_proxy()
         _reconnect(domain, alias)
     domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 

@@ -299,6 +299,8 @@ def _disk(disk: Disk, target: str, *, boots: bool) -> ET.Element:
         below.append(_source(disk.base.source))
         ET.SubElement(below, "backingStore")
     ET.SubElement(element, "target", dev=target, bus="virtio")
+    if isinstance(disk.source, NbdSource):
+        ET.SubElement(element, "shareable")  # with a job that writes nothing: see `direct_nodes.breaker`
     if disk.iops or disk.throughput:
         limits = ET.SubElement(element, "iotune")
         if disk.throughput:

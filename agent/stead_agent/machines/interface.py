@@ -4,7 +4,7 @@ Every method blocks, is safe to call from several threads for different machines
 what is already so does nothing. A machine is known by its instance id only. Errors are `MachineError`s.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
@@ -64,6 +64,17 @@ class Disk:
 def instance_store_id(machine_id: str, index: int) -> str:
     """Name an instance store disk: there is one of each index per machine."""
     return f"{machine_id}-store{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskHome:
+    """Where a guest's QEMU can reach the home of a volume of another host itself."""
+
+    volume_id: str
+    generation: int  # of the attachment
+    host_id: str
+    address: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,16 @@ class Machines(Protocol):
 
     def resize_disk(self, machine_id: str, volume_id: str, size: int) -> None:
         """Let a running guest see its disk, of this host or another, grown to `size` bytes; one that does is left."""
+
+    def reach_homes(self, machine_id: str, homes: Collection[DiskHome]) -> None:
+        """Have a running guest use these of its volumes past the proxies of this host, wherever that is possible.
+
+        Returns at once; it is tried behind, and again where it failed. To be called again whenever the machine's turn
+        is over: volumes that are named no longer stay as they are until the guest has let go of them.
+        """
+
+    def cut_off(self, machine_id: str, volume_id: str) -> None:
+        """Let all fail that a guest asks of a volume past the proxy, so that it can let go of it; see `refuse`."""
 
     def resume(self, machine_id: str) -> None:
         """Let a guest go on that was paused since a disk was full; one that is not paused for that is left alone.

@@ -9,7 +9,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,9 +24,11 @@ from stead_agent.machines import devices, life, plug, secrets
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
+from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain, volume_of
 from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid, make_private, remove_private
 from stead_agent.machines.interface import (
+    DiskHome,
     MachineAbsentError,
     MachineError,
     MachineSpec,
@@ -37,6 +39,7 @@ from stead_agent.machines.interface import (
 )
 from stead_agent.machines.process_watch import ProcessWatch
 from stead_agent.machines.turns import Turns
+from stead_proto.tls import Identity
 
 _log = logging.getLogger(__name__)
 
@@ -94,10 +97,12 @@ class LibvirtMachines:
         starts_at_once: int = 4,
         patience: Patience | None = None,
         dirs: DaemonDirs | None = None,
+        credentials: Callable[[str, int], Identity] | None = None,
     ) -> None:
         """Connect, and take over the machines that an earlier process with this `owner` made.
 
-        `revive` is called before each try to reach a daemon that is away, and may start one.
+        `revive` is called before each try to reach a daemon that is away, and may start one. `credentials` gives those
+        of attachments, by volume and generation; without, guests have volumes of other hosts by proxies alone.
         """
         self._owner = owner
         self._dirs = dirs or DaemonDirs()
@@ -117,6 +122,7 @@ class LibvirtMachines:
         self._pressed: dict[str, float] = {}
         self._gid: int | None = None
         self._chores = Chores("machine-chores")
+        self.direct = DirectDisks(self.domain, credentials, self._dirs.state)
         self._processes = ProcessWatch(self._tell, self._dirs.runtime)
         self._link = Connection(uri, on_event=self._on_event, on_link=self._on_link, revive=revive)
         self._link.start()
@@ -193,6 +199,7 @@ class LibvirtMachines:
                 found.handle.undefineFlags(_UNDEFINE_ALL)
             self._processes.forget(machine_id)
             self._logs.remove(machine_id)
+            self.direct.forget(machine_id)
             remove_private(self._screens / machine_id)
             self._remove_left_over(machine_id)
             self._last.pop(machine_id, None)
@@ -206,7 +213,18 @@ class LibvirtMachines:
             has = devices.plugged(found.handle) if found.view.active else plug.Plugged({})
             if volume_id not in has.targets:
                 raise MachineError(f"{machine_id}: has no {volume_id} plugged in")
-            devices.grow(found.handle, has, volume_id, size)
+            devices.grow(found.handle, has, volume_id, size, partial(self.direct.fall_back, found.handle, [volume_id]))
+        self.direct.look_soon(machine_id)
+
+    def reach_homes(self, machine_id: str, homes: Collection[DiskHome]) -> None:
+        """Have a guest use volumes of other hosts past the proxies."""
+        self.direct.want(machine_id, homes)
+
+    def cut_off(self, machine_id: str, volume_id: str) -> None:
+        """Let all fail that a guest asks of a volume past the proxy."""
+        with self.domain(machine_id) as domain:
+            if domain is not None:
+                self.direct.cut_off(domain, volume_id)
 
     def resume(self, machine_id: str) -> None:
         """Let a guest go on that was paused since a disk was full; what it wrote then is written first."""
@@ -276,6 +294,7 @@ class LibvirtMachines:
 
     def close(self) -> None:
         """Let go of libvirt and end our threads."""
+        self.direct.close()
         self._chores.close()
         self._link.close()
         self._processes.close()
@@ -321,6 +340,7 @@ class LibvirtMachines:
         self._logs.prepare(spec.id)
         domain = live.defineXMLFlags(domain_xml)
         self._last[spec.id] = MachineStatus(spec.id, Power.UNKNOWN, before, record.reboot_count)
+        self.direct.started(spec.id)
         with secrets.told(live, spec.disks):
             self._create(spec.id, domain, start_count)
         self._processes.watch(spec.id)

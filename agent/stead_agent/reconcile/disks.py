@@ -131,6 +131,8 @@ class VolumeWork:
             left = self.waits_since + _PATIENCE_SECONDS - self.now
             if left <= 0:
                 self.parts.exports.refuse(self.unit.id)
+                for user in self.users:
+                    self.parts.machines.cut_off(user.id, self.unit.id)
             return Outcome(wait_on=self.users | self.snapshots, wait_seconds=left if left > 0 else None)
         self.parts.exports.end(self.unit.id)
         self.parts.volumes.remove(self.unit.id)

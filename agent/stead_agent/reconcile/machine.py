@@ -240,6 +240,7 @@ class MachineWork:
         held = self._holding(seen)
         if held is not None:
             self._note_holding(held)
+        self._reach_homes(seen)
         outcome = Outcome(looked_at=self._volumes_to_tell_of(seen))
         if (word := self._status(plan, seen)) is not None:
             outcome.statuses.append(word)
@@ -268,6 +269,20 @@ class MachineWork:
         full = seen.full if seen is not None else frozenset()
         changed, self.memory.full = self.memory.full ^ full, full
         return frozenset(Key(desired_pb2.KIND_VOLUME, each) for each in changed if each in self.known)
+
+    def _reach_homes(self, seen: MachineStatus | None) -> None:
+        """Have a guest reach the homes of those volumes of other hosts that it has and keeps, if the proxies work."""
+        if self.resource is None or seen is None or seen.power in {Power.OFF, Power.UNKNOWN}:
+            return
+        wanted = (self.known[each.volume_id] for each in self.resource.machine.disks if each.volume_id in self.known)
+        homes = [
+            translate.disk_home(volume)
+            for volume in wanted
+            if volume.volume.HasField("remote")
+            and volume.id in seen.volume_ids
+            and Key(desired_pb2.KIND_VOLUME, volume.id) not in self.unmet.units
+        ]
+        self.parts.machines.reach_homes(self.unit.id, homes)
 
     def _holding(self, seen: MachineStatus | None) -> Held | None:
         """Tell what the machine has in use now; None when that is as unsure as before."""

@@ -101,6 +101,12 @@ def remote_volume(resource: Resource) -> exports.Remote:
     )
 
 
+def disk_home(resource: Resource) -> machines.DiskHome:
+    """Where a guest of this host can reach the home of a volume itself."""
+    body = resource.volume.remote
+    return machines.DiskHome(resource.id, body.generation, body.home_host_id, body.address, body.port)
+
+
 def machine_spec(
     resource: Resource, known: Mapping[str, Resource], sources: Mapping[str, volumes.VolumeSource]
 ) -> machines.MachineSpec:

@@ -1,11 +1,12 @@
 """Guests of a simulated host: they boot, listen to the power button or not, crash and end, in real or stepped time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
 from stead_agent.machines import password
 from stead_agent.machines.interface import (
+    DiskHome,
     MachineAbsentError,
     MachineError,
     MachineSpec,
@@ -128,6 +129,7 @@ class SimulatedMachines:
         with self._world.call("machines.remove", machine_id) as things:
             self._must_answer()
             guest = things.guests.pop(machine_id, None)
+            things.homes.pop(machine_id, None)
             if guest is not None:
                 self._end(guest, OffReason.ASKED)
 
@@ -159,6 +161,24 @@ class SimulatedMachines:
                 return
             volume = things.volumes[volume_id]
             things.volumes[volume_id] = replace(volume, size=max(size, volume.size))
+
+    def reach_homes(self, machine_id: str, homes: Collection[DiskHome]) -> None:
+        """Remember them."""
+        with self._world.lock:
+            if homes or machine_id in self._world.things.homes:
+                self._world.things.homes[machine_id] = tuple(homes)
+            for home in homes:
+                remote = self._world.things.remotes.get(home.volume_id)
+                if remote is None or remote.generation != home.generation:
+                    self._world.broken(f"{machine_id} sent to {home.host_id} for {home.volume_id}, and has no proxy")
+
+    def cut_off(self, machine_id: str, volume_id: str) -> None:
+        """Remember it; the proxy must refuse all by then."""
+        with self._world.call("machines.cut_off", machine_id) as things:
+            if (machine_id, volume_id) not in things.cut_off:
+                things.cut_off.append((machine_id, volume_id))
+            if volume_id not in self._world.things.refused:
+                self._world.broken(f"{volume_id} cut off from {machine_id}, whose proxy serves it")
 
     def resume(self, machine_id: str) -> None:
         """Let a guest go on that waited for room; still without, it is paused again at once."""

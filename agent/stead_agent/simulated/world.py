@@ -16,7 +16,7 @@ from pathlib import Path
 from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.exports.interface import Export, Remote
 from stead_agent.firewall.interface import VpcFirewall
-from stead_agent.machines.interface import MachineSpec, OffReason, Power
+from stead_agent.machines.interface import DiskHome, MachineSpec, OffReason, Power
 from stead_agent.network.interface import VpcNetwork
 from stead_agent.volumes.interface import VolumeSpec
 
@@ -66,6 +66,8 @@ class Things:
     stores: dict[str, VolumeSpec] = field(default_factory=dict)  # instance store disks
     full: set[str] = field(default_factory=set)  # volumes without room for what guests write
     refused: list[str] = field(default_factory=list)  # volumes of other hosts of which guests got errors
+    cut_off: list[tuple[str, str]] = field(default_factory=list)  # machines and their volumes of other hosts
+    homes: dict[str, tuple[DiskHome, ...]] = field(default_factory=dict)  # that machines reach past proxies
     trash: list[str] = field(default_factory=list)
     guests: dict[str, Guest] = field(default_factory=dict)
     starts: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each start happened

@@ -16,7 +16,7 @@ import grpc
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.errors import SteadError
-from stead_controller.hosts import facts, host_networks, reports
+from stead_controller.hosts import attachment_rights, facts, host_networks, reports
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
@@ -153,6 +153,22 @@ class HostLink:
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self._authority.certificate_pem)
 
+    async def AttachmentCredentials(  # noqa: N802 - the name of the RPC
+        self, request: pb.AttachmentCredentialsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AttachmentCredentialsResponse:
+        """Give the host that has an attachment what its guest's QEMU needs to reach the volume's home itself."""
+        host_id = await require_host(context)
+        volume_id, generation = request.volume_id, request.generation
+        may = await self._database.run(
+            lambda tx: attachment_rights.may_reach_home(tx, host_id, volume_id, generation), writes=False
+        )
+        if not may:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this host has no such attachment to another home")
+        made = self._authority.issue_attachment(volume_id, generation, host_id)
+        return pb.AttachmentCredentialsResponse(
+            key_pem=made.key_pem, certificate_pem=made.certificate_pem, ca_pem=made.ca_pem
+        )
+
     async def _receive(self, stream: Stream, incoming: AsyncIterator[pb.HostReport]) -> None:
         try:
             async for report in incoming:
@@ -220,6 +236,11 @@ def serve(link: HostLink, server: grpc.aio.Server) -> None:
             link.RenewCertificate,
             request_deserializer=pb.RenewCertificateRequest.FromString,
             response_serializer=pb.RenewCertificateResponse.SerializeToString,
+        ),
+        "AttachmentCredentials": grpc.unary_unary_rpc_method_handler(
+            link.AttachmentCredentials,
+            request_deserializer=pb.AttachmentCredentialsRequest.FromString,
+            response_serializer=pb.AttachmentCredentialsResponse.SerializeToString,
         ),
     }
     name = pb.DESCRIPTOR.services_by_name["HostLink"].full_name

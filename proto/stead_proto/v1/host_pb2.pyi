@@ -189,6 +189,56 @@ class RenewCertificateResponse(_message.Message):
 Global___RenewCertificateResponse: _TypeAlias = RenewCertificateResponse  # noqa: Y015
 
 @_typing.final
+class AttachmentCredentialsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    generation: _builtins.int
+    """of the attachment"""
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+        generation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachmentCredentialsRequest: _TypeAlias = AttachmentCredentialsRequest  # noqa: Y015
+
+@_typing.final
+class AttachmentCredentialsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_PEM_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_PEM_FIELD_NUMBER: _builtins.int
+    CA_PEM_FIELD_NUMBER: _builtins.int
+    key_pem: _builtins.bytes
+    """made by the controller: agents are spared what it takes"""
+    certificate_pem: _builtins.bytes
+    """for a client of that home and no more: its subject is the attachment's, it has no other name"""
+    ca_pem: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        key_pem: _builtins.bytes = ...,
+        certificate_pem: _builtins.bytes = ...,
+        ca_pem: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "certificate_pem", b"certificate_pem", "key_pem", b"key_pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachmentCredentialsResponse: _TypeAlias = AttachmentCredentialsResponse  # noqa: Y015
+
+@_typing.final
 class HostUpdate(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

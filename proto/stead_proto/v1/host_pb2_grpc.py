@@ -45,6 +45,11 @@ class HostLinkStub:
                 request_serializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateResponse.FromString,
                 _registered_method=True)
+        self.AttachmentCredentials = channel.unary_unary(
+                '/stead.v1.HostLink/AttachmentCredentials',
+                request_serializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsResponse.FromString,
+                _registered_method=True)
 
 
 class HostLinkServicer:
@@ -66,6 +71,14 @@ class HostLinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttachmentCredentials(self, request, context):
+        """What a guest's QEMU shows the home of a volume to reach it without its host's proxy. Only for the host that has just
+        this attachment, of a volume whose home is, and stays, another host; else PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostLinkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_HostLinkServicer_to_server(servicer, server):
                     servicer.RenewCertificate,
                     request_deserializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_host__pb2.RenewCertificateResponse.SerializeToString,
+            ),
+            'AttachmentCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachmentCredentials,
+                    request_deserializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class HostLink:
             '/stead.v1.HostLink/RenewCertificate',
             stead__proto_dot_v1_dot_host__pb2.RenewCertificateRequest.SerializeToString,
             stead__proto_dot_v1_dot_host__pb2.RenewCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachmentCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.HostLink/AttachmentCredentials',
+            stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsRequest.SerializeToString,
+            stead__proto_dot_v1_dot_host__pb2.AttachmentCredentialsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class HostLinkStub:
     """
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_host_pb2.RenewCertificateRequest, _host_pb2.RenewCertificateResponse]
     """A new certificate for the host that asks, signed before its present one ends."""
+    AttachmentCredentials: _grpc.UnaryUnaryMultiCallable[_host_pb2.AttachmentCredentialsRequest, _host_pb2.AttachmentCredentialsResponse]
+    """What a guest's QEMU shows the home of a volume to reach it without its host's proxy. Only for the host that has just
+    this attachment, of a volume whose home is, and stays, another host; else PERMISSION_DENIED.
+    """
 
 @_typing.type_check_only
 class HostLinkAsyncStub(HostLinkStub):
@@ -51,6 +55,10 @@ class HostLinkAsyncStub(HostLinkStub):
     """
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_host_pb2.RenewCertificateRequest, _host_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """A new certificate for the host that asks, signed before its present one ends."""
+    AttachmentCredentials: _aio.UnaryUnaryMultiCallable[_host_pb2.AttachmentCredentialsRequest, _host_pb2.AttachmentCredentialsResponse]  # type: ignore[assignment]
+    """What a guest's QEMU shows the home of a volume to reach it without its host's proxy. Only for the host that has just
+    this attachment, of a volume whose home is, and stays, another host; else PERMISSION_DENIED.
+    """
 
 class HostLinkServicer(metaclass=_abc_1.ABCMeta):
     """For hosts that have a certificate (mTLS): the host id is the certificate's common name."""
@@ -72,6 +80,16 @@ class HostLinkServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_host_pb2.RenewCertificateResponse, _abc.Awaitable[_host_pb2.RenewCertificateResponse]]:
         """A new certificate for the host that asks, signed before its present one ends."""
+
+    @_abc_1.abstractmethod
+    def AttachmentCredentials(
+        self,
+        request: _host_pb2.AttachmentCredentialsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_host_pb2.AttachmentCredentialsResponse, _abc.Awaitable[_host_pb2.AttachmentCredentialsResponse]]:
+        """What a guest's QEMU shows the home of a volume to reach it without its host's proxy. Only for the host that has just
+        this attachment, of a volume whose home is, and stays, another host; else PERMISSION_DENIED.
+        """
 
 def add_HostLinkServicer_to_server(servicer: HostLinkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

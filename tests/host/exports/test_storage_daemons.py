@@ -16,7 +16,10 @@ from stead_agent.disk_files import write_disk
 from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.exports import graph
 from stead_agent.exports.interface import ExportError, HomeAwayError
+from stead_agent.nbd import secured
+from stead_agent.nbd.wire import NbdError
 from stead_agent.qcow2 import render_empty
+from stead_proto import tls
 from stead_proto.certificates import Authority
 from tests.host.exports.conftest import (
     CLIENT,
@@ -152,6 +155,32 @@ def test_only_the_host_of_the_attachment_is_let_in(world: World, who: str) -> No
     assert world.stranger.daemons.present() == frozenset()
     assert world.stranger.daemons.source(VOLUME) is None
     world.client.daemons.connect(world.remote())  # while the right one is
+
+
+def test_a_guest_is_let_in_by_what_it_was_given_for_just_this_attachment(world: World) -> None:
+    """An earlier one's, kept, or another volume's or host's, opens nothing; nor does the home believe another CA."""
+    world.home.daemons.serve(world.export())
+    server = secured.Server("127.0.0.1", PORT, tls.host_server_name(HOME))
+    issue = world.authority.issue_attachment
+    held = issue(VOLUME, 1, CLIENT)
+    assert secured.size_of(server, VOLUME, held, 5) == SIZE
+    forged = Authority.create("Other CA").issue_attachment(VOLUME, 1, CLIENT)
+    others = [issue(VOLUME, 2, CLIENT), issue(VOLUME, 1, STRANGER), issue(VOLUME[:-1] + "1", 1, CLIENT)]
+    for other in [*others, replace(forged, ca_pem=world.authority.certificate_pem)]:
+        with pytest.raises(secured.NotLetInError):
+            secured.size_of(server, VOLUME, other, 5)
+    with pytest.raises(secured.NotLetInError, match="not served"):
+        secured.size_of(server, VOLUME[:-1] + "1", held, 5)
+    with pytest.raises(NbdError, match="is not"):
+        secured.size_of(replace(server, name=tls.host_server_name(STRANGER)), VOLUME, held, 5)
+    world.home.daemons.serve(world.export(generation=2))
+    with pytest.raises(secured.NotLetInError):
+        secured.size_of(server, VOLUME, held, 5)
+    assert secured.size_of(server, VOLUME, others[0], 5) == SIZE
+    world.home.daemons.end(VOLUME)
+    with pytest.raises(NbdError) as gone:
+        secured.is_there(server, 5)
+    assert not isinstance(gone.value, secured.NotLetInError)
 
 
 def test_a_client_believes_the_home_alone(world: World) -> None:

@@ -21,6 +21,7 @@ from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason, Po
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
 from stead_agent.qcow2 import render_empty
 from stead_agent.run import run
+from stead_proto.tls import Identity
 from tests.support import emulator, micro, waiting
 from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures
 
@@ -99,6 +100,7 @@ class World:
     ids: list[str] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     patience: Patience = field(default_factory=Patience)
+    credentials: Callable[[str, int], Identity] | None = None
 
     def connect(self) -> LibvirtMachines:
         """Be a new agent process: know nothing but what the host holds."""
@@ -112,6 +114,7 @@ class World:
             revive=self.daemon.revive,
             patience=self.patience,
             dirs=DaemonDirs(self.daemon.root / "run" / "qemu", self.daemon.root / "lib" / "qemu"),
+            credentials=self.credentials,
         )
         self.machines.subscribe(self._hear)
         return self.machines

@@ -9,7 +9,10 @@ import json
 
 import grpc
 import pytest
+from cryptography import x509
 
+from stead_agent.attachment_credentials import AttachmentCredentials, NoCredentialsError
+from stead_controller.db.tables import StoragePool, Volume
 from stead_controller.resources.questions import ConsoleOutput
 from stead_proto import tls
 from stead_proto.certificates import Authority, new_signing_request
@@ -20,6 +23,7 @@ from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import operator_pb2 as operator
 from tests.unit.controller.blocks.test_image_files import make_empty
+from tests.unit.controller.resources import rows
 from tests.unit.controller.test_controller import DEADLINE, Cloud, cloud
 
 __all__ = ["cloud"]
@@ -27,6 +31,7 @@ __all__ = ["cloud"]
 HOSTS = [host_pb2.DESCRIPTOR.services_by_name["HostLink"], blocks_pb2.DESCRIPTOR.services_by_name["BlockStore"]]
 OPERATORS = list(operator_pb2.DESCRIPTOR.services_by_name.values())
 DENIED = grpc.StatusCode.PERMISSION_DENIED
+ROOM = {"total": 1 << 40, "free": 1 << 40}
 EXPIRED = dt.timedelta(seconds=-1)
 
 
@@ -104,6 +109,59 @@ async def test_a_host_that_this_cloud_does_not_know_is_refused_everything(cloud)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await host_pb2_grpc.HostLinkStub(channel).RenewCertificate(pb.RenewCertificateRequest(csr_pem=csr))
     assert refused.value.code() is DENIED
+
+
+async def test_a_host_gets_credentials_of_the_attachment_that_it_has_and_no_other(cloud):
+    """Not of another generation, of another host's, of one at home, of one in a shared pool, nor after it is gone."""
+    (host_id, host), (home_id, home) = await cloud.enrol(), await cloud.enrol()
+
+    def attach(tx):
+        world = rows.build_world(tx)
+        instance = rows.launch(tx, world, world.one)
+        volume = rows.volume(
+            instance, world, host_id=home_id, attached_host_id=host_id, generation=3, export_port=61000
+        )
+        tx.session.add(volume)
+        tx.session.add(StoragePool(host_id=home_id, name="here", backend="directory", is_default=True, **ROOM))
+        return volume.id
+
+    database = cloud.controller.database
+    volume_id = await database.run(attach)
+
+    async def ask(identity, generation=3, volume=volume_id):
+        stub = host_pb2_grpc.HostLinkStub(await cloud.channel(tls.channel_to_controller(address(cloud), identity)))
+        wish = pb.AttachmentCredentialsRequest(volume_id=volume, generation=generation)
+        try:
+            return await stub.AttachmentCredentials(wish, timeout=DEADLINE)
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+
+    given = await ask(host)
+    held = Identity(given.key_pem, given.certificate_pem, given.ca_pem)
+    certificate = x509.load_pem_x509_certificate(held.certificate_pem)
+    assert certificate.subject.rfc4514_string() == f"CN={volume_id}.3.{host_id},OU=attachment"
+    assert given.ca_pem == cloud.controller.authority.certificate_pem
+    assert await ask(held) is grpc.StatusCode.UNAUTHENTICATED, "it is nobody here"
+    fetch = AttachmentCredentials([address(cloud)], lambda: host)  # as an agent asks
+    assert (await asyncio.to_thread(fetch, volume_id, 3)).ca_pem == given.ca_pem
+    with pytest.raises(NoCredentialsError, match="PERMISSION_DENIED"):
+        await asyncio.to_thread(fetch, volume_id, 2)
+    others = [await ask(host, 2), await ask(host, 4), await ask(host, 3, "vol-1"), await ask(home)]
+    assert others == [DENIED] * 4
+
+    async def change(row, key, **values):
+        def write(tx):
+            for name, value in values.items():
+                setattr(tx.session.get_one(row, key), name, value)
+
+        await database.run(write)
+        return await ask(host)
+
+    pool = (home_id, "here")
+    assert await change(StoragePool, pool, shared_id="ceph") is DENIED
+    assert isinstance(await change(StoragePool, pool, shared_id=""), pb.AttachmentCredentialsResponse)
+    assert await change(Volume, volume_id, host_id=host_id) is DENIED
+    assert await change(Volume, volume_id, host_id=home_id, attached_host_id=None, export_port=None) is DENIED
 
 
 async def test_a_host_cannot_answer_what_another_is_asked(cloud):

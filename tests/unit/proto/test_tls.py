@@ -111,6 +111,28 @@ async def test_client_refuses_server(make: Callable[[Authority], Identity]) -> N
         assert await _refused(_ask(tls.channel_to_enrolment(address, authority.certificate_pem)))
 
 
+async def test_an_attachment_is_nobody_to_the_controller_and_no_server() -> None:
+    """Whoever breaks into a guest's QEMU and keeps what it showed a volume's home cannot speak for its host."""
+    authority = Authority.create()
+    held = authority.issue_attachment("vol-0123456789abcdef0", 7, "host-00000000000000002")
+    certificate = x509.load_pem_x509_certificate(held.certificate_pem)
+    subject = tls.subject_of_attachment("vol-0123456789abcdef0", 7, "host-00000000000000002")
+    assert ",".join(each.rfc4514_string() for each in certificate.subject.rdns) == subject
+    with pytest.raises(UnknownPeerError):
+        _ = held.peer
+    async with _server(tls.server_credentials(authority.issue_server())) as address:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await _ask(tls.channel_to_controller(address, held))
+        assert "0 names of ours" in (refused.value.details() or "")
+    async with _server(tls.server_credentials(held)) as address:
+        assert await _refused(_ask(tls.channel_to_controller(address, authority.issue_host("h-1"))))
+
+
+def test_an_attachment_whose_name_would_be_cut_off_gets_no_certificate() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        Authority.create().issue_attachment("vol-0123456789abcdef0", 10**19, "host-00000000000000002")
+
+
 @pytest.mark.parametrize("uri", ["", "stead", "stead:host", "stead:host:", "stead:king:x", "spiffe:host:h-1"])
 def test_other_uris_name_nobody(uri: str) -> None:
     with pytest.raises(UnknownPeerError):

@@ -144,6 +144,21 @@ def test_what_is_left_of_a_volume_that_nobody_wants_goes(bench: Bench, sender: m
     assert "exports" not in bench.host.remains()
 
 
+def test_a_guest_reaches_the_homes_of_what_it_has_and_is_to_keep(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.settle(
+        sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
+    )  # fmt: skip
+    homes = bench.host.world.things.homes
+    assert [(each.volume_id, each.generation, each.address) for each in homes["i-1"]] == [("vol-2", 1, "192.0.2.2")]
+    bench.settle(sender.change(_brought(2)))
+    assert [each.generation for each in homes["i-1"]] == [2]
+    bench.host.machines.keep_disks("i-1", keeps=True)
+    bench.settle(sender.change(_machine("vol-1")), seconds=5)
+    assert homes["i-1"] == (), "it is asked to let go"
+    assert bench.host.violations == []
+
+
 def test_a_guest_that_does_not_let_go_of_a_remote_volume_by_force_gets_errors(sender: make.Sender) -> None:
     """Its requests may wait for a home that serves somebody else by now: then it cannot let go before they fail."""
     bench = Bench()
@@ -157,6 +172,7 @@ def test_a_guest_that_does_not_let_go_of_a_remote_volume_by_force_gets_errors(se
     assert bench.host.world.things.refused == []
     bench.settle(seconds=30)
     assert "vol-2" in bench.host.world.things.refused
+    assert bench.host.world.things.cut_off == [("i-1", "vol-2")], "past the proxy as well"
     bench.host.machines.keep_disks("i-1", keeps=False)
     bench.settle(seconds=300)
     assert bench.report()[VOLUME].condition == ABSENT

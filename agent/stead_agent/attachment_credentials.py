@@ -1,0 +1,51 @@
+"""What a guest's QEMU shows the home of a volume, asked of the controller when it is needed and kept nowhere."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import grpc
+
+from stead_proto import tls
+from stead_proto.tls import Identity
+from stead_proto.v1 import host_pb2, host_pb2_grpc
+
+_ANSWER_SECONDS: Final = 5.0
+_REFUSALS: Final = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED})
+
+
+class CredentialsError(Exception):
+    """No credentials came; the message is for the operator."""
+
+
+class NoCredentialsError(CredentialsError):
+    """The controller gives none for this attachment, or is too old to know what they are."""
+
+
+class AttachmentCredentials:
+    """The controllers, as far as they give credentials of attachments; any thread may ask."""
+
+    def __init__(self, controllers: Sequence[str], identity: Callable[[], Identity]) -> None:
+        """Dial nobody yet; `identity` is this host's, read anew for each call since it may have been renewed."""
+        self._controllers = tuple(controllers)
+        self._identity = identity
+
+    def __call__(self, volume_id: str, generation: int) -> Identity:
+        """Get a key and certificate for one attachment of this host; raises CredentialsError, NoCredentialsError."""
+        request = host_pb2.AttachmentCredentialsRequest(volume_id=volume_id, generation=generation)
+        try:
+            identity = self._identity()
+        except (tls.NoIdentityError, OSError) as error:
+            raise CredentialsError(str(error)) from error
+        told = "there is no controller"
+        for address in self._controllers:
+            with tls.blocking_channel_to_controller(address, identity) as channel:
+                stub = host_pb2_grpc.HostLinkStub(channel)
+                try:
+                    answer = stub.AttachmentCredentials(request, timeout=_ANSWER_SECONDS)
+                except grpc.RpcError as error:
+                    told = f"{error.code().name}: {error.details()}"
+                    if error.code() in _REFUSALS:
+                        raise NoCredentialsError(told) from error
+                    continue
+                return Identity(answer.key_pem, answer.certificate_pem, answer.ca_pem)
+        raise CredentialsError(told)
