@@ -21,6 +21,7 @@ def test_three_instances_from_launch_to_terminate(user: User) -> None:
     before = leaks.take_picture()
     made = user.run(
         3,
+        InstanceType="t3.nano",
         UserData=USER_DATA,
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "role", "Value": "web"}]}],
     )
