@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, NetworkInterface, Volume
+from stead_controller.db.tables import Host, NetworkInterface, RemovedHost, Volume
 from stead_controller.hosts import desired_state, host_networks, pools, topics
 from stead_controller.resources.cloud import Cloud
 from stead_proto.v1 import desired_pb2 as desired
@@ -20,7 +20,8 @@ _ADDRESS_LENGTH: Final = 45
 class Taken(enum.Enum):
     """What a host is to this controller after its Hello."""
 
-    UNKNOWN = "unknown"  # not, or no longer, a host of this cloud
+    UNKNOWN = "unknown"  # of whom this database has never heard: it may be older than the host
+    REMOVED = "removed"
     KNOWN = "known"
     MOVED = "moved"  # other hosts reach it elsewhere than before
 
@@ -43,8 +44,13 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
     for host_id, hello in hellos:
         if host_id in hosts:
             pools.take(tx, host_id, hello.facts.pools, known[host_id])
+    removed = set(tx.session.scalars(select(RemovedHost.id).where(RemovedHost.id.in_(host_ids - hosts.keys()))))
     return [
-        _take(tx, hosts[host_id], hello, cloud, now, is_told=host_id in told) if host_id in hosts else Taken.UNKNOWN
+        _take(tx, hosts[host_id], hello, cloud, now, is_told=host_id in told)
+        if host_id in hosts
+        else Taken.REMOVED
+        if host_id in removed
+        else Taken.UNKNOWN
         for host_id, hello in hellos
     ]
 

@@ -33,6 +33,7 @@ from stead_proto.v1 import host_pb2 as pb
 _log = logging.getLogger(__name__)
 
 _REMOVED: Final = "this host was removed from the cloud"
+_UNKNOWN: Final = "this cloud knows no such host"
 _ANSWER_SECONDS: Final = 20.0
 
 
@@ -118,15 +119,18 @@ class HostLink:
     ) -> AsyncIterator[bytes]:
         """Serve one agent until either side ends; gives encoded HostUpdates.
 
-        NOT_FOUND tells a host that it was removed: then it ends its guests.
+        NOT_FOUND tells a host that it was removed: then it ends its guests. One that is not known keeps them: the
+        database may be an earlier one that was put back, or a new one.
         """
         host_id = await require_host(context)
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
         taken = await self._hellos.run((host_id, hello.hello))
-        if taken is facts.Taken.UNKNOWN:
+        if taken is facts.Taken.REMOVED:
             await context.abort(grpc.StatusCode.NOT_FOUND, _REMOVED)
+        if taken is facts.Taken.UNKNOWN:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, _UNKNOWN)
         self._moves += taken is facts.Taken.MOVED
         self._liveness.seen(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})

@@ -15,6 +15,7 @@ from stead_controller.db.tables import (
     HostResource,
     Instance,
     NetworkInterface,
+    RemovedHost,
     Snapshot,
     StoragePool,
     Volume,
@@ -122,6 +123,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
     tx.session.execute(delete(HostResource).where(HostResource.host_id == host_id))
     host_addresses.give_back(tx, host, now)
     tx.session.delete(host)
+    tx.session.add(RemovedHost(id=host_id, removed=now))
     host_networks.refresh_all(tx, cloud)
 
 

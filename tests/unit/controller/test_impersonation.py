@@ -104,7 +104,7 @@ async def test_a_host_that_this_cloud_does_not_know_is_refused_everything(cloud)
     channel = await cloud.channel(tls.channel_to_controller(address(cloud), unknown))
     stream = host_pb2_grpc.HostLinkStub(channel).Session()
     await stream.write(pb.HostReport(hello=pb.Hello(facts=pb.HostFacts(hostname="box"))))
-    assert await stream.code() is grpc.StatusCode.NOT_FOUND  # as one that was removed: it ends its guests
+    assert await stream.code() is DENIED  # and not NOT_FOUND, by which one that was removed ends its guests
     csr = new_signing_request("x")[1]
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await host_pb2_grpc.HostLinkStub(channel).RenewCertificate(pb.RenewCertificateRequest(csr_pem=csr))

@@ -11,7 +11,7 @@ from stead_controller.db.tables.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.ebs_encryption import EbsEncryption
 from stead_controller.db.tables.elastic_address import ElasticAddress
 from stead_controller.db.tables.flow_log import FlowLog
-from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource
+from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
 from stead_controller.db.tables.iam_account import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
 from stead_controller.db.tables.iam_mfa_device import IamMfaDevice
 from stead_controller.db.tables.iam_policy import IamAttachedPolicy, IamInlinePolicy, IamPolicy, IamPolicyVersion
@@ -112,6 +112,7 @@ __all__ = [
     "PrefixListEntry",
     "PublicAddress",
     "PublicSharing",
+    "RemovedHost",
     "Reservation",
     "Revision",
     "Route",

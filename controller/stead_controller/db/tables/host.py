@@ -46,6 +46,15 @@ class Host(Base):
     last_seen: Mapped[datetime | None]
 
 
+class RemovedHost(Base):
+    """A host that was removed: should it come back, it is told so, and ends its guests. One nobody knows is not."""
+
+    __tablename__ = "removed_hosts"
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    removed: Mapped[datetime]
+
+
 class HostResource(Base):
     """The outbox: one row per resource that only this host is told of, at the revision of its last change.
 
