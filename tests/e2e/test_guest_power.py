@@ -32,6 +32,8 @@ def test_guest_that_is_rebooted_and_reboots_itself(user: User) -> None:
     [instance_id] = user.run()
     first = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
     address = user.describe(instance_id)["PublicIpAddress"]
+    # SSH is there before the power button is listened to, and one that did not hear it is reset after minutes only.
+    user.login(instance_id).run("until pidof acpid; do usleep 100000; done", timeout=60)
     user.ec2.reboot_instances(InstanceIds=[instance_id])
     second = _wait_for_another_boot(user, instance_id, first)
     assert user.describe(instance_id)["PublicIpAddress"] == address
