@@ -8,7 +8,7 @@ import os
 import signal
 
 from stead_cli.errors import CliError
-from tests.support.real_cloud import User, qemu_process_of
+from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, User, qemu_process_of
 from tests.support.waiting import wait_for
 
 
@@ -32,8 +32,7 @@ def test_guest_that_is_rebooted_and_reboots_itself(user: User) -> None:
     [instance_id] = user.run()
     first = user.login(instance_id).run("cat /proc/sys/kernel/random/boot_id")
     address = user.describe(instance_id)["PublicIpAddress"]
-    # SSH is there before the power button is listened to, and one that did not hear it is reset after minutes only.
-    user.login(instance_id).run("until pidof acpid; do usleep 100000; done", timeout=60)
+    user.login(instance_id).run(HEARS_THE_POWER_BUTTON, timeout=60)
     user.ec2.reboot_instances(InstanceIds=[instance_id])
     second = _wait_for_another_boot(user, instance_id, first)
     assert user.describe(instance_id)["PublicIpAddress"] == address

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import crafted_images
-from tests.support.real_cloud import RealCloud, User
+from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, RealCloud, User
 from tests.support.waiting import wait_for
 
 DATA_DISK = [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False}}]
@@ -20,6 +20,7 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     login.run("echo 'kept by the image' >/var/tmp/word")
     login.run(f"echo 'on the data disk' | sudo dd of={DATA_DEVICE} bs=512 conv=sync,fsync 2>/dev/null")
     # No sync of the root's file: the reboot that comes first writes it down.
+    login.run(HEARS_THE_POWER_BUTTON, timeout=60)
     image_id = user.ec2.create_image(InstanceId=source, Name="of a running guest")["ImageId"]
     assert _image(user, image_id)["State"] == "pending"
     wait_for(lambda: _image(user, image_id)["State"] != "pending", "the image is made", 180, poll=0.5)

@@ -33,6 +33,8 @@ SSH_USER = "debian"
 # Emulated, a second processor makes a boot cost 7.5 s of processor time until the kernel runs, not 5.2. `stead demo` gives two.
 ONE_PROCESSOR = "t2.nano"
 BOOT_SECONDS = 120.0  # a micro guest takes 5 s on an idle machine of two cores without KVM
+# To be said in a guest before it is rebooted: SSH is there sooner, and who did not hear the button is reset after minutes.
+HEARS_THE_POWER_BUTTON = "until pidof acpid; do usleep 100000; done"
 _CONSOLE_LINES = 30
 EMULATOR_LINES = 8
 
