@@ -1,8 +1,8 @@
 """An export or a remote volume becomes what qemu-storage-daemon is told by QMP: pure.
 
 The home: a file or device, its format with base and key, and an NBD server that asks for a certificate of our CA
-with the client's name on it. The other host: an NBD client, which asks for the home's name, and an NBD server on a unix
-socket. Flushes, FUA, discards and zeroes pass through both.
+with the client's name on it, or that of its guest's attachment. The other host: an NBD client, which asks for the
+home's name, and an NBD server on a unix socket. Flushes, FUA, discards and zeroes pass through both.
 """
 
 import base64

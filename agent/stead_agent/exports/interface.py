@@ -1,8 +1,8 @@
 """The promise: what the rest of the agent may ask of volumes that are on one host and used on another.
 
-The home serves a volume to one other host; that host has a proxy, which gives its guest a unix socket. Both outlive
-the agent. Every method blocks, is safe to call from several threads for different volumes, and may be repeated. Errors
-are `ExportError`s.
+The home serves a volume to one other host; that host has a proxy, which gives its guest a unix socket. The guest's QEMU
+may ask the home past it (`machines/direct_disks.py`), which lets in both. They outlive the agent. Every method blocks,
+is safe to call from several threads for different volumes, and may be repeated. Errors are `ExportError`s.
 """
 
 from collections.abc import Callable
