@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # Of one guest. P17 asks for 1,024 requests per second; what is granted beyond that its neighbours pay for.
 RATE: Final = 1152.0
 BURST: Final = 1024
-BUNCH_SECONDS: Final = 0.003  # less than P17's p99; a neighbour's p50 is 3 % longer beside a full guest, and 7 % without
+BUNCH_SECONDS: Final = 0.003  # less than P17's p99; a full guest costs a neighbour 3 % of its p50, without bunches 7 %
 MAX_CONNECTIONS: Final = 64
 
 # How long the kernel drops connection attempts of a guest that has as many as it may have. The time does not count for
