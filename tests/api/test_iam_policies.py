@@ -61,11 +61,24 @@ def test_a_policy_has_five_versions_of_which_one_counts(owner, iam):
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Principal":"*"}]}',
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"launch","Resource":"*"}]}',
         '{"Version":"2013","Statement":[]}',
+        '{"Statement":[{"Effect":"Allow","Action":"ec2:*","Resource":"*"}]}',
+        '{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Action":"ec2:*","Resource":"*"}]}',
+        document("ec2:*").replace('"*"}', '"*","Condition":{"DateLessThan":{"aws:TokenIssueTime":"noon"}}}'),
         trust(),
     ],
 )
 def test_malformed_policies_are_refused(iam, text):
     refused("MalformedPolicyDocument", iam.create_policy, PolicyName="bad", PolicyDocument=text)
+
+
+def test_older_policies_may_only_be_inline(iam):
+    iam.create_user(UserName="old")
+    text = '{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Action":"ec2:*","Resource":"*"}]}'
+    iam.put_user_policy(UserName="old", PolicyName="p", PolicyDocument=text)
+    bad = text.replace('"*"}', '"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/40"}}}')
+    refused("MalformedPolicyDocument", iam.put_user_policy, UserName="old", PolicyName="p", PolicyDocument=bad)
+    message = refused("MalformedPolicyDocument", iam.create_policy, PolicyName="old", PolicyDocument=text)
+    assert message == "Policy document must be version 2012-10-17 or greater."
 
 
 def test_too_large_policies_are_refused(iam):
@@ -156,7 +169,10 @@ def test_policies_are_listed_by_scope_and_use(cloud):
     aws = names(Scope="AWS")
     assert {"AdministratorAccess", "PowerUserAccess", "AmazonEC2FullAccess", "AmazonS3ReadOnlyAccess"} <= set(aws)
     assert names() == [*aws, "bound", "idle", "used"]
-    assert names(Scope="AWS", PathPrefix="/job-function/") == ["ViewOnlyAccess"]
+    by_function = names(Scope="AWS", PathPrefix="/job-function/")
+    assert set(by_function) < set(aws)
+    assert {"NetworkAdministrator", "ViewOnlyAccess"} <= set(by_function)
+    assert "AmazonEC2FullAccess" not in by_function
     refused("DeleteConflict", iam.delete_policy, PolicyArn=bound)
     assert iam.get_policy(PolicyArn=bound)["Policy"]["PermissionsBoundaryUsageCount"] == 1
     entities = iam.list_entities_for_policy(PolicyArn=bound, PolicyUsageFilter="PermissionsBoundary")

@@ -16,6 +16,7 @@ PERMISSIONS = {
     "account": {"GetAccountInformation"},
     "ssm": {"GetManifest", "ListInstanceAssociations", "PutInventory", "UpdateInstanceInformation"},
     "tag": {"GetResources", "GetTagKeys", "GetTagValues"},
+    "budgets": {"ViewBudget", "ModifyBudget"},
 }
 # Prefixes of actions whose services have another name in botocore.
 SERVICES = {
@@ -24,7 +25,7 @@ SERVICES = {
     "tag": (),
     "account": ("account",),
 }
-WITHOUT_MODEL = {"ssmmessages", "ec2messages"}
+WITHOUT_MODEL = {"cloudshell", "ec2messages", "ssmmessages"}
 
 
 @cache
