@@ -239,6 +239,18 @@ class Operator:
         request = pb.ResetQuotaRequest(account_id=account_id, quota_code=code)
         self._call(lambda channel: QuotasStub(channel).ResetQuota(request, timeout=_CALL_SECONDS))
 
+    def list_quota_requests(self) -> list[pb.QuotaWish]:
+        """What accounts wish for, the oldest first."""
+        request = pb.ListQuotaRequestsRequest()
+        return list(
+            self._call(lambda channel: QuotasStub(channel).ListQuotaRequests(request, timeout=_CALL_SECONDS)).requests
+        )
+
+    def answer_quota_request(self, request_id: str, *, grant: bool) -> pb.AnswerQuotaRequestResponse:
+        """Grant a wish, or turn it down."""
+        request = pb.AnswerQuotaRequestRequest(request_id=request_id, grant=grant)
+        return self._call(lambda channel: QuotasStub(channel).AnswerQuotaRequest(request, timeout=_CALL_SECONDS))
+
     def rotate_key(self) -> pb.RotateKeyResponse:
         """Have the master key changed, and everything sealed under its new version."""
 

@@ -51,3 +51,38 @@ def reset_quota(code: str, account_id: str) -> None:
     """Forget what was set for an account, or for all."""
     Operator(settings.load()).reset_quota(code, account_id)
     say(f"nothing is set any longer of {code} for {account_id or 'all accounts'}")
+
+
+@quota.command("requests")
+@output_option
+def list_requests(output: str) -> None:
+    """List what accounts have asked for by Service Quotas and nobody has answered."""
+    rows = [
+        {
+            "id": found.request_id,
+            "account": found.account_id,
+            "code": found.quota_code,
+            "name": found.name,
+            "value": found.value,
+            "desired": found.desired,
+            "requester": found.requester,
+        }
+        for found in Operator(settings.load()).list_quota_requests()
+    ]
+    show_rows(rows, ("id", "account", "code", "name", "value", "desired", "requester"), output)
+
+
+@quota.command("approve")
+@click.argument("request_id")
+def approve(request_id: str) -> None:
+    """Let an account have what it asked for."""
+    done = Operator(settings.load()).answer_quota_request(request_id, grant=True)
+    say(f"{done.quota_code} is at least {done.desired} now for {done.account_id}")
+
+
+@quota.command("deny")
+@click.argument("request_id")
+def deny(request_id: str) -> None:
+    """Turn down what an account asked for."""
+    done = Operator(settings.load()).answer_quota_request(request_id, grant=False)
+    say(f"{done.account_id} is told that {done.quota_code} stays as it is")

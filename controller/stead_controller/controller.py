@@ -288,7 +288,7 @@ class Controller:
             Blocks(self.database, self._blocks, self._block_files, self._clock), server
         )
         operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
-        operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud), server)
+        operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._ask), server)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
         return server

@@ -1,8 +1,12 @@
 """What accounts may have: shown by Service Quotas, set by the operator, enforced with the next request."""
 
+import json
+
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 
+from stead_cli.quota import quota as commands
 from tests.support.clients import FAST
 from tests.support.waiting import wait_for
 
@@ -97,3 +101,63 @@ def test_running_vcpus_are_counted_and_given_back(cloud, account, image_id):
         return False
 
     wait_for(free, "what terminated instances had is free again", 20)
+
+
+def test_the_operator_answers_what_an_account_asks_for(cloud, account, tool, monkeypatch):
+    monkeypatch.setattr("stead_cli.quota.settings.load", lambda: cloud.settings)
+
+    def stead(*arguments):
+        done = CliRunner().invoke(commands, arguments)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    def history(**asked):
+        found = tool.list_requested_service_quota_change_history(**asked)["RequestedQuotas"]
+        return [(one["QuotaCode"], one["Status"]) for one in found]
+
+    ask = {"ServiceCode": "vpc", "QuotaCode": VPCS, "DesiredValue": 7.0}
+    made = tool.request_service_quota_increase(**ask)["RequestedQuota"]
+    assert (made["Status"], made["DesiredValue"], made["QuotaName"]) == ("PENDING", 7.0, "VPCs per Region")
+    assert json.loads(made["Requester"])["accountId"] == account.account_id
+    with pytest.raises(ClientError, match="ResourceAlreadyExistsException"):
+        tool.request_service_quota_increase(**ask)
+    shown = [one for one in json.loads(stead("requests", "--output", "json")) if one["id"] == made["Id"]]
+    assert [(one["account"], one["value"], one["desired"]) for one in shown] == [(account.account_id, 5, 7)]
+    assert tool.get_service_quota(ServiceCode="vpc", QuotaCode=VPCS)["Quota"]["Value"] == 5.0
+    stead("approve", made["Id"])
+    assert tool.get_service_quota(ServiceCode="vpc", QuotaCode=VPCS)["Quota"]["Value"] == 7.0
+    assert tool.get_requested_service_quota_change(RequestId=made["Id"])["RequestedQuota"]["Status"] == "APPROVED"
+    assert CliRunner().invoke(commands, ["deny", made["Id"]]).exit_code != 0
+    denied = tool.request_service_quota_increase(**{**ask, "DesiredValue": 8.0})["RequestedQuota"]
+    stead("deny", denied["Id"])
+    unseen = {"ServiceCode": "ebs", "QuotaCode": "L-309BACF6", "DesiredValue": 200_000.0, "SupportCaseAllowed": False}
+    assert tool.request_service_quota_increase(**unseen)["RequestedQuota"]["Status"] == "NOT_APPROVED"
+    assert stead("requests", "--output", "json").count(account.account_id) == 0
+    assert history() == [("L-309BACF6", "NOT_APPROVED"), (VPCS, "DENIED"), (VPCS, "APPROVED")]
+    assert history(ServiceCode="vpc", Status="DENIED") == [(VPCS, "DENIED")]
+    pages = tool.get_paginator("list_requested_service_quota_change_history_by_quota").paginate(
+        ServiceCode="vpc", QuotaCode=VPCS, PaginationConfig={"PageSize": 1}
+    )
+    assert [[one["Status"] for one in page["RequestedQuotas"]] for page in pages] == [["DENIED"], ["APPROVED"]]
+    other = cloud.new_account().client("service-quotas")
+    assert other.list_requested_service_quota_change_history()["RequestedQuotas"] == []
+    texts = set()
+    for request_id in (made["Id"], "0" * 40):
+        with pytest.raises(ClientError, match="NoSuchResourceException") as refusal:
+            other.get_requested_service_quota_change(RequestId=request_id)
+        texts.add(refusal.value.response["Error"]["Message"].replace(request_id, "ID"))
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"DesiredValue": 5.0}, "IllegalArgumentException"),
+        ({"DesiredValue": 7.5}, "IllegalArgumentException"),
+        ({"QuotaCode": "L-00000000"}, "NoSuchResourceException"),
+        ({"ContextId": "arn:aws:ec2:us-east-1:111111111111:vpc/vpc-1"}, "UnsupportedOperation"),
+    ],
+)
+def test_what_cannot_be_asked_for(tool, changes, code):
+    with pytest.raises(ClientError, match=code):
+        tool.request_service_quota_increase(**{"ServiceCode": "vpc", "QuotaCode": VPCS, "DesiredValue": 7.0} | changes)

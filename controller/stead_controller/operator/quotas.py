@@ -4,11 +4,13 @@ from typing import Any
 
 import grpc
 
+from stead_controller.clock import Clock
 from stead_controller.errors import NotFound, SteadError
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import accounts, quotas
+from stead_controller.resources import accounts, quota_requests, quotas
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.quota_requests import RequestRow
 from stead_controller.resources.quotas import Quota
 from stead_controller.resources.transaction import Transaction
 from stead_proto.v1 import operator_pb2 as pb
@@ -18,10 +20,11 @@ from stead_proto.v1 import operator_pb2_grpc
 class Quotas(operator_pb2_grpc.QuotasServicer):
     """Shows and sets what accounts may have."""
 
-    def __init__(self, database: Transactions, cloud: Cloud) -> None:
+    def __init__(self, database: Transactions, cloud: Cloud, clock: Clock) -> None:
         """Take the parts."""
         self._database = database
         self._cloud = cloud
+        self._clock = clock
 
     async def ListQuotas(  # noqa: N802 - the name of the RPC
         self, request: pb.ListQuotasRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -77,6 +80,47 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
         except SteadError as error:
             await refuse(context, error)
         return pb.ResetQuotaResponse()
+
+    async def ListQuotaRequests(  # noqa: N802 - the name of the RPC
+        self, request: pb.ListQuotaRequestsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListQuotaRequestsResponse:
+        """Show what accounts wish for."""
+        del request
+        await require_operator(context)
+
+        def look(tx: Transaction) -> list[pb.QuotaWish]:
+            return [self._wish(tx, row) for row in quota_requests.all_open(tx)]
+
+        return pb.ListQuotaRequestsResponse(requests=await self._database.run(look, writes=False))
+
+    async def AnswerQuotaRequest(  # noqa: N802 - the name of the RPC
+        self, request: pb.AnswerQuotaRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AnswerQuotaRequestResponse:
+        """Grant a wish, or turn it down."""
+        await require_operator(context)
+
+        def change(tx: Transaction) -> pb.AnswerQuotaRequestResponse:
+            row = quota_requests.answer(tx, self._cloud, request.request_id, self._clock(), grant=request.grant)
+            return pb.AnswerQuotaRequestResponse(account_id=row.account_id, quota_code=row.code, desired=row.desired)
+
+        try:
+            return await self._database.run(change)
+        except SteadError as error:
+            await refuse(context, error)
+
+    def _wish(self, tx: Transaction, row: RequestRow) -> pb.QuotaWish:
+        quota = quotas.find(row.service, row.code)
+        return pb.QuotaWish(
+            request_id=row.id,
+            account_id=row.account_id,
+            service_code=row.service,
+            quota_code=row.code,
+            name=quota.name,
+            value=quotas.limit(tx, row.account_id, quota, cloud=self._cloud),
+            desired=row.desired,
+            requester=row.requester,
+            created=int(row.created.timestamp()),
+        )
 
 
 def _account(tx: Transaction, name: str) -> str:

@@ -1481,6 +1481,135 @@ class ResetQuotaResponse(_message.Message):
 Global___ResetQuotaResponse: _TypeAlias = ResetQuotaResponse  # noqa: Y015
 
 @_typing.final
+class ListQuotaRequestsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQuotaRequestsRequest: _TypeAlias = ListQuotaRequestsRequest  # noqa: Y015
+
+@_typing.final
+class QuotaWish(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_CODE_FIELD_NUMBER: _builtins.int
+    QUOTA_CODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    DESIRED_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    account_id: _builtins.str
+    service_code: _builtins.str
+    quota_code: _builtins.str
+    name: _builtins.str
+    """of the quota"""
+    value: _builtins.int
+    """what holds now"""
+    desired: _builtins.int
+    requester: _builtins.str
+    """ARN"""
+    created: _builtins.int
+    """seconds since 1970"""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        service_code: _builtins.str = ...,
+        quota_code: _builtins.str = ...,
+        name: _builtins.str = ...,
+        value: _builtins.int = ...,
+        desired: _builtins.int = ...,
+        requester: _builtins.str = ...,
+        created: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "created", b"created", "desired", b"desired", "name", b"name", "quota_code", b"quota_code", "request_id", b"request_id", "requester", b"requester", "service_code", b"service_code", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuotaWish: _TypeAlias = QuotaWish  # noqa: Y015
+
+@_typing.final
+class ListQuotaRequestsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuotaWish]: ...
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___QuotaWish] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQuotaRequestsResponse: _TypeAlias = ListQuotaRequestsResponse  # noqa: Y015
+
+@_typing.final
+class AnswerQuotaRequestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    grant: _builtins.bool
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        grant: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerQuotaRequestRequest: _TypeAlias = AnswerQuotaRequestRequest  # noqa: Y015
+
+@_typing.final
+class AnswerQuotaRequestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    QUOTA_CODE_FIELD_NUMBER: _builtins.int
+    DESIRED_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    quota_code: _builtins.str
+    desired: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        quota_code: _builtins.str = ...,
+        desired: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "desired", b"desired", "quota_code", b"quota_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerQuotaRequestResponse: _TypeAlias = AnswerQuotaRequestResponse  # noqa: Y015
+
+@_typing.final
 class RotateKeyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

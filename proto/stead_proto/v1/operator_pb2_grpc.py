@@ -1027,6 +1027,16 @@ class QuotasStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaResponse.FromString,
                 _registered_method=True)
+        self.ListQuotaRequests = channel.unary_unary(
+                '/stead.v1.Quotas/ListQuotaRequests',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotaRequestsRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotaRequestsResponse.FromString,
+                _registered_method=True)
+        self.AnswerQuotaRequest = channel.unary_unary(
+                '/stead.v1.Quotas/AnswerQuotaRequest',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.AnswerQuotaRequestRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.AnswerQuotaRequestResponse.FromString,
+                _registered_method=True)
 
 
 class QuotasServicer:
@@ -1052,6 +1062,20 @@ class QuotasServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQuotaRequests(self, request, context):
+        """What accounts wish for, that nobody has answered yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerQuotaRequest(self, request, context):
+        """Grant a wish, which sets the quota, or turn it down.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QuotasServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1069,6 +1093,16 @@ def add_QuotasServicer_to_server(servicer, server):
                     servicer.ResetQuota,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.ResetQuotaResponse.SerializeToString,
+            ),
+            'ListQuotaRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuotaRequests,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotaRequestsRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListQuotaRequestsResponse.SerializeToString,
+            ),
+            'AnswerQuotaRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerQuotaRequest,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.AnswerQuotaRequestRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.AnswerQuotaRequestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1152,6 +1186,60 @@ class Quotas:
             '/stead.v1.Quotas/ResetQuota',
             stead__proto_dot_v1_dot_operator__pb2.ResetQuotaRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.ResetQuotaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuotaRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Quotas/ListQuotaRequests',
+            stead__proto_dot_v1_dot_operator__pb2.ListQuotaRequestsRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.ListQuotaRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerQuotaRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Quotas/AnswerQuotaRequest',
+            stead__proto_dot_v1_dot_operator__pb2.AnswerQuotaRequestRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.AnswerQuotaRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

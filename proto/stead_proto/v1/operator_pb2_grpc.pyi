@@ -326,6 +326,10 @@ class QuotasStub:
     SetQuota: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetQuotaRequest, _operator_pb2.SetQuotaResponse]
     ResetQuota: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ResetQuotaRequest, _operator_pb2.ResetQuotaResponse]
     """Forget what was set."""
+    ListQuotaRequests: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListQuotaRequestsRequest, _operator_pb2.ListQuotaRequestsResponse]
+    """What accounts wish for, that nobody has answered yet."""
+    AnswerQuotaRequest: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AnswerQuotaRequestRequest, _operator_pb2.AnswerQuotaRequestResponse]
+    """Grant a wish, which sets the quota, or turn it down."""
 
 @_typing.type_check_only
 class QuotasAsyncStub(QuotasStub):
@@ -335,6 +339,10 @@ class QuotasAsyncStub(QuotasStub):
     SetQuota: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetQuotaRequest, _operator_pb2.SetQuotaResponse]  # type: ignore[assignment]
     ResetQuota: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResetQuotaRequest, _operator_pb2.ResetQuotaResponse]  # type: ignore[assignment]
     """Forget what was set."""
+    ListQuotaRequests: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListQuotaRequestsRequest, _operator_pb2.ListQuotaRequestsResponse]  # type: ignore[assignment]
+    """What accounts wish for, that nobody has answered yet."""
+    AnswerQuotaRequest: _aio.UnaryUnaryMultiCallable[_operator_pb2.AnswerQuotaRequestRequest, _operator_pb2.AnswerQuotaRequestResponse]  # type: ignore[assignment]
+    """Grant a wish, which sets the quota, or turn it down."""
 
 class QuotasServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -359,6 +367,22 @@ class QuotasServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ResetQuotaResponse, _abc.Awaitable[_operator_pb2.ResetQuotaResponse]]:
         """Forget what was set."""
+
+    @_abc_1.abstractmethod
+    def ListQuotaRequests(
+        self,
+        request: _operator_pb2.ListQuotaRequestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListQuotaRequestsResponse, _abc.Awaitable[_operator_pb2.ListQuotaRequestsResponse]]:
+        """What accounts wish for, that nobody has answered yet."""
+
+    @_abc_1.abstractmethod
+    def AnswerQuotaRequest(
+        self,
+        request: _operator_pb2.AnswerQuotaRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.AnswerQuotaRequestResponse, _abc.Awaitable[_operator_pb2.AnswerQuotaRequestResponse]]:
+        """Grant a wish, which sets the quota, or turn it down."""
 
 def add_QuotasServicer_to_server(servicer: QuotasServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -50,7 +50,7 @@ def list_aws_default_service_quotas(call: Call, params: Params) -> Result:
 @_operation("ListServices")
 def list_services(call: Call, params: Params) -> Result:
     """List the services that have quotas here."""
-    page = _read_page(call, params, "ListServices")
+    page = read_page(call, params, "ListServices")
     names = [name for name in sorted(quotas.SERVICES) if page.after is None or (name,) > page.after]
     shown, token = page.cut(names, lambda name: (name,))
     services = [{"ServiceCode": name, "ServiceName": quotas.SERVICES[name]} for name in shown]
@@ -65,17 +65,29 @@ def _of_service(params: Params) -> list[Quota]:
 
 
 def _page(call: Call, params: Params, name: str, found: list[Quota]) -> tuple[list[Quota], str | None]:
-    page = _read_page(call, params, f"{name} {params['ServiceCode']}")
+    page = read_page(call, params, f"{name} {params['ServiceCode']}")
     rest = [quota for quota in sorted(found, key=_key) if page.after is None or _key(quota) > page.after]
     shown, token = page.cut(rest, _key)
     return list(shown), token
 
 
-def _read_page(call: Call, params: Mapping[str, Any], name: str) -> describe.Page:
+def read_page(call: Call, params: Mapping[str, Any], name: str) -> describe.Page:
+    """Read MaxResults and NextToken; raises BadRequest."""
     try:
         return describe.page(call, params, name, at_least=1, at_most=_MOST, default=_MOST)
     except BadRequest as error:
         raise BadRequest(error.message, code="InvalidPaginationTokenException") from error
+
+
+def is_global(quota: Quota) -> bool:
+    """Tell whether a quota is one of no region."""
+    return quota.service == "iam"
+
+
+def arn_of(call: Call, quota: Quota, owner: str) -> str:
+    """Give the ARN of a quota of an account, or of none."""
+    region = "" if is_global(quota) else call.cloud.region
+    return f"arn:{call.cloud.partition}:servicequotas:{region}:{owner}:{quota.service}/{quota.code}"
 
 
 def _key(quota: Quota) -> tuple[str, ...]:
@@ -88,19 +100,15 @@ def _applied(call: Call, quota: Quota) -> Result:
 
 
 def _shown(call: Call, quota: Quota, value: int, *, of_account: bool) -> Result:
-    cloud = call.cloud
-    owner = call.caller.account_id if of_account else ""
-    is_global = quota.service == "iam"
-    region = "" if is_global else cloud.region
     return {
         "ServiceCode": quota.service,
         "ServiceName": quotas.SERVICES[quota.service],
-        "QuotaArn": f"arn:{cloud.partition}:servicequotas:{region}:{owner}:{quota.service}/{quota.code}",
+        "QuotaArn": arn_of(call, quota, call.caller.account_id if of_account else ""),
         "QuotaCode": quota.code,
         "QuotaName": quota.name,
         "Value": float(value),
         "Unit": "None",
         "Adjustable": True,
-        "GlobalQuota": is_global,
+        "GlobalQuota": is_global(quota),
         **({"QuotaAppliedAtLevel": "ACCOUNT"} if of_account else {}),
     }

@@ -34,7 +34,7 @@ from stead_controller.db.tables.network_insights import NetworkInsightsAnalysis,
 from stead_controller.db.tables.network_interface import InterfaceGroup, NetworkInterface, PublicAddress
 from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
 from stead_controller.db.tables.public_sharing import PublicSharing
-from stead_controller.db.tables.quota import AccountUsage, ServiceQuota
+from stead_controller.db.tables.quota import AccountUsage, QuotaRequest, ServiceQuota
 from stead_controller.db.tables.revision import Revision
 from stead_controller.db.tables.route_table import Route, RouteTable, RouteTableAssociation
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
@@ -112,6 +112,7 @@ __all__ = [
     "PrefixListEntry",
     "PublicAddress",
     "PublicSharing",
+    "QuotaRequest",
     "RemovedHost",
     "Reservation",
     "Revision",

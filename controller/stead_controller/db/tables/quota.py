@@ -1,10 +1,12 @@
 """What the operator lets accounts have, and what they have where counting it would take long."""
 
-from sqlalchemy import BigInteger, String
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
-from stead_controller.db.types import AccountId
+from stead_controller.db.types import AccountId, ResourceId
 
 
 class ServiceQuota(Base):
@@ -26,3 +28,23 @@ class AccountUsage(Base):
     account_id: Mapped[str] = mapped_column(AccountId, primary_key=True)
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     value: Mapped[int] = mapped_column(BigInteger)
+
+
+class QuotaRequest(Base):
+    """An account's wish for more of something; `requester` is the ARN of who asked."""
+
+    __tablename__ = "quota_requests"
+    __table_args__ = (
+        Index("ix_quota_requests_account_id_id", "account_id", "id", unique=True),
+        Index("ix_quota_requests_status_created", "status", "created"),
+    )
+
+    id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    account_id: Mapped[str] = mapped_column(AccountId)
+    service: Mapped[str] = mapped_column(String(32))
+    code: Mapped[str] = mapped_column(String(16))
+    desired: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(16))  # PENDING, APPROVED, DENIED, NOT_APPROVED
+    requester: Mapped[str] = mapped_column(String(2048))
+    created: Mapped[datetime]
+    updated: Mapped[datetime]

@@ -19,9 +19,11 @@ CLOUDTRAIL: Final[dict[str, Rule]] = {
 }
 SERVICE_QUOTAS: Final[dict[str, Rule]] = {
     "GetAWSDefaultServiceQuota": rule(),
+    "GetRequestedServiceQuotaChange": rule(),
     "GetServiceQuota": rule(),
     "ListAWSDefaultServiceQuotas": rule(),
     "ListRequestedServiceQuotaChangeHistory": rule(),
+    "ListRequestedServiceQuotaChangeHistoryByQuota": rule(),
     "ListServiceQuotas": rule(),
     "ListServices": rule(),
     "RequestServiceQuotaIncrease": rule(_quota),

@@ -1,0 +1,109 @@
+"""Wishes of accounts for more of something, which the operator grants or turns down.
+
+See https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_RequestServiceQuotaIncrease.html: of each
+quota one wish at a time is open, and answered ones are kept for 90 days.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, func, select
+
+from stead_controller.db.tables import QuotaRequest
+from stead_controller.errors import AlreadyExists, BadRequest, InvalidParameter, LimitExceeded, NotFound, WrongState
+from stead_controller.resources import quotas
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.quotas import Quota
+from stead_controller.resources.transaction import Transaction
+
+type RequestRow = QuotaRequest
+"""A wish as it is shown."""
+
+OPEN: Final = "PENDING"
+GRANTED: Final = "APPROVED"
+TURNED_DOWN: Final = "DENIED"
+NOBODY_ASKED: Final = "NOT_APPROVED"
+
+_KEPT: Final = timedelta(days=90)
+_MOST: Final = 200  # of an account, while they are kept
+_ID_BYTES: Final = 20
+
+
+def ask(
+    tx: Transaction, caller: Caller, cloud: Cloud, quota: Quota, desired: float, *, now: datetime, openly: bool
+) -> QuotaRequest:
+    """Wish for more than the account may have now; `openly` lets the operator see it, else nobody grants it.
+
+    Raises InvalidParameter, BadRequest, AlreadyExists where one is open, LimitExceeded.
+    """
+    mine = QuotaRequest.account_id == caller.account_id
+    if desired != int(desired):
+        raise InvalidParameter("You must provide a quota value that is a whole number.")
+    if desired <= quotas.limit(tx, caller.account_id, quota, cloud=cloud):
+        raise BadRequest("You must provide a quota value greater than the current quota value.")
+    old = QuotaRequest.created < now - _KEPT
+    tx.session.execute(delete(QuotaRequest).where(mine, old, QuotaRequest.status != OPEN))
+    this = (QuotaRequest.service == quota.service, QuotaRequest.code == quota.code)
+    if tx.session.scalar(select(QuotaRequest.id).where(mine, *this, QuotaRequest.status == OPEN).limit(1)) is not None:
+        raise AlreadyExists(
+            "quota-request",
+            "Only one open service quota increase request is allowed per quota.",
+            code="ResourceAlreadyExistsException",
+        )
+    if (tx.session.scalar(select(func.count(QuotaRequest.id)).where(mine)) or 0) >= _MOST:
+        raise LimitExceeded(f"An account may ask {_MOST} times in 90 days.", code="QuotaExceededException")
+    made = QuotaRequest(
+        id=secrets.token_hex(_ID_BYTES),
+        account_id=caller.account_id,
+        service=quota.service,
+        code=quota.code,
+        desired=int(desired),
+        status=OPEN if openly else NOBODY_ASKED,
+        requester=caller.arn,
+        created=now,
+        updated=now,
+    )
+    tx.session.add(made)
+    return made
+
+
+def find(tx: Transaction, caller: Caller, request_id: str) -> QuotaRequest:
+    """Give a wish of the caller's account; raises NotFound."""
+    mine = QuotaRequest.account_id == caller.account_id
+    found = tx.session.scalar(select(QuotaRequest).where(mine, QuotaRequest.id == request_id))
+    if found is None:
+        raise NotFound("quota-request", request_id)
+    return found
+
+
+def of_account(
+    tx: Transaction, caller: Caller, now: datetime, *, service: str | None, code: str | None, status: str | None
+) -> list[QuotaRequest]:
+    """List an account's wishes of the last 90 days and those that are open, which are few, the newest first."""
+    asked = {QuotaRequest.service: service, QuotaRequest.code: code, QuotaRequest.status: status}
+    mine = [column == value for column, value in asked.items() if value is not None]
+    recent = (QuotaRequest.created >= now - _KEPT) | (QuotaRequest.status == OPEN)
+    found = select(QuotaRequest).where(QuotaRequest.account_id == caller.account_id, recent, *mine)
+    return list(tx.session.scalars(found.order_by(QuotaRequest.created.desc(), QuotaRequest.id)))
+
+
+def all_open(tx: Transaction) -> list[QuotaRequest]:
+    """List what the operator has not answered, the oldest first."""
+    found = select(QuotaRequest).where(QuotaRequest.status == OPEN)
+    return list(tx.session.scalars(found.order_by(QuotaRequest.created, QuotaRequest.id)))
+
+
+def answer(tx: Transaction, cloud: Cloud, request_id: str, now: datetime, *, grant: bool) -> QuotaRequest:
+    """Grant a wish, from which on the account may have as much, or turn it down; raises NotFound, WrongState."""
+    found = tx.session.get(QuotaRequest, request_id)
+    if found is None:
+        raise NotFound("quota-request", request_id)
+    if found.status != OPEN:
+        raise WrongState("quota-request", f"The quota request '{request_id}' is {found.status} already.")
+    quota = quotas.find(found.service, found.code)
+    if grant and found.desired > quotas.limit(tx, found.account_id, quota, cloud=cloud):
+        quotas.set_value(tx, found.account_id, quota, found.desired)
+    found.status, found.updated = GRANTED if grant else TURNED_DOWN, now
+    return found
