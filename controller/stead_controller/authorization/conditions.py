@@ -15,10 +15,13 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from stead_controller.authorization.patterns import Context, Glob, Pattern, Piece, Wild, pattern, resolve
+from stead_controller.authorization.patterns import Context, Glob, Pattern, Piece, Wild, exact_key, pattern, resolve
 
 type Test = Callable[[str, Context], bool]  # whether one value of the request is what one value of the policy says
 type Compile = Callable[[str, bool], tuple[Test, Sequence[str]]]  # with the keys of the variables in the value
+
+
+_LATEST: Final = 2**63 - 1  # seconds or milliseconds
 
 
 class UnknownOperator(ValueError):
@@ -27,10 +30,14 @@ class UnknownOperator(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One operator on one key: holds when a value of the request fits one of the policy, or fits none (negated)."""
+    """One operator on one key: holds when a value of the request fits one of the policy, or fits none (negated).
+
+    `key` is in lower case, `exact` has the key of a tag as the policy writes it.
+    """
 
     operator: str
     key: str
+    exact: str
     values: tuple[str, ...]
     tests: tuple[Test, ...]
     variables: frozenset[str]
@@ -40,7 +47,7 @@ class Condition:
 
     def holds(self, context: Context) -> bool:
         """Tell whether the request's values of the key fulfil the condition."""
-        given = context.get(self.key, ())
+        given = context.get(self.exact) or context.get(self.key, ())
         if self.operator == "Null":
             return any((value == "true") != bool(given) for value in self.values)
         if not given:
@@ -52,6 +59,12 @@ class Condition:
         if self.quantifier == "ForAnyValue":
             return any(self._fits(value, context) != self.negated for value in given)
         return any(self._fits(value, context) for value in given) != self.negated
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether all values are of the operator's type; asked of dates and addresses, else equal to nothing."""
+        readable = _READABLE.get(self.operator)
+        return readable is None or all(readable(value) for value in self.values)
 
     def _fits(self, value: str, context: Context) -> bool:
         return any(test(value, context) for test in self.tests)
@@ -128,7 +141,7 @@ def _moment(text: str) -> Decimal | None:
     """Read seconds since 1970, from those or from ISO 8601, of which UTC is meant when it does not say."""
     number = _number(text)
     if number is not None:
-        return number
+        return number if abs(number) <= _LATEST else None
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -176,19 +189,27 @@ def _bytes(text: str) -> bytes | None:
 
 def _address(value: str, variables: bool) -> tuple[Test, Sequence[str]]:
     del variables
-    try:
-        network = ipaddress.ip_network(value.strip(), strict=False)
-    except ValueError:
+    network = _network(value)
+    if network is None:
         return lambda *_: False, ()
 
     def test(given: str, context: Context) -> bool:
         del context
         try:
-            return ipaddress.ip_address(given) in network
+            address = ipaddress.ip_address(given)
         except ValueError:
             return False
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address) in network
 
     return test, ()
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        return None
 
 
 def _null(value: str, variables: bool) -> tuple[Test, Sequence[str]]:
@@ -230,6 +251,12 @@ _OPERATORS: Final[dict[str, tuple[Compile, bool]]] = {
     "NotIpAddress": (_address, True),
     "Null": (_null, False),
 }
+# Whether a value is of its operator's type.
+_READABLE: Final[dict[str, Callable[[str], bool]]] = {
+    **{name: lambda value: _moment(value) is not None for name in _OPERATORS if name.startswith("Date")},
+    "IpAddress": lambda value: _network(value) is not None,
+    "NotIpAddress": lambda value: _network(value) is not None,
+}
 _BY_LOWER_NAME: Final = {name.lower(): name for name in _OPERATORS}
 _QUANTIFIERS: Final = {"forallvalues": "ForAllValues", "foranyvalue": "ForAnyValue"}
 _IF_EXISTS: Final = "ifexists"
@@ -255,6 +282,7 @@ def compile_condition(operator: str, key: str, values: Sequence[str], *, variabl
     return Condition(
         operator=base,
         key=key.lower(),
+        exact=exact_key(key),
         values=tuple(value.lower() for value in values) if base == "Null" else tuple(values),
         tests=tuple(tests),
         variables=frozenset(keys),
@@ -267,16 +295,26 @@ def compile_condition(operator: str, key: str, values: Sequence[str], *, variabl
 def context_of(values: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Make a request's context of plain values: keys in lower case, values as texts; None is no value.
 
-    An empty list is left out too: to a policy a key without values is an absent key.
+    An empty list is left out too: to a policy a key without values is an absent key. Tags whose keys differ only by
+    case are there under their exact keys, so that none can stand in for another.
     """
     context: dict[str, tuple[str, ...]] = {}
+    written: dict[str, str] = {}
     for key, value in values.items():
         if value is None:
             continue
         items = value if isinstance(value, list | tuple | set | frozenset) else (value,)
         texts = tuple(_text(item) for item in items)
-        if texts:
-            context[key.lower()] = texts
+        if not texts:
+            continue
+        lower = key.lower()
+        other = written.setdefault(lower, key)
+        if other != key:
+            if other:
+                context[exact_key(other)] = context.pop(lower)
+                written[lower] = ""
+            lower = exact_key(key)
+        context[lower] = texts
     return context
 
 

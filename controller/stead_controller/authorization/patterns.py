@@ -7,7 +7,7 @@ from tenants, so matching never backtracks: its time is at most the product of b
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -23,10 +23,11 @@ class Wild(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A policy variable: the key in lower case, and the text that stands for it when a request has no value."""
+    """A policy variable: the key in lower case and exactly, and the text that stands for it where there is no value."""
 
     key: str
     default: str | None = None
+    exact: str = field(default="", compare=False)
 
 
 Piece = str | Wild | Variable
@@ -146,7 +147,7 @@ def resolve(pieces: Sequence[Piece], context: Context) -> list[str | Wild] | Non
         if not isinstance(piece, Variable):
             resolved.append(piece)
             continue
-        values = context.get(piece.key, ())
+        values = context.get(piece.exact) or context.get(piece.key, ())
         if len(values) == 1:
             resolved.append(values[0])
         elif not values and piece.default is not None:
@@ -166,10 +167,16 @@ def pieces_of(text: str, *, wildcards: bool = True, variables: bool = True) -> t
     for found in _VARIABLE.finditer(text) if variables and "${" in text else ():
         pieces += _plain(text[position : found.start()], wildcards=wildcards)
         key = found["key"]
-        pieces.append(key if key in _ESCAPED else Variable(key.lower(), found["default"]))
+        pieces.append(key if key in _ESCAPED else Variable(key.lower(), found["default"], exact_key(key)))
         position = found.end()
     pieces += _plain(text[position:], wildcards=wildcards)
     return tuple(pieces)
+
+
+def exact_key(key: str) -> str:
+    """Give a condition key in lower case but for the key of a tag in it, as in `aws:requesttag/Team`."""
+    name, slash, tag = key.partition("/")
+    return f"{name.lower()}{slash}{tag}"
 
 
 def pattern(text: str, *, wildcards: bool = True, variables: bool = True) -> Pattern:

@@ -18,8 +18,9 @@ from stead_controller.errors import InvalidParameter
 
 Kind = Literal["identity", "resource", "trust"]
 
-_VARIABLES_SINCE: Final = "2012-10-17"
-_VERSIONS: Final = ("2008-10-17", _VARIABLES_SINCE)
+VERSION: Final = "2012-10-17"
+"""Of the grammar, since there are policy variables."""
+_VERSIONS: Final = ("2008-10-17", VERSION)
 _DOCUMENT: Final = frozenset({"Version", "Id", "Statement"})
 _STATEMENT: Final = frozenset(
     {
@@ -132,6 +133,11 @@ class Statement:
     source: Mapping[str, Any] = field(repr=False)
 
     @property
+    def is_readable(self) -> bool:
+        """Whether all values of its conditions are of their operators' types, so that none can be equal to nothing."""
+        return all(condition.is_readable for condition in self.conditions)
+
+    @property
     def sid(self) -> str:
         """The statement's own name, empty when it has none."""
         return str(self.source.get("Sid", ""))
@@ -154,6 +160,7 @@ class PolicyDocument:
     """A policy that can be evaluated."""
 
     statements: tuple[Statement, ...]
+    version: str = VERSION
     _about: dict[str, "_About"] = field(default_factory=dict, repr=False, compare=False)
 
     def about(self, action: str) -> tuple[Statement, ...]:
@@ -189,21 +196,27 @@ def parse(text: str, kind: Kind = "identity") -> PolicyDocument:
         raise MalformedPolicy("Syntax errors in policy.")
     unknown = set(document) - _DOCUMENT
     version = document.get("Version", _VERSIONS[0])
-    if unknown or not isinstance(document.get("Id", ""), str):
+    if unknown or version not in _VERSIONS or not isinstance(document.get("Id", ""), str):
         raise MalformedPolicy("Syntax errors in policy.")
-    if version not in _VERSIONS:
-        raise MalformedPolicy("Policy document must be version 2012-10-17 or greater.")
     statements = document.get("Statement")
     if isinstance(statements, dict):
         statements = [statements]
     if not isinstance(statements, list) or not statements:
         raise MalformedPolicy("Syntax errors in policy.")
-    variables = version == _VARIABLES_SINCE
+    variables = version == VERSION
     read = tuple(_statement(index, one, kind, variables) for index, one in enumerate(statements, 1))
     sids = [statement.sid for statement in read if statement.sid]
     if len(sids) != len(set(sids)):
         raise MalformedPolicy("Statement IDs (SID) in a single policy must be unique.")
-    return PolicyDocument(read)
+    return PolicyDocument(read, version)
+
+
+def parse_new(text: str, kind: Kind = "identity") -> PolicyDocument:
+    """Read a policy that is being written; raises MalformedPolicy for what older ones may still say, too."""
+    document = parse(text, kind)
+    if not all(statement.is_readable for statement in document.statements):
+        raise MalformedPolicy("The policy failed legacy parsing")
+    return document
 
 
 def _json(text: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from stead_controller.authorization.policy_document import MalformedPolicy, PolicyDocument, parse
+from stead_controller.authorization.policy_document import MalformedPolicy, PolicyDocument, parse, parse_new
 from stead_controller.authorization.public_policies import is_public
 from stead_controller.errors import BadRequest, NotAuthorized, NotFound
 from stead_controller.object_store import answers, encryption
@@ -48,7 +48,7 @@ async def put_policy(exchange: Exchange, means: Means) -> Answer:
         raise BadRequest("Policies must be at most 20 KiB.", code="PolicyTooLarge")
     try:
         text = document.decode()
-        parsed = parse(text, "resource")
+        parsed = parse_new(text, "resource")
     except UnicodeDecodeError:
         raise BadRequest("This policy contains invalid Json", code="MalformedPolicy") from None
     except MalformedPolicy as error:

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from stead_controller.authorization.policy_document import MalformedPolicy, parse
+from stead_controller.authorization.policy_document import VERSION, MalformedPolicy, parse_new
 from stead_controller.resources import iam_limits
 
 _CHARACTERS: Final = re.compile(r"[\t\n\r\x20-\xff]*")
@@ -12,7 +12,8 @@ _CHARACTERS: Final = re.compile(r"[\t\n\r\x20-\xff]*")
 def check_identity(text: str) -> str:
     """Give the document of a managed policy back; raises MalformedPolicy, LimitExceeded."""
     _check_characters(text)
-    parse(text)
+    if parse_new(text).version != VERSION:
+        raise MalformedPolicy(f"Policy document must be version {VERSION} or greater.")
     if size(text) > iam_limits.POLICY_SIZE:
         raise iam_limits.exceeded("PolicySize", iam_limits.POLICY_SIZE)
     return text
@@ -21,14 +22,14 @@ def check_identity(text: str) -> str:
 def check_inline(text: str) -> str:
     """Give the document of an inline policy back; raises MalformedPolicy. Its size is checked with the others'."""
     _check_characters(text)
-    parse(text)
+    parse_new(text)
     return text
 
 
 def check_trust(text: str) -> str:
     """Give a role's trust policy back; raises MalformedPolicy, LimitExceeded."""
     _check_characters(text)
-    for statement in parse(text, "trust").statements:
+    for statement in parse_new(text, "trust").statements:
         actions = statement.source.get("Action", [])
         # Said only here: what was written before this was checked still means what it says.
         if any(not one.lower().startswith("sts:") for one in ([actions] if isinstance(actions, str) else actions)):

@@ -44,6 +44,7 @@ TABLE = [
     ("DateGreaterThan", ["2026-01-01T00:00:00+01:00"], ["2025-12-31T23:30:00Z"], True),
     ("DateGreaterThanEquals", ["1767225600"], ["2026-01-01T00:00:00Z"], True),
     ("DateGreaterThan", ["yesterday"], ["2026-01-01T00:00:00Z"], False),
+    ("DateLessThan", ["9223372036854775808"], ["2026-01-01T00:00:00Z"], False),
     ("Bool", ["true"], ["True"], True),
     ("Bool", ["false"], ["true"], False),
     ("Bool", ["true"], None, False),
@@ -57,6 +58,8 @@ TABLE = [
     ("IpAddress", ["2001:db8::/32"], [IPV6], True),
     ("IpAddress", ["10.0.0.0/8"], [IPV6], False),
     ("IpAddress", ["nowhere"], ["10.1.2.3"], False),
+    ("IpAddress", ["10.0.0.0/8"], ["::ffff:10.1.2.3"], True),
+    ("IpAddress", ["10.0.0.0/8"], ["::ffff:11.1.2.3"], False),
     ("NotIpAddress", ["10.0.0.0/8", "192.0.2.0/24"], ["192.0.2.1"], False),
     ("NotIpAddress", ["10.0.0.0/8"], ["192.0.2.1"], True),
     ("ArnEquals", [ARN], [ARN], True),
@@ -96,3 +99,47 @@ def test_a_context_is_made_of_plain_values():
     values = {"A:b": True, "c": None, "d": [], "e": ["x", 5], "f": moment, "g": ""}
     assert context_of(values) == {"a:b": ("true",), "e": ("x", "5"), "f": ("2026-01-01T00:00:00Z",), "g": ("",)}
     assert context_of({"t": moment.astimezone(UTC)})["t"] == ("2026-01-01T00:00:00Z",)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "readable"),
+    [
+        ("DateLessThan", "2026-01-01", True),
+        ("DateNotEquals", "2026-01-01T00:00:00.5+01:00", True),
+        ("DateGreaterThanEqualsIfExists", "1767225600", True),
+        ("DateEquals", "", False),
+        ("ForAnyValue:DateLessThanEquals", "234-13", False),
+        ("IpAddress", "10.0.0.0/33", False),
+        ("NotIpAddress", "10.0.0.256", False),
+        ("NotIpAddress", "2001:db8::/32", True),
+        ("NumericEquals", "many", True),  # only dates and addresses are asked
+        ("StringEquals", "10.0.0.0/33", True),
+    ],
+)
+def test_values_of_a_wrong_type_are_known(operator, value, readable):
+    assert (
+        compile_condition(
+            operator, "aws:Key", ["1" if "Date" in operator else "::1", value], variables=True
+        ).is_readable
+        == readable
+    )
+
+
+def holds(context, key, *values, operator="StringEquals"):
+    return compile_condition(operator, key, list(values), variables=True).holds(context)
+
+
+def test_a_tag_whose_key_differs_by_case_stands_in_for_no_other():
+    """Keys of tags are compared whatever their case, as long as that leaves one; else exactly."""
+    one = context_of({"aws:RequestTag/Team": "a"})
+    assert holds(one, "aws:requestTag/TEAM", "a")
+    for first, second in (("team", "TEAM"), ("TEAM", "team"), ("Team", "TEAM")):
+        both = context_of({f"aws:RequestTag/{first}": "a", f"aws:RequestTag/{second}": "b", "aws:TagKeys": ["a"]})
+        assert holds(both, f"aws:RequestTag/{first}", "a")
+        assert not holds(both, f"aws:RequestTag/{first}", "b")
+        assert holds(both, f"AWS:requesttag/{second}", "b")
+        assert not holds(both, f"aws:RequestTag/{second}", "a")
+        assert holds(both, "aws:TagKeys", "${aws:RequestTag/" + first + "}")
+        assert not holds(both, "aws:TagKeys", "${aws:RequestTag/" + second + "}")
+    three = context_of({f"aws:RequestTag/{key}": key for key in ("team", "Team", "TEAM")})
+    assert all(holds(three, f"aws:RequestTag/{key}", key) for key in ("team", "Team", "TEAM"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_controller.authorization.policy_document import MalformedPolicy, parse
+from stead_controller.authorization.policy_document import MalformedPolicy, parse, parse_new
 
 GOOD = {"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}
 
@@ -67,7 +67,7 @@ REFUSED = [
     ("identity", policy("text"), SYNTAX),
     ("identity", policy(statement(), Extra=1), SYNTAX),
     ("identity", policy(statement(), Id=1), SYNTAX),
-    ("identity", policy(statement(), Version="2020-01-01"), "Policy document must be version 2012-10-17 or greater."),
+    ("identity", policy(statement(), Version="2020-01-01"), SYNTAX),
     ("identity", policy(statement(Extra=1)), SYNTAX),
     ("identity", policy(statement("Effect")), "Missing required field Effect"),
     ("identity", policy(statement(Effect="allow")), "Invalid effect: allow"),
@@ -123,6 +123,21 @@ def test_it_is_refused(kind, text, message):
         parse(text, kind)
     assert refusal.value.code == "MalformedPolicyDocument"
     assert message is None or refusal.value.message == message
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"DateGreaterThan": {"aws:CurrentTime": "soon"}},
+        {"NotIpAddress": {"aws:SourceIp": ["10.0.0.0/8", "10.0.0.0/33"]}},
+    ],
+)
+def test_what_compares_to_nothing_is_read_but_not_written(condition):
+    """A deny that can never hold is no deny; one that was written before this was known still counts as it did."""
+    text = policy(statement(), statement(Effect="Deny", Condition=condition))
+    assert parse(text).statements
+    with pytest.raises(MalformedPolicy, match="The policy failed legacy parsing"):
+        parse_new(text)
 
 
 VALUES = st.recursive(
