@@ -359,6 +359,53 @@ def test_iam_is_guarded_by_path_tag_and_boundary(api, user):
     refused(iam.put_user_policy, "AccessDenied", UserName="ada", PolicyName="p", PolicyDocument="{}")
 
 
+def test_who_renames_needs_the_right_to_the_new_name_too(api, user):
+    """Else who may change some users could make one of them what it is not by its name and path."""
+    iam = user.client("iam")
+    user.may(
+        statement(["iam:UpdateUser", "iam:UpdateGroup"], ["arn:aws:iam::*:user/dev/*", "arn:aws:iam::*:group/d-*"])
+    )
+    user.iam.create_user(UserName="eve", Path="/dev/")
+    user.iam.create_group(GroupName="d-one")
+    iam.update_user(UserName="eve", NewUserName="bob")
+    assert ":user/ops/bob because" in refused(iam.update_user, "AccessDenied", UserName="bob", NewPath="/ops/")
+    assert ":user/eve because" in refused(
+        iam.update_user, "AccessDenied", UserName="bob", NewUserName="eve", NewPath="/"
+    )
+    iam.update_user(UserName="bob", NewPath="/dev/x/")
+    assert user.iam.get_user(UserName="bob")["User"]["Path"] == "/dev/x/"
+    iam.update_group(GroupName="d-one", NewGroupName="d-two")
+    assert ":group/admins because" in refused(
+        iam.update_group, "AccessDenied", GroupName="d-two", NewGroupName="admins"
+    )
+    refused(iam.update_user, "AccessDenied", UserName="ada", NewPath="/dev/")
+
+
+def test_a_tag_does_not_pass_for_one_whose_key_differs_by_case(api, user, ec2):
+    user.may(statement("ec2:CreateTags", StringEquals={"aws:RequestTag/team": "web"}))
+    instance_id = api.launch()
+    good, bad = {"Key": "team", "Value": "web"}, {"Key": "team", "Value": "root"}
+    ec2.create_tags(Resources=[instance_id], Tags=[good])
+    for tags in ([bad, {"Key": "TEAM", "Value": "web"}], [{"Key": "TEAM", "Value": "web"}, bad]):
+        refused(ec2.create_tags, Resources=[instance_id], Tags=tags)
+    ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "TEAM", "Value": "root"}, good])
+
+
+def test_what_may_be_asked_about_one_is_told_of_no_other(api, user):
+    """A wrong path in an ARN, or no name of a user, is no way to what somebody else has."""
+    iam = user.client("iam")
+    asked = {"ActionNames": ["ec2:RunInstances"]}
+    decoy = user.arn.replace("user/", "user/decoy/")
+    user.may(statement(["iam:SimulatePrincipalPolicy", "iam:GetContextKeysForPrincipalPolicy"], decoy))
+    refused(iam.simulate_principal_policy, "NoSuchEntity", PolicySourceArn=decoy, **asked)
+    refused(iam.get_context_keys_for_principal_policy, "NoSuchEntity", PolicySourceArn=decoy)
+    refused(iam.simulate_principal_policy, "AccessDenied", PolicySourceArn=user.arn, **asked)
+    user.may(statement("iam:GetMFADevice", "arn:aws:iam::*:user/${aws:username}"))
+    serial = user.iam.create_virtual_mfa_device(VirtualMFADeviceName="m")["VirtualMFADevice"]["SerialNumber"]
+    refused(iam.get_mfa_device, "NoSuchEntity", SerialNumber=serial)
+    assert user.iam.get_mfa_device(SerialNumber=serial)["SerialNumber"] == serial
+
+
 def authorized(tx, api, caller, operation, params):
     """The message with which a call is refused, None when it is allowed."""
     call = Call(caller, tx, api.world.cloud, "r", now(), "127.0.0.1", "")

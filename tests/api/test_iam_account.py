@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner
 
 from stead_cli.account import account as commands
+from stead_controller.aws.protocol.models import load_service
 from tests.api.identity import READ_ONLY, document, key_of, refused, trust
 from tests.support.waiting import wait_for
 
@@ -56,6 +57,7 @@ def test_the_summary_counts(cloud):
     }
     assert (found["UsersQuota"], found["AccessKeysPerUserQuota"], found["AccountAccessKeysPresent"]) == (5000, 2, 1)
     assert (found["PolicyVersionsInUse"], found["Providers"]) == (1, 0)
+    assert set(load_service("iam").model.shape_for("summaryKeyType").enum) <= found.keys()
 
 
 def test_all_that_an_account_has_is_told_in_pages(cloud):

@@ -40,12 +40,16 @@ _FIXED: Final = {
     "AccessKeysPerUserQuota": iam_limits.ACCESS_KEYS_PER_USER,
     "AccountPasswordPresent": 0,
     "AccountSigningCertificatesPresent": 0,
+    "GlobalEndpointTokenVersion": 2,  # tokens are good wherever the cloud is asked
     "AssumeRolePolicySizeQuota": iam_limits.TRUST_POLICY_SIZE,
     "GroupPolicySizeQuota": iam_limits.INLINE_SIZES["group"],
     "GroupsPerUserQuota": iam_limits.GROUPS_PER_USER,
     "PolicySizeQuota": iam_limits.POLICY_SIZE,
+    "PolicyVersionsInUseQuota": 10_000,
     "RolePolicySizeQuota": iam_limits.INLINE_SIZES["role"],
     "ServerCertificates": 0,
+    "ServerCertificatesQuota": 0,  # none can be uploaded
+    "SigningCertificatesPerUserQuota": 0,
     "UserPolicySizeQuota": iam_limits.INLINE_SIZES["user"],
     "VersionsPerPolicyQuota": iam_limits.VERSIONS_PER_POLICY,
 }

@@ -174,8 +174,9 @@ def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> lis
 
 
 def get(tx: Transaction, caller: Caller, serial_number: str, user_name: str | None) -> dict[str, Any]:
-    """Show a device, of a user where one is named; raises NotFound."""
-    device = find(tx, caller, serial_number) if user_name is None else _of(tx, caller, user_name, serial_number)
+    """Show a device, of a user where one is named, and to a user who names none its own; raises NotFound."""
+    named = user_name is not None or caller.kind == "user"
+    device = _of(tx, caller, user_name, serial_number) if named else find(tx, caller, serial_number)
     shown = {"SerialNumber": serial_of(device), "Certifications": {}}
     if device.user_id is None:
         return shown

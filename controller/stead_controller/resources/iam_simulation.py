@@ -14,7 +14,7 @@ from stead_controller.authorization.policy_document import Kind, MalformedPolicy
 from stead_controller.authorization.positions import Position, statement_positions
 from stead_controller.authorization.principals import Principal
 from stead_controller.db.tables import IamGroup
-from stead_controller.errors import InvalidParameter
+from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.resources import iam_entities
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_policies_of import OwnedPolicy, boundary_document, documents_of
@@ -93,6 +93,8 @@ def of_principal(tx: Transaction, caller: Caller, arn: str, asked: Question) -> 
             f"Invalid Entity Arn: {arn} does not clearly define entity type and name.", code="InvalidInput"
         )
     entity = iam_entities.find_principal(tx, caller, match[2], match[3])
+    if iam_entities.arn_of(entity) != arn:  # the caller may ask about this ARN, and about no other
+        raise NotFound(f"iam-{match[2]}", arn, message=f"The {match[2]} with name {match[3]} cannot be found.")
     names = {entity.id: f"{match[2]}_{entity.name}"}
     owned = tuple(_owned(tx, policy, names) for policy in documents_of(tx, entity.id))
     boundary = None

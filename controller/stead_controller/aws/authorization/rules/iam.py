@@ -1,6 +1,7 @@
 """Identity and Access Management: every operation is about one user, group, role, profile, policy or issuer."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Part, Rule, Target, rule
@@ -38,7 +39,6 @@ _OF_USERS: Final = (
     "UntagUser",
     "UpdateAccessKey",
     "UpdateLoginProfile",
-    "UpdateUser",
 )
 _OF_GROUPS: Final = (
     "AddUserToGroup",
@@ -52,7 +52,6 @@ _OF_GROUPS: Final = (
     "ListGroupPolicies",
     "PutGroupPolicy",
     "RemoveUserFromGroup",
-    "UpdateGroup",
 )
 _OF_ROLES: Final = (
     "AttachRolePolicy",
@@ -150,6 +149,22 @@ def _target(asked: Asked, kind: str, name: str) -> Target:
     return Target(entity.arn, "iam", entity.id, context, _tags(asked.params))
 
 
+def _renamed(kind: str, member: str, new_member: str) -> Part:
+    """Take the entity under the name and path that it is to have, to which the caller needs the same right."""
+
+    def part(asked: Asked) -> Iterator[Check]:
+        name, path = asked.params.get(new_member), asked.params.get("NewPath")
+        if name is None and path is None:
+            return
+        target = _target(asked, kind, asked.params[member])
+        old_path, _, old_name = target.arn.partition(f":{kind}/")[2].rpartition("/")
+        path = old_path if path is None else path.strip("/")
+        name = name or old_name
+        yield Check(replace(target, arn=_arn(asked, kind, f"{path}/{name}" if path else name)))
+
+    return part
+
+
 def _new(kind: str, member: str) -> Part:
     """Take an entity that is yet to be made."""
 
@@ -240,8 +255,9 @@ RULES: Final[dict[str, Rule]] = {
     "GetContextKeysForPrincipalPolicy": rule(_source),
     "ListGroups": rule(_list("group")),
     "ListInstanceProfiles": rule(_list("instance-profile")),
-    "ListPoliciesGrantingServiceAccess": rule(),
     "ListRoles": rule(_list("role")),
     "ListUsers": rule(_list("user")),
     "SimulatePrincipalPolicy": rule(_source),
+    "UpdateGroup": rule(_entity("group", "GroupName"), _renamed("group", "GroupName", "NewGroupName")),
+    "UpdateUser": rule(_entity("user", "UserName"), _renamed("user", "UserName", "NewUserName")),
 }
