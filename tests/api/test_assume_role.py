@@ -388,6 +388,50 @@ def test_a_federated_user_asks_sts_only_who_it_is(api, iam, alice):
     api.refused("AccessDenied", carol.get_session_token)
 
 
+def test_a_session_of_a_user_asks_sts_for_roles_only(api, iam, alice):
+    arn = role(iam, "Looker")
+    session = api.session(alice.get_session_token()["Credentials"], "sts")
+    assert arn_of(api, session.assume_role(RoleArn=arn, RoleSessionName="work")).endswith("assumed-role/Looker/work")
+    assert session.get_caller_identity()["Arn"] == ALICE
+    api.refused("InvalidAuthorizationMessageException", alice.decode_authorization_message, EncodedMessage="x")
+    api.refused("AccessDenied", session.decode_authorization_message, EncodedMessage="x")
+    api.refused("AccessDenied", session.get_access_key_info, AccessKeyId=api.world.one.caller.access_key_id)
+    own = api.session(session.assume_role(RoleArn=arn, RoleSessionName="work")["Credentials"], "sts")
+    iam.put_role_policy(RoleName="Looker", PolicyName="ask", PolicyDocument=document("sts:GetAccessKeyInfo"))
+    assert own.get_access_key_info(AccessKeyId=api.world.one.caller.access_key_id)["Account"] == ACCOUNT
+
+
+def test_tags_of_a_federated_user_must_be_allowed(api, iam, alice):
+    tags = [{"Key": "team", "Value": "web"}]
+    iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=document("sts:GetFederationToken"))
+    assert alice.get_federation_token(Name="carol")["Credentials"]
+    assert "sts:TagSession" in refused("AccessDenied", alice.get_federation_token, Name="carol", Tags=tags)
+    tag = {"Effect": "Allow", "Action": "sts:TagSession", "Resource": f"arn:aws:sts::{ACCOUNT}:federated-user/carol"}
+    only = tag | {
+        "Condition": {
+            "StringEquals": {"aws:RequestTag/team": "web"},
+            "ForAllValues:StringEquals": {"aws:TagKeys": "team"},
+        }
+    }
+    both = json.loads(document("sts:GetFederationToken"))
+    both["Statement"].append(only)
+    iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=json.dumps(both))
+    assert alice.get_federation_token(Name="carol", Tags=tags)["PackedPolicySize"] >= 1
+    refused("AccessDenied", alice.get_federation_token, Name="dave", Tags=tags)
+    refused("AccessDenied", alice.get_federation_token, Name="carol", Tags=[{"Key": "team", "Value": "db"}])
+
+
+def test_a_federated_user_is_itself_to_conditions(api, iam, alice):
+    """Not the user behind it, whose ARN is that of the user's own calls alone."""
+    for arn, may in ((f"arn:aws:sts::{ACCOUNT}:federated-user/carol", ["describe_vpcs"]), (ALICE, [])):
+        rights = json.loads(document("ec2:DescribeVpcs"))
+        rights["Statement"][0]["Condition"] = {"ArnEquals": {"aws:PrincipalArn": arn}}
+        rights["Statement"].append(json.loads(document("sts:*"))["Statement"][0])
+        iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=json.dumps(rights))
+        given = alice.get_federation_token(Name="carol", Policy=document("ec2:*"))["Credentials"]
+        assert allowed(api, given, "describe_vpcs") == may
+
+
 def test_a_federated_user_may_do_what_both_allow(api, iam, alice):
     rights = document("sts:*", "ec2:DescribeVpcs", "ec2:DescribeSubnets")
     iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=rights)

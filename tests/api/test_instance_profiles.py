@@ -1,5 +1,6 @@
 """Roles of instances through boto3, and what their hosts are told of them."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -20,6 +21,7 @@ from stead_controller.hosts.pictures.role import with_secret
 from stead_controller.resources import instance_credentials, session_tokens
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
+from tests.api.identity import trust, who_may
 from tests.unit.controller.resources import rows
 
 ACCOUNT = "111111111111"
@@ -94,6 +96,25 @@ def test_a_launched_instance_has_its_role(api, profiles):
     assert guest.describe_instances()["Reservations"]
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
         guest.terminate_instances(InstanceIds=[instance_id])
+
+
+def test_a_policy_knows_the_instance_that_credentials_are_of(api, profiles):
+    """Of two instances with the same role one may; nor may who only names a session as the instance does."""
+    one, two = (launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"] for _ in range(2))
+    iam = api.client(api.world.one, "iam")
+    arn = f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/{one}"
+    statement = {"Effect": "Allow", "Action": "ec2:DescribeVpcs", "Resource": "*"}
+    statement["Condition"] = {"ArnEquals": {"ec2:SourceInstanceARN": arn}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName="web", PolicyName="one", PolicyDocument=policy)
+    assert as_guest(api, told(api, one), "ec2").describe_vpcs()["Vpcs"]
+    both = trust({"AWS": ACCOUNT, "Service": "ec2.amazonaws.com"})
+    iam.update_assume_role_policy(RoleName="web", PolicyDocument=both)
+    sts = who_may(api, iam, "ada", "sts:AssumeRole")("sts")
+    named = sts.assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/web", RoleSessionName=one)["Credentials"]
+    for client in (as_guest(api, told(api, two), "ec2"), api.session(named)):
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            client.describe_vpcs()
 
 
 def test_secret_keys_are_not_kept(api, profiles):

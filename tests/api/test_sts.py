@@ -101,6 +101,21 @@ def test_sessions_make_no_sessions(api, sts):
     api.refused("AccessDenied", client.get_federation_token, Name="bob")
 
 
+def test_a_session_of_root_asks_sts_little(api, sts):
+    client = api.session(sts.get_session_token()["Credentials"], "sts")
+    api.refused("AccessDenied", client.get_access_key_info, AccessKeyId=api.world.one.caller.access_key_id)
+    said = api.refused("AccessDenied", client.decode_authorization_message, EncodedMessage="x")
+    assert said == "Cannot call DecodeAuthorizationMessage with session credentials"
+    assert client.get_caller_identity()["Arn"].endswith(":root")
+
+
+def test_what_root_hands_out_lasts_an_hour_at_most(sts):
+    for seconds, minutes in ((7200, 60), (900, 15)):
+        given = sts.get_federation_token(Name="bob", DurationSeconds=seconds)["Credentials"]
+        left = given["Expiration"] - datetime.now(UTC)
+        assert timedelta(minutes=minutes - 1) < left <= timedelta(minutes=minutes)
+
+
 def test_a_federated_user(api, sts):
     policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}]}'
     answer = sts.get_federation_token(Name="bob", Policy=policy, Tags=[{"Key": "team", "Value": "web"}])

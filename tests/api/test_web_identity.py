@@ -78,6 +78,62 @@ def test_others_get_none(api, role, anybody, code, claims):
     )
 
 
+def test_an_issuer_gives_tags_and_says_who_is_behind_it(api, iam, role, anybody):
+    """Where the role lets it; conditions see them, and the issuer."""
+    provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.example/team"
+    tags = {"principal_tags": {"team": ["web"], "cost": "7"}, "transitive_tag_keys": ["team"]}
+    claims = {"https://aws.amazon.com/tags": tags, "https://aws.amazon.com/source_identity": "ada"}
+
+    def assume(**claims):
+        asked = {"RoleArn": role, "RoleSessionName": "run", "WebIdentityToken": token(**claims)}
+        return anybody.assume_role_with_web_identity(**asked)
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        assume(**claims)
+    trusted = iam.get_role(RoleName="Deploy")["Role"]["AssumeRolePolicyDocument"]
+    first = trusted["Statement"][0]
+    for action, condition in (
+        ("sts:TagSession", {"StringEquals": {"aws:RequestTag/team": "web"}}),
+        ("sts:SetSourceIdentity", {"StringLike": {"sts:SourceIdentity": "a*"}}),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            assume(**claims)
+        trusted["Statement"].append({**first, "Action": action, "Condition": condition})
+        iam.update_assume_role_policy(RoleName="Deploy", PolicyDocument=json.dumps(trusted))
+    keys = {"aws:PrincipalTag/cost": "7", "aws:SourceIdentity": "ada", "aws:FederatedProvider": provider}
+    statement = {"Effect": "Allow", "Action": "ec2:DescribeVpcs", "Resource": "*", "Condition": {"StringEquals": keys}}
+    rights = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName="Deploy", PolicyName="look", PolicyDocument=rights)
+    answer = assume(**claims)
+    assert answer["SourceIdentity"] == "ada"
+    assert api.session(answer["Credentials"]).describe_vpcs()["Vpcs"]
+    with pytest.raises(ClientError, match="UnauthorizedOperation"):
+        api.session(assume()["Credentials"]).describe_vpcs()
+    tags["principal_tags"]["team"] = "db"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        assume(**claims)
+
+
+@pytest.mark.parametrize(
+    ("code", "claim"),
+    [
+        ("InvalidIdentityToken", []),
+        ("InvalidIdentityToken", {"principal_tags": {"team": ["a", "b"]}}),
+        ("InvalidIdentityToken", {"principal_tags": {"team": "a"}, "transitive_tag_keys": "team"}),
+        ("InvalidParameterValue", {"principal_tags": {"team": "a"}, "transitive_tag_keys": ["cost"]}),
+        ("ValidationError", {"principal_tags": {"aws:team": "a"}}),
+    ],
+)
+def test_what_are_no_tags_is_refused(api, role, anybody, code, claim):
+    api.refused(
+        code,
+        anybody.assume_role_with_web_identity,
+        RoleArn=role,
+        RoleSessionName="run",
+        WebIdentityToken=token(**{"https://aws.amazon.com/tags": claim}),
+    )
+
+
 def test_an_absent_role_is_like_one_that_does_not_trust(api, role, anybody):
     asked = {"RoleSessionName": "run", "WebIdentityToken": token()}
     everybody = {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}

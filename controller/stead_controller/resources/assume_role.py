@@ -4,24 +4,25 @@ See https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html; a r
 has it for an hour at most, and hands its transitive tags and its source identity on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from stead_controller.authorization.evaluate import Policies, of_principal
-from stead_controller.db.tables import IamRole
 from stead_controller.errors import BadRequest, NotAuthorized
 from stead_controller.resources import iam_mfa_devices, iam_targets, principal_keys, role_sessions
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.iam_policies_of import policies_of
 from stead_controller.resources.principals import principal_of
-from stead_controller.resources.role_sessions import MAX_SESSION_NAME, RoleSession
+from stead_controller.resources.role_sessions import MAX_SESSION_NAME, AskedRole, RoleSession
 from stead_controller.resources.session_requests import (
     MAX_ROLE_SECONDS,
+    MAX_SOURCE_IDENTITY,
     ONE_HOUR,
     SessionWish,
+    actions,
     check_external_id,
     check_mfa,
     check_name,
@@ -29,11 +30,10 @@ from stead_controller.resources.session_requests import (
     check_tags,
     duration,
     handed_on,
+    request_keys,
 )
 from stead_controller.resources.session_tokens import Facts
 from stead_controller.resources.transaction import Transaction
-
-_MAX_SOURCE_IDENTITY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,22 @@ def assume_role(
     if caller.kind == "root":
         raise NotAuthorized("Roles may not be assumed by root accounts.", code="AccessDenied")
     identity = _source_identity(caller, asked)
-    keys = {**context, **_principal_keys(tx, caller, now), **_request_keys(asked, name, identity)}
+    keys = {
+        **context,
+        **_principal_keys(tx, caller, now),
+        **request_keys(asked.wish, name, identity),
+        "sts:ExternalId": asked.external_id,
+    }
     if iam_mfa_devices.show_factor(tx, caller, cloud.sealer, asked.serial_number, asked.token_code, now=now):
         keys |= {"aws:MultiFactorAuthPresent": True, "aws:MultiFactorAuthAge": 0}
-    asked_of = role or role_sessions.absent_role(asked.role_arn)
-    keys |= {f"aws:ResourceTag/{key}": value for key, value in iam_targets.tags_of(tx, asked_of.id).items()}
+    keys |= {f"aws:ResourceTag/{key}": value for key, value in iam_targets.tags_of(tx, role.id).items()}
     own = _policies(tx, caller)
-    for action in _actions(asked, identity, inherited):
-        if not role_sessions.trusts(asked_of, principal_of(caller), action, keys, own) or role is None:
+    for action in actions("sts:AssumeRole", tags=bool(asked.wish.tags or inherited), identity=bool(identity)):
+        if not role_sessions.trusts(role, principal_of(caller), action, keys, own) or not role.is_there:
             raise NotAuthorized(
                 f"User: {caller.arn} is not authorized to perform: {action} on resource: {asked.role_arn}",
                 code="AccessDenied",
             )
-    assert role is not None
     facts = Facts(
         kind="role",
         account_id=role.account_id,
@@ -98,14 +101,14 @@ def assume_role(
 def _check(asked: RoleRequest, inherited: Mapping[str, str]) -> None:
     check_external_id(asked.external_id)
     if asked.source_identity is not None:
-        check_name(asked.source_identity, "sourceIdentity", _MAX_SOURCE_IDENTITY)
+        check_name(asked.source_identity, "sourceIdentity", MAX_SOURCE_IDENTITY)
     check_policies(asked.wish)
     check_tags(asked.wish, inherited)
     duration(asked.wish, ONE_HOUR, MAX_ROLE_SECONDS)
     check_mfa(asked.serial_number, asked.token_code)
 
 
-def _lasts(caller: Caller, role: IamRole, wish: SessionWish) -> timedelta:
+def _lasts(caller: Caller, role: AskedRole, wish: SessionWish) -> timedelta:
     if caller.kind == "role" and wish.seconds is not None and wish.seconds > ONE_HOUR:
         raise BadRequest(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
@@ -114,7 +117,7 @@ def _lasts(caller: Caller, role: IamRole, wish: SessionWish) -> timedelta:
     return role_duration(role, wish)
 
 
-def role_duration(role: IamRole, wish: SessionWish) -> timedelta:
+def role_duration(role: AskedRole, wish: SessionWish) -> timedelta:
     """Give how long a session of a role is to last; raises BadRequest for more than the role allows."""
     lasts = duration(wish, ONE_HOUR, MAX_ROLE_SECONDS)
     if lasts > timedelta(seconds=role.max_session_duration):
@@ -142,15 +145,6 @@ def _source_identity(caller: Caller, asked: RoleRequest) -> str:
     return before or said
 
 
-def _actions(asked: RoleRequest, identity: str, inherited: Mapping[str, str]) -> Iterator[str]:
-    """List all that must be allowed."""
-    yield "sts:AssumeRole"
-    if asked.wish.tags or inherited:
-        yield "sts:TagSession"
-    if identity:
-        yield "sts:SetSourceIdentity"
-
-
 def _policies(tx: Transaction, caller: Caller) -> Policies:
     found = policies_of(tx, caller)
     session = caller.session.policies if caller.session is not None else ()
@@ -161,15 +155,3 @@ def _principal_keys(tx: Transaction, caller: Caller, now: datetime) -> dict[str,
     own = iam_targets.tags_of(tx, caller.principal_id) if caller.principal_id else {}
     tags = principal_keys.joined_tags(own, caller)
     return {**principal_keys.of_caller(caller, now), **principal_keys.of_tags(tags)}
-
-
-def _request_keys(asked: RoleRequest, name: str, identity: str) -> dict[str, Any]:
-    return {
-        "sts:ExternalId": asked.external_id,
-        "sts:RoleSessionName": name,
-        "sts:SourceIdentity": identity or None,
-        "sts:DurationSeconds": asked.wish.seconds,
-        "aws:TagKeys": tuple(asked.wish.tags),
-        "sts:TransitiveTagKeys": asked.wish.transitive,
-        **{f"aws:RequestTag/{key}": value for key, value in asked.wish.tags.items()},
-    }

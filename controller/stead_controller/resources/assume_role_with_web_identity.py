@@ -1,13 +1,14 @@
 """AssumeRoleWithWebIdentity: whom an outside issuer knows gets a session of a role that trusts the issuer.
 
 Three must agree: the operator, who names the issuer's keys; the account, which has the issuer as an identity provider
-for this audience; and the role's trust policy. Nobody signs the call but the issuer.
+for this audience; and the role's trust policy. Nobody signs the call but the issuer, who may give the session tags and
+a source identity, by claims of AWS's (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html).
 See https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,7 +21,15 @@ from stead_controller.resources import iam_oidc_providers, role_sessions, web_id
 from stead_controller.resources.assume_role import role_duration
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.role_sessions import MAX_SESSION_NAME, RoleSession
-from stead_controller.resources.session_requests import SessionWish, check_name, check_policies
+from stead_controller.resources.session_requests import (
+    MAX_SOURCE_IDENTITY,
+    SessionWish,
+    actions,
+    check_name,
+    check_policies,
+    check_tags,
+    request_keys,
+)
 from stead_controller.resources.session_tokens import Facts
 from stead_controller.resources.transaction import Transaction
 
@@ -63,18 +72,20 @@ def assume(
     if keys is None:
         raise web_identity_tokens.invalid(f"No OpenIDConnect provider found in your account for {issuer}")
     claims = web_identity_tokens.claims_of(asked.token, keys, now)
-    provider = _provider(tx, (role or role_sessions.absent_role(asked.role_arn)).account_id, issuer)
-    if role is None or provider is None:
+    provider = _provider(tx, role.account_id, issuer)
+    if not role.is_there or provider is None:
         raise _refused()
     known = json.loads(provider.client_ids)
     audience = next((each for each in web_identity_tokens.audiences_of(claims) if each in known), None)
     if audience is None:
         raise web_identity_tokens.invalid("Incorrect token audience")
     principal = Principal(iam_oidc_providers.arn_of(provider), role.account_id, kind="provider")
+    wish, identity = _told_by_issuer(asked.wish, claims)
     said = {f"{provider.url}:{claim}": claims.get(claim) for claim in _CLAIMS}
-    wanted = {**context, **said, "sts:RoleSessionName": name, f"{provider.url}:aud": audience}
-    if not role_sessions.trusts(role, principal, ACTION, wanted):
-        raise _refused()
+    wanted = {**context, **said, **request_keys(wish, name, identity), f"{provider.url}:aud": audience}
+    for action in actions(ACTION, tags=bool(wish.tags), identity=bool(identity)):
+        if not role_sessions.trusts(role, principal, action, wanted):
+            raise _refused()
     facts = Facts(
         kind="role",
         account_id=role.account_id,
@@ -84,8 +95,23 @@ def assume(
         expires=now + role_duration(role, asked.wish),
         policy=asked.wish.policy,
         policy_arns=asked.wish.policy_arns,
+        tags=tuple(wish.tags.items()),
+        transitive=wish.transitive,
+        source_identity=identity,
+        provider=principal.arn,
     )
     return WebSession(role_sessions.begin(cloud, role, facts), claims["sub"], audience, issuer)
+
+
+def _told_by_issuer(wish: SessionWish, claims: Mapping[str, Any]) -> tuple[SessionWish, str]:
+    """Add the tags that the issuer gives the session, and give its source identity; raises BadRequest."""
+    tags, transitive = web_identity_tokens.tags_of(claims)
+    wish = replace(wish, tags=tags, transitive=transitive)
+    check_tags(wish, {})
+    identity = web_identity_tokens.source_identity_of(claims)
+    if identity:
+        check_name(identity, "sourceIdentity", MAX_SOURCE_IDENTITY)
+    return wish, identity
 
 
 def _refused() -> NotAuthorized:

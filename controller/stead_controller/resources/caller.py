@@ -15,7 +15,8 @@ class Session:
 
     `policies` are session policies, as JSON text, which can only take rights away; `tags` are session tags by their
     keys, of which `transitive` go on to sessions that follow from this one. `mfa` tells whether a second factor was
-    shown.
+    shown, `source_instance` is the ARN of the instance that the credentials were made for, `provider` that of the
+    issuer who knew whom they are for, if any.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Session:
     transitive: tuple[str, ...] = ()
     source_identity: str = ""
     mfa: bool = False
+    source_instance: str = ""
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

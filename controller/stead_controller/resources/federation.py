@@ -3,7 +3,7 @@
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_request.html.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from stead_controller.errors import BadRequest
@@ -34,12 +34,8 @@ def session_token(
     `mfa` says that the caller has just shown a second factor.
     """
     refuse_session(caller, "GetSessionToken")
-    longest = ONE_HOUR if caller.kind == "root" else MAX_USER_SECONDS
-    asked = seconds
-    if caller.kind == "root" and asked is not None:
-        asked = min(asked, ONE_HOUR)  # more is not refused, but cut
-    lasts = duration(SessionWish(seconds=asked), min(_DEFAULT_SECONDS, longest), longest)
-    facts = Facts(caller.kind, caller.account_id, caller.principal_id, "", now, now + lasts, mfa=mfa)
+    expires = now + _lasts(caller, seconds)
+    facts = Facts(caller.kind, caller.account_id, caller.principal_id, "", now, expires, mfa=mfa)
     return mint(cloud.sealer, facts)
 
 
@@ -54,15 +50,13 @@ def federation_token(
     name = check_name(name, "name", _MAX_FEDERATED_NAME)
     check_policies(wish)
     check_tags(wish, {})
-    longest = ONE_HOUR if caller.kind == "root" else MAX_USER_SECONDS
-    lasts = duration(wish, min(_DEFAULT_SECONDS, longest), longest)
     facts = Facts(
         kind="federated",
         account_id=caller.account_id,
         principal_id=caller.principal_id,
         name=name,
         issued=now,
-        expires=now + lasts,
+        expires=now + _lasts(caller, wish.seconds),
         policy=wish.policy,
         policy_arns=wish.policy_arns,
         tags=tuple(wish.tags.items()),
@@ -73,6 +67,12 @@ def federation_token(
         "Arn": federated_arn(caller.account_id, name),
     }
     return mint(cloud.sealer, facts), user, percent
+
+
+def _lasts(caller: Caller, seconds: int | None) -> timedelta:
+    """Give how long a session is to last; of root's, more than an hour is not refused, but cut."""
+    lasts = duration(SessionWish(seconds=seconds), _DEFAULT_SECONDS, MAX_USER_SECONDS)
+    return min(lasts, timedelta(seconds=ONE_HOUR)) if caller.kind == "root" else lasts
 
 
 def refuse_session(caller: Caller, operation: str) -> None:

@@ -48,11 +48,12 @@ def renew(tx: Transaction, cloud: Cloud, association: InstanceProfileAssociation
     if role is None:
         return
     association.role_name = role.name
-    if not role_sessions.trusts(role, _EC2, "sts:AssumeRole", {"aws:CurrentTime": now}):
+    if not role_sessions.trusts(role_sessions.of_row(role), _EC2, "sts:AssumeRole", {"aws:CurrentTime": now}):
         association.code = NO_TRUST
         return
     expires = now + LIFETIME
-    facts = Facts("role", role.account_id, role.id, association.instance_id, now, expires)
+    arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{role.account_id}:instance/{association.instance_id}"
+    facts = Facts("role", role.account_id, role.id, association.instance_id, now, expires, source_instance=arn)
     made = mint(cloud.sealer, facts)
     association.access_key_id, association.session_token = made.access_key_id, made.session_token
     association.expires = expires

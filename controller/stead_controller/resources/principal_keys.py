@@ -26,17 +26,24 @@ def _mfa_age(caller: Caller, now: datetime) -> int | None:
     return int((now - session.issued).total_seconds()) if session is not None and session.mfa else None
 
 
+def _arn(caller: Caller, _now: datetime) -> str:
+    """Of a role's session it is the role's, of a federated user its own."""
+    return caller.arn if caller.kind == "federated" else caller.principal_arn or caller.arn
+
+
 KEYS: Final[Mapping[str, Callable[[Caller, datetime], Any]]] = {
+    "aws:FederatedProvider": lambda caller, _: caller.session.provider or None if caller.session else None,
     "aws:MultiFactorAuthAge": _mfa_age,
     "aws:MultiFactorAuthPresent": _mfa,
     "aws:PrincipalAccount": lambda caller, _: caller.account_id,
-    "aws:PrincipalArn": lambda caller, _: caller.principal_arn or caller.arn,
+    "aws:PrincipalArn": _arn,
     "aws:PrincipalIsAWSService": lambda _caller, _now: False,
     "aws:PrincipalType": lambda caller, _: _TYPES[caller.kind],
     "aws:SourceIdentity": lambda caller, _: caller.session.source_identity or None if caller.session else None,
     "aws:TokenIssueTime": lambda caller, _: caller.session.issued if caller.session else None,
     "aws:ViaAWSService": lambda _caller, _now: False,
     "aws:userid": lambda caller, _: caller.user_id or caller.account_id,
+    "ec2:SourceInstanceARN": lambda caller, _: caller.session.source_instance or None if caller.session else None,
     "aws:username": lambda caller, _: (caller.user_name or None) if caller.kind == "user" else None,
 }
 """Each key, and how it is read of a caller at a time."""

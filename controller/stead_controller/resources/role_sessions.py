@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, bindparam, literal, select
 
 from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import Policies, Request, evaluate
@@ -13,7 +13,7 @@ from stead_controller.authorization.policy_document import parse
 from stead_controller.authorization.principals import Principal
 from stead_controller.db.tables import Account, IamRole
 from stead_controller.errors import InvalidParameter, MissingParameter
-from stead_controller.resources import iam_entities
+from stead_controller.resources import iam_names
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.session_requests import packed_percent
 from stead_controller.resources.session_tokens import Facts, TemporaryCredentials, mint
@@ -24,9 +24,44 @@ MAX_SESSION_NAME: Final = 64
 
 _NOBODYS_ID: Final = "AROAAAAAAAAAAAAAAAAAA"
 _TRUSTS_NOBODY: Final = (
-    '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}'
+    '{"Version":"2012-10-17","Statement":'
+    '[{"Effect":"Allow","Principal":{"Service":"nobody.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
 )
 _ROLE_ARN: Final = re.compile(r"arn:aws:iam::(?P<account>[0-9]{12}):role(?P<path>/(?:[!-~]+/)?)(?P<name>[\w+=,.@-]+)\Z")
+_ONE: Final = select(literal(1)).subquery()
+# One row in any case, so that what is not there costs as much as what is.
+_ROLE: Final = select(IamRole.id, IamRole.trust_policy, IamRole.max_session_duration).select_from(
+    _ONE.outerjoin(Account, and_(Account.id == bindparam("account"), Account.disabled.is_(False))).outerjoin(
+        IamRole,
+        and_(
+            IamRole.account_id == Account.id,
+            IamRole.name_lower == bindparam("lower"),
+            IamRole.name == bindparam("name"),
+            IamRole.path == bindparam("path"),
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRole:
+    """The role that a session is asked of; sessions last `max_session_duration` seconds at most.
+
+    Where there is none of the ARN, `is_there` is false and the trust policy one that lets nobody in.
+    """
+
+    id: str
+    account_id: str
+    name: str
+    path: str
+    trust_policy: str
+    max_session_duration: int
+    is_there: bool = True
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return iam_names.arn(self.account_id, "role", self.path, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,44 +75,38 @@ class RoleSession:
     packed_percent: int | None
 
 
-def find_role(tx: Transaction, arn: str | None) -> IamRole | None:
-    """Give the role of an ARN, of any account that is not disabled; None when there is none.
+def find_role(tx: Transaction, arn: str | None) -> AskedRole:
+    """Give the role of an ARN, of any account that is not disabled, or one that trusts nobody in the place of none.
 
-    Raises MissingParameter, and InvalidParameter for what is no ARN of a role.
+    Both take the same work: time shall not tell them apart. Raises MissingParameter, and InvalidParameter for what is
+    no ARN of a role.
     """
     if arn is None:
         raise MissingParameter("RoleArn")
     parts = _ROLE_ARN.match(arn)
     if parts is None:
         raise InvalidParameter(f"{arn} is invalid")
-    return tx.session.scalar(
-        select(IamRole)
-        .join(Account, Account.id == IamRole.account_id)
-        .where(
-            IamRole.account_id == parts["account"],
-            IamRole.name_lower == parts["name"].lower(),
-            IamRole.name == parts["name"],
-            IamRole.path == parts["path"],
-            Account.disabled.is_(False),
-        )
+    account_id, name, path = parts["account"], parts["name"], parts["path"]
+    asked = {"account": account_id, "lower": name.lower(), "name": name, "path": path}
+    role_id, trust_policy, seconds = tx.session.execute(_ROLE, asked).one()
+    return AskedRole(
+        id=role_id or _NOBODYS_ID,
+        account_id=account_id,
+        name=name,
+        path=path,
+        trust_policy=trust_policy or _TRUSTS_NOBODY,
+        max_session_duration=seconds or 0,
+        is_there=role_id is not None,
     )
 
 
-def absent_role(arn: str | None) -> IamRole:
-    """A role that trusts nobody, to be asked in the place of one that is not there: time shall not tell them apart."""
-    parts = _ROLE_ARN.match(arn or "")
-    assert parts is not None, "`find_role` has looked at it"
-    return IamRole(
-        id=_NOBODYS_ID,
-        account_id=parts["account"],
-        name=parts["name"],
-        path=parts["path"],
-        trust_policy=_TRUSTS_NOBODY,
-    )
+def of_row(role: IamRole) -> AskedRole:
+    """Give a role that was found already."""
+    return AskedRole(role.id, role.account_id, role.name, role.path, role.trust_policy, role.max_session_duration)
 
 
 def trusts(
-    role: IamRole, principal: Principal, action: str, context: Mapping[str, object], own: Policies | None = None
+    role: AskedRole, principal: Principal, action: str, context: Mapping[str, object], own: Policies | None = None
 ) -> bool:
     """Tell whether a role's trust policy allows an action, and the principal's own policies, where it has any.
 
@@ -93,10 +122,10 @@ def trusts(
         resource_account=role.account_id,
         resource_must_allow=True,
     )
-    return evaluate(Request(action, iam_entities.arn_of(role), principal, context_of(context)), policies).allowed
+    return evaluate(Request(action, role.arn, principal, context_of(context)), policies).allowed
 
 
-def begin(cloud: Cloud, role: IamRole, facts: Facts) -> RoleSession:
+def begin(cloud: Cloud, role: AskedRole, facts: Facts) -> RoleSession:
     """Make the credentials of a session; raises BadRequest where policies and tags take too much room."""
     percent = packed_percent(facts)
     return RoleSession(

@@ -4,12 +4,12 @@ Limits are STS's (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from stead_controller.authorization.policy_document import MalformedPolicy, parse
+from stead_controller.authorization.policy_document import MalformedPolicy, parse_new
 from stead_controller.errors import BadRequest, InvalidParameter, MissingParameter
 from stead_controller.resources.session_tokens import Facts
 
@@ -17,6 +17,7 @@ MIN_SECONDS: Final = 900
 ONE_HOUR: Final = 3600
 MAX_ROLE_SECONDS: Final = 43_200
 MAX_USER_SECONDS: Final = 129_600
+MAX_SOURCE_IDENTITY: Final = 64
 _MAX_POLICY: Final = 2048
 _MAX_POLICY_ARNS: Final = 10
 _MAX_TAGS: Final = 50
@@ -85,7 +86,7 @@ def check_policies(wish: SessionWish) -> None:
     if wish.policy:
         if not all(character in "\t\n\r" or " " <= character <= "\xff" for character in wish.policy):
             raise MalformedPolicy("The policy has characters that are not allowed.")
-        parse(wish.policy)
+        parse_new(wish.policy)
     if len(wish.policy_arns) > _MAX_POLICY_ARNS:
         raise invalid(list(wish.policy_arns), "policyArns", f"have length less than or equal to {_MAX_POLICY_ARNS}")
     for arn in wish.policy_arns:
@@ -122,6 +123,30 @@ def check_tags(wish: SessionWish, inherited: Mapping[str, str]) -> None:
             "from the calling session.",
             code="InvalidParameterValue",
         )
+
+
+def actions(first: str, *, tags: bool, identity: bool) -> Iterator[str]:
+    """List all that a role must trust who asks with: the first, and what tags and a source identity need besides."""
+    yield first
+    if tags:
+        yield "sts:TagSession"
+    if identity:
+        yield "sts:SetSourceIdentity"
+
+
+def request_keys(wish: SessionWish, name: str, identity: str) -> dict[str, object]:
+    """Give the condition keys of what is asked for a session; None is a key that the request does not have.
+
+    See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html.
+    """
+    return {
+        "sts:RoleSessionName": name,
+        "sts:SourceIdentity": identity or None,
+        "sts:DurationSeconds": wish.seconds,
+        "aws:TagKeys": tuple(wish.tags),
+        "sts:TransitiveTagKeys": wish.transitive,
+        **{f"aws:RequestTag/{key}": value for key, value in wish.tags.items()},
+    }
 
 
 def packed_percent(facts: Facts) -> int | None:

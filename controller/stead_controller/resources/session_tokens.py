@@ -37,7 +37,8 @@ class Facts:
     """What a token says. Of a role the principal is the role, else the user who asked, or nobody for root.
 
     `policy` is the session policy as it was given, `policy_arns` are managed policies, read anew each time; between
-    them they limit the session where there are any, and a federated user's in any case.
+    them they limit the session where there are any, and a federated user's in any case. `source_instance` is the ARN of
+    the instance that a role's credentials were made for, `provider` that of the issuer who knew whom they are for.
     """
 
     kind: Kind
@@ -52,6 +53,8 @@ class Facts:
     transitive: tuple[str, ...] = ()
     source_identity: str = ""
     mfa: bool = False
+    source_instance: str = ""
+    provider: str = ""
 
     def packed(self) -> bytes:
         """Write it down compressed."""
@@ -71,6 +74,8 @@ class Facts:
             "transitive": self.transitive,
             "source": self.source_identity,
             "mfa": self.mfa,
+            "instance": self.source_instance,
+            "provider": self.provider,
         }
         return {name: value for name, value in values.items() if value}
 
@@ -153,6 +158,8 @@ def _read(packed: bytes) -> Facts:
         transitive=tuple(values.get("transitive", ())),
         source_identity=values.get("source", ""),
         mfa=values.get("mfa", False),
+        source_instance=values.get("instance", ""),
+        provider=values.get("provider", ""),
     )
 
 

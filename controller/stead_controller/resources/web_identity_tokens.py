@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from stead_controller.errors import BadRequest
 from stead_controller.oidc_issuers import Keys
 
+_TAGS: Final = "https://aws.amazon.com/tags"
+_SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
 _MOST_CHARACTERS: Final = 20_000
 _LEAST_RSA_BITS: Final = 2048
 _RSA: Final[dict[str, hashes.HashAlgorithm]] = {
@@ -75,6 +77,27 @@ def audiences_of(claims: Mapping[str, Any]) -> list[str]:
     """List for whom a token is."""
     said = claims.get("aud")
     return [each for each in (said if isinstance(said, list) else [said]) if isinstance(each, str)]
+
+
+def tags_of(claims: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read the session tags that the issuer gives, and the keys of those that are handed on; raises BadRequest."""
+    said = claims.get(_TAGS, {})
+    found = said.get("principal_tags", {}) if isinstance(said, dict) else None
+    handed_on = said.get("transitive_tag_keys", []) if isinstance(said, dict) else None
+    if not isinstance(found, dict) or not isinstance(handed_on, list):
+        raise invalid(f"The claim {_TAGS} is malformed.")
+    tags = {key: value[0] if isinstance(value, list) and len(value) == 1 else value for key, value in found.items()}
+    if not all(isinstance(text, str) for text in (*tags.values(), *handed_on)):
+        raise invalid(f"The claim {_TAGS} is malformed.")
+    return tags, tuple(handed_on)
+
+
+def source_identity_of(claims: Mapping[str, Any]) -> str:
+    """Read who the issuer says is behind the session, nothing where it does not say; raises BadRequest."""
+    identity = claims.get(_SOURCE_IDENTITY, "")
+    if not isinstance(identity, str):
+        raise invalid(f"The claim {_SOURCE_IDENTITY} is malformed.")
+    return identity
 
 
 def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:

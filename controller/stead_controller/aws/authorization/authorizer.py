@@ -27,6 +27,13 @@ from stead_controller.resources.transaction import Transaction
 
 _SECONDS: Final = 1.0  # within which a change of policies is felt on every controller
 _MOST: Final = 10_000
+# What STS answers to sessions of users, of root and of federated users, by the kind of caller.
+_STS_OF_SESSIONS: Final = {
+    "root": ("AssumeRole", "GetCallerIdentity"),
+    "user": ("AssumeRole", "GetCallerIdentity"),
+    "federated": ("GetCallerIdentity",),
+}
+_ABOUT_CALLS: Final = {"ec2:region", "ec2:sourceinstancearn"}
 _ABOUT_RESOURCES: Final = ("ec2:", "aws:resource", "iam:resourcetag/")
 
 
@@ -150,22 +157,23 @@ class PolicyAuthorizer:
 
 
 def _check_session(caller: Caller, operation: Operation) -> None:
-    """Refuse IAM to sessions of users, but those that a second factor began, and IAM and STS to federated users.
+    """Refuse IAM to sessions of users, but those that a second factor began, and to them most of STS.
 
-    See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_sts-comparison.html.
+    See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_sts-comparison.html and
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html.
     """
-    if operation.service == "sts" and caller.kind == "federated" and operation.name != "GetCallerIdentity":
-        raise NotAuthorized(f"Cannot call {operation.name} with session credentials", code="AccessDenied")
-    if operation.service != "iam" or caller.session is None or caller.kind == "role":
+    if caller.session is None or caller.kind == "role":
         return
-    if caller.kind == "federated" or not caller.session.mfa:
+    if operation.service == "sts" and operation.name not in _STS_OF_SESSIONS[caller.kind]:
+        raise NotAuthorized(f"Cannot call {operation.name} with session credentials", code="AccessDenied")
+    if operation.service == "iam" and (caller.kind == "federated" or not caller.session.mfa):
         raise NotAuthorized("The security token included in the request is invalid", code="InvalidClientTokenId")
 
 
 def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
     """Load what conditions could ask of the resources, a kind at a time; nothing when none does."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    about_resources = {key for key in keys if key.startswith(_ABOUT_RESOURCES)} - {"ec2:region"}
+    about_resources = {key for key in keys if key.startswith(_ABOUT_RESOURCES)} - _ABOUT_CALLS
     if not about_resources:
         return found
     kinds = {check.target.kind for check in checks if check.target.resource_id}

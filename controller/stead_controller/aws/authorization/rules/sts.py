@@ -11,8 +11,12 @@ from stead_controller.aws.authorization.rule import FREE, Asked, Check, Rule, Ta
 
 
 def _federated_user(asked: Asked) -> Iterator[Check]:
+    tags = {tag["Key"]: tag.get("Value", "") for tag in asked.params.get("Tags", ()) if "Key" in tag}
     for name in asked.values("Name"):
-        yield Check(Target(asked.arn("federated-user", name, service="sts", region="")))
+        target = Target(asked.arn("federated-user", name, service="sts", region=""), tags=tags)
+        yield Check(target)
+        if tags:
+            yield Check(target, "sts:TagSession")
 
 
 RULES: Final[dict[str, Rule]] = {
