@@ -249,7 +249,10 @@ class Operator:
     def answer_quota_request(self, request_id: str, *, grant: bool) -> pb.AnswerQuotaRequestResponse:
         """Grant a wish, or turn it down."""
         request = pb.AnswerQuotaRequestRequest(request_id=request_id, grant=grant)
-        return self._call(lambda channel: QuotasStub(channel).AnswerQuotaRequest(request, timeout=_CALL_SECONDS))
+        answer: pb.AnswerQuotaRequestResponse = self._call(
+            lambda channel: QuotasStub(channel).AnswerQuotaRequest(request, timeout=_CALL_SECONDS)
+        )
+        return answer
 
     def rotate_key(self) -> pb.RotateKeyResponse:
         """Have the master key changed, and everything sealed under its new version."""
