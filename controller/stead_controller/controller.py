@@ -44,7 +44,7 @@ from stead_controller.hosts.redraw import redraw
 from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
 from stead_controller.key_uses import KeyUses
-from stead_controller.master_key import MasterKey
+from stead_controller.master_key import MasterKey, require_opening
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.object_store.open_door import open_door, open_server
@@ -66,6 +66,7 @@ from stead_controller.resources import (
     instance_credentials,
     instance_identity,
     object_keys,
+    sealed_rows,
 )
 from stead_controller.resources.audit_events import AuditEvent
 from stead_controller.resources.cloud import Cloud
@@ -190,6 +191,7 @@ class Controller:
         """Build the services and listen on all four ports."""
         settings = self.settings
         bring_up_to_date(self.database.engine)
+        require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
         await self.database.run(self._tell_of_networks)
         if await redraw(self.database):

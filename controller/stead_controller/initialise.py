@@ -12,7 +12,8 @@ from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
 from stead_controller.identity_signer import IdentitySigner
-from stead_controller.master_key import MasterKey
+from stead_controller.master_key import MasterKey, require_opening
+from stead_controller.resources import sealed_rows
 from stead_controller.resources.accounts import NewAccount, create_account
 from stead_controller.settings import Settings
 from stead_proto.certificates import Authority
@@ -42,6 +43,7 @@ def initialise(settings: Settings, now: datetime) -> None:
     database = Database(settings.database)
     try:
         bring_up_to_date(database.engine)
+        require_opening(database.run_blocking(lambda tx: sealed_rows.unreadable(tx, sealer), writes=False))
 
         def first_account(tx: Transaction) -> NewAccount | None:
             keep_facts(tx, settings)

@@ -5,11 +5,15 @@ of 32 bytes, or a command that prints 64 hex digits alone, is version 1. A file 
 old versions or the new ones. A command may ask a TPM or a vault; it is run at the start, and when the key is changed.
 """
 
+import fcntl
+import os
 import secrets
 import shlex
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -74,22 +78,38 @@ class KeyFile:
 
     def add(self, known: int, now: datetime) -> Ring:
         """Make a version; one that another controller made meanwhile will do."""
-        ring = dict(self.read())
-        newest = max(ring)
-        if newest <= known:
-            if newest >= _MOST_VERSION:
-                raise WrongState("master-key", "There can be no further version of the master key.")
-            ring[newest + 1] = Version(secrets.token_bytes(KEY_BYTES), int(now.timestamp()))
-            self._write(ring)
-        return ring
+        with self._changing():
+            ring = dict(self.read())
+            newest = max(ring)
+            if newest <= known:
+                if newest >= _MOST_VERSION:
+                    raise WrongState("master-key", "There can be no further version of the master key.")
+                ring[newest + 1] = Version(secrets.token_bytes(KEY_BYTES), int(now.timestamp()))
+                self._write(ring)
+            return ring
 
     def forget(self, versions: frozenset[int]) -> Ring:
         """Write the file without some versions, never without the newest."""
-        ring = self.read()
-        kept = {number: version for number, version in ring.items() if number not in versions or number == max(ring)}
-        if kept != ring:
-            self._write(kept)
-        return kept
+        with self._changing():
+            ring = self.read()
+            newest = max(ring)
+            kept = {number: one for number, one in ring.items() if number not in versions or number == newest}
+            if kept != ring:
+                self._write(kept)
+            return kept
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one at a time read and replace the file: of two versions made at once one would be lost with its secrets.
+
+        What is locked is the folder, since the file itself is replaced.
+        """
+        handle = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _write(self, ring: Ring) -> None:
         lines = [f"{number} {ring[number].key.hex()} {ring[number].made}\n" for number in sorted(ring)]
@@ -169,6 +189,7 @@ class MasterKey:
         self._source = source
         self._clock = clock
         self._looked = -_LOOK_SECONDS
+        self._one_changes = threading.Lock()
         self._ring = source.read()
         self.sealer = Sealer(_keys(self._ring), self._look_again)
 
@@ -186,8 +207,9 @@ class MasterKey:
 
     def add(self, now: datetime) -> int:
         """Let a new version seal from now on, and give its number; raises WrongState, BadMasterKeyError, OSError."""
-        self._take(self._source.add(self.sealer.version, now))
-        return self.sealer.version
+        with self._one_changes:
+            self._take(self._source.add(self.sealer.version, now))
+            return self.sealer.version
 
     def old(self, now: datetime) -> frozenset[int]:
         """Name the versions that were followed by newer ones long ago: no session token needs them any more."""
@@ -197,7 +219,8 @@ class MasterKey:
 
     def forget(self, versions: frozenset[int]) -> None:
         """Keep versions no longer, which nothing may need; raises OSError, BadMasterKeyError."""
-        self._take(self._source.forget(versions))
+        with self._one_changes:
+            self._take(self._source.forget(versions))
 
     def _take(self, ring: Ring) -> None:
         self._ring = ring
@@ -208,8 +231,18 @@ class MasterKey:
         if not isinstance(self._source, KeyFile) or self._clock() - self._looked < _LOOK_SECONDS:
             return None
         self._looked = self._clock()
-        self._ring = self._source.read()
+        with self._one_changes:  # else what was read before a change would be taken after it
+            self._ring = self._source.read()
         return _keys(self._ring)
+
+
+def require_opening(table: str | None) -> None:
+    """Raise BadMasterKeyError where the key does not open what a table of the database has."""
+    if table is not None:
+        raise BadMasterKeyError(
+            f"The master key is not the one that sealed the database's {table}: put the right one back, which is "
+            "master.key of the state directory unless a command prints it. Without it those secrets are lost."
+        )
 
 
 def _keys(ring: Ring) -> dict[int, bytes]:

@@ -19,6 +19,7 @@ from stead_controller.aws.token_buckets import TokenBuckets
 from stead_controller.clock import now
 from stead_controller.controller import Controller
 from stead_controller.initialise import initialise
+from stead_controller.master_key import BadMasterKeyError
 from stead_controller.settings import Settings
 from stead_proto import tls
 from stead_proto.blocks import BLOCK_BYTES
@@ -480,3 +481,19 @@ async def test_an_operator_has_the_blocks_checked(cloud):
     found = [one async for one in stub.ScrubBlocks(operator.ScrubBlocksRequest(), timeout=DEADLINE)]
     assert [one.finished for one in found] == [False] * (len(found) - 1) + [True]
     assert (found[-1].blocks, found[-1].bad_blocks) == (0, 0)
+
+
+async def test_a_cloud_with_another_master_key_does_not_start(tmp_path):
+    """Else it would seal new secrets under a key that the old ones do not have, and refuse all signatures."""
+    settings = Settings(state_dir=tmp_path)
+    initialise(settings, now())
+    kept = (tmp_path / "master.key").read_bytes()
+    (tmp_path / "master.key").unlink()
+    with pytest.raises(BadMasterKeyError, match=r"access_keys.*master\.key"):
+        initialise(settings, now())
+    controller = Controller(settings)
+    with pytest.raises(BadMasterKeyError):
+        await controller.start()
+    controller.database.close()
+    (tmp_path / "master.key").write_bytes(kept)
+    initialise(settings, now())

@@ -1,7 +1,9 @@
 """Where the master key is kept: a private file or a command, with versions, and never half-written."""
 
+import contextlib
 import os
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,6 +44,35 @@ def test_a_new_version_seals_and_the_old_one_opens(path):
     assert MasterKey(KeyFile(path)).sealer.open(before, "c") == b"old"
     assert other.add(NOW) == 3
     assert KEY.hex() in path.read_text()
+
+
+@pytest.mark.parametrize("controllers", [1, 2])
+def test_keys_that_are_changed_at_once_lose_no_version(path, controllers, monkeypatch):
+    """Whoever seals between two changes finds its version in the file afterwards."""
+    keys = [MasterKey(KeyFile(path)) for _ in range(controllers)] * (2 // controllers)
+    both, read = threading.Barrier(2), KeyFile.read
+
+    def slowly(file):
+        found = read(file)
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other may not read meanwhile, as it should be
+            both.wait(0.2)
+        return found
+
+    monkeypatch.setattr(KeyFile, "read", slowly)
+    sealed = []
+
+    def change(key):
+        key.add(NOW)
+        sealed.append(key.sealer.seal(b"secret", "c"))
+
+    threads = [threading.Thread(target=change, args=(key,)) for key in keys]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monkeypatch.undo()
+    last = MasterKey(KeyFile(path)).sealer
+    assert [last.open(one, "c") for one in sealed] == [b"secret"] * 2
 
 
 def test_an_old_version_is_forgotten_when_no_token_needs_it(path):
