@@ -330,6 +330,9 @@ class Controller:
     def _note_call(self, call: CallRecord) -> None:
         self._authorizer.note(call)
         self._trail.note(call)
+        of_owner = call.of_owner()
+        if of_owner is not None:
+            self._trail.note(of_owner)
         if call.caller is not None:
             self._uses.note(call.caller, call.service, call.time)
 

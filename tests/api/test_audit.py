@@ -115,3 +115,29 @@ def test_who_is_not_let_in_is_in_the_files(cloud, account):
     [line] = told()
     assert (line["userIdentity"]["type"], line["eventName"]) == ("Unknown", "DescribeVpcs")
     assert line["errorCode"] == "Client.AuthFailure"
+
+
+def test_who_assumes_a_role_is_in_its_owners_records_too(cloud, account):
+    owner = cloud.new_account()
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": account.account_id}}
+    role = owner.client("iam").create_role(
+        RoleName="shared", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
+    iam = account.client("iam")
+    iam.create_user(UserName="guest")
+    may = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}]}
+    iam.put_user_policy(UserName="guest", PolicyName="may", PolicyDocument=json.dumps(may))
+    key = iam.create_access_key(UserName="guest")["AccessKey"]
+    guest = account.__class__(account.account_id, key["AccessKeyId"], key["SecretAccessKey"], account.endpoint)
+    guest.client("sts").assume_role(RoleArn=role, RoleSessionName="night")
+    asked, theirs = by("EventName", "AssumeRole"), owner.client("cloudtrail")
+    wait_for(lambda: found(theirs, **asked), "the owner sees the call", 10)
+    [seen] = found(theirs, **asked)
+    [own] = found(account.client("cloudtrail"), **asked)
+    assert seen["userIdentity"] == {
+        "type": "AWSAccount",
+        "principalId": own["userIdentity"]["principalId"],
+        "accountId": account.account_id,
+    }
+    assert (seen["sharedEventID"], seen["recipientAccountId"]) == (own["sharedEventID"], owner.account_id)
+    assert own["recipientAccountId"] == account.account_id

@@ -26,7 +26,7 @@ from stead_controller.aws.protocol.codec import Codec, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import SIGNING_NAMES, service_of_version
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
-from stead_controller.aws.strangers import Strangers
+from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, SteadError, TooManyRequests, Unsupported, WrongState
@@ -214,7 +214,7 @@ class AwsApp:
         """Whether the account may call again already; before the transaction, which is what costs."""
         if exchange.caller is None or exchange.operation_name is None:
             raise AssertionError("no caller or operation")
-        who = exchange.caller.account_id or exchange.request.source_ip
+        who = exchange.caller.account_id or counted_as(exchange.request.source_ip)
         self._throttle.check(who, exchange.service, exchange.operation_name, exchange.params)
         if "TokenCode" in exchange.params:
             self._throttle.check_code(exchange.caller.principal_id or who)
@@ -278,15 +278,15 @@ class AwsApp:
         return response
 
     def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
-        """Tell the observer of a call; one that named nobody, and need not have, is none of anybody's calls.
+        """Tell the observer of a call, also of one that named nobody.
 
-        Nor is one of a stranger who comes too often: else the records of others would make room for its own.
+        Of strangers only as many as may fail: else the records of others would make room for theirs.
         """
-        if exchange.claim is None and exchange.caller is not NOBODY:
-            return
-        if exchange.caller is None and isinstance(exchange.failure, TooManyRequests):
+        is_known = exchange.claim is not None or isinstance(exchange.failure, Refused)
+        if exchange.caller is None and (not is_known or isinstance(exchange.failure, TooManyRequests)):
             return
         request, caller = exchange.request, exchange.caller
+        user_agent = request.header("user-agent") or ""
         if caller is NOBODY:
             caller = begun_by(exchange.params, exchange.result if error is None else None, exchange.now)
         kept = request.body if exchange.service not in _UNSIGNED_PAYLOAD_SERVICES else b""
@@ -299,14 +299,15 @@ class AwsApp:
             caller=caller,
             access_key_id=exchange.claim.access_key_id if exchange.claim is not None else "",
             source_ip=request.source_ip,
-            user_agent=request.header("user-agent") or "",
+            user_agent=user_agent,
             status=response.status,
             error_code=error.code if error else None,
             error_message=error.message if error else None,
             seconds=seconds,
-            weight=_RECORD_WEIGHT + len(kept) + len(response.body),
+            weight=_RECORD_WEIGHT + len(user_agent) + len(kept) + len(response.body),
             params={name: value for name, value in exchange.params.items() if name not in _PAYLOADS},
             result=exchange.result if error is None else None,
+            owner_id=_owner(exchange),
         )
         try:
             self._on_call(record)
@@ -320,6 +321,14 @@ def _named_operation(exchange: Exchange) -> str | None:
         return exchange.codec.operation_name(exchange.request)
     except SteadError:
         return None
+
+
+def _owner(exchange: Exchange) -> str:
+    """Give the account of the role that is assumed; empty for other calls, which are of what the caller's has."""
+    if (exchange.service, exchange.operation_name) != ("sts", "AssumeRole"):
+        return ""
+    parts = str(exchange.params.get("RoleArn", "")).split(":")
+    return parts[4] if len(parts) > 4 else ""
 
 
 def _of_its_wire(signing_name: str, request: Request) -> str:

@@ -36,7 +36,7 @@ class Strangers:
         """Raise TooManyRequests for an address that has failed too often, unless this key was right there."""
         if self._failures is None or (address, access_key_id) in self._known:
             return
-        if not self._failures.has(_source(address), _FAILURES):
+        if not self._failures.has(counted_as(address), _FAILURES):
             self._tell(address)
             raise TooManyRequests
 
@@ -51,7 +51,7 @@ class Strangers:
 
     def failed(self, address: str, refusal: SteadError) -> SteadError:
         """Count a failure, and give what is to be answered: the refusal, or that there were too many."""
-        if self._failures is None or self._failures.take([(_source(address), _FAILURES, 1.0)]):
+        if self._failures is None or self._failures.take([(counted_as(address), _FAILURES, 1.0)]):
             return refusal
         self._tell(address)
         return TooManyRequests()
@@ -64,7 +64,7 @@ class Strangers:
             log.warning("strangers_throttled", extra={"address": address})
 
 
-def _source(address: str) -> str:
+def counted_as(address: str) -> str:
     """Give what is counted together: an IPv4 address, or all of IPv6 that one subscriber has."""
     try:
         parsed = ipaddress.ip_address(address)

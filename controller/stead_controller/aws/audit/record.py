@@ -4,6 +4,7 @@ See https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-
 """
 
 import json
+import uuid
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,8 +21,21 @@ _SHOWN_READS: Final = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "Get
 # Calls that read and write contents are data events: many, and not for LookupEvents.
 _DATA_SERVICE: Final = "ebs"
 _S3: Final = "s3"  # has no model here: its calls are told by the names of bucket and key
-_S3_DATA: Final = ("Object", "Upload")
+_S3_DATA: Final = ("Object", "Upload", "ListParts")
 _S3_NAMES: Final = {"Bucket": "bucketName", "Key": "key"}
+# Operations whose events have another name: that of the action, mostly.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html
+_S3_EVENTS: Final = {
+    "DeletePublicAccessBlock": "DeleteBucketPublicAccessBlock",
+    "GetBucketLifecycleConfiguration": "GetBucketLifecycle",
+    "GetBucketNotificationConfiguration": "GetBucketNotification",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "ListObjectsV2": "ListObjects",
+    "PutBucketLifecycleConfiguration": "PutBucketLifecycle",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+}
+_SHARED: Final = uuid.UUID("5e2f9d0c-6d0e-4f6e-9a59-1d3f0a1b7c44")
+_MOST_TEXT: Final = 1024  # of what a client says of itself
 _KINDS: Final = {"root": "Root", "user": "IAMUser", "role": "AssumedRole", "federated": "FederatedUser"}
 _MOST_BYTES: Final = 256 << 10
 _VERSION: Final = "1.11"
@@ -30,17 +44,20 @@ _VERSION: Final = "1.11"
 def draw(call: CallRecord, region: str) -> AuditEvent:
     """Make the record of a call; never raises for what a client may send."""
     service, name = call.service, call.operation or "Unknown"
+    if service == _S3:
+        name = _S3_EVENTS.get(name, name)
     read_only = name.startswith(_READING)
     parameters = elements = None
     is_data = service == _DATA_SERVICE or (service == _S3 and any(word in name for word in _S3_DATA))
     if service == _S3:
         parameters = {_S3_NAMES.get(key, key): value for key, value in call.params.items()} or None
+        elements = call.result if not read_only else None
     elif call.operation is not None and name in load_service(service).operation_names:
         parameters = request_parameters(service, name, call.params)
         if call.result is not None and (not read_only or name in _SHOWN_READS):
             elements = response_elements(service, name, call.result)
     names = touched(service, call.params, None if read_only else call.result)
-    account_id = call.caller.account_id if call.caller else ""
+    account_id = call.owner_id if call.is_owners else call.caller.account_id if call.caller else ""
     prefix = _S3 if service == _S3 else load_service(service).model.metadata["endpointPrefix"]
     source = f"{prefix}.amazonaws.com"
     event: dict[str, Any] = {
@@ -51,10 +68,11 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         "eventName": name,
         "awsRegion": region,
         "sourceIPAddress": call.source_ip,
-        "userAgent": call.user_agent,
+        "userAgent": call.user_agent[:_MOST_TEXT],
         **_error(call),
         "requestParameters": parameters,
         "responseElements": elements,
+        **({"additionalEventData": dict(call.additional)} if call.additional else {}),
         "requestID": call.request_id,
         "eventID": call.event_id,
         "readOnly": read_only,
@@ -62,6 +80,7 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         "eventType": "AwsApiCall",
         "managementEvent": not is_data,
         "recipientAccountId": account_id,
+        **_shared(call),
         "eventCategory": "Data" if is_data else "Management",
     }
     return AuditEvent(
@@ -70,8 +89,8 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         time=call.time,
         name=name,
         source=source,
-        user_name=_user_name(call.caller),
-        access_key_id=call.access_key_id,
+        user_name="" if call.is_owners else _user_name(call.caller),
+        access_key_id="" if call.is_owners else call.access_key_id,
         read_only=read_only,
         resources=tuple(names),
         text=_json(event),
@@ -81,7 +100,11 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
 def _identity(call: CallRecord) -> dict[str, Any]:
     caller = call.caller
     if caller is None:
+        if not call.access_key_id:  # who signs nothing
+            return {"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}
         return {"type": "Unknown", "accessKeyId": call.access_key_id}
+    if call.is_owners:
+        return {"type": "AWSAccount", "principalId": caller.user_id, "accountId": caller.account_id}
     identity: dict[str, Any] = {
         "type": _KINDS[caller.kind],
         "principalId": caller.user_id,
@@ -94,6 +117,13 @@ def _identity(call: CallRecord) -> dict[str, Any]:
     if caller.session is not None:
         identity["sessionContext"] = _session(caller, caller.session)
     return identity
+
+
+def _shared(call: CallRecord) -> dict[str, str]:
+    """What two accounts' records of one call have in common."""
+    if not call.is_owners and call.of_owner() is None:
+        return {}
+    return {"sharedEventID": str(uuid.uuid5(_SHARED, call.request_id))}
 
 
 def _session(caller: Caller, session: Session) -> dict[str, Any]:
@@ -130,7 +160,7 @@ def _error(call: CallRecord) -> dict[str, str]:
         return {}
     fault = "Server" if call.status >= 500 else "Client"
     code = f"{fault}.{call.error_code}" if call.service == "ec2" else call.error_code
-    return {"errorCode": code, "errorMessage": call.error_message or ""}
+    return {"errorCode": code, "errorMessage": (call.error_message or "")[:_MOST_TEXT]}
 
 
 def _time(when: datetime) -> str:

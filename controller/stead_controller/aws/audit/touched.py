@@ -1,13 +1,15 @@
 """Which resources a call speaks of, as LookupEvents lists them: by their ids and names in parameters and result."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from stead_proto import ids
 
 Touched = tuple[str, str]  # type, such as AWS::EC2::Instance, and name
+type _Document = Mapping[str, Any] | None
 
 _MOST: Final = 1000
+_S3: Final = "s3"
 _DEPTH: Final = 8
 _ID_LENGTH: Final = 40
 _NAME_LENGTH: Final = 2048
@@ -53,17 +55,25 @@ _IN_RECORDS: Final[dict[str, dict[str, str]]] = {
 } | {"s3": {"bucketName": "AWS::S3::Bucket", "key": "AWS::S3::Object"}}
 
 
-def touched(service: str, *documents: Mapping[str, Any] | None) -> list[Touched]:
+def touched(service: str, *documents: _Document) -> list[Touched]:
     """The resources that documents speak of, each once, in order; at most 1,000, as many as a launch makes."""
-    return _touched(_NAMES.get(service, {}), documents)
+    return _touched(_NAMES.get(service, {}), _flat(service, documents))
 
 
-def touched_in_record(service: str, *documents: Mapping[str, Any] | None) -> list[Touched]:
+def touched_in_record(service: str, *documents: _Document) -> list[Touched]:
     """The same of the parameters and elements of a record that was made."""
-    return _touched(_IN_RECORDS.get(service, {}), documents)
+    return _touched(_IN_RECORDS.get(service, {}), _flat(service, documents))
 
 
-def _touched(names: Mapping[str, str], documents: Iterable[Mapping[str, Any] | None]) -> list[Touched]:
+def _flat(service: str, documents: Sequence[_Document]) -> Sequence[_Document]:
+    """Leave of S3's what names its bucket and object: the rest may say anything."""
+    if service != _S3:
+        return documents
+    named = {*_NAMES[_S3], *_IN_RECORDS[_S3]}
+    return [{name: one[name] for name in one if name in named} if one else one for one in documents]
+
+
+def _touched(names: Mapping[str, str], documents: Iterable[_Document]) -> list[Touched]:
     found: dict[Touched, None] = {}
     for document in documents:
         if document:

@@ -234,6 +234,28 @@ async def test_a_stranger_who_comes_too_often_is_not_looked_at_and_leaves_no_rec
     assert [record.error_code for record in chain.records] == [None, "AuthFailure", "AuthFailure", None]
 
 
+async def test_who_signs_nothing_is_in_the_records_as_often_as_may_be() -> None:
+    chain = Chain(strangers=Strangers(0.2, lambda: 0.0))  # two failures
+    unsigned = Request("GET", "/", "Action=DescribeVolumes&Version=2016-11-15", (), b"", "192.0.2.9")
+    statuses = [(await chain.app.handle(unsigned)).status for _ in range(4)]
+    assert statuses == [403, 403, 503, 503]
+    assert [(each.operation, each.access_key_id, each.caller) for each in chain.records] == [
+        ("DescribeVolumes", "", None)
+    ] * 2
+
+
+async def test_who_needs_no_signature_is_counted_by_what_one_subscriber_has() -> None:
+    chain = Chain(throttle=Throttle(0.04, lambda: 0.0))  # two writes
+    name = "AssumeRoleWithWebIdentity"
+    chain.operations["sts", name] = Operation("sts", name, lambda call, params: {}, writes=False, signed=False)
+    body = f"Action={name}&Version=2011-06-15&RoleArn=arn:aws:iam::1:role/a&RoleSessionName=run&WebIdentityToken=token"
+    found = []
+    for last in range(4):
+        asked = Request("POST", "/", "", (("content-type", FORM),), body.encode(), f"2001:db8::{last}")
+        found.append((await chain.app.handle(asked)).status)
+    assert found == [200, 200, 400, 400]
+
+
 @pytest.mark.parametrize("believed", [True, False])
 async def test_who_needs_no_signature_is_in_the_records(*, believed: bool) -> None:
     arn = "arn:aws:sts::123456789012:assumed-role/Deploy/run"

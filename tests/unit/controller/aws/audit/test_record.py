@@ -120,6 +120,67 @@ def test_objects_are_data_and_buckets_are_managed():
     assert drawn(service="s3", operation=None, caller=None)[1]["eventName"] == "Unknown"
 
 
+@pytest.mark.parametrize(
+    ("operation", "name", "category"),
+    [
+        ("PutPublicAccessBlock", "PutBucketPublicAccessBlock", "Management"),
+        ("PutBucketLifecycleConfiguration", "PutBucketLifecycle", "Management"),
+        ("ListObjectsV2", "ListObjects", "Data"),
+        ("ListParts", "ListParts", "Data"),
+    ],
+)
+def test_events_of_s3_have_cloudtrails_names(operation, name, category):
+    _, record = drawn(service="s3", operation=operation, params={"Bucket": "b"})
+    assert (record["eventName"], record["eventCategory"]) == (name, category)
+
+
+def test_a_call_to_s3_is_told_whole():
+    policy = {"Statement": [{"Resource": "vol-0123456789abcdef0", "Key": "not a key", "bucketName": "nor a bucket"}]}
+    event, record = drawn(
+        service="s3",
+        operation="PutBucketPolicy",
+        params={"Bucket": "b", "policy": "", "bucketPolicy": policy},
+        result={"x-amz-version-id": "1"},
+        additional={"SignatureVersion": "SigV4"},
+    )
+    assert record["requestParameters"] == {"bucketName": "b", "policy": "", "bucketPolicy": policy}
+    assert record["responseElements"] == {"x-amz-version-id": "1"}
+    assert record["additionalEventData"] == {"SignatureVersion": "SigV4"}
+    assert event.resources == (("AWS::S3::Bucket", "b"),)
+    assert recall(event.text) == event
+
+
+def test_who_signs_nothing_is_nobody():
+    event, record = drawn(service="s3", operation="GetObject", caller=None, access_key_id="", params={"Bucket": "b"})
+    assert record["userIdentity"] == {"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}
+    assert event.account_id == ""
+    assert recall(event.text) == event
+
+
+def test_what_belongs_to_another_account_is_in_its_records_too():
+    call = replace(CALL, service="sts", operation="AssumeRole", params={"RoleArn": ROLE}, owner_id="210987654321")
+    owners = call.of_owner()
+    event, theirs = draw(owners, "eu-1"), json.loads(draw(owners, "eu-1").text)
+    mine = json.loads(draw(call, "eu-1").text)
+    assert theirs["userIdentity"] == {"type": "AWSAccount", "principalId": ACCOUNT, "accountId": ACCOUNT}
+    assert (event.account_id, theirs["recipientAccountId"], mine["recipientAccountId"]) == (
+        "210987654321",
+        "210987654321",
+        ACCOUNT,
+    )
+    assert theirs["sharedEventID"] == mine["sharedEventID"]
+    assert theirs["eventID"] != mine["eventID"]
+    assert recall(event.text) == event
+    for alone in ({"owner_id": ACCOUNT}, {"error_code": "AccessDenied"}, {"caller": None}, {"owner_id": ""}):
+        assert replace(call, **alone).of_owner() is None
+        assert "sharedEventID" not in json.loads(draw(replace(call, **alone), "eu-1").text)
+
+
+def test_what_a_client_says_of_itself_is_cut():
+    _, record = drawn(user_agent="x" * 5000, error_code="a", error_message="y" * 5000)
+    assert (len(record["userAgent"]), len(record["errorMessage"])) == (1024, 1024)
+
+
 def test_a_record_has_a_largest_size():
     event, record = drawn(operation="CreateTags", params={"Resources": ["x" * 60] * 9000})
     assert len(event.text) < 300_000
