@@ -4,7 +4,7 @@ Runs inside a transaction; what happens to objects afterwards is between the cli
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from stead_controller.authorization.conditions import context_of
@@ -59,33 +59,40 @@ class Asker:
     policies: Policies
     context: Mapping[str, Any]
 
-    def require(self, action: str, bucket: BucketFacts, key: str = "") -> None:
-        """Raise NotAuthorized unless an action, such as `GetObject`, is allowed on a bucket that is there."""
+    def require(self, action: str, bucket: BucketFacts, key: str = "", more: Mapping[str, Any] | None = None) -> None:
+        """Raise NotAuthorized unless an action, such as `GetObject`, is allowed on a bucket that is there.
+
+        `more` are condition keys of this one object, in place of the request's.
+        """
         if self.caller.kind == "root" and self.caller.account_id == bucket.account_id and action in _ROOTS:
             return
+        whose = {"aws:ResourceAccount": bucket.account_id, "s3:ResourceAccount": bucket.account_id}
+        self._decide(action, arn_of(bucket.name, key), self._with(bucket), {**whose, **(more or {})})
+
+    def keys_about(self, action: str, bucket: BucketFacts | None) -> frozenset[str]:
+        """Give the condition keys, in lower case, that decide about an action, on a bucket or on nobody else's."""
+        return (self._with(bucket) if bucket else self.policies).keys_about(f"s3:{action}")
+
+    def _with(self, bucket: BucketFacts) -> Policies:
+        """Give the caller's policies together with a bucket's."""
         policy = parse(bucket.policy, "resource") if bucket.policy else None
         if policy and self.caller.account_id != bucket.account_id and _is_restricted(bucket) and is_public(policy):
             policy = None  # it lets in nobody of another account, not even whom it names
-        policies = Policies(
-            identity=self.policies.identity,
-            boundary=self.policies.boundary,
-            session=self.policies.session,
-            resource=policy,
-            resource_account=bucket.account_id,
-        )
-        whose = {"aws:ResourceAccount": bucket.account_id, "s3:ResourceAccount": bucket.account_id}
-        self._decide(action, arn_of(bucket.name, key), policies, whose)
+        return replace(self.policies, resource=policy, resource_account=bucket.account_id)
 
-    def require_own(self, action: str, arn: str) -> None:
+    def require_own(self, action: str, arn: str, more: Mapping[str, Any] | None = None) -> None:
         """Raise NotAuthorized unless the caller's own policies allow an action on what is nobody else's."""
-        self._decide(action, arn, self.policies, {"aws:ResourceAccount": self.caller.account_id})
+        whose = {"aws:ResourceAccount": self.caller.account_id, "s3:ResourceAccount": self.caller.account_id}
+        self._decide(action, arn, self.policies, {**whose, **(more or {})})
 
-    def _decide(self, action: str, arn: str, policies: Policies, whose: Mapping[str, str]) -> None:
-        context = context_of({**self.context, **whose})
+    def _decide(self, action: str, arn: str, policies: Policies, more: Mapping[str, Any]) -> None:
+        context = context_of({**self.context, **more})
         asked = Request(f"s3:{action}", arn, principal_of(self.caller), context)
         decision = evaluate(asked, policies)
         if decision.allowed:
             return
+        if self.caller.kind == "anonymous":
+            raise NotAuthorized("Access Denied", code="AccessDenied")
         if decision.explicit_deny:
             why = f"with an explicit deny in {_POLICIES[decision.lacking]}"
         else:

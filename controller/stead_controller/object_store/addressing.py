@@ -94,7 +94,7 @@ def check_prefix(name: str, prefix: str) -> None:
         len(prefix) > MOST_KEY_BYTES
         or "\0" in prefix
         or inner[-1] in (".", "..")
-        or any(step in ("", ".", "..") for step in steps)
+        or any(step in ("", ".", "..") or step.endswith(_VERSIONS) for step in steps)
         or inner[0] == _UPLOADS
     ):
         raise BadRequest(f"The {name} is no beginning of a key.", code="InvalidArgument")

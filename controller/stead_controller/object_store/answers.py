@@ -260,14 +260,21 @@ def read_ownership(document: bytes) -> str:
     return (rules[0].text or "").strip()
 
 
-def read_delete(document: bytes) -> tuple[list[tuple[str, str]], bool]:
-    """Give the keys with their version ids of a Delete document, and whether it wants a quiet answer.
+def read_delete(document: bytes) -> tuple[list[tuple[str, str, str]], bool]:
+    """Give the keys of a Delete document, each with its version id and what else must be so, and if it is to be quiet.
 
     Raises BadRequest.
     """
     root = parse(document)
-    found = [(item.findtext("Key", ""), item.findtext("VersionId", "")) for item in root.findall("Object")]
-    if root.tag != "Delete" or not 1 <= len(found) <= _MOST_DELETED or not all(key for key, _ in found):
+    found = [
+        (
+            item.findtext("Key", ""),
+            item.findtext("VersionId", ""),
+            next((child.tag for child in item if child.tag not in ("Key", "VersionId")), ""),
+        )
+        for item in root.findall("Object")
+    ]
+    if root.tag != "Delete" or not 1 <= len(found) <= _MOST_DELETED or not all(key for key, _, _ in found):
         raise _malformed()
     return found, root.findtext("Quiet", "").strip().lower() == "true"
 

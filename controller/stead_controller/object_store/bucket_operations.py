@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from stead_controller.errors import BadRequest, InUse, NotAuthorized, NotFound
-from stead_controller.object_store import answers, bucket_settings
+from stead_controller.object_store import answers, bucket_settings, condition_keys, recording
 from stead_controller.object_store.access import arn_of
 from stead_controller.object_store.addressing import check_bucket_name, check_key, check_token, path_of
 from stead_controller.object_store.backend import Ask
@@ -57,7 +57,7 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
     bucket_settings.check_ownership(exchange.request.header("x-amz-object-ownership"))
     wanted, tags = answers.read_creation(await exchange.document())
     if tags:
-        exchange.rights.require_own("TagResource", arn_of(name))
+        exchange.rights.require_own("TagResource", arn_of(name), condition_keys.of_creation("", dict(tags)))
     if wanted and wanted != means.region and not (wanted == "EU" and means.region == "eu-west-1"):
         text = f"The {wanted} location constraint is incompatible for the region of this endpoint, {means.region}."
         raise BadRequest(text, code="IllegalLocationConstraintException")
@@ -147,18 +147,21 @@ async def put_acl(exchange: Exchange, means: Means) -> Answer:
 async def delete_objects(exchange: Exchange, means: Means) -> Answer:
     """Remove many objects; those that may not be removed are answered as errors, the others go."""
     keys, quiet = answers.read_delete(await exchange.document())
+    exchange.noted.update(recording.deletion([(key, version) for key, version, _ in keys]))
     refused: list[tuple[str, str, str, str]] = []
     allowed: list[tuple[str, str]] = []
-    for key, version in keys:
+    for key, version, condition in keys:
         action = "DeleteObjectVersion" if version else "DeleteObject"
         try:
             check_key(key)
             check_token("VersionId", version)
-            exchange.rights.require(action, exchange.kept, key)
+            _check_condition(condition)
+            exchange.rights.require(action, exchange.kept, key, {"s3:VersionId": version or None})
         except (BadRequest, NotAuthorized) as error:
             refused.append((key, version, error.code or "AccessDenied", error.message))
         else:
             allowed.append((key, version))
+    exchange.noted["delete"]["refused"] = len(refused)
     document = b""
     if allowed:
         body = answers.write_delete(allowed, quiet=quiet)
@@ -167,6 +170,11 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
         headers = {"content-md5": digest, "content-type": "application/xml"}
         _, _, document = await send_short(means.backend, Ask("POST", path, [("delete", "")], headers, body))
     return Answer(body=answers.join_deleted(document, refused))
+
+
+def _check_condition(condition: str) -> None:
+    if condition:  # else an object would go that is not as somebody thinks
+        raise BadRequest(f"The condition {condition} is not implemented.", code="NotImplemented")
 
 
 async def _fixed(operation: str, exchange: Exchange, means: Means) -> Answer:

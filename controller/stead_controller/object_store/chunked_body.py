@@ -17,6 +17,7 @@ _MOST_LINE: Final = 4096
 _MOST_TRAILERS: Final = 8
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _HEADER: Final = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?\Z")
+_CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]{1,88}={0,2}\Z")
 _TRAILER_SIGNATURE: Final = "x-amz-trailer-signature"
 
 
@@ -150,7 +151,10 @@ class ChunkedBody:
         elif not colon or name not in self._announced or name in self.trailer or len(self.trailer) >= _MOST_TRAILERS:
             raise _malformed("a trailer was not announced by x-amz-trailer")
         else:
-            self.trailer[name] = value.strip()
+            value = value.strip()
+            if not _CHECKSUM.match(value):
+                raise _malformed("a checksum is not in base64")
+            self.trailer[name] = value
 
     def _end(self) -> None:
         if set(self.trailer) != set(self._announced):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -16,9 +16,9 @@ from stead_controller.object_store.access import Asker
 from stead_controller.object_store.addressing import Address
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.operations import Operation
-from stead_controller.object_store.payload import Payload
+from stead_controller.object_store.payload import Payload, check_digests
 from stead_controller.resources.buckets import BucketFacts
-from stead_controller.resources.caller import Caller
+from stead_controller.resources.caller import ANYBODY, Caller
 
 _SILENCE_SECONDS: Final = 60.0
 
@@ -39,8 +39,23 @@ class Exchange:
     payload: Payload | None = None
     bucket: BucketFacts | None = None
     asker: Asker | None = None
+    is_version_2: bool = False
+    is_anonymous: bool = False
+    tagging: dict[str, str] | None = None  # what its header says of tags
+    tags: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # of objects, by path and version
     source: str = ""  # the copy source as the server behind knows it
-    has_read: bool = False
+    source_address: Address | None = None
+    source_bucket: BucketFacts | None = None
+    content: bytes | None = None  # a short body that was read
+    noted: dict[str, Any] = field(default_factory=dict)  # what the call's record says of it besides
+    received: int = 0
+    sent: int = 0
+    entered: str = ""  # the account whose requests it is counted among
+
+    @property
+    def operation_name(self) -> str:
+        """The operation's name, empty as long as it is not known."""
+        return self.operation.name if self.operation is not None else ""
 
     @property
     def kept(self) -> BucketFacts:
@@ -51,7 +66,9 @@ class Exchange:
 
     @property
     def asked(self) -> Caller:
-        """Who asks, which was established."""
+        """Who asks, which was established, or that it may be anybody."""
+        if self.is_anonymous:
+            return ANYBODY
         if self.caller is None:
             raise AssertionError("no caller")
         return self.caller
@@ -72,7 +89,6 @@ class Exchange:
 
     async def incoming(self) -> AsyncIterator[bytes]:
         """Read the body as it comes, having told a client that waits to go on."""
-        self.has_read = True
         if self.http.headers.get("Expect", "").lower() == "100-continue":
             await self.http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = self.http.content
@@ -85,11 +101,17 @@ class Exchange:
                                  "timeout period.", code="RequestTimeout") from None  # fmt: skip
             if not piece:
                 return
+            self.received += len(piece)
             yield piece
 
     async def document(self) -> bytes:
-        """Read all of a short body."""
-        return await self.body.document(self.incoming())
+        """Read all of a short body, once; raises what is wrong with it, also by the checksums that came with it."""
+        if self.content is None:
+            content = await self.body.document(self.incoming())
+            # The checksums of an upload that is completed are those of the object.
+            check_digests(self.request, content, checksums=self.operation_name != "CompleteMultipartUpload")
+            self.content = content
+        return self.content
 
 
 @dataclass(frozen=True, slots=True)

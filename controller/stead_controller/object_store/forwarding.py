@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from stead_controller.errors import BadRequest
-from stead_controller.object_store import answers, encryption
+from stead_controller.object_store import answers, encryption, tagging
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend, BackendError
 from stead_controller.object_store.exchange import Answer, Exchange
@@ -73,7 +73,7 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
     for name in request.header_names():
         values = request.header_values(name)
         if name in HEADERS or name.startswith(METADATA):
-            value = ",".join(values)
+            value = ",".join(values) if name != tagging.HEADER else tagging.header(exchange.tagging or {})
             if not value.isprintable() or not value.isascii():
                 raise BadRequest(f"The header {name} must be printable ASCII.", code="InvalidArgument")
             found[name] = value
@@ -111,7 +111,7 @@ async def forward(exchange: Exchange, operation: Operation, backend: Backend) ->
     if operation.body == "document":
         ask = Ask(ask.method, ask.path, ask.query, ask.headers, await exchange.document())
     elif operation.body == "stream":
-        ask = _streamed(exchange, ask)
+        ask = await _streamed(exchange, ask)
     try:
         answer = await backend.send(ask)
     except BackendError:
@@ -128,9 +128,14 @@ async def forward(exchange: Exchange, operation: Operation, backend: Backend) ->
         return replace(done, headers={**more, **done.headers})
 
 
-def _streamed(exchange: Exchange, ask: Ask) -> Ask:
+async def _streamed(exchange: Exchange, ask: Ask) -> Ask:
     body = exchange.body
     length = body.require_length()
+    if not length and not body.trailers:
+        # Nothing of it could be held back: it is whole for the server behind as soon as its headers are.
+        async for _ in body.pieces(exchange.incoming()):
+            pass
+        return replace(ask, headers={**ask.headers, "content-length": "0"}, body=b"")
     if not body.trailers:
         headers = {**ask.headers, "content-length": str(length)}
         return Ask(ask.method, ask.path, ask.query, headers, body.pieces(exchange.incoming()))
@@ -217,6 +222,7 @@ async def _pass_on(exchange: Exchange, answer: aiohttp.ClientResponse) -> web.St
         async for piece in answer.content.iter_any():
             async with asyncio.timeout(_SILENCE_SECONDS):
                 await response.write(piece)
+            exchange.sent += len(piece)
         await response.write_eof()
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         # The status is sent: all that can still tell the client is an end before the length.

@@ -2,14 +2,16 @@
 
     _authenticate → _locate → _throttle_account → _authorize → answered here, or forwarded to the server behind
 
-Nothing of a body is read before the request is allowed. What a step raises is translated once, in `serve`.
+Nothing of a body is read before the request is allowed, unless a policy asks what a short document says. What a step
+raises is translated once, in `serve`.
 """
 
+import contextlib
 import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -18,25 +20,26 @@ from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import NOBODYS_SECRET, KeyLookup, find_signer, require_signer
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.message import Request
-from stead_controller.aws.signature import UNSIGNED_PAYLOAD, Reason, Refused, check_time, read_claim
-from stead_controller.aws.strangers import Strangers
+from stead_controller.aws.signature import S3, UNSIGNED_PAYLOAD, Reason, Refused, check_time, read_claim
+from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
-from stead_controller.errors import BadRequest, NotAuthorized, SteadError, TooManyRequests
-from stead_controller.object_store import addressing, answers, presigned_v2
-from stead_controller.object_store.access import Asker, Rights, arn_of
+from stead_controller.errors import BadRequest, NotFound, SteadError, TooManyRequests
+from stead_controller.object_store import addressing, answers, presigned_v2, recording, tagging
+from stead_controller.object_store.access import Rights
+from stead_controller.object_store.at_once import AtOnce
+from stead_controller.object_store.authorization import Authorization, is_absence
 from stead_controller.object_store.backend import Backend, BackendError
 from stead_controller.object_store.bucket_operations import HANDLERS
 from stead_controller.object_store.exchange import Answer, Exchange, Means
 from stead_controller.object_store.forwarding import BackendRefusal, common_headers, forward
-from stead_controller.object_store.operations import find_operation
+from stead_controller.object_store.operations import SUBRESOURCES, check_fields, check_headers, find_operation
 from stead_controller.object_store.payload import Payload, declared_hash
-from stead_controller.resources import buckets, principal_keys
-from stead_controller.resources.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
 _SCOPES: Final = ("/s3/aws4_request", "%2Fs3%2Faws4_request", "%2fs3%2faws4_request")
+_OF_ANYBODY: Final = frozenset({"GET", "HEAD"})
 _ANONYMOUS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _RECORD_WEIGHT: Final = 2048
 _PREFIXES: Final = ("prefix", "marker", "start-after", "key-marker")
@@ -78,7 +81,8 @@ class FrontDoor:
         self._find_key = find_key
         self._means = Means(transactions, backend, region)
         self._domain = domain
-        self._rights = rights
+        self._authorization = Authorization(self._means, rights)
+        self._at_once = AtOnce()
         self._on_call = on_call
         self._throttle = throttle or Throttle(0)
         self._strangers = strangers or Strangers(0)
@@ -100,7 +104,10 @@ class FrontDoor:
             return True
         signed = request.header("authorization")
         if signed is None and "X-Amz-Credential=" not in request.query:
-            return request.path not in ("", "/") and request.method in _ANONYMOUS
+            has_name = request.path not in ("", "/") or addressing.bucket_of_host(
+                request.header("host") or "", self._domain
+            )
+            return bool(has_name) and request.method in _ANONYMOUS
         text = signed if signed is not None else request.query
         return any(scope in text for scope in _SCOPES)
 
@@ -113,20 +120,25 @@ class FrontDoor:
         try:
             for step in self._chain:
                 await step(exchange)
-            answer = await self._answer(exchange)
+            answer = await self._answer_or_hide(exchange)
         except Exception as error:  # the end of the chain: whatever went wrong, the client gets an S3 error
             failure: Exception = error
-            if isinstance(error, Refused):
-                failure = self._strangers.failed(request.source_ip, error)
-            is_noise = exchange.caller is None and isinstance(failure, TooManyRequests)
+            if exchange.caller is None:
+                is_noise = request.method == "OPTIONS" or isinstance(error, TooManyRequests)
+                if isinstance(error, SteadError) and not is_noise:
+                    failure = self._strangers.failed(request.source_ip, error)
+                    is_noise = isinstance(failure, TooManyRequests)
             status, code, message = _translate(failure, exchange)
             body = answers.write_error(
                 code, message, unquote_to_bytes(request.path).decode("utf-8", "replace"), exchange.request_id
             )
             answer = Answer(status, body)
+        finally:
+            if exchange.entered:
+                self._at_once.leave(exchange.entered)
         response = _respond(exchange, answer) if isinstance(answer, Answer) else answer
         if not is_noise:  # of strangers who come too often: else they would make room among the records of others
-            self._record(exchange, response.status, code, message, time.perf_counter() - started)
+            await self._record(exchange, response, code, message, time.perf_counter() - started)
         return response
 
     async def _authenticate(self, exchange: Exchange) -> None:
@@ -136,8 +148,17 @@ class FrontDoor:
         if presigned_v2.is_one(exchange.request):
             await self._authenticate_v2(exchange)
             return
-        claim = exchange.claim = read_claim(exchange.request)
+        try:
+            claim = exchange.claim = read_claim(exchange.request)
+        except Refused as refusal:
+            if refusal.reason is not Reason.MISSING or exchange.request.method not in _OF_ANYBODY:
+                raise
+            self._strangers.check(exchange.request.source_ip, "")
+            exchange.is_anonymous = True  # who may read what a bucket's policy lets everybody read
+            return
         self._strangers.check(exchange.request.source_ip, claim.access_key_id)
+        if claim.service != S3:  # whose signature would say another path
+            raise Refused(Reason.INCOMPLETE, "Credential should be scoped to correct service: 's3'.")
         declared = declared_hash(exchange.request, claim)
         signer = await find_signer(exchange.request, claim, self._find_key, exchange.now, body_hash=declared)
         exchange.caller = signer.caller
@@ -146,7 +167,9 @@ class FrontDoor:
 
     async def _authenticate_v2(self, exchange: Exchange) -> None:
         """Who made a URL of Signature Version 2."""
+        exchange.is_version_2 = True
         claim = exchange.claim = presigned_v2.read_claim(exchange.request)
+        presigned_v2.check_coverage(exchange.request, SUBRESOURCES)
         self._strangers.check(exchange.request.source_ip, claim.access_key_id)
         check_time(claim, exchange.now)
         found = await self._find_key(claim.access_key_id, claim.session_token)
@@ -166,63 +189,25 @@ class FrontDoor:
         if len(exchange.query) != len(request.query_fields):
             raise BadRequest("A query parameter is given twice.", code="InvalidArgument")
         copies = request.header("x-amz-copy-source") is not None
-        exchange.operation = find_operation(request.method, exchange.address, exchange.query.keys(), copies=copies)
+        operation = find_operation(request.method, exchange.address, exchange.query.keys(), copies=copies)
+        exchange.operation = operation
+        check_headers(operation, set(request.header_names()))
+        check_fields(operation, exchange.query)
         _check_query(exchange.query)
+        tags = request.header(tagging.HEADER)
+        exchange.tagging = None if tags is None else tagging.of_header(tags)
 
     async def _throttle_account(self, exchange: Exchange) -> None:
         """Whether the account may ask again already; before anything is looked up or sent on."""
+        who = exchange.asked.account_id or counted_as(exchange.request.source_ip)
         if exchange.operation is not None:
-            self._throttle.check(exchange.asked.account_id, "s3", exchange.operation.name, {})
+            self._throttle.check(who, "s3", exchange.operation.name, {})
+        self._at_once.enter(who)
+        exchange.entered = who
 
     async def _authorize(self, exchange: Exchange) -> None:
         """May the caller do it: the caller's own policies and the bucket's, read in one transaction."""
-        await self._transactions.run(lambda tx: self._decide(tx, exchange), writes=False)
-
-    def _decide(self, tx: Transaction, exchange: Exchange) -> None:
-        operation, caller, address = exchange.operation, exchange.asked, exchange.address
-        assert operation is not None
-        tags = principal_keys.of_tags(self._rights.tags(tx, caller))
-        context = {**_context(exchange), "aws:RequestedRegion": self._means.region, **tags}
-        asker = exchange.asker = Asker(caller, self._rights.policies(tx, caller), context)
-        action = operation.action
-        if exchange.query.get("versionId") and action in _VERSIONED:
-            action = _VERSIONED[action]
-        if operation.name in ("ListBuckets", "CreateBucket"):
-            arn = "*" if operation.name == "ListBuckets" else arn_of(address.bucket)
-            asker.require_own(action, arn)
-            return
-        bucket = exchange.bucket = buckets.find(tx, address.bucket)
-        _check_owner(exchange.request, "x-amz-expected-bucket-owner", bucket)
-        if operation.name == "DeleteObjects":
-            # Each key is decided about by itself; a stranger learns nothing before.
-            if bucket.account_id != caller.account_id and bucket.policy is None:
-                raise NotAuthorized("Access Denied", code="AccessDenied")
-        else:
-            asker.require(action, bucket, address.key)
-        if not bucket.is_available and operation.name != "DeleteBucket":
-            raise BadRequest("The specified bucket does not exist", code="NoSuchBucket")
-        if exchange.request.header("x-amz-tagging") and operation.body != "none":
-            asker.require("PutObjectTagging", bucket, address.key)
-        source = exchange.request.header("x-amz-copy-source")
-        if source is not None:
-            self._decide_source(tx, exchange, source)
-
-    def _decide_source(self, tx: Transaction, exchange: Exchange, source: str) -> None:
-        """May the caller read what it wants to copy."""
-        path, _, version = source.partition("?versionId=")
-        found = addressing.read_address("", path if path.startswith("/") else f"/{path}", "")
-        if not found.key:
-            raise BadRequest(
-                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", code="InvalidArgument"
-            )
-        addressing.check_token("versionId", version)
-        bucket = buckets.find(tx, found.bucket)
-        _check_owner(exchange.request, "x-amz-source-expected-bucket-owner", bucket)
-        action = "GetObjectVersion" if version else "GetObject"
-        exchange.rights.require(action, bucket, found.key)
-        exchange.source = addressing.path_of(bucket.backend_name, found.key) + (
-            f"?versionId={version}" if version else ""
-        )
+        await self._authorization.decide(exchange)
 
     async def _answer(self, exchange: Exchange) -> web.StreamResponse | Answer:
         operation = exchange.operation
@@ -231,46 +216,49 @@ class FrontDoor:
             return await HANDLERS[operation.name](exchange, self._means)
         return await forward(exchange, operation, self._means.backend)
 
-    def _record(self, exchange: Exchange, status: int, code: str | None, message: str | None, seconds: float) -> None:
-        """Tell the observer of a call; one that named nobody is none of anybody's calls."""
-        if exchange.claim is None:
-            return
-        address = exchange.address
-        params: dict[str, Any] = {"Bucket": address.bucket} if address.bucket else {}
-        if address.key:
-            params["Key"] = address.key
+    async def _answer_or_hide(self, exchange: Exchange) -> web.StreamResponse | Answer:
+        """Answer; that an object is not there is told only to who may list them."""
+        try:
+            return await self._answer(exchange)
+        except (BackendRefusal, NotFound) as error:
+            if is_absence(error):
+                self._authorization.hide_absence(exchange)
+            raise
+
+    async def _record(
+        self, exchange: Exchange, response: web.StreamResponse, code: str | None, message: str | None, seconds: float
+    ) -> None:
+        """Tell the observer of a call, whoever made it."""
+        if exchange.operation is None:  # refused before anybody asked what it is
+            with contextlib.suppress(SteadError):
+                await self._locate(exchange)
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            exchange.sent = len(response.body)
+        user_agent = exchange.request.header("user-agent") or ""
         record = CallRecord(
             request_id=exchange.request_id,
             event_id=str(uuid.uuid4()),
             time=exchange.now,
             service="s3",
-            operation=exchange.operation.name if exchange.operation else None,
+            operation=exchange.operation_name or None,
             caller=exchange.caller,
-            access_key_id=exchange.claim.access_key_id,
+            access_key_id=exchange.claim.access_key_id if exchange.claim else "",
             source_ip=exchange.request.source_ip,
-            user_agent=exchange.request.header("user-agent") or "",
-            status=status,
+            user_agent=user_agent,
+            status=response.status,
             error_code=code,
             error_message=message,
             seconds=seconds,
-            weight=_RECORD_WEIGHT,
-            params=params,
-            result=None,
+            weight=_RECORD_WEIGHT + len(user_agent) + len(exchange.content or b""),
+            params=recording.asked(exchange),
+            result=None if code is not None else recording.answered(response.headers),
+            additional=recording.additional(exchange),
+            owner_id=exchange.bucket.account_id if exchange.bucket else "",
         )
         try:
             self._on_call(record)
         except Exception:  # an observer's fault must not take the answer from the client
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
-
-
-_VERSIONED: Final = {
-    "GetObject": "GetObjectVersion",
-    "DeleteObject": "DeleteObjectVersion",
-    "GetObjectTagging": "GetObjectVersionTagging",
-    "PutObjectTagging": "PutObjectVersionTagging",
-    "DeleteObjectTagging": "DeleteObjectVersionTagging",
-    "GetObjectAttributes": "GetObjectVersionAttributes",
-}
 
 
 def _check_query(query: Mapping[str, str]) -> None:
@@ -286,36 +274,6 @@ def _check_query(query: Mapping[str, str]) -> None:
         if text and not (text.isascii() and text.isdigit() and len(text) <= 9):
             raise BadRequest(f"Argument {name} must be an integer", code="InvalidArgument")
     addressing.check_prefix("continuation-token", query.get("continuation-token", ""))
-
-
-def _check_owner(request: Request, header: str, bucket: buckets.BucketFacts) -> None:
-    expected = request.header(header)
-    if expected is not None and expected != bucket.account_id:
-        raise NotAuthorized("Access Denied", code="AccessDenied")
-
-
-def _context(exchange: Exchange) -> dict[str, Any]:
-    """What conditions of policies may ask for."""
-    request, claim, query = exchange.request, exchange.claim, exchange.query
-    return {
-        **principal_keys.of_caller(exchange.asked, exchange.now),
-        "aws:CurrentTime": exchange.now,
-        "aws:EpochTime": int(exchange.now.timestamp()),
-        "aws:SecureTransport": exchange.http.secure,
-        "aws:SourceIp": request.source_ip,
-        "aws:UserAgent": request.header("user-agent"),
-        "s3:authType": "REST-QUERY-STRING" if claim and claim.presigned else "REST-HEADER",
-        "s3:delimiter": query.get("delimiter"),
-        "s3:max-keys": query.get("max-keys"),
-        "s3:prefix": query.get("prefix"),
-        "s3:signatureversion": "AWS4-HMAC-SHA256",
-        "s3:VersionId": query.get("versionId"),
-        "s3:x-amz-acl": request.header("x-amz-acl"),
-        "s3:x-amz-content-sha256": request.header("x-amz-content-sha256"),
-        "s3:x-amz-copy-source": request.header("x-amz-copy-source"),
-        "s3:x-amz-server-side-encryption": request.header("x-amz-server-side-encryption"),
-        "s3:x-amz-storage-class": request.header("x-amz-storage-class"),
-    }
 
 
 def _translate(error: Exception, exchange: Exchange) -> tuple[int, str, str]:

@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 not in these tables never gets to the server behind.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,7 +15,7 @@ from stead_controller.object_store.addressing import Address
 type Level = Literal["service", "bucket", "object"]
 type Body = Literal["none", "document", "stream"]
 
-_SUBRESOURCES: Final = frozenset(
+SUBRESOURCES: Final = frozenset(
     [
         "accelerate",
         "acl",
@@ -264,13 +264,27 @@ ANSWERED: Final = frozenset(
 )
 
 
+FIELDS: Final = SUBRESOURCES.union(
+    {"list-type", "id", "prefix", "max-buckets"}, *(each.query for each in (*_TABLE.values(), LIST_V2, COPY_PART))
+)
+"""All query fields that mean something to an operation."""
+
+COPYING: Final = frozenset({COPY.name, COPY_PART.name})
+_PARTS: Final = frozenset({"UploadPart", COPY_PART.name})
+_MOST_PARTS: Final = 10_000
+# What takes no preconditions of what it writes over, as S3 has it:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+_PRECONDITIONS: Final = ("if-match", "if-none-match")
+_UNCONDITIONAL: Final = frozenset({"CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy"})
+
+
 def find_operation(method: str, address: Address, query: Collection[str], *, copies: bool) -> Operation:
     """Give the operation that a request names; raises BadRequest for what S3 has and we have not, or nobody has.
 
     `query` are the names of its query fields; `copies` says that it has a copy source.
     """
     level: Level = "object" if address.key else "bucket" if address.bucket else "service"
-    named = sorted(_SUBRESOURCES.intersection(query))
+    named = sorted(SUBRESOURCES.intersection(query))
     if len(named) > 1:
         raise BadRequest(f"Conflicting query string parameters: {', '.join(named)}", code="InvalidArgument")
     found = _TABLE.get((method, level, named[0] if named else ""))
@@ -291,3 +305,38 @@ def find_operation(method: str, address: Address, query: Collection[str], *, cop
     if copies and found.name in ("PutObject", "UploadPart"):
         return COPY if found.name == "PutObject" else COPY_PART
     return found
+
+
+def check_fields(operation: Operation, query: Mapping[str, str]) -> None:
+    """Raise BadRequest for an empty name of an upload or a version, or a part without number.
+
+    To the server behind an empty one would be none at all, and the request one of another kind.
+    """
+    if "uploadId" in operation.query and not query.get("uploadId"):
+        text = (
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+            "completed."
+        )
+        raise BadRequest(text, code="NoSuchUpload")
+    if "versionId" in operation.query and query.get("versionId") == "":
+        raise BadRequest("Version id cannot be the empty string", code="InvalidArgument")
+    part = query.get("partNumber")
+    has_part = "partNumber" in operation.query and (part is not None or operation.name in _PARTS)
+    if has_part and not _is_part(part or ""):
+        text = f"Part number must be an integer between 1 and {_MOST_PARTS}, inclusive"
+        raise BadRequest(text, code="InvalidArgument")
+
+
+def _is_part(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= _MOST_PARTS
+
+
+def check_headers(operation: Operation, names: Collection[str]) -> None:
+    """Raise BadRequest for headers that would say more than is done: of a copy where none is, of preconditions."""
+    if "x-amz-copy-source" in names and operation.name not in COPYING:
+        raise BadRequest("You can only specify a copy source header for copy requests.", code="InvalidArgument")
+    given = [name for name in _PRECONDITIONS if name in names]
+    if given and operation.name in _UNCONDITIONAL:
+        raise BadRequest(
+            f"A header you provided implies functionality that is not implemented: {given[0]}", code="NotImplemented"
+        )

@@ -4,10 +4,12 @@ Its last bytes are held back until all of it is proven: a body that is not what 
 whole one for the server behind, which then keeps nothing of it.
 """
 
+import base64
 import hashlib
 import hmac
 import re
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from stead_controller.aws.protocol.message import Request
@@ -49,8 +51,8 @@ class Payload:
     """The body of a request whose own signature has been checked."""
 
     def __init__(self, request: Request, claim: Claim, secret: str, declared: str) -> None:
-        """Read what the headers say of it; raises BadRequest."""
-        self._declared = declared
+        """Read what the headers say of it; raises BadRequest. `declared` is what stands for it in the signature."""
+        self.declared = declared
         self._chunked: ChunkedBody | None = None
         self.trailers: tuple[str, ...] = ()
         self.failure: Exception | None = None
@@ -125,16 +127,38 @@ class Payload:
             raise BadRequest("You did not provide the number of bytes specified.", code="IncompleteBody")
 
     async def _hashed(self, incoming: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        digest = None if self._declared == UNSIGNED_PAYLOAD else hashlib.sha256()
+        digest = None if self.declared == UNSIGNED_PAYLOAD else hashlib.sha256()
         async for piece in incoming:
             if digest is not None:
                 digest.update(piece)
             yield piece
-        if digest is not None and not hmac.compare_digest(digest.hexdigest(), self._declared):
+        if digest is not None and not hmac.compare_digest(digest.hexdigest(), self.declared):
             raise NotAuthenticated(
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
                 code="XAmzContentSHA256Mismatch",
             )
+
+
+def check_digests(request: Request, content: bytes, *, checksums: bool) -> None:
+    """Raise BadRequest where a short body is not what the digests say that came in headers.
+
+    Of the checksums those are computed that Python has; the others' bodies are covered by the signature, if by any.
+    """
+    asked: dict[str, Callable[[], bytes]] = {
+        "content-md5": lambda: hashlib.md5(content, usedforsecurity=False).digest()
+    }
+    if checksums:
+        asked |= {
+            "x-amz-checksum-crc32": lambda: zlib.crc32(content).to_bytes(4),
+            "x-amz-checksum-sha1": lambda: hashlib.sha1(content, usedforsecurity=False).digest(),
+            "x-amz-checksum-sha256": lambda: hashlib.sha256(content).digest(),
+        }
+    for name, compute in asked.items():
+        given = request.header(name)
+        if given is None:
+            continue
+        if not hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), base64.b64encode(compute())):
+            raise BadRequest(f"The {name} you specified did not match what we received.", code="BadDigest")
 
 
 def _length(request: Request, name: str) -> int | None:

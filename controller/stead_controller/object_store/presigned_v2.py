@@ -7,6 +7,7 @@ strings. Nothing else of Version 2 is taken.
 import hmac
 import re
 from base64 import b64encode
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import unquote
@@ -18,18 +19,24 @@ _KEY_ID: Final = re.compile(r"[A-Za-z0-9]{4,128}\Z")
 _SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/]{27}=\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,11}\Z")
 _TOKEN: Final = "x-amz-security-token"  # noqa: S105 — a parameter's name
-# Query fields that are signed.
+# Query fields that are signed; those that the documentation does not name are signed by botocore all the same.
 _SUBRESOURCES: Final = frozenset(
     {
+        "accelerate",
         "acl",
+        "analytics",
         "cors",
         "delete",
+        "inventory",
         "lifecycle",
         "location",
         "logging",
+        "metrics",
         "notification",
+        "object-lock",
         "partNumber",
         "policy",
+        "replication",
         "requestPayment",
         "response-cache-control",
         "response-content-disposition",
@@ -38,6 +45,8 @@ _SUBRESOURCES: Final = frozenset(
         "response-content-type",
         "response-expires",
         "restore",
+        "select",
+        "select-type",
         "tagging",
         "torrent",
         "uploadId",
@@ -73,19 +82,34 @@ def read_claim(request: Request) -> Claim:
     return Claim(key_id, made, expires, "", "", S3, (), signature, True, MAX_EXPIRES, token)
 
 
+def check_coverage(request: Request, subresources: Collection[str]) -> None:
+    """Raise Refused for a subresource that no signature of this version covers: anybody could have added it."""
+    named = {name for name, _ in request.query_fields}
+    unsigned = sorted(named.intersection(subresources) - _SUBRESOURCES)
+    if unsigned:
+        raise Refused(Reason.MISMATCH, f"Signature Version 2 does not sign '{unsigned[0]}'; use Version 4.")
+
+
 def is_signed_with(request: Request, claim: Claim, secret: str, bucket: str) -> bool:
     """Whether this secret made the signature; `bucket` is the one that stands in the Host header, if one does."""
+    path = (f"/{bucket}" if bucket else "") + request.path
+    # A bucket alone is signed with a slash after it by botocore, and without by others.
+    paths = (path, f"{path}/") if path.count("/") == 1 else (path,)
+    is_one = [hmac.compare_digest(_signature(request, claim, secret, each), claim.signature) for each in paths]
+    return any(is_one)
+
+
+def _signature(request: Request, claim: Claim, secret: str, path: str) -> str:
     lines = [
         request.method,
         request.header("content-md5") or "",
         request.header("content-type") or "",
         claim.time_text,
         *_amazon_headers(request, claim),
-        (f"/{bucket}" if bucket else "") + request.path + _subresources(request),
+        path + _subresources(request),
     ]
     text = "\n".join(lines).encode("utf-8", "surrogateescape")
-    expected = b64encode(hmac.digest(secret.encode(), text, "sha1")).decode()
-    return hmac.compare_digest(expected, claim.signature)
+    return b64encode(hmac.digest(secret.encode(), text, "sha1")).decode()
 
 
 def _amazon_headers(request: Request, claim: Claim) -> list[str]:

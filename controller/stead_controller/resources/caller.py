@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
-type Kind = Literal["root", "user", "role", "federated"]
-"""What a principal is: an account itself, a user, a role's session, or a federated user's session."""
+type Kind = Literal["root", "user", "role", "federated", "anonymous"]
+"""What a principal is: an account itself, a user, a role's session, a federated user's session, or anybody at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,6 @@ class Caller:
 
 NOBODY: Final = Caller("", "", "", "")
 """Who makes a call that is not signed; has no account, and so sees nothing."""
+
+ANYBODY: Final = Caller("", "", "anonymous", "", kind="anonymous")
+"""Who asks for an object without a signature; may what policies of buckets let everybody do."""

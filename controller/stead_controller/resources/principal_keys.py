@@ -13,7 +13,13 @@ from stead_controller.resources.caller import Caller
 PRINCIPAL_TAG: Final = "aws:principaltag/"
 """What the keys of the caller's tags begin with, in lower case."""
 
-_TYPES: Final = {"root": "Account", "user": "User", "role": "AssumedRole", "federated": "FederatedUser"}
+_TYPES: Final = {
+    "anonymous": "Anonymous",
+    "federated": "FederatedUser",
+    "role": "AssumedRole",
+    "root": "Account",
+    "user": "User",
+}
 
 
 def _mfa(caller: Caller, _now: datetime) -> bool | None:
@@ -26,16 +32,16 @@ def _mfa_age(caller: Caller, now: datetime) -> int | None:
     return int((now - session.issued).total_seconds()) if session is not None and session.mfa else None
 
 
-def _arn(caller: Caller, _now: datetime) -> str:
+def _arn(caller: Caller, _now: datetime) -> str | None:
     """Of a role's session it is the role's, of a federated user its own."""
-    return caller.arn if caller.kind == "federated" else caller.principal_arn or caller.arn
+    return (caller.arn if caller.kind == "federated" else caller.principal_arn or caller.arn) or None
 
 
 KEYS: Final[Mapping[str, Callable[[Caller, datetime], Any]]] = {
     "aws:FederatedProvider": lambda caller, _: caller.session.provider or None if caller.session else None,
     "aws:MultiFactorAuthAge": _mfa_age,
     "aws:MultiFactorAuthPresent": _mfa,
-    "aws:PrincipalAccount": lambda caller, _: caller.account_id,
+    "aws:PrincipalAccount": lambda caller, _: caller.account_id or None,
     "aws:PrincipalArn": _arn,
     "aws:PrincipalIsAWSService": lambda _caller, _now: False,
     "aws:PrincipalType": lambda caller, _: _TYPES[caller.kind],

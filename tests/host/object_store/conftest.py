@@ -82,9 +82,14 @@ class Store:
         return self.one.client("s3", read_timeout=90)
 
     @property
+    def role_account(self) -> Account:
+        """A session of the first account's role."""
+        return replace(self.one, access_key_id=ROLE_KEY, session_token=TOKEN)
+
+    @property
     def role(self) -> Any:
         """The client of a session of the first account's role."""
-        return replace(self.one, access_key_id=ROLE_KEY, session_token=TOKEN).client("s3", read_timeout=90)
+        return self.role_account.client("s3", read_timeout=90)
 
     def let_role(self, *documents: str) -> None:
         """Give the role these policies and no others."""

@@ -98,13 +98,15 @@ def test_what_is_no_plain_name(key):
         addressing.check_key(key)
 
 
-@pytest.mark.parametrize("prefix", ["../", "a/../b", "//", "a//b", "/a", "..", "a/..", ".uploads/", "a\0"])
+@pytest.mark.parametrize(
+    "prefix", ["../", "a/../b", "//", "a//b", "/a", "..", "a/..", ".uploads/", "a\0", "k.versions/", "a/k.versions/v"]
+)
 def test_prefixes_that_are_paths(prefix):
     with pytest.raises(BadRequest):
         addressing.check_prefix("prefix", prefix)
 
 
-@pytest.mark.parametrize("prefix", ["", "a", "a/", "a/b", ".hidden", "a/..b", "a.b/c", ".uploadsx"])
+@pytest.mark.parametrize("prefix", ["", "a", "a/", "a/b", ".hidden", "a/..b", "a.b/c", ".uploadsx", "a/k.versions"])
 def test_prefixes_of_keys(prefix):
     addressing.check_prefix("prefix", prefix)
 

@@ -1,0 +1,134 @@
+"""What conditions of policies may ask of a request to S3.
+
+A key that a request has not is left out: a policy that forbids what has it does not forbid then, so every key of
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html is here that a request can have.
+"""
+
+import re
+from typing import Any, Final
+
+from stead_controller.object_store.addressing import Address
+from stead_controller.object_store.exchange import Exchange
+from stead_controller.resources import principal_keys
+
+EXISTING_TAG: Final = "s3:ExistingObjectTag/"
+REQUESTED_TAG: Final = "s3:RequestObjectTag"  # of one key, or all keys, `…TagKeys`
+
+# Keys whose value is a header's.
+_HEADERS: Final = {
+    "aws:Referer": "referer",
+    "aws:UserAgent": "user-agent",
+    "s3:if-match": "if-match",
+    "s3:if-none-match": "if-none-match",
+    "s3:object-lock-legal-hold": "x-amz-object-lock-legal-hold",
+    "s3:object-lock-mode": "x-amz-object-lock-mode",
+    "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",
+    **{
+        f"s3:{name}": name
+        for name in (
+            "x-amz-acl",
+            "x-amz-grant-full-control",
+            "x-amz-grant-read",
+            "x-amz-grant-read-acp",
+            "x-amz-grant-write",
+            "x-amz-grant-write-acp",
+            "x-amz-metadata-directive",
+            "x-amz-object-ownership",
+            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-server-side-encryption-customer-algorithm",
+            "x-amz-storage-class",
+            "x-amz-website-redirect-location",
+        )
+    },
+}
+# Keys whose value is a query field's.
+_FIELDS: Final = {
+    "s3:delimiter": "delimiter",
+    "s3:max-keys": "max-keys",
+    "s3:prefix": "prefix",
+    "s3:VersionId": "versionId",
+}
+# Whether what writes makes an object: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+_MAKES_OBJECT: Final = {
+    "CompleteMultipartUpload": True,
+    "CopyObject": True,
+    "CreateMultipartUpload": False,
+    "PutObject": True,
+    "UploadPart": False,
+    "UploadPartCopy": False,
+}
+_TLS: Final = re.compile(r"TLSv(\d(?:\.\d)?)\Z")
+
+
+def of_request(exchange: Exchange, region: str) -> dict[str, Any]:
+    """Give the values of all keys but those of the caller's and the objects' tags; None is a key that it has not."""
+    request, query = exchange.request, exchange.query
+    found: dict[str, Any] = {
+        **principal_keys.of_caller(exchange.asked, exchange.now),
+        "aws:CurrentTime": exchange.now,
+        "aws:EpochTime": int(exchange.now.timestamp()),
+        "aws:RequestedRegion": region,
+        "aws:SecureTransport": exchange.http.secure,
+        "aws:SourceIp": request.source_ip,
+        **_of_signature(exchange),
+        **{key: request.header(name) for key, name in _HEADERS.items()},
+        **{key: query.get(name) for key, name in _FIELDS.items()},
+        "s3:ObjectCreationOperation": _MAKES_OBJECT.get(exchange.operation.name) if exchange.operation else None,
+        "s3:TlsVersion": _tls_version(exchange),
+        **_of_tags(exchange.tagging),
+    }
+    if exchange.source_address is not None:
+        found["s3:x-amz-copy-source"] = _source(exchange.source_address)
+    return found
+
+
+def of_creation(location: str, tags: dict[str, str]) -> dict[str, Any]:
+    """Give what the document of a new bucket adds."""
+    return {
+        "s3:LocationConstraint": location or None,
+        "aws:TagKeys": list(tags),
+        **{f"aws:RequestTag/{key}": value for key, value in tags.items()},
+    }
+
+
+def of_requested_tags(tags: dict[str, str]) -> dict[str, Any]:
+    """Give what a document adds that tags an object."""
+    return _of_tags(tags)
+
+
+def of_existing_tags(tags: dict[str, str]) -> dict[str, Any]:
+    """Give what the tags of an object that is there add."""
+    return {f"{EXISTING_TAG}{key}": value for key, value in tags.items()}
+
+
+def _of_tags(tags: dict[str, str] | None) -> dict[str, Any]:
+    if tags is None:
+        return {}
+    return {f"{REQUESTED_TAG}Keys": list(tags), **{f"{REQUESTED_TAG}/{key}": value for key, value in tags.items()}}
+
+
+def _of_signature(exchange: Exchange) -> dict[str, Any]:
+    """How it is signed; since when is known of Version 2 only at most, which is what `s3:signatureAge` says then."""
+    claim = exchange.claim
+    if claim is None:
+        return {}
+    age = (exchange.now - claim.time).total_seconds() * 1000
+    return {
+        "s3:authType": "REST-QUERY-STRING" if claim.presigned else "REST-HEADER",
+        "s3:signatureAge": max(0, int(age)),
+        "s3:signatureversion": "AWS" if exchange.is_version_2 else "AWS4-HMAC-SHA256",
+        "s3:x-amz-content-sha256": exchange.payload.declared if exchange.payload else None,
+    }
+
+
+def _tls_version(exchange: Exchange) -> str | None:
+    transport = exchange.http.transport
+    tls = transport.get_extra_info("ssl_object") if transport is not None else None
+    match = _TLS.match(tls.version() or "") if tls is not None else None
+    return match[1] if match else None
+
+
+def _source(source: Address) -> str:
+    """A copy source in the one way of all in which a header may have it."""
+    return f"{source.bucket}/{source.key}"

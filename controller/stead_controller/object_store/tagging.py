@@ -1,0 +1,42 @@
+"""Tags of objects, as a header and as documents have them.
+
+Pure. https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, API_PutObjectTagging.html there.
+"""
+
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from stead_controller.aws.protocol.form import decode_form
+from stead_controller.errors import BadRequest
+from stead_controller.object_store import answers
+
+HEADER: Final = "x-amz-tagging"
+
+
+def of_header(text: str) -> dict[str, str]:
+    """Read a header's `a=b&c=d`; raises BadRequest, also for a key that is there twice: whose value would count?"""
+    try:
+        fields = decode_form(text) if text.isascii() and text.isprintable() else None
+    except BadRequest:
+        fields = None
+    if fields is None or len(dict(fields)) != len(fields):
+        raise BadRequest(
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag "
+            "name duplicates.",
+            code="InvalidArgument",
+        )
+    return dict(fields)
+
+
+def header(tags: dict[str, str]) -> str:
+    """Write tags in the one way that a header has them."""
+    return urlencode(tags, quote_via=quote, safe="")
+
+
+def of_document(document: bytes) -> dict[str, str]:
+    """Read a Tagging document; raises BadRequest."""
+    root = answers.parse(document)
+    found = [(tag.findtext("Key", ""), tag.findtext("Value", "")) for tag in root.findall("TagSet/Tag")]
+    if root.tag != "Tagging" or len(dict(found)) != len(found):
+        raise BadRequest("Cannot provide multiple Tags with the same key", code="InvalidTag")
+    return dict(found)
