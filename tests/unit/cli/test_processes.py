@@ -49,6 +49,7 @@ def test_start_find_stop(program: Program) -> None:
 
 def test_one_that_runs_as_it_should_is_left_alone(program: Program) -> None:
     assert processes.ensure(program) == Began.STARTED
+    _awake(program)  # the kernel tells the words of a new program a moment after it has begun
     pid = processes.find(program)
     assert processes.ensure(program) == Began.RAN
     assert processes.find(program) == pid
