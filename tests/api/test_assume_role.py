@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
+from stead_controller.db.tables import Account as AccountRow
 from stead_controller.db.tables import IamRole
 from tests.api.identity import document, trust, who_may
 from tests.support.clients import Account
@@ -108,6 +109,29 @@ def test_another_account_is_let_in_by_both(api, iam, alice):
     assert arn_of(api, answer) == f"arn:aws:sts::{OTHER}:assumed-role/Guest/visit"
     iam.put_user_policy(UserName="alice", PolicyName="assume", PolicyDocument=document("ec2:*"))
     refused("AccessDenied", alice.assume_role, RoleArn=arn, RoleSessionName="visit")
+
+
+def test_a_role_of_a_disabled_account_is_absent(api, iam, alice):
+    theirs = api.client(api.world.other, "iam")
+    arn = role(theirs, "Guest", policy=allowing(["sts:AssumeRole"], {"AWS": ACCOUNT}))
+    assert alice.assume_role(RoleArn=arn, RoleSessionName="visit")
+
+    def disable(tx):
+        tx.session.get_one(AccountRow, OTHER).disabled = True
+
+    api.run(disable)
+    said = [
+        refused("AccessDenied", alice.assume_role, RoleArn=one, RoleSessionName="visit").replace(one, "ARN")
+        for one in (arn, f"arn:aws:iam::{OTHER}:role/Nobody", "arn:aws:iam::999999999999:role/Guest")
+    ]
+    assert len(set(said)) == 1
+
+
+def test_a_role_is_named_by_its_path_and_as_it_is_written(api, iam, alice):
+    arn = role(iam, "Admin", Path="/team/")
+    assert alice.assume_role(RoleArn=arn, RoleSessionName="work")
+    for other in (arn.replace("/team", ""), arn.replace("team", "other"), arn.replace("Admin", "admin")):
+        refused("AccessDenied", alice.assume_role, RoleArn=other, RoleSessionName="work")
 
 
 def test_another_accounts_user_is_trusted_by_name_and_external_id(api, iam, alice):

@@ -43,6 +43,12 @@ def test_given_policies_decide_on_each_action_and_resource(iam):
         ("ec2:RebootInstances", INSTANCE): "implicitDeny",
         ("ec2:RebootInstances", OTHER): "implicitDeny",
     }
+    by_resource = [result["ResourceSpecificResults"] for result in answer["EvaluationResults"]]
+    assert [[(one["EvalResourceName"], one["EvalResourceDecision"]) for one in each] for each in by_resource][2:4] == [
+        [(INSTANCE, "allowed")],
+        [(OTHER, "explicitDeny")],
+    ]
+    assert by_resource[3][0]["MatchedStatements"] == answer["EvaluationResults"][3]["MatchedStatements"]
     [matched] = answer["EvaluationResults"][3]["MatchedStatements"]
     assert matched["SourcePolicyId"] == "PolicyInputList.2"
     first, last = matched["StartPosition"]["Column"], matched["EndPosition"]["Column"]
@@ -79,6 +85,7 @@ def test_conditions_are_asked_for_and_answered(iam):
     ]
     [result] = iam.simulate_custom_policy(**asked, ContextEntries=entries)["EvaluationResults"]
     assert (result["EvalDecision"], result["MissingContextValues"]) == ("allowed", [])
+    assert result["ResourceSpecificResults"] == []  # of all resources
 
 
 def test_a_users_own_policies_its_groups_and_its_boundary_decide(owner, iam):

@@ -1,7 +1,9 @@
 """Temporary credentials through boto3: they work, expire, are bound to their key, and die with what they stand on."""
 
 import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from botocore.exceptions import ClientError
@@ -114,6 +116,18 @@ def test_what_root_hands_out_lasts_an_hour_at_most(sts):
         given = sts.get_federation_token(Name="bob", DurationSeconds=seconds)["Credentials"]
         left = given["Expiration"] - datetime.now(UTC)
         assert timedelta(minutes=minutes - 1) < left <= timedelta(minutes=minutes)
+
+
+def test_a_token_is_as_long_as_it_is_asked_to_be(api, sts):
+    for least, ask in itertools.product(
+        (0, 100, 1000, 1001, 1002, 4096), (sts.get_session_token, partial(sts.get_federation_token, Name="bob"))
+    ):
+        answer = ask(MinimumSessionTokenSize=least)
+        size = len(answer["Credentials"]["SessionToken"])
+        assert answer["SessionTokenSize"] == size
+        assert least <= size <= max(least + 8, 500)
+        assert answer["SessionTokenUtilization"] == 100 * size // 4200
+        assert api.session(answer["Credentials"], "sts").get_caller_identity()["Account"] == "111111111111"
 
 
 def test_a_federated_user(api, sts):

@@ -95,7 +95,7 @@ def assume_role(
         transitive=(*inherited, *asked.wish.transitive),
         source_identity=identity,
     )
-    return role_sessions.begin(cloud, role, facts)
+    return role_sessions.begin(cloud, role, facts, asked.wish)
 
 
 def _check(asked: RoleRequest, inherited: Mapping[str, str]) -> None:

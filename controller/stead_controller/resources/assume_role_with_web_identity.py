@@ -100,7 +100,7 @@ def assume(
         source_identity=identity,
         provider=principal.arn,
     )
-    return WebSession(role_sessions.begin(cloud, role, facts), claims["sub"], audience, issuer)
+    return WebSession(role_sessions.begin(cloud, role, facts, wish), claims["sub"], audience, issuer)
 
 
 def _told_by_issuer(wish: SessionWish, claims: Mapping[str, Any]) -> tuple[SessionWish, str]:

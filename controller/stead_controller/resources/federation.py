@@ -27,16 +27,16 @@ _MAX_FEDERATED_NAME: Final = 32
 
 
 def session_token(
-    cloud: Cloud, caller: Caller, seconds: int | None, now: datetime, *, mfa: bool = False
+    cloud: Cloud, caller: Caller, wish: SessionWish, now: datetime, *, mfa: bool = False
 ) -> TemporaryCredentials:
     """Make temporary credentials of a user or of root, with all their rights; raises BadRequest.
 
     `mfa` says that the caller has just shown a second factor.
     """
     refuse_session(caller, "GetSessionToken")
-    expires = now + _lasts(caller, seconds)
+    expires = now + _lasts(caller, wish.seconds)
     facts = Facts(caller.kind, caller.account_id, caller.principal_id, "", now, expires, mfa=mfa)
-    return mint(cloud.sealer, facts)
+    return mint(cloud.sealer, facts, least=wish.least_token)
 
 
 def federation_token(
@@ -66,7 +66,7 @@ def federation_token(
         "FederatedUserId": f"{caller.account_id}:{name}",
         "Arn": federated_arn(caller.account_id, name),
     }
-    return mint(cloud.sealer, facts), user, percent
+    return mint(cloud.sealer, facts, least=wish.least_token), user, percent
 
 
 def _lasts(caller: Caller, seconds: int | None) -> timedelta:

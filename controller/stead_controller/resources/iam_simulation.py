@@ -117,16 +117,16 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
         request = Request(action, resource, simulation.principal, context)
         decision = evaluate(request, policies)
         shown: dict[str, Any] = {
-            "EvalActionName": action,
             "EvalResourceName": resource,
-            "EvalDecision": _word(decision),
             "MatchedStatements": [_matched(simulation, one) for one in decision.matched],
             "MissingContextValues": _missing(simulation, action, context),
         }
         if simulation.boundary is not None:
             within = evaluate(request, Policies(identity=(simulation.boundary.document,)))
             shown["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": within.allowed}
-        found.append(shown)
+        of_resource = [] if resource == "*" else [{**shown, "EvalResourceDecision": _word(decision)}]
+        decided = {"EvalActionName": action, "EvalDecision": _word(decision), "ResourceSpecificResults": of_resource}
+        found.append({**shown, **decided})
     return found
 
 

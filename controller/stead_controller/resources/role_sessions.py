@@ -15,7 +15,7 @@ from stead_controller.db.tables import Account, IamRole
 from stead_controller.errors import InvalidParameter, MissingParameter
 from stead_controller.resources import iam_names
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.session_requests import packed_percent
+from stead_controller.resources.session_requests import SessionWish, packed_percent
 from stead_controller.resources.session_tokens import Facts, TemporaryCredentials, mint
 from stead_controller.resources.sessions import session_arn
 from stead_controller.resources.transaction import Transaction
@@ -125,11 +125,11 @@ def trusts(
     return evaluate(Request(action, role.arn, principal, context_of(context)), policies).allowed
 
 
-def begin(cloud: Cloud, role: AskedRole, facts: Facts) -> RoleSession:
+def begin(cloud: Cloud, role: AskedRole, facts: Facts, wish: SessionWish) -> RoleSession:
     """Make the credentials of a session; raises BadRequest where policies and tags take too much room."""
     percent = packed_percent(facts)
     return RoleSession(
-        mint(cloud.sealer, facts),
+        mint(cloud.sealer, facts, least=wish.least_token),
         f"{role.id}:{facts.name}",
         session_arn(role.account_id, role.name, facts.name),
         facts.source_identity,

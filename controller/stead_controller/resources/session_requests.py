@@ -31,13 +31,17 @@ _POLICY_ARN: Final = re.compile(r"arn:aws:iam::(?:aws|[0-9]{12}):policy/\S+\Z")
 
 @dataclass(frozen=True, slots=True)
 class SessionWish:
-    """What a session is to have beside its principal; `seconds` None is the default of what is asked."""
+    """What a session is to have beside its principal; `seconds` None is the default of what is asked.
+
+    Its token is to have `least_token` characters at least.
+    """
 
     seconds: int | None = None
     policy: str = ""
     policy_arns: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     transitive: tuple[str, ...] = ()
+    least_token: int = 0
 
 
 def invalid(value: object, member: str, constraint: str) -> InvalidParameter:

@@ -24,6 +24,9 @@ CONTEXT: Final = "session-token"
 PREFIX: Final = "ASIA"
 """What ids of temporary access keys begin with."""
 
+MOST: Final = 4_200
+"""Characters of the longest token."""
+
 _VERSION: Final = b"\x01"
 _SECRET_BYTES: Final = 30
 _ID_BYTES: Final = 10
@@ -98,13 +101,20 @@ class Opened:
     facts: Facts
 
 
-def mint(sealer: Sealer, facts: Facts) -> TemporaryCredentials:
-    """Make credentials for a session."""
+def mint(sealer: Sealer, facts: Facts, *, least: int = 0) -> TemporaryCredentials:
+    """Make credentials for a session, whose token has `least` characters at least, up to `MOST`."""
     key_id = _new_key_id(facts.account_id)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
-    sealed = sealer.seal(secret.encode() + facts.packed(), f"{CONTEXT}:{key_id}")
-    token = base64.b64encode(_VERSION + sealed).decode()
+    content = secret.encode() + facts.packed()
+    token = _sealed(sealer, content, key_id)
+    if len(token) < least:
+        missing = (min(least, MOST) - len(token)) * 3 // 4 + 3  # bytes of which base64 makes as many characters
+        token = _sealed(sealer, content + bytes(missing), key_id)
     return TemporaryCredentials(key_id, secret, token, facts.expires)
+
+
+def _sealed(sealer: Sealer, content: bytes, key_id: str) -> str:
+    return base64.b64encode(_VERSION + sealer.seal(content, f"{CONTEXT}:{key_id}")).decode()
 
 
 def open_token(sealer: Sealer, access_key_id: str, token: str) -> Opened | None:
@@ -144,7 +154,7 @@ def _new_key_id(account_id: str) -> str:
 
 
 def _read(packed: bytes) -> Facts:
-    values = json.loads(zlib.decompress(packed))
+    values = json.loads(zlib.decompressobj().decompress(packed))  # what follows fills the token up
     return Facts(
         kind=values["kind"],
         account_id=values["account"],

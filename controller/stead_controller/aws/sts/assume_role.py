@@ -40,7 +40,7 @@ def condition_keys(call: Call) -> dict[str, object]:
 def answer(session: RoleSession) -> Result:
     """Answer a session that was begun."""
     return {
-        "Credentials": shown(session.credentials),
+        **shown(session.credentials),
         "AssumedRoleUser": {"AssumedRoleId": session.user_id, "Arn": session.arn},
         "PackedPolicySize": session.packed_percent,
         "SourceIdentity": session.source_identity or None,

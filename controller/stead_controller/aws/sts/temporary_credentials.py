@@ -5,7 +5,7 @@ from typing import Any
 from stead_controller.aws.call import Params
 from stead_controller.errors import MissingParameter
 from stead_controller.resources.session_requests import SessionWish, tags_of
-from stead_controller.resources.session_tokens import TemporaryCredentials
+from stead_controller.resources.session_tokens import MOST, TemporaryCredentials
 
 
 def session_wish(params: Params) -> SessionWish:
@@ -18,6 +18,7 @@ def session_wish(params: Params) -> SessionWish:
             [(_required(tag, "Key", "Tags.member.Key"), tag.get("Value", "")) for tag in params.get("Tags", ())]
         ),
         transitive=tuple(params.get("TransitiveTagKeys", ())),
+        least_token=params.get("MinimumSessionTokenSize", 0),
     )
 
 
@@ -27,12 +28,17 @@ def has_code(params: Params) -> bool:
 
 
 def shown(credentials: TemporaryCredentials) -> dict[str, Any]:
-    """Answer credentials."""
+    """Answer credentials, and how long their token is."""
+    size = len(credentials.session_token)
     return {
-        "AccessKeyId": credentials.access_key_id,
-        "SecretAccessKey": credentials.secret_access_key,
-        "SessionToken": credentials.session_token,
-        "Expiration": credentials.expires.replace(microsecond=0),
+        "Credentials": {
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key,
+            "SessionToken": credentials.session_token,
+            "Expiration": credentials.expires.replace(microsecond=0),
+        },
+        "SessionTokenSize": size,
+        "SessionTokenUtilization": min(100, 100 * size // MOST),
     }
 
 

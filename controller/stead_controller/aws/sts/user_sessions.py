@@ -16,8 +16,8 @@ def get_session_token(call: Call, params: Params) -> Result:
     shown_factor = iam_mfa_devices.show_factor(
         call.tx, call.caller, call.cloud.sealer, serial_number, code, now=call.now
     )
-    made = federation.session_token(call.cloud, call.caller, params.get("DurationSeconds"), call.now, mfa=shown_factor)
-    return {"Credentials": shown(made)}
+    made = federation.session_token(call.cloud, call.caller, session_wish(params), call.now, mfa=shown_factor)
+    return shown(made)
 
 
 @operation("GetFederationToken", service="sts", writes=False)
@@ -25,7 +25,7 @@ def get_federation_token(call: Call, params: Params) -> Result:
     """Answer credentials of a user that IAM does not know, limited by session policies."""
     wish = session_wish(params)
     made, user, percent = federation.federation_token(call.cloud, call.caller, params.get("Name"), wish, call.now)
-    return {"Credentials": shown(made), "FederatedUser": user, "PackedPolicySize": percent}
+    return {**shown(made), "FederatedUser": user, "PackedPolicySize": percent}
 
 
 @operation("GetAccessKeyInfo", service="sts", writes=False)
