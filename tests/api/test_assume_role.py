@@ -254,6 +254,24 @@ def test_who_is_behind_it_stays(api, iam, alice):
     assert session.assume_role(RoleArn=third, RoleSessionName="next")["SourceIdentity"] == "Alice"
 
 
+def test_what_limits_the_caller_limits_whom_it_becomes(api, iam, alice):
+    """Its session's policies and its boundary, though its own policies and the role would let it."""
+    admin, hop = role(iam, "Admin"), role(iam, "Hop")
+    iam.put_role_policy(RoleName="Hop", PolicyName="on", PolicyDocument=document("sts:*"))
+
+    def session(**limits):
+        return api.session(alice.assume_role(RoleArn=hop, RoleSessionName="hop", **limits)["Credentials"], "sts")
+
+    free, limited = session(), session(Policy=document("ec2:*"))
+    assert free.assume_role(RoleArn=admin, RoleSessionName="work")
+    refused("AccessDenied", limited.assume_role, RoleArn=admin, RoleSessionName="work")
+    fence = iam.create_policy(PolicyName="Fence", PolicyDocument=document("ec2:*"))["Policy"]["Arn"]
+    iam.put_role_permissions_boundary(RoleName="Hop", PermissionsBoundary=fence)
+    refused("AccessDenied", free.assume_role, RoleArn=admin, RoleSessionName="work")
+    iam.put_user_permissions_boundary(UserName="alice", PermissionsBoundary=fence)
+    refused("AccessDenied", alice.assume_role, RoleArn=admin, RoleSessionName="work")
+
+
 def test_session_policies_are_kept_small(api, iam, alice):
     arn = role(iam, "Admin")
     managed = iam.create_policy(PolicyName="Look", PolicyDocument=document("ec2:Describe*"))["Policy"]["Arn"]
