@@ -11,14 +11,16 @@ from typing import Any, Final
 from sqlalchemy import delete, select
 
 from stead_controller.db.tables import KeyPair
-from stead_controller.errors import AlreadyExists, InvalidParameter, MissingParameter, NotFound
-from stead_controller.resources import lookup, public_keys, tags
+from stead_controller.errors import AlreadyExists, InvalidParameter, LimitExceeded, MissingParameter, NotFound
+from stead_controller.resources import lookup, public_keys, quotas, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import Condition, Selection, clauses, text
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
 _MAX_NAME: Final = 255
+# "You can have up to 5,000 key pairs per Region": https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateKeyPair.html
+MOST: Final = 5000
 
 FILTERS: Final[dict[str, Condition]] = {
     "key-pair-id": text(KeyPair.id),
@@ -48,11 +50,11 @@ def create(
     key_tags: Mapping[str, str],
     now: datetime,
 ) -> NewKeyPair:
-    """Keep a new key pair; raises InvalidParameter, AlreadyExists.
+    """Keep a new key pair; raises InvalidParameter, AlreadyExists, LimitExceeded.
 
     `made` is a new key of that type and format, made before the transaction; None when there is no such type.
     """
-    _check_new_name(tx, caller, name)
+    _check_new(tx, caller, name)
     if key_format not in ("pem", "ppk"):
         raise InvalidParameter(f"Value ({key_format}) for parameter keyFormat is invalid. Expecting pem or ppk.")
     if made is None or key_type != made.public.key_type:
@@ -64,8 +66,11 @@ def create(
 def import_public_key(
     tx: Transaction, caller: Caller, name: str, material: bytes, *, key_tags: Mapping[str, str], now: datetime
 ) -> KeyPair:
-    """Keep a public key that the caller made; raises InvalidParameter (InvalidKey.Format), AlreadyExists."""
-    _check_new_name(tx, caller, name)
+    """Keep a public key that the caller made.
+
+    Raises InvalidParameter (InvalidKey.Format), AlreadyExists, LimitExceeded.
+    """
+    _check_new(tx, caller, name)
     return _add(tx, caller, name, public_keys.read(material), key_tags=key_tags, now=now)
 
 
@@ -130,7 +135,7 @@ def remove(tx: Transaction, caller: Caller, *, name: str | None, key_pair_id: st
     return removed
 
 
-def _check_new_name(tx: Transaction, caller: Caller, name: str) -> None:
+def _check_new(tx: Transaction, caller: Caller, name: str) -> None:
     if not name or len(name) > _MAX_NAME or not name.isascii() or not name.isprintable() or name.strip() != name:
         raise InvalidParameter(
             f"Value for parameter keyName is invalid. Expecting 1 to {_MAX_NAME} printable ASCII characters, without "
@@ -139,6 +144,8 @@ def _check_new_name(tx: Transaction, caller: Caller, name: str) -> None:
     query = select(KeyPair.id).where(KeyPair.account_id == caller.account_id, KeyPair.name == name)
     if tx.session.scalar(query) is not None:
         raise AlreadyExists("key-pair", f"The keypair '{name}' already exists.")
+    if quotas.count(tx, MOST, KeyPair.id, KeyPair.account_id == caller.account_id) >= MOST:
+        raise LimitExceeded(f"The maximum number of key pairs has been reached ({MOST}).", code="KeyPairLimitExceeded")
 
 
 def _add(

@@ -5,6 +5,7 @@ import pytest
 from stead_controller.errors import (
     AlreadyExists,
     InvalidParameter,
+    LimitExceeded,
     MalformedId,
     MissingParameter,
     NotFound,
@@ -68,6 +69,25 @@ def test_bad_names_are_refused(world, run, unchanged, name):
     with pytest.raises(InvalidParameter):
         create(run, world.one.caller, name)
     unchanged()
+
+
+def test_an_account_has_so_many(world, run, unchanged, monkeypatch):
+    monkeypatch.setattr(key_pairs, "MOST", 2)
+    for name in ("a", "b"):
+        create(run, world.one.caller, name)
+    create(run, world.other.caller, "theirs")
+    unchanged()
+    material = public_keys.make_ed25519("pem", "").public.openssh.encode()
+    for one_more in (
+        lambda: create(run, world.one.caller, "c"),
+        lambda: run(key_pairs.import_public_key, world.one.caller, "c", material, key_tags={}, now=NOW),
+    ):
+        with pytest.raises(LimitExceeded) as refusal:
+            one_more()
+        assert refusal.value.code == "KeyPairLimitExceeded"
+    unchanged()
+    run(key_pairs.remove, world.one.caller, name="a", key_pair_id=None)
+    create(run, world.one.caller, "c")
 
 
 def test_unknown_kinds_and_formats_are_refused(world, run):
