@@ -227,6 +227,25 @@ def test_what_an_attribute_becomes_decides(api, user, ec2):
     refused(ec2.modify_instance_attribute, InstanceId=instance_id, Attribute="disableApiStop", Value="false")
 
 
+def test_what_metadata_options_become_decides(api, user, ec2):
+    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html (work with instance metadata)."""
+    instance_id = api.launch()
+    tokens = {
+        "StringNotEquals": {"ec2:Attribute/HttpTokens": "required"},
+        "Null": {"ec2:Attribute/HttpTokens": "false"},
+    }
+    options, defaults = ec2.modify_instance_metadata_options, ec2.modify_instance_metadata_defaults
+    hops = {"NumericGreaterThan": {"ec2:Attribute/HttpPutResponseHopLimit": "3"}}
+    actions = ["ec2:ModifyInstanceMetadataOptions", "ec2:ModifyInstanceMetadataDefaults"]
+    user.may(statement("ec2:*"), statement(actions, "*", "Deny", **tokens), statement(actions, "*", "Deny", **hops))
+    for change in ({"HttpTokens": "optional"}, {"HttpPutResponseHopLimit": 4}):
+        refused(options, InstanceId=instance_id, **change)
+        refused(defaults, **change)
+    options(InstanceId=instance_id, HttpTokens="required", HttpPutResponseHopLimit=3)
+    options(InstanceId=instance_id, HttpEndpoint="disabled")
+    defaults(HttpTokens="required")
+
+
 def own_snapshot(tx, api):
     """A snapshot of the first tenant."""
     row = rows.snapshot(api.world.one.caller.account_id)

@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import HostResource, SecurityGroup, VpcResource
-from stead_controller.hosts import desired_state
+from stead_controller.hosts import desired_state, reports
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
 from tests.unit.controller.resources.rows import NOW
 
 ABSENT = "i-00000000000000000"
@@ -50,6 +51,20 @@ def told(api, kind, resource_id):
     query = select(table.body).where(table.resource_id == resource_id, table.kind == kind)
     (body,) = api.run(lambda tx: tx.session.scalars(query).all())
     return pb.Resource.FromString(body)
+
+
+def revision_told(api, instance_id):
+    """The revision at which its host was last told of an instance's machine."""
+    key = (api.world.host_id, pb.KIND_MACHINE, instance_id)
+    return api.run(lambda tx: tx.session.get_one(HostResource, key).revision)
+
+
+def report(api, instance_id, revision=None, condition=host_pb2.CONDITION_READY):
+    """Have an instance's host say what became of its machine, as it was told last or at an earlier revision."""
+    if revision is None:
+        revision = revision_told(api, instance_id)
+    said = host_pb2.ResourceStatus(kind=pb.KIND_MACHINE, id=instance_id, revision=revision, condition=condition)
+    api.run(reports.apply_progress, [(api.world.host_id, [said])], NOW)
 
 
 def add_group(api, tenant, name):
@@ -220,7 +235,7 @@ def test_metadata_options(api, instance_id):
     assert answer["InstanceMetadataOptions"]["HttpTokens"] == "required"
     (reservation,) = api.ec2.describe_instances()["Reservations"]
     assert reservation["Instances"][0]["MetadataOptions"] == {
-        "State": "applied",
+        "State": "pending",
         "HttpTokens": "required",
         "HttpPutResponseHopLimit": 3,
         "HttpEndpoint": "enabled",
@@ -242,6 +257,31 @@ def test_metadata_options(api, instance_id):
     modify(InstanceId=instance_id, InstanceMetadataTags="enabled")
     api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "Name", "Value": "web"}])
     assert dict(told(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags) == {"Name": "web"}
+
+
+def test_metadata_options_are_applied_when_the_host_has_said_so(api, instance_id):
+    def shown():
+        [found] = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
+        return found["MetadataOptions"]["State"]
+
+    def found(state):
+        asked = [{"Name": "metadata-options.state", "Values": [state]}]
+        return [one["Instances"][0]["InstanceId"] for one in api.ec2.describe_instances(Filters=asked)["Reservations"]]
+
+    modify = api.ec2.modify_instance_metadata_options
+    assert (shown(), found("applied"), found("pending")) == ("applied", [instance_id], [])
+    before = revision_told(api, instance_id)
+    answer = modify(InstanceId=instance_id, HttpTokens="required")
+    assert answer["InstanceMetadataOptions"]["State"] == "pending"
+    assert (shown(), found("applied"), found("pending")) == ("pending", [], [instance_id])
+    report(api, instance_id, before)  # of what it was told before
+    report(api, instance_id, condition=host_pb2.CONDITION_FAILED)
+    assert shown() == "pending"
+    report(api, instance_id)
+    assert (shown(), found("applied")) == ("applied", [instance_id])
+    # Nothing that the host would have to do, or to answer.
+    assert modify(InstanceId=instance_id, HttpTokens="required")["InstanceMetadataOptions"]["HttpTokens"] == "required"
+    assert shown() == "applied"
 
 
 def test_whether_it_is_recovered_is_changed_and_shown(api, instance_id):

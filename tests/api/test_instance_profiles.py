@@ -22,6 +22,7 @@ from stead_controller.resources import instance_credentials, session_tokens
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.api.identity import trust, who_may
+from tests.api.test_instance_attributes import report
 from tests.unit.controller.resources import rows
 
 ACCOUNT = "111111111111"
@@ -60,16 +61,21 @@ def told(api, instance_id):
     sealer = api.world.cloud.sealer
 
     def read(tx):
-        reader = Reader(tx, _additions=[partial(with_secret, open_session=partial(session_tokens.secret_of, sealer))])
+        addition = partial(
+            with_secret,
+            open_session=partial(session_tokens.open_token, sealer),
+            mint_twin=partial(instance_credentials.without_token, sealer),
+        )
+        reader = Reader(tx, _additions=[addition])
         update = reader.everything(tx.session.get_one(Instance, instance_id).host_id)
         return next(one.machine for one in update.message.state.resources if one.id == instance_id)
 
     return api.run(read)
 
 
-def as_guest(api, machine, service):
-    """A client with the credentials that a guest is told."""
-    role = machine.metadata.role
+def as_guest(api, machine, service, *, by_token=True):
+    """A client with the credentials that a guest is told, which asks with a token or without."""
+    role = machine.metadata.role if by_token else machine.metadata.role.without_token
     return api.session(
         {
             "AccessKeyId": role.access_key_id,
@@ -135,12 +141,75 @@ def test_secret_keys_are_not_kept(api, profiles):
     assert (kept.role_name, kept.secret_access_key) == ("web", "")
 
 
+def test_policies_know_by_which_imds_credentials_were_given_and_where(api, profiles):
+    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html (require roles to use IMDSv2 credentials)."""
+    first, second = (launch(api, IamInstanceProfile={"Name": "Servers"}) for _ in range(2))
+    iam = api.client(api.world.one, "iam")
+
+    def may(**condition):
+        statements = [{"Effect": "Allow", "Action": "ec2:*", "Resource": "*", "Condition": condition}]
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_role_policy(RoleName="web", PolicyName="p", PolicyDocument=document)
+
+    def allowed(shown, **way):
+        try:
+            return bool(
+                as_guest(api, told(api, shown["InstanceId"]), "ec2", **way).describe_instances()["Reservations"]
+            )
+        except ClientError as refusal:
+            return refusal.response["Error"]["Code"] != "UnauthorizedOperation"
+
+    may(NumericGreaterThanEquals={"ec2:RoleDelivery": "2.0"})
+    assert [allowed(first), allowed(first, by_token=False)] == [True, False]
+    may(StringEquals={"aws:Ec2InstanceSourceVpc": first["VpcId"]})
+    assert allowed(first)
+    may(IpAddress={"aws:Ec2InstanceSourcePrivateIPv4": second["PrivateIpAddress"]})
+    assert [allowed(first), allowed(second)] == [False, True]
+
+
+def test_who_must_show_a_token_has_no_other_credentials(api, profiles):
+    profile = {"IamInstanceProfile": {"Name": "Servers"}}
+    shown = launch(api, **profile, MetadataOptions={"HttpTokens": "required"})
+    assert not told(api, shown["InstanceId"]).metadata.role.HasField("without_token")
+    api.ec2.modify_instance_metadata_options(InstanceId=shown["InstanceId"], HttpTokens="optional")
+    machine = told(api, shown["InstanceId"])
+    twin = machine.metadata.role.without_token
+    assert twin.access_key_id != machine.metadata.role.access_key_id
+    assert twin.secret_access_key not in repr(api.dump())
+    who = as_guest(api, machine, "sts", by_token=False).get_caller_identity()
+    assert who["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/web/{shown['InstanceId']}"
+
+
+def states(api, **asked):
+    """The states of associations by instance."""
+    every = api.ec2.describe_iam_instance_profile_associations(**asked)["IamInstanceProfileAssociations"]
+    return {one["InstanceId"]: one["State"] for one in every}
+
+
+def test_association_of_an_instance_that_is_off(api, profiles):
+    """Disassociated and associated it may be; EC2 calls no association of it active, so none is replaced."""
+    instance_id = api.launch(state="stopped")
+    made = api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "Servers"})
+    association_id = made["IamInstanceProfileAssociation"]["AssociationId"]
+    assert states(api) == {instance_id: "associated"}
+    replace = api.ec2.replace_iam_instance_profile_association
+    said = api.refused("IncorrectState", replace, AssociationId=association_id, IamInstanceProfile={"Name": "Batch"})
+    assert said == f"The association {association_id} is not the active association"
+    api.refused("InvalidParameterValue", replace, AssociationId=instance_id, IamInstanceProfile={"Name": "Batch"})
+    api.ec2.disassociate_iam_instance_profile(AssociationId=association_id)
+    api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "Batch"})
+    assert states(api) == {instance_id: "associated"}
+
+
 def test_association_while_it_runs(api, profiles):
     instance_id = launch(api)["InstanceId"]
     assert not told(api, instance_id).metadata.HasField("role")
     made = api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "Servers"})
     made = made["IamInstanceProfileAssociation"]
     assert (made["State"], made["IamInstanceProfile"]["Arn"], made["InstanceId"]) == ("associating", ARN, instance_id)
+    assert states(api) == {instance_id: "associating"}
+    report(api, instance_id)
+    assert states(api) == {instance_id: "associated"}
     assert told(api, instance_id).metadata.role.role_name == "web"
     api.refused(
         "IncorrectState",
@@ -170,8 +239,11 @@ def test_they_are_described_and_filtered(api, profiles):
     web, batch = (launch(api, IamInstanceProfile={"Name": name})["InstanceId"] for name in ("Servers", "Batch"))
     launch(api)
     describe = api.ec2.describe_iam_instance_profile_associations
-    every = describe()["IamInstanceProfileAssociations"]
-    assert {one["InstanceId"]: one["State"] for one in every} == {web: "associated", batch: "associated"}
+    assert states(api) == {web: "associating", batch: "associating"}
+    report(api, web)
+    assert states(api) == {web: "associated", batch: "associating"}
+    for state, instance_id in (("associated", web), ("associating", batch)):
+        assert states(api, Filters=[{"Name": "state", "Values": [state]}]) == {instance_id: state}
     asked = [{"Name": "instance-id", "Values": [web]}]
     [one] = describe(Filters=asked)["IamInstanceProfileAssociations"]
     assert one["IamInstanceProfile"]["Arn"] == ARN

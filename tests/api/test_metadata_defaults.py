@@ -65,6 +65,19 @@ def test_the_launch_counts_more_than_the_account_and_that_more_than_the_image(ap
     assert options(api, **asked) == LAUNCH | {"tokens": "required", "hops": 7}
 
 
+def test_tags_that_cannot_be_shown_are_refused_at_launch(api):
+    """By the launch's own options, or by those that the account prefers."""
+    odd = [{"ResourceType": "instance", "Tags": [{"Key": "with space", "Value": "1"}]}]
+    enabled = {"InstanceMetadataTags": "enabled"}
+    said = api.refused("InvalidParameterValue", lambda: run(api, TagSpecifications=odd, MetadataOptions=enabled))
+    assert said.startswith("'with space' is not a valid tag key.")
+    run(api, TagSpecifications=[odd[0] | {"ResourceType": "volume"}], MetadataOptions=enabled)
+    run(api, TagSpecifications=odd)
+    api.ec2.modify_instance_metadata_defaults(**enabled)
+    api.refused("InvalidParameterValue", lambda: run(api, TagSpecifications=odd))
+    run(api, TagSpecifications=odd, MetadataOptions={"InstanceMetadataTags": "disabled"})
+
+
 def test_enforced_tokens(api):
     instance_id = run(api)["Instances"][0]["InstanceId"]
     api.ec2.modify_instance_metadata_defaults(HttpTokensEnforced="enabled")

@@ -41,6 +41,7 @@ def test_a_launch_is_answered_as_ec2_does(api: Api) -> None:
     assert first["State"] == {"Code": 0, "Name": "pending"}
     assert first["Tags"] == [{"Key": "Name", "Value": "web"}]
     assert first["MetadataOptions"]["HttpTokens"] == "required"
+    assert first["MetadataOptions"]["State"] == "pending"
     assert first["PrivateIpAddress"] != second["PrivateIpAddress"]
     [volume] = api.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [first["InstanceId"]]}])[
         "Volumes"

@@ -94,7 +94,8 @@ def _check_options(user: User, login: ssh.Login, instance_id: str) -> None:
 
     def change(what: str, **options: str) -> None:
         user.ec2.modify_instance_metadata_options(InstanceId=instance_id, **options)  # type: ignore[arg-type] # words
-        wait_for(lambda: login.run(look).split() == what.split(), f"tokens, none and tags are answered: {what}")
+        wait_for(lambda: user.describe(instance_id)["MetadataOptions"]["State"] == "applied", f"applied: {options}")
+        assert login.run(look).split() == what.split(), "what is shown as applied is so"
 
     assert login.run(look).split() == ["yes", "yes", "yes"]
     change("yes no yes", HttpTokens="required")
@@ -120,6 +121,8 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
     look = f"until imds get {ROLE}/worker; do sleep 0.2; done"
     told = json.loads(login.run(look))
     assert (told["Code"], told["AccessKeyId"][:4]) == ("Success", "ASIA")
+    association_id = made["IamInstanceProfileAssociation"]["AssociationId"]
+    _check_association(user, login, association_id, told)
     guest_role.install(login)
     [neighbour] = user.run(wait=False)
     endpoint = f"http://{cloud.settings.guest_listen}:{cloud.settings.http_port}"
@@ -146,9 +149,22 @@ def _check_role(user: User, login: ssh.Login, instance_id: str, cloud: RealCloud
         config=Config(proxies={}),
     )
     assert sts.get_caller_identity()["Arn"].endswith(f":assumed-role/worker/{instance_id}")  # after a restart as well
-    user.ec2.disassociate_iam_instance_profile(AssociationId=made["IamInstanceProfileAssociation"]["AssociationId"])
+    user.ec2.disassociate_iam_instance_profile(AssociationId=association_id)
     login.run("while imds get meta-data/iam/info >/dev/null; do sleep 0.2; done")
     assert not _files_with(cloud.state_dir, told["SecretAccessKey"].encode())
+
+
+def _check_association(user: User, login: ssh.Login, association_id: str, told: Mapping[str, str]) -> None:
+    """See that it is associated once the guest is told, and that who shows no token is told other credentials."""
+
+    def state() -> str:
+        found = user.ec2.describe_iam_instance_profile_associations(AssociationIds=[association_id])
+        return found["IamInstanceProfileAssociations"][0]["State"]
+
+    wait_for(lambda: state() == "associated", "the host has said that its guest is told")
+    by_v1 = json.loads(login.run(f"IMDS_TOKEN= imds get {ROLE}/worker"))
+    assert (by_v1["Code"], by_v1["Expiration"]) == (told["Code"], told["Expiration"])
+    assert by_v1["AccessKeyId"] != told["AccessKeyId"]
 
 
 def _check_objects(login: ssh.Login, endpoint: str) -> None:

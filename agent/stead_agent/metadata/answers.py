@@ -12,8 +12,9 @@ from typing import Final
 from stead_agent.metadata import tokens
 from stead_agent.metadata.http import Request, Response, phrase
 from stead_agent.metadata.interface import Guest
-from stead_agent.metadata.role import without_credentials
-from stead_agent.metadata.tree import entries, find, normal_path
+from stead_agent.metadata.role import for_who_has_no_token, without_credentials
+from stead_agent.metadata.tree import entries, find, normal_path, role_entries
+from stead_agent.metadata.versions import LATEST, first_versions
 
 TOKEN_PATH: Final = "latest/api/token"  # noqa: S105  a path
 
@@ -28,11 +29,15 @@ class Known:
 
     guest: Guest
     _entries: dict[str, bytes] = field(default_factory=dict)
-    _good_until: float = 0.0  # Unix seconds: credentials end
+    _without_token: dict[str, bytes] = field(default_factory=dict)
+    _first: dict[str, str] | None = None  # versions since which paths are there, once an old one was asked for
+    _good_since: float = math.inf  # Unix seconds: a clock that is set back makes credentials good again
+    _good_until: float = 0.0  # credentials end
 
-    def find(self, path: str, now: float) -> bytes | None:
-        """Look up what stands at a path now."""
-        if now >= self._good_until:
+    def find(self, path: str, now: float, *, by_token: bool = True) -> bytes | None:
+        """Look up what stands at a path now, for who showed a token or for who did not."""
+        if not self._good_since <= now < self._good_until:
+            self._good_since, self._first = now, None
             role, identity_role = self.guest.role, self.guest.identity_role
             ends = [each.expires for each in (role, identity_role) if each is not None and now < each.expires]
             self._good_until = min(ends, default=math.inf)
@@ -41,7 +46,12 @@ class Known:
             if identity_role is not None and now >= identity_role.expires:
                 identity_role = without_credentials(identity_role)
             self._entries = entries(replace(self.guest, role=role, identity_role=identity_role))
-        return find(self._entries, path)
+            self._without_token = self._entries
+            if role is not None and role.without_token is not None:
+                self._without_token = self._entries | role_entries(for_who_has_no_token(role))
+        if self._first is None and not path.startswith(LATEST):
+            self._first = first_versions(self._entries)
+        return find(self._entries if by_token else self._without_token, path, self._first)
 
 
 def answer(known: Known | None, request: Request, key: bytes, now: float, *, by_ipv6: bool = False) -> Response:
@@ -65,7 +75,7 @@ def answer(known: Known | None, request: Request, key: bytes, now: float, *, by_
         headers = ((_LIFETIME_SENT, str(left)),)
     elif known.guest.options.http_tokens_required:
         return error(401)
-    body = None if path is None else known.find(path, now)
+    body = None if path is None else known.find(path, now, by_token=token is not None)
     if path is None or body is None:
         return error(404)
     content_type = "application/octet-stream" if path.endswith("/user-data") else "text/plain"

@@ -25,6 +25,7 @@ from stead_agent.metadata.interface import (
     PublicAddress,
     PublicKey,
     Role,
+    SessionKeys,
 )
 
 log = logging.getLogger(__name__)
@@ -107,10 +108,16 @@ def from_json(fields: dict[str, Any]) -> Guest:
             "ephemeral_device_names": tuple(fields["ephemeral_device_names"]),
             "options": Options(**fields["options"]),
             "identity": None if identity is None else Identity(**identity),
-            "role": None if role is None else Role(**role),
-            "identity_role": None if identity_role is None else Role(**identity_role),
+            "role": None if role is None else _role(role),
+            "identity_role": None if identity_role is None else _role(identity_role),
         }
     )
+
+
+def _role(fields: dict[str, Any]) -> Role:
+    """Turn a role back."""
+    keys = fields.get("without_token")
+    return Role(**{**fields, "without_token": None if keys is None else SessionKeys(**keys)})
 
 
 def _interface(fields: dict[str, Any]) -> GuestInterface:

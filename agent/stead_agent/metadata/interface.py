@@ -79,8 +79,20 @@ class GuestInterface:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """What signs in a session's name."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
-    """The guest's instance profile, its role if it has one, and credentials of the role, which end."""
+    """The guest's instance profile, its role if it has one, and credentials of the role, which end.
+
+    `without_token` is for who asks without a token (IMDSv1); None: the same as for the others.
+    """
 
     profile_arn: str
     profile_id: str
@@ -91,6 +103,7 @@ class Role:
     access_key_id: str = ""
     secret_access_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
+    without_token: SessionKeys | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,20 @@ def leaves(role: Role) -> Iterator[tuple[str, str]]:
 
 def without_credentials(role: Role) -> Role:
     """Give a role whose credentials have expired."""
-    return replace(role, access_key_id="", secret_access_key="", session_token="")
+    return replace(role, access_key_id="", secret_access_key="", session_token="", without_token=None)
+
+
+def for_who_has_no_token(role: Role) -> Role:
+    """Give a role as it is shown to who asks without a token."""
+    keys = role.without_token
+    if keys is None:
+        return role
+    return replace(
+        role,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        session_token=keys.session_token,
+    )
 
 
 def _info(role: Role) -> str:

@@ -3,26 +3,19 @@
 Names and values are those of the category tables at
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html (instancedata-data-categories). Directory
 listings are derived from the leaves, so all that is listed can be read: cloud-init retries for minutes on a listed path
-that answers 404. Every version shows the same tree; EC2 hides from old versions what came later.
+that answers 404. Which of it an old version shows is in `versions.py`.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import unquote
 
 from stead_agent.metadata import role
-from stead_agent.metadata.interface import Guest, GuestInterface
-
-# The versions EC2 lists; cloud-init asks for 2021-03-23, 2018-09-24, 2016-09-02 and 2009-04-04.
-VERSIONS: Final = (
-    "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01",
-    "2009-04-04", "2011-01-01", "2011-05-01", "2012-01-12", "2014-02-25", "2014-11-05", "2015-10-20", "2016-04-19",
-    "2016-06-30", "2016-09-02", "2018-03-28", "2018-08-17", "2018-09-24", "2019-10-01", "2020-10-27", "2021-01-03",
-    "2021-03-23", "2021-07-15", "2022-09-24", "2024-04-11", "latest",
-)  # fmt: skip
+from stead_agent.metadata.interface import Guest, GuestInterface, Role
+from stead_agent.metadata.versions import LATEST, VERSIONS, listed
 
 _KNOWN_VERSIONS: Final = frozenset(VERSIONS)
 _SLASHES: Final = re.compile(r"/{2,}")
@@ -38,7 +31,9 @@ def entries(guest: Guest) -> dict[str, bytes]:
     """List all that a guest can read below a version: leaves and directories, both without a trailing slash."""
     keys = [key for key in guest.public_keys if key.openssh]
     leaves = {path: value for path, value in _leaves(guest) if value}
-    leaves |= {f"meta-data/public-keys/{number}/openssh-key": key.openssh.encode() for number, key in enumerate(keys)}
+    # The one value that ends its line, as on EC2: guests append it to authorized_keys.
+    lines = (f"{key.openssh.rstrip()}\n".encode() for key in keys)
+    leaves |= {f"meta-data/public-keys/{number}/openssh-key": line for number, line in enumerate(lines)}
     leaves |= {f"meta-data/tags/instance/{key}": value for key, value in _tags(guest)}
     if guest.user_data is not None:
         leaves["user-data"] = guest.user_data
@@ -51,12 +46,31 @@ def entries(guest: Guest) -> dict[str, bytes]:
     return leaves | listings
 
 
-def find(known: dict[str, bytes], path: str) -> bytes | None:
-    """Look up a normal path among a guest's entries; None = there is no such path."""
+def role_entries(shown: Role) -> dict[str, bytes]:
+    """List the leaves that say what a guest's role is."""
+    return {f"meta-data/{path}": text.encode() for path, text in role.leaves(shown)}
+
+
+def find(known: dict[str, bytes], path: str, first: Mapping[str, str] | None = None) -> bytes | None:
+    """Look up a normal path among a guest's entries; None = there is no such path.
+
+    `first` tells since which version paths are there (`first_versions`); without it every version shows all.
+    """
     version, _, rest = path.partition("/")
     if not version:
         return "\n".join(VERSIONS).encode()
-    return known.get(rest) if version in _KNOWN_VERSIONS else None
+    body = known.get(rest) if version in _KNOWN_VERSIONS else None
+    if body is None or first is None or version == LATEST:
+        return body
+    if first.get(rest, LATEST) > version:
+        return None
+    return listed(rest, body, version, first) if _is_directory(known, rest, body) else body
+
+
+def _is_directory(known: dict[str, bytes], path: str, body: bytes) -> bool:
+    """Tell a listing from a value: the first name in it is a path as well."""
+    name = body.partition(b"\n")[0].decode("utf-8", "replace").rstrip("/")
+    return (f"{path}/{name}" if path else name) in known
 
 
 def normal_path(target: str) -> str | None:
@@ -84,8 +98,8 @@ def _leaves(guest: Guest) -> Iterator[tuple[str, bytes]]:
         yield "dynamic/instance-identity/signature", guest.identity.signature.encode()
     for path, text in _instance_leaves(guest):
         yield f"meta-data/{path}", text.encode()
-    for path, text in role.leaves(guest.role) if guest.role else ():
-        yield f"meta-data/{path}", text.encode()
+    if guest.role:
+        yield from role_entries(guest.role).items()
     for path, text in _device_leaves(guest):
         yield f"meta-data/block-device-mapping/{path}", text.encode()
     for interface in guest.interfaces:

@@ -251,7 +251,12 @@ def _role(told: desired_pb2.RoleCredentials) -> metadata.Role:
         access_key_id=told.access_key_id,
         secret_access_key=told.secret_access_key,
         session_token=told.session_token,
+        without_token=_session_keys(told.without_token) if told.HasField("without_token") else None,
     )
+
+
+def _session_keys(told: desired_pb2.SessionKeys) -> metadata.SessionKeys:
+    return metadata.SessionKeys(told.access_key_id, told.secret_access_key, told.session_token)
 
 
 def _identity_role(told: desired_pb2.IdentityCredentials) -> metadata.Role:

@@ -97,7 +97,7 @@ MALFORMED: Final[dict[str, str]] = {
     "vpc-flow-log": "InvalidFlowLogId.Malformed",
     "network-insights-path": "InvalidNetworkInsightsPathId.Malformed",
     "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.Malformed",
-    "iam-instance-profile-association": "InvalidAssociationID.Malformed",
+    "iam-instance-profile-association": "InvalidParameterValue",
     "key-pair": "InvalidKeyPair.Malformed",
     "host": "InvalidHostID.Malformed",
     "launch-template": "InvalidLaunchTemplateId.Malformed",

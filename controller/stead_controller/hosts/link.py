@@ -24,7 +24,7 @@ from stead_controller.hosts.pictures.identity import SignDocument, signed, with_
 from stead_controller.hosts.pictures.keys import Addition
 from stead_controller.hosts.pictures.role import with_secret
 from stead_controller.hosts.together import Together
-from stead_controller.resources import instance_identity, session_tokens, volume_keys
+from stead_controller.resources import instance_credentials, instance_identity, session_tokens, volume_keys
 from stead_controller.resources.cloud import Cloud
 from stead_controller.sealing import Sealer
 from stead_proto.certificates import Authority
@@ -224,9 +224,13 @@ class HostLink:
 
 def _additions(sealer: Sealer, sign: SignDocument | None) -> list[Addition]:
     """List what machines are given as they are sent: their documents, their roles' keys, their own credentials."""
-    open_session = partial(session_tokens.secret_of, sealer)
+    open_session = partial(session_tokens.open_token, sealer)
+    twin = partial(instance_credentials.without_token, sealer)
     mint = partial(instance_identity.credentials, sealer)
-    made: list[Addition] = [partial(with_secret, open_session=open_session), partial(with_session, mint=mint)]
+    made: list[Addition] = [
+        partial(with_secret, open_session=open_session, mint_twin=twin),
+        partial(with_session, mint=mint),
+    ]
     return made if sign is None else [partial(signed, sign=sign), *made]
 
 

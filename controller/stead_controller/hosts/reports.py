@@ -69,7 +69,8 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
 class _Writing:
     """A transaction that takes over reports, with what was looked up for all of them.
 
-    `waiting` are the instances that wait for an interface or a volume to come or go; `rows` keeps what is read loaded.
+    `waiting` are the instances that wait for an interface or a volume to come or go, or for their guests to be told of
+    an instance profile; `rows` keeps what is read loaded.
     """
 
     tx: Transaction
@@ -107,6 +108,7 @@ def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: dateti
         rows += tx.session.scalars(_VOLUMES, {"ids": batch})
     for batch in batches(sorted(ids[desired.KIND_MACHINE])):
         rows += tx.session.scalars(_INSTANCES, {"ids": batch})
+        waiting |= instance_profiles.waiting(tx, batch)
         waiting |= network_interface_attachments.waiting(tx, batch) | volume_attachments.waiting(tx, batch)
     return _Writing(tx, now, frozenset(waiting), rows)
 
@@ -127,7 +129,9 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
     elif status.condition == pb.CONDITION_READY:
         instance.host_error = ""
         if instance.id in writing.waiting:
-            _has_all(tx, host_id, status, now)
+            _has_all(tx, host_id, instance, status, now)
+        elif instance.metadata_pending:
+            instance.metadata_pending = not _is_news(tx, host_id, status)
     if status.HasField("machine"):
         instance.reboots_done = status.machine.reboot_count
     if not status.HasField("machine"):
@@ -145,11 +149,16 @@ def _never_started(tx: Transaction, host_id: str, status: pb.ResourceStatus, ins
     return is_done and is_off and _is_news(tx, host_id, status)
 
 
-def _has_all(tx: Transaction, host_id: str, status: pb.ResourceStatus, now: datetime) -> None:
-    """Take over that a machine is as it was last told to be: what was to be plugged in is, and what was not is out."""
+def _has_all(tx: Transaction, host_id: str, instance: Instance, status: pb.ResourceStatus, now: datetime) -> None:
+    """Take over that a machine is as it was last told to be.
+
+    What was to be plugged in is, what was not is out, and its metadata says what it was to say.
+    """
     if _is_news(tx, host_id, status):
         network_interface_attachments.settle_attached(tx, status.id)
         volume_attachments.settle_machine(tx, status.id, status.machine.volume_ids, now)
+        instance_profiles.settle(tx, status.id)
+        instance.metadata_pending = False
 
 
 def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:

@@ -10,13 +10,26 @@ type Kind = Literal["root", "user", "role", "federated", "anonymous"]
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The instance to which a session of its role was given, and how: `delivery` is 2.0 for who showed a token, or 1.0.
+
+    See https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html (ec2:RoleDelivery).
+    """
+
+    instance_arn: str
+    vpc_id: str
+    private_address: str
+    delivery: str
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """Temporary credentials, and what was said when they were given.
 
     `policies` are session policies, as JSON text, which can only take rights away; `tags` are session tags by their
     keys, of which `transitive` go on to sessions that follow from this one. `mfa` tells whether a second factor was
-    shown, `source_instance` is the ARN of the instance that the credentials were made for, `provider` that of the
-    issuer who knew whom they are for, if any.
+    shown. `origin` is there for those that EC2 gives to instances, `provider` is the ARN of the issuer who knew whom
+    they are for, if any.
     """
 
     name: str
@@ -27,7 +40,7 @@ class Session:
     transitive: tuple[str, ...] = ()
     source_identity: str = ""
     mfa: bool = False
-    source_instance: str = ""
+    origin: Origin | None = None
     provider: str = ""
 
 

@@ -92,6 +92,7 @@ _INSTANCE: Final = (
     Instance.metadata_hop_limit,
     Instance.metadata_tags,
     Instance.metadata_ipv6,
+    Instance.metadata_pending,
     Instance.profile_association_id,
 )
 _INTERFACE: Final = (
@@ -375,9 +376,9 @@ class _Batch:
 
 
 def metadata_options(row: Any) -> Shown:
-    """The metadata options of a row or an Instance; they apply at once."""
+    """The metadata options of a row or an Instance; they are applied when its host has said so."""
     return {
-        "State": "applied",
+        "State": "pending" if row.metadata_pending else "applied",
         "HttpTokens": "required" if row.metadata_tokens_required else "optional",
         "HttpPutResponseHopLimit": row.metadata_hop_limit,
         "HttpEndpoint": "enabled" if row.metadata_enabled else "disabled",

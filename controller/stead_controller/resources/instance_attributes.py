@@ -220,7 +220,7 @@ def set_delete_on_termination(
 
 
 def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, change: MetadataChange) -> dict[str, Any]:
-    """Set options of an instance's metadata service and show them all.
+    """Set options of an instance's metadata service and show them all; they are pending until its host has said yes.
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState, and Unsupported where the account enforces tokens.
     """
@@ -233,8 +233,9 @@ def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, chan
         )
     for name in ("enabled", "tokens_required", "hop_limit", "tags", "ipv6"):
         value = getattr(change, name)
-        if value is not None:
+        if value not in (None, getattr(instance, f"metadata_{name}")):
             setattr(instance, f"metadata_{name}", value)
+            instance.metadata_pending = instance.host_id is not None
     desired_state.refresh_instance(tx, instance.id)
     return describe_instances.metadata_options(instance) | {"State": "pending"}
 

@@ -1,12 +1,15 @@
 """Sessions of instances' roles: EC2 takes the role for the instance, and its host tells the guest the credentials.
 
 They are made anew long before they end, so that guests have good ones for hours while no controller runs. Which are due
-is found by an index. See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html.
+is found by an index. What is kept is for who asks with a token; who asks without one (IMDSv1) gets a twin, made as
+hosts are sent it, and policies can tell them apart by ec2:RoleDelivery. See
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html.
 """
 
 import random
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,9 +19,11 @@ from stead_controller.authorization.principals import Principal
 from stead_controller.db.tables import IamInstanceProfile, IamRole, Instance, InstanceProfileAssociation
 from stead_controller.hosts import desired_state
 from stead_controller.resources import role_sessions
+from stead_controller.resources.caller import Origin
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.session_tokens import Facts, mint
+from stead_controller.resources.session_tokens import Facts, Opened, TemporaryCredentials, mint
 from stead_controller.resources.transaction import Transaction
+from stead_controller.sealing import Sealer
 
 LIFETIME: Final = timedelta(hours=6)
 RENEWED_AFTER: Final = timedelta(hours=3)
@@ -30,9 +35,12 @@ NO_TRUST: Final = "AssumeRoleUnauthorizedAccess"
 _SPREAD_SECONDS: Final = 900  # so that instances launched together are not all due at once
 _EC2: Final = Principal(arn="ec2.amazonaws.com", account_id="", kind="service")
 _RUNNING: Final = ("pending", "running")
+_IMDS_V1, _IMDS_V2 = "1.0", "2.0"  # what ec2:RoleDelivery calls them
 
 
-def renew(tx: Transaction, cloud: Cloud, association: InstanceProfileAssociation, now: datetime) -> None:
+def renew(
+    tx: Transaction, cloud: Cloud, association: InstanceProfileAssociation, instance: Instance, now: datetime
+) -> None:
     """Make an association's credentials anew, for an instance that runs; its host is told by whoever draws it next."""
     association.access_key_id = association.session_token = association.role_name = ""
     association.expires = None
@@ -52,9 +60,9 @@ def renew(tx: Transaction, cloud: Cloud, association: InstanceProfileAssociation
         association.code = NO_TRUST
         return
     expires = now + LIFETIME
-    arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{role.account_id}:instance/{association.instance_id}"
-    facts = Facts("role", role.account_id, role.id, association.instance_id, now, expires, source_instance=arn)
-    made = mint(cloud.sealer, facts)
+    arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{instance.account_id}:instance/{instance.id}"
+    origin = Origin(arn, instance.vpc_id, instance.private_address, _IMDS_V2)
+    made = mint(cloud.sealer, Facts("role", role.account_id, role.id, instance.id, now, expires, origin=origin))
     association.access_key_id, association.session_token = made.access_key_id, made.session_token
     association.expires = expires
 
@@ -62,7 +70,18 @@ def renew(tx: Transaction, cloud: Cloud, association: InstanceProfileAssociation
 def begin(tx: Transaction, cloud: Cloud, instance: Instance, now: datetime) -> None:
     """Make the credentials of an instance that starts, if it has an instance profile."""
     if instance.profile_association_id is not None:
-        renew(tx, cloud, tx.session.get_one(InstanceProfileAssociation, instance.profile_association_id), now)
+        association = tx.session.get_one(InstanceProfileAssociation, instance.profile_association_id)
+        renew(tx, cloud, association, instance, now)
+
+
+def without_token(sealer: Sealer, opened: Opened) -> TemporaryCredentials | None:
+    """Make the twin of an instance's session for who asks its metadata without a token.
+
+    None of a session that an earlier release began: then all get the same.
+    """
+    if opened.facts.origin is None:
+        return None
+    return mint(sealer, replace(opened.facts, origin=replace(opened.facts.origin, delivery=_IMDS_V1)))
 
 
 def are_due(tx: Transaction, now: datetime) -> bool:
@@ -88,7 +107,7 @@ def renew_due(tx: Transaction, cloud: Cloud, now: datetime, most: int) -> None:
         if instance is None or instance.state not in _RUNNING or instance.host_id is None:
             forget(association)
         else:
-            renew(tx, cloud, association, now)
+            renew(tx, cloud, association, instance, now)
             told[instance.host_id].append(instance)
     for host_id, its in told.items():
         desired_state.refresh_instances(tx, host_id, its)

@@ -3,11 +3,12 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/attach-iam-role.html.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
 from stead_controller.db.tables import IamInstanceProfile, Instance, InstanceProfileAssociation
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, WrongState
@@ -15,7 +16,7 @@ from stead_controller.hosts import desired_state
 from stead_controller.resources import iam_entities, instance_credentials, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.conditions import Condition, Selection, constant, text
+from stead_controller.resources.conditions import Condition, Selection, text
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
@@ -23,9 +24,16 @@ RESOURCE: Final = "iam-instance-profile-association"
 
 FILTERS: Final[dict[str, Condition]] = {
     "instance-id": text(InstanceProfileAssociation.instance_id),
-    "state": constant("associated"),
+    "state": text(InstanceProfileAssociation.state),
 }
 _STATES: Final = ("pending", "running", "stopping", "stopped")
+_RUNNING: Final = ("pending", "running")
+_ASSOCIATING: Final = "associating"
+# Asked at each report: a statement that is written once need not be put together again.
+_WAITING: Final = select(InstanceProfileAssociation.instance_id).where(
+    InstanceProfileAssociation.instance_id.in_(bindparam("ids", expanding=True)),
+    InstanceProfileAssociation.state == _ASSOCIATING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +80,9 @@ def give(tx: Transaction, cloud: Cloud, instance: Instance, profile: IamInstance
     )
     instance.profile_association_id = association.id
     tx.session.add(association)
-    if instance.state in ("pending", "running"):
-        instance_credentials.renew(tx, cloud, association, now)
+    if instance.state in _RUNNING:
+        association.state = _ASSOCIATING  # until its host says that the guest is told of it
+        instance_credentials.renew(tx, cloud, association, instance, now)
 
 
 def associate(
@@ -90,19 +99,24 @@ def associate(
         )
     give(tx, cloud, instance, profile, now)
     desired_state.refresh_instance(tx, instance.id)
-    return _shown(_of(tx, instance), "associating")
+    return _shown(_of(tx, instance), _ASSOCIATING)
 
 
 def replace(
     tx: Transaction, caller: Caller, cloud: Cloud, association_id: str, named: ProfileName, *, now: datetime
 ) -> dict[str, Any]:
-    """Give an instance another instance profile, in a new association; raises BadRequest, NotFound."""
+    """Give an instance that runs another instance profile, in a new association.
+
+    Raises BadRequest, NotFound, and WrongState for one that is off, of which EC2 calls no association active.
+    """
     before = lookup.find(tx, caller, RESOURCE, InstanceProfileAssociation, association_id)
     profile = find(tx, caller.account_id, named)
+    if tx.session.get_one(Instance, before.instance_id).state not in _RUNNING:
+        raise WrongState(RESOURCE, f"The association {association_id} is not the active association")
     instance = _end(tx, before)
     give(tx, cloud, instance, profile, now)
     desired_state.refresh_instance(tx, instance.id)
-    return _shown(_of(tx, instance), "associating")
+    return _shown(_of(tx, instance), _ASSOCIATING)
 
 
 def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[str, Any]:
@@ -119,10 +133,24 @@ def end_with_instance(tx: Transaction, instance: Instance) -> None:
         _end(tx, _of(tx, instance))
 
 
+def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
+    """Name those of some instances of which `settle` would change anything."""
+    return set(tx.connection.scalars(_WAITING, {"ids": list(instance_ids)}))
+
+
+def settle(tx: Transaction, instance_id: str) -> None:
+    """Take over that an instance's host has told its guest of its instance profile."""
+    tx.session.execute(
+        update(InstanceProfileAssociation)
+        .where(InstanceProfileAssociation.instance_id == instance_id, InstanceProfileAssociation.state == _ASSOCIATING)
+        .values(state="associated")
+    )
+
+
 def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
     """List associations in EC2's shape, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, RESOURCE, InstanceProfileAssociation, asked, conditions=FILTERS)
-    return [_shown(association, "associated") for association in found]
+    return [_shown(association, association.state) for association in found]
 
 
 def _of(tx: Transaction, instance: Instance) -> InstanceProfileAssociation:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from stead_controller.resources.caller import Caller
+from stead_controller.resources.caller import Caller, Origin
 
 PRINCIPAL_TAG: Final = "aws:principaltag/"
 """What the keys of the caller's tags begin with, in lower case."""
@@ -37,7 +37,19 @@ def _arn(caller: Caller, _now: datetime) -> str | None:
     return (caller.arn if caller.kind == "federated" else caller.principal_arn or caller.arn) or None
 
 
+def _of_origin(read: Callable[[Origin], str]) -> Callable[[Caller, datetime], str | None]:
+    """Read of the instance that a session of its role was given to; other callers have no such key."""
+
+    def value(caller: Caller, _now: datetime) -> str | None:
+        session = caller.session
+        return read(session.origin) if session is not None and session.origin is not None else None
+
+    return value
+
+
 KEYS: Final[Mapping[str, Callable[[Caller, datetime], Any]]] = {
+    "aws:Ec2InstanceSourcePrivateIPv4": _of_origin(lambda origin: origin.private_address),
+    "aws:Ec2InstanceSourceVpc": _of_origin(lambda origin: origin.vpc_id),
     "aws:FederatedProvider": lambda caller, _: caller.session.provider or None if caller.session else None,
     "aws:MultiFactorAuthAge": _mfa_age,
     "aws:MultiFactorAuthPresent": _mfa,
@@ -49,8 +61,9 @@ KEYS: Final[Mapping[str, Callable[[Caller, datetime], Any]]] = {
     "aws:TokenIssueTime": lambda caller, _: caller.session.issued if caller.session else None,
     "aws:ViaAWSService": lambda _caller, _now: False,
     "aws:userid": lambda caller, _: caller.user_id or caller.account_id,
-    "ec2:SourceInstanceARN": lambda caller, _: caller.session.source_instance or None if caller.session else None,
     "aws:username": lambda caller, _: (caller.user_name or None) if caller.kind == "user" else None,
+    "ec2:RoleDelivery": _of_origin(lambda origin: origin.delivery),
+    "ec2:SourceInstanceARN": _of_origin(lambda origin: origin.instance_arn),
 }
 """Each key, and how it is read of a caller at a time."""
 

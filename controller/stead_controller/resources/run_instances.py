@@ -112,6 +112,8 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
             return known
     choices = choose(tx, caller, cloud, request)
     metadata = metadata_options.settle(tx, caller.account_id, request.metadata, choices.image.imds_support)
+    if metadata.tags:
+        tags.check_metadata_keys(request.tags.get("instance", ()))
     launch = _Launch(caller, cloud, request, choices, metadata, ids.new_id("reservation"), now)
     tx.session.add(Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
@@ -238,4 +240,5 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         metadata_hop_limit=launch.metadata.hop_limit,
         metadata_tags=launch.metadata.tags,
         metadata_ipv6=launch.metadata.ipv6,
+        metadata_pending=True,
     )

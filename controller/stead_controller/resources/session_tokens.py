@@ -9,13 +9,13 @@ import binascii
 import json
 import secrets
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 
-from stead_controller.resources.caller import Kind
+from stead_controller.resources.caller import Kind, Origin
 from stead_controller.sealing import Sealer
 
 CONTEXT: Final = "session-token"
@@ -40,8 +40,8 @@ class Facts:
     """What a token says. Of a role the principal is the role, else the user who asked, or nobody for root.
 
     `policy` is the session policy as it was given, `policy_arns` are managed policies, read anew each time; between
-    them they limit the session where there are any, and a federated user's in any case. `source_instance` is the ARN of
-    the instance that a role's credentials were made for, `provider` that of the issuer who knew whom they are for.
+    them they limit the session where there are any, and a federated user's in any case. `origin` is the instance that
+    a role's credentials were made for, `provider` the ARN of the issuer who knew whom they are for.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Facts:
     transitive: tuple[str, ...] = ()
     source_identity: str = ""
     mfa: bool = False
-    source_instance: str = ""
+    origin: Origin | None = None
     provider: str = ""
 
     def packed(self) -> bytes:
@@ -77,7 +77,7 @@ class Facts:
             "transitive": self.transitive,
             "source": self.source_identity,
             "mfa": self.mfa,
-            "instance": self.source_instance,
+            "origin": None if self.origin is None else astuple(self.origin),
             "provider": self.provider,
         }
         return {name: value for name, value in values.items() if value}
@@ -130,12 +130,6 @@ def open_token(sealer: Sealer, access_key_id: str, token: str) -> Opened | None:
     return Opened(content[:length].decode(), _read(content[length:]))
 
 
-def secret_of(sealer: Sealer, access_key_id: str, token: str) -> str:
-    """Read the secret key out of a token; empty when it is none of ours, or another key's."""
-    opened = open_token(sealer, access_key_id, token)
-    return "" if opened is None else opened.secret
-
-
 def account_of(access_key_id: str) -> str | None:
     """Read the account out of the id of a temporary access key; None when it is none of ours."""
     if not access_key_id.startswith(PREFIX) or len(access_key_id) != len(PREFIX) + _ID_BYTES * 8 // 5:
@@ -168,7 +162,7 @@ def _read(packed: bytes) -> Facts:
         transitive=tuple(values.get("transitive", ())),
         source_identity=values.get("source", ""),
         mfa=values.get("mfa", False),
-        source_instance=values.get("instance", ""),
+        origin=Origin(*values["origin"]) if "origin" in values else None,
         provider=values.get("provider", ""),
     )
 

@@ -38,7 +38,7 @@ def open_session(tx: Transaction, access_key_id: str, opened: Opened) -> OpenedK
         transitive=facts.transitive,
         source_identity=facts.source_identity,
         mfa=facts.mfa,
-        source_instance=facts.source_instance,
+        origin=facts.origin,
         provider=facts.provider,
     )
     caller = _of_role(tx, access_key_id, facts, session) if facts.kind == "role" else None

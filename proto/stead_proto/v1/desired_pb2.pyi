@@ -1396,6 +1396,7 @@ class RoleCredentials(_message.Message):
     ACCESS_KEY_ID_FIELD_NUMBER: _builtins.int
     SECRET_ACCESS_KEY_FIELD_NUMBER: _builtins.int
     SESSION_TOKEN_FIELD_NUMBER: _builtins.int
+    WITHOUT_TOKEN_FIELD_NUMBER: _builtins.int
     profile_arn: _builtins.str
     profile_id: _builtins.str
     role_name: _builtins.str
@@ -1410,6 +1411,10 @@ class RoleCredentials(_message.Message):
     secret_access_key: _builtins.str
     """never kept by the controller: added as it is sent"""
     session_token: _builtins.str
+    @_builtins.property
+    def without_token(self) -> Global___SessionKeys:
+        """for who asks without a token (IMDSv1); absent: the same"""
+
     def __init__(
         self,
         *,
@@ -1422,14 +1427,40 @@ class RoleCredentials(_message.Message):
         access_key_id: _builtins.str = ...,
         secret_access_key: _builtins.str = ...,
         session_token: _builtins.str = ...,
+        without_token: Global___SessionKeys | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["without_token", b"without_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_key_id", b"access_key_id", "code", b"code", "expires", b"expires", "profile_arn", b"profile_arn", "profile_id", b"profile_id", "role_name", b"role_name", "secret_access_key", b"secret_access_key", "session_token", b"session_token", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_key_id", b"access_key_id", "code", b"code", "expires", b"expires", "profile_arn", b"profile_arn", "profile_id", b"profile_id", "role_name", b"role_name", "secret_access_key", b"secret_access_key", "session_token", b"session_token", "updated", b"updated", "without_token", b"without_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RoleCredentials: _TypeAlias = RoleCredentials  # noqa: Y015
+
+@_typing.final
+class SessionKeys(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESS_KEY_ID_FIELD_NUMBER: _builtins.int
+    SECRET_ACCESS_KEY_FIELD_NUMBER: _builtins.int
+    SESSION_TOKEN_FIELD_NUMBER: _builtins.int
+    access_key_id: _builtins.str
+    secret_access_key: _builtins.str
+    session_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        access_key_id: _builtins.str = ...,
+        secret_access_key: _builtins.str = ...,
+        session_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_key_id", b"access_key_id", "secret_access_key", b"secret_access_key", "session_token", b"session_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionKeys: _TypeAlias = SessionKeys  # noqa: Y015
 
 @_typing.final
 class PublicKey(_message.Message):

@@ -143,6 +143,8 @@ def _session(caller: Caller, session: Session) -> dict[str, Any]:
         }
     if session.source_identity:
         context["sourceIdentity"] = session.source_identity
+    if session.origin is not None:
+        context["ec2RoleDelivery"] = session.origin.delivery
     return context
 
 

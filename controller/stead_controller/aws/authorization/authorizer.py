@@ -33,8 +33,8 @@ _STS_OF_SESSIONS: Final = {
     "user": ("AssumeRole", "GetCallerIdentity"),
     "federated": ("GetCallerIdentity",),
 }
-_ABOUT_CALLS: Final = {"ec2:region", "ec2:sourceinstancearn"}
 _ABOUT_RESOURCES: Final = ("ec2:", "aws:resource", "iam:resourcetag/")
+_ABOUT_CALLS: Final = {"ec2:region", "ec2:roledelivery", "ec2:sourceinstancearn"}
 
 
 class OwnPolicies(Protocol):

@@ -77,6 +77,7 @@ class Instance(Base):
     metadata_hop_limit: Mapped[int] = mapped_column(Integer, default=1)
     metadata_tags: Mapped[bool] = mapped_column(default=False)
     metadata_ipv6: Mapped[bool] = mapped_column(default=False, server_default=false())
+    metadata_pending: Mapped[bool] = mapped_column(default=False, server_default=false())  # until its host says so
     identity_issued: Mapped[datetime | None]  # when its session of the identity role began, while it runs
     password_data: Mapped[str | None] = mapped_column(String(2048))  # as its guest encrypted and wrote it
     start_count: Mapped[int] = mapped_column(Integer, default=1)

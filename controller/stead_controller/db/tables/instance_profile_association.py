@@ -30,6 +30,7 @@ class InstanceProfileAssociation(Base):
     profile_arn: Mapped[str] = mapped_column(String(2048))
     profile_name: Mapped[str] = mapped_column(String(128))
     created: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(16), default="associated", server_default="associated")  # or associating
     code: Mapped[str] = mapped_column(String(64), default="")
     role_name: Mapped[str] = mapped_column(String(64), default="")
     access_key_id: Mapped[str] = mapped_column(String(32), default="")

@@ -1,16 +1,21 @@
 """An instance's association with its instance profile becomes what its guest is told of its role.
 
-The secret key is kept nowhere: it is in the session token, sealed, and added as the machine is sent.
+The secret key is kept nowhere: it is in the session token, sealed, and added as the machine is sent. So is all of what
+guests are told that ask without a token.
 """
 
 from collections.abc import Callable
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Instance, InstanceProfileAssociation
+from stead_controller.resources.session_tokens import Opened, TemporaryCredentials
 from stead_proto.v1 import desired_pb2 as pb
 
-type OpenSession = Callable[[str, str], str]
-"""From the id of a temporary access key and its session token to the secret key; empty when it is no such token."""
+type OpenSession = Callable[[str, str], Opened | None]
+"""From the id of a temporary access key and its session token to what is in it; None when it is no such token."""
+
+type MintTwin = Callable[[Opened], TemporaryCredentials | None]
+"""From a session to the credentials of who asks without a token; None: they are the same."""
 
 
 def of_role(tx: Transaction, instance: Instance) -> pb.RoleCredentials | None:
@@ -32,11 +37,16 @@ def of_role(tx: Transaction, instance: Instance) -> pb.RoleCredentials | None:
     )
 
 
-def with_secret(body: bytes, open_session: OpenSession) -> bytes:
-    """Add the secret key to an encoded machine: of a message that comes in pieces, the pieces are merged."""
-    role = pb.Resource.FromString(body).machine.metadata.role
-    if not role.session_token:
+def with_secret(body: bytes, open_session: OpenSession, mint_twin: MintTwin) -> bytes:
+    """Add the secret keys to an encoded machine: of a message that comes in pieces, the pieces are merged."""
+    words = pb.Resource.FromString(body).machine.metadata
+    opened = open_session(words.role.access_key_id, words.role.session_token) if words.role.session_token else None
+    if opened is None:
         return body
-    secret = open_session(role.access_key_id, role.session_token)
-    piece = pb.Metadata(role=pb.RoleCredentials(secret_access_key=secret))
-    return body + pb.Resource(machine=pb.Machine(metadata=piece)).SerializeToString()
+    added = pb.RoleCredentials(secret_access_key=opened.secret)
+    twin = None if words.options.tokens_required else mint_twin(opened)
+    if twin is not None:
+        added.without_token.access_key_id = twin.access_key_id
+        added.without_token.secret_access_key = twin.secret_access_key
+        added.without_token.session_token = twin.session_token
+    return body + pb.Resource(machine=pb.Machine(metadata=pb.Metadata(role=added))).SerializeToString()

@@ -3,10 +3,11 @@
 import json
 from dataclasses import replace
 
+from stead_agent.metadata import tokens
 from stead_agent.metadata.answers import Known, answer
 from stead_agent.metadata.files import from_json, to_json
 from stead_agent.metadata.http import Request
-from stead_agent.metadata.interface import Role
+from stead_agent.metadata.interface import Role, SessionKeys
 from tests.unit.agent.metadata.guests import guest
 
 NOW = 1_772_600_000.0
@@ -52,6 +53,28 @@ def test_credentials_end() -> None:
     assert known.find(CREDENTIALS, ROLE.expires) is None
     assert known.find("latest/meta-data/iam/info", ROLE.expires) is not None
     assert read(ROLE, path, ROLE.expires + 1) is None
+
+
+def test_who_shows_no_token_gets_other_credentials() -> None:
+    keys = SessionKeys("ASIAQCCCCCCCCCCCCCCC", "another secret", "another token")
+    known = Known(replace(guest(), role=replace(ROLE, without_token=keys)))
+    path = f"/{CREDENTIALS}/web-server"
+
+    def ask(now: float = NOW, **headers: str) -> dict[str, str] | None:
+        response = answer(known, Request("GET", path, headers, keep_alive=True), bytes(32), now)
+        return json.loads(response.body) if response.status == 200 else None
+
+    token = {"x-aws-ec2-metadata-token": tokens.mint(bytes(32), known.guest.instance_id, 21_600, NOW)}
+    with_token, without = ask(**token), ask()
+    assert with_token is not None
+    assert with_token["AccessKeyId"] == ROLE.access_key_id
+    other = {"AccessKeyId": "ASIAQCCCCCCCCCCCCCCC", "SecretAccessKey": "another secret", "Token": "another token"}
+    assert without == with_token | other
+    assert ask(ROLE.expires) is None
+    assert ask(ROLE.expires - 1) == without, "the clock was set back"
+    who = known.guest
+    assert from_json(json.loads(json.dumps(to_json(who)))) == who
+    assert "another" not in repr(who)
 
 
 def test_credentials_of_the_identity_role_end_by_themselves() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, PublicKey
-from stead_agent.metadata.tree import VERSIONS, entries, find, normal_path
+from stead_agent.metadata.tree import entries, find, normal_path
+from stead_agent.metadata.versions import VERSIONS
 from tests.unit.agent.metadata.guests import guest, interface
 
 MACS = "latest/meta-data/network/interfaces/macs"
@@ -49,7 +50,7 @@ def read(who: Guest, target: str) -> str | None:
         ("public-ipv4", "203.0.113.25"),
         ("public-keys/", "0=my key"),
         ("public-keys/0/", "openssh-key"),
-        ("public-keys/0/openssh-key", "ssh-ed25519 AAAAC3Nz my key"),
+        ("public-keys/0/openssh-key", "ssh-ed25519 AAAAC3Nz my key\n"),
         ("reservation-id", "r-0123456789abcdef0"),
         ("security-groups", "default\nweb servers"),
         ("services/domain", "amazonaws.com"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.resources import session_tokens
+from stead_controller.resources.caller import Origin
 from stead_controller.resources.session_tokens import Facts
 from stead_controller.sealing import Sealer, no_sealer
 
@@ -31,6 +32,7 @@ facts = st.builds(
     transitive=st.lists(texts, max_size=3).map(tuple),
     source_identity=texts,
     mfa=st.booleans(),
+    origin=st.none() | st.builds(Origin, texts, texts, texts, st.sampled_from(["1.0", "2.0"])),
 )
 
 

@@ -115,6 +115,10 @@ def _pass_role(asked: Asked) -> Iterator[Check]:
             yield Check(Target(role, context={"iam:PassedToService": "ec2.amazonaws.com"}), "iam:PassRole")
 
 
+def _of_the_account(_asked: Asked) -> Iterator[Check]:
+    yield Check(Target("*"))
+
+
 def _associate_profile(asked: Asked) -> Iterator[Check]:
     profile = _profile_arn(asked, asked.params.get("IamInstanceProfile", {}))
     for part in (_INSTANCE, _ASSOCIATED):
@@ -128,9 +132,9 @@ RULES: Final[dict[str, Rule]] = {
     "AssociateIamInstanceProfile": rule(_associate_profile),
     "DisassociateIamInstanceProfile": rule(_ASSOCIATED),
     "ModifyInstanceAttribute": rule(setting(_INSTANCE), named("security-group", "Groups")),
-    "ModifyInstanceMaintenanceOptions": rule(_INSTANCE),
-    "ModifyInstanceMetadataDefaults": rule(),
-    "ModifyInstanceMetadataOptions": rule(_INSTANCE),
+    "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
+    "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
+    "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),
     "RebootInstances": rule(_INSTANCES),
     "ReplaceIamInstanceProfileAssociation": rule(_associate_profile),
     "ResetInstanceAttribute": rule(_INSTANCE),

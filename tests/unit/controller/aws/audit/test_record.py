@@ -10,7 +10,7 @@ from stead_controller.aws.audit.recall import recall
 from stead_controller.aws.audit.record import draw
 from stead_controller.aws.audit.touched import touched
 from stead_controller.aws.call_record import CallRecord
-from stead_controller.resources.caller import Caller, Session
+from stead_controller.resources.caller import Caller, Origin, Session
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ACCOUNT = "123456789012"
@@ -41,7 +41,8 @@ def drawn(**changes):
 
 
 def test_a_role_session_names_its_role():
-    session = Session("night", NOW, NOW + timedelta(hours=1), mfa=True, source_identity="ann")
+    origin = Origin("arn:aws:ec2:eu-1:123456789012:instance/i-1", "vpc-1", "10.0.0.1", "2.0")
+    session = Session("night", NOW, NOW + timedelta(hours=1), mfa=True, source_identity="ann", origin=origin)
     caller = Caller(
         ACCOUNT,
         f"arn:aws:sts::{ACCOUNT}:assumed-role/builder/night",
@@ -69,6 +70,7 @@ def test_a_role_session_names_its_role():
                 "userName": "builder",
             },
             "sourceIdentity": "ann",
+            "ec2RoleDelivery": "2.0",
         },
     }
     assert event.user_name == "night"
