@@ -85,9 +85,10 @@ class Cloud:
     def start_controller(self) -> None:
         """Start the controller and wait until it answers."""
         self.controller.start()
-        wait_for(self._answers, "the controller answers", 30)
+        wait_for(self.answers, "the controller answers", 30)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Tell whether the controller answers; fails when it has ended."""
         self.controller.check()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:

@@ -1,0 +1,216 @@
+"""FAULTS 1: the controller is killed at each step of the life of an instance and its volumes, and nothing comes of it.
+
+Each step is died of once (`tests/support/mortal_controller.py`); the user goes on as a careful client does: a call that
+was not answered is repeated with its client token, or it is looked whether it was done. In the end there is nothing,
+neither in the API nor on the hosts, and at no time were there two of anything.
+"""
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from botocore.exceptions import ConnectionError as NotConnected
+from botocore.exceptions import HTTPClientError
+
+from stead_proto.v1 import desired_pb2 as pb
+from tests.support.cloud import Cloud
+from tests.support.processes import Child
+from tests.support.waiting import wait_for
+
+PATIENCE: Final = 40.0  # for what takes several deaths; each is told by itself when it is late
+
+
+class Client:
+    """A careful client of a cloud that dies now and then."""
+
+    def __init__(self, cloud: Cloud, ec2: Any) -> None:
+        self.cloud = cloud
+        self.ec2 = ec2
+
+    def ask(self, name: str, done: Callable[[], bool] | None = None, **parameters: Any) -> dict[str, Any]:
+        """Call until there is an answer; `done` tells of a call without one whether it has been done nevertheless."""
+        while True:
+            try:
+                answer: dict[str, Any] = getattr(self.ec2, name)(**parameters)
+            except (NotConnected, HTTPClientError):
+                wait_for(self.cloud.answers, "a controller answers again", PATIENCE)
+                if done is not None and done():
+                    return {}
+            else:
+                return answer
+
+    def instance(self) -> dict[str, Any]:
+        """Describe the only instance there may be."""
+        found = [each for group in self.ask("describe_instances")["Reservations"] for each in group["Instances"]]
+        assert len(found) == 1, found
+        return dict(found[0])
+
+    def is_in(self, state: str) -> bool:
+        """Tell whether the instance is in a state."""
+        return bool(self.instance()["State"]["Name"] == state)
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for what takes the hosts some time."""
+        wait_for(condition, what, PATIENCE)
+
+
+@pytest.fixture
+def mortal(own_cloud: Callable[..., Cloud]) -> Cloud:
+    """A cloud with two simulated hosts and an image, whose controller dies from now on."""
+    cloud = own_cloud(hosts=2)
+    cloud.add_image()
+    return cloud
+
+
+def test_nothing_is_lost_doubled_or_left(mortal: Cloud) -> None:
+    account, deaths = mortal.new_account(), mortal.folder / "deaths"
+    die_from_now_on(mortal, deaths)
+    client = Client(mortal, account.client("ec2", connect_timeout=2))
+    instance_id = launch(client)
+    volume_id = use_a_volume(client, instance_id)
+    snapshot_id = keep_a_copy(client, volume_id)
+    rest(client, instance_id)
+    end(client, instance_id, volume_id, snapshot_id)
+    nothing_is_left(mortal, client)
+    died_of = deaths.read_text(encoding="ascii").splitlines()
+    assert len(died_of) == len(set(died_of))
+    commits, sent = ([name for name in died_of if name.startswith(kind)] for kind in ("before", "sent"))
+    assert {f"after{name.removeprefix('before')}" for name in commits} < set(died_of)  # on both sides of each
+    assert [name for name in commits if "insert:instances" in name and "insert:network_interfaces" in name]
+    assert (len(commits) >= 15, len(sent) >= 8) == (True, True), died_of
+
+
+def die_from_now_on(cloud: Cloud, deaths: Path) -> None:
+    """Run the cloud's controller so that it dies of each step."""
+    cloud.controller.stop()
+    command = [sys.executable, "-m", "tests.support.mortal_controller", deaths, *cloud.controller.command[1:]]
+    cloud.controller = Child("mortal controller", command, cloud.folder / "mortal.log")
+    cloud.start_controller()
+
+
+def launch(client: Client) -> str:
+    """Launch an instance with a further volume."""
+    image = client.ask("describe_images")["Images"][0]
+    client.ask(
+        "run_instances",
+        ImageId=image["ImageId"],
+        InstanceType="t3.micro",
+        MinCount=1,
+        MaxCount=1,
+        ClientToken="the-only-one",
+        BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": True}}],
+    )
+    client.wait(lambda: client.is_in("running"), "it runs")
+    return str(client.instance()["InstanceId"])
+
+
+def use_a_volume(client: Client, instance_id: str) -> str:
+    """Make a volume and attach it."""
+    zone = client.instance()["Placement"]["AvailabilityZone"]
+    made = client.ask("create_volume", AvailabilityZone=zone, Size=1, ClientToken="another")
+    volume_id = str(made["VolumeId"])
+
+    def volume() -> dict[str, Any]:
+        return dict(client.ask("describe_volumes", VolumeIds=[volume_id])["Volumes"][0])
+
+    client.wait(lambda: volume()["State"] == "available", "the volume is there")
+    client.ask(
+        "attach_volume",
+        lambda: bool(volume()["Attachments"]),
+        VolumeId=volume_id,
+        InstanceId=instance_id,
+        Device="/dev/sdg",
+    )
+    client.wait(lambda: [each["State"] for each in volume()["Attachments"]] == ["attached"], "it is attached")
+    return volume_id
+
+
+def keep_a_copy(client: Client, volume_id: str) -> str:
+    """Snapshot the volume, and take it from its instance."""
+
+    def snapshots() -> list[dict[str, Any]]:
+        return list(client.ask("describe_snapshots", OwnerIds=["self"])["Snapshots"])
+
+    client.ask("create_snapshot", lambda: bool(snapshots()), VolumeId=volume_id)
+    client.wait(lambda: [each["State"] for each in snapshots()] == ["completed"], "the one snapshot is complete")
+
+    def volume() -> dict[str, Any]:
+        return dict(client.ask("describe_volumes", VolumeIds=[volume_id])["Volumes"][0])
+
+    client.ask("modify_volume", lambda: volume()["Size"] == 2, VolumeId=volume_id, Size=2)
+    client.wait(lambda: volume()["Size"] == 2, "it has grown")
+
+    def let_go() -> bool:
+        return [each["State"] for each in volume()["Attachments"]] != ["attached"]
+
+    client.ask("detach_volume", let_go, VolumeId=volume_id)
+    client.wait(lambda: volume()["State"] == "available", "it is detached")
+    return str(snapshots()[0]["SnapshotId"])
+
+
+def rest(client: Client, instance_id: str) -> None:
+    """Stop and start the instance."""
+    client.ask("stop_instances", InstanceIds=[instance_id])
+    client.wait(lambda: client.is_in("stopped"), "it is stopped")
+    client.ask("start_instances", InstanceIds=[instance_id])
+    client.wait(lambda: client.is_in("running"), "it runs again")
+    client.ask("reboot_instances", InstanceIds=[instance_id])
+
+
+def end(client: Client, instance_id: str, volume_id: str, snapshot_id: str) -> None:
+    """Let all of it go."""
+    client.ask("terminate_instances", InstanceIds=[instance_id])
+    client.wait(lambda: client.is_in("terminated"), "it is terminated")
+
+    def gone(name: str, **ids: Any) -> bool:
+        try:
+            return not next(iter(client.ask(name, **ids).values()))
+        except client.ec2.exceptions.ClientError as error:
+            return str(error.response["Error"]["Code"]).endswith(".NotFound")
+
+    client.ask("delete_volume", lambda: gone("describe_volumes", VolumeIds=[volume_id]), VolumeId=volume_id)
+    client.ask("delete_snapshot", lambda: gone("describe_snapshots", SnapshotIds=[snapshot_id]), SnapshotId=snapshot_id)
+    client.wait(lambda: not client.ask("describe_volumes")["Volumes"], "no volume is left")
+
+
+def nothing_is_left(cloud: Cloud, client: Client) -> None:
+    """Nothing but the instance's memory is in the API, on the hosts, in what is promised, and in the database."""
+    assert client.is_in("terminated")
+    for name in ("describe_volumes", "describe_network_interfaces", "describe_addresses"):
+        found = client.ask(name)
+        assert [value for key, value in found.items() if key != "ResponseMetadata" and value] == [], found
+    assert client.ask("describe_snapshots", OwnerIds=["self"])["Snapshots"] == []
+    hosts = cloud.let_happen(do="hosts")["hosts"]
+    assert len(hosts) == 2
+    for host_id in hosts:
+        wait_for(lambda it=host_id: kept(cloud, it) == {}, f"nothing is left on {host_id}", PATIENCE)
+        assert cloud.let_happen(do="remains", host=host_id)["violations"] == []
+    promised = [
+        (host.cpus_reserved, host.memory_reserved, host.instances, [pool.promised for pool in host.pools])
+        for host in cloud.operator.list_hosts()
+    ]
+    assert promised == [(0, 0, 0, [0])] * 2
+    cloud.controller.stop()
+    with contextlib.closing(sqlite3.connect(cloud.settings.controller_dir / "stead.sqlite")) as database:
+        for rows in (
+            "volumes",
+            "network_interfaces",
+            "workflows",
+            "host_errors",
+            "public_addresses WHERE interface_id IS NOT NULL",
+            "account_usage WHERE value != 0",
+            f"host_resources WHERE body IS NOT NULL AND kind NOT IN ({pb.KIND_HOST_NETWORK}, {pb.KIND_BASE})",
+        ):
+            assert database.execute(f"SELECT * FROM {rows}").fetchall() == [], rows
+        assert database.execute("SELECT state FROM instances").fetchall() == [("terminated",)]
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def kept(cloud: Cloud, host_id: str) -> dict[str, list[str]]:
+    """List what a host has, but for bases: those stay for the next launch."""
+    remains: dict[str, list[str]] = cloud.let_happen(do="remains", host=host_id)["remains"]
+    return {kind: names for kind, names in remains.items() if kind != "bases"}

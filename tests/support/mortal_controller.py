@@ -1,0 +1,125 @@
+"""A controller that dies by SIGKILL at each step, once, and is started again each time, as a supervisor does.
+
+    python -m tests.support.mortal_controller DEATHS run --state-dir=…        (the controller's own command line)
+
+A step is a commit that changes rows, just before it and just after it, or an update that a host was sent. What tables
+it changes, or what kinds of things it tells of, is its name; each name is written to the file DEATHS as it is died of,
+one a line, and is not died of again. So a scenario that is done once dies once of each step that it has. The process
+that starts them has loaded all modules already and is forked: a new life begins in a fraction of a second.
+"""
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.default import DefaultDialect
+
+from stead_controller.__main__ import cli
+from stead_controller.aws import operations
+from stead_controller.controller import Controller  # noqa: F401 - loaded before the fork
+from stead_controller.hosts.feed import Stream
+from stead_proto.v1 import desired_pb2, host_pb2
+
+_CHANGE: Final = re.compile(r'\s*(INSERT (?:OR \w+ )?INTO|UPDATE|DELETE FROM) "?(\w+)', re.IGNORECASE)
+# What is written now and again, whatever users do; and what only counts.
+_ASIDE: Final = frozenset({"audit_events", "revisions", "client_tokens", "outbox", "cloud_facts", "alembic_version"})
+
+
+class Steps:
+    """The steps of this life, and those that earlier ones died of."""
+
+    def __init__(self, deaths: Path) -> None:
+        self._file = deaths
+        self._known = set(deaths.read_text(encoding="ascii").splitlines()) if deaths.exists() else set()
+        self._changes = threading.local()
+
+    def reach(self, name: str) -> None:
+        """Die of this step, unless it has been died of."""
+        if name not in self._known:
+            with self._file.open("a", encoding="ascii") as file:
+                file.write(name + "\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+            signal.pause()
+
+    def watch(self) -> None:
+        """Look at all that is written and sent from now on."""
+        event.listens_for(Engine, "before_cursor_execute")(self._executed)
+        event.listens_for(Engine, "rollback")(self._undone)
+        commit = DefaultDialect.do_commit
+        updates = Stream.updates
+
+        def do_commit(dialect: DefaultDialect, connection: Any) -> None:
+            changes = self._take()
+            if changes:
+                self.reach(f"before {changes}")
+            commit(dialect, connection)  # type: ignore[no-untyped-call] # SQLAlchemy's own has no types
+            if changes:
+                self.reach(f"after {changes}")
+
+        async def sent(stream: Stream) -> AsyncIterator[bytes]:
+            async for content in updates(stream):
+                yield content
+                if kinds := _kinds(content):
+                    self.reach(f"sent {kinds}")
+
+        setattr(DefaultDialect, "do_commit", do_commit)  # noqa: B010 - mypy knows that it is a method
+        setattr(Stream, "updates", sent)  # noqa: B010 - see above
+
+    def _executed(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if change := _CHANGE.match(statement):
+            verb, table = change[1].split()[0].lower(), change[2].lower()
+            if table not in _ASIDE:
+                self._of_transaction.add(f"{verb}:{table}")
+
+    def _undone(self, _connection: Any) -> None:
+        self._of_transaction.clear()
+
+    @property
+    def _of_transaction(self) -> set[str]:
+        if not hasattr(self._changes, "names"):
+            self._changes.names = set()
+        names: set[str] = self._changes.names
+        return names
+
+    def _take(self) -> str:
+        name = ",".join(sorted(self._of_transaction))
+        self._of_transaction.clear()
+        return name
+
+
+def _kinds(content: bytes) -> str:
+    """Name what an update tells of, and what it takes back."""
+    state = host_pb2.HostUpdate.FromString(content).state
+    told = {str(each.WhichOneof("body")) for each in state.resources}
+    taken = {f"no {desired_pb2.Kind.Name(each.kind)[5:].lower()}" for each in state.removals}
+    return ",".join(sorted(told | taken))
+
+
+def _pass_on(pid: int, number: int, _frame: object) -> None:
+    os.kill(pid, number)
+
+
+def main() -> None:
+    """Live, die and live again until one life ends well, or by SIGTERM."""
+    operations.load()
+    deaths, arguments = Path(sys.argv[1]), sys.argv[2:]
+    while (pid := os.fork()) != 0:
+        signal.signal(signal.SIGTERM, partial(_pass_on, pid))
+        _, status = os.waitpid(pid, 0)
+        if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
+            sys.exit(os.waitstatus_to_exitcode(status))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Steps(deaths).watch()
+    cli(arguments)
+
+
+if __name__ == "__main__":
+    main()
