@@ -1,20 +1,25 @@
 """The HTTP(S) listeners of the AWS endpoint: sockets to `Request`, `Response` to sockets."""
 
 import asyncio
+import resource
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.protocol.message import Request
+from stead_controller.aws.strangers import counted_as
 from stead_controller.errors import BadRequest
 
 HEALTH_PATH: Final = "/_stead/health"
 MAX_BODY: Final = 1 << 20
+MOST_OF_ONE: Final = 2048  # connections of one address, or of what one subscriber of IPv6 has
 _IP_FREEBIND: Final = 15  # linux/in.h; the socket module does not name it
 _MAX_REQUEST_LINE: Final = 1 << 16  # GET requests carry all parameters, presigned ones a session token too
 _MAX_HEADER: Final = 1 << 14
@@ -48,6 +53,34 @@ class BodyTooLargeError(Exception):
     """The body is longer than this endpoint takes."""
 
 
+class _BoundedServer(web.Server):
+    """Has so many connections of one address at a time, and cuts off more: none keeps the rest from connecting."""
+
+    def __init__(self, handler: PageHandler, most: int, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._most = most
+        self._sources: dict[RequestHandler, str] = {}
+        self._open: Counter[str] = Counter()
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Take a connection, or end it."""
+        super().connection_made(handler, transport)
+        peer = transport.get_extra_info("peername")
+        source = self._sources[handler] = counted_as(peer[0]) if peer else ""
+        self._open[source] += 1
+        if self._open[source] > self._most:
+            asyncio.get_running_loop().call_soon(handler.force_close)  # when it has all that it is to close
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection."""
+        super().connection_lost(handler, exc)
+        source = self._sources.pop(handler, None)
+        if source is not None:
+            self._open[source] -= 1
+            if not self._open[source]:
+                del self._open[source]
+
+
 class AwsServer:
     """Serves an `AwsApp` on some addresses.
 
@@ -62,6 +95,7 @@ class AwsServer:
         pages: Mapping[str, PageHandler] | None = None,
         objects: ObjectDoor | None = None,
         max_body: int = MAX_BODY,
+        most_of_one: int = MOST_OF_ONE,
         shutdown_seconds: float = 10.0,
     ) -> None:
         """Keep the parts; `start` opens the sockets."""
@@ -70,13 +104,16 @@ class AwsServer:
         self._pages = dict(pages or {})
         self._objects = objects
         self._max_body = max_body
+        self._most_of_one = most_of_one
         self._shutdown_seconds = shutdown_seconds
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> list[tuple[str, int]]:
         """Listen; gives the bound addresses in the order of the listeners."""
-        server = web.Server(
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        server = _BoundedServer(
             self._serve,
+            min(self._most_of_one, files // 4),
             max_line_size=_MAX_REQUEST_LINE,
             max_field_size=_MAX_HEADER,
             access_log=None,

@@ -102,3 +102,34 @@ async def test_an_address_that_comes_later() -> None:
         await server.stop()
     with pytest.raises(OSError, match="could not bind"):
         await AwsServer(app(), [Listener("198.51.100.7", 0)]).start()
+
+
+async def test_no_address_keeps_the_rest_from_connecting() -> None:
+    """Its connections are counted, whether or not it asks anything by them; those that ended count no more."""
+    server = AwsServer(app(), [Listener("127.0.0.1", 0), Listener("::1", 0)], most_of_one=2)
+    (_, port), (_, other) = await server.start()
+    silent: list[asyncio.StreamWriter] = []
+
+    async def status(host: str, at: int) -> bytes:
+        reader, writer = await asyncio.open_connection(host, at)
+        silent.append(writer)
+        try:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return (await reader.readline())[9:12] or b"cut"
+        except ConnectionResetError:
+            return b"cut"
+
+    try:
+        assert [await status("127.0.0.1", port) for _ in range(3)] == [b"403", b"403", b"cut"]
+        assert await status("::1", other) == b"403"
+        silent[0].close()
+        await silent[0].wait_closed()
+        found = b"cut"
+        async with asyncio.timeout(10):
+            while found == b"cut":  # until the server has noticed
+                found = await status("127.0.0.1", port)
+        assert found == b"403"
+    finally:
+        for writer in silent:
+            writer.close()
+        await server.stop()
