@@ -242,6 +242,11 @@ def read_public_access_block(document: bytes) -> frozenset[str]:
     return frozenset(name for name, value in given.items() if value == "true")
 
 
+def asks_for_mfa_delete(document: bytes) -> bool:
+    """Tell whether a VersioningConfiguration switches it on; raises BadRequest."""
+    return parse(document).findtext("MfaDelete", "").strip().lower() == "enabled"
+
+
 def read_payer(document: bytes) -> str:
     """Give who pays by a RequestPaymentConfiguration; raises BadRequest."""
     root = parse(document)

@@ -25,6 +25,7 @@ _NOT_BUILT: Final = 501
 _OUR_FAULT: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed"}
 )
+_OF_STATUS: Final = {404: "NoSuchKey", 405: "MethodNotAllowed", 412: "PreconditionFailed", 416: "InvalidRange"}
 _CONTENT: Final = frozenset({"GetObject", "HeadObject"})
 _LIFECYCLE: Final = frozenset({"GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration"})
 
@@ -109,7 +110,10 @@ async def forward(exchange: Exchange, operation: Operation, backend: Backend) ->
         at_rest = await encryption.of_request(backend, exchange.request, ask.path)
         ask = replace(ask, headers={**ask.headers, **at_rest})
     if operation.body == "document":
-        ask = Ask(ask.method, ask.path, ask.query, ask.headers, await exchange.document())
+        document = await exchange.document()
+        if operation.name == "PutBucketVersioning" and answers.asks_for_mfa_delete(document):
+            raise BadRequest("MFA delete is not implemented.", code="NotImplemented")
+        ask = Ask(ask.method, ask.path, ask.query, ask.headers, document)
     elif operation.body == "stream":
         ask = await _streamed(exchange, ask)
     try:
@@ -160,6 +164,7 @@ async def send_short(backend: Backend, ask: Ask) -> tuple[int, Mapping[str, str]
 
 async def _refusal(answer: aiohttp.ClientResponse) -> BackendRefusal:
     code, message = answers.read_error(await _read(answer))
+    code = code or _OF_STATUS.get(answer.status, "")  # which HEAD's answers have alone
     if code in _OUR_FAULT or (answer.status >= 500 and answer.status != _NOT_BUILT):
         log.error("object_store_refused_us", extra={"status": answer.status, "code": code, "detail": message})
         if answer.status == 503 or code == "SlowDown":

@@ -159,6 +159,8 @@ class FrontDoor:
         self._strangers.check(exchange.request.source_ip, claim.access_key_id)
         if claim.service != S3:  # whose signature would say another path
             raise Refused(Reason.INCOMPLETE, "Credential should be scoped to correct service: 's3'.")
+        if claim.presigned and claim.expires is None:
+            raise Refused(Reason.INCOMPLETE, "AWS query-string parameters must include 'X-Amz-Expires'.")
         declared = declared_hash(exchange.request, claim)
         signer = await find_signer(exchange.request, claim, self._find_key, exchange.now, body_hash=declared)
         exchange.caller = signer.caller
@@ -249,7 +251,7 @@ class FrontDoor:
             error_code=code,
             error_message=message,
             seconds=seconds,
-            weight=_RECORD_WEIGHT + len(user_agent) + len(exchange.content or b""),
+            weight=_RECORD_WEIGHT + len(user_agent) + min(len(exchange.content or b""), recording.MOST_DOCUMENT),
             params=recording.asked(exchange),
             result=None if code is not None else recording.answered(response.headers),
             additional=recording.additional(exchange),
@@ -284,7 +286,7 @@ def _translate(error: Exception, exchange: Exchange) -> tuple[int, str, str]:
         if error.reason is Reason.MISSING:
             return answers.STATUSES["AccessDenied"], "AccessDenied", "Access Denied"
         code = _REASONS[error.reason]
-        if exchange.claim is None and exchange.request.header("authorization") is None and code.startswith("Auth"):
+        if exchange.request.header("authorization") is None and code.startswith("Auth"):
             code = "AuthorizationQueryParametersError"
         if error.reason is Reason.EXPIRED and exchange.claim and exchange.claim.presigned:
             code = "AccessDenied"

@@ -14,7 +14,7 @@ from stead_controller.object_store.exchange import Exchange
 from stead_controller.object_store.operations import FIELDS
 
 _MOST_TEXT: Final = 1024
-_MOST_DOCUMENT: Final = 1 << 16
+MOST_DOCUMENT: Final = 1 << 16
 _MOST_KEYS: Final = 1 << 15  # bytes of keys of one deletion that are shown
 _DEPTH: Final = 16
 _HEADERS: Final = (
@@ -93,7 +93,7 @@ def _document(exchange: Exchange) -> dict[str, Any]:
     content = exchange.content
     if not content or exchange.operation_name in _NOT_SHOWN:
         return {}
-    if len(content) > _MOST_DOCUMENT:
+    if len(content) > MOST_DOCUMENT:
         return {"document": {"omitted": True, "originalSize": len(content)}}
     try:
         if exchange.operation_name == "PutBucketPolicy":

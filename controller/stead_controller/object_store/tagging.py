@@ -12,6 +12,11 @@ from stead_controller.object_store import answers
 
 HEADER: Final = "x-amz-tagging"
 
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html, characters for lengths
+_MOST: Final = 10
+_MOST_KEY: Final = 128
+_MOST_VALUE: Final = 256
+
 
 def of_header(text: str) -> dict[str, str]:
     """Read a header's `a=b&c=d`; raises BadRequest, also for a key that is there twice: whose value would count?"""
@@ -25,6 +30,7 @@ def of_header(text: str) -> dict[str, str]:
             "name duplicates.",
             code="InvalidArgument",
         )
+    _check(fields)
     return dict(fields)
 
 
@@ -40,3 +46,14 @@ def of_document(document: bytes) -> dict[str, str]:
     if root.tag != "Tagging" or len(dict(found)) != len(found):
         raise BadRequest("Cannot provide multiple Tags with the same key", code="InvalidTag")
     return dict(found)
+
+
+def _check(tags: list[tuple[str, str]]) -> None:
+    """Raise BadRequest for more or longer tags than objects may have."""
+    if len(tags) > _MOST:
+        raise BadRequest(f"Object tags cannot be greater than {_MOST}", code="BadRequest")
+    for key, value in tags:
+        if not 1 <= len(key) <= _MOST_KEY:
+            raise BadRequest("The TagKey you have provided is invalid", code="InvalidTag")
+        if len(value) > _MOST_VALUE:
+            raise BadRequest("The TagValue you have provided is invalid", code="InvalidTag")

@@ -218,7 +218,7 @@ def test_who_asks_too_often_is_told_to_slow_down(store, bucket, monkeypatch):
     refused("InvalidAccessKeyId", stranger.list_buckets)
     store.calls.clear()
     refused("SlowDown", stranger.list_buckets)
-    assert store.calls == []
+    assert not [call for call in store.calls if call.caller is None]
     store.s3.list_buckets()
 
 
@@ -226,7 +226,7 @@ def test_calls_are_told_to_the_audit(store, bucket):
     store.calls.clear()
     store.let_role(document(statement("Deny", "*", "*")))
     refused("AccessDenied", store.role.get_object, Bucket=bucket, Key="open/a")
-    [call] = store.calls
+    [call] = [call for call in store.calls if call.error_code is not None]
     assert (call.service, call.operation, call.status, call.error_code) == ("s3", "GetObject", 403, "AccessDenied")
     assert call.access_key_id == ROLE_KEY
     assert (call.params["Bucket"], call.params["Key"]) == (bucket, "open/a")

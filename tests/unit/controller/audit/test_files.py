@@ -30,6 +30,15 @@ def test_each_day_has_a_file_that_only_its_owner_reads(files, tmp_path):
     assert (first.read_text(), first.stat().st_mode & 0o777) == ("a\nb\nc\n", 0o600)
 
 
+def test_a_link_in_a_files_place_is_not_followed(files, tmp_path):
+    files.append(["a"], NOW)
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "audit" / "2026-03-05.jsonl").symlink_to(elsewhere)
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        files.append(["b"], NOW + timedelta(days=1))
+    assert not elsewhere.exists()
+
+
 def test_a_large_file_is_followed_by_another(files, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_FILE_BYTES", 10)
     for line in ("x" * 8, "y" * 8, "z" * 30, "w"):

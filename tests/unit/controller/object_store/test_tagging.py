@@ -23,6 +23,21 @@ def test_a_header_that_could_mean_something_else(text):
     assert refusal.value.code == "InvalidArgument"
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("&".join(f"{number}=" for number in range(11)), "BadRequest"),
+        ("=a", "InvalidTag"),
+        (f"{'k' * 129}=", "InvalidTag"),
+        (f"k={'v' * 257}", "InvalidTag"),
+    ],
+)
+def test_tags_are_few_and_short(text, code):
+    with pytest.raises(BadRequest) as refusal:
+        tagging.of_header(text)
+    assert refusal.value.code == code
+
+
 def test_a_document_with_a_key_twice():
     with pytest.raises(BadRequest):
         tagging.of_document(answers.tagging([("a", "1"), ("a", "2")]))
