@@ -246,6 +246,25 @@ def test_what_metadata_options_become_decides(api, user, ec2):
     defaults(HttpTokens="required")
 
 
+def test_what_metadata_options_a_launch_asks_for_decides(api, user, ec2):
+    """The other two of EC2's examples: tokens must be asked for, and three hops are the most."""
+    new = "arn:aws:ec2:*:*:instance/*"
+    deny = [
+        statement("ec2:RunInstances", new, "Deny", StringNotEquals={"ec2:MetadataHttpTokens": "required"}),
+        statement("ec2:RunInstances", new, "Deny", NumericGreaterThan={"ec2:MetadataHttpPutResponseHopLimit": "3"}),
+    ]
+    user.may(statement("ec2:*"), *deny)
+    tokens = {"HttpTokens": "required"}
+    for options in ({}, {"HttpTokens": "optional"}, {**tokens, "HttpPutResponseHopLimit": 4}):
+        refused(lambda wish=options: run(ec2, api, MetadataOptions=wish))
+    [required] = run(ec2, api, MetadataOptions={**tokens, "HttpPutResponseHopLimit": 3})["Instances"]
+    [optional] = run(api.ec2, api)["Instances"]
+    # Of an instance that is there, they are what it has.
+    user.may(statement("ec2:TerminateInstances", new, StringEquals={"ec2:MetadataHttpTokens": "required"}))
+    refused(ec2.terminate_instances, InstanceIds=[optional["InstanceId"]])
+    ec2.terminate_instances(InstanceIds=[required["InstanceId"]])
+
+
 def own_snapshot(tx, api):
     """A snapshot of the first tenant."""
     row = rows.snapshot(api.world.one.caller.account_id)
