@@ -167,6 +167,20 @@ def test_policies_know_by_which_imds_credentials_were_given_and_where(api, profi
     assert [allowed(first), allowed(second)] == [False, True]
 
 
+def test_a_policy_knows_the_instance_profile_that_an_instance_has(api, profiles):
+    servers, batch, none = (
+        launch(api, **more)["InstanceId"]
+        for more in ({"IamInstanceProfile": {"Name": "Servers"}}, {"IamInstanceProfile": {"Name": "Batch"}}, {})
+    )
+    iam = api.client(api.world.one, "iam")
+    ec2 = who_may(api, iam, "ada", "ec2:TerminateInstances")("ec2")
+    deny = {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"ArnEquals": {"ec2:InstanceProfile": ARN}}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    iam.put_user_policy(UserName="ada", PolicyName="q", PolicyDocument=policy)
+    api.refused("UnauthorizedOperation", ec2.terminate_instances, InstanceIds=[batch, servers])
+    ec2.terminate_instances(InstanceIds=[batch, none])
+
+
 def test_who_must_show_a_token_has_no_other_credentials(api, profiles):
     profile = {"IamInstanceProfile": {"Name": "Servers"}}
     shown = launch(api, **profile, MetadataOptions={"HttpTokens": "required"})

@@ -16,6 +16,7 @@ from stead_controller.db.tables import (
     Image,
     ImageTask,
     Instance,
+    InstanceProfileAssociation,
     InternetGateway,
     KeyPair,
     NatGateway,
@@ -41,6 +42,7 @@ type Arn = Callable[[str, str], str]  # of a kind and an id, to the ARN of a res
 type Facts = dict[str, Any]
 type SeenBy = Callable[[Transaction, Caller, Sequence[str]], Ways]
 
+_PROFILE: Final = "ec2:InstanceProfile"
 _TAG_PREFIXES: Final = ("aws:resourcetag/", "ec2:resourcetag/")
 
 
@@ -168,6 +170,8 @@ def of(
     found: dict[str, Facts] = {resource_id: {} for resource_id in resource_ids}
     if any(not key.startswith(_TAG_PREFIXES) for key in keys) and kind in _KINDS:
         _add_columns(tx, caller, cloud, kind, found)
+    if kind == "instance" and _PROFILE.lower() in keys:
+        _add_profiles(tx, caller, found)
     if any(key.startswith(_TAG_PREFIXES) for key in keys):
         _add_tags(tx, caller, kind, found)
     return found
@@ -183,6 +187,14 @@ def _add_columns(tx: Transaction, caller: Caller, cloud: Cloud, kind: str, found
     for batch in batches(found):
         for row in seen(tx, table, getattr(table, name), batch, ways(tx, caller, batch)):
             found[getattr(row, name)].update(read(row, arn))
+
+
+def _add_profiles(tx: Transaction, caller: Caller, found: Mapping[str, Facts]) -> None:
+    columns = InstanceProfileAssociation.instance_id, InstanceProfileAssociation.profile_arn
+    for batch in batches(found):
+        mine = InstanceProfileAssociation.account_id == caller.account_id, columns[0].in_(batch)
+        for instance_id, arn in tx.session.execute(select(*columns).where(*mine)):
+            found[instance_id][_PROFILE] = arn
 
 
 def _add_tags(tx: Transaction, caller: Caller, kind: str, found: Mapping[str, Facts]) -> None:
