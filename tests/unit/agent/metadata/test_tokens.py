@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stead_agent.metadata import tokens
 from stead_agent.metadata.tokens import MAX_SECONDS, lifetime, mint, seconds_left
 
 KEY = bytes(range(32))
@@ -34,6 +35,14 @@ def test_tokens_differ_and_are_bound_to_instance_and_key() -> None:
 def test_token_from_before_the_clock_was_set_back_is_refused() -> None:
     token = mint(KEY, ME, MAX_SECONDS, 1_000_000)
     assert seconds_left(KEY, ME, token, 999_999) == 0
+
+
+def test_token_of_another_format_is_refused_though_its_seal_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tokens, "_FORMAT", 2)
+        token = mint(KEY, ME, 60, 1000)
+        assert seconds_left(KEY, ME, token, 1000) == 60
+    assert seconds_left(KEY, ME, token, 1000) == 0
 
 
 @settings(deadline=None)
