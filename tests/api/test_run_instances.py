@@ -1,6 +1,7 @@
 """RunInstances and the lives of instances through boto3: what is made, and that bad input changes no row."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -55,6 +56,14 @@ def test_a_repeated_client_token_launches_nothing_more(api: Api) -> None:
     first = run(api, ClientToken="t")
     assert run(api, ClientToken="t")["ReservationId"] == first["ReservationId"]
     api.refused("IdempotentParameterMismatch", lambda: run(api, ClientToken="t", InstanceType="t3.nano"))
+
+
+def test_fifty_at_once_with_one_client_token_launch_one_instance(api: Api) -> None:
+    with ThreadPoolExecutor(25) as pool:
+        answers = list(pool.map(lambda _number: run(api, ClientToken="of fifty"), range(50)))
+    assert len({answer["ReservationId"] for answer in answers}) == 1
+    assert len({instance["InstanceId"] for answer in answers for instance in answer["Instances"]}) == 1
+    assert len(api.ec2.describe_instances()["Reservations"]) == 1
 
 
 BAD_LAUNCHES = [

@@ -5,8 +5,6 @@ was not answered is repeated with its client token, or it is looked whether it w
 neither in the API nor on the hosts, and at no time were there two of anything.
 """
 
-import contextlib
-import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +14,9 @@ import pytest
 from botocore.exceptions import ConnectionError as NotConnected
 from botocore.exceptions import HTTPClientError
 
-from stead_proto.v1 import desired_pb2 as pb
 from tests.support.cloud import Cloud
 from tests.support.processes import Child
+from tests.support.remains import nothing_remains
 from tests.support.waiting import wait_for
 
 PATIENCE: Final = 40.0  # for what takes several deaths; each is told by itself when it is late
@@ -75,7 +73,8 @@ def test_nothing_is_lost_doubled_or_left(mortal: Cloud) -> None:
     snapshot_id = keep_a_copy(client, volume_id)
     rest(client, instance_id)
     end(client, instance_id, volume_id, snapshot_id)
-    nothing_is_left(mortal, client)
+    only_its_memory_is_left(client)
+    nothing_remains(mortal)
     died_of = deaths.read_text(encoding="ascii").splitlines()
     assert len(died_of) == len(set(died_of))
     commits, sent = ([name for name in died_of if name.startswith(kind)] for kind in ("before", "sent"))
@@ -177,40 +176,10 @@ def end(client: Client, instance_id: str, volume_id: str, snapshot_id: str) -> N
     client.wait(lambda: not client.ask("describe_volumes")["Volumes"], "no volume is left")
 
 
-def nothing_is_left(cloud: Cloud, client: Client) -> None:
-    """Nothing but the instance's memory is in the API, on the hosts, in what is promised, and in the database."""
+def only_its_memory_is_left(client: Client) -> None:
+    """The API shows a terminated instance, and nothing else that was made."""
     assert client.is_in("terminated")
     for name in ("describe_volumes", "describe_network_interfaces", "describe_addresses"):
         found = client.ask(name)
         assert [value for key, value in found.items() if key != "ResponseMetadata" and value] == [], found
     assert client.ask("describe_snapshots", OwnerIds=["self"])["Snapshots"] == []
-    hosts = cloud.let_happen(do="hosts")["hosts"]
-    assert len(hosts) == 2
-    for host_id in hosts:
-        wait_for(lambda it=host_id: kept(cloud, it) == {}, f"nothing is left on {host_id}", PATIENCE)
-        assert cloud.let_happen(do="remains", host=host_id)["violations"] == []
-    promised = [
-        (host.cpus_reserved, host.memory_reserved, host.instances, [pool.promised for pool in host.pools])
-        for host in cloud.operator.list_hosts()
-    ]
-    assert promised == [(0, 0, 0, [0])] * 2
-    cloud.controller.stop()
-    with contextlib.closing(sqlite3.connect(cloud.settings.controller_dir / "stead.sqlite")) as database:
-        for rows in (
-            "volumes",
-            "network_interfaces",
-            "workflows",
-            "host_errors",
-            "public_addresses WHERE interface_id IS NOT NULL",
-            "account_usage WHERE value != 0",
-            f"host_resources WHERE body IS NOT NULL AND kind NOT IN ({pb.KIND_HOST_NETWORK}, {pb.KIND_BASE})",
-        ):
-            assert database.execute(f"SELECT * FROM {rows}").fetchall() == [], rows
-        assert database.execute("SELECT state FROM instances").fetchall() == [("terminated",)]
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-def kept(cloud: Cloud, host_id: str) -> dict[str, list[str]]:
-    """List what a host has, but for bases: those stay for the next launch."""
-    remains: dict[str, list[str]] = cloud.let_happen(do="remains", host=host_id)["remains"]
-    return {kind: names for kind, names in remains.items() if kind != "bases"}

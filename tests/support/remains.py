@@ -1,0 +1,47 @@
+"""Nothing is left of what a cloud with simulated hosts did: on its hosts, in what is promised, and in its database."""
+
+import contextlib
+import sqlite3
+from functools import partial
+from typing import Final
+
+from stead_proto.v1 import desired_pb2 as pb
+from tests.support.cloud import Cloud
+from tests.support.waiting import wait_for
+
+_PATIENCE: Final = 40.0
+_OF_A_HOST: Final = f"{pb.KIND_HOST_NETWORK}, {pb.KIND_BASE}"
+
+
+def nothing_remains(cloud: Cloud) -> None:
+    """Fail unless all instances are terminated and all else is gone; stops the controller to look at its database.
+
+    What may stay: public addresses that rest, images' bases on hosts, and what was there before.
+    """
+    for host_id in cloud.let_happen(do="hosts")["hosts"]:
+        wait_for(partial(_is_bare, cloud, host_id), f"nothing is left on {host_id}", _PATIENCE)
+        assert cloud.let_happen(do="remains", host=host_id)["violations"] == []
+    promised = [
+        (host.cpus_reserved, host.memory_reserved, host.instances, [pool.promised for pool in host.pools])
+        for host in cloud.operator.list_hosts()
+    ]
+    assert promised == [(0, 0, 0, [0])] * len(promised)
+    cloud.controller.stop()
+    with contextlib.closing(sqlite3.connect(cloud.settings.controller_dir / "stead.sqlite")) as database:
+        for rows in (
+            "volumes",
+            "network_interfaces",
+            "workflows",
+            "host_errors",
+            "public_addresses WHERE interface_id IS NOT NULL",
+            "account_usage WHERE value != 0",
+            f"host_resources WHERE body IS NOT NULL AND kind NOT IN ({_OF_A_HOST})",
+            "instances WHERE state != 'terminated'",
+        ):
+            assert database.execute(f"SELECT * FROM {rows}").fetchall() == [], rows
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def _is_bare(cloud: Cloud, host_id: str) -> bool:
+    remains: dict[str, list[str]] = cloud.let_happen(do="remains", host=host_id)["remains"]
+    return remains.keys() <= {"bases"}
