@@ -302,6 +302,27 @@ def test_a_role_is_passed_only_by_who_may_pass_it(api, user, ec2):
     ec2.disassociate_iam_instance_profile(AssociationId=association["AssociationId"])
 
 
+def test_what_an_instance_is_decides(api, user, ec2):
+    instance_id = api.launch()
+    user.iam.create_instance_profile(InstanceProfileName="web")
+    api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "web"})
+    for may, condition in (
+        (True, {"ArnLike": {"ec2:InstanceProfile": "arn:aws:iam::*:instance-profile/web"}}),
+        (False, {"ArnLike": {"ec2:InstanceProfile": "arn:aws:iam::*:instance-profile/db"}}),
+        (True, {"StringEquals": {"ec2:InstanceAutoRecovery": "default", "ec2:InstanceMetadataTags": "disabled"}}),
+        (False, {"StringNotEquals": {"ec2:InstanceID": instance_id}}),
+    ):
+        user.may(statement("ec2:RebootInstances", **condition))
+        if may:
+            ec2.reboot_instances(InstanceIds=[instance_id])
+        else:
+            refused(ec2.reboot_instances, InstanceIds=[instance_id])
+    other = api.launch(number=1)
+    user.may(statement("ec2:RebootInstances", Null={"ec2:InstanceProfile": "true"}))
+    ec2.reboot_instances(InstanceIds=[other])
+    refused(ec2.reboot_instances, InstanceIds=[other, instance_id])
+
+
 def test_tags_on_create_need_create_tags(api, user, ec2):
     instance = "arn:aws:ec2:us-east-1:*:instance/*"
     tagged = {"TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "Team", "Value": "a"}]}]}

@@ -474,7 +474,7 @@ def test_filters_find_nothing_of_others(api, theirs):
 def test_policies_learn_nothing_of_others(api, theirs):
     """What conditions may ask about is looked up before an operation is: it reads no row of another's either."""
     for kind, value in theirs.items():
-        keys = ["ec2:vpc", "aws:resourcetag/a"]
+        keys = ["ec2:vpc", "ec2:instanceprofile", "aws:resourcetag/a"]
 
         def facts(tx, kind=kind, value=value, keys=keys):
             return resource_facts.of(tx, api.world.one.caller, api.world.cloud, kind, [value], keys=keys)
