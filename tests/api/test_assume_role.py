@@ -212,7 +212,10 @@ def test_tags_must_be_allowed_and_stay(api, iam, alice):
         two = api.session(one.assume_role(RoleArn=second, RoleSessionName="again")["Credentials"], "sts")
         return one, two
 
-    _, two = chain(["team"])
+    untagged = role(iam, "Untagged", policy=allowing(["sts:AssumeRole"], {"AWS": first}))
+    one, two = chain(["team"])
+    message = refused("AccessDenied", one.assume_role, RoleArn=untagged, RoleSessionName="bare")
+    assert "sts:TagSession" in message  # what is handed on is asked for as well
     assert arn_of(api, two.assume_role(RoleArn=third, RoleSessionName="last")).endswith("assumed-role/Third/last")
     refused(
         "InvalidParameterValue",
@@ -221,7 +224,8 @@ def test_tags_must_be_allowed_and_stay(api, iam, alice):
         RoleSessionName="last",
         Tags=[{"Key": "Team", "Value": "db"}],
     )
-    _, two = chain([])
+    one, two = chain([])
+    assert one.assume_role(RoleArn=untagged, RoleSessionName="bare")
     refused("AccessDenied", two.assume_role, RoleArn=third, RoleSessionName="last")
 
 
