@@ -284,9 +284,17 @@ def test_a_role_is_passed_only_by_who_may_pass_it(api, user, ec2):
     said = f"perform: iam:PassRole on resource: {role} because"
     assert said in refused(lambda: run(ec2, api, IamInstanceProfile={"Name": "web"}))
     assert said in refused(ec2.associate_iam_instance_profile, **associate)
-    elsewhere = statement("iam:PassRole", role, StringEquals={"iam:PassedToService": "dlm.amazonaws.com"})
-    user.may(statement("ec2:*"), elsewhere)
-    assert said in refused(ec2.associate_iam_instance_profile, **associate)
+    for elsewhere in (
+        {"StringEquals": {"iam:PassedToService": "dlm.amazonaws.com"}},
+        {"ArnLike": {"iam:AssociatedResourceArn": "arn:aws:ec2:*:*:instance/i-none*"}},
+    ):
+        user.may(statement("ec2:*"), statement("iam:PassRole", role, **elsewhere))
+        assert said in refused(ec2.associate_iam_instance_profile, **associate)
+    user.may(
+        statement("ec2:*"),
+        statement("iam:PassRole", role, ArnLike={"iam:AssociatedResourceArn": "arn:aws:ec2:us-east-1:*:instance/*"}),
+    )
+    assert run(ec2, api, IamInstanceProfile={"Name": "web"})["Instances"]
     user.may(
         statement("ec2:*"), statement("iam:PassRole", role, StringEquals={"iam:PassedToService": "ec2.amazonaws.com"})
     )

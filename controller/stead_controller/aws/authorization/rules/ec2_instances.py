@@ -1,6 +1,6 @@
 """EC2's operations on instances: a launch touches an image, a subnet, groups, a key pair and all that it makes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
@@ -40,7 +40,7 @@ def _launch(asked: Asked) -> Iterator[Check]:
         named_snapshots = set(asked.values("BlockDeviceMappings.Ebs.SnapshotId"))
         for snapshot_id in sorted(named_snapshots):
             yield Check(Target(asked.arn("snapshot", snapshot_id), "snapshot", snapshot_id))
-    yield from _pass_role(asked)
+    yield from _pass_role(asked, [asked.arn("instance", "*")])
 
 
 def _choices(asked: Asked) -> Choices | None:
@@ -107,12 +107,15 @@ def _profile_arn(asked: Asked, profile: Mapping[str, Any]) -> str | None:
     return asked.arn("instance-profile", name, service="iam", region="") if name else None
 
 
-def _pass_role(asked: Asked) -> Iterator[Check]:
-    """Giving a role to an instance is handing out its rights: the caller must be allowed to pass it."""
+def _pass_role(asked: Asked, instances: Sequence[str]) -> Iterator[Check]:
+    """Giving a role to instances is handing out its rights: the caller must be allowed to pass it to their ARNs."""
     for profile in asked.values("IamInstanceProfile.Arn") + asked.values("IamInstanceProfile.Name"):
         role = resource_facts.role_of_profile(asked.call.tx, asked.call.caller, asked.call.cloud, profile)
-        if role is not None:
-            yield Check(Target(role, context={"iam:PassedToService": "ec2.amazonaws.com"}), "iam:PassRole")
+        if role is None:
+            continue
+        for instance in instances:
+            context = {"iam:AssociatedResourceArn": instance, "iam:PassedToService": "ec2.amazonaws.com"}
+            yield Check(Target(role, context=context), "iam:PassRole")
 
 
 def _of_the_account(_asked: Asked) -> Iterator[Check]:
@@ -121,11 +124,10 @@ def _of_the_account(_asked: Asked) -> Iterator[Check]:
 
 def _associate_profile(asked: Asked) -> Iterator[Check]:
     profile = _profile_arn(asked, asked.params.get("IamInstanceProfile", {}))
-    for part in (_INSTANCE, _ASSOCIATED):
-        for check in part(asked):
-            target = check.target
-            yield Check(Target(target.arn, target.kind, target.resource_id, {"ec2:NewInstanceProfile": profile}))
-    yield from _pass_role(asked)
+    instances = [check.target for part in (_INSTANCE, _ASSOCIATED) for check in part(asked)]
+    for target in instances:
+        yield Check(Target(target.arn, target.kind, target.resource_id, {"ec2:NewInstanceProfile": profile}))
+    yield from _pass_role(asked, [target.arn for target in instances] or [asked.arn("instance", "*")])
 
 
 RULES: Final[dict[str, Rule]] = {

@@ -220,7 +220,8 @@ def _passed_role(asked: Asked) -> Iterator[Check]:
     """Putting a role into a profile hands it to instances, so it must be allowed to be passed."""
     for name in asked.values("RoleName"):
         role = _target(asked, "role", name)
-        context = {"iam:PassedToService": "ec2.amazonaws.com"}
+        instances = asked.arn("instance", "*", region="*")
+        context = {"iam:AssociatedResourceArn": instances, "iam:PassedToService": "ec2.amazonaws.com"}
         yield Check(Target(role.arn, "iam", role.resource_id, context), "iam:PassRole")
 
 
