@@ -13,6 +13,7 @@ from stead_controller.key_cache import KeyCache
 from stead_controller.resources import session_tokens
 from stead_controller.resources.session_tokens import Facts
 from stead_controller.sealing import no_sealer
+from tests.api.identity import trust
 from tests.support.waiting import wait_for
 
 
@@ -67,6 +68,22 @@ def test_a_session_ends(api):
     }
     assert code_of(api.session(given, "sts").get_caller_identity) == "ExpiredToken"
     assert code_of(api.session(given).describe_vpcs) == "RequestExpired"
+
+
+def test_a_token_that_mixes_accounts_is_none(api):
+    """Tokens are ours alone to make; one of a role or a user of another account still would be no way in."""
+    iam = api.client(api.world.one, "iam")
+    role = iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust())["Role"]["RoleId"]
+    user = iam.create_user(UserName="u")["User"]["UserId"]
+    now = datetime.now(UTC)
+    for kind, principal in (("role", role), ("user", user), ("federated", user)):
+        for tenant, known in ((api.world.one, True), (api.world.other, False)):
+            facts = Facts(kind, tenant.caller.account_id, principal, "name", now, now + timedelta(hours=1))
+            made = session_tokens.mint(api.world.cloud.sealer, facts)
+            given = asyncio.run(
+                KeyCache(api.database, api.world.cloud.sealer).find(made.access_key_id, made.session_token)
+            )
+            assert (given is not None) == known, kind
 
 
 def test_a_session_dies_with_its_account(api, sts):

@@ -147,6 +147,25 @@ def test_an_absent_role_is_like_one_that_does_not_trust(api, role, anybody):
     assert texts == {"Not authorized to perform sts:AssumeRoleWithWebIdentity"}
 
 
+def test_another_accounts_provider_proves_nothing(api, role, anybody):
+    """A role trusts whom its own account knows: also where its policy names somebody else's provider."""
+    theirs = api.client(api.world.other, "iam")
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.example/team"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    arn = theirs.create_role(RoleName="Deploy", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    asked = {"RoleArn": arn, "RoleSessionName": "run", "WebIdentityToken": token()}
+    api.refused("AccessDenied", anybody.assume_role_with_web_identity, **asked)
+    theirs.create_open_id_connect_provider(Url=ISSUER.url, ClientIDList=["stead"])
+    api.refused("AccessDenied", anybody.assume_role_with_web_identity, **asked)
+    policy = policy.replace(ACCOUNT, arn.split(":")[4])
+    theirs.update_assume_role_policy(RoleName="Deploy", PolicyDocument=policy)
+    assert anybody.assume_role_with_web_identity(**asked)["AssumedRoleUser"]["Arn"].endswith("assumed-role/Deploy/run")
+
+
 def test_a_forged_token_is_refused(api, role, anybody):
     forged = Issuer().token(datetime.now(UTC))
     api.refused(
