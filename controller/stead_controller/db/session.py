@@ -31,19 +31,24 @@ class Transaction:
 
     `events` are ids of instances whose watchers must be told; `revision` is that of this transaction, once it tells
     hosts anything (`hosts/revisions.py`); `workflows` tells whether it began or moved a workflow. `facts` is what is
-    the same for the whole transaction and asked for again and again, by who keeps it.
+    the same for the whole transaction and asked for again and again, by who keeps it. With `gathers` what it tells all
+    hosts of a VPC may reach them up to a second later, so that many such changes go together.
     """
 
     session: Session
     events: set[str] = field(default_factory=set)
     revision: int | None = None
     workflows: bool = False
+    gathers: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    _connection: Connection | None = None
 
     @property
     def connection(self) -> Connection:
         """The session's connection, for what is made of plain columns: the session would wrap each row once more."""
-        return self.session.connection()
+        if self._connection is None:
+            self._connection = self.session.connection()
+        return self._connection
 
 
 type CommitListener = Callable[[Transaction], None]

@@ -4,17 +4,18 @@ Callers change rows first, then call one of the functions here, which draw the t
 only what differs from what was told: to the host's own outbox (`outbox.py`) or to the topic of a VPC (`topics.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from google.protobuf.message import Message
 from sqlalchemy import Exists, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume, Vpc
+from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
 from stead_controller.hosts import outbox, topics
 from stead_controller.hosts.pictures.body import Key
-from stead_controller.hosts.pictures.instance import interfaces_of, of_instance
+from stead_controller.hosts.pictures.instance import Parts, of_instance, parts_of
 from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import region_of
 from stead_controller.hosts.pictures.snapshot import of_base, of_snapshot
@@ -30,17 +31,22 @@ def refresh_instance(tx: Transaction, instance_id: str) -> None:
         refresh_instances(tx, instance.host_id, [instance])
 
 
-def refresh_instances(tx: Transaction, host_id: str, instances: Iterable[Instance]) -> None:
-    """Tell a host how several of its instances must be now, and all hosts of their VPCs where their interfaces are."""
+def refresh_instances(
+    tx: Transaction, host_id: str, instances: Iterable[Instance], made: Mapping[str, Parts] = MappingProxyType({})
+) -> None:
+    """Tell a host how several of its instances must be now, and all hosts of their VPCs where their interfaces are.
+
+    Of instances in `made` the parts are these, and not read.
+    """
     tx.session.flush()
     wanted: dict[Key, Message] = {}
     vpcs: set[str] = set()
     region = region_of(tx)
     kept: list[object] = []  # the session forgets rows that nobody refers to; these are what mappings are drawn from
     for instance in instances:
-        interfaces = interfaces_of(tx, instance)
-        kept += [*interfaces, tx.session.get(Vpc, instance.vpc_id)]
-        pictures = of_instance(tx, instance, interfaces, region)
+        parts = made.get(instance.id) or parts_of(tx, instance)
+        kept += parts.interfaces
+        pictures = of_instance(tx, instance, parts, region)
         for body in list(pictures.values()):
             if isinstance(body, pb.Volume):
                 pictures.update(_below(tx, host_id, body))

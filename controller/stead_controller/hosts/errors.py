@@ -8,14 +8,17 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select, tuple_
 
 from stead_controller.db.insert import upsert
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostError
 from stead_proto.v1 import host_pb2 as pb
 
 _LENGTH: Final = 2000
 # Asked at each report: a statement that is written once need not be put together again.
-_OF_HOSTS: Final = select(HostError.host_id, HostError.kind, HostError.resource_id).where(
-    HostError.host_id.in_(bindparam("host_ids", expanding=True))
+_OF_HOSTS: Final = Prepared(
+    select(HostError.host_id, HostError.kind, HostError.resource_id).where(
+        HostError.host_id.in_(bindparam("host_ids", expanding=True))
+    )
 )
 
 
@@ -23,7 +26,7 @@ def of_hosts(tx: Transaction, host_ids: Sequence[str]) -> dict[str, set[tuple[in
     """What hosts fail at, by host: kinds and ids; hosts that fail at nothing are not named."""
     found: dict[str, set[tuple[int, str]]] = defaultdict(set)
     if host_ids:
-        for host_id, kind, resource_id in tx.connection.execute(_OF_HOSTS, {"host_ids": list(host_ids)}):
+        for host_id, kind, resource_id in _OF_HOSTS.all(tx.connection, {"host_ids": list(host_ids)}):
             found[host_id].add((kind, resource_id))
     return found
 

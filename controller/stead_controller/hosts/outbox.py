@@ -11,14 +11,17 @@ from google.protobuf.message import Message
 from sqlalchemy import bindparam, delete, select
 
 from stead_controller.db.insert import upsert
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import HostResource
 from stead_controller.hosts.pictures.body import Key, encode
 from stead_controller.hosts.revisions import next_revision
 
-_TOLD: Final = select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
-    HostResource.host_id == bindparam("host_id"),
-    HostResource.resource_id.in_(bindparam("resource_ids", expanding=True)),
+_TOLD: Final = Prepared(
+    select(HostResource.kind, HostResource.resource_id, HostResource.body, HostResource.force).where(
+        HostResource.host_id == bindparam("host_id"),
+        HostResource.resource_id.in_(bindparam("resource_ids", expanding=True)),
+    )
 )
 
 
@@ -31,8 +34,10 @@ def write(
     if not bodies:
         return
     known = {
-        (row.kind, row.resource_id): (row.body, row.force)
-        for row in tx.connection.execute(_TOLD, {"host_id": host_id, "resource_ids": [key[1] for key in bodies]})
+        (kind, resource_id): (body, forced)
+        for kind, resource_id, body, forced in _TOLD.all(
+            tx.connection, {"host_id": host_id, "resource_ids": [key[1] for key in bodies]}
+        )
     }
     changes = []
     for key, body in bodies.items():

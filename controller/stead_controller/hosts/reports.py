@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
 from stead_controller.hosts import desired_state, errors, outbox, topics
@@ -43,10 +44,12 @@ _ERROR_LENGTH: Final = 2000
 # Asked at each report: statements that are written once need not be put together again.
 _VOLUMES: Final = select(Volume).where(Volume.id.in_(bindparam("ids", expanding=True)))
 _INSTANCES: Final = select(Instance).where(Instance.id.in_(bindparam("ids", expanding=True)))
-_TOLD: Final = select(HostResource.revision).where(
-    HostResource.host_id == bindparam("host_id"),
-    HostResource.kind == bindparam("kind"),
-    HostResource.resource_id == bindparam("resource_id"),
+_TOLD: Final = Prepared(
+    select(HostResource.revision).where(
+        HostResource.host_id == bindparam("host_id"),
+        HostResource.kind == bindparam("kind"),
+        HostResource.resource_id == bindparam("resource_id"),
+    )
 )
 _CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virtual machine's process failed")
 
@@ -69,13 +72,15 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
 class _Writing:
     """A transaction that takes over reports, with what was looked up for all of them.
 
-    `waiting` are the instances that wait for an interface or a volume to come or go, or for their guests to be told of
-    an instance profile; `rows` keeps what is read loaded.
+    Of the instances `want_interfaces` wait for one to come, `want_volumes` for one to come or go, `want_profiles` for
+    their guests to be told of an instance profile; `rows` keeps what is read loaded.
     """
 
     tx: Transaction
     now: datetime
-    waiting: frozenset[str]
+    want_interfaces: frozenset[str]
+    want_volumes: frozenset[str]
+    want_profiles: frozenset[str]
     rows: Sequence[Instance | Volume]
 
 
@@ -103,14 +108,17 @@ def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: dateti
     for status in statuses:
         ids[status.kind].add(status.id)
     rows: list[Instance | Volume] = []
-    waiting: set[str] = set()
+    want_interfaces: set[str] = set()
+    want_volumes: set[str] = set()
+    want_profiles: set[str] = set()
     for batch in batches(sorted(ids[desired.KIND_VOLUME])):
         rows += tx.session.scalars(_VOLUMES, {"ids": batch})
     for batch in batches(sorted(ids[desired.KIND_MACHINE])):
         rows += tx.session.scalars(_INSTANCES, {"ids": batch})
-        waiting |= instance_profiles.waiting(tx, batch)
-        waiting |= network_interface_attachments.waiting(tx, batch) | volume_attachments.waiting(tx, batch)
-    return _Writing(tx, now, frozenset(waiting), rows)
+        want_interfaces |= network_interface_attachments.waiting(tx, batch)
+        want_volumes |= volume_attachments.waiting(tx, batch)
+        want_profiles |= instance_profiles.waiting(tx, batch)
+    return _Writing(tx, now, frozenset(want_interfaces), frozenset(want_volumes), frozenset(want_profiles), rows)
 
 
 def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
@@ -128,10 +136,7 @@ def _machine(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None
             volume_attachments.note_busy(tx, instance.id, status.machine.volume_ids)
     elif status.condition == pb.CONDITION_READY:
         instance.host_error = ""
-        if instance.id in writing.waiting:
-            _has_all(tx, host_id, instance, status, now)
-        elif instance.metadata_pending:
-            instance.metadata_pending = not _is_news(tx, host_id, status)
+        _has_all(writing, host_id, instance, status)
     if status.HasField("machine"):
         instance.reboots_done = status.machine.reboot_count
     if not status.HasField("machine"):
@@ -149,21 +154,27 @@ def _never_started(tx: Transaction, host_id: str, status: pb.ResourceStatus, ins
     return is_done and is_off and _is_news(tx, host_id, status)
 
 
-def _has_all(tx: Transaction, host_id: str, instance: Instance, status: pb.ResourceStatus, now: datetime) -> None:
+def _has_all(writing: _Writing, host_id: str, instance: Instance, status: pb.ResourceStatus) -> None:
     """Take over that a machine is as it was last told to be.
 
     What was to be plugged in is, what was not is out, and its metadata says what it was to say.
     """
-    if _is_news(tx, host_id, status):
-        network_interface_attachments.settle_attached(tx, status.id)
-        volume_attachments.settle_machine(tx, status.id, status.machine.volume_ids, now)
-        instance_profiles.settle(tx, status.id)
-        instance.metadata_pending = False
+    wants = [instance.id in each for each in (writing.want_interfaces, writing.want_volumes, writing.want_profiles)]
+    if not (any(wants) or instance.metadata_pending) or not _is_news(writing.tx, host_id, status):
+        return
+    wants_interface, wants_volume, wants_profile = wants
+    if wants_interface:
+        network_interface_attachments.settle_attached(writing.tx, instance.id)
+    if wants_volume:
+        volume_attachments.settle_machine(writing.tx, instance.id, status.machine.volume_ids, writing.now)
+    if wants_profile:
+        instance_profiles.settle(writing.tx, instance.id)
+    instance.metadata_pending = False
 
 
 def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
     """Tell whether a status speaks of what the host was last told, not of an earlier word."""
-    told: int | None = tx.connection.scalar(_TOLD, {"host_id": host_id, "kind": status.kind, "resource_id": status.id})
+    told: int | None = _TOLD.scalar(tx.connection, {"host_id": host_id, "kind": status.kind, "resource_id": status.id})
     return status.revision >= (told or 0)
 
 

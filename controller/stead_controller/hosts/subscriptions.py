@@ -9,16 +9,19 @@ from typing import Final
 from sqlalchemy import bindparam, select, update
 
 from stead_controller.db.insert import upsert
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import NetworkInterface, VpcHost, VpcResource
 from stead_controller.hosts.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
 # Asked at each launch: a statement that is written once need not be put together again.
-_PEERINGS: Final = select(VpcResource.body).where(
-    VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.kind == pb.KIND_PEERING, VpcResource.body.is_not(None)
+_PEERINGS: Final = Prepared(
+    select(VpcResource.body).where(
+        VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.kind == pb.KIND_PEERING, VpcResource.body.is_not(None)
+    )
 )
-_SOME_INTERFACE: Final = (
+_SOME_INTERFACE: Final = Prepared(
     select(NetworkInterface.id)
     .where(
         NetworkInterface.host_id == bindparam("host_id"),
@@ -26,8 +29,8 @@ _SOME_INTERFACE: Final = (
     )
     .limit(1)
 )
-_GONE: Final = select(VpcHost.gone_revision).where(
-    VpcHost.host_id == bindparam("host_id"), VpcHost.vpc_id == bindparam("vpc_id")
+_GONE: Final = Prepared(
+    select(VpcHost.gone_revision).where(VpcHost.host_id == bindparam("host_id"), VpcHost.vpc_id == bindparam("vpc_id"))
 )
 
 
@@ -60,7 +63,7 @@ def refresh_peers(tx: Transaction, vpc_id: str, peer_id: str) -> set[str]:
 
 def peers_of(tx: Transaction, vpc_id: str) -> set[str]:
     """The VPCs that have an active peering with a VPC, as its topic says."""
-    bodies = tx.connection.scalars(_PEERINGS, {"vpc_id": vpc_id})
+    bodies = _PEERINGS.scalars(tx.connection, {"vpc_id": vpc_id})
     return {peer_of(body) for body in bodies if body is not None}
 
 
@@ -70,13 +73,13 @@ def peer_of(body: bytes) -> str:
 
 
 def _has_interface(tx: Transaction, host_id: str, vpc_ids: Iterable[str]) -> bool:
-    return tx.connection.execute(_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": list(vpc_ids)}).first() is not None
+    return _SOME_INTERFACE.first(tx.connection, {"host_id": host_id, "vpc_ids": list(vpc_ids)}) is not None
 
 
 def _set(tx: Transaction, vpc_id: str, host_id: str, *, wanted: bool) -> bool:
     """Write whether a host is told of a VPC, if that is news; tell whether it begins now."""
-    known = tx.connection.execute(_GONE, {"host_id": host_id, "vpc_id": vpc_id}).first()
-    if wanted == (known is not None and known.gone_revision is None):
+    known = _GONE.first(tx.connection, {"host_id": host_id, "vpc_id": vpc_id})
+    if wanted == (known is not None and known[0] is None):
         return False
     revision = next_revision(tx)
     if wanted:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from sqlalchemy import bindparam, select
 
 from stead_controller.db.insert import upsert
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import VpcResource
 from stead_controller.hosts import errors, subscriptions
@@ -20,10 +21,12 @@ from stead_controller.hosts.revisions import next_revision
 from stead_proto.v1 import desired_pb2 as pb
 
 # Asked for each interface of each launch: a statement that is written once need not be put together again.
-_BODY: Final = select(VpcResource.body).where(
-    VpcResource.vpc_id == bindparam("vpc_id"),
-    VpcResource.kind == bindparam("kind"),
-    VpcResource.resource_id == bindparam("resource_id"),
+_BODY: Final = Prepared(
+    select(VpcResource.body).where(
+        VpcResource.vpc_id == bindparam("vpc_id"),
+        VpcResource.kind == bindparam("kind"),
+        VpcResource.resource_id == bindparam("resource_id"),
+    )
 )
 
 
@@ -35,8 +38,8 @@ def refresh_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str) -> N
 
 def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, picture: Message | None) -> None:
     """Write a part's picture, None for its end, to the topic of its VPC unless the topic says so already."""
-    known = tx.connection.execute(_BODY, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id}).first()
-    before = known.body if known is not None else None
+    known = _BODY.first(tx.connection, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id})
+    before = known[0] if known is not None else None
     body = None if picture is None else encode(resource_id, picture)
     if before == body:
         return
@@ -60,7 +63,7 @@ def _draw_missing(tx: Transaction, vpc_ids: Iterable[str]) -> None:
     """Draw those VPCs whole that have no topic yet: they are older than topics."""
     for vpc_id in sorted(vpc_ids):
         asked = {"vpc_id": vpc_id, "kind": int(pb.KIND_VPC), "resource_id": vpc_id}
-        if tx.connection.execute(_BODY, asked).first() is None:
+        if _BODY.first(tx.connection, asked) is None:
             draw_vpc(tx, vpc_id)
 
 

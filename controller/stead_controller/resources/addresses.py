@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select, update
 
 from stead_controller.db.insert import insert_if_absent
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Instance, NetworkInterface, PublicAddress
 from stead_controller.errors import LimitExceeded
 from stead_controller.resources.cloud import Cloud
@@ -17,14 +18,14 @@ from stead_controller.resources.transaction import Transaction
 
 _PICKS: Final = 16
 # Asked at each launch: a statement that is written once need not be put together again.
-_WITH_MAC: Final = select(NetworkInterface.id).where(NetworkInterface.mac_address == bindparam("mac"))
+_WITH_MAC: Final = Prepared(select(NetworkInterface.id).where(NetworkInterface.mac_address == bindparam("mac")))
 
 
 def new_mac(tx: Transaction) -> str:
     """Choose a locally administered MAC address that no interface has."""
     while True:
         mac = ":".join(["02", *(f"{octet:02x}" for octet in secrets.token_bytes(5))])
-        if tx.connection.execute(_WITH_MAC, {"mac": mac}).first() is None:
+        if _WITH_MAC.first(tx.connection, {"mac": mac}) is None:
             return mac
 
 

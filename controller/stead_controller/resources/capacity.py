@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
 from stead_controller.placement.choose_host import Need, Room, choose_host
@@ -19,7 +20,7 @@ _CANDIDATES = 32
 
 
 # Asked for each instance of a launch: a statement that is written once need not be put together again.
-_TAKE: Final = (
+_TAKE: Final = Prepared(
     update(Host)
     .where(
         Host.id == bindparam("host_id"),
@@ -43,8 +44,8 @@ _FITTING: Final = select(Host.id, Host.zone, Host.cpus_free, Host.memory_free).w
     Host.cpus_free >= bindparam("vcpus"),
     Host.zone == bindparam("zone"),
 )
-_ROOMS: Final = _FITTING.order_by(Host.memory_free.desc(), Host.id).limit(_CANDIDATES)
-_ROOMS_WITH_POOLS: Final = (
+_ROOMS: Final = Prepared(_FITTING.order_by(Host.memory_free.desc(), Host.id).limit(_CANDIDATES))
+_ROOMS_WITH_POOLS: Final = Prepared(
     _FITTING.where(volume_homes.HAS_ROOM, Host.id.not_in(bindparam("refused", expanding=True)))
     .order_by(Host.memory_free.desc(), Host.id)
     .limit(_CANDIDATES)
@@ -117,15 +118,15 @@ def give_back(tx: Transaction, host_id: str, need: Need) -> None:
 
 def _rooms(
     tx: Transaction,
-    query: Select[str, str, int, int],
+    query: Prepared,
     need: Need,
     zone: str,
     fits: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Room]:
     asked = {"architecture": need.architecture, "memory": need.memory, "vcpus": need.vcpus, "zone": zone, **fits}
-    return [Room(*row) for row in tx.connection.execute(query, asked)]
+    return [Room(*row) for row in query.all(tx.connection, asked)]
 
 
 def _take(tx: Transaction, host_id: str, need: Need) -> bool:
     asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory}
-    return tx.connection.execute(_TAKE, asked).first() is not None
+    return _TAKE.first(tx.connection, asked) is not None

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Row, and_, bindparam, case, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import (
     Instance,
     InstanceProfileAssociation,
@@ -135,8 +136,8 @@ _VOLUME: Final = (
 
 # Each launch shows what it made: a statement that is written once need not be put together again.
 _IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
-_INSTANCES: Final = select(*_INSTANCE).where(Instance.id.in_(_IDS)).order_by(Instance.id)
-_INTERFACES: Final = (
+_INSTANCES: Final = Prepared(select(*_INSTANCE).where(Instance.id.in_(_IDS)).order_by(Instance.id))
+_INTERFACES: Final = Prepared(
     select(*_INTERFACE)
     .join(Vpc, Vpc.id == NetworkInterface.vpc_id)
     .outerjoin(
@@ -149,7 +150,7 @@ _INTERFACES: Final = (
     .where(NetworkInterface.instance_id.in_(_IDS))
     .order_by(NetworkInterface.device_index)
 )
-_HELD_BESIDE: Final = (
+_HELD_BESIDE: Final = Prepared(
     select(*_HELD)
     .outerjoin(
         PublicAddress,
@@ -161,15 +162,17 @@ _HELD_BESIDE: Final = (
     .where(InterfaceAddress.interface_id.in_(_IDS), InterfaceAddress.primary.is_(False))
     .order_by(InterfaceAddress.address)
 )
-_GROUPS: Final = (
+_GROUPS: Final = Prepared(
     select(InterfaceGroup.interface_id, InterfaceGroup.group_id, SecurityGroup.name)
     .join(SecurityGroup, SecurityGroup.id == InterfaceGroup.group_id)
     .where(InterfaceGroup.interface_id.in_(_IDS))
     .order_by(InterfaceGroup.group_id)
 )
-_VOLUMES: Final = select(*_VOLUME).where(Volume.instance_id.in_(_IDS)).order_by(Volume.device_name)
-_OF_RESERVATION: Final = select(Instance.id).where(
-    Instance.account_id == bindparam("account_id"), Instance.reservation_id == bindparam("reservation_id")
+_VOLUMES: Final = Prepared(select(*_VOLUME).where(Volume.instance_id.in_(_IDS)).order_by(Volume.device_name))
+_OF_RESERVATION: Final = Prepared(
+    select(Instance.id).where(
+        Instance.account_id == bindparam("account_id"), Instance.reservation_id == bindparam("reservation_id")
+    )
 )
 
 
@@ -198,7 +201,7 @@ def reservations(tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Se
 def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> Shown:
     """Show the instances of one launch, as RunInstances answers."""
     asked = {"account_id": caller.account_id, "reservation_id": reservation_id}
-    found = reservations(tx, caller, cloud, tx.session.scalars(_OF_RESERVATION, asked).all())
+    found = reservations(tx, caller, cloud, _OF_RESERVATION.scalars(tx.connection, asked))
     if found:
         return found[0]
     return {"ReservationId": reservation_id, "OwnerId": caller.account_id, "Groups": [], "Instances": []}
@@ -220,10 +223,10 @@ class _Batch:
 
     def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
         """Read the rows."""
-        self._rows = tx.session.connection()  # plain rows: the session would wrap each once more
+        self._rows = tx.connection  # plain rows: the session would wrap each once more
         self._region = cloud.region
         self._zone_ids = zone_ids(cloud)
-        self._instances = self._rows.execute(_INSTANCES, {"ids": list(instance_ids)}).all()
+        self._instances = _INSTANCES.named(self._rows, {"ids": instance_ids})
         self._interfaces = self._read_interfaces(instance_ids)
         interface_ids = [row.id for rows in self._interfaces.values() for row in rows]
         self._held = self._read_held(interface_ids)
@@ -238,27 +241,27 @@ class _Batch:
 
     def _read_interfaces(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._rows.execute(_INTERFACES, {"ids": list(instance_ids)}).all():
+        for row in _INTERFACES.named(self._rows, {"ids": instance_ids}):
             found[row.instance_id].append(row)
         return found
 
     def _read_held(self, interface_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._rows.execute(_HELD_BESIDE, {"ids": list(interface_ids)}).all():
+        for row in _HELD_BESIDE.named(self._rows, {"ids": interface_ids}):
             found[row.interface_id].append(row)
         return found
 
     def _read_groups(self, interface_ids: Sequence[str]) -> Mapping[str, list[Shown]]:
         known: dict[str, Shown] = {}
         found: dict[str, list[Shown]] = defaultdict(list)
-        for interface_id, group_id, name in self._rows.execute(_GROUPS, {"ids": list(interface_ids)}).all():
+        for interface_id, group_id, name in _GROUPS.all(self._rows, {"ids": interface_ids}):
             group = known.setdefault(group_id, {"GroupId": group_id, "GroupName": name})
             found[interface_id].append(group)
         return found
 
     def _read_volumes(self, instance_ids: Sequence[str]) -> Mapping[str, list[_Row]]:
         found: dict[str, list[_Row]] = defaultdict(list)
-        for row in self._rows.execute(_VOLUMES, {"ids": list(instance_ids)}).all():
+        for row in _VOLUMES.named(self._rows, {"ids": instance_ids}):
             found[row.instance_id].append(row)
         return found
 

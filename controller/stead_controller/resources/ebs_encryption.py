@@ -5,7 +5,7 @@ See https://docs.aws.amazon.com/ebs/latest/userguide/encryption-by-default.html.
 
 from stead_controller.db.tables import EbsEncryption, Snapshot
 from stead_controller.errors import InvalidParameter
-from stead_controller.resources import volume_keys
+from stead_controller.resources import lookup, volume_keys
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
@@ -13,7 +13,7 @@ from stead_controller.resources.transaction import Transaction
 
 def is_by_default(tx: Transaction, account_id: str) -> bool:
     """Tell whether new volumes of an account are encrypted, whatever is asked."""
-    found = tx.session.get(EbsEncryption, account_id)
+    found = lookup.get_rare(tx, EbsEncryption, account_id)
     return found is not None and found.by_default
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import IamInstanceProfile, Instance, InstanceProfileAssociation
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, WrongState
 from stead_controller.hosts import desired_state
@@ -30,9 +31,11 @@ _STATES: Final = ("pending", "running", "stopping", "stopped")
 _RUNNING: Final = ("pending", "running")
 _ASSOCIATING: Final = "associating"
 # Asked at each report: a statement that is written once need not be put together again.
-_WAITING: Final = select(InstanceProfileAssociation.instance_id).where(
-    InstanceProfileAssociation.instance_id.in_(bindparam("ids", expanding=True)),
-    InstanceProfileAssociation.state == _ASSOCIATING,
+_WAITING: Final = Prepared(
+    select(InstanceProfileAssociation.instance_id).where(
+        InstanceProfileAssociation.instance_id.in_(bindparam("ids", expanding=True)),
+        InstanceProfileAssociation.state == _ASSOCIATING,
+    )
 )
 
 
@@ -135,7 +138,7 @@ def end_with_instance(tx: Transaction, instance: Instance) -> None:
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Name those of some instances of which `settle` would change anything."""
-    return set(tx.connection.scalars(_WAITING, {"ids": list(instance_ids)}))
+    return set(_WAITING.scalars(tx.connection, {"ids": list(instance_ids)}))
 
 
 def settle(tx: Transaction, instance_id: str) -> None:

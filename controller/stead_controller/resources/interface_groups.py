@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
 from stead_controller.errors import NotFound
 from stead_controller.resources import lookup, quotas
@@ -12,12 +13,14 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
 # Asked at each launch: statements that are written once need not be put together again.
-_DEFAULT: Final = select(SecurityGroup.id).where(
-    SecurityGroup.account_id == bindparam("account_id"),
-    SecurityGroup.vpc_id == bindparam("vpc_id"),
-    SecurityGroup.name == "default",
+_DEFAULT: Final = Prepared(
+    select(SecurityGroup.id).where(
+        SecurityGroup.account_id == bindparam("account_id"),
+        SecurityGroup.vpc_id == bindparam("vpc_id"),
+        SecurityGroup.name == "default",
+    )
 )
-_JOIN: Final = insert(InterfaceGroup)
+_JOIN: Final = Prepared(insert(InterfaceGroup))
 
 
 def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str]) -> tuple[str, ...]:
@@ -52,9 +55,7 @@ def ids_of(tx: Transaction, caller: Caller, vpc_id: str, names: Sequence[str]) -
 
 def join(tx: Transaction, interface_id: str, group_ids: Sequence[str]) -> None:
     """Put a new interface, whose row is flushed, into groups."""
-    rows = [{"interface_id": interface_id, "group_id": group_id} for group_id in group_ids]
-    if rows:
-        tx.connection.execute(_JOIN, rows)
+    _JOIN.many(tx.connection, [{"interface_id": interface_id, "group_id": group_id} for group_id in group_ids])
 
 
 def of(tx: Transaction, interface_id: str) -> list[str]:
@@ -71,7 +72,7 @@ def replace(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[st
 
 
 def _default(tx: Transaction, caller: Caller, vpc_id: str) -> str:
-    found: str | None = tx.connection.scalar(_DEFAULT, {"account_id": caller.account_id, "vpc_id": vpc_id})
+    found: str | None = _DEFAULT.scalar(tx.connection, {"account_id": caller.account_id, "vpc_id": vpc_id})
     if found is None:
         raise NotFound("security-group", "default")
     return found

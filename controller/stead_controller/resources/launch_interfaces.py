@@ -135,7 +135,7 @@ def _check_places(plans: Sequence[InterfacePlan]) -> None:
 
 
 def build(tx: Transaction, instance: Instance, plans: Sequence[InterfacePlan], now: datetime) -> list[NetworkInterface]:
-    """Make or take the interfaces of an instance, in the order of the plans; new ones are not flushed yet."""
+    """Make or take the interfaces of an instance, in the order of the plans."""
     return [_build_one(tx, instance, each, now) for each in plans]
 
 

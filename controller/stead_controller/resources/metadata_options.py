@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from stead_controller.db.tables import MetadataDefaults
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
+from stead_controller.resources import lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
@@ -62,7 +63,7 @@ def settle(tx: Transaction, account_id: str, asked: MetadataOptions, imds_suppor
     The latter is when the account enforces them.
     """
     check_hop_limit(asked.hop_limit)
-    mine = tx.session.get(MetadataDefaults, account_id) or MetadataDefaults(account_id=account_id)
+    mine = lookup.get_rare(tx, MetadataDefaults, account_id) or MetadataDefaults(account_id=account_id)
     needs_tokens = imds_support == _IMDS_V2
     settled = SettledOptions(
         enabled=_first(asked.enabled, mine.enabled, True),

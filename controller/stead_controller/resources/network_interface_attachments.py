@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select, update
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host, Instance, InterfaceAddress, NetworkInterface
 from stead_controller.errors import (
     InvalidCombination,
@@ -25,9 +26,11 @@ from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
 # Asked at each report: a statement that is written once need not be put together again.
-_ATTACHING: Final = select(NetworkInterface.instance_id).where(
-    NetworkInterface.instance_id.in_(bindparam("ids", expanding=True)),
-    NetworkInterface.attachment_state == "attaching",
+_ATTACHING: Final = Prepared(
+    select(NetworkInterface.instance_id).where(
+        NetworkInterface.instance_id.in_(bindparam("ids", expanding=True)),
+        NetworkInterface.attachment_state == "attaching",
+    )
 )
 
 
@@ -180,7 +183,7 @@ def only_one_of(tx: Transaction, instance: Instance) -> NetworkInterface:
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Name those of some instances that `settle_attached` would change anything of."""
-    found = tx.connection.scalars(_ATTACHING, {"ids": list(instance_ids)})
+    found = _ATTACHING.scalars(tx.connection, {"ids": list(instance_ids)})
     return {each for each in found if each is not None}
 
 

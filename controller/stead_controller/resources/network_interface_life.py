@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import NetworkInterface, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, WrongState
 from stead_controller.resources import (
@@ -81,15 +82,14 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
 def add(
     tx: Transaction, subnet: Subnet, wish: AddressWish, group_ids: Sequence[str], now: datetime, **columns: Any
 ) -> NetworkInterface:
-    """Add and flush the rows of a new interface of the subnet's owner; raises as `build`."""
+    """Add the rows of a new interface of the subnet's owner; raises as `build`."""
     interface = build(tx, subnet, wish, now, **columns)
-    tx.session.flush()
     interface_groups.join(tx, interface.id, group_ids)
     return interface
 
 
 def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **columns: Any) -> NetworkInterface:
-    """Take the addresses of a new interface of the subnet's owner and add its row, which is not flushed yet.
+    """Take the addresses of a new interface of the subnet's owner and add its row.
 
     `columns` are further columns of the row. Raises InvalidParameter, InvalidCombination, WrongState (an address in
     use), LimitExceeded.
@@ -110,7 +110,7 @@ def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **c
         created=now,
         **columns,
     )
-    tx.session.add(interface)
+    insert_new(tx.session, interface)
     return interface
 
 

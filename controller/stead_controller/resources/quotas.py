@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import AccountUsage, ServiceQuota
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
 from stead_controller.resources.cloud import Cloud
@@ -27,15 +28,17 @@ _MOST: Final = 10**12
 _VCPUS: Final = "vcpus"
 
 # Asked at each launch: statements that are written once need not be put together again.
-_VALUES: Final = select(ServiceQuota.account_id, ServiceQuota.value).where(
-    ServiceQuota.account_id.in_((bindparam("account_id"), EVERYONE)),
-    ServiceQuota.service == bindparam("service"),
-    ServiceQuota.code == bindparam("code"),
+_VALUES: Final = Prepared(
+    select(ServiceQuota.account_id, ServiceQuota.value).where(
+        ServiceQuota.account_id.in_((bindparam("account_id"), EVERYONE)),
+        ServiceQuota.service == bindparam("service"),
+        ServiceQuota.code == bindparam("code"),
+    )
 )
-_USED: Final = select(AccountUsage.value).where(
-    AccountUsage.account_id == bindparam("account_id"), AccountUsage.name == _VCPUS
+_USED: Final = Prepared(
+    select(AccountUsage.value).where(AccountUsage.account_id == bindparam("account_id"), AccountUsage.name == _VCPUS)
 )
-_USE: Final = (
+_USE: Final = Prepared(
     update(AccountUsage)
     .where(AccountUsage.account_id == bindparam("account"), AccountUsage.name == _VCPUS)
     .values(value=AccountUsage.value + bindparam("more"))
@@ -147,7 +150,7 @@ def beginning(cloud: Cloud, quota: Quota) -> int:
 def limit(tx: Transaction, account_id: str, quota: Quota, *, cloud: Cloud | None = None) -> int:
     """How many an account may have now; elastic addresses need the cloud's settings, too."""
     asked = {"account_id": account_id, "service": quota.service, "code": quota.code}
-    values: dict[str, int] = {row.account_id: row.value for row in tx.connection.execute(_VALUES, asked)}
+    values: dict[str, int] = dict(_VALUES.all(tx.connection, asked))
     if account_id in values:
         return values[account_id]
     if EVERYONE in values:
@@ -218,7 +221,7 @@ def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: i
     Raises LimitExceeded as EC2's VcpuLimitExceeded when these are fewer than `least`.
     """
     allowed = limit(tx, account_id, STANDARD_VCPUS)
-    used = tx.connection.scalar(_USED, {"account_id": account_id})
+    used = _USED.scalar(tx.connection, {"account_id": account_id})
     fits = max(0, math.floor((allowed - (used or 0)) / vcpus)) if vcpus else most
     if fits < least:
         raise LimitExceeded(
@@ -233,7 +236,7 @@ def use_vcpus(tx: Transaction, account_id: str, vcpus: int) -> None:
     """Note that an account's instances take more vCPUs from their hosts, or, less than 0, fewer."""
     if not vcpus:
         return
-    known = tx.connection.execute(_USE, {"account": account_id, "more": vcpus}).first()
+    known = _USE.first(tx.connection, {"account": account_id, "more": vcpus})
     if known is None:
         tx.session.add(AccountUsage(account_id=account_id, name=_VCPUS, value=vcpus))
         tx.session.flush()

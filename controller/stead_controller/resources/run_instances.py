@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
 from stead_controller.hosts import desired_state
+from stead_controller.hosts.pictures.instance import Parts
 from stead_controller.placement.choose_host import Need
 from stead_controller.resources import (
     addresses,
@@ -115,17 +117,21 @@ def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: Launch
     if metadata.tags:
         tags.check_metadata_keys(request.tags.get("instance", ()))
     launch = _Launch(caller, cloud, request, choices, metadata, ids.new_id("reservation"), now)
-    tx.session.add(Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
+    insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
+    made: dict[str, Parts] = {}
     type_vcpus = choices.type.vcpus
     fits = quotas.launchable(tx, caller.account_id, type_vcpus, request.min_count, request.max_count)
     for index in range(fits):
         place = _reserve(tx, launch, index)
         if place is None:
             break
-        launched[place.host_id].append(_add_instance(tx, launch, place, index))
+        instance, made_for_it = _add_instance(tx, launch, place, index)
+        launched[place.host_id].append(instance)
+        made[instance.id] = made_for_it
+    tx.gathers = True  # all that a VPC's other hosts hear is where new instances are, which boot first
     for host_id, instances in launched.items():
-        desired_state.refresh_instances(tx, host_id, instances)
+        desired_state.refresh_instances(tx, host_id, instances, made)
         tx.events.update(instance.id for instance in instances)
     quotas.use_vcpus(tx, caller.account_id, type_vcpus * sum(len(instances) for instances in launched.values()))
     if request.client_token:
@@ -172,8 +178,8 @@ def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
         return None
 
 
-def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) -> Instance:
-    """Add the rows of one instance, its disks and its interfaces."""
+def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) -> tuple[Instance, Parts]:
+    """Add the rows of one instance, its disks and its interfaces, in the order in which its host is told of them."""
     instance = _instance(launch, place.host_id, index)
     choices = launch.choices
     plans = choices.interfaces
@@ -181,7 +187,6 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     primary = interfaces[0]
     instance.private_address = primary.private_address
     volumes = launch_volumes.build_volumes(launch.cloud, instance, choices.disks, place.pools, launch.now)
-    tx.session.flush()  # the interfaces, to which groups and public addresses refer
     made = [("instance", instance.id), *(("volume", volume.id) for volume in volumes)]
     for plan, interface in zip(plans, interfaces, strict=True):
         if plan.existing is None:
@@ -192,13 +197,14 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         instance.public_address = addresses.take_public(tx, launch.cloud, account_id, primary, launch.now)
     elif plans[0].existing is not None:
         instance.public_address = addresses.public_of(tx, primary)
-    tx.session.add_all([instance, *volumes])
-    tx.session.flush()
+    for row in (instance, *volumes):
+        insert_new(tx.session, row)
     tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
     if choices.profile is not None:
         instance_profiles.give(tx, launch.cloud, instance, choices.profile, launch.now)
     tags.create_on_launch(tx, launch.caller, made, launch.request.tags)
-    return instance
+    volumes.sort(key=lambda volume: (volume.device_name, volume.id))
+    return instance, Parts(interfaces, volumes)
 
 
 def _instance(launch: _Launch, host_id: str, index: int) -> Instance:

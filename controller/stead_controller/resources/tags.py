@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_
 
 from stead_controller.db.insert import upsert
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import (
     DhcpOptions,
     EgressOnlyInternetGateway,
@@ -94,8 +95,8 @@ _SHARED_WITH: Final[dict[str, Any]] = {"vpc-peering-connection": VpcPeeringConne
 _METADATA_KEY: Final = re.compile(r"(?!\.\.?\Z|_index\Z)[A-Za-z0-9+\-=.,_:@]+\Z")
 
 # Asked at each launch: statements that are written once need not be put together again.
-_INSERT: Final = insert(Tag)
-_OF: Final = (
+_INSERT: Final = Prepared(insert(Tag))
+_OF: Final = Prepared(
     select(Tag.resource_id, Tag.key, Tag.value, Tag.account_id)
     .where(Tag.resource_id.in_(bindparam("ids", expanding=True)))
     .order_by(Tag.resource_id, Tag.key)
@@ -124,7 +125,7 @@ def of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> dict[st
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for batch in batches(resource_ids):
         # The account is compared here: in the query it would make SQLite search all tags of the account instead.
-        for resource_id, key, value, owner in tx.connection.execute(_OF, {"ids": batch}).all():
+        for resource_id, key, value, owner in _OF.all(tx.connection, {"ids": batch}):
             if owner == account_id:
                 found[resource_id].append({"Key": key, "Value": value})
     return found
@@ -142,8 +143,7 @@ def create_on_launch(
         for resource_type, resource_id in made
         for key, value in tags.get(resource_type, {}).items()
     ]
-    if rows:
-        tx.connection.execute(_INSERT, rows)
+    _INSERT.many(tx.connection, rows)
 
 
 def remove_all(tx: Transaction, resource_ids: Iterable[str]) -> None:

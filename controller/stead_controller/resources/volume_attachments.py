@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Instance, InstanceStoreDisk, NetworkInterface, Volume
 from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
 from stead_controller.hosts import desired_state
@@ -34,8 +35,10 @@ LETTING_GO: Final = ("detaching", "busy")
 """States of attachments that end; what is in one is no longer part of its machine."""
 _WAITING: Final = ("attaching", *LETTING_GO)
 # Asked at each report: statements that are written once need not be put together again.
-_WAITING_OF: Final = select(Volume.instance_id).where(
-    Volume.instance_id.in_(bindparam("ids", expanding=True)), Volume.attachment_state.in_(_WAITING)
+_WAITING_OF: Final = Prepared(
+    select(Volume.instance_id).where(
+        Volume.instance_id.in_(bindparam("ids", expanding=True)), Volume.attachment_state.in_(_WAITING)
+    )
 )
 _WAITING_VOLUMES: Final = select(Volume).where(
     Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.in_(_WAITING)
@@ -204,7 +207,7 @@ def _stop_serving(tx: Transaction, volume: Volume) -> None:
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
     """Name those of some instances that `settle_machine` would change anything of."""
-    found = tx.connection.scalars(_WAITING_OF, {"ids": list(instance_ids)})
+    found = _WAITING_OF.scalars(tx.connection, {"ids": list(instance_ids)})
     return {each for each in found if each is not None}
 
 

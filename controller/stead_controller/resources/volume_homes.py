@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Float, bindparam, exists, func, or_, select, update
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host, StoragePool, Volume
 from stead_controller.errors import NoCapacity
 from stead_controller.resources.cloud import Cloud
@@ -28,10 +29,12 @@ HAS_ROOM: Final[ColumnElement[bool]] = or_(
 
 A coarse sieve by one index look-up, with the parameters of `room_for`; `reserve` decides.
 """
-_POOLS: Final = select(StoragePool.name, StoragePool.volume_types, StoragePool.is_default).where(
-    StoragePool.host_id == bindparam("host_id")
+_POOLS: Final = Prepared(
+    select(StoragePool.name, StoragePool.volume_types, StoragePool.is_default).where(
+        StoragePool.host_id == bindparam("host_id")
+    )
 )
-_TAKE: Final = (
+_TAKE: Final = Prepared(
     update(StoragePool)
     .where(StoragePool.host_id == bindparam("home"), StoragePool.name == bindparam("pool"), _FITS)
     .values(provisioned=StoragePool.provisioned + bindparam("bytes"))
@@ -85,7 +88,7 @@ def reserve(tx: Transaction, cloud: Cloud, host_id: str, needs: Iterable[DiskNee
 
     Then nothing is taken. The name of a host that has told of no pools is empty.
     """
-    pools = tx.connection.execute(_POOLS, {"host_id": host_id}).all()
+    pools = _POOLS.all(tx.connection, {"host_id": host_id})
     needs = list(needs)
     if not pools:
         return ["" for _ in needs]
@@ -156,4 +159,4 @@ def _pool_of(tx: Transaction, host_id: str, pool: str) -> str:
 
 def _take(tx: Transaction, cloud: Cloud, host_id: str, name: str, size: int) -> bool:
     asked = {"home": host_id, "pool": name, "bytes": size * _GIB, "overcommit": cloud.volume_overcommit}
-    return tx.connection.execute(_TAKE, asked).first() is not None
+    return _TAKE.first(tx.connection, asked) is not None

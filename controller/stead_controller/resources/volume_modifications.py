@@ -163,7 +163,7 @@ def settle(tx: Transaction, volume: Volume, now: datetime, *, size: int = 0) -> 
 
     It has `size` bytes there (0 = unknown); while these are too few, the modification goes on.
     """
-    modification = tx.session.get(VolumeModification, volume.id)
+    modification = lookup.get_rare(tx, VolumeModification, volume.id)
     if modification is None or modification.state == "completed":
         return
     if 0 < size < volume.size << 30:

@@ -1,11 +1,13 @@
 """An instance's rows become a `Machine` with its volumes and interfaces."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import Message
 from sqlalchemy import bindparam, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     Instance,
@@ -40,7 +42,7 @@ _INTERFACES: Final = (
     .where(NetworkInterface.instance_id == bindparam("instance_id"), NetworkInterface.attachment_state != "detaching")
     .order_by(NetworkInterface.device_index)
 )
-_GROUPS: Final = (
+_GROUPS: Final = Prepared(
     select(SecurityGroup.id, SecurityGroup.name)
     .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
     .where(InterfaceGroup.interface_id == bindparam("interface_id"))
@@ -48,17 +50,24 @@ _GROUPS: Final = (
 )
 
 
-def interfaces_of(tx: Transaction, instance: Instance) -> Sequence[NetworkInterface]:
-    """The interfaces that an instance's machine has, in order."""
-    return tx.session.scalars(_INTERFACES, {"instance_id": instance.id}).all()
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The interfaces and volumes that an instance's machine has, in order."""
+
+    interfaces: Sequence[NetworkInterface]
+    volumes: Sequence[Volume]
 
 
-def of_instance(
-    tx: Transaction, instance: Instance, interfaces: Sequence[NetworkInterface], region: str
-) -> dict[Key, Message]:
-    """A machine with its volumes and its interfaces (those of `interfaces_of`), by kind and id."""
-    volumes = tx.session.scalars(_VOLUMES, {"instance_id": instance.id}).all()
-    volumes = sorted(volumes, key=lambda volume: volume.device_name != instance.root_device_name)
+def parts_of(tx: Transaction, instance: Instance) -> Parts:
+    """Read the parts of an instance."""
+    asked = {"instance_id": instance.id}
+    return Parts(tx.session.scalars(_INTERFACES, asked).all(), tx.session.scalars(_VOLUMES, asked).all())
+
+
+def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) -> dict[Key, Message]:
+    """A machine with its volumes and its interfaces, by kind and id."""
+    interfaces = parts.interfaces
+    volumes = sorted(parts.volumes, key=lambda volume: volume.device_name != instance.root_device_name)
     pictures: dict[Key, Message] = {}
     for volume in volumes:
         pictures[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
@@ -114,7 +123,7 @@ def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:
 
 
 def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
-    return dict(tx.connection.execute(_GROUPS, {"interface_id": interface_id}).all())
+    return dict(_GROUPS.all(tx.connection, {"interface_id": interface_id}))
 
 
 def _metadata(

@@ -5,22 +5,26 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import InterfaceAddress, NetworkInterface, PublicAddress, Vpc
 from stead_controller.names import private_name, public_name
 from stead_proto.v1 import desired_pb2 as pb
 
 # Asked for each interface of each launch: statements that are written once need not be put together again.
-_PUBLIC: Final = (
+_NAMES: Final = Prepared(select(Vpc.dns_support, Vpc.dns_hostnames).where(Vpc.id == bindparam("vpc_id")))
+_PUBLIC: Final = Prepared(
     select(PublicAddress.address, PublicAddress.private_address)
     .where(PublicAddress.interface_id == bindparam("interface_id"))
     .order_by(PublicAddress.address)
 )
-_PUBLIC_OF: Final = select(PublicAddress.address).where(
-    PublicAddress.interface_id == bindparam("interface_id"),
-    PublicAddress.private_address == bindparam("private_address"),
+_PUBLIC_OF: Final = Prepared(
+    select(PublicAddress.address).where(
+        PublicAddress.interface_id == bindparam("interface_id"),
+        PublicAddress.private_address == bindparam("private_address"),
+    )
 )
-_HELD: Final = (
+_HELD: Final = Prepared(
     select(InterfaceAddress.address, InterfaceAddress.ipv6)
     .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.primary.is_(False))
     .order_by(InterfaceAddress.address)
@@ -32,21 +36,20 @@ def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -
     if not _gives_names(tx, interface.vpc_id):
         return ""
     asked = {"interface_id": interface.id, "private_address": interface.private_address}
-    address = tx.connection.scalar(_PUBLIC_OF, asked)
+    address = _PUBLIC_OF.scalar(tx.connection, asked)
     return public_name(address, region) if address is not None else ""
 
 
 def _gives_names(tx: Transaction, vpc_id: str) -> bool:
-    vpc = tx.session.get_one(Vpc, vpc_id)
-    return vpc.dns_support and vpc.dns_hostnames
+    return _NAMES.first(tx.connection, {"vpc_id": vpc_id}) == (True, True)
 
 
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
     """An interface with its addresses and groups."""
-    public = tx.connection.execute(_PUBLIC, {"interface_id": interface.id}).all()
+    public = _PUBLIC.all(tx.connection, {"interface_id": interface.id})
     own = next((address for address, private in public if private == interface.private_address), None)
     named = own is not None and _gives_names(tx, interface.vpc_id)
-    held = tx.connection.execute(_HELD, {"interface_id": interface.id}).all()
+    held = _HELD.all(tx.connection, {"interface_id": interface.id})
     return pb.Interface(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,

@@ -5,6 +5,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, InterfaceAddress, InterfaceGroup, NetworkInterface
 from stead_controller.hosts.pictures.interface import public_dns_name
@@ -13,17 +14,17 @@ from stead_controller.names import private_name
 from stead_proto.v1 import desired_pb2 as pb
 
 # Asked for each interface of each launch: statements that are written once need not be put together again.
-_OTHER_ADDRESSES: Final = (
+_OTHER_ADDRESSES: Final = Prepared(
     select(InterfaceAddress.address)
     .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.address != bindparam("primary"))
     .order_by(InterfaceAddress.address)
 )
-_GROUPS: Final = (
+_GROUPS: Final = Prepared(
     select(InterfaceGroup.group_id)
     .where(InterfaceGroup.interface_id == bindparam("interface_id"))
     .order_by(InterfaceGroup.group_id)
 )
-_HOST_ADDRESS: Final = select(Host.underlay_address).where(Host.id == bindparam("host_id"))
+_HOST_ADDRESS: Final = Prepared(select(Host.underlay_address).where(Host.id == bindparam("host_id")))
 
 
 def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
@@ -32,11 +33,11 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
     if interface is None:
         return None
     primary = interface.private_address
-    addresses = tx.connection.scalars(_OTHER_ADDRESSES, {"interface_id": interface_id, "primary": primary})
-    groups = tx.connection.scalars(_GROUPS, {"interface_id": interface_id})
+    addresses = _OTHER_ADDRESSES.scalars(tx.connection, {"interface_id": interface_id, "primary": primary})
+    groups = _GROUPS.scalars(tx.connection, {"interface_id": interface_id})
     host_address = ""
     if interface.host_id is not None:
-        host_address = tx.connection.scalar(_HOST_ADDRESS, {"host_id": interface.host_id}) or ""
+        host_address = _HOST_ADDRESS.scalar(tx.connection, {"host_id": interface.host_id}) or ""
     region = region_of(tx)
     return pb.Mapping(
         vpc_id=interface.vpc_id,
@@ -44,7 +45,7 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
         mac_address=interface.mac_address,
         addresses=[primary, *addresses],
         host_address=host_address,
-        security_group_ids=list(groups),
+        security_group_ids=groups,
         private_dns_name=private_name(primary, region),
         public_dns_name=public_dns_name(tx, interface, region),
         source_dest_check=interface.source_dest_check,
