@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, or_, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import CloudFact, Host, HostResource, VpcHost, VpcResource
 from stead_controller.hosts import revisions, wire
@@ -27,16 +28,23 @@ _OWN: Final = select(
     HostResource.body,
     HostResource.force,
 ).where(HostResource.revision > bindparam("since"))
+_OWN_SINCE: Final = Prepared(_OWN)
 _OWN_OF_HOSTS: Final = _OWN.where(HostResource.host_id.in_(bindparam("host_ids", expanding=True)))
 _TOPICS: Final = select(VpcHost.host_id, VpcHost.vpc_id, VpcHost.since_revision, VpcHost.gone_revision)
 _TOPICS_OF_HOSTS: Final = _TOPICS.where(VpcHost.host_id.in_(bindparam("host_ids", expanding=True)))
-_TOPICS_SINCE: Final = _TOPICS.where(
-    or_(VpcHost.since_revision > bindparam("since"), VpcHost.gone_revision > bindparam("since"))
+_TOPICS_SINCE: Final = Prepared(
+    _TOPICS.where(or_(VpcHost.since_revision > bindparam("since"), VpcHost.gone_revision > bindparam("since")))
 )
-_PARTS: Final = select(VpcResource.kind, VpcResource.resource_id, VpcResource.revision, VpcResource.body).where(
-    VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.revision > bindparam("since")
+_PARTS: Final = Prepared(
+    select(VpcResource.kind, VpcResource.resource_id, VpcResource.revision, VpcResource.body).where(
+        VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.revision > bindparam("since")
+    )
 )
-_VPCS_SINCE: Final = select(VpcResource.vpc_id).where(VpcResource.revision > bindparam("since")).distinct()
+_PARTS_OF_ALL: Final = Prepared(
+    select(VpcResource.vpc_id, VpcResource.kind, VpcResource.resource_id, VpcResource.revision, VpcResource.body).where(
+        VpcResource.revision > bindparam("since")
+    )
+)
 _KNOWN: Final = select(Host.id, Host.revision_reached, Host.revision_forgotten).where(
     Host.id.in_(bindparam("host_ids", expanding=True))
 )
@@ -66,6 +74,14 @@ class _Topic(NamedTuple):
 
 
 @dataclass(slots=True)
+class TopicNews:
+    """What was told of a VPC: encoded pieces by kind and id, and the revisions at which they were told."""
+
+    pieces: dict[tuple[int, str], bytes] = field(default_factory=dict)
+    revisions: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class News:
     """What was told since a revision, as encoded pieces of states.
 
@@ -75,7 +91,7 @@ class News:
     revision: int
     epoch: str
     own: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    topics: dict[str, bytes] = field(default_factory=dict)
+    topics: dict[str, TopicNews] = field(default_factory=lambda: defaultdict(TopicNews))
     begun: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
     ended: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -87,21 +103,23 @@ class Reader:
     tx: Transaction
     _open_key: OpenKey = without_keys
     _additions: Sequence[Addition] = ()  # to machines, without which they are sent as they are kept
+    epoch: str = ""  # of the database, read where it is not given: it does not change
     revision: int = field(init=False)
-    epoch: str = field(init=False)
     _missed: dict[tuple[str, int], bytes] = field(init=False, default_factory=dict)
     _whole: dict[tuple[str, int, int], bytes] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """See the database as it is now."""
         self.revision = revisions.current(self.tx)
-        self.epoch = epoch_of(self.tx)
+        self.epoch = self.epoch or epoch_of(self.tx)
 
     def firsts(self, hellos: Sequence[tuple[str, int, str]]) -> list[Update]:
         """What hosts are sent that say Hello, by id, revision and epoch: what they missed, all if that cannot be told.
 
         A host knows at least what it once reached, unless it lost its memory: removals up to that may be forgotten.
         """
+        if not hellos:
+            return []
         host_ids = [host_id for host_id, _, _ in hellos]
         least = {
             row.id: max(row.revision_reached, row.revision_forgotten)
@@ -154,12 +172,14 @@ class Reader:
         news = News(self.revision, self.epoch)
         if since == self.revision:
             return news
-        for host_id, kind, resource_id, revision, body, force in self.tx.session.execute(_OWN, {"since": since}):
+        for host_id, kind, resource_id, revision, body, force in _OWN_SINCE.all(self.tx.connection, {"since": since}):
             if host_id in host_ids:
                 news.own[host_id].append(self._own_piece(kind, resource_id, revision, body, force=force))
-        for vpc_id in self.tx.session.scalars(_VPCS_SINCE, {"since": since}).all():
-            news.topics[vpc_id] = self._missed_parts(vpc_id, since)
-        for host_id, vpc_id, begun, gone in self.tx.session.execute(_TOPICS_SINCE, {"since": since}).all():
+        for vpc_id, kind, name, revision, body in _PARTS_OF_ALL.all(self.tx.connection, {"since": since}):
+            topic = news.topics[vpc_id]
+            topic.pieces[kind, name] = _piece(kind, name, revision, body)
+            topic.revisions.add(revision)
+        for host_id, vpc_id, begun, gone in _TOPICS_SINCE.all(self.tx.connection, {"since": since}):
             if host_id not in host_ids:
                 continue
             if gone is None:
@@ -195,7 +215,7 @@ class Reader:
         """What changed in a VPC since a revision, for hosts that were told of it then."""
         pieces = self._missed.get((vpc_id, since))
         if pieces is None:
-            rows = self.tx.session.execute(_PARTS, {"vpc_id": vpc_id, "since": since})
+            rows = _PARTS.all(self.tx.connection, {"vpc_id": vpc_id, "since": since})
             pieces = b"".join(_piece(kind, name, revision, body) for kind, name, revision, body in rows)
             self._missed[vpc_id, since] = pieces
         return pieces
@@ -207,7 +227,7 @@ class Reader:
         """
         pieces = self._whole.get((vpc_id, begun, since))
         if pieces is None:
-            rows = self.tx.session.execute(_PARTS, {"vpc_id": vpc_id, "since": -1})
+            rows = _PARTS.all(self.tx.connection, {"vpc_id": vpc_id, "since": -1})
             pieces = b"".join(
                 _piece(kind, name, max(revision, begun), body)
                 for kind, name, revision, body in rows
@@ -218,7 +238,7 @@ class Reader:
 
     def _gone_parts(self, vpc_id: str, gone: int) -> bytes:
         """The removals of all that a host may have of a VPC that it has nothing to do with since a revision."""
-        rows = self.tx.session.execute(_PARTS, {"vpc_id": vpc_id, "since": -1})
+        rows = _PARTS.all(self.tx.connection, {"vpc_id": vpc_id, "since": -1})
         return b"".join(wire.removal(kind, name, gone) for kind, name, _, _ in rows)
 
 

@@ -1,19 +1,23 @@
 """One follower of the database serves all streams: each round reads once what was told, whoever it concerns.
 
 A commit wakes it; what was committed while it read is read in the next round, so bursts are sent together. A host that
-says Hello is brought up to date within a round, and from then on all follow at the same revision.
+says Hello is brought up to date within a round, and from then on all follow at the same revision, but for what is
+gathered (`gathering.py`): a host to which anything else is sent gets that before or with it, so none ever misses what
+is older than what it knows.
 """
 
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from stead_controller.db.session import Database
 from stead_controller.hosts import errors, wire
-from stead_controller.hosts.changes import News, Reader, Update
+from stead_controller.hosts.changes import News, Reader, TopicNews, Update
+from stead_controller.hosts.gathering import Gathering, joined
 from stead_controller.hosts.pictures.keys import Addition, OpenKey, without_keys
 
 _log = logging.getLogger(__name__)
@@ -62,7 +66,7 @@ class Stream:
 
 
 class Feed:
-    """The follower and the streams that it serves; all but `wake_soon` on the event loop."""
+    """The follower and the streams that it serves; all but `committed` on the event loop."""
 
     def __init__(
         self,
@@ -75,6 +79,9 @@ class Feed:
         self._open_key = open_key
         self._additions = additions
         self._revision = 0
+        self._epoch = ""
+        self._gathering = Gathering()
+        self._patient: set[int] = set()  # revisions at which only was told what may be gathered
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
         self._told: dict[str, set[str]] = {}  # by VPC: the hosts among the streams that are told of it
@@ -104,20 +111,31 @@ class Feed:
             del self._joining[stream.host_id]
         if self._streams.get(stream.host_id) is stream:
             del self._streams[stream.host_id]
+            self._gathering.take(stream.host_id)
             self._follow(stream, set())
 
-    def wake_soon(self) -> None:
-        """Look for news soon; may be called from any thread."""
+    def committed(self, revision: int, *, gathers: bool) -> None:
+        """Look soon for what was told at a revision, of VPCs no sooner than suits; may be called from any thread."""
+        if gathers:
+            self._patient.add(revision)
         self._loop.call_soon_threadsafe(self._woken.set)
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        looks_at = 0.0
         while True:
-            with contextlib.suppress(TimeoutError):  # time to look whether another controller committed something
-                await asyncio.wait_for(self._woken.wait(), _LOOK_SECONDS)
+            waits = self._gathering.due_in()
+            looks_in = looks_at - time.monotonic()
+            with contextlib.suppress(TimeoutError):  # then it is time to look by ourselves, or to send what waits
+                await asyncio.wait_for(self._woken.wait(), looks_in if waits is None else min(looks_in, waits))
+            is_woken = self._woken.is_set()
             self._woken.clear()
             try:
-                await self._round()
+                if is_woken or time.monotonic() >= looks_at:  # another controller may have committed something
+                    await self._round()
+                    looks_at = time.monotonic() + _LOOK_SECONDS
+                if self._gathering.due_in() == 0:
+                    self._send_gathered()
             except Exception:  # the feed must outlive a database that is away for a while
                 _log.exception("feed_failed")
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -130,11 +148,11 @@ class Feed:
             self._woken.set()
         since, host_ids = self._revision, frozenset(self._streams)
         news, firsts = await self._database.run(
-            lambda tx: _read(Reader(tx, self._open_key, self._additions), since, host_ids, joining),
+            lambda tx: _read(Reader(tx, self._open_key, self._additions, self._epoch), since, host_ids, joining),
             writes=False,
         )
-        self._revision = news.revision
-        self._hand_out(news)
+        self._revision, self._epoch = news.revision, news.epoch
+        self._hand_out(news, since)
         for stream, (first, failing) in zip(joining, firsts, strict=True):
             if self._joining.get(stream.host_id) is not stream:
                 continue  # it left, or its host joined anew, while we read
@@ -145,27 +163,58 @@ class Feed:
             stream.put(first.content)
             self._streams[stream.host_id] = stream
 
-    def _hand_out(self, news: News) -> None:
-        """Send what was told to the hosts that it concerns, and look at no others; what many are sent is made once."""
-        concerned = {host_id for vpc_id in news.topics for host_id in self._told.get(vpc_id, ())}
-        contents: dict[tuple[str, ...], bytes] = {}
-        for host_id in concerned.union(news.own, news.begun, news.ended):
+    def _hand_out(self, news: News, since: int) -> None:
+        """Send what was told to the hosts that it concerns, and look at no others; what may be gathered is kept."""
+        known = {revision for revision in self._patient if revision <= news.revision}
+        self._patient -= known
+        urgent = {vpc_id for vpc_id, topic in news.topics.items() if not topic.revisions <= known}
+        concerned = {host_id for vpc_id in urgent for host_id in self._told.get(vpc_id, ())}
+        concerned.update(news.own, news.begun, news.ended)
+        for vpc_id in news.topics.keys() - urgent:
+            self._gathering.add(self._told.get(vpc_id, set()) - concerned, news.topics[vpc_id])
+        contents: dict[tuple[int, ...], bytes] = {}
+        for host_id in concerned:
             stream = self._streams.get(host_id)
-            if stream is None:
-                continue  # it left while we read
-            own = news.own.get(host_id)
-            begun, ended = news.begun.get(host_id, {}), news.ended.get(host_id, {})
-            vpc_ids = tuple(sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys()))
-            if own or begun or ended:
-                pieces = [*(own or ()), *(news.topics[each] for each in vpc_ids), *begun.values(), *ended.values()]
-                content = wire.update(news.revision, news.epoch, pieces)
-                self._follow(stream, stream.vpc_ids - ended.keys() | begun.keys())
-            else:
-                if vpc_ids not in contents:
-                    contents[vpc_ids] = wire.update(news.revision, news.epoch, [news.topics[each] for each in vpc_ids])
-                content = contents[vpc_ids]
-            stream.sent = news.revision
-            stream.put(content)
+            if stream is not None:  # else it left while we read
+                self._send(stream, news, since, contents)
+
+    def _send(self, stream: Stream, news: News, since: int, contents: dict[tuple[int, ...], bytes]) -> None:
+        """Send a host its news, and what was gathered for it until `since`; what many are sent is made once."""
+        host_id = stream.host_id
+        own = news.own.get(host_id)
+        begun, ended = news.begun.get(host_id, {}), news.ended.get(host_id, {})
+        vpc_ids = sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys())
+        gathered = self._gathering.take(host_id)
+        if gathered and (begun or ended):
+            # A VPC that begins or ends anew is told as whoever knows all until `since` must be told it.
+            self._put(stream, since, joined(gathered))
+            gathered = ()
+        topics = [*gathered, *(news.topics[vpc_id] for vpc_id in vpc_ids)]
+        if own or begun or ended:
+            self._put(stream, news.revision, [*(own or ()), *joined(topics), *begun.values(), *ended.values()])
+            self._follow(stream, stream.vpc_ids - ended.keys() | begun.keys())
+        else:
+            self._put_alike(stream, news.revision, topics, contents)
+
+    def _send_gathered(self) -> None:
+        """Send what was gathered."""
+        contents: dict[tuple[int, ...], bytes] = {}
+        for host_id, topics in self._gathering.take_all().items():
+            self._put_alike(self._streams[host_id], self._revision, topics, contents)
+
+    def _put_alike(
+        self, stream: Stream, revision: int, topics: Sequence[TopicNews], contents: dict[tuple[int, ...], bytes]
+    ) -> None:
+        """Send news of VPCs, which are encoded once for all that are sent the same."""
+        key = tuple(map(id, topics))
+        if key not in contents:
+            contents[key] = wire.update(revision, self._epoch, joined(topics))
+        stream.sent = revision
+        stream.put(contents[key])
+
+    def _put(self, stream: Stream, revision: int, pieces: Sequence[bytes]) -> None:
+        stream.sent = revision
+        stream.put(wire.update(revision, self._epoch, pieces))
 
     def _follow(self, stream: Stream, vpc_ids: set[str]) -> None:
         """Note of which VPCs a stream's host is told from now on."""

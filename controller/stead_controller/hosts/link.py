@@ -219,7 +219,7 @@ class HostLink:
     def _committed(self, tx: Transaction) -> None:
         """Wake the feed when a transaction has told hosts anything; called in the thread that committed."""
         if tx.revision is not None:
-            self._feed.wake_soon()
+            self._feed.committed(tx.revision, gathers=tx.gathers)
 
 
 def _additions(sealer: Sealer, sign: SignDocument | None) -> list[Addition]:

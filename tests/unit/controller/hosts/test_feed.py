@@ -88,12 +88,19 @@ class Cloud:
 
     # -- what happens
 
-    def change_part(self, vpc, name, port):
-        """A part of a VPC changes, or is gone."""
+    def change_part(self, vpc, name, port, gathers):
+        """A part of a VPC changes, or is gone; hosts may hear of it some moments later."""
         vpc_id = self.vpcs[vpc][0]
         key = (int(desired.KIND_FLOW_LOG), f"fl-{vpc}-{name}")
         picture = desired.FlowLog(vpc_id=vpc_id, aggregation_seconds=port) if port else None
-        self.run(lambda tx: topics.write_part(tx, *key, vpc_id, picture))
+
+        def write(tx):
+            topics.write_part(tx, *key, vpc_id, picture)
+            return tx.revision
+
+        revision = self.run(write)
+        if revision is not None:
+            self.feed.committed(revision, gathers=gathers)
         self.parts[vpc_id].pop(key, None)
         if picture is not None:
             self.parts[vpc_id][key] = desired.Resource(id=key[1], flow_log=picture)
@@ -205,6 +212,7 @@ class Cloud:
             if agent.stream is None:
                 agent.join(self.feed)
         await self.feed._round()
+        self.feed._send_gathered()
         self.check_index()
         drawn = {int(desired.KIND_FLOW_LOG), int(desired.KIND_PEERING), int(desired.KIND_VOLUME)}
         for agent in self.agents:
@@ -228,8 +236,8 @@ class Cloud:
 _host, _vpc = st.integers(0, HOSTS - 1), st.integers(0, VPCS - 1)
 _small = st.integers(0, 1)
 _steps = st.one_of(
-    st.tuples(st.just("change_part"), _vpc, _small, _small),
-    st.tuples(st.just("change_part"), _vpc, _small, st.integers(0, 9)),
+    st.tuples(st.just("change_part"), _vpc, _small, _small, st.booleans()),
+    st.tuples(st.just("change_part"), _vpc, _small, st.integers(0, 9), st.just(True)),
     st.tuples(st.just("change_own"), _host, _small, st.integers(0, 9)),
     st.tuples(st.just("toggle_interface"), _host, _vpc),
     st.tuples(st.just("toggle_interface"), _host, _vpc),
@@ -242,6 +250,7 @@ _steps = st.one_of(
     st.tuples(st.just("read"), _host, st.integers(1, 3)),
     st.tuples(st.just("round")),
     st.tuples(st.just("round")),
+    st.tuples(st.just("send_gathered")),
     st.tuples(st.just("check")),
 )
 
@@ -250,7 +259,7 @@ async def _live(database, steps):
     cloud = Cloud(database)
     for number in range(HOSTS):
         cloud.toggle_interface(number, number)
-        cloud.change_part(number, 0, 1)
+        cloud.change_part(number, 0, 1, False)
     await cloud.check()
     for name, *words in steps:
         if name == "join":
@@ -266,6 +275,8 @@ async def _live(database, steps):
             cloud.check_index()
             for agent in cloud.agents[:1]:
                 agent.read()
+        elif name == "send_gathered":
+            cloud.feed._send_gathered()
         elif name == "check":
             await cloud.check()
         else:
