@@ -90,6 +90,8 @@ def test_pages_times_and_tenants(account, trail, cloud):
     ("asked", "code"),
     [
         ({**by("ReadOnly", "perhaps")}, "InvalidLookupAttributesException"),
+        ({**by("AccountId", "1")}, "InvalidLookupAttributesException"),
+        ({"EventCategory": "management"}, "InvalidEventCategoryException"),
         ({"LookupAttributes": by("EventId", "a")["LookupAttributes"] * 2}, "InvalidLookupAttributesException"),
         ({"StartTime": datetime(2026, 2, 1, tzinfo=UTC), "EndTime": datetime(2026, 1, 1, tzinfo=UTC)}, "InvalidTimeR"),
         ({"MaxResults": 51}, "ValidationException"),
@@ -141,3 +143,17 @@ def test_who_assumes_a_role_is_in_its_owners_records_too(cloud, account):
     }
     assert (seen["sharedEventID"], seen["recipientAccountId"]) == (own["sharedEventID"], owner.account_id)
     assert own["recipientAccountId"] == account.account_id
+
+
+def test_there_are_no_trails(trail):
+    """What tools that look at an account's security ask for is answered, not unknown."""
+    assert trail.describe_trails()["trailList"] == trail.list_trails()["Trails"] == []
+    assert trail.list_event_data_stores()["EventDataStores"] == []
+    for call, name in (
+        (trail.get_trail, "Name"),
+        (trail.get_trail_status, "Name"),
+        (trail.get_event_selectors, "TrailName"),
+        (trail.get_insight_selectors, "TrailName"),
+    ):
+        with pytest.raises(ClientError, match=r"TrailNotFoundException.*Unknown trail: mine"):
+            call(**{name: "mine"})

@@ -25,7 +25,7 @@ from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, NotFound, SteadError, TooManyRequests
-from stead_controller.object_store import addressing, answers, presigned_v2, recording, tagging
+from stead_controller.object_store import addressing, answers, presigned_v2, recording, tagging, upload_size
 from stead_controller.object_store.access import Rights
 from stead_controller.object_store.at_once import AtOnce
 from stead_controller.object_store.authorization import Authorization, is_absence
@@ -216,6 +216,8 @@ class FrontDoor:
         assert operation is not None
         if operation.is_answered_here:
             return await HANDLERS[operation.name](exchange, self._means)
+        if operation.name == "CompleteMultipartUpload":
+            await upload_size.check(exchange, self._means.backend)
         return await forward(exchange, operation, self._means.backend)
 
     async def _answer_or_hide(self, exchange: Exchange) -> web.StreamResponse | Answer:

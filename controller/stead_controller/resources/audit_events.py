@@ -25,6 +25,9 @@ _RESOURCE_COLUMNS: Final[Mapping[str, Any]] = {
     "ResourceType": AuditEventResource.type,
 }
 
+ATTRIBUTES: Final = frozenset({"ReadOnly", *_COLUMNS, *_RESOURCE_COLUMNS})
+"""What events may be looked up by."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:

@@ -64,6 +64,7 @@ class Store:
     """A running object store: two accounts, and a role of the first whose policies the test chooses."""
 
     app: AwsApp
+    door: FrontDoor
     database: Database
     find_key: KeyLookup
     one: Account
@@ -203,11 +204,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         )
         secure = replace(one, endpoint=f"https://127.0.0.1:{https}", ca_file=folder / "ca.pem")
         limits = (throttle, strangers)
-        made = Store(app, database, find_key, one, other, secure, folder / "store", *limits, found, tags, calls)
+        made = Store(app, door, database, find_key, one, other, secure, folder / "store", *limits, found, tags, calls)
         yield made
     database.close()
     if (made.folder / PROCESS_FILE).exists():
         os.kill(made.server_process(), signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def _rights_end_with_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test lets roles do, it lets them do alone."""
+    yield
+    if "store" in request.fixturenames:
+        made: Store = request.getfixturevalue("store")
+        made.policies.clear()
+        made.tags.clear()
 
 
 def _tls(folder: Path) -> ssl.SSLContext:

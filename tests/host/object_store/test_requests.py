@@ -202,6 +202,17 @@ def test_preconditions_hold_or_are_refused(store, bucket):
             assert code_of(raw.send()) == (501, "NotImplemented")
 
 
+def test_an_upload_in_parts_is_as_large_as_it_says(store, bucket):
+    s3, upload = store.s3, {"Bucket": bucket, "Key": "parts"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
+    tags = [s3.upload_part(**upload, PartNumber=number, Body=b"x" * number)["ETag"] for number in (1, 2, 3)]
+    done = {"MultipartUpload": {"Parts": [{"PartNumber": 2, "ETag": tags[1]}]}}
+    for size in (1, 3, 6):
+        refused("InvalidRequest", s3.complete_multipart_upload, **upload, **done, MpuObjectSize=size)
+    s3.complete_multipart_upload(**upload, **done, MpuObjectSize=2)
+    assert s3.get_object(Bucket=bucket, Key="parts")["Body"].read() == b"xx"
+
+
 def test_who_overwrites_what_is_so_may_read_it(store, bucket):
     """A precondition tells whether an object is as somebody thinks."""
     store.let_role(document(statement("Allow", "s3:PutObject", f"arn:aws:s3:::{bucket}/*")))

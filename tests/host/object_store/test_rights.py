@@ -269,6 +269,8 @@ def test_everybody_may_read_what_a_policy_makes_public(store, public):
 
     wait_for(lambda: len(nobodys()) == 2, "both calls were recorded, which is after their last byte", 10)
     assert nobodys() == [None, None]
+    done = store.one.aws_result("--no-sign-request", "s3", "cp", f"s3://{public}/plain", "-")
+    assert (done.returncode, done.stdout) == (0, "plain"), done.stderr
     status, _, _ = fetch(f"{store.one.endpoint}/{public}/plain?response-content-type=text%2Fhtml", store)
     assert status == 400
     denied = (403, b"AccessDenied")

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.aws.token_buckets import TokenBuckets
+from stead_controller.object_store.at_once import AtOnce
 from tests.host.object_store.conftest import ROLE_KEY
 
 
@@ -220,6 +221,15 @@ def test_who_asks_too_often_is_told_to_slow_down(store, bucket, monkeypatch):
     refused("SlowDown", stranger.list_buckets)
     assert not [call for call in store.calls if call.caller is None]
     store.s3.list_buckets()
+
+
+def test_who_has_too_many_requests_under_way_is_told_to_slow_down(store, bucket, monkeypatch):
+    monkeypatch.setattr(store.door, "_at_once", AtOnce(0))
+    refused("SlowDown", store.s3.get_object, Bucket=bucket, Key="open/a")
+    monkeypatch.setattr(store.door, "_at_once", AtOnce(1))
+    for _ in range(3):  # those that have ended, well or not, count no more
+        store.s3.get_object(Bucket=bucket, Key="open/a")
+        refused("NoSuchKey", store.s3.get_object, Bucket=bucket, Key="open/none")
 
 
 def test_calls_are_told_to_the_audit(store, bucket):

@@ -15,8 +15,11 @@ _MOST: Final = 50
 @operation("LookupEvents", service="cloudtrail", writes=False)
 def lookup_events(call: Call, params: Params) -> Result:
     """Give this account's calls of the last days, the newest first."""
-    if params.get("EventCategory"):
-        return {"Events": []}  # the only other category is that of insights, of which there are none
+    category = params.get("EventCategory")
+    if category not in (None, "insight"):
+        raise BadRequest("The event category is not valid.", code="InvalidEventCategoryException")
+    if category:
+        return {"Events": []}  # there are no insights
     asked = _search(params)
     limit = params.get("MaxResults", _MOST)
     try:
@@ -48,6 +51,8 @@ def _search(params: Params) -> Search:
     if len(attributes) > 1:
         raise BadRequest("You may give one lookup attribute.", code="InvalidLookupAttributesException")
     attribute, value = (attributes[0]["AttributeKey"], attributes[0]["AttributeValue"]) if attributes else (None, "")
+    if attribute is not None and attribute not in audit_events.ATTRIBUTES:
+        raise BadRequest("The lookup attribute is not valid.", code="InvalidLookupAttributesException")
     if attribute == "ReadOnly" and value.lower() not in ("true", "false"):
         raise BadRequest("The value of ReadOnly is true or false.", code="InvalidLookupAttributesException")
     start, end = params.get("StartTime"), params.get("EndTime")

@@ -30,7 +30,28 @@ def get_trail_status(call: Call, params: Params) -> Result:
     raise _unknown(call, params)
 
 
+@operation("GetEventSelectors", service="cloudtrail", writes=False)
+def get_event_selectors(call: Call, params: Params) -> Result:
+    """Find none."""
+    raise _unknown(call, params)
+
+
+@operation("GetInsightSelectors", service="cloudtrail", writes=False)
+def get_insight_selectors(call: Call, params: Params) -> Result:
+    """Find none, of a trail or of an event data store."""
+    raise _unknown(call, params)
+
+
+@operation("ListEventDataStores", service="cloudtrail", writes=False)
+def list_event_data_stores(call: Call, params: Params) -> Result:
+    """List none."""
+    del call, params
+    return {"EventDataStores": []}
+
+
 def _unknown(call: Call, params: Params) -> NotFound:
-    name = params["Name"]
+    name = params.get("Name") or params.get("TrailName") or params.get("EventDataStore") or ""
     message = f"Unknown trail: {name} for the user: {call.caller.account_id}"
-    return NotFound("trail", name, message=message, code="TrailNotFoundException")
+    of_store = bool(params.get("EventDataStore"))
+    code = "EventDataStoreNotFoundException" if of_store else "TrailNotFoundException"
+    return NotFound("trail", name, message=message, code=code)

@@ -15,7 +15,17 @@ def _quota(asked: Asked) -> Iterator[Check]:
 
 
 CLOUDTRAIL: Final[dict[str, Rule]] = {
-    name: rule() for name in ("DescribeTrails", "GetTrail", "GetTrailStatus", "ListTrails", "LookupEvents")
+    name: rule()
+    for name in (
+        "DescribeTrails",
+        "GetEventSelectors",
+        "GetInsightSelectors",
+        "GetTrail",
+        "GetTrailStatus",
+        "ListEventDataStores",
+        "ListTrails",
+        "LookupEvents",
+    )
 }
 SERVICE_QUOTAS: Final[dict[str, Rule]] = {
     "GetAWSDefaultServiceQuota": rule(),

@@ -1,0 +1,46 @@
+"""How large an upload in parts says that its object is: checked here, since not every server behind does.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html, x-amz-mp-object-size
+"""
+
+from typing import Final
+
+from stead_controller.errors import BadRequest
+from stead_controller.object_store import answers
+from stead_controller.object_store.addressing import path_of
+from stead_controller.object_store.backend import Ask, Backend
+from stead_controller.object_store.exchange import Exchange
+from stead_controller.object_store.forwarding import send_short
+
+HEADER: Final = "x-amz-mp-object-size"
+
+_DIGITS: Final = 15
+
+
+async def check(exchange: Exchange, backend: Backend) -> None:
+    """Raise BadRequest unless the parts that an upload is made of are as large together as it says, if it does."""
+    wanted = exchange.request.header(HEADER)
+    if wanted is None:
+        return
+    document = answers.parse(await exchange.document())
+    named = {part.findtext("PartNumber", "").strip() for part in document.findall("Part")}
+    path = path_of(exchange.kept.backend_name, exchange.address.key)
+    size = sum(length for number, length in await _parts(backend, path, exchange.query["uploadId"]) if number in named)
+    if not (wanted.isascii() and wanted.isdigit() and len(wanted) <= _DIGITS) or int(wanted) != size:
+        text = f"The provided '{HEADER}' header does not match what was computed."
+        raise BadRequest(text, code="InvalidRequest")
+
+
+async def _parts(backend: Backend, path: str, upload_id: str) -> list[tuple[str, int]]:
+    """Give the numbers and sizes of all parts that were uploaded."""
+    found: list[tuple[str, int]] = []
+    after = ""
+    while True:
+        query = [("uploadId", upload_id), *([("part-number-marker", after)] if after else [])]
+        _, _, listed = await send_short(backend, Ask("GET", path, query))
+        root = answers.parse(listed)
+        page = [(part.findtext("PartNumber", ""), int(part.findtext("Size", "0"))) for part in root.findall("Part")]
+        found += page
+        if root.findtext("IsTruncated", "").strip().lower() != "true" or not page:
+            return found
+        after = page[-1][0]
