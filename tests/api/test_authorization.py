@@ -18,7 +18,7 @@ from stead_controller.errors import NotAuthorized, SteadError
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto import ids
-from tests.api.identity import trust
+from tests.api.identity import document, trust
 from tests.api.strangers import read_of_anybody, statements
 from tests.unit.controller.resources import rows
 
@@ -424,6 +424,28 @@ def test_iam_is_guarded_by_path_tag_and_boundary(api, user):
     iam.create_user(UserName="eve", Path="/team/")
     refused(iam.create_access_key, "AccessDenied", UserName="eve")
     refused(iam.put_user_policy, "AccessDenied", UserName="ada", PolicyName="p", PolicyDocument="{}")
+
+
+@pytest.mark.parametrize(
+    ("operation", "tagging", "params"),
+    [
+        ("create_user", "TagUser", {"UserName": "x"}),
+        ("create_role", "TagRole", {"RoleName": "x", "AssumeRolePolicyDocument": trust()}),
+        ("create_instance_profile", "TagInstanceProfile", {"InstanceProfileName": "x"}),
+        ("create_policy", "TagPolicy", {"PolicyName": "x", "PolicyDocument": document("ec2:*")}),
+        ("create_open_id_connect_provider", "TagOpenIDConnectProvider", {"Url": "https://x.example"}),
+        ("create_virtual_mfa_device", "TagMFADevice", {"VirtualMFADeviceName": "x"}),
+    ],
+)
+def test_who_makes_something_with_tags_must_be_allowed_to_tag_it(user, operation, tagging, params):
+    """Tags of users and roles are what other policies go by."""
+    make = getattr(user.client("iam"), operation)
+    user.may(statement("iam:Create*"))
+    tags = [{"Key": "team", "Value": "web"}]
+    assert f"perform: iam:{tagging} on resource: " in refused(make, "AccessDenied", **params, Tags=tags)
+    user.may(statement("iam:Create*"), statement(f"iam:{tagging}", StringEquals={"aws:RequestTag/team": "web"}))
+    refused(make, "AccessDenied", **params, Tags=[{"Key": "team", "Value": "db"}])
+    make(**params, Tags=tags)
 
 
 def test_who_renames_needs_the_right_to_the_new_name_too(api, user):

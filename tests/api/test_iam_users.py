@@ -141,6 +141,17 @@ def test_a_user_has_two_keys_which_are_switched_off_and_deleted_at_once(owner, i
     refused("NoSuchEntity", iam.get_access_key_last_used, AccessKeyId=user.access_key_id)
 
 
+def test_a_key_is_found_by_its_own_user_only(iam):
+    """Whoever may manage one user's keys is not let near another's by naming the one and the other's key."""
+    for name in ("keyed-1", "keyed-2"):
+        iam.create_user(UserName=name)
+    key_id = iam.create_access_key(UserName="keyed-2")["AccessKey"]["AccessKeyId"]
+    refused("NoSuchEntity", iam.update_access_key, UserName="keyed-1", AccessKeyId=key_id, Status="Inactive")
+    refused("NoSuchEntity", iam.delete_access_key, UserName="keyed-1", AccessKeyId=key_id)
+    refused("NoSuchEntity", iam.delete_access_key, AccessKeyId=key_id)
+    assert iam.list_access_keys(UserName="keyed-2")["AccessKeyMetadata"][0]["Status"] == "Active"
+
+
 def test_who_deletes_a_user_is_told_that_it_has_nothing_else(iam):
     iam.create_user(UserName="plain")
     assert iam.list_mfa_devices(UserName="plain")["MFADevices"] == []

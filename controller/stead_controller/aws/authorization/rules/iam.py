@@ -105,6 +105,14 @@ _OF_ISSUERS: Final = (
     "UpdateOpenIDConnectProviderThumbprint",
 )
 _OF_DEVICES: Final = ("DeleteVirtualMFADevice", "ListMFADeviceTags", "TagMFADevice", "UntagMFADevice")
+_TAGGING: Final = {
+    "instance-profile": "TagInstanceProfile",
+    "mfa": "TagMFADevice",
+    "oidc-provider": "TagOpenIDConnectProvider",
+    "policy": "TagPolicy",
+    "role": "TagRole",
+    "user": "TagUser",
+}
 _OF_THE_ACCOUNT: Final = (
     "CreateAccountAlias",
     "DeleteAccountAlias",
@@ -173,9 +181,16 @@ def _new(kind: str, member: str) -> Part:
             path = asked.params.get("Path", "/").strip("/")
             boundary = {"iam:PermissionsBoundary": asked.params.get("PermissionsBoundary")}
             arn = _arn(asked, kind, f"{path}/{name}" if path else name)
-            yield Check(Target(arn, context=boundary, tags=_tags(asked.params)))
+            yield from _tagged(kind, Target(arn, context=boundary, tags=_tags(asked.params)))
 
     return part
+
+
+def _tagged(kind: str, target: Target) -> Iterator[Check]:
+    """Take what is yet to be made; who tags it at once must be allowed to tag it."""
+    yield Check(target)
+    if target.tags:
+        yield Check(target, f"iam:{_TAGGING[kind]}")
 
 
 def _list(kind: str) -> Part:
@@ -200,7 +215,8 @@ def _by_arn(member: str) -> Part:
 
 def _new_issuer(asked: Asked) -> Iterator[Check]:
     url = str(asked.params.get("Url", "")).removeprefix("https://")
-    yield Check(Target(_arn(asked, "oidc-provider", url), tags=_tags(asked.params)))
+    arn = _arn(asked, "oidc-provider", url)
+    yield from _tagged("oidc-provider", Target(arn, tags=_tags(asked.params)))
 
 
 def _owner_of_key(asked: Asked) -> Iterator[Check]:
