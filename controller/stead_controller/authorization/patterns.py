@@ -32,7 +32,7 @@ class Variable:
 
 Piece = str | Wild | Variable
 
-_VARIABLE: Final = re.compile(r"\$\{\s*(?P<key>[^},']+?)\s*(?:,\s*'(?P<default>[^'}]*)'\s*)?\}")
+_LONGEST: Final = 1024  # characters between the braces of a variable
 _ESCAPED: Final = frozenset("*?$")
 
 
@@ -164,13 +164,28 @@ def pieces_of(text: str, *, wildcards: bool = True, variables: bool = True) -> t
     """
     pieces: list[Piece] = []
     position = 0
-    for found in _VARIABLE.finditer(text) if variables and "${" in text else ():
-        pieces += _plain(text[position : found.start()], wildcards=wildcards)
-        key = found["key"]
-        pieces.append(key if key in _ESCAPED else Variable(key.lower(), found["default"], exact_key(key)))
-        position = found.end()
+    start = text.find("${") if variables else -1
+    while start >= 0:
+        end = text.find("}", start, start + _LONGEST)
+        found = _variable(text[start + 2 : end]) if end >= 0 else None
+        if found is not None:
+            pieces += _plain(text[position:start], wildcards=wildcards)
+            pieces.append(found)
+            position = end + 1
+        start = text.find("${", start + 2 if found is None else position)
     pieces += _plain(text[position:], wildcards=wildcards)
     return tuple(pieces)
+
+
+def _variable(text: str) -> str | Variable | None:
+    """Read what stands between braces: a key, or a character that means itself; None of what is neither."""
+    key, comma, rest = text.partition(",")
+    quoted = rest.strip()
+    default = quoted[1:-1]
+    if not key or "'" in key or (comma and (quoted != f"'{default}'" or "'" in default)):
+        return None
+    key = key.strip() or " "  # which no request has
+    return key if key in _ESCAPED else Variable(key.lower(), default if comma else None, exact_key(key))
 
 
 def exact_key(key: str) -> str:

@@ -1,5 +1,6 @@
 """Wildcards and variables against the naive way, and patterns that were made to be slow."""
 
+import re
 import time
 
 import pytest
@@ -52,6 +53,28 @@ def test_a_default_is_for_what_has_no_value():
 def test_old_policies_have_no_variables():
     assert pieces_of("${aws:username}*", variables=False) == ("${aws:username}", Wild.MANY)
     assert pieces_of("${ aws:UserName }") == (Variable("aws:username"),)
+
+
+NAIVELY = re.compile(r"\$\{\s*(?P<key>[^},']+?)\s*(?:,\s*'(?P<default>[^'}]*)'\s*)?\}")  # which backtracks
+
+
+@given(st.text("${},' ak", max_size=12) | st.lists(st.sampled_from(["${", "}", "k", ", 'a'", " ", "'"])).map("".join))
+def test_variables_are_read_as_their_grammar_has_them(text):
+    found, position = [], 0
+    for variable in NAIVELY.finditer(text):
+        found += [text[position : variable.start()], Variable(variable["key"].lower(), variable["default"])]
+        position = variable.end()
+    found = [piece for piece in [*found, text[position:]] if piece != ""]
+    escaped = [piece.key if isinstance(piece, Variable) and piece.key == "$" else piece for piece in found]
+    assert list(pieces_of(text, wildcards=False)) == escaped
+
+
+@pytest.mark.parametrize("text", ["${" + " " * 100_000, "${" * 65_000, "${a" * 40_000 + "'}", "${ ," * 30_000 + "'a}"])
+def test_no_variable_takes_long(text):
+    """White space does not count to the size of a policy: there may be much of it, where others let one wait for hours."""
+    started = time.thread_time()
+    assert pieces_of(text)
+    assert time.thread_time() - started < 2  # it takes milliseconds
 
 
 @pytest.mark.parametrize("part", ["*a", "a*", "*a?", "?a", "*"])
