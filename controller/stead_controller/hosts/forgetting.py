@@ -1,6 +1,7 @@
 """Removals are forgotten once no host needs to be told of them: all hosts concerned have done them.
 
-A host that was silent for long holds nothing up: it will be told everything anew when it comes back.
+A host that was silent for long holds nothing up: it will be told everything anew when it comes back. One that is up is
+not silent, whatever became of the clock.
 """
 
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ def forget_removals(tx: Transaction, now: datetime) -> None:
     options = {"synchronize_session": False}
     tx.session.execute(
         update(Host)
-        .where(Host.last_seen < now - _SILENCE, Host.revision_forgotten < current)
+        .where(Host.state != "up", Host.last_seen < now - _SILENCE, Host.revision_forgotten < current)
         .values(revision_forgotten=current)
         .execution_options(**options)
     )

@@ -1,12 +1,18 @@
-"""Which hosts are alive and how far they are: kept in memory and written together; the silent are marked down."""
+"""Which hosts are alive and how far they are: kept in memory and written together; the silent are marked down.
+
+How long a host that was heard of here is silent is counted on a clock that nobody sets: when the wall clock jumps, no
+host is down for it, and none stays up. The wall clock's `last_seen` decides only about hosts not heard of here: since
+the controller's start, or that speak with another controller.
+"""
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, case, select, update
+from sqlalchemy import bindparam, case, or_, select, update
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
@@ -30,16 +36,19 @@ class _Heard:
 class Liveness:
     """When each host was last heard of, and how far it was."""
 
-    def __init__(self, clock: Clock, timeout_seconds: int) -> None:
+    def __init__(self, clock: Clock, timeout_seconds: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Take the silence, in seconds, after which a host counts as down."""
         self._clock = clock
+        self._monotonic = monotonic
         self._timeout = timedelta(seconds=timeout_seconds)
         self._heard: dict[str, _Heard] = {}
+        self._last: dict[str, tuple[float, datetime]] = {}  # of each host heard of here: when, by both clocks
         self._room: dict[tuple[str, str], tuple[int, int]] = {}  # what was heard last of each pool: most is no news
 
     def seen(self, host_id: str, *, sent: int = 0, reached: int = 0, pools: Iterable[pb.StoragePool] = ()) -> None:
         """Note that a host was heard of just now, how far it is, and how much room its pools have."""
         at = self._clock()
+        self._last[host_id] = (self._monotonic(), at)
         heard = self._heard.get(host_id)
         if heard is None:
             heard = self._heard[host_id] = _Heard(at)
@@ -58,8 +67,14 @@ class Liveness:
         What is lost with the process is heard again: each agent says after its Hello how far it is.
         """
         heard, self._heard = self._heard, {}
-        now = self._clock()
-        went_down = await database.run(lambda tx: _write(tx, heard, now - self._timeout))
+        limit = self._clock() - self._timeout
+        since = self._monotonic() - self._timeout.total_seconds()
+        silent = {host_id: at for host_id, (moment, at) in self._last.items() if moment < since}
+        alive = self._last.keys() - silent.keys()
+        went_down = await database.run(lambda tx: _write(tx, heard, limit, silent, alive))
+        for host_id, at in silent.items():
+            if self._last.get(host_id, (0, None))[1] == at:  # else it was heard of meanwhile
+                del self._last[host_id]
         for host_id in went_down:
             _log.warning("host_down", extra={"host": host_id})
 
@@ -82,7 +97,14 @@ _HEARD: Final = (
 )
 
 
-def _write(tx: Transaction, heard: dict[str, _Heard], limit: datetime) -> list[str]:
+def _write(
+    tx: Transaction, heard: dict[str, _Heard], limit: datetime, silent: Mapping[str, datetime], alive: Collection[str]
+) -> list[str]:
+    """Write what was heard, and mark down who is silent; gives those.
+
+    `silent` hosts were heard of here, last at that time, and are down unless another controller has heard of them;
+    `alive` ones are not, whatever their rows say; others are when their rows have not changed since `limit`.
+    """
     if heard:
         rows = [
             {"host_id": host_id, "seen": each.at, "new_revision": each.sent, "new_revision_reached": each.reached}
@@ -92,9 +114,13 @@ def _write(tx: Transaction, heard: dict[str, _Heard], limit: datetime) -> list[s
         pools.note_room(
             tx, [(host_id, pool) for host_id, each in sorted(heard.items()) for pool in each.pools.values()]
         )
-    silent = list(
-        tx.session.scalars(select(Host.id).where(Host.state == "up", Host.last_seen < limit).with_for_update())
-    )
-    if silent:
-        tx.session.execute(update(Host).where(Host.id.in_(silent)).values(state="down"))
-    return silent
+    late = or_(Host.last_seen < limit, Host.id.in_(list(silent)))
+    found = select(Host.id, Host.last_seen).where(Host.state == "up", late).with_for_update()
+    down = [
+        host_id
+        for host_id, seen in tx.session.execute(found)
+        if host_id not in alive and (host_id not in silent or seen <= silent[host_id])
+    ]
+    if down:
+        tx.session.execute(update(Host).where(Host.id.in_(down)).values(state="down"))
+    return down

@@ -110,13 +110,16 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
         HostError.resource_id == Snapshot.id,
         HostError.since <= now - patience,
     )
-    silent = exists().where(Host.id == Snapshot.host_id, Host.last_seen < now - silence)
+    # Who is heard of is not silent, whatever became of the clock meanwhile.
+    silent = exists().where(Host.id == Snapshot.host_id, Host.state != "up", Host.last_seen < now - silence)
     late = select(Snapshot).where(Snapshot.state == "pending", Snapshot.host_id.is_not(None), or_(failing, silent))
     for snapshot in tx.session.scalars(late.limit(_BATCH)).all():
         host = tx.session.get(Host, snapshot.host_id)
         if snapshot.state != "pending":
             continue  # failed with another of its set
-        is_silent = host is None or (host.last_seen is not None and host.last_seen < now - silence)
+        is_silent = host is None or (
+            host.state != "up" and host.last_seen is not None and host.last_seen < now - silence
+        )
         fail(tx, snapshot, GONE if is_silent else FAILED)
 
 

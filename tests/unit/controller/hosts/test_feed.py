@@ -180,16 +180,19 @@ class Cloud:
                 agent.wanted.mark_done(key)
                 agent.wanted.forget([key])
 
-    def forget(self, silent):
-        """Removals are forgotten; with `silent` a host was away for long."""
+    def forget(self, silent, jump):
+        """Removals are forgotten; with `silent` a host was away for long, with `jump` the clock was set meanwhile."""
         if silent is not None:
             self.agents[silent].leave(self.feed)
-        for number, host_id in enumerate(self.host_ids):
-            seen = NOW - timedelta(hours=2 if number == silent else 0)
-            self.run(
-                lambda tx, host_id=host_id, seen=seen: setattr(tx.session.get_one(Host, host_id), "last_seen", seen)
-            )
-        self.run(lambda tx: forget_removals(tx, NOW))
+
+        def seen(tx):
+            for number, host_id in enumerate(self.host_ids):
+                host = tx.session.get_one(Host, host_id)
+                host.last_seen = NOW - timedelta(hours=2 if number == silent else 0)
+                host.state = "down" if number == silent else "up"
+
+        self.run(seen)
+        self.run(lambda tx: forget_removals(tx, NOW + timedelta(hours=jump)))
 
     def lose_memory(self, host):
         """A host's agent is installed anew."""
@@ -243,7 +246,7 @@ _steps = st.one_of(
     st.tuples(st.just("toggle_interface"), _host, _vpc),
     st.tuples(st.just("toggle_peering"), _vpc, _vpc),
     st.tuples(st.just("report"), _host, st.booleans()),
-    st.tuples(st.just("forget"), st.sampled_from([None, None, 0, 1])),
+    st.tuples(st.just("forget"), st.sampled_from([None, None, 0, 1]), st.sampled_from([0, 2])),
     st.tuples(st.just("lose_memory"), _host),
     st.tuples(st.just("join"), _host),
     st.tuples(st.just("leave"), _host),

@@ -1,0 +1,92 @@
+"""A host is down when it has been silent, whatever becomes of the wall clock meanwhile (FAULTS 30)."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from stead_controller.db.tables import Host
+from stead_controller.hosts.liveness import Liveness
+from tests.unit.controller.resources.rows import NOW
+
+TIMEOUT = 20
+
+
+class Clocks:
+    """The wall clock, which can be set, and the one that cannot."""
+
+    def __init__(self):
+        self.wall, self.steady = NOW, 1000.0
+
+    def pass_by(self, seconds):
+        self.wall += timedelta(seconds=seconds)
+        self.steady += seconds
+
+
+@pytest.fixture
+def clocks():
+    return Clocks()
+
+
+@pytest.fixture
+def liveness(clocks):
+    return Liveness(lambda: clocks.wall, TIMEOUT, lambda: clocks.steady)
+
+
+@pytest.fixture
+def state(database, run, world, liveness):
+    """Write, and give the state of the world's host."""
+
+    def written():
+        asyncio.run(liveness.write(database))
+        return run(lambda tx: tx.session.get_one(Host, world.host_id).state)
+
+    return written
+
+
+def test_a_silent_host_is_down_until_it_is_heard_of(clocks, liveness, state, world):
+    liveness.seen(world.host_id)
+    assert state() == "up"
+    clocks.pass_by(TIMEOUT)
+    assert state() == "up"
+    clocks.pass_by(1)
+    assert (state(), state()) == ("down", "down")
+    liveness.seen(world.host_id)
+    assert state() == "up"
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_jumps_takes_no_host_down_and_keeps_none_up(clocks, liveness, state, world, hours):
+    liveness.seen(world.host_id)
+    assert state() == "up"
+    clocks.wall += timedelta(hours=hours)
+    assert state() == "up"
+    clocks.pass_by(TIMEOUT - 1)
+    assert state() == "up"
+    clocks.pass_by(2)
+    assert state() == "down"
+
+
+def test_a_host_that_another_controller_hears_of_stays_up(clocks, liveness, state, world, database):
+    liveness.seen(world.host_id)
+    assert state() == "up"
+    clocks.pass_by(TIMEOUT - 5)
+    other = Liveness(lambda: clocks.wall, TIMEOUT, lambda: clocks.steady)
+    other.seen(world.host_id)
+    asyncio.run(other.write(database))
+    clocks.pass_by(6)
+    assert (state(), state()) == ("up", "up")
+    clocks.pass_by(TIMEOUT)
+    assert state() == "down"
+
+
+def test_who_was_not_heard_of_since_the_start_is_judged_by_its_row(clocks, liveness, state, run, world):
+    def say(tx):
+        host = tx.session.get_one(Host, world.host_id)
+        host.state, host.last_seen = "up", NOW
+
+    run(say)
+    clocks.pass_by(TIMEOUT)
+    assert state() == "up"
+    clocks.pass_by(1)
+    assert state() == "down"
