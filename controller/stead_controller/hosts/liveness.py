@@ -119,7 +119,7 @@ def _write(
     down = [
         host_id
         for host_id, seen in tx.session.execute(found)
-        if host_id not in alive and (host_id not in silent or seen <= silent[host_id])
+        if host_id not in alive and (host_id not in silent or seen is None or seen <= silent[host_id])
     ]
     if down:
         tx.session.execute(update(Host).where(Host.id.in_(down)).values(state="down"))
