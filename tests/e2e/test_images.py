@@ -12,12 +12,20 @@ from tests.support.waiting import wait_for
 DATA_DISK = [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False}}]
 # The data disk is the one that is larger than nothing and not the root's; it has no file system.
 DATA_DEVICE = "/dev/vdb"
+# What no two machines may have in common, a line each: host key, address, name, what is random.
+OF_ONE_MACHINE = """
+sudo dropbearkey -y -f /etc/dropbear/dropbear_ed25519_host_key | grep ^ssh- | cut -d' ' -f2
+cat /sys/class/net/*/address | grep -v ^00:00:00:00:00:00
+hostname
+od -An -N16 -tx1 /dev/urandom
+"""
 
 
 def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     (source,) = user.run(BlockDeviceMappings=DATA_DISK)
     login = user.connect(source)
     login.run("echo 'kept by the image' >/var/tmp/word")
+    its_own = login.run(OF_ONE_MACHINE).splitlines()
     login.run(f"echo 'on the data disk' | sudo dd of={DATA_DEVICE} bs=512 conv=sync,fsync 2>/dev/null")
     # No sync of the root's file: the reboot that comes first writes it down.
     login.run(HEARS_THE_POWER_BUTTON, timeout=60)
@@ -37,6 +45,9 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     (copy,) = user.run(ImageId=image_id)
     login = user.connect(copy)
     assert login.run("cat /var/tmp/word").strip() == "kept by the image"
+    of_the_copy = login.run(OF_ONE_MACHINE).splitlines()
+    assert (len(its_own), len(of_the_copy)) == (4, 4), (its_own, of_the_copy)
+    assert not set(its_own) & set(of_the_copy)
     assert login.run(f"sudo dd if={DATA_DEVICE} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
     user.terminate([copy])
     for volume in _volumes(user):

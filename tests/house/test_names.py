@@ -52,3 +52,11 @@ def test_top_folders_are_known() -> None:
     known = {*TOP_FOLDERS, ".ci"}
     strange = {path.relative_to(ROOT).parts[0] for path in our_files() if len(path.relative_to(ROOT).parts) > 1} - known
     complain("A new top folder is a decision: name it in tests/house/checkout.py and in README.md:", sorted(strange))
+
+
+def test_the_tests_that_faults_name_are_there() -> None:
+    table = (ROOT / "tests" / "faults.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)`", table)
+    assert len(named) > 60
+    missing = sorted(name for name in set(named) if not (ROOT / "tests" / name).is_file())
+    complain("tests/faults.md says which test shows what; these are not there any more:", missing)
