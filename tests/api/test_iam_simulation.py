@@ -62,6 +62,17 @@ def test_given_policies_decide_on_each_action_and_resource(iam):
     ]
 
 
+def test_an_answer_is_no_longer_than_can_be_read(iam):
+    """Thousands of statements that match each of many actions: pages are short then, and all results come."""
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement] * 1500})
+    actions = [f"ec2:A{number}" for number in range(10)]
+    pages = list(iam.get_paginator("simulate_custom_policy").paginate(PolicyInputList=[policy], ActionNames=actions))
+    assert [result["EvalActionName"] for page in pages for result in page["EvaluationResults"]] == actions
+    assert [len(page["EvaluationResults"]) for page in pages] == [4, 4, 2]
+    assert len(pages[0]["EvaluationResults"][0]["MatchedStatements"]) == 1500
+
+
 def test_conditions_are_asked_for_and_answered(iam):
     statement = {
         "Effect": "Allow",

@@ -24,6 +24,10 @@ _SOURCE: Final = re.compile(r"arn:aws:iam::([0-9]{12}):(user|group|role)/(?:[!-~
 _CALLER: Final = re.compile(r"arn:aws:(?:iam|sts)::([0-9]{12}):(user|role|assumed-role|federated-user|root)(?:/.*)?")
 _ACTION: Final = re.compile(r"[a-zA-Z0-9-]+:[a-zA-Z0-9-]+")
 _VARIABLE: Final = re.compile(r"\$\{([^},]+)")
+_MOST_MATCHED: Final = 5_000  # statements that a page may show, but for its last result's
+
+type Positions = list[tuple[Position, Position]]
+"""Where each statement of a policy begins and ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +110,13 @@ def of_principal(tx: Transaction, caller: Caller, arn: str, asked: Question) -> 
 
 
 def results(simulation: Simulation, asked: Question, first: int, count: int) -> list[dict[str, Any]]:
-    """Decide about `count` pairs of an action and a resource from number `first` on; raises InvalidParameter."""
+    """Decide about `count` pairs of an action and a resource from number `first` on; raises InvalidParameter.
+
+    There are fewer where so many statements match that their answer would be too long: one more than it may have.
+    """
     policies, context = simulation.policies, context_of(asked.context)
-    found = []
+    places: dict[str, Positions] = {}
+    matched, found = 0, []
     for number in range(first, min(first + count, len(asked))):
         action = asked.actions[number // len(asked.resources)]
         resource = asked.resources[number % len(asked.resources)]
@@ -118,7 +126,7 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
         decision = evaluate(request, policies)
         shown: dict[str, Any] = {
             "EvalResourceName": resource,
-            "MatchedStatements": [_matched(simulation, one) for one in decision.matched],
+            "MatchedStatements": [_matched(simulation, one, places) for one in decision.matched],
             "MissingContextValues": _missing(simulation, action, context),
         }
         if simulation.boundary is not None:
@@ -127,6 +135,9 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
         of_resource = [] if resource == "*" else [{**shown, "EvalResourceDecision": _word(decision)}]
         decided = {"EvalActionName": action, "EvalDecision": _word(decision), "ResourceSpecificResults": of_resource}
         found.append({**shown, **decided})
+        if matched > _MOST_MATCHED:
+            break
+        matched += len(decision.matched)
     return found
 
 
@@ -208,12 +219,15 @@ def _word(decision: Decision) -> str:
     return "explicitDeny" if decision.explicit_deny else "implicitDeny"
 
 
-def _matched(simulation: Simulation, one: MatchedStatement) -> dict[str, Any]:
+def _matched(simulation: Simulation, one: MatchedStatement, places: dict[str, Positions]) -> dict[str, Any]:
+    """Show a statement; `places` keeps where those of each policy stand."""
     policy: Policy | None = simulation.identity[one.policy - 1] if one.source == "identity" else simulation.boundary
     if one.source == "resource":
         policy = simulation.resource
     assert policy is not None
-    first, last = statement_positions(policy.text)[one.statement.index - 1]
+    if policy.text not in places:
+        places[policy.text] = statement_positions(policy.text)
+    first, last = places[policy.text][one.statement.index - 1]
     return {
         "SourcePolicyId": policy.name,
         "SourcePolicyType": policy.kind,

@@ -1,5 +1,6 @@
 """SimulateCustomPolicy, SimulatePrincipalPolicy and the condition keys that they need."""
 
+from dataclasses import replace
 from typing import Final
 
 from stead_controller.aws import describe
@@ -76,4 +77,6 @@ def _answer(call: Call, params: Params, name: str, asked: Question, simulation: 
     page = describe.marker_page(call, params, name)
     first = int(page.after[0]) if page.after else 0
     found = iam_simulation.results(simulation, asked, first, page.fetch or len(asked))
+    if first + len(found) < len(asked):
+        page = replace(page, limit=len(found) - 1)
     return pages.cut_numbered("EvaluationResults", found, page, first)
