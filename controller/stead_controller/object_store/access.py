@@ -4,11 +4,12 @@ Runs inside a transaction; what happens to objects afterwards is between the cli
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import Policies, Request, evaluate
+from stead_controller.authorization.patterns import Context
 from stead_controller.authorization.policy_document import parse
 from stead_controller.authorization.public_policies import is_public
 from stead_controller.errors import NotAuthorized
@@ -58,6 +59,11 @@ class Asker:
     caller: Caller
     policies: Policies
     context: Mapping[str, Any]
+    _read: Context = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Read the context once: a deletion asks a thousand times."""
+        object.__setattr__(self, "_read", context_of(self.context))
 
     def require(self, action: str, bucket: BucketFacts, key: str = "", more: Mapping[str, Any] | None = None) -> None:
         """Raise NotAuthorized unless an action, such as `GetObject`, is allowed on a bucket that is there.
@@ -86,7 +92,8 @@ class Asker:
         self._decide(action, arn, self.policies, {**whose, **(more or {})})
 
     def _decide(self, action: str, arn: str, policies: Policies, more: Mapping[str, Any]) -> None:
-        context = context_of({**self.context, **more})
+        replaced = {name.lower() for name in more}
+        context = {name: value for name, value in self._read.items() if name not in replaced} | context_of(more)
         asked = Request(f"s3:{action}", arn, principal_of(self.caller), context)
         decision = evaluate(asked, policies)
         if decision.allowed:

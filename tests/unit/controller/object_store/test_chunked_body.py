@@ -96,6 +96,15 @@ def test_a_trailer_is_as_announced_and_signed(trailer):
     assert not reader.has_ended
 
 
+@pytest.mark.parametrize("value", ["", "AA==\rx-amz-acl: public-read", "AA==\0", "A A", "\xe4"])
+def test_a_trailer_is_a_checksum_and_nothing_else(value):
+    """It goes on to the server behind, which might read lines otherwise."""
+    reader = ChunkedBody(0, None, ("x-amz-checksum-crc32",))
+    with pytest.raises(BadRequest):
+        reader.feed(f"0\r\nx-amz-checksum-crc32:{value}\r\n\r\n".encode("latin-1"))
+    assert not reader.has_ended
+
+
 @given(
     chunks=st.lists(st.binary(min_size=1, max_size=40), max_size=5),
     cuts=st.lists(st.integers(1, 30), min_size=1, max_size=5),
