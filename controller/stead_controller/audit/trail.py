@@ -150,11 +150,21 @@ class Trail[Record: Noted]:
             _log.info("audit_recovered", extra={"events": len(lost)})
 
     async def remove_old(self) -> None:
-        """Remove what is kept no longer, in small transactions."""
+        """Remove what is kept no longer, in small transactions; of too many those of whoever has the most."""
         await asyncio.to_thread(self._files.remove_old, self._clock())
         before = self._clock() - self._kept
-        while await self._database.run(lambda tx: audit_events.remove_old(tx, before, self._most_events)):
+        while await self._database.run(lambda tx: audit_events.remove_old(tx, before)):
             pass
+        too_many = await self._database.run(lambda tx: audit_events.excess(tx, self._most_events), writes=False)
+        for account_id, number in too_many.items():
+            await self._remove_oldest(account_id, number)
+
+    async def _remove_oldest(self, account_id: str, number: int) -> None:
+        while number > 0:
+            gone = await self._database.run(partial(audit_events.remove_oldest, account_id=account_id, number=number))
+            if not gone:
+                return
+            number -= gone
 
     async def _write_all(self) -> None:
         async with self._one_writes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, delete, func, insert, literal, select, true, tuple_
 
 from stead_controller.db.tables import AuditEventResource, AuditEventRow
 from stead_controller.resources.transaction import Transaction
@@ -134,18 +134,48 @@ def search(
     return [FoundEvent(found, _event(rows[found], resources.get(found, ()))) for found in numbers if found in rows]
 
 
-def remove_old(tx: Transaction, before: datetime, most: int) -> bool:
-    """Remove a page of what is older than `before` or more than the newest `most`; tell whether there may be more."""
-    newest = tx.session.scalar(select(func.max(AuditEventRow.id))) or 0
-    old = tx.session.execute(
-        select(AuditEventRow.id, AuditEventRow.time).order_by(AuditEventRow.time, AuditEventRow.id).limit(_PAGE)
-    ).all()
-    gone = [row for row in old if row.time < before or row.id <= newest - most]
-    if gone:
-        numbers = [row.id for row in gone]
+def remove_old(tx: Transaction, before: datetime) -> bool:
+    """Remove a page of what is older than `before`; tell whether there may be more."""
+    old = select(AuditEventRow.id).where(AuditEventRow.time < before)
+    return _remove(tx, old.order_by(AuditEventRow.time, AuditEventRow.id).limit(_PAGE)) == _PAGE
+
+
+def excess(tx: Transaction, most: int) -> dict[str, int]:
+    """Give how many events each account has too many, for all together to be at most `most`."""
+    first, last = tx.session.execute(select(func.min(AuditEventRow.id), func.max(AuditEventRow.id))).one()
+    if first is None or last - first < most:
+        return {}  # without counting them: there are no more than numbers were given
+    counts = select(AuditEventRow.account_id, func.count()).group_by(AuditEventRow.account_id)
+    return too_many({row[0]: row[1] for row in tx.session.execute(counts)}, most)
+
+
+def too_many(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """Take of those who have the most until all have `most` together: nobody's calls push out another's. Pure."""
+    over = sum(counts.values()) - most
+    if over <= 0:
+        return {}
+    level, left = 0, most
+    for number, count in enumerate(sorted(counts.values())):
+        share = left // (len(counts) - number)
+        if count > share:
+            level = share
+            break
+        left -= count
+    return {account_id: count - level for account_id, count in counts.items() if count > level}
+
+
+def remove_oldest(tx: Transaction, account_id: str, number: int) -> int:
+    """Remove a page of an account's oldest events, at most `number`; give how many went."""
+    oldest = select(AuditEventRow.id).where(AuditEventRow.account_id == account_id)
+    return _remove(tx, oldest.order_by(AuditEventRow.time, AuditEventRow.id).limit(min(number, _PAGE)))
+
+
+def _remove(tx: Transaction, which: Select[int]) -> int:
+    numbers = list(tx.session.scalars(which))
+    if numbers:
         tx.session.execute(delete(AuditEventResource).where(AuditEventResource.event.in_(numbers)))
         tx.session.execute(delete(AuditEventRow).where(AuditEventRow.id.in_(numbers)))
-    return len(gone) == _PAGE
+    return len(numbers)
 
 
 def _is_it(asked: Search) -> ColumnElement[bool]:

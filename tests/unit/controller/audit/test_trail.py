@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stead_controller.audit import trail as module
 from stead_controller.audit.files import AuditFiles
@@ -54,8 +56,8 @@ def trail(database, tmp_path):
     return Trail(database, files, draw, recall, lambda: NOW, days=90, most_events=1000)
 
 
-def kept(database, asked=ALL, limit=10_000):
-    found = database.run_blocking(lambda tx: audit_events.search(tx, "1", asked, before=None, limit=limit))
+def kept(database, asked=ALL, limit=10_000, account_id="1"):
+    found = database.run_blocking(lambda tx: audit_events.search(tx, account_id, asked, before=None, limit=limit))
     return [int(one.event.event_id.split()[1]) for one in found]
 
 
@@ -133,6 +135,31 @@ async def test_old_ones_and_too_many_go_in_pages(trail, database, monkeypatch):
     await trail.remove_old()
     assert sorted(kept(database)) == list(range(40, 1040))
     assert len(kept(database, Search("ResourceName", "one", None, None))) == 1000
+
+
+async def test_nobodys_calls_push_out_another_accounts(trail, database):
+    for number in range(10):
+        trail.note(Record(number, account_id="1"))
+    for number in range(10, 1500):
+        trail.note(Record(number, account_id="2"))
+    await trail.flush()
+    await trail.remove_old()
+    assert sorted(kept(database)) == list(range(10))
+    assert sorted(kept(database, account_id="2")) == list(range(510, 1500))
+
+
+@given(counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 50)), most=st.integers(0, 120))
+def test_as_much_is_kept_as_may_be_and_the_least_is_taken_from_the_small(counts, most):
+    gone = audit_events.too_many(counts, most)
+    left = {account: count - gone.get(account, 0) for account, count in counts.items()}
+    assert all(count >= 0 for count in left.values())
+    assert sum(left.values()) <= most
+    if not gone:
+        assert left == counts
+        return
+    assert sum(left.values()) > most - len(counts)  # but for what cannot be shared equally
+    level = max(left.values())
+    assert all(count == left[account] or left[account] == level for account, count in counts.items())
 
 
 async def test_a_record_is_in_the_file_long_before_it_is_a_row(trail, database, tmp_path, monkeypatch):
