@@ -1,5 +1,6 @@
 """The key file: made once, read back, and replaced when it cannot be trusted."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def test_key_that_cannot_be_trusted_is_replaced(tmp_path: Path, harm: str) -> No
     assert len(replaced) == 32
     assert path.stat().st_mode & 0o777 == 0o600
     assert load_key(path) == replaced
+
+
+def test_key_of_another_user_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = load_key(tmp_path / "key")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert load_key(tmp_path / "key") != key
 
 
 def test_half_made_key_of_a_killed_agent_is_no_obstacle(tmp_path: Path) -> None:
