@@ -68,6 +68,14 @@ def test_an_interface_is_known_in_its_own_vpc_only(service: Metadata, ask: Ask) 
     assert ask(FIRST) == who.instance_id
 
 
+def test_all_addresses_of_a_guest_share_its_pace_and_strangers_share_none(service: Metadata) -> None:
+    both = replace(interface(), private_addresses=(FIRST, SECOND), ipv6_addresses=("fd00::5",))
+    service.put(VPC, replace(guest(), interfaces=(both,)))
+    assert {service._identify((VPC, address)) for address in (FIRST, SECOND, "fd00::5")} == {guest().instance_id}
+    strangers = ((VPC, "172.31.0.8"), (VPC, "172.31.0.9"), (OTHER_VPC, FIRST))
+    assert {service._identify(stranger) for stranger in strangers} == {"172.31.0.8", "172.31.0.9", FIRST}
+
+
 def test_a_closed_service_tells_nothing(service: Metadata, ask: Ask) -> None:
     service.put(VPC, guest())
     service.close()

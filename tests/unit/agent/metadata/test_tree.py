@@ -187,6 +187,11 @@ def test_paths_that_are_none(target: str) -> None:
     assert read(guest(), target) is None
 
 
+def test_escapes_that_are_no_utf8_are_no_path() -> None:
+    assert normal_path("/latest/%ff") is None
+    assert normal_path("/latest/%C3%A9%2f") == "latest/é"
+
+
 def test_tags_are_shown_only_when_allowed() -> None:
     tags = {"Name": "web", "empty": "", "a=b": "c", "bad key": "x", "a/b": "x", "..": "x", "_index": "x", "ü": "x"}
     hidden = replace(guest(), tags=tags)
@@ -201,6 +206,10 @@ def test_tags_are_shown_only_when_allowed() -> None:
 def test_names_cannot_add_lines_to_a_listing() -> None:
     who = replace(guest(), public_keys=(PublicKey("a\n1=b", "ssh-rsa A"), PublicKey("empty", "")))
     assert read(who, "/latest/meta-data/public-keys/") == "0=a 1=b"
+    nic = replace(interface(), security_groups=("web\r\nadmins", "bell\x07"))
+    who = replace(guest(), security_groups=("web\nadmins", "nul\0"), interfaces=(nic,))
+    assert read(who, "/latest/meta-data/security-groups") == "web admins\nnul "
+    assert read(who, f"/{MACS}/0e:49:61:0f:c3:00/security-groups") == "web admins\nbell "
 
 
 _text = st.text(max_size=12)
