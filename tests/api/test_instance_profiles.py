@@ -329,6 +329,10 @@ def test_a_stopped_instance_is_due_no_more(api, profiles):
     later = datetime.now(UTC) + timedelta(hours=3)
     renew(api, later)
     assert not due(api, later + timedelta(days=1))
+    kept = api.run(lambda tx: tx.session.query(InstanceProfileAssociation).one())
+    assert (kept.role_name, kept.access_key_id, kept.session_token, kept.expires) == ("", "", "", None)
+    api.run(lambda tx: instance_credentials.profile_changed(tx, kept.profile_id))
+    assert not due(api, later + timedelta(days=1))
 
 
 def test_what_becomes_of_the_role_is_told(api, profiles):
