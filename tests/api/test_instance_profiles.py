@@ -200,6 +200,14 @@ def states(api, **asked):
     return {one["InstanceId"]: one["State"] for one in every}
 
 
+def test_an_instance_that_ends_is_given_no_profile(api, profiles):
+    for number, state in enumerate(("shutting-down", "terminated")):
+        instance_id = api.launch(number=number, state=state)
+        associate = api.ec2.associate_iam_instance_profile
+        profile = {"Name": "Servers"}
+        api.refused("IncorrectInstanceState", associate, InstanceId=instance_id, IamInstanceProfile=profile)
+
+
 def test_association_of_an_instance_that_is_off(api, profiles):
     """Disassociated and associated it may be; EC2 calls no association of it active, so none is replaced."""
     instance_id = api.launch(state="stopped")
