@@ -10,7 +10,9 @@ from stead_controller.db.tables import CloudFact, Instance
 from stead_controller.hosts import desired_state
 from stead_controller.hosts.changes import Reader
 from stead_controller.hosts.pictures.identity import with_session
-from stead_controller.resources import instance_identity
+from stead_controller.resources import instance_identity, session_tokens
+from stead_controller.resources.session_tokens import Facts
+from tests.unit.controller.resources import rows
 
 
 @pytest.fixture
@@ -84,6 +86,21 @@ def test_credentials_die_with_their_instance(api, instance_id, state):
     with pytest.raises(ClientError) as refusal:
         kept.get_caller_identity()
     assert refusal.value.response["Error"]["Code"] == "InvalidClientTokenId"
+
+
+def test_no_session_is_of_another_accounts_instance_or_role(api, instance_id):
+    role_id = api.run(lambda tx: tx.session.merge(rows.role(api.world.one.caller.account_id, "web")).id)
+    now = datetime.now(UTC)
+    for account, code in ((api.world.one, None), (api.world.other, "InvalidClientTokenId")):
+        for principal_id in (instance_id, role_id):
+            facts = Facts("role", account.caller.account_id, principal_id, "x", now, now + timedelta(hours=1))
+            made = session_tokens.mint(api.world.cloud.sealer, facts)
+            names = {"SecretAccessKey": made.secret_access_key, "SessionToken": made.session_token}
+            sts = api.session({"AccessKeyId": made.access_key_id, **names}, "sts")
+            if code is None:
+                assert sts.get_caller_identity()["Account"] == account.caller.account_id
+            else:
+                api.refused(code, sts.get_caller_identity)
 
 
 def test_sessions_begin_anew_long_before_they_end(api, instance_id):

@@ -22,7 +22,7 @@ from stead_controller.resources import instance_credentials, session_tokens
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.api.identity import trust, who_may
-from tests.api.test_instance_attributes import report
+from tests.api.test_instance_attributes import report, revision_told
 from tests.unit.controller.resources import rows
 
 ACCOUNT = "111111111111"
@@ -226,9 +226,11 @@ def test_association_of_an_instance_that_is_off(api, profiles):
 def test_association_while_it_runs(api, profiles):
     instance_id = launch(api)["InstanceId"]
     assert not told(api, instance_id).metadata.HasField("role")
+    before = revision_told(api, instance_id)
     made = api.ec2.associate_iam_instance_profile(InstanceId=instance_id, IamInstanceProfile={"Name": "Servers"})
     made = made["IamInstanceProfileAssociation"]
     assert (made["State"], made["IamInstanceProfile"]["Arn"], made["InstanceId"]) == ("associating", ARN, instance_id)
+    report(api, instance_id, before)  # of what it was told before
     assert states(api) == {instance_id: "associating"}
     report(api, instance_id)
     assert states(api) == {instance_id: "associated"}
