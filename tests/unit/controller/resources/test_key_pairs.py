@@ -37,6 +37,7 @@ def test_a_made_pair_is_kept_without_its_private_half(world, run, database):
     assert shown["Tags"] == [{"Key": "team", "Value": "a"}]
     assert shown["PublicKey"].endswith(" mine")
     assert describe(run, world.one.caller)[0]["PublicKey"] is None
+    assert made.private_key not in repr(made)
     secret = made.private_key.splitlines()[2].encode()
     with database.engine.connect() as connection:
         assert secret not in b"".join(
@@ -53,9 +54,13 @@ def test_an_imported_pair(world, run):
 
 
 def test_names_are_of_one_account(world, run, unchanged):
-    create(run, world.one.caller, "same")
+    mine = create(run, world.one.caller, "same")
     create(run, world.other.caller, "same")
+    create(run, world.other.caller, "theirs")
     unchanged()
+    assert run(key_pairs.find, world.one.caller, "same").id == mine.id
+    with pytest.raises(NotFound):
+        run(key_pairs.find, world.one.caller, "theirs")
     with pytest.raises(AlreadyExists):
         create(run, world.one.caller, "same")
     unchanged()

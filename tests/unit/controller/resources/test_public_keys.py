@@ -209,3 +209,9 @@ def test_damaged_keys_are_a_key_or_a_clean_refusal(data):
     assert result in {"rsa", "ed25519", "InvalidKey.Format"}
     if result != "InvalidKey.Format":
         assert len(public_keys.read(bytes(material)).openssh.split()) == 2
+
+
+def test_material_has_an_end():
+    comment = "x" * (public_keys.MAX_MATERIAL - len(openssh(ED25519)) - 1)
+    assert public_keys.read(f"{openssh(ED25519)} {comment}".encode()).key_type == "ed25519"
+    refused(f"{openssh(ED25519)} {comment}x".encode())
