@@ -18,7 +18,7 @@ from typing import Any
 from stead_controller.authorization.aws_managed import all_policies
 from stead_controller.authorization.conditions import context_of
 from stead_controller.authorization.evaluate import Policies, Request, evaluate, of_principal
-from stead_controller.authorization.policy_document import parse
+from stead_controller.authorization.policy_document import read
 from stead_controller.authorization.principals import Principal
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.call import OPERATIONS, Call
@@ -93,7 +93,7 @@ def main() -> None:
     )
     read_only = all_policies()["arn:aws:iam::aws:policy/ReadOnlyAccess"].document
     texts = [*(policy(number) for number in range(48)), read_only, allowing]
-    compile_ms = cost(lambda: [parse.__wrapped__(text) for text in texts], 3)
+    compile_ms = cost(lambda: [read(text) for text in texts], 3)
     policies = of_principal(texts, allowing, [allowing])
     request = Request("ec2:StopInstances", ARN, WHO, CONTEXT)
     assert evaluate(request, policies).allowed

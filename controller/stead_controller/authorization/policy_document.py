@@ -8,10 +8,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from stead_controller.authorization.conditions import Condition, UnknownOperator, compile_condition
+from stead_controller.authorization.kept import Kept
 from stead_controller.authorization.patterns import Context, Glob, Pattern, pattern, pieces_of
 from stead_controller.authorization.principals import Principals, principals_of
 from stead_controller.errors import InvalidParameter
@@ -38,7 +38,7 @@ _STATEMENT: Final = frozenset(
 _SID: Final = re.compile(r"[0-9A-Za-z]*\Z")
 _ACTION: Final = re.compile(r"[a-zA-Z0-9-]+:[a-zA-Z0-9*?-]+\Z")
 _CONDITION_KEY: Final = re.compile(r"[a-zA-Z0-9-]+:.+\Z|[a-zA-Z0-9.-]+(/[^:]*)?:[a-zA-Z]+\Z", re.DOTALL)
-_KEPT: Final = 2048  # compiled documents; at a few ten kilobytes each at most
+_KEPT_CHARACTERS: Final = 4 << 20  # of which compiled documents have some thirty bytes each
 _ACTIONS_KEPT: Final = 64  # of each document
 
 
@@ -180,17 +180,27 @@ class PolicyDocument:
         return found
 
 
+_KEPT: Final = Kept[PolicyDocument](_KEPT_CHARACTERS)
+
 type _About = tuple[tuple[Statement, ...], frozenset[str]]
 """The statements about an action, and the condition keys that they look at."""
 
 
-@lru_cache(maxsize=_KEPT)
 def parse(text: str, kind: Kind = "identity") -> PolicyDocument:
-    """Read a policy's JSON; raises MalformedPolicy. What was read before is not read again.
+    """Read a policy's JSON; raises MalformedPolicy. What was read before is not read again, as long as it is kept.
 
     `resource` is a policy of a resource such as a bucket, which names principals; `trust` is that of a role, whose
     resource is the role.
     """
+    found = _KEPT.get(text, kind)
+    if found is None:
+        found = read(text, kind)
+        _KEPT.put(text, kind, found)
+    return found
+
+
+def read(text: str, kind: Kind = "identity") -> PolicyDocument:
+    """Read a policy's JSON anew, which takes milliseconds; raises MalformedPolicy."""
     document = _json(text)
     if not isinstance(document, dict):
         raise MalformedPolicy("Syntax errors in policy.")
