@@ -177,14 +177,19 @@ class Controller:
 
     def _new_trail(self) -> Trail[CallRecord | OperatorCall]:
         settings = self.settings
+        files, data_files = (
+            AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes // 2, kind=kind)
+            for kind in ("", "data")
+        )
         return Trail(
             self.database,
-            AuditFiles(settings.audit_folder, days=settings.audit_days, most_bytes=settings.audit_bytes),
+            files,
             self._record_of,
             recall,
             self._clock,
             days=settings.audit_days,
             most_events=settings.audit_events,
+            data_files=data_files,
         )
 
     async def start(self) -> None:

@@ -1,6 +1,7 @@
 """Records as files of JSON lines: one for each day, more where one grows large; old ones are removed.
 
-`2026-11-25.jsonl` is the first of its day, `2026-11-25.1.jsonl` the next. Only this controller's user can read them.
+`2026-11-25.jsonl` is the first of its day, `2026-11-25.1.jsonl` the next; those of a kind have its name in theirs, such
+as `2026-11-25.data.jsonl`. Only this controller's user can read them.
 """
 
 import os
@@ -10,17 +11,18 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-_NAME: Final = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<number>\d+))?\.jsonl\Z")
+_NAME: Final = re.compile(r"(?P<day>\d{4}-\d\d-\d\d)(?:\.(?P<kind>[a-z]+))?(?:\.(?P<number>\d+))?\.jsonl\Z")
 _FILE_BYTES: Final = 64 << 20
 _PIECE: Final = 1 << 16
 _TAIL_BYTES: Final = 32 << 20  # of which the newest lines are read
 
 
 class AuditFiles:
-    """The files of one folder, which only one thread at a time writes."""
+    """The files of one kind in a folder, which only one thread at a time writes."""
 
-    def __init__(self, folder: Path, *, days: int, most_bytes: int) -> None:
+    def __init__(self, folder: Path, *, days: int, most_bytes: int, kind: str = "") -> None:
         """Keep files for `days`, and at most about `most_bytes` of them; nothing is opened yet."""
+        self._kind = kind
         self._folder = folder
         self._days = days
         self._most_bytes = most_bytes
@@ -82,11 +84,11 @@ class AuditFiles:
         if self._newest is None or self._newest[0] != day:
             self._newest = (day, max((number for of, number, _ in self._files() if of == day), default=0))
         number = self._newest[1]
-        path = self._folder / _name(day, number)
+        path = self._folder / self._name(day, number)
         size = path.stat().st_size if path.exists() else 0
         if size and size + more > _FILE_BYTES:
             self._newest = (day, number + 1)
-            path = self._folder / _name(*self._newest)
+            path = self._folder / self._name(*self._newest)
         return path
 
     def _keep_name(self) -> None:
@@ -102,13 +104,14 @@ class AuditFiles:
         found = []
         for path in self._folder.iterdir() if self._folder.exists() else ():
             name = _NAME.match(path.name)
-            if name:
+            if name and (name["kind"] or "") == self._kind:
                 found.append((date.fromisoformat(name["day"]), int(name["number"] or 0), path))
         return sorted(found)
 
-
-def _name(day: date, number: int) -> str:
-    return f"{day.isoformat()}.{number}.jsonl" if number else f"{day.isoformat()}.jsonl"
+    def _name(self, day: date, number: int) -> str:
+        return ".".join(
+            [day.isoformat(), *([self._kind] if self._kind else []), *([str(number)] if number else []), "jsonl"]
+        )
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

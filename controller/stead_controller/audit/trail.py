@@ -51,11 +51,14 @@ class Trail[Record: Noted]:
         *,
         days: int,
         most_events: int,
+        data_files: AuditFiles | None = None,
     ) -> None:
         """Take where to write, what makes an event of a record, and what makes it of the file's line again.
 
-        Events stay `days` and at most `most_events`.
+        Events stay `days` and at most `most_events`. Those of data go to files of their own, where there are such, so
+        that they do not push out the others.
         """
+        self._data_files = data_files or files
         self._database = database
         self._files = files
         self._draw = draw
@@ -151,7 +154,8 @@ class Trail[Record: Noted]:
 
     async def remove_old(self) -> None:
         """Remove what is kept no longer, in small transactions; of too many those of whoever has the most."""
-        await asyncio.to_thread(self._files.remove_old, self._clock())
+        for files in {self._files, self._data_files}:
+            await asyncio.to_thread(files.remove_old, self._clock())
         before = self._clock() - self._kept
         while await self._database.run(lambda tx: audit_events.remove_old(tx, before)):
             pass
@@ -204,8 +208,10 @@ class Trail[Record: Noted]:
                 events.append(self._draw(record))
             except Exception:  # one record that cannot be made must not take the others with it
                 _log.exception("audit_record_failed")
-        try:
-            self._files.append([event.text for event in events], self._clock())
-        except OSError:
-            _log.exception("audit_file_not_written", extra={"events": len(events)})
+        for files, is_data in ((self._files, False), (self._data_files, True)):
+            lines = [event.text for event in events if event.is_data == is_data]
+            try:
+                files.append(lines, self._clock())
+            except OSError:
+                _log.exception("audit_file_not_written", extra={"events": len(lines)})
         return events

@@ -33,7 +33,8 @@ ATTRIBUTES: Final = frozenset({"ReadOnly", *_COLUMNS, *_RESOURCE_COLUMNS})
 class AuditEvent:
     """One call: CloudTrail's record as JSON `text`, and what it is found by.
 
-    `account_id` is empty for what no account may look up; `resources` are pairs of type and name.
+    `account_id` is empty for what no account may look up; `resources` are pairs of type and name. `is_data` is one that
+    read or wrote contents, of which there are many.
     """
 
     event_id: str
@@ -46,6 +47,7 @@ class AuditEvent:
     read_only: bool
     resources: tuple[tuple[str, str], ...]
     text: str = field(repr=False)
+    is_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def recall(line: str) -> AuditEvent | None:
             read_only=read_only,
             resources=tuple(touched_in_record(source.partition(".")[0], record["requestParameters"], answered)),
             text=line,
+            is_data=not record["managementEvent"],
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -94,6 +94,7 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         read_only=read_only,
         resources=tuple(names),
         text=_json(event),
+        is_data=is_data,
     )
 
 

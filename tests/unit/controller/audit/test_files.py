@@ -62,6 +62,18 @@ def test_old_files_go_and_the_newest_stays(files, tmp_path):
     assert names(tmp_path) == ["2026-03-08.jsonl", "notes"]
 
 
+def test_each_kind_has_files_of_its_own(files, tmp_path):
+    """However many there are of one, they push out none of the other, and are none of its newest."""
+    data = AuditFiles(tmp_path / "audit", days=2, most_bytes=100, kind="data")
+    files.append(["managed"], NOW)
+    for day in range(3):
+        data.append(["d" * 99], NOW + timedelta(days=day))
+    data.remove_old(NOW + timedelta(days=2))
+    files.remove_old(NOW + timedelta(days=2))
+    assert names(tmp_path) == ["2026-03-04.jsonl", "2026-03-06.data.jsonl"]
+    assert (files.newest(10), data.newest(10)) == (["managed"], ["d" * 99])
+
+
 def test_a_full_disk_leaves_no_half_line(files, tmp_path, monkeypatch):
     files.append(["whole"], NOW)
     write = os.write

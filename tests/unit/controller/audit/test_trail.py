@@ -1,7 +1,7 @@
 """The trail takes records without waiting, drops what is too much, and writes the rest however often it must try."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -135,6 +135,23 @@ async def test_old_ones_and_too_many_go_in_pages(trail, database, monkeypatch):
     await trail.remove_old()
     assert sorted(kept(database)) == list(range(40, 1040))
     assert len(kept(database, Search("ResourceName", "one", None, None))) == 1000
+
+
+async def test_data_has_files_of_its_own(database, tmp_path):
+    files, data_files = (
+        AuditFiles(tmp_path / "audit", days=90, most_bytes=1 << 30, kind=kind) for kind in ("", "data")
+    )
+
+    def drawn(record):
+        return replace(draw(record), is_data=record.number % 2 == 1)
+
+    trail = Trail(database, files, drawn, recall, lambda: NOW, days=90, most_events=1000, data_files=data_files)
+    for number in range(4):
+        trail.note(Record(number))
+    await trail.close()
+    assert lines(tmp_path) == ["event 0", "event 2"]
+    assert (tmp_path / "audit" / "2026-03-04.data.jsonl").read_text().splitlines() == ["event 1", "event 3"]
+    await trail.remove_old()
 
 
 async def test_nobodys_calls_push_out_another_accounts(trail, database):
