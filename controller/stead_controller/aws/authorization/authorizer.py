@@ -27,6 +27,7 @@ from stead_controller.resources.transaction import Transaction
 
 _SECONDS: Final = 1.0  # within which a change of policies is felt on every controller
 _MOST: Final = 10_000
+_SWEPT_AFTER: Final = 10.0  # seconds: what nobody looks at any more is forgotten
 # What STS answers to sessions of users, of root and of federated users, by the kind of caller.
 _STS_OF_SESSIONS: Final = {
     "root": ("AssumeRole", "GetCallerIdentity"),
@@ -69,6 +70,7 @@ class PolicyAuthorizer:
         """Take where a principal's policies come from."""
         self._policies_of = policies_of
         self._known: dict[str, _Known] = {}
+        self._next_sweep = 0.0
 
     def authorize(self, call: Call, operation: Operation, params: Params) -> None:
         """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
@@ -117,9 +119,12 @@ class PolicyAuthorizer:
     def _look_up(self, tx: Transaction, caller: Caller) -> _Known:
         if not caller.principal_id:  # root itself, or whom it has given a session
             return _Known(0.0, (ALLOW_ALL,), None, {})
-        known = self._known.get(caller.principal_id)
-        if known is not None and known.expires > time.monotonic():
+        known, now = self._known.get(caller.principal_id), time.monotonic()
+        if known is not None and known.expires > now:
             return known
+        if now >= self._next_sweep:
+            self._next_sweep = now + _SWEPT_AFTER
+            self._known = {one: its for one, its in list(self._known.items()) if its.expires > now}
         own = self._policies_of(tx, caller)
         known = _Known(
             time.monotonic() + _SECONDS,
