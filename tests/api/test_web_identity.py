@@ -147,6 +147,15 @@ def test_an_absent_role_is_like_one_that_does_not_trust(api, role, anybody):
     assert texts == {"Not authorized to perform sts:AssumeRoleWithWebIdentity"}
 
 
+def test_a_token_for_somebody_else_tells_nothing_of_roles(api, role, anybody):
+    asked = {"RoleSessionName": "run", "WebIdentityToken": token(aud="other")}
+    texts = {
+        api.refused("InvalidIdentityToken", anybody.assume_role_with_web_identity, RoleArn=arn, **asked)
+        for arn in (role, f"arn:aws:iam::{ACCOUNT}:role/Nobody")
+    }
+    assert texts == {"Incorrect token audience"}
+
+
 def test_another_accounts_provider_proves_nothing(api, role, anybody):
     """A role trusts whom its own account knows: also where its policy names somebody else's provider."""
     theirs = api.client(api.world.other, "iam")

@@ -73,7 +73,7 @@ def assume(
         raise web_identity_tokens.invalid(f"No OpenIDConnect provider found in your account for {issuer}")
     claims = web_identity_tokens.claims_of(asked.token, keys, now)
     provider = _provider(tx, role.account_id, issuer)
-    if not role.is_there or provider is None:
+    if provider is None:
         raise _refused()
     known = json.loads(provider.client_ids)
     audience = next((each for each in web_identity_tokens.audiences_of(claims) if each in known), None)
@@ -84,7 +84,7 @@ def assume(
     said = {f"{provider.url}:{claim}": claims.get(claim) for claim in _CLAIMS}
     wanted = {**context, **said, **request_keys(wish, name, identity), f"{provider.url}:aud": audience}
     for action in actions(ACTION, tags=bool(wish.tags), identity=bool(identity)):
-        if not role_sessions.trusts(role, principal, action, wanted):
+        if not role_sessions.trusts(role, principal, action, wanted) or not role.is_there:
             raise _refused()
     facts = Facts(
         kind="role",
