@@ -118,7 +118,8 @@ class Feed:
         """Look soon for what was told at a revision, of VPCs no sooner than suits; may be called from any thread."""
         if gathers:
             self._patient.add(revision)
-        self._loop.call_soon_threadsafe(self._woken.set)
+        if not self._woken.is_set():  # else the next round, which has not begun, finds it
+            self._loop.call_soon_threadsafe(self._woken.set)
 
     async def run(self) -> None:
         """Follow until cancelled."""

@@ -17,7 +17,7 @@ class InstanceEvents:
 
     def committed(self, tx: Transaction) -> None:
         """Take the instances that a transaction changed."""
-        if tx.events:
+        if tx.events and self._watchers:  # who begins to watch now reads what has been committed
             self._loop.call_soon_threadsafe(self._tell, frozenset(tx.events))
 
     @contextmanager

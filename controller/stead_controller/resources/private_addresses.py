@@ -11,14 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from stead_controller.db.insert import insert_if_absent
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import InterfaceAddress, Subnet, SubnetCidrReservation
 from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
 from stead_controller.resources.transaction import Transaction
 
 FIRST_OFFSET: Final = 4
+_GO_ON: Final = Prepared(
+    update(Subnet).where(Subnet.id == bindparam("subnet_id")).values(next_offset=bindparam("offset"))
+)
 _TRIES: Final = 64  # neighbours tried before all addresses of a subnet are looked at
 
 
@@ -103,15 +108,21 @@ def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bo
     for offset in islice(_from(free, subnet.next_offset), _TRIES):
         address = str(network[offset])
         if _hold(tx, subnet, interface_id, address, primary=primary):
-            subnet.next_offset = offset + 1
+            _go_on_after(tx, subnet, offset)
             return address
     taken = set(tx.session.scalars(select(InterfaceAddress.address).where(InterfaceAddress.subnet_id == subnet.id)))
     for offset in chain.from_iterable(free):
         address = str(network[offset])
         if address not in taken and _hold(tx, subnet, interface_id, address, primary=primary):
-            subnet.next_offset = offset + 1
+            _go_on_after(tx, subnet, offset)
             return address
     raise _exhausted(subnet)
+
+
+def _go_on_after(tx: Transaction, subnet: Subnet, offset: int) -> None:
+    """Note where the next search begins, at once: a flush for that alone, at each launch, costs ten times as much."""
+    _GO_ON.all(tx.connection, {"subnet_id": subnet.id, "offset": offset + 1})
+    set_committed_value(subnet, "next_offset", offset + 1)
 
 
 def _unreserved(
