@@ -182,6 +182,18 @@ def _places(places: Sequence[str]) -> str:
     return f"({', '.join(places)})" if places else _NO_VALUES
 
 
+def execute_text(connection: Connection, sql: str) -> None:
+    """Execute a text that is SQL already; listeners to the engine do not see it. Raises DBAPIError."""
+    try:
+        connection.connection.cursor().execute(sql)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _translated(connection, sql, (), error) from error
+
+
+def _translated(connection: Connection, sql: str, arguments: Any, error: Exception) -> BaseException:
+    return DBAPIError.instance(sql, arguments, error, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect)
+
+
 def _execute(connection: Connection, compiled: _Compiled, sql: str, arguments: Any, *, many: bool = False) -> list[Row]:
     cursor = connection.connection.cursor()
     try:
@@ -190,9 +202,7 @@ def _execute(connection: Connection, compiled: _Compiled, sql: str, arguments: A
         (cursor.executemany if many else cursor.execute)(sql, arguments)
         rows: list[Row] = list(cursor.fetchall()) if compiled.returns_rows else []
     except connection.dialect.loaded_dbapi.Error as error:
-        raise DBAPIError.instance(
-            sql, arguments, error, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect
-        ) from error
+        raise _translated(connection, sql, arguments, error) from error
     finally:
         cursor.close()
     return rows

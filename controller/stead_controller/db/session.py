@@ -18,6 +18,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from stead_controller.db.prepared import execute_text
+
 _READERS: Final = 4
 _CACHE_KIB: Final = 12 << 10
 _TRIES: Final = 8
@@ -106,7 +108,8 @@ class Database:
         try:
             with self.engine.connect() as connection:
                 if self._sqlite:
-                    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+                    connection.begin()  # which for SQLAlchemy it is now; nothing was sent
+                    execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
                 with Session(connection, autoflush=False, expire_on_commit=False) as session:
                     tx = Transaction(session)
                     result = function(tx)

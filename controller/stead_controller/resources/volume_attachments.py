@@ -40,8 +40,8 @@ _WAITING_OF: Final = Prepared(
         Volume.instance_id.in_(bindparam("ids", expanding=True)), Volume.attachment_state.in_(_WAITING)
     )
 )
-_WAITING_VOLUMES: Final = select(Volume).where(
-    Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.in_(_WAITING)
+_WAITING_VOLUMES: Final = Prepared(
+    select(Volume.id).where(Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.in_(_WAITING))
 )
 
 
@@ -213,7 +213,8 @@ def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
 
 def settle_machine(tx: Transaction, instance_id: str, plugged: Collection[str], now: datetime) -> None:
     """Take over that a machine has all that it was told to have: volumes are attached, and those at home let go."""
-    for volume in tx.session.scalars(_WAITING_VOLUMES, {"instance_id": instance_id}).all():
+    for volume_id in _WAITING_VOLUMES.scalars(tx.connection, {"instance_id": instance_id}):
+        volume = tx.session.get_one(Volume, volume_id)  # which the host has most often spoken of, too
         if volume.attachment_state == "attaching":
             volume.attachment_state = "attached"
         elif volume.host_id == volume.attached_host_id and volume.id not in plugged:

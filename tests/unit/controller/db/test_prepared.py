@@ -1,15 +1,17 @@
 """A prepared statement does what SQLAlchemy does with the same, and is seen by whoever listens to the engine."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import bindparam, delete, event, insert, select, update
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from stead_controller.db.insert import insert_new
 from stead_controller.db.prepared import Prepared, _arguments, _compile
-from stead_controller.db.session import Database
+from stead_controller.db.session import Database, _asks_for_retry
 from stead_controller.db.tables import Host, Instance, Reservation, Tag
 from stead_proto import ids
 from tests.unit.controller.resources import rows
@@ -155,3 +157,15 @@ def test_a_new_row_is_as_a_flush_would_write_it(database):
         assert tx.session.get_one(Instance, other).recoveries == []
 
     database.run_blocking(look)
+
+
+def test_a_transaction_that_cannot_begin_is_tried_again(database):
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=1")
+    with closing(sqlite3.connect(database.engine.url.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError) as caught:
+            database.run_blocking(lambda _: None)
+        assert _asks_for_retry(caught.value)
+        other.execute("ROLLBACK")
+    assert database.run_blocking(lambda _: "done") == "done"
