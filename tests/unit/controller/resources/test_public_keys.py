@@ -100,7 +100,7 @@ def test_a_made_rsa_key_is_as_ec2_makes_it():
     pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     assert made.public.fingerprint.replace(":", "") == hashlib.sha1(pkcs8).hexdigest()
     assert openssh(private.public_key()) == made.public.openssh
-    assert made.private_text not in repr(made)
+    assert made.private_text.splitlines()[2] not in repr(made)
 
 
 def test_a_made_ed25519_key_is_as_ec2_makes_it():
