@@ -252,6 +252,8 @@ def test_metadata_options(api, instance_id):
     (found,) = api.ec2.describe_instances(Filters=by_option)["Reservations"][0]["Instances"]
     assert found["InstanceId"] == instance_id
     api.ec2.create_tags(Resources=[instance_id], Tags=[{"Key": "with space", "Value": "1"}])
+    modify(InstanceId=instance_id, HttpPutResponseHopLimit=4)
+    assert not told(api, pb.KIND_MACHINE, instance_id).machine.metadata.tags, "which the guest is not to be shown"
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, InstanceMetadataTags="enabled")
     api.ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": "with space"}])
     modify(InstanceId=instance_id, InstanceMetadataTags="enabled")
