@@ -78,10 +78,14 @@ class Simulation:
             resource_account=self.resource_account,
         )
 
+    def everything(self) -> Iterable[Policy]:
+        """Every policy."""
+        yield from self.identity
+        yield from (policy for policy in (self.boundary, self.resource) if policy)
+
     def texts(self) -> Iterable[str]:
         """The text of every policy."""
-        yield from (policy.text for policy in self.identity)
-        yield from (policy.text for policy in (self.boundary, self.resource) if policy)
+        return (policy.text for policy in self.everything())
 
 
 def of_custom(caller: Caller, asked: Question) -> Simulation:
@@ -116,6 +120,7 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
     """
     policies, context = simulation.policies, context_of(asked.context)
     places: dict[str, Positions] = {}
+    written = {policy.text: _written(policy.document) for policy in simulation.everything()}
     matched, found = 0, []
     for number in range(first, min(first + count, len(asked))):
         action = asked.actions[number // len(asked.resources)]
@@ -127,7 +132,7 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
         shown: dict[str, Any] = {
             "EvalResourceName": resource,
             "MatchedStatements": [_matched(simulation, one, places) for one in decision.matched],
-            "MissingContextValues": _missing(simulation, action, context),
+            "MissingContextValues": _missing(simulation, action, context, written),
         }
         if simulation.boundary is not None:
             within = evaluate(request, Policies(identity=(simulation.boundary.document,)))
@@ -146,7 +151,8 @@ def context_keys(texts: Iterable[str]) -> list[str]:
     found: dict[str, str] = {}
     for text in texts:
         document = _compiled("", "", text).document
-        found |= _spellings(document, frozenset().union(*(statement.keys for statement in document.statements)))
+        keys = frozenset().union(*(statement.keys for statement in document.statements))
+        found |= _spellings(_written(document), keys)
     return sorted(found.values())
 
 
@@ -240,25 +246,28 @@ def _place(position: Position) -> dict[str, int]:
     return {"Line": position.line, "Column": position.column}
 
 
-def _missing(simulation: Simulation, action: str, context: Mapping[str, Any]) -> list[str]:
+def _missing(
+    simulation: Simulation, action: str, context: Mapping[str, Any], written: Mapping[str, Mapping[str, str]]
+) -> list[str]:
     """The condition keys that decide about an action and that the request does not say, as they are written."""
     found: dict[str, str] = {}
     lower = action.lower()
-    everything = (*simulation.identity, simulation.boundary, simulation.resource)
-    for policy in everything:
-        if policy is not None:
-            found |= _spellings(policy.document, policy.document.keys_about(lower) - context.keys())
+    for policy in simulation.everything():
+        found |= _spellings(written[policy.text], policy.document.keys_about(lower) - context.keys())
     return sorted(found.values())
 
 
-def _spellings(document: PolicyDocument, keys: frozenset[str]) -> dict[str, str]:
-    """Condition keys, given in lower case, as a policy writes them."""
-    if not keys:
-        return {}
+def _written(document: PolicyDocument) -> dict[str, str]:
+    """The condition keys of a policy as it writes them, by themselves in lower case."""
     written: dict[str, str] = {}
     for statement in document.statements:
         for tests in statement.source.get("Condition", {}).values():
             written |= {key.lower(): key for key in tests}
         for name in _VARIABLE.findall(str(statement.source)):
             written.setdefault(name.strip().lower(), name.strip())
+    return written
+
+
+def _spellings(written: Mapping[str, str], keys: frozenset[str]) -> dict[str, str]:
+    """Condition keys, given in lower case, as a policy writes them."""
     return {key: written.get(key, key) for key in keys}
