@@ -71,6 +71,10 @@ def test_an_answer_is_no_longer_than_can_be_read(iam):
     assert [result["EvalActionName"] for page in pages for result in page["EvaluationResults"]] == actions
     assert [len(page["EvaluationResults"]) for page in pages] == [4, 4, 2]
     assert len(pages[0]["EvaluationResults"][0]["MatchedStatements"]) == 1500
+    other = policy.replace('"*", "Resource"', '"s3:*", "Resource"')
+    asked = {"PolicyInputList": [other] * 4, "ActionNames": actions * 6}  # 6,000 statements, none of which matches
+    pages = list(iam.get_paginator("simulate_custom_policy").paginate(**asked))
+    assert [len(page["EvaluationResults"]) for page in pages] == [33, 27]
 
 
 def test_conditions_are_asked_for_and_answered(iam):

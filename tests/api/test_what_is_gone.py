@@ -4,6 +4,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import AccessKey, IamUser
+from stead_controller.errors import BadRequest
+from stead_controller.resources import iam_login_profiles
+from stead_controller.resources.caller import Caller
+from stead_controller.resources.iam_login_profiles import Password
+from stead_controller.resources.questions import PasswordCheck
 from tests.api.identity import document, refused, who_may
 from tests.support.waiting import wait_for
 
@@ -11,6 +16,23 @@ from tests.support.waiting import wait_for
 @pytest.fixture
 def iam(api):
     return api.client(api.world.one, "iam")
+
+
+def test_a_password_that_was_right_a_moment_ago_changes_nothing(api, iam):
+    """It is compared outside the transaction: somebody may have changed it meanwhile."""
+    iam.create_user(UserName="ada")
+    iam.create_login_profile(UserName="ada", Password="first-Password-1")
+
+    def change(tx, kept):
+        ada = tx.session.query(IamUser).one()
+        caller = Caller(ada.account_id, "arn", ada.id, "AKIA", "user", principal_id=ada.id, user_name="ada")
+        asked = PasswordCheck("first-Password-1", kept or ada.password_hash)
+        iam_login_profiles.change(tx, caller, asked, Password("new", "hash of new"), is_right=True, now=api.world.now)
+        return ada.password_hash
+
+    with pytest.raises(BadRequest, match="The old password was incorrect"):
+        api.run(change, "what it was before")
+    assert api.run(change, None) == "hash of new"
 
 
 @pytest.mark.parametrize("arn", ["arn:aws:iam::111111111111:policy/gone", "arn:aws:iam::aws:policy/Gone"])

@@ -24,6 +24,7 @@ _SOURCE: Final = re.compile(r"arn:aws:iam::([0-9]{12}):(user|group|role)/(?:[!-~
 _CALLER: Final = re.compile(r"arn:aws:(?:iam|sts)::([0-9]{12}):(user|role|assumed-role|federated-user|root)(?:/.*)?")
 _ACTION: Final = re.compile(r"[a-zA-Z0-9-]+:[a-zA-Z0-9-]+")
 _VARIABLE: Final = re.compile(r"\$\{([^},]+)")
+_MOST_ASKED: Final = 200_000  # statements that a page may ask, but for its last result's: a second of work
 _MOST_MATCHED: Final = 5_000  # statements that a page may show, but for its last result's
 
 type Positions = list[tuple[Position, Position]]
@@ -116,11 +117,13 @@ def of_principal(tx: Transaction, caller: Caller, arn: str, asked: Question) -> 
 def results(simulation: Simulation, asked: Question, first: int, count: int) -> list[dict[str, Any]]:
     """Decide about `count` pairs of an action and a resource from number `first` on; raises InvalidParameter.
 
-    There are fewer where so many statements match that their answer would be too long: one more than it may have.
+    There are fewer where so many statements match that their answer would be too long, or are there that it would take
+    too long: one more than a page may have.
     """
     policies, context = simulation.policies, context_of(asked.context)
     places: dict[str, Positions] = {}
     written = {policy.text: _written(policy.document) for policy in simulation.everything()}
+    statements = sum(len(policy.document.statements) for policy in simulation.everything())
     matched, found = 0, []
     for number in range(first, min(first + count, len(asked))):
         action = asked.actions[number // len(asked.resources)]
@@ -140,7 +143,7 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
         of_resource = [] if resource == "*" else [{**shown, "EvalResourceDecision": _word(decision)}]
         decided = {"EvalActionName": action, "EvalDecision": _word(decision), "ResourceSpecificResults": of_resource}
         found.append({**shown, **decided})
-        if matched > _MOST_MATCHED:
+        if matched > _MOST_MATCHED or statements * len(found) > _MOST_ASKED:
             break
         matched += len(decision.matched)
     return found
