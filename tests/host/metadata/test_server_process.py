@@ -86,7 +86,12 @@ def test_guests_are_served_while_the_agent_is_dead_and_adopted_by_the_next(
     assert another.curl(ID, "-H", f"{TOKEN}: {another.token()}") == (200, "i-0123456789abcde01")
     assert another.curl(ID, "-H", f"{TOKEN}: {token}")[0] == 401
     assert vm.curl(ID, "-H", f"{TOKEN}: {token}") == (200, "i-0123456789abcde00")
+    command = [sys.executable, "-I", "-m", "stead_agent.metadata", str(folder / "run"), str(folder / "state")]
+    subprocess.run(command, check=True, capture_output=True, timeout=20)  # ends at once, since one serves already
     assert _pid(folder) == process
+    assert (folder / "run").stat().st_mode & 0o077 == 0
+    open_to_others = {path.name for path in (folder / "run").rglob("*") if path.stat().st_mode & 0o077}
+    assert open_to_others <= {"log"}, "which the agent made, and has nothing of guests"
 
     second.remove(vpc.vpc_id, "i-0123456789abcde00")
     assert vm.curl(ID)[0] == 404
@@ -103,6 +108,8 @@ def test_a_killed_process_is_back_at_once_with_all_it_served(
     service = agent()
     service.put(vpc.vpc_id, replace(guest_of(vpc, http_tokens_required=True), user_data=b"\x00secret\xff"))
     service.serve(vpc.vpc_id, vpc.path)
+    service.put(vpc.vpc_id, guest_of(vpc, 1, "172.31.0.6"))
+    service.remove(vpc.vpc_id, "i-0123456789abcde01")
     token = vm.token()
     for _ in range(2):
         process = _pid(folder)
@@ -111,6 +118,7 @@ def test_a_killed_process_is_back_at_once_with_all_it_served(
         wait_for(lambda gone=gone: _pid_of(folder / "run") not in gone, "another process serves", 10, poll=0.02)
         assert vm.curl(ID, "-H", f"{TOKEN}: {token}") == (200, "i-0123456789abcde00")
         assert vm.curl(ID)[0] == 401
+        assert service.present() == {vpc.vpc_id: {"i-0123456789abcde00"}}, "who was removed is not back"
 
 
 def test_what_is_asked_while_it_is_dead_is_done(folder: Path, agent: Callable[[], MetadataProcess], vpc: Vpc) -> None:
