@@ -26,6 +26,8 @@ def nothing_remains(cloud: Cloud) -> None:
         for host in cloud.operator.list_hosts()
     ]
     assert promised == [(0, 0, 0, [0])] * len(promised)
+    # The step of a controller that was killed is taken up when its lease of half a minute has run out.
+    wait_for(partial(_has_no_workflow, cloud), "no workflow is left", _PATIENCE)
     cloud.controller.stop()
     with contextlib.closing(sqlite3.connect(cloud.settings.controller_dir / "stead.sqlite")) as database:
         for rows in (
@@ -40,6 +42,12 @@ def nothing_remains(cloud: Cloud) -> None:
         ):
             assert database.execute(f"SELECT * FROM {rows}").fetchall() == [], rows
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def _has_no_workflow(cloud: Cloud) -> bool:
+    path = cloud.settings.controller_dir / "stead.sqlite"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return database.execute("SELECT * FROM workflows").fetchall() == []
 
 
 def _is_bare(cloud: Cloud, host_id: str) -> bool:

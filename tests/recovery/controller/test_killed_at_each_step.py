@@ -74,6 +74,7 @@ def test_nothing_is_lost_doubled_or_left(mortal: Cloud) -> None:
     rest(client, instance_id)
     end(client, instance_id, volume_id, snapshot_id)
     only_its_memory_is_left(client)
+    client.wait(lambda: died_on_both_sides(client, deaths), "what is done now and again was done after it was died of")
     nothing_remains(mortal)
     died_of = deaths.read_text(encoding="ascii").splitlines()
     assert len(died_of) == len(set(died_of))
@@ -81,6 +82,13 @@ def test_nothing_is_lost_doubled_or_left(mortal: Cloud) -> None:
     assert {f"after{name.removeprefix('before')}" for name in commits} < set(died_of)  # on both sides of each
     assert [name for name in commits if "insert:instances" in name and "insert:network_interfaces" in name]
     assert (len(commits) >= 15, len(sent) >= 8) == (True, True), died_of
+
+
+def died_on_both_sides(client: Client, deaths: Path) -> bool:
+    """Tell whether each commit that was died of before it was made has been made since; what a call leaves, too."""
+    client.ask("describe_volumes")
+    died_of = set(deaths.read_text(encoding="ascii").splitlines())
+    return {f"after{name.removeprefix('before')}" for name in died_of if name.startswith("before")} <= died_of
 
 
 def die_from_now_on(cloud: Cloud, deaths: Path) -> None:
@@ -142,6 +150,12 @@ def keep_a_copy(client: Client, volume_id: str) -> str:
 
     client.ask("modify_volume", lambda: volume()["Size"] == 2, VolumeId=volume_id, Size=2)
     client.wait(lambda: volume()["Size"] == 2, "it has grown")
+
+    def is_modified() -> bool:
+        found = client.ask("describe_volumes_modifications", VolumeIds=[volume_id])["VolumesModifications"]
+        return [each["ModificationState"] for each in found] == ["completed"]
+
+    client.wait(is_modified, "its host has said so")
 
     def let_go() -> bool:
         return [each["State"] for each in volume()["Attachments"]] != ["attached"]
