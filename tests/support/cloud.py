@@ -154,8 +154,12 @@ class Cloud:
         """Let something happen to a simulated host or guest (see `stead_agent.fleet_control`), and give the answer."""
         refusals = []
         for number in range(len(self.simulators)):
+            folder = os.open(self.folder / f"simulated-{number}", os.O_PATH)
             with socket.socket(socket.AF_UNIX) as control, control.makefile("rw", encoding="utf-8") as lines:
-                control.connect(os.path.relpath(self.folder / f"simulated-{number}" / "control"))
+                try:
+                    control.connect(f"/proc/self/fd/{folder}/control")  # the path itself may be too long: unix(7)
+                finally:
+                    os.close(folder)
                 lines.write(json.dumps(wish) + "\n")
                 lines.flush()
                 answer: dict[str, Any] = json.loads(lines.readline())
