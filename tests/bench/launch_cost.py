@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from sqlalchemy import event, select
 
@@ -37,6 +36,7 @@ from stead_controller.resources import quotas
 from stead_controller.resources.iam_policies_of import policies_of
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
+from tests.bench.launch_rate import launch_request
 from tests.bench.tenant_timing import SECRET, signed
 from tests.unit.controller.resources import rows
 
@@ -86,19 +86,7 @@ class Bench:
 
     def launch(self, count: int) -> float:
         """Launch so many at once; give the seconds of processor time."""
-        fields = {
-            "Action": "RunInstances",
-            "Version": "2016-11-15",
-            "ImageId": self._world.image_id,
-            "InstanceType": "stead.tiny",
-            "MinCount": str(count),
-            "MaxCount": str(count),
-            "UserData": "IyEvYmluL3NoCg==",
-            "TagSpecification.1.ResourceType": "instance",
-            "TagSpecification.1.Tag.1.Key": "Name",
-            "TagSpecification.1.Tag.1.Value": "bench",
-        }
-        request = signed(urlencode(fields), self._world.one.caller.access_key_id)
+        request = signed(launch_request(self._world.image_id, count), self._world.one.caller.access_key_id)
         began = time.process_time()
         answer = self._loop.run_until_complete(self._app.handle(request))
         spent = time.process_time() - began

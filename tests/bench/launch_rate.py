@@ -57,17 +57,10 @@ class Figures:
         )
 
 
-class Caller:
-    """One connection that calls RunInstances over HTTPS, with the least work on this side."""
-
-    def __init__(self, port: int, ca_file: Path) -> None:
-        self._host = f"127.0.0.1:{port}"
-        context = ssl.create_default_context(cafile=str(ca_file))
-        self._connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=120, context=context)
-
-    def run_instances(self, account: Account, image_id: str, count: int) -> None:
-        """Launch; raise SystemExit when that is refused."""
-        fields = {
+def launch_request(image_id: str, count: int) -> str:
+    """Give the body of a RunInstances of so many instances with user data and a tag."""
+    return urlencode(
+        {
             "Action": "RunInstances",
             "Version": "2016-11-15",
             "ImageId": image_id,
@@ -79,7 +72,20 @@ class Caller:
             "TagSpecification.1.Tag.1.Key": "Name",
             "TagSpecification.1.Tag.1.Value": "bench",
         }
-        body = urlencode(fields)
+    )
+
+
+class Caller:
+    """One connection that calls RunInstances over HTTPS, with the least work on this side."""
+
+    def __init__(self, port: int, ca_file: Path) -> None:
+        self._host = f"127.0.0.1:{port}"
+        context = ssl.create_default_context(cafile=str(ca_file))
+        self._connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=120, context=context)
+
+    def run_instances(self, account: Account, image_id: str, count: int) -> None:
+        """Launch; raise SystemExit when that is refused."""
+        body = launch_request(image_id, count)
         url = f"https://{self._host}/"
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Host": self._host}
         request = AWSRequest(method="POST", url=url, data=body, headers=headers)
