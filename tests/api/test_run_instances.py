@@ -52,6 +52,23 @@ def test_a_launch_is_answered_as_ec2_does(api: Api) -> None:
     assert base64.b64decode(user_data["UserData"]["Value"]) == b"#!/bin/sh\n"
 
 
+def test_a_launch_as_terraform_asks_for_it(api: Api) -> None:
+    """Its provider sends each string that is not set as an empty one, also inside structures."""
+    answered = run(
+        api,
+        KeyName="",
+        SubnetId="",
+        PrivateIpAddress="",
+        Placement={"AvailabilityZone": "", "GroupName": "", "HostId": "", "Tenancy": ""},
+        IamInstanceProfile={"Name": ""},
+        BlockDeviceMappings=[{"DeviceName": "/dev/sdb", "Ebs": {"SnapshotId": "", "KmsKeyId": "", "VolumeSize": 1}}],
+    )
+    (instance,) = answered["Instances"]
+    assert "KeyName" not in instance
+    assert "IamInstanceProfile" not in instance
+    assert instance["Placement"]["AvailabilityZone"] in api.world.cloud.zones
+
+
 def test_a_repeated_client_token_launches_nothing_more(api: Api) -> None:
     first = run(api, ClientToken="t")
     assert run(api, ClientToken="t")["ReservationId"] == first["ReservationId"]

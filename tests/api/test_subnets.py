@@ -55,6 +55,15 @@ def test_a_subnet_is_made_as_asked(api, vpc_id, prefix):
     assert acl["VpcId"] == vpc_id
 
 
+def test_a_subnet_as_terraform_asks_for_it(api, vpc_id):
+    """Its provider sends each string that is not set as an empty one."""
+    empty = dict.fromkeys(("AvailabilityZoneId", "Ipv6CidrBlock", "OutpostArn", "Ipv4IpamPoolId"), "")
+    subnet = create(api, vpc_id, AvailabilityZone="us-east-1b", **empty)
+    assert subnet["AvailabilityZone"] == "us-east-1b"
+    other = create(api, vpc_id, "10.0.2.0/24", AvailabilityZone="", **empty | {"AvailabilityZoneId": "use1-az2"})
+    assert other["AvailabilityZoneId"] == "use1-az2"
+
+
 @pytest.mark.parametrize(
     ("cidr", "code"),
     [

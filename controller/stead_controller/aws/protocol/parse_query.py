@@ -2,15 +2,20 @@
 
 A shape is compiled once to a closure over its members' closures. A list is read from whatever indexes came, in their
 order: some clients count from zero and some leave gaps, so an index is a sort key and never a size.
+
+An empty string that says nothing (`protocol/empty_values.py`) is left out of EC2's parameters, and so is a member that
+is a structure of nothing else.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from stead_controller.aws.protocol import scalars
+from stead_controller.aws.protocol.empty_values import means_something
 from stead_controller.errors import BadRequest, InvalidParameter, MissingParameter, UnknownParameter
 
 MAX_DEPTH: Final = 32
@@ -51,23 +56,76 @@ def _conflict(name: str) -> BadRequest:
     return BadRequest(f"The parameter {name} is given as a value and as a structure", code="InvalidQueryParameter")
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a structure: its name in the model, its parser, and whether an empty value of it says nothing."""
+
+    key: str
+    parse: Parser
+    may_be_empty: bool = False
+
+
+class StructureParser:
+    """Reads a structure; `members` are known by the names that clients send, and may be added until the first use."""
+
+    def __init__(self, required: tuple[tuple[str, str], ...]) -> None:
+        """Take the required members: the name of each in the model and as clients send it."""
+        self.members: dict[str, Member] = {}
+        self._required = required
+
+    def __call__(self, node: Node, path: str) -> dict[str, Any]:
+        """Read a structure that has all that it must have."""
+        parsed = self.read(node, path)
+        self.check(parsed, path)
+        return parsed
+
+    def read(self, node: Node, path: str) -> dict[str, Any]:
+        """Read the members that are there; empty when all that came says nothing."""
+        if isinstance(node, str):
+            raise InvalidParameter(f"The parameter {path} must be a structure")
+        prefix = f"{path}." if path else ""
+        parsed = {}
+        for name, child in node.items():
+            member = self.members.get(name)
+            if member is None:
+                raise UnknownParameter(prefix + name)
+            if not member.may_be_empty:
+                parsed[member.key] = member.parse(child, prefix + name)
+            elif child == "":
+                continue
+            elif isinstance(member.parse, StructureParser):
+                inner = member.parse.read(child, prefix + name)
+                if inner:
+                    member.parse.check(inner, prefix + name)
+                    parsed[member.key] = inner
+            else:
+                parsed[member.key] = member.parse(child, prefix + name)
+        return parsed
+
+    def check(self, parsed: Mapping[str, Any], path: str) -> None:
+        """Raise MissingParameter for a required member that is not there."""
+        for key, name in self._required:
+            if key not in parsed:
+                raise MissingParameter(f"{path}.{name}" if path else name)
+
+
 class QueryParsers:
     """Compiles and keeps the parsers of one service's shapes; `ec2` selects the EC2 flavour of names and lists."""
 
     def __init__(self, *, ec2: bool) -> None:
         """Start with nothing compiled."""
         self._ec2 = ec2
-        self._structures: dict[str, Parser] = {}
+        self._structures: dict[str, StructureParser] = {}
 
-    def structure(self, shape: StructureShape) -> Parser:
+    def structure(self, shape: StructureShape) -> StructureParser:
         """The parser of a structure shape, compiled at the first request for it."""
         found = self._structures.get(shape.name)
         if found is None:
-            members: dict[str, tuple[str, Parser]] = {}
-            found = partial(_parse_structure, members, self._required(shape))
+            found = StructureParser(self._required(shape))
             self._structures[shape.name] = found  # before the members: shapes may be recursive
             for key, member in shape.members.items():
-                members[self._input_name(key, member)] = (key, self._compile(member))
+                may_be_empty = self._ec2 and _may_be_empty(shape, key)
+                found.members[self._input_name(key, member)] = Member(key, self._compile(member), may_be_empty)
         return found
 
     def _required(self, shape: StructureShape) -> tuple[tuple[str, str], ...]:
@@ -105,34 +163,21 @@ class QueryParsers:
     def _map(self, shape: MapShape) -> Parser:
         key_name = cast("Mapping[str, str]", shape.key.serialization).get("name", "key")
         value_name = cast("Mapping[str, str]", shape.value.serialization).get("name", "value")
-        entry = {key_name: ("key", self._compile(shape.key)), value_name: ("value", self._compile(shape.value))}
-        required = (("key", key_name), ("value", value_name))
-        parse = partial(_parse_map, partial(_parse_structure, entry, required))
+        entry = StructureParser((("key", key_name), ("value", value_name)))
+        entry.members[key_name] = Member("key", self._compile(shape.key))
+        entry.members[value_name] = Member("value", self._compile(shape.value))
+        parse = partial(_parse_map, entry)
         if cast("Mapping[str, Any]", shape.serialization).get("flattened"):
             return parse
         return partial(_parse_wrapped, "entry", parse)
 
 
-def _parse_structure(
-    members: dict[str, tuple[str, Parser]],
-    required: tuple[tuple[str, str], ...],
-    node: Node,
-    path: str,
-) -> dict[str, Any]:
-    if isinstance(node, str):
-        raise InvalidParameter(f"The parameter {path} must be a structure")
-    prefix = f"{path}." if path else ""
-    parsed = {}
-    for name, child in node.items():
-        found = members.get(name)
-        if found is None:
-            raise UnknownParameter(prefix + name)
-        key, parse = found
-        parsed[key] = parse(child, prefix + name)
-    for key, name in required:
-        if key not in parsed:
-            raise MissingParameter(prefix + name)
-    return parsed
+def _may_be_empty(shape: StructureShape, key: str) -> bool:
+    """Whether an empty value of a member says nothing."""
+    member = shape.members[key]
+    if isinstance(member, StructureShape):
+        return True
+    return member.type_name == "string" and not means_something(shape.name, key)
 
 
 def _parse_list(parse: Parser, most: int | None, node: Node, path: str) -> list[Any]:

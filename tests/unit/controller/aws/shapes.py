@@ -18,7 +18,7 @@ MAX_DEPTH = 5
 
 
 def values(shape: Any, *, depth: int = 0) -> st.SearchStrategy[Any]:
-    """Values of a shape, within the limits that it gives; no structure, list or map is empty."""
+    """Values of a shape, within the limits that it gives; no structure, list, map or string is empty."""
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     match shape.type_name:
         case "structure":
@@ -33,7 +33,7 @@ def values(shape: Any, *, depth: int = 0) -> st.SearchStrategy[Any]:
             if shape.enum:
                 return st.sampled_from(shape.enum)
             size = min(high or 20, max(20, low or 0))
-            return TEXT.map(lambda text: (text + "x" * (low or 0))[:size])
+            return TEXT.map(lambda text: (text + "x" * max(low or 0, not text))[:size])
         case "integer":
             return st.integers(-(2**31) if low is None else low, 2**31 - 1 if high is None else high)
         case "long":
