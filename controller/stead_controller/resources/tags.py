@@ -1,12 +1,16 @@
-"""Tags of all resources: written all or none, and seen by their own account only.
+"""Tags of all resources: written all or none, and seen by the account that wrote them only.
+
+Others' images and snapshots that are shared can be tagged, too.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_
@@ -46,14 +50,16 @@ from stead_controller.errors import (
     MalformedId,
     MissingParameter,
     NotFound,
-    Unsupported,
 )
 from stead_controller.hosts import desired_state
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import Condition, Selection, text
-from stead_controller.resources.lookup import batches, seen
+from stead_controller.resources.lookup import Ids, Ways, batches, seen
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
+
+type WaysOf = Callable[[Transaction, Caller, Ids], Ways]
+type Shared = Mapping[str, WaysOf]
 
 TAGS_PER_RESOURCE: Final = 50
 _RESOURCES_AT_ONCE: Final = 1000
@@ -152,14 +158,21 @@ def remove_all(tx: Transaction, resource_ids: Iterable[str]) -> None:
         tx.session.execute(delete(Tag).where(Tag.resource_id.in_(batch)))
 
 
-def create_tags(tx: Transaction, caller: Caller, resource_ids: Sequence[str], tags: Mapping[str, str]) -> None:
-    """Set tags on resources of any type.
+def create_tags(
+    tx: Transaction,
+    caller: Caller,
+    resource_ids: Sequence[str],
+    tags: Mapping[str, str],
+    *,
+    shared: Shared = MappingProxyType({}),
+) -> None:
+    """Set tags on resources of any type; `shared` says by type how the caller sees others' resources, too.
 
     Raises MalformedId, NotFound, InvalidParameter for a key that instance metadata cannot show, LimitExceeded.
     """
     if not tags:
         raise MissingParameter("Tag")
-    types = _own_types(tx, caller, resource_ids)
+    types = _types(tx, caller, resource_ids, shared)
     shown = _shown_in_metadata(tx, types)
     if shown:
         check_metadata_keys(tags)
@@ -184,13 +197,20 @@ def create_tags(tx: Transaction, caller: Caller, resource_ids: Sequence[str], ta
 
 
 def delete_tags(
-    tx: Transaction, caller: Caller, resource_ids: Sequence[str], doomed: Sequence[TagToDelete] | None
+    tx: Transaction,
+    caller: Caller,
+    resource_ids: Sequence[str],
+    doomed: Sequence[TagToDelete] | None,
+    *,
+    shared: Shared = MappingProxyType({}),
 ) -> None:
     """Delete tags of resources, all tags when `doomed` is None; tags that are not there are no error.
 
+    `shared` is that of `create_tags`.
+
     Raises MalformedId, NotFound.
     """
-    types = _own_types(tx, caller, resource_ids)
+    types = _types(tx, caller, resource_ids, shared)
     chosen: list[ColumnElement[bool]] = [Tag.account_id == caller.account_id]
     if doomed is not None:
         keys = [tag.key for tag in doomed if tag.value is None]
@@ -247,8 +267,8 @@ def _row(caller: Caller, resource_id: str, resource_type: str, key: str, value: 
     }
 
 
-def _own_types(tx: Transaction, caller: Caller, resource_ids: Sequence[str]) -> dict[str, str]:
-    """Give the type of each of the caller's resources; raises MalformedId before NotFound."""
+def _types(tx: Transaction, caller: Caller, resource_ids: Sequence[str], shared: Shared) -> dict[str, str]:
+    """Give the type of each of the resources that the caller may tag; raises MalformedId before NotFound."""
     if not resource_ids:
         raise MissingParameter("ResourceId")
     if len(resource_ids) > _RESOURCES_AT_ONCE:
@@ -260,26 +280,27 @@ def _own_types(tx: Transaction, caller: Caller, resource_ids: Sequence[str]) -> 
             raise MalformedId("resource", resource_id)
         types[resource_id] = resource_type
     for resource_type in dict.fromkeys(types.values()):
-        _require_own(tx, caller, resource_type, [one for one, kind in types.items() if kind == resource_type])
+        chosen = [one for one, kind in types.items() if kind == resource_type]
+        _require(tx, caller, resource_type, chosen, shared.get(resource_type, partial(_own, resource_type)))
     return types
 
 
-def _require_own(tx: Transaction, caller: Caller, resource_type: str, resource_ids: list[str]) -> None:
+def _own(resource_type: str, tx: Transaction, caller: Caller, resource_ids: Ids) -> Ways:
+    """How a resource may be the caller's, for `lookup.seen`."""
+    del tx, resource_ids
+    yield _TABLES[resource_type].account_id == caller.account_id
+    if resource_type in _SHARED_WITH:
+        yield _SHARED_WITH[resource_type] == caller.account_id
+
+
+def _require(tx: Transaction, caller: Caller, resource_type: str, resource_ids: list[str], ways: WaysOf) -> None:
     table = _TABLES.get(resource_type)
     found: set[str] = set()
     if table is not None:
-        ways = [table.account_id == caller.account_id]
-        if resource_type in _SHARED_WITH:
-            ways.append(_SHARED_WITH[resource_type] == caller.account_id)
-        found.update(seen(tx, table.id, table.id, resource_ids, ways))
+        found.update(seen(tx, table.id, table.id, resource_ids, ways(tx, caller, resource_ids)))
     missing = [resource_id for resource_id in resource_ids if resource_id not in found]
-    if not missing:
-        return
-    if resource_type == "image":
-        public = select(Image.id).where(Image.id.in_(missing), Image.public.is_(True), Image.state == "available")
-        if set(tx.session.scalars(public)) == set(missing):
-            raise Unsupported("Images of other accounts cannot be tagged.")
-    raise NotFound(resource_type, missing)
+    if missing:
+        raise NotFound(resource_type, missing)
 
 
 def _count_others(

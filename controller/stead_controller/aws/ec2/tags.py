@@ -1,17 +1,21 @@
 """CreateTags, DeleteTags and DescribeTags."""
 
+from typing import Final
+
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
-from stead_controller.resources import tags
+from stead_controller.resources import images, snapshots, tags
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.tags import TagToDelete
+
+_SHARED: Final[tags.Shared] = {"image": images.ways, "snapshot": snapshots.ways}
 
 
 @operation("CreateTags")
 def create_tags(call: Call, params: Params) -> Result:
     """Set tags on resources of any type."""
-    tags.create_tags(call.tx, call.caller, params["Resources"], describe.tags_to_dict(params["Tags"]))
+    tags.create_tags(call.tx, call.caller, params["Resources"], describe.tags_to_dict(params["Tags"]), shared=_SHARED)
     return {}
 
 
@@ -19,7 +23,7 @@ def create_tags(call: Call, params: Params) -> Result:
 def delete_tags(call: Call, params: Params) -> Result:
     """Delete some or all tags of resources."""
     doomed = [TagToDelete(tag.get("Key", ""), tag.get("Value")) for tag in params.get("Tags", ())]
-    tags.delete_tags(call.tx, call.caller, params["Resources"], doomed or None)
+    tags.delete_tags(call.tx, call.caller, params["Resources"], doomed or None, shared=_SHARED)
     return {}
 
 

@@ -8,7 +8,6 @@ from stead_controller.errors import (
     MalformedId,
     MissingParameter,
     NotFound,
-    Unsupported,
 )
 from stead_controller.hosts import desired_state
 from stead_controller.resources import tags
@@ -61,7 +60,7 @@ def test_one_bad_resource_spoils_all(world, run, instance_id, unchanged):
         ("igw-00000000000000000", NotFound),
         ("nonsense", MalformedId),
         ("i-XYZ", MalformedId),
-        (world.image_id, Unsupported),
+        (world.image_id, NotFound),
     ]:
         with pytest.raises(error):
             run(tags.create_tags, world.one.caller, [instance_id, bad], {"a": "1"})
