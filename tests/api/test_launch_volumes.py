@@ -200,13 +200,22 @@ def test_a_type_without_scratch_disks_has_none(api):
         ({"DeviceName": "/dev/sda1", "NoDevice": ""}, "InvalidBlockDeviceMapping"),
         ({"DeviceName": "/dev/sda1", "VirtualName": "ephemeral0"}, "InvalidBlockDeviceMapping"),
         ({"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 1}}, "InvalidBlockDeviceMapping"),
-        ({"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 1}}, "InvalidBlockDeviceMapping"),
         ({"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 125, "VolumeType": "sc1"}}, "InvalidParameterValue"),
         ({"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": "snap-00000000000000000"}}, "InvalidSnapshot.NotFound"),
     ],
 )
 def test_refused(api, mapping, code):
     api.refused(code, api.ec2.run_instances, **launch(api, mapping))
+
+
+def test_another_name_than_the_roots_is_a_second_volume(api):
+    instance_id = run(api, {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 3}})
+    found = volumes(api, instance_id)
+    assert sorted(found) == ["/dev/sda1", "/dev/xvda"]
+    assert found["/dev/xvda"]["Size"] == 3
+    assert [disk.device_name for disk in told(api, instance_id).disks] == ["/dev/sda1", "/dev/xvda"]
+    two = [{"DeviceName": f"/dev/{name}", "Ebs": {"VolumeSize": 1}} for name in ("sdf", "xvdf")]
+    api.refused("InvalidBlockDeviceMapping", api.ec2.run_instances, **launch(api, *two))
 
 
 def test_refused_snapshots(api, snapshot_id):

@@ -192,11 +192,11 @@ def test_attach_refused(api, volume_id, instance_id):
         params = {"VolumeId": volume_id, "InstanceId": instance_id, "Device": "/dev/sdf"}
         return api.refused(code, api.ec2.attach_volume, **params | changes)
 
-    assert refused("InvalidParameterValue", Device="sdf") == (
-        "Value (sdf) for parameter device is invalid. sdf is not a valid EBS device name."
+    assert refused("InvalidParameterValue", Device="hdf") == (
+        "Value (hdf) for parameter device is invalid. hdf is not a valid EBS device name."
     )
-    assert refused("InvalidParameterValue", Device="/dev/xvda") == (
-        "Invalid value '/dev/xvda' for unixDevice. Attachment point /dev/xvda is already in use"
+    assert refused("InvalidParameterValue", Device="/dev/sda1") == (
+        "Invalid value '/dev/sda1' for unixDevice. Attachment point /dev/sda1 is already in use"
     )
     refused("InvalidVolume.NotFound", VolumeId="vol-00000000000000000")
     refused("InvalidInstanceID.NotFound", InstanceId="i-00000000000000000")
@@ -208,6 +208,7 @@ def test_attach_refused(api, volume_id, instance_id):
     assert refused("VolumeInUse", Device="/dev/sdg") == f"{volume_id} is already attached to an instance"
     taken = {"VolumeId": create(api), "InstanceId": instance_id, "Device": "/dev/sdh"}
     api.refused("InvalidParameterValue", api.ec2.attach_volume, **taken)
+    assert attach(api, taken["VolumeId"], instance_id, "sdi")["Device"] == "sdi"  # as RunInstances takes it
 
 
 def test_a_full_instance(api, instance_id):
@@ -373,6 +374,7 @@ def test_a_full_pool(api, volume_id, instance_id):
 
 
 def test_attributes(api, volume_id):
+    api.refused("InvalidParameterCombination", api.ec2.modify_volume_attribute, VolumeId=volume_id)
     api.ec2.modify_volume_attribute(VolumeId=volume_id, AutoEnableIO={"Value": True})
     shown_attribute = api.ec2.describe_volume_attribute(VolumeId=volume_id, Attribute="autoEnableIO")
     assert shown_attribute["AutoEnableIO"] == {"Value": True}

@@ -11,9 +11,8 @@ from typing import Final
 from stead_controller.errors import InvalidParameter
 
 _NAME: Final = re.compile(
-    r"(?:/dev/sd(?P<sd>[a-z](?:[1-9]|1[0-5])?)|(?:/dev/)?xvd(?P<xvd>[a-z]|[a-d][a-z]))\Z"  # also as of Windows: xvdf
+    r"(?:/dev/)?(?:sd(?P<sd>[a-z](?:[1-9]|1[0-5])?)|xvd(?P<xvd>[a-z]|[a-d][a-z]))\Z"  # EC2's examples: sdh, xvdh
 )
-_ROOTS: Final = frozenset({"a", "a1"})
 
 
 def check(name: str) -> None:
@@ -25,12 +24,12 @@ def check(name: str) -> None:
 
 
 def point(name: str) -> str | None:
-    """Give the attachment point that a name stands for; `/dev/sdf` and `/dev/xvdf` are one. None for no such name."""
+    """Give the attachment point that a name stands for, None for no such name.
+
+    `/dev/sdf` and `/dev/xvdf` are one; `/dev/sda1` and `/dev/xvda`, both of them roots of images, are two.
+    """
     found = _NAME.match(name)
-    if found is None:
-        return None
-    letters = found["sd"] or found["xvd"]
-    return "a" if letters in _ROOTS else letters
+    return None if found is None else found["sd"] or found["xvd"]
 
 
 def check_free(name: str, taken: Collection[str]) -> None:

@@ -4,7 +4,7 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
-from stead_controller.errors import MissingParameter, Unsupported
+from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
 from stead_controller.resources import volume_life, volume_status, volumes
 from stead_controller.resources.volume_life import CreateRequest
 from stead_controller.resources.volume_types import DEFAULT
@@ -72,7 +72,9 @@ def describe_volume_attribute(call: Call, params: Params) -> Result:
 def modify_volume_attribute(call: Call, params: Params) -> Result:
     """Change the one attribute of a volume that can be."""
     given = params.get("AutoEnableIO")
-    if given is None or "Value" not in given:
+    if given is None:
+        raise InvalidCombination("No attributes specified.")
+    if "Value" not in given:
         raise MissingParameter("AutoEnableIO.Value")
     volume_status.set_auto_enable_io(call.tx, call.caller, params["VolumeId"], given["Value"])
     return {}

@@ -12,7 +12,18 @@ from stead_controller.resources import device_names
 
 @pytest.mark.parametrize(
     "name",
-    ["/dev/sdf", "/dev/sda1", "/dev/sdz15", "/dev/xvdf", "/dev/xvda", "/dev/xvdaa", "/dev/xvdba", "/dev/xvddz", "xvdh"],
+    [
+        "/dev/sdf",
+        "/dev/sda1",
+        "/dev/sdz15",
+        "/dev/xvdf",
+        "/dev/xvda",
+        "/dev/xvdaa",
+        "/dev/xvdba",
+        "/dev/xvddz",
+        "xvdh",
+        "sdh",
+    ],
 )
 def test_good_names(name):
     device_names.check(name)
@@ -22,7 +33,6 @@ def test_good_names(name):
     "name",
     [
         "",
-        "sdf",
         "/dev/sd",
         "/dev/sdF",
         "/dev/sdf0",
@@ -41,13 +51,13 @@ def test_bad_names(name):
 
 def test_points_of_attachment():
     device_names.check_free("/dev/sdf", ["/dev/sda1", "/dev/sdg", "/dev/sdf1"])
-    device_names.check_free("/dev/xvda", ["/dev/xvdaa"])
-    for taken in ("/dev/sdf", "/dev/xvdf", "xvdf"):
+    device_names.check_free("/dev/xvda", ["/dev/xvdaa", "/dev/sda1"])
+    for taken in ("/dev/sdf", "/dev/xvdf", "xvdf", "sdf"):
         with pytest.raises(InvalidParameter, match="Attachment point /dev/sdf is already in use"):
             device_names.check_free("/dev/sdf", [taken])
-    for root in ("/dev/sda", "/dev/sda1", "/dev/xvda"):
+    for name, taken in (("/dev/sda1", "/dev/sda1"), ("/dev/sda", "/dev/xvda")):
         with pytest.raises(InvalidParameter):
-            device_names.check_free("/dev/sda1", [root])
+            device_names.check_free(name, [taken])
 
 
 @given(st.sets(st.sampled_from(list(device_names.free(())))))
