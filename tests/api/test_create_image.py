@@ -238,6 +238,7 @@ def test_a_copy_has_snapshots_of_its_own(api):
     assert api.ec2.copy_image(**wish, CopyImageTags=True, ClientToken="t")["ImageId"] == copy_id
     source, image = described(api, mine), described(api, copy_id)
     assert (image["SourceImageId"], image["SourceImageRegion"]) == (mine, "us-east-1")
+    assert image["Description"] == f"[Copied {mine} from us-east-1] own"
     assert image["Tags"] == [{"Key": "a", "Value": "b"}]
     (device,), (of_source,) = image["BlockDeviceMappings"], source["BlockDeviceMappings"]
     assert device["Ebs"]["SnapshotId"] != of_source["Ebs"]["SnapshotId"]
@@ -254,7 +255,8 @@ def test_a_copy_has_snapshots_of_its_own(api):
 
 def test_the_clouds_image_can_be_copied(api):
     wish = {"SourceImageId": api.world.image_id, "SourceRegion": "us-east-1", "Name": "micro of mine"}
-    image = described(api, api.ec2.copy_image(**wish)["ImageId"])
+    image = described(api, api.ec2.copy_image(**wish, Description="mine now")["ImageId"])
+    assert image["Description"] == "mine now"
     assert image["OwnerId"] == api.world.one.caller.account_id
     assert image["Public"] is False
     for code, changes in (

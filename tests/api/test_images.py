@@ -197,8 +197,14 @@ def test_who_may_launch_an_image_gives_that_up(api, snapshot_id):
             {"LaunchPermission": {"Add": [{"OrganizationArn": "arn:aws:organizations::1:o/o-1"}]}},
         ),
         ("UnsupportedOperation", {"ProductCodes": ["x"]}),
-        ("MissingParameter", {}),
+        ("InvalidParameterCombination", {}),
+        ("InvalidParameterCombination", {"Attribute": "colour"}),
+        ("InvalidParameterCombination", {"Attribute": "launchPermission"}),
+        ("InvalidParameter", {"Attribute": "blockDeviceMapping"}),
+        ("MissingParameter", {"Attribute": "description"}),
+        ("MissingParameter", {"Attribute": "ImdsSupport"}),
         ("MissingParameter", {"Attribute": "launchPermission", "UserIds": ["111111111111"]}),
+        ("InvalidParameterCombination", {"Attribute": "bootMode", "Description": {"Value": "x"}}),
         ("InvalidParameterValue", {"Attribute": "colour", "Value": "red"}),
         ("InvalidParameterCombination", {"Description": {"Value": "x"}, "ImdsSupport": {"Value": "v2.0"}}),
     ],
@@ -207,7 +213,7 @@ def test_bad_changes_of_attributes(api, snapshot_id, code, wish):
     image_id = register(api, snapshot_id)
     before = api.dump()
     api.refused(code, api.ec2.modify_image_attribute, ImageId=image_id, **wish)
-    api.refused("InvalidParameterValue", api.ec2.reset_image_attribute, ImageId=image_id, Attribute="description")
+    api.refused("InvalidRequest", api.ec2.reset_image_attribute, ImageId=image_id, Attribute="description")
     assert api.dump() == before
 
 
@@ -227,15 +233,51 @@ def test_attributes(api, snapshot_id):
 
     assert shown("description") == {"Description": {"Value": "hello"}}
     assert shown("bootMode") == {"BootMode": {"Value": "legacy-bios"}}
-    assert shown("blockDeviceMapping")["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"] == snapshot_id
     assert shown("deregistrationProtection") == {"DeregistrationProtection": {"Value": "disabled"}}
     api.ec2.modify_image_attribute(ImageId=image_id, ImdsSupport={"Value": "v2.0"})
-    api.ec2.modify_image_attribute(ImageId=image_id, Attribute="description", Value="bye")
+    api.ec2.modify_image_attribute(ImageId=image_id, Attribute="Description", Value="bye")  # as Ansible writes it
     assert shown("imdsSupport") == {"ImdsSupport": {"Value": "v2.0"}}
     assert shown("description") == {"Description": {"Value": "bye"}}
     for attribute in ("kernel", "ramdisk", "tpmSupport", "uefiData", "lastLaunchedTime", "sriovNetSupport"):
         assert shown(attribute) == {}
-    api.refused("InvalidParameterValue", api.ec2.describe_image_attribute, ImageId=image_id, Attribute="colour")
+    api.refused("InvalidRequest", api.ec2.describe_image_attribute, ImageId=image_id, Attribute="colour")
+    api.refused("AuthFailure", api.ec2.describe_image_attribute, ImageId=image_id, Attribute="blockDeviceMapping")
+
+
+@pytest.mark.parametrize("attribute", ["description", "launchPermission", "bootMode"])
+def test_attributes_of_a_public_image_are_its_owners_to_see(api, attribute):
+    wish = {"ImageId": api.world.image_id, "Attribute": attribute}
+    assert api.world.image_id in api.refused("AuthFailure", api.ec2.describe_image_attribute, **wish)
+    wish["ImageId"] = ABSENT
+    api.refused("InvalidAMIID.NotFound", api.ec2.describe_image_attribute, **wish)
+
+
+def test_tags_of_a_shared_image_are_the_taggers_alone(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    wish = {"Resources": [image_id, snapshot_id], "Tags": [{"Key": "whose", "Value": "other"}]}
+    api.refused("InvalidAMIID.NotFound", api.other.create_tags, **wish)
+    everybody = {"Add": [{"Group": "all"}]}
+    api.ec2.modify_image_attribute(ImageId=image_id, LaunchPermission=everybody)
+    api.refused("InvalidSnapshot.NotFound", api.other.create_tags, **wish)
+    api.ec2.modify_snapshot_attribute(SnapshotId=snapshot_id, CreateVolumePermission=everybody)
+    api.other.create_tags(**wish)
+    assert the_image(api.other, image_id)["Tags"] == wish["Tags"]
+    found = api.other.describe_images(Filters=[{"Name": "tag:whose", "Values": ["other"]}])["Images"]
+    assert [image["ImageId"] for image in found] == [image_id]
+    assert "Tags" not in the_image(api.ec2, image_id)
+    assert api.ec2.describe_tags()["Tags"] == []
+    api.ec2.delete_tags(Resources=[image_id])
+    assert the_image(api.other, image_id)["Tags"] == wish["Tags"]
+    api.other.delete_tags(Resources=[image_id, snapshot_id])
+    assert api.other.describe_tags()["Tags"] == []
+
+
+def test_an_image_shared_with_an_account_is_tagged_by_it(api, snapshot_id):
+    image_id = register(api, snapshot_id)
+    other = {"UserId": api.world.other.caller.account_id}
+    api.ec2.modify_image_attribute(ImageId=image_id, LaunchPermission={"Add": [other]})
+    api.other.create_tags(Resources=[image_id], Tags=[{"Key": "a", "Value": "b"}])
+    assert the_image(api.other, image_id)["Tags"] == [{"Key": "a", "Value": "b"}]
 
 
 def test_a_disabled_image_is_its_owners_alone(api, snapshot_id):
@@ -273,6 +315,22 @@ def test_a_deregistered_image_is_gone(api, snapshot_id):
     assert api.ec2.describe_tags()["Tags"] == []
     assert api.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
     register(api, snapshot_id)
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "shutting-down", "terminated"])
+def test_a_deregistered_image_is_empty_while_instances_refer_to_it(api, snapshot_id, state):
+    image_id = register(api, snapshot_id)
+    api.launch(image_id=image_id, state=state)
+    api.ec2.deregister_image(ImageId=image_id)
+    if state == "terminated":
+        api.refused("InvalidAMIID.NotFound", api.ec2.describe_images, ImageIds=[image_id])
+    else:
+        assert api.ec2.describe_images(ImageIds=[image_id])["Images"] == []
+        message = api.refused("InvalidAMIID.NotFound", api.ec2.describe_images, ImageIds=[image_id, ABSENT])
+        assert ABSENT in message
+        assert image_id not in message
+    api.refused("InvalidAMIID.NotFound", api.other.describe_images, ImageIds=[image_id])
+    api.refused("InvalidAMIID.NotFound", api.ec2.deregister_image, ImageId=image_id)
 
 
 def test_a_protected_image_stays(api, snapshot_id):

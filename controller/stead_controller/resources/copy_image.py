@@ -85,7 +85,7 @@ def _copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: dat
         id=image_id,
         account_id=caller.account_id,
         name=asked.name,
-        description=asked.description or source.description,
+        description=asked.description or f"[Copied {source.id} from {cloud.region}] {source.name}",
         state="available" if is_whole else "pending",
         public=False,
         snapshot_id=register_image.find_root(copies, source.root_device_name).snapshot_id or "",

@@ -15,8 +15,25 @@ from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.owners import is_account
 from stead_controller.resources.transaction import Transaction
 
-# What another's image tells of itself.
-_FOR_ALL: Final = ("description", "bootMode", "blockDeviceMapping", "imdsSupport")
+ATTRIBUTES: Final = frozenset(
+    {
+        "blockDeviceMapping",
+        "bootMode",
+        "deregistrationProtection",
+        "description",
+        "imdsSupport",
+        "kernel",
+        "lastLaunchedTime",
+        "launchPermission",
+        "productCodes",
+        "ramdisk",
+        "sriovNetSupport",
+        "tpmSupport",
+        "uefiData",
+    }
+)
+"""The attributes of images, as DescribeImageAttribute names them."""
+
 _LENGTH: Final = 255
 
 
@@ -31,13 +48,13 @@ class Permissions:
 def describe(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> dict[str, Any]:
     """Give one attribute of an image in EC2's shape.
 
-    Raises MalformedId, NotFound, NotAuthorized for what only the owner may know, InvalidParameter, MissingParameter.
+    Raises MalformedId, NotFound, NotAuthorized for another's image, InvalidParameter, MissingParameter.
     """
     if not attribute:
         raise MissingParameter("Attribute")
-    image = images.find_visible(tx, caller, image_id)
-    if attribute not in _FOR_ALL:
-        image = images.find_own(tx, caller, image_id)
+    if attribute not in ATTRIBUTES:
+        raise invalid_request()
+    image = images.find_own(tx, caller, image_id)
     shown: dict[str, Any] = {"ImageId": image.id}
     match attribute:
         case "description":
@@ -45,9 +62,8 @@ def describe(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> 
         case "launchPermission":
             shown["LaunchPermissions"] = _permissions(tx, image)
         case "blockDeviceMapping":
-            shown["BlockDeviceMappings"] = [
-                block_devices.shown(device) for device in block_devices.of_image(tx, image.id)
-            ]
+            # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImageAttribute.html
+            raise NotAuthorized("Unauthorized attempt to access restricted resource", code="AuthFailure")
         case "bootMode":
             shown["BootMode"] = {"Value": image.boot_mode}
         case "imdsSupport" if image.imds_support:
@@ -56,13 +72,16 @@ def describe(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> 
             shown["SriovNetSupport"] = {"Value": image.sriov_net_support}
         case "productCodes":
             shown["ProductCodes"] = []
-        case "kernel" | "ramdisk" | "tpmSupport" | "uefiData" | "lastLaunchedTime" | "imdsSupport" | "sriovNetSupport":
-            pass  # what this image has not: EC2 answers with the id alone
         case "deregistrationProtection":
             shown["DeregistrationProtection"] = {"Value": image.deregistration_protection}
         case _:
-            raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
+            pass  # what this image has not: EC2 answers with the id alone
     return shown
+
+
+def invalid_request() -> InvalidParameter:
+    """What EC2 answers where an attribute is to be shown or reset that images have not, or not so."""
+    return InvalidParameter("The request received was invalid.", code="InvalidRequest")
 
 
 def set_description(tx: Transaction, caller: Caller, image_id: str, description: str) -> None:
@@ -127,7 +146,7 @@ def _is_of_managed_key(tx: Transaction, cloud: Cloud, image: Image) -> bool:
 def reset(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> None:
     """Let nobody but the owner launch an image; raises MalformedId, NotFound, NotAuthorized, InvalidParameter."""
     if attribute != "launchPermission":
-        raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
+        raise invalid_request()
     remove_permissions(tx, images.find_own(tx, caller, image_id))
 
 

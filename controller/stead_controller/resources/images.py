@@ -9,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, bindparam, case, or_, select
 
 from stead_controller.db.prepared import Prepared
-from stead_controller.db.tables import CloudFact, Image, ImageBlockDevice, ImagePermission
-from stead_controller.errors import InvalidParameter, NotAuthorized, WrongState
+from stead_controller.db.tables import CloudFact, Image, ImageBlockDevice, ImagePermission, Instance
+from stead_controller.errors import InvalidParameter, NotAuthorized, NotFound, WrongState
 from stead_controller.resources import block_devices, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.conditions import (
@@ -162,10 +162,14 @@ def find_own(tx: Transaction, caller: Caller, image_id: str) -> Image:
 def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: datetime) -> list[dict[str, Any]]:
     """List images that the caller sees in EC2's shape, sorted by id.
 
-    Raises MalformedId, NotFound for ids, InvalidParameter for owners.
+    An image that was deregistered while the caller's instances of it are there is left out, which is no error. Raises
+    MalformedId, NotFound for ids, InvalidParameter for owners.
     """
     seen_by = partial(ways, tx, caller)
-    lookup.require_seen(tx, "image", Image.id, asked.selection.ids, seen_by)
+    missing = lookup.unseen(tx, "image", Image.id, asked.selection.ids, seen_by)
+    absent = _never_launched(tx, caller, missing)
+    if absent:
+        raise NotFound("image", absent)
     ids = lookup.select_ids(
         tx,
         caller,
@@ -182,6 +186,17 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: dateti
     mappings = block_devices.of_images(tx, ids)
     region = tx.session.scalar(select(_region)) if any(image.source_image_id for image in found) else None
     return [_shown(image, mappings[image.id], tagged.get(image.id), region) for image in found]
+
+
+def _never_launched(tx: Transaction, caller: Caller, image_ids: Sequence[str]) -> list[str]:
+    """Give those of some images of which the caller has no instance, terminated ones aside."""
+    launched: set[str] = set()
+    for batch in lookup.batches(image_ids):
+        query = select(Instance.image_id).where(
+            Instance.account_id == caller.account_id, Instance.image_id.in_(batch), Instance.state != "terminated"
+        )
+        launched.update(tx.session.scalars(query))
+    return [image_id for image_id in image_ids if image_id not in launched]
 
 
 def visible(caller: Caller) -> ColumnElement[bool]:

@@ -59,13 +59,20 @@ def require_seen(
     tx: Transaction, resource_type: str, id_column: Any, resource_ids: Collection[str], ways: Callable[[Ids], Ways]
 ) -> None:
     """Check ids as `require` does, of rows that the caller sees in one of several ways."""
+    missing = unseen(tx, resource_type, id_column, resource_ids, ways)
+    if missing:
+        raise NotFound(resource_type, missing)
+
+
+def unseen(
+    tx: Transaction, resource_type: str, id_column: Any, resource_ids: Collection[str], ways: Callable[[Ids], Ways]
+) -> list[str]:
+    """Give those of some ids whose rows the caller sees in none of several ways; raises MalformedId."""
     check_form(resource_type, resource_ids)
     found: set[str] = set()
     for batch in batches(dict.fromkeys(resource_ids)):
         found.update(seen(tx, id_column, id_column, batch, ways(batch)))
-    missing = [resource_id for resource_id in dict.fromkeys(resource_ids) if resource_id not in found]
-    if missing:
-        raise NotFound(resource_type, missing)
+    return [resource_id for resource_id in dict.fromkeys(resource_ids) if resource_id not in found]
 
 
 def find_seen[Model](tx: Transaction, resource_type: str, model: type[Model], resource_id: str, ways: Ways) -> Model:

@@ -20,16 +20,16 @@ def describe_image_attribute(call: Call, params: Params) -> Result:
 @operation("ModifyImageAttribute")
 def modify_image_attribute(call: Call, params: Params) -> Result:
     """Change one attribute of an image."""
-    image_id, attribute = params["ImageId"], params.get("Attribute")
+    image_id, attribute = params["ImageId"], _attribute(params)
     if params.get("ProductCodes") or attribute == "productCodes":
         raise Unsupported("Product codes are not supported.")
-    changes = _changes(params)
+    changes = _changes(params, attribute)
     if len(changes) > 1:
         raise InvalidCombination("Only one attribute can be modified at a time.")
     if not changes:
-        raise MissingParameter("Attribute")
+        raise InvalidCombination("No attributes specified.")
     ((name, value),) = changes.items()
-    if attribute not in (None, "", name):
+    if attribute not in ("", name):
         raise InvalidCombination(f"The attribute {attribute} cannot be modified together with {name}.")
     match name:
         case "description":
@@ -56,10 +56,15 @@ def cancel_image_launch_permission(call: Call, params: Params) -> Result:
     return {"Return": True}
 
 
-def _changes(params: Params) -> dict[str, Any]:
+def _attribute(params: Params) -> str:
+    """Read the name of an attribute as images have it, in whatever case it is given; empty when there is none."""
+    given: str = params.get("Attribute") or ""
+    return next((known for known in image_attributes.ATTRIBUTES if known.lower() == given.lower()), given)
+
+
+def _changes(params: Params, attribute: str) -> dict[str, Any]:
     """Read what is to be changed, said by the structures or by the older flat parameters."""
     found: dict[str, Any] = {}
-    attribute = params.get("Attribute")
     for member, name in (("Description", "description"), ("ImdsSupport", "imdsSupport")):
         if member in params:
             found[name] = params[member].get("Value", "")
@@ -68,9 +73,15 @@ def _changes(params: Params) -> dict[str, Any]:
     if "LaunchPermission" in params:
         given = params["LaunchPermission"]
         found["launchPermission"] = (_permissions(given.get("Add", ())), _permissions(given.get("Remove", ())))
-    elif attribute == "launchPermission" or params.get("UserIds") or params.get("UserGroups"):
+    elif any(params.get(name) for name in (*_ORGANIZATIONS, "OperationType", "UserIds", "UserGroups")):
         found["launchPermission"] = _flat(params)
-    if attribute not in (None, "", "description", "imdsSupport", "launchPermission"):
+    if found or attribute in ("", "launchPermission"):
+        return found
+    if attribute in ("description", "imdsSupport"):
+        raise MissingParameter("Value")
+    if attribute in image_attributes.ATTRIBUTES:
+        raise InvalidParameter(f"The attribute {attribute} cannot be modified.", code="InvalidParameter")
+    if "Value" in params:
         raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
     return found
 
