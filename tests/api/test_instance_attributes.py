@@ -202,6 +202,7 @@ def test_one_attribute_at_a_time(api, instance_id):
     api.refused("InvalidParameterCombination", modify, InstanceId=instance_id, **mixed)
     api.refused("MissingParameter", modify, InstanceId=instance_id, Attribute="instanceType")
     api.refused("InvalidParameterValue", modify, InstanceId=instance_id, Attribute="colour", Value="red")
+    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, Attribute="colour")
     api.refused("UnsupportedOperation", modify, InstanceId=instance_id, Kernel={"Value": "aki-1"})
 
 

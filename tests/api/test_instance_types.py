@@ -51,6 +51,12 @@ def test_filters(api):
     )
 
 
+def test_the_free_tier(api):
+    assert by(api, "free-tier-eligible", "true") == ["t2.micro", "t3.micro", "t3.small"]
+    shown = api.ec2.describe_instance_types(InstanceTypes=["t3.micro", "t3.nano"])["InstanceTypes"]
+    assert {one["InstanceType"]: one["FreeTierEligible"] for one in shown} == {"t3.micro": True, "t3.nano": False}
+
+
 def test_unknown_types(api):
     api.refused("InvalidInstanceType", api.ec2.describe_instance_types, InstanceTypes=["t3.micro", "t9.micro"])
 

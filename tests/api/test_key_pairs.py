@@ -36,6 +36,12 @@ def test_a_key_for_putty(api, kind):
     assert lines[-2].startswith("Private-MAC: ")
 
 
+def test_a_key_without_material(api):
+    api.refused("MissingParameter", api.ec2.import_key_pair, KeyName="empty", PublicKeyMaterial=b"")
+    api.refused("InvalidKey.Format", api.ec2.import_key_pair, KeyName="empty", PublicKeyMaterial=b"ssh-rsa JUNK x")
+    assert api.ec2.describe_key_pairs()["KeyPairs"] == []
+
+
 @pytest.mark.parametrize(
     "wrong", [{"KeyFormat": "jwk"}, {"KeyType": "dsa"}, {"KeyName": "two\nlines", "KeyFormat": "ppk"}]
 )

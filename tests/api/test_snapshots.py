@@ -239,7 +239,7 @@ def test_sharing(api, instance, complete):
         SnapshotId=snapshot_id, Attribute="productCodes"
     )
     for code, asked in (
-        ("MissingParameter", {}),
+        ("InvalidParameterCombination", {}),
         ("MissingParameter", {"UserIds": [them]}),
         ("InvalidUserID.Malformed", {"OperationType": "add", "UserIds": ["me"]}),
         ("InvalidGroup.Malformed", {"OperationType": "add", "GroupNames": ["some"]}),

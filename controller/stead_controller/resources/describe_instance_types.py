@@ -47,7 +47,7 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
         "ebs-info.encryption-support": ("unsupported",),
         "ebs-info.maximum-ebs-attachments": (str(kind.max_volumes),),
         "ebs-info.nvme-support": ("unsupported",),
-        "free-tier-eligible": ("false",),
+        "free-tier-eligible": (_word(kind.free_tier),),
         "hibernation-supported": ("false",),
         "hypervisor": (kind.hypervisor,),
         "instance-storage-info.disk.count": (str(store.count),) if store else (),
@@ -134,7 +134,7 @@ def _shown(kind: InstanceType) -> dict[str, Any]:
     return {
         "InstanceType": kind.name,
         "CurrentGeneration": kind.current_generation,
-        "FreeTierEligible": False,
+        "FreeTierEligible": kind.free_tier,
         "SupportedUsageClasses": ["on-demand"],
         "SupportedRootDeviceTypes": list(kind.root_device_types),
         "SupportedVirtualizationTypes": ["hvm"],

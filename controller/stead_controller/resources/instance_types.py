@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 _MIB: Final = 1024 * 1024
+# Of https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-free-tier-usage.html those that are there.
+_FREE_TIER: Final = frozenset({"t2.micro", "t3.micro", "t3.small"})
 _GIB: Final = 1024 * _MIB
 
 
@@ -55,6 +57,11 @@ class InstanceType:
     def family(self) -> str:
         """The part of the name before the dot."""
         return self.name.partition(".")[0]
+
+    @property
+    def free_tier(self) -> bool:
+        """Whether tools that look for a type of EC2's free tier are to find it."""
+        return self.name in _FREE_TIER
 
     @property
     def cores(self) -> int:

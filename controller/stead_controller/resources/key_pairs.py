@@ -68,8 +68,10 @@ def import_public_key(
 ) -> KeyPair:
     """Keep a public key that the caller made.
 
-    Raises InvalidParameter (InvalidKey.Format), AlreadyExists, LimitExceeded.
+    Raises MissingParameter without material, InvalidParameter (InvalidKey.Format), AlreadyExists, LimitExceeded.
     """
+    if not material:
+        raise MissingParameter("PublicKeyMaterial")
     _check_new(tx, caller, name)
     return _add(tx, caller, name, public_keys.read(material), key_tags=key_tags, now=now)
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select
 
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import Snapshot, SnapshotPermission
-from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, Unsupported
 from stead_controller.resources import ebs_encryption, public_sharing, snapshots
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -41,7 +41,7 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, snapshot_id: str, chan
     """
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
     if not any((change.add_users, change.add_groups, change.remove_users, change.remove_groups)):
-        raise MissingParameter("CreateVolumePermission")
+        raise InvalidCombination("No attributes specified.")
     for user in (*change.add_users, *change.remove_users):
         if not is_account(user):
             raise InvalidParameter(f"Invalid user [{user}]", code="InvalidUserID.Malformed")

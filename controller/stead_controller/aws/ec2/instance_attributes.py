@@ -168,6 +168,8 @@ def _modify_by_name(call: Call, params: Params, given: list[str]) -> Result:
             raise MissingParameter(listed)
         _SETTERS[listed](call, params["InstanceId"], params[listed])
         return {}
+    if attribute not in (*_BOOLEANS, *_TEXTS, "userData"):
+        raise InvalidParameter(f"Value ({attribute}) for parameter attribute is invalid. It cannot be modified.")
     if text is None:
         raise MissingParameter("Value")
     if attribute in _BOOLEANS:
@@ -176,10 +178,8 @@ def _modify_by_name(call: Call, params: Params, given: list[str]) -> Result:
         _SETTERS[_BOOLEANS[attribute]](call, params["InstanceId"], {"Value": text.lower() == "true"})
     elif attribute in _TEXTS:
         _SETTERS[_TEXTS[attribute]](call, params["InstanceId"], {"Value": text})
-    elif attribute == "userData":
-        _SETTERS["UserData"](call, params["InstanceId"], {"Value": _decoded(text)})
     else:
-        raise InvalidParameter(f"Value ({attribute}) for parameter attribute is invalid. It cannot be modified.")
+        _SETTERS["UserData"](call, params["InstanceId"], {"Value": _decoded(text)})
     return {}
 
 
