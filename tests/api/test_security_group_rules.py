@@ -226,6 +226,8 @@ def test_rules_by_id_with_tags_and_descriptions(api, group_id):
     rule_id = rule["SecurityGroupRuleId"]
     by_tag = api.ec2.describe_security_group_rules(Filters=[{"Name": "tag:why", "Values": ["ssh"]}])
     assert [one["SecurityGroupRuleId"] for one in by_tag["SecurityGroupRules"]] == [rule_id]
+    malformed = [{"Name": "group-id", "Values": ["sg-*", "default"]}]
+    api.refused("InvalidGroupId.Malformed", api.ec2.describe_security_group_rules, Filters=malformed)
     of_group = api.ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group_id]}])
     assert len(of_group["SecurityGroupRules"]) == 3
     references = [one for one in of_group["SecurityGroupRules"] if "ReferencedGroupInfo" in one]
@@ -279,6 +281,11 @@ def test_groups_by_name_and_filter(api, group_id):
     assert by("ip-permission.protocol", "tcp") == {web}
     assert by("ip-permission.group-id", group_id) == {group_id}
     assert by("ip-permission.group-name", "default") == {group_id}
+    out = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": [{"GroupId": group_id}]}
+    api.ec2.authorize_security_group_egress(GroupId=web, IpPermissions=[out])
+    assert by("egress.ip-permission.group-name", "default") == {web}
+    assert by("egress.ip-permission.group-name", group_id, "web") == set()
+    assert by("egress.ip-permission.group-id", group_id) == {web}
     assert by("ip-permission.user-id", api.world.one.caller.account_id) == {group_id}
     assert by("ip-permission.to-port", "23") == set()
     assert by("description", "default VPC*") == {group_id}

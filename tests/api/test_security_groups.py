@@ -89,7 +89,7 @@ def _join(tx, interface_id, group_id):
     ("code", "changes"),
     [
         ("InvalidGroup.Duplicate", {"GroupName": "web"}),
-        ("InvalidGroup.Reserved", {"GroupName": "default"}),
+        ("InvalidParameterValue", {"GroupName": "default"}),
         ("InvalidParameterValue", {"GroupName": "sg-web"}),
         ("InvalidParameterValue", {"GroupName": "w" * 256}),
         ("InvalidParameterValue", {"GroupName": "wéb"}),

@@ -33,12 +33,17 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class GroupReference:
-    """Another security group as a request names it; `user_id` is its account, the caller's own when absent."""
+    """Another security group as a request names it; `user_id` is its account, the caller's own when absent.
+
+    `vpc_id` and `peering_id`, where given, say where it must be and by which connection it is reached.
+    """
 
     group_id: str | None = None
     group_name: str | None = None
     user_id: str | None = None
     description: str | None = None
+    vpc_id: str | None = None
+    peering_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

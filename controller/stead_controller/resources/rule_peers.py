@@ -101,7 +101,11 @@ def _find_group(
         found = tx.session.scalar(theirs.where(SecurityGroup.name == named, SecurityGroup.vpc_id == group.vpc_id))
     if found is None:
         raise NotFound("security-group", named)
+    if reference.vpc_id not in (None, found.vpc_id):
+        raise NotFound("security-group", named)
     if found.vpc_id == group.vpc_id:
+        if reference.peering_id is not None:
+            raise NotFound("vpc-peering-connection", reference.peering_id)
         return found.id, None
     peering = peered_vpcs.active_between(tx, group.vpc_id, found.vpc_id)
     if peering is None and owner != caller.account_id:
@@ -110,4 +114,6 @@ def _find_group(
         raise InvalidParameter(
             "You have specified two resources that belong to different networks.", code="InvalidGroup.NotFound"
         )
+    if reference.peering_id not in (None, peering.id):
+        raise NotFound("vpc-peering-connection", reference.peering_id or "")
     return found.id, Reached(owner if owner != caller.account_id else None, found.vpc_id, peering.id)

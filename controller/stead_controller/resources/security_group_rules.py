@@ -158,6 +158,8 @@ def describe_again_by_id(
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
     """List the rules of the caller's groups in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    of_groups = (one for one in asked.filters if one.name == "group-id")
+    lookup.check_form("security-group", (value for one in of_groups for value in one.exact))
     found = lookup.select_page(tx, caller, "security-group-rule", SecurityGroupRule, asked, conditions=FILTERS)
     return shown(tx, caller, cloud, found)
 

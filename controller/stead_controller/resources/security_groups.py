@@ -223,7 +223,7 @@ def _check_name(name: str) -> None:
             f"Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*"
         )
     if name == DEFAULT_NAME:
-        raise InvalidParameter(f"Cannot use reserved security group name: {name}", code="InvalidGroup.Reserved")
+        raise InvalidParameter(f"Cannot use reserved security group name: {name}")
 
 
 def _check_text(given: str, parameter: str) -> None:

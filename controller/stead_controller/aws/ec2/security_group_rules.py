@@ -171,4 +171,12 @@ def _block(peer: Mapping[str, Any], member: str) -> Block:
 
 
 def _reference(peer: Mapping[str, Any]) -> GroupReference:
-    return GroupReference(peer.get("GroupId"), peer.get("GroupName"), peer.get("UserId"), peer.get("Description"))
+    peer.get("PeeringStatus")  # only what a Describe has shown, sent back
+    return GroupReference(
+        peer.get("GroupId"),
+        peer.get("GroupName"),
+        peer.get("UserId"),
+        peer.get("Description"),
+        vpc_id=peer.get("VpcId"),
+        peering_id=peer.get("VpcPeeringConnectionId"),
+    )
