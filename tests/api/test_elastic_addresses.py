@@ -84,15 +84,15 @@ def test_an_association_takes_the_place_of_the_automatic_address(api: Api) -> No
     assert "PublicIpAddress" not in instance(api, instance_id)
     assert told_public(api, instance_id) == []
     api.refused("InvalidAssociationID.NotFound", api.ec2.disassociate_address, AssociationId=association)
-    api.ec2.disassociate_address(PublicIp=made["PublicIp"])
     api.ec2.release_address(AllocationId=made["AllocationId"])
     assert api.ec2.describe_addresses()["Addresses"] == []
 
 
 def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
     instance_id = api.launch()
-    public = api.ec2.allocate_address()["PublicIp"]
-    api.ec2.associate_address(PublicIp=public, InstanceId=instance_id)
+    made = api.ec2.allocate_address()
+    public = made["PublicIp"]
+    api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=instance_id)
     interface_id, vpc_id = primary_of(api, instance_id), api.world.one.vpc_id
     name = f"ec2-{public.replace('.', '-')}.compute-1.amazonaws.com"
 
@@ -123,7 +123,7 @@ def test_names_begin_and_end_with_the_vpcs_wish(api: Api) -> None:
 def test_an_address_moves_between_instances(api: Api) -> None:
     first, second = api.launch(), api.launch(number=1)
     made = api.ec2.allocate_address()
-    api.ec2.associate_address(PublicIp=made["PublicIp"], InstanceId=first)
+    api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=first)
     api.refused(
         "Resource.AlreadyAssociated",
         api.ec2.associate_address,
@@ -173,14 +173,16 @@ def detach_gateway(tx: Any, vpc_id: str) -> None:
 
 
 def test_the_released_rests_but_its_account_may_have_it_back(api: Api) -> None:
-    address = api.ec2.allocate_address(Address="198.18.7.7")["PublicIp"]
+    made = api.ec2.allocate_address(Address="198.18.7.7")
+    address = made["PublicIp"]
     assert address == "198.18.7.7"
     api.refused("InvalidAddress.NotFound", api.other.allocate_address, Address=address)
-    api.ec2.release_address(PublicIp=address)
+    api.ec2.release_address(AllocationId=made["AllocationId"])
     api.refused("InvalidAddress.NotFound", api.other.allocate_address, Address=address)
     api.refused("AuthFailure", api.other.release_address, PublicIp=address)
-    assert api.ec2.allocate_address(Address=address)["PublicIp"] == address
-    api.ec2.release_address(PublicIp=address)
+    again = api.ec2.allocate_address(Address=address)
+    assert again["PublicIp"] == address
+    api.ec2.release_address(AllocationId=again["AllocationId"])
     cloud, other = api.world.cloud, api.world.other.caller
     later = NOW + timedelta(days=3650)
     api.run(addresses.forget_rested, cloud, later)
@@ -205,3 +207,22 @@ def test_absent_addresses_are_named(api: Api) -> None:
     api.refused("InvalidAddress.NotFound", api.ec2.describe_addresses, PublicIps=["198.18.200.200"])
     api.refused("InvalidAllocationID.NotFound", api.ec2.release_address, AllocationId="eipalloc-00000000000000000")
     api.refused("MissingParameter", api.ec2.release_address)
+
+
+def test_an_address_of_a_vpc_is_named_by_ids_alone(api: Api) -> None:
+    instance_id = api.launch()
+    made = api.ec2.allocate_address()
+    public = made["PublicIp"]
+    value, combination = "InvalidParameterValue", "InvalidParameterCombination"
+    message = api.refused(value, api.ec2.release_address, PublicIp=public)
+    assert message == "You must specify an allocation id when releasing a VPC elastic IP address"
+    message = api.refused(combination, api.ec2.associate_address, PublicIp=public, InstanceId=instance_id)
+    assert message == "You must specify an allocation id when mapping an address to a VPC instance"
+    message = api.refused(value, api.ec2.disassociate_address, PublicIp=public)
+    assert message == "You must specify an association id when unmapping an address from a VPC instance"
+    for call in (api.other.release_address, api.other.disassociate_address):
+        api.refused("AuthFailure", call, PublicIp=public)
+    for malformed in ("198.18.7", "eipalloc-0123", "::1"):
+        message = api.refused(value, api.ec2.describe_addresses, PublicIps=[public, malformed])
+        assert malformed in message
+    api.refused("InvalidAddress.NotFound", api.ec2.describe_addresses, PublicIps=["198.18.200.200"])

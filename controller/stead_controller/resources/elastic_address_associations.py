@@ -73,21 +73,18 @@ def associate(
 
 
 def disassociate(tx: Transaction, caller: Caller, association_id: str | None, public_address: str | None) -> None:
-    """End an association; the address stays allocated, and one by address that is not associated is no error.
+    """End an association, which must be named by its id; the address stays allocated.
 
-    Raises MissingParameter, InvalidCombination, MalformedId, NotFound, NotAuthorized, WrongState.
+    Raises MissingParameter, InvalidParameter, InvalidCombination, MalformedId, NotFound, NotAuthorized, WrongState.
     """
     if association_id is not None and public_address is not None:
         raise InvalidCombination("You may specify public IP or association id, but not both in the same call")
     if association_id is None:
         if public_address is None:
             raise MissingParameter("AssociationId or PublicIp")
-        elastic = elastic_addresses.find(tx, caller, None, public_address)
-        held = tx.session.get_one(PublicAddress, elastic.address)
-    else:
-        held = _find_association(tx, caller, association_id)
-    if held.interface_id is None:
-        return
+        elastic_addresses.find(tx, caller, None, public_address)
+        raise InvalidParameter("You must specify an association id when unmapping an address from a VPC instance")
+    held = _find_association(tx, caller, association_id)
     require_own(tx.session.get_one(NetworkInterface, held.interface_id))
     _leave(tx, held)
 

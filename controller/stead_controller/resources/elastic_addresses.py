@@ -87,8 +87,13 @@ def allocate(  # noqa: PLR0917 — what the operation asks
 def release(
     tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None, now: datetime
 ) -> None:
-    """End an allocation; raises MissingParameter, MalformedId, NotFound, NotAuthorized, WrongState while in use."""
+    """End an allocation, which must be named by its id.
+
+    Raises MissingParameter, InvalidParameter, MalformedId, NotFound, NotAuthorized, WrongState while in use.
+    """
     elastic = find(tx, caller, allocation_id, public_address)
+    if allocation_id is None:
+        raise InvalidParameter("You must specify an allocation id when releasing a VPC elastic IP address")
     held = tx.session.get_one(PublicAddress, elastic.address)
     if held.interface_id is not None:
         raise WrongState(_TYPE, f"Address {elastic.address} is in use.", code="InvalidIPAddress.InUse")
@@ -125,8 +130,13 @@ def find(tx: Transaction, caller: Caller, allocation_id: str | None, public_addr
 def describe(
     tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, public_addresses: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """List the caller's addresses in EC2's shape, sorted by allocation; raises MalformedId, NotFound."""
+    """List the caller's addresses in EC2's shape, sorted by allocation.
+
+    Raises MalformedId, InvalidParameter for what is no address, NotFound.
+    """
     lookup.require(tx, _TYPE, ElasticAddress.id, asked.ids, ElasticAddress.account_id == caller.account_id)
+    for address in public_addresses:
+        _check_form(address)
     if public_addresses:
         asked = replace(asked, ids=(*asked.ids, *_ids_of(tx, caller, public_addresses)))
     found = lookup.select_page(tx, caller, _TYPE, ElasticAddress, asked, conditions=conditions(cloud))

@@ -4,7 +4,7 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.addressing import check_border_group
-from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter, Unsupported
 from stead_controller.resources import elastic_address_associations as associations
 from stead_controller.resources import elastic_addresses
 from stead_controller.resources.conditions import Selection
@@ -39,6 +39,8 @@ def release_address(call: Call, params: Params) -> Result:
 def associate_address(call: Call, params: Params) -> Result:
     """Associate an address with an instance or a network interface."""
     elastic = elastic_addresses.find(call.tx, call.caller, params.get("AllocationId"), params.get("PublicIp"))
+    if "AllocationId" not in params:
+        raise InvalidCombination("You must specify an allocation id when mapping an address to a VPC instance")
     target = associations.Target(
         params.get("InstanceId"), params.get("NetworkInterfaceId"), params.get("PrivateIpAddress")
     )
