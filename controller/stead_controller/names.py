@@ -14,6 +14,11 @@ def private_name(address: str, region: str) -> str:
     return f"ip-{address.replace('.', '-')}.{private_domain(region)}"
 
 
+def shown_private_name(address: str, region: str, *, named: bool) -> str:
+    """The private DNS name of an address as it is shown: none where its VPC gives no DNS host names."""
+    return private_name(address, region) if named else ""
+
+
 def public_name(address: str, region: str) -> str:
     """The public DNS name of an IPv4 address, such as `ec2-203-0-113-5.compute-1.amazonaws.com`."""
     return f"ec2-{address.replace('.', '-')}.{public_domain(region)}"

@@ -339,3 +339,41 @@ def test_a_type_with_too_few_interfaces_is_refused(api: Api) -> None:
         InstanceId=instance_id,
         InstanceType={"Value": "t3.micro"},
     )
+
+
+def test_listed_addresses_without_a_primary_one_are_secondary(api: Api) -> None:
+    vpc_id = api.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = api.ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.0.0.0/28")["Subnet"]["SubnetId"]
+    asked = [f"10.0.0.{number}" for number in range(4, 14)]  # all but the last
+    made = create(api, SubnetId=subnet, PrivateIpAddresses=[{"PrivateIpAddress": one} for one in asked])
+    assert made["PrivateIpAddress"] == "10.0.0.14"
+    assert sorted(addresses(made)) == sorted([*asked, "10.0.0.14"])
+    api.refused("InvalidIPAddress.InUse", lambda: create(api, SubnetId=subnet, PrivateIpAddress="10.0.0.14"))
+
+
+def test_private_names_are_those_of_a_vpc_with_host_names(api: Api) -> None:
+    instance_id = api.launch()
+    (interface,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    name = "ip-" + interface["PrivateIpAddress"].replace(".", "-") + ".ec2.internal"
+
+    def found(member: str, describe: Any, filter_name: str) -> int:
+        return len(describe(Filters=[{"Name": filter_name, "Values": [name]}])[member])
+
+    for wish in (True, False):
+        api.ec2.modify_vpc_attribute(VpcId=api.world.one.vpc_id, EnableDnsHostnames={"Value": wish})
+        one = shown(api, interface["NetworkInterfaceId"])
+        instance = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+        expected = name if wish else None
+        assert one.get("PrivateDnsName") == one["PrivateIpAddresses"][0].get("PrivateDnsName") == expected
+        assert instance["PrivateDnsName"] == (expected or "")
+        (of_instance,) = instance["NetworkInterfaces"]
+        assert of_instance.get("PrivateDnsName") == expected
+        assert of_instance["PrivateIpAddresses"][0].get("PrivateDnsName") == expected
+        describe, instances = api.ec2.describe_network_interfaces, api.ec2.describe_instances
+        assert found("NetworkInterfaces", describe, "private-dns-name") == wish
+        for filter_name in (
+            "private-dns-name",
+            "network-interface.private-dns-name",
+            "network-interface.addresses.private-dns-name",
+        ):
+            assert found("Reservations", instances, filter_name) == wish, filter_name

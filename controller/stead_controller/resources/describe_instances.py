@@ -22,7 +22,7 @@ from stead_controller.db.tables import (
     Volume,
     Vpc,
 )
-from stead_controller.names import private_name, public_name
+from stead_controller.names import public_name, shown_private_name
 from stead_controller.resources import instance_filters, instance_types, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -116,6 +116,7 @@ _INTERFACE: Final = (
     PublicAddress.address.label("public_address"),
     case((PublicAddress.allocation_id.is_(None), "amazon"), else_=PublicAddress.account_id).label("public_owner"),
     VPC_GIVES_NAMES.label("named"),
+    Vpc.dns_hostnames.label("host_names"),
 )
 # The addresses of an interface beside its primary one.
 _HELD: Final = (
@@ -321,7 +322,8 @@ class _Batch:
         else:
             named = primary is not None and bool(primary.named)
             shown["PublicDnsName"] = self._public_name(row.public_address, named=named)
-            shown["PrivateDnsName"] = private_name(row.private_address, self._region)
+            host_names = primary is not None and bool(primary.host_names)
+            shown["PrivateDnsName"] = shown_private_name(row.private_address, self._region, named=host_names)
             shown["PrivateIpAddress"] = row.private_address
             shown["PublicIpAddress"] = row.public_address
             held = self._held.get(primary.id, ()) if primary is not None else ()
@@ -331,10 +333,9 @@ class _Batch:
         return shown
 
     def _interface(self, row: _Row) -> Shown:
-        named = row.named
-        first = self._private(row.private_address, row, primary=True, named=named)
+        first = self._private(row.private_address, row, row, primary=True)
         held = self._held.get(row.id, ())
-        ipv4 = (self._private(one.address, one, primary=False, named=named) for one in held if not one.ipv6)
+        ipv4 = (self._private(one.address, one, row, primary=False) for one in held if not one.ipv6)
         return {
             "NetworkInterfaceId": row.id,
             "OwnerId": row.account_id,
@@ -361,15 +362,15 @@ class _Batch:
             "InterfaceType": row.interface_type,
         }
 
-    def _private(self, address: str, row: _Row, *, primary: bool, named: bool) -> Shown:
-        """A private address with its public one, which the row has."""
+    def _private(self, address: str, row: _Row, interface: _Row, *, primary: bool) -> Shown:
+        """A private address with its public one, which the row has, and the names that the interface's VPC gives."""
         association = None
         if row.public_address is not None:
-            name = self._public_name(row.public_address, named=named)
+            name = self._public_name(row.public_address, named=interface.named)
             association = {"PublicIp": row.public_address, "PublicDnsName": name, "IpOwnerId": row.public_owner}
         return {
             "PrivateIpAddress": address,
-            "PrivateDnsName": private_name(address, self._region),
+            "PrivateDnsName": shown_private_name(address, self._region, named=interface.host_names) or None,
             "Primary": primary,
             "Association": association,
         }

@@ -133,7 +133,9 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "metadata-options.state": shown_as(Instance.metadata_pending, {True: "pending", False: "applied"}),
         "monitoring-state": switch(Instance.monitoring),
         "owner-id": text(Instance.account_id),
-        "private-dns-name": _placed(text(_private_name(Instance.private_address, domain))),
+        "private-dns-name": _placed(
+            exists_where(_vpc_with_host_names(), text(_private_name(Instance.private_address, domain)))
+        ),
         "private-ip-address": _placed(text(Instance.private_address)),
         "reason": text(Instance.state_transition_reason),
         "reservation-id": text(Instance.reservation_id),
@@ -175,8 +177,9 @@ def _of_profiles() -> dict[str, Condition]:
 def _of_interfaces(domain: str) -> dict[str, Condition]:
     column = _Interface
     by_index = select(column.instance_id)
+    with_name = _interface().join(Vpc, Vpc.id == column.vpc_id).where(Vpc.dns_hostnames.is_(True))
     found: dict[str, Condition] = {
-        "addresses.private-dns-name": exists_where(_interface(), text(_private_name(column.private_address, domain))),
+        "addresses.private-dns-name": exists_where(with_name, text(_private_name(column.private_address, domain))),
         "attachment.attach-time": exists_where(_interface(), instant(column.attach_time)),
         "attachment.attachment-id": exists_where(_interface(), text(column.attachment_id)),
         "attachment.delete-on-termination": exists_where(_interface(), flag(column.delete_on_termination)),
@@ -193,7 +196,7 @@ def _of_interfaces(domain: str) -> dict[str, Condition]:
         "network-interface-id": among(Instance.id, by_index, text(column.id), owner=column.account_id),
         "operator.managed": exists_where(_interface(), constant("false")),
         "owner-id": exists_where(_interface(), text(column.account_id)),
-        "private-dns-name": exists_where(_interface(), text(_private_name(column.private_address, domain))),
+        "private-dns-name": exists_where(with_name, text(_private_name(column.private_address, domain))),
         "private-ip-address": exists_where(_interface(), text(column.private_address)),
         "requester-managed": exists_where(_interface(), flag(column.requester_managed)),
         "source-dest-check": exists_where(_interface(), flag(column.source_dest_check)),
@@ -258,6 +261,10 @@ def _of_groups() -> dict[str, Condition]:
         "network-interface.group-id": by_id,
         "network-interface.group-name": by_name,
     }
+
+
+def _vpc_with_host_names() -> Select[Any]:
+    return select(Vpc.id).where(Vpc.id == Instance.vpc_id, Vpc.dns_hostnames.is_(True)).correlate(Instance)
 
 
 def _interface() -> Select[Any]:

@@ -80,7 +80,7 @@ def _of_addresses(cloud: Cloud) -> dict[str, Condition]:
         "addresses.primary": constant("true"),
         "addresses.private-ip-address": among(row.id, held.where(_Held.ipv6.is_(False)), text(_Held.address)),
         "ipv6-addresses.ipv6-address": among(row.id, held.where(_Held.ipv6.is_(True)), text(_Held.address)),
-        "private-dns-name": text(private_dns_name),
+        "private-dns-name": exists_where(_vpc_with_host_names(), text(private_dns_name)),
         "private-ip-address": text(row.private_address),
         "addresses.association.owner-id": exists_where(any_public, text(public_owner())),
         "association.ip-owner-id": exists_where(primary, text(public_owner())),
@@ -123,6 +123,11 @@ def _of_groups() -> dict[str, Condition]:
         "group-id": among(row.id, groups, own(InterfaceGroup.group_id, SecurityGroup.id, SecurityGroup.account_id)),
         "group-name": exists_where(named, text(SecurityGroup.name)),
     }
+
+
+def _vpc_with_host_names() -> Select[Any]:
+    query = select(Vpc.id).where(Vpc.id == NetworkInterface.vpc_id, Vpc.dns_hostnames.is_(True))
+    return query.correlate(NetworkInterface)
 
 
 def public_owner() -> ColumnElement[str]:

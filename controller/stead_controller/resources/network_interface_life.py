@@ -96,8 +96,9 @@ def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **c
     """
     _check(wish, columns.get("description", ""))
     interface_id = ids.new_id("network-interface")
+    take_secondary(tx, subnet, interface_id, wish.secondary, 0)  # first, so that none is chosen as the primary
     primary = private_addresses.take(tx, subnet, interface_id, wish.primary, primary=True)
-    take_secondary(tx, subnet, interface_id, wish.secondary, wish.secondary_count)
+    take_secondary(tx, subnet, interface_id, (), wish.secondary_count)
     take_ipv6(tx, subnet, interface_id, wish)
     interface = NetworkInterface(
         id=interface_id,

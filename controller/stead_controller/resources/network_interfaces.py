@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from stead_controller.db.tables import (
     InterfaceAddress,
@@ -14,7 +14,7 @@ from stead_controller.db.tables import (
     SecurityGroup,
     Vpc,
 )
-from stead_controller.names import private_name, public_name
+from stead_controller.names import public_name, shown_private_name
 from stead_controller.resources import lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -31,12 +31,20 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
     groups = _groups(tx, ids)
     public = _public_addresses(tx, ids)
     private = _private_addresses(tx, ids)
-    named = _with_public_names(tx, {interface.vpc_id for interface in found})
+    vpc_ids = {interface.vpc_id for interface in found}
+    named, host_names = _with_names(tx, vpc_ids, VPC_GIVES_NAMES), _with_names(tx, vpc_ids, Vpc.dns_hostnames.is_(True))
     tagged = tags.of(tx, caller.account_id, ids)
     zones = zone_ids(cloud)
     return [
         _shown(interface)
-        | _addresses(interface, private[interface.id], public, cloud, named=interface.vpc_id in named)
+        | _addresses(
+            interface,
+            private[interface.id],
+            public,
+            cloud,
+            named=interface.vpc_id in named,
+            host_names=interface.vpc_id in host_names,
+        )
         | {
             "AvailabilityZoneId": zones.get(interface.zone),
             "Groups": groups[interface.id],
@@ -80,13 +88,17 @@ def _addresses(
     cloud: Cloud,
     *,
     named: bool,
+    host_names: bool,
 ) -> dict[str, Any]:
-    """All that is shown of an interface's addresses; `held` are the addresses beside the primary, and if IPv6."""
+    """All that is shown of an interface's addresses; `held` are the addresses beside the primary, and if IPv6.
+
+    `named` tells whether public addresses have names, `host_names` whether private ones have.
+    """
     ipv4 = [interface.private_address, *(address for address, ipv6 in held if not ipv6)]
     listed = [
         {
             "PrivateIpAddress": address,
-            "PrivateDnsName": private_name(address, cloud.region),
+            "PrivateDnsName": shown_private_name(address, cloud.region, named=host_names) or None,
             "Primary": address == interface.private_address,
             "Association": _association(public.get((interface.id, address)), cloud, named=named),
         }
@@ -177,7 +189,7 @@ def _private_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[st
     return found
 
 
-def _with_public_names(tx: Transaction, vpc_ids: Iterable[str]) -> set[str]:
-    """Give those of the VPCs in which public addresses have names."""
-    query = select(Vpc.id).where(Vpc.id.in_(list(vpc_ids)), VPC_GIVES_NAMES)
+def _with_names(tx: Transaction, vpc_ids: Iterable[str], gives: ColumnElement[bool]) -> set[str]:
+    """Give those of the VPCs that give names to addresses, public or private ones."""
+    query = select(Vpc.id).where(Vpc.id.in_(list(vpc_ids)), gives)
     return set(tx.session.scalars(query))
