@@ -315,3 +315,19 @@ def test_whether_it_is_recovered_is_changed_and_shown(api, instance_id):
     api.refused("InvalidInstanceID.NotFound", change, InstanceId=ABSENT, AutoRecovery="default")
     elsewhere = api.other.modify_instance_maintenance_options
     api.refused("InvalidInstanceID.NotFound", elsewhere, InstanceId=instance_id, AutoRecovery="disabled")
+
+
+def test_what_is_meant_of_one_interface_is_refused_of_an_instance_with_several(api, instance_id):
+    subnet = api.world.one.subnet_ids[0]
+    spare = api.ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    api.ec2.attach_network_interface(NetworkInterfaceId=spare, InstanceId=instance_id, DeviceIndex=1)
+    expected = (
+        f"There are multiple interfaces attached to instance '{instance_id}'. Please specify an interface ID for the "
+        "operation instead."
+    )
+    for name in ("groupSet", "sourceDestCheck"):
+        describe = api.ec2.describe_instance_attribute
+        assert api.refused("InvalidInstanceID", describe, InstanceId=instance_id, Attribute=name) == expected
+    modify = api.ec2.modify_instance_attribute
+    for change in ({"Groups": ["nonsense"]}, {"SourceDestCheck": {"Value": False}}):
+        assert api.refused("InvalidInstanceID", modify, InstanceId=instance_id, **change) == expected

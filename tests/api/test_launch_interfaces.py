@@ -149,3 +149,13 @@ def test_what_is_said_twice_or_of_several_instances_is_refused(api: Api) -> None
     api.refused(combination, lambda: run(api, NetworkInterfaces=apart))
     ids = set(api.run(lambda tx: tx.session.scalars(select(NetworkInterface.id)).all()))
     assert ids == {spare, theirs["NetworkInterfaceId"]}
+
+
+def test_an_existing_interface_is_not_deleted_with_the_instance(api: Api) -> None:
+    only = {"DeviceIndex": 0, "NetworkInterfaceId": create(api)["NetworkInterfaceId"]}
+    message = api.refused(
+        "InvalidParameterCombination", lambda: run(api, NetworkInterfaces=[only | {"DeleteOnTermination": True}])
+    )
+    assert message == "A network interface may not specify a network interface ID and delete on termination as true"
+    (one,) = interfaces(run(api, NetworkInterfaces=[only | {"DeleteOnTermination": False}]))
+    assert one["Attachment"]["DeleteOnTermination"] is False

@@ -68,20 +68,20 @@ def _block_devices(tx: Transaction, instance: Instance) -> dict[str, Any]:
 
 
 def _group_set(tx: Transaction, instance: Instance) -> dict[str, Any]:
+    network_interface_attachments.refuse_several(tx, instance)
     query = (
         select(SecurityGroup.id, SecurityGroup.name)
         .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
         .join(NetworkInterface, NetworkInterface.id == InterfaceGroup.interface_id)
-        .where(NetworkInterface.instance_id == instance.id, NetworkInterface.device_index == 0)
+        .where(NetworkInterface.instance_id == instance.id)
         .order_by(SecurityGroup.id)
     )
     return {"Groups": [{"GroupId": group_id, "GroupName": name} for group_id, name in tx.session.execute(query)]}
 
 
 def _source_dest_check(tx: Transaction, instance: Instance) -> dict[str, Any]:
-    query = select(NetworkInterface.source_dest_check).where(
-        NetworkInterface.instance_id == instance.id, NetworkInterface.device_index == 0
-    )
+    network_interface_attachments.refuse_several(tx, instance)
+    query = select(NetworkInterface.source_dest_check).where(NetworkInterface.instance_id == instance.id)
     return {"SourceDestCheck": {"Value": tx.session.scalar(query)}}
 
 
@@ -192,7 +192,6 @@ def set_groups(tx: Transaction, caller: Caller, instance_id: str, group_ids: Seq
     """Put an instance into exactly these security groups; raises MalformedId, NotFound, LimitExceeded, WrongState."""
     if not group_ids:
         raise MissingParameter("GroupId")
-    lookup.check_form("security-group", group_ids)
     instance = _find_alive(tx, caller, instance_id)
     interface = network_interface_attachments.only_one_of(tx, instance)
     wanted = interface_groups.choose(tx, caller, instance.vpc_id, group_ids)

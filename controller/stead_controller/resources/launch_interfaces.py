@@ -109,8 +109,13 @@ def _check_wish(wish: InterfaceWish, kind: InstanceType, *, many: bool, alone: b
             "interfaces."
         )
     if wish.interface_id is not None:
-        fresh = InterfaceWish(wish.device_index, wish.interface_id, delete_on_termination=wish.delete_on_termination)
-        if wish != fresh:
+        if wish.delete_on_termination:
+            raise InvalidCombination(
+                "A network interface may not specify a network interface ID and delete on termination as true"
+            )
+        if wish != InterfaceWish(
+            wish.device_index, wish.interface_id, delete_on_termination=wish.delete_on_termination
+        ):
             raise InvalidCombination(
                 "A network interface may not specify a network interface ID and a subnet, addresses, groups or a "
                 "description on the same request"
@@ -143,7 +148,6 @@ def _build_one(tx: Transaction, instance: Instance, each: InterfacePlan, now: da
     delete = each.wish.delete_on_termination
     if each.existing is not None:
         attachments.plug(each.existing, instance, each.wish.device_index, now, state="attached")
-        each.existing.delete_on_termination = bool(delete)
         return each.existing
     return network_interface_life.build(
         tx,

@@ -168,17 +168,22 @@ def only_one_of(tx: Transaction, instance: Instance) -> NetworkInterface:
 
     Raises InvalidParameter, NotFound.
     """
-    query = select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)
-    found = tx.session.scalars(query).all()
-    if len(found) > 1:
+    refuse_several(tx, instance)
+    found = tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()
+    if not found:
+        raise NotFound("network-interface", instance.id)
+    return found[0]
+
+
+def refuse_several(tx: Transaction, instance: Instance) -> None:
+    """Raise InvalidParameter (InvalidInstanceID) for an instance whose interfaces are meant one by one."""
+    query = select(NetworkInterface.id).where(NetworkInterface.instance_id == instance.id).limit(2)
+    if len(tx.session.scalars(query).all()) > 1:
         raise InvalidParameter(
             f"There are multiple interfaces attached to instance '{instance.id}'. Please specify an interface ID for "
             "the operation instead.",
             code="InvalidInstanceID",
         )
-    if not found:
-        raise NotFound("network-interface", instance.id)
-    return found[0]
 
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
