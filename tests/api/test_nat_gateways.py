@@ -88,9 +88,12 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
     (left,) = api.ec2.describe_addresses()["Addresses"]
     assert "AssociationId" not in left
     api.ec2.release_address(AllocationId=left["AllocationId"])
-    api.refused("NatGatewayNotFound", api.ec2.delete_nat_gateway, NatGatewayId=gateway_id)
+    before = api.dump()
+    assert api.ec2.delete_nat_gateway(NatGatewayId=gateway_id)["NatGatewayId"] == gateway_id  # while it is described
+    assert api.dump() == before
 
     keep(api, NOW + timedelta(days=3650))
+    api.refused("NatGatewayNotFound", api.ec2.delete_nat_gateway, NatGatewayId=gateway_id)
     api.refused("NatGatewayNotFound", api.ec2.describe_nat_gateways, NatGatewayIds=[gateway_id])
 
 

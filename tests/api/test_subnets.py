@@ -83,8 +83,10 @@ def test_a_block_that_does_not_fit_is_refused(api, vpc_id, cidr, code):
 
 def test_an_ipv6_block_that_does_not_fit_is_refused(api, vpc_id, prefix):
     create(api, vpc_id, Ipv6CidrBlock=f"{prefix}00::/64")
+    taken = {"VpcId": vpc_id, "CidrBlock": "10.0.2.0/24", "Ipv6CidrBlock": f"{prefix}00::/64"}
+    message = api.refused("InvalidSubnet.Conflict", api.ec2.create_subnet, **taken)
+    assert message == f"The IPv6 CIDR '{ipaddress.ip_network(taken['Ipv6CidrBlock'])}' conflicts with another subnet"
     for block, code in (
-        (f"{prefix}00::/64", "InvalidSubnet.Conflict"),
         (f"{prefix}00::/60", "InvalidSubnet.Range"),
         ("fd00::/64", "InvalidSubnet.Range"),
         ("10.0.0.0/24", "InvalidParameterValue"),

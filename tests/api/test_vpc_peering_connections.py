@@ -61,6 +61,9 @@ def test_both_accounts_see_a_request_become_active(api, near, far):
     week = timedelta(days=7)
     assert abs(made["ExpirationTime"] - datetime.now(UTC) - week) < timedelta(minutes=5)
     assert status(api.ec2, peering_id) == status(api.other, peering_id) == "pending-acceptance"
+    for client in (api.ec2, api.other):  # of whom has not accepted yet no more is shown, to nobody
+        waiting = show(client, peering_id)["AccepterVpcInfo"]
+        assert waiting == {"OwnerId": api.world.other.caller.account_id, "VpcId": far, "Region": "us-east-1"}
     accepted = api.other.accept_vpc_peering_connection(VpcPeeringConnectionId=peering_id)["VpcPeeringConnection"]
     assert accepted["Status"] == {"Code": "active", "Message": "Active"}
     for client in (api.ec2, api.other):
@@ -227,6 +230,15 @@ def test_groups_across_a_peering(api, near, far, pending):
     api.other.accept_vpc_peering_connection(VpcPeeringConnectionId=pending)
     nameless = [permission | {"UserIdGroupPairs": [{"GroupId": their_id}]}]
     api.refused("InvalidGroup.NotFound", allow, GroupId=our_id, IpPermissions=nameless)
+    for wrong, code in [
+        ({"VpcId": near}, "InvalidGroup.NotFound"),
+        ({"VpcPeeringConnectionId": "pcx-00000000000000000"}, "InvalidVpcPeeringConnectionID.NotFound"),
+    ]:
+        pair = {"GroupId": their_id, "UserId": owner} | wrong
+        api.refused(code, allow, GroupId=our_id, IpPermissions=[permission | {"UserIdGroupPairs": [pair]}])
+    own = {"GroupId": our_id, "VpcPeeringConnectionId": pending}
+    code = "InvalidVpcPeeringConnectionID.NotFound"
+    api.refused(code, allow, GroupId=our_id, IpPermissions=[permission | {"UserIdGroupPairs": [own]}])
     (rule,) = allow(GroupId=our_id, IpPermissions=[permission])["SecurityGroupRules"]
     reached = {"GroupId": their_id, "UserId": owner, "VpcId": far, "VpcPeeringConnectionId": pending}
     assert rule["ReferencedGroupInfo"] == reached | {"PeeringStatus": "active"}
@@ -247,7 +259,7 @@ def test_groups_across_a_peering(api, near, far, pending):
     assert (one["FromPort"], stale["StaleIpPermissionsEgress"]) == (5432, [])
     assert api.other.describe_security_group_references(GroupId=[their_id])["SecurityGroupReferenceSet"] == []
     # A stale rule is still revoked by what it allows.
-    gone = api.ec2.revoke_security_group_ingress(GroupId=our_id, IpPermissions=[permission])
+    gone = api.ec2.revoke_security_group_ingress(GroupId=our_id, IpPermissions=stale["StaleIpPermissions"])
     assert gone["RevokedSecurityGroupRules"][0]["SecurityGroupRuleId"] == rule["SecurityGroupRuleId"]
     assert api.ec2.describe_stale_security_groups(VpcId=near)["StaleSecurityGroupSet"] == []
 

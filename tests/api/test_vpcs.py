@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import VpcResource
+from stead_controller.db.tables import Vpc, VpcResource
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.topology import rows_of, told_of
 
@@ -122,6 +122,7 @@ def test_the_default_vpc_can_be_deleted_and_made_again(api):
     api.refused("DefaultVpcDoesNotExist", api.ec2.create_default_subnet, AvailabilityZone="us-east-1a")
     vpc = api.ec2.create_default_vpc()["Vpc"]
     assert (vpc["IsDefault"], vpc["CidrBlock"]) == (True, "172.31.0.0/16")
+    api.refused("DefaultVpcAlreadyExists", api.ec2.create_default_vpc)
     assert len(by_vpc(api.ec2.describe_subnets, "Subnets", vpc["VpcId"])) == 2
     (table,) = by_vpc(api.ec2.describe_route_tables, "RouteTables", vpc["VpcId"])
     assert [(route["DestinationCidrBlock"], route["State"]) for route in table["Routes"]] == [
@@ -153,8 +154,9 @@ def test_attributes(api):
 
 
 def test_a_dedicated_tenancy_can_only_be_given_up(api):
-    vpc = create(api, InstanceTenancy="dedicated")
-    assert vpc["InstanceTenancy"] == "dedicated"
+    api.refused("UnsupportedOperation", lambda: create(api, InstanceTenancy="dedicated"))
+    vpc = create(api, InstanceTenancy="default")
+    api.run(lambda tx: setattr(tx.session.get_one(Vpc, vpc["VpcId"]), "instance_tenancy", "dedicated"))  # of old
     api.ec2.modify_vpc_tenancy(VpcId=vpc["VpcId"], InstanceTenancy="default")
     assert api.ec2.describe_vpcs(VpcIds=[vpc["VpcId"]])["Vpcs"][0]["InstanceTenancy"] == "default"
     api.refused("InvalidTenancy", api.ec2.modify_vpc_tenancy, VpcId=vpc["VpcId"], InstanceTenancy="default")

@@ -120,7 +120,8 @@ def subnet_ipv6_block(text: str, vpc_blocks: Iterable[str], taken: Iterable[str]
 
 def _refuse_overlap(block: Network, taken: Iterable[str]) -> None:
     if any(overlaps(block, other) for other in taken):
-        raise AlreadyExists("subnet", f"The CIDR '{block}' conflicts with another subnet")
+        kind = "IPv6 CIDR" if block.version == 6 else "CIDR"
+        raise AlreadyExists("subnet", f"The {kind} '{block}' conflicts with another subnet")
 
 
 def overlaps(block: Network, other: str) -> bool:

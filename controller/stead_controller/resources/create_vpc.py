@@ -13,7 +13,7 @@ from stead_controller.db.tables import (
     Vpc,
     VpcCidrBlock,
 )
-from stead_controller.errors import InvalidParameter
+from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.resources import (
     cidr_blocks,
     dhcp_options,
@@ -43,7 +43,7 @@ class VpcRequest:
 
 
 def create(tx: Transaction, caller: Caller, cloud: Cloud, request: VpcRequest, now: datetime) -> Vpc:
-    """Make a VPC; raises InvalidParameter (also as InvalidVpc.Range), LimitExceeded."""
+    """Make a VPC; raises InvalidParameter (also as InvalidVpc.Range), Unsupported, LimitExceeded."""
     block = cidr_blocks.vpc_block(request.cidr_block)
     if request.instance_tenancy not in ("default", "dedicated"):
         raise InvalidParameter(
@@ -51,8 +51,9 @@ def create(tx: Transaction, caller: Caller, cloud: Cloud, request: VpcRequest, n
             "A VPC's tenancy is default or dedicated.",
             code="UnsupportedTenancy",
         )
+    if request.instance_tenancy == "dedicated":
+        raise Unsupported("VPCs of dedicated tenancy are not supported by this cloud (InstanceTenancy).")
     vpc = add(tx, cloud, caller.account_id, str(block), now)
-    vpc.instance_tenancy = request.instance_tenancy
     if request.ipv6:
         vpc_cidr_blocks.add_ipv6(tx, cloud, vpc, now)
     tags.create_on_launch(tx, caller, [("vpc", vpc.id)], {"vpc": request.tags})

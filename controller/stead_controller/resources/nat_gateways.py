@@ -17,7 +17,6 @@ from stead_controller.errors import (
     InvalidParameter,
     LimitExceeded,
     MissingParameter,
-    NotFound,
 )
 from stead_controller.hosts import desired_state, topics
 from stead_controller.resources import (
@@ -173,11 +172,12 @@ def _add_interface(  # noqa: PLR0917 — what the interface consists of
 
 
 def delete(tx: Transaction, caller: Caller, gateway_id: str, now: datetime) -> None:
-    """Begin to delete a gateway: it is deleted when its host says so. Raises MalformedId, NotFound."""
+    """Begin to delete a gateway: it is deleted when its host says so, and may be deleted again while it is shown.
+
+    Raises MalformedId, NotFound.
+    """
     gateway = lookup.find(tx, caller, _TYPE, NatGateway, gateway_id)
-    if gateway.state == "deleted":
-        raise NotFound(_TYPE, gateway.id)
-    if gateway.state == "deleting":
+    if gateway.state in ("deleting", "deleted"):
         return
     _change(gateway, "deleting", now)
     topology_changes.target(tx, gateway.id)

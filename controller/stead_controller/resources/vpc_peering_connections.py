@@ -218,13 +218,13 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
 
 
 def shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[VpcPeeringConnection]) -> list[dict[str, Any]]:
-    """Show connections in EC2's shape, with the caller's tags; a VPC that did not accept shows no blocks."""
+    """Show connections in EC2's shape, with the caller's tags; of the accepter an active one alone shows blocks."""
     tagged = tags.of(tx, caller.account_id, [row.id for row in rows])
     found = []
     for row in rows:
         requester = _side(tx, cloud, row.account_id, row.requester_vpc_id, dns=row.requester_dns)
         accepter = _side(tx, cloud, row.accepter_account_id, row.accepter_vpc_id, dns=row.accepter_dns)
-        if row.status != ACTIVE and row.accepter_account_id != caller.account_id:
+        if row.status != ACTIVE:
             for hidden in ("CidrBlock", "CidrBlockSet", "Ipv6CidrBlockSet", "PeeringOptions"):
                 accepter.pop(hidden, None)
         found.append(
