@@ -56,7 +56,7 @@ ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectProc=invisible
 # Beyond its ports: to read image files by a program without rights, in a network of its own (blocks/confinement.py).
-CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL
+CapabilityBoundingSet={capabilities}
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
@@ -65,6 +65,10 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service"""
+
+_CAPABILITIES: Final = "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL"
+# To read the checkout where it is in the home of a person, which nobody else gets into.
+_READING: Final = "CAP_DAC_READ_SEARCH"
 
 # It ends before libvirt-guests shuts guests down with their host, or it would take that for their own wish to stop.
 _AGENT_UNIT: Final = """\
@@ -93,8 +97,13 @@ def controller_unit(command: Sequence[str | Path], state: Path, log: Path) -> st
     """Write the controller's unit; `state` is what it may change besides its log."""
     # A /tmp of its own would hide what of ours is in the real one.
     public = any(Path(word).is_relative_to(top) for word in (command[0], state) for top in ("/tmp", "/var/tmp"))
+    program = Path(command[0])
+    is_roots = all(path.stat().st_uid == 0 for path in (program, *program.parents) if path.exists())
     service = _CONTROLLER_SERVICE.format(
-        state=_word(state), logs=_word(log.parent), private_tmp="no" if public else "yes"
+        state=_word(state),
+        logs=_word(log.parent),
+        private_tmp="no" if public else "yes",
+        capabilities=_CAPABILITIES if is_roots else f"{_CAPABILITIES} {_READING}",
     )
     return _render(_CONTROLLER_UNIT, service, command, log)
 

@@ -90,8 +90,9 @@ def identity_of(process: int) -> str | None:
 def main() -> None:
     """Enclose this process and become the program."""
     take(Path(sys.argv[1]))
+    # It may lie below /tmp, or in the home of a person, which only root outside of the enclosure gets into.
+    program = os.open(sys.argv[2], os.O_PATH | os.O_CLOEXEC)
     enclose()
-    program = os.open(sys.argv[2], os.O_PATH | os.O_CLOEXEC)  # which may lie below /tmp
     hide_tmp()
     os.execve(program, sys.argv[2:], os.environ)  # noqa: S606 — the command is our own, and there is no shell
 

@@ -79,6 +79,17 @@ def test_two_cannot_run_in_one_folder(store, bucket):
     assert store.s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
 
 
+def test_its_program_may_be_in_the_home_of_a_person(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    program = shutil.copy("/bin/true", home)
+    os.chown(home, 1234, 1234)
+    home.chmod(0o700)
+    command = [sys.executable, "-m", "stead_controller.object_store.enclosed", PROCESS_FILE, program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_it_is_out_of_everybodys_reach(store, bucket):
     process = store.server_process()
     assert Path(f"/proc/{process}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()

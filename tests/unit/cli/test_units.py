@@ -1,6 +1,8 @@
 """What systemd is told of controller and agent."""
 
 import configparser
+import os
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -29,7 +31,7 @@ def programs() -> tuple[Program, Program]:
 def test_both_come_back_after_a_crash_and_at_each_boot(programs: tuple[Program, Program]) -> None:
     for program in programs:
         unit = _options(program.unit_text)
-        assert unit["Service"]["ExecStart"].startswith(str(program.command[0]))
+        assert shlex.split(unit["Service"]["ExecStart"])[0] == str(program.command[0])
         assert unit["Service"]["Restart"] == "always"
         assert unit["Unit"]["StartLimitIntervalSec"] == "0"
         assert unit["Install"]["WantedBy"] == "multi-user.target"
@@ -58,7 +60,16 @@ def test_the_controller_may_write_its_state_only(programs: tuple[Program, Progra
     service = _options(programs[0].unit_text)["Service"]
     assert service["ProtectSystem"] == "strict"
     assert service["ReadWritePaths"].split() == ["/var/lib/stead/controller", "/var/lib/stead/log"]
-    assert service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL"
+
+
+def test_the_controller_may_read_beyond_that_where_the_checkout_is_a_persons(tmp_path: Path) -> None:
+    few = "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL"
+    of_root = units.controller_unit(["/usr/bin/env"], tmp_path, tmp_path / "log")
+    assert _options(of_root)["Service"]["CapabilityBoundingSet"] == few
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 1234, 1234)
+    of_person = units.controller_unit([tmp_path / ".venv" / "bin" / "controller"], Path("/var/lib/x"), Path("/x"))
+    assert _options(of_person)["Service"]["CapabilityBoundingSet"] == f"{few} CAP_DAC_READ_SEARCH"
 
 
 @pytest.mark.parametrize(("state", "private"), [("/var/lib/x", "yes"), ("/var/tmp/x", "no"), ("/tmp/x", "no")])
