@@ -160,6 +160,8 @@ def _hide_what_is_enabled(upper: Path) -> None:
     for place in ("etc/systemd/system", "etc/libvirt/qemu", "var/lib/libvirt/qemu", "var/lib/stead"):
         (upper / place).mkdir(parents=True)
         os.setxattr(upper / place, "trusted.overlay.opaque", b"y")
+    if ROOT.is_relative_to("/tmp"):  # a file system of its own there, as Debian has it, would hide the checkout
+        (upper / "etc/systemd/system/tmp.mount").symlink_to("/dev/null")
 
 
 def _remove_groups(group: Path) -> bool:

@@ -5,6 +5,7 @@ virtual environment and all programs, and nothing of what it does is left. It ha
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -41,9 +42,15 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /run
+mkdir -p /run/lock /dev/shm /run/checkout /run/modules
+# What is below the old /tmp is seen below the new one as well.
+mount --bind "$CHECKOUT" /run/checkout
+mount --bind "$MODULES" /run/modules
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=755 tmpfs /var/tmp
-mkdir -p /run/lock /dev/shm
+show() { [ -e "$2" ] || { mkdir -p "$2"; mount --move "$1" "$2"; }; }
+show /run/checkout "$CHECKOUT"
+show /run/modules "$MODULES"
 modprobe virtio_blk
 cd "$CHECKOUT"
 @COMMAND@
@@ -103,7 +110,7 @@ def _boot(folder: Path, command: str, disk: int) -> Ended:
     with (folder / "disk").open("wb") as file:
         file.truncate(disk)
     words = {"MODULES": root / "usr", "CHECKOUT": ROOT}
-    lines = [f"export {name}='{value}'" for name, value in words.items()]
+    lines = [f"export {name}={shlex.quote(str(value))}" for name, value in words.items()]
     script = _INIT.replace("@COMMAND@", f"{{ {command}\n}} </dev/null")
     init.write_text(script.replace("#!/bin/bash\n", "#!/bin/bash\n" + "\n".join(lines) + "\n"))
     init.chmod(0o755)

@@ -75,7 +75,7 @@ def test_one_of_another_release_or_with_other_options_is_replaced(
 
 def test_a_script_is_known_behind_what_runs_it(program: Program, tmp_path: Path) -> None:
     script = tmp_path / "sleeper"
-    script.write_text(f"#!{sys.executable}\n{_SLEEPER}\n")
+    script.write_text(f"#!{Path(sys.executable).resolve()}\n{_SLEEPER}\n")  # whose own path may have a space
     script.chmod(0o700)
     program = replace(program, command=[script, "--a", ""])
     processes.ensure(program)
