@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Boot a built image under plain QEMU, with DHCP and metadata of its own, and prove what an image must do.
 
-    sudo python3 images/try_image.py --image FILE.qcow2 --kind micro|debian
+    python3 images/try_image.py --image FILE.qcow2 --kind micro|debian
 
 All happens in a network namespace of this process: nothing leaves the machine, nothing is left behind. The image itself
 is not written to. Each proof is a line; the exit status is 0 when all hold.

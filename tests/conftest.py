@@ -47,9 +47,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for name in ("root", "libvirt", "guest"):
                 item.add_marker(getattr(pytest.mark, name))
         if item.get_closest_marker("root") and os.geteuid() != 0:
-            item.add_marker(pytest.mark.skip(reason="needs root: sudo ./stead test"))
+            item.add_marker(pytest.mark.skip(reason="needs root: ./stead test"))
         if item.get_closest_marker("libvirt") and not shutil.which("libvirtd"):
-            item.add_marker(pytest.mark.skip(reason="needs libvirtd: sudo ./stead installs it"))
+            item.add_marker(pytest.mark.skip(reason="needs libvirtd: ./stead installs it"))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:

@@ -116,7 +116,7 @@ def _disk(state_dir: Path) -> Check:
 
 
 def _libvirt() -> Check:
-    remedy = "sudo ./stead up starts it; its programs: apt-get install libvirt-daemon-system libvirt-daemon-driver-qemu"
+    remedy = "./stead up starts it; its programs: apt-get install libvirt-daemon-system libvirt-daemon-driver-qemu"
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     try:
         connection = libvirt.openReadOnly(DEFAULT_LIBVIRT_URI)

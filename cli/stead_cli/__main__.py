@@ -5,6 +5,8 @@ from typing import Final
 
 import click
 
+from stead_cli import launcher
+
 # In the order in which a newcomer meets them. Each is in the module of its name, which is loaded when it is asked for.
 _NAMES: Final = (
     "up",
@@ -22,6 +24,9 @@ _NAMES: Final = (
     "blocks",
     "net",
     "rig",
+    "test",
+    "version",
+    "completion",
 )
 
 
@@ -42,12 +47,24 @@ class _InOrder(click.Group):
         return command
 
 
+def _show_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        launcher.run("version")
+
+
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show version and commit.",
+)
 def cli() -> None:
     """Stead: a private EC2 for your own machines.
 
-    Begin with `sudo ./stead demo`. Then: eval "$(./stead env)" and use aws, boto3, Terraform.
-    `sudo ./stead test` runs all tests.
+    Begin with `./stead demo`. Then: eval "$(./stead env)" and use aws, boto3, Terraform.
     """
 
 

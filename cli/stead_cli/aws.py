@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from stead_cli.errors import CliError
+from stead_cli.operator import Operator
 from stead_cli.settings import Settings
+from stead_proto import tls
 
 if TYPE_CHECKING:  # boto3 takes half a second to import, and most commands do without
     from mypy_boto3_ec2.client import EC2Client
@@ -47,11 +49,41 @@ def first_access_key(settings: Settings) -> AccessKey:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CliError(f"there is no cloud here yet ({path} is missing)", "make one: sudo ./stead up") from error
+        raise CliError(f"there is no cloud here yet ({path} is missing)", "make one: ./stead up") from error
     except PermissionError as error:
-        hint = 'with sudo: eval "$(sudo ./stead env)"; or `sudo ./stead up` once as yourself'
+        hint = 'as root: eval "$(./stead env)"; or run ./stead up once by sudo'
         raise CliError(f"you may not read {path}", hint) from error
     return AccessKey(content["account_id"], content["access_key_id"], content["secret_access_key"])
+
+
+def access_key_of(settings: Settings, operator: Operator, name: str) -> AccessKey:
+    """Return a root access key of an account (its id or name), with which this user can call.
+
+    A secret is shown only when its key is made. So the first account has the cloud's own key; of another one a key is
+    made once and stored beside that, and made anew when somebody has deleted it. Raises CliError for an account that is
+    not there or disabled.
+    """
+    account = next((each for each in operator.list_accounts() if name in (each.account_id, each.name)), None)
+    if account is None:
+        raise CliError(f"there is no account {name}", "which there are: ./stead account list")
+    if account.disabled:
+        raise CliError(f"account {name} is disabled", f"undo that: ./stead account enable {account.account_id}")
+    first = first_access_key(settings)
+    if first.account_id == account.account_id:
+        return first
+    path = settings.access_dir / f"account-{account.account_id}.json"
+    if path.exists():
+        key = AccessKey(**json.loads(path.read_text(encoding="utf-8")))
+        if any(each.access_key_id == key.access_key_id and each.active for each in operator.list_root_keys(name)):
+            return key
+    try:
+        made = operator.create_root_key(account.account_id)
+    except CliError as error:
+        hint = f"delete one of its keys: ./stead account keys {name}; ./stead account delete-key {name} AKIA…"
+        raise CliError(error.message, error.hint or hint) from error
+    key = AccessKey(made.account_id, made.access_key_id, made.secret_access_key)
+    tls.write_private(path, json.dumps(asdict(key)).encode())
+    return key
 
 
 def shell_lines(settings: Settings, key: AccessKey) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sys
 import urllib.error
@@ -87,9 +88,13 @@ def _program(settings: Settings, name: str, command: list[str | Path], unit_text
 
 
 def require_root(what: str) -> None:
-    """Raise CliError unless root asks."""
+    """Raise CliError unless root asks, of whom others can then use what it makes: libvirt images, persons certificates.
+
+    What nobody else may read is made so by name, whatever mask this was started with.
+    """
     if os.geteuid() != 0:
-        raise CliError(f"{what} needs root", f"sudo ./stead {' '.join(sys.argv[1:])}")
+        raise CliError(f"{what} needs root", f"as root: ./stead {shlex.join(sys.argv[1:])}")
+    os.umask(0o022)
 
 
 @contextlib.contextmanager

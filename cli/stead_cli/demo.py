@@ -181,7 +181,7 @@ def _wait_until_running(chosen: Settings, ec2: "EC2Client", instance_id: str) ->
         log = cloud.agent_program(chosen).log_file
         said = [line for line in processes.last_lines(log, 200).splitlines() if instance_id in line]
         message = "\n".join([f"{instance_id} does not run ({error}); the agent says:", *said[-1:]])
-        raise CliError(message, "more: sudo ./stead doctor; ./stead logs agent") from error
+        raise CliError(message, "more: ./stead doctor; ./stead logs agent") from error
 
 
 def _public_address(ec2: "EC2Client", instance_id: str) -> str:
@@ -271,5 +271,5 @@ def _show_next(launched: Launched, image_id: str, choice: Choice) -> None:
     say(f"  aws ec2 run-instances --image-id {image_id} --instance-type {choice.instance_type} --key-name {KEY_NAME}")
     say(f"  aws ec2 stop-instances --instance-ids {launched.instance_id}   # start-instances: a new public address")
     say(f"  aws ec2 terminate-instances --instance-ids {launched.instance_id}")
-    say("  sudo ./stead down                       # stop the cloud; guests stay, with --purge all goes")
-    say("No aws here? sudo apt-get install awscli")
+    say("  ./stead down                            # stop the cloud; guests stay, with --purge all goes")
+    say("No aws here? As root: apt-get install awscli")

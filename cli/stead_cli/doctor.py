@@ -37,7 +37,7 @@ def agent_checks(chosen: Settings) -> list[dict[str, Any]]:
     """Ask the agent's program for its checks of this machine, which only root can make."""
     if os.geteuid() != 0:
         detail = "only root can look into the kernel and libvirt"
-        return [{"name": "host", "status": "warning", "detail": detail, "remedy": "sudo ./stead doctor"}]
+        return [{"name": "host", "status": "warning", "detail": detail, "remedy": "as root: ./stead doctor"}]
     command = [str(cloud.BIN / "stead-agent"), "doctor", f"--state-dir={chosen.agent_dir}"]
     command += [f"--proof-image={chosen.image_dir / 'micro.qcow2'}", "--output=json"]
     command += [f"--pool={pool}" for pool in chosen.pools.split()]
@@ -85,7 +85,7 @@ def _host_checks(chosen: Settings) -> list[dict[str, Any]]:
 
 
 def _check(name: str, detail: str, *, well: bool) -> dict[str, Any]:
-    remedy = "" if well else "start the cloud: sudo ./stead up"
+    remedy = "" if well else "start the cloud: ./stead up"
     return {"name": name, "status": "ok" if well else "warning", "detail": detail, "remedy": remedy}
 
 

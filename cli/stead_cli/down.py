@@ -37,7 +37,7 @@ def down(*, purge: bool, yes: bool) -> None:
         if purge:
             _purge(chosen, steps)
     if not purge:
-        say("Guests run on; `sudo ./stead up` adopts them, `sudo ./stead down --purge` ends them.")
+        say("Guests run on; `./stead up` adopts them, `./stead down --purge` ends them.")
 
 
 def _stop_programs(chosen: Settings, steps: Steps) -> None:

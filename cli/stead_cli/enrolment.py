@@ -15,9 +15,7 @@ def is_enrolled(chosen: Settings) -> bool:
     except FileNotFoundError:
         return False
     if agent_ca.strip() != chosen.ca_file.read_bytes().strip():
-        hint = (
-            f"its guests belong to that cloud; to give them up: sudo ./stead down --purge (state: {chosen.agent_dir})"
-        )
+        hint = f"its guests belong to that cloud; to give them up: ./stead down --purge (state: {chosen.agent_dir})"
         raise CliError("this machine's agent is enrolled with another cloud", hint)
     return (chosen.agent_dir / "identity.pem").exists()
 

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from stead_cli import image_build, settings
+from stead_cli import cloud, image_build, settings
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, json_or, output_option, say, show_rows
@@ -41,7 +41,7 @@ def list_images(output: str) -> None:
         for found in Operator(settings.load()).list_images()
     ]
     columns = ("image_id", "name", "owner", "public", "state", "file", "disk", "created")
-    show_rows(rows, columns, output, empty="no images; build one: sudo ./stead image build micro")
+    show_rows(rows, columns, output, empty="no images; build one: ./stead image build micro")
 
 
 @image.command("import")
@@ -134,6 +134,7 @@ def export_image(image_id: str, file: Path, image_format: str, device_name: str)
 @output_option
 def build(kind: str, *, again: bool, output: str) -> None:
     """Build an image of images/ from Debian packages and make it a public image of the cloud."""
+    cloud.require_root("building an image")
     chosen = settings.load()
     built = image_build.build(chosen, kind, say, again=again)
     image_id = image_build.enter(Operator(chosen), built, lambda _count: None)

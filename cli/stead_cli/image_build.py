@@ -97,7 +97,7 @@ def _install_packages(kind: str, say: Callable[[str], None]) -> None:
     if not missing:
         return
     if os.geteuid() != 0:
-        raise CliError(f"building {kind} needs {', '.join(missing)}", f"sudo apt-get install {' '.join(missing)}")
+        raise CliError(f"building {kind} needs {', '.join(missing)}", f"as root: apt-get install {' '.join(missing)}")
     say(f"installing Debian packages: {' '.join(missing)}")
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *missing]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -21,8 +21,8 @@ def logs(program: str, *, follow: bool, lines: int) -> None:
         if not path.exists() and os.access(path.parent.parent, os.X_OK):
             raise CliError(f"there is no log yet at {path}", "it is started when it is first used: aws s3 mb s3://NAME")
     elif not path.exists():
-        raise CliError(f"there is no log yet at {path}", "start the cloud: sudo ./stead up")
+        raise CliError(f"there is no log yet at {path}", "start the cloud: ./stead up")
     if not os.access(path, os.R_OK):
-        raise CliError(f"you may not read {path}", f"sudo ./stead logs {program}")
+        raise CliError(f"you may not read {path}", f"as root: ./stead logs {program}")
     command = ["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), str(path)]
     os.execvp("tail", command)

@@ -106,7 +106,7 @@ class Operator:
             except TimeoutError as error:
                 raise CliError(
                     f"the controller at {self._address} did not take the image's header in {_CALL_SECONDS:.0f} seconds",
-                    "it may be of an earlier release: sudo ./stead up; or see: ./stead logs controller",
+                    "it may be of an earlier release: ./stead up; or see: ./stead logs controller",
                 ) from error
             return response
 
@@ -289,9 +289,7 @@ class Operator:
 def _explain(error: grpc.aio.AioRpcError, address: str) -> CliError:
     """Turn a status into words with a way out."""
     if error.code() == grpc.StatusCode.UNAVAILABLE:
-        return CliError(
-            f"no controller answers at {address}", "start it: sudo ./stead up; or see: ./stead logs controller"
-        )
+        return CliError(f"no controller answers at {address}", "start it: ./stead up; or see: ./stead logs controller")
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
         return CliError(f"the controller at {address} did not answer in time", "see: ./stead logs controller")
     return CliError(error.details() or error.code().name)
@@ -306,10 +304,8 @@ def _read_identity(settings: Settings) -> tls.Identity:
             ca_pem=(folder / "ca.pem").read_bytes(),
         )
     except FileNotFoundError as error:
-        raise CliError(
-            f"there is no cloud here yet ({error.filename} is missing)", "make one: sudo ./stead up"
-        ) from error
+        raise CliError(f"there is no cloud here yet ({error.filename} is missing)", "make one: ./stead up") from error
     except PermissionError as error:
         raise CliError(
-            f"you may not read {error.filename}", "run this with sudo, or `sudo ./stead up` once as yourself"
+            f"you may not read {error.filename}", "as root, or after one ./stead up of yours by sudo, you may"
         ) from error

@@ -19,7 +19,13 @@ _COLUMNS: Final = ("part", "runs", "underlay", "internet", "host_id", "state", "
 def rig() -> None:
     """A cloud of several hosts inside this machine, which nothing leaves.
 
-    Each host has namespaces, libvirt and an agent of its own. `rig down` leaves nothing.
+    Each host has namespaces, libvirt and an agent of its own, and an equal part of the machine's memory. `rig down`
+    leaves nothing; after a reboot `rig up` brings everything back, guests included.
+
+    The hosts are joined by an underlay (MTU 1600, so that guests have 1500), and have their uplinks in an "internet"
+    that is as closed. Public addresses of instances (198.19.64.0/18) are reached from this machine and from `internet`,
+    where 198.51.100.1, 203.0.113.1 and 2001:db8::1 are servers far away. State is in /var/lib/stead-rig
+    (STEAD_RIG_DIR), so a rig and `stead up` go side by side; a second rig takes another --network.
     """
 
 
@@ -47,8 +53,8 @@ def up(output: str, **choices: Any) -> None:
         made = rig_cloud.bring_up(plan, steps)
     say()
     say(f"The rig is up: {plan.cloud.https_endpoint}, after {steps.seconds:.1f} s.")
-    say('  eval "$(sudo ./stead rig env)"      then use aws, boto3, Terraform …')
-    say("  sudo ./stead rig exec host-1 bash   look around in a host")
+    say('  eval "$(./stead rig env)"      then use aws, boto3, Terraform …')
+    say("  ./stead rig exec host-1 bash   look around in a host")
     if output == "json":
         show_json(
             {
@@ -72,7 +78,7 @@ def down() -> None:
     plan = rig_plan.remembered(folder) or RigPlan(folder, hosts=MOST_HOSTS)
     cloud_there = plan.cloud.memory_file.exists() and not plan.memory_file.exists()
     if cloud_there:
-        raise CliError(f"{folder} is a cloud, not a rig", "sudo ./stead down")
+        raise CliError(f"{folder} is a cloud, not a rig", "./stead down")
     say_heading("Ending the rig")
     with cloud.exclusively(plan.cloud):
         rig_cloud.tear_down(plan, Steps())
@@ -106,13 +112,13 @@ def status(output: str) -> None:
         say(f"guests call it at http://{plan.api_address}:{plan.cloud.http_port}")
         say(f"public addresses {plan.public_pool}, mtu {plan.mtu}, guests' {plan.guest_mtu}, state {plan.folder}")
         if not well:
-            say("Not all of it runs; start it: sudo ./stead rig up")
+            say("Not all of it runs; start it: ./stead rig up")
     raise SystemExit(0 if well else 1)
 
 
 @rig.command()
 def env() -> None:
-    """Print lines for: eval "$(sudo ./stead rig env)"; also `stead host`, `image` and `account` mean the rig then."""
+    """Print lines for: eval "$(./stead rig env)"; also `stead host`, `image` and `account` mean the rig then."""
     plan = _existing()
     key = aws.first_access_key(plan.cloud)
     for line in aws.shell_lines(plan.cloud, key):
@@ -140,5 +146,5 @@ def _existing() -> RigPlan:
     folder = rig_plan.folder_of()
     plan = rig_plan.remembered(folder)
     if plan is None:
-        raise CliError(f"there is no rig in {folder}", "make one: sudo ./stead rig up --hosts 3")
+        raise CliError(f"there is no rig in {folder}", "make one: ./stead rig up --hosts 3")
     return plan

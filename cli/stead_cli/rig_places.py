@@ -67,7 +67,7 @@ class Place:
         """Hold the place's first process; CliError when it is not there."""
         running = processes.hold(self.holder)
         if running is None:
-            raise CliError(f"{self.name} is not there", "make it: sudo ./stead rig up")
+            raise CliError(f"{self.name} is not there", "make it: ./stead rig up")
         try:
             yield running
         finally:

@@ -204,7 +204,7 @@ def chosen(folder: Path, choices: Mapping[str, Any]) -> RigPlan:
             raise CliError(
                 f"the rig in {folder} is there with {before.hosts} hosts, network {before.network}, MTU {before.mtu}"
                 f"{pools}",
-                f"to change that ({what}): sudo ./stead rig down; more hosts may be added at any time",
+                f"to change that ({what}): ./stead rig down; more hosts may be added at any time",
             )
     return plan
 

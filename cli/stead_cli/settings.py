@@ -122,7 +122,7 @@ class Settings:
     def access_dir(self) -> Path:
         """Where the caller finds CA, operator's certificate and first access key.
 
-        Root reads the controller's own; the person who ran `sudo stead up` has a copy of their own.
+        Root reads the controller's own; the person who ran `stead up` by sudo has a copy of their own.
         """
         return self.controller_dir if os.geteuid() == 0 else self.users_dir / str(os.geteuid())
 

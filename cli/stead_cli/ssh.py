@@ -92,7 +92,7 @@ class Login:
         except subprocess.TimeoutExpired as error:
             raise CliError(f"ssh to {self.address} took more than {timeout:g} s") from error
         except FileNotFoundError as error:
-            raise CliError("there is no ssh on this machine", "sudo apt-get install openssh-client") from error
+            raise CliError("there is no ssh on this machine", "as root: apt-get install openssh-client") from error
         if done.returncode != 0:
             raise CliError(f"ssh {self.user}@{self.address} failed: {done.stderr.strip()}")
         return done.stdout

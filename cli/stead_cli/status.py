@@ -35,7 +35,7 @@ def status(output: str) -> None:
         if hosts:
             host.show_hosts(hosts, output)
         if not well:
-            say("Not all of it runs; start it: sudo ./stead up")
+            say("Not all of it runs; start it: ./stead up")
     raise SystemExit(0 if well else 1)
 
 

@@ -42,7 +42,7 @@ def up(kinds: tuple[str, ...], output: str) -> None:
     say()
     say(f"Stead is up: {chosen.https_endpoint}, region {chosen.region}, after {steps.seconds:.1f} s.")
     say('  eval "$(./stead env)"          then use aws, boto3, Terraform …')
-    say("  sudo ./stead demo              launch an instance and log in to it")
+    say("  ./stead demo              launch an instance and log in to it")
     if output == "json":
         show_json({"endpoint": chosen.https_endpoint, "host_id": result.host.id, "images": result.images})
 

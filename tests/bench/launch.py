@@ -1,6 +1,6 @@
 """P1 and P2: RunInstances on a running cloud against bare QEMU booting the same overlay with the same metadata service.
 
-    sudo ./stead up && eval "$(sudo ./stead env)" && sudo -E .venv/bin/python -m tests.bench.launch [--rounds 7]
+    ./stead up && eval "$(./stead env)" && .venv/bin/python -m tests.bench.launch [--rounds 7]
 
 A and B alternate. A: RunInstances is called, until the first line of user data is on the console. B: the instance is
 stopped, its interface stays on the host; QEMU is started by hand on a new overlay of the same base and size (the guest

@@ -1,6 +1,6 @@
 """What a first launch on a new host reads of an image before the guest runs, and what 100 volumes of it store (P15).
 
-    sudo .venv/bin/python tests/bench/lazy_base.py [--mib 768]
+    .venv/bin/python tests/bench/lazy_base.py [--mib 768]
 
 The image is the micro one with incompressible bytes behind it, in a block store on loopback. A guest is started on a host
 that has none of it, and what had been fetched is counted when its shell answers. Then 100 volumes are laid over the image.

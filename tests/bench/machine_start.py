@@ -1,6 +1,6 @@
 """What a start and an end of a machine cost, beside QEMU alone and beside a shell loop of virsh (budgets P2 and P4).
 
-    sudo .venv/bin/python tests/bench/machine_start.py [--rounds 12] [--machines 20]
+    .venv/bin/python tests/bench/machine_start.py [--rounds 12] [--machines 20]
 
 Every way starts the same guest (blank disk, one tap, 96 MiB), in turn, in one run. Host side only: nothing is waited for
 inside of guests. Each line has the median wall time, the CPU time of all that worked for it, and the raw values.

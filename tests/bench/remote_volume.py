@@ -1,6 +1,6 @@
 """Budget P13: a volume of another host costs <= 80 us more per operation than the same file opened directly.
 
-    sudo .venv/bin/python tests/bench/remote_volume.py [--rounds 5]
+    .venv/bin/python tests/bench/remote_volume.py [--rounds 5]
 
 Operations of 4 KiB, one at a time, on qcow2 volumes whose clusters are allocated, in turns. A home flushes each write to a
 qcow2 volume, so writes are compared with those that are flushed, too. Beside the time stands what the daemons took of

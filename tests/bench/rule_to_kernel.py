@@ -1,6 +1,6 @@
 """P10 and P18 on real parts: from the API's answer to a change of a rule or a member until the host's kernel enforces it.
 
-    sudo .venv/bin/python -m tests.bench.rule_to_kernel [--members 10000]
+    .venv/bin/python -m tests.bench.rule_to_kernel [--members 10000]
 
 In a box: a cloud as `stead up` makes it, one real guest in a VPC, and simulated hosts with all other members of the
 group that its rules name. The kernel itself says when a transaction of rules is in force (the netlink group of

@@ -1,6 +1,6 @@
 """How long a snapshot holds a guest's writes up, and what it stores beside what changed (budget P14).
 
-    sudo .venv/bin/python tests/bench/snapshot_stall.py [--snapshots 5]
+    .venv/bin/python tests/bench/snapshot_stall.py [--snapshots 5]
 
 A guest writes records one after the other, each to the disk before the next. QEMU itself counts how long each write takes
 (query-blockstats): without snapshots, then while snapshots are taken. Then single blocks are written, and what the next

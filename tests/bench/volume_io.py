@@ -1,6 +1,6 @@
 """Budget P13: a guest's disk does at least 0.98 times what the same block graph does in a QEMU started by hand.
 
-    sudo .venv/bin/python tests/bench/volume_io.py [--rounds 15]
+    .venv/bin/python tests/bench/volume_io.py [--rounds 15]
 
 Three guests of the same image, each with a data disk of the same random bytes: one is a machine of the agent's, two are
 QEMU with the same nodes, devices and sandbox written out, the one started before it and the other after it. Each does the

@@ -63,6 +63,17 @@ def test_env_is_all_that_boto3_needs(real_cloud: RealCloud, monkeypatch: pytest.
     assert boto3.client("ec2").describe_regions()["Regions"][0]["RegionName"] == "us-east-1"
 
 
+def test_env_of_another_account_has_keys_of_it(real_cloud: RealCloud) -> None:
+    account = real_cloud.new_account()
+    first, again = (real_cloud.stead_well("env", "--account", account.account_id) for _ in range(2))
+    assert first == again
+    command = f'eval "$1"; {BIN}/aws sts get-caller-identity --query Account --output text'
+    done = subprocess.run(
+        ["bash", "-ec", command, "-", first], env=real_cloud.environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == account.account_id
+
+
 def test_nothing_of_a_terminated_demo_runs(real_cloud: RealCloud) -> None:
     ids = [
         instance["InstanceId"]

@@ -98,7 +98,7 @@ def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
 def ceph_programs() -> None:
     """Ceph's programs are installed, or the test is skipped: a cluster is not for every machine that runs tests."""
     if missing := missing_programs():
-        pytest.skip(f"needs {', '.join(missing)}: sudo ./stead test --ceph installs what a Ceph cluster is made of")
+        pytest.skip(f"needs {', '.join(missing)}: ./stead test --ceph installs what a Ceph cluster is made of")
 
 
 @pytest.fixture(scope="module")

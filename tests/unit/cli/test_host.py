@@ -72,14 +72,14 @@ def test_the_doctor_warns() -> None:
 
 def test_the_doctor_goes_on_without_access(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_settings: object) -> FakeOperator:
-        raise CliError("you have no certificate", "sudo ./stead up")
+        raise CliError("you have no certificate", "./stead up")
 
     monkeypatch.setattr(doctor, "Operator", refused)
     assert _checks()[-1] == {
         "name": "hosts",
         "status": "warning",
         "detail": "you have no certificate",
-        "remedy": "sudo ./stead up",
+        "remedy": "./stead up",
     }
 
 
