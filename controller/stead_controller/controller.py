@@ -345,8 +345,8 @@ class Controller:
         if isinstance(question, ReadBlock | WriteBlock):
             return await self._blocks.answer(question)
         if isinstance(question, PasswordCheck):
-            is_right = await asyncio.to_thread(is_password, question.text, question.kept)
-            return HostAnswer(b"\x01" if is_right else b"", self._clock(), "")
+            found = await asyncio.to_thread(lambda: bytes(is_password(*pair) for pair in question.pairs))
+            return HostAnswer(found, self._clock(), "")
         message = pb.Question()
         if isinstance(question, ConsoleOutput):
             message.console_output.machine_id = question.instance_id

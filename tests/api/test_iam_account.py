@@ -112,7 +112,6 @@ def test_passwords_follow_the_accounts_rules(owner, iam):
     assert (shown["MinimumPasswordLength"], shown["RequireNumbers"], shown["ExpirePasswords"]) == (20, False, True)
     message = refused("PasswordPolicyViolation", iam.update_login_profile, UserName="login", Password="Tr0ub4dor&3")
     assert message == "Password should have a minimum length of 20"
-    refused("UnsupportedOperation", iam.update_account_password_policy, PasswordReusePrevention=3)
 
     user = key_of(owner, "login").client("iam")
     new = {"OldPassword": STRONG, "NewPassword": "a new one with a symbol!"}
@@ -131,6 +130,52 @@ def test_passwords_follow_the_accounts_rules(owner, iam):
     iam.delete_account_password_policy()
     iam.delete_login_profile(UserName="login")
     refused("NoSuchEntity", iam.delete_login_profile, UserName="login")
+
+
+def test_passwords_are_not_had_again(owner, iam):
+    names = ["one", "two", "three", "four"]
+    passwords = [f"Passw0rd-{name}" for name in names]
+    iam.create_user(UserName="again")
+    iam.create_login_profile(UserName="again", Password=passwords[0])
+    iam.update_login_profile(UserName="again", Password=passwords[0])  # nothing forbids it
+    rules = {"RequireUppercaseCharacters": True, "AllowUsersToChangePassword": True}
+    iam.update_account_password_policy(**rules, PasswordReusePrevention=3)
+    assert iam.get_account_password_policy()["PasswordPolicy"]["PasswordReusePrevention"] == 3
+    refused("ValidationError", iam.update_account_password_policy, PasswordReusePrevention=25)
+
+    def is_used(password):
+        said = refused("PasswordPolicyViolation", iam.update_login_profile, UserName="again", Password=password)
+        return said == "Policy constraint violation with password reuse prevention during password change."
+
+    assert is_used(passwords[0])
+    iam.update_login_profile(UserName="again", Password=passwords[1])
+    iam.update_login_profile(UserName="again", PasswordResetRequired=True)
+    iam.update_login_profile(UserName="again", Password=passwords[2])
+    assert all(is_used(password) for password in passwords[:3])
+    user = key_of(owner, "again").client("iam")
+
+    def change(old, new):
+        return {"OldPassword": passwords[old], "NewPassword": passwords[new]}
+
+    def may_change():
+        return "incorrect" in refused("AccessDenied", user.change_password, **change(3, 3))
+
+    wait_for(may_change, "the account's rules let users change their passwords", 3)
+    refused("PasswordPolicyViolation", user.change_password, **change(2, 1))
+    user.change_password(**change(2, 3))
+    user.change_password(**change(3, 0))  # the one before the last three
+    iam.update_account_password_policy(**rules, PasswordReusePrevention=1)
+    refused("PasswordPolicyViolation", user.change_password, **change(0, 0))
+    user.change_password(**change(0, 3))
+    iam.update_account_password_policy(**rules, PasswordReusePrevention=24)
+    user.change_password(**change(3, 0))  # of those before, none was kept when one only was to be
+    iam.delete_login_profile(UserName="again")
+    iam.create_login_profile(UserName="again", Password=passwords[0])
+    iam.delete_account_password_policy()
+    iam.delete_login_profile(UserName="again")
+    for key in iam.list_access_keys(UserName="again")["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName="again", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName="again")
 
 
 def test_an_issuer_is_trusted_changed_and_forgotten(owner, iam):

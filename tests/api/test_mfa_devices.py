@@ -168,7 +168,11 @@ def test_a_role_that_asks_for_a_second_factor(api, iam, alice):
     assert "invalid MFA one time pass code" in api.refused("AccessDenied", sts.get_session_token, **factor)
     half = api.refused("AccessDenied", sts.assume_role, **wish, SerialNumber=phone.serial)
     assert "must provide both" in half
-    api.refused("ValidationError", sts.assume_role, **wish, **phone.factor() | {"TokenCode": "12345a"})
+    said = api.refused("ValidationError", sts.assume_role, **wish, **phone.factor() | {"TokenCode": "12345a"})
+    assert said == (
+        "1 validation error detected: Value '12345a' at 'tokenCode' failed to satisfy constraint: "
+        r"Member must satisfy regular expression pattern: [\d]*"
+    )
 
 
 def test_only_the_users_own_device_counts(api, iam, alice):

@@ -26,8 +26,8 @@ def test_a_password_that_was_right_a_moment_ago_changes_nothing(api, iam):
     def change(tx, kept):
         ada = tx.session.query(IamUser).one()
         caller = Caller(ada.account_id, "arn", ada.id, "AKIA", "user", principal_id=ada.id, user_name="ada")
-        asked = PasswordCheck("first-Password-1", kept or ada.password_hash)
-        iam_login_profiles.change(tx, caller, asked, Password("new", "hash of new"), is_right=True, now=api.world.now)
+        asked = PasswordCheck((("first-Password-1", kept or ada.password_hash),))
+        iam_login_profiles.change(tx, caller, asked, Password("new", "hash of new"), b"\x01", now=api.world.now)
         return ada.password_hash
 
     with pytest.raises(BadRequest, match="The old password was incorrect"):

@@ -22,7 +22,7 @@ from stead_controller.db.tables import (
     IamRole,
     IamUser,
 )
-from stead_controller.errors import AlreadyExists, NotFound, Unsupported
+from stead_controller.errors import AlreadyExists, NotFound
 from stead_controller.resources import iam_limits, iam_names, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.quotas import Quota
@@ -109,9 +109,7 @@ def remove_alias(tx: Transaction, caller: Caller, text: str) -> None:
 
 
 def set_password_policy(tx: Transaction, caller: Caller, rules: Mapping[str, Any]) -> None:
-    """Set all rules for passwords: what is not said has its default; raises Unsupported for a memory of old ones."""
-    if rules.get("PasswordReusePrevention"):
-        raise Unsupported("Old passwords are not remembered: the parameter PasswordReusePrevention is not supported.")
+    """Set all rules for passwords: what is not said has its default."""
     _row(tx, caller).password_policy = json.dumps({**_UNSAID, **rules})
 
 

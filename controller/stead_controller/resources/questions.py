@@ -45,10 +45,9 @@ class PasswordData:
 
 @dataclass(frozen=True, slots=True)
 class PasswordCheck:
-    """Whether a password is the one that was kept: a byte if so; it takes some hundredths of a second."""
+    """Which passwords are those that were kept: a byte for each, 1 or 0; each takes some hundredths of a second."""
 
-    text: str = field(repr=False)
-    kept: str = field(repr=False)
+    pairs: tuple[tuple[str, str], ...] = field(repr=False)  # a password, and what was kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ _PACKED_BYTES: Final = 3072  # so that a token fits into one header of any HTTP 
 _NAME: Final = re.compile(r"[\w+=,.@-]+\Z", re.ASCII)
 _EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:\\/-]+\Z", re.ASCII)
 _SERIAL: Final = re.compile(r"[\w+=/:,.@-]+\Z", re.ASCII)
+_TOKEN_CODE: Final = re.compile(r"[0-9]*\Z")
 _TAG: Final = re.compile(r"[\w\s.:/=+\-@]*\Z")
 _POLICY_ARN: Final = re.compile(r"arn:aws:iam::(?:aws|[0-9]{12}):policy/\S+\Z")
 
@@ -44,12 +45,13 @@ class SessionWish:
     least_token: int = 0
 
 
-def invalid(value: object, member: str, constraint: str) -> InvalidParameter:
-    """Make the error of a value that the model does not allow."""
-    return InvalidParameter(
-        f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: "
-        f"Member must {constraint}"
+def invalid(value: object, member: str, *constraints: str) -> InvalidParameter:
+    """Make the error of a value that the model does not allow, with all constraints that it fails to satisfy."""
+    said = "; ".join(
+        f"Value '{value}' at '{member}' failed to satisfy constraint: Member must {one}" for one in constraints
     )
+    plural = "s" if len(constraints) > 1 else ""
+    return InvalidParameter(f"{len(constraints)} validation error{plural} detected: {said}")
 
 
 def check_name(name: str | None, member: str, longest: int) -> str:
@@ -69,8 +71,8 @@ def check_mfa(serial_number: str | None, token_code: str | None) -> None:
     """Check the form of what is given of a second factor; raises InvalidParameter."""
     if serial_number is not None:
         _check(serial_number, "serialNumber", (9, 256), _SERIAL, r"[\w+=/:,.@-]*")
-    if token_code is not None and not re.fullmatch("[0-9]{6}", token_code):
-        raise invalid(token_code, "tokenCode", r"satisfy regular expression pattern: [\d]*")
+    if token_code is not None:
+        _check(token_code, "tokenCode", (6, 6), _TOKEN_CODE, r"[\d]*")
 
 
 def duration(wish: SessionWish, default: int, longest: int) -> timedelta:
@@ -187,10 +189,11 @@ def handed_on(tags: Mapping[str, str], transitive: Collection[str]) -> dict[str,
 
 def _check(value: str, member: str, lengths: tuple[int, int], form: re.Pattern[str], shown: str) -> str:
     least, most = lengths
+    broken = [] if form.match(value) else [f"satisfy regular expression pattern: {shown}"]
     if len(value) < least:
-        raise invalid(value, member, f"have length greater than or equal to {least}")
+        broken.append(f"have length greater than or equal to {least}")
     if len(value) > most:
-        raise invalid(value, member, f"have length less than or equal to {most}")
-    if not form.match(value):
-        raise invalid(value, member, f"satisfy regular expression pattern: {shown}")
+        broken.append(f"have length less than or equal to {most}")
+    if broken:
+        raise invalid(value, member, *broken)
     return value

@@ -37,12 +37,21 @@ def get_login_profile(call: Call, params: Params) -> Result:
 
 
 @operation("UpdateLoginProfile", service="iam", prepare=_hash)
-def update_login_profile(call: Call, params: Params) -> Result:
+def update_login_profile(call: Call, params: Params) -> Result | Then:
     """Change a user's password, or whether it must be changed."""
     _refuse_session_limits(params)
-    reset = params.get("PasswordResetRequired")
-    iam_login_profiles.update(call.tx, call.caller, params["UserName"], call.prepared, reset=reset, now=call.now)
-    return {}
+    name, reset = params["UserName"], params.get("PasswordResetRequired")
+    asked = iam_login_profiles.ask_to_update(call.tx, call.caller, name, call.prepared)
+    if asked is None:
+        iam_login_profiles.update(call.tx, call.caller, name, call.prepared, reset=reset, now=call.now)
+        return {}
+
+    def change(later: Call, answer: HostAnswer) -> Result:
+        iam_login_profiles.check_fresh(later.tx, later.caller, name, asked, answer.content)
+        iam_login_profiles.update(later.tx, later.caller, name, call.prepared, reset=reset, now=later.now)
+        return {}
+
+    return Then(asked, change)
 
 
 @operation("DeleteLoginProfile", service="iam")
@@ -58,8 +67,7 @@ def change_password(call: Call, params: Params) -> Then:
     asked = iam_login_profiles.ask_to_change(call.tx, call.caller, params["OldPassword"], call.prepared)
 
     def change(later: Call, answer: HostAnswer) -> Result:
-        is_right = bool(answer.content)
-        iam_login_profiles.change(later.tx, later.caller, asked, call.prepared, is_right=is_right, now=later.now)
+        iam_login_profiles.change(later.tx, later.caller, asked, call.prepared, answer.content, now=later.now)
         return {}
 
     return Then(asked, change)

@@ -16,7 +16,7 @@ from stead_controller.db.tables.iam_account import IamAccount, IamCredentialRepo
 from stead_controller.db.tables.iam_mfa_device import IamMfaDevice
 from stead_controller.db.tables.iam_policy import IamAttachedPolicy, IamInlinePolicy, IamPolicy, IamPolicyVersion
 from stead_controller.db.tables.iam_role import IamInstanceProfile, IamRole
-from stead_controller.db.tables.iam_user import IamGroup, IamGroupMember, IamUser
+from stead_controller.db.tables.iam_user import IamGroup, IamGroupMember, IamOldPassword, IamUser
 from stead_controller.db.tables.image import Image
 from stead_controller.db.tables.image_block_device import ImageBlockDevice, ImagePermission
 from stead_controller.db.tables.image_task import ImageTask
@@ -80,6 +80,7 @@ __all__ = [
     "IamInstanceProfile",
     "IamMfaDevice",
     "IamOidcProvider",
+    "IamOldPassword",
     "IamPolicy",
     "IamPolicyVersion",
     "IamRole",

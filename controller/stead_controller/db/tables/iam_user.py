@@ -33,6 +33,16 @@ class IamUser(Base):
     password_last_used: Mapped[datetime | None]
 
 
+class IamOldPassword(Base):
+    """What is kept of a password that a user had, numbered as they came, while it must not be had again."""
+
+    __tablename__ = "iam_old_passwords"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("iam_users.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    password_hash: Mapped[str] = mapped_column(String(256))
+
+
 class IamGroup(Base):
     """A group of users (`AGPA…`)."""
 
