@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import box, micro
+from tests.support import box, micro, outside_clients
 from tests.support.shares import Shares, is_light, turn_of
 
 pytest_plugins = ["tests.support.fixtures"]
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: turn_of(item.nodeid))
     for item in items:
         folder = item.path.relative_to(_HERE).parts[0]
-        if folder == "host":
+        if folder in ("clients", "host"):
             item.add_marker(pytest.mark.root)
         if folder == "e2e":
             for name in ("root", "libvirt", "guest"):
@@ -60,9 +60,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Put the whole run into a box if any of its tests touches the host; what needs the network is fetched before."""
     marks = {mark.name for item in session.items for mark in item.iter_markers()}
+    wanted = {mark.args[0] for item in session.items for mark in item.iter_markers("client")}
     if session.config.option.collectonly or os.geteuid() != 0 or not marks & {"root", "libvirt", "guest"}:
         return
     if marks & {"libvirt", "guest"}:
         micro.build()
+    outside_clients.fetch(wanted)
     if os.environ.get("STEAD_TEST_BOX") != "off":
         box.enter()

@@ -97,10 +97,10 @@ class Cloud:
         except (urllib.error.URLError, OSError):
             return False
 
-    def add_hosts(self, count: int, size: HostSize | None = None) -> None:
-        """Enrol simulated hosts, all in one process, and wait until they are up."""
+    def add_hosts(self, count: int, size: HostSize | None = None, zone: str = "") -> None:
+        """Enrol simulated hosts of a zone (default: the first), all in one process, and wait until they are up."""
         known = {host.id for host in self.operator.list_hosts()}
-        tokens = [self.operator.create_token().token for _ in range(count)]
+        tokens = [self.operator.create_token(zone).token for _ in range(count)]
         simulator = self._simulate(count, tokens, size or HostSize())
 
         def all_up() -> bool:

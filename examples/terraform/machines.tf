@@ -1,0 +1,108 @@
+# A machine that people reach, one in each private subnet, an interface and addresses of their own, and an image of one.
+
+data "aws_ami" "base" {
+  most_recent = true
+  owners      = ["amazon"]
+
+  filter {
+    name   = "name"
+    values = [var.image_name]
+  }
+}
+
+resource "aws_key_pair" "site" {
+  key_name   = var.site
+  public_key = var.public_key
+  tags       = { Name = var.site }
+}
+
+resource "aws_instance" "front" {
+  ami                    = data.aws_ami.base.id
+  instance_type          = var.instance_type
+  key_name               = aws_key_pair.site.key_name
+  subnet_id              = aws_subnet.public[0].id
+  vpc_security_group_ids = [aws_security_group.front.id]
+  iam_instance_profile   = aws_iam_instance_profile.machine.name
+  user_data              = "#!/bin/sh\necho front >/var/tmp/word\n"
+  tags                   = { Name = "${var.site}-front" }
+
+  root_block_device {
+    volume_type           = "gp3"
+    volume_size           = 2
+    delete_on_termination = true
+    tags                  = { Name = "${var.site}-front" }
+  }
+
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 2
+  }
+}
+
+resource "aws_instance" "back" {
+  count                  = length(local.zones)
+  ami                    = data.aws_ami.base.id
+  instance_type          = "t3.nano"
+  key_name               = aws_key_pair.site.key_name
+  subnet_id              = aws_subnet.private[count.index].id
+  private_ip             = cidrhost(aws_subnet.private[count.index].cidr_block, 10)
+  vpc_security_group_ids = [aws_security_group.back.id]
+  tags                   = { Name = "${var.site}-back-${count.index}" }
+
+  ebs_block_device {
+    device_name = "/dev/sdf"
+    volume_type = "gp2"
+    volume_size = 1
+    encrypted   = true
+    tags        = { Name = "${var.site}-back-${count.index}" }
+  }
+}
+
+resource "aws_eip" "front" {
+  vpc        = true
+  tags       = { Name = "${var.site}-front" }
+  depends_on = [aws_internet_gateway.site]
+}
+
+resource "aws_eip_association" "front" {
+  instance_id   = aws_instance.front.id
+  allocation_id = aws_eip.front.id
+}
+
+resource "aws_network_interface" "second" {
+  subnet_id         = aws_subnet.public[0].id
+  description       = "second interface of the front"
+  private_ips       = [cidrhost(aws_subnet.public[0].cidr_block, 50)]
+  security_groups   = [aws_security_group.front.id]
+  source_dest_check = false
+  tags              = { Name = "${var.site}-second" }
+}
+
+resource "aws_network_interface_attachment" "second" {
+  instance_id          = aws_instance.front.id
+  network_interface_id = aws_network_interface.second.id
+  device_index         = 1
+}
+
+resource "aws_eip" "second" {
+  vpc               = true
+  network_interface = aws_network_interface.second.id
+  tags              = { Name = "${var.site}-second" }
+  depends_on        = [aws_internet_gateway.site]
+}
+
+resource "aws_ami_from_instance" "front" {
+  name                    = "${var.site}-front"
+  source_instance_id      = aws_instance.back[0].id
+  snapshot_without_reboot = true
+  tags                    = { Name = "${var.site}-front" }
+}
+
+resource "aws_ami_copy" "front" {
+  name              = "${var.site}-copy"
+  description       = "a copy"
+  source_ami_id     = aws_ami_from_instance.front.id
+  source_ami_region = var.region
+  tags              = { Name = "${var.site}-copy" }
+}

