@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from stead_controller.aws.call import OPERATIONS, Call
 from stead_controller.aws.errors import translate
+from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import WireError
 from stead_controller.errors import SteadError
 from tests.api.conftest import Api
@@ -44,7 +45,7 @@ def answer(api: Api, service: str, operation: str, params: Mapping[str, Any]) ->
     try:
         return api.database.run_blocking(handle, writes=found.writes)
     except SteadError as error:
-        return translate(error, service, "request")
+        return translate(error, service, "request", codec_for(service).wire)
 
 
 def told_alike(

@@ -157,3 +157,13 @@ def test_there_are_no_trails(trail):
     ):
         with pytest.raises(ClientError, match=r"TrailNotFoundException.*Unknown trail: mine"):
             call(**{name: "mine"})
+
+
+def test_calls_to_services_that_are_not_there_are_in_the_trail_by_name(account, trail):
+    for service, operation in (("ssm", "describe_instance_information"), ("dynamodb", "list_tables")):
+        with pytest.raises(ClientError, match="UnsupportedOperation"):
+            getattr(account.client(service), operation)()
+    wait_for(lambda: found(trail, **by("EventName", "ListTables")), "the last call is in the trail", 10)
+    [asked] = found(trail, **by("EventName", "DescribeInstanceInformation"))
+    assert (asked["eventSource"], asked["errorCode"]) == ("ssm.amazonaws.com", "UnsupportedOperation")
+    assert asked["userIdentity"]["accessKeyId"] == account.access_key_id

@@ -21,10 +21,15 @@ from stead_controller.aws.authenticate import KeyLookup, authenticate, begun_by
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.errors import translate
-from stead_controller.aws.protocol import codec_for
-from stead_controller.aws.protocol.codec import Codec, WireError
+from stead_controller.aws.protocol import codec_for, wires
+from stead_controller.aws.protocol.codec import Codec, Wire, WireError
 from stead_controller.aws.protocol.message import Request, Response
-from stead_controller.aws.protocol.models import SIGNING_NAMES, service_of_version
+from stead_controller.aws.protocol.models import (
+    SERVICES,
+    service_of_scope,
+    service_of_target,
+    service_of_version,
+)
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
 from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
@@ -38,8 +43,7 @@ from stead_controller.resources.transaction import Transaction
 log = logging.getLogger(__name__)
 
 _RECORD_WEIGHT: Final = 2048
-_SERVICE_NAME: Final = 64  # characters shown of one that Stead has not
-_OF_XML: Final = frozenset({"cloudfront", "route53"})  # services without form fields whose documents are XML
+_UNKNOWN: Final = "unknown"  # the service of a request that names none
 _PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and no record's business
 _UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block that has its own checksum
 
@@ -68,7 +72,10 @@ class DryRunOperation(SteadError):
 
 @dataclass(slots=True)
 class Exchange:
-    """A request on its way through the chain; each step fills in what it found out."""
+    """A request on its way through the chain; each step fills in what it found out.
+
+    `service` is botocore's name of a service of ours, and the signing name of one that Stead has not.
+    """
 
     request: Request
     request_id: str
@@ -84,9 +91,39 @@ class Exchange:
     failure: Exception | None = None
 
     @property
+    def has_codec(self) -> bool:
+        """Whether Stead has the service."""
+        return self.service in SERVICES
+
+    @property
     def codec(self) -> Codec:
-        """The wire that the request is in."""
+        """The codec of a service that Stead has."""
         return codec_for(self.service, self.request)
+
+    @property
+    def wire(self) -> Wire:
+        """The protocol that the client speaks."""
+        asked = wires.wire_of(self.request, self.service)
+        return self.codec.wire if self.has_codec and asked not in (Wire.JSON, Wire.CBOR) else asked
+
+    def named_operation(self) -> str | None:
+        """Give the operation that a refused request names, if it names one."""
+        if not self.has_codec or self.codec.wire is not self.wire:
+            return wires.named_operation(self.request, self.wire)
+        try:
+            return self.codec.operation_name(self.request)
+        except SteadError:
+            return None
+
+    def refuse(self, failure: Exception) -> WireError:
+        """Make a failure the answer, in the client's protocol."""
+        wire = self.wire
+        error = translate(failure, self.service, self.request_id, wire)
+        if self.has_codec and self.codec.wire is wire:
+            self.response = self.codec.write_error(error, self.request_id)
+        else:
+            self.response = wires.write_error(wire, error, self.request, self.request_id)
+        return error
 
 
 def _ignore(record: CallRecord) -> None:
@@ -153,8 +190,7 @@ class AwsApp:
             if isinstance(raised, Refused):
                 failure = self._strangers.failed(request.source_ip, raised)
             exchange.failure = failure
-            error = translate(failure, exchange.service, exchange.request_id)
-            exchange.response = exchange.codec.write_error(error, exchange.request_id)
+            error = exchange.refuse(failure)
         response = exchange.response
         if response is None:
             raise AssertionError("the chain ended without an answer")
@@ -172,16 +208,11 @@ class AwsApp:
                 exchange.caller = NOBODY
                 return
             raise
-        service = SIGNING_NAMES.get(claim.service)
-        if service is None:
-            exchange.service = _of_its_wire(claim.service, exchange.request)
-            message = f"The service {claim.service[:_SERVICE_NAME]} is not supported by this cloud."
-            raise Unsupported(message, code="UnsupportedOperation")
-        exchange.service = service
+        exchange.service = service_of_scope(claim.service) or claim.service
         exchange.claim = claim
 
     def _needs_no_signature(self, exchange: Exchange) -> bool:
-        operation = self._operations.get((exchange.service, _named_operation(exchange) or ""))
+        operation = self._operations.get((exchange.service, exchange.named_operation() or ""))
         return operation is not None and not operation.signed
 
     async def _authenticate(self, exchange: Exchange) -> None:
@@ -192,18 +223,27 @@ class AwsApp:
         if claim is None:
             raise AssertionError("no claim")
         self._strangers.check(source, claim.access_key_id)
+        # Of a service that is not here nobody reads the body: what was signed for it is as good as the body itself.
+        declared = None if exchange.has_codec else exchange.request.header("x-amz-content-sha256")
         exchange.caller = await authenticate(
             exchange.request,
             claim,
             self._find_key,
             exchange.now,
             allow_unsigned_payload=exchange.service in _UNSIGNED_PAYLOAD_SERVICES,
+            body_hash=declared,
         )
         self._strangers.welcome(source, claim.access_key_id)
 
     async def _parse(self, exchange: Exchange) -> None:
         """Which operation, with which parameters."""
+        if not exchange.has_codec:
+            exchange.operation_name = exchange.named_operation()
+            raise Unsupported(f"The service {exchange.service} is not supported by this cloud.")
         codec = exchange.codec
+        if codec.wire is not exchange.wire:
+            message = f"The protocol {exchange.wire.value} is not supported by this cloud for {exchange.service}."
+            raise Unsupported(message)
         name = exchange.operation_name = codec.operation_name(exchange.request)
         operation = exchange.operation = self._operations.get((exchange.service, name))
         if operation is None:
@@ -271,10 +311,12 @@ class AwsApp:
 
     def refuse(self, request: Request, error: SteadError) -> Response:
         """Answer a request that could not even be read, such as one with too large a body."""
-        request_id = str(uuid.uuid4())
-        service = _guess_service(request)
-        response = codec_for(service, request).write_error(translate(error, service, request_id), request_id)
-        response.headers["x-amzn-RequestId"] = request_id
+        exchange = Exchange(request, str(uuid.uuid4()), self._clock(), _guess_service(request))
+        exchange.refuse(error)
+        response = exchange.response
+        if response is None:
+            raise AssertionError("a refusal without an answer")
+        response.headers["x-amzn-RequestId"] = exchange.request_id
         return response
 
     def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
@@ -295,7 +337,7 @@ class AwsApp:
             event_id=str(uuid.uuid4()),
             time=exchange.now,
             service=exchange.service,
-            operation=exchange.operation_name or _named_operation(exchange),
+            operation=exchange.operation_name or exchange.named_operation(),
             caller=caller,
             access_key_id=exchange.claim.access_key_id if exchange.claim is not None else "",
             source_ip=request.source_ip,
@@ -315,14 +357,6 @@ class AwsApp:
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
 
 
-def _named_operation(exchange: Exchange) -> str | None:
-    """Give the operation that a refused request names, if it names one."""
-    try:
-        return exchange.codec.operation_name(exchange.request)
-    except SteadError:
-        return None
-
-
 def _owner(exchange: Exchange) -> str:
     """Give the account of the role that is assumed; empty for other calls, which are of what the caller's has."""
     if (exchange.service, exchange.operation_name) != ("sts", "AssumeRole"):
@@ -331,18 +365,17 @@ def _owner(exchange: Exchange) -> str:
     return parts[4] if len(parts) > 4 else ""
 
 
-def _of_its_wire(signing_name: str, request: Request) -> str:
-    """A service of ours whose error document a client of one that Stead has not can read, by how it asks."""
-    if request.header("x-amz-target") is not None:
-        return "cloudtrail"
-    has_fields = (request.header("content-type") or "").startswith("application/x-www-form-urlencoded")
-    return "iam" if has_fields or signing_name in _OF_XML else "ebs"
-
-
 def _guess_service(request: Request) -> str:
-    """The service whose error document an unsigned request can read: that of its API version, or EC2."""
+    """The service of a request without a right claim: by what it names, or else EC2 at the root and none elsewhere."""
+    scope = wires.named_service(request)
+    if scope:
+        return service_of_scope(scope) or scope
+    target = wires.named_target(request)
+    if target:
+        return service_of_target(target) or _UNKNOWN
     try:
         version = request.fields.get("Version", "")
     except BadRequest:
         version = ""
-    return service_of_version(version) or "ec2"
+    found = service_of_version(version)
+    return found or ("ec2" if request.path in ("", "/") else _UNKNOWN)

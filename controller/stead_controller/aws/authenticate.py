@@ -83,9 +83,12 @@ async def authenticate(
     now: datetime,
     *,
     allow_unsigned_payload: bool = False,
+    body_hash: str | None = None,
 ) -> Caller:
     """Establish who signed the request; raises Refused."""
-    found = await find_signer(request, claim, find_key, now, allow_unsigned_payload=allow_unsigned_payload)
+    found = await find_signer(
+        request, claim, find_key, now, allow_unsigned_payload=allow_unsigned_payload, body_hash=body_hash
+    )
     return found.caller
 
 

@@ -9,7 +9,7 @@ import logging
 from typing import Final
 
 from stead_controller import errors
-from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.signature import Reason, Refused
 
 log = logging.getLogger(__name__)
@@ -236,6 +236,7 @@ _EC2_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
     Reason.UNKNOWN_KEY: ("AuthFailure", _EC2_FAILURE, 401),
     Reason.MISMATCH: ("AuthFailure", _EC2_FAILURE, 401),
+    Reason.REGION: ("AuthFailure", None, 401),
     Reason.EXPIRED: ("RequestExpired", "Request has expired.", 400),
     Reason.TOKEN_EXPIRED: ("RequestExpired", "Request has expired.", 400),
 }
@@ -244,6 +245,7 @@ _QUERY_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.INCOMPLETE: ("IncompleteSignature", None, 400),
     Reason.UNKNOWN_KEY: ("InvalidClientTokenId", None, 403),
     Reason.MISMATCH: ("SignatureDoesNotMatch", None, 403),
+    Reason.REGION: ("SignatureDoesNotMatch", None, 403),
     Reason.EXPIRED: ("SignatureDoesNotMatch", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredToken", None, 403),
 }
@@ -252,26 +254,39 @@ _JSON_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.INCOMPLETE: ("IncompleteSignatureException", None, 403),
     Reason.UNKNOWN_KEY: ("UnrecognizedClientException", None, 403),
     Reason.MISMATCH: ("InvalidSignatureException", None, 403),
+    Reason.REGION: ("InvalidSignatureException", None, 403),
     Reason.EXPIRED: ("InvalidSignatureException", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredTokenException", None, 403),
 }
+# Of an S3 that is not there; where it is, it answers itself.
+_S3_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
+    Reason.MISSING: ("AccessDenied", "Access Denied", 403),
+    Reason.INCOMPLETE: ("AuthorizationHeaderMalformed", None, 400),
+    Reason.UNKNOWN_KEY: ("InvalidAccessKeyId", None, 403),
+    Reason.MISMATCH: ("SignatureDoesNotMatch", None, 403),
+    Reason.REGION: ("AuthorizationHeaderMalformed", None, 400),
+    Reason.EXPIRED: ("RequestTimeTooSkewed", None, 403),
+    Reason.TOKEN_EXPIRED: ("ExpiredToken", None, 400),
+}
 _REFUSALS: Final = {
-    "ec2": _EC2_REFUSALS,
-    "ebs": _JSON_REFUSALS,
-    "dlm": _JSON_REFUSALS,
-    "cloudtrail": _JSON_REFUSALS,
-    "service-quotas": _JSON_REFUSALS,
+    Wire.EC2: _EC2_REFUSALS,
+    Wire.QUERY: _QUERY_REFUSALS,
+    Wire.REST_XML: _QUERY_REFUSALS,
+    Wire.S3: _S3_REFUSALS,
+    Wire.JSON: _JSON_REFUSALS,
+    Wire.REST_JSON: _JSON_REFUSALS,
+    Wire.CBOR: _JSON_REFUSALS,
 }
 
 
-def translate(error: Exception, service: str, request_id: str) -> WireError:
-    """Say on the wire of a service what went wrong.
+def translate(error: Exception, service: str, request_id: str, wire: Wire) -> WireError:
+    """Say what went wrong in a service's words, and in those of the protocol where the service was not reached.
 
     What is none of our refusals is a fault of ours: it is logged with its traceback, and the caller learns only the
     request id under which the log has it.
     """
     if isinstance(error, Refused):
-        code, message, status = _REFUSALS.get(service, _QUERY_REFUSALS)[error.reason]
+        code, message, status = _REFUSALS[wire][error.reason]
         return WireError(code, message or error.message, status)
     if isinstance(error, errors.SteadError):
         code, status = _code_and_status(error, service)

@@ -29,7 +29,8 @@ _TIME: Final = "%Y%m%dT%H%M%SZ"
 _TIME_FORM: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z\Z")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}\Z")
 _HEADER_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+\Z")
-_SCOPE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_SERVICE: Final = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9_ -]{0,62}[A-Za-z0-9_-])?\Z")  # `Service Quotas` is one
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9]{4,128}\Z")
 
 
@@ -41,6 +42,7 @@ class Reason(Enum):
     UNKNOWN_KEY = "unknown key"
     MISMATCH = "mismatch"
     EXPIRED = "expired"
+    REGION = "region"
     TOKEN_EXPIRED = "token expired"  # noqa: S105 — the name of a reason
 
 
@@ -152,7 +154,7 @@ def _claim(
     if len(scope) != 5 or scope[4] != "aws4_request" or not _KEY_ID.match(scope[0]):
         raise Refused(Reason.INCOMPLETE, "Credential must be KEY/DATE/REGION/SERVICE/aws4_request.")
     key_id, date, region, service, _ = scope
-    if not (_SCOPE_NAME.match(region) and _SCOPE_NAME.match(service)):
+    if not (_REGION.match(region) and _SERVICE.match(service)):
         raise Refused(Reason.INCOMPLETE, "Credential should be scoped to a valid region and service.")
     time_text = time.strftime(_TIME)
     if date != time_text[:8]:

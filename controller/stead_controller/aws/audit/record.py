@@ -11,7 +11,7 @@ from typing import Any, Final
 from stead_controller.aws.audit.elements import request_parameters, response_elements
 from stead_controller.aws.audit.touched import touched
 from stead_controller.aws.call_record import CallRecord
-from stead_controller.aws.protocol.models import load_service
+from stead_controller.aws.protocol.models import SERVICES, load_service
 from stead_controller.resources.audit_events import AuditEvent
 from stead_controller.resources.caller import Caller, Session
 
@@ -52,14 +52,14 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
     if service == _S3:
         parameters = {_S3_NAMES.get(key, key): value for key, value in call.params.items()} or None
         elements = call.result if not read_only else None
-    elif call.operation is not None and name in load_service(service).operation_names:
+    elif service in SERVICES and name in load_service(service).operation_names:
         parameters = request_parameters(service, name, call.params)
         if call.result is not None and (not read_only or name in _SHOWN_READS):
             elements = response_elements(service, name, call.result)
     names = touched(service, call.params, None if read_only else call.result)
     account_id = call.owner_id if call.is_owners else call.caller.account_id if call.caller else ""
-    prefix = _S3 if service == _S3 else load_service(service).model.metadata["endpointPrefix"]
-    source = f"{prefix}.amazonaws.com"
+    prefix = load_service(service).model.metadata["endpointPrefix"] if service in SERVICES else service
+    source = f"{prefix.lower().replace(' ', '')}.amazonaws.com"
     event: dict[str, Any] = {
         "eventVersion": _VERSION,
         "userIdentity": _identity(call),

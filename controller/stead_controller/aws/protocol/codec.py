@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 from stead_controller.aws.protocol.message import Request, Response
@@ -22,10 +23,23 @@ class WireError:
         return "Sender" if self.status < 500 else "Receiver"
 
 
+class Wire(Enum):
+    """The protocols of AWS, by botocore's names of them; S3's errors have a form of their own."""
+
+    EC2 = "ec2"
+    QUERY = "query"
+    JSON = "json"
+    REST_JSON = "rest-json"
+    CBOR = "smithy-rpc-v2-cbor"
+    REST_XML = "rest-xml"
+    S3 = "s3"
+
+
 class Codec(Protocol):
     """One service's wire."""
 
     service: Service
+    wire: Wire
 
     def operation_name(self, request: Request) -> str:
         """The operation that the request asks for, one that the service's model has; raises BadRequest."""

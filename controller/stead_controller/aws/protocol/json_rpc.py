@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.model import StructureShape
 
-from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import NO_MEMBERS, Service
 from stead_controller.aws.protocol.parse_json import JsonParsers, decode_document
@@ -16,6 +16,8 @@ from stead_controller.errors import BadRequest
 
 class JsonCodec:
     """The wire of a JSON service."""
+
+    wire = Wire.JSON
 
     def __init__(self, service: Service) -> None:
         """Prepare for a service; its shapes are compiled as they are needed."""

@@ -22,6 +22,28 @@ SIGNING_NAMES: Final[dict[str, str]] = {
     "servicequotas": "service-quotas",
 }
 
+# What some SDKs sign with instead when they are given an endpoint of their own: the model's serviceId.
+_SERVICE_IDS: Final[dict[str, str]] = {
+    "EC2": "ec2",
+    "STS": "sts",
+    "IAM": "iam",
+    "Auto Scaling": "autoscaling",
+    "CloudWatch": "cloudwatch",
+    "EBS": "ebs",
+    "DLM": "dlm",
+    "CloudTrail": "cloudtrail",
+    "Service Quotas": "service-quotas",
+}
+
+# What names a service in X-Amz-Target and in the paths of the CBOR protocol.
+_TARGETS: Final[dict[str, str]] = {
+    "GraniteServiceVersion20100801": "cloudwatch",
+    "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
+    "ServiceQuotasV20190624": "service-quotas",
+}
+
+SERVICES: Final = frozenset(SIGNING_NAMES.values())
+"""The services that Stead has a model of, by botocore's names."""
 
 # The input or output of an operation that has none.
 NO_MEMBERS: Final = StructureShape("NoMembers", {"type": "structure", "members": {}})
@@ -54,6 +76,16 @@ def load_service(name: str) -> Service:
 def api_versions(name: str) -> frozenset[str]:
     """The API versions of a service that botocore knows."""
     return frozenset(_LOADER.list_api_versions(name, "service-2"))
+
+
+def service_of_scope(name: str) -> str | None:
+    """The service that a credential scope names."""
+    return SIGNING_NAMES.get(name) or _SERVICE_IDS.get(name)
+
+
+def service_of_target(name: str) -> str | None:
+    """The service that a target names."""
+    return _TARGETS.get(name)
 
 
 def service_of_version(version: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from botocore.model import OperationModel, StructureShape
 
-from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.protocol.ec2_versions import EC2_VERSIONS
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import NO_MEMBERS, Service, api_versions
@@ -35,6 +35,8 @@ _NOT_PARAMETERS: Final = frozenset(
 
 class QueryCodec:
     """The wire of a query service."""
+
+    wire = Wire.QUERY
 
     def __init__(self, service: Service, *, ec2: bool = False) -> None:
         """Prepare for a service; its shapes are compiled as they are needed."""
@@ -121,6 +123,7 @@ class Ec2Codec(QueryCodec):
     written unless the result says otherwise.
     """
 
+    wire = Wire.EC2
     unknown_version = "NoSuchVersion"
 
     def __init__(self, service: Service) -> None:

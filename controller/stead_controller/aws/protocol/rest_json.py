@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from stead_controller.aws.protocol import scalars
-from stead_controller.aws.protocol.codec import WireError
+from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.protocol.form import decode
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import NO_MEMBERS, Service
@@ -34,6 +34,8 @@ _TEXTS: Final[dict[str, Callable[[Any], str]]] = {
 
 class RestJsonCodec:
     """The wire of a REST-JSON service."""
+
+    wire = Wire.REST_JSON
 
     def __init__(self, service: Service) -> None:
         """Prepare for a service; its shapes are compiled as they are needed."""

@@ -7,12 +7,14 @@ import pytest
 
 from stead_controller import errors
 from stead_controller.aws.errors import MALFORMED, NOT_FOUND, translate
+from stead_controller.aws.protocol import codec_for
+from stead_controller.aws.protocol.codec import Wire
 from stead_controller.aws.signature import Reason, Refused
 from stead_proto.ids import PREFIXES
 
 
 def told(error: Exception, service: str = "ec2") -> tuple[str, int]:
-    wire = translate(error, service, "R-1")
+    wire = translate(error, service, "R-1", codec_for(service).wire)
     return wire.code, wire.status
 
 
@@ -58,7 +60,7 @@ def test_every_resource_type_has_its_codes(resource_type: str) -> None:
 )
 def test_ec2(error: errors.SteadError, code: str, status: int) -> None:
     assert told(error) == (code, status)
-    assert translate(error, "ec2", "R-1").message == error.message
+    assert translate(error, "ec2", "R-1", Wire.EC2).message == error.message
 
 
 @pytest.mark.parametrize(
@@ -90,14 +92,14 @@ def test_every_refused_signature_has_a_code(reason: Reason) -> None:
 
 
 def test_ec2_does_not_tell_a_wrong_key_from_a_wrong_signature() -> None:
-    unknown = translate(Refused(Reason.UNKNOWN_KEY, "unknown"), "ec2", "R-1")
-    assert unknown == translate(Refused(Reason.MISMATCH, "mismatch"), "ec2", "R-1")
+    unknown = translate(Refused(Reason.UNKNOWN_KEY, "unknown"), "ec2", "R-1", Wire.EC2)
+    assert unknown == translate(Refused(Reason.MISMATCH, "mismatch"), "ec2", "R-1", Wire.EC2)
 
 
 def test_faults_of_ours_are_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
     fault: Any = ValueError("the database password is 1234")
     with caplog.at_level(logging.ERROR):
-        wire = translate(fault, "ec2", "R-1")
+        wire = translate(fault, "ec2", "R-1", Wire.EC2)
     assert (wire.code, wire.status) == ("InternalError", 500)
     assert "1234" not in wire.message
     assert "R-1" in wire.message
