@@ -2,12 +2,15 @@
 
 import asyncio
 import concurrent.futures
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from stead_agent.desired import Store
 from stead_agent.link import Dialling, HostView, Link
 from stead_agent.logs import Log
+from stead_agent.network.interface import Touched
 from stead_agent.reconcile.loop import Reconciler
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
@@ -18,6 +21,9 @@ from stead_proto.v1 import desired_pb2
 _log = Log(__name__)
 
 AUDIT_SECONDS: Final = 60.0
+"""How often everything is compared, whatever the kernel tells of."""
+LOOK_SECONDS: Final = 5.0
+"""How often what nobody is notified of is looked at."""
 STRAYS_SECONDS: Final = 600.0
 STRAYS_AGAIN_SECONDS: Final = 15.0
 
@@ -41,6 +47,8 @@ class Agent:
         self._parts = parts
         self._store = store
         self._threads = threads
+        self._drift = asyncio.Event()
+        self._touched = Touched()  # since it was last looked at
         news = asyncio.Event()
         self.reconciler = Reconciler(parts, store, habits=habits, news=news.set)
         self.link = Link(dialling, self.reconciler, host, news, threads=question_threads)
@@ -50,11 +58,16 @@ class Agent:
         self._parts.machines.subscribe(self._notice_machine)
         self._parts.exports.subscribe(self._notice_volume)
         self._parts.snapshots.subscribe(self._notice_snapshot)
+        with contextlib.ExitStack() as ends:
+            ends.callback(self._parts.network.subscribe(self._notice_drift))
+            await self._work()
+
+    async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reconciler.run(self._threads))
             tasks.create_task(self.link.run())
             if self._threads is not None:
-                tasks.create_task(self._audit())
+                tasks.create_task(self._mend())
             tasks.create_task(self._look_for_strays())
 
     def close(self) -> None:
@@ -84,14 +97,44 @@ class Agent:
 
     # -- chores
 
-    async def _audit(self) -> None:
-        """Compare the kernel with what was applied, and empty the trash, every minute."""
+    async def _mend(self) -> None:
+        """Repair what somebody else changed: at once where the kernel tells of it, soon where not, all each minute."""
+        everything = self._loop.time() + AUDIT_SECONDS
+        look = self._loop.time() + LOOK_SECONDS
         while True:
-            await asyncio.sleep(AUDIT_SECONDS)
-            if await self._loop.run_in_executor(self._threads, audit, self._parts):
-                self.reconciler.look_at_networks()
-            for volume_id in await self._loop.run_in_executor(self._threads, self._parts.exports.outdated):
-                self.reconciler.notice_volume(volume_id)
+            with contextlib.suppress(TimeoutError):  # then it is time for the next look
+                async with asyncio.timeout_at(min(everything, look)):
+                    await self._drift.wait()
+            self._drift.clear()
+            touched, self._touched = self._touched, Touched()
+            if self._loop.time() >= everything:
+                await self._audit(None)
+                for volume_id in await self._loop.run_in_executor(self._threads, self._parts.exports.outdated):
+                    self.reconciler.notice_volume(volume_id)
+                everything = self._loop.time() + AUDIT_SECONDS
+                look = self._loop.time() + LOOK_SECONDS
+                continue
+            if self._loop.time() >= look:
+                unsettled = await self._loop.run_in_executor(self._threads, look_closer, self._parts)
+                touched = Touched(touched.links | unsettled, touched.rules)
+                look = self._loop.time() + LOOK_SECONDS
+            if touched != Touched():
+                await self._audit(touched)
+
+    async def _audit(self, touched: Touched | None) -> None:
+        if await self._loop.run_in_executor(self._threads, audit, self._parts, touched):
+            self.reconciler.look_at_networks()
+
+    def _notice_drift(self, touched: Touched) -> None:
+        """Hear from a thread of `network` where somebody else may have changed something."""
+        try:
+            self._loop.call_soon_threadsafe(self._note_drift, touched)
+        except RuntimeError:
+            _log.debug("event_after_the_end", drift=",".join(touched.links | touched.rules))  # the next agent looks
+
+    def _note_drift(self, touched: Touched) -> None:
+        self._touched = Touched(self._touched.links | touched.links, self._touched.rules | touched.rules)
+        self._drift.set()
 
     async def _look_for_strays(self) -> None:
         """Look for what nobody wants: after each full state, and now and then; only while a controller is there."""
@@ -109,26 +152,50 @@ class Agent:
                 continue  # it is time to look again
 
 
-def audit(parts: Subsystems) -> bool:
-    """Have each subsystem repair what somebody else changed, and empty the trash; tell whether anything was repaired.
+def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
+    """Have each subsystem repair what somebody else changed; tell whether anything was repaired.
 
-    What cannot be repaired now is tried again the next time.
+    Everything, and the trash is emptied then, or only where it was touched. What cannot be repaired now is tried again
+    with everything the next time. What is made anew has no rules yet, so the rules follow the links.
     """
-    repaired = False
-    audits = {"network": parts.network.audit, "firewall": parts.firewall.audit, "dhcp": parts.dhcp.audit}
-    for name, audit_one in audits.items():
-        try:
-            for repair in audit_one():
-                repaired = True
-                _log.warning("repaired", subsystem=name, what=repair)
-        except EXPECTED_ERRORS as error:
-            _log.warning("audit_failed", subsystem=name, reason=str(error))
-    for purge in (parts.volumes.purge, parts.bases.purge):
+    links = None if touched is None else touched.links
+    rules = None if touched is None else touched.links | touched.rules
+    audits: dict[str, Callable[[], tuple[str, ...]]] = {
+        "network": partial(parts.network.audit, links),
+        "firewall": partial(parts.firewall.audit, rules),
+    }
+    if touched is None:
+        audits["dhcp"] = parts.dhcp.audit
+    elif not touched.links:
+        del audits["network"]
+    repairs = [_repair(name, audit_one) for name, audit_one in audits.items()]
+    for purge in (parts.volumes.purge, parts.bases.purge) if touched is None else ():
         try:
             purge()
         except EXPECTED_ERRORS as error:
             _log.warning("trash_not_emptied", reason=str(error))
-    return repaired
+    return any(repairs)
+
+
+def _repair(subsystem: str, audit_one: Callable[[], tuple[str, ...]]) -> bool:
+    try:
+        repairs = audit_one()
+    except EXPECTED_ERRORS as error:
+        _log.warning("audit_failed", subsystem=subsystem, reason=str(error))
+        return False
+    for repair in repairs:
+        _log.warning("repaired", subsystem=subsystem, what=repair)
+    return bool(repairs)
+
+
+def look_closer(parts: Subsystems) -> frozenset[str]:
+    """Find what nobody is notified of: start DHCP servers that ended, name the VPCs whose sysctls were changed."""
+    _repair("dhcp", parts.dhcp.audit)
+    try:
+        return frozenset(parts.network.unsettled())
+    except EXPECTED_ERRORS as error:
+        _log.warning("audit_failed", subsystem="network", reason=str(error))
+        return frozenset()
 
 
 def list_present(parts: Subsystems) -> Iterator[Key]:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from stead_agent.network.interface import tap_name
 from stead_cli import packets
 from tests.support.real_cloud import RealCloud, User
+from tests.support.waiting import wait_for
 
 METADATA = "169.254.169.254"
 
@@ -72,3 +74,19 @@ def test_an_interface_that_is_not_there_is_a_clear_error(real_cloud: RealCloud) 
     assert done.returncode != 0
     assert "eni-0123456789abcdef0" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_tap_that_is_set_down_comes_back(guest_owner: User, guest: str) -> None:
+    """By itself, within ten seconds: neither an answer of the API nor a reboot would show it."""
+    [interface] = guest_owner.describe(guest)["NetworkInterfaces"]
+    tap = tap_name(interface["NetworkInterfaceId"])
+    for damage in (("set", tap, "down"), ("set", tap, "nomaster")):
+        subprocess.run(("ip", "link", *damage), check=True)
+        wait_for(lambda: _is_well(tap), f"{damage} is mended", 10)
+    guest_owner.login(guest).run("true")
+
+
+def _is_well(tap: str) -> bool:
+    shown = subprocess.run(("ip", "-j", "-d", "link", "show", tap), capture_output=True, check=True).stdout
+    [link] = json.loads(shown)
+    return "UP" in link["flags"] and "master" in link and link["linkinfo"]["info_slave_data"]["isolated"]

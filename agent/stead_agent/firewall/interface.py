@@ -206,5 +206,8 @@ class Firewall(Protocol):
     def look(self, path: Path) -> list[Finding]:
         """List the rules that are really in force for an interface of this host; the first that is not ok decides."""
 
-    def audit(self) -> tuple[str, ...]:
-        """Compare the kernel with all that was applied, repair what differs, and tell what that was."""
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
+        """Compare the kernel with what was applied, repair what differs, and tell what that was.
+
+        All of it, or only the VPCs that are named, "" for the host's own tables.
+        """

@@ -5,6 +5,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from stead_agent.nfnetlink import NetfilterSocket, attributes
 from stead_agent.turns import Turns
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+_HOST: Final = ""  # among the ids of VPCs whose rules may have been touched
 _GENERATION_ID: Final = 1  # NFTA_GEN_ID
 _CONTEXTS: Final = 12
 
@@ -287,14 +289,15 @@ class KernelFirewall:
         with contextlib.closing(self._namespaces.inside(path.vpc_id, Nft)) as nft:
             return found + look_at_groups(nft, path)
 
-    def audit(self) -> tuple[str, ...]:
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
         """Ask each namespace whether its rules were touched; only where they were is anything compared."""
         drift: list[str] = []
-        with self._host_lock:
-            if self._host_rules is not None:
-                drift += [f"host: {what}" for what in self._host_rules.audit()]
+        if touched is None or _HOST in touched:
+            with self._host_lock:
+                if self._host_rules is not None:
+                    drift += [f"host: {what}" for what in self._host_rules.audit()]
         with self._lock:
-            vpcs = list(self._vpcs)
+            vpcs = [vpc_id for vpc_id in self._vpcs if touched is None or vpc_id in touched]
         for vpc_id in vpcs:
             with self._vpc_turns.at(vpc_id):
                 drift += [f"{vpc_id}: {what}" for what in self._audit_vpc(vpc_id)]

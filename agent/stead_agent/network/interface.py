@@ -7,6 +7,7 @@ which packet may pass are the firewall's; here is only where packets can go.
 
 import socket
 import zlib
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
@@ -211,6 +212,14 @@ class VpcNetwork:
     nat_gateways: tuple[NatGateway, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Where somebody else may have changed something: ids of VPCs, "" for the host's own part."""
+
+    links: frozenset[str] = frozenset()  # or addresses, routes, rules, neighbours; all of a NAT gateway
+    rules: frozenset[str] = frozenset()  # nftables
+
+
 class NetworkError(Exception):
     """The kernel refused something; what was applied so far stays and the next `apply` goes on from there."""
 
@@ -234,8 +243,20 @@ class Network(Protocol):
     def present(self) -> AbstractSet[str]:
         """List the VPCs of which the kernel has any trace."""
 
-    def audit(self) -> tuple[str, ...]:
-        """Compare the kernel with all that was applied, repair what differs, and tell what that was."""
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
+        """Compare the kernel with what was applied, repair what differs, and tell what that was.
+
+        All of it, or only the VPCs that are named, "" for the host's own part.
+        """
+
+    def subscribe(self, report: Callable[[Touched], None]) -> Callable[[], None]:
+        """Have `report` called, by another thread, where somebody else may have changed something; before `apply`.
+
+        What is returned ends it.
+        """
+
+    def unsettled(self) -> AbstractSet[str]:
+        """List the VPCs, "" for the host's own part, of which a sysctl was changed: nobody is notified of those."""
 
     def look(self, path: findings.Path) -> list[findings.Finding]:
         """List the links and the route that an interface's packets really have; the first that is not ok decides."""

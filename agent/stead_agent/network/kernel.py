@@ -3,10 +3,13 @@
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from stead_agent import findings
+from stead_agent.logs import Log
 from stead_agent.network.capture import capture
 from stead_agent.network.interface import (
     OVERLAY_LINK,
@@ -15,19 +18,23 @@ from stead_agent.network.interface import (
     HostPaths,
     NetworkError,
     Peer,
+    Touched,
     VpcNetwork,
     tap_name,
 )
 from stead_agent.network.look import look
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.nat_gateways import NatGateways
-from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, view_host
+from stead_agent.network.notices import HOST
+from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, settings_of, view_host
 from stead_agent.network.overlay import OVERHEAD
 from stead_agent.network.picture import choose_inner_address, default_host_address, host_things, masqueraded
 from stead_agent.network.plan import Change, Remove, Step, plan
 from stead_agent.network.rtnetlink import Kernel, with_kernel
-from stead_agent.network.things import Bridge, Neighbour, PeerLink, Place, Vxlan, is_ipv6
+from stead_agent.network.taps import damaged
+from stead_agent.network.things import Bridge, Neighbour, PeerLink, Place, Setting, Thing, Vxlan, is_ipv6
 from stead_agent.network.wanted import Wanted, steps_between, wanted_of
+from stead_agent.network.watch import Watch
 from stead_agent.turns import Turns
 
 
@@ -47,6 +54,9 @@ class _Host:
     paths: HostPaths
 
 
+_log = Log(__name__)
+
+
 class KernelNetwork:
     """The `Network` of real machines."""
 
@@ -63,6 +73,7 @@ class KernelNetwork:
         self._host: _Host | None = None
         self._first_view: HostView | None = None  # what was there when this agent began
         self._touched: set[str] = set()  # VPCs of which that is no longer the truth
+        self._watch = Watch(namespaces, self._vpc_of_tap)
 
     # --- the host
 
@@ -121,6 +132,8 @@ class KernelNetwork:
     def _apply(self, vpc: VpcNetwork, paths: HostPaths) -> set[str]:
         """Make the VPC so, with its lock held; name the peers whose ends of pairs came or went with it."""
         is_new = self.namespaces.create(vpc.vpc_id)
+        if is_new or vpc.vpc_id not in self._applied:
+            self._watch.follow(vpc.vpc_id, {vpc.vpc_id})
         before = None if is_new else self._applied.get(vpc.vpc_id)
         inner, peers = self._inner_address(vpc.vpc_id), self._joinable(vpc)
         wanted = wanted_of(vpc, paths, inner, peers, before.wanted if before else None)
@@ -128,21 +141,28 @@ class KernelNetwork:
         if steps != []:
             # Until it is done nobody knows what is there: after an error the next time reads it from the kernel.
             self._forget(vpc.vpc_id)
-            steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc.vpc_id, steps, wanted))
+            with self._watch.own(vpc.vpc_id):
+                steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc, steps, wanted))
         self._gateways.apply(vpc)
+        self._watch.follow(vpc.vpc_id, {vpc.vpc_id, *(gateway.id for gateway in vpc.nat_gateways)})
         with self._lock:
             self._applied[vpc.vpc_id] = _Applied(vpc, wanted)
         return _peers_of(steps) | ({peer.vpc_id for peer in vpc.peers} if is_new else set())
 
-    def _carry_out(self, kernel: Kernel, vpc_id: str, steps: list[Step] | None, wanted: Wanted) -> list[Step]:
+    def _carry_out(self, kernel: Kernel, vpc: VpcNetwork, steps: list[Step] | None, wanted: Wanted) -> list[Step]:
         """Do the steps; when it is not known what is there, look first, at the whole host only if need be."""
         with self._lock:
-            view = None if vpc_id in self._touched else self._first_view
-            self._touched.add(vpc_id)
-        if steps is None:
-            things = wanted.everything()
-            steps = plan(observe_vpc(kernel, view or view_host(kernel), vpc_id, things), things)
+            view = None if vpc.vpc_id in self._touched else self._first_view
+            self._touched.add(vpc.vpc_id)
+        if steps is not None:
+            kernel.carry_out_all(steps)
+            return steps
+        things = wanted.everything()
+        view = view or view_host(kernel)
+        steps = plan(observe_vpc(kernel, view, vpc.vpc_id, things), things)
         kernel.carry_out_all(steps)
+        # A bridge that was made anew has lost the taps.
+        kernel.carry_out_all(damaged(vpc, (view_host(kernel) if steps else view).links.values()))
         return steps
 
     # --- peers
@@ -190,6 +210,7 @@ class KernelNetwork:
                 self._told.pop(vpc_id, None)
                 self._settled.discard(vpc_id)
                 others = [told.vpc_id for told in self._told.values() if vpc_id in {it.vpc_id for it in told.peers}]
+            self._watch.follow(vpc_id, frozenset())
             self._gateways.remove(vpc_id)
             if self.namespaces.exists(vpc_id):
                 # Whoever holds the namespace must hold no tunnel and no way to a peer.
@@ -206,41 +227,85 @@ class KernelNetwork:
         """List the VPCs that have a namespace or a link."""
         return self.namespaces.names() | self._with_kernel(None, view_host).owners()
 
-    def audit(self) -> tuple[str, ...]:
-        """Read all again and repair; a lost neighbour entry comes back without a word, since DHCP replaces them."""
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
+        """Read again and repair; a lost neighbour entry comes back without a word, since DHCP replaces them."""
         if self._host is None:
             return ()
-        _, drift = self._apply_host(self._host.picture)
+        drift: list[Step] = []
+        if touched is None or HOST in touched:
+            _, drift = self._apply_host(self._host.picture)
+            if drift:
+                touched = None  # with an address of the host go routes of VPCs, of which nobody is notified
         view = self._with_kernel(None, view_host)
         with self._lock:
-            vpcs = list(self._applied)
+            vpcs = [vpc_id for vpc_id in self._told if touched is None or vpc_id in touched]
         told: list[str] = []
         for vpc_id in vpcs:
-            with self._vpc_turns.at(vpc_id):
-                drift += self._audit_vpc(vpc_id, view)
-                told += self._gateways.audit(vpc_id)
+            try:
+                with self._vpc_turns.at(vpc_id):
+                    drift += self._audit_vpc(vpc_id, view)
+                    told += self._gateways.audit(vpc_id)
+            except (NetworkError, OSError) as error:  # the others are not to wait for it; it is tried again
+                _log.warning("vpc_not_repaired", vpc=vpc_id, reason=str(error))
         return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *told)
 
     def _audit_vpc(self, vpc_id: str, view: HostView) -> list[Step]:
-        applied = self._applied.get(vpc_id)
+        applied, told = self._applied.get(vpc_id), self._told.get(vpc_id)
         if applied is None:
+            if told is not None and self._host is not None:  # the last work at it failed
+                self._apply(told, self._host.paths)
             return []
         self.namespaces.create(vpc_id)
+        self._watch.follow(vpc_id, {vpc_id, *(gateway.id for gateway in applied.picture.nat_gateways)})
 
         def compare(kernel: Kernel) -> list[Step]:
             things = applied.wanted.everything()
-            if not plan(observe_vpc(kernel, view, vpc_id, things), things):
+            taps = list(damaged(applied.picture, view.links.values()))
+            if not taps and not plan(observe_vpc(kernel, view, vpc_id, things), things):
                 return []
             # Seen for all VPCs at once, some while ago: look again before touching anything.
-            steps = plan(observe_vpc(kernel, view_host(kernel), vpc_id, things), things)
+            now = view_host(kernel)
+            steps = plan(observe_vpc(kernel, now, vpc_id, things), things)
             kernel.carry_out_all(steps)
-            return steps
+            taps = list(damaged(applied.picture, view_host(kernel).links.values()))
+            kernel.carry_out_all(taps)
+            return [*steps, *taps]
 
         self._forget(vpc_id)
-        steps = self._with_kernel(vpc_id, compare)
+        with self._watch.own(vpc_id):
+            steps = self._with_kernel(vpc_id, compare)
         with self._lock:
             self._applied[vpc_id] = applied
         return steps
+
+    def subscribe(self, report: Callable[[Touched], None]) -> Callable[[], None]:
+        """Have `report` called, by another thread, where somebody else may have changed something."""
+        self._watch.start(report)
+        return self._watch.stop
+
+    def unsettled(self) -> frozenset[str]:
+        """List the VPCs, "" for the host's own part, of which a sysctl is not as applied."""
+        host = self._host
+        if host is None:
+            return frozenset()
+        found = set()
+        if self._with_kernel(None, lambda kernel: _differ(kernel, host_things(host.picture, host.paths))):
+            found.add(HOST)
+        with self._lock:
+            vpcs = dict(self._applied)
+        for vpc_id, applied in vpcs.items():
+            try:
+                if self._with_kernel(vpc_id, partial(_differ, things=applied.wanted.things)):
+                    found.add(vpc_id)
+            except OSError:  # its namespace is gone: that differs, too, unless it is being removed
+                found.add(vpc_id)
+        return frozenset(found)
+
+    def _vpc_of_tap(self, tap: str) -> str | None:
+        """Find the VPC of a guest's tap; asked only when somebody damaged one."""
+        with self._lock:
+            told = list(self._told.values())
+        return next((vpc.vpc_id for vpc in told if any(tap_name(it.id) == tap for it in vpc.interfaces)), None)
 
     # --- what others need
 
@@ -278,6 +343,12 @@ class KernelNetwork:
 
     def _with_kernel[T](self, vpc_id: str | None, work: Callable[[Kernel], T]) -> T:
         return with_kernel(self.namespaces, vpc_id, work)
+
+
+def _differ(kernel: Kernel, things: Iterable[Thing]) -> bool:
+    """Tell whether one of the settings among these objects is not as it must be."""
+    settings = [thing for thing in things if isinstance(thing, Setting)]
+    return set(settings_of(kernel, settings)) != set(settings)
 
 
 def _back(peers: Iterable[Peer], peer: Peer, vpc_id: str) -> bool:

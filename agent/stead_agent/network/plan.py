@@ -14,6 +14,7 @@ from stead_agent.network.things import (
     Route,
     Rule,
     Setting,
+    Tap,
     Thing,
     Tunnel,
     Up,
@@ -53,6 +54,7 @@ _RANKS: Final[dict[type[Thing], int]] = {
     Veth: 2,
     PeerLink: 2,
     Vxlan: 2,
+    Tap: 3,
     Setting: 3,
     Address: 4,
     Up: 5,
@@ -69,7 +71,7 @@ def key_of(thing: Thing) -> Key:
     match thing:
         case Setting():
             return (Setting, thing.place, thing.path)
-        case Bridge() | Veth():
+        case Bridge() | Veth() | Tap():
             return (Bridge, thing.name)  # there is one link of a name
         case PeerLink() | Vxlan():
             return (PeerLink, thing.name)
@@ -126,7 +128,7 @@ def depends_on(thing: Thing) -> tuple[Place, str] | None:
             return (Place.HOST, thing.link)
         case Tunnel():
             return (Place.VPC, thing.link)
-        case Bridge() | Veth() | PeerLink() | Vxlan() | Rule():
+        case Bridge() | Veth() | Tap() | PeerLink() | Vxlan() | Rule():
             return None
 
 

@@ -29,6 +29,7 @@ from stead_agent.network.things import (
     Route,
     Rule,
     Setting,
+    Tap,
     Thing,
     Tunnel,
     Up,
@@ -123,6 +124,8 @@ class Kernel(Readings):
                     self._make_peer_link(thing)
             case Vxlan():
                 self._make_vxlan(thing)
+            case Tap():
+                raise NetworkError(f"{thing.name} is not there: libvirt makes it")
             case Address():
                 address, _, length = thing.address.partition("/")
                 self._netlink(thing.place).addr(
@@ -220,6 +223,8 @@ class Kernel(Readings):
                 self._set_link(new.name, ifalias=new.alias, mtu=new.mtu)
             case Veth(), Veth():
                 self._change_pair(old, new)
+            case Tap(), Tap():
+                self._change_tap(old, new)
             case (_, PeerLink() | Vxlan() as link):
                 self._netlink(Place.VPC).link("set", index=self._index(Place.VPC, link.name), mtu=link.mtu)
             case Rule(), Rule():
@@ -239,10 +244,20 @@ class Kernel(Readings):
         if new.is_isolated:
             self._plug(new)
 
+    def _change_tap(self, old: Tap, new: Tap) -> None:
+        """Put a tap back into its bridge, isolated before it is switched on."""
+        index = self._index(Place.HOST, new.name)
+        if old.master != new.master or old.mtu != new.mtu:
+            self._set_link(new.name, master=self._index(Place.HOST, new.master), mtu=new.mtu)
+        if old.master != new.master or not old.is_isolated:
+            self._netlink(Place.HOST).brport("set", index=index, isolated=1)
+        if not old.is_up:
+            self._set_link(new.name, state="up")
+
     def _remove(self, thing: Thing) -> None:
         match thing:
-            case Setting() | Up():
-                pass  # goes with its link or namespace
+            case Setting() | Up() | Tap():
+                pass  # goes with its link or namespace; taps are libvirt's
             case Bridge() | Veth():
                 self._netlink(Place.HOST).link("del", index=self._index(Place.HOST, thing.name))
                 self._indexes.clear()

@@ -63,6 +63,17 @@ class Veth:
 
 
 @dataclass(frozen=True, slots=True)
+class Tap:
+    """A guest's link in the host's namespace, made by libvirt: what must stay true of it while it is there."""
+
+    name: str
+    master: str  # the subnet's bridge
+    mtu: int  # 0 = not ours to say
+    is_isolated: bool
+    is_up: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PeerLink:
     """A VPC's end of a pair that joins it to another VPC's namespace, where the other end has the same name."""
 
@@ -156,7 +167,7 @@ class Proxy:
     address: str
 
 
-Thing = Setting | Bridge | Veth | PeerLink | Vxlan | Address | Up | Route | Rule | Neighbour | Tunnel | Proxy
+Thing = Setting | Bridge | Veth | Tap | PeerLink | Vxlan | Address | Up | Route | Rule | Neighbour | Tunnel | Proxy
 
 
 def is_ipv6(address: str) -> bool:

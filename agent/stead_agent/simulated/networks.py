@@ -1,7 +1,7 @@
 """Links, rules, DHCP and metadata of a simulated host: remembered as applied, with the promises that were broken."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
 from stead_agent.flow_logs.interface import VpcFlowLogs
 from stead_agent.metadata.interface import Guest
-from stead_agent.network.interface import HostNetwork, HostPaths, LocalInterface, NetworkError, VpcNetwork
+from stead_agent.network.interface import HostNetwork, HostPaths, LocalInterface, NetworkError, Touched, VpcNetwork
 from stead_agent.simulated.world import World
 
 
@@ -60,9 +60,19 @@ class SimulatedNetwork:
         with self._world.lock:
             return frozenset(self._world.things.networks)
 
-    def audit(self) -> tuple[str, ...]:
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
         """Find all as it was applied."""
+        del touched
         return ()
+
+    def subscribe(self, report: Callable[[Touched], None]) -> Callable[[], None]:
+        """Report nothing: nobody else is here."""
+        del report
+        return lambda: None
+
+    def unsettled(self) -> AbstractSet[str]:
+        """Find all as it was applied."""
+        return frozenset()
 
     def look(self, path: findings.Path) -> list[findings.Finding]:
         """Tell whether the interface was applied."""
@@ -123,8 +133,9 @@ class SimulatedFirewall:
             known = path.vpc_id in self._world.things.firewalls
         return [findings.Finding("security groups", path.interface_id, ok=known, detail="simulated")]
 
-    def audit(self) -> tuple[str, ...]:
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
         """Find all as it was applied."""
+        del touched
         return ()
 
 

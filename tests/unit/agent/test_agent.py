@@ -1,14 +1,16 @@
 """The agent's chores over a simulated host."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import pytest
 
 from stead_agent import agent
-from stead_agent.network.interface import NetworkError
+from stead_agent.network.interface import NetworkError, Touched
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.simulated.networks import SimulatedNetwork
+from stead_agent.simulated.networks import SimulatedFirewall, SimulatedNetwork
+from stead_agent.simulated.world import World
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 from tests.support import desired_states as make
@@ -21,10 +23,36 @@ class _Damaged(SimulatedNetwork):
     found: tuple[str, ...] = ()
     broken = False
 
-    def audit(self) -> tuple[str, ...]:
+    asked: list[AbstractSet[str] | None]
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.asked = []
+
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
+        self.asked.append(touched)
         if self.broken:
             raise NetworkError("netlink said no")
         return self.found
+
+    changed: AbstractSet[str] = frozenset()
+
+    def unsettled(self) -> AbstractSet[str]:
+        if self.broken:
+            raise NetworkError("netlink said no")
+        return self.changed
+
+
+class _DamagedRules(SimulatedFirewall):
+    """A firewall that notes what it is asked to look at."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.asked: list[AbstractSet[str] | None] = []
+
+    def audit(self, touched: AbstractSet[str] | None = None) -> tuple[str, ...]:
+        self.asked.append(touched)
+        return ()
 
 
 def test_an_audit_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
@@ -39,6 +67,31 @@ def test_an_audit_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> N
     assert not agent.audit(parts)
     assert host.world.things.trash == []
     assert "audit_failed" in caplog.text
+
+
+def test_only_what_was_touched_is_looked_at() -> None:
+    host = SimulatedHost(SteppedClock())
+    network, rules = _Damaged(host.world), _DamagedRules(host.world)
+    parts = replace(host.subsystems, network=network, firewall=rules)
+    host.world.things.trash.append("vol-9")
+    agent.audit(parts, Touched(rules=frozenset({"vpc-2"})))
+    assert network.asked == []  # no link was touched
+    agent.audit(parts, Touched(links=frozenset({"vpc-1"}), rules=frozenset({"vpc-2"})))
+    assert network.asked == [{"vpc-1"}]
+    assert rules.asked == [{"vpc-2"}, {"vpc-1", "vpc-2"}]  # new links have no rules yet
+    assert host.world.things.trash == ["vol-9"]  # emptied with the look at everything
+    agent.audit(parts)
+    assert (network.asked[-1], rules.asked[-1], host.world.things.trash) == (None, None, [])
+
+
+def test_a_closer_look_goes_on_after_a_failure() -> None:
+    host = SimulatedHost(SteppedClock())
+    network = _Damaged(host.world)
+    parts = replace(host.subsystems, network=network)
+    network.changed = frozenset({"vpc-1"})
+    assert agent.look_closer(parts) == {"vpc-1"}
+    network.broken = True
+    assert agent.look_closer(parts) == frozenset()
 
 
 def test_all_that_exists_is_listed() -> None:

@@ -1,0 +1,24 @@
+"""Find the taps of guests, made by libvirt, that somebody switched off, unplugged or took the isolation from: pure."""
+
+from collections.abc import Iterable, Iterator
+
+from stead_agent.network.interface import VpcNetwork, bridge_name, tap_name
+from stead_agent.network.plan import Change
+from stead_agent.network.readings import Link
+from stead_agent.network.things import Tap
+
+
+def damaged(vpc: VpcNetwork, links: Iterable[Link]) -> Iterator[Change]:
+    """Give the changes that mend a VPC's taps; one that is not there is none of ours to make."""
+    names = {link.index: link.name for link in links}
+    by_name = {link.name: link for link in links}
+    routers = {gateway.interface_id for gateway in vpc.nat_gateways}  # whose pairs are made and compared with all else
+    for interface in vpc.interfaces:
+        link = by_name.get(tap_name(interface.id))
+        bridge = bridge_name(interface.subnet_id)
+        if link is None or interface.id in routers or bridge not in by_name:
+            continue
+        found = Tap(link.name, names.get(link.master, ""), link.mtu, link.is_isolated, link.is_up)
+        wanted = Tap(link.name, bridge, vpc.mtu, is_isolated=True, is_up=True)
+        if found != wanted:
+            yield Change(found, wanted)
