@@ -48,6 +48,20 @@ def read_address(host: str, path: str, domain: str) -> Address:
     return Address(bucket, key)
 
 
+def read_copy_source(path: str) -> Address:
+    """Read what a header x-amz-copy-source names, without the version: a URL-encoded path, of which slashes may be too.
+
+    A plus is a space here, unlike in the path of a request. Raises BadRequest.
+    """
+    path = path.replace("+", "%20").replace("%2F", "/").replace("%2f", "/")
+    found = read_address("", path if path.startswith("/") else f"/{path}", "")
+    if not found.key:
+        raise BadRequest(
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", code="InvalidArgument"
+        )
+    return found
+
+
 def bucket_of_host(host: str, domain: str) -> str:
     """Give the bucket that stands before the domain in a Host header; empty when none does."""
     name = host.lower().partition(":")[0]

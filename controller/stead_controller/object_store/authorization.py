@@ -166,11 +166,7 @@ class Authorization:
     def _read_source(self, exchange: Exchange, source: str) -> str:
         """Read what is to be copied, and give its version; raises BadRequest."""
         path, _, version = source.partition("?versionId=")
-        found = addressing.read_address("", path if path.startswith("/") else f"/{path}", "")
-        if not found.key:
-            raise BadRequest(
-                "Copy Source must mention the source bucket and key: sourcebucket/sourcekey", code="InvalidArgument"
-            )
+        found = addressing.read_copy_source(path)
         addressing.check_token("versionId", version)
         exchange.source_address = found
         return version

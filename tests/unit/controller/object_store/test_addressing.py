@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stead_controller.errors import BadRequest
 from stead_controller.object_store import addressing
-from stead_controller.object_store.addressing import Address, read_address
+from stead_controller.object_store.addressing import Address, read_address, read_copy_source
 
 PIECES = st.sampled_from(
     [
@@ -128,3 +128,14 @@ def test_names_that_s3_does_not_take(name):
 @pytest.mark.parametrize("name", ["abc", "a.b.c", "a-b", "1bucket", "x" * 63])
 def test_names_that_s3_takes(name):
     addressing.check_bucket_name(name)
+
+
+@pytest.mark.parametrize("before", ["", "/", "%2F"])
+def test_copy_sources_as_clients_encode_them(before):
+    """Go's QueryEscape, JavaScript's encodeURIComponent and Python's quote write one path in three ways."""
+    for encoded in ("b%2Fa%2Fb+c%2Bd%25", "b%2fa%2fb%20c%2Bd%25", "b/a/b%20c%2Bd%25"):
+        assert read_copy_source(before + encoded) == Address("b", "a/b c+d%")
+    for nothing in ("b", "b/", "b%2F"):
+        with pytest.raises(BadRequest) as refusal:
+            read_copy_source(before + nothing)
+        assert refusal.value.code == "InvalidArgument"
