@@ -202,3 +202,13 @@ resource "aws_network_acl_rule" "no_telnet" {
   from_port      = 23
   to_port        = 23
 }
+
+# Flows of the whole VPC; in Stead the log group is a folder on the hosts, and no role is needed to write there.
+resource "aws_flow_log" "site" {
+  vpc_id                   = aws_vpc.site.id
+  traffic_type             = "REJECT"
+  log_destination          = "arn:aws:logs:${var.region}:${data.aws_caller_identity.me.account_id}:log-group:${var.site}"
+  iam_role_arn             = aws_iam_role.machine.arn
+  max_aggregation_interval = 60
+  tags                     = { Name = var.site }
+}

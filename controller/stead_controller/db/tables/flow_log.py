@@ -25,6 +25,7 @@ class FlowLog(Base):
     resource_type: Mapped[str] = mapped_column(String(24))  # VPC, Subnet, NetworkInterface
     traffic_type: Mapped[str] = mapped_column(String(8))  # ACCEPT, REJECT, ALL
     log_group_name: Mapped[str] = mapped_column(String(512))
+    destination: Mapped[str | None] = mapped_column(String(2048))  # the log group's ARN where that was asked for
     log_format: Mapped[str] = mapped_column(String(2048))
     aggregation_seconds: Mapped[int] = mapped_column(Integer)
     permission_arn: Mapped[str | None] = mapped_column(String(2048))
