@@ -18,15 +18,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stead_agent.wanted import Key
 from stead_proto import ids
-from stead_proto.v1 import desired_pb2 as pb
 from tests.support import desired_states as make
 from tests.support.fake_controller import FakeController
 from tests.support.processes import BIN, ROOT, Child
 
 HOST = "h-0123456789abcdef0"
 MEMBERS = 5000
+CHANGES = 60
+IDLE_SECONDS = 20
 
 
 @dataclass
@@ -86,13 +86,12 @@ async def _one_host(figures: Figures, folder: Path, cache: Path) -> None:
     await controller.until(lambda: HOST in controller.sessions, "it is connected", 60)
     session = controller.sessions[HOST]
     await controller.until(lambda: session.revision == sender.revision, "it is settled", 60)
-    group = Key(pb.KIND_SECURITY_GROUP, "sg-1")
     times = []
-    for port in range(100, 160):
+    for port in range(100, 100 + CHANGES):
         message = sender.change(make.group(port=port, peer="sg-9"))
         began = time.perf_counter()
         session.send(message)
-        await controller.until(lambda want=message.revision: session.statuses[group].revision == want, "it is told")
+        await controller.until(lambda want=message.revision: session.revision >= want, "it is told")
         times.append((time.perf_counter() - began) * 1000)
     median = statistics.median(times)
     figures.add(f"rule change among {MEMBERS} members, told to reported, p50", median, 10, "ms", _raw(times))
@@ -122,8 +121,10 @@ async def _fleet(figures: Figures, folder: Path, cache: Path, hosts: int) -> Non
     pid = child.process.pid
     figures.add(f"{hosts} agents in one process, RSS each", _rss_mib(pid) / hosts, 0.5, "MiB")
     before = _cpu_seconds(pid)
-    await asyncio.to_thread(threading.Event().wait, 20)  # the span that is measured
-    figures.add(f"{hosts} heartbeating agents, CPU", (_cpu_seconds(pid) - before) / 20 * 100, 5, "% of a core")
+    await asyncio.to_thread(threading.Event().wait, IDLE_SECONDS)  # the span that is measured
+    figures.add(
+        f"{hosts} heartbeating agents, CPU", (_cpu_seconds(pid) - before) / IDLE_SECONDS * 100, 5, "% of a core"
+    )
     began = time.perf_counter()
     for host_id, session in controller.sessions.items():
         session.send(controller.sender(host_id).change(make.group(port=80)))

@@ -18,6 +18,7 @@ from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import check_coverage, is_signed_with, read_claim
 
+COUNT, TIMES = 1000, 100
 LAUNCHED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
 
@@ -94,13 +95,13 @@ def main() -> None:
     codec = codec_for("ec2")
     answer = {"Reservations": [
         {"Groups": [], "Instances": [instance(number)], "OwnerId": "123456789012", "ReservationId": f"r-{number:017x}"}
-        for number in range(1000)
+        for number in range(COUNT)
     ]}  # fmt: skip
     first = cpu_ms(lambda: codec.write("DescribeInstances", answer, "id"), 1)
     print(
         f"compiling the writer and first answer: {first[0]:.1f} ms; body {len(codec.write('DescribeInstances', answer, 'id').body)} bytes"
     )
-    report("write DescribeInstances of 1,000", cpu_ms(lambda: codec.write("DescribeInstances", answer, "id"), 9), 80)
+    report(f"write DescribeInstances of {COUNT}", cpu_ms(lambda: codec.write("DescribeInstances", answer, "id"), 9), 80)
 
     model: Any = codec.service.operation("DescribeInstances")
     response = codec.write("DescribeInstances", answer, "id")
@@ -126,14 +127,14 @@ def main() -> None:
     )
 
     def parse() -> None:
-        for _ in range(100):
+        for _ in range(TIMES):
             codec.parse("RunInstances", Request("POST", "/", "", headers, body, "127.0.0.1"))
 
     parse()
-    report("parse RunInstances", [spent / 100 for spent in cpu_ms(parse, 5)], 1)
+    report("parse RunInstances", [spent / TIMES for spent in cpu_ms(parse, 5)], 1)
 
     def verify() -> None:
-        for _ in range(100):
+        for _ in range(TIMES):
             request = Request("POST", "/", "", headers, body, "127.0.0.1")
             claim = read_claim(request)
             check_coverage(request, claim)
@@ -141,7 +142,7 @@ def main() -> None:
                 raise SystemExit("a good signature was refused")
 
     verify()
-    report("verify a signature", [spent / 100 for spent in cpu_ms(verify, 5)], 1)
+    report("verify a signature", [spent / TIMES for spent in cpu_ms(verify, 5)], 1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from stead_agent.firewall import interface as fw
 from stead_agent.network import interface as net
 from tests.host.network.world import ANYWHERE, POOL, World, got, new_world, sent
 
-LIMIT = 30.0
+LIMIT, TIMES = 30.0, 40
+SIZES, FLOWS = (10, 10_000, 10, 10_000), 20_000
 OWN, CLIENTS = "sg-0000000000000000a", "sg-0000000000000000b"
 MEMBERS = [f"10.{1 + (n >> 16)}.{n >> 8 & 255}.{n & 255}" for n in range(10_000)]
 
@@ -39,9 +40,9 @@ def _picture(world: World, members: int, guests: int) -> fw.VpcFirewall:
     return replace(firewall, groups=groups, interfaces=interfaces)
 
 
-def _time(work: Callable[[int], object], times: int = 40) -> list[float]:
+def _time(work: Callable[[int], object], times: int = 0) -> list[float]:
     taken = []
-    for number in range(times):
+    for number in range(times or TIMES):
         start = time.perf_counter()
         work(number)
         taken.append((time.perf_counter() - start) * 1e3)
@@ -141,9 +142,9 @@ def main() -> None:
     with new_world() as world:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
         world.start(net.HostNetwork((POOL,)))
-        for members in (10, 10_000, 10, 10_000):
+        for members in SIZES:
             _changes(world, members)
-        _cutting(world, 20_000)
+        _cutting(world, FLOWS)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from tests.support.waiting import wait_for
 SINGLY_LIMIT, BULK_LIMIT, CPU_LIMIT_MS, RATIO_LIMIT = 60.0, 120.0, 6.0, 0.9
 RSS_LIMIT_MIB, IDLE_LIMIT = 200.0, 5.0
 CALLERS: Final = 4
+WARMING: Final = 200  # launches before the first that is measured
 AT_ONCE: Final = 50
 AGENTS_PER_PROCESS: Final = 250
 IDLE_SECONDS: Final = 20
@@ -219,14 +220,14 @@ def _cpu(pid: int) -> float:
 
 
 def _measure(bench: Bench, figures: Figures, options: argparse.Namespace) -> None:
-    bench.launch(200, 1)  # what is compiled at the first of a kind
+    bench.launch(WARMING, 1)  # what is compiled at the first of a kind
     singly = bench.launch(options.singly, 1)
     figures.add("P5: singly", singly.rate, SINGLY_LIMIT, "launches/s", least=True, raw=str(singly))
     figures.add("P5: singly, the controller's CPU", singly.cpu_ms, CPU_LIMIT_MS, "ms each")
     bulk = bench.launch(options.bulk, AT_ONCE)
     figures.add(f"P5: by {AT_ONCE}", bulk.rate, BULK_LIMIT, "launches/s", least=True, raw=str(bulk))
     figures.add(f"P5: by {AT_ONCE}, the controller's CPU", bulk.cpu_ms, CPU_LIMIT_MS, "ms each")
-    present = options.present - 200 - options.singly - options.bulk
+    present = options.present - WARMING - options.singly - options.bulk
     if present > 0:
         rest = bench.launch(present - present % AT_ONCE, AT_ONCE)
         print(f"       {options.present} instances are present {rest}", flush=True)

@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from pyroute2 import IPRoute  # noqa: E402 - the checkout comes first
 
 from stead_agent import libvirtd  # noqa: E402 - the checkout comes first
+from stead_agent.disk_sources import FileSource  # noqa: E402 - the checkout comes first
 from stead_agent.disk_users import uid_of  # noqa: E402 - the checkout comes first
 from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402 - the checkout comes first
 from stead_agent.machines.host_access import give_disk, make_private  # noqa: E402 - the checkout comes first
@@ -124,7 +125,9 @@ def start_qemu(spec: MachineSpec, runtime: Path) -> subprocess.Popen[bytes]:
     qmp = runtime / "qmp"
     qmp.unlink(missing_ok=True)
     nic = spec.nics[0]
-    disk = f"driver=qcow2,file.driver=file,file.filename={spec.disks[0].path},node-name=d"
+    source = spec.disks[0].source
+    assert isinstance(source, FileSource)
+    disk = f"driver=qcow2,file.driver=file,file.filename={source.path},node-name=d"
     process = subprocess.Popen(
         [
             *(

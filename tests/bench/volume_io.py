@@ -33,6 +33,7 @@ from tests.support.serial_shell import SerialShell  # noqa: E402 - the checkout 
 from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first
 
 LIMIT = 0.98
+LEAST_SECONDS = 0.1  # of a turn
 SIZE = 128 << 20
 WORK = {
     "reads of 4 KiB": "dd if=/dev/vdb of=/dev/null bs=4k count=4000 iflag=direct",
@@ -168,7 +169,7 @@ def seconds_of(shell: Shell, command: str) -> float:
     assert took, said
     assert "DONE" in said, said
     seconds = 60 * float(took[1] or 0) + float(took[2])
-    assert seconds > 0.1, f"{command}: {seconds} s are too few to be compared"
+    assert seconds > LEAST_SECONDS, f"{command}: {seconds} s are too few to be compared"
     return seconds
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.house.checkout import ROOT, complain, name_of, tree_of
+from tests.support import benches
 
 _HOMES = tuple(ROOT / folder for folder in ("controller", "agent", "proto", "cli", "."))
 
@@ -51,3 +52,17 @@ def test_what_benchmarks_import_is_there() -> None:
                     offences.append(f"{name_of(path)}:{node.lineno}: {node.module} has no {alias.name}")
     assert checked > 100, "nothing was looked at"
     complain("These benchmarks cannot start:", offences)
+
+
+def test_each_has_a_smallest_size_with_which_a_test_runs_it() -> None:
+    """A benchmark that nobody runs for months has then a crash to offer, not a figure."""
+    groups = {"WITHOUT_HOSTS": "api", "ON_A_HOST": "host", "WITH_GUESTS": "e2e"}
+    run = {name for group in groups for name in getattr(benches, group)}
+    there = {path.stem for path in (ROOT / "tests" / "bench").glob("*.py")}
+    offences = [f"tests/bench/{name}.py is in no group of tests/support/benches.py" for name in sorted(there - run)]
+    offences += [f"tests/support/benches.py: {name} is no benchmark" for name in sorted(run - there)]
+    for group, folder in groups.items():
+        path = ROOT / "tests" / folder / "test_benches.py"
+        if f'parametrize("name", benches.{group})' not in path.read_text(encoding="utf-8"):
+            offences.append(f"{name_of(path)} does not run benches.{group}")
+    complain("These benchmarks may have stopped working:", offences)

@@ -1,0 +1,124 @@
+"""Runs a benchmark of tests/bench at its smallest size: whether it still works is tested, its figures mean nothing so.
+
+`python -m tests.support.benches NAME` does it by hand; with its real size it is `python -m tests.bench.NAME`.
+"""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from tests.support.processes import ROOT, clean_environment
+
+_SECONDS: Final = 280
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The arguments of a benchmark, and values for constants of its module: its sizes, and limits that nothing misses."""
+
+    arguments: tuple[str, ...] = ()
+    constants: Mapping[str, Any] = field(default_factory=dict)
+
+
+WITHOUT_HOSTS: Final = MappingProxyType(
+    {
+        "agent": Smallest(("--hosts", "3"), {"MEMBERS": 20, "CHANGES": 2, "IDLE_SECONDS": 0.2}),
+        "audit_loss": Smallest(("--rounds", "1")),
+        "authorization": Smallest((), {"TIMES": 1}),
+        "aws_protocol": Smallest((), {"COUNT": 5, "TIMES": 2}),
+        "describe": Smallest(("--pages", "1"), {"COUNT": 5}),
+        "fan_out": Smallest(("--hosts", "3", "--processes", "1")),
+        "launch_cost": Smallest(("--rounds", "1", "--launches", "2", "--hosts", "3")),
+        "launch_rate": Smallest(
+            ("--hosts", "3", "--accounts", "2", "--present", "12", "--singly", "2", "--bulk", "2"),
+            {"WARMING": 2, "AT_ONCE": 2, "IDLE_SECONDS": 0.2},
+        ),
+        "snapshot_ingest": Smallest((), {"BLOCKS": 64, "CHANGED": 4, "ROUNDS": 1}),
+        "tenant_timing": Smallest(("--samples", "20")),
+    }
+)
+"""What needs no more than programs of ours: run by tests/api."""
+
+ON_A_HOST: Final = MappingProxyType(
+    {
+        "firewall_changes": Smallest((), {"SIZES": (10, 60), "FLOWS": 10, "TIMES": 2, "LIMIT": 1e9}),
+        "firewall_datapath": Smallest((), {"SECONDS": 0.05, "ROUNDS": 1, "LIMIT": 0}),
+        "firewall_oracle": Smallest(("30", "1")),
+        "metadata": Smallest((), {"SECONDS": 0.1, "LEAST": 0, "LIMIT_MS": 1e9}),
+        "metadata_neighbour": Smallest(("--rounds", "2"), {"SECONDS": 0.05, "PAUSE": 0.05, "LIMIT": 1e9}),
+        "network_changes": Smallest(
+            (),
+            {
+                "VPCS": 2,
+                "INTERFACES": 2,
+                "CHANGES": 2,
+                "ELSEWHERE": (2, 5),
+                "LIMITS": dict.fromkeys(("first VPC", "interface", "elsewhere"), 1e9),
+            },
+        ),
+        "object_store": Smallest(("--rounds", "1"), {"LARGE": 4 << 20, "SMALL": 2}),
+        "remote_volume": Smallest(("--rounds", "1")),
+        "vxlan": Smallest(("--rounds", "2"), {"BYTES": 1 << 18, "ROUND_TRIPS": 5, "LIMIT": 0}),
+    }
+)
+"""What needs root and the kernel: run by tests/host."""
+
+WITH_GUESTS: Final = MappingProxyType(
+    {
+        "launch": Smallest(("--rounds", "1")),
+        "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
+        "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
+        "rule_to_kernel": Smallest(("--members", "20")),
+        "snapshot_stall": Smallest(("--snapshots", "1"), {"WRITES": 5, "CHANGED": 2}),
+        "volume_io": Smallest(
+            ("--rounds", "1"),
+            {
+                "SIZE": 8 << 20,
+                "LEAST_SECONDS": 0,
+                "WORK": {"reads": "dd if=/dev/vdb of=/dev/null bs=4k count=20 iflag=direct"},
+            },
+        ),
+    }
+)
+"""What boots guests: run by tests/e2e."""
+
+
+def run(name: str, *arguments: str, **environment: str) -> str:
+    """Run a benchmark at its smallest size in a process of its own and give its output; a crash fails the test.
+
+    It may end with 1, by which it says that a limit is missed: that means nothing here.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.benches", name, *arguments],
+        cwd=ROOT,
+        env=clean_environment(**environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.stdout, done.stderr  # a benchmark that says nothing measures nothing
+    return done.stdout
+
+
+def main() -> None:
+    """Run one with its smallest size in this process."""
+    name, *arguments = sys.argv[1:]
+    smallest = {**WITHOUT_HOSTS, **ON_A_HOST, **WITH_GUESTS}[name]
+    module = importlib.import_module(f"tests.bench.{name}")
+    for constant, value in smallest.constants.items():
+        getattr(module, constant)  # one that is gone would be set in vain
+        setattr(module, constant, value)
+    sys.argv[1:] = [*smallest.arguments, *arguments]
+    sys.exit(module.main())
+
+
+if __name__ == "__main__":
+    main()
