@@ -30,7 +30,9 @@ STATUSES: Final[dict[str, int]] = {
     "ExpiredToken": 400,
     "InternalError": 500,
     "InvalidAccessKeyId": 403,
+    "InvalidObjectState": 403,
     "InvalidRange": 416,
+    "MetadataConfigurationNotFound": 404,
     "MethodNotAllowed": 405,
     "MissingContentLength": 411,
     "NoSuchBucket": 404,
@@ -38,6 +40,7 @@ STATUSES: Final[dict[str, int]] = {
     "NoSuchCORSConfiguration": 404,
     "NoSuchConfiguration": 404,
     "NoSuchKey": 404,
+    "NoSuchLifecycleConfiguration": 404,
     "NoSuchPublicAccessBlockConfiguration": 404,
     "NoSuchUpload": 404,
     "NoSuchVersion": 404,
@@ -55,7 +58,10 @@ STATUSES: Final[dict[str, int]] = {
 }
 
 _ABSENT: Final[dict[str, tuple[str, str]]] = {
-    "GetBucketCors": ("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
+    **dict.fromkeys(
+        ("GetBucketMetadataConfiguration", "GetBucketMetadataTableConfiguration"),
+        ("MetadataConfigurationNotFound", "The metadata configuration was not found"),
+    ),
     "GetBucketReplication": (
         "ReplicationConfigurationNotFoundError",
         "The replication configuration was not found",
@@ -72,6 +78,7 @@ _ABSENT: Final[dict[str, tuple[str, str]]] = {
 
 _NO_MORE: Final = "<IsTruncated>false</IsTruncated>"
 _FIXED: Final[dict[str, tuple[str, str]]] = {
+    "GetBucketAbac": ("AbacStatus", "<Status>Disabled</Status>"),
     "GetBucketAccelerateConfiguration": ("AccelerateConfiguration", ""),
     "GetBucketLogging": ("BucketLoggingStatus", ""),
     "GetBucketNotificationConfiguration": ("NotificationConfiguration", ""),
@@ -158,6 +165,12 @@ def policy_status(*, is_public: bool) -> bytes:
     return _document("PolicyStatus", f"<IsPublic>{str(is_public).lower()}</IsPublic>")
 
 
+def cors(rules: Sequence[Sequence[tuple[str, str]]]) -> bytes:
+    """Write a CORSConfiguration of rules, each by its elements."""
+    rows = ("".join(f"<{tag}>{_text(value)}</{tag}>" for tag, value in rule) for rule in rules)
+    return _document("CORSConfiguration", "".join(f"<CORSRule>{row}</CORSRule>" for row in rows))
+
+
 def tagging(tags: Sequence[tuple[str, str]]) -> bytes:
     """Write a Tagging document for the server behind."""
     rows = (f"<Tag><Key>{_text(key)}</Key><Value>{_text(value)}</Value></Tag>" for key, value in tags)
@@ -189,11 +202,11 @@ def read_error(document: bytes) -> tuple[str, str]:
 def parse(document: bytes) -> ET.Element:
     """Read a document, and take its elements' names out of their namespace; raises BadRequest."""
     if b"<!" in document:
-        raise _malformed()
+        raise malformed()
     try:
         root = ET.fromstring(document)  # noqa: S314 — a DTD, the only thing that is dangerous, was refused above
     except (ET.ParseError, ValueError):
-        raise _malformed() from None
+        raise malformed() from None
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     return root
@@ -205,7 +218,7 @@ def read_creation(document: bytes) -> tuple[str, list[tuple[str, str]]]:
         return "", []
     root = parse(document)
     if root.tag != "CreateBucketConfiguration":
-        raise _malformed()
+        raise malformed()
     unknown = {element.tag for element in root} - {"LocationConstraint", "Tags"}
     if unknown:
         raise BadRequest(f"A bucket's {min(unknown)[:80]} is not implemented.", code="NotImplemented")
@@ -220,7 +233,7 @@ def read_encryption(document: bytes) -> str:
     root = parse(document)
     rules = root.findall("Rule/ApplyServerSideEncryptionByDefault")
     if root.tag != "ServerSideEncryptionConfiguration" or len(root) != 1 or len(rules) != 1:
-        raise _malformed()
+        raise malformed()
     if rules[0].findtext("KMSMasterKeyID") and rules[0].findtext("SSEAlgorithm") == "AES256":
         raise BadRequest(
             "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms", code="InvalidArgument"
@@ -238,7 +251,7 @@ def read_public_access_block(document: bytes) -> frozenset[str]:
         or not set(given) <= set(PUBLIC_ACCESS)
         or not set(given.values()) <= {"true", "false"}
     ):
-        raise _malformed()
+        raise malformed()
     return frozenset(name for name, value in given.items() if value == "true")
 
 
@@ -247,21 +260,12 @@ def asks_for_mfa_delete(document: bytes) -> bool:
     return parse(document).findtext("MfaDelete", "").strip().lower() == "enabled"
 
 
-def read_payer(document: bytes) -> str:
-    """Give who pays by a RequestPaymentConfiguration; raises BadRequest."""
-    root = parse(document)
-    payer = root.findtext("Payer", "").strip()
-    if root.tag != "RequestPaymentConfiguration" or payer not in ("BucketOwner", "Requester"):
-        raise _malformed()
-    return payer
-
-
 def read_ownership(document: bytes) -> str:
     """Give the ObjectOwnership of an OwnershipControls document; raises BadRequest."""
     root = parse(document)
     rules = root.findall("Rule/ObjectOwnership")
     if root.tag != "OwnershipControls" or len(rules) != 1:
-        raise _malformed()
+        raise malformed()
     return (rules[0].text or "").strip()
 
 
@@ -280,7 +284,7 @@ def read_delete(document: bytes) -> tuple[list[tuple[str, str, str]], bool]:
         for item in root.findall("Object")
     ]
     if root.tag != "Delete" or not 1 <= len(found) <= _MOST_DELETED or not all(key for key, _, _ in found):
-        raise _malformed()
+        raise malformed()
     return found, root.findtext("Quiet", "").strip().lower() == "true"
 
 
@@ -333,7 +337,8 @@ def _text(text: str) -> str:
     )
 
 
-def _malformed() -> BadRequest:
+def malformed() -> BadRequest:
+    """S3's words for a document that is not what it should be."""
     return BadRequest(
         "The XML you provided was not well-formed or did not validate against our published schema", code="MalformedXML"
     )

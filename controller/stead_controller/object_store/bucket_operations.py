@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from stead_controller.errors import BadRequest, InUse, NotAuthorized, NotFound
-from stead_controller.object_store import answers, bucket_settings, condition_keys, recording
+from stead_controller.errors import BadRequest, InUse, NotAuthorized
+from stead_controller.object_store import absent_settings, answers, bucket_settings, condition_keys, recording, versions
 from stead_controller.object_store.access import arn_of
 from stead_controller.object_store.addressing import check_bucket_name, check_key, check_token, path_of
 from stead_controller.object_store.backend import Ask
 from stead_controller.object_store.exchange import Answer, Exchange, Handler, Means
-from stead_controller.object_store.forwarding import BackendRefusal, headers_for, send_short
+from stead_controller.object_store.forwarding import BackendRefusal, send_short
+from stead_controller.object_store.objects_there import require_object
 from stead_controller.resources import buckets
 
 _MOST_LISTED: Final = 10_000
@@ -27,6 +28,8 @@ async def list_buckets(exchange: Exchange, means: Means) -> Answer:
     limit = _number(exchange.query.get("max-buckets"), "max-buckets", _MOST_LISTED)
     prefix = exchange.query.get("prefix", "")
     after = _after(exchange.query.get("continuation-token", ""))
+    if exchange.query.get("bucket-region", means.region) != means.region:
+        return Answer(body=answers.buckets([], exchange.asked.account_id, prefix=prefix, token=""))
     found = await means.transactions.run(
         lambda tx: buckets.list_own(tx, exchange.asked, prefix=prefix, after=after, limit=limit + 1), writes=False
     )
@@ -53,7 +56,6 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
     """Make a bucket: its row, then the bucket behind, then it is available."""
     name = exchange.address.bucket
     check_bucket_name(name)
-    headers_for(exchange)
     if (exchange.request.header("x-amz-bucket-object-lock-enabled") or "false").lower() != "false":
         raise BadRequest("Object Lock is not implemented.", code="NotImplemented")
     bucket_settings.check_ownership(exchange.request.header("x-amz-object-ownership"))
@@ -115,22 +117,9 @@ async def get_location(exchange: Exchange, means: Means) -> Answer:
     return Answer(body=answers.location(means.region))
 
 
-async def _require_object(exchange: Exchange, means: Means) -> None:
-    """Raise NotFound where an object is named that is not there."""
-    if not exchange.address.key:
-        return
-    try:
-        await send_short(means.backend, Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key)))
-    except BackendRefusal as refusal:
-        if refusal.status != _GONE:
-            raise
-        text = "The specified key does not exist."
-        raise NotFound("object", exchange.address.key, message=text, code="NoSuchKey") from None
-
-
 async def get_acl(exchange: Exchange, means: Means) -> Answer:
     """Answer the one ACL there is; of an object, if that is there."""
-    await _require_object(exchange, means)
+    await require_object(exchange, means)
     return Answer(body=answers.access_control(exchange.kept.account_id))
 
 
@@ -139,10 +128,9 @@ async def put_acl(exchange: Exchange, means: Means) -> Answer:
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
     """
-    headers_for(exchange)
     if await exchange.document() or exchange.request.header("x-amz-acl") is None:
         raise BadRequest("The bucket does not allow ACLs", code="AccessControlListNotSupported")
-    await _require_object(exchange, means)
+    await require_object(exchange, means)
     return Answer()
 
 
@@ -150,6 +138,8 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
     """Remove many objects; those that may not be removed are answered as errors, the others go."""
     keys, quiet = answers.read_delete(await exchange.document())
     exchange.noted.update(recording.deletion([(key, version) for key, version, _ in keys]))
+    named = next((version for _, version, _ in keys if version not in ("", "null")), "")
+    is_unversioned = await versions.has_none(means.backend, exchange.kept, named)
     refused: list[tuple[str, str, str, str]] = []
     allowed: list[tuple[str, str]] = []
     for number, (key, version, condition) in enumerate(keys, 1):
@@ -161,6 +151,8 @@ async def delete_objects(exchange: Exchange, means: Means) -> Answer:
             check_token("VersionId", version)
             _check_condition(condition)
             exchange.rights.require(action, exchange.kept, key, {"s3:VersionId": version or None})
+            if is_unversioned and version not in ("", "null"):
+                raise versions.wrong()
         except (BadRequest, NotAuthorized) as error:
             refused.append((key, version, error.code or "AccessDenied", error.message))
         else:
@@ -197,6 +189,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "ListBuckets": list_buckets,
     "PutBucketAcl": put_acl,
     "PutObjectAcl": put_acl,
-    **bucket_settings.HANDLERS,
     **{name: partial(_fixed, name) for name in answers.SAME_FOR_ALL},
+    **absent_settings.HANDLERS,
+    **bucket_settings.HANDLERS,
 }

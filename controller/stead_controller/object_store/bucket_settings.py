@@ -1,17 +1,16 @@
-"""What is set of a bucket: its policy and what that may not do, its ownership and its encryption; and who pays.
+"""What is set of a bucket: its policy and what that may not do, CORS, its ownership and its encryption.
 
-Buckets differ in their policies and public access blocks. All are their owner's with all that is in them, and what is
-written to them is encrypted: other wishes are refused.
+Buckets differ in their policies, public access blocks and CORS. All are their owner's with all that is in them, and
+what is written to them is encrypted: other wishes are refused.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 from stead_controller.authorization.policy_document import MalformedPolicy, PolicyDocument, parse, parse_new
 from stead_controller.authorization.public_policies import is_public
 from stead_controller.errors import BadRequest, NotAuthorized, NotFound
-from stead_controller.object_store import answers, encryption
+from stead_controller.object_store import answers, cors, encryption
 from stead_controller.object_store.access import arn_of
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.exchange import Answer, Exchange, Handler, Means
@@ -155,46 +154,49 @@ async def put_encryption(exchange: Exchange, means: Means) -> Answer:
     return Answer()
 
 
-async def put_request_payment(exchange: Exchange, means: Means) -> Answer:
-    """Take the payer that there is anyway."""
+async def get_cors(exchange: Exchange, means: Means) -> Answer:
+    """Answer what pages of other sites may ask."""
     del means
-    if answers.read_payer(await exchange.document()) != "BucketOwner":
-        raise BadRequest("Only the Payer BucketOwner is implemented.", code="NotImplemented")
+    if exchange.kept.cors is None:
+        text = "The CORS configuration does not exist"
+        raise NotFound("CORS", exchange.kept.name, message=text, code="NoSuchCORSConfiguration")
+    return Answer(body=exchange.kept.cors.encode())
+
+
+async def put_cors(exchange: Exchange, means: Means) -> Answer:
+    """Say what pages of other sites may ask."""
+    text = cors.write(cors.read(await exchange.document())).decode()
+    await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.kept, text))
     return Answer()
 
 
-async def get_absent(name: str, exchange: Exchange, means: Means) -> Answer:
-    """Answer that one of the configurations, of which no bucket has any, is not there."""
-    del exchange, means
-    raise NotFound(name, "", message="The specified configuration does not exist.", code="NoSuchConfiguration")
+async def delete_cors(exchange: Exchange, means: Means) -> Answer:
+    """Let no page of another site ask anything."""
+    await means.transactions.run(lambda tx: buckets.set_cors(tx, exchange.kept, None))
+    return Answer(204)
 
 
-async def delete_absent(exchange: Exchange, means: Means) -> Answer:
-    """Remove what no bucket has, which S3 answers as if it had been there."""
+async def delete_encryption(exchange: Exchange, means: Means) -> Answer:
+    """Take the encryption that there is anyway."""
     del exchange, means
     return Answer(204)
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
-    "DeleteBucketCors": delete_absent,
-    "DeleteBucketEncryption": delete_absent,
+    "DeleteBucketCors": delete_cors,
+    "DeleteBucketEncryption": delete_encryption,
     "DeleteBucketOwnershipControls": delete_ownership_controls,
     "DeleteBucketPolicy": delete_policy,
-    "DeleteBucketReplication": delete_absent,
-    "DeleteBucketWebsite": delete_absent,
     "DeletePublicAccessBlock": delete_public_access_block,
+    "GetBucketCors": get_cors,
     "GetBucketEncryption": get_encryption,
     "GetBucketOwnershipControls": get_ownership_controls,
     "GetBucketPolicy": get_policy,
     "GetBucketPolicyStatus": get_policy_status,
     "GetPublicAccessBlock": get_public_access_block,
+    "PutBucketCors": put_cors,
     "PutBucketEncryption": put_encryption,
     "PutBucketOwnershipControls": put_ownership_controls,
     "PutBucketPolicy": put_policy,
-    "PutBucketRequestPayment": put_request_payment,
     "PutPublicAccessBlock": put_public_access_block,
-    **{
-        f"GetBucket{name}Configuration": partial(get_absent, name)
-        for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
-    },
 }

@@ -50,6 +50,8 @@ class Exchange:
     noted: dict[str, Any] = field(default_factory=dict)  # what the call's record says of it besides
     received: int = 0
     sent: int = 0
+    has_cors: bool = False  # whether pages of other sites may ask the bucket anything
+    cross_origin: dict[str, str] = field(default_factory=dict)  # what the answer says to the browser of such a page
     entered: str = ""  # the account whose requests it is counted among
 
     @property

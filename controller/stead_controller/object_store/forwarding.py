@@ -10,11 +10,12 @@ import aiohttp
 from aiohttp import web
 
 from stead_controller.errors import BadRequest
-from stead_controller.object_store import answers, encryption, tagging
+from stead_controller.object_store import answers, encryption, lifecycle, tagging
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend, BackendError
 from stead_controller.object_store.exchange import Answer, Exchange
-from stead_controller.object_store.operations import ANSWERED, HEADERS, METADATA, Operation
+from stead_controller.object_store.headers import ANSWERED, HEADERS, METADATA, SMALLEST_MOVED
+from stead_controller.object_store.operations import Operation
 
 log = logging.getLogger(__name__)
 
@@ -29,31 +30,6 @@ _OF_STATUS: Final = {404: "NoSuchKey", 405: "MethodNotAllowed", 412: "Preconditi
 _CONTENT: Final = frozenset({"GetObject", "HeadObject"})
 _LIFECYCLE: Final = frozenset({"GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration"})
 
-# What S3 takes for said where nothing is: nothing is moved to another storage class here, however large.
-SMALLEST_MOVED: Final = {"x-amz-transition-default-minimum-object-size": "all_storage_classes_128K"}
-
-# Headers that the front door itself has read, or that ask for what is so anyway.
-_READ: Final = frozenset(
-    [
-        "x-amz-acl",
-        "x-amz-content-sha256",
-        "x-amz-copy-source",
-        "x-amz-date",
-        "x-amz-decoded-content-length",
-        "x-amz-expected-bucket-owner",
-        "x-amz-optional-object-attributes",  # of objects that are restored, of which there are none
-        "x-amz-request-payer",
-        "x-amz-security-token",
-        encryption.HEADER,
-        encryption.BUCKET_KEY,
-        "x-amz-source-expected-bucket-owner",
-        "x-amz-trailer",
-        "x-amz-user-agent",
-        "x-amz-object-ownership",
-        "x-amz-bucket-object-lock-enabled",
-    ]
-)
-
 
 class BackendRefusal(Exception):
     """What the server behind answered instead: S3's code, message and HTTP status."""
@@ -67,7 +43,7 @@ class BackendRefusal(Exception):
 
 
 def headers_for(exchange: Exchange) -> dict[str, str]:
-    """Give the headers that go on; raises BadRequest for what is not built, so that nothing is silently left out."""
+    """Give the headers that go on; the others have been read or refused. Raises BadRequest."""
     found: dict[str, str] = {}
     request = exchange.request
     encryption.check(request, exchange.operation.name if exchange.operation else "")
@@ -78,14 +54,6 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
             if not value.isprintable() or not value.isascii():
                 raise BadRequest(f"The header {name} must be printable ASCII.", code="InvalidArgument")
             found[name] = value
-        elif name == "x-amz-acl" or name.startswith("x-amz-grant-"):
-            if values not in (["private"], ["bucket-owner-full-control"]):
-                raise BadRequest("The bucket does not allow ACLs", code="AccessControlListNotSupported")
-        elif name.startswith("x-amz-") and name not in _READ and values != [SMALLEST_MOVED.get(name)]:
-            raise BadRequest(
-                f"A header you provided implies functionality that is not implemented: {name[:80]}",
-                code="NotImplemented",
-            )
     encoding = _encoding(found.pop("content-encoding", ""))
     if encoding:
         found["content-encoding"] = encoding
@@ -113,6 +81,8 @@ async def forward(exchange: Exchange, operation: Operation, backend: Backend) ->
         document = await exchange.document()
         if operation.name == "PutBucketVersioning" and answers.asks_for_mfa_delete(document):
             raise BadRequest("MFA delete is not implemented.", code="NotImplemented")
+        if operation.name == "PutBucketLifecycleConfiguration":
+            document = lifecycle.with_ids(document)
         ask = Ask(ask.method, ask.path, ask.query, ask.headers, document)
     elif operation.body == "stream":
         ask = await _streamed(exchange, ask)
@@ -240,4 +210,4 @@ async def _pass_on(exchange: Exchange, answer: aiohttp.ClientResponse) -> web.St
 
 def common_headers(exchange: Exchange) -> dict[str, str]:
     """What all answers have."""
-    return {"x-amz-request-id": exchange.request_id, "Server": "stead"}
+    return {"x-amz-request-id": exchange.request_id, "Server": "stead", **exchange.cross_origin}

@@ -1,6 +1,7 @@
 """The front door of the object store: from an HTTP request to an answer through one visible chain.
 
-    _authenticate → _locate → _throttle_account → _authorize → answered here, or forwarded to the server behind
+    _look_at_origin → _authenticate → _locate → _throttle_account → _authorize
+    → answered here, or forwarded to the server behind
 
 Nothing of a body is read before the request is allowed, unless a policy asks what a short document says. What a step
 raises is translated once, in `serve`.
@@ -25,7 +26,16 @@ from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, NotFound, SteadError, TooManyRequests
-from stead_controller.object_store import addressing, answers, presigned_v2, recording, tagging, upload_size
+from stead_controller.object_store import (
+    addressing,
+    answers,
+    browsers,
+    presigned_v2,
+    recording,
+    tagging,
+    upload_size,
+    versions,
+)
 from stead_controller.object_store.access import Rights
 from stead_controller.object_store.at_once import AtOnce
 from stead_controller.object_store.authorization import Authorization, is_absence
@@ -33,7 +43,8 @@ from stead_controller.object_store.backend import Backend, BackendError
 from stead_controller.object_store.bucket_operations import HANDLERS
 from stead_controller.object_store.exchange import Answer, Exchange, Means
 from stead_controller.object_store.forwarding import BackendRefusal, common_headers, forward
-from stead_controller.object_store.operations import SUBRESOURCES, check_fields, check_headers, find_operation
+from stead_controller.object_store.headers import check_headers
+from stead_controller.object_store.operations import SUBRESOURCES, check_fields, find_operation
 from stead_controller.object_store.payload import Payload, declared_hash
 
 log = logging.getLogger(__name__)
@@ -88,6 +99,7 @@ class FrontDoor:
         self._strangers = strangers or Strangers(0)
         self._clock = clock
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
+            self._look_at_origin,
             self._authenticate,
             self._locate,
             self._throttle_account,
@@ -118,13 +130,11 @@ class FrontDoor:
         code = message = None
         is_noise = False
         try:
-            for step in self._chain:
-                await step(exchange)
-            answer = await self._answer_or_hide(exchange)
+            answer = await self._run(exchange)
         except Exception as error:  # the end of the chain: whatever went wrong, the client gets an S3 error
             failure: Exception = error
             if exchange.caller is None:
-                is_noise = request.method == "OPTIONS" or isinstance(error, TooManyRequests)
+                is_noise = request.method == browsers.ASKING or isinstance(error, TooManyRequests)
                 if isinstance(error, SteadError) and not is_noise:
                     failure = self._strangers.failed(request.source_ip, error)
                     is_noise = isinstance(failure, TooManyRequests)
@@ -137,14 +147,27 @@ class FrontDoor:
             if exchange.entered:
                 self._at_once.leave(exchange.entered)
         response = _respond(exchange, answer) if isinstance(answer, Answer) else answer
-        if not is_noise:  # of strangers who come too often: else they would make room among the records of others
+        if not is_noise and request.method != browsers.ASKING:
+            # Of strangers who come too often there are none: they would make room among the records of others.
             await self._record(exchange, response, code, message, time.perf_counter() - started)
         return response
 
+    async def _run(self, exchange: Exchange) -> web.StreamResponse | Answer:
+        """Take a request through the chain; what a browser asks before is not one of S3's operations."""
+        if exchange.request.method == browsers.ASKING:
+            self._throttle.check(counted_as(exchange.request.source_ip), "s3", "GetObject", {})
+            await self._look_at_origin(exchange)
+            return browsers.answer(exchange)
+        for step in self._chain:
+            await step(exchange)
+        return await self._answer_or_hide(exchange)
+
+    async def _look_at_origin(self, exchange: Exchange) -> None:
+        """What of the answer, be it an error, a browser lets another site's page see."""
+        await browsers.look_up(exchange, self._means, self._domain)
+
     async def _authenticate(self, exchange: Exchange) -> None:
         """Who asks; what the body's bytes will have to be is part of what was signed."""
-        if exchange.request.method == "OPTIONS":  # a browser asks what another site's page may
-            raise BadRequest("CORSResponse: CORS is not enabled for this bucket.", code="AccessForbidden")
         if presigned_v2.is_one(exchange.request):
             await self._authenticate_v2(exchange)
             return
@@ -193,7 +216,7 @@ class FrontDoor:
         copies = request.header("x-amz-copy-source") is not None
         operation = find_operation(request.method, exchange.address, exchange.query.keys(), copies=copies)
         exchange.operation = operation
-        check_headers(operation, set(request.header_names()))
+        check_headers(operation, {name: request.header_values(name) for name in request.header_names()})
         check_fields(operation, exchange.query)
         _check_query(exchange.query)
         tags = request.header(tagging.HEADER)
@@ -214,11 +237,21 @@ class FrontDoor:
     async def _answer(self, exchange: Exchange) -> web.StreamResponse | Answer:
         operation = exchange.operation
         assert operation is not None
+        await self._check_versions(exchange)
         if operation.is_answered_here:
             return await HANDLERS[operation.name](exchange, self._means)
         if operation.name == "CompleteMultipartUpload":
             await upload_size.check(exchange, self._means.backend)
         return await forward(exchange, operation, self._means.backend)
+
+    async def _check_versions(self, exchange: Exchange) -> None:
+        """Raise BadRequest where a version is named, of an object or of what is copied, of a bucket without any."""
+        backend = self._means.backend
+        if exchange.bucket is not None:
+            await versions.check(backend, exchange.bucket, exchange.query.get("versionId", ""))
+        if exchange.source_bucket is not None:
+            _, _, version = exchange.source.partition("?versionId=")
+            await versions.check(backend, exchange.source_bucket, version)
 
     async def _answer_or_hide(self, exchange: Exchange) -> web.StreamResponse | Answer:
         """Answer; that an object is not there is told only to who may list them."""

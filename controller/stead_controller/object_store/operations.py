@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from stead_controller.errors import BadRequest
 from stead_controller.object_store.addressing import Address
+from stead_controller.object_store.refused_operations import REFUSED, Level
 
-type Level = Literal["service", "bucket", "object"]
 type Body = Literal["none", "document", "stream"]
 
 SUBRESOURCES: Final = frozenset(
@@ -87,12 +87,24 @@ class Operation:
     is_answered_here: bool = False
 
 
-def _here(name: str, action: str, body: Body = "none") -> Operation:
-    return Operation(name, action, body=body, is_answered_here=True)
+def _here(name: str, action: str, body: Body = "none", query: tuple[str, ...] = ()) -> Operation:
+    return Operation(name, action, query, body, is_answered_here=True)
+
+
+def _of_list(kind: str) -> Operation:
+    return _here(f"ListBucket{kind}Configurations", f"Get{kind}Configuration", query=("continuation-token",))
+
+
+def _absent(kind: str) -> Operation:
+    return _here(f"DeleteBucket{kind}Configuration", f"Put{kind}Configuration", query=("id",))
 
 
 _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
-    ("GET", "service", ""): _here("ListBuckets", "ListAllMyBuckets"),
+    ("GET", "service", ""): _here(
+        "ListBuckets",
+        "ListAllMyBuckets",
+        query=("bucket-region", "continuation-token", "max-buckets", "prefix"),
+    ),
     ("PUT", "bucket", ""): _here("CreateBucket", "CreateBucket", "document"),
     ("DELETE", "bucket", ""): _here("DeleteBucket", "DeleteBucket"),
     ("HEAD", "bucket", ""): _here("HeadBucket", "ListBucket"),
@@ -127,19 +139,41 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     ("GET", "bucket", "acl"): _here("GetBucketAcl", "GetBucketAcl"),
     ("PUT", "bucket", "acl"): _here("PutBucketAcl", "PutBucketAcl", "document"),
     ("GET", "bucket", "accelerate"): _here("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
+    ("PUT", "bucket", "accelerate"): _here(
+        "PutBucketAccelerateConfiguration", "PutAccelerateConfiguration", "document"
+    ),
+    ("GET", "bucket", "abac"): _here("GetBucketAbac", "GetBucketAbac"),
+    ("PUT", "bucket", "abac"): _here("PutBucketAbac", "PutBucketAbac", "document"),
     ("GET", "bucket", "cors"): _here("GetBucketCors", "GetBucketCORS"),
-    ("GET", "bucket", "analytics"): _here("ListBucketAnalyticsConfigurations", "GetAnalyticsConfiguration"),
+    ("PUT", "bucket", "cors"): _here("PutBucketCors", "PutBucketCORS", "document"),
+    ("GET", "bucket", "analytics"): _of_list("Analytics"),
+    ("DELETE", "bucket", "analytics"): _absent("Analytics"),
     ("DELETE", "bucket", "cors"): _here("DeleteBucketCors", "PutBucketCORS"),
     ("GET", "bucket", "encryption"): _here("GetBucketEncryption", "GetEncryptionConfiguration"),
     ("PUT", "bucket", "encryption"): _here("PutBucketEncryption", "PutEncryptionConfiguration", "document"),
     ("DELETE", "bucket", "encryption"): _here("DeleteBucketEncryption", "PutEncryptionConfiguration"),
-    ("GET", "bucket", "intelligent-tiering"): _here(
-        "ListBucketIntelligentTieringConfigurations", "GetIntelligentTieringConfiguration"
-    ),
-    ("GET", "bucket", "inventory"): _here("ListBucketInventoryConfigurations", "GetInventoryConfiguration"),
-    ("GET", "bucket", "metrics"): _here("ListBucketMetricsConfigurations", "GetMetricsConfiguration"),
+    ("GET", "bucket", "intelligent-tiering"): _of_list("IntelligentTiering"),
+    ("DELETE", "bucket", "intelligent-tiering"): _absent("IntelligentTiering"),
+    ("GET", "bucket", "inventory"): _of_list("Inventory"),
+    ("DELETE", "bucket", "inventory"): _absent("Inventory"),
+    ("GET", "bucket", "metrics"): _of_list("Metrics"),
+    ("DELETE", "bucket", "metrics"): _absent("Metrics"),
     ("GET", "bucket", "logging"): _here("GetBucketLogging", "GetBucketLogging"),
+    ("PUT", "bucket", "logging"): _here("PutBucketLogging", "PutBucketLogging", "document"),
+    ("GET", "bucket", "metadataConfiguration"): _here(
+        "GetBucketMetadataConfiguration", "GetBucketMetadataTableConfiguration"
+    ),
+    ("DELETE", "bucket", "metadataConfiguration"): _here(
+        "DeleteBucketMetadataConfiguration", "DeleteBucketMetadataTableConfiguration"
+    ),
+    ("GET", "bucket", "metadataTable"): _here(
+        "GetBucketMetadataTableConfiguration", "GetBucketMetadataTableConfiguration"
+    ),
+    ("DELETE", "bucket", "metadataTable"): _here(
+        "DeleteBucketMetadataTableConfiguration", "DeleteBucketMetadataTableConfiguration"
+    ),
     ("GET", "bucket", "notification"): _here("GetBucketNotificationConfiguration", "GetBucketNotification"),
+    ("PUT", "bucket", "notification"): _here("PutBucketNotificationConfiguration", "PutBucketNotification", "document"),
     ("GET", "bucket", "object-lock"): _here("GetObjectLockConfiguration", "GetBucketObjectLockConfiguration"),
     ("GET", "bucket", "ownershipControls"): _here("GetBucketOwnershipControls", "GetBucketOwnershipControls"),
     ("PUT", "bucket", "ownershipControls"): _here(
@@ -175,13 +209,19 @@ _TABLE: Final[dict[tuple[str, Level, str], Operation]] = {
     ("GET", "object", "attributes"): Operation(
         "GetObjectAttributes", "GetObjectAttributes", ("attributes", "versionId")
     ),
-    ("GET", "object", "acl"): _here("GetObjectAcl", "GetObjectAcl"),
-    ("PUT", "object", "acl"): _here("PutObjectAcl", "PutObjectAcl", "document"),
+    ("GET", "object", "acl"): _here("GetObjectAcl", "GetObjectAcl", query=("versionId",)),
+    ("PUT", "object", "acl"): _here("PutObjectAcl", "PutObjectAcl", "document", ("versionId",)),
+    ("GET", "object", "legal-hold"): _here("GetObjectLegalHold", "GetObjectLegalHold", query=("versionId",)),
+    ("PUT", "object", "legal-hold"): _here("PutObjectLegalHold", "PutObjectLegalHold", "document", ("versionId",)),
+    ("GET", "object", "retention"): _here("GetObjectRetention", "GetObjectRetention", query=("versionId",)),
+    ("PUT", "object", "retention"): _here("PutObjectRetention", "PutObjectRetention", "document", ("versionId",)),
+    ("POST", "object", "restore"): _here("RestoreObject", "RestoreObject", "document", ("versionId",)),
+    **{named: _here(name, action) for named, (name, action) in REFUSED.items()},
 }
 
 # With an `id`, what lists configurations shows one of them.
 _OF_ONE: Final[dict[str, Operation]] = {
-    f"ListBucket{name}Configurations": _here(f"GetBucket{name}Configuration", f"Get{name}Configuration")
+    f"ListBucket{name}Configurations": _here(f"GetBucket{name}Configuration", f"Get{name}Configuration", query=("id",))
     for name in ("Analytics", "IntelligentTiering", "Inventory", "Metrics")
 }
 LIST_V2: Final = Operation(
@@ -190,92 +230,14 @@ LIST_V2: Final = Operation(
 COPY: Final = Operation("CopyObject", "PutObject")
 COPY_PART: Final = Operation("UploadPartCopy", "PutObject", ("uploadId", "partNumber"))
 
-# What of a request's headers the server behind gets, by lower-case name; x-amz-meta-… besides.
-HEADERS: Final = frozenset(
-    [
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-md5",
-        "content-type",
-        "expires",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-unmodified-since",
-        "range",
-        "x-amz-checksum-algorithm",
-        "x-amz-checksum-crc32",
-        "x-amz-checksum-crc32c",
-        "x-amz-checksum-crc64nvme",
-        "x-amz-checksum-mode",
-        "x-amz-checksum-sha1",
-        "x-amz-checksum-sha256",
-        "x-amz-checksum-type",
-        "x-amz-copy-source-if-match",
-        "x-amz-copy-source-if-modified-since",
-        "x-amz-copy-source-if-none-match",
-        "x-amz-copy-source-if-unmodified-since",
-        "x-amz-copy-source-range",
-        "x-amz-max-parts",
-        "x-amz-metadata-directive",
-        "x-amz-mp-object-size",
-        "x-amz-object-attributes",
-        "x-amz-part-number-marker",
-        "x-amz-sdk-checksum-algorithm",
-        "x-amz-storage-class",
-        "x-amz-tagging",
-        "x-amz-tagging-directive",
-    ]
-)
-METADATA: Final = "x-amz-meta-"
-
-# What of an answer's headers the client gets, by lower-case name; x-amz-meta-… besides.
-ANSWERED: Final = frozenset(
-    [
-        "accept-ranges",
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-length",
-        "content-range",
-        "content-type",
-        "etag",
-        "expires",
-        "last-modified",
-        "x-amz-checksum-crc32",
-        "x-amz-checksum-crc32c",
-        "x-amz-checksum-crc64nvme",
-        "x-amz-checksum-sha1",
-        "x-amz-checksum-sha256",
-        "x-amz-checksum-type",
-        "x-amz-copy-source-version-id",
-        "x-amz-delete-marker",
-        "x-amz-expiration",
-        "x-amz-missing-meta",
-        "x-amz-server-side-encryption",
-        "x-amz-mp-parts-count",
-        "x-amz-storage-class",
-        "x-amz-tagging-count",
-        "x-amz-version-id",
-    ]
-)
-
-
 FIELDS: Final = SUBRESOURCES.union(
-    {"list-type", "id", "prefix", "max-buckets"}, *(each.query for each in (*_TABLE.values(), LIST_V2, COPY_PART))
+    {"list-type", "id"}, *(each.query for each in (*_TABLE.values(), LIST_V2, COPY_PART))
 )
 """All query fields that mean something to an operation."""
 
 COPYING: Final = frozenset({COPY.name, COPY_PART.name})
 _PARTS: Final = frozenset({"UploadPart", COPY_PART.name})
 _MOST_PARTS: Final = 10_000
-# What takes no preconditions of what it writes over, as S3 has it:
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-_PRECONDITIONS: Final = ("if-match", "if-none-match")
-_UNCONDITIONAL: Final = frozenset({"CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy"})
 
 
 def find_operation(method: str, address: Address, query: Collection[str], *, copies: bool) -> Operation:
@@ -287,7 +249,10 @@ def find_operation(method: str, address: Address, query: Collection[str], *, cop
     named = sorted(SUBRESOURCES.intersection(query))
     if len(named) > 1:
         raise BadRequest(f"Conflicting query string parameters: {', '.join(named)}", code="InvalidArgument")
-    found = _TABLE.get((method, level, named[0] if named else ""))
+    which = (method, level, named[0] if named else "")
+    found = _TABLE.get(which)
+    if which in REFUSED and found is not None:
+        return found  # whatever else it says
     if found is None:
         if named or method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
             raise BadRequest(
@@ -329,14 +294,3 @@ def check_fields(operation: Operation, query: Mapping[str, str]) -> None:
 
 def _is_part(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= _MOST_PARTS
-
-
-def check_headers(operation: Operation, names: Collection[str]) -> None:
-    """Raise BadRequest for headers that would say more than is done: of a copy where none is, of preconditions."""
-    if "x-amz-copy-source" in names and operation.name not in COPYING:
-        raise BadRequest("You can only specify a copy source header for copy requests.", code="InvalidArgument")
-    given = [name for name in _PRECONDITIONS if name in names]
-    if given and operation.name in _UNCONDITIONAL:
-        raise BadRequest(
-            f"A header you provided implies functionality that is not implemented: {given[0]}", code="NotImplemented"
-        )

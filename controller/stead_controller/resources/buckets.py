@@ -27,7 +27,10 @@ PUBLIC_ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolic
 
 @dataclass(frozen=True, slots=True)
 class BucketFacts:
-    """What is known of a bucket; `blocked` are the settings of its public access block, None when it has none."""
+    """What is known of a bucket.
+
+    `blocked` are the settings of its public access block, None when it has none; `cors` is its CORS document, if any.
+    """
 
     name: str
     account_id: str
@@ -37,6 +40,7 @@ class BucketFacts:
     is_available: bool = True
     blocked: frozenset[str] | None = None
     owner_enforced: bool = True
+    cors: str | None = None
 
 
 def find(tx: Transaction, name: str) -> BucketFacts:
@@ -108,6 +112,11 @@ def set_policy(tx: Transaction, bucket: BucketFacts, policy: str | None) -> None
     _row(tx, bucket).policy = policy
 
 
+def set_cors(tx: Transaction, bucket: BucketFacts, document: str | None) -> None:
+    """Replace the bucket's CORS document, which has been checked, or remove it; raises NotFound."""
+    _row(tx, bucket).cors = document
+
+
 def block_public_access(tx: Transaction, bucket: BucketFacts, blocked: frozenset[str] | None) -> None:
     """Set which of PUBLIC_ACCESS are on, or, with None, that nothing is said of it; raises NotFound."""
     _row(tx, bucket).public_access_block = None if blocked is None else ",".join(sorted(blocked))
@@ -136,4 +145,5 @@ def _facts(row: Bucket) -> BucketFacts:
         is_available=row.state == AVAILABLE,
         blocked=None if block is None else frozenset(block.split(",")) - {""},
         owner_enforced=row.owner_enforced,
+        cors=row.cors,
     )

@@ -4,7 +4,7 @@ from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.audit_event import AuditEventResource, AuditEventRow
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.block import BlockSegment, CondemnedBlock, SnapshotSegment, StoredBlock
-from stead_controller.db.tables.bucket import Bucket, ObjectKey
+from stead_controller.db.tables.bucket import Bucket, ObjectAccount, ObjectKey
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.dhcp_options import DhcpOptions, DhcpOptionValue
@@ -108,6 +108,7 @@ __all__ = [
     "NetworkInsightsAnalysis",
     "NetworkInsightsPath",
     "NetworkInterface",
+    "ObjectAccount",
     "ObjectKey",
     "PrefixList",
     "PrefixListEntry",

@@ -14,7 +14,7 @@ class Bucket(Base):
 
     `backend_name` is what the server behind knows it by: a name that was never given before. `public_access_block` has
     the settings of that name that are on, with commas; NULL when there are none. `owner_enforced` is whether there are
-    ownership controls, which are always the same.
+    ownership controls, which are always the same. `cors` is the CORSConfiguration, as S3 writes it.
     """
 
     __tablename__ = "buckets"
@@ -28,6 +28,7 @@ class Bucket(Base):
     policy: Mapped[str | None] = mapped_column(Text)
     public_access_block: Mapped[str | None] = mapped_column(String(80))
     owner_enforced: Mapped[bool] = mapped_column(default=True, server_default=true())
+    cors: Mapped[str | None] = mapped_column(Text)
 
 
 class ObjectKey(Base):
@@ -37,3 +38,12 @@ class ObjectKey(Base):
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     sealed: Mapped[bytes]
+
+
+class ObjectAccount(Base):
+    """What policies of all buckets of an account may not do: settings of that name that are on, with commas."""
+
+    __tablename__ = "object_accounts"
+
+    account_id: Mapped[str] = mapped_column(AccountId, primary_key=True)
+    public_access_block: Mapped[str] = mapped_column(String(80))
