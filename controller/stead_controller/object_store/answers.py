@@ -165,6 +165,11 @@ def policy_status(*, is_public: bool) -> bytes:
     return _document("PolicyStatus", f"<IsPublic>{str(is_public).lower()}</IsPublic>")
 
 
+def checksum(values: Sequence[tuple[str, str]]) -> bytes:
+    """Write the Checksum of an object's attributes."""
+    return f"<Checksum>{''.join(f'<{name}>{_text(value)}</{name}>' for name, value in values)}</Checksum>".encode()
+
+
 def cors(rules: Sequence[Sequence[tuple[str, str]]]) -> bytes:
     """Write a CORSConfiguration of rules, each by its elements."""
     rows = ("".join(f"<{tag}>{_text(value)}</{tag}>" for tag, value in rule) for rule in rules)

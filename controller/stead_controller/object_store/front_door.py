@@ -30,6 +30,7 @@ from stead_controller.object_store import (
     addressing,
     answers,
     browsers,
+    object_attributes,
     presigned_v2,
     recording,
     tagging,
@@ -242,7 +243,10 @@ class FrontDoor:
             return await HANDLERS[operation.name](exchange, self._means)
         if operation.name == "CompleteMultipartUpload":
             await upload_size.check(exchange, self._means.backend)
-        return await forward(exchange, operation, self._means.backend)
+        answer = await forward(exchange, operation, self._means.backend)
+        if operation.name == "GetObjectAttributes" and isinstance(answer, Answer):
+            return await object_attributes.with_checksum(exchange, self._means.backend, answer)
+        return answer
 
     async def _check_versions(self, exchange: Exchange) -> None:
         """Raise BadRequest where a version is named, of an object or of what is copied, of a bucket without any."""
