@@ -40,7 +40,7 @@ def arn_of(bucket: str, key: str = "") -> str:
 
 
 def _is_restricted(bucket: BucketFacts) -> bool:
-    return "RestrictPublicBuckets" in (bucket.blocked or ())
+    return "RestrictPublicBuckets" in bucket.in_force
 
 
 _POLICIES: Final = {

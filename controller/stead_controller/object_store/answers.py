@@ -16,6 +16,7 @@ from stead_controller.errors import BadRequest
 from stead_controller.resources.buckets import PUBLIC_ACCESS, BucketFacts
 
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
+_CONTROL: Final = "http://awss3control.amazonaws.com/doc/2018-08-20/"
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _MOST_DELETED: Final = 1000
 
@@ -100,6 +101,12 @@ def write_error(code: str, message: str, resource: str, request_id: str) -> byte
     ).encode("utf-8", "replace")
 
 
+def wrapped_error(document: bytes) -> bytes:
+    """Give S3's error document as S3 Control has it."""
+    inner = document.decode().removeprefix(_HEAD)
+    return f"{_HEAD}<ErrorResponse>{inner}</ErrorResponse>".encode()
+
+
 def canonical_id(account_id: str) -> str:
     """Give the 64 digits by which S3 names an account."""
     return hashlib.sha256(f"canonical user {account_id}".encode()).hexdigest()
@@ -180,6 +187,23 @@ def tagging(tags: Sequence[tuple[str, str]]) -> bytes:
     """Write a Tagging document for the server behind."""
     rows = (f"<Tag><Key>{_text(key)}</Key><Value>{_text(value)}</Value></Tag>" for key, value in tags)
     return _document("Tagging", f"<TagSet>{''.join(rows)}</TagSet>")
+
+
+def resource_tags(tags: Sequence[tuple[str, str]]) -> bytes:
+    """Write S3 Control's ListTagsForResourceResult."""
+    rows = (f"<Tag><Key>{_text(key)}</Key><Value>{_text(value)}</Value></Tag>" for key, value in tags)
+    return _document("ListTagsForResourceResult", f"<Tags>{''.join(rows)}</Tags>", _CONTROL)
+
+
+def read_resource_tags(document: bytes) -> list[tuple[str, str]]:
+    """Give the tags of S3 Control's TagResourceRequest; raises BadRequest."""
+    root = parse(document)
+    found = [(tag.findtext("Key", ""), tag.findtext("Value", "")) for tag in root.findall("Tags/Tag")]
+    if root.tag != "TagResourceRequest" or not found or not all(key for key, _ in found):
+        raise malformed()
+    if len(dict(found)) != len(found):
+        raise BadRequest("Cannot provide multiple Tags with the same key", code="InvalidTag")
+    return found
 
 
 def translate(document: bytes, bucket: BucketFacts, url: str) -> bytes:
@@ -323,8 +347,8 @@ def join_deleted(document: bytes, refused: Sequence[tuple[str, str, str, str]]) 
     return head + rows + end + tail if end else document.replace(b"/>", b">" + rows + b"</DeleteResult>")
 
 
-def _document(root: str, content: str) -> bytes:
-    return f'{_HEAD}<{root} xmlns="{_NAMESPACE}">{content}</{root}>'.encode()
+def _document(root: str, content: str, namespace: str = _NAMESPACE) -> bytes:
+    return f'{_HEAD}<{root} xmlns="{namespace}">{content}</{root}>'.encode()
 
 
 def _owner(name: str, account_id: str) -> str:

@@ -122,6 +122,9 @@ class Authorization:
         else:
             context |= principal_keys.of_tags(self._rights.tags(tx, caller))
             exchange.asker = Asker(caller, self._rights.policies(tx, caller), context)
+        if exchange.is_control and not address.bucket:
+            exchange.rights.require_own(operation.action, "*")
+            return
         if operation.name in ("ListBuckets", "CreateBucket"):
             more = _of_document(exchange, operation.action, None)
             exchange.rights.require_own(operation.action, arn_of(address.bucket or "*"), more)
@@ -134,6 +137,8 @@ class Authorization:
                 raise NotAuthorized("Access Denied", code="AccessDenied")
         else:
             self._require(exchange, operation, bucket)
+        if exchange.is_control and bucket.account_id != caller.account_id:
+            raise NotAuthorized("Access Denied", code="AccessDenied")
         if not bucket.is_available and operation.name != "DeleteBucket":
             raise BadRequest("The specified bucket does not exist", code="NoSuchBucket")
         if exchange.source_address is not None:

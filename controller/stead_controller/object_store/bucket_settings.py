@@ -54,7 +54,7 @@ async def put_policy(exchange: Exchange, means: Means) -> Answer:
         raise BadRequest(error.message, code="MalformedPolicy") from None
     arn = arn_of(exchange.kept.name)
     _check_resources(parsed, arn)
-    if "BlockPublicPolicy" in (exchange.kept.blocked or ()) and is_public(parsed):
+    if "BlockPublicPolicy" in exchange.kept.in_force and is_public(parsed):
         why = "because public policies are blocked by the BlockPublicPolicy block public access setting."
         who = f"User: {exchange.asked.arn} is not authorized to perform: s3:PutBucketPolicy"
         raise NotAuthorized(f'{who} on resource: "{arn}" {why}', code="AccessDenied")

@@ -41,6 +41,7 @@ class Exchange:
     asker: Asker | None = None
     is_version_2: bool = False
     is_anonymous: bool = False
+    is_control: bool = False  # one of S3 Control's
     tagging: dict[str, str] | None = None  # what its header says of tags
     tags: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # of objects, by path and version
     source: str = ""  # the copy source as the server behind knows it

@@ -30,6 +30,7 @@ from stead_controller.object_store import (
     addressing,
     answers,
     browsers,
+    control,
     object_attributes,
     presigned_v2,
     recording,
@@ -143,7 +144,7 @@ class FrontDoor:
             body = answers.write_error(
                 code, message, unquote_to_bytes(request.path).decode("utf-8", "replace"), exchange.request_id
             )
-            answer = Answer(status, body)
+            answer = Answer(status, answers.wrapped_error(body) if control.is_one(request) else body)
         finally:
             if exchange.entered:
                 self._at_once.leave(exchange.entered)
@@ -209,6 +210,9 @@ class FrontDoor:
     async def _locate(self, exchange: Exchange) -> None:
         """What is asked, of which bucket or object."""
         request = exchange.request
+        if control.is_one(request):
+            control.locate(exchange)
+            return
         host = request.header("host") or ""
         exchange.address = addressing.read_address(host, request.path, self._domain)
         exchange.query = dict(request.query_fields)
@@ -238,6 +242,8 @@ class FrontDoor:
     async def _answer(self, exchange: Exchange) -> web.StreamResponse | Answer:
         operation = exchange.operation
         assert operation is not None
+        if exchange.is_control:
+            return await control.answer(exchange, self._means)
         await self._check_versions(exchange)
         if operation.is_answered_here:
             return await HANDLERS[operation.name](exchange, self._means)

@@ -5,13 +5,13 @@ an empty bucket, which its owner can make or remove again.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
 
-from stead_controller.db.tables import Bucket
+from stead_controller.db.tables import Bucket, ObjectAccount
 from stead_controller.errors import AlreadyExists, LimitExceeded, NotFound
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
@@ -29,7 +29,8 @@ PUBLIC_ACCESS: Final = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolic
 class BucketFacts:
     """What is known of a bucket.
 
-    `blocked` are the settings of its public access block, None when it has none; `cors` is its CORS document, if any.
+    `blocked` are the settings of its public access block, None when it has none; `cors` is its CORS document, if any;
+    `account_blocked` are the settings that are on in all buckets of its account.
     """
 
     name: str
@@ -41,14 +42,40 @@ class BucketFacts:
     blocked: frozenset[str] | None = None
     owner_enforced: bool = True
     cors: str | None = None
+    account_blocked: frozenset[str] = frozenset()
+
+    @property
+    def in_force(self) -> frozenset[str]:
+        """Which of PUBLIC_ACCESS hold: its own, and its account's."""
+        return (self.blocked or frozenset()) | self.account_blocked
 
 
 def find(tx: Transaction, name: str) -> BucketFacts:
-    """Give any account's bucket; raises NotFound."""
+    """Give any account's bucket, with what its account has on; raises NotFound."""
     row = tx.session.get(Bucket, name)
     if row is None:
         raise NotFound("bucket", name, code="NoSuchBucket")
-    return _facts(row)
+    return replace(_facts(row), account_blocked=account_block(tx, row.account_id) or frozenset())
+
+
+def account_block(tx: Transaction, account_id: str) -> frozenset[str] | None:
+    """Give which of PUBLIC_ACCESS are on in all buckets of an account; None when nothing is said of it."""
+    row = tx.session.get(ObjectAccount, account_id)
+    return None if row is None else frozenset(row.public_access_block.split(",")) - {""}
+
+
+def block_account(tx: Transaction, account_id: str, blocked: frozenset[str] | None) -> None:
+    """Set which of PUBLIC_ACCESS are on in all buckets of an account, or, with None, that nothing is said of it."""
+    row = tx.session.get(ObjectAccount, account_id)
+    if blocked is None:
+        if row is not None:
+            tx.session.delete(row)
+        return
+    text = ",".join(sorted(blocked))
+    if row is None:
+        tx.session.add(ObjectAccount(account_id=account_id, public_access_block=text))
+    else:
+        row.public_access_block = text
 
 
 def list_own(tx: Transaction, caller: Caller, *, prefix: str, after: str, limit: int) -> list[BucketFacts]:

@@ -68,7 +68,7 @@ def load_service(name: str) -> Service:
     """Load a service's model by its botocore name (0.2 s for ec2, then cached)."""
     description = _LOADER.load_service_model(name, "service-2")
     model = ServiceModel(description, name)
-    signing_name = next(signing for signing, service in SIGNING_NAMES.items() if service == name)
+    signing_name = next((signing for signing, service in SIGNING_NAMES.items() if service == name), name)
     return Service(name, signing_name, model, frozenset(model.operation_names))
 
 
