@@ -45,7 +45,9 @@ from stead_controller.identity_signer import IdentitySigner
 from stead_controller.key_cache import KeyCache
 from stead_controller.key_uses import KeyUses
 from stead_controller.master_key import MasterKey, require_opening
+from stead_controller.object_store import expiry
 from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.expiry import ObjectExpiry
 from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.object_store.open_door import open_door, open_server
 from stead_controller.oidc_issuers import OidcIssuers
@@ -172,6 +174,7 @@ class Controller:
             strangers=self._strangers,
             clock=clock,
         )
+        self._object_expiry = ObjectExpiry(self.database, objects, clock)
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -259,6 +262,7 @@ class Controller:
         self._every(scheduled_scrub.TURN_SECONDS, self._scrub.turn)
         self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
+        self._every(expiry.TURN_SECONDS, self._object_expiry.turn)
         self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
 
     async def stop(self) -> None:

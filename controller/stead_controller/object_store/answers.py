@@ -20,6 +20,9 @@ _CONTROL: Final = "http://awss3control.amazonaws.com/doc/2018-08-20/"
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _MOST_DELETED: Final = 1000
 
+ETAG_OF_NOTHING: Final = '"d41d8cd98f00b204e9800998ecf8427e"'
+"""That of an object without content, which SeaweedFS leaves out of its listings of versions."""
+
 # HTTP statuses of S3's codes; 400 for all others.
 STATUSES: Final[dict[str, int]] = {
     "AccessDenied": 403,
@@ -213,6 +216,7 @@ def translate(document: bytes, bucket: BucketFacts, url: str) -> bytes:
     text = re.sub(
         r"<ETag>([0-9a-f-]+)</ETag>", r"<ETag>&quot;\1&quot;</ETag>", text
     )  # which SeaweedFS forgets at times
+    text = text.replace("<ETag>&#34;&#34;</ETag>", f"<ETag>{_text(ETAG_OF_NOTHING)}</ETag>")  # of empty versions
     text = re.sub(r"<Location>[^<]*</Location>", lambda _: f"<Location>{_text(url)}</Location>", text)
     for name in ("Owner", "Initiator"):
         text = re.sub(rf"<{name}>.*?</{name}>", _owner(name, bucket.account_id), text, flags=re.DOTALL)

@@ -1,10 +1,12 @@
-"""Lifecycle configurations, as clients put them, become those that the server behind keeps: each rule has an id.
+"""Lifecycle configurations: each rule has an id and does something; when what it speaks of is due.
 
-Pure. https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
+Pure. The server behind keeps them, and `expiry.py` does what they say. https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
 """
 
 import base64
 import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -13,6 +15,7 @@ from stead_controller.object_store import answers
 
 _MOST_RULES: Final = 1000
 _MOST_ID: Final = 255
+_MOST_WAIT: Final = 365_000  # days, so that the calendar does not end
 _MOST_DAYS: Final = 2**31 - 1
 _SELECTING: Final = ("ID", "Status", "Filter", "Prefix")
 _ACTIONS: Final = ("Expiration", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
@@ -60,9 +63,94 @@ def _check(rule: ET.Element) -> None:
         raise BadRequest(f"A lifecycle rule's {min(unknown)[:80]} is not implemented.", code="NotImplemented")
     if not any(rule.find(kind) is not None for kind in _ACTIONS):
         raise BadRequest("At least one action needs to be specified in a rule", code="InvalidRequest")
+    if (date := rule.findtext("Expiration/Date")) is not None and _moment(date).astimezone(UTC).time() != time():
+        raise BadRequest("'Date' must be at midnight GMT", code="InvalidArgument")
     for path in _DAYS:
         for days in rule.findall(path):
             text = (days.text or "").strip()
             if not (text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _MOST_DAYS):
                 what = f"'{days.tag}' for {path.partition('/')[0]} action must be a positive integer"
                 raise BadRequest(what, code="InvalidArgument")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An enabled rule: which objects it is of, and after which days, or from which date on, what is removed.
+
+    `larger` and `smaller` are bytes, neither of them included.
+    """
+
+    prefix: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    larger: int | None = None
+    smaller: int | None = None
+    days: int | None = None
+    date: datetime | None = None
+    marker: bool = False
+    noncurrent_days: int | None = None
+    newer_noncurrent: int = 0
+    upload_days: int | None = None
+
+    def is_of(self, key: str, size: int) -> bool:
+        """Tell whether it is of an object, but for its tags."""
+        larger = self.larger is None or size > self.larger
+        smaller = self.smaller is None or size < self.smaller
+        return key.startswith(self.prefix) and larger and smaller
+
+    def has_expired(self, made: datetime, now: datetime) -> bool:
+        """Tell whether a current version, that was made then, is to go."""
+        if self.date is not None:
+            return now >= self.date
+        return self.days is not None and is_due(made, self.days, now)
+
+
+def is_due(since: datetime, days: int, now: datetime) -> bool:
+    """Tell whether so many days are over, and the day in which they ended, by UTC.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
+    """
+    ended = since.astimezone(UTC) + timedelta(days=min(days, _MOST_WAIT))
+    midnight = ended.replace(hour=0, minute=0, second=0, microsecond=0)
+    return now >= (midnight if midnight == ended else midnight + timedelta(days=1))
+
+
+def read(document: bytes) -> tuple[Rule, ...]:
+    """Read the enabled rules of a LifecycleConfiguration; raises BadRequest."""
+    rules = answers.parse(document).findall("Rule")
+    return tuple(_read(rule) for rule in rules if rule.findtext("Status", "").strip() == "Enabled")
+
+
+def _read(rule: ET.Element) -> Rule:
+    place = rule.find("Filter/And")
+    if place is None:
+        place = rule.find("Filter")
+    if place is None:
+        place = rule
+    tags = tuple((tag.findtext("Key", ""), tag.findtext("Value", "")) for tag in place.findall("Tag"))
+    date = rule.findtext("Expiration/Date")
+    return Rule(
+        prefix=place.findtext("Prefix", ""),
+        tags=tags,
+        larger=_number(place, "ObjectSizeGreaterThan"),
+        smaller=_number(place, "ObjectSizeLessThan"),
+        days=_number(rule, "Expiration/Days"),
+        date=None if date is None else _moment(date),
+        marker=rule.findtext("Expiration/ExpiredObjectDeleteMarker", "").strip().lower() == "true",
+        noncurrent_days=_number(rule, "NoncurrentVersionExpiration/NoncurrentDays"),
+        newer_noncurrent=_number(rule, "NoncurrentVersionExpiration/NewerNoncurrentVersions") or 0,
+        upload_days=_number(rule, "AbortIncompleteMultipartUpload/DaysAfterInitiation"),
+    )
+
+
+def _number(element: ET.Element, path: str) -> int | None:
+    text = element.findtext(path)
+    return None if text is None else int(text)
+
+
+def _moment(text: str) -> datetime:
+    """Read a date, which is one of UTC where it does not say."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise BadRequest("'Date' must be at midnight GMT", code="InvalidArgument") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -86,6 +86,12 @@ def list_own(tx: Transaction, caller: Caller, *, prefix: str, after: str, limit:
     return [_facts(row) for row in tx.session.scalars(found.order_by(Bucket.name).limit(limit))]
 
 
+def page(tx: Transaction, after: str, limit: int) -> list[BucketFacts]:
+    """Give buckets of all accounts by name: those after a name, at most `limit`."""
+    found = select(Bucket).where(Bucket.state == AVAILABLE, Bucket.name > after)
+    return [_facts(row) for row in tx.session.scalars(found.order_by(Bucket.name).limit(limit))]
+
+
 def claim(tx: Transaction, caller: Caller, name: str, now: datetime) -> BucketFacts:
     """Take a name for a bucket that is then to be made behind; raises AlreadyExists, LimitExceeded.
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "a3f61c8e9d04"
-down_revision = "4a7d0c92be15"
+down_revision = "8b3f61d02ace"
 branch_labels = None
 depends_on = None
 

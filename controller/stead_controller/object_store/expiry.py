@@ -1,0 +1,230 @@
+"""What buckets' lifecycle rules say is done: objects, versions and uploads that are due are removed.
+
+A loop that takes no input: it reads each bucket's rules and what they are of, and removes what is due, whoever else
+does the same at the same time. An object is removed only if it still is what was listed.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from itertools import groupby
+from typing import Final
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+
+from stead_controller.aws.app import Transactions
+from stead_controller.clock import Clock
+from stead_controller.errors import BadRequest
+from stead_controller.object_store import answers, lifecycle, tagging
+from stead_controller.object_store.addressing import path_of
+from stead_controller.object_store.backend import Ask, Backend
+from stead_controller.object_store.forwarding import BackendRefusal, send_short
+from stead_controller.object_store.lifecycle import Rule, is_due
+from stead_controller.resources import buckets
+from stead_controller.resources.buckets import BucketFacts
+
+log = logging.getLogger(__name__)
+
+TURN_SECONDS: Final = 3600.0  # things are due by the day
+
+_PAGE: Final = 100
+_LISTED: Final = "1000"
+_CHANGED: Final = frozenset({404, 412})  # what was listed is not there, or another, by now
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of an object, or a delete marker; `id` is `null` in a bucket that has no versions."""
+
+    key: str
+    id: str
+    made: datetime
+    size: int
+    is_current: bool
+    is_marker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is to go: a version, or, with `of_current`, an object by a delete marker if its bucket has versions.
+
+    It goes if it has all of any of `tags`, each of them the tags of one rule, which may be none.
+    """
+
+    version: Version
+    of_current: bool
+    tags: tuple[tuple[tuple[str, str], ...], ...]
+
+
+class ObjectExpiry:
+    """Does what lifecycle rules say, a turn every TURN_SECONDS."""
+
+    def __init__(self, transactions: Transactions, backend: Backend, clock: Clock) -> None:
+        """Take the parts; nothing is asked of the server behind while there are no buckets."""
+        self._transactions = transactions
+        self._backend = backend
+        self._clock = clock
+
+    async def turn(self) -> None:
+        """Do it for all buckets; what is wrong with one is logged, and the others have their turn."""
+        after = ""
+        while found := await self._page(after):
+            for bucket in found:
+                try:
+                    await self._clear(bucket)
+                except (BackendRefusal, BadRequest) as error:
+                    log.warning("lifecycle_failed", extra={"bucket": bucket.name, "detail": error.message})
+            after = found[-1].name
+
+    async def _page(self, after: str) -> list[BucketFacts]:
+        return await self._transactions.run(lambda tx: buckets.page(tx, after, _PAGE), writes=False)
+
+    async def _clear(self, bucket: BucketFacts) -> None:
+        path = path_of(bucket.backend_name)
+        try:
+            _, _, document = await send_short(self._backend, Ask("GET", path, [("lifecycle", "")]))
+        except BackendRefusal as refusal:
+            if refusal.status in _CHANGED:
+                return
+            raise
+        rules, now, removed = lifecycle.read(document), self._clock(), 0
+        for prefix in _outermost([rule.prefix for rule in rules if _is_of_objects(rule)]):
+            async for versions in self._objects(bucket, prefix):
+                for removal in due(versions, rules, now):
+                    removed += await self._remove(bucket, removal)
+        for rule in rules:
+            if rule.upload_days is not None:
+                removed += await self._abort(bucket, rule, now)
+        if removed:
+            log.info("lifecycle_removed", extra={"bucket": bucket.name, "count": removed})
+
+    async def _objects(self, bucket: BucketFacts, prefix: str) -> AsyncIterator[list[Version]]:
+        """Give the versions of each object, newest first; one that pages of the listing divide is given whole."""
+        held: list[Version] = []
+        async for page in self._pages(bucket, "versions", prefix, ("key-marker", "version-id-marker")):
+            found = [_version(each) for each in page if each.tag in ("Version", "DeleteMarker")]
+            groups = [list(group) for _, group in groupby([*held, *found], key=lambda each: each.key)]
+            held = groups.pop() if groups else []
+            for group in groups:
+                yield group
+        if held:
+            yield held
+
+    async def _pages(
+        self, bucket: BucketFacts, what: str, prefix: str, markers: tuple[str, str]
+    ) -> AsyncIterator[ET.Element]:
+        path, after = path_of(bucket.backend_name), ("", "")
+        count = "max-keys" if what == "versions" else "max-uploads"
+        while True:
+            query = [(what, ""), ("prefix", prefix), ("encoding-type", "url"), (count, _LISTED)]
+            query += [(name, value) for name, value in zip(markers, after, strict=True) if value]
+            _, _, document = await send_short(self._backend, Ask("GET", path, query))
+            root = answers.parse(document)
+            _decode(root)
+            yield root
+            names = ("NextKeyMarker", "NextVersionIdMarker" if what == "versions" else "NextUploadIdMarker")
+            following = (root.findtext(names[0], ""), root.findtext(names[1], ""))
+            if root.findtext("IsTruncated", "").strip().lower() != "true" or following in (after, ("", "")):
+                return
+            after = following
+
+    async def _remove(self, bucket: BucketFacts, removal: Removal) -> bool:
+        """Remove it, unless its tags are other than the rule's, or it is another by now; tell whether it went."""
+        version = removal.version
+        path = path_of(bucket.backend_name, version.key)
+        which = [] if removal.of_current else [("versionId", version.id)]
+        try:
+            if all(removal.tags):
+                _, _, document = await send_short(self._backend, Ask("GET", path, [("tagging", ""), *which]))
+                found = tagging.of_document(document).items()
+                if not any(set(tags) <= set(found) for tags in removal.tags):
+                    return False
+            if removal.of_current:
+                _, headers, _ = await send_short(self._backend, Ask("HEAD", path))
+                if parsedate_to_datetime(headers["Last-Modified"]) != version.made.replace(microsecond=0):
+                    return False
+                await send_short(self._backend, Ask("DELETE", path, headers={"if-match": headers["ETag"]}))
+            else:
+                await send_short(self._backend, Ask("DELETE", path, which))
+        except BackendRefusal as refusal:
+            if refusal.status not in _CHANGED:
+                raise
+            return False
+        return True
+
+    async def _abort(self, bucket: BucketFacts, rule: Rule, now: datetime) -> int:
+        """Give up uploads that were begun long ago; give how many."""
+        found: list[tuple[str, str]] = []
+        async for page in self._pages(bucket, "uploads", rule.prefix, ("key-marker", "upload-id-marker")):
+            found += [
+                (each.findtext("Key", ""), each.findtext("UploadId", ""))
+                for each in page.findall("Upload")
+                if is_due(datetime.fromisoformat(each.findtext("Initiated", "")), rule.upload_days or 0, now)
+            ]
+        for key, upload in found:
+            ask = Ask("DELETE", path_of(bucket.backend_name, key), [("uploadId", upload)])
+            try:
+                await send_short(self._backend, ask)
+            except BackendRefusal as refusal:
+                if refusal.status not in _CHANGED:
+                    raise
+        return len(found)
+
+
+def _is_of_objects(rule: Rule) -> bool:
+    return rule.days is not None or rule.date is not None or rule.marker or rule.noncurrent_days is not None
+
+
+def _outermost(prefixes: Sequence[str]) -> list[str]:
+    """Give those prefixes that no other one is a beginning of, each once."""
+    found: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not found or not prefix.startswith(found[-1]):
+            found.append(prefix)
+    return found
+
+
+def _decode(root: ET.Element) -> None:
+    """Decode a listing's keys where the server has encoded them, as it was asked to."""
+    if root.findtext("EncodingType") == "url":
+        for element in root.iter():
+            if element.tag in ("Key", "NextKeyMarker"):
+                element.text = unquote_plus(element.text or "")
+
+
+def _version(element: ET.Element) -> Version:
+    """Read a Version or DeleteMarker of a listing; `null` is the id of what was made without versions."""
+    return Version(
+        key=element.findtext("Key", ""),
+        id=element.findtext("VersionId", ""),
+        made=datetime.fromisoformat(element.findtext("LastModified", "")),
+        size=int(element.findtext("Size", "0")),
+        is_current=element.findtext("IsLatest", "").strip().lower() == "true",
+        is_marker=element.tag == "DeleteMarker",
+    )
+
+
+def due(versions: Sequence[Version], rules: Sequence[Rule], now: datetime) -> list[Removal]:
+    """Say what of one object is to go; `versions` are all of its, newest first."""
+    found: list[Removal] = []
+    for number, version in enumerate(versions):
+        tags = tuple(rule.tags for rule in rules if _is_due(versions, number, rule, now))
+        if tags:
+            found.append(Removal(version, version.is_current and not version.is_marker, tags))
+    return found
+
+
+def _is_due(versions: Sequence[Version], number: int, rule: Rule, now: datetime) -> bool:
+    """Tell whether a rule removes the version of that number, if it has the rule's tags."""
+    version = versions[number]
+    if not rule.is_of(version.key, version.size):
+        return False
+    if version.is_current and version.is_marker:
+        return len(versions) == 1 and not rule.tags and (rule.marker or rule.has_expired(version.made, now))
+    if version.is_current:
+        return rule.has_expired(version.made, now)
+    if not number or rule.noncurrent_days is None or number <= rule.newer_noncurrent:
+        return False
+    return is_due(versions[number - 1].made, rule.noncurrent_days, now)
