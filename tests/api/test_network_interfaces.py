@@ -66,6 +66,7 @@ def test_an_interface_has_what_was_asked(api: Api) -> None:
     assert made["Groups"] == [{"GroupId": group, "GroupName": "web"}]
     assert made["TagSet"] == [{"Key": "Name", "Value": "spare"}]
     assert made["SourceDestCheck"] is True
+    assert (made["RequesterId"], made["RequesterManaged"]) == (api.world.one.caller.user_id, False)
     assert made["PrivateIpAddress"] == "172.31.0.77"
     assert len(set(addresses(made))) == 3
     assert [one["Primary"] for one in made["PrivateIpAddresses"]] == [True, False, False]
@@ -377,3 +378,27 @@ def test_private_names_are_those_of_a_vpc_with_host_names(api: Api) -> None:
             "network-interface.addresses.private-dns-name",
         ):
             assert found("Reservations", instances, filter_name) == wish, filter_name
+
+
+def test_who_asked_for_an_interface_is_shown_and_found(api: Api) -> None:
+    iam = api.client(api.world.one, "iam")
+    user = iam.create_user(UserName="ana")["User"]["UserId"]
+    policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+    iam.put_user_policy(UserName="ana", PolicyName="all", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="ana")["AccessKey"]
+    ana = api.long_term(key["AccessKeyId"], key["SecretAccessKey"])
+    subnet = api.world.one.subnet_ids[0]
+    hers = ana.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    launched = ana.run_instances(ImageId=api.world.image_id, InstanceType="t3.nano", MinCount=1, MaxCount=1)
+    with_instance = launched["Instances"][0]["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    create(api)
+    old = create(api)["NetworkInterfaceId"]
+    api.run(lambda tx: setattr(tx.session.get_one(NetworkInterface, old), "requester_id", None))  # of an old release
+    assert {shown(api, one)["RequesterId"] for one in (hers, with_instance)} == {user}
+    assert shown(api, old)["RequesterId"] == api.world.one.caller.account_id
+
+    def found(value: str) -> int:
+        filters = [{"Name": "requester-id", "Values": [value]}]
+        return len(api.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"])
+
+    assert (found(user), found(api.world.one.caller.account_id), found("amazon-aws")) == (2, 2, 0)

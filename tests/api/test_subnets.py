@@ -149,7 +149,8 @@ def test_attributes(api, vpc_id, prefix):
     outpost = {"MapCustomerOwnedIpOnLaunch": {"Value": True}}
     api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, SubnetId=subnet_id, **outpost)
     api.ec2.disassociate_subnet_cidr_block(AssociationId=associated["Ipv6CidrBlockAssociation"]["AssociationId"])
-    assert shown()["Ipv6CidrBlockAssociationSet"] == []
+    (ended,) = shown()["Ipv6CidrBlockAssociationSet"]
+    assert ended["Ipv6CidrBlockState"] == {"State": "disassociated"}
     assert not shown()["AssignIpv6AddressOnCreation"]
 
 

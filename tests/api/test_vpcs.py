@@ -1,11 +1,15 @@
 """VPCs through boto3: made with all that belongs to one, changed, given more blocks, deleted when nothing is left."""
 
 import ipaddress
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import Vpc, VpcResource
+from stead_controller.db.tables import EndedCidrBlock, Vpc, VpcResource
+from stead_controller.settings import Settings
+from stead_controller.workflows.housekeeping import keep_house
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.topology import rows_of, told_of
 
@@ -210,7 +214,8 @@ def test_ipv6_blocks_are_of_the_clouds_pool(api):
     (acl,) = by_vpc(api.ec2.describe_network_acls, "NetworkAcls", vpc["VpcId"])
     assert {entry["RuleNumber"] for entry in acl["Entries"] if "Ipv6CidrBlock" in entry} == {101, 32768}
     api.ec2.disassociate_vpc_cidr_block(AssociationId=block["AssociationId"])
-    assert api.ec2.describe_vpcs(VpcIds=[vpc["VpcId"]])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"] == []
+    (ended,) = api.ec2.describe_vpcs(VpcIds=[vpc["VpcId"]])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"]
+    assert ended == block | {"Ipv6CidrBlockState": {"State": "disassociated"}}
     api.refused("InvalidParameterCombination", api.ec2.associate_vpc_cidr_block, VpcId=vpc["VpcId"])
 
 
@@ -241,3 +246,87 @@ def test_hosts_are_told_of_a_whole_vpc_from_its_beginning_to_its_end(api):
 def told_kinds(api, vpc_id):
     query = select(VpcResource.kind).where(VpcResource.vpc_id == vpc_id, VpcResource.body.is_not(None))
     return set(api.run(lambda tx: tx.session.scalars(query).all()))
+
+
+def found_in(api, vpc_id, what, name, value):
+    """Count the VPCs or subnets of a VPC that a filter finds."""
+    filters = [{"Name": name, "Values": [value]}, {"Name": "vpc-id", "Values": [vpc_id]}]
+    return len(getattr(api.ec2, f"describe_{what}")(Filters=filters)[what.capitalize()])
+
+
+def test_a_block_that_was_taken_from_a_vpc_stays_described_for_a_while(api):
+    vpc_id = create(api)["VpcId"]
+    associate = api.ec2.associate_vpc_cidr_block
+    ipv4 = associate(VpcId=vpc_id, CidrBlock="10.1.0.0/16")["CidrBlockAssociation"]
+    ipv6 = associate(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
+    for one in (ipv4, ipv6):
+        api.ec2.disassociate_vpc_cidr_block(AssociationId=one["AssociationId"])
+    (vpc,) = api.ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
+    shown = [*vpc["CidrBlockAssociationSet"][1:], *vpc["Ipv6CidrBlockAssociationSet"]]
+    assert [one["AssociationId"] for one in shown] == [one["AssociationId"] for one in (ipv4, ipv6)]
+    assert shown[0]["CidrBlockState"] == shown[1]["Ipv6CidrBlockState"] == {"State": "disassociated"}
+    for name, value in [
+        ("cidr-block-association.association-id", ipv4["AssociationId"]),
+        ("cidr-block-association.cidr-block", "10.1.0.0/16"),
+        ("cidr-block-association.state", "disassociated"),
+        ("ipv6-cidr-block-association.association-id", ipv6["AssociationId"]),
+        ("ipv6-cidr-block-association.ipv6-cidr-block", ipv6["Ipv6CidrBlock"]),
+        ("ipv6-cidr-block-association.state", "disassociated"),
+    ]:
+        assert found_in(api, vpc_id, "vpcs", name, value) == 1, name
+    assert found_in(api, vpc_id, "vpcs", "cidr-block-association.cidr-block", ipv6["Ipv6CidrBlock"]) == 0
+    associate(VpcId=vpc_id, CidrBlock="10.1.0.0/16")  # it is free again
+
+    ended = api.run(lambda tx: tx.session.scalars(select(EndedCidrBlock.ended)).first())
+    for later, number in ((timedelta(minutes=59), 2), (timedelta(minutes=61), 0)):
+        api.run(keep_house, Settings(Path("/nowhere")), ended + later)
+        assert len(api.run(lambda tx: tx.session.scalars(select(EndedCidrBlock.id)).all())) == number
+
+
+def test_a_block_that_was_taken_from_a_subnet_stays_described_for_a_while(api):
+    vpc_id = create(api)["VpcId"]
+    ipv6 = api.ec2.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
+    subnet = {"VpcId": vpc_id, "CidrBlock": "10.0.0.0/24", "Ipv6CidrBlock": ipv6["Ipv6CidrBlock"][:-3] + "/64"}
+    made = api.ec2.create_subnet(**subnet)["Subnet"]
+    first = made["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    end = api.ec2.disassociate_subnet_cidr_block
+
+    def states():
+        (shown,) = api.ec2.describe_subnets(SubnetIds=[made["SubnetId"]])["Subnets"]
+        return [
+            (one["AssociationId"], one["Ipv6CidrBlockState"]["State"]) for one in shown["Ipv6CidrBlockAssociationSet"]
+        ]
+
+    assert states() == [(first, "associated")]
+    assert found_in(api, vpc_id, "subnets", "ipv6-cidr-block-association.state", "disassociated") == 0
+    end(AssociationId=first)
+    assert states() == [(first, "disassociated")]
+    again = api.ec2.associate_subnet_cidr_block(SubnetId=made["SubnetId"], Ipv6CidrBlock=subnet["Ipv6CidrBlock"])
+    second = again["Ipv6CidrBlockAssociation"]["AssociationId"]
+    assert states() == [(second, "associated"), (first, "disassociated")]
+    api.refused("InvalidSubnetCidrBlockAssociationID.NotFound", end, AssociationId=first)
+    for name, value, number in [
+        ("association-id", first, 1),
+        ("association-id", second, 1),
+        ("state", "disassociated", 1),
+        ("state", "associating", 0),
+        ("ipv6-cidr-block", subnet["Ipv6CidrBlock"], 1),
+    ]:
+        assert found_in(api, vpc_id, "subnets", f"ipv6-cidr-block-association.{name}", value) == number, (name, value)
+
+
+def test_blocks_that_were_taken_away_go_with_their_vpc_and_subnet(api):
+    vpc_id = create(api)["VpcId"]
+    made = api.ec2.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
+    subnet = {"VpcId": vpc_id, "CidrBlock": "10.0.0.0/24", "Ipv6CidrBlock": made["Ipv6CidrBlock"][:-3] + "/64"}
+    shown = api.ec2.create_subnet(**subnet)["Subnet"]
+    (association,) = shown["Ipv6CidrBlockAssociationSet"]
+    api.ec2.disassociate_subnet_cidr_block(AssociationId=association["AssociationId"])
+    api.ec2.disassociate_vpc_cidr_block(AssociationId=made["AssociationId"])
+    left = [vpc_id, shown["SubnetId"]]
+    query = select(EndedCidrBlock.resource_id).order_by(EndedCidrBlock.resource_id)
+    assert api.run(lambda tx: tx.session.scalars(query).all()) == sorted(left)
+    api.ec2.delete_subnet(SubnetId=shown["SubnetId"])
+    assert api.run(lambda tx: tx.session.scalars(query).all()) == [vpc_id]
+    api.ec2.delete_vpc(VpcId=vpc_id)
+    assert api.run(lambda tx: tx.session.scalars(query).all()) == []

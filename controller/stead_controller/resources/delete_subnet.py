@@ -4,7 +4,7 @@ from sqlalchemy import delete, select
 
 from stead_controller.db.tables import NetworkAclAssociation, NetworkInterface, RouteTableAssociation
 from stead_controller.errors import InUse
-from stead_controller.resources import subnet_cidr_reservations, subnets, tags, topology_changes
+from stead_controller.resources import ended_cidr_blocks, subnet_cidr_reservations, subnets, tags, topology_changes
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
@@ -20,6 +20,7 @@ def remove(tx: Transaction, caller: Caller, subnet_id: str) -> None:
             delete(table).where(table.subnet_id == subnet.id).execution_options(synchronize_session=False)
         )
     subnet_cidr_reservations.remove_of_subnet(tx, subnet.id)
+    ended_cidr_blocks.forget_of(tx, subnet.id)
     tx.session.delete(subnet)
     tags.remove_all(tx, [subnet.id])
     topology_changes.subnet(tx, subnet.id, subnet.vpc_id)

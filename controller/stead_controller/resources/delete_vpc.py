@@ -16,6 +16,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.errors import InUse
 from stead_controller.resources import (
+    ended_cidr_blocks,
     flow_logs,
     network_acls,
     security_groups,
@@ -48,6 +49,7 @@ def remove(tx: Transaction, caller: Caller, vpc_id: str, now: datetime) -> None:
     table_id = tx.session.scalars(main).one()
     vpc_peering_connections.end_of_vpc(tx, vpc.id, caller.account_id, now)
     flow_logs.end_of_vpc(tx, vpc.id)
+    ended_cidr_blocks.forget_of(tx, vpc.id)
     security_groups.remove_default(tx, vpc.id)
     network_acls.remove_default(tx, vpc.id)
     for statement in (

@@ -139,12 +139,16 @@ def _check_places(plans: Sequence[InterfacePlan]) -> None:
             raise InvalidCombination("Network interfaces of one instance must be in the same availability zone")
 
 
-def build(tx: Transaction, instance: Instance, plans: Sequence[InterfacePlan], now: datetime) -> list[NetworkInterface]:
+def build(
+    tx: Transaction, caller: Caller, instance: Instance, plans: Sequence[InterfacePlan], now: datetime
+) -> list[NetworkInterface]:
     """Make or take the interfaces of an instance, in the order of the plans."""
-    return [_build_one(tx, instance, each, now) for each in plans]
+    return [_build_one(tx, caller, instance, each, now) for each in plans]
 
 
-def _build_one(tx: Transaction, instance: Instance, each: InterfacePlan, now: datetime) -> NetworkInterface:
+def _build_one(
+    tx: Transaction, caller: Caller, instance: Instance, each: InterfacePlan, now: datetime
+) -> NetworkInterface:
     delete = each.wish.delete_on_termination
     if each.existing is not None:
         attachments.plug(each.existing, instance, each.wish.device_index, now, state="attached")
@@ -156,6 +160,7 @@ def _build_one(tx: Transaction, instance: Instance, each: InterfacePlan, now: da
         now,
         description=each.wish.description,
         status="in-use",
+        requester_id=caller.user_id,
         host_id=instance.host_id,
         instance_id=instance.id,
         attachment_id=ids.new_id("network-interface-attachment"),

@@ -60,7 +60,7 @@ def conditions(cloud: Cloud) -> dict[str, Condition]:
             "operator.managed": constant("false"),
             "operator.principal": NEVER,
             "owner-id": text(row.account_id),
-            "requester-id": shown_as(row.requester_managed, {True: CLOUD_ACCOUNT}),
+            "requester-id": text(_requester()),
             "requester-managed": flag(row.requester_managed),
             "source-dest-check": flag(row.source_dest_check),
             "status": text(row.status),
@@ -128,6 +128,12 @@ def _of_groups() -> dict[str, Condition]:
 def _vpc_with_host_names() -> Select[Any]:
     query = select(Vpc.id).where(Vpc.id == NetworkInterface.vpc_id, Vpc.dns_hostnames.is_(True))
     return query.correlate(NetworkInterface)
+
+
+def _requester() -> ColumnElement[str]:
+    row = NetworkInterface
+    asked: ColumnElement[str] = func.coalesce(row.requester_id, row.account_id)
+    return case((row.requester_managed.is_(True), CLOUD_ACCOUNT), else_=asked)
 
 
 def public_owner() -> ColumnElement[str]:

@@ -72,7 +72,8 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
     subnet = lookup.find(tx, caller, "subnet", Subnet, request.subnet_id)
     group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, request.group_ids)
     _check_quota(tx, subnet.account_id)
-    interface = add(tx, subnet, request.addresses, group_ids, now, description=request.description, status="available")
+    columns = {"description": request.description, "status": "available", "requester_id": caller.user_id}
+    interface = add(tx, subnet, request.addresses, group_ids, now, **columns)
     tags.create_on_launch(tx, caller, [("network-interface", interface.id)], request.tags)
     client_tokens.remember_request(tx, caller, repeatable, interface.id, now)
     interface_changes.changed(tx, interface)

@@ -72,7 +72,7 @@ def _shown(interface: NetworkInterface) -> dict[str, Any]:
         "VpcId": interface.vpc_id,
         "MacAddress": interface.mac_address,
         "Attachment": attachment(interface),
-        "RequesterId": CLOUD_ACCOUNT if interface.requester_managed else None,
+        "RequesterId": CLOUD_ACCOUNT if interface.requester_managed else interface.requester_id or interface.account_id,
         "RequesterManaged": interface.requester_managed,
         "SourceDestCheck": interface.source_dest_check,
         "DenyAllIgwTraffic": False,

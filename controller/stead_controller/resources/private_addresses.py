@@ -2,13 +2,16 @@
 
 EC2 keeps the first four addresses and the last one of each subnet, in IPv6 as in IPv4
 (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html). Of a CIDR reservation only those are given that
-are asked for by name (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html).
+are asked for by name (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html). Those that nobody
+names are scattered over the subnet.
 """
 
 import ipaddress
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import count
+from math import gcd
 from typing import Final
 
 from sqlalchemy import bindparam, delete, select, update
@@ -21,10 +24,9 @@ from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
 from stead_controller.resources.transaction import Transaction
 
 FIRST_OFFSET: Final = 4
-_GO_ON: Final = Prepared(
-    update(Subnet).where(Subnet.id == bindparam("subnet_id")).values(next_offset=bindparam("offset"))
-)
-_TRIES: Final = 64  # neighbours tried before all addresses of a subnet are looked at
+_GO_ON: Final = Prepared(update(Subnet).where(Subnet.id == bindparam("subnet_id")).values(next_turn=bindparam("turn")))
+_TRIES: Final = 64  # addresses tried before all of a subnet are looked at
+_GOLDEN_SECTION: Final = (5**0.5 - 1) / 2
 
 
 def take(tx: Transaction, subnet: Subnet, interface_id: str, wanted: str | None = None, *, primary: bool) -> str:
@@ -105,24 +107,40 @@ def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bo
     """Take the next free address: the search goes on where the last one ended, so that addresses rest."""
     network = ipaddress.IPv4Network(subnet.cidr_block)
     free = _unreserved(tx, subnet, network, network.num_addresses - 2)
-    for offset in islice(_from(free, subnet.next_offset), _TRIES):
-        address = str(network[offset])
+    room = sum(map(len, free))
+    for turn in range(subnet.next_turn, subnet.next_turn + min(_TRIES, room)):
+        address = str(network[_at(free, scattered(turn, room))])
         if _hold(tx, subnet, interface_id, address, primary=primary):
-            _go_on_after(tx, subnet, offset)
+            _go_on_after(tx, subnet, turn % room)
             return address
     taken = set(tx.session.scalars(select(InterfaceAddress.address).where(InterfaceAddress.subnet_id == subnet.id)))
-    for offset in chain.from_iterable(free):
-        address = str(network[offset])
+    for turn in range(room):
+        address = str(network[_at(free, scattered(turn, room))])
         if address not in taken and _hold(tx, subnet, interface_id, address, primary=primary):
-            _go_on_after(tx, subnet, offset)
+            _go_on_after(tx, subnet, turn)
             return address
     raise _exhausted(subnet)
 
 
-def _go_on_after(tx: Transaction, subnet: Subnet, offset: int) -> None:
+def scattered(turn: int, room: int) -> int:
+    """Give the number, of `room` many, whose turn it is: far from those before it, each once in `room` turns. Pure.
+
+    The first ones come as late as can be, since people like to name addresses near the begin of a subnet.
+    """
+    return (turn + 1) * _stride(room) % room
+
+
+@cache
+def _stride(room: int) -> int:
+    """Give a step with which all of `room` numbers are met: near the golden section, so that any few lie wide apart."""
+    near = round(room * _GOLDEN_SECTION)
+    return next(step for step in count(max(near, 1)) if gcd(step, room) == 1)
+
+
+def _go_on_after(tx: Transaction, subnet: Subnet, turn: int) -> None:
     """Note where the next search begins, at once: a flush for that alone, at each launch, costs ten times as much."""
-    _GO_ON.all(tx.connection, {"subnet_id": subnet.id, "offset": offset + 1})
-    set_committed_value(subnet, "next_offset", offset + 1)
+    _GO_ON.all(tx.connection, {"subnet_id": subnet.id, "turn": turn + 1})
+    set_committed_value(subnet, "next_turn", turn + 1)
 
 
 def _unreserved(
@@ -150,12 +168,6 @@ def unreserved(last_offset: int, reserved: Iterable[tuple[int, int]]) -> list[ra
         begin = max(begin, offset + size)
     free.append(range(begin, last_offset + 1))
     return [part for part in free if part]
-
-
-def _from(free: list[range], begin: int) -> Iterator[int]:
-    """Give all offsets once, the one from which on is searched first."""
-    yield from chain.from_iterable(range(max(part.start, begin), part.stop) for part in free)
-    yield from chain.from_iterable(range(part.start, min(part.stop, begin)) for part in free)
 
 
 def _at(free: list[range], number: int) -> int:

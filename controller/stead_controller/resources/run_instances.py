@@ -183,7 +183,7 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
     instance = _instance(launch, place.host_id, index)
     choices = launch.choices
     plans = choices.interfaces
-    interfaces = launch_interfaces.build(tx, instance, plans, launch.now)
+    interfaces = launch_interfaces.build(tx, launch.caller, instance, plans, launch.now)
     primary = interfaces[0]
     instance.private_address = primary.private_address
     volumes = launch_volumes.build_volumes(launch.cloud, instance, choices.disks, place.pools, launch.now)

@@ -1,10 +1,11 @@
 """A subnet's IPv6 block is associated with it and taken from it."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import InterfaceAddress, Subnet, SubnetCidrReservation
+from stead_controller.db.tables import EndedCidrBlock, InterfaceAddress, Subnet, SubnetCidrReservation
 from stead_controller.errors import InUse, LimitExceeded, NotFound
 from stead_controller.resources import create_subnet, lookup, subnets, topology_changes
 from stead_controller.resources.caller import Caller
@@ -25,11 +26,14 @@ def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> dic
         )
     create_subnet.give_ipv6(tx, subnet, cidr)
     topology_changes.subnet(tx, subnet.id, subnet.vpc_id)
-    return {"SubnetId": subnet.id, "Ipv6CidrBlockAssociation": subnets.show_ipv6(subnet, "associating")}
+    return {"SubnetId": subnet.id, "Ipv6CidrBlockAssociation": subnets.shown_ipv6(subnet, "associating")}
 
 
-def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[str, Any]:
-    """Take a subnet's IPv6 block from it, shown as EC2 does; raises MalformedId, NotFound, InUse with addresses."""
+def disassociate(tx: Transaction, caller: Caller, association_id: str, now: datetime) -> dict[str, Any]:
+    """Take a subnet's IPv6 block from it, shown as EC2 does; it stays described as disassociated for a while.
+
+    Raises MalformedId, NotFound, InUse with addresses.
+    """
     lookup.check_form("subnet-cidr-association", [association_id])
     query = select(Subnet).where(Subnet.ipv6_association_id == association_id, Subnet.account_id == caller.account_id)
     subnet = tx.session.scalar(query)
@@ -47,7 +51,16 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str) -> dict[s
         raise InUse(
             f"The IPv6 CIDR block of the subnet '{subnet.id}' has CIDR reservations and cannot be disassociated."
         )
-    shown = subnets.show_ipv6(subnet, "disassociating")
+    ended = EndedCidrBlock(
+        id=association_id,
+        account_id=subnet.account_id,
+        resource_id=subnet.id,
+        cidr_block=subnet.ipv6_cidr_block,
+        ipv6=True,
+        ended=now,
+    )
+    tx.session.add(ended)
+    shown = subnets.show_ipv6(ended.id, ended.cidr_block, "disassociating")
     subnet.ipv6_cidr_block = subnet.ipv6_association_id = None
     subnet.assign_ipv6_address = subnet.dns64 = subnet.resource_name_aaaa_record = False
     topology_changes.subnet(tx, subnet.id, subnet.vpc_id)

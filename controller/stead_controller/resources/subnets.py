@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from stead_controller.db.tables import InterfaceAddress, Subnet
-from stead_controller.resources import lookup, tags
+from stead_controller.resources import ended_cidr_blocks, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cidr_blocks import capacity
 from stead_controller.resources.cloud import Cloud
@@ -46,9 +46,16 @@ def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
         "defaultForAz": flag(Subnet.default_for_zone),
         "enable-dns64": flag(Subnet.dns64),
         "enable-lni-at-device-index": NEVER,
-        "ipv6-cidr-block-association.association-id": text(Subnet.ipv6_association_id),
-        "ipv6-cidr-block-association.ipv6-cidr-block": text(Subnet.ipv6_cidr_block),
-        "ipv6-cidr-block-association.state": _with_ipv6(constant("associated")),
+        **ended_cidr_blocks.also(
+            {
+                "association-id": text(Subnet.ipv6_association_id),
+                "ipv6-cidr-block": text(Subnet.ipv6_cidr_block),
+                "state": _with_ipv6(constant("associated")),
+            },
+            "ipv6-cidr-block-association",
+            Subnet.id,
+            ipv6=True,
+        ),
         "ipv6-native": constant("false"),
         "map-customer-owned-ip-on-launch": constant("false"),
         "map-public-ip-on-launch": flag(Subnet.map_public_address),
@@ -76,7 +83,7 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
 def shown(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subnet]) -> list[dict[str, Any]]:
     """Show subnets in EC2's shape."""
     ids = [subnet.id for subnet in subnets]
-    taken = _taken(tx, ids)
+    taken, ended = _taken(tx, ids), ended_cidr_blocks.of(tx, ids)
     tagged = tags.of(tx, caller.account_id, ids)
     zones = zone_ids(cloud)
     return [
@@ -94,7 +101,10 @@ def shown(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subne
             "MapPublicIpOnLaunch": subnet.map_public_address,
             "MapCustomerOwnedIpOnLaunch": False,
             "AssignIpv6AddressOnCreation": subnet.assign_ipv6_address,
-            "Ipv6CidrBlockAssociationSet": [] if subnet.ipv6_cidr_block is None else [show_ipv6(subnet)],
+            "Ipv6CidrBlockAssociationSet": [
+                *([] if subnet.ipv6_cidr_block is None else [shown_ipv6(subnet, "associated")]),
+                *(show_ipv6(block.id, block.cidr_block, ended_cidr_blocks.STATE) for block in ended[subnet.id]),
+            ],
             "EnableDns64": subnet.dns64,
             "Ipv6Native": False,
             "PrivateDnsNameOptionsOnLaunch": {
@@ -109,14 +119,20 @@ def shown(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subne
     ]
 
 
-def show_ipv6(subnet: Subnet, state: str = "associated") -> dict[str, Any]:
+def shown_ipv6(subnet: Subnet, state: str) -> dict[str, Any]:
     """Show the association of a subnet's IPv6 block, which it must have, in EC2's shape."""
+    assert subnet.ipv6_association_id is not None
     assert subnet.ipv6_cidr_block is not None
+    return show_ipv6(subnet.ipv6_association_id, subnet.ipv6_cidr_block, state)
+
+
+def show_ipv6(association_id: str, cidr_block: str, state: str) -> dict[str, Any]:
+    """Show the association of an IPv6 block with a subnet, in EC2's shape."""
     return {
-        "AssociationId": subnet.ipv6_association_id,
-        "Ipv6CidrBlock": subnet.ipv6_cidr_block,
+        "AssociationId": association_id,
+        "Ipv6CidrBlock": cidr_block,
         "Ipv6CidrBlockState": {"State": state},
-        "Ipv6AddressAttribute": "private" if IPv6Network(subnet.ipv6_cidr_block).is_private else "public",
+        "Ipv6AddressAttribute": "private" if IPv6Network(cidr_block).is_private else "public",
         "IpSource": "amazon",
     }
 

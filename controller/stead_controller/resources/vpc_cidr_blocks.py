@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from stead_controller.db.insert import insert_if_absent
-from stead_controller.db.tables import Subnet, Vpc, VpcCidrBlock
+from stead_controller.db.tables import EndedCidrBlock, Subnet, Vpc, VpcCidrBlock
 from stead_controller.errors import InvalidCombination, LimitExceeded, NotFound, WrongState
 from stead_controller.resources import (
     cidr_blocks,
@@ -87,8 +87,8 @@ def add_ipv6(tx: Transaction, cloud: Cloud, vpc: Vpc, now: datetime) -> VpcCidrB
     raise LimitExceeded("No IPv6 block is free in the cloud's pool.", code="InsufficientAddressCapacity")
 
 
-def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: str) -> dict[str, Any]:
-    """Take a block from its VPC, shown as EC2 does.
+def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: str, now: datetime) -> dict[str, Any]:
+    """Take a block from its VPC, shown as EC2 does; it stays described as disassociated for a while.
 
     Raises MalformedId, NotFound, WrongState (OperationNotPermitted) for the primary block and one that a subnet uses.
     """
@@ -118,6 +118,16 @@ def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: 
             code="OperationNotPermitted",
         )
     tx.session.delete(row)
+    tx.session.add(
+        EndedCidrBlock(
+            id=row.id,
+            account_id=row.account_id,
+            resource_id=vpc.id,
+            cidr_block=row.cidr_block,
+            ipv6=row.ipv6,
+            ended=now,
+        )
+    )
     topology_changes.vpc(tx, vpc.id)
     told.peerings_of(tx, vpc.id)
     if row.ipv6:

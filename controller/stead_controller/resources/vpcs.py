@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Vpc, VpcCidrBlock
+from stead_controller.db.tables import EndedCidrBlock, Vpc, VpcCidrBlock
 from stead_controller.errors import NotFound
-from stead_controller.resources import lookup, tags
+from stead_controller.resources import ended_cidr_blocks, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import (
@@ -33,14 +33,28 @@ FILTERS: Final[dict[str, Condition]] = {
     "cidr": text(Vpc.cidr_block),
     "cidr-block": text(Vpc.cidr_block),  # as of subnets; documented for those alone, asked by Ansible
     "cidrBlock": text(Vpc.cidr_block),
-    "cidr-block-association.association-id": exists_where(_IPV4, text(VpcCidrBlock.id)),
-    "cidr-block-association.cidr-block": exists_where(_IPV4, text(VpcCidrBlock.cidr_block)),
-    "cidr-block-association.state": exists_where(_IPV4, constant("associated")),
+    **ended_cidr_blocks.also(
+        {
+            "association-id": exists_where(_IPV4, text(VpcCidrBlock.id)),
+            "cidr-block": exists_where(_IPV4, text(VpcCidrBlock.cidr_block)),
+            "state": exists_where(_IPV4, constant("associated")),
+        },
+        "cidr-block-association",
+        Vpc.id,
+        ipv6=False,
+    ),
     "dhcp-options-id": text(Vpc.dhcp_options_id),
-    "ipv6-cidr-block-association.association-id": exists_where(_IPV6, text(VpcCidrBlock.id)),
-    "ipv6-cidr-block-association.ipv6-cidr-block": exists_where(_IPV6, text(VpcCidrBlock.cidr_block)),
     "ipv6-cidr-block-association.ipv6-pool": exists_where(_IPV6, constant(IPV6_POOL)),
-    "ipv6-cidr-block-association.state": exists_where(_IPV6, constant("associated")),
+    **ended_cidr_blocks.also(
+        {
+            "association-id": exists_where(_IPV6, text(VpcCidrBlock.id)),
+            "ipv6-cidr-block": exists_where(_IPV6, text(VpcCidrBlock.cidr_block)),
+            "state": exists_where(_IPV6, constant("associated")),
+        },
+        "ipv6-cidr-block-association",
+        Vpc.id,
+        ipv6=True,
+    ),
     "is-default": flag(Vpc.is_default),
     "isDefault": flag(Vpc.is_default),
     "owner-id": text(Vpc.account_id),
@@ -59,15 +73,21 @@ def shown(tx: Transaction, caller: Caller, cloud: Cloud, vpcs: Sequence[Vpc]) ->
     tx.session.flush()
     ids = [vpc.id for vpc in vpcs]
     tagged = tags.of(tx, caller.account_id, ids)
-    blocks = blocks_of(tx, ids)
+    blocks, ended = blocks_of(tx, ids), ended_cidr_blocks.of(tx, ids)
     return [
         {
             "VpcId": vpc.id,
             "OwnerId": vpc.account_id,
             "State": "available",
             "CidrBlock": vpc.cidr_block,
-            "CidrBlockAssociationSet": [show_ipv4(block) for block in blocks[vpc.id] if not block.ipv6],
-            "Ipv6CidrBlockAssociationSet": [show_ipv6(block, cloud) for block in blocks[vpc.id] if block.ipv6],
+            "CidrBlockAssociationSet": [
+                *(show_ipv4(block) for block in blocks[vpc.id] if not block.ipv6),
+                *(show_ipv4(block, ended_cidr_blocks.STATE) for block in ended[vpc.id] if not block.ipv6),
+            ],
+            "Ipv6CidrBlockAssociationSet": [
+                *(show_ipv6(block, cloud) for block in blocks[vpc.id] if block.ipv6),
+                *(show_ipv6(block, cloud, ended_cidr_blocks.STATE) for block in ended[vpc.id] if block.ipv6),
+            ],
             "DhcpOptionsId": vpc.dhcp_options_id,
             "InstanceTenancy": vpc.instance_tenancy,
             "IsDefault": vpc.is_default,
@@ -78,12 +98,12 @@ def shown(tx: Transaction, caller: Caller, cloud: Cloud, vpcs: Sequence[Vpc]) ->
     ]
 
 
-def show_ipv4(block: VpcCidrBlock, state: str = "associated") -> dict[str, Any]:
+def show_ipv4(block: VpcCidrBlock | EndedCidrBlock, state: str = "associated") -> dict[str, Any]:
     """Show the association of an IPv4 block in EC2's shape."""
     return {"AssociationId": block.id, "CidrBlock": block.cidr_block, "CidrBlockState": {"State": state}}
 
 
-def show_ipv6(block: VpcCidrBlock, cloud: Cloud, state: str = "associated") -> dict[str, Any]:
+def show_ipv6(block: VpcCidrBlock | EndedCidrBlock, cloud: Cloud, state: str = "associated") -> dict[str, Any]:
     """Show the association of an IPv6 block in EC2's shape."""
     return {
         "AssociationId": block.id,

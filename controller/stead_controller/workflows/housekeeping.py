@@ -20,7 +20,14 @@ from stead_controller.db.tables import (
 )
 from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch, give_up_recovery
-from stead_controller.resources import nat_gateways, snapshot_life, tags, vpc_peering_connections, written_snapshots
+from stead_controller.resources import (
+    ended_cidr_blocks,
+    nat_gateways,
+    snapshot_life,
+    tags,
+    vpc_peering_connections,
+    written_snapshots,
+)
 from stead_controller.resources.client_tokens import LIFETIME
 from stead_controller.resources.transaction import Transaction
 from stead_controller.settings import Settings
@@ -44,6 +51,7 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))
     tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
     vpc_peering_connections.expire(tx, now)
+    ended_cidr_blocks.forget_old(tx, now)
     tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
 
 

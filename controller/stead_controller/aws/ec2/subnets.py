@@ -95,4 +95,4 @@ def associate_cidr_block(call: Call, params: Params) -> Result:
 @operation("DisassociateSubnetCidrBlock")
 def disassociate_cidr_block(call: Call, params: Params) -> Result:
     """Take the IPv6 block from a subnet."""
-    return subnet_cidr_blocks.disassociate(call.tx, call.caller, params["AssociationId"])
+    return subnet_cidr_blocks.disassociate(call.tx, call.caller, params["AssociationId"], call.now)

@@ -23,4 +23,4 @@ def associate(call: Call, params: Params) -> Result:
 @operation("DisassociateVpcCidrBlock")
 def disassociate(call: Call, params: Params) -> Result:
     """Take a block from a VPC."""
-    return vpc_cidr_blocks.disassociate(call.tx, call.caller, call.cloud, params["AssociationId"])
+    return vpc_cidr_blocks.disassociate(call.tx, call.caller, call.cloud, params["AssociationId"], call.now)

@@ -10,6 +10,7 @@ from stead_controller.db.tables.cloud import CloudFact
 from stead_controller.db.tables.dhcp_options import DhcpOptions, DhcpOptionValue
 from stead_controller.db.tables.ebs_encryption import EbsEncryption
 from stead_controller.db.tables.elastic_address import ElasticAddress
+from stead_controller.db.tables.ended_cidr_block import EndedCidrBlock
 from stead_controller.db.tables.flow_log import FlowLog
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
 from stead_controller.db.tables.iam_account import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
@@ -66,6 +67,7 @@ __all__ = [
     "EbsEncryption",
     "EgressOnlyInternetGateway",
     "ElasticAddress",
+    "EndedCidrBlock",
     "EnrolmentToken",
     "FlowLog",
     "Host",

@@ -34,6 +34,7 @@ class NetworkInterface(Base):
     source_dest_check: Mapped[bool] = mapped_column(default=True)
     status: Mapped[str] = mapped_column(String(16))  # available, in-use
     requester_managed: Mapped[bool] = mapped_column(default=False)
+    requester_id: Mapped[str | None] = mapped_column(String(128))  # who asked, as STS names callers; None of old ones
     created: Mapped[datetime]
     host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
     instance_id: Mapped[str | None] = mapped_column(ResourceId)

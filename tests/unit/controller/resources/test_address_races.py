@@ -35,7 +35,7 @@ def subnet_id(world, run):
     def add(tx):
         first = tx.session.get_one(Subnet, world.one.subnet_ids[0])
         made = {column.name: getattr(first, column.name) for column in Subnet.__table__.columns}
-        made |= {"id": "subnet-0aaaaaaaaaaaaaaaa", "cidr_block": SMALL, "default_for_zone": False, "next_offset": 4}
+        made |= {"id": "subnet-0aaaaaaaaaaaaaaaa", "cidr_block": SMALL, "default_for_zone": False, "next_turn": 0}
         tx.session.add(Subnet(**made))
         return made["id"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from stead_controller.db.tables import InterfaceAddress, NetworkInterface, Subnet
-from stead_controller.errors import InvalidParameter, WrongState
+from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
 from stead_controller.resources import private_addresses
 from tests.unit.controller.resources import rows
 
@@ -36,10 +36,28 @@ def test_the_search_goes_on_where_the_last_one_ended(run, place):
         return private_addresses.take(tx, subnet, interface_id, primary=False)
 
     first, second = run(take), run(take)
-    assert (first, second) == ("172.31.0.5", "172.31.0.6")  # .4 is the instance's
     run(private_addresses.give_back, interface_id, [first])
-    assert run(take) == "172.31.0.7"
-    assert run(private_addresses.of, interface_id, ipv6=False) == ["172.31.0.4", "172.31.0.6", "172.31.0.7"]
+    third = run(take)
+    assert len({first, second, third}) == 3
+    primary, *others = run(private_addresses.of, interface_id, ipv6=False)
+    assert (primary, set(others)) == ("172.31.0.4", {second, third})
+
+
+def test_all_of_a_subnet_are_given_and_what_is_given_back_is_found_again(run, place):
+    subnet_id, interface_id = place[0].id, place[1]
+
+    def take(tx):
+        subnet = tx.session.get_one(Subnet, subnet_id)
+        subnet.cidr_block = "10.0.0.0/24"  # 251 addresses, more than are tried before all are looked at
+        return private_addresses.take(tx, subnet, interface_id, primary=False)
+
+    taken = [run(take) for _ in range(251)]
+    assert len(set(taken)) == 251
+    with pytest.raises(LimitExceeded):
+        run(take)
+    for address in (taken[100], taken[7]):
+        run(private_addresses.give_back, interface_id, [address])
+        assert run(take) == address
 
 
 def test_ipv6_addresses_are_of_the_subnets_block(run, place):
@@ -81,9 +99,31 @@ def test_what_is_reserved_is_cut_out_of_what_is_free(last, blocks):
     assert list(chain.from_iterable(free)) == [it for it in range(4, last + 1) if it not in reserved]
 
 
-@given(st.integers(0, 40))
-def test_the_search_gives_each_offset_once_and_begins_where_it_is_told_to(begin):
-    free = private_addresses.unreserved(30, [(8, 4), (20, 2)])
-    found = list(private_addresses._from(free, begin))
-    assert sorted(found) == list(chain.from_iterable(free))
-    assert found == sorted(found, key=lambda it: (it < begin, it))
+@given(st.one_of(st.integers(1, 400), st.just(4091), st.just(65531)), st.integers(0, 1 << 20))
+def test_each_address_has_its_turn_once(room, begin):
+    found = {private_addresses.scattered(turn, room) for turn in range(begin, begin + room)}
+    assert found == set(range(room))
+
+
+@pytest.mark.parametrize("prefix", range(16, 29))
+@pytest.mark.parametrize("number", [1, 2, 5, 10, 20])
+def test_few_addresses_lie_wide_apart_and_far_from_the_begin(prefix, number):
+    room = 2 ** (32 - prefix) - 5
+    if number > room:
+        return
+    found = sorted(private_addresses.scattered(turn, room) for turn in range(number))
+    gaps = [other - one for one, other in pairwise([0, *found, room])]
+    assert min(gaps) >= max(1, room // (number * 8))
+
+
+def test_what_is_chosen_leaves_free_what_people_name(run, place):
+    subnet_id, interface_id = place[0].id, place[1]
+
+    def take(tx, wanted=None):
+        subnet = tx.session.get_one(Subnet, subnet_id)
+        return private_addresses.take(tx, subnet, interface_id, wanted, primary=False)
+
+    for _ in range(20):
+        assert int(ipaddress.ip_address(run(take))) - int(ipaddress.ip_address("172.31.0.0")) > 50
+    for last in range(10, 50):
+        run(take, f"172.31.0.{last}")
