@@ -10,7 +10,7 @@ from stead_controller.hosts import reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
-from tests.api.test_network_interfaces import create, report, shown, told
+from tests.api.test_network_interfaces import create, report, shown, told, told_vpcs
 from tests.api.test_run_instances import run
 from tests.unit.controller.resources.rows import NOW
 
@@ -159,3 +159,34 @@ def test_an_existing_interface_is_not_deleted_with_the_instance(api: Api) -> Non
     assert message == "A network interface may not specify a network interface ID and delete on termination as true"
     (one,) = interfaces(run(api, NetworkInterfaces=[only | {"DeleteOnTermination": False}]))
     assert one["Attachment"]["DeleteOnTermination"] is False
+
+
+def test_an_instance_is_launched_into_two_vpcs_and_leaves_both(api: Api) -> None:
+    vpc_id = api.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    there = {"VpcId": vpc_id, "CidrBlock": "10.0.0.0/24", "AvailabilityZone": "us-east-1a"}
+    subnet = api.ec2.create_subnet(**there)["Subnet"]["SubnetId"]
+    existing = create(api, SubnetId=subnet)["NetworkInterfaceId"]
+    answer = run(
+        api,
+        NetworkInterfaces=[
+            {"DeviceIndex": 0, "SubnetId": api.world.one.subnet_ids[0]},
+            {"DeviceIndex": 1, "SubnetId": subnet},
+        ],
+    )
+    (instance,) = answer["Instances"]
+    assert (instance["VpcId"], [one["VpcId"] for one in instance["NetworkInterfaces"]]) == (
+        api.world.one.vpc_id,
+        [api.world.one.vpc_id, vpc_id],
+    )
+    assert told_vpcs(api) == {api.world.one.vpc_id, vpc_id}
+    api.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    report(api, desired_pb2.KIND_MACHINE, instance["InstanceId"], pb.CONDITION_ABSENT)
+    assert told_vpcs(api) == set()
+    again = run(
+        api,
+        NetworkInterfaces=[
+            {"DeviceIndex": 0, "SubnetId": api.world.one.subnet_ids[0]},
+            {"DeviceIndex": 1, "NetworkInterfaceId": existing},
+        ],
+    )
+    assert [one["VpcId"] for one in interfaces(again)] == [api.world.one.vpc_id, vpc_id]

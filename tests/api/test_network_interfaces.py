@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import HostResource, Instance, InterfaceAddress, NetworkInterface, Vpc
-from stead_controller.hosts import reports
+from stead_controller.db.tables import HostResource, Instance, InterfaceAddress, NetworkInterface, Vpc, VpcHost
+from stead_controller.hosts import desired_state, reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
@@ -402,3 +402,53 @@ def test_who_asked_for_an_interface_is_shown_and_found(api: Api) -> None:
         return len(api.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"])
 
     assert (found(user), found(api.world.one.caller.account_id), found("amazon-aws")) == (2, 2, 0)
+
+
+def test_an_interface_of_another_vpc_is_attached_and_detached(api: Api) -> None:
+    """See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network-interface-attachments.html."""
+    instance_id = api.launch()
+    api.run(desired_state.refresh_instance, instance_id)
+    vpc_id = api.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        api.ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=zone)["Subnet"][
+            "SubnetId"
+        ]
+        for number, zone in enumerate(("us-east-1a", "us-east-1b"))
+    ]
+    far = create(api, SubnetId=subnets[1])["NetworkInterfaceId"]
+    attach = api.ec2.attach_network_interface
+    api.refused("InvalidParameterCombination", attach, NetworkInterfaceId=far, InstanceId=instance_id, DeviceIndex=1)
+    theirs = api.other.create_network_interface(SubnetId=api.world.other.subnet_ids[0])["NetworkInterface"]
+    api.refused(
+        "InvalidNetworkInterfaceID.NotFound",
+        attach,
+        NetworkInterfaceId=theirs["NetworkInterfaceId"],
+        InstanceId=instance_id,
+        DeviceIndex=1,
+    )
+    made = create(api, SubnetId=subnets[0])
+    interface_id = made["NetworkInterfaceId"]
+    assert told_vpcs(api) == {api.world.one.vpc_id}
+    attached = attach(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)["AttachmentId"]
+    assert told_vpcs(api) == {api.world.one.vpc_id, vpc_id}
+    wanted = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    assert wanted is not None
+    assert (wanted.interface.vpc_id, wanted.interface.subnet_id) == (vpc_id, subnets[0])
+    instance = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+    assert instance["VpcId"] == api.world.one.vpc_id
+    assert [one["VpcId"] for one in instance["NetworkInterfaces"]] == [api.world.one.vpc_id, vpc_id]
+    assert "PrivateDnsName" not in instance["NetworkInterfaces"][1]  # its VPC gives no names
+    group = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    (default,) = api.ec2.describe_security_groups(Filters=group)["SecurityGroups"]
+    assert instance["NetworkInterfaces"][1]["Groups"] == [{"GroupId": default["GroupId"], "GroupName": "default"}]
+    report(api, desired_pb2.KIND_MACHINE, instance_id, pb.CONDITION_READY)
+    api.ec2.detach_network_interface(AttachmentId=attached)
+    report(api, desired_pb2.KIND_INTERFACE, interface_id, pb.CONDITION_ABSENT)
+    assert shown(api, interface_id)["Status"] == "available"
+    assert told_vpcs(api) == {api.world.one.vpc_id}
+
+
+def told_vpcs(api: Api) -> set[str]:
+    """The VPCs that the world's host is told of."""
+    query = select(VpcHost.vpc_id).where(VpcHost.host_id == api.world.host_id, VpcHost.gone_revision.is_(None))
+    return set(api.run(lambda tx: tx.session.scalars(query).all()))

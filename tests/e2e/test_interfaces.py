@@ -41,3 +41,22 @@ def test_a_guest_is_reached_at_its_elastic_address_and_no_longer_at_the_automati
     user.ec2.disassociate_address(AssociationId=association["AssociationId"])
     wait_for(lambda: not ssh.answers(elastic["PublicIp"]), "the Elastic IP address is nobody's")
     user.ec2.release_address(AllocationId=elastic["AllocationId"])
+
+
+def test_an_interface_of_another_vpc_has_that_vpcs_network(guest_owner: User, guest: str) -> None:
+    user, instance_id = guest_owner, guest
+    machine = user.connect(instance_id)
+    zone = user.describe(instance_id)["Placement"]["AvailabilityZone"]
+    vpc_id = user.ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    subnet = user.ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.77.1.0/24", AvailabilityZone=zone)["Subnet"]
+    subnet_id = subnet["SubnetId"]
+    made = user.ec2.create_network_interface(SubnetId=subnet_id)["NetworkInterface"]
+    interface_id, address = made["NetworkInterfaceId"], made["PrivateIpAddress"]
+    attached = user.ec2.attach_network_interface(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)
+    wait_for(lambda: address in machine.run("ip -4 addr"), "the other VPC's DHCP gives the address", 90, poll=0.5)
+
+    user.ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
+    wait_for(lambda: shown(user, interface_id)["Status"] == "available", "the interface is available", 60)
+    user.ec2.delete_network_interface(NetworkInterfaceId=interface_id)
+    user.ec2.delete_subnet(SubnetId=subnet_id)
+    user.ec2.delete_vpc(VpcId=vpc_id)

@@ -51,7 +51,7 @@ def refresh_instances(
             if isinstance(body, pb.Volume):
                 pictures.update(_below(tx, host_id, body))
         wanted.update(pictures)
-        vpcs.add(instance.vpc_id)
+        vpcs.update(interface.vpc_id for interface in parts.interfaces)
     outbox.write(tx, host_id, wanted)
     for vpc_id in sorted(vpcs):
         topics.refresh_host(tx, vpc_id, host_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from stead_controller.db.tables import Instance, NetworkInterface, Subnet
-from stead_controller.errors import InvalidCombination, InvalidParameter, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter
 from stead_controller.resources import interface_groups, lookup, network_interface_life
 from stead_controller.resources import network_interface_attachments as attachments
 from stead_controller.resources.caller import Caller
@@ -133,8 +133,6 @@ def _check_wish(wish: InterfaceWish, kind: InstanceType, *, many: bool, alone: b
 def _check_places(plans: Sequence[InterfacePlan]) -> None:
     first = plans[0].subnet
     for each in plans[1:]:
-        if each.subnet.vpc_id != first.vpc_id:
-            raise Unsupported("An instance's network interfaces must be in one VPC here.")
         if each.subnet.zone != first.zone:
             raise InvalidCombination("Network interfaces of one instance must be in the same availability zone")
 

@@ -16,7 +16,6 @@ from stead_controller.errors import (
     InvalidParameter,
     LimitExceeded,
     NotFound,
-    Unsupported,
     WrongState,
 )
 from stead_controller.hosts import desired_state, topics
@@ -37,7 +36,7 @@ _ATTACHING: Final = Prepared(
 def attach(  # noqa: PLR0917 — what the operation asks
     tx: Transaction, caller: Caller, interface_id: str, instance_id: str, device_index: int, now: datetime
 ) -> str:
-    """Attach an interface to a running or stopped instance and give the attachment's id.
+    """Attach an interface, of any VPC of the account, to a running or stopped instance and give the attachment's id.
 
     Raises MalformedId, NotFound, InvalidParameter, InvalidCombination, WrongState, LimitExceeded.
     """
@@ -50,8 +49,6 @@ def attach(  # noqa: PLR0917 — what the operation asks
         raise InvalidCombination(
             "You may not attach a network interface to an instance if they are not in the same availability zone"
         )
-    if interface.vpc_id != instance.vpc_id:
-        raise Unsupported("An instance's network interfaces must be in its own VPC here.")
     present = tx.session.execute(
         select(NetworkInterface.id, NetworkInterface.device_index).where(NetworkInterface.instance_id == instance.id)
     ).all()
