@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import Instance, InternetGateway, PublicAddress, VpcResource
+from stead_controller.db.tables import Instance, InternetGateway, PublicAddress, Vpc, VpcResource
 from stead_controller.resources import addresses, elastic_addresses
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
@@ -79,7 +79,6 @@ def test_an_association_takes_the_place_of_the_automatic_address(api: Api) -> No
     again = api.ec2.associate_address(AllocationId=made["AllocationId"], InstanceId=instance_id)
     assert again["AssociationId"] == association
 
-    api.refused("InvalidIPAddress.InUse", api.ec2.release_address, AllocationId=made["AllocationId"])
     api.ec2.disassociate_address(AssociationId=association)
     assert "PublicIpAddress" not in instance(api, instance_id)
     assert told_public(api, instance_id) == []
@@ -158,7 +157,7 @@ def test_what_cannot_be_associated(api: Api) -> None:
     api.refused("InvalidInstanceID", associate, AllocationId=eip, InstanceId=instance_id)
     associate(AllocationId=eip, InstanceId=instance_id, NetworkInterfaceId=spare)
     api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "terminated"))
-    api.refused("IncorrectInstanceState", associate, AllocationId=eip, InstanceId=instance_id)
+    api.refused("InvalidInstanceID", associate, AllocationId=eip, InstanceId=instance_id)
 
 
 def test_a_vpc_without_a_gateway_has_no_public_addresses(api: Api) -> None:
@@ -226,3 +225,20 @@ def test_an_address_of_a_vpc_is_named_by_ids_alone(api: Api) -> None:
         message = api.refused(value, api.ec2.describe_addresses, PublicIps=[public, malformed])
         assert malformed in message
     api.refused("InvalidAddress.NotFound", api.ec2.describe_addresses, PublicIps=["198.18.200.200"])
+
+
+def test_a_release_ends_an_association_in_a_default_vpc_only(api: Api) -> None:
+    """See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReleaseAddress.html."""
+    vpc_id, instance_id = api.world.one.vpc_id, api.launch()
+    made = api.ec2.allocate_address()
+    allocation = {"AllocationId": made["AllocationId"]}
+    api.ec2.associate_address(InstanceId=instance_id, **allocation)
+    api.run(lambda tx: setattr(tx.session.get_one(Vpc, vpc_id), "is_default", False))
+    api.refused("InvalidIPAddress.InUse", api.ec2.release_address, **allocation)
+    api.run(lambda tx: setattr(tx.session.get_one(Vpc, vpc_id), "is_default", True))
+    assert told_public(api, instance_id) == [made["PublicIp"]]
+    api.ec2.release_address(**allocation)
+    assert told_public(api, instance_id) == []
+    assert "PublicIpAddress" not in instance(api, instance_id)
+    assert api.ec2.describe_addresses()["Addresses"] == []
+    api.refused("InvalidAddress.NotFound", api.other.allocate_address, Address=made["PublicIp"])  # it rests

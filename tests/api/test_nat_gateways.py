@@ -63,6 +63,7 @@ def test_a_public_gateway_lives_and_ends(api: Api) -> None:
     report(api, desired_pb2.KIND_NAT_GATEWAY, gateway_id, pb.CONDITION_READY)
     assert gateway(api, gateway_id)["State"] == "available"
     api.refused("OperationNotPermitted", api.ec2.disassociate_address, AssociationId=address["AssociationId"])
+    api.refused("InvalidIPAddress.InUse", api.ec2.release_address, AllocationId=address["AllocationId"])
     api.refused("InvalidParameterValue", api.ec2.delete_network_interface, NetworkInterfaceId=interface_id)
     api.refused(
         "OperationNotPermitted",

@@ -264,7 +264,7 @@ def test_attributes_are_changed_one_at_a_time(api: Api) -> None:
     api.ec2.reset_network_interface_attribute(NetworkInterfaceId=interface_id, SourceDestCheck="true")
     assert shown(api, interface_id)["SourceDestCheck"] is True
 
-    api.refused("MissingParameter", modify, NetworkInterfaceId=interface_id)
+    api.refused("InvalidParameterCombination", modify, NetworkInterfaceId=interface_id)
     api.refused(
         "InvalidParameterCombination",
         modify,

@@ -77,7 +77,13 @@ def test_only_the_accepter_accepts_and_rejects(api, pending):
     code = "OperationNotPermitted"
     api.refused(code, api.ec2.accept_vpc_peering_connection, VpcPeeringConnectionId=pending)
     api.refused(code, api.ec2.reject_vpc_peering_connection, VpcPeeringConnectionId=pending)
-    api.refused("InvalidStateTransition", api.other.delete_vpc_peering_connection, VpcPeeringConnectionId=pending)
+    message = api.refused(
+        "InvalidStateTransition", api.other.delete_vpc_peering_connection, VpcPeeringConnectionId=pending
+    )
+    # Terraform takes what says "to deleting" as done.
+    assert message == (
+        f"Invalid state transition for {pending}, attempted to transition from pending-acceptance to deleting"
+    )
     api.other.reject_vpc_peering_connection(VpcPeeringConnectionId=pending)
     assert show(api.ec2, pending)["Status"] == {
         "Code": "rejected",
@@ -114,7 +120,10 @@ def test_what_fails_is_shown_as_failed(api, near, far):
         assert found["Status"]["Code"] == "failed"
         assert "overlapping CIDR range" in found["Status"]["Message"]
     failed = made["VpcPeeringConnectionId"]
-    api.refused("InvalidStateTransition", api.ec2.accept_vpc_peering_connection, VpcPeeringConnectionId=failed)
+    message = api.refused(
+        "InvalidStateTransition", api.ec2.accept_vpc_peering_connection, VpcPeeringConnectionId=failed
+    )
+    assert message.endswith("from failed to provisioning")
 
 
 def test_bad_requests_change_nothing(api, near, far, pending):
@@ -153,7 +162,7 @@ def test_each_account_has_its_own_tags_and_options(api, pending):
     resolve = {"AllowDnsResolutionFromRemoteVpc": True}
     call = api.ec2.modify_vpc_peering_connection_options
     api.refused(
-        "InvalidStateTransition", call, VpcPeeringConnectionId=pending, RequesterPeeringConnectionOptions=resolve
+        "OperationNotPermitted", call, VpcPeeringConnectionId=pending, RequesterPeeringConnectionOptions=resolve
     )
     api.other.accept_vpc_peering_connection(VpcPeeringConnectionId=pending)
     api.refused("OperationNotPermitted", call, VpcPeeringConnectionId=pending, AccepterPeeringConnectionOptions=resolve)

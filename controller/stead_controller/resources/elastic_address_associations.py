@@ -1,4 +1,4 @@
-"""Elastic IP addresses are associated with private addresses of network interfaces, moved and dissociated, live.
+"""Elastic IP addresses are associated with private addresses of network interfaces, moved, dissociated and released.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html.
 """
@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import ElasticAddress, Instance, InternetGateway, NetworkInterface, PublicAddress
+from stead_controller.db.tables import ElasticAddress, Instance, InternetGateway, NetworkInterface, PublicAddress, Vpc
 from stead_controller.errors import (
     AlreadyExists,
     InvalidCombination,
@@ -23,6 +23,7 @@ from stead_controller.resources import (
     lookup,
     network_interface_attachments,
     private_addresses,
+    tags,
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
@@ -89,6 +90,30 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str | None, pu
     _leave(tx, held)
 
 
+def release(
+    tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None, now: datetime
+) -> None:
+    """End an allocation, which must be named by its id; the address rests before it is given again.
+
+    In a default VPC that ends its association too, in another it must have none. Raises MissingParameter,
+    InvalidParameter, MalformedId, NotFound, NotAuthorized, WrongState while in use.
+    """
+    elastic = elastic_addresses.find(tx, caller, allocation_id, public_address)
+    if allocation_id is None:
+        raise InvalidParameter("You must specify an allocation id when releasing a VPC elastic IP address")
+    held = tx.session.get_one(PublicAddress, elastic.address)
+    if held.interface_id is not None:
+        interface = tx.session.get_one(NetworkInterface, held.interface_id)
+        if interface.requester_managed or not tx.session.get_one(Vpc, interface.vpc_id).is_default:
+            raise WrongState("elastic-ip", f"Address {elastic.address} is in use.", code="InvalidIPAddress.InUse")
+        _leave(tx, held)
+    held.allocation_id = None
+    held.released = now
+    tags.remove_all(tx, [elastic.id])
+    tx.session.delete(elastic)
+    tx.session.flush()
+
+
 def require_gateway(tx: Transaction, vpc_id: str) -> None:
     """Raise WrongState (Gateway.NotAttached) for a VPC without an internet gateway."""
     if not has_gateway(tx, vpc_id):
@@ -123,7 +148,11 @@ def _find_target(tx: Transaction, caller: Caller, target: Target) -> NetworkInte
         raise MissingParameter("InstanceId or NetworkInterfaceId")
     instance = lookup.find(tx, caller, "instance", Instance, target.instance_id)
     if instance.state in ("shutting-down", "terminated"):
-        raise WrongState("instance", f"The instance '{instance.id}' is not in a valid state for this operation.")
+        raise WrongState(
+            "instance",
+            f"The {instance.state} instance '{instance.id}' is not in a valid state for this operation.",
+            code="InvalidInstanceID",
+        )
     return network_interface_attachments.only_one_of(tx, instance)
 
 

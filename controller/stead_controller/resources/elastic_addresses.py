@@ -1,4 +1,4 @@
-"""Elastic IP addresses: allocated to an account, shown, and released to rest before they are given again.
+"""Elastic IP addresses: allocated to an account, found, and shown.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html.
 """
@@ -19,7 +19,6 @@ from stead_controller.errors import (
     MissingParameter,
     NotAuthorized,
     NotFound,
-    WrongState,
 )
 from stead_controller.resources import addresses, lookup, quotas, tags
 from stead_controller.resources.caller import Caller
@@ -82,26 +81,6 @@ def allocate(  # noqa: PLR0917 — what the operation asks
         "PublicIpv4Pool": "amazon",
         "NetworkBorderGroup": cloud.region,
     }
-
-
-def release(
-    tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None, now: datetime
-) -> None:
-    """End an allocation, which must be named by its id.
-
-    Raises MissingParameter, InvalidParameter, MalformedId, NotFound, NotAuthorized, WrongState while in use.
-    """
-    elastic = find(tx, caller, allocation_id, public_address)
-    if allocation_id is None:
-        raise InvalidParameter("You must specify an allocation id when releasing a VPC elastic IP address")
-    held = tx.session.get_one(PublicAddress, elastic.address)
-    if held.interface_id is not None:
-        raise WrongState(_TYPE, f"Address {elastic.address} is in use.", code="InvalidIPAddress.InUse")
-    held.allocation_id = None
-    held.released = now
-    tags.remove_all(tx, [elastic.id])
-    tx.session.delete(elastic)
-    tx.session.flush()
 
 
 def find(tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None) -> ElasticAddress:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
-from stead_controller.errors import InvalidParameter, MissingParameter, NotFound, WrongState
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, NotFound, WrongState
 from stead_controller.resources import addresses, interface_changes, interface_groups, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -23,7 +23,7 @@ _DESCRIPTION_LENGTH = 255
 def describe(tx: Transaction, caller: Caller, interface_id: str, attribute: str) -> dict[str, Any]:
     """Show one attribute of the caller's interface.
 
-    Raises MalformedId, NotFound, MissingParameter, InvalidParameter.
+    Raises MalformedId, NotFound, InvalidCombination, InvalidParameter.
     """
     interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
     shown: dict[str, Any] = {"NetworkInterfaceId": interface.id}
@@ -39,7 +39,7 @@ def describe(tx: Transaction, caller: Caller, interface_id: str, attribute: str)
         case "associatePublicIpAddress":
             shown["AssociatePublicIpAddress"] = addresses.public_of(tx, interface) is not None
         case "":
-            raise MissingParameter("Attribute")
+            raise InvalidCombination("No attributes specified.")
         case _:
             raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
     return shown

@@ -119,7 +119,7 @@ def accept(tx: Transaction, caller: Caller, peering_id: str, now: datetime) -> V
     row = _of_accepter(tx, caller, peering_id, "accept")
     if row.expires is not None and row.expires <= now:
         _end(tx, row, EXPIRED, "Expired", now)
-    _require_pending(row, "accepted")
+    _require_pending(row, "provisioning")
     if _overlap(tx, row.requester_vpc_id, row.accepter_vpc_id):
         raise WrongState(_KIND, f"The blocks of the VPCs of {row.id} overlap by now.")
     for vpc_id in (row.requester_vpc_id, row.accepter_vpc_id):
@@ -140,7 +140,7 @@ def accept(tx: Transaction, caller: Caller, peering_id: str, now: datetime) -> V
 def reject(tx: Transaction, caller: Caller, peering_id: str, now: datetime) -> None:
     """Reject a connection that another VPC's owner asked for; raises as `accept` does."""
     row = _of_accepter(tx, caller, peering_id, "reject")
-    _require_pending(row, "rejected")
+    _require_pending(row, REJECTED)
     _end(tx, row, REJECTED, f"Rejected by {caller.account_id}", now)
 
 
@@ -152,7 +152,7 @@ def remove(tx: Transaction, caller: Caller, peering_id: str, now: datetime) -> N
     row = find(tx, caller, peering_id)
     mine = row.account_id == caller.account_id
     if row.status != ACTIVE and not (row.status == PENDING and mine):
-        raise WrongState(_KIND, f"Invalid state transition for {row.id}: it is {row.status} and cannot be deleted.")
+        raise _no_way(row, "deleting")
     _end(tx, row, DELETED, f"Deleted by {caller.account_id}", now)
 
 
@@ -178,7 +178,11 @@ def modify_options(
                 f"User {caller.account_id} cannot modify the {side} options of {row.id}", code="OperationNotPermitted"
             )
     if row.status != ACTIVE:
-        raise WrongState(_KIND, f"The peering connection {row.id} is {row.status}; it must be active.")
+        raise WrongState(
+            _KIND,
+            f"Peering {row.id} is not active. Peering options can be added only to active peerings.",
+            code="OperationNotPermitted",
+        )
     if requester_dns is not None:
         row.requester_dns = requester_dns
     if accepter_dns is not None:
@@ -270,9 +274,16 @@ def _of_accepter(tx: Transaction, caller: Caller, peering_id: str, verb: str) ->
     return row
 
 
-def _require_pending(row: VpcPeeringConnection, verb: str) -> None:
+def _require_pending(row: VpcPeeringConnection, wanted: str) -> None:
     if row.status != PENDING:
-        raise WrongState(_KIND, f"Invalid state transition for {row.id}: it is {row.status} and cannot be {verb}.")
+        raise _no_way(row, wanted)
+
+
+def _no_way(row: VpcPeeringConnection, wanted: str) -> WrongState:
+    """Give the refusal of a state that a connection cannot come to; clients look for these words."""
+    return WrongState(
+        _KIND, f"Invalid state transition for {row.id}, attempted to transition from {row.status} to {wanted}"
+    )
 
 
 def _check_new(tx: Transaction, account_id: str, vpc_id: str, peer_vpc_id: str) -> None:

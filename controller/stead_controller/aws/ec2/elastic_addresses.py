@@ -31,7 +31,7 @@ def allocate_address(call: Call, params: Params) -> Result:
 def release_address(call: Call, params: Params) -> Result:
     """End the allocation of an address."""
     check_border_group(call, params, "NetworkBorderGroup")
-    elastic_addresses.release(call.tx, call.caller, params.get("AllocationId"), params.get("PublicIp"), call.now)
+    associations.release(call.tx, call.caller, params.get("AllocationId"), params.get("PublicIp"), call.now)
     return {}
 
 

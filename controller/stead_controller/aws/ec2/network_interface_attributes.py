@@ -20,7 +20,7 @@ def modify_network_interface_attribute(call: Call, params: Params) -> Result:
     """Change one attribute of a network interface."""
     given = [name for name in _SETTERS if name in params]
     if not given:
-        raise MissingParameter("Description, SourceDestCheck, Groups or Attachment")
+        raise InvalidCombination("No attributes specified.")
     if len(given) > 1:
         raise InvalidCombination("Fields for multiple attribute types specified")
     _SETTERS[given[0]](call, params["NetworkInterfaceId"], params[given[0]])

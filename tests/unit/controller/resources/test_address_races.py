@@ -129,7 +129,7 @@ class Tenant:
     def release(self):
         if self.allocations:
             allocation = self.random.choice(self.allocations)
-            self.run(elastic_addresses.release, self.caller, allocation, None, NOW)
+            self.run(elastic_address_associations.release, self.caller, allocation, None, NOW)
             self.allocations.remove(allocation)
 
 
@@ -164,7 +164,7 @@ def test_after_each_step_the_rows_agree(world, run, subnet_id, actions, seed):
         for interface in tenant.interfaces:
             run(network_interface_life.delete, tenant.caller, interface, NOW)
         for allocation in tenant.allocations:
-            run(elastic_addresses.release, tenant.caller, allocation, None, NOW)
+            run(elastic_address_associations.release, tenant.caller, allocation, None, NOW)
     run(check)
     assert run(lambda tx: tx.session.scalar(select(func.count()).select_from(InterfaceAddress))) == 0
 
@@ -191,7 +191,7 @@ def test_a_pool_gives_all_its_addresses_and_the_released_when_they_have_rested(w
     with pytest.raises(LimitExceeded) as refused:
         allocate(NOW)
     assert refused.value.code == "InsufficientAddressCapacity"
-    run(elastic_addresses.release, world.one.caller, made[0]["AllocationId"], None, NOW)
+    run(elastic_address_associations.release, world.one.caller, made[0]["AllocationId"], None, NOW)
     with pytest.raises(LimitExceeded):
         allocate(NOW + timedelta(seconds=59))
     assert allocate(NOW + timedelta(seconds=60))["PublicIp"] == made[0]["PublicIp"]

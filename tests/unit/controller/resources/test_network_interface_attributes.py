@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from stead_controller.db.tables import NetworkInterface
-from stead_controller.errors import InvalidParameter, MalformedId, MissingParameter, NotFound
+from stead_controller.errors import InvalidCombination, InvalidParameter, MalformedId, NotFound
 from stead_controller.resources import network_interface_attributes
 from tests.unit.controller.resources import rows
 from tests.unit.controller.resources.rows import NOW
@@ -69,7 +69,7 @@ def test_other_accounts_see_nothing(world, run, interface_id):
 
 
 def test_no_attribute_and_an_unknown_one_are_refused(world, run, interface_id):
-    with pytest.raises(MissingParameter):
+    with pytest.raises(InvalidCombination):
         describe(run, world.one, interface_id, "")
     with pytest.raises(InvalidParameter):
         describe(run, world.one, interface_id, "colour")
