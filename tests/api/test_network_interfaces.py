@@ -1,5 +1,6 @@
 """Network interfaces through boto3: made, addressed, attached, detached and deleted, and what is refused."""
 
+import ipaddress
 from typing import Any
 
 import pytest
@@ -452,3 +453,42 @@ def told_vpcs(api: Api) -> set[str]:
     """The VPCs that the world's host is told of."""
     query = select(VpcHost.vpc_id).where(VpcHost.host_id == api.world.host_id, VpcHost.gone_revision.is_(None))
     return set(api.run(lambda tx: tx.session.scalars(query).all()))
+
+
+def test_addresses_are_shown_in_the_order_in_which_an_interface_got_them(api: Api) -> None:
+    """Terraform's lists of addresses (`private_ip_list`, `ipv6_address_list`) are compared in their order."""
+    instance_id = api.launch(instance_type="m5.2xlarge")
+    made = create(
+        api,
+        PrivateIpAddress="172.31.0.90",
+        PrivateIpAddresses=[{"PrivateIpAddress": f"172.31.0.{last}"} for last in (80, 100)],
+    )
+    interface_id = made["NetworkInterfaceId"]
+    api.ec2.attach_network_interface(NetworkInterfaceId=interface_id, InstanceId=instance_id, DeviceIndex=1)
+    other = create(api, PrivateIpAddresses=[{"PrivateIpAddress": "172.31.0.60"}])["NetworkInterfaceId"]
+    assign = api.ec2.assign_private_ip_addresses
+    assign(NetworkInterfaceId=interface_id, PrivateIpAddresses=["172.31.0.70"])
+    assign(NetworkInterfaceId=interface_id, PrivateIpAddresses=["172.31.0.60"], AllowReassignment=True)
+    api.ec2.unassign_private_ip_addresses(NetworkInterfaceId=interface_id, PrivateIpAddresses=["172.31.0.80"])
+    assign(NetworkInterfaceId=interface_id, PrivateIpAddresses=["172.31.0.75"])
+    expected = [f"172.31.0.{last}" for last in (90, 100, 70, 60, 75)]
+    assert addresses(shown(api, interface_id)) == expected
+    assert len(addresses(shown(api, other))) == 1
+    instance = api.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+    assert addresses(instance["NetworkInterfaces"][1]) == expected
+    wanted = told(api, desired_pb2.KIND_INTERFACE, interface_id)
+    assert wanted is not None
+    assert list(wanted.interface.secondary_addresses) == expected[1:]
+
+
+def test_ipv6_addresses_are_shown_in_the_order_in_which_an_interface_got_them(api: Api) -> None:
+    subnet_id, vpc_id = api.world.one.subnet_ids[0], api.world.one.vpc_id
+    made = api.ec2.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
+    block = ipaddress.ip_network(made["Ipv6CidrBlock"][:-3] + "/64")
+    api.ec2.associate_subnet_cidr_block(SubnetId=subnet_id, Ipv6CidrBlock=str(block))
+    expected = [str(block[number]) for number in (99, 50, 70)]
+    interface_id = create(api, Ipv6Addresses=[{"Ipv6Address": expected[0]}])["NetworkInterfaceId"]
+    api.ec2.assign_ipv6_addresses(NetworkInterfaceId=interface_id, Ipv6Addresses=expected[1:])
+    found = shown(api, interface_id)
+    assert [one["Ipv6Address"] for one in found["Ipv6Addresses"]] == expected
+    assert found["Ipv6Address"] == expected[0]

@@ -161,7 +161,7 @@ _HELD_BESIDE: Final = Prepared(
         ),
     )
     .where(InterfaceAddress.interface_id.in_(_IDS), InterfaceAddress.primary.is_(False))
-    .order_by(InterfaceAddress.address)
+    .order_by(InterfaceAddress.position, InterfaceAddress.address)
 )
 _GROUPS: Final = Prepared(
     select(InterfaceGroup.interface_id, InterfaceGroup.group_id, SecurityGroup.name)

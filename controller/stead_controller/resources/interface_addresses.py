@@ -122,7 +122,7 @@ def _move(tx: Transaction, interface: NetworkInterface, address: str) -> None:
     tx.session.execute(
         update(InterfaceAddress)
         .where(InterfaceAddress.subnet_id == interface.subnet_id, InterfaceAddress.address == address)
-        .values(interface_id=interface.id)
+        .values(interface_id=interface.id, position=private_addresses.next_position(tx, interface.id))
     )
     interface_changes.changed(tx, loser)
 

@@ -182,7 +182,7 @@ def _private_addresses(tx: Transaction, interface_ids: Sequence[str]) -> dict[st
         query = (
             select(held.interface_id, held.address, held.ipv6)
             .where(held.interface_id.in_(batch), held.primary.is_(False))
-            .order_by(held.address)
+            .order_by(held.position, held.address)
         )
         for interface_id, address, ipv6 in tx.session.execute(query):
             found[interface_id].append((address, ipv6))

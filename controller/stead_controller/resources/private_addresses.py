@@ -14,7 +14,7 @@ from itertools import count
 from math import gcd
 from typing import Final
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm.attributes import set_committed_value
 
 from stead_controller.db.insert import insert_if_absent
@@ -89,11 +89,11 @@ def give_back(tx: Transaction, interface_id: str, addresses: Iterable[str]) -> N
 
 
 def of(tx: Transaction, interface_id: str, *, ipv6: bool) -> list[str]:
-    """List an interface's addresses, the primary one first."""
+    """List an interface's addresses, the primary one first, the others as it got them."""
     query = (
         select(InterfaceAddress.address)
         .where(InterfaceAddress.interface_id == interface_id, InterfaceAddress.ipv6.is_(ipv6))
-        .order_by(InterfaceAddress.primary.desc(), InterfaceAddress.address)
+        .order_by(InterfaceAddress.primary.desc(), InterfaceAddress.position, InterfaceAddress.address)
     )
     return list(tx.session.scalars(query))
 
@@ -200,10 +200,17 @@ def _check_wanted_ipv6(blocks: Sequence[str], wanted: str) -> str:
     return str(address)
 
 
+def next_position(tx: Transaction, interface_id: str) -> int:
+    """Give the place of a further address among those of an interface: they are shown in the order it got them."""
+    query = select(func.max(InterfaceAddress.position)).where(InterfaceAddress.interface_id == interface_id)
+    return (tx.session.scalar(query) or 0) + 1
+
+
 def _hold(
     tx: Transaction, subnet: Subnet, interface_id: str, address: str, *, primary: bool, ipv6: bool = False
 ) -> bool:
     values = {
+        "position": 0 if primary else next_position(tx, interface_id),
         "subnet_id": subnet.id,
         "address": address,
         "interface_id": interface_id,

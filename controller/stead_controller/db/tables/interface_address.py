@@ -1,6 +1,6 @@
 """The private addresses of network interfaces, primary and secondary, IPv4 and IPv6."""
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -23,3 +23,4 @@ class InterfaceAddress(Base):
     )
     ipv6: Mapped[bool] = mapped_column(default=False)
     primary: Mapped[bool] = mapped_column(default=False)
+    position: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # among its interface's

@@ -27,7 +27,7 @@ _PUBLIC_OF: Final = Prepared(
 _HELD: Final = Prepared(
     select(InterfaceAddress.address, InterfaceAddress.ipv6)
     .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.primary.is_(False))
-    .order_by(InterfaceAddress.address)
+    .order_by(InterfaceAddress.position, InterfaceAddress.address)
 )
 
 
