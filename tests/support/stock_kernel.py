@@ -92,12 +92,17 @@ def kernel() -> Path:
     return folder
 
 
+def has_programs() -> bool:
+    """Tell whether this machine has the program by which such a guest has its files."""
+    return _VIRTIOFSD.exists()
+
+
 def run(command: str, *, disk: int) -> Ended:
     """Run a shell command at the top of this checkout, with an empty disk of so many bytes as /dev/vda.
 
     Raises CannotRunError, and AssertionError when the guest did not come to the command's end.
     """
-    if not _VIRTIOFSD.exists():
+    if not has_programs():
         raise CannotRunError("virtiofsd is not installed")
     with tempfile.TemporaryDirectory(prefix="stead-stock-", dir="/var/tmp") as folder:
         return emulator.booted(lambda: _boot(Path(folder), command, disk))
