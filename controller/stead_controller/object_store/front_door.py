@@ -34,6 +34,7 @@ from stead_controller.object_store import (
     object_attributes,
     presigned_v2,
     recording,
+    signed_url,
     tagging,
     upload_size,
     versions,
@@ -191,6 +192,8 @@ class FrontDoor:
         exchange.caller = signer.caller
         self._strangers.welcome(exchange.request.source_ip, claim.access_key_id)
         exchange.payload = Payload(exchange.request, claim, signer.secret, declared)
+        if claim.presigned:
+            exchange.request = signed_url.with_headers(exchange.request)
 
     async def _authenticate_v2(self, exchange: Exchange) -> None:
         """Who made a URL of Signature Version 2."""

@@ -96,3 +96,25 @@ def test_a_page_uploads_and_reads_by_signed_urls(store, bucket):
     assert (status, headers["Access-Control-Allow-Origin"]) == (403, ORIGIN)
     assert ask(got)[1]["Access-Control-Allow-Origin"] is None
     assert ask(got, Origin="https://else.example.com")[1]["Access-Control-Allow-Origin"] is None
+
+
+def test_what_a_url_says_counts_as_headers_do(store, bucket):
+    """SDKs for JavaScript and Go move headers into the query; each is signed, and has its effect or is refused."""
+
+    def url(**headers):
+        """A URL of Version 4 whose query has these fields."""
+        s3 = store.one.client("s3", signature_version="s3v4")
+        s3.meta.events.register("before-sign.s3.PutObject", lambda request, **_: add(request, headers))
+        return s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "by-url"})
+
+    def add(request, headers):
+        request.params = {**dict(request.params), **{name.replace("_", "-"): text for name, text in headers.items()}}
+
+    assert ask(url(x_amz_meta_from="url", x_amz_storage_class="STANDARD_IA"), "PUT", b"content")[0] == 200
+    found = store.s3.head_object(Bucket=bucket, Key="by-url")
+    assert (found["Metadata"], found["StorageClass"]) == ({"from": "url"}, "STANDARD_IA")
+    store.s3.delete_object(Bucket=bucket, Key="by-url")
+    for refused_one in ({"x_amz_storage_class": "GLACIER"}, {"x_amz_acl": "public-read"}, {"x_amz_website": "x"}):
+        assert ask(url(**refused_one), "PUT", b"content")[0] in (400, 501)
+    refused("404", store.s3.head_object, Bucket=bucket, Key="by-url")
+    assert ask(url() + "&x-amz-storage-class=STANDARD_IA", "PUT", b"content")[0] == 403

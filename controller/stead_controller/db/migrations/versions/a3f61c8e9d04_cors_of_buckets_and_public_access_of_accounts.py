@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "a3f61c8e9d04"
-down_revision = "8b3f61d02ace"
+down_revision = "d94e7b1a60c2"
 branch_labels = None
 depends_on = None
 
