@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "b3f06c2d9e18"
-down_revision = "a3f61c8e9d04"
+down_revision = "8b3f61d02ace"
 branch_labels = None
 depends_on = None
 
