@@ -2,7 +2,7 @@
 
     _choose_service → _authenticate → _parse → _throttle_account → _run
 
-and _run does, inside one transaction, authorize → handler → write.
+and _run does, inside one transaction, authorize → handler → refuse what the handler did not read → write.
 
 Whatever a step raises is translated once, in `handle`. The answer is written inside the transaction: a result that
 cannot be written is a fault of ours and changes nothing.
@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from stead_controller.aws.authenticate import KeyLookup, authenticate, begun_by
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
@@ -30,9 +30,11 @@ from stead_controller.aws.protocol.models import (
     service_of_target,
     service_of_version,
 )
+from stead_controller.aws.reading import Reading
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
 from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
+from stead_controller.aws.without_effect import refuse_unread
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, SteadError, TooManyRequests, Unsupported, WrongState
 from stead_controller.resources.caller import NOBODY, Caller
@@ -85,7 +87,7 @@ class Exchange:
     caller: Caller | None = None
     operation_name: str | None = None
     operation: Operation | None = None
-    params: Params = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
     result: Result | None = None
     response: Response | None = None
     failure: Exception | None = None
@@ -266,12 +268,14 @@ class AwsApp:
             raise AssertionError("no operation or caller")
         codec = exchange.codec
         prepare = operation.prepare
-        prepared = None if prepare is None else await asyncio.to_thread(prepare, exchange.params)
+        params = Reading(exchange.params)
+        prepared = None if prepare is None else await asyncio.to_thread(prepare, params)
 
         def in_transaction(tx: Transaction) -> Response | Later | Then:
             call = self._call(exchange, caller, tx, prepared)
             self._authorizer.authorize(call, operation, exchange.params)
-            result = operation.handler(call, exchange.params)
+            result = operation.handler(call, params)
+            refuse_unread(codec, operation.name, params)
             if isinstance(result, Later | Then):
                 return result
             exchange.result = result

@@ -160,7 +160,7 @@ def _parse(given: Mapping[str, Any]) -> BlockDevice:
     name = given.get("DeviceName", "")
     if not name:
         raise InvalidParameter("The request must contain the parameter DeviceName", code="MissingParameter")
-    if "NoDevice" in given:
+    if given.get("NoDevice") is not None:
         return BlockDevice(name, no_device=True)
     ebs: Mapping[str, Any] = given.get("Ebs") or {}
     if ebs and given.get("VirtualName"):

@@ -11,13 +11,13 @@ from stead_controller.resources.conditions import Selection
 @operation("CreateRouteTable")
 def create(call: Call, params: Params) -> Result:
     """Make a route table of a VPC."""
-    tags = tags_on_create(params, "route-table")["route-table"]
+    vpc_id, tags = params["VpcId"], tags_on_create(params, "route-table")["route-table"]
     made = client_tokens.once(
         call.tx,
         call.caller,
         repeatable("CreateRouteTable", params),
         call.now,
-        lambda: route_tables.create(call.tx, call.caller, params["VpcId"], tags, call.now).id,
+        lambda: route_tables.create(call.tx, call.caller, vpc_id, tags, call.now).id,
     )
     [shown] = route_tables.describe(call.tx, call.caller, Selection((made,)))
     return {"RouteTable": shown, "ClientToken": params.get("ClientToken")}

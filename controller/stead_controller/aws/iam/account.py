@@ -4,6 +4,7 @@ from typing import Final
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.reading import whole
 from stead_controller.resources import iam_accounts, iam_credential_report, iam_details, iam_names
 from stead_controller.resources.iam_slices import Slice
 
@@ -64,7 +65,7 @@ def delete_account_alias(call: Call, params: Params) -> Result:
 @operation("UpdateAccountPasswordPolicy", service="iam")
 def update_account_password_policy(call: Call, params: Params) -> Result:
     """Set all rules for passwords."""
-    iam_accounts.set_password_policy(call.tx, call.caller, params)
+    iam_accounts.set_password_policy(call.tx, call.caller, whole(params))
     return {}
 
 

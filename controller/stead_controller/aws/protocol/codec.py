@@ -1,6 +1,6 @@
 """What every wire protocol offers: which operation is asked, its parameters, and how answers and errors are written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -46,6 +46,9 @@ class Codec(Protocol):
 
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
         """The operation's parameters in the shape of the model; raises BadRequest."""
+
+    def written(self, operation: str, path: Sequence[str | int]) -> str:
+        """The name that requests give to the parameter at a path of members and of indices, which count from 0."""
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """The answer; raises TypeError or ValueError when the result has not the shape of the model."""

@@ -1,7 +1,7 @@
 """The JSON protocol (1.0 and 1.1): `X-Amz-Target` names the operation, bodies are JSON (CloudWatch's newer clients)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.model import StructureShape
@@ -9,7 +9,7 @@ from botocore.model import StructureShape
 from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import NO_MEMBERS, Service
-from stead_controller.aws.protocol.parse_json import JsonParsers, decode_document
+from stead_controller.aws.protocol.parse_json import JsonParsers, decode_document, written
 from stead_controller.aws.protocol.write_json import JsonWriters
 from stead_controller.errors import BadRequest
 
@@ -47,6 +47,10 @@ class JsonCodec:
         shape = self.service.operation(operation).input_shape or NO_MEMBERS
         parsed: dict[str, Any] = self._parsers.structure(shape)(decode_document(request.body), "")
         return parsed
+
+    def written(self, operation: str, path: Sequence[str | int]) -> str:
+        """A parameter's name as documents have it, without indices."""
+        return written(self.service.operation(operation).input_shape or NO_MEMBERS, path)
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """The answer as JSON; the request id goes into a header."""

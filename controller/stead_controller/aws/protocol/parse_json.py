@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
@@ -10,6 +10,7 @@ from typing import Any, cast
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from stead_controller.aws.protocol import scalars
+from stead_controller.aws.reading import Map
 from stead_controller.errors import BadRequest, InvalidParameter, MissingParameter, UnknownParameter
 
 Parser = Callable[[Any, str], Any]
@@ -30,6 +31,18 @@ def decode_document(body: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)  # NaN and Infinity are not JSON
+
+
+def written(shape: Shape, path: Sequence[str | int]) -> str:
+    """A path of members and indices as it stands in documents, without the indices: `PolicyDetails.Schedules.Name`."""
+    steps = []
+    for step in path:
+        if isinstance(shape, StructureShape):
+            shape = shape.members[str(step)]
+            steps.append(cast("Mapping[str, str]", shape.serialization).get("name", str(step)))
+        elif isinstance(shape, ListShape):
+            shape = shape.member
+    return ".".join(steps)
 
 
 class JsonParsers:
@@ -116,7 +129,7 @@ def _parse_list(parse: Parser, most: int | None, value: Any, path: str) -> list[
 def _parse_map(parse: Parser, value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidParameter(f"The parameter {path} must be a map")
-    return {key: parse(child, f"{path}.{key[:100]}") for key, child in value.items()}
+    return Map({key: parse(child, f"{path}.{key[:100]}") for key, child in value.items()})
 
 
 def _parse_string(low: int | None, high: int | None, value: Any, path: str) -> str:

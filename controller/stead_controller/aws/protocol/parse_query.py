@@ -7,7 +7,7 @@ An empty string that says nothing (`protocol/empty_values.py`) is left out of EC
 is a structure of nothing else.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
@@ -16,6 +16,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from stead_controller.aws.protocol import scalars
 from stead_controller.aws.protocol.empty_values import means_something
+from stead_controller.aws.reading import Map
 from stead_controller.errors import BadRequest, InvalidParameter, MissingParameter, UnknownParameter
 
 MAX_DEPTH: Final = 32
@@ -128,6 +129,21 @@ class QueryParsers:
                 found.members[self._input_name(key, member)] = Member(key, self._compile(member), may_be_empty)
         return found
 
+    def written(self, shape: Shape, path: Sequence[str | int]) -> str:
+        """A path of members and indices, counted from 0, as requests write it: `Filter.1.Name`."""
+        steps = []
+        for step in path:
+            if isinstance(shape, StructureShape):
+                shape = shape.members[str(step)]
+                steps.append(self._input_name(str(step), shape))
+            elif isinstance(shape, ListShape):
+                names = cast("Mapping[str, Any]", shape.serialization)
+                shape = shape.member
+                if not self._ec2 and not names.get("flattened"):
+                    steps.append(cast("Mapping[str, str]", shape.serialization).get("name", "member"))
+                steps.append(str(int(step) + 1))
+        return ".".join(steps)
+
     def _required(self, shape: StructureShape) -> tuple[tuple[str, str], ...]:
         return tuple((key, self._input_name(key, shape.members[key])) for key in shape.required_members)
 
@@ -208,7 +224,7 @@ def _parse_wrapped(element: str, parse: Parser, node: Node, path: str) -> Any:
 
 def _parse_map(parse_entry: Parser, node: Node, path: str) -> dict[str, Any]:
     entries = _parse_list(parse_entry, None, node, path)
-    parsed = {entry["key"]: entry["value"] for entry in entries}
+    parsed = Map({entry["key"]: entry["value"] for entry in entries})
     if len(parsed) != len(entries):
         raise InvalidParameter(f"The parameter {path} has a key twice")
     return parsed

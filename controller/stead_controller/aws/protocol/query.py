@@ -1,6 +1,6 @@
 """The query protocol and its EC2 flavour: form parameters in, XML out (STS, IAM, Auto Scaling; EC2)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -75,6 +75,10 @@ class QueryCodec:
         shape = self.service.operation(operation).input_shape or NO_MEMBERS
         parsed: dict[str, Any] = self._parsers.structure(shape)(tree, "")
         return parsed
+
+    def written(self, operation: str, path: Sequence[str | int]) -> str:
+        """A parameter's name as requests have it, such as `NetworkInterface.1.Description`."""
+        return self._parsers.written(self.service.operation(operation).input_shape or NO_MEMBERS, path)
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """The answer in the XML of the model."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, cast
 
@@ -13,7 +13,7 @@ from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.protocol.form import decode
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import NO_MEMBERS, Service
-from stead_controller.aws.protocol.parse_json import JsonParsers, decode_document
+from stead_controller.aws.protocol.parse_json import JsonParsers, decode_document, written
 from stead_controller.aws.protocol.parse_query import scalar_parser
 from stead_controller.aws.protocol.write_json import JsonWriters
 from stead_controller.errors import BadRequest, MissingParameter
@@ -110,6 +110,10 @@ class RestJsonCodec:
         if isinstance(member, StructureShape):
             return {payload: self._parsers.structure(member)(decode_document(request.body), "")}
         return {payload: request.body}
+
+    def written(self, operation: str, path: Sequence[str | int]) -> str:
+        """A parameter's name as documents have it, without indices."""
+        return written(self.service.operation(operation).input_shape or NO_MEMBERS, path)
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """The answer: some members in headers, one as the whole body or the others as JSON."""

@@ -15,6 +15,7 @@ from stead_controller.aws.authenticate import Credential
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.call import Call, Operation, Params, Result
 from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.reading import whole
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.sts.get_caller_identity import get_caller_identity
 from stead_controller.errors import AlreadyExists, NotFound
@@ -62,6 +63,7 @@ class MemoryTransactions:
 
 def describe_volumes(call: Call, params: Params) -> Result:
     store: Any = call.tx
+    whole(params)
     missing = [one for one in params.get("VolumeIds", []) if one not in store.volumes]
     if missing:
         raise NotFound("volume", missing)
@@ -83,6 +85,7 @@ def crash(call: Call, params: Params) -> Result:
 
 def answer_nonsense(call: Call, params: Params) -> Result:
     store: Any = call.tx
+    whole(params)
     store.volumes.append("vol-never")
     return {"NoSuchMember": 1}
 

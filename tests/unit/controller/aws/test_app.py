@@ -11,6 +11,7 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.call import Call, Later, Operation, Params
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.message import Request, Response
+from stead_controller.aws.reading import whole
 from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, WrongState
@@ -55,6 +56,7 @@ async def test_a_call_carries_what_operations_need() -> None:
 
     def look(call: Call, params: Params) -> dict[str, Any]:
         seen.append(call)
+        whole(params)
         return {}
 
     chain = Chain()
@@ -66,6 +68,32 @@ async def test_a_call_carries_what_operations_need() -> None:
     assert (call.user_agent, call.source_ip) == ("test/1", "127.0.0.1")
     assert call.request_id == answer.headers["x-amzn-RequestId"] == chain.records[0].request_id
     assert call.request_id.encode() in answer.body
+
+
+class Looking:
+    """An authorizer that looks at everything."""
+
+    def authorize(self, call: Call, operation: Operation, params: Params) -> None:
+        whole(params)
+        assert [params[name] for name in params]
+
+
+@pytest.mark.parametrize("later", [True, False])
+async def test_what_the_operation_did_not_read_is_refused_and_changes_nothing(*, later: bool) -> None:
+    def create(call: Call, params: Params) -> Any:
+        store: Any = call.tx
+        store.volumes.append(params["VolumeType"])
+        return Later(ConsoleOutput("i", 1, {}), lambda answer: {}) if later else {}
+
+    chain = Chain(authorizer=Looking())
+    chain.operations["ec2", "CreateVolume"] = Operation("ec2", "CreateVolume", create, writes=True)
+    answer = await chain.answer(b"Action=CreateVolume&AvailabilityZone=a&VolumeType=gp3&ClientToken=once")
+    assert answer.status == 400
+    assert b"<Code>UnsupportedOperation</Code>" in answer.body
+    assert b"<Message>The parameter AvailabilityZone is not supported by this cloud.</Message>" in answer.body
+    assert chain.transactions.outcomes == ["raised"]
+    assert chain.transactions.volumes == []
+    assert chain.records[0].params["AvailabilityZone"] == "a"
 
 
 async def test_what_takes_long_is_made_before_the_transaction() -> None:
@@ -247,7 +275,9 @@ async def test_who_signs_nothing_is_in_the_records_as_often_as_may_be() -> None:
 async def test_who_needs_no_signature_is_counted_by_what_one_subscriber_has() -> None:
     chain = Chain(throttle=Throttle(0.04, lambda: 0.0))  # two writes
     name = "AssumeRoleWithWebIdentity"
-    chain.operations["sts", name] = Operation("sts", name, lambda call, params: {}, writes=False, signed=False)
+    chain.operations["sts", name] = Operation(
+        "sts", name, lambda call, params: whole(params) and {}, writes=False, signed=False
+    )
     body = f"Action={name}&Version=2011-06-15&RoleArn=arn:aws:iam::1:role/a&RoleSessionName=run&WebIdentityToken=token"
     found = []
     for last in range(4):
@@ -262,6 +292,7 @@ async def test_who_needs_no_signature_is_in_the_records(*, believed: bool) -> No
 
     def begin(call: Call, params: Params) -> dict[str, Any]:
         assert call.caller is NOBODY
+        whole(params)
         if not believed:
             raise NotAuthorized("no", code="AccessDenied")
         return {

@@ -1,0 +1,66 @@
+"""What a request may say although no operation reads it, each with its reason; all else that nobody read is refused.
+
+A reason says why the answer is right all the same: mostly that the value asks for what is so anyway.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stead_controller.aws.protocol.codec import Codec
+from stead_controller.aws.reading import Path, Reading, unread
+from stead_controller.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Values of a member, all of them where `values` is None, that are accepted unread."""
+
+    reason: str
+    values: tuple[Any, ...] | None = None
+
+
+_TYPES_OF_KEYS: Final = "a condition's operator says as what it reads a value"
+_NO_SRD: Final = "no interface has ENA Express"
+
+# By service and operation, `*` for all, and by the member's path without indices.
+ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
+    ("*", "*", "DryRun"): Accepted("the endpoint itself reads it, for every operation"),
+    ("ec2", "CopySnapshot", "PresignedUrl"): Accepted("the source is in this region, so nothing is fetched by a URL"),
+    ("ec2", "DescribeAddressesAttribute", "Attribute"): Accepted("it is the only attribute", ("domain-name",)),
+    ("ec2", "GetConsoleOutput", "Latest"): Accepted("the output is always the latest"),
+    ("ec2", "RunInstances", "CapacityReservationSpecification.CapacityReservationPreference"): Accepted(
+        "there are no capacity reservations that an instance could run in", ("open", "none")
+    ),
+    ("ec2", "RunInstances", "EnclaveOptions.Enabled"): Accepted("no instance has enclaves", (False,)),
+    ("ec2", "RunInstances", "HibernationOptions.Configured"): Accepted("no instance hibernates", (False,)),
+    ("ec2", "RunInstances", "NetworkInterfaces.EnaSrdSpecification.EnaSrdEnabled"): Accepted(_NO_SRD, (False,)),
+    ("ec2", "RunInstances", "NetworkInterfaces.EnaSrdSpecification.EnaSrdUdpSpecification.EnaSrdUdpEnabled"): Accepted(
+        _NO_SRD, (False,)
+    ),
+    ("ec2", "RunInstances", "NetworkPerformanceOptions.BandwidthWeighting"): Accepted(
+        "network and disks share no bandwidth of an instance", ("default",)
+    ),
+    ("ec2", "RunInstances", "Placement.Tenancy"): Accepted("all instances share their hosts", ("default",)),
+    ("ec2", "StopInstances", "Hibernate"): Accepted("no instance hibernates", (False,)),
+    ("iam", "SimulateCustomPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
+    ("iam", "SimulatePrincipalPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
+}
+
+
+def accepted(service: str, operation: str, path: Path) -> Accepted | None:
+    """Say what is accepted unread at a path."""
+    name = ".".join(step for step in path if isinstance(step, str))
+    for where in ((service, operation), (service, "*"), ("*", "*")):
+        found = ACCEPTED.get((*where, name))
+        if found is not None:
+            return found
+    return None
+
+
+def refuse_unread(codec: Codec, operation: str, params: Reading) -> None:
+    """Raise Unsupported for the first member that a request has and its operation did not read."""
+    for path, value in unread(params):
+        found = accepted(codec.service.name, operation, path)
+        if found is None or (found.values is not None and value not in found.values):
+            name = codec.written(operation, path)
+            raise Unsupported(f"The parameter {name} is not supported by this cloud.")
