@@ -42,12 +42,11 @@ def filters(params: Params, known: Collection[str], *, tags: bool = True) -> tup
     found = []
     total = 0
     for given in params.get("Filters") or params.get("Filter") or ():
-        name = given.get("Name")
+        name, values = given.get("Name"), tuple(given.get("Values", ()))
         if not name:
             raise MissingParameter("Filter.Name")
         if name not in known and not (tags and is_tag_filter(name)):
             raise InvalidParameter(f"The filter '{name}' is invalid")
-        values = tuple(given.get("Values", ()))
         if not values:
             raise InvalidParameter(f"The filter '{name}' must have a value")
         total += len(values)

@@ -31,6 +31,9 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "RunInstances", "CapacityReservationSpecification.CapacityReservationPreference"): Accepted(
         "there are no capacity reservations that an instance could run in", ("open", "none")
     ),
+    ("ec2", "RunInstances", "CreditSpecification.CpuCredits"): Accepted(
+        "CPU credits are not counted: no instance is slowed down for want of them", ("standard", "unlimited")
+    ),
     ("ec2", "RunInstances", "EnclaveOptions.Enabled"): Accepted("no instance has enclaves", (False,)),
     ("ec2", "RunInstances", "HibernationOptions.Configured"): Accepted("no instance hibernates", (False,)),
     ("ec2", "RunInstances", "NetworkInterfaces.EnaSrdSpecification.EnaSrdEnabled"): Accepted(_NO_SRD, (False,)),

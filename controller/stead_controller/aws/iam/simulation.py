@@ -63,7 +63,8 @@ def _question(params: Params) -> Question:
         actions=params["ActionNames"],
         resources=params.get("ResourceArns") or ("*",),
         context={
-            entry["ContextKeyName"]: entry.get("ContextKeyValues", ()) for entry in params.get("ContextEntries", ())
+            entry.get("ContextKeyName", ""): entry.get("ContextKeyValues", ())
+            for entry in params.get("ContextEntries", ())
         },
         policies=params.get("PolicyInputList", ()),
         boundaries=params.get("PermissionsBoundaryPolicyInputList", ()),
