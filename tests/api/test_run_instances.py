@@ -8,8 +8,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from stead_controller.db.tables import Host
+from stead_controller.db.tables import Host, HostResource, Instance
+from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import SECRET, Api
+from tests.unit.controller.resources import rows
 
 ABSENT = {
     "image": "ami-00000000000000000",
@@ -159,3 +161,78 @@ def test_a_wrong_secret_is_nobody(api: Api) -> None:
         client.describe_instances()
     assert refused.value.response["Error"]["Code"] == "AuthFailure"
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 401
+
+
+def test_a_zone_is_named_or_given_by_its_id(api: Api) -> None:
+    api.run(lambda tx: tx.session.add(rows.host(hostname="other", zone="us-east-1b")))
+    placed = run(api, Placement={"AvailabilityZoneId": "use1-az2"})["Instances"][0]["Placement"]
+    assert (placed["AvailabilityZone"], placed["AvailabilityZoneId"]) == ("us-east-1b", "use1-az2")
+    subnet_id = next(
+        one["SubnetId"] for one in api.ec2.describe_subnets()["Subnets"] if one["AvailabilityZoneId"] == "use1-az1"
+    )
+
+    def refused(code: str, **params: Any) -> str:
+        wish = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
+        return api.refused(code, api.ec2.run_instances, **wish, **params)
+
+    refused("InvalidParameterValue", Placement={"AvailabilityZoneId": "use1-az9"})
+    refused("InvalidParameterValue", Placement={"AvailabilityZoneId": "use1-az2"}, SubnetId=subnet_id)
+    both = {"AvailabilityZoneId": "use1-az2", "AvailabilityZone": "us-east-1b"}
+    refused("InvalidParameterCombination", Placement=both)
+
+
+UNBUILT: list[dict[str, Any]] = [
+    {"CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1}},
+    {"HibernationOptions": {"Configured": True}},
+    {"EnclaveOptions": {"Enabled": True}},
+    {"Placement": {"Tenancy": "dedicated"}},
+    {"Placement": {"GroupName": "near"}},
+    {"Placement": {"HostId": "h-00000000000000000"}},
+    {"CapacityReservationSpecification": {"CapacityReservationPreference": "capacity-reservations-only"}},
+    {"NetworkPerformanceOptions": {"BandwidthWeighting": "vpc-1"}},
+    {"AdditionalInfo": "more"},
+    {"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "EbsCardIndex": 0}}]},
+]
+
+
+@pytest.mark.parametrize("asked", UNBUILT, ids=lambda asked: next(iter(asked)))
+def test_what_is_not_built_is_refused_by_name(api: Api, asked: dict[str, Any]) -> None:
+    wish = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1}
+    message = api.refused("UnsupportedOperation", api.ec2.run_instances, **wish, **asked)
+    assert message.startswith(f"The parameter {next(iter(asked)).rstrip('s')}")
+    refused = api.ec2.run_instances
+    with pytest.raises(ClientError, match="UnsupportedOperation"):
+        refused(**wish, **asked, DryRun=True)
+
+
+def test_what_asks_for_ec2s_defaults_is_launched(api: Api) -> None:
+    made = run(
+        api,
+        HibernationOptions={"Configured": False},
+        EnclaveOptions={"Enabled": False},
+        Placement={"Tenancy": "default"},
+        CapacityReservationSpecification={"CapacityReservationPreference": "open"},
+        CreditSpecification={"CpuCredits": "unlimited"},
+    )
+    assert made["Instances"][0]["Placement"]["Tenancy"] == "default"
+
+
+@pytest.mark.parametrize("name", ["Force", "SkipOsShutdown"])
+def test_a_guest_is_not_asked_to_shut_down(api: Api, name: str) -> None:
+    stopped, ended = (one["InstanceId"] for one in run(api, MinCount=2, MaxCount=2)["Instances"])
+
+    def gone(*, force: bool) -> None:
+        def look(tx: Any) -> None:
+            query = tx.session.query(HostResource).filter_by(kind=pb.KIND_MACHINE, resource_id=ended)
+            assert query.one().force is force
+
+        api.run(look)
+
+    api.ec2.stop_instances(InstanceIds=[stopped])
+    assert not api.run(lambda tx: tx.session.get(Instance, stopped).force_stop)
+    api.ec2.stop_instances(InstanceIds=[stopped], **{name: True})
+    assert api.run(lambda tx: tx.session.get(Instance, stopped).force_stop)
+    api.ec2.terminate_instances(InstanceIds=[ended], **{name: False})
+    gone(force=False)
+    api.ec2.terminate_instances(InstanceIds=[ended], **{name: True})
+    gone(force=True)

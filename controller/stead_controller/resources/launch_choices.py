@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, select
 
 from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
-from stead_controller.errors import InvalidParameter, NotFound
+from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound
 from stead_controller.resources import (
     images,
     instance_profiles,
@@ -22,6 +22,7 @@ from stead_controller.resources.instance_types import InstanceType
 from stead_controller.resources.launch_interfaces import InterfacePlan
 from stead_controller.resources.launch_volumes import DiskPlan
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.zones import zone_ids
 
 if TYPE_CHECKING:
     from stead_controller.resources.run_instances import LaunchRequest
@@ -59,15 +60,16 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchReques
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     image = images.find_launchable(tx, caller, request.image_id)
     _check_image(image, kind)
+    zone = _zone(cloud, request)
     interfaces = launch_interfaces.plan(
         tx,
         caller,
         request.wishes,
         kind,
         many=request.max_count > 1,
-        find_subnet=partial(_subnet, tx, caller, cloud, request.zone),
+        find_subnet=partial(_subnet, tx, caller, cloud, zone),
     )
-    _check_zone(request.zone, interfaces[0].subnet)
+    _check_zone(zone, interfaces[0].subnet)
     disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
     launch_volumes.check_number(kind, disks, len(interfaces))
     profile = None if request.profile is None else instance_profiles.find(tx, caller.account_id, request.profile)
@@ -80,6 +82,15 @@ def _check_image(image: Image, kind: InstanceType) -> None:
             f"The architecture '{image.architecture}' of the specified AMI does not match that of the instance type "
             f"'{kind.name}'."
         )
+
+
+def _zone(cloud: Cloud, request: "LaunchRequest") -> str | None:
+    """Give the name of the zone that a launch names, or whose id it gives."""
+    if request.zone_id is None:
+        return request.zone
+    if request.zone is not None:
+        raise InvalidCombination("The parameters AvailabilityZone and AvailabilityZoneId cannot be used together")
+    return next((zone for zone, known in zone_ids(cloud).items() if known == request.zone_id), request.zone_id)
 
 
 def _subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None) -> Subnet:

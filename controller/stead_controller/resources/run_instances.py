@@ -59,6 +59,7 @@ class LaunchRequest:
     client_token: str = ""
     digest: str = ""
     zone: str | None = None
+    zone_id: str | None = None
     subnet_id: str | None = None
     addresses: AddressWish = field(default_factory=AddressWish)
     group_ids: tuple[str, ...] = ()

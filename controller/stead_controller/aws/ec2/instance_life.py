@@ -18,8 +18,7 @@ def start(call: Call, params: Params) -> Result:
 @operation("StopInstances")
 def stop(call: Call, params: Params) -> Result:
     """Stop running instances."""
-    force = params.get("Force", False)
-    changes = stop_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=force)
+    changes = stop_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=_at_once(params))
     return {"StoppingInstances": [_change(change) for change in changes]}
 
 
@@ -33,9 +32,13 @@ def reboot(call: Call, params: Params) -> Result:
 @operation("TerminateInstances")
 def terminate(call: Call, params: Params) -> Result:
     """Terminate instances."""
-    force = params.get("Force", False)
-    changes = terminate_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=force)
+    changes = terminate_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=_at_once(params))
     return {"TerminatingInstances": [_change(change) for change in changes]}
+
+
+def _at_once(params: Params) -> bool:
+    """Whether the guest is not asked to shut down, which both of EC2's parameters have for their effect here."""
+    return bool(params.get("Force", False) | params.get("SkipOsShutdown", False))
 
 
 def _change(change: StateChange) -> Result:

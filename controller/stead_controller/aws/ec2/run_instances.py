@@ -45,7 +45,7 @@ def launch_request(params: Params) -> LaunchRequest:
             raise Unsupported(f"The parameter {name} is not supported yet.")
     if "ImageId" not in params:
         raise MissingParameter("ImageId")
-    network = _network(params)
+    network, placement = _network(params), params.get("Placement", {})
     return LaunchRequest(
         image_id=params["ImageId"],
         instance_type=params.get("InstanceType", DEFAULT_TYPE),
@@ -55,7 +55,8 @@ def launch_request(params: Params) -> LaunchRequest:
         user_data=user_data(params.get("UserData")),
         client_token=params.get("ClientToken", ""),
         digest=request_digest(params),
-        zone=params.get("Placement", {}).get("AvailabilityZone"),
+        zone=placement.get("AvailabilityZone"),
+        zone_id=placement.get("AvailabilityZoneId"),
         block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),
         shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
         disable_api_termination=params.get("DisableApiTermination", False),

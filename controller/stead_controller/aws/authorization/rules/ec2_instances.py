@@ -52,13 +52,14 @@ def _choices(asked: Asked) -> Choices | None:
 
 
 def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
+    """Say what the instance will be: another market or tenancy than these may be asked for, and is refused."""
     params = asked.params
     options = params.get("MetadataOptions", {})
     zone = params.get("Placement", {}).get("AvailabilityZone") if choices is None else choices.subnet.zone
     return {
         "ec2:AvailabilityZone": zone,
         "ec2:EbsOptimized": bool(params.get("EbsOptimized", False)),
-        "ec2:InstanceMarketType": params.get("InstanceMarketOptions", {}).get("MarketType", "on-demand"),
+        "ec2:InstanceMarketType": "on-demand",
         "ec2:InstanceMetadataTags": options.get("InstanceMetadataTags"),
         "ec2:InstanceProfile": _profile_arn(asked, params.get("IamInstanceProfile", {})),
         "ec2:InstanceType": params.get("InstanceType", DEFAULT_TYPE),
@@ -66,7 +67,7 @@ def _instance_context(asked: Asked, choices: Choices | None) -> dict[str, Any]:
         "ec2:MetadataHttpPutResponseHopLimit": options.get("HttpPutResponseHopLimit"),
         "ec2:MetadataHttpTokens": options.get("HttpTokens"),
         "ec2:RootDeviceType": "ebs",
-        "ec2:Tenancy": params.get("Placement", {}).get("Tenancy", "default"),
+        "ec2:Tenancy": "default",
     }
 
 
