@@ -67,58 +67,105 @@ def _guests(api: Api) -> Named:
 
 
 def _network(api: Api, instance_id: str) -> Named:
-    ec2, world = api.ec2, api.world
-    vpc, subnet = world.one.vpc_id, world.one.subnet_ids[0]
-    empty = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    named = _addresses(api)
+    return named | _ways(api, named) | _rules(api, named) | _spare(api, named, instance_id)
+
+
+def _addresses(api: Api) -> Named:
+    """Blocks, subnets, an interface and what it has."""
+    ec2, vpc, subnet = api.ec2, api.world.one.vpc_id, api.world.one.subnet_ids[0]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
     block = ec2.associate_vpc_cidr_block(VpcId=vpc, AmazonProvidedIpv6CidrBlock=True)["Ipv6CidrBlockAssociation"]
     spare = ec2.associate_vpc_cidr_block(VpcId=vpc, CidrBlock="100.64.0.0/16")["CidrBlockAssociation"]
     prefix = block["Ipv6CidrBlock"].replace("/56", "/64")
     subnet_block = ec2.associate_subnet_cidr_block(SubnetId=subnet, Ipv6CidrBlock=prefix)["Ipv6CidrBlockAssociation"]
-    alone = ec2.create_subnet(VpcId=vpc, CidrBlock="100.64.0.0/24")["Subnet"]["SubnetId"]
     group = ec2.create_security_group(GroupName="own", Description="d", VpcId=vpc)["GroupId"]
-    permission = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
-    rule = ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])["SecurityGroupRules"][0]
-    of_group = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "UserIdGroupPairs": [{"GroupId": group}]}
-    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[of_group])
-    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[permission, of_group])
-    interface = ec2.create_network_interface(SubnetId=subnet, Groups=[group])["NetworkInterface"]
-    interface_id = interface["NetworkInterfaceId"]
-    added = ec2.assign_private_ip_addresses(NetworkInterfaceId=interface_id, SecondaryPrivateIpAddressCount=1)
-    ipv6 = ec2.assign_ipv6_addresses(NetworkInterfaceId=interface_id, Ipv6AddressCount=1)["AssignedIpv6Addresses"][0]
+    interface = ec2.create_network_interface(SubnetId=subnet, Groups=[group])["NetworkInterface"]["NetworkInterfaceId"]
+    added = ec2.assign_private_ip_addresses(NetworkInterfaceId=interface, SecondaryPrivateIpAddressCount=1)
     allocation = ec2.allocate_address()
     used = ec2.allocate_address()["AllocationId"]
-    association = ec2.associate_address(AllocationId=used, NetworkInterfaceId=interface_id)["AssociationId"]
-    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
-    (attached,) = ec2.describe_internet_gateways(Filters=[{"Name": "attachment.vpc-id", "Values": [vpc]}])[
-        "InternetGateways"
-    ]
-    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
-    gateway_id = attached["InternetGatewayId"]
-    ec2.create_route(RouteTableId=table, DestinationCidrBlock="203.0.113.0/24", GatewayId=gateway_id)
-    with_table = ec2.associate_route_table(RouteTableId=table, SubnetId=alone)["AssociationId"]
-    unused_table = ec2.create_route_table(VpcId=empty)["RouteTable"]["RouteTableId"]
-    acl = ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]["NetworkAclId"]
-    entry = {"RuleNumber": 7, "Protocol": "-1", "RuleAction": "allow", "Egress": False, "CidrBlock": "10.0.0.0/8"}
-    ec2.create_network_acl_entry(NetworkAclId=acl, **entry)
-    acls = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [subnet]}])["NetworkAcls"]
-    in_acl = next(one for one in acls[0]["Associations"] if one["SubnetId"] == subnet)["NetworkAclAssociationId"]
-    options = ec2.create_dhcp_options(DhcpConfigurations=[{"Key": "domain-name", "Values": ["x.test"]}])
-    peering = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=empty)["VpcPeeringConnection"]
-    active = ec2.create_vpc_peering_connection(
-        VpcId=vpc, PeerVpcId=world.other.vpc_id, PeerOwnerId=world.other.caller.account_id
-    )["VpcPeeringConnection"]["VpcPeeringConnectionId"]
-    listed = ec2.create_managed_prefix_list(
-        PrefixListName="own", AddressFamily="IPv4", MaxEntries=2, Entries=[{"Cidr": "10.0.0.0/8"}]
-    )["PrefixList"]["PrefixListId"]
-    flow_log = ec2.create_flow_logs(ResourceIds=[vpc], ResourceType="VPC", TrafficType="ALL", LogGroupName="n")
     reserved = ec2.create_subnet_cidr_reservation(SubnetId=subnet, Cidr="172.31.15.0/28", ReservationType="explicit")
+    return {
+        "vpc": vpc,
+        "empty_vpc": ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"],
+        "subnet": subnet,
+        "alone": ec2.create_subnet(VpcId=vpc, CidrBlock="100.64.0.0/24")["Subnet"]["SubnetId"],
+        "group": group,
+        "interface": interface,
+        "secondary": added["AssignedPrivateIpAddresses"][0]["PrivateIpAddress"],
+        "ipv6": ec2.assign_ipv6_addresses(NetworkInterfaceId=interface, Ipv6AddressCount=1)["AssignedIpv6Addresses"][0],
+        "allocation": allocation["AllocationId"],
+        "address": allocation["PublicIp"],
+        "association": ec2.associate_address(AllocationId=used, NetworkInterfaceId=interface)["AssociationId"],
+        "reservation": reserved["SubnetCidrReservation"]["SubnetCidrReservationId"],
+        "spare_block": spare["AssociationId"],
+        "subnet_block": subnet_block["AssociationId"],
+        "ipv6_prefix": prefix,
+    }
+
+
+def _ways(api: Api, named: Named) -> Named:
+    """Gateways, route tables and peerings."""
+    ec2, vpc, world = api.ec2, named["vpc"], api.world
+    attached = ec2.describe_internet_gateways(Filters=[{"Name": "attachment.vpc-id", "Values": [vpc]}])
+    gateway = attached["InternetGateways"][0]["InternetGatewayId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="203.0.113.0/24", GatewayId=gateway)
+    peering = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=named["empty_vpc"])["VpcPeeringConnection"]
+    far = ec2.create_vpc_peering_connection(
+        VpcId=vpc, PeerVpcId=world.other.vpc_id, PeerOwnerId=world.other.caller.account_id
+    )["VpcPeeringConnection"]
+    nat = ec2.create_nat_gateway(SubnetId=named["subnet"], ConnectivityType="private")["NatGateway"]
+    egress_only = ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"]
     path = ec2.create_network_insights_path(
-        Source=interface_id, DestinationIp="203.0.113.1", Protocol="tcp", ClientToken="p"
+        Source=named["interface"], DestinationIp="203.0.113.1", Protocol="tcp", ClientToken="p"
     )["NetworkInsightsPath"]["NetworkInsightsPathId"]
     analysis = ec2.start_network_insights_analysis(NetworkInsightsPathId=path, ClientToken="a")
-    nat = ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
-    egress_only = ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"]
+    return {
+        "free_gateway": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
+        "gateway": gateway,
+        "table": table,
+        "table_association": ec2.associate_route_table(RouteTableId=table, SubnetId=named["alone"])["AssociationId"],
+        "unused_table": ec2.create_route_table(VpcId=named["empty_vpc"])["RouteTable"]["RouteTableId"],
+        "peering": peering["VpcPeeringConnectionId"],
+        "far_peering": far["VpcPeeringConnectionId"],
+        "nat": nat["NatGatewayId"],
+        "egress_only": egress_only["EgressOnlyInternetGatewayId"],
+        "path": path,
+        "analysis": analysis["NetworkInsightsAnalysis"]["NetworkInsightsAnalysisId"],
+    }
+
+
+def _rules(api: Api, named: Named) -> Named:
+    """Rules of groups, ACLs, DHCP options, prefix lists and flow logs."""
+    ec2, vpc, group = api.ec2, named["vpc"], named["group"]
+    of_group = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "UserIdGroupPairs": [{"GroupId": group}]}
+    rule = ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[_THERE])["SecurityGroupRules"][0]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[of_group])
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[_THERE, of_group])
+    acl = ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]["NetworkAclId"]
+    ec2.create_network_acl_entry(NetworkAclId=acl, **_ENTRY)
+    of_subnet = [{"Name": "association.subnet-id", "Values": [named["subnet"]]}]
+    associations = ec2.describe_network_acls(Filters=of_subnet)["NetworkAcls"][0]["Associations"]
+    in_acl = next(one for one in associations if one["SubnetId"] == named["subnet"])
+    options = ec2.create_dhcp_options(DhcpConfigurations=[{"Key": "domain-name", "Values": ["x.test"]}])
+    listed = ec2.create_managed_prefix_list(
+        PrefixListName="own", AddressFamily="IPv4", MaxEntries=2, Entries=[{"Cidr": "10.0.0.0/8"}]
+    )
+    flow_log = ec2.create_flow_logs(ResourceIds=[vpc], ResourceType="VPC", TrafficType="ALL", LogGroupName="n")
+    return {
+        "rule": rule["SecurityGroupRuleId"],
+        "acl": acl,
+        "acl_association": in_acl["NetworkAclAssociationId"],
+        "options": options["DhcpOptions"]["DhcpOptionsId"],
+        "list": listed["PrefixList"]["PrefixListId"],
+        "flow_log": flow_log["FlowLogIds"][0],
+    }
+
+
+def _spare(api: Api, named: Named, instance_id: str) -> Named:
+    """What nothing else uses, so that it can be attached, detached and deleted."""
+    ec2, vpc, subnet, prefix = api.ec2, named["vpc"], named["subnet"], named["ipv6_prefix"]
     free = {
         "free_interface": ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"],
         "free_group": ec2.create_security_group(GroupName="free", Description="d", VpcId=vpc)["GroupId"],
@@ -129,36 +176,26 @@ def _network(api: Api, instance_id: str) -> Named:
         "gated_vpc": ec2.create_vpc(CidrBlock="10.13.0.0/16")["Vpc"]["VpcId"],
         "spare_gateway": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
         "free_path": ec2.create_network_insights_path(
-            Source=interface_id, DestinationIp="203.0.113.9", Protocol="tcp", ClientToken="q"
+            Source=named["interface"], DestinationIp="203.0.113.9", Protocol="tcp", ClientToken="q"
         )["NetworkInsightsPath"]["NetworkInsightsPathId"],
-        "empty_block": ec2.associate_vpc_cidr_block(VpcId=empty, CidrBlock="10.20.0.0/16")["CidrBlockAssociation"][
-            "AssociationId"
-        ],
+        "empty_block": ec2.associate_vpc_cidr_block(VpcId=named["empty_vpc"], CidrBlock="10.20.0.0/16")[
+            "CidrBlockAssociation"
+        ]["AssociationId"],
     }
     ec2.attach_internet_gateway(InternetGatewayId=free["spare_gateway"], VpcId=free["gated_vpc"])
     far_prefix = prefix.replace("00::/64", "02::/64")
     far = ec2.associate_subnet_cidr_block(SubnetId=free["free_subnet"], Ipv6CidrBlock=far_prefix)
-    free["far_subnet_block"] = far["Ipv6CidrBlockAssociation"]["AssociationId"]
-    accepted = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=free["gated_vpc"])["VpcPeeringConnection"]
-    free["active"] = accepted["VpcPeeringConnectionId"]
-    ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=free["active"])
+    peering = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=free["gated_vpc"])["VpcPeeringConnection"]
+    active = peering["VpcPeeringConnectionId"]
+    ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=active)
     second = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
-    free["attachment"] = ec2.attach_network_interface(NetworkInterfaceId=second, InstanceId=instance_id, DeviceIndex=1)[
-        "AttachmentId"
-    ]
-    free["attached_interface"] = second
+    attached = ec2.attach_network_interface(NetworkInterfaceId=second, InstanceId=instance_id, DeviceIndex=1)
     return free | {
-        "vpc": vpc, "empty_vpc": empty, "subnet": subnet, "alone": alone, "group": group, "rule": rule["SecurityGroupRuleId"],
-        "interface": interface_id, "secondary": added["AssignedPrivateIpAddresses"][0]["PrivateIpAddress"], "ipv6": ipv6,
-        "allocation": allocation["AllocationId"], "address": allocation["PublicIp"], "association": association,
-        "free_gateway": gateway, "gateway": gateway_id, "table": table, "table_association": with_table,
-        "unused_table": unused_table, "acl": acl, "acl_association": in_acl, "options": options["DhcpOptions"]["DhcpOptionsId"],
-        "peering": peering["VpcPeeringConnectionId"], "far_peering": active, "list": listed, "flow_log": flow_log["FlowLogIds"][0],
-        "reservation": reserved["SubnetCidrReservation"]["SubnetCidrReservationId"], "path": path,
-        "analysis": analysis["NetworkInsightsAnalysis"]["NetworkInsightsAnalysisId"], "nat": nat,
-        "egress_only": egress_only["EgressOnlyInternetGatewayId"], "spare_block": spare["AssociationId"],
-        "subnet_block": subnet_block["AssociationId"], "ipv6_prefix": prefix,
-    }  # fmt: skip
+        "active": active,
+        "far_subnet_block": far["Ipv6CidrBlockAssociation"]["AssociationId"],
+        "attachment": attached["AttachmentId"],
+        "attached_interface": second,
+    }
 
 
 def _identity(api: Api, instance_id: str) -> Named:

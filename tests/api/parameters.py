@@ -101,27 +101,27 @@ def _leaves(shape: Shape, path: Path, inside: tuple[str, ...]) -> Iterator[tuple
 
 
 class Rollback:
-    """Transactions of which none is kept."""
+    """Transactions of which none is kept, unless `kept` is set."""
 
     def __init__(self, api: Api) -> None:
         self.database = api.database
+        self.kept = False
 
     async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
-        del dry_run
-        return await self.database.run(function, writes=writes, dry_run=True)
+        return await self.database.run(function, writes=writes, dry_run=dry_run or not self.kept)
 
 
 class Prober:
     """Sends requests of the first tenant's root and sees what their operations read of them."""
 
     def __init__(self, api: Api) -> None:
-        self.api = api
+        self.transactions = Rollback(api)
         self.seen: Reading | None = None
         self.serializers: dict[str, Any] = {}
         tenant = api.world.one.caller
         self.credentials = Credentials(tenant.access_key_id, SECRET)
         self.app = AwsApp(
-            transactions=Rollback(api),
+            transactions=self.transactions,
             find_key=by_opened_keys(KeyCache(api.database, api.world.cloud.sealer).find),
             cloud=api.world.cloud,
             page_key=b"page key",
@@ -199,7 +199,7 @@ def with_member(
     shape: Shape = load_service(member.service).operation(member.operation).input_shape
     for depth, step in enumerate(member.path):
         last = depth + 1 == len(member.path)
-        inner = shape.member if isinstance(shape, ListShape) else shape.members[step]  # type: ignore[attr-defined]
+        inner = shape.member if isinstance(shape, ListShape) else shape.members[step]  # type: ignore[attr-defined]  # what is no list is a structure
         if last:
             at[step] = value(member.path, inner)
             break

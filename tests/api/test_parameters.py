@@ -1,20 +1,46 @@
 """Nothing is accepted without effect: each member of each operation's input is read, refused by name, or exempt."""
 
+import json
+import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from botocore.model import Shape
 
-from stead_controller.aws import operations
+from stead_controller.aws import operations, reading
 from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.protocol.models import load_service
-from stead_controller.aws.reading import Path
+from stead_controller.aws.without_effect import ACCEPTED, Accepted
 from tests.api.base_requests import BASES, COMPANIONS, INSTEAD, REFUSED_BASES, VALUES, VALUES_OF, Named, build, filled
 from tests.api.conftest import serving
 from tests.api.parameters import Member, Prober, Report, judge, members, plain, sample, with_member
 
 operations.load()
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "parameters.md"
+_HEAD: Final = (
+    "# Which parameters have an effect",
+    "",
+    "Each member of each operation's input, down to the last scalar, is read by the operation, or the request is refused",
+    "with `UnsupportedOperation` and the member's name, and changes nothing. What asks for what is so anyway is accepted",
+    "unread; the table is `controller/stead_controller/aws/without_effect.py`, each line with its reason.",
+    "",
+    "This page is written by `STEAD_WRITE_DOCS=1 ./stead test tests/api/test_parameters.py`, which sends every member to",
+    "every operation; the figures are those of the last writing. Members that are read may still be refused for their",
+    "value; `DryRun` counts as read.",
+    "",
+    "| service | read | refused by name | exempt |",
+    "|---|---|---|---|",
+)
+_EXEMPT_HEAD: Final = (
+    "",
+    "## Accepted unread",
+    "",
+    "| service | operation | member | values | because |",
+    "|---|---|---|---|---|",
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +56,7 @@ class Requests:
     def __init__(self, service: str, operation: str, named: Named) -> None:
         self.service, self.operation, self.named = service, operation, named
 
-    def value(self, path: Path, shape: Shape) -> Any:
+    def value(self, path: reading.Path, shape: Shape) -> Any:
         """A value that a member may have."""
         name = ".".join(step for step in path if isinstance(step, str))
         for found in (VALUES_OF.get((self.operation, name)), VALUES.get(name.rpartition(".")[2])):
@@ -57,7 +83,7 @@ class Requests:
             base |= filled(needed.get(str(member.path[0]), {}), self.named)
         return base
 
-    def beside(self, path: Path) -> dict[str, Any]:
+    def beside(self, path: reading.Path) -> dict[str, Any]:
         """What a structure needs where one of its members is given."""
         names = [step for step in path if isinstance(step, str)]
         for key in (f"{self.operation} {'.'.join(names)}", names[-1] if names else ""):
@@ -79,7 +105,49 @@ def test_each_member_is_read_refused_or_exempt(named: tuple[Prober, Named]) -> N
         for member in members(service, operation):
             request = with_member(requests.without(member), member, requests.value, requests.beside)
             judge(report, member, prober.send(service, operation, request))
-    for service, counts in report.counts.items():
-        print(service, dict(counts))
     print(*report.wrong, sep="\n")
     assert not report.wrong
+    text = drawn(report)
+    if os.environ.get("STEAD_WRITE_DOCS"):
+        PAGE.write_text(text, encoding="utf-8")
+    exempt = PAGE.read_text(encoding="utf-8").partition(_EXEMPT_HEAD[1])[2]
+    assert exempt == text.partition(_EXEMPT_HEAD[1])[2], (
+        f"write {PAGE.name} anew: STEAD_WRITE_DOCS=1 ./stead test tests/api/test_parameters.py"
+    )
+
+
+def test_a_repeated_request_is_answered_again(named: tuple[Prober, Named]) -> None:
+    """What made something the first time has been read, though there is nothing to make any more."""
+    prober, names = named
+    repeated, wrong = [], []
+    for service, operation in sorted(OPERATIONS):
+        shape = load_service(service).operation(operation).input_shape
+        if shape is None or "ClientToken" not in shape.members or operation in REFUSED_BASES:
+            continue
+        request = Requests(service, operation, names).base() | {"ClientToken": "repeated"}
+        prober.transactions.kept = True
+        found = [prober.send(service, operation, request) for _ in range(2)]
+        prober.transactions.kept = False
+        if found[0].code == "UnsupportedOperation":
+            continue
+        repeated.append(operation)
+        wrong += [f"{service} {operation}: {one.code} {one.message}" for one in found if one.status >= 300]
+    assert not wrong
+    assert len(repeated) > 10
+
+
+def drawn(report: Report) -> str:
+    """The page that says how many members there are, and which are accepted unread."""
+    rows = [
+        f"| {service} | {counts['read']} | {counts['refused']} | {counts['exempt']} |"
+        for service, counts in sorted(report.counts.items())
+    ]
+    exempt = [
+        f"| {service} | {operation} | `{path}` | {_values(found)} | {found.reason} |"
+        for (service, operation, path), found in sorted(ACCEPTED.items())
+    ]
+    return "\n".join([*_HEAD, *rows, *_EXEMPT_HEAD, *exempt]) + "\n"
+
+
+def _values(found: Accepted) -> str:
+    return "all" if found.values is None else ", ".join(f"`{json.dumps(one)}`" for one in found.values)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TOP_FOLDERS = ("controller", "agent", "proto", "cli", "images", "ansible", "tests", "examples")
+TOP_FOLDERS = ("controller", "agent", "proto", "cli", "images", "ansible", "tests", "examples", "docs")
 _NOT_OURS = {".git", ".venv", ".hypothesis", "__pycache__", "node_modules", "build"}
 
 

@@ -20,6 +20,7 @@ class Accepted:
 
 
 _TYPES_OF_KEYS: Final = "a condition's operator says as what it reads a value"
+_NAMES: Final = "instances are named by their addresses only"
 _NO_SRD: Final = "no interface has ENA Express"
 
 # By service and operation, `*` for all, and by the member's path without indices.
@@ -44,6 +45,9 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
         "network and disks share no bandwidth of an instance", ("default",)
     ),
     ("ec2", "RunInstances", "Placement.Tenancy"): Accepted("all instances share their hosts", ("default",)),
+    ("ec2", "RunInstances", "PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord"): Accepted(_NAMES, (False,)),
+    ("ec2", "RunInstances", "PrivateDnsNameOptions.EnableResourceNameDnsARecord"): Accepted(_NAMES, (False,)),
+    ("ec2", "RunInstances", "PrivateDnsNameOptions.HostnameType"): Accepted(_NAMES, ("ip-name",)),
     ("ec2", "StopInstances", "Hibernate"): Accepted("no instance hibernates", (False,)),
     ("iam", "SimulateCustomPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
     ("iam", "SimulatePrincipalPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),

@@ -48,13 +48,14 @@ def describe(call: Call, params: Params) -> Result:
 @operation("CreateEgressOnlyInternetGateway")
 def create_egress_only(call: Call, params: Params) -> Result:
     """Make an egress-only internet gateway of a VPC."""
+    vpc_id = params["VpcId"]
     tags = tags_on_create(params, "egress-only-internet-gateway")["egress-only-internet-gateway"]
     made = client_tokens.once(
         call.tx,
         call.caller,
         repeatable("CreateEgressOnlyInternetGateway", params),
         call.now,
-        lambda: egress_only_gateways.create(call.tx, call.caller, params["VpcId"], tags, call.now).id,
+        lambda: egress_only_gateways.create(call.tx, call.caller, vpc_id, tags, call.now).id,
     )
     [shown] = egress_only_gateways.describe(call.tx, call.caller, Selection((made,)))
     return {"ClientToken": params.get("ClientToken"), "EgressOnlyInternetGateway": shown}
