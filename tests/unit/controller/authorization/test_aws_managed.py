@@ -12,16 +12,23 @@ POLICIES = list(all_policies().values())
 PERMISSIONS = {
     "iam": {"PassRole"},
     "s3": {"ListAllMyBuckets", "ListBucket", "GetAccelerateConfiguration", "GetEncryptionConfiguration"}
-    | {"GetLifecycleConfiguration", "DescribeJob"},
+    | {"GetLifecycleConfiguration", "DescribeJob", "ListBucketMultipartUploads", "ListMultipartUploadParts"}
+    | {"PutBucketPublicAccessBlock"},
     "account": {"GetAccountInformation"},
-    "ssm": {"GetManifest", "ListInstanceAssociations", "PutInventory", "UpdateInstanceInformation"},
+    "ssm": {"GetManifest", "ListInstanceAssociations", "PutConfigurePackageResult", "PutInventory"}
+    | {"UpdateInstanceAssociationStatus", "UpdateInstanceInformation"},
     "tag": {"GetResources", "GetTagKeys", "GetTagValues"},
+    "lambda": {"InvokeFunction"},
+    "backup": {"CopyFromBackupVault", "CopyIntoBackupVault"},
     "budgets": {"ViewBudget", "ModifyBudget"},
 }
 # Prefixes of actions whose services have another name in botocore.
 SERVICES = {
     "elasticloadbalancing": ("elb", "elbv2"),
+    "dynamodb": ("dynamodb", "dynamodbstreams"),
+    "elasticfilesystem": ("efs",),
     "servicequotas": ("service-quotas",),
+    "states": ("stepfunctions",),
     "tag": (),
     "account": ("account",),
 }
@@ -43,6 +50,31 @@ def test_each_is_a_policy_by_its_arn(policy):
     assert policy.arn == f"arn:aws:iam::aws:policy{policy.path}{policy.name}"
     assert policy.description
     assert len(policy.document) <= 6144
+
+
+# What Terraform modules, templates and documentation attach most to roles of services, as far as it is not full access.
+ATTACHED = """
+AWSBackupServiceRolePolicyForBackup AWSBackupServiceRolePolicyForRestores AWSCodeDeployRole AWSGlueServiceRole
+AWSLambdaBasicExecutionRole AWSLambdaDynamoDBExecutionRole AWSLambdaENIManagementAccess AWSLambdaKinesisExecutionRole
+AWSLambdaRole AWSLambdaSQSQueueExecutionRole AWSLambdaVPCAccessExecutionRole AWS_ConfigRole
+AmazonAPIGatewayPushToCloudWatchLogs AmazonDMSCloudWatchLogsRole AmazonDMSVPCManagementRole AmazonEBSCSIDriverPolicy
+AmazonEC2ContainerServiceAutoscaleRole AmazonEC2ContainerServiceEventsRole AmazonEC2ContainerServiceRole
+AmazonEC2ContainerServiceforEC2Role AmazonEC2RoleforSSM AmazonEC2SpotFleetTaggingRole AmazonECSTaskExecutionRolePolicy
+AmazonEFSCSIDriverPolicy AmazonRDSEnhancedMonitoringRole AmazonSSMAutomationRole AmazonSSMMaintenanceWindowRole
+AutoScalingNotificationAccessRole
+"""
+ATTACHED_WITHOUT_PATH = """
+AWSXRayDaemonWriteAccess AmazonEC2ContainerRegistryPowerUser AmazonEC2ContainerRegistryPullOnly
+AmazonEC2ContainerRegistryReadOnly AmazonEKSClusterPolicy AmazonEKSServicePolicy AmazonEKSVPCResourceController
+AmazonEKSWorkerNodePolicy AmazonEKS_CNI_Policy AmazonSSMManagedInstanceCore AmazonSSMPatchAssociation
+CloudWatchAgentAdminPolicy CloudWatchAgentServerPolicy
+"""
+
+
+@pytest.mark.parametrize(("path", "names"), [("/service-role/", ATTACHED), ("/", ATTACHED_WITHOUT_PATH)])
+def test_what_tools_attach_is_there(path, names):
+    known = all_policies()
+    assert [name for name in names.split() if f"arn:aws:iam::aws:policy{path}{name}" not in known] == []
 
 
 def test_ids_are_their_own():
