@@ -107,7 +107,7 @@ def test_a_stopped_instance_gets_another_type(api, instance_id):
     api.ec2.modify_instance_attribute(InstanceId=instance_id, Attribute="instanceType", Value="stead.tiny")
     assert attribute(api, instance_id, "instanceType") == {"Value": "stead.tiny"}
     modify = api.ec2.modify_instance_attribute
-    api.refused("InvalidParameterValue", modify, InstanceId=instance_id, InstanceType={"Value": "m5.gigantic"})
+    api.refused("InvalidInstanceAttributeValue", modify, InstanceId=instance_id, InstanceType={"Value": "m5.gigantic"})
 
 
 def test_user_data_of_a_stopped_instance(api, instance_id):

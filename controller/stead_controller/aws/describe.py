@@ -146,7 +146,7 @@ def tags_to_dict(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
         if len(value) > MAX_TAG_VALUE:
             raise InvalidParameter(f"Tag values may have at most {MAX_TAG_VALUE} characters")
         if key in found:
-            raise InvalidParameter(f"Tag key '{key}' is given twice")
+            raise InvalidParameter(f"Duplicate tag key '{key}' specified.")
         found[key] = value
     if len(found) > MAX_TAGS:
         raise LimitExceeded(f"A resource may have at most {MAX_TAGS} tags", code="TagLimitExceeded")

@@ -114,7 +114,7 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     """
     kind = instance_types.find(name)
     if kind is None:
-        raise InvalidParameter(f"Invalid value '{name}' for InstanceType.")
+        raise InvalidParameter(f"Invalid value '{name}' for InstanceType.", code="InvalidInstanceAttributeValue")
     instance = _find_stopped(tx, caller, instance_id)
     if instance.architecture not in kind.architectures:
         raise InvalidParameter(f"The instance type '{name}' has not the architecture '{instance.architecture}'")

@@ -161,12 +161,16 @@ def test_tags_come_and_go_as_dicts() -> None:
         [{"Key": "aws:x"}],
         [{"Key": "AWS:x"}],
         [{"Key": "k", "Value": "v" * 257}],
-        [{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}],
     ],
 )
 def test_wrong_tags_are_refused(tags: list[dict[str, str]]) -> None:
     with pytest.raises(InvalidParameter):
         describe.tags_to_dict(tags)
+
+
+def test_a_key_that_is_given_twice() -> None:
+    with pytest.raises(InvalidParameter, match="Duplicate tag key 'k' specified."):
+        describe.tags_to_dict([{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}])
 
 
 def test_a_resource_has_at_most_50_tags() -> None:
