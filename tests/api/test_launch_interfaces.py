@@ -115,7 +115,7 @@ def test_an_elastic_address_stays_through_a_stop(api: Api) -> None:
 @pytest.mark.parametrize(
     ("code", "wishes"),
     [
-        ("MissingParameter", [{"Description": "no index"}]),
+        ("InvalidParameterValue", [{"Description": "no index"}]),
         ("InvalidParameterValue", [{"DeviceIndex": 1}]),
         ("InvalidParameterCombination", [{"DeviceIndex": 0}, {"DeviceIndex": 0}]),
         ("AttachmentLimitExceeded", [{"DeviceIndex": number} for number in range(3)]),

@@ -101,7 +101,7 @@ def _network(params: Params) -> dict[str, Any]:
 
 def _interface(given: Mapping[str, Any]) -> InterfaceWish:
     if "DeviceIndex" not in given:
-        raise MissingParameter("DeviceIndex")
+        raise InvalidParameter("Each network interface requires a device index.")
     if given.get("InterfaceType", "interface") != "interface":
         raise Unsupported(f"Network interfaces of the type '{given['InterfaceType']}' are not supported.")
     if given.get("NetworkCardIndex", 0) != 0:

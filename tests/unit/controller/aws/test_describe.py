@@ -169,7 +169,7 @@ def test_wrong_tags_are_refused(tags: list[dict[str, str]]) -> None:
 
 
 def test_a_key_that_is_given_twice() -> None:
-    with pytest.raises(InvalidParameter, match="Duplicate tag key 'k' specified."):
+    with pytest.raises(InvalidParameter, match=r"Duplicate tag key 'k' specified\."):
         describe.tags_to_dict([{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}])
 
 
