@@ -284,5 +284,16 @@ def test_a_pending_image_can_be_no_source(api, instance_id):
     image_id = create(api, instance_id, NoReboot=True)
     wish = {"SourceImageId": image_id, "SourceRegion": "us-east-1", "Name": "a copy"}
     api.refused("InvalidAMIID.Unavailable", api.ec2.copy_image, **wish)
-    api.refused("InvalidAMIID.Unavailable", api.ec2.deregister_image, ImageId=image_id)
     assert api.run(lambda tx: tx.session.get_one(Image, image_id).state) == "pending"
+
+
+@pytest.mark.parametrize("with_snapshots", [False, True])
+def test_a_pending_image_is_deregistered(api, instance_id, turn, with_snapshots):
+    """As Packer does that was interrupted."""
+    image_id = create(api, instance_id, NoReboot=True)
+    results = api.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=with_snapshots)
+    assert len(results.get("DeleteSnapshotResults", [])) == (2 if with_snapshots else 0)
+    finish(api, turn)
+    api.refused("InvalidAMIID.NotFound", api.ec2.describe_images, ImageIds=[image_id])
+    assert [one["State"] for one in snapshots(api).values()] == ([] if with_snapshots else ["completed"] * 2)
+    create(api, instance_id, NoReboot=True)

@@ -330,7 +330,11 @@ def test_a_deregistered_image_is_empty_while_instances_refer_to_it(api, snapshot
         assert ABSENT in message
         assert image_id not in message
     api.refused("InvalidAMIID.NotFound", api.other.describe_images, ImageIds=[image_id])
-    api.refused("InvalidAMIID.NotFound", api.ec2.deregister_image, ImageId=image_id)
+    code = f"InvalidAMIID.{'NotFound' if state == 'terminated' else 'Unavailable'}"
+    api.refused(code, api.ec2.deregister_image, ImageId=image_id)
+    launch = {"ImageId": image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    api.refused(code, api.ec2.run_instances, **launch)
+    api.refused("InvalidAMIID.NotFound", api.other.run_instances, **launch)
 
 
 def test_a_protected_image_stays(api, snapshot_id):

@@ -79,12 +79,11 @@ def deregister(
 ) -> list[dict[str, str]]:
     """Forget an image, and on request its snapshots; tells in EC2's shape what became of each.
 
-    Raises MalformedId, NotFound, NotAuthorized, WrongState where it is protected or pending.
+    Of one that is pending the snapshots go on. Raises MalformedId, NotFound, NotAuthorized, WrongState where it is
+    protected.
     """
     image = images.find_own(tx, caller, image_id)
     _check_unprotected(image, now)
-    if image.state == "pending":
-        raise WrongState("image", f"The image ID '{image_id}' is not available; its state is {image.state}.")
     snapshot_ids = [device.snapshot_id for device in block_devices.of_image(tx, image.id) if device.snapshot_id]
     forget(tx, image)
     if not with_snapshots:

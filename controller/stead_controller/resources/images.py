@@ -138,17 +138,24 @@ def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
     """Give an image that the caller may launch; raises MalformedId, NotFound, WrongState."""
     image = find_visible(tx, caller, image_id)
     if image.state != "available":
-        raise WrongState("image", f"The image ID '{image_id}' is not available; its state is {image.state}.")
+        raise WrongState("image", f"AMI '{image_id}' is {image.state}, and cannot be run")
     return image
 
 
 def find_visible(tx: Transaction, caller: Caller, image_id: str) -> Image:
-    """Give an image that the caller sees: an own, a shared or a public one; raises MalformedId, NotFound."""
+    """Give an image that the caller sees: an own, a shared or a public one.
+
+    Raises MalformedId, NotFound, and WrongState for one that was deregistered while instances of it are there.
+    """
     lookup.check_form("image", [image_id])
     asked = {"image_id": image_id, "account_id": caller.account_id}
     if any(way.first(tx.connection, asked) is not None for way in _FREQUENT_WAYS):
         return tx.session.get_one(Image, image_id)
-    return lookup.find_seen(tx, "image", Image, image_id, ways(tx, caller, [image_id]))
+    if lookup.unseen(tx, "image", Image.id, [image_id], partial(ways, tx, caller)):
+        if _never_launched(tx, caller, [image_id]):
+            raise NotFound("image", image_id)
+        raise WrongState("image", f"The image ID '{image_id}' is no longer available")
+    return tx.session.get_one(Image, image_id)
 
 
 def find_own(tx: Transaction, caller: Caller, image_id: str) -> Image:
