@@ -224,3 +224,34 @@ def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     street.attach(volume_id, street.east)  # whose guest wrote on until it was taken
     assert total(street.east, volume_id) == written
     street.detach(volume_id)
+
+
+def test_an_image_of_a_stopped_instance_has_a_disk_of_another_host(street: Street) -> None:
+    """Its volumes are read one after the other, here and from the other's home; whatever fails on the way is tried again."""
+    volume_id = street.at_west()
+    street.detach(volume_id)
+    street.attach(volume_id, street.east)
+    written = fill(street.east, volume_id, "east")
+    ec2 = street.user.ec2
+    ec2.stop_instances(InstanceIds=[street.east.id], Force=True)
+    street.user.wait("instance_stopped", [street.east.id])
+    image_id = ec2.create_image(InstanceId=street.east.id, Name="of two hosts")["ImageId"]
+
+    def state() -> str:
+        return str(ec2.describe_images(ImageIds=[image_id])["Images"][0]["State"])
+
+    wait_for(lambda: state() != "pending", "the image is there", 120, poll=0.5)
+    assert state() == "available"
+    [image] = ec2.describe_images(ImageIds=[image_id])["Images"]
+    [snapshot_id] = [
+        each["Ebs"]["SnapshotId"] for each in image["BlockDeviceMappings"] if each["DeviceName"] == "/dev/sdf"
+    ]
+    ec2.deregister_image(ImageId=image_id)
+    street.detach(volume_id)
+    zone = street.user.describe(street.west.id)["Placement"]["AvailabilityZone"]
+    made = ec2.create_volume(SnapshotId=snapshot_id, AvailabilityZone=zone)["VolumeId"]
+    street.attach(made, street.west)
+    assert total(street.west, made) == written
+    street.drop(made)
+    ec2.start_instances(InstanceIds=[street.east.id])
+    street.east.booted()

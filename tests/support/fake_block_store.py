@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
         self.offered: list[int] = []
         self.break_after_fetched: int | None = None
         self.break_after_received: int | None = None
+        self.hold_after_received: tuple[int, threading.Event] | None = None  # until it is set
         self.port = 0
         self._server: Any = None
 
@@ -125,6 +127,8 @@ class FakeBlockStore(blocks_pb2_grpc.BlockStoreServicer):
                 if len(self.received) == self.break_after_received:
                     self.break_after_received = None
                     context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
+                if self.hold_after_received is not None and len(self.received) == self.hold_after_received[0]:
+                    self.hold_after_received[1].wait(30)
                 self.received.append(block.digest)
                 self.blocks[block.digest] = block
                 wanted.discard(block.digest)

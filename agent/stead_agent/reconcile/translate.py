@@ -52,12 +52,13 @@ def snapshot_status(progress: snapshots.SnapshotProgress) -> host_pb2.SnapshotSt
         taken_at=progress.taken_at,
         complete=progress.complete,
         incremental=progress.incremental,
+        lost=progress.lost,
     )
 
 
-def brought_disk(source: NbdSource) -> snapshots.QuietDisk:
+def brought_disk(source: NbdSource, generation: int) -> snapshots.QuietDisk:
     """A volume of another host, by its proxy here, while no guest of this one has it in use."""
-    return snapshots.QuietDisk(Layer(source, "raw"), None)
+    return snapshots.QuietDisk(Layer(source, "raw"), None, generation=generation)
 
 
 def volume_spec(resource: Resource) -> volumes.VolumeSpec:

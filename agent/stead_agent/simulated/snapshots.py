@@ -59,7 +59,8 @@ class SimulatedSnapshots:
     def _progress(self, taken: TakenSnapshot, now: float, incremental: bool) -> SnapshotProgress:
         part = min(1.0, (now - taken.begun) / self._pace.snapshot) if self._pace.snapshot else 1.0
         done = int(part * taken.blocks)
-        return SnapshotProgress(taken.blocks, done, taken.taken_at, complete=part >= 1.0, incremental=incremental)
+        is_complete = part >= 1.0 and not taken.lost
+        return SnapshotProgress(taken.blocks, done, taken.taken_at, is_complete, incremental, taken.lost)
 
     def _tell(self, snapshot_id: str) -> None:
         for callback in self._callbacks:

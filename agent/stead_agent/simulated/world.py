@@ -47,6 +47,7 @@ class TakenSnapshot:
     taken_at: int  # Unix milliseconds
     begun: float  # the host's clock
     blocks: int
+    lost: bool = False
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ class QuietDisk:
     layer: Layer
     base: Layer | None  # below it
     encryption_key: bytes = field(default=b"", repr=False)  # empty: it is not encrypted
+    generation: int = 0  # of its attachment, where it is another host's
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class SnapshotProgress:
     taken_at: int = 0  # Unix milliseconds of its instant; 0 = not yet
     complete: bool = False  # all of it is in the store
     incremental: bool = False  # only what changed since its parent was read
+    lost: bool = False  # it never will be: its instant is over, at which others of its group were taken
 
 
 class Snapshots(Protocol):
@@ -69,7 +71,10 @@ class Snapshots(Protocol):
         """
 
     def release(self, volume_ids: Iterable[str]) -> None:
-        """Stop reading disks that no guest has in use, because one is about to: they are frozen anew when it runs."""
+        """Stop reading disks that no guest has in use, because one is about to: they are frozen anew when it runs.
+
+        Must be called, and return, before anybody may write to them.
+        """
 
     def remove(self, snapshot_id: str) -> None:
         """Stop taking a snapshot, and leave nothing of that on the host."""

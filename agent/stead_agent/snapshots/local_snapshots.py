@@ -5,7 +5,7 @@
 A killed agent goes on: with the guest's backup, if that still goes on, or with the quiet disk, if its file is as it
 was. Else the instant is lost (the guest ended, or began to run): a new one is begun, and all is read again. Blocks that
 came to the store stay there, so they need not travel again. Then the snapshot is of the later instant: `taken_at`.
-A set of which some snapshots are complete has no later instant: the others fail.
+A set of which some snapshots are complete has no later instant: the others are lost.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ class LocalSnapshots:
                 error, job.error = job.error, None
                 raise error
             note = self._notes.load(group.name)
-            if note is not None and all(each.complete or each.removed for each in note.snapshots.values()):
+            if note is not None and (note.lost or all(_is_over(each) for each in note.snapshots.values())):
                 return _progress(note, None)
             job = self._begin(group, note)
             if job is None:
@@ -98,6 +98,9 @@ class LocalSnapshots:
             self._stop(job)
         for volume_id in wanted:
             self._quiet.end(volume_id)
+        for name in [note.name for note in self._notes.all() if not wanted.isdisjoint(note.prints)]:
+            with self._groups.at(name):
+                self._forget_prints(name, wanted)
 
     def remove(self, snapshot_id: str) -> None:
         """Stop taking a snapshot, and leave nothing of that on the host."""
@@ -122,6 +125,13 @@ class LocalSnapshots:
             self._stop(job)
         self._hashing.shutdown()
 
+    def _forget_prints(self, name: str, volume_ids: frozenset[str]) -> None:
+        """Note that disks are no longer as they were at a group's instant."""
+        note = self._notes.load(name)
+        if note is not None and not all(_is_over(each) for each in note.snapshots.values()):
+            note.prints |= {volume_id: [] for volume_id in volume_ids & note.prints.keys()}
+            self._notes.save(note)
+
     # -- instants
 
     def _begin(self, group: SnapshotGroup, note: GroupNote | None) -> _Job | None:
@@ -135,9 +145,9 @@ class LocalSnapshots:
             if self._notes.load(backup.name) is None:
                 self._guests.end(group.machine_id, backup.name)  # nobody knows of it any more
             return None
-        held = note.taken_at and (note.machine_id, note.prints) == (group.machine_id, prints) and all(prints.values())
-        if not held or (group.machine_id and backup is None):
-            _require_whole_set(note)
+        if not _is_held(note, group.machine_id, prints) or (group.machine_id and backup is None):
+            if _has_begun_to_end(note):
+                return self._give_up_as_lost(group, note)
             self._note_instant(note, group.machine_id, prints)
             if group.machine_id:
                 live = [each for each in group.snapshots if each.volume_id not in quiet]
@@ -154,6 +164,13 @@ class LocalSnapshots:
         job.thread = threading.Thread(target=self._work, args=(job, backup), name=f"snapshot {group.name}", daemon=True)
         job.thread.start()
         return job
+
+    def _give_up_as_lost(self, group: SnapshotGroup, note: GroupNote) -> _Job:
+        note.lost = True
+        self._notes.save(note)
+        names = ",".join(sorted(name for name, each in note.snapshots.items() if not _is_over(each)))
+        _log.warning("snapshots_lost", extra={"group": note.name, "snapshots": names})
+        return _Job(group, note)
 
     def _note_instant(self, note: GroupNote, machine_id: str, prints: dict[str, list[int]]) -> None:
         """Note, before it is begun, that a new instant is."""
@@ -234,13 +251,16 @@ class LocalSnapshots:
 
     def _remove(self, name: str, snapshot_id: str) -> None:
         job = self._jobs.get(name)
-        if job is not None:
-            self._stop(job)
-        note = self._notes.load(name)
+        is_running = job is not None and job.is_running
+        note = job.note if job is not None and is_running else self._notes.load(name)
         if note is None:
             return
+        is_last = all(each.removed or other == snapshot_id for other, each in note.snapshots.items())
+        # One that is complete is wanted no more by a host, while the others of its instant are still being read.
+        if job is not None and (is_last or not note.snapshots[snapshot_id].complete):
+            self._stop(job)
         note.snapshots[snapshot_id].removed = True
-        if not all(each.removed for each in note.snapshots.values()):
+        if not is_last:
             self._notes.save(note)
             return
         if note.machine_id:
@@ -275,18 +295,27 @@ def _progress(note: GroupNote, job: _Job | None) -> dict[str, SnapshotProgress]:
         total, done = job.progress.get(name, (0, 0)) if job is not None else (0, 0)
         if each.complete:
             total = done = each.blocks
-        found[name] = SnapshotProgress(total, done, note.taken_at, each.complete, each.incremental)
+        lost = note.lost and not each.complete
+        found[name] = SnapshotProgress(total, done, note.taken_at, each.complete, each.incremental, lost)
     return found
 
 
-def _require_whole_set(note: GroupNote) -> None:
-    """Raise SnapshotError where a new instant would be another than that of a snapshot of the same set.
+def _is_over(note: SnapshotNote) -> bool:
+    return note.complete or note.removed
+
+
+def _is_held(note: GroupNote, machine_id: str, prints: dict[str, list[int]]) -> bool:
+    """Tell whether a group's disks, those of them that are still to be read, are as they were at its instant."""
+    was = {volume_id: note.prints.get(volume_id) for volume_id in prints}
+    return bool(note.taken_at) and note.machine_id == machine_id and was == prints
+
+
+def _has_begun_to_end(note: GroupNote) -> bool:
+    """Tell whether a new instant would be another than that of a snapshot of the same set.
 
     What was removed may have been complete: the store knows before we do.
     """
-    done = sorted(name for name, each in note.snapshots.items() if each.complete or each.removed)
-    if note.taken_at and done:
-        raise SnapshotError(f"{note.name}: the instant is lost of which {', '.join(done)} already is")
+    return bool(note.taken_at) and any(_is_over(each) for each in note.snapshots.values())
 
 
 def _cipher(spec: SnapshotSpec) -> Cipher | None:

@@ -31,6 +31,7 @@ class GroupNote:
     machine_id: str = ""  # whose guest's backup holds the instant of disks in use; empty: none is
     prints: dict[str, list[int]] = field(default_factory=dict)  # of quiet disks' files as they were, by volume
     taken_at: int = 0  # Unix milliseconds
+    lost: bool = False  # it can never be whole: an instant is over of which some are complete
     instants: int = 0  # how often an instant was begun: more than once when one was lost
 
 

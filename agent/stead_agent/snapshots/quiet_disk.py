@@ -118,10 +118,10 @@ def image_options(disk: QuietDisk) -> str:
 
 
 def fingerprint(disk: QuietDisk) -> list[int]:
-    """Tell one content of a disk's file from another; empty when that cannot be told."""
+    """Tell one content of a disk from another: a file by itself, another disk by who has it, until it is released."""
     source = disk.layer.source
     if not isinstance(source, FileSource):
-        return []
+        return [disk.generation]
     found = source.path.stat()
     return [found.st_ino, found.st_size, found.st_mtime_ns]
 

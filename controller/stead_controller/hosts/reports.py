@@ -327,6 +327,9 @@ def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> Non
     if snapshot is None or snapshot.host_id != host_id or not status.HasField("snapshot"):
         return
     told = status.snapshot
+    if told.lost:
+        snapshot_life.fail(tx, snapshot, snapshot_life.LOST)
+        return
     if told.blocks:
         snapshot.progress = max(snapshot.progress, min(99, 100 * told.blocks_done // told.blocks))
     instant = min(told.taken_at / 1000, now.timestamp())  # whatever the host's clock says

@@ -28,6 +28,7 @@ from stead_proto.v1 import desired_pb2 as desired
 
 FAILED: Final = "The host of the volume could not take the snapshot in time."
 GONE: Final = "The host of the volume is gone."
+LOST: Final = "The instant is over at which other snapshots of its set were taken."
 OF_SET: Final = "Another snapshot of the same instant failed."
 MOVED: Final = "The volume was given to another host before the snapshot was taken."
 

@@ -665,6 +665,7 @@ class SnapshotStatus(_message.Message):
     TAKEN_AT_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     INCREMENTAL_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     blocks: _builtins.int
     """to be read in all; 0 = not known yet"""
     blocks_done: _builtins.int
@@ -674,6 +675,8 @@ class SnapshotStatus(_message.Message):
     """all of it is in the block store"""
     incremental: _builtins.bool
     """only what changed since its parent was read"""
+    lost: _builtins.bool
+    """it can never be complete: its instant is over, at which others of its set were taken"""
     def __init__(
         self,
         *,
@@ -682,10 +685,11 @@ class SnapshotStatus(_message.Message):
         taken_at: _builtins.int = ...,
         complete: _builtins.bool = ...,
         incremental: _builtins.bool = ...,
+        lost: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "blocks_done", b"blocks_done", "complete", b"complete", "incremental", b"incremental", "taken_at", b"taken_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "blocks_done", b"blocks_done", "complete", b"complete", "incremental", b"incremental", "lost", b"lost", "taken_at", b"taken_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

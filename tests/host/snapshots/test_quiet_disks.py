@@ -3,12 +3,13 @@
 import random
 import subprocess
 import threading
+from dataclasses import replace
 
 import pytest
 
 from stead_agent.disk_backups import NotPluggedError
 from stead_agent.disk_files import write_disk
-from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.qcow2 import render_empty
 from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.snapshots.local_snapshots import LocalSnapshots
@@ -264,13 +265,100 @@ def test_a_set_of_which_one_is_complete_gets_no_second_instant(snapshots, place,
     snapshots._notes.save(note)
     offered = len(fake.offered)
     qemu_io(images[1], "write -P 3 0 64k")  # its content is of no earlier instant any more
-    for _ in range(2):
-        with pytest.raises(SnapshotError, match=f"the instant is lost of which {SNAP} already is"):
-            snapshots.ensure(wanted)
+    again = LocalSnapshots(place / "state", place / "run", snapshots._store, NoGuests())
+    for agent in (snapshots, snapshots, again):
+        found = agent.ensure(wanted)
+        assert (found[NEXT].lost, found[SNAP].lost) == (True, ended == "removed")
+    again.close()
     assert len(fake.offered) == offered
     snapshots.remove(NEXT)
     snapshots.remove(SNAP)
     assert snapshots.present() == frozenset()
+
+
+@pytest.fixture
+def brought(place):
+    """A disk of another host as it is here: an export of a proxy, whose file nobody looks at."""
+    image, listens = place / "home.raw", place / "home.sock"
+    image.write_bytes(random.Random(13).randbytes(4 * BLOCK_BYTES))
+    image.chmod(0o644)
+    command = ("qemu-nbd", "--read-only", "--persistent", "--shared=8", f"--socket={listens}", "-f", "raw", image)
+    with subprocess.Popen(command) as home:
+        wait_for(listens.exists, "the home serves")
+        listens.chmod(0o777)
+        yield QuietDisk(Layer(NbdSource(listens), "raw"), None, generation=4)
+        home.kill()
+
+
+def of_two(place, brought):
+    """A set of a disk of this host and one of another."""
+    own = QuietDisk(Layer(FileSource(make_disk(place, 14)), "qcow2"), None)
+    specs = (SnapshotSpec(SNAP, VOL), SnapshotSpec(NEXT, OTHER_VOL))
+    return SnapshotGroup("set-1", specs, quiet=((VOL, own), (OTHER_VOL, brought)))
+
+
+def fail_the_second(snapshots, fake, wanted):
+    """Let the first snapshot of a set be complete, and the second fail on its way."""
+    total = 13  # blocks of the first
+    fake.break_after_received = total
+    with pytest.raises(SnapshotError, match="on purpose"):
+        taken(snapshots, wanted)
+    note = snapshots._notes.load("set-1")
+    assert [each.complete for each in note.snapshots.values()] == [True, False]
+
+
+def test_a_set_with_a_disk_of_another_host_goes_on_after_a_failure(snapshots, place, fake, brought):
+    """Nobody has used the disk since, so it is as it was at the instant of those that are complete."""
+    wanted = of_two(place, brought)
+    fail_the_second(snapshots, fake, wanted)
+    done = taken(snapshots, wanted)
+    assert done[SNAP].taken_at == done[NEXT].taken_at
+    assert fake.content(NEXT, 4 * BLOCK_BYTES) == (place / "home.raw").read_bytes()
+
+
+def test_the_others_of_a_set_are_read_on_when_a_complete_one_is_wanted_no_more(snapshots, place, fake, brought):
+    """As the controller wants no snapshot of a host any more that is in the store."""
+    wanted = of_two(place, brought)
+    fail_the_second(snapshots, fake, wanted)
+    snapshots.remove(SNAP)
+    rest = replace(wanted, snapshots=wanted.snapshots[1:], quiet=wanted.quiet[1:])
+    done = taken(snapshots, rest)
+    assert (done[NEXT].complete, done[NEXT].lost) == (True, False)
+    snapshots.remove(NEXT)
+    assert snapshots.present() == frozenset()
+
+
+def test_a_complete_one_that_is_removed_stops_no_other(snapshots, place, fake, brought):
+    wanted = of_two(place, brought)
+    stored = threading.Event()
+    fake.hold_after_received = (13, stored)
+    snapshots.ensure(wanted)
+    wait_for(lambda: snapshots._jobs["set-1"].note.snapshots[SNAP].complete, "the first is complete")
+    thread = snapshots._jobs["set-1"].thread
+    snapshots.remove(SNAP)
+    assert thread.is_alive()
+    stored.set()
+    thread.join(30)
+    note = snapshots._notes.load("set-1")
+    assert (note.snapshots[SNAP].removed, note.snapshots[NEXT].complete) == (True, True)
+
+
+@pytest.mark.parametrize("how", ["released", "released by an earlier agent", "attached anew"])
+def test_a_disk_of_another_host_that_was_used_since_is_lost(snapshots, place, fake, brought, how):
+    wanted = of_two(place, brought)
+    fail_the_second(snapshots, fake, wanted)
+    later = snapshots
+    if how == "attached anew":
+        again = ((VOL, dict(wanted.quiet)[VOL]), (OTHER_VOL, replace(brought, generation=5)))
+        wanted = replace(wanted, quiet=again)
+    else:
+        snapshots.release([OTHER_VOL])
+    if how == "released by an earlier agent":
+        snapshots.close()
+        later = LocalSnapshots(place / "state", place / "run", snapshots._store, NoGuests())
+    found = later.ensure(wanted)
+    assert (found[SNAP].complete, found[SNAP].lost) == (True, False)
+    assert (found[NEXT].complete, found[NEXT].lost) == (False, True)
 
 
 def test_a_disk_that_cannot_be_read_says_why(snapshots, place):

@@ -120,6 +120,20 @@ def test_what_fails_is_told_and_tried_again():
     assert last(bench, "snap-1").condition == host_pb2.CONDITION_READY
 
 
+def test_one_that_is_lost_is_told_once_and_not_tried_again():
+    bench, sender = begun(seconds=20)
+    bench.tell(sender.change(snapshot("snap-1", "vol-1")))
+    bench.work()
+    bench.host.world.things.snapshots["snap-1"].lost = True
+    bench.settle()
+    word = last(bench, "snap-1")
+    assert (word.condition, word.snapshot.lost) == (host_pb2.CONDITION_FAILED, True)
+    assert "its set" in word.error
+    bench.calls.clear()
+    bench.settle(seconds=60)
+    assert not [call for call in bench.calls if call[0] == "snapshots.ensure"]
+
+
 def test_strays_go():
     bench, sender = begun()
     bench.settle(sender.change(snapshot("snap-1", "vol-1")))

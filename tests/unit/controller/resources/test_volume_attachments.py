@@ -469,3 +469,21 @@ def test_a_snapshot_is_shown_as_begun_at_its_instant(cloud, elsewhere, taken, sh
     status = pb.ResourceStatus(kind=kind, id=snapshot().id, condition=pb.CONDITION_PENDING, snapshot=told)
     cloud.run(apply_progress, [(snapshot().host_id, [status])], NOW + timedelta(minutes=5))
     assert snapshot().started == NOW + shown
+
+
+def test_a_snapshot_that_is_lost_fails_with_what_is_pending_of_its_set(cloud, elsewhere):
+    """Its host can never complete it: who waits for it, as an image does, is not to wait until a deadline."""
+    cloud.settle()
+    made = cloud.run(create_snapshots.of_instance, cloud.caller, OfInstance(cloud.instances[1]), NOW)
+    first, *others = (one["SnapshotId"] for one in made)
+    [snapshot] = cloud.run(lambda tx: [tx.session.get(Snapshot, first)])
+    told = pb.SnapshotStatus(lost=True)
+    failed = pb.CONDITION_FAILED
+    status = pb.ResourceStatus(kind=int(desired.KIND_SNAPSHOT), id=first, condition=failed, snapshot=told, error="x")
+    cloud.run(apply_progress, [(snapshot.host_id, [status])], NOW)
+    found = {each: cloud.run(lambda tx, each=each: tx.session.get(Snapshot, each)) for each in (first, *others)}
+    assert others
+    assert {one.state for one in found.values()} == {"error"}
+    assert found[first].state_message == snapshot_life.LOST
+    assert {found[each].state_message for each in others} == {snapshot_life.OF_SET}
+    cloud.run(apply_progress, [(snapshot.host_id, [status])], NOW)  # a late word changes nothing
