@@ -126,6 +126,24 @@ def test_the_commit_is_of_this_checkout_whoever_owns_it(place: Path) -> None:
     assert f"(commit {git(place, 'rev-parse', 'HEAD')})" in version()
 
 
+@pytest.mark.parametrize("first_lines", ["#!{}/bin/python3\n", "#!/bin/sh\n'''exec' '{}/bin/python3' \"$0\" \"$@\"\n"])
+def test_an_environment_that_was_moved_with_its_checkout_is_made_anew(place: Path, first_lines: str) -> None:
+    """Its python works at any place, and says so; its pip is of the place where it was made."""
+    programs = place / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to("/usr/bin/python3")
+    [function] = re.findall(r"(?ms)^environment_is_usable\(\) \{.*?^\}", (place / "stead").read_text())
+
+    def is_usable(made_at: Path) -> bool:
+        (programs / "pip").write_text(first_lines.format(made_at))
+        (programs / "pip").chmod(0o755)
+        command = f"{function}; venv=$1; environment_is_usable"
+        return subprocess.run(["bash", "-c", command, "-", place / ".venv"], check=False).returncode == 0
+
+    assert is_usable(place / ".venv")
+    assert not is_usable(place.parent / "before" / ".venv")
+
+
 def _commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     context = click.Context(group)
     for name in group.list_commands(context):
