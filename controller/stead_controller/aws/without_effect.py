@@ -20,15 +20,34 @@ class Accepted:
 
 
 _TYPES_OF_KEYS: Final = "a condition's operator says as what it reads a value"
+_LOGS: Final = "flow logs are written so"
+_NO_ROLE: Final = "files of the caller's own are read and written, with its own rights"
+_NONE: Final = "there are none, whichever are asked for"
 _NAMES: Final = "instances are named by their addresses only"
 _NO_SRD: Final = "no interface has ENA Express"
 
 # By service and operation, `*` for all, and by the member's path without indices.
 ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("*", "*", "DryRun"): Accepted("the endpoint itself reads it, for every operation"),
+    ("cloudtrail", "DescribeTrails", "includeShadowTrails"): Accepted(_NONE),
+    ("cloudtrail", "DescribeTrails", "trailNameList"): Accepted(_NONE),
+    ("cloudtrail", "ListEventDataStores", "MaxResults"): Accepted(_NONE),
+    ("ec2", "*", "IncludeManagedResources"): Accepted("nothing here is managed by another service of AWS"),
+    ("ec2", "CancelImportTask", "CancelReason"): Accepted("a remark for people, which EC2 shows nowhere"),
     ("ec2", "CopySnapshot", "PresignedUrl"): Accepted("the source is in this region, so nothing is fetched by a URL"),
     ("ec2", "DescribeAddressesAttribute", "Attribute"): Accepted("it is the only attribute", ("domain-name",)),
+    ("ec2", "CreateFlowLogs", "DestinationOptions.FileFormat"): Accepted(_LOGS, ("plain-text",)),
+    ("ec2", "CreateFlowLogs", "DestinationOptions.HiveCompatiblePartitions"): Accepted(_LOGS, (False,)),
+    ("ec2", "CreateFlowLogs", "DestinationOptions.PerHourPartition"): Accepted(_LOGS, (False,)),
+    ("ec2", "DescribeAvailabilityZones", "AllAvailabilityZones"): Accepted("all zones that there are are open to all"),
+    ("ec2", "DescribeInstanceTypes", "IncludeUnsupportedInRegion"): Accepted("only those here are listed", (False,)),
+    ("ec2", "DescribeRegions", "AllRegions"): Accepted("all regions that there are are open to all"),
+    ("ec2", "DescribeVpcClassicLinkDnsSupport", "MaxResults"): Accepted(_NONE),
+    ("ec2", "DescribeVpcEndpointServices", "MaxResults"): Accepted("there are fewer services than a page has"),
+    ("ec2", "ExportImage", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "GetConsoleOutput", "Latest"): Accepted("the output is always the latest"),
+    ("ec2", "ImportImage", "RoleName"): Accepted(_NO_ROLE),
+    ("ec2", "ImportSnapshot", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "RunInstances", "CapacityReservationSpecification.CapacityReservationPreference"): Accepted(
         "there are no capacity reservations that an instance could run in", ("open", "none")
     ),
@@ -49,6 +68,16 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "RunInstances", "PrivateDnsNameOptions.EnableResourceNameDnsARecord"): Accepted(_NAMES, (False,)),
     ("ec2", "RunInstances", "PrivateDnsNameOptions.HostnameType"): Accepted(_NAMES, ("ip-name",)),
     ("ec2", "StopInstances", "Hibernate"): Accepted("no instance hibernates", (False,)),
+    **{
+        ("iam", operation, member): Accepted(_NONE)
+        for operation, members in (
+            ("ListSSHPublicKeys", ("MaxItems",)),
+            ("ListServerCertificates", ("MaxItems", "PathPrefix")),
+            ("ListServiceSpecificCredentials", ("AllUsers", "MaxItems", "ServiceName")),
+            ("ListSigningCertificates", ("MaxItems",)),
+        )
+        for member in members
+    },
     ("iam", "SimulateCustomPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
     ("iam", "SimulatePrincipalPolicy", "ContextEntries.ContextKeyType"): Accepted(_TYPES_OF_KEYS),
 }
