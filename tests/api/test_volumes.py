@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import Instance, StoragePool
+from stead_controller.db.tables import HostResource, Instance, StoragePool
 from stead_controller.hosts.reports import apply_progress
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -11,6 +11,7 @@ from tests.unit.controller.resources import rows
 from tests.unit.controller.resources.rows import GIB, NOW
 
 ZONE = "us-east-1a"
+AT_SDG = [{"Name": "attachment.device", "Values": ["/dev/sdg"]}]
 LATE = 1 << 40
 """A revision that is later than all."""
 
@@ -174,6 +175,41 @@ def test_attach_and_detach(api, volume_id, instance_id):
     settle(api, instance_id)
     volume = shown(api, volume_id)
     assert (volume["State"], volume["Attachments"]) == ("available", [])
+
+
+def test_metadata_has_the_volumes_of_the_last_start(api, volume_id, instance_id):
+    def ebs_at_start():
+        key = (api.world.host_id, int(desired.KIND_MACHINE), instance_id)
+        body = api.run(lambda tx: tx.session.get_one(HostResource, key).body)
+        words = desired.Resource.FromString(body).machine.metadata
+        return list(words.ebs_at_start.names) if words.HasField("ebs_at_start") else None
+
+    def start_again():
+        set_state(api, instance_id, "stopped")
+        api.ec2.start_instances(InstanceIds=[instance_id])
+        set_state(api, instance_id, "running")
+
+    attach(api, volume_id, instance_id)
+    assert ebs_at_start() == []
+    start_again()
+    assert ebs_at_start() is None  # those that it has
+    attach(api, create(api), instance_id, "/dev/sdg")
+    assert ebs_at_start() == ["/dev/sdf"]
+    settle(api, instance_id)
+    api.ec2.detach_volume(VolumeId=volume_id)
+    settle(api, instance_id)
+    assert ebs_at_start() == ["/dev/sdf"]
+    start_again()
+    api.ec2.detach_volume(VolumeId=api.ec2.describe_volumes(Filters=AT_SDG)["Volumes"][0]["VolumeId"])
+    assert ebs_at_start() == ["/dev/sdg"]
+    settle(api, instance_id)
+    set_state(api, instance_id, "stopped")
+    attach(api, volume_id, instance_id)
+    api.ec2.start_instances(InstanceIds=[instance_id])
+    assert ebs_at_start() is None
+    set_state(api, instance_id, "stopped")
+    api.ec2.detach_volume(VolumeId=volume_id)
+    assert ebs_at_start() is None
 
 
 def test_a_guest_that_does_not_let_go(api, volume_id, instance_id):

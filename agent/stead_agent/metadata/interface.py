@@ -126,7 +126,7 @@ class Guest:
     public_keys: tuple[PublicKey, ...] = ()
     security_groups: tuple[str, ...] = ()  # names
     root_device_name: str = "/dev/sda1"
-    ebs_device_names: tuple[str, ...] = ()  # without the root device
+    ebs_device_names: tuple[str, ...] = ()  # at the last start, without the root device
     ephemeral_device_names: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)  # shown only with options.instance_metadata_tags
     options: Options = Options()

@@ -1,7 +1,8 @@
 """Versions of instance metadata: what EC2 began to show with which, so that an old one shows what it always did.
 
 From the category tables at https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html
-(instancedata-data-categories); what they do not name is shown by every version. Pure.
+(instancedata-data-categories); what they do not name is shown by every version. `mac` and `placement/region` EC2 shows
+with versions older than the tables say; cloud-utils' `ec2metadata` asks for them with 2009-04-04. Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,7 +34,7 @@ _SINCE: Final = {
     "meta-data/instance-type": "2007-08-29",
     "meta-data/ipv6": "2021-01-03",
     "meta-data/local-hostname": "2007-01-19",
-    "meta-data/mac": "2011-01-01",
+    "meta-data/mac": "2009-04-04",
     "meta-data/metrics": "2011-05-01",
     "meta-data/network": "2011-01-01",
     f"{_MACS}ipv6s": "2016-06-30",
@@ -43,7 +44,7 @@ _SINCE: Final = {
     "meta-data/placement": "2008-02-01",
     "meta-data/placement/availability-zone-id": "2019-10-01",
     "meta-data/placement/host-id": "2020-08-24",
-    "meta-data/placement/region": "2020-08-24",
+    "meta-data/placement/region": "2009-04-04",
     "meta-data/public-hostname": "2007-01-19",
     "meta-data/public-ipv4": "2007-01-19",
     "meta-data/services": "2014-02-25",

@@ -176,6 +176,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         if resource is not None:
             interfaces.append(_guest_interface(resource, attached, known))
     devices = [each.device_name for each in body.disks if not each.HasField("instance_store")]
+    started_with = words.ebs_at_start.names if words.HasField("ebs_at_start") else devices[1:]
     stores = [each for each in body.disks if each.HasField("instance_store")]
     stores.sort(key=lambda each: each.instance_store.index)
     return metadata.Guest(
@@ -195,7 +196,7 @@ def guest(machine: Resource, known: Mapping[str, Resource]) -> metadata.Guest:
         public_keys=tuple(metadata.PublicKey(each.name, each.openssh) for each in words.public_keys),
         security_groups=tuple(words.security_groups),
         root_device_name=devices[0] if devices else "/dev/sda1",
-        ebs_device_names=tuple(devices[1:]),
+        ebs_device_names=tuple(started_with),
         ephemeral_device_names=tuple(each.device_name for each in stores),
         tags=dict(words.tags),
         options=_options(words.options),

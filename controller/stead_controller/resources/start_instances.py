@@ -41,6 +41,7 @@ def start_instances(
         instance.capacity_held = True
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
         instance.start_count += 1
+        instance.ebs_at_start = None
         instance.force_stop = False
         instance.launch_time = instance.identity_issued = now
         instance.host_error = ""

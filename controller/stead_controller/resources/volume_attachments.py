@@ -73,6 +73,7 @@ def attach(  # noqa: PLR0917 — what the operation asks
     elif instance.host_id not in (None, volume.host_id) and desired_state.must_let_go(tx, instance.host_id, volume.id):
         # Detached by force, it is free for other hosts, but not for another guest of the same one.
         raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
+    _note_start(tx, instance)
     plug(tx, volume, instance, device, now, state="attaching")
     desired_state.refresh_volume(tx, volume)
     desired_state.refresh_instance(tx, instance.id)
@@ -84,6 +85,20 @@ def devices(tx: Transaction, instance_id: str) -> list[str]:
     names = list(tx.session.scalars(select(Volume.device_name).where(Volume.instance_id == instance_id)))
     scratch = select(InstanceStoreDisk.device_name).where(InstanceStoreDisk.instance_id == instance_id)
     return [name for name in (*names, *tx.session.scalars(scratch)) if name]
+
+
+def _note_start(tx: Transaction, instance: Instance) -> None:
+    """Keep which volumes a running instance was started with, before the first change: its metadata goes on to say so.
+
+    See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html (`ebsN`).
+    """
+    if instance.state != "running" or instance.ebs_at_start is not None:
+        return
+    query = select(Volume.device_name).where(
+        Volume.instance_id == instance.id, Volume.device_name != instance.root_device_name
+    )
+    names = tx.session.scalars(query.order_by(Volume.device_name, Volume.id))
+    instance.ebs_at_start = [name for name in names if name is not None]
 
 
 def _require_free(volume: Volume) -> None:
@@ -181,6 +196,7 @@ def detach(
         )
     volume.delete_on_termination = False
     if volume.attachment_state not in LETTING_GO:
+        _note_start(tx, instance)
         _let_go(tx, volume)
         desired_state.refresh_instance(tx, instance.id)
     if force and volume.attached_host_id is not None and is_remote(volume):

@@ -1229,6 +1229,7 @@ class Metadata(_message.Message):
     IDENTITY_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     IDENTITY_CREDENTIALS_FIELD_NUMBER: _builtins.int
+    EBS_AT_START_FIELD_NUMBER: _builtins.int
     instance_id: _builtins.str
     account_id: _builtins.str
     reservation_id: _builtins.str
@@ -1278,6 +1279,10 @@ class Metadata(_message.Message):
     def identity_credentials(self) -> Global___IdentityCredentials:
         """while the machine is to run"""
 
+    @_builtins.property
+    def ebs_at_start(self) -> Global___DeviceNames:
+        """but the root's; absent when the machine has still the volumes of its start"""
+
     def __init__(
         self,
         *,
@@ -1306,14 +1311,37 @@ class Metadata(_message.Message):
         identity: Global___IdentityDocument | None = ...,
         role: Global___RoleCredentials | None = ...,
         identity_credentials: Global___IdentityCredentials | None = ...,
+        ebs_at_start: Global___DeviceNames | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "identity_credentials", b"identity_credentials", "options", b"options", "role", b"role"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ebs_at_start", b"ebs_at_start", "identity", b"identity", "identity_credentials", b"identity_credentials", "options", b"options", "role", b"role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "has_user_data", b"has_user_data", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "availability_zone", b"availability_zone", "availability_zone_id", b"availability_zone_id", "domain", b"domain", "ebs_at_start", b"ebs_at_start", "has_user_data", b"has_user_data", "hostname", b"hostname", "identity", b"identity", "identity_credentials", b"identity_credentials", "image_id", b"image_id", "instance_id", b"instance_id", "instance_type", b"instance_type", "launch_index", b"launch_index", "monitoring", b"monitoring", "options", b"options", "partition", b"partition", "pending_time", b"pending_time", "private_address", b"private_address", "public_hostname", b"public_hostname", "public_keys", b"public_keys", "region", b"region", "reservation_id", b"reservation_id", "role", b"role", "security_groups", b"security_groups", "tags", b"tags", "user_data", b"user_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Metadata: _TypeAlias = Metadata  # noqa: Y015
+
+@_typing.final
+class DeviceNames(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """EC2's, such as /dev/sdf"""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceNames: _TypeAlias = DeviceNames  # noqa: Y015
 
 @_typing.final
 class IdentityCredentials(_message.Message):

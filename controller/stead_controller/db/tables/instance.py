@@ -84,6 +84,8 @@ class Instance(Base):
     reboot_count: Mapped[int] = mapped_column(Integer, default=0)
     reboots_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # as the host says
     force_stop: Mapped[bool] = mapped_column(default=False)
+    # Names of its volumes' devices when it was started, but the root's; None while it has these volumes still.
+    ebs_at_start: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     auto_recovery: Mapped[bool] = mapped_column(default=True, server_default=true())
     recoveries: Mapped[list[float]] = mapped_column(JSON, default=list, server_default="[]")  # when: Unix seconds
     recovery_began: Mapped[datetime | None]  # until its host says that it runs again

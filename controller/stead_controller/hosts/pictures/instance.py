@@ -166,4 +166,5 @@ def _metadata(
         monitoring=instance.monitoring,
         role=of_role(tx, instance),
         identity_credentials=of_session(instance),
+        ebs_at_start=None if instance.ebs_at_start is None else pb.DeviceNames(names=instance.ebs_at_start),
     )

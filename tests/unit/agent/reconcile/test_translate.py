@@ -62,6 +62,11 @@ def test_a_guests_metadata() -> None:
     assert guest.identity is None
     assert guest.interfaces[0].security_groups == ("web",)
     assert (guest.root_device_name, guest.ebs_device_names) == ("/dev/sda", ("/dev/sdb",))
+    words.ebs_at_start.names.extend(["/dev/sdg", "/dev/sdh"])
+    assert translate.guest(wanted, known).ebs_device_names == ("/dev/sdg", "/dev/sdh")
+    words.ebs_at_start.Clear()
+    words.ebs_at_start.SetInParent()
+    assert translate.guest(wanted, known).ebs_device_names == ()
     assert guest.interfaces[0].subnet_cidr_block == "10.1.0.0/20"
     assert guest.interfaces[0].vpc_cidr_blocks == ("10.1.0.0/16",)
     assert guest.interfaces[0].public_dns_name == words.public_hostname
