@@ -36,6 +36,15 @@ def test_no_path_of_one_machine() -> None:
     complain("Stead runs on other people's machines; these paths exist on one only:", offences)
 
 
+def test_nobody_is_told_to_use_sudo() -> None:
+    offences = []
+    for path in our_files():
+        for number, line in enumerate((text_of(path) or "").splitlines(), 1):
+            if re.search(r"sudo (?:-\w+ )?(?:\./stead|\.venv|apt)", line) and path.name != "test_names.py":
+                offences.append(f"{name_of(path)}:{number}: {line.strip()[:120]}")
+    complain("A bare machine has no sudo; ./stead calls it where it is, for all else say `as root`:", offences)
+
+
 def test_each_top_folder_has_a_readme() -> None:
     offences = []
     for folder in (ROOT, *(ROOT / name for name in TOP_FOLDERS)):
