@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stead_cli import cloud, enrolment, image_build, settings
+from stead_cli import cloud, enrolment, image_build, services, settings
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
 from stead_cli.processes import Began
@@ -39,12 +39,19 @@ def up(kinds: tuple[str, ...], output: str) -> None:
     steps = Steps()
     with cloud.exclusively(chosen):
         result = bring_up(chosen, steps, kinds)
-    say()
-    say(f"Stead is up: {chosen.https_endpoint}, region {chosen.region}, after {steps.seconds:.1f} s.")
-    say('  eval "$(./stead env)"          then use aws, boto3, Terraform …')
-    say("  ./stead demo              launch an instance and log in to it")
+    _show_next(chosen, steps.seconds)
     if output == "json":
         show_json({"endpoint": chosen.https_endpoint, "host_id": result.host.id, "images": result.images})
+
+
+def _show_next(chosen: Settings, seconds: float) -> None:
+    """Print what a newcomer does next, and what nobody does by itself where there is no systemd."""
+    say()
+    say(f"Stead is up: {chosen.https_endpoint}, region {chosen.region}, after {seconds:.1f} s.")
+    say('  eval "$(./stead env)"     then use aws, boto3, Terraform …')
+    say("  ./stead demo              launch an instance and log in to it")
+    if not services.has_systemd():
+        say("No systemd here, so nothing starts Stead at boot: let this machine run ./stead up then.")
 
 
 def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...]) -> Up:

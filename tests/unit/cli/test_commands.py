@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stead_cli import cloud, image_build
+from stead_cli import cloud, image_build, services, up
 from stead_cli.__main__ import cli
 from stead_cli.errors import CliError
 from stead_cli.settings import Settings
@@ -88,3 +88,12 @@ def test_doctor_without_root_says_what_it_could_not_look_at(nowhere: Path, monke
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     checks = json.loads(CliRunner().invoke(cli, ["doctor", "--output", "json"]).stdout)
     assert {"name": "host", "remedy": "as root: ./stead doctor"}.items() <= checks[0].items()
+
+
+@pytest.mark.parametrize("has_systemd", [True, False])
+def test_up_says_what_to_do_at_boot_where_nothing_does_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], has_systemd: bool
+) -> None:
+    monkeypatch.setattr(services, "has_systemd", lambda: has_systemd)
+    up._show_next(Settings(), 1.0)
+    assert ("at boot" in capsys.readouterr().err) is not has_systemd
