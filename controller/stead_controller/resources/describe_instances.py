@@ -36,7 +36,13 @@ Shown = dict[str, Any]
 type _Row = Row[*tuple[Any, ...]]
 
 _STATES: Final = {name: {"Code": code, "Name": name} for name, code in STATE_CODES.items()}
-_MONITORING: Final = {True: {"State": "enabled"}, False: {"State": "disabled"}}
+# By whether detailed metrics are wanted, and whether the instance is only being launched.
+_MONITORING: Final = {
+    (True, True): {"State": "pending"},
+    (True, False): {"State": "enabled"},
+    (False, True): {"State": "disabled"},
+    (False, False): {"State": "disabled"},
+}
 
 # What is the same for every instance. Answers share these values, so nobody may change them. `Operator` and
 # `NetworkPerformanceOptions`, which say nothing here, are left out: clients pay for each member when they parse.
@@ -295,7 +301,7 @@ class _Batch:
                 "GroupName": "",
                 "Tenancy": "default",
             },
-            "Monitoring": _MONITORING[row.monitoring],
+            "Monitoring": _MONITORING[row.monitoring, row.state == "pending"],
             "MaintenanceOptions": _MAINTENANCE[row.auto_recovery],
             "Architecture": row.architecture,
             "BlockDeviceMappings": [

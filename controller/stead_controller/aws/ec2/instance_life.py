@@ -1,7 +1,11 @@
-"""StartInstances, StopInstances, RebootInstances and TerminateInstances: ids in, changes of state out."""
+"""StartInstances, StopInstances, RebootInstances, TerminateInstances, MonitorInstances and UnmonitorInstances.
+
+Ids in, changes of state out.
+"""
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.resources.instance_states import STATE_CODES, StateChange
+from stead_controller.resources.monitor_instances import set_monitoring
 from stead_controller.resources.reboot_instances import reboot_instances
 from stead_controller.resources.start_instances import start_instances
 from stead_controller.resources.stop_instances import stop_instances
@@ -39,6 +43,22 @@ def terminate(call: Call, params: Params) -> Result:
 def _at_once(params: Params) -> bool:
     """Whether the guest is not asked to shut down, which both of EC2's parameters have for their effect here."""
     return bool(params.get("Force", False) | params.get("SkipOsShutdown", False))
+
+
+@operation("MonitorInstances")
+def monitor(call: Call, params: Params) -> Result:
+    """Ask for detailed metrics of instances."""
+    return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=True), "pending")
+
+
+@operation("UnmonitorInstances")
+def unmonitor(call: Call, params: Params) -> Result:
+    """Ask for no detailed metrics of instances any longer."""
+    return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=False), "disabling")
+
+
+def _monitored(instance_ids: list[str], state: str) -> Result:
+    return {"InstanceMonitorings": [{"InstanceId": one, "Monitoring": {"State": state}} for one in instance_ids]}
 
 
 def _change(change: StateChange) -> Result:

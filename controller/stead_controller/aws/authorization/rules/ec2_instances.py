@@ -138,6 +138,7 @@ RULES: Final[dict[str, Rule]] = {
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
     "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),
+    "MonitorInstances": rule(_INSTANCES),
     "RebootInstances": rule(_INSTANCES),
     "ReplaceIamInstanceProfileAssociation": rule(_associate_profile),
     "ResetInstanceAttribute": rule(_INSTANCE),
@@ -145,4 +146,5 @@ RULES: Final[dict[str, Rule]] = {
     "StartInstances": rule(_INSTANCES),
     "StopInstances": rule(_INSTANCES),
     "TerminateInstances": rule(_INSTANCES),
+    "UnmonitorInstances": rule(_INSTANCES),
 }
