@@ -238,6 +238,7 @@ class Controller:
             on_call=self._note_call,
             throttle=self._throttle,
             strangers=self._strangers,
+            any_region=settings.any_region,
             clock=self._clock,
         )
         self._aws = AwsServer(app, self._listeners(identity), objects=self._objects)

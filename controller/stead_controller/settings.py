@@ -9,6 +9,7 @@ class Settings:
     """Settings of one controller.
 
     `public_pools` are the CIDR blocks of public addresses, the first address of the first being the hosts' own.
+    With `any_region` the APIs take requests that are signed for another region than `region`, which EC2 refuses.
     With `guest_listen` the AWS APIs are there as well, for guests of this machine: an address that need not exist yet.
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
     unique local one (RFC 4193), which nothing outside knows, until the operator sets one that is routed here.
@@ -34,6 +35,7 @@ class Settings:
     host_port: int = 8775
     enrolment_port: int = 8776
     region: str = "us-east-1"
+    any_region: bool = False
     zones: tuple[str, ...] = ("us-east-1a",)
     public_pools: tuple[str, ...] = ("198.18.0.0/16",)
     ipv6_pool: str = "fd73:7465::/32"

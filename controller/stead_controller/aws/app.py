@@ -10,6 +10,7 @@ cannot be written is a fault of ours and changes nothing.
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,6 +46,9 @@ from stead_controller.resources.transaction import Transaction
 log = logging.getLogger(__name__)
 
 _RECORD_WEIGHT: Final = 2048
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
+# Services of the whole cloud, and STS, whose old endpoint is: clients sign for them with whatever region they know.
+_GLOBAL: Final = frozenset({"iam", "sts"})
 _UNKNOWN: Final = "unknown"  # the service of a request that names none
 _PAYLOADS: Final = frozenset({"BlockData", "Body"})  # contents, which are large and no record's business
 _UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block that has its own checksum
@@ -151,11 +155,13 @@ class AwsApp:
         on_call: Callable[[CallRecord], None] = _ignore,
         throttle: Throttle | None = None,
         strangers: Strangers | None = None,
+        any_region: bool = False,
         clock: Clock = now,
         operations: Mapping[tuple[str, str], Operation] = OPERATIONS,
     ) -> None:
         """Take the parts; `page_key` seals NextTokens and is the same on all controllers of a cloud.
 
+        With `any_region` requests may be signed for whatever region.
         Loads the models of the services that have operations, so that no request waits for it.
         """
         self._transactions = transactions
@@ -167,6 +173,7 @@ class AwsApp:
         self._on_call = on_call
         self._throttle = throttle or Throttle(0)
         self._strangers = strangers or Strangers(0)
+        self._any_region = any_region
         self._clock = clock
         self._operations = operations
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
@@ -239,6 +246,11 @@ class AwsApp:
 
     async def _parse(self, exchange: Exchange) -> None:
         """Which operation, with which parameters."""
+        claim = exchange.claim
+        is_here = self._any_region or exchange.service in _GLOBAL or claim is None or claim.region == self._cloud.region
+        if exchange.has_codec and not is_here:
+            message = f"Credential should be scoped to a valid region: this cloud's is '{self._cloud.region}'."
+            raise Refused(Reason.REGION, message)
         if not exchange.has_codec:
             exchange.operation_name = exchange.named_operation()
             raise Unsupported(f"The service {exchange.service} is not supported by this cloud.")
@@ -309,6 +321,7 @@ class AwsApp:
             source_ip=exchange.request.source_ip,
             user_agent=exchange.request.header("user-agent") or "",
             secure=exchange.request.secure,
+            host=_host(exchange.request),
             page_key=self._page_key,
             prepared=prepared,
         )
@@ -367,6 +380,12 @@ def _owner(exchange: Exchange) -> str:
         return ""
     parts = str(exchange.params.get("RoleArn", "")).split(":")
     return parts[4] if len(parts) > 4 else ""
+
+
+def _host(request: Request) -> str:
+    """Give the address that the caller used, which it has signed; empty for what is none."""
+    text = request.header("host") or ""
+    return text if _HOST.match(text) else ""
 
 
 def _guess_service(request: Request) -> str:

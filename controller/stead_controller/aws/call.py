@@ -26,7 +26,7 @@ class Call:
     """One authenticated and authorized API call.
 
     `secure` tells whether it came through TLS. `page_key` seals NextTokens (`aws/describe.py` alone uses it).
-    `prepared` is what the operation's `prepare` made.
+    `prepared` is what the operation's `prepare` made. `host` is the address, and the port if any, that the caller used.
     """
 
     caller: Caller
@@ -39,6 +39,7 @@ class Call:
     page_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     prepared: Any = field(default=None, repr=False)
     secure: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,12 +41,15 @@ _LIMITS: Final = {
 }
 
 
-def describe_regions(cloud: Cloud, names: Sequence[str], filters: Iterable[Filter]) -> list[dict[str, Any]]:
-    """The cloud's one region in EC2's shape; raises InvalidParameter for any other name."""
+def describe_regions(cloud: Cloud, host: str, names: Sequence[str], filters: Iterable[Filter]) -> list[dict[str, Any]]:
+    """The cloud's one region in EC2's shape; raises InvalidParameter for any other name.
+
+    `host` is where the caller has found the endpoint; empty where that is not known.
+    """
     unknown = [name for name in names if name != cloud.region]
     if unknown:
         raise InvalidParameter(f"Invalid region names: [{', '.join(unknown)}]")
-    endpoint = urlsplit(cloud.endpoint).netloc or cloud.endpoint
+    endpoint = host or urlsplit(cloud.endpoint).netloc or cloud.endpoint
     facts = {"endpoint": [endpoint], "opt-in-status": [_OPT_IN], "region-name": [cloud.region]}
     if not holds(filters, facts):
         return []

@@ -7,9 +7,9 @@ from stead_controller.resources import regions
 
 @operation("DescribeRegions", writes=False)
 def describe_regions(call: Call, params: Params) -> Result:
-    """List the cloud's one region."""
+    """List the cloud's one region, whose endpoint is the one that was asked."""
     asked = filters(params, regions.REGION_FILTERS, tags=False)
-    return {"Regions": regions.describe_regions(call.cloud, params.get("RegionNames", ()), asked)}
+    return {"Regions": regions.describe_regions(call.cloud, call.host, params.get("RegionNames", ()), asked)}
 
 
 @operation("DescribeAvailabilityZones", writes=False)

@@ -14,15 +14,15 @@ def zones(*filters, names=(), ids=()):
 
 
 def test_the_region():
-    (region,) = regions.describe_regions(CLOUD, ["us-east-1"], [])
+    (region,) = regions.describe_regions(CLOUD, "", ["us-east-1"], [])
     assert region == {
         "RegionName": "us-east-1",
         "Endpoint": "127.0.0.1:8773",
         "OptInStatus": "opt-in-not-required",
     }
-    assert regions.describe_regions(CLOUD, [], [Filter("region-name", ("us-west-*",))]) == []
+    assert regions.describe_regions(CLOUD, "", [], [Filter("region-name", ("us-west-*",))]) == []
     with pytest.raises(InvalidParameter):
-        regions.describe_regions(CLOUD, ["eu-west-1"], [])
+        regions.describe_regions(CLOUD, "", ["eu-west-1"], [])
 
 
 def test_zones():
