@@ -96,6 +96,7 @@ class NotFound(SteadError):
         super().__init__(message or f"The {noun} '{quoted}' {verb} not exist", code=code)
         self.resource_type = resource_type
         self.missing = names
+        self.is_worded = message is not None
 
 
 class AlreadyExists(SteadError):

@@ -47,8 +47,6 @@ def filters(params: Params, known: Collection[str], *, tags: bool = True) -> tup
             raise MissingParameter("Filter.Name")
         if name not in known and not (tags and is_tag_filter(name)):
             raise InvalidParameter(f"The filter '{name}' is invalid")
-        if not values:
-            raise InvalidParameter(f"The filter '{name}' must have a value")
         total += len(values)
         if total > MAX_FILTER_VALUES:
             raise BadRequest(f"The maximum number of filter values is {MAX_FILTER_VALUES}", code="FilterLimitExceeded")
@@ -161,15 +159,19 @@ def dict_to_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
 def tags_on_create(params: Params, *resource_types: str) -> dict[str, dict[str, str]]:
     """The tags of TagSpecifications for each of the resource types that an operation creates.
 
-    Raises InvalidParameter for a type that it does not create.
+    Raises InvalidParameter for a type that it does not create, and for a specification without tags.
     """
     found: dict[str, dict[str, str]] = {resource_type: {} for resource_type in resource_types}
     for specification in params.get("TagSpecifications", ()):
         resource_type = specification.get("ResourceType", "")
+        if not resource_type:
+            raise InvalidParameter("Tag specification resource type must have a value")
         if resource_type not in found:
             raise InvalidParameter(f"'{resource_type}' is not a valid taggable resource type for this operation.")
         if found[resource_type]:
             raise InvalidParameter(f"Tag specification resource type '{resource_type}' is given twice.")
+        if not specification.get("Tags"):
+            raise InvalidParameter("Tag specification must have at least one tag")
         found[resource_type] = tags_to_dict(specification.get("Tags", ()))
     return found
 

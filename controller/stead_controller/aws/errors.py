@@ -9,6 +9,7 @@ import logging
 from typing import Final
 
 from stead_controller import errors
+from stead_controller.aws import absences
 from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.signature import Reason, Refused
 
@@ -290,7 +291,7 @@ def translate(error: Exception, service: str, request_id: str, wire: Wire) -> Wi
         return WireError(code, message or error.message, status)
     if isinstance(error, errors.SteadError):
         code, status = _code_and_status(error, service)
-        return WireError(code, error.message, status)
+        return WireError(code, absences.in_words(error) if service == "ec2" else error.message, status)
     log.error("request_failed", exc_info=error, extra={"request_id": request_id, "service": service})
     message = f"An internal error has occurred. Its request id is {request_id}"
     return WireError(_FAULTS.get(service, "InternalFailure"), message, 500)

@@ -94,7 +94,7 @@ def text(column: Column) -> Condition:
         clauses = [matches(column, value) for value in asked.values if is_pattern(value)]
         if asked.exact:
             clauses.append(column.in_(asked.exact))
-        return or_(*clauses)
+        return or_(false(), *clauses)
 
     return condition
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from stead_controller.db.tables import Instance
-from stead_controller.errors import MalformedId, MissingParameter, NotFound
+from stead_controller.errors import InvalidCombination, MalformedId, NotFound
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
@@ -14,7 +14,7 @@ from stead_proto import ids
 def find_instances(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> list[Instance]:
     """Give the caller's instances in the order asked, each once; raises MalformedId before NotFound, as EC2 does."""
     if not instance_ids:
-        raise MissingParameter("InstanceId")
+        raise InvalidCombination("No instances specified")
     unique = list(dict.fromkeys(instance_ids))
     for instance_id in unique:
         if not ids.is_id("instance", instance_id):

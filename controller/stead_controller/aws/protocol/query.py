@@ -12,7 +12,7 @@ from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import NO_MEMBERS, Service, api_versions
 from stead_controller.aws.protocol.parse_query import QueryParsers, grow_tree
 from stead_controller.aws.protocol.write_xml import Writer, XmlWriters, escape
-from stead_controller.errors import BadRequest
+from stead_controller.errors import BadRequest, InvalidCombination, MissingParameter
 
 _XML: Final = "text/xml;charset=UTF-8"
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -30,6 +30,16 @@ _NOT_PARAMETERS: Final = frozenset(
         "X-Amz-Signature",
         "X-Amz-SignedHeaders",
     },
+)
+_OF_INSTANCES: Final = frozenset(
+    {
+        "MonitorInstances",
+        "RebootInstances",
+        "StartInstances",
+        "StopInstances",
+        "TerminateInstances",
+        "UnmonitorInstances",
+    }
 )
 
 
@@ -137,6 +147,15 @@ class Ec2Codec(QueryCodec):
     def knows_version(self, version: str) -> bool:
         """Whether EC2 had an API of this date; all are answered in the form of the newest."""
         return version in EC2_VERSIONS or super().knows_version(version)
+
+    def parse(self, operation: str, request: Request) -> dict[str, Any]:
+        """The operation's parameters; EC2 does not call it a missing parameter when no instance is named."""
+        try:
+            return super().parse(operation, request)
+        except MissingParameter as missing:
+            if operation in _OF_INSTANCES and missing.name == "InstanceId":
+                raise InvalidCombination("No instances specified") from None
+            raise
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """The answer in the XML of the model, with `Return` true where the model has it and the result has not."""

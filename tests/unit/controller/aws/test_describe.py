@@ -34,6 +34,14 @@ def test_filters_are_read() -> None:
     assert describe.filters({}, KNOWN) == ()
 
 
+@pytest.mark.parametrize("given_filter", [{"Name": "vpc-id", "Values": []}, {"Name": "vpc-id"}])
+def test_a_filter_without_values_finds_nothing(given_filter: dict[str, Any]) -> None:
+    (asked,) = describe.filters({"Filters": [given_filter]}, KNOWN)
+    assert asked.values == ()
+    assert not asked.matches("vpc-1")
+    assert not asked.matches("")
+
+
 @pytest.mark.parametrize(
     ("given_filter", "error"),
     [
@@ -41,8 +49,6 @@ def test_filters_are_read() -> None:
         ({"Name": "VPC-ID", "Values": ["x"]}, InvalidParameter),
         ({"Name": "tag:", "Values": ["x"]}, InvalidParameter),
         ({"Name": "tags", "Values": ["x"]}, InvalidParameter),
-        ({"Name": "vpc-id", "Values": []}, InvalidParameter),
-        ({"Name": "vpc-id"}, InvalidParameter),
         ({"Values": ["x"]}, MissingParameter),
         ({"Name": "vpc-id", "Values": ["x"] * 201}, BadRequest),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stead_controller import errors
+from stead_controller.aws import absences
 from stead_controller.aws.errors import MALFORMED, NOT_FOUND, translate
 from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import Wire
@@ -60,7 +61,8 @@ def test_every_resource_type_has_its_codes(resource_type: str) -> None:
 )
 def test_ec2(error: errors.SteadError, code: str, status: int) -> None:
     assert told(error) == (code, status)
-    assert translate(error, "ec2", "R-1", Wire.EC2).message == error.message
+    assert translate(error, "ec2", "R-1", Wire.EC2).message == absences.in_words(error)
+    assert translate(error, "iam", "R-1", Wire.QUERY).message == error.message
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_create_describe_delete(endpoint: Endpoint) -> None:
 
 def test_refusals_of_operations(endpoint: Endpoint) -> None:
     ec2 = endpoint.client("ec2")
-    assert refused(ec2.describe_volumes, VolumeIds=["vol-x"]) == ("InvalidVolume.NotFound", 400, "The volume 'vol-x' does not exist")  # fmt: skip
+    assert refused(ec2.describe_volumes, VolumeIds=["vol-x"]) == ("InvalidVolume.NotFound", 400, "The volume 'vol-x' does not exist.")  # fmt: skip
     ec2.create_volume(AvailabilityZone="eu-1a", ClientToken="vol-1")
     assert refused(ec2.create_volume, AvailabilityZone="eu-1a", ClientToken="vol-1")[:2] == ("InvalidVolumeID.Duplicate", 400)  # fmt: skip
     assert endpoint.transactions.volumes == ["vol-1"]
