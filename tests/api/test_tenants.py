@@ -120,6 +120,7 @@ NO_TENANTS_IDS = {
     "PeerOwnerId",
     "KernelId",
     "KmsKeyId",
+    "MetricCategoryIds",  # refused whatever they are
     "KeyPairId",  # of DeleteKeyPair, which succeeds for all
     "RamdiskId",
     "RestorableByUserIds",  # accounts

@@ -106,6 +106,8 @@ def test_monitoring_of_what_is_gone_or_not_there_changes_nothing(api):
     api.refused("InvalidInstanceID.NotFound", api.ec2.monitor_instances, InstanceIds=[running, f"i-{ABSENT}"])
     api.refused("InvalidInstanceID.NotFound", api.other.monitor_instances, InstanceIds=[running])
     api.refused("DryRunOperation", api.ec2.monitor_instances, InstanceIds=[running], DryRun=True)
+    for change in (api.ec2.monitor_instances, api.ec2.unmonitor_instances):
+        api.refused("UnsupportedOperation", change, InstanceIds=[running], MetricCategoryIds=["mc-1"])
 
 
 def test_a_launch_may_ask_for_monitoring(api):

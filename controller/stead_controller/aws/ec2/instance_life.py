@@ -4,6 +4,7 @@ Ids in, changes of state out.
 """
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.errors import Unsupported
 from stead_controller.resources.instance_states import STATE_CODES, StateChange
 from stead_controller.resources.monitor_instances import set_monitoring
 from stead_controller.resources.reboot_instances import reboot_instances
@@ -48,13 +49,20 @@ def _at_once(params: Params) -> bool:
 @operation("MonitorInstances")
 def monitor(call: Call, params: Params) -> Result:
     """Ask for detailed metrics of instances."""
+    _refuse_categories(params)
     return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=True), "pending")
 
 
 @operation("UnmonitorInstances")
 def unmonitor(call: Call, params: Params) -> Result:
     """Ask for no detailed metrics of instances any longer."""
+    _refuse_categories(params)
     return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=False), "disabling")
+
+
+def _refuse_categories(params: Params) -> None:
+    if params.get("MetricCategoryIds"):
+        raise Unsupported("Categories of metrics are not supported by this cloud (MetricCategoryIds).")
 
 
 def _monitored(instance_ids: list[str], state: str) -> Result:
