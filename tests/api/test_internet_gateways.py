@@ -1,10 +1,5 @@
 """Internet gateways through boto3, and what sweeping tools list."""
 
-import pytest
-from botocore import xform_name
-
-from stead_controller.aws.ec2 import absent_kinds
-
 
 def create(api, **params):
     return api.ec2.create_internet_gateway(**params)["InternetGateway"]
@@ -66,19 +61,6 @@ def test_what_sweeping_tools_list(api):
     assert (left["ResourceId"], left["Error"]["Code"]) == (absent[0], "InvalidVpcEndpointId.NotFound")
     params = {"VpcId": api.world.one.vpc_id, "ServiceName": "com.amazonaws.us-east-1.s3"}
     api.refused("UnsupportedOperation", api.ec2.create_vpc_endpoint, **params)
-
-
-@pytest.mark.parametrize("name", sorted(absent_kinds.KINDS))
-def test_kinds_that_nobody_has_are_listed_empty(api, name):
-    kind, ask = absent_kinds.KINDS[name], getattr(api.ec2, xform_name(name))
-    filters = [{"Name": one, "Values": ["x"]} for one in sorted(kind.filters)]
-    assert ask(**({"Filters": filters} if filters else {}))[kind.member] == []
-    if kind.ids == "ConnectionNotificationId":
-        api.refused(kind.code, ask, **{kind.ids: "vpce-nfn-0"})
-    elif kind.ids:
-        api.refused(kind.code, ask, **{kind.ids: ["x-0"]})
-    else:
-        api.refused("InvalidParameterValue", ask, Filters=[{"Name": "colour", "Values": ["x"]}])
 
 
 def test_what_of_the_kind_is_always_so(api):

@@ -1,145 +1,190 @@
-"""Kinds of things around VPCs and disks that no account can have here: none is listed, so that sweeps of it work.
+"""Kinds of things that no account can have here: none is listed, so that sweeps and plans of clients work.
 
-What would make one is refused with UnsupportedOperation, as every operation that Stead has not.
+What would make one is refused with UnsupportedOperation, as every operation that Stead has not. The answers come from
+EC2's model: the list that an operation gives is empty, and who names one by its id is told that it does not exist.
 """
 
+import html
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
+from botocore.model import ListShape, StructureShape
+
+from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.ec2 import selection
+from stead_controller.aws.protocol.models import NO_MEMBERS, load_service
+from stead_controller.aws.unbuilt import ABSENT
 from stead_controller.errors import NotFound
 
-_PERMISSION: Final = "network-interface-permission"
+_LEAST, _MOST = 5, 1000  # of a page, where the model does not say
+_FILTER: Final = re.compile(r"<li>\s*<p>\s*<code>([^<]+)</code>")
+_ID: Final = re.compile(r"(\w+?)(?:Ids|IdSet|Id|s)\Z")
+# Parameters that name a thing of another kind, which there may be, or that no thing has at all.
+_OF_OTHERS: Final = frozenset(
+    {
+        "AllocationIds",
+        "AvailabilityZoneId",
+        "ImageIds",
+        "InstanceIds",
+        "OfferingId",
+        "ResourceId",
+        "RouteTableId",
+        "SnapshotIds",
+        "VpcId",
+        "VpcIds",
+        "VpnConnectionDeviceTypeId",
+    }
+)
+# What is in a recycle bin has an id that is none of what is in use.
+_IN_BIN: Final = frozenset({"ListImagesInRecycleBin", "ListSnapshotsInRecycleBin", "ListVolumesInRecycleBin"})
+_NAMES: Final = frozenset({"GroupNames", "LaunchTemplateName", "LaunchTemplateNames", "PublicIps"})
+# EC2's code for a parameter, where it is not Invalid<what>Id.NotFound; those with ID were so before there was a rule.
+_WITH_CAPITALS: Final = frozenset(
+    {
+        "Bundle",
+        "CarrierGateway",
+        "CustomerGateway",
+        "ExportTask",
+        "FpgaImage",
+        "Host",
+        "SpotInstanceRequest",
+        "TransitGateway",
+        "TransitGatewayAttachment",
+        "TransitGatewayConnectPeer",
+        "VpnConnection",
+        "VpnGateway",
+    }
+)
+_CODES: Final[dict[str, str]] = {
+    "ConversionTaskIds": "InvalidConversionTaskId",
+    "ExclusionIds": "InvalidVpcBlockPublicAccessExclusionId.NotFound",
+    "GroupIds": "InvalidPlacementGroup.Unknown",
+    "GroupNames": "InvalidPlacementGroup.Unknown",
+    "ImageIds": "InvalidAMIID.NotFound",
+    "LaunchTemplateName": "InvalidLaunchTemplateName.NotFoundException",
+    "LaunchTemplateNames": "InvalidLaunchTemplateName.NotFoundException",
+    "NetworkInterfacePermissionIds": "InvalidPermissionID.NotFound",
+    "PublicIps": "InvalidAddress.NotFound",
+    "ReservedInstancesId": "InvalidReservedInstancesId",
+    "ReservedInstancesIds": "InvalidReservedInstancesId",
+    "ServiceId": "InvalidVpcEndpointServiceId.NotFound",
+    "ServiceIds": "InvalidVpcEndpointServiceId.NotFound",
+    "SnapshotIds": "InvalidSnapshot.NotFound",
+    "TransitGatewayRouteTableId": "InvalidRouteTableID.NotFound",
+    "TransitGatewayRouteTableIds": "InvalidRouteTableID.NotFound",
+    "VolumeIds": "InvalidVolume.NotFound",
+}
+# Pools of addresses share the names of their parameters.
+_POOLS: Final[dict[str, str]] = {
+    "DescribeIpv6Pools": "InvalidIpv6PoolId.NotFound",
+    "DescribePublicIpv4Pools": "InvalidPublicIpv4PoolID.NotFound",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class AbsentKind:
-    """A list that is always empty: its member in the answer, and what may be asked of it.
+    """An operation of a kind that nobody has: the list in its answer, and what may be asked of it.
 
-    `ids` names the parameter of ids, each of which is answered with the error `code`.
+    `member` is None where the request must name a thing, and is thus never answered. `ids` are the parameters that
+    name things of the kind, with the error code for those that do not exist. `filters` are what EC2 documents, None
+    where it does not say. `least` and `most` are the bounds of a page.
     """
 
-    member: str
-    filters: frozenset[str] = frozenset()
-    ids: str = ""
-    code: str = ""
-    noun: str = ""
+    member: str | None
+    ids: dict[str, str]
+    filters: frozenset[str] | None
+    least: int
+    most: int
 
 
-KINDS: Final[dict[str, AbsentKind]] = {
-    "DescribeConversionTasks": AbsentKind(
-        "ConversionTasks", ids="ConversionTaskIds", code="InvalidConversionTaskId", noun="conversion-task"
-    ),
-    "DescribeExportTasks": AbsentKind(
-        "ExportTasks", ids="ExportTaskIds", code="InvalidExportTaskID.NotFound", noun="export-task"
-    ),
-    "DescribeFastSnapshotRestores": AbsentKind(
-        "FastSnapshotRestores",
-        frozenset({"availability-zone", "availability-zone-id", "owner-id", "snapshot-id", "state"}),
-    ),
-    "DescribeIpv6Pools": AbsentKind("Ipv6Pools", ids="PoolIds", code="InvalidIpv6PoolId.NotFound", noun="ipv6-pool"),
-    "DescribeMovingAddresses": AbsentKind(
-        "MovingAddressStatuses",
-        frozenset({"moving-status"}),
-        ids="PublicIps",
-        code="InvalidAddress.NotFound",
-        noun="address",
-    ),
-    "DescribeNetworkInterfacePermissions": AbsentKind(
-        "NetworkInterfacePermissions",
-        frozenset(
-            f"{_PERMISSION}.{name}"
-            for name in (f"{_PERMISSION}-id", "aws-account-id", "aws-service", "network-interface-id", "permission")
-        ),
-        ids="NetworkInterfacePermissionIds",
-        code="InvalidPermissionID.NotFound",
-        noun=_PERMISSION,
-    ),
-    "DescribeSecurityGroupVpcAssociations": AbsentKind(
-        "SecurityGroupVpcAssociations", frozenset({"group-id", "group-owner-id", "state", "vpc-id", "vpc-owner-id"})
-    ),
-    "DescribeVpcBlockPublicAccessExclusions": AbsentKind(
-        "VpcBlockPublicAccessExclusions",
-        frozenset({"internet-gateway-exclusion-mode", "resource-arn", "state"}),
-        ids="ExclusionIds",
-        code="InvalidVpcBlockPublicAccessExclusionId.NotFound",
-        noun="vpc-block-public-access-exclusion",
-    ),
-    "DescribeVpcEndpointAssociations": AbsentKind(
-        "VpcEndpointAssociations",
-        frozenset(
-            {
-                "associated-resource-accessibility",
-                "associated-resource-id",
-                "association-id",
-                "resource-configuration-group-arn",
-                "service-network-arn",
-                "vpc-endpoint-id",
-            }
-        ),
-        ids="VpcEndpointIds",
-        code="InvalidVpcEndpointId.NotFound",
-        noun="vpc-endpoint",
-    ),
-    "DescribeVpcEndpointConnectionNotifications": AbsentKind(
-        "ConnectionNotificationSet",
-        frozenset(
-            {
-                "connection-notification-arn",
-                "connection-notification-id",
-                "connection-notification-state",
-                "connection-notification-type",
-                "service-id",
-                "vpc-endpoint-id",
-            }
-        ),
-        ids="ConnectionNotificationId",
-        code="InvalidConnectionNotificationId.NotFound",
-        noun="connection-notification",
-    ),
-    "DescribeVpcEndpointConnections": AbsentKind(
-        "VpcEndpointConnections",
-        frozenset(
-            {
-                "ip-address-type",
-                "service-id",
-                "transit-gateway-attachment-id",
-                "vpc-endpoint-id",
-                "vpc-endpoint-owner",
-                "vpc-endpoint-region",
-                "vpc-endpoint-state",
-            }
-        ),
-    ),
-    "DescribeVpcEndpointServiceConfigurations": AbsentKind(
-        "ServiceConfigurations",
-        frozenset({"service-id", "service-name", "service-state", "supported-ip-address-types"}),
-        ids="ServiceIds",
-        code="InvalidVpcEndpointServiceId.NotFound",
-        noun="vpc-endpoint-service",
-    ),
-    "ListImagesInRecycleBin": AbsentKind("Images", ids="ImageIds", code="InvalidAMIID.NotFound", noun="image"),
-    "ListSnapshotsInRecycleBin": AbsentKind(
-        "Snapshots", ids="SnapshotIds", code="InvalidSnapshot.NotFound", noun="snapshot"
-    ),
-}
+@cache
+def kind_of(name: str) -> AbsentKind:
+    """Read from EC2's model what an operation asks and answers, at the first call of it."""
+    model = load_service("ec2").operation(name)
+    asked = model.input_shape or NO_MEMBERS
+    answered = model.output_shape if isinstance(model.output_shape, StructureShape) else NO_MEMBERS
+    lists = [key for key, shape in answered.members.items() if isinstance(shape, ListShape) and key != "Tags"]
+    ids = {key: _code(name, key) for key in asked.members if _names_one(name, key)}
+    is_never_answered = any(key in ids for key in asked.required_members)
+    page = asked.members["MaxResults"].metadata if "MaxResults" in asked.members else {}
+    return AbsentKind(
+        member=None if is_never_answered else lists[0],
+        ids=ids,
+        filters=_documented_filters(asked),
+        least=int(page.get("min", _LEAST)),
+        most=int(page.get("max", _MOST)),
+    )
 
 
-def _enter(name: str, kind: AbsentKind) -> None:
+def _names_one(name: str, key: str) -> bool:
+    if name in _IN_BIN:
+        return key.endswith("Ids")
+    return key not in _OF_OTHERS and (key in _NAMES or key.endswith(("Id", "Ids", "IdSet")))
+
+
+def _code(name: str, key: str) -> str:
+    if key in ("PoolId", "PoolIds"):
+        return _POOLS.get(name, "InvalidPoolID.NotFound")
+    if key in _CODES:
+        return _CODES[key]
+    what = _what(key)
+    return f"Invalid{what}{'ID' if what in _WITH_CAPITALS else 'Id'}.NotFound"
+
+
+def _what(key: str) -> str:
+    """Give the kind that a parameter names: `VpnGatewayIds` is of a VpnGateway."""
+    found = _ID.match(key)
+    return found[1] if found else key
+
+
+def _documented_filters(asked: StructureShape) -> frozenset[str] | None:
+    member = asked.members.get("Filters") or asked.members.get("Filter")
+    listed = _FILTER.findall(member.documentation) if member is not None else []
+    return frozenset(html.unescape(one) for one in listed) or None
+
+
+def _enter(name: str) -> None:
     """Enter the operation that lists a kind."""
 
     @operation(name, writes=False)
-    def describe(call: Call, params: Params) -> Result:
-        selection.paged(call, params, name, kind.filters, ids=kind.ids)
-        asked: Any = params.get(kind.ids) if kind.ids else None
-        if asked:
-            raise NotFound(kind.noun, asked, code=kind.code)
+    def answer(call: Call, params: Params) -> Result:
+        kind = kind_of(name)
+        given = params.get("Filters") or params.get("Filter") or ()
+        describe.filters(params, {one.get("Name") for one in given} if kind.filters is None else kind.filters)
+        plural = next((key for key in kind.ids if key.endswith("s")), None)
+        describe.page(call, params, name, ids=plural, at_least=kind.least, at_most=kind.most)
+        for key, code in kind.ids.items():
+            asked: Any = params.get(key)
+            if asked:
+                names = asked if isinstance(asked, str) else ", ".join(asked)
+                what = _what(key)
+                raise NotFound(key, names, code=code, message=_words(what[0].lower() + what[1:], names))
+        _choose_among_none(params)
+        if kind.member is None:
+            raise AssertionError(f"{name} was asked without what it must name")
         return {kind.member: []}
 
 
-for _name, _kind in KINDS.items():
-    _enter(_name, _kind)
+def _choose_among_none(value: Any) -> None:
+    """Look at every parameter: whatever else chooses, chooses among none, and has all its effect."""
+    if isinstance(value, Mapping):
+        for name in value:
+            _choose_among_none(value[name])
+    elif isinstance(value, list):
+        for one in value:
+            _choose_among_none(one)
+
+
+def _words(what: str, names: str) -> str:
+    several = ", " in names
+    return f"The {what} ID{'s' if several else ''} '{names}' {'do' if several else 'does'} not exist"
+
+
+for _name in ABSENT:
+    _enter(_name)
 
 
 @operation("DescribeVpcBlockPublicAccessOptions", writes=False)

@@ -2,18 +2,16 @@
 
 from typing import Final
 
+from stead_controller.aws import unbuilt
 from stead_controller.aws.authorization.rule import Rule, named, rule
 
 _LISTS: Final = (
     "DescribeAccountAttributes",
     "DescribeAddresses",
     "DescribeAvailabilityZones",
-    "DescribeConversionTasks",
     "DescribeDhcpOptions",
     "DescribeEgressOnlyInternetGateways",
     "DescribeExportImageTasks",
-    "DescribeExportTasks",
-    "DescribeFastSnapshotRestores",
     "DescribeFlowLogs",
     "DescribeIamInstanceProfileAssociations",
     "DescribeImages",
@@ -25,22 +23,18 @@ _LISTS: Final = (
     "DescribeInstanceTypes",
     "DescribeInstances",
     "DescribeInternetGateways",
-    "DescribeIpv6Pools",
     "DescribeKeyPairs",
     "DescribeManagedPrefixLists",
-    "DescribeMovingAddresses",
     "DescribeNatGateways",
     "DescribeNetworkAcls",
     "DescribeNetworkInsightsAnalyses",
     "DescribeNetworkInsightsPaths",
-    "DescribeNetworkInterfacePermissions",
     "DescribeNetworkInterfaces",
     "DescribePrefixLists",
     "DescribeRegions",
     "DescribeRouteTables",
     "DescribeSecurityGroupReferences",
     "DescribeSecurityGroupRules",
-    "DescribeSecurityGroupVpcAssociations",
     "DescribeSecurityGroups",
     "DescribeSnapshots",
     "DescribeStaleSecurityGroups",
@@ -49,14 +43,9 @@ _LISTS: Final = (
     "DescribeVolumeStatus",
     "DescribeVolumes",
     "DescribeVolumesModifications",
-    "DescribeVpcBlockPublicAccessExclusions",
     "DescribeVpcBlockPublicAccessOptions",
     "DescribeVpcClassicLink",
     "DescribeVpcClassicLinkDnsSupport",
-    "DescribeVpcEndpointAssociations",
-    "DescribeVpcEndpointConnectionNotifications",
-    "DescribeVpcEndpointConnections",
-    "DescribeVpcEndpointServiceConfigurations",
     "DescribeVpcEndpointServices",
     "DescribeVpcEndpoints",
     "DescribeVpcPeeringConnections",
@@ -66,12 +55,10 @@ _LISTS: Final = (
     "GetImageBlockPublicAccessState",
     "GetInstanceMetadataDefaults",
     "GetSnapshotBlockPublicAccessState",
-    "ListImagesInRecycleBin",
-    "ListSnapshotsInRecycleBin",
 )
 
 RULES: Final[dict[str, Rule]] = {
-    **{name: rule() for name in _LISTS},
+    **{name: rule() for name in (*_LISTS, *unbuilt.ABSENT)},
     "DescribeAddressesAttribute": rule(named("elastic-ip", "AllocationIds")),
     "DescribeImageAttribute": rule(named("image", "ImageId")),
     "DescribeInstanceAttribute": rule(named("instance", "InstanceId")),

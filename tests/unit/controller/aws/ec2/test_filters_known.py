@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from stead_controller.aws.ec2 import absent_kinds, vpc_endpoints
+from stead_controller.aws.ec2 import vpc_endpoints
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.resources import (
     describe_instance_types,
@@ -65,7 +65,6 @@ KNOWN = {
     "DescribeVolumes": volumes.conditions(CLOUD),
     "DescribeVolumesModifications": volume_modifications.FILTERS,
     "DescribeVpcEndpoints": vpc_endpoints.ENDPOINT_FILTERS,
-    **{name: kind.filters for name, kind in absent_kinds.KINDS.items() if kind.filters},
     "DescribeVpcPeeringConnections": vpc_peering_connections.FILTERS,
     "DescribeVpcs": vpcs.FILTERS,
     "GetSubnetCidrReservations": subnet_cidr_reservations.FILTERS,
