@@ -59,6 +59,10 @@ def test_only_who_may(store, control, bucket):
     refused("AccessDenied", theirs.list_tags_for_resource, **named)
     refused("AccessDenied", theirs.list_tags_for_resource, **{**named, "AccountId": store.other.account_id})
     refused("AccessDenied", theirs.get_public_access_block, AccountId=store.one.account_id)
+    # Whatever a bucket's policy says, the account that is named has to be the bucket's.
+    text = policy(bucket, {"AWS": store.other.account_id}, "s3:ListTagsForResource").replace(f"{bucket}/*", bucket)
+    store.s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    refused("AccessDenied", theirs.list_tags_for_resource, **{**named, "AccountId": store.other.account_id})
     role = control(store.role_account)
     store.let_role(may("s3:ListTagsForResource"))
     assert role.list_tags_for_resource(**named)["Tags"] == []
