@@ -186,6 +186,16 @@ def run(ec2, api, **params):
     return ec2.run_instances(ImageId=api.world.image_id, MinCount=1, MaxCount=1, **params)
 
 
+def test_tenancy_and_market_are_what_an_instance_will_have(api, user, ec2):
+    """Not what is asked for, which is refused only when the caller was found to be allowed."""
+    instance = "arn:aws:ec2:us-east-1:*:instance/*"
+    will_be = {"ec2:Tenancy": "default", "ec2:InstanceMarketType": "on-demand"}
+    deny = statement("ec2:RunInstances", instance, "Deny", StringEquals=will_be)
+    user.may(*launch_rights(statement("ec2:RunInstances", instance)), deny)
+    for asked in ({"Placement": {"Tenancy": "dedicated"}}, {"InstanceMarketOptions": {"MarketType": "spot"}}):
+        assert "with an explicit deny" in refused(lambda asked=asked: run(ec2, api, **asked))
+
+
 def test_a_launch_needs_rights_on_all_that_it_uses_and_makes(api, user, ec2):
     instance = "arn:aws:ec2:us-east-1:*:instance/*"
     user.may(*launch_rights(statement("ec2:RunInstances", instance, StringEquals={"ec2:InstanceType": "t3.micro"})))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stead_controller.aws.protocol import codec_for
+from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.reading import Map, Reading, unread, whole
 from stead_controller.aws.without_effect import ACCEPTED, accepted, refuse_unread
 from stead_controller.errors import Unsupported
@@ -72,6 +73,14 @@ def test_a_map_is_one_value() -> None:
     assert left(params) == ["Tags"]
     assert dict(params["Tags"]) == {"a": "1"}
     assert left(params) == []
+
+
+def test_protocols_tell_maps_from_structures() -> None:
+    body: dict[str, Any] = {"ExecutionRoleArn": "r", "Description": "d", "State": "ENABLED"}
+    body |= {"Tags": {"a": "1"}, "PolicyDetails": {"CopyTags": True}}
+    request = Request("POST", "/policies", "", (), json.dumps(body).encode(), "127.0.0.1")
+    parsed = codec_for("dlm").parse("CreateLifecyclePolicy", request)
+    assert (type(parsed["Tags"]), type(parsed["PolicyDetails"])) == (Map, dict)
 
 
 def test_the_request_itself_is_not_changed() -> None:
