@@ -90,6 +90,7 @@ class Account:
             AWS_ACCESS_KEY_ID=self.access_key_id,
             AWS_SECRET_ACCESS_KEY=self.secret_access_key,
             AWS_DEFAULT_REGION=self.region,
+            AWS_REGION=self.region,
             AWS_CONFIG_FILE=os.devnull,
             AWS_SHARED_CREDENTIALS_FILE=os.devnull,
             AWS_MAX_ATTEMPTS="1",

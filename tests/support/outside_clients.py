@@ -37,10 +37,20 @@ class Recipe:
 
 
 RECIPES: Final = {
-    # Clients of objects, as Debian 13, PyPI and npm have them.
+    "ansible": Recipe(python=("ansible==12.3.0", "boto3==1.44.5")),
+    "aws-cli-2": Recipe(debian=("awscli",)),
+    "fog": Recipe(debian=("ruby-fog-aws",)),
     "javascript": Recipe(
-        node=("@aws-sdk/client-s3@3.1175.0", "@aws-sdk/lib-storage@3.1175.0", "@aws-sdk/s3-request-presigner@3.1169.0"),
+        node=(
+            "@aws-sdk/client-ec2@3.1169.0",
+            "@aws-sdk/client-sts@3.1169.0",
+            "@aws-sdk/client-s3@3.1175.0",
+            "@aws-sdk/lib-storage@3.1175.0",
+            "@aws-sdk/s3-request-presigner@3.1169.0",
+        ),
     ),
+    "libcloud": Recipe(python=("apache-libcloud==3.9.1",)),
+    "prometheus": Recipe(debian=("prometheus",)),
     "rclone": Recipe(debian=("rclone",)),
     "restic": Recipe(debian=("restic",)),
     "s3cmd": Recipe(python=("s3cmd==2.4.0",)),
@@ -70,8 +80,8 @@ def fetch(names: Iterable[str]) -> None:
             try:
                 _install(RECIPES[name], folder)
             except (OSError, subprocess.SubprocessError) as error:
-                said = getattr(error, "stderr", None) or str(error)
-                _missing[name] = f"{name} cannot be installed: {said.strip().splitlines()[-1]}"
+                said = (getattr(error, "stderr", None) or "").strip() or str(error)
+                _missing[name] = f"{name} cannot be installed: {said.splitlines()[-1]}"
                 shutil.rmtree(folder)
             else:
                 (folder / _READY).touch()
@@ -100,15 +110,28 @@ def _install(recipe: Recipe, folder: Path) -> None:
     if recipe.node:
         _run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", *recipe.node)
     if recipe.debian:
-        _run("apt-get", "-q", "download", *recipe.debian, folder=folder)
-        for package in folder.glob("*.deb"):
-            _run("dpkg-deb", "-x", package, folder / "debian")
+        _unpack_debian(recipe.debian, folder)
 
 
-def _run(*command: str | Path, folder: Path | None = None) -> None:
+def _unpack_debian(packages: Iterable[str], folder: Path) -> None:
+    """Unpack Debian packages, and those of what they need that this machine has not, into `debian` of a folder."""
+    archives = folder / "archives"
+    (archives / "partial").mkdir(parents=True)
+    fetch_all = ("apt-get", "-y", "-q", "--download-only", "--no-install-recommends", "--reinstall")
+    places = ("-o", f"Dir::Cache::archives={archives}", "-o", "DPkg::Lock::Timeout=120")
+    try:
+        _run(*fetch_all, *places, "install", *packages)
+    except subprocess.CalledProcessError:  # most often the lists are absent or old
+        _run("apt-get", "-q", "update")
+        _run(*fetch_all, *places, "install", *packages)
+    for archive in sorted(archives.glob("*.deb")):
+        _run("dpkg-deb", "-x", archive, folder / "debian")
+    shutil.rmtree(archives)
+
+
+def _run(*command: str | Path) -> None:
     subprocess.run(
         [str(word) for word in command],
-        cwd=folder,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
