@@ -42,6 +42,7 @@ def controller_program(settings: Settings) -> Program:
         f"--https-port={settings.https_port}",
         f"--host-port={settings.host_port}",
         f"--enrolment-port={settings.enrolment_port}",
+        f"--endpoint-port={settings.endpoint_port}",
         f"--region={settings.region}",
         f"--zone={settings.region}a",
         f"--public-pool={settings.public_pool}",
@@ -140,7 +141,7 @@ def start_controller(settings: Settings, start: Callable[[Program], None] = proc
     """Let the controller run, of this release, and wait until it answers; tell what was done."""
     program = controller_program(settings)
     if processes.find(program) is None and controller_health(settings).answers:
-        names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT"
+        names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT, STEAD_ENDPOINT_PORT"
         hint = f"stop it, or choose other ports: {names}"
         raise CliError(f"another controller already answers at port {settings.http_port}", hint)
     settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names it as what may be written

@@ -28,6 +28,7 @@ class Settings:
     https_port: int = 8774
     host_port: int = 8775
     enrolment_port: int = 8776
+    endpoint_port: int = 8777
     region: str = "us-east-1"
     uplink: str = "auto"
     public_pool: str = "198.18.0.0/16"

@@ -25,6 +25,7 @@ from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
@@ -69,6 +70,8 @@ from stead_controller.resources import (
     instance_identity,
     object_keys,
     sealed_rows,
+    vpc_endpoint_access,
+    vpc_endpoint_services,
 )
 from stead_controller.resources.audit_events import AuditEvent
 from stead_controller.resources.cloud import Cloud
@@ -85,6 +88,7 @@ from stead_controller.resources.questions import (
     ReadBlock,
     WriteBlock,
 )
+from stead_controller.resources.vpc_endpoint_access import Via
 from stead_controller.resources.zones import zone_ids
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
@@ -103,6 +107,7 @@ from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
+_HTTPS: Final = 443
 _NETWORKS_SECONDS: Final = 1.0
 _LIVENESS_SECONDS: Final = 5.0
 _HOUSEKEEPING_SECONDS: Final = 15.0
@@ -196,7 +201,7 @@ class Controller:
         )
 
     async def start(self) -> None:
-        """Build the services and listen on all four ports."""
+        """Build the services and listen on all ports."""
         settings = self.settings
         bring_up_to_date(self.database.engine)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
@@ -208,7 +213,8 @@ class Controller:
         self.database.on_commit(events.committed)
         self.database.on_commit(self._engine.committed)
         await self._take_over_files()
-        identity = self.authority.issue_server([each for each in (settings.listen, settings.guest_listen) if each])
+        addresses = [each for each in (settings.listen, settings.guest_listen) if each]
+        identity = self.authority.issue_server([*addresses, *vpc_endpoint_services.host_names(settings.region)])
         self._link = HostLink(
             self.database,
             self.cloud,
@@ -241,7 +247,8 @@ class Controller:
             any_region=settings.any_region,
             clock=self._clock,
         )
-        self._aws = AwsServer(app, self._listeners(identity), objects=self._objects)
+        listeners = self._listeners(identity)
+        self._aws = AwsServer(app, listeners, objects=self._objects, endpoints=self._endpoints(identity, listeners))
         self._tasks.add(asyncio.create_task(self._link.run()))
         self._tasks.add(asyncio.create_task(self._engine.run()))
         self._tasks.add(asyncio.create_task(self._trail.run()))
@@ -319,6 +326,21 @@ class Controller:
             listeners += [replace(one, host=settings.guest_listen, may_be_absent=True) for one in listeners]
         return listeners
 
+    def _endpoints(self, identity: tls.Identity, listeners: list[Listener]) -> EndpointListener:
+        """Say where hosts bring what came by VPC endpoints, each with its certificate."""
+        settings = self.settings
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.state_dir / "server.pem")
+        context.load_verify_locations(cadata=identity.ca_pem.decode("ascii"))
+        context.verify_mode = ssl.CERT_REQUIRED
+        (secure,) = {listener.tls for listener in listeners if listener.tls is not None}
+
+        async def admit(host_id: str, endpoint_id: str) -> Via | None:
+            return await self.database.run(lambda tx: vpc_endpoint_access.admit(tx, host_id, endpoint_id), writes=False)
+
+        ports = frozenset({_HTTPS, settings.https_port})
+        return EndpointListener(settings.listen, settings.endpoint_port, context, secure, ports, admit)
+
     def _compute(self, events: InstanceEvents) -> Compute:
         """Build the native API, which asks the same policies as AWS's."""
         gate = native_gate(self._authorizer, self.cloud, self._clock)
@@ -382,6 +404,7 @@ class Controller:
         """Tell hosts what the settings say now."""
         host_addresses.take_missing(tx, self.cloud, self._clock())
         host_networks.refresh_all(tx, self.cloud)
+        vpc_endpoint_services.keep(tx, self.cloud, self._clock())
 
     async def _take_over_files(self) -> None:
         """Remove what uploads that were cut off have left."""
@@ -451,6 +474,9 @@ def cloud_of(settings: Settings) -> Cloud:
         ipv6_pool=settings.ipv6_pool,
         address_rest_seconds=settings.address_rest_seconds,
         elastic_addresses_per_account=settings.elastic_addresses_per_account,
+        api_addresses=settings.api_addresses,
+        api_ports=settings.api_ports,
+        endpoint_port=settings.endpoint_port,
         cpu_overcommit=settings.cpu_overcommit,
         memory_kept=settings.memory_kept,
         volume_overcommit=settings.volume_overcommit,

@@ -1,6 +1,7 @@
 """What the operator decides: flags, else `STEAD_…` environment variables, else these defaults."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 
@@ -10,6 +11,7 @@ class Settings:
 
     `public_pools` are the CIDR blocks of public addresses, the first address of the first being the hosts' own.
     With `any_region` the APIs take requests that are signed for another region than `region`, which EC2 refuses.
+    What comes by VPC endpoints comes to `endpoint_port`, from hosts, who show their certificates.
     With `guest_listen` the AWS APIs are there as well, for guests of this machine: an address that need not exist yet.
     `ipv6_pool` is the IPv6 block, a /56 or larger, of which each VPC that asks for one gets a /56; the default is a
     unique local one (RFC 4193), which nothing outside knows, until the operator sets one that is routed here.
@@ -34,6 +36,7 @@ class Settings:
     https_port: int = 8774
     host_port: int = 8775
     enrolment_port: int = 8776
+    endpoint_port: int = 8777
     region: str = "us-east-1"
     any_region: bool = False
     zones: tuple[str, ...] = ("us-east-1a",)
@@ -64,6 +67,21 @@ class Settings:
     object_region: str = "us-east-1"
     object_key_file: Path | None = None
     object_domain: str = "localhost"
+
+    @property
+    def api_addresses(self) -> tuple[str, ...]:
+        """Where guests reach the AWS APIs, in IPv4: what S3's prefix list has."""
+        given = self.guest_listen or str(IPv4Network(self.public_pools[0])[1])
+        try:
+            own = IPv4Address(self.listen)
+        except ValueError:  # a name, or IPv6
+            return (given,)
+        return (given,) if own.is_loopback or own.is_unspecified or str(own) == given else (given, str(own))
+
+    @property
+    def api_ports(self) -> tuple[int, ...]:
+        """The TCP ports of the AWS APIs through VPC endpoints: AWS's own, and those that they have elsewhere."""
+        return tuple(sorted({80, 443, self.http_port, self.https_port}))
 
     @property
     def database(self) -> str:

@@ -33,6 +33,7 @@ PREFIXES: Final[dict[str, str]] = {
     "network-acl-association": "aclassoc",
     "dhcp-options": "dopt",
     "vpc-peering-connection": "pcx",
+    "vpc-endpoint": "vpce",
     "vpc-cidr-association": "vpc-cidr-assoc",
     "subnet-cidr-association": "subnet-cidr-assoc",
     "subnet-cidr-reservation": "scr",

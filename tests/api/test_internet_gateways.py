@@ -50,17 +50,9 @@ def test_an_account_has_at_most_five(api):
 
 
 def test_what_sweeping_tools_list(api):
-    assert api.ec2.describe_vpc_endpoints()["VpcEndpoints"] == []
-    assert api.ec2.describe_vpc_endpoint_services()["ServiceNames"] == []
     assert api.ec2.describe_vpc_classic_link()["Vpcs"] == []
     assert api.ec2.describe_vpc_classic_link_dns_support(VpcIds=[api.world.one.vpc_id])["Vpcs"] == []
     api.refused("InvalidVpcID.NotFound", api.ec2.describe_vpc_classic_link, VpcIds=[api.world.other.vpc_id])
-    absent = ["vpce-00000000000000000"]
-    api.refused("InvalidVpcEndpointId.NotFound", api.ec2.describe_vpc_endpoints, VpcEndpointIds=absent)
-    (left,) = api.ec2.delete_vpc_endpoints(VpcEndpointIds=absent)["Unsuccessful"]
-    assert (left["ResourceId"], left["Error"]["Code"]) == (absent[0], "InvalidVpcEndpointId.NotFound")
-    params = {"VpcId": api.world.one.vpc_id, "ServiceName": "com.amazonaws.us-east-1.s3"}
-    api.refused("UnsupportedOperation", api.ec2.create_vpc_endpoint, **params)
 
 
 def test_what_of_the_kind_is_always_so(api):

@@ -81,6 +81,14 @@ ID_PARAMETERS = {
     "VolumeIds": "volume",
     "VpcId": "vpc",
     "VpcIds": "vpc",
+    "AddRouteTableIds": "route-table",
+    "AddSecurityGroupIds": "security-group",
+    "AddSubnetIds": "subnet",
+    "RemoveRouteTableIds": "route-table",
+    "RemoveSecurityGroupIds": "security-group",
+    "RemoveSubnetIds": "subnet",
+    "VpcEndpointId": "vpc-endpoint",
+    "VpcEndpointIds": "vpc-endpoint",
     "VpcPeeringConnectionId": "vpc-peering-connection",
     "VpcPeeringConnectionIds": "vpc-peering-connection",
 }
@@ -104,8 +112,6 @@ NO_TENANTS_IDS = {
     "Ipv6IpamPoolId",
     "LocalGatewayId",
     "TransitGatewayId",
-    "VpcEndpointId",
-    "VpcEndpointIds",
     "ConnectionNotificationId",
     "ConversionTaskIds",
     "ExclusionIds",
@@ -135,13 +141,24 @@ BY_ANOTHER_INDEX = {("DescribeInstances", "group-id"), ("DescribeNetworkInterfac
 # How the codes of what is absent end.
 ABSENT_CODES = ("NotFound", "NotFoundException", "InvalidConversionTaskId")
 # Operations that answer success to the absent, and so to another's.
-SILENT = {("DeleteKeyPair", "KeyName"), ("CreateKeyPair", "KeyName"), ("ImportKeyPair", "KeyName")}
+SILENT = {
+    ("DeleteKeyPair", "KeyName"),
+    ("CreateKeyPair", "KeyName"),
+    ("ImportKeyPair", "KeyName"),
+    ("DeleteVpcEndpoints", "VpcEndpointIds"),  # says of each why not, as test_vpc_endpoints.py looks at
+}
 # Refused as not supported, whatever the ids are.
 REFUSED = {
     ("AssociateRouteTable", "GatewayId"),
     ("CreateNatGateway", "VpcId"),
-    *(("CreateVpcEndpoint", name) for name in ("RouteTableIds", "SecurityGroupIds", "SubnetIds", "VpcId")),
+    *(("CreateVpcEndpoint", name) for name in ("SecurityGroupIds", "SubnetIds")),  # of interface endpoints
+    *(
+        ("ModifyVpcEndpoint", name)
+        for name in ("AddSecurityGroupIds", "AddSubnetIds", "RemoveSecurityGroupIds", "RemoveSubnetIds")
+    ),
+    *((name, "VpcEndpointId") for name in ("CreateRoute", "ReplaceRoute")),  # of load balancers of gateways
 }
+S3 = "com.amazonaws.us-east-1.s3"
 SAMPLES = {
     "Attribute": "description",
     "ImageId": None,
@@ -327,6 +344,7 @@ def their_topology(api):
     prefix = block["Ipv6CidrBlock"].replace("/56", "/64")
     subnet_block = ec2.associate_subnet_cidr_block(SubnetId=subnet_id, Ipv6CidrBlock=prefix)
     reservation = ec2.create_subnet_cidr_reservation(SubnetId=subnet_id, Cidr=prefix, ReservationType="explicit")
+    endpoint = ec2.create_vpc_endpoint(VpcId=vpc_id, ServiceName=S3)["VpcEndpoint"]
     egress_only = ec2.create_egress_only_internet_gateway(VpcId=vpc_id)["EgressOnlyInternetGateway"]
     return {
         "dhcp-options": options["DhcpOptions"]["DhcpOptionsId"],
@@ -337,6 +355,7 @@ def their_topology(api):
         "subnet-cidr-association": subnet_block["Ipv6CidrBlockAssociation"]["AssociationId"],
         "subnet-cidr-reservation": reservation["SubnetCidrReservation"]["SubnetCidrReservationId"],
         "vpc-cidr-association": block["AssociationId"],
+        "vpc-endpoint": endpoint["VpcEndpointId"],
     }
 
 
@@ -398,6 +417,11 @@ def own_things(api, operation, own_instance):
         case "CreateNatGateway":
             (address,) = api.ec2.describe_addresses()["Addresses"]
             return {"AllocationId": address["AllocationId"], "SubnetId": api.world.one.subnet_ids[0]}
+        case "CreateVpcEndpoint":
+            return {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
+        case "ModifyVpcEndpoint":
+            own = api.ec2.create_vpc_endpoint(VpcId=api.world.one.vpc_id, ServiceName=S3)["VpcEndpoint"]
+            return {"VpcEndpointId": own["VpcEndpointId"]}
         case "CreateNetworkInterface":
             return {"SubnetId": api.world.one.subnet_ids[0]}
         case "ModifyNetworkInterfaceAttribute":

@@ -140,8 +140,9 @@ def _timed(ec2: Any) -> float:
 @contextmanager
 def _stead(folder: Path, count: int = COUNT) -> "Iterator[tuple[Any, _Seconds]]":
     """A controller in a process of its own, as moto_server has one; gives a client, and the list of its calls' seconds."""
-    ports = free_ports(4)
-    settings = Settings(folder, http_port=ports[0], https_port=ports[1], host_port=ports[2], enrolment_port=ports[3])
+    names = ("http_port", "https_port", "host_port", "enrolment_port", "endpoint_port")
+    ports = free_ports(len(names))
+    settings = Settings(folder, **dict(zip(names, ports, strict=True)))
     context = multiprocessing.get_context("spawn")
     told, ready = context.SimpleQueue(), context.Event()
     process = context.Process(target=_serve, args=(settings, told, ready, count))

@@ -43,12 +43,10 @@ class Fleet:
     """A controller in this process, and simulated agents in others; how far each agent is."""
 
     def __init__(self, folder: Path, hosts: int, processes: int) -> None:
-        http, https, host, enrolment = free_ports(4)
+        names = ("http_port", "https_port", "host_port", "enrolment_port", "endpoint_port")
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.folder, self.hosts, self.processes = folder, hosts, processes
-        self.settings = Settings(
-            folder / "controller", http_port=http, https_port=https, host_port=host, enrolment_port=enrolment
-        )
-        ports = {"http_port": http, "https_port": https, "host_port": host, "enrolment_port": enrolment}
+        self.settings = Settings(folder / "controller", **ports)
         initialise(self.settings, now())
         self.operator = Operator(CliSettings(folder, uplink="none", **ports))
         self.reached: dict[str, int] = {}

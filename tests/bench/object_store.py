@@ -96,8 +96,8 @@ def measure(name: str, account: Account, rounds: int) -> None:
 @contextlib.contextmanager
 def controller(folder: Path) -> Iterator[tuple[Account, int]]:
     """A running controller: its first account, and its process."""
-    ports = free_ports(4)
-    names = ("http", "https", "host", "enrolment")
+    ports = free_ports(5)
+    names = ("http", "https", "host", "enrolment", "endpoint")
     options = [f"--{name}-port={port}" for name, port in zip(names, ports, strict=True)]
     child = Child("controller", [BIN / "stead-controller", "run", f"--state-dir={folder}", *options], folder / "log")
     child.start()

@@ -43,9 +43,15 @@ class Cloud:
 
     def __post_init__(self) -> None:
         """Choose ports; nothing runs yet."""
-        http, https, hosts, enrolment = free_ports(4)
+        http, https, hosts, enrolment, endpoints = free_ports(5)
         self.settings = Settings(
-            self.folder, http_port=http, https_port=https, host_port=hosts, enrolment_port=enrolment, uplink="none"
+            self.folder,
+            http_port=http,
+            https_port=https,
+            host_port=hosts,
+            enrolment_port=enrolment,
+            endpoint_port=endpoints,
+            uplink="none",
         )
         command: list[str | Path] = [
             BIN / "stead-controller",
@@ -55,6 +61,7 @@ class Cloud:
             f"--https-port={https}",
             f"--host-port={hosts}",
             f"--enrolment-port={enrolment}",
+            f"--endpoint-port={endpoints}",
             *self.options,
         ]
         self.controller = Child("controller", command, self.folder / "controller.log")

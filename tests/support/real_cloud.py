@@ -51,13 +51,14 @@ class RealCloud:
 
     def __post_init__(self) -> None:
         """Choose ports; nothing runs yet."""
-        http, https, hosts, enrolment = free_ports(4)
+        http, https, hosts, enrolment, endpoints = free_ports(5)
         self.settings = Settings(
             self.state_dir,
             http_port=http,
             https_port=https,
             host_port=hosts,
             enrolment_port=enrolment,
+            endpoint_port=endpoints,
             uplink="none",
             public_pool=self.public_pool,
             netns_dir=self.netns_dir,
@@ -73,6 +74,7 @@ class RealCloud:
             STEAD_HTTPS_PORT=str(self.settings.https_port),
             STEAD_HOST_PORT=str(self.settings.host_port),
             STEAD_ENROLMENT_PORT=str(self.settings.enrolment_port),
+            STEAD_ENDPOINT_PORT=str(self.settings.endpoint_port),
             STEAD_PUBLIC_POOL=self.public_pool,
             STEAD_NETNS_DIR=self.netns_dir,
             STEAD_POOLS=self.pools,

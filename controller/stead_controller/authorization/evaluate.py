@@ -116,6 +116,11 @@ def evaluate(request: Request, policies: Policies) -> Decision:
     return Decision(True, False, "", tuple(one for found in allows.values() for one in found))
 
 
+def evaluate_endpoint(request: Request, policy: PolicyDocument) -> Decision:
+    """Decide whether the policy of the VPC endpoint that a request came by lets it pass: that gives no right to it."""
+    return evaluate(request, Policies(identity=(ALLOW_ALL,), resource=policy, resource_must_allow=True))
+
+
 def _match(statement: Statement, request: Request) -> Match:
     """Tell whether, and how directly, a statement about the action is about the rest of the request."""
     match = Match.IDENTITY

@@ -17,7 +17,7 @@ class CallRecord:
     established. `params` and `result` are as the operation had them, secrets in clear: what is kept of them is masked
     first (`aws/audit`). `weight` is about how many bytes the record holds in memory. `additional` is what CloudTrail
     calls additionalEventData. `owner_id` is the account of what was used, where it may be another than the caller's;
-    `is_owners` says that the record is that one's.
+    `is_owners` says that the record is that one's. `endpoint_id` is the VPC endpoint that it came by.
     """
 
     request_id: str
@@ -39,6 +39,7 @@ class CallRecord:
     additional: Mapping[str, Any] = field(default_factory=dict)
     owner_id: str = ""
     is_owners: bool = False
+    endpoint_id: str = ""
 
     def of_owner(self) -> "CallRecord | None":
         """Give the record that another account has of it, whose role or bucket was used; None where there is none.

@@ -58,6 +58,7 @@ OWN: Final[Mapping[str, Rate]] = {
     "DisassociateIamInstanceProfile": Rate(100, 5),
     "ModifyImageAttribute": Rate(100, 5),
     "ModifyInstanceMetadataDefaults": Rate(2, 2),
+    "ModifyVpcEndpoint": Rate(4, 0.3),
     "ModifyInstanceMetadataOptions": Rate(100, 5),
     "ModifyNetworkInterfaceAttribute": Rate(100, 5),
     "ModifySnapshotAttribute": Rate(100, 5),

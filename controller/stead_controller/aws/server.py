@@ -13,10 +13,12 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from stead_controller.aws.app import AwsApp
+from stead_controller.aws.endpoint_arrivals import Arrival, Arrived, EndpointListener
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.strangers import counted_as
 from stead_controller.errors import BadRequest
 
+OBJECTS: Final = "s3"  # the service of endpoints that lead to objects
 HEALTH_PATH: Final = "/_stead/health"
 MAX_BODY: Final = 1 << 20
 MOST_OF_ONE: Final = 2048  # connections of one address, or of what one subscriber of IPv6 has
@@ -61,12 +63,21 @@ class _BoundedServer(web.Server):
         self._most = most
         self._sources: dict[RequestHandler, str] = {}
         self._open: Counter[str] = Counter()
+        self.arrived: dict[RequestHandler, Arrived] = {}
+
+    def by_endpoint(self, arrived: Arrived) -> RequestHandler:
+        """Give the protocol of a connection that came by a VPC endpoint, and remember so."""
+        handler = self()
+        self.arrived[handler] = arrived
+        return handler
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Take a connection, or end it."""
         super().connection_made(handler, transport)
         peer = transport.get_extra_info("peername")
-        source = self._sources[handler] = counted_as(peer[0]) if peer else ""
+        arrived = self.arrived.get(handler)
+        source = arrived.counted_as if arrived is not None else counted_as(peer[0]) if peer else ""
+        self._sources[handler] = source
         self._open[source] += 1
         if self._open[source] > self._most:
             asyncio.get_running_loop().call_soon(handler.force_close)  # when it has all that it is to close
@@ -74,6 +85,7 @@ class _BoundedServer(web.Server):
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection."""
         super().connection_lost(handler, exc)
+        self.arrived.pop(handler, None)
         source = self._sources.pop(handler, None)
         if source is not None:
             self._open[source] -= 1
@@ -94,6 +106,7 @@ class AwsServer:
         *,
         pages: Mapping[str, PageHandler] | None = None,
         objects: ObjectDoor | None = None,
+        endpoints: EndpointListener | None = None,
         max_body: int = MAX_BODY,
         most_of_one: int = MOST_OF_ONE,
         shutdown_seconds: float = 10.0,
@@ -103,6 +116,9 @@ class AwsServer:
         self._listeners = listeners
         self._pages = dict(pages or {})
         self._objects = objects
+        self._endpoints = endpoints
+        self._arrivals: asyncio.Server | None = None
+        self._server: _BoundedServer | None = None
         self._max_body = max_body
         self._most_of_one = most_of_one
         self._shutdown_seconds = shutdown_seconds
@@ -111,7 +127,7 @@ class AwsServer:
     async def start(self) -> list[tuple[str, int]]:
         """Listen; gives the bound addresses in the order of the listeners."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        server = _BoundedServer(
+        server = self._server = _BoundedServer(
             self._serve,
             min(self._most_of_one, files // 4),
             max_line_size=_MAX_REQUEST_LINE,
@@ -128,28 +144,55 @@ class AwsServer:
             else:
                 site = web.TCPSite(runner, listener.host, listener.port, ssl_context=listener.tls)
             await site.start()
+        if self._endpoints is not None:
+            where = self._endpoints
+            self._arrivals = await asyncio.get_running_loop().create_server(
+                lambda: Arrival(where, server.by_endpoint), where.host, where.port, ssl=where.hosts_tls
+            )
         return [(address[0], address[1]) for address in runner.addresses]
 
     async def stop(self) -> None:
         """Take no new requests, let the running ones end, then close."""
+        if self._arrivals is not None:
+            self._arrivals.close()
+            self._arrivals = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
         path, _, query = http.raw_path.partition("?")
+        arrived = self._server.arrived.get(http.protocol) if self._server is not None else None
+        if arrived is not None:
+            return await self._serve_endpoint(http, arrived)
         if path == HEALTH_PATH:
             return web.json_response({"status": "ok"})
         for prefix, page in self._pages.items():
             if path.startswith(prefix):
                 return await page(http)
-        headers = tuple(
-            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
-            for name, value in http.raw_headers
-        )
-        request = Request(http.method, path, query, headers, b"", http.remote or "", secure=http.secure)
+        request = Request(http.method, path, query, _headers(http), b"", http.remote or "", secure=http.secure)
         if self._objects is not None and self._objects.takes(request):
             return await self._objects.serve(http, request)
+        return await self._serve_app(http, request)
+
+    async def _serve_endpoint(self, http: web.BaseRequest, arrived: Arrived) -> web.StreamResponse:
+        """Answer what came by an endpoint: as its service does, whatever is asked, and nothing else."""
+        path, _, query = http.raw_path.partition("?")
+        request = Request(
+            http.method,
+            path,
+            query,
+            _headers(http),
+            b"",
+            arrived.source,
+            secure=arrived.is_secure,
+            via=arrived.via,
+        )
+        if self._objects is None or arrived.via.service != OBJECTS:
+            raise AssertionError(f"nobody answers for {arrived.via.service}")
+        return await self._objects.serve(http, request)
+
+    async def _serve_app(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         refusal: BadRequest | None = None
         body = b""
         try:
@@ -183,6 +226,13 @@ class AwsServer:
                 raise BodyTooLargeError
             pieces.append(piece)
         return b"".join(pieces)
+
+
+def _headers(http: web.BaseRequest) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in http.raw_headers
+    )
 
 
 def _free_bound(listener: Listener) -> socket.socket:

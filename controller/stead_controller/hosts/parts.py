@@ -16,6 +16,7 @@ from stead_controller.hosts.pictures import (
     security_group,
     subnet,
     vpc,
+    vpc_endpoint,
 )
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -37,4 +38,5 @@ PARTS: Final[dict[int, Part]] = {
     pb.KIND_NETWORK_ACL: Part(network_acl.draw, network_acl.ids),
     pb.KIND_PEERING: Part(peering.draw, peering.ids),
     pb.KIND_FLOW_LOG: Part(flow_log.draw, flow_log.ids),
+    pb.KIND_VPC_ENDPOINT: Part(vpc_endpoint.draw, vpc_endpoint.ids),
 }

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from stead_controller.authorization.conditions import context_of
-from stead_controller.authorization.evaluate import Policies, Request, evaluate
+from stead_controller.authorization.evaluate import Decision, Policies, Request, evaluate, evaluate_endpoint
 from stead_controller.authorization.patterns import Context
-from stead_controller.authorization.policy_document import parse
+from stead_controller.authorization.policy_document import PolicyDocument, parse
 from stead_controller.authorization.public_policies import is_public
 from stead_controller.errors import NotAuthorized
 from stead_controller.resources.buckets import BucketFacts
@@ -52,13 +52,20 @@ _POLICIES: Final = {
 }
 
 
+_ENDPOINT: Final = "a VPC endpoint policy"
+
+
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, with all policies of its own, and what conditions may ask for."""
+    """Who asks, with all policies of its own, and what conditions may ask for.
+
+    `endpoint` is the policy of the VPC endpoint that the request came by, None when it allows everything.
+    """
 
     caller: Caller
     policies: Policies
     context: Mapping[str, Any]
+    endpoint: PolicyDocument | None = None
     _read: Context = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,14 +77,16 @@ class Asker:
 
         `more` are condition keys of this one object, in place of the request's.
         """
-        if self.caller.kind == "root" and self.caller.account_id == bucket.account_id and action in _ROOTS:
-            return
+        is_root = self.caller.kind == "root" and self.caller.account_id == bucket.account_id and action in _ROOTS
         whose = {"aws:ResourceAccount": bucket.account_id, "s3:ResourceAccount": bucket.account_id}
-        self._decide(action, arn_of(bucket.name, key), self._with(bucket), {**whose, **(more or {})})
+        policies = None if is_root else self._with(bucket)
+        self._decide(action, arn_of(bucket.name, key), policies, {**whose, **(more or {})})
 
     def keys_about(self, action: str, bucket: BucketFacts | None) -> frozenset[str]:
         """Give the condition keys, in lower case, that decide about an action, on a bucket or on nobody else's."""
-        return (self._with(bucket) if bucket else self.policies).keys_about(f"s3:{action}")
+        about = f"s3:{action}"
+        keys = (self._with(bucket) if bucket else self.policies).keys_about(about)
+        return keys | self.endpoint.keys_about(about.lower()) if self.endpoint is not None else keys
 
     def _with(self, bucket: BucketFacts) -> Policies:
         """Give the caller's policies together with a bucket's."""
@@ -91,18 +100,26 @@ class Asker:
         whose = {"aws:ResourceAccount": self.caller.account_id, "s3:ResourceAccount": self.caller.account_id}
         self._decide(action, arn, self.policies, {**whose, **(more or {})})
 
-    def _decide(self, action: str, arn: str, policies: Policies, more: Mapping[str, Any]) -> None:
+    def _decide(self, action: str, arn: str, policies: Policies | None, more: Mapping[str, Any]) -> None:
+        """Raise NotAuthorized unless the endpoint lets it pass and `policies`, None where none are asked, allow it."""
         replaced = {name.lower() for name in more}
         context = {name: value for name, value in self._read.items() if name not in replaced} | context_of(more)
         asked = Request(f"s3:{action}", arn, principal_of(self.caller), context)
-        decision = evaluate(asked, policies)
+        if self.endpoint is not None:
+            self._require(action, arn, evaluate_endpoint(asked, self.endpoint), _ENDPOINT)
+        if policies is not None:
+            decision = evaluate(asked, policies)
+            self._require(action, arn, decision, _POLICIES[decision.lacking])
+
+    def _require(self, action: str, arn: str, decision: Decision, policy: str) -> None:
+        """Raise NotAuthorized, in AWS's words, unless it is allowed by a kind of policy."""
         if decision.allowed:
             return
         if self.caller.kind == "anonymous":
             raise NotAuthorized("Access Denied", code="AccessDenied")
         if decision.explicit_deny:
-            why = f"with an explicit deny in {_POLICIES[decision.lacking]}"
+            why = f"with an explicit deny in {policy}"
         else:
-            why = f"because no {_POLICIES[decision.lacking].partition(' ')[2]} allows the s3:{action} action"
+            why = f"because no {policy.partition(' ')[2]} allows the s3:{action} action"
         text = f'User: {self.caller.arn} is not authorized to perform: s3:{action} on resource: "{arn}" {why}'
         raise NotAuthorized(text, code="AccessDenied")

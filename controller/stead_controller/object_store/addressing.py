@@ -30,8 +30,8 @@ class Address:
     key: str = ""
 
 
-def read_address(host: str, path: str, domain: str) -> Address:
-    """Read the address of a request's Host header and raw path; a bucket may stand before `domain`.
+def read_address(host: str, path: str, domain: str | tuple[str, ...]) -> Address:
+    """Read the address of a request's Host header and raw path; a bucket may stand before `domain`, or one of several.
 
     Raises BadRequest.
     """
@@ -62,12 +62,14 @@ def read_copy_source(path: str) -> Address:
     return found
 
 
-def bucket_of_host(host: str, domain: str) -> str:
+def bucket_of_host(host: str, domain: str | tuple[str, ...]) -> str:
     """Give the bucket that stands before the domain in a Host header; empty when none does."""
     name = host.lower().partition(":")[0]
-    if not domain or not name.endswith(f".{domain}"):
+    domains = (domain,) if isinstance(domain, str) else domain
+    suffix = next((f".{one}" for one in domains if one and name.endswith(f".{one}")), None)
+    if suffix is None:
         return ""
-    name = name.removesuffix(f".{domain}")
+    name = name.removesuffix(suffix)
     # As Amazon has it, BUCKET.s3.REGION.DOMAIN; the bucket's name may have dots itself.
     return re.sub(r"(?:^|\.)s3(?:[.-][a-z0-9-]+)?\Z", "", name)
 

@@ -16,7 +16,7 @@ from stead_controller.object_store.backend import Ask
 from stead_controller.object_store.exchange import Exchange, Means
 from stead_controller.object_store.forwarding import BackendRefusal, send_short
 from stead_controller.object_store.operations import COPYING, Operation
-from stead_controller.resources import buckets, principal_keys
+from stead_controller.resources import buckets, principal_keys, vpc_endpoint_access
 from stead_controller.resources.buckets import BucketFacts
 from stead_controller.resources.transaction import Transaction
 
@@ -116,12 +116,14 @@ class Authorization:
         source = exchange.request.header("x-amz-copy-source")
         version = self._read_source(exchange, source) if source is not None else ""
         context = condition_keys.of_request(exchange, self._means.region)
+        via = exchange.request.via
+        endpoint = vpc_endpoint_access.policy_of(tx, via) if via is not None else None
         if exchange.is_anonymous:
             _check_anybody(exchange, operation)
-            exchange.asker = Asker(caller, Policies(), context)
+            exchange.asker = Asker(caller, Policies(), context, endpoint)
         else:
             context |= principal_keys.of_tags(self._rights.tags(tx, caller))
-            exchange.asker = Asker(caller, self._rights.policies(tx, caller), context)
+            exchange.asker = Asker(caller, self._rights.policies(tx, caller), context, endpoint)
         if exchange.is_control and not address.bucket:
             exchange.rights.require_own(operation.action, "*")
             return

@@ -20,7 +20,7 @@ _HEADERS: Final = "access-control-request-headers"
 _REFUSED: Final = "AccessForbidden"
 
 
-async def look_up(exchange: Exchange, means: Means, domain: str) -> None:
+async def look_up(exchange: Exchange, means: Means, domain: str | tuple[str, ...]) -> None:
     """Find out which headers of CORS the answer to a browser has; a bucket that is not there has none."""
     request = exchange.request
     origin = request.header(_ORIGIN)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from stead_controller.object_store.addressing import Address
 from stead_controller.object_store.exchange import Exchange
-from stead_controller.resources import principal_keys
+from stead_controller.resources import principal_keys, source_keys
 
 EXISTING_TAG: Final = "s3:ExistingObjectTag/"
 REQUESTED_TAG: Final = "s3:RequestObjectTag"  # of one key, or all keys, `…TagKeys`
@@ -69,8 +69,8 @@ def of_request(exchange: Exchange, region: str) -> dict[str, Any]:
         "aws:CurrentTime": exchange.now,
         "aws:EpochTime": int(exchange.now.timestamp()),
         "aws:RequestedRegion": region,
-        "aws:SecureTransport": exchange.http.secure,
-        "aws:SourceIp": request.source_ip,
+        "aws:SecureTransport": request.secure,
+        **source_keys.of_request(request.source_ip, request.via),
         **_of_signature(exchange),
         **{key: request.header(name) for key, name in _HEADERS.items()},
         **{key: query.get(name) for key, name in _FIELDS.items()},
@@ -123,7 +123,7 @@ def _of_signature(exchange: Exchange) -> dict[str, Any]:
 
 
 def _tls_version(exchange: Exchange) -> str | None:
-    transport = exchange.http.transport
+    transport = exchange.http.transport if exchange.request.secure else None
     tls = transport.get_extra_info("ssl_object") if transport is not None else None
     match = _TLS.match(tls.version() or "") if tls is not None else None
     return match[1] if match else None

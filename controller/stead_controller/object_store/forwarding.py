@@ -180,7 +180,8 @@ async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answe
     headers = _answered(answer)
     content = await _read(answer)
     if content:
-        url = f"{exchange.http.scheme}://{exchange.request.header('host') or ''}{exchange.request.path}"
+        scheme = "https" if exchange.request.secure else "http"
+        url = f"{scheme}://{exchange.request.header('host') or ''}{exchange.request.path}"
         content = answers.translate(content, exchange.kept, url)
     headers = {name: value for name, value in headers.items() if name not in ("content-length", "accept-ranges")}
     return Answer(answer.status, content, headers)

@@ -83,7 +83,7 @@ class FrontDoor:
         find_key: KeyLookup,
         backend: Backend,
         region: str,
-        domain: str = "",
+        domain: str | tuple[str, ...] = "",
         rights: Rights,
         on_call: Callable[[CallRecord], None] = _ignore,
         throttle: Throttle | None = None,
@@ -304,6 +304,7 @@ class FrontDoor:
             result=None if code is not None else recording.answered(response.headers),
             additional=recording.additional(exchange),
             owner_id=exchange.bucket.account_id if exchange.bucket else "",
+            endpoint_id=exchange.request.via.endpoint_id if exchange.request.via else "",
         )
         try:
             self._on_call(record)

@@ -34,7 +34,7 @@ def open_door(
         find_key=find_key,
         backend=backend,
         region=settings.region,
-        domain=settings.object_domain,
+        domain=(settings.object_domain, f"s3.{settings.region}.amazonaws.com"),
         rights=rights,
         on_call=on_call,
         throttle=throttle,

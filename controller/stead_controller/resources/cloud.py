@@ -12,8 +12,9 @@ class Cloud:
 
     `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
     VPCs get their IPv6 blocks, a /56 each, out of `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota.
-    Storage pools promise `volume_overcommit` bytes of volumes per byte. `issuers` are those of web identities;
-    `sealer` seals and opens secrets.
+    `api_addresses` and `api_ports` (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers take what
+    comes by VPC endpoints. Storage pools promise `volume_overcommit` bytes of volumes per byte. `issuers` are those of
+    web identities; `sealer` seals and opens secrets.
     """
 
     region: str
@@ -24,6 +25,9 @@ class Cloud:
     ipv6_pool: str = "fd73:7465::/32"
     address_rest_seconds: int = 60
     elastic_addresses_per_account: int = 5
+    api_addresses: tuple[str, ...] = ("198.18.0.1",)
+    api_ports: tuple[int, ...] = (80, 443, 8773, 8774)
+    endpoint_port: int = 8777
     cpu_overcommit: float = 8.0
     memory_kept: int = 1 << 30
     volume_overcommit: float = 4.0

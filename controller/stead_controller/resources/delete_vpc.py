@@ -13,6 +13,7 @@ from stead_controller.db.tables import (
     RouteTableAssociation,
     Subnet,
     Vpc,
+    VpcEndpoint,
 )
 from stead_controller.errors import InUse
 from stead_controller.resources import (
@@ -29,7 +30,13 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
 # What keeps a VPC from being deleted, beside groups and ACLs that are not its default ones.
-_DEPENDENTS: Final[tuple[Any, ...]] = (Subnet, NetworkInterface, InternetGateway, EgressOnlyInternetGateway)
+_DEPENDENTS: Final[tuple[Any, ...]] = (
+    Subnet,
+    NetworkInterface,
+    InternetGateway,
+    EgressOnlyInternetGateway,
+    VpcEndpoint,
+)
 
 
 def remove(tx: Transaction, caller: Caller, vpc_id: str, now: datetime) -> None:

@@ -20,7 +20,15 @@ from stead_controller.errors import (
     MissingParameter,
     WrongState,
 )
-from stead_controller.resources import client_tokens, lookup, security_group_rules, tags, told
+from stead_controller.resources import (
+    client_tokens,
+    lookup,
+    prefix_list_blocks,
+    security_group_rules,
+    tags,
+    told,
+    vpc_endpoint_services,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
 from stead_controller.resources.cloud import Cloud
@@ -171,22 +179,41 @@ def remove(tx: Transaction, caller: Caller, list_id: str) -> dict[str, Any]:
 
 
 def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's prefix lists in EC2's shape, sorted by id; raises MalformedId, NotFound."""
-    found = lookup.select_page(tx, caller, _KIND, PrefixList, asked, conditions=FILTERS)
+    """List the caller's and services' prefix lists in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    lookup.require_seen(tx, _KIND, PrefixList.id, asked.ids, lambda _: vpc_endpoint_services.ways(caller))
+    # Each way has an index of its own that begins with it: joined, the rows of others would be read.
+    ids_found = [
+        each
+        for way in vpc_endpoint_services.ways(caller)
+        for each in lookup.select_ids(tx, caller, PrefixList.id, asked, way, conditions=FILTERS)
+    ]
+    found = lookup.rows(tx, PrefixList, sorted(ids_found)[: asked.limit])
     tagged = tags.of(tx, caller.account_id, [row.id for row in found])
-    arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:prefix-list"
+    arn = f"arn:{cloud.partition}:ec2:{cloud.region}"
     return [
         {
             "PrefixListId": row.id,
             "PrefixListName": row.name,
-            "PrefixListArn": f"{arn}/{row.id}",
+            "PrefixListArn": f"{arn}:{row.account_id.lower()}:prefix-list/{row.id}",
             "AddressFamily": row.address_family,
             "State": row.state,
-            "MaxEntries": row.max_entries,
-            "Version": row.version,
+            # A service's list has neither: it is the cloud's business, and weighs what it weighs.
+            "MaxEntries": None if row.account_id == vpc_endpoint_services.OWNER else row.max_entries,
+            "Version": None if row.account_id == vpc_endpoint_services.OWNER else row.version,
             "OwnerId": row.account_id,
             "Tags": tagged.get(row.id, []),
         }
+        for row in found
+    ]
+
+
+def of_services(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
+    """List the prefix lists of the cloud's services with their blocks, sorted by id; raises MalformedId, NotFound."""
+    theirs = PrefixList.account_id == vpc_endpoint_services.OWNER
+    lookup.require(tx, _KIND, PrefixList.id, asked.ids, theirs)
+    found = lookup.rows(tx, PrefixList, lookup.select_ids(tx, caller, PrefixList.id, asked, theirs, conditions=FILTERS))
+    return [
+        {"PrefixListId": row.id, "PrefixListName": row.name, "Cidrs": prefix_list_blocks.blocks(tx, row.id)}
         for row in found
     ]
 
@@ -198,7 +225,7 @@ def entries(
 
     Raises MalformedId, NotFound, InvalidParameter for a version that there is not.
     """
-    row = lookup.find(tx, caller, _KIND, PrefixList, list_id)
+    row = vpc_endpoint_services.find_list(tx, caller, list_id)
     if version is not None:
         _require_known_version(row, version)
     after = asked.after[0] if asked.after else None

@@ -29,6 +29,7 @@ from stead_controller.db.tables import (
     Tag,
     Volume,
     Vpc,
+    VpcEndpoint,
     VpcPeeringConnection,
 )
 from stead_controller.resources import ebs_encryption, images, peered_vpcs, snapshots
@@ -125,6 +126,14 @@ def _of_peering(row: VpcPeeringConnection, arn: Arn) -> Facts:
     }
 
 
+def _of_endpoint(row: VpcEndpoint, arn: Arn) -> Facts:
+    return {
+        "ec2:Vpc": arn("vpc", row.vpc_id),
+        "ec2:VpceServiceName": row.service,
+        "ec2:VpceServiceOwner": "amazon",
+    }
+
+
 def _in_vpc(key: str) -> Callable[[Any, Arn], Facts]:
     return lambda row, arn: {key: row.id, "ec2:Vpc": arn("vpc", row.vpc_id) if row.vpc_id else None}
 
@@ -158,6 +167,7 @@ _KINDS: Final[dict[str, tuple[Any, SeenBy, Callable[[Any, Arn], Facts]]]] = {
     "subnet": (Subnet, _own(Subnet), _of_subnet),
     "volume": (Volume, _own(Volume), _of_volume),
     "vpc": (Vpc, _own(Vpc), lambda row, _: {"ec2:Tenancy": row.instance_tenancy, "ec2:VpcID": row.id}),
+    "vpc-endpoint": (VpcEndpoint, _own(VpcEndpoint), _of_endpoint),
     "vpc-peering-connection": (VpcPeeringConnection, lambda _tx, caller, _ids: peered_vpcs.sides(caller), _of_peering),
 }
 

@@ -35,6 +35,7 @@ _MEMBERS: Final = {
     route_targets.NAT_GATEWAY: "NatGatewayId",
     route_targets.INTERFACE: "NetworkInterfaceId",
     route_targets.PEERING: "VpcPeeringConnectionId",
+    route_targets.VPC_ENDPOINT: "GatewayId",
 }
 
 
@@ -79,7 +80,9 @@ FILTERS: Final[dict[str, Condition]] = {
     "route.destination-ipv6-cidr-block": _any_of(_local(ipv6=True), _to(IPV6)),
     "route.destination-prefix-list-id": _to(PREFIX_LIST),
     "route.egress-only-internet-gateway-id": _through(route_targets.EGRESS_ONLY_GATEWAY),
-    "route.gateway-id": _any_of(constant("local"), _through(route_targets.INTERNET_GATEWAY)),
+    "route.gateway-id": _any_of(
+        constant("local"), _through(route_targets.INTERNET_GATEWAY), _through(route_targets.VPC_ENDPOINT)
+    ),
     "route.instance-id": exists_where(_BY_INTERFACE, text(NetworkInterface.instance_id)),
     "route.nat-gateway-id": _through(route_targets.NAT_GATEWAY),
     "route.origin": _any_of(constant("CreateRouteTable"), exists_where(_ROUTES, constant("CreateRoute"))),

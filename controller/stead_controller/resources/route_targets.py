@@ -14,6 +14,7 @@ from stead_controller.db.tables import (
     NetworkInterface,
     Route,
     RouteTable,
+    VpcEndpoint,
     VpcPeeringConnection,
 )
 from stead_controller.errors import (
@@ -34,8 +35,9 @@ EGRESS_ONLY_GATEWAY: Final = "egress-only-internet-gateway"
 NAT_GATEWAY: Final = "natgateway"
 INTERFACE: Final = "network-interface"
 PEERING: Final = "vpc-peering-connection"
+VPC_ENDPOINT: Final = "vpc-endpoint"
 
-TYPES: Final = (INTERNET_GATEWAY, EGRESS_ONLY_GATEWAY, NAT_GATEWAY, INTERFACE, PEERING)
+TYPES: Final = (INTERNET_GATEWAY, EGRESS_ONLY_GATEWAY, NAT_GATEWAY, INTERFACE, PEERING, VPC_ENDPOINT)
 """The types of targets that a route's row may have, as in `stead_proto.ids.PREFIXES`."""
 
 
@@ -95,6 +97,7 @@ _LIVE: Final[dict[str, tuple[ColumnElement[bool], ...]]] = {
     NAT_GATEWAY: (NatGateway.id == Route.target_id, NatGateway.state.in_(("pending", "available"))),
     INTERFACE: (NetworkInterface.id == Route.target_id, NetworkInterface.attachment_id.is_not(None)),
     PEERING: (VpcPeeringConnection.id == Route.target_id, VpcPeeringConnection.status == peered_vpcs.ACTIVE),
+    VPC_ENDPOINT: (VpcEndpoint.id == Route.target_id,),
 }
 
 
@@ -107,6 +110,10 @@ def _exists(first: ColumnElement[bool], *more: ColumnElement[bool]) -> ColumnEle
 def _gateway(tx: Transaction, caller: Caller, table: RouteTable, gateway_id: str) -> Target:
     if gateway_id.startswith(("vgw-", "lgw-", "cagw-")):
         raise Unsupported(f"Routes to gateways such as {gateway_id} are not supported by this cloud.")
+    if ids.is_id(VPC_ENDPOINT, gateway_id):
+        raise InvalidParameter(
+            f"A route to the gateway endpoint {gateway_id} is made by adding the route table to the endpoint."
+        )
     if not ids.is_id(INTERNET_GATEWAY, gateway_id):
         raise MalformedId(INTERNET_GATEWAY, gateway_id)
     query = select(InternetGateway).where(

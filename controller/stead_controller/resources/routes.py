@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import PrefixList, Route, RouteTable, Subnet, Vpc
+from stead_controller.db.tables import Route, RouteTable, Subnet, Vpc
 from stead_controller.errors import AlreadyExists, InvalidCombination, InvalidParameter, NotFound, Unsupported
 from stead_controller.resources import (
     cidr_blocks,
@@ -20,6 +20,7 @@ from stead_controller.resources import (
     route_destinations,
     route_targets,
     topology_changes,
+    vpc_endpoint_services,
     vpcs,
 )
 from stead_controller.resources.caller import Caller
@@ -86,6 +87,7 @@ def replace(
     if row is None:
         _add(tx, table, destination, target, now)
     else:
+        _refuse_endpoint(row, "replace")
         row.target_type, row.target_id = target.type, target.id
     topology_changes.route_table(tx, table.id, table.vpc_id)
 
@@ -100,8 +102,17 @@ def remove(tx: Transaction, caller: Caller, table_id: str, destination: Destinat
         error = NotFound("route", destination.text)
         error.message = f"no route with destination-cidr-block {destination.text} in route table {table.id}"
         raise error
+    _refuse_endpoint(row, "remove")
     tx.session.delete(row)
     topology_changes.route_table(tx, table.id, table.vpc_id)
+
+
+def _refuse_endpoint(route: Route, verb: str) -> None:
+    """Refuse what would part a gateway endpoint from its route table; raises InvalidParameter."""
+    if route.target_type == route_targets.VPC_ENDPOINT:
+        raise InvalidParameter(
+            f"cannot {verb} VPC endpoint route {route.destination} in route table {route.route_table_id}"
+        )
 
 
 def refuse_covered(tx: Transaction, vpc: Vpc, block: Network) -> None:
@@ -140,7 +151,7 @@ def _add(tx: Transaction, table: RouteTable, destination: Destination, target: T
 
 def _check_prefix_list(tx: Transaction, caller: Caller, destination: Destination) -> None:
     if destination.family == route_destinations.PREFIX_LIST:
-        lookup.find(tx, caller, "prefix-list", PrefixList, destination.text)
+        vpc_endpoint_services.find_list(tx, caller, destination.text)
 
 
 def _check_family(destination: Destination, target: Target) -> None:

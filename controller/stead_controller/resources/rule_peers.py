@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import PrefixList, SecurityGroup, SecurityGroupRule
+from stead_controller.db.tables import SecurityGroup, SecurityGroupRule
 from stead_controller.errors import InvalidParameter, MissingParameter, NotFound
-from stead_controller.resources import lookup, peered_vpcs
+from stead_controller.resources import lookup, peered_vpcs, vpc_endpoint_services
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.permissions import (
     GroupReference,
@@ -53,7 +53,7 @@ def rules_of(
             allowed = canonical(permission)
             found.append(replace(allowed, peer_group_id=peer_id, reached=reached, description=description))
         for listed in permission.prefix_lists:
-            prefix_list = lookup.find(tx, caller, "prefix-list", PrefixList, listed.prefix_list_id)
+            prefix_list = vpc_endpoint_services.find_list(tx, caller, listed.prefix_list_id)
             description = check_description(listed.description)
             found.append(replace(canonical(permission), prefix_list_id=prefix_list.id, description=description))
         if not found:

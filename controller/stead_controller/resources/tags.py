@@ -42,6 +42,7 @@ from stead_controller.db.tables import (
     Tag,
     Volume,
     Vpc,
+    VpcEndpoint,
     VpcPeeringConnection,
 )
 from stead_controller.errors import (
@@ -90,6 +91,7 @@ _TABLES: Final[dict[str, Any]] = {
     "subnet-cidr-reservation": SubnetCidrReservation,
     "volume": Volume,
     "vpc": Vpc,
+    "vpc-endpoint": VpcEndpoint,
     "vpc-flow-log": FlowLog,
     "vpc-peering-connection": VpcPeeringConnection,
 }

@@ -41,6 +41,7 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_FLOW_LOG: _Kind.ValueType  # 14
     KIND_BASE: _Kind.ValueType  # 15
     KIND_SNAPSHOT: _Kind.ValueType  # 16
+    KIND_VPC_ENDPOINT: _Kind.ValueType  # 17
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
     """The kinds of resources a host is told about. HOST_NETWORK, BASE, VOLUME, SNAPSHOT, INTERFACE, MACHINE and
@@ -64,6 +65,7 @@ KIND_NAT_GATEWAY: Kind.ValueType  # 13
 KIND_FLOW_LOG: Kind.ValueType  # 14
 KIND_BASE: Kind.ValueType  # 15
 KIND_SNAPSHOT: Kind.ValueType  # 16
+KIND_VPC_ENDPOINT: Kind.ValueType  # 17
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 class _Power:
@@ -106,6 +108,7 @@ class Resource(_message.Message):
     FLOW_LOG_FIELD_NUMBER: _builtins.int
     BASE_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
+    VPC_ENDPOINT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     revision: _builtins.int
     @_builtins.property
@@ -138,6 +141,8 @@ class Resource(_message.Message):
     def base(self) -> Global___Base: ...
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
+    @_builtins.property
+    def vpc_endpoint(self) -> Global___VpcEndpoint: ...
     def __init__(
         self,
         *,
@@ -158,12 +163,13 @@ class Resource(_message.Message):
         flow_log: Global___FlowLog | None = ...,
         base: Global___Base | None = ...,
         snapshot: Global___Snapshot | None = ...,
+        vpc_endpoint: Global___VpcEndpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc", "vpc_endpoint", b"vpc_endpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc", "vpc_endpoint", b"vpc_endpoint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log", "base", "snapshot"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log", "base", "snapshot", "vpc_endpoint"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -592,6 +598,7 @@ class Route(_message.Message):
     EGRESS_ONLY_GATEWAY_FIELD_NUMBER: _builtins.int
     INTERFACE_ID_FIELD_NUMBER: _builtins.int
     PEER_VPC_ID_FIELD_NUMBER: _builtins.int
+    VPC_ENDPOINT_ID_FIELD_NUMBER: _builtins.int
     destination: _builtins.str
     """IPv4 or IPv6 block"""
     blackhole: _builtins.bool
@@ -604,6 +611,8 @@ class Route(_message.Message):
     """an appliance, or a NAT gateway's interface; a Mapping says where it is"""
     peer_vpc_id: _builtins.str
     """by an active peering"""
+    vpc_endpoint_id: _builtins.str
+    """a gateway endpoint: every host has it for itself"""
     def __init__(
         self,
         *,
@@ -613,12 +622,13 @@ class Route(_message.Message):
         egress_only_gateway: _builtins.bool = ...,
         interface_id: _builtins.str = ...,
         peer_vpc_id: _builtins.str = ...,
+        vpc_endpoint_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["blackhole", b"blackhole", "egress_only_gateway", b"egress_only_gateway", "interface_id", b"interface_id", "internet_gateway", b"internet_gateway", "peer_vpc_id", b"peer_vpc_id", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blackhole", b"blackhole", "egress_only_gateway", b"egress_only_gateway", "interface_id", b"interface_id", "internet_gateway", b"internet_gateway", "peer_vpc_id", b"peer_vpc_id", "target", b"target", "vpc_endpoint_id", b"vpc_endpoint_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blackhole", b"blackhole", "destination", b"destination", "egress_only_gateway", b"egress_only_gateway", "interface_id", b"interface_id", "internet_gateway", b"internet_gateway", "peer_vpc_id", b"peer_vpc_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blackhole", b"blackhole", "destination", b"destination", "egress_only_gateway", b"egress_only_gateway", "interface_id", b"interface_id", "internet_gateway", b"internet_gateway", "peer_vpc_id", b"peer_vpc_id", "target", b"target", "vpc_endpoint_id", b"vpc_endpoint_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["blackhole", "internet_gateway", "egress_only_gateway", "interface_id", "peer_vpc_id"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["blackhole", "internet_gateway", "egress_only_gateway", "interface_id", "peer_vpc_id", "vpc_endpoint_id"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
@@ -802,6 +812,55 @@ class NatGateway(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NatGateway: _TypeAlias = NatGateway  # noqa: Y015
+
+@_typing.final
+class VpcEndpoint(_message.Message):
+    """A gateway endpoint: where a route leads to it, each host answers at these addresses for its own guests, and carries what
+    they say to a controller, which knows by the host's certificate that it came by this endpoint, and by whom.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    CONTROLLER_PORT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    service: _builtins.str
+    """such as "s3" """
+    controller_port: _builtins.int
+    """TCP, at which controllers take what comes by endpoints"""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4, at which the service is"""
+
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """TCP"""
+
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """DNS names that, with all below them, are the service's inside of the VPC"""
+
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        service: _builtins.str = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        ports: _abc.Iterable[_builtins.int] | None = ...,
+        controller_port: _builtins.int = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "controller_port", b"controller_port", "names", b"names", "ports", b"ports", "service", b"service", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VpcEndpoint: _TypeAlias = VpcEndpoint  # noqa: Y015
 
 @_typing.final
 class FlowLog(_message.Message):

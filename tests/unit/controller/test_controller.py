@@ -42,9 +42,14 @@ class Cloud:
     """A running controller and ways to talk to it."""
 
     def __init__(self, state_dir):
-        http, https, hosts, enrolment = free_ports(4)
+        http, https, hosts, enrolment, endpoints = free_ports(5)
         self.settings = Settings(
-            state_dir=state_dir, http_port=http, https_port=https, host_port=hosts, enrolment_port=enrolment
+            state_dir=state_dir,
+            http_port=http,
+            https_port=https,
+            host_port=hosts,
+            enrolment_port=enrolment,
+            endpoint_port=endpoints,
         )
         self.stack = contextlib.AsyncExitStack()
 

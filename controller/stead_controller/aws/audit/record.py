@@ -81,6 +81,7 @@ def draw(call: CallRecord, region: str) -> AuditEvent:
         "managementEvent": not is_data,
         "recipientAccountId": account_id,
         **_shared(call),
+        **({"vpcEndpointId": call.endpoint_id} if call.endpoint_id else {}),
         "eventCategory": "Data" if is_data else "Management",
     }
     return AuditEvent(

@@ -31,6 +31,7 @@ _TYPES: Final[dict[str, str]] = {
     "dhcp-options": "DHCPOptions",
     "vpc-peering-connection": "VPCPeeringConnection",
     "prefix-list": "PrefixList",
+    "vpc-endpoint": "VPCEndpoint",
     "vpc-flow-log": "FlowLog",
 }
 # Members whose value names a resource, with its type.

@@ -7,8 +7,8 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
-from stead_controller.errors import NotFound, Unsupported
-from stead_controller.resources import lookup, prefix_lists
+from stead_controller.errors import Unsupported
+from stead_controller.resources import prefix_lists
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.prefix_lists import Change, Entry, NewList
 
@@ -75,14 +75,13 @@ def describe_managed_prefix_lists(call: Call, params: Params) -> Result:
 
 @operation("DescribePrefixLists", writes=False)
 def describe_prefix_lists(call: Call, params: Params) -> Result:
-    """List the prefix lists of AWS services, of which this cloud has none."""
-    describe.page(call, params, "DescribePrefixLists", ids="PrefixListIds")
-    describe.filters(params, ("prefix-list-id", "prefix-list-name"), tags=False)
-    asked = params.get("PrefixListIds", ())
-    lookup.check_form("prefix-list", asked)
-    if asked:
-        raise NotFound("prefix-list", asked)
-    return {"PrefixLists": []}
+    """List the prefix lists of this cloud's own services."""
+    page = describe.page(call, params, "DescribePrefixLists", ids="PrefixListIds")
+    known = {name: prefix_lists.FILTERS[name] for name in ("prefix-list-id", "prefix-list-name")}
+    wanted = describe.filters(params, known, tags=False)
+    asked = Selection(tuple(params.get("PrefixListIds", ())), wanted, page.after, page.fetch)
+    found = prefix_lists.of_services(call.tx, call.caller, asked)
+    return selection.answer("PrefixLists", found, page, "PrefixListId")
 
 
 @operation("GetManagedPrefixListEntries", writes=False)

@@ -1,86 +1,125 @@
-"""VPC endpoints and ClassicLink, which this cloud has not: none are listed, so that sweeps work; making is refused."""
+"""VPC endpoints: Create, Modify, Delete, Describe, and the services that they may lead to."""
 
-from typing import Final, NoReturn
+from typing import Any, Final
 
+from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.describe import filters
+from stead_controller.aws.describe import filters, repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
-from stead_controller.errors import NotFound, Unsupported
-from stead_controller.resources import vpcs
-from stead_controller.resources.conditions import Selection
+from stead_controller.errors import InvalidParameter, MalformedId, MissingParameter, NotFound, Unsupported
+from stead_controller.resources import describe_vpc_endpoints, vpc_endpoint_services, vpc_endpoints
+from stead_controller.resources.vpc_endpoint_services import GATEWAY
+from stead_controller.resources.vpc_endpoints import Change, CreateRequest
 
-ENDPOINT_FILTERS: Final = frozenset(
-    {
-        "ip-address-type",
-        "service-name",
-        "service-region",
-        "vpc-endpoint-id",
-        "vpc-endpoint-state",
-        "vpc-endpoint-type",
-        "vpc-id",
-    }
-)
-_SERVICE_FILTERS: Final = frozenset(
-    {"owner", "service-name", "service-region", "service-type", "supported-ip-address-types"}
-)
-_LINK_FILTERS: Final = frozenset({"is-classic-link-enabled"})
-
-
-@operation("DescribeVpcEndpoints", writes=False)
-def describe_vpc_endpoints(call: Call, params: Params) -> Result:
-    """List no endpoints; an id of one is answered as absent."""
-    selection.paged(call, params, "DescribeVpcEndpoints", ENDPOINT_FILTERS, ids="VpcEndpointIds")
-    if params.get("VpcEndpointIds"):
-        raise NotFound("vpc-endpoint", params["VpcEndpointIds"])
-    return {"VpcEndpoints": []}
-
-
-@operation("DescribeVpcEndpointServices", writes=False)
-def describe_vpc_endpoint_services(call: Call, params: Params) -> Result:
-    """List no services."""
-    del call
-    filters(params, _SERVICE_FILTERS)
-    if params.get("ServiceNames"):
-        raise NotFound("vpc-endpoint-service", params["ServiceNames"], code="InvalidServiceName")
-    return {"ServiceNames": [], "ServiceDetails": []}
+# What only endpoints have that Stead has not: VPC Lattice's and other regions'.
+_UNBUILT: Final = ("ResourceConfigurationArn", "ServiceNetworkArn")
+_TYPES: Final = (GATEWAY, "Interface", "GatewayLoadBalancer", "Resource", "ServiceNetwork")
+# What gateway endpoints have not, in EC2's words.
+_OF_INTERFACES: Final = {
+    "SubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
+    "AddSubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
+    "RemoveSubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
+    "SubnetConfigurations": "Subnet configurations are only supported for Interface type VPC Endpoints.",
+    "SecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
+    "AddSecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
+    "RemoveSecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
+    "PrivateDnsEnabled": "Private DNS can only be enabled for Interface type VPC Endpoints.",
+}
 
 
 @operation("CreateVpcEndpoint")
-def create_vpc_endpoint(call: Call, params: Params) -> NoReturn:
-    """Refuse to make an endpoint."""
-    del call, params
-    raise Unsupported("VPC endpoints are not supported by this cloud.")
+def create_vpc_endpoint(call: Call, params: Params) -> Result:
+    """Make an endpoint."""
+    for name in _UNBUILT:
+        if params.get(name):
+            raise Unsupported(f"Endpoints of VPC Lattice are not supported by this cloud ({name}).")
+    if params.get("ServiceRegion", call.cloud.region) != call.cloud.region:
+        raise Unsupported("Endpoints of services in other regions are not supported by this cloud (ServiceRegion).")
+    kind = params.get("VpcEndpointType", GATEWAY)
+    if kind not in _TYPES:
+        raise InvalidParameter(f"Value ({kind}) for parameter VpcEndpointType is invalid.")
+    if not params.get("ServiceName"):
+        raise MissingParameter("ServiceName")
+    if kind == GATEWAY:
+        _check_gateway(params)
+    request = CreateRequest(
+        params["VpcId"],
+        params["ServiceName"],
+        kind,
+        params.get("PolicyDocument") or None,
+        params.get("RouteTableIds", ()),
+        tags_on_create(params, "vpc-endpoint"),
+    )
+    made = vpc_endpoints.create(
+        call.tx, call.caller, call.cloud, request, repeatable=repeatable("CreateVpcEndpoint", params), now=call.now
+    )
+    shown = describe_vpc_endpoints.show(call.tx, call.caller, call.cloud, made)
+    return {"VpcEndpoint": shown, "ClientToken": params.get("ClientToken")}
+
+
+@operation("ModifyVpcEndpoint")
+def modify_vpc_endpoint(call: Call, params: Params) -> Result:
+    """Change an endpoint's policy or route tables."""
+    _check_gateway(params)
+    change = Change(
+        params.get("PolicyDocument") or None,
+        params.get("ResetPolicy", False),
+        params.get("AddRouteTableIds", ()),
+        params.get("RemoveRouteTableIds", ()),
+    )
+    vpc_endpoints.modify(call.tx, call.caller, params["VpcEndpointId"], change, call.now)
+    return {"Return": True}
+
+
+def _check_gateway(params: Params) -> None:
+    """Refuse what gateway endpoints have not; raises InvalidParameter, Unsupported."""
+    for name, message in _OF_INTERFACES.items():
+        if params.get(name):
+            raise InvalidParameter(message, code="InvalidParameter")
+    if params.get("IpAddressType", "ipv4") != "ipv4":
+        raise Unsupported("The services of this cloud have IPv4 addresses only (IpAddressType).")
+    options: dict[str, Any] = params.get("DnsOptions", {})
+    if options.get("DnsRecordIpType", "ipv4") not in ("ipv4", "service-defined"):
+        raise Unsupported("The services of this cloud have IPv4 addresses only (DnsOptions.DnsRecordIpType).")
+    for name in ("PrivateDnsOnlyForInboundResolverEndpoint", "PrivateDnsPreference", "PrivateDnsSpecifiedDomains"):
+        if options.get(name):
+            raise InvalidParameter(
+                f"{name} is only supported for Interface type VPC Endpoints.", code="InvalidParameter"
+            )
 
 
 @operation("DeleteVpcEndpoints")
 def delete_vpc_endpoints(call: Call, params: Params) -> Result:
-    """Say of each endpoint that it does not exist: the answer is a list of what was not deleted, as EC2's."""
-    del call
-    missing = (NotFound("vpc-endpoint", endpoint) for endpoint in params["VpcEndpointIds"])
-    return {
-        "Unsuccessful": [
-            {"ResourceId": one.missing[0], "Error": {"Code": "InvalidVpcEndpointId.NotFound", "Message": one.message}}
-            for one in missing
-        ]
-    }
+    """Delete each endpoint that can be, and say of each other why not, as EC2 does."""
+    unsuccessful = []
+    for endpoint_id in dict.fromkeys(params["VpcEndpointIds"]):
+        try:
+            vpc_endpoints.remove(call.tx, call.caller, endpoint_id)
+        except (MalformedId, NotFound) as error:
+            code = f"InvalidVpcEndpointId.{'NotFound' if isinstance(error, NotFound) else 'Malformed'}"
+            unsuccessful.append({"ResourceId": endpoint_id, "Error": {"Code": code, "Message": error.message}})
+    return {"Unsuccessful": unsuccessful}
 
 
-@operation("DescribeVpcClassicLink", writes=False)
-def describe_vpc_classic_link(call: Call, params: Params) -> Result:
-    """List no VPC as linked: ClassicLink has been retired."""
-    filters(params, _LINK_FILTERS)
-    _require(call, params)
-    return {"Vpcs": []}
+@operation("DescribeVpcEndpoints", writes=False)
+def describe_vpc_endpoints_(call: Call, params: Params) -> Result:
+    """List endpoints."""
+    known = describe_vpc_endpoints.FILTERS
+    asked, page = selection.paged(call, params, "DescribeVpcEndpoints", known, ids="VpcEndpointIds")
+    found = describe_vpc_endpoints.describe(call.tx, call.caller, call.cloud, asked)
+    return selection.answer("VpcEndpoints", found, page, "VpcEndpointId")
 
 
-@operation("DescribeVpcClassicLinkDnsSupport", writes=False)
-def describe_vpc_classic_link_dns_support(call: Call, params: Params) -> Result:
-    """List no VPC as linked: ClassicLink has been retired."""
-    _require(call, params)
-    return {"Vpcs": []}
-
-
-def _require(call: Call, params: Params) -> None:
-    """Raise MalformedId or NotFound for VPCs that are not the caller's."""
-    if params.get("VpcIds"):
-        vpcs.describe(call.tx, call.caller, call.cloud, Selection(tuple(params["VpcIds"])))
+@operation("DescribeVpcEndpointServices", writes=False)
+def describe_vpc_endpoint_services(call: Call, params: Params) -> Result:
+    """List the services that endpoints may lead to."""
+    page = describe.page(call, params, "DescribeVpcEndpointServices", ids="ServiceNames")
+    asked = filters(params, vpc_endpoint_services.FILTERS)
+    regions = params.get("ServiceRegions", ())
+    found: list[dict[str, Any]] = []
+    if not regions or call.cloud.region in regions:
+        found = vpc_endpoint_services.describe(call.cloud, params.get("ServiceNames", ()), asked)
+    after = page.after[0] if page.after else ""
+    shown, token = page.cut([one for one in found if one["ServiceName"] > after], lambda row: (row["ServiceName"],))
+    names = [one["ServiceName"] for one in shown]
+    return {"ServiceNames": names, "ServiceDetails": shown, "NextToken": token}

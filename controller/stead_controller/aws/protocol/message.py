@@ -6,6 +6,7 @@ from functools import cached_property
 
 from stead_controller.aws.protocol.form import decode_form
 from stead_controller.errors import BadRequest
+from stead_controller.resources.vpc_endpoint_access import Via
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -15,7 +16,8 @@ class Request:
     """A fully read HTTP request.
 
     `path` and `query` are raw, still percent-encoded; `headers` keeps order, case and duplicates, since a signature
-    covers them. `secure` tells whether it came through TLS.
+    covers them. `secure` tells whether it came through TLS, `via` by which VPC endpoint; `source_ip` is a private one
+    then.
     """
 
     method: str
@@ -25,6 +27,7 @@ class Request:
     body: bytes
     source_ip: str
     secure: bool = False
+    via: Via | None = None
 
     @cached_property
     def _headers_by_name(self) -> dict[str, list[str]]:

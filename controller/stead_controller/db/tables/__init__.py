@@ -46,6 +46,7 @@ from stead_controller.db.tables.subnet_cidr_reservation import SubnetCidrReserva
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.volume import Volume, VolumeModification
 from stead_controller.db.tables.vpc import Vpc, VpcCidrBlock
+from stead_controller.db.tables.vpc_endpoint import VpcEndpoint
 from stead_controller.db.tables.vpc_peering_connection import VpcPeeringConnection
 from stead_controller.db.tables.vpc_topic import VpcHost, VpcResource
 from stead_controller.db.tables.workflow import Workflow
@@ -138,6 +139,7 @@ __all__ = [
     "VolumeModification",
     "Vpc",
     "VpcCidrBlock",
+    "VpcEndpoint",
     "VpcHost",
     "VpcPeeringConnection",
     "VpcResource",

@@ -63,4 +63,6 @@ def _route(
             return pb.Route(destination=destination, interface_id=nat_interface_id)
         case route_targets.PEERING if route.target_id in peers:
             return pb.Route(destination=destination, peer_vpc_id=peers[route.target_id])
+        case route_targets.VPC_ENDPOINT if live:
+            return pb.Route(destination=destination, vpc_endpoint_id=route.target_id)
     return pb.Route(destination=destination, blackhole=True)

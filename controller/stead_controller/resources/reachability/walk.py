@@ -153,6 +153,10 @@ class Walk:
             case "egress-only-internet-gateway":
                 self._hop(route.target_id, f"egress-only gateway {route.target_id} lets it out", vpc_id=subnet.vpc_id)
                 self.ended = route.target_id
+            case "vpc-endpoint":
+                sentence = f"gateway endpoint {route.target_id} carries it to its service"
+                self._hop(route.target_id, sentence, vpc_id=subnet.vpc_id)
+                self.ended = route.target_id
             case "natgateway":
                 self._through_nat(subnet, route)
             case "network-interface":

@@ -35,6 +35,7 @@ from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.default_vpc import create_default_vpc
 from stead_controller.resources.owners import CLOUD_ACCOUNT
 from stead_controller.resources.snapshots import NO_VOLUME
+from stead_controller.resources.vpc_endpoint_services import keep
 from stead_proto import ids
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
@@ -88,6 +89,7 @@ def build_world(tx: Transaction) -> World:
     tx.session.add_all([image_device(image_row), image_snapshot(image_row)])
     if tx.session.get(CloudFact, "region") is None:
         tx.session.add(CloudFact(name="region", value=CLOUD.region))
+    keep(tx, CLOUD, NOW)
     tenants = [tenant(tx, "111111111111", 1), tenant(tx, "222222222222", 2)]
     return World(*tenants, host_id=host_row.id, image_id=image_row.id)
 

@@ -90,7 +90,7 @@ _VPCS: Final[dict[str, Rule]] = {
     "CreateFlowLogs": rule(made("vpc-flow-log"), by_id("ResourceIds"), _pass_role),
     "CreateVpc": rule(made("vpc", Tenancy="InstanceTenancy")),
     "CreateVpcEndpoint": rule(
-        made("vpc-endpoint"),
+        made("vpc-endpoint", VpceServiceName="ServiceName"),
         _VPC,
         named("route-table", "RouteTableIds"),
         named("subnet", "SubnetIds"),
@@ -102,6 +102,12 @@ _VPCS: Final[dict[str, Rule]] = {
     "DeleteVpcEndpoints": rule(named("vpc-endpoint", "VpcEndpointIds")),
     "DisassociateVpcCidrBlock": rule(referred("vpc", "cidr-association", "AssociationId")),
     "ModifyVpcAttribute": rule(setting(_VPC)),
+    "ModifyVpcEndpoint": rule(
+        named("vpc-endpoint", "VpcEndpointId"),
+        named("route-table", "AddRouteTableIds", "RemoveRouteTableIds"),
+        named("subnet", "AddSubnetIds", "RemoveSubnetIds"),
+        named("security-group", "AddSecurityGroupIds", "RemoveSecurityGroupIds"),
+    ),
     "ModifyVpcTenancy": rule(_VPC),
 }
 _SUBNETS: Final[dict[str, Rule]] = {

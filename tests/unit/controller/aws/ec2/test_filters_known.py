@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from stead_controller.aws.ec2 import vpc_endpoints
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.resources import (
     describe_instance_types,
     describe_nat_gateways,
+    describe_vpc_endpoints,
     dhcp_options,
     elastic_addresses,
     flow_logs,
@@ -32,6 +32,7 @@ from stead_controller.resources import (
     volume_modifications,
     volume_status,
     volumes,
+    vpc_endpoint_services,
     vpc_peering_connections,
     vpcs,
 )
@@ -64,7 +65,8 @@ KNOWN = {
     "DescribeVolumeStatus": volume_status.FILTERS,
     "DescribeVolumes": volumes.conditions(CLOUD),
     "DescribeVolumesModifications": volume_modifications.FILTERS,
-    "DescribeVpcEndpoints": vpc_endpoints.ENDPOINT_FILTERS,
+    "DescribeVpcEndpointServices": vpc_endpoint_services.FILTERS,
+    "DescribeVpcEndpoints": describe_vpc_endpoints.FILTERS,
     "DescribeVpcPeeringConnections": vpc_peering_connections.FILTERS,
     "DescribeVpcs": vpcs.FILTERS,
     "GetSubnetCidrReservations": subnet_cidr_reservations.FILTERS,

@@ -1,0 +1,136 @@
+"""What comes by VPC endpoints: hosts bring the connections of their guests, each with a line that says whose it is.
+
+The host shows its certificate, so what the line says is the host's word and not a guest's: by which endpoint, from
+which private address, to which port. After the answer `ok` the connection is the guest's, which may begin TLS in it.
+`agent/stead_agent/endpoints/relay.py` is the other end.
+"""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stead_controller.resources.vpc_endpoint_access import Via
+from stead_proto.tls import Peer, PeerKind, UnknownPeerError
+
+log = logging.getLogger(__name__)
+
+_LINE_SECONDS: Final = 10.0
+_MOST_LINE: Final = 1024
+
+type Admit = Callable[[str, str], Awaitable[Via | None]]
+"""Tells what endpoint it is that a host names, None when it is none of the host's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Where a guest's connection came from."""
+
+    via: Via
+    source: str  # its private address
+    is_secure: bool  # the guest speaks TLS
+
+    @property
+    def counted_as(self) -> str:
+        """Tell guests apart whose private addresses are the same."""
+        return f"{self.via.vpc_id} {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointListener:
+    """Where hosts bring what came by endpoints; `ports` of the guest's choice mean TLS, by `tls`, all others do not."""
+
+    host: str
+    port: int
+    hosts_tls: ssl.SSLContext  # demands a host's certificate
+    tls: ssl.SSLContext
+    ports: frozenset[int]
+    admit: Admit
+
+
+class Arrival(asyncio.Protocol):
+    """One connection, until it is known whose it is; `accept` gives the protocol of what is then a guest's."""
+
+    def __init__(self, listener: EndpointListener, accept: Callable[[Arrived], asyncio.Protocol]) -> None:
+        """Wait for the host's line."""
+        self._listener = listener
+        self._accept = accept
+        self._received = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._admitting: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._deadline = asyncio.get_running_loop().call_later(_LINE_SECONDS, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the line; nothing may follow it before the answer."""
+        if self._transport is None:
+            return
+        self._received += data
+        if len(self._received) > _MOST_LINE or self._admitting is not None:
+            self._transport.abort()
+        elif self._received.endswith(b"\n"):
+            self._admitting = asyncio.get_running_loop().create_task(self._admit(self._transport))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        del exc
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    async def _admit(self, transport: asyncio.Transport) -> None:
+        """Ask whose it is, and let it become a guest's connection."""
+        try:
+            arrived = await self._read(transport)
+        except (ValueError, KeyError, TypeError, UnknownPeerError) as failure:
+            log.warning("endpoint_arrival_refused", extra={"reason": str(failure)})
+            arrived = None
+        if arrived is None:
+            transport.write(b"no such endpoint of this host\n")
+            transport.close()
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if transport.is_closing():
+            return
+        protocol = self._accept(arrived)
+        transport.write(b"ok\n")
+        if not arrived.is_secure:
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)
+            return
+        try:
+            loop = asyncio.get_running_loop()
+            inner = await loop.start_tls(transport, protocol, self._listener.tls, server_side=True)
+        except (OSError, TimeoutError) as failure:  # the guest does not speak TLS, or has gone
+            log.info("endpoint_tls_failed", extra={"reason": str(failure)})
+            transport.abort()
+            protocol.connection_lost(None)
+            return
+        if inner is not None:
+            protocol.connection_made(inner)
+
+    async def _read(self, transport: asyncio.Transport) -> Arrived | None:
+        said = json.loads(self._received)
+        source, port = str(ipaddress.IPv4Address(said["source"])), int(said["port"])
+        via = await self._listener.admit(host_of(transport.get_extra_info("peercert")), str(said["endpoint"]))
+        return None if via is None else Arrived(via, source, port in self._listener.ports)
+
+
+def host_of(certificate: dict[str, Any] | None) -> str:
+    """Give the id of the host that a certificate names; raises UnknownPeerError."""
+    names = [value for kind, value in (certificate or {}).get("subjectAltName", ()) if kind == "URI"]
+    if len(names) != 1:
+        raise UnknownPeerError(f"a certificate with {len(names)} names of ours")
+    peer = Peer.from_uri(names[0])
+    if peer.kind is not PeerKind.HOST:
+        raise UnknownPeerError(f"{peer.uri} is no host")
+    return peer.name
