@@ -168,6 +168,8 @@ def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
         audits["dhcp"] = parts.dhcp.audit
     elif not touched.links:
         del audits["network"]
+    if "network" in audits:  # it may have made namespaces anew
+        audits["endpoints"] = parts.endpoints.audit
     repairs = [_repair(name, audit_one) for name, audit_one in audits.items()]
     for purge in (parts.volumes.purge, parts.bases.purge) if touched is None else ():
         try:

@@ -21,6 +21,7 @@ from stead_agent.bases.local_bases import LocalBases
 from stead_agent.block_store import BlockStore
 from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
+from stead_agent.endpoints.relay_process import RelayProcess
 from stead_agent.exports.storage_daemons import StorageDaemons
 from stead_agent.firewall.interface import LinkPrefixes
 from stead_agent.firewall.kernel import KernelFirewall, shut
@@ -111,6 +112,7 @@ async def _run(settings: Settings, version: str) -> None:
         await agent.run()
     finally:
         host.flow_logs.close()
+        host.parts.endpoints.close()
         host.parts.exports.close()
 
 
@@ -207,6 +209,7 @@ def _assemble(settings: Settings) -> _Assembled:
         flow_logs=flow_logs,
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
         metadata=metadata,
+        endpoints=RelayProcess(settings.run_dir / "endpoints", settings.state_dir, settings.controllers),
         bases=bases,
         volumes=volumes,
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),

@@ -47,6 +47,7 @@ SHARED_KINDS: Final = frozenset(
         desired_pb2.KIND_PEERING,
         desired_pb2.KIND_MAPPING,
         desired_pb2.KIND_FLOW_LOG,
+        desired_pb2.KIND_VPC_ENDPOINT,
     }
 )
 """Parts of a VPC that are the same for all its hosts: the controller wants to hear of them only what went wrong."""

@@ -1,9 +1,10 @@
 """Route tables across three hosts, with real guests: public and private subnets, IPv6, NAT gateways, peering."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -63,6 +64,39 @@ def test_public_and_private_subnets(town: Town) -> None:
         seen = pool.submit(caller_of, server)
         town.west.tries(f"timeout 5 nc {FAR} 8080 </dev/null")
         assert seen.result() == town.west.public_address
+
+
+def test_a_private_subnet_reaches_buckets(town: Town) -> None:
+    """By a gateway endpoint alone: of what its policy lets pass, nothing else, and no longer than it is there."""
+    ec2, s3 = town.user.ec2, town.user.account.client("s3", read_timeout=90)
+    address, port = town.rig.plan.api_address, town.rig.plan.cloud.http_port
+    s3.create_bucket(Bucket="far-from-the-internet")
+    s3.put_object(Bucket="far-from-the-internet", Key="k", Body=b"found it")
+    inside = replace(town.user.account, endpoint=f"http://{address}:{port}").client("s3")
+    by_name = replace(town.user.account, endpoint="http://s3.us-east-1.amazonaws.com").client("s3")
+    what = {"Bucket": "far-from-the-internet", "Key": "k"}
+    urls = [each.generate_presigned_url("get_object", Params=what) for each in (inside, by_name)]
+
+    def gets(url: str) -> str:
+        return town.hidden.run(f"wget -T 10 -qO- '{url}' 2>&1 || true")
+
+    assert "found it" not in gets(urls[0])
+    table = town.vpc.table_of(town.private)
+    service = "com.amazonaws.us-east-1.s3"
+    made = ec2.create_vpc_endpoint(VpcId=town.vpc.id, ServiceName=service, RouteTableIds=[table])["VpcEndpoint"]
+    endpoint_id = made["VpcEndpointId"]
+    try:
+        for url in urls:
+            wait_for(lambda url=url: gets(url) == "found it", "the object comes by the endpoint", 60, poll=1)  # type: ignore[misc]  # bound now
+        assert not town.hidden.reaches(FAR)
+        assert not town.hidden.tries(f"wget -T 5 -qO- http://{address}:{port}/_stead/health")
+        nothing = {"Statement": {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}}
+        ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, PolicyDocument=json.dumps(nothing))
+        assert "403" in gets(urls[0])
+    finally:
+        ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
+    wait_for(lambda: "found it" not in gets(urls[0]), "nothing comes any more", 60, poll=1)
+    assert "vpce-" not in town.hidden.host.place.run("ls", town.rig.plan.cloud.netns_dir).stdout
 
 
 def test_ipv6_between_hosts_and_to_metadata(town: Town) -> None:

@@ -54,6 +54,14 @@ class DnsName:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsDomain:
+    """A domain of which every name resolves to an address, whatever the world says of it."""
+
+    name: str
+    address: str  # IPv4
+
+
+@dataclass(frozen=True, slots=True)
 class VpcDhcp:
     """All that one VPC's server on this host knows."""
 
@@ -75,6 +83,7 @@ class VpcDhcp:
     netbios_name_servers: tuple[str, ...] = ()
     netbios_node_type: int = 0  # 1, 2, 4 or 8; 0: not told
     private_blocks: tuple[str, ...] = ()  # the VPC's own: their reverse names are asked of nobody else
+    domains: tuple[DnsDomain, ...] = ()  # of services that an endpoint leads to
 
 
 class Dhcp(Protocol):

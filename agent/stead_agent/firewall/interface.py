@@ -26,6 +26,7 @@ class LinkPrefixes:
     inner_addresses: str  # block of the addresses that VPC namespaces themselves have on that link
     overlay_link: str = "vx"  # VPC namespace: a whole name
     peer: str = "pcx"  # VPC namespace
+    endpoint: str = "vpe"  # VPC namespace
 
 
 @dataclass(frozen=True, slots=True)

@@ -386,7 +386,7 @@ def _forward_chains(links: LinkPrefixes) -> dict[str, Chain]:
     outside, hosts, peers = f'"{links.internet_link}"', f'"{links.overlay_link}"', f'"{links.peer}*"'
     return {
         "egress": _egress(outside, hosts, peers, f'"{links.subnet}*"'),
-        "ingress": _ingress(outside, hosts, peers),
+        "ingress": _ingress(outside, hosts, peers, f'"{links.endpoint}*"'),
         "ends_that_spoke": _ends_that_spoke(),
         "mark_end": Chain(
             "Remember who has spoken.",
@@ -495,13 +495,14 @@ def _egress(outside: str, hosts: str, peers: str, guests: str) -> Chain:
     )
 
 
-def _ingress(outside: str, hosts: str, peers: str) -> Chain:
+def _ingress(outside: str, hosts: str, peers: str, endpoints: str) -> Chain:
     return Chain(
         "May it be got?",
         (
             Statement("its receiver's network ACL, which has no memory", "oifname vmap @border_in"),
             *_established("as above"),
             Statement("to outside: the sender decided", f"oifname {outside} accept"),
+            Statement("to a gateway endpoint: the sender decided", f"oifname {endpoints} accept"),
             Statement("to another host: the receiver's decides there", f"oifname {hosts} accept"),
             Statement("to a peer: the receiver's groups decide there", f"oifname {peers} accept"),
             *(

@@ -26,6 +26,7 @@ INTERNET_PREFIX: Final = "sti"  # host namespace: a VPC's veth for public addres
 SUBNET_PREFIX: Final = "sub"  # VPC namespace: the inner end of GATEWAY_PREFIX, it holds the gateway address
 INTERNET_LINK: Final = "internet"  # VPC namespace: the inner end of INTERNET_PREFIX
 OVERLAY_LINK: Final = "vx"  # VPC namespace: the VXLAN device towards other hosts
+ENDPOINT_PREFIX: Final = "vpe"  # both ends of the pair that joins a VPC to the namespace of a gateway endpoint
 PEER_PREFIX: Final = "pcx"  # VPC namespace, both sides: the pair that joins it to a peer's namespace on this host
 HOST_LINK: Final = "stead0"  # host namespace: dummy link that holds the host's own pool address
 
@@ -51,6 +52,11 @@ def tap_name(interface_id: str) -> str:
 def peer_link_name(peering_id: str) -> str:
     """Name the link of an active peering inside both VPC namespaces."""
     return link_name(PEER_PREFIX, peering_id)
+
+
+def endpoint_link_name(endpoint_id: str) -> str:
+    """Name the link of a gateway endpoint, inside the VPC's namespace and its own."""
+    return link_name(ENDPOINT_PREFIX, endpoint_id)
 
 
 def router_mark(interface_id: str) -> int:
@@ -134,6 +140,7 @@ class RouteTo(Enum):
     EGRESS_ONLY = "egress-only"  # IPv6, as INTERNET: that flows begin inside only is the firewall's
     INTERFACE = "interface"  # an appliance or a NAT gateway, here or on another host
     PEER = "peer"
+    ENDPOINT = "endpoint"  # a gateway endpoint, which each host has for itself
     NOWHERE = "nowhere"  # a black hole
 
 
@@ -143,7 +150,7 @@ class TableRoute:
 
     destination: str  # IPv4 or IPv6 block
     to: RouteTo
-    target: str = ""  # an interface's id or a peer VPC's
+    target: str = ""  # an interface's id, a peer VPC's or an endpoint's
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +203,14 @@ class NatGateway:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayEndpoint:
+    """A gateway endpoint: a namespace that has the addresses of a service, where somebody else listens."""
+
+    id: str
+    addresses: tuple[str, ...]  # IPv4
+
+
+@dataclass(frozen=True, slots=True)
 class VpcNetwork:
     """The whole picture of one VPC on this host."""
 
@@ -210,6 +225,7 @@ class VpcNetwork:
     remotes: tuple[RemoteInterface, ...] = ()
     peers: tuple[Peer, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
+    endpoints: tuple[GatewayEndpoint, ...] = ()  # those that routes of subnets here lead to
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +284,7 @@ class Network(Protocol):
         """
 
     def namespace_path(self, vpc_id: str) -> Path:
-        """Give the file by which a process enters the VPC's namespace (nsenter --net=…)."""
+        """Give the file by which a process enters the namespace of a VPC or an endpoint (nsenter --net=…)."""
 
     def socket(
         self, vpc_id: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0

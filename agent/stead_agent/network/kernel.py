@@ -11,7 +11,9 @@ from pathlib import Path
 from stead_agent import findings
 from stead_agent.logs import Log
 from stead_agent.network.capture import capture
+from stead_agent.network.endpoints import Endpoints
 from stead_agent.network.interface import (
+    ENDPOINT_PREFIX,
     OVERLAY_LINK,
     PEER_PREFIX,
     HostNetwork,
@@ -70,6 +72,7 @@ class KernelNetwork:
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
         self._gateways = NatGateways(namespaces)
+        self._endpoints = Endpoints(namespaces)
         self._host: _Host | None = None
         self._first_view: HostView | None = None  # what was there when this agent began
         self._touched: set[str] = set()  # VPCs of which that is no longer the truth
@@ -102,6 +105,7 @@ class KernelNetwork:
             for link in view.half_made():
                 kernel.carry_out(Remove(Bridge(link.name, "", 0)))
             self._gateways.remove_orphans(view)
+            self._endpoints.remove_orphans()
         paths = _find_paths(kernel, view, host)
         wanted = host_things(host, paths)
         steps = plan(observe_host(kernel, view, wanted), wanted)
@@ -135,7 +139,7 @@ class KernelNetwork:
         if is_new or vpc.vpc_id not in self._applied:
             self._watch.follow(vpc.vpc_id, {vpc.vpc_id})
         before = None if is_new else self._applied.get(vpc.vpc_id)
-        inner, peers = self._inner_address(vpc.vpc_id), self._joinable(vpc)
+        inner, peers = self._inner_address(vpc.vpc_id), self._joinable(vpc) | self._endpoints.prepare(vpc)
         wanted = wanted_of(vpc, paths, inner, peers, before.wanted if before else None)
         steps = steps_between(before.wanted, wanted) if before else None
         if steps != []:
@@ -144,7 +148,8 @@ class KernelNetwork:
             with self._watch.own(vpc.vpc_id):
                 steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc, steps, wanted))
         self._gateways.apply(vpc)
-        self._watch.follow(vpc.vpc_id, {vpc.vpc_id, *(gateway.id for gateway in vpc.nat_gateways)})
+        self._endpoints.apply(vpc)
+        self._watch.follow(vpc.vpc_id, _namespaces_of(vpc))
         with self._lock:
             self._applied[vpc.vpc_id] = _Applied(vpc, wanted)
         return _peers_of(steps) | ({peer.vpc_id for peer in vpc.peers} if is_new else set())
@@ -212,6 +217,7 @@ class KernelNetwork:
                 others = [told.vpc_id for told in self._told.values() if vpc_id in {it.vpc_id for it in told.peers}]
             self._watch.follow(vpc_id, frozenset())
             self._gateways.remove(vpc_id)
+            self._endpoints.remove(vpc_id)
             if self.namespaces.exists(vpc_id):
                 # Whoever holds the namespace must hold no tunnel and no way to a peer.
                 self._with_kernel(vpc_id, _remove_inner_links)
@@ -243,8 +249,12 @@ class KernelNetwork:
         for vpc_id in vpcs:
             try:
                 with self._vpc_turns.at(vpc_id):
+                    if made := self._endpoints.restore(vpc_id):
+                        told += made
+                        self._forget(vpc_id)  # it is joined to others now
                     drift += self._audit_vpc(vpc_id, view)
                     told += self._gateways.audit(vpc_id)
+                    told += self._endpoints.audit(vpc_id)
             except (NetworkError, OSError) as error:  # the others are not to wait for it; it is tried again
                 _log.warning("vpc_not_repaired", vpc=vpc_id, reason=str(error))
         return (*(str(step) for step in drift if not isinstance(getattr(step, "thing", None), Neighbour)), *told)
@@ -256,7 +266,7 @@ class KernelNetwork:
                 self._apply(told, self._host.paths)
             return []
         self.namespaces.create(vpc_id)
-        self._watch.follow(vpc_id, {vpc_id, *(gateway.id for gateway in applied.picture.nat_gateways)})
+        self._watch.follow(vpc_id, _namespaces_of(applied.picture))
 
         def compare(kernel: Kernel) -> list[Step]:
             things = applied.wanted.everything()
@@ -351,6 +361,11 @@ def _differ(kernel: Kernel, things: Iterable[Thing]) -> bool:
     return set(settings_of(kernel, settings)) != set(settings)
 
 
+def _namespaces_of(vpc: VpcNetwork) -> set[str]:
+    """Name the namespaces that a VPC consists of."""
+    return {vpc.vpc_id, *(it.id for it in vpc.nat_gateways), *(it.id for it in vpc.endpoints)}
+
+
 def _back(peers: Iterable[Peer], peer: Peer, vpc_id: str) -> bool:
     """Tell whether a VPC's peers name this VPC by the same peering."""
     return any(it.vpc_id == vpc_id and it.peering_id == peer.peering_id for it in peers)
@@ -367,7 +382,7 @@ def _remove_inner_links(kernel: Kernel) -> None:
     for link in kernel.links(Place.VPC):
         if link.name == OVERLAY_LINK:
             kernel.carry_out(Remove(Vxlan(link.name, 0, "", "", 0)))
-        elif link.name.startswith(PEER_PREFIX):
+        elif link.name.startswith((PEER_PREFIX, ENDPOINT_PREFIX)):
             kernel.carry_out(Remove(PeerLink(link.name, "", "", 0, "", 0)))
 
 

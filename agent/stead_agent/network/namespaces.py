@@ -15,6 +15,7 @@ from stead_agent.settings import DEFAULT_NETNS_DIR
 
 PREFIX: Final = "vpc-"
 GATEWAY_PREFIX: Final = "nat-"  # of NAT gateways, which belong to a VPC each
+ENDPOINT_PREFIX: Final = "vpce-"  # of gateway endpoints, which do as well
 _OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000  # mount(2)
 _MNT_DETACH: Final = 2  # umount2(2)
@@ -41,8 +42,8 @@ class Namespaces:
         os.close(self.host)
 
     def path(self, vpc_id: str) -> Path:
-        """Give the file of a VPC's or a NAT gateway's namespace, whether it is there or not."""
-        if not vpc_id.startswith((PREFIX, GATEWAY_PREFIX)) or "/" in vpc_id:
+        """Give the file of a VPC's, a NAT gateway's or an endpoint's namespace, whether it is there or not."""
+        if not vpc_id.startswith((PREFIX, GATEWAY_PREFIX, ENDPOINT_PREFIX)) or "/" in vpc_id:
             raise ValueError(f"not a VPC: {vpc_id!r}")
         return self.folder / vpc_id
 
@@ -53,6 +54,10 @@ class Namespaces:
     def gateways(self) -> frozenset[str]:
         """List the NAT gateways that have a namespace, or a file left from one."""
         return self._listed(GATEWAY_PREFIX)
+
+    def endpoints(self) -> frozenset[str]:
+        """List the gateway endpoints that have a namespace, or a file left from one."""
+        return self._listed(ENDPOINT_PREFIX)
 
     def _listed(self, prefix: str) -> frozenset[str]:
         if not self.folder.is_dir():

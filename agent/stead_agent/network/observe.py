@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, ip_address
 
 from stead_agent.network.interface import (
     BRIDGE_PREFIX,
+    ENDPOINT_PREFIX,
     GATEWAY_PREFIX,
     HOST_LINK,
     INTERNET_PREFIX,
@@ -157,7 +158,7 @@ def _inner_links(kernel: Readings, inside: dict[int, Link]) -> list[Thing]:
         if link.kind == "vxlan" and link.name == OVERLAY_LINK:
             overlay.add(index)
             things.append(Vxlan(link.name, link.vni, link.local, link.mac, link.mtu))
-        elif link.kind == "veth" and link.name.startswith(PEER_PREFIX):
+        elif link.kind == "veth" and link.name.startswith((PEER_PREFIX, ENDPOINT_PREFIX)):
             words = link.alias.split()
             vpc, peer, namespace = words[1:] if len(words) == _PEER_WORDS else ("", "", "0")
             things.append(PeerLink(link.name, vpc, link.mac, link.mtu, peer, int(namespace)))

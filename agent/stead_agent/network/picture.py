@@ -23,11 +23,13 @@ from stead_agent.network.interface import (
     Subnet,
     VpcNetwork,
     bridge_name,
+    endpoint_link_name,
     gateway_address,
     peer_link_name,
     resolver_addresses,
     subnet_link_name,
 )
+from stead_agent.network.namespaces import ENDPOINT_PREFIX as ENDPOINTS
 from stead_agent.network.overlay import has_overlay, overlay_things, router_next_hops
 from stead_agent.network.route_tables import (
     HOST_END_ADDRESS,
@@ -163,7 +165,7 @@ def vpc_things(
 ) -> list[Thing]:
     """Convert a VPC's picture into kernel objects, but for the routes to addresses on other hosts (`overlay.py`).
 
-    `peers` are the peer VPCs that can be joined now, with what tells their namespaces from others.
+    `peers` are the peer VPCs and endpoints that can be joined now, with what tells their namespaces from others.
     """
     things: list[Thing] = [*_namespace_settings(), *ipv6.namespace_settings(vpc)]
     resolvers = resolver_addresses(vpc.cidrs, tuple(subnet.cidr for subnet in vpc.subnets))
@@ -186,6 +188,9 @@ def vpc_things(
             things += ipv6.neighbours(vpc, interface)
         things += _public_addresses(vpc, interface, paths, inner_address)
     things += overlay_things(vpc, paths)
+    present = [endpoint for endpoint in vpc.endpoints if endpoint.id in (peers or {})]
+    for endpoint in present:
+        things += endpoint_link(vpc.vpc_id, endpoint.id, (peers or {})[endpoint.id], vpc.mtu)
     joined = [peer for peer in vpc.peers if peer.vpc_id in (peers or {})]
     for peer in joined:
         things += _peer_link(vpc, peer, (peers or {})[peer.vpc_id])
@@ -193,6 +198,7 @@ def vpc_things(
         local=_local_routers(vpc),
         remote=router_next_hops(vpc.remotes) if has_overlay(paths) else {},
         peers={peer.vpc_id: peer.peering_id for peer in joined},
+        endpoints={endpoint.id for endpoint in present},
     )
     return [*things, *routing_things(vpc, hops, inner_address, has_overlay=has_overlay(paths))]
 
@@ -275,6 +281,21 @@ def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[Thing]:
         # The peer may have made the pair before this namespace had any settings of its own.
         yield Setting(Place.VPC, f"net/ipv6/conf/{link}/addr_gen_mode", "1", link)
         yield Neighbour(Place.VPC, link, PEER_IPV6_ADDRESS, PEER_MAC)
+
+
+def endpoint_link(own: str, other: str, namespace: int, mtu: int) -> list[Thing]:
+    """Make the way between a VPC and a gateway endpoint, as either of the two has it, with a next hop without ARP.
+
+    `namespace` tells the other's from earlier ones of its name.
+    """
+    endpoint = own if own.startswith(ENDPOINTS) else other
+    link = endpoint_link_name(endpoint)
+    return [
+        PeerLink(link, own, PEER_MAC, mtu, other, namespace),
+        Setting(Place.VPC, f"net/ipv6/conf/{link}/disable_ipv6", "1", link),
+        Up(Place.VPC, link),
+        Neighbour(Place.VPC, link, PEER_ADDRESS, PEER_MAC),
+    ]
 
 
 def _public_addresses(

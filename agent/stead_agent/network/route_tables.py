@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/vpc/latest/userguide/RouteTables.html
 """
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
@@ -21,6 +22,7 @@ from stead_agent.network.interface import (
     RouteTo,
     TableRoute,
     VpcNetwork,
+    endpoint_link_name,
     peer_link_name,
     router_mark,
     subnet_link_name,
@@ -62,6 +64,7 @@ class NextHops:
     local: Mapping[str, LocalInterface]  # routers here, by id, on subnets that are here
     remote: Mapping[str, str]  # routers on other hosts: their next hops on the VXLAN device
     peers: Mapping[str, str]  # peer VPCs whose links are there: the peering's id
+    endpoints: AbstractSet[str] = frozenset()  # gateway endpoints whose links are there
 
 
 def routing_things(vpc: VpcNetwork, hops: NextHops, inner_address: str, *, has_overlay: bool) -> Iterator[Thing]:
@@ -144,6 +147,8 @@ def _route(route: TableRoute, table: int, hops: NextHops) -> Route:
         case RouteTo.PEER if route.target in hops.peers:
             link = peer_link_name(hops.peers[route.target])
             return _onward(route.destination, table, link, PEER_IPV6_ADDRESS if six else PEER_ADDRESS)
+        case RouteTo.ENDPOINT if route.target in hops.endpoints and not six:
+            return _onward(route.destination, table, endpoint_link_name(route.target), PEER_ADDRESS)
         case _:
             return Route(Place.VPC, route.destination, table=table, kind=Kind.BLACKHOLE)
 

@@ -87,6 +87,8 @@ class VpcWork:
         self.parts.dhcp.apply(
             translate_vpc.vpc_dhcp(vpc, self.picture, self.beyond, self.settings, self.memory, namespace=namespace)
         )
+        network = self.parts.network
+        self.parts.endpoints.apply(vpc.id, translate_vpc.vpc_endpoints(self.picture, network.namespace_path))
         for order, guest in self.guests:
             self.book.put(order, guest)
         self.parts.metadata.serve(vpc.id, namespace)
@@ -95,6 +97,7 @@ class VpcWork:
     def _remove(self) -> Outcome:
         vpc_id = self.unit.id
         self.book.withdraw(vpc_id)
+        self.parts.endpoints.remove(vpc_id)
         self.parts.dhcp.remove(vpc_id)
         self.parts.flow_logs.remove(vpc_id)
         self.parts.firewall.remove(vpc_id)

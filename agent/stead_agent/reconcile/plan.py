@@ -170,6 +170,7 @@ class VpcPicture:
     peerings: tuple[Resource, ...] = ()
     nat_gateways: tuple[Resource, ...] = ()
     flow_logs: tuple[Resource, ...] = ()
+    endpoints: tuple[Resource, ...] = ()
     gone: tuple[Key, ...] = ()
     lingering: tuple[Key, ...] = field(default=())  # must go, but a guest still has them
 
@@ -182,6 +183,7 @@ class VpcPicture:
     def parts(self) -> tuple[Resource, ...]:
         """All parts, without the VPC's mappings."""
         shared = self.subnets + self.groups + self.route_tables + self.acls + self.peerings + self.flow_logs
+        shared += self.endpoints
         return shared + self.interfaces + self.nat_gateways
 
 
@@ -207,6 +209,7 @@ def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], 
         peerings=_of_kind(parts, desired_pb2.KIND_PEERING),
         nat_gateways=_of_kind(parts, desired_pb2.KIND_NAT_GATEWAY),
         flow_logs=_of_kind(parts, desired_pb2.KIND_FLOW_LOG),
+        endpoints=_of_kind(parts, desired_pb2.KIND_VPC_ENDPOINT),
         gone=tuple(key for key in buried if key not in kept),
         lingering=tuple(kept),
     )

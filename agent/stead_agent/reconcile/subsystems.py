@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from stead_agent.bases.interface import Bases
 from stead_agent.dhcp.interface import Dhcp
+from stead_agent.endpoints.interface import Endpoints
 from stead_agent.exports.interface import Exports
 from stead_agent.firewall.interface import Firewall
 from stead_agent.flow_logs.interface import FlowLogs
@@ -23,6 +24,7 @@ class Subsystems:
     flow_logs: FlowLogs
     dhcp: Dhcp
     metadata: MetadataService
+    endpoints: Endpoints
     bases: Bases
     volumes: Volumes
     exports: Exports

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from stead_agent.dhcp import interface as dhcp
+from stead_agent.endpoints import interface as endpoints
 from stead_agent.firewall import interface as firewall
 from stead_agent.flow_logs import interface as flow_logs
 from stead_agent.network import interface as network
@@ -131,6 +132,31 @@ def vpc_network(
         remotes=beyond.remotes,
         peers=tuple(_peer(each) for each in picture.peerings if each.peering.peer_vpc_id in beyond.peers),
         nat_gateways=tuple(network.NatGateway(each.id, each.nat_gateway.interface_id) for each in picture.nat_gateways),
+        endpoints=tuple(
+            network.GatewayEndpoint(each.id, tuple(each.vpc_endpoint.addresses)) for each in used_endpoints(picture)
+        ),
+    )
+
+
+def used_endpoints(picture: VpcPicture) -> tuple[Resource, ...]:
+    """The gateway endpoints that routes of subnets on this host lead to."""
+    tables = {each.subnet.route_table_id for each in _local_subnets(picture)}
+    used = {
+        route.vpc_endpoint_id
+        for table in picture.route_tables
+        if table.id in tables
+        for route in table.route_table.routes
+    }
+    return tuple(each for each in picture.endpoints if each.id in used)
+
+
+def vpc_endpoints(picture: VpcPicture, namespace_of: Callable[[str], Path]) -> tuple[endpoints.Endpoint, ...]:
+    """What is carried to a controller; `namespace_of` gives the namespace's file by an endpoint's id."""
+    return tuple(
+        endpoints.Endpoint(
+            each.id, namespace_of(each.id), tuple(each.vpc_endpoint.ports), each.vpc_endpoint.controller_port
+        )
+        for each in used_endpoints(picture)
     )
 
 
@@ -154,6 +180,8 @@ def _route(route: desired_pb2.Route, routers: AbstractSet[str], peers: AbstractS
             return network.TableRoute(route.destination, network.RouteTo.INTERFACE, route.interface_id)
         case "peer_vpc_id" if route.peer_vpc_id in peers:
             return network.TableRoute(route.destination, network.RouteTo.PEER, route.peer_vpc_id)
+        case "vpc_endpoint_id":
+            return network.TableRoute(route.destination, network.RouteTo.ENDPOINT, route.vpc_endpoint_id)
         case _:
             return network.TableRoute(route.destination, network.RouteTo.NOWHERE)
 
@@ -351,6 +379,12 @@ def vpc_dhcp(
         netbios_name_servers=tuple(body.dhcp_options.netbios_name_servers),
         netbios_node_type=body.dhcp_options.netbios_node_type,
         private_blocks=(*body.cidr_blocks, *body.ipv6_cidr_blocks),
+        domains=tuple(
+            dhcp.DnsDomain(name, each.vpc_endpoint.addresses[0])
+            for each in used_endpoints(picture)
+            for name in each.vpc_endpoint.names
+            if each.vpc_endpoint.addresses
+        ),
     )
 
 

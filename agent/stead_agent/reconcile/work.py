@@ -7,6 +7,7 @@ from typing import Protocol
 from stead_agent.bases.interface import BaseError
 from stead_agent.desired import StoreError
 from stead_agent.dhcp.interface import DhcpError
+from stead_agent.endpoints.interface import EndpointError
 from stead_agent.exports.interface import ExportError
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.machines.interface import MachineError
@@ -21,6 +22,7 @@ from stead_proto.v1.host_pb2 import ResourceStatus
 EXPECTED_ERRORS = (
     BaseError,
     DhcpError,
+    EndpointError,
     ExportError,
     FirewallError,
     MachineError,

@@ -14,6 +14,7 @@ from stead_agent.simulated.exports import SimulatedExports
 from stead_agent.simulated.machines import Pace, SimulatedMachines
 from stead_agent.simulated.networks import (
     SimulatedDhcp,
+    SimulatedEndpoints,
     SimulatedFirewall,
     SimulatedFlowLogs,
     SimulatedMetadata,
@@ -72,6 +73,7 @@ class SimulatedHost:
             flow_logs=self.flow_logs,
             dhcp=SimulatedDhcp(self.world),
             metadata=self.metadata,
+            endpoints=SimulatedEndpoints(self.world),
             bases=SimulatedBases(self.world),
             volumes=self.volumes,
             exports=SimulatedExports(self.world),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stead_agent import findings
 from stead_agent.dhcp.interface import VpcDhcp
+from stead_agent.endpoints.interface import Endpoint
 from stead_agent.firewall.interface import HostFirewall, Refusal, VpcFirewall
 from stead_agent.flow_logs.interface import VpcFlowLogs
 from stead_agent.metadata.interface import Guest
@@ -183,6 +184,36 @@ class SimulatedDhcp:
     def audit(self) -> tuple[str, ...]:
         """Find all as it was applied."""
         return ()
+
+
+class SimulatedEndpoints:
+    """Remembers what would be carried; ends with the agent, as the real relay does."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.served: dict[str, tuple[Endpoint, ...]] = {}
+
+    def apply(self, vpc_id: str, endpoints: tuple[Endpoint, ...]) -> None:
+        """Remember a VPC's endpoints."""
+        if self.served.get(vpc_id, ()) == endpoints:
+            return
+        with self._world.call("endpoints.apply", vpc_id) as things:
+            network = things.networks.get(vpc_id)
+            if not {each.id for each in endpoints} <= {each.id for each in (network.endpoints if network else ())}:
+                self._world.broken(f"endpoints of {vpc_id} applied before the network")
+            self.served[vpc_id] = endpoints
+
+    def remove(self, vpc_id: str) -> None:
+        """Forget a VPC's endpoints."""
+        self.apply(vpc_id, ())
+
+    def audit(self) -> tuple[str, ...]:
+        """Find all as it was applied."""
+        return ()
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.served.clear()
 
 
 class SimulatedMetadata:

@@ -19,7 +19,7 @@ from stead_proto.tls import Peer, PeerKind, UnknownPeerError
 
 log = logging.getLogger(__name__)
 
-_LINE_SECONDS: Final = 10.0
+_LINE_SECONDS: Final = 20.0
 _MOST_LINE: Final = 1024
 
 type Admit = Callable[[str, str], Awaitable[Via | None]]

@@ -19,6 +19,7 @@ from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential, KeyLookup
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
+from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
@@ -27,12 +28,14 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
 from stead_controller.object_store.front_door import FrontDoor
-from stead_controller.resources import object_keys
+from stead_controller.resources import object_keys, vpc_endpoint_access
 from stead_controller.resources.caller import Caller, Session
 from stead_controller.resources.iam_policies_of import policies_of
+from stead_controller.resources.vpc_endpoint_access import Via
 from stead_controller.sealing import Sealer
 from stead_proto.certificates import Authority
 from tests.support.clients import Account
+from tests.support.processes import free_ports
 from tests.unit.controller.resources import rows
 
 EVERYTHING = Policies(identity=(ALLOW_ALL,))
@@ -76,6 +79,8 @@ class Store:
     policies: dict[str, Policies] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     calls: list[Any] = field(default_factory=list)
+    world: rows.World | None = None
+    endpoint_port: int = 0  # where hosts bring what came by VPC endpoints
 
     @property
     def s3(self) -> Any:
@@ -155,17 +160,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     database = Database(f"sqlite:///{folder / 'stead.sqlite'}")
     migrate.upgrade(database.engine)
     world: rows.World = database.run_blocking(rows.build_world)
-    database.run_blocking(
-        lambda tx: tx.session.add_all(
-            rows.role(tenant.caller.account_id, "reader", id=role_id)
-            for tenant, role_id in ((world.one, ROLE_ID), (world.other, GUEST_ID))
-        )
-    )
+    database.run_blocking(lambda tx: _add_roles(tx, world))
     known = _credentials(world.one.caller, world.other.caller)
     found: dict[str, Policies] = {}
     tags: dict[str, str] = {}
     calls: list[Any] = []
-    throttle, strangers = Throttle(100), Strangers(100)
+    limits = throttle, strangers = Throttle(100), Strangers(100)
 
     async def find_key(access_key_id: str, session_token: str | None) -> Credential | None:
         del session_token
@@ -197,14 +197,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         strangers=strangers,
     )
     listeners = [Listener("127.0.0.1", 0), Listener("127.0.0.1", 0, _tls(folder))]
-    with serving(AwsServer(app, listeners, objects=door, shutdown_seconds=2), door) as [http, https]:
+    endpoints = _endpoints(folder, database)
+    with serving(AwsServer(app, listeners, objects=door, endpoints=endpoints, shutdown_seconds=2), door) as (
+        http,
+        https,
+    ):
         one, other = (
             Account(tenant.caller.account_id, tenant.caller.access_key_id, SECRET, f"http://127.0.0.1:{http}")
             for tenant in (world.one, world.other)
         )
         secure = replace(one, endpoint=f"https://127.0.0.1:{https}", ca_file=folder / "ca.pem")
-        limits = (throttle, strangers)
         made = Store(app, door, database, find_key, one, other, secure, folder / "store", *limits, found, tags, calls)
+        made.world, made.endpoint_port = world, endpoints.port
         yield made
     database.close()
     if (made.folder / PROCESS_FILE).exists():
@@ -221,6 +225,11 @@ def _rights_end_with_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
         made.tags.clear()
 
 
+def _add_roles(tx: Transaction, world: rows.World) -> None:
+    for tenant, role_id in ((world.one, ROLE_ID), (world.other, GUEST_ID)):
+        tx.session.add(rows.role(tenant.caller.account_id, "reader", id=role_id))
+
+
 def _tls(folder: Path) -> ssl.SSLContext:
     identity = Authority.load_or_create(folder / "ca").issue_server()
     (folder / "server.pem").write_bytes(identity.key_pem + identity.certificate_pem)
@@ -228,6 +237,19 @@ def _tls(folder: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "server.pem")
     return context
+
+
+def _endpoints(folder: Path, database: Database) -> EndpointListener:
+    """What hosts bring is asked about in the database."""
+    hosts = _tls(folder)
+    hosts.load_verify_locations(folder / "ca.pem")
+    hosts.verify_mode = ssl.CERT_REQUIRED
+
+    async def admit(host_id: str, endpoint_id: str) -> Via | None:
+        return await database.run(lambda tx: vpc_endpoint_access.admit(tx, host_id, endpoint_id), writes=False)
+
+    (port,) = free_ports(1)
+    return EndpointListener("127.0.0.1", port, hosts, _tls(folder), frozenset({443}), admit)
 
 
 @contextmanager
