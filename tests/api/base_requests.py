@@ -129,6 +129,7 @@ def _ways(api: Api, named: Named) -> Named:
         "unused_table": ec2.create_route_table(VpcId=named["empty_vpc"])["RouteTable"]["RouteTableId"],
         "peering": peering["VpcPeeringConnectionId"],
         "far_peering": far["VpcPeeringConnectionId"],
+        "endpoint": ec2.create_vpc_endpoint(VpcId=named["empty_vpc"], ServiceName=_S3)["VpcEndpoint"]["VpcEndpointId"],
         "nat": nat["NatGatewayId"],
         "egress_only": egress_only["EgressOnlyInternetGatewayId"],
         "path": path,
@@ -272,6 +273,7 @@ def _policies(api: Api) -> Named:
     }
 
 
+_S3: Final = "com.amazonaws.us-east-1.s3"
 _ROLE: Final = "arn:aws:iam::111111111111:role/own"
 _OTHER: Final = "222222222222"
 _PERMISSION: Final = {"IpProtocol": "tcp", "FromPort": 3, "ToPort": 3, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
@@ -366,6 +368,7 @@ BASES: Final[dict[str, Named]] = {
     "CreateTags": {"Tags": [{"Key": "a", "Value": "b"}]},
     "CreateVolume": {"AvailabilityZone": "us-east-1a", "Size": 10, "VolumeType": "gp3"},
     "CreateVpc": {"CidrBlock": "10.11.0.0/16"},
+    "CreateVpcEndpoint": {"VpcId": "{vpc}", "ServiceName": _S3},
     "CreateVpcPeeringConnection": {"PeerVpcId": "{lone_vpc}"},
     "DeleteInternetGateway": {"InternetGatewayId": "{free_gateway}"},
     "DeleteKeyPair": {"KeyName": "own"},
@@ -410,6 +413,7 @@ BASES: Final[dict[str, Named]] = {
     "ModifyVolume": {"Size": 20},
     "ModifyVolumeAttribute": {"AutoEnableIO": {"Value": True}},
     "ModifyVpcAttribute": {"EnableDnsSupport": {"Value": True}},
+    "ModifyVpcEndpoint": {"VpcEndpointId": "{endpoint}", "ResetPolicy": True},
     "ModifyVpcPeeringConnectionOptions": {
         "RequesterPeeringConnectionOptions": {"AllowDnsResolutionFromRemoteVpc": True}, "VpcPeeringConnectionId": "{active}"
     },
@@ -469,7 +473,8 @@ TAGGED: Final[dict[str, str]] = {
     "CreateNetworkInterface": "network-interface", "CreateRouteTable": "route-table",
     "CreateSecurityGroup": "security-group", "CreateSnapshot": "snapshot", "CreateSnapshots": "snapshot",
     "CreateSubnet": "subnet", "CreateSubnetCidrReservation": "subnet-cidr-reservation", "CreateVolume": "volume",
-    "CreateVpc": "vpc", "CreateVpcPeeringConnection": "vpc-peering-connection", "ExportImage": "export-image-task",
+    "CreateVpc": "vpc",
+    "CreateVpcEndpoint": "vpc-endpoint", "CreateVpcPeeringConnection": "vpc-peering-connection", "ExportImage": "export-image-task",
     "ImportImage": "import-image-task", "ImportKeyPair": "key-pair", "ImportSnapshot": "import-snapshot-task",
     "RegisterImage": "image", "RunInstances": "instance",
     "StartNetworkInsightsAnalysis": "network-insights-analysis",
@@ -536,7 +541,6 @@ REFUSED_BASES: Final[dict[str, str]] = {
     "ChangePassword": "root has no password here",
     "CreateDefaultSubnet": "each zone has one",
     "CreateDefaultVpc": "there is one",
-    "CreateVpcEndpoint": "it is not built",
     "DecodeAuthorizationMessage": "it needs a message of a refusal",
     "EnableMFADevice": "it needs two codes of this minute",
     "GetEventSelectors": "there are no trails",

@@ -35,7 +35,7 @@ from stead_controller.resources.questions import HostAnswer, Question
 from stead_controller.resources.transaction import Transaction
 from tests.api.conftest import SECRET, Api
 
-_REFUSES: Final = re.compile(r"not supported|only .* (?:is|are) supported")
+_REFUSES: Final = re.compile(r"not supported|only .* (?:is|are) supported|only supported for")
 
 
 @dataclass(frozen=True)
