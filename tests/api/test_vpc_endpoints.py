@@ -321,6 +321,22 @@ def test_a_security_group_may_name_it(api: Api) -> None:
     assert list(rule.prefix_list.cidr_blocks) == ["198.18.0.1/32"]
 
 
+def test_network_insights_know_the_way(api: Api) -> None:
+    table = main_table(api)
+    endpoint_id = create(api, RouteTableIds=[table])["VpcEndpointId"]
+    instance_id = api.launch(number=1)
+    path = api.ec2.create_network_insights_path(
+        Source=instance_id, DestinationIp="198.18.0.1", Protocol="tcp", DestinationPort=443, ClientToken="p"
+    )["NetworkInsightsPath"]["NetworkInsightsPathId"]
+    begun = api.ec2.start_network_insights_analysis(NetworkInsightsPathId=path, ClientToken="a")
+    ids = [begun["NetworkInsightsAnalysis"]["NetworkInsightsAnalysisId"]]
+    (found,) = api.ec2.describe_network_insights_analyses(NetworkInsightsAnalysisIds=ids)["NetworkInsightsAnalyses"]
+    assert found["NetworkPathFound"], found
+    (route,) = [hop["RouteTableRoute"] for hop in found["ForwardPathComponents"] if "RouteTableRoute" in hop]
+    assert (route["DestinationPrefixListId"], route["GatewayId"]) == (prefix_list(api)["PrefixListId"], endpoint_id)
+    assert found["ForwardPathComponents"][-1]["Component"]["Id"] == endpoint_id
+
+
 def test_other_settings_reach_hosts(api: Api) -> None:
     """The controller begins with another address and port: routes, lists and endpoints follow."""
     table = main_table(api)

@@ -91,7 +91,7 @@ def endpoint(store: Store) -> Iterator[Endpoint]:
     made = run(
         lambda tx: vpc_endpoints.create(tx, world.one.caller, world.cloud, request, repeatable=ONCE, now=rows.NOW)
     )
-    host = VpcHost(host_id=world.host_id, vpc_id=world.one.vpc_id, since_revision=1)
+    host = VpcHost(host_id=world.host_id, vpc_id=world.one.vpc_id, since_revision=1, gone_revision=None)
     run(lambda tx: tx.session.merge(host))
     with _relay(store, made, world.host_id) as port:
         yield Endpoint(store, made, world.one.vpc_id, port)
@@ -228,6 +228,17 @@ def test_a_host_that_has_not_the_vpc(endpoint: Endpoint, store: Store) -> None:
         _relay(store, endpoint.id, "h-0000000000000dead") as port,
         socket.create_connection(("127.0.0.1", port), timeout=20) as sock,
     ):
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert _ended(sock)
+
+
+def test_a_host_that_has_the_vpc_no_more(endpoint: Endpoint, bucket: str) -> None:
+    assert read(endpoint.s3, bucket) == b"content"
+    world = endpoint.store.world
+    assert world is not None
+    gone = VpcHost(host_id=world.host_id, vpc_id=endpoint.vpc_id, since_revision=1, gone_revision=2)
+    endpoint.store.database.run_blocking(lambda tx: tx.session.merge(gone))
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert _ended(sock)
 

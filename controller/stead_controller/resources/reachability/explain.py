@@ -79,6 +79,9 @@ def _back_from_outside(question: Question, there: Walk, back: Walk, ended: str) 
     if ended.startswith("igw-") and gone_out.vpc_id is not None:
         back.from_internet(ended, gone_out.vpc_id)
         return
+    if ended.startswith("vpce-") and isinstance(question.source, Interface):
+        back.from_endpoint(question.source)
+        return
     back.ended = question.source if isinstance(question.source, Interface) else question.source.id
 
 

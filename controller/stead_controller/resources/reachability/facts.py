@@ -10,6 +10,7 @@ EGRESS_ONLY_GATEWAY: Final = "egress-only-internet-gateway"
 NAT_GATEWAY: Final = "natgateway"
 INTERFACE: Final = "network-interface"
 PEERING: Final = "vpc-peering-connection"
+VPC_ENDPOINT: Final = "vpc-endpoint"
 
 
 @dataclass(frozen=True, slots=True)

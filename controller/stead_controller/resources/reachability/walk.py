@@ -16,6 +16,7 @@ from stead_controller.resources.reachability.facts import (
     LOCAL,
     NAT_GATEWAY,
     PEERING,
+    VPC_ENDPOINT,
     Facts,
     Interface,
     Route,
@@ -58,6 +59,11 @@ class Walk:
             self._refuse("BAD_STATE", start.id, f"{_named(start)} sends nothing: {start.down}.", interface_id=start.id)
         self._sender = start
         self._leave(start)
+
+    def from_endpoint(self, receiver: Interface) -> None:
+        """Begin with what comes back from a gateway endpoint."""
+        self._arrive(receiver, None)
+        self.ended = receiver
 
     def from_internet(self, gateway_id: str, vpc_id: str) -> None:
         """Walk from the internet through a gateway to the interface that the public destination belongs to."""
@@ -427,6 +433,7 @@ TARGETS: Final[Mapping[str, str]] = {
     NAT_GATEWAY: "NatGatewayId",
     INTERFACE: "NetworkInterfaceId",
     PEERING: "VpcPeeringConnectionId",
+    VPC_ENDPOINT: "GatewayId",
     LOCAL: "GatewayId",
 }
 """How EC2 names the target of a route, by its type."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.dhcp.dnsmasq_conf import ServerFiles, configuration, host_files, listens, server_of
-from stead_agent.dhcp.interface import DhcpRefusedError, DhcpSubnet, DnsName, VpcDhcp
+from stead_agent.dhcp.interface import DhcpRefusedError, DhcpSubnet, DnsDomain, DnsName, VpcDhcp
 from tests.unit.agent.dhcp.pictures import host, vpc
 
 FILES = ServerFiles(Path("/run/stead/dhcp/vpc-1"), "dnsmasq", "nogroup")
@@ -108,6 +108,16 @@ def test_only_the_upstreams_given_are_asked() -> None:
     assert values(vpc(5), "server") == []
     wanted = replace(vpc(5), upstreams=("192.0.2.53", "127.0.0.53", "198.51.100.1"))
     assert values(wanted, "server") == ["192.0.2.53", "198.51.100.1"]
+
+
+def test_domains_of_services() -> None:
+    """Every name of the domain has the address, and nobody else is asked for what else is asked of it."""
+    wanted = replace(vpc(), domains=(DnsDomain("s3.us-east-1.amazonaws.com", "198.18.0.1"),))
+    assert values(wanted, "address") == ["/s3.us-east-1.amazonaws.com/198.18.0.1"]
+    assert "/s3.us-east-1.amazonaws.com/" in values(wanted, "local")
+    for bad in (DnsDomain("s3/x", "198.18.0.1"), DnsDomain("s3", "x"), DnsDomain("s3\nport=0", "198.18.0.1")):
+        with pytest.raises(DhcpRefusedError):
+            write(replace(vpc(), domains=(bad,)))
 
 
 def test_gateway() -> None:

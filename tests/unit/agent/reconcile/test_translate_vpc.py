@@ -2,8 +2,17 @@
 
 from pathlib import Path
 
-from stead_agent.dhcp.interface import DnsName
-from stead_agent.network.interface import NatGateway, Peer, RemoteInterface, RouteTo, TableRoute, router_mark
+from stead_agent.dhcp.interface import DnsDomain, DnsName
+from stead_agent.endpoints.interface import Endpoint
+from stead_agent.network.interface import (
+    GatewayEndpoint,
+    NatGateway,
+    Peer,
+    RemoteInterface,
+    RouteTo,
+    TableRoute,
+    router_mark,
+)
 from stead_agent.reconcile import translate_vpc
 from stead_agent.reconcile.plan import VpcPicture, picture_vpc
 from stead_agent.reconcile.translate_vpc import Beyond, Memory, VpcSettings
@@ -92,6 +101,30 @@ def test_peers_and_nat_gateways() -> None:
     assert here.nat_gateways == (NatGateway("nat-1", "eni-1"),)
     rules = translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(peers=frozenset({"vpc-2"})), Memory())
     assert [each.cidrs for each in rules.peers] == [("10.2.0.0/16",)]
+
+
+def test_endpoints_that_routes_of_subnets_here_lead_to() -> None:
+    """Of the others nothing is made here: neither a namespace, nor who listens, nor a name."""
+    endpoint = pb.VpcEndpoint(
+        vpc_id="vpc-1",
+        service="s3",
+        addresses=["198.18.0.1"],
+        ports=[80, 443],
+        controller_port=8777,
+        names=["s3.us-east-1.amazonaws.com"],
+    )
+    used, unused = (pb.Resource(id=each, vpc_endpoint=endpoint) for each in ("vpce-1", "vpce-2"))
+    table = make.route_table(pb.Route(destination="198.18.0.1/32", vpc_endpoint_id="vpce-1"))
+    picture = _picture(make.subnet(), make.interface("eni-1", "i-1"), table, used, unused)
+    vpc = translate_vpc.vpc_network(make.vpc(), picture, Beyond(), VpcSettings(), Memory())
+    assert vpc.endpoints == (GatewayEndpoint("vpce-1", ("198.18.0.1",)),)
+    assert vpc.route_tables[0].routes == (TableRoute("198.18.0.1/32", RouteTo.ENDPOINT, "vpce-1"),)
+    (served,) = translate_vpc.vpc_endpoints(picture, lambda each: Path("/run/netns") / each)
+    assert served == Endpoint("vpce-1", Path("/run/netns/vpce-1"), (80, 443), 8777)
+    dhcp = translate_vpc.vpc_dhcp(make.vpc(), picture, Beyond(), VpcSettings(), Memory(), namespace=Path("/n"))
+    assert dhcp.domains == (DnsDomain("s3.us-east-1.amazonaws.com", "198.18.0.1"),)
+    elsewhere = _picture(make.subnet(), make.interface("eni-1", "i-1"), make.route_table(), used)
+    assert translate_vpc.used_endpoints(elsewhere) == ()
 
 
 def test_a_vpc_for_the_firewall() -> None:

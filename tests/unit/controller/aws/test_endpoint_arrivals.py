@@ -129,7 +129,7 @@ def test_only_hosts_may_bring(arrivals: Arrivals, tmp_path: Path) -> None:
     authority = arrivals.authority
     for identity in (
         authority.issue_host("h-0123456789abcdef1"),
-        authority.issue_operator("ann"),
+        authority.issue_operator(HOST),  # whatever an operator calls himself
         authority.issue_attachment("vol-1", 1, HOST),
     ):
         dialled, answer = bring(arrivals, identity, tmp_path, line())

@@ -268,6 +268,20 @@ def test_ping_and_ipv6(network):
     assert verdict.reachable, verdict.reasons
 
 
+def test_a_gateway_endpoint_needs_no_public_address(network):
+    """The sender's groups and ACLs decide, as for all that leaves a subnet."""
+    service = "198.18.0.1"
+    assert not ask(network, "dba", service, 443).reachable
+    network.add_route("rtb-a2", f"{service}/32", "vpc-endpoint", "vpce-a")
+    verdict = ask(network, "dba", service, 443)
+    assert verdict.reachable, verdict.reasons
+    assert passed(verdict.forward)[-1] == "vpce-a"
+    assert not ask(network, "dba", "198.18.0.2", 443).reachable
+    network.set_acl("acl-a2", AclRule(5, False, False, "6", f"{service}/32", 0, 65535), *OPEN_ACL)
+    (reason,) = ask(network, "dba", service, 443).reasons
+    assert (reason.reply, reason.acl_id) == (True, "acl-a2")
+
+
 def test_routes_in_a_circle_end(network):
     for name in ("one", "two"):
         add_interface(network, name, "subnet-a2", f"10.1.2.{len(name)}", group_ids=("sg-dba",), source_dest_check=False)
@@ -325,6 +339,7 @@ targets = st.sampled_from(
         ("network-interface", "eni-weba"),
         ("vpc-peering-connection", "pcx-1"),
         ("egress-only-internet-gateway", "eigw-a"),
+        ("vpc-endpoint", "vpce-a"),
         ("local", "local"),
     ]
 )
