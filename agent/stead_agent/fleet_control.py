@@ -2,6 +2,7 @@
 
     {"do": "crash_guest", "machine": "i-0…"}                   the host is the one that has this machine
     {"do": "fail_next", "host": "h-0…", "name": "machines.start", "error": "QEMU said no", "times": 3}
+    {"do": "fill_volume", "machine": "i-0…", "volume": "vol-0…", "full": true}     pauses its guest
     {"do": "hosts"}
 
 Each line is answered by one: {"well": true, …} or {"well": false, "error": "…"}.
@@ -100,6 +101,10 @@ def _libvirt_away(hosts: Hosts, wish: Mapping[str, Any]) -> None:
     _host_of(hosts, wish).set_libvirt_away(away=bool(wish["away"]))
 
 
+def _fill_volume(hosts: Hosts, wish: Mapping[str, Any]) -> None:
+    _host_of(hosts, wish).fill_volume(wish["machine"], wish["volume"], full=bool(wish["full"]))
+
+
 Deed = Callable[[Hosts, Mapping[str, Any]], dict[str, Any] | None]
 _DEEDS: dict[str, Deed] = {
     "hosts": _hosts,
@@ -109,4 +114,5 @@ _DEEDS: dict[str, Deed] = {
     "hang_guest": _guest(SimulatedHost.hang_guest),
     "fail_next": _fail_next,
     "libvirt_away": _libvirt_away,
+    "fill_volume": _fill_volume,
 }

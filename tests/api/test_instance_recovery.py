@@ -103,3 +103,33 @@ def test_one_that_stops_while_its_host_cannot_start_it_again_is_stopped(
     ec2.stop_instances(InstanceIds=[instance_id])
     wait_for(lambda: health(ec2, instance_id)[0] == "stopped", "it is stopped")
     assert shown(ec2, instance_id)["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+
+
+def test_a_guest_that_waits_for_room_is_impaired_until_there_is_some(
+    cloud: Cloud, account: Account, launch: Callable[..., str]
+) -> None:
+    ec2 = account.ec2
+    instance_id = launch()
+    wish = {"do": "fill_volume", "machine": instance_id, "volume": root_of(ec2, instance_id)}
+
+    def found(name: str, value: str) -> bool:
+        asked = [{"Name": f"{name}.status", "Values": [value]}]
+        return bool(ec2.describe_instance_status(InstanceIds=[instance_id], Filters=asked)["InstanceStatuses"])
+
+    def all_are(value: str) -> bool:
+        return all(found(name, value) for name in ("instance-status", "attached-ebs-status"))
+
+    cloud.let_happen(**wish, full=True)
+    wait_for(lambda: all_are("impaired"), "the instance and its volume are impaired", 30)
+    (status,) = ec2.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
+    assert status["SystemStatus"]["Status"] == "ok"
+    assert "ImpairedSince" in status["AttachedEbsStatus"]["Details"][0]
+    cloud.let_happen(**wish, full=False)
+    wait_for(lambda: all_are("ok"), "they are well again", 30)
+
+
+def root_of(ec2: Any, instance_id: str) -> str:
+    """The id of an instance's root volume."""
+    (root,) = shown(ec2, instance_id)["BlockDeviceMappings"]
+    volume_id: str = root["Ebs"]["VolumeId"]
+    return volume_id

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import HostResource, Instance, StoragePool
+from stead_controller.db.tables import HostResource, Instance, StoragePool, Volume
 from stead_controller.hosts.reports import apply_progress
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -407,6 +407,30 @@ def test_a_full_pool(api, volume_id, instance_id):
     report(api, desired.KIND_VOLUME, volume_id, volume=pb.VolumeStatus())
     assert status() == ("ok", [])
     api.ec2.enable_volume_io(VolumeId=volume_id)
+
+
+def test_a_full_pool_of_another_host(api, volume_id, instance_id):
+    """Only the host of the guest knows that it waits for room; that the home says nothing of it ends nothing."""
+    attach(api, volume_id, instance_id)
+    settle(api, instance_id)
+    home = api.run(add_host)
+    api.run(lambda tx: tx.session.execute(update(Volume).where(Volume.id == volume_id).values(host_id=home)))
+
+    def says(host_id, *, full):
+        report(api, desired.KIND_VOLUME, volume_id, host_id=host_id, volume=pb.VolumeStatus(size=10 * GIB, full=full))
+        (found,) = api.ec2.describe_volume_status(VolumeIds=[volume_id])["VolumeStatuses"]
+        return found["VolumeStatus"]["Status"]
+
+    assert says(api.world.host_id, full=True) == "impaired"
+    assert says(home, full=False) == "impaired"
+    assert says(api.world.host_id, full=False) == "ok"
+    assert says(home, full=True) == "ok"
+
+
+def add_host(tx):
+    host = rows.host()
+    tx.session.add(host)
+    return host.id
 
 
 def test_attributes(api, volume_id):

@@ -110,19 +110,8 @@ class VolumeWork:
         """Say that it is as it must be, how large a guest sees it, and whether one waits for room on it."""
         assert self.resource is not None
         size = self.parts.volumes.size(self.unit.id) or 0
-        seen_by_guest = host_pb2.VolumeStatus(size=size, full=self._is_full())
+        seen_by_guest = host_pb2.VolumeStatus(size=size, full=is_full(self.parts, self.unit, self.users))
         return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=seen_by_guest)
-
-    def _is_full(self) -> bool:
-        """Tell whether a guest is paused since there was no room for what it wrote to the volume."""
-        for user in self.users:
-            try:
-                seen = self.parts.machines.status(user.id)
-            except MachinesUnavailableError:
-                continue  # nobody can tell now; when libvirt is back all its machines are looked at, and then this
-            if seen is not None and self.unit.id in seen.full:
-                return True
-        return False
 
     def _remove(self) -> Outcome:
         if self.users or self.snapshots:
@@ -152,3 +141,15 @@ class VolumeWork:
     def subjects(self) -> Iterable[tuple[Key, int]]:
         """Give the volume."""
         return [(self.unit, self.resource.revision)] if self.resource is not None else []
+
+
+def is_full(parts: Subsystems, unit: Key, users: Iterable[Key]) -> bool:
+    """Tell whether one of these guests is paused since there was no room for what it wrote to a volume."""
+    for user in users:
+        try:
+            seen = parts.machines.status(user.id)
+        except MachinesUnavailableError:
+            continue  # nobody can tell now; when libvirt is back all its machines are looked at, and then this
+        if seen is not None and unit.id in seen.full:
+            return True
+    return False

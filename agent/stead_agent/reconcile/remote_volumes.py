@@ -6,6 +6,7 @@ from typing import Final
 
 from stead_agent.exports.interface import HomeAwayError
 from stead_agent.reconcile import translate
+from stead_agent.reconcile.disks import is_full
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome
@@ -27,7 +28,7 @@ class RemoteVolumeWork:
     parts: Subsystems
 
     def run(self) -> Outcome:
-        """Have a proxy for it, and let the guest that has it see how large it is."""
+        """Have a proxy for it, let the guest that has it see its size, and say whether one waits for room on it."""
         if self.busy:
             return Outcome(wait_on=self.busy)
         try:
@@ -40,9 +41,8 @@ class RemoteVolumeWork:
             seen = self.parts.machines.status(user.id)
             if seen is not None and self.unit.id in seen.volume_ids:
                 self.parts.machines.resize_disk(user.id, self.unit.id, size)
-        ready = status(
-            self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=host_pb2.VolumeStatus(size=size)
-        )
+        seen_by_guest = host_pb2.VolumeStatus(size=size, full=is_full(self.parts, self.unit, self.users))
+        ready = status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=seen_by_guest)
         return Outcome(statuses=[ready])
 
     def subjects(self) -> Iterable[tuple[Key, int]]:

@@ -278,20 +278,27 @@ def _volume(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
             outbox.forget_removal(tx, host_id, (status.kind, status.id))
             volume_attachments.settle_gone(tx, host_id, volume, now)
         elif status.condition == pb.CONDITION_READY and volume.attached_host_id == host_id:
+            _note_full(volume, status, now)
             volume_modifications.settle(tx, volume, now, size=status.volume.size)
         return
     if status.condition == pb.CONDITION_ABSENT:
         if volume.state == "deleting":
             volume_life.forget(tx, volume)
         return
-    if not status.volume.full:
-        volume.full_since = None if status.HasField("volume") else volume.full_since
-    elif volume.full_since is None:
-        volume.full_since = now
+    if volume.attached_host_id in (None, host_id):
+        _note_full(volume, status, now)
     if status.condition == pb.CONDITION_READY and _is_news(tx, host_id, status):
         volume_attachments.settle_at_home(tx, volume, now)
         if volume.attached_host_id in (None, host_id):
             volume_modifications.settle(tx, volume, now, size=status.volume.size)
+
+
+def _note_full(volume: Volume, status: pb.ResourceStatus, now: datetime) -> None:
+    """Note since when a guest waits for room on a volume, which only the host of the guest can tell."""
+    if not status.volume.full:
+        volume.full_since = None if status.HasField("volume") else volume.full_since
+    elif volume.full_since is None:
+        volume.full_since = now
 
 
 def _interface(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:

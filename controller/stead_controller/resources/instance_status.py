@@ -1,15 +1,22 @@
-"""The health of instances: a running guest is well as long as its host is heard of and its machine has not failed."""
+"""The health of instances, by three checks: of the host, of the guest and of the volumes attached to it.
+
+A running guest is well while its host is heard of and it is not paused; a full pool pauses it. Its volumes are while it
+can reach the homes of all of them and there is room for what it writes. Of a guest on a lost host nothing is known.
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
+"""
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import case, select
+from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import Host, Instance
+from stead_controller.db.tables import Host, Instance, Volume
 from stead_controller.errors import Unsupported
-from stead_controller.resources import instance_filters, instance_types, lookup
+from stead_controller.resources import instance_filters, instance_types, lookup, volume_attachments
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import NEVER, Condition, Selection, constant, shown_as, text
@@ -27,8 +34,31 @@ _STATUS: Final = case(
 )
 _RUNNING_SYSTEM: Final = case((_STATUS == "ok", "ok"), else_="impaired")
 _SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
+_Home = aliased(Host)
+_attached = and_(
+    Volume.instance_id == Instance.id, Volume.attachment_state.in_(("attached", *volume_attachments.LETTING_GO))
+)
+_full_since = select(func.min(Volume.full_since)).where(_attached).correlate(Instance).scalar_subquery()
+_away_since = (
+    select(func.min(func.coalesce(_Home.last_seen, _Home.created), type_=Host.created.type))
+    .join(Volume, Volume.host_id == _Home.id)
+    .where(_attached, _Home.state == "down")
+    .correlate(Instance)
+    .scalar_subquery()
+)
+_INSTANCE_STATUS: Final = case((and_(_STATUS == "ok", _full_since.is_not(None)), "impaired"), else_=_STATUS)
+_EBS_STATUS: Final = case(
+    (and_(_STATUS == "ok", or_(_full_since.is_not(None), _away_since.is_not(None))), "impaired"), else_=_STATUS
+)
 _ROWS: Final = select(
-    Instance.id, Instance.state, Instance.zone, _STATUS.label("status"), _SYSTEM_STATUS.label("system")
+    Instance.id,
+    Instance.state,
+    Instance.zone,
+    _INSTANCE_STATUS.label("status"),
+    _SYSTEM_STATUS.label("system"),
+    _EBS_STATUS.label("ebs"),
+    _full_since.label("full_since"),
+    _away_since.label("away_since"),
 )
 _REACHABILITY: Final = {
     "ok": "passed",
@@ -49,9 +79,9 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         | {f"event.{name}": NEVER for name in events}
         | {
             "application-status.status": NEVER,
-            "attached-ebs-status.status": text(_STATUS),
-            "instance-status.reachability": shown_as(_STATUS, _REACHABILITY),
-            "instance-status.status": text(_STATUS),
+            "attached-ebs-status.status": text(_EBS_STATUS),
+            "instance-status.reachability": shown_as(_INSTANCE_STATUS, _REACHABILITY),
+            "instance-status.status": text(_INSTANCE_STATUS),
             "operator.managed": constant("false"),
             "operator.principal": NEVER,
             "system-status.reachability": shown_as(_SYSTEM_STATUS, _REACHABILITY),
@@ -75,9 +105,9 @@ def describe(
             "AvailabilityZone": row.zone,
             "AvailabilityZoneId": zones.get(row.zone),
             "InstanceState": {"Code": STATE_CODES[row.state], "Name": row.state},
-            "InstanceStatus": _summary(row.status),
+            "InstanceStatus": _summary(row.status, row.full_since),
             "SystemStatus": _summary(row.system),
-            "AttachedEbsStatus": _summary(row.status),
+            "AttachedEbsStatus": _summary(row.ebs, row.full_since, row.away_since),
             "Events": [],
             "Operator": {"Managed": False},
         }
@@ -109,8 +139,13 @@ def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: 
     return [{"InstanceId": instance_id, "CpuCredits": "standard"} for instance_id in types]
 
 
-def _summary(status: str) -> dict[str, Any]:
+def _summary(status: str, *since: datetime | None) -> dict[str, Any]:
+    """Say what a check found; an impairment with its begin, the first of those that are known."""
     shown: dict[str, Any] = {"Status": status}
     if status in _REACHABILITY:
-        shown["Details"] = [{"Name": "reachability", "Status": _REACHABILITY[status]}]
+        detail: dict[str, Any] = {"Name": "reachability", "Status": _REACHABILITY[status]}
+        begins = [each for each in since if each is not None]
+        if status == "impaired" and begins:
+            detail["ImpairedSince"] = min(begins)
+        shown["Details"] = [detail]
     return shown

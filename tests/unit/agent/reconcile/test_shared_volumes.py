@@ -100,6 +100,22 @@ def test_a_guest_sees_a_volume_of_another_host_grow(sender: make.Sender) -> None
     assert bench.host.violations == []
 
 
+def test_a_guest_that_waits_for_room_at_another_host_is_told_of(sender: make.Sender) -> None:
+    """Its home sees only writes that fail: that a guest stands still for them its own host knows."""
+    bench = Bench()
+    bench.settle(
+        sender.change(make.host_network(), *make.launch(), _brought(), _machine("vol-1", "vol-2"), full=True)
+    )  # fmt: skip
+    assert not bench.report()[VOLUME].volume.full
+    bench.host.fill_volume("i-1", "vol-2", full=True)
+    bench.settle(seconds=12)
+    assert bench.report()[VOLUME].volume.full
+    bench.host.fill_volume("i-1", "vol-2", full=False)
+    bench.settle(seconds=7)
+    assert not bench.report()[VOLUME].volume.full
+    assert bench.host.violations == []
+
+
 def test_a_guest_gets_a_volume_of_another_host(sender: make.Sender) -> None:
     bench = Bench()
     bench.settle(sender.change(make.host_network(), *make.launch(), full=True))

@@ -1,17 +1,18 @@
 """Which instances' status is listed, and what their host's state makes of it."""
 
 import itertools
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import update
 
-from stead_controller.db.tables import Host
+from stead_controller.db.tables import Host, Volume
 from stead_controller.errors import MalformedId, NotFound
 from stead_controller.resources import instance_status
 from stead_controller.resources.conditions import Selection
 from stead_controller.resources.filters import Filter
 from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import CLOUD
+from tests.unit.controller.resources.rows import CLOUD, NOW
 
 
 @pytest.fixture
@@ -37,6 +38,37 @@ def host_state(world, run):
     return lambda state: run(
         lambda tx: tx.session.execute(update(Host).where(Host.id == world.host_id).values(state=state)) and None
     )
+
+
+@pytest.fixture
+def change_volume(run):
+    """Change the volumes of an instance: `change_volume(instance_id, **values)`."""
+    return lambda instance_id, **values: run(
+        lambda tx: tx.session.execute(update(Volume).where(Volume.instance_id == instance_id).values(**values)) and None
+    )
+
+
+@pytest.fixture
+def away(world, run):
+    """Another host of the zone that is down, and was last heard of at NOW."""
+    made = rows.host(state="down")
+
+    def add(tx):
+        tx.session.add(made)
+        return made.id
+
+    return run(add)
+
+
+def checks(shown):
+    return shown["InstanceStatus"]["Status"], shown["SystemStatus"]["Status"], shown["AttachedEbsStatus"]["Status"]
+
+
+def impaired_since(begin):
+    return {
+        "Status": "impaired",
+        "Details": [{"Name": "reachability", "Status": "failed", "ImpairedSince": begin}],
+    }
 
 
 def describe(run, tenant, *filters, ids=(), all_states=False, **paging):
@@ -95,6 +127,61 @@ def test_only_running_instances_are_listed_unless_all_are_asked_for(world, run, 
     expected = "initializing" if state == "pending" else "not-applicable"
     for check in ("SystemStatus", "InstanceStatus", "AttachedEbsStatus"):
         assert shown[check]["Status"] == expected
+
+
+def test_a_guest_that_waits_for_room_is_impaired_and_so_are_its_volumes(world, run, launch, change_volume):
+    paused, well = launch(), launch()
+    change_volume(paused, full_since=NOW)
+    first, second = sorted(describe(run, world.one), key=lambda shown: shown["InstanceId"] == well)
+    assert first["InstanceStatus"] == first["AttachedEbsStatus"] == impaired_since(NOW)
+    assert first["SystemStatus"]["Status"] == "ok"
+    assert checks(second) == ("ok", "ok", "ok")
+    for name in ("instance-status.status", "attached-ebs-status.status"):
+        assert listed(run, world.one, (name, "impaired")) == [paused]
+        assert listed(run, world.one, (name, "ok")) == [well]
+    assert listed(run, world.one, ("instance-status.reachability", "failed")) == [paused]
+
+
+def test_a_volume_whose_home_is_away_impairs_only_that_check(world, run, launch, change_volume, away):
+    cut_off, well = launch(), launch()
+    change_volume(cut_off, host_id=away)
+    first, second = sorted(describe(run, world.one), key=lambda shown: shown["InstanceId"] == well)
+    assert first["AttachedEbsStatus"] == impaired_since(NOW)
+    assert checks(first) == ("ok", "ok", "impaired")
+    assert checks(second) == ("ok", "ok", "ok")
+    assert listed(run, world.one, ("attached-ebs-status.status", "impaired")) == [cut_off]
+    assert listed(run, world.one, ("instance-status.status", "ok")) == sorted([cut_off, well])
+    run(lambda tx: tx.session.execute(update(Host).where(Host.id == away).values(state="up")) and None)
+    assert listed(run, world.one, ("attached-ebs-status.status", "impaired")) == []
+
+
+def test_an_impairment_has_lasted_since_the_first_of_its_reasons(world, run, launch, change_volume, away):
+    change_volume(launch(), host_id=away, full_since=NOW - timedelta(minutes=5))
+    (shown,) = describe(run, world.one)
+    assert shown["AttachedEbsStatus"] == impaired_since(NOW - timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("attachment", ["attaching", "attached", "detaching", "busy"])
+def test_only_what_is_attached_counts(world, run, launch, change_volume, attachment):
+    change_volume(launch(), full_since=NOW, attachment_state=attachment)
+    (shown,) = describe(run, world.one)
+    expected = "ok" if attachment == "attaching" else "impaired"
+    assert checks(shown) == (expected, "ok", expected)
+
+
+@pytest.mark.parametrize("state", ["pending", "stopping", "stopped"])
+def test_what_does_not_run_is_not_impaired_by_its_volumes(world, run, launch, change_volume, state):
+    change_volume(launch(state=state), full_since=NOW)
+    (shown,) = describe(run, world.one, all_states=True)
+    expected = "initializing" if state == "pending" else "not-applicable"
+    assert checks(shown) == (expected,) * 3
+
+
+def test_of_the_volumes_of_a_guest_on_a_lost_host_nothing_is_known(world, run, launch, change_volume, host_state):
+    change_volume(launch(), full_since=NOW)
+    host_state("down")
+    (shown,) = describe(run, world.one)
+    assert checks(shown) == ("insufficient-data", "impaired", "insufficient-data")
 
 
 @pytest.mark.parametrize("both", list(itertools.product(["pending", "running", "stopped"], ["up", "down"])))
