@@ -11,6 +11,7 @@ from stead_controller.resources import vpc_endpoint_services
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import Api
 from tests.api.topology import told_of
+from tests.support.clients import FAST, Account
 from tests.unit.controller.resources import rows
 
 S3 = "com.amazonaws.us-east-1.s3"
@@ -351,3 +352,25 @@ def test_other_settings_reach_hosts(api: Api) -> None:
     before = api.dump()
     api.run(vpc_endpoint_services.keep, cloud, rows.NOW)
     assert api.dump() == before
+
+
+def test_the_command_line(account: Account, image_id: str) -> None:
+    """With an instance in the VPC, so that a host has the endpoint too."""
+    (vpc,) = account.aws("ec2", "describe-vpcs")["Vpcs"]
+    (table,) = account.aws("ec2", "describe-route-tables")["RouteTables"]
+    (instance,) = account.ec2.run_instances(ImageId=image_id, InstanceType="t3.nano", MinCount=1, MaxCount=1)[
+        "Instances"
+    ]
+    account.ec2.get_waiter("instance_running").wait(InstanceIds=[instance["InstanceId"]], WaiterConfig=FAST)
+    place = ("--vpc-id", vpc["VpcId"], "--service-name", S3, "--route-table-ids", table["RouteTableId"])
+    made = account.aws("ec2", "create-vpc-endpoint", *place)["VpcEndpoint"]
+    named = ("--vpc-endpoint-ids", made["VpcEndpointId"])
+    assert account.aws("ec2", "describe-vpc-endpoints", *named)["VpcEndpoints"] == [made]
+    change = ("--vpc-endpoint-id", made["VpcEndpointId"], "--policy-document", POLICY)
+    assert account.aws("ec2", "modify-vpc-endpoint", *change) == {"Return": True}
+    assert account.aws("ec2", "describe-vpc-endpoint-services")["ServiceNames"] == [S3]
+    assert account.aws("ec2", "delete-vpc-endpoints", *named) == {"Unsuccessful": []}
+    gone = account.aws_result("ec2", "describe-vpc-endpoints", *named)
+    assert "InvalidVpcEndpointId.NotFound" in gone.stderr
+    account.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    account.ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance["InstanceId"]], WaiterConfig=FAST)
