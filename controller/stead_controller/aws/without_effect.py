@@ -43,7 +43,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "DescribeInstanceTypes", "IncludeUnsupportedInRegion"): Accepted("only those here are listed", (False,)),
     ("ec2", "DescribeRegions", "AllRegions"): Accepted("all regions that there are are open to all"),
     ("ec2", "DescribeVpcClassicLinkDnsSupport", "MaxResults"): Accepted(_NONE),
-    ("ec2", "DescribeVpcEndpointServices", "MaxResults"): Accepted("there are fewer services than a page has"),
     ("ec2", "ExportImage", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "GetConsoleOutput", "Latest"): Accepted("the output is always the latest"),
     ("ec2", "ImportImage", "RoleName"): Accepted(_NO_ROLE),
