@@ -129,6 +129,7 @@ class SqliteStore:
                 unknown=tuple(filter(None, [meta.get("unknown", "")])),
                 put=resources,
                 buried=tuple(_tombstone(row) for row in stones),
+                unclaimed=frozenset(Key(kind, name) for kind, name in json.loads(meta.get("unclaimed", "[]"))),
             )
         )
         for machine_id, body in holdings:
@@ -158,6 +159,9 @@ class SqliteStore:
                     "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                     [("revision", str(change.revision)), ("epoch", change.epoch)],
                 )
+                if change.unclaimed is not None:
+                    keys = json.dumps(sorted([key.kind, key.id] for key in change.unclaimed))
+                    transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("unclaimed", keys))
                 if change.full or change.unknown:
                     unknown = ("unknown", ",".join(change.unknown))
                     transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", unknown)

@@ -129,6 +129,7 @@ class Change:
     buried: tuple[Tombstone, ...] = ()
     forgotten: tuple[Key, ...] = ()  # tombstones
     unknown: tuple[str, ...] = ()  # ids of resources of a kind that this agent does not know
+    unclaimed: frozenset[Key] | None = None  # all that an older database does not know; None: as before
 
     def leaves_partial(self, before: bool) -> bool:
         """Tell whether, after this change, something is wanted that this agent does not know."""
@@ -152,6 +153,7 @@ class Wanted:
         self.revision = 0
         self.epoch = ""
         self.is_partial = False  # something was sent that only newer agents know
+        self.unclaimed: frozenset[Key] = frozenset()  # wanted once, and unknown to the controller's older database
         self.resources: dict[Key, Resource] = {}
         self.tombstones: dict[Key, Tombstone] = {}
         self._held: dict[str, Held] = {}
@@ -210,6 +212,8 @@ class Wanted:
         self.revision = change.revision
         self.epoch = change.epoch
         self.is_partial = change.leaves_partial(self.is_partial)
+        if change.unclaimed is not None:
+            self.unclaimed = change.unclaimed
 
     def mark_done(self, key: Key) -> None:
         """Note that nothing is left of a buried resource."""
@@ -283,7 +287,8 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
     """Decide what a message from the controller changes; None when it is old news. OtherEpochError: see there.
 
     Messages may be repeated and come late. The revision decides: of the state first, then of each resource. Only the
-    full state that answers our Hello may go back, when the controller's database was restored.
+    full state that answers our Hello may go back, when the controller's database was put back from a copy: what this
+    does not name stays, unclaimed, until a state names it or a removal ends it.
     """
     foreign = state.epoch != wanted.epoch
     if foreign and not state.full:
@@ -292,13 +297,20 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
         if not (answers_hello and state.full):
             return None
         foreign = True
+    older = state.full and (state.older or (foreign and wanted.revision > 0))
+    foreign = foreign or older
     put, unknown = _puts(wanted, state, foreign=foreign)
-    buried = _burials(wanted, state, foreign=foreign)
+    unnamed = _unnamed(wanted, state) if state.full else frozenset()
+    unclaimed = unnamed if older else unnamed & wanted.unclaimed
+    buried = _burials(wanted, state, unnamed - unclaimed, foreign=foreign)
+    if not state.full:
+        unclaimed = wanted.unclaimed - {key_of(each) for each in put} - {each.key for each in buried}
     forgotten: tuple[Key, ...] = ()
     if state.full:
         named = {Key(removal.kind, removal.id) for removal in state.removals}
         forgotten = tuple(key for key, each in wanted.tombstones.items() if each.done and key not in named)
-    return Change(state.revision, state.epoch, state.full, foreign, put, buried, forgotten, unknown)
+    kept = unclaimed if unclaimed != wanted.unclaimed else None
+    return Change(state.revision, state.epoch, state.full, foreign, put, buried, forgotten, unknown, kept)
 
 
 def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[Resource, ...], tuple[str, ...]]:
@@ -322,15 +334,17 @@ def _puts(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[tuple[
     return tuple(put), tuple(unknown)
 
 
-def _burials(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[Tombstone, ...]:
-    """List what must go: what is named, and with a full state also what is not named at all."""
+def _burials(wanted: Wanted, state: DesiredState, unnamed: AbstractSet[Key], *, foreign: bool) -> tuple[Tombstone, ...]:
+    """List what must go: what a removal names, and what a full state should name and does not.
+
+    Of another life of the database, removals that are not done go on: their revisions mean nothing there.
+    """
     removals = list(state.removals)
     if state.full:
-        named = {key_of(resource) for resource in state.resources}
-        named |= {Key(removal.kind, removal.id) for removal in removals}
+        going = {key for key, each in wanted.tombstones.items() if not each.done} if foreign else set()
+        named = _named(state)
         removals += [
-            Removal(kind=key.kind, id=key.id, revision=state.revision)
-            for key in _unnamed(wanted, named, foreign=foreign)
+            Removal(kind=key.kind, id=key.id, revision=state.revision) for key in sorted(unnamed | (going - named))
         ]
     buried = []
     for removal in removals:
@@ -346,11 +360,15 @@ def _burials(wanted: Wanted, state: DesiredState, *, foreign: bool) -> tuple[Tom
     return tuple(buried)
 
 
-def _unnamed(wanted: Wanted, named: AbstractSet[Key | None], *, foreign: bool) -> Iterator[Key]:
-    """List what a full state does not speak of; of another epoch, tombstones too, for their revisions mean nothing."""
-    yield from (key for key in wanted.resources if key not in named)
-    if foreign:
-        yield from (key for key, each in wanted.tombstones.items() if not each.done and key not in named)
+def _named(state: DesiredState) -> frozenset[Key]:
+    """List the keys that a state speaks of."""
+    resources = (key_of(resource) for resource in state.resources)
+    return frozenset([key for key in resources if key] + [Key(each.kind, each.id) for each in state.removals])
+
+
+def _unnamed(wanted: Wanted, state: DesiredState) -> frozenset[Key]:
+    """List what is wanted and a full state does not speak of."""
+    return frozenset(wanted.resources) - _named(state)
 
 
 def given_up(wanted: Wanted) -> DesiredState | None:

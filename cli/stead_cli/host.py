@@ -143,3 +143,16 @@ def remove(host_id: str, *, force: bool) -> None:
     """
     Operator(settings.load()).remove_host(host_id, force=force)
     say(f"{host_id} is forgotten")
+
+
+@host.command()
+@click.argument("host_id")
+@click.argument("ids", nargs=-1, required=True)
+def discard(host_id: str, ids: tuple[str, ...]) -> None:
+    """Remove from a host what it has and the database does not know.
+
+    After an older copy of the database was put back, `stead host list` names such instances, volumes and networks: they
+    stay as they are. Guests end and disks are removed for good.
+    """
+    Operator(settings.load()).discard_unclaimed(host_id, ids)
+    say(f"{host_id} removes {', '.join(ids)}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +61,11 @@ class Operator:
         """Forget a host; with force its instances are terminated."""
         request = pb.RemoveHostRequest(host_id=host_id, force=force)
         self._call(lambda channel: HostsStub(channel).RemoveHost(request, timeout=_CALL_SECONDS))
+
+    def discard_unclaimed(self, host_id: str, ids: Sequence[str]) -> None:
+        """Have a host remove what it has and the database does not know."""
+        request = pb.DiscardUnclaimedRequest(host_id=host_id, ids=ids)
+        self._call(lambda channel: HostsStub(channel).DiscardUnclaimed(request, timeout=_CALL_SECONDS))
 
     def list_images(self) -> list[pb.ImageSummary]:
         """All images of all accounts."""

@@ -36,7 +36,7 @@ from stead_controller.clock import Clock, now
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
-from stead_controller.hosts import host_networks, link
+from stead_controller.hosts import host_networks, link, revisions
 from stead_controller.hosts.block_service import BlockService
 from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.link import HostLink
@@ -206,6 +206,7 @@ class Controller:
         bring_up_to_date(self.database.engine)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
+        await self.database.run(lambda tx: revisions.leap(tx, self._clock()))
         await self.database.run(self._tell_of_networks)
         if await redraw(self.database):
             _log.info("redrawn")

@@ -43,6 +43,7 @@ THREADS: Final = sum(AT_ONCE.values()) + CHORES
 """So many that units of one kind, all waiting for a libvirt that hangs, never keep another kind from its turn."""
 
 _SLICE: Final = 20
+_SHOWN: Final = 50  # ids in one line of the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Reconciler:
         self._store = store
         self._clock = clock
         self.wanted = store.load()
-        self.reports = Reports(news)
+        self.reports = Reports(news, lambda key: key in self.wanted.unclaimed)
         self._schedule = Schedule({kind: AT_ONCE[kind] for kind in UNIT_KINDS})
         self._running: set[Key] = set()
         self._preparer = Preparer(
@@ -214,6 +215,8 @@ class Reconciler:
         if change.recounts:
             self.reports.clear()
             self._touch_all()
+        if change.unclaimed:
+            _log.warning("kept_unclaimed", ids=",".join(sorted(key.id for key in change.unclaimed)[:_SHOWN]))
         if change.unknown:
             _log.warning("unknown_kinds", ids=",".join(change.unknown))
         for key in change.touched:

@@ -36,9 +36,10 @@ def status(
 class Reports:
     """The latest statuses; used on the event loop only."""
 
-    def __init__(self, news: Callable[[], None]) -> None:
-        """Have `news` called whenever there is something to send."""
+    def __init__(self, news: Callable[[], None], is_unclaimed: Callable[[Key], bool] = lambda _key: False) -> None:
+        """Have `news` called whenever there is something to send; of what is unclaimed only that is said."""
         self._news = news
+        self._is_unclaimed = is_unclaimed
         self._latest: dict[Key, ResourceStatus] = {}
         self._unsent: dict[Key, None] = {}
         self._open: dict[Key, int] = {}  # revisions of which nothing final is known
@@ -112,7 +113,14 @@ class Reports:
         for key in keys:
             del self._unsent[key]
         self._reached_changed = False
-        return [self._latest[key] for key in keys]
+        return [self._said(key) for key in keys]
+
+    def _said(self, key: Key) -> ResourceStatus:
+        """Give what the controller is told of a resource."""
+        last = self._latest[key]
+        if last.condition != host_pb2.CONDITION_ABSENT and self._is_unclaimed(key):
+            return status(key, last.revision, host_pb2.CONDITION_UNCLAIMED)
+        return last
 
     def clear(self) -> None:
         """Forget all: revisions are counted anew."""

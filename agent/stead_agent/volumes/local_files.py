@@ -1,10 +1,11 @@
 """The directories that disks and their bases are kept in.
 
 Below one directory: `bases/` and `volumes/` hold what is there, `incoming/` what is being made, `trash/` what was
-removed; `made/` has an empty file for each volume whose disk was made, wherever that is kept, so that one that has
-vanished is never taken for one that is yet to be made. A file gets its final name when all of it is on the disk, and
-a name only ever comes from a checked id. Guests' processes may pass through the directories and read bases; only root
-may list or change them.
+removed. `made/` has a file for each volume whose disk was made, wherever that is kept, so that one that has vanished is
+never taken for one that is yet to be made. The file of one that we removed says so, for some months: ids do not come
+again, so who asks for it again knows less than we do. A file gets its final name when all of it is on the disk, and a
+name only ever comes from a checked id. Guests' processes may pass through the directories and read bases; only root may
+list or change them.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from stead_agent.volumes.interface import DiskFullError, VolumeError
 BASE_NAME: Final = re.compile(r"(?P<id>snap-[0-9a-f]{8,17})\.raw\Z")
 _TRASH_NAME: Final = re.compile(r".+\.(?P<removed>[0-9]{1,20})\Z")
 _PASSABLE: Final = 0o711
+_REMOVED: Final = b"removed\n"
 
 
 class LocalStore:
@@ -74,12 +76,28 @@ class LocalStore:
             path.touch(mode=0o600)
 
     def was_made(self, volume_id: str) -> bool:
-        """Tell whether a volume's disk has been here, and was not removed by us."""
+        """Tell whether a volume's disk has been here."""
         return (self.made / volume_id).exists()
 
-    def forget_made(self, volume_id: str) -> None:
-        """Let a volume be made again."""
-        (self.made / volume_id).unlink(missing_ok=True)
+    def was_removed(self, volume_id: str) -> bool:
+        """Tell whether a volume's disk has been here, and was removed by us."""
+        try:
+            return (self.made / volume_id).read_bytes() == _REMOVED
+        except FileNotFoundError:
+            return False
+
+    def note_removed(self, volume_id: str) -> None:
+        """Remember that a volume's disk was here and was removed, unless it never was here."""
+        path = self.made / volume_id
+        if path.exists():
+            path.write_bytes(_REMOVED)
+
+    def forget_removed(self, older_than: float) -> None:
+        """Forget the volumes that were removed so many seconds ago."""
+        for path in self.made.iterdir():
+            found = path.stat()
+            if found.st_size and time.time() - found.st_mtime > older_than:
+                path.unlink(missing_ok=True)
 
     def publish(self, incoming: Path, final: Path) -> None:
         """Give a file that is whole its final name; it and the name are on the disk when this returns."""

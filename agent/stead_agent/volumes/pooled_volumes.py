@@ -1,8 +1,10 @@
 """Does with pools what `interface.py` promises of volumes: each is found wherever it is, and made where it belongs."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from stead_agent.disk_sources import BlockSource, FileSource, Layer, RbdSource
 from stead_agent.qcow2 import EmptyDisk, Header, Qcow2Error, parse_header, render_empty
@@ -17,6 +19,9 @@ from stead_agent.volumes.interface import (
 )
 from stead_agent.volumes.local_files import BASE_NAME, LocalStore
 from stead_agent.volumes.pool import Pool, checked, is_disk_name, machine_of
+
+_FORGETTING_SECONDS: Final = 86400.0
+_REMEMBERED_SECONDS: Final = 180 * 86400.0  # longer than anybody should wait before putting back a backup
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ class PooledVolumes:
         self._types = {pool.name: types for pool, types in pools}
         self._default = pools[0][0]
         self._base_of = base_of
+        self._next_forgetting = time.monotonic()
 
     # -- volumes
 
@@ -53,6 +59,8 @@ class PooledVolumes:
             found = self._find(volume.id)
             if found is None and volume.former_homes:
                 self._adopt(volume)
+            elif found is None and self._store.was_removed(volume.id):
+                raise VolumeError(f"{volume.id}: its disk was removed here, as the controller once wanted")
             elif found is None and self._store.was_made(volume.id):
                 raise VolumeError(f"{volume.id}: its disk was here, and is in no pool any more")
             elif found is None:
@@ -113,12 +121,15 @@ class PooledVolumes:
         """Move the disk to the trash."""
         for pool in self._pools.values():
             pool.discard(volume_id)
-        self._store.forget_made(checked(volume_id))
+        self._store.note_removed(checked(volume_id))
 
     def purge(self) -> None:
         """Delete from the trash what has been there long enough."""
         for pool in self._pools.values():
             pool.purge()
+        if time.monotonic() >= self._next_forgetting:
+            self._next_forgetting = time.monotonic() + _FORGETTING_SECONDS
+            self._store.forget_removed(_REMEMBERED_SECONDS)
 
     def present(self) -> frozenset[str]:
         """List the volumes that are here."""

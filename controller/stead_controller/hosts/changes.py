@@ -117,6 +117,7 @@ class Reader:
         """What hosts are sent that say Hello, by id, revision and epoch: what they missed, all if that cannot be told.
 
         A host knows at least what it once reached, unless it lost its memory: removals up to that may be forgotten.
+        What only an older copy of the database does not name is not to be removed.
         """
         if not hellos:
             return []
@@ -125,17 +126,23 @@ class Reader:
             row.id: max(row.revision_reached, row.revision_forgotten)
             for row in self.tx.session.execute(_KNOWN, {"host_ids": host_ids})
         }
+        # These know what this database does not: it is older than they are, or another one.
+        ahead = {
+            host_id
+            for host_id, revision, epoch in hellos
+            if revision and (epoch != self.epoch or revisions.is_unknown(self.tx, revision))
+        }
         since = {
             host_id: revision
             for host_id, revision, epoch in hellos
-            if revision and epoch == self.epoch and least.get(host_id, 0) <= revision <= self.revision
+            if revision and epoch == self.epoch and least.get(host_id, 0) <= revision and host_id not in ahead
         }
         own = self._own({host_id: since.get(host_id, 0) for host_id in host_ids})
         topics = self._topics(host_ids)
         return [
             self._since(since[host_id], own[host_id], topics[host_id])
             if host_id in since
-            else self._everything(own[host_id], topics[host_id])
+            else self._everything(own[host_id], topics[host_id], older=host_id in ahead)
             for host_id in host_ids
         ]
 
@@ -147,10 +154,10 @@ class Reader:
         """What a host has missed since a revision, possibly nothing."""
         return self._since(revision, self._own({host_id: revision})[host_id], self._topics([host_id])[host_id])
 
-    def _everything(self, own: list[bytes], told: Sequence[_Topic]) -> Update:
+    def _everything(self, own: list[bytes], told: Sequence[_Topic], *, older: bool = False) -> Update:
         topics = {each.vpc_id: each.since_revision for each in told if each.gone_revision is None}
         pieces = [*own, *(self._live_parts(vpc_id, since, self.revision) for vpc_id, since in topics.items())]
-        content = wire.update(self.revision, self.epoch, pieces, full=True)
+        content = wire.update(self.revision, self.epoch, pieces, full=True, older=older)
         return Update(content, self.revision, frozenset(topics))
 
     def _since(self, revision: int, own: list[bytes], told: Sequence[_Topic]) -> Update:

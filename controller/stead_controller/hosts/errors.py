@@ -14,6 +14,10 @@ from stead_controller.db.tables import Host, HostError
 from stead_proto.v1 import host_pb2 as pb
 
 _LENGTH: Final = 2000
+UNCLAIMED: Final = (
+    "this host has it and the database, which is older, does not know it; it stays as it is until a newer database is "
+    "put back, or `stead host discard` removes it"
+)
 # Asked at each report: a statement that is written once need not be put together again.
 _OF_HOSTS: Final = Prepared(
     select(HostError.host_id, HostError.kind, HostError.resource_id).where(
@@ -37,6 +41,8 @@ def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus], n
     for status in statuses:
         if status.condition == pb.CONDITION_FAILED:
             failed.append({"kind": status.kind, "resource_id": status.id, "error": status.error[:_LENGTH]})
+        elif status.condition == pb.CONDITION_UNCLAIMED:
+            failed.append({"kind": status.kind, "resource_id": status.id, "error": UNCLAIMED})
         elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
             well.append((status.kind, status.id))
     if well:

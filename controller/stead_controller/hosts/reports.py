@@ -51,6 +51,7 @@ _TOLD: Final = Prepared(
         HostResource.resource_id == bindparam("resource_id"),
     )
 )
+_FAILURES: Final = frozenset({pb.CONDITION_FAILED, pb.CONDITION_UNCLAIMED})
 _CRASHED: Final = Reason("Server.InternalError", "Server.InternalError: The virtual machine's process failed")
 
 
@@ -59,7 +60,7 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
 
     That a part of a VPC is as it must be, which each of its hosts says of each, is not.
     """
-    if status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in failing or status.volume.full:
+    if status.condition in _FAILURES or (status.kind, status.id) in failing or status.volume.full:
         return True
     if status.kind == desired.KIND_SNAPSHOT:
         return status.HasField("snapshot")
@@ -91,15 +92,17 @@ def apply_progress(tx: Transaction, told: Sequence[tuple[str, Sequence[pb.Resour
     for host_id, statuses in told:
         mine = failing[host_id]
         errors.note(tx, host_id, [each for each in statuses if _is_about_errors(each, mine)], now)
-        mine.update((each.kind, each.id) for each in statuses if each.condition == pb.CONDITION_FAILED)
+        mine.update((each.kind, each.id) for each in statuses if each.condition in _FAILURES)
         for status in statuses:
+            if status.condition == pb.CONDITION_UNCLAIMED:
+                continue  # there is no row that it could change
             if (handler := _HANDLERS.get(status.kind)) is not None:
                 handler(writing, host_id, status)
         tx.session.flush()  # the next one must find it
 
 
 def _is_about_errors(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> bool:
-    return status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in failing
+    return status.condition in _FAILURES or (status.kind, status.id) in failing
 
 
 def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: datetime) -> _Writing:

@@ -45,8 +45,8 @@ def removal(kind: int, resource_id: str, revision: int, *, force: bool = False) 
     return b"".join((_REMOVALS, _varint(len(content)), content))
 
 
-def update(revision: int, epoch: str, pieces: Iterable[bytes], *, full: bool = False) -> bytes:
+def update(revision: int, epoch: str, pieces: Iterable[bytes], *, full: bool = False, older: bool = False) -> bytes:
     """A whole HostUpdate, from the resources and removals of its state."""
-    head = pb.DesiredState(revision=revision, epoch=epoch, full=full).SerializeToString()
+    head = pb.DesiredState(revision=revision, epoch=epoch, full=full, older=older).SerializeToString()
     content = b"".join((head, *pieces))
     return b"".join((_STATE, _varint(len(content)), content))

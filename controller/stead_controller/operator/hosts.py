@@ -85,6 +85,17 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         self._end_session(request.host_id)
         return pb.RemoveHostResponse()
 
+    async def DiscardUnclaimed(  # noqa: N802 - the name of the RPC
+        self, request: pb.DiscardUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.DiscardUnclaimedResponse:
+        """Have a host remove what only it knows."""
+        await require_operator(context)
+        try:
+            await self._database.run(lambda tx: host_records.discard_unclaimed(tx, request.host_id, list(request.ids)))
+        except SteadError as error:
+            await refuse(context, error)
+        return pb.DiscardUnclaimedResponse()
+
 
 def _message(record: HostRecord) -> pb.Host:
     host = record.host

@@ -1,7 +1,7 @@
 """Hosts as their operators see and change them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -21,7 +21,7 @@ from stead_controller.db.tables import (
     Volume,
 )
 from stead_controller.errors import InUse, MalformedId, NotFound
-from stead_controller.hosts import host_networks, topics
+from stead_controller.hosts import errors, host_networks, outbox, topics
 from stead_controller.resources import (
     host_addresses,
     lost_homes,
@@ -125,6 +125,20 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
     tx.session.delete(host)
     tx.session.add(RemovedHost(id=host_id, removed=now))
     host_networks.refresh_all(tx, cloud)
+
+
+def discard_unclaimed(tx: Transaction, host_id: str, resource_ids: Collection[str]) -> None:
+    """Have a host remove what it has and this database, which is older, does not know; raises NotFound for all else."""
+    host = _find(tx, host_id)
+    query = select(HostError).where(
+        HostError.host_id == host.id, HostError.resource_id.in_(resource_ids), HostError.error == errors.UNCLAIMED
+    )
+    found = {error.resource_id: (error.kind, error.resource_id) for error in tx.session.scalars(query)}
+    missing = sorted(set(resource_ids) - found.keys())
+    if missing:
+        raise NotFound("unclaimed resource", missing, message=f"{host_id} has no unclaimed {', '.join(missing)}.")
+    for key in found.values():
+        outbox.remove_each(tx, key, [host.id])
 
 
 def _end(tx: Transaction, instance: Instance, now: datetime) -> dict[str, str]:

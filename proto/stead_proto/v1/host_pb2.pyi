@@ -35,6 +35,8 @@ class _ConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Condition.V
     """could not be made as wanted; `error` says why; the agent keeps trying"""
     CONDITION_ABSENT: _Condition.ValueType  # 4
     """removed, nothing of it is left"""
+    CONDITION_UNCLAIMED: _Condition.ValueType  # 5
+    """the host has it, and the controller's database, which is older, does not know it"""
 
 class Condition(_Condition, metaclass=_ConditionEnumTypeWrapper): ...
 
@@ -47,6 +49,8 @@ CONDITION_FAILED: Condition.ValueType  # 3
 """could not be made as wanted; `error` says why; the agent keeps trying"""
 CONDITION_ABSENT: Condition.ValueType  # 4
 """removed, nothing of it is left"""
+CONDITION_UNCLAIMED: Condition.ValueType  # 5
+"""the host has it, and the controller's database, which is older, does not know it"""
 Global___Condition: _TypeAlias = Condition  # noqa: Y015
 
 class _MachinePower:
@@ -279,12 +283,17 @@ class DesiredState(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     REMOVALS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    OLDER_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """the host's revision after this change"""
     full: _builtins.bool
     epoch: _builtins.str
     """The controller's database that `revision` counts in. A full state of another epoch replaces all that the agent
     knows, whatever its revision; a delta of another epoch makes the agent end the session and say Hello again.
+    """
+    older: _builtins.bool
+    """With `full`: made by a database that does not know all that the host was told, since it is an older copy. What is not
+    named stays as it is, until a later state names it or a removal ends it.
     """
     @_builtins.property
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_desired_pb2.Resource]: ...
@@ -298,10 +307,11 @@ class DesiredState(_message.Message):
         resources: _abc.Iterable[_desired_pb2.Resource] | None = ...,
         removals: _abc.Iterable[_desired_pb2.Removal] | None = ...,
         epoch: _builtins.str = ...,
+        older: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "full", b"full", "removals", b"removals", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "full", b"full", "older", b"older", "removals", b"removals", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -54,6 +54,11 @@ class HostsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveHostRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveHostResponse.FromString,
                 _registered_method=True)
+        self.DiscardUnclaimed = channel.unary_unary(
+                '/stead.v1.Hosts/DiscardUnclaimed',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedResponse.FromString,
+                _registered_method=True)
 
 
 class HostsServicer:
@@ -86,6 +91,13 @@ class HostsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiscardUnclaimed(self, request, context):
+        """Have a host remove what it has and this database does not know, since that is older than the host.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +120,11 @@ def add_HostsServicer_to_server(servicer, server):
                     servicer.RemoveHost,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveHostRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveHostResponse.SerializeToString,
+            ),
+            'DiscardUnclaimed': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardUnclaimed,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -218,6 +235,33 @@ class Hosts:
             '/stead.v1.Hosts/RemoveHost',
             stead__proto_dot_v1_dot_operator__pb2.RemoveHostRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.RemoveHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardUnclaimed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/DiscardUnclaimed',
+            stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.DiscardUnclaimedResponse.FromString,
             options,
             channel_credentials,
             insecure,

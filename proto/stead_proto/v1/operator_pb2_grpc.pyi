@@ -38,6 +38,8 @@ class HostsStub:
     """Stop (or allow again) new instances on a host."""
     RemoveHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveHostRequest, _operator_pb2.RemoveHostResponse]
     """Forget a host. Refused while it has instances, unless forced: then they are terminated."""
+    DiscardUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]
+    """Have a host remove what it has and this database does not know, since that is older than the host."""
 
 @_typing.type_check_only
 class HostsAsyncStub(HostsStub):
@@ -49,6 +51,8 @@ class HostsAsyncStub(HostsStub):
     """Stop (or allow again) new instances on a host."""
     RemoveHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveHostRequest, _operator_pb2.RemoveHostResponse]  # type: ignore[assignment]
     """Forget a host. Refused while it has instances, unless forced: then they are terminated."""
+    DiscardUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.DiscardUnclaimedRequest, _operator_pb2.DiscardUnclaimedResponse]  # type: ignore[assignment]
+    """Have a host remove what it has and this database does not know, since that is older than the host."""
 
 class HostsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -81,6 +85,14 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.RemoveHostResponse, _abc.Awaitable[_operator_pb2.RemoveHostResponse]]:
         """Forget a host. Refused while it has instances, unless forced: then they are terminated."""
+
+    @_abc_1.abstractmethod
+    def DiscardUnclaimed(
+        self,
+        request: _operator_pb2.DiscardUnclaimedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.DiscardUnclaimedResponse, _abc.Awaitable[_operator_pb2.DiscardUnclaimedResponse]]:
+        """Have a host remove what it has and this database does not know, since that is older than the host."""
 
 def add_HostsServicer_to_server(servicer: HostsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -130,7 +130,9 @@ def qcow2_file(size=4 * MIB):
 
 
 def everything(root):
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    """List the files, but for the notes of which disks were made."""
+    paths = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
+    return sorted(str(path) for path in paths if path.parts[0] != "made")
 
 
 @pytest.mark.parametrize(
@@ -207,13 +209,36 @@ def test_removed_disks_rest_in_the_trash_for_a_while(root):
     assert everything(root) == []
 
 
-def test_a_new_disk_of_an_old_id_is_blank(place):
+def test_a_new_disk_has_nothing_of_one_that_was_removed(root):
+    place, other = Place(root, trash_seconds=0), VOL[:-1] + "1"
     path = place.volumes.ensure(VolumeSpec(VOL, MIB)).source.path
     subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 64k", path], check=True, capture_output=True)
     place.volumes.remove(VOL)
-    place.volumes.ensure(VolumeSpec(VOL, MIB))
+    place.volumes.purge()
+    path = place.volumes.ensure(VolumeSpec(other, MIB)).source.path
     read = subprocess.run(["qemu-io", "-f", "qcow2", "-c", "read -P 0 0 64k", path], check=True, capture_output=True)
     assert b"failed" not in read.stdout
+
+
+def test_a_disk_that_was_removed_is_not_made_anew(root):
+    """Ids do not come again: who asks for it has an older database, by which a guest would get a blank disk."""
+    place = Place(root, trash_seconds=0)
+    place.volumes.ensure(VolumeSpec(VOL, MIB))
+    place.volumes.remove(VOL)
+    place.volumes.remove("vol-0123456789abcdef7")  # that was never here, so nothing is remembered
+    for volumes in (place.volumes, Place(root).volumes):
+        with pytest.raises(VolumeError, match="was removed here"):
+            volumes.ensure(VolumeSpec(VOL, MIB))
+    assert place.volumes.present() == frozenset()
+    assert [path.name for path in place.store.made.iterdir()] == [VOL]
+    place.store.forget_removed(older_than=3600)
+    assert place.store.was_removed(VOL)
+    place.store.forget_removed(older_than=-1)
+    assert not place.store.was_made(VOL)
+    kept = place.volumes.ensure(VolumeSpec(VOL, MIB))
+    place.store.forget_removed(older_than=-1)
+    assert place.store.was_made(VOL)  # of what is here nothing is forgotten
+    assert kept.source.path.exists()
 
 
 def test_a_disk_that_has_vanished_is_not_made_anew(root):
@@ -231,7 +256,8 @@ def test_a_disk_that_has_vanished_is_not_made_anew(root):
     assert again.ensure(VolumeSpec(VOL, MIB)) == made
     made.source.path.unlink()
     again.remove(VOL)
-    again.ensure(VolumeSpec(VOL, MIB))
+    with pytest.raises(VolumeError, match="was removed here"):
+        again.ensure(VolumeSpec(VOL, MIB))
 
 
 def test_a_death_while_making_leaves_nothing_half_made(root, monkeypatch):
@@ -250,8 +276,8 @@ def test_a_death_while_making_leaves_nothing_half_made(root, monkeypatch):
         assert place.volumes.present() == frozenset(), moment
         assert place.volumes.source(VOL) is None
         assert Place(root).volumes.ensure(VolumeSpec(VOL, MIB)).source.path.exists()
-        assert everything(root) == [f"made/{VOL}", f"volumes/{VOL}.qcow2"]
-        for name in everything(root):
+        assert everything(root) == [f"volumes/{VOL}.qcow2"]
+        for name in (f"made/{VOL}", f"volumes/{VOL}.qcow2"):
             (root / name).unlink()
 
 

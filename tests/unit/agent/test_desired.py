@@ -20,11 +20,12 @@ MACHINE = Key(pb.KIND_MACHINE, "i-1")
 
 
 def _same(one: Wanted, other: Wanted) -> bool:
-    return (one.revision, one.epoch, one.resources, one.tombstones) == (
+    return (one.revision, one.epoch, one.resources, one.tombstones, one.unclaimed) == (
         other.revision,
         other.epoch,
         other.resources,
         other.tombstones,
+        other.unclaimed,
     )
 
 
@@ -52,6 +53,22 @@ def test_what_was_stored_is_loaded(tmp_path: Path) -> None:
     assert _same(SqliteStore(tmp_path / "desired.sqlite").load(), wanted)
     store.forget([MACHINE])
     assert SqliteStore(tmp_path / "desired.sqlite").load().tombstones == {}
+
+
+def test_what_an_older_database_does_not_know_is_remembered_as_such(tmp_path: Path) -> None:
+    store, wanted, sender, older = SqliteStore(tmp_path / "desired.sqlite"), Wanted(), make.Sender(), make.Sender("two")
+    for message in (
+        sender.change(make.host_network(), *make.launch(), full=True),
+        older.change(make.host_network(), full=True),
+        older.change(make.volume("vol-1")),
+    ):
+        change = change_of(wanted, message)
+        assert change is not None
+        store.save(change)
+        wanted.install(change)
+        assert _same(SqliteStore(tmp_path / "desired.sqlite").load(), wanted)
+    assert MACHINE in wanted.unclaimed
+    assert Key(pb.KIND_VOLUME, "vol-1") not in wanted.unclaimed
 
 
 def test_things_of_the_future_are_asked_for_again(tmp_path: Path) -> None:

@@ -188,7 +188,9 @@ async def test_a_restarted_agent_goes_on_from_what_it_stored(
     await controller.until(lambda: _is(again, MACHINE, host_pb2.CONDITION_ABSENT, 2), "the machine's end is told again")
 
 
-async def test_another_epoch_makes_the_agent_take_all_anew(rig: Rig, controller: FakeController) -> None:
+async def test_another_epoch_makes_the_agent_ask_for_all_and_remove_nothing(
+    rig: Rig, controller: FakeController
+) -> None:
     controller.sender(HOST).change(make.host_network(), *make.launch())
     controller.sender(HOST).change(make.group(port=80))
     _, host = rig.start()
@@ -199,7 +201,8 @@ async def test_another_epoch_makes_the_agent_take_all_anew(rig: Rig, controller:
     session = await rig.session(after=1)
     await _ready(controller, session, Key(pb.KIND_MACHINE, "i-2"), 1)
     await controller.until(lambda: session.revision == 1, "revision 1 is reached")
-    assert host.running() == {"i-2"}
+    assert host.running() == {"i-1", "i-2"}
+    await controller.until(lambda: _is(session, MACHINE, host_pb2.CONDITION_UNCLAIMED, 1), "it says what it kept")
 
 
 async def test_an_agent_that_was_told_of_the_future_asks_for_all(rig: Rig, controller: FakeController) -> None:

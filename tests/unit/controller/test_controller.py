@@ -311,6 +311,68 @@ async def test_an_agent_that_was_away_gets_what_it_missed_and_a_stranger_everyth
     assert everything.full
     assert {one.instance_id, two.instance_id} <= {item.id for item in everything.resources}
     assert first.epoch == everything.epoch
+    assert everything.older, "its revision is of a database that nobody here knows"
+
+
+async def test_a_database_put_back_from_a_copy_has_nothing_removed_that_it_does_not_know(cloud):
+    """However far it has gone on meanwhile; and what it does not know is shown, and removed by decision."""
+    image = await cloud.import_image(bytes(make_empty(1 << 29)))
+    host_id, identity = await cloud.enrol()
+    agent = await cloud.agent(identity)
+    await agent.next_state()
+    request = compute.RunInstancesRequest(image_id=image.image_id, instance_type="stead.tiny")
+
+    async def launch():
+        [instance] = (await (await cloud.compute()).RunInstances(request, metadata=cloud.key)).instances
+        return instance.instance_id
+
+    one, before = await launch(), await agent.next_state()
+    await cloud.controller.stop()
+    file = cloud.settings.state_dir / "stead.sqlite"
+    copy = file.read_bytes()
+    await cloud.restart()
+    agent = await cloud.agent(identity, before.revision, before.epoch)
+    state = await agent.next_state()
+    assert (state.full, state.older) == (False, False), "a start leaves out revisions that no host has reached"
+    two, seen = await launch(), await agent.next_state()
+    assert two in {item.id for item in seen.resources}
+    await cloud.controller.stop()
+    for left in file.parent.glob("stead.sqlite-*"):
+        left.unlink()
+    file.write_bytes(copy)
+    await cloud.restart()
+    three = await launch()
+    back = await cloud.agent(identity, seen.revision, seen.epoch)
+    state = await back.next_state()
+    assert (state.full, state.older) == (True, True)
+    assert {one, three} <= {item.id for item in state.resources}
+    assert two not in {item.id for item in [*state.resources, *state.removals]}
+    unclaimed = pb.ResourceStatus(kind=desired.KIND_MACHINE, id=two, condition=pb.CONDITION_UNCLAIMED)
+    await back.stream.write(pb.HostReport(progress=pb.Progress(revision=state.revision, statuses=[unclaimed])))
+    hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
+
+    async def errors():
+        return [each for host in (await hosts.ListHosts(operator.ListHostsRequest())).hosts for each in host.errors]
+
+    async with asyncio.timeout(DEADLINE):
+        while not (found := await errors()):
+            pass
+    assert [(each.kind, each.id) for each in found] == [("machine", two)]
+    assert "stead host discard" in found[0].error
+    for wrong in (one, "i-0123456789abcdef0"):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await hosts.DiscardUnclaimed(operator.DiscardUnclaimedRequest(host_id=host_id, ids=[two, wrong]))
+        assert wrong in refused.value.details()
+    await hosts.DiscardUnclaimed(operator.DiscardUnclaimedRequest(host_id=host_id, ids=[two]))
+    removal = await back.next_state()
+    while not removal.removals:
+        removal = await back.next_state()
+    assert [each.id for each in removal.removals] == [two]
+    gone = pb.ResourceStatus(kind=desired.KIND_MACHINE, id=two, condition=pb.CONDITION_ABSENT)
+    await back.stream.write(pb.HostReport(progress=pb.Progress(revision=removal.revision, statuses=[gone])))
+    async with asyncio.timeout(DEADLINE):
+        while await errors():
+            pass
 
 
 async def test_the_blocks_of_an_image_are_fetched_by_the_hosts_that_need_them_only(cloud):

@@ -36,7 +36,7 @@ from stead_controller.db.tables.network_interface import InterfaceGroup, Network
 from stead_controller.db.tables.prefix_list import PrefixList, PrefixListEntry
 from stead_controller.db.tables.public_sharing import PublicSharing
 from stead_controller.db.tables.quota import AccountUsage, QuotaRequest, ServiceQuota
-from stead_controller.db.tables.revision import Revision
+from stead_controller.db.tables.revision import Revision, RevisionLeap
 from stead_controller.db.tables.route_table import Route, RouteTable, RouteTableAssociation
 from stead_controller.db.tables.security_group import SecurityGroup, SecurityGroupRule
 from stead_controller.db.tables.snapshot import Snapshot, SnapshotPermission, WrittenBlock
@@ -121,6 +121,7 @@ __all__ = [
     "RemovedHost",
     "Reservation",
     "Revision",
+    "RevisionLeap",
     "Route",
     "RouteTable",
     "RouteTableAssociation",

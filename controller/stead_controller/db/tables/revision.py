@@ -13,3 +13,12 @@ class Revision(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # always 1
     value: Mapped[int] = mapped_column(BigInteger)
+
+
+class RevisionLeap(Base):
+    """Revisions that were left out when a controller started: this database has told nothing under these numbers."""
+
+    __tablename__ = "revision_leaps"
+
+    before: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)  # the last given
+    after: Mapped[int] = mapped_column(BigInteger)  # the one from which it went on

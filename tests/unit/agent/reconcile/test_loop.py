@@ -538,18 +538,6 @@ def test_what_was_told_to_be_gone_is_forgotten(bench: Bench, sender: make.Sender
     assert bench.report()[VOLUME].condition == ABSENT  # another revision of it was told
 
 
-def test_another_epoch_replaces_all_even_with_lower_revisions(bench: Bench, sender: make.Sender) -> None:
-    bench.settle(sender.change(*make.launch("2")))
-    restored = make.Sender("epoch-2")
-    bench.settle(restored.change(make.host_network(), *make.launch("2"), full=True))
-    assert bench.host.running() == {"i-2"}
-    assert bench.reconciler.wanted.revision == 1
-    bench.told.clear()
-    bench.reconciler.reports.resend_all()
-    assert {each.revision for each in bench.report().values()} == {1}
-    _all_kept(bench)
-
-
 def test_a_pace_of_minutes_ends_too() -> None:
     bench = Bench(pace=Pace(shut_down=120, reboot=60))
     sender = make.Sender()

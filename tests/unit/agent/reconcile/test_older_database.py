@@ -1,0 +1,85 @@
+"""What a host has and an older copy of the controller's database does not know: it stays until somebody decides."""
+
+import pytest
+
+from stead_agent.wanted import Key
+from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
+from tests.support import desired_states as make
+from tests.support.simulated_agent import Bench
+
+
+@pytest.fixture
+def bench(sender: make.Sender) -> Bench:
+    """A host with one running machine, i-1."""
+    bench = Bench()
+    bench.settle(sender.change(make.host_network(), *make.launch(), full=True))
+    assert bench.host.running() == {"i-1"}
+    return bench
+
+
+@pytest.fixture
+def sender() -> make.Sender:
+    return make.Sender()
+
+
+def _all_kept(bench: Bench) -> None:
+    assert bench.host.violations == []
+    assert all(count == 1 for count in bench.host.world.things.starts.values()), bench.host.world.things.starts
+
+
+def test_what_an_older_database_does_not_know_stays_as_it_is(bench: Bench, sender: make.Sender) -> None:
+    """Whether another epoch, a lower revision or the controller's own word says that it is older."""
+    bench.settle(sender.change(*make.launch("2")))
+    bench.calls.clear()
+    older = make.Sender("epoch-2")
+    bench.settle(older.change(make.host_network(), *make.launch("2"), full=True))
+    assert bench.host.running() == {"i-1", "i-2"}
+    assert bench.reconciler.wanted.revision == 1
+    bench.told.clear()
+    bench.reconciler.reports.resend_all()
+    told = bench.report()
+    assert {each.revision for each in told.values()} <= {1, 2}
+    unclaimed = {key.id for key, each in told.items() if each.condition == host_pb2.CONDITION_UNCLAIMED}
+    assert unclaimed == {"i-1", "vol-1", "eni-1"}
+    assert bench.reconciler.reports.reached(1) == 1
+    assert not [call for call in bench.calls if call[0] in {"machines.remove", "volumes.remove", "machines.stop"}]
+    _all_kept(bench)
+    # The next full state, of the same database, knows no more of them, and that is no word that they must go.
+    bench.settle(older.full())
+    assert bench.host.running() == {"i-1", "i-2"}
+    # By decision they go, or are wanted again.
+    bench.settle(older.change(make.volume("vol-1")))
+    assert {key.id for key in bench.reconciler.wanted.unclaimed} == {"i-1", "eni-1"}
+    bench.settle(older.change(gone=(Key(pb.KIND_MACHINE, "i-1"), Key(pb.KIND_INTERFACE, "eni-1"))))
+    assert bench.host.running() == {"i-2"}
+    assert bench.reconciler.wanted.unclaimed == frozenset()
+    assert "vol-1" in bench.host.subsystems.volumes.present()
+    # Now that all is claimed, what a full state leaves out is to go, as ever.
+    older.resources.pop(Key(pb.KIND_VOLUME, "vol-1"))
+    older.revision += 1
+    bench.settle(older.full())
+    assert "vol-1" not in bench.host.subsystems.volumes.present()
+
+
+def test_a_removal_that_an_older_database_does_not_know_goes_on(bench: Bench, sender: make.Sender) -> None:
+    bench.host.pace.shut_down = 30
+    bench.tell(sender.change(gone=(Key(pb.KIND_MACHINE, "i-1"),)))
+    bench.work()
+    older = make.Sender("epoch-2")
+    bench.settle(older.change(make.host_network(), full=True), seconds=90)
+    assert bench.host.running() == set()
+    assert {key.id for key in bench.reconciler.wanted.unclaimed} >= {"vol-1", "eni-1"}
+
+
+def test_the_controllers_word_that_it_is_older_is_enough(bench: Bench, sender: make.Sender) -> None:
+    """Its revisions may be higher by now than what this host reached in a life that is forgotten."""
+    state = sender.change(*make.launch("2"), full=True)
+    bench.settle(state)
+    sender.resources = {key: each for key, each in sender.resources.items() if not each.id.endswith("-2")}
+    sender.revision += 1000
+    older = sender.full()
+    older.older = True
+    bench.settle(older)
+    assert bench.host.running() == {"i-1", "i-2"}
+    assert {key.id for key in bench.reconciler.wanted.unclaimed} == {"i-2", "vol-2", "eni-2"}
