@@ -1,4 +1,4 @@
-# A bucket with versions, encryption, a lifecycle and a policy, and objects in it; flow logs go to another.
+# A bucket with versions, encryption, a lifecycle, CORS and a policy, and an object in it.
 
 resource "aws_s3_bucket" "site" {
   bucket        = "${var.site}-${data.aws_caller_identity.me.account_id}"
@@ -35,6 +35,13 @@ resource "aws_s3_bucket" "site" {
   lifecycle_rule {
     enabled                                = true
     abort_incomplete_multipart_upload_days = 2
+  }
+
+  cors_rule {
+    allowed_methods = ["GET"]
+    allowed_origins = ["https://example.com"]
+    allowed_headers = ["*"]
+    max_age_seconds = 300
   }
 }
 

@@ -212,3 +212,21 @@ resource "aws_flow_log" "site" {
   max_aggregation_interval = 60
   tags                     = { Name = var.site }
 }
+
+# The private subnets reach S3 without the NAT gateways, and this way only the bucket of the site.
+resource "aws_vpc_endpoint" "s3" {
+  vpc_id          = aws_vpc.site.id
+  service_name    = "com.amazonaws.${var.region}.s3"
+  route_table_ids = aws_route_table.private[*].id
+  tags            = { Name = "${var.site}-s3" }
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = "*"
+      Action    = "s3:*"
+      Resource  = [aws_s3_bucket.site.arn, "${aws_s3_bucket.site.arn}/*"]
+    }]
+  })
+}
