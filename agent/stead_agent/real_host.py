@@ -46,6 +46,7 @@ from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.volumes.local_files import LocalStore
 from stead_agent.volumes.open_pools import open_pools
 from stead_agent.volumes.pooled_volumes import PooledVolumes
+from stead_proto import alone
 from stead_proto.tls import Identity, NoIdentityError
 
 _log = Log(__name__)
@@ -157,7 +158,8 @@ def _alone(settings: Settings) -> Iterator[None]:
     """Hold what only one agent can.
 
     One per network namespace: an abstract socket's name, gone with the process (unix(7)). One per folder of VPCs, of
-    which several network namespaces may have the same: the lock beside it.
+    which several network namespaces may have the same: the lock beside it. And one per state directory: by its lock
+    `stead` finds the agent too.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
         try:
@@ -169,7 +171,9 @@ def _alone(settings: Settings) -> Iterator[None]:
         with contextlib.ExitStack() as held:
             try:
                 held.enter_context(folder_owner.owned(settings.netns_dir, str(settings.state_dir.resolve())))
-            except folder_owner.FolderTakenError as error:
+                settings.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+                alone.take(settings.state_dir / alone.FILE_NAME)
+            except (folder_owner.FolderTakenError, alone.TakenError) as error:
                 raise AgentRunsError(str(error)) from error
             yield
 

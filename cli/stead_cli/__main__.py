@@ -1,11 +1,16 @@
 """`stead`: all its commands."""
 
+import errno
 import importlib
+import sys
 from typing import Final
 
 import click
 
 from stead_cli import launcher
+from stead_cli.errors import CliError
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 # In the order in which a newcomer meets them. Each is in the module of its name, which is loaded when it is asked for.
 _NAMES: Final = (
@@ -70,7 +75,15 @@ def cli() -> None:
 
 def main() -> None:
     """Enter at the command line."""
-    cli(prog_name="stead")
+    try:
+        cli(prog_name="stead")
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        failure = CliError(f"there is no room left on the disk{where}: {error.strerror}", "make room, see: df -h")
+        failure.show()
+        sys.exit(failure.exit_code)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import shlex
-import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -20,7 +19,7 @@ from stead_cli.operator import Operator
 from stead_cli.processes import Began, Program
 from stead_cli.settings import Settings
 from stead_cli.waiting import wait_for
-from stead_proto import tls
+from stead_proto import alone, tls
 from stead_proto.v1 import operator_pb2 as pb
 
 BIN: Final = Path(sys.executable).parent
@@ -48,7 +47,8 @@ def controller_program(settings: Settings) -> Program:
         f"--public-pool={settings.public_pool}",
     ]
     log = settings.log_dir / "controller.log"
-    return _program(settings, "controller", command, units.controller_unit(command, settings.controller_dir, log))
+    unit = units.controller_unit(command, settings.controller_dir, log)
+    return _program(settings, "controller", command, unit, settings.controller_dir)
 
 
 def agent_program(settings: Settings, *options: str) -> Program:
@@ -68,7 +68,8 @@ def agent_program(settings: Settings, *options: str) -> Program:
         *options,
     ]
     log = settings.log_dir / "agent.log"
-    return _program(settings, "agent", command, units.agent_unit(command, log, settings.unit("controller")))
+    unit = units.agent_unit(command, log, settings.unit("controller"))
+    return _program(settings, "agent", command, unit, settings.agent_dir)
 
 
 def object_store_program(settings: Settings) -> Program:
@@ -77,7 +78,7 @@ def object_store_program(settings: Settings) -> Program:
     return Program("object-store", [], folder / "weed.pid", folder / "weed.log", may_be_killed=True)
 
 
-def _program(settings: Settings, name: str, command: list[str | Path], unit_text: str) -> Program:
+def _program(settings: Settings, name: str, command: list[str | Path], unit_text: str, state: Path) -> Program:
     return Program(
         name,
         command,
@@ -85,6 +86,7 @@ def _program(settings: Settings, name: str, command: list[str | Path], unit_text
         settings.log_dir / f"{name}.log",
         unit=settings.unit(name),
         unit_text=unit_text,
+        lock_file=state / alone.FILE_NAME,
     )
 
 
@@ -194,8 +196,7 @@ def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:
 def share_access(settings: Settings) -> None:
     """Publish what all may have, and give the person who came by sudo means of access they may read without sudo."""
     for name, public in (("ca.pem", settings.ca_file), ("instance-identity.pem", settings.identity_file)):
-        shutil.copyfile(settings.controller_dir / name, public)
-        public.chmod(0o644)
+        tls.write_public(public, (settings.controller_dir / name).read_bytes())
     uid, gid = sudo_user()
     if not uid:
         return

@@ -1,7 +1,8 @@
 """Long-running programs: started, found again, stopped; as units of systemd where it runs, else as detached processes.
 
 A pid file holds the process id, its start time in clock ticks and the machine's boot id, so that a process id the
-kernel has meanwhile given to another program is never taken for ours, and never killed.
+kernel has meanwhile given to another program is never taken for ours, and never killed. A program that holds a lock of
+its own is found by that as well, where its pid file could not be written or was lost.
 """
 
 import os
@@ -16,6 +17,8 @@ from typing import Final
 
 from stead_cli import release, services
 from stead_cli.errors import CliError
+from stead_cli.settings import replace_text
+from stead_proto import alone
 
 _STOP_SECONDS: Final = 20.0
 _KILL_SECONDS: Final = 5.0
@@ -32,6 +35,7 @@ class Program:
     may_be_killed: bool = False  # asked to end, it would take long, and it loses nothing when it is made to
     unit: str = ""  # its name with systemd; empty: it is never a unit
     unit_text: str = ""
+    lock_file: Path | None = None  # held by the program as long as it runs (`stead_proto.alone`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None
     """Let the program run as it would be started now: one of another release, or with other options, is replaced."""
     pid = find(program)
     if pid is not None and _is_as_wanted(program, pid):
+        _note_again(program, pid)
         return Began.RAN
     if pid is not None:
         stop(program)
@@ -113,18 +118,58 @@ def _start_detached(program: Program) -> None:
             env=environment(),
             start_new_session=True,
         )
-    note(program, process.pid)
+    try:
+        note(program, process.pid)
+    finally:
+        process.poll()  # what was ended because it could not be noted is collected
     # This object would warn when it is collected while its process runs, which is the point here.
     process.returncode = 0
 
 
 def note(program: Program, pid: int) -> None:
-    """Let `find` know that the program runs as this process; nothing is noted of one that has ended."""
+    """Let `find` know that the program runs as this process; nothing is noted of one that has ended.
+
+    A process that cannot be noted, as on a full disk, is ended again: nobody would find it. Raises CliError then.
+    """
+    identity = _identity(pid)
+    if identity is None:
+        return
+    try:
+        replace_text(program.pid_file, identity)
+    except OSError as error:
+        _undo(pid, identity)
+        message = f"{program.name} was started and ended again: {program.pid_file} cannot be written: {error.strerror}"
+        raise CliError(message, f"see: df {program.pid_file.parent}") from error
+
+
+def _note_again(program: Program, pid: int) -> None:
+    """Write the pid file of a program that was found by its lock alone, for those who may not look at that."""
+    if program.unit and services.has_systemd():
+        return
+    running = _hold_noted(program)
+    if running is not None:
+        running.close()
+        return
     identity = _identity(pid)
     if identity is not None:
-        temporary = program.pid_file.with_suffix(".new")
-        temporary.write_text(identity, encoding="ascii")
-        temporary.replace(program.pid_file)
+        program.pid_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        replace_text(program.pid_file, identity)
+
+
+def _undo(pid: int, identity: str) -> None:
+    """End a process that has only just been started."""
+    try:
+        running = Running(pid, os.pidfd_open(pid))
+    except ProcessLookupError:
+        return
+    try:
+        if _identity(pid) == identity:
+            signal.pidfd_send_signal(running.pidfd, signal.SIGKILL)
+            _ends_within(running, _KILL_SECONDS)
+    except ProcessLookupError:
+        pass  # it ended by itself in between
+    finally:
+        running.close()
 
 
 def stop(program: Program) -> bool:
@@ -160,7 +205,26 @@ def last_lines(path: Path, count: int = 12) -> str:
 
 
 def hold(program: Program) -> Running | None:
-    """Open the program's process if it lives and is the one the pid file speaks of."""
+    """Open the program's process if it lives: the one that the pid file speaks of, or that holds the program's lock."""
+    return _hold_noted(program) or _hold_holder(program)
+
+
+def _hold_holder(program: Program) -> Running | None:
+    pid = alone.holder(program.lock_file) if program.lock_file is not None else None
+    if program.lock_file is None or pid is None:
+        return None
+    try:
+        running = Running(pid, os.pidfd_open(pid))
+    except OSError:
+        return None
+    # Compared only now: from here on the number cannot pass to another process.
+    if alone.holder(program.lock_file) != pid:
+        running.close()
+        return None
+    return running
+
+
+def _hold_noted(program: Program) -> Running | None:
     try:
         recorded = program.pid_file.read_text(encoding="ascii")
         pid = int(recorded.split()[0])

@@ -20,6 +20,7 @@ from stead_cli.settings import Settings
 from stead_cli.steps import Steps
 from stead_cli.up import enter_image
 from stead_cli.waiting import wait_for
+from stead_proto import tls
 from stead_proto.v1 import operator_pb2 as pb
 
 _AT_ONCE: Final = 8
@@ -64,7 +65,7 @@ class RigHost:
         """Get the agent its certificate, with a one-time token used where the host is, unless it has one."""
         chosen = self.settings
         chosen.agent_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        shutil.copyfile(self.plan.cloud.ca_file, chosen.ca_file)
+        tls.write_public(chosen.ca_file, self.plan.cloud.ca_file.read_bytes())
         if enrolment.is_enrolled(chosen):
             return
 

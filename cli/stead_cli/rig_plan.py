@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from stead_cli.cloud import RIG_FILE
 from stead_cli.errors import CliError
-from stead_cli.settings import Settings
+from stead_cli.settings import Settings, replace_text
 
 DEFAULT_DIR: Final = Path("/var/lib/stead-rig")
 MOST_HOSTS: Final = 32
@@ -158,7 +158,7 @@ class RigPlan:
     def remember(self) -> None:
         """Let later commands find this rig's choices."""
         remembered = {name: value for name, value in asdict(self).items() if name != "folder"}
-        self.memory_file.write_text(json.dumps(remembered, indent=2) + "\n", encoding="utf-8")
+        replace_text(self.memory_file, json.dumps(remembered, indent=2) + "\n")
 
 
 _POOL: Final = re.compile(r"(?:([0-9]+)=)?(\S+)")

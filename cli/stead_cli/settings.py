@@ -140,7 +140,18 @@ class Settings:
     def remember(self) -> None:
         """Let later commands find this cloud without repeating the environment variables."""
         remembered = {name: getattr(self, name) for name in _REMEMBERED}
-        self.memory_file.write_text(json.dumps(remembered, indent=2) + "\n", encoding="utf-8")
+        replace_text(self.memory_file, json.dumps(remembered, indent=2) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file all at once: where there is no room for the new content, the old one stays. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 _REMEMBERED: Final = tuple(field.name for field in fields(Settings) if field.name != "state_dir")

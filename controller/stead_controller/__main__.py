@@ -14,6 +14,7 @@ import click
 
 from stead_controller import clock, core_dumps, logs
 from stead_controller.settings import Settings
+from stead_proto import alone
 
 if TYPE_CHECKING:
     from stead_controller.controller import Controller
@@ -179,6 +180,11 @@ def run(**options: Any) -> None:
     """Serve until SIGTERM."""
     core_dumps.forbid()
     settings = _settings(options)
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        alone.take(settings.state_dir / alone.FILE_NAME)
+    except alone.TakenError as error:
+        raise click.ClickException(f"another controller: {error}") from error
     with _loading():
         from stead_controller.controller import Controller  # noqa: PLC0415 - see _loading
         from stead_controller.initialise import initialise  # noqa: PLC0415 - see _loading

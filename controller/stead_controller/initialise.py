@@ -17,7 +17,7 @@ from stead_controller.resources import sealed_rows
 from stead_controller.resources.accounts import NewAccount, create_account
 from stead_controller.settings import Settings
 from stead_proto.certificates import Authority
-from stead_proto.tls import write_private
+from stead_proto.tls import write_private, write_public
 
 FIRST_ACCOUNT: Final = "default"
 
@@ -32,9 +32,9 @@ def initialise(settings: Settings, now: datetime) -> None:
     state_dir = settings.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = Authority.load_or_create(state_dir / "ca")
-    (state_dir / "ca.pem").write_bytes(authority.certificate_pem)
+    write_public(state_dir / "ca.pem", authority.certificate_pem)
     signer = IdentitySigner.load_or_create(state_dir / "ca", authority)
-    (state_dir / "instance-identity.pem").write_bytes(signer.certificate_pem)
+    write_public(state_dir / "instance-identity.pem", signer.certificate_pem)
     if not (state_dir / "operator.pem").exists():
         operator = authority.issue_operator("admin")
         write_private(state_dir / "operator-key.pem", operator.key_pem)

@@ -115,11 +115,22 @@ class Identity:
         return Identity(both[:start], both[start:], ca_pem)
 
 
+def write_public(path: Path, content: bytes) -> None:
+    """Let a file have this content and mode 0644; as `write_private`, but one that has it is not written again."""
+    if not path.exists() or path.read_bytes() != content:
+        _replace(path, content, 0o644)
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file by one of mode 0600, durably and all at once: a reader sees the old content or the new."""
+    _replace(path, content, 0o600)
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

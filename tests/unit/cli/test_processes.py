@@ -149,3 +149,63 @@ def test_output_is_appended_to_the_log(program: Program) -> None:
         _awake(program, times)
         processes.stop(program)
     assert processes.last_lines(program.log_file).splitlines() == ["up", "up"]
+
+
+_HOLDER = """
+import pathlib, signal, sys
+from stead_proto import alone
+try:
+    alone.take(pathlib.Path(sys.argv[1]))
+except alone.TakenError as error:
+    print(error, flush=True)
+    raise SystemExit(3)
+print("up", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def holder(program: Program, tmp_path: Path) -> Iterator[Program]:
+    """A program that holds a lock until it is stopped."""
+    lock = tmp_path / "running"
+    made = replace(program, command=[sys.executable, "-c", _HOLDER, lock], lock_file=lock)
+    yield made
+    processes.stop(made)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_program_whose_pid_file_is_lost_or_of_a_dead_process_is_found_by_its_lock(
+    holder: Program, lost: bool
+) -> None:
+    assert processes.ensure(holder) == Began.STARTED
+    _awake(holder)
+    pid, noted = processes.find(holder), holder.pid_file.read_text()
+    if lost:
+        holder.pid_file.unlink()
+    else:
+        holder.pid_file.write_text(noted.replace(f"{pid} ", "4194303 "))
+    assert processes.find(holder) == pid
+    assert processes.ensure(holder) == Began.RAN
+    assert holder.pid_file.read_text() == noted, "it is noted again"
+    holder.pid_file.unlink()
+    assert processes.stop(holder)
+    assert processes.find(holder) is None
+    assert not processes.stop(holder)
+
+
+def test_a_second_one_of_the_same_lock_is_refused_and_says_which_runs(holder: Program) -> None:
+    processes.start(holder)
+    _awake(holder)
+    pid = processes.find(holder)
+    second = subprocess.run(list(map(str, holder.command)), capture_output=True, text=True, timeout=20, check=False)
+    assert (second.returncode, second.stdout.split()[:2]) == (3, ["process", str(pid)])
+    assert processes.find(holder) == pid, "who was refused has not ended the other's lock"
+
+
+def test_a_start_that_cannot_be_noted_is_undone(program: Program) -> None:
+    (program.pid_file.parent / f".{program.pid_file.name}.new").mkdir(parents=True)  # so that no file can be there
+    with pytest.raises(CliError, match="started and ended again"):
+        processes.start(program)
+    running = subprocess.run(["pgrep", "-f", _SLEEPER], capture_output=True, text=True, check=False).stdout.split()
+    assert [pid for pid in running if Path(f"/proc/{pid}/stat").read_text().split()[3] == str(os.getpid())] == []
+    assert not program.pid_file.exists()
