@@ -138,20 +138,39 @@ def test_attributes(api, vpc_id, prefix):
     associated = api.ec2.associate_subnet_cidr_block(SubnetId=subnet_id, Ipv6CidrBlock=f"{prefix}00::/64")
     api.ec2.modify_subnet_attribute(**assign)
     assert shown()["AssignIpv6AddressOnCreation"]
-    api.ec2.modify_subnet_attribute(SubnetId=subnet_id, PrivateDnsHostnameTypeOnLaunch="resource-name")
-    api.ec2.modify_subnet_attribute(SubnetId=subnet_id, EnableResourceNameDnsARecordOnLaunch={"Value": True})
-    options = shown()["PrivateDnsNameOptionsOnLaunch"]
-    assert (options["HostnameType"], options["EnableResourceNameDnsARecord"]) == ("resource-name", True)
-    by_type = {"Name": "private-dns-name-options-on-launch.hostname-type", "Values": ["resource-name"]}
-    assert len(api.ec2.describe_subnets(Filters=[by_type])["Subnets"]) == 1
     both = {"MapPublicIpOnLaunch": {"Value": True}, "EnableDns64": {"Value": True}}
     api.refused("InvalidParameterCombination", api.ec2.modify_subnet_attribute, SubnetId=subnet_id, **both)
-    outpost = {"MapCustomerOwnedIpOnLaunch": {"Value": True}}
-    api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, SubnetId=subnet_id, **outpost)
+    for refused in ("MapCustomerOwnedIpOnLaunch", "EnableDns64"):
+        wish = {"SubnetId": subnet_id, refused: {"Value": True}}
+        assert refused in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **wish)
+    api.ec2.modify_subnet_attribute(SubnetId=subnet_id, EnableDns64={"Value": False})
     api.ec2.disassociate_subnet_cidr_block(AssociationId=associated["Ipv6CidrBlockAssociation"]["AssociationId"])
     (ended,) = shown()["Ipv6CidrBlockAssociationSet"]
     assert ended["Ipv6CidrBlockState"] == {"State": "disassociated"}
     assert not shown()["AssignIpv6AddressOnCreation"]
+
+
+def test_instances_are_named_by_their_addresses_only(api, vpc_id, prefix):
+    subnet_id = create(api, vpc_id, Ipv6CidrBlock=f"{prefix}00::/64")["SubnetId"]
+    kinds = ("A", "AAAA")
+    for value in (False, True):
+        for kind in kinds:
+            wish = {"SubnetId": subnet_id, f"EnableResourceNameDns{kind}RecordOnLaunch": {"Value": value}}
+            if value:
+                assert kind in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **wish)
+            else:
+                api.ec2.modify_subnet_attribute(**wish)
+    name = {"SubnetId": subnet_id, "PrivateDnsHostnameTypeOnLaunch": "ip-name"}
+    api.ec2.modify_subnet_attribute(**name)
+    name["PrivateDnsHostnameTypeOnLaunch"] = "resource-name"
+    assert "resource-name" in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **name)
+    (subnet,) = api.ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"]
+    assert subnet["PrivateDnsNameOptionsOnLaunch"] == {
+        "HostnameType": "ip-name",
+        **{f"EnableResourceNameDns{kind}Record": False for kind in kinds},
+    }
+    by_type = {"Name": "private-dns-name-options-on-launch.hostname-type", "Values": ["ip-name"]}
+    assert subnet in api.ec2.describe_subnets(Filters=[by_type])["Subnets"]
 
 
 def test_an_ipv6_block_stays_while_an_interface_has_addresses_of_it(api, vpc_id, prefix):

@@ -79,11 +79,11 @@ def host_files(wanted: VpcDhcp) -> dict[str, str]:
     made = {ZONES: "".join(f"server=/{zone}/\n" for zone in _own_zones(wanted))}
     for host in wanted.hosts:
         interface_id = _checked(_ID, host.interface_id, "interface id")
-        made[f"{DHCP_HOSTS}/{interface_id}"] = _dhcp_host(host, networks)
-        if host.name:
+        made[f"{DHCP_HOSTS}/{interface_id}"] = _dhcp_host(host, networks, gives_name=wanted.gives_names)
+        if host.name and wanted.gives_names:
             made[f"{DNS_HOSTS}/{interface_id}"] = _dns_line(host.name, host.address)
     shards: dict[int, list[str]] = {}
-    for each in wanted.names:
+    for each in wanted.names if wanted.gives_names else ():
         shards.setdefault(zlib.crc32(each.name.encode()) % _NAMES_FILES, []).append(_dns_line(each.name, each.address))
     made.update((f"{DNS_HOSTS}/_names-{shard:02x}", "".join(sorted(lines))) for shard, lines in shards.items())
     return made
@@ -238,15 +238,15 @@ def _own_blocks(wanted: VpcDhcp) -> Iterator[IPv4Network | IPv6Network]:
             raise DhcpRefusedError(f"{block!r} is no block of addresses: {error}") from None
 
 
-def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
-    """Write a line of dhcp-hostsdir: the MAC address, what it gets, and what it is called."""
+def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network], *, gives_name: bool) -> str:
+    """Write a line of dhcp-hostsdir: the MAC address, what it gets, and what it is called, which resolves then too."""
     network = networks.get(host.subnet_id)
     address = _address(host.address, "address")
     if network is None or IPv4Address(address) not in network:
         raise DhcpRefusedError(f"{host.interface_id}: {address} is in none of the VPC's subnets here")
     parts = [_checked(_MAC_ADDRESS, host.mac_address.lower(), "MAC address"), address]
     parts += [f"[{_ipv6_address(each, 'address')}]" for each in host.ipv6_addresses]
-    if host.name:
+    if host.name and gives_name:
         parts.append(_checked(_NAME, host.name, "name").partition(".")[0])
     return ",".join(parts) + "\n"
 

@@ -84,6 +84,7 @@ class VpcDhcp:
     netbios_node_type: int = 0  # 1, 2, 4 or 8; 0: not told
     private_blocks: tuple[str, ...] = ()  # the VPC's own: their reverse names are asked of nobody else
     domains: tuple[DnsDomain, ...] = ()  # of services that an endpoint leads to
+    gives_names: bool = True  # whether the names of hosts and `names` resolve
 
 
 class Dhcp(Protocol):

@@ -385,6 +385,7 @@ def vpc_dhcp(
             for name in each.vpc_endpoint.names
             if each.vpc_endpoint.addresses
         ),
+        gives_names=body.dns_hostnames,
     )
 
 

@@ -47,6 +47,13 @@ def test_changes_are_seen_without_restart(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> No
     assert vm.ask(SERVER, "6.0.31.172.in-addr.arpa", PTR) == (NO_SUCH_NAME, [])
 
 
+def test_a_vpc_may_begin_and_end_to_give_names(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    for gives_names in (True, False, True):
+        dhcp.apply(replace(vpc.wanted(5), gives_names=gives_names))
+        answer = (NO_ERROR, ["172.31.0.5/60"]) if gives_names else (NO_SUCH_NAME, [])
+        wait_for(lambda answer=answer: vm.ask(SERVER, FIVE) == answer, f"names resolve: {gives_names}")
+
+
 def test_the_first_public_name_and_the_last_one_gone_are_no_restart(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
     """Guests' DHCP and DNS do not stop for an address that comes or goes; its domain is ours while it has names."""
     public = DnsName("ec2-198-51-100-7.compute-1.amazonaws.com", "172.31.0.5")

@@ -90,6 +90,17 @@ def test_host_files() -> None:
     }
 
 
+def test_no_name_resolves_where_the_vpc_gives_none() -> None:
+    names = (DnsName("ip-10-1-0-9.ec2.internal", "10.1.0.9"),)
+    wanted = replace(vpc(2), names=names)
+    named, nameless = host_files(wanted), host_files(replace(wanted, gives_names=False))
+    assert nameless["zones"] == named["zones"] != ""  # nobody else is asked for them either
+    assert any(path.startswith("dns-hosts/") for path in named)
+    assert not any(path.startswith("dns-hosts/") for path in nameless)
+    for path in (path for path in named if path.startswith("dhcp-hosts/")):
+        assert named[path].startswith(nameless[path].rstrip() + ",ip-")
+
+
 def test_hosts_do_not_change_the_configuration() -> None:
     assert configuration(vpc(5), FILES) == configuration(vpc(6, 7, 8), FILES)
     public = DnsName("ec2-198-51-100-7.compute-1.amazonaws.com", "172.31.0.5")

@@ -213,6 +213,11 @@ def test_dhcp_hands_out_the_vpcs_resolver() -> None:
     assert wanted.subnets[0].gateway == "10.1.0.1"
     assert (wanted.hosts[0].address, wanted.hosts[0].name) == ("10.1.0.5", "ip-10-1-0-5.internal")
     assert wanted.names == beyond.names
+    assert wanted.gives_names
+    vpc = make.vpc()
+    vpc.vpc.dns_hostnames = False
+    nameless = translate_vpc.vpc_dhcp(vpc, picture, beyond, settings, Memory(), namespace=Path("/ns"))
+    assert not nameless.gives_names
 
 
 def test_only_what_changed_is_translated_again() -> None:
