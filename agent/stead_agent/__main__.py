@@ -63,9 +63,12 @@ _pools_option = click.option(
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def main(log_format: Literal["text", "json"], log_level: str) -> None:
+@click.option(
+    "--log-file", type=_PATH, help="What standard error is appended to: put aside, as FILE.1 to FILE.3, at 16 MiB."
+)
+def main(log_format: Literal["text", "json"], log_level: str, log_file: Path | None) -> None:
     """Make this machine a host of a Stead cloud."""
-    logs.configure(log_format, log_level)
+    logs.configure(log_format, log_level, log_file)
 
 
 @main.command()

@@ -2,9 +2,11 @@
 
 import json
 import logging
-import sys
 import time
+from pathlib import Path
 from typing import Any, Final, Literal
+
+from stead_proto.bounded_log import BoundedHandler, OncePerSecond
 
 _FIELDS: Final = "stead_fields"
 _RECORD_NAMES: Final = {*vars(logging.makeLogRecord({})), "message", "asctime"}
@@ -71,8 +73,9 @@ def _shown(value: Any) -> str:
     return json.dumps(text) if not text or any(each.isspace() or each == '"' for each in text) else text
 
 
-def configure(form: Literal["json", "text"], level: str = "info") -> None:
-    """Send all logs to standard error in this form."""
-    handler = logging.StreamHandler(sys.stderr)
+def configure(form: Literal["json", "text"], level: str = "info", log_file: Path | None = None) -> None:
+    """Send all logs to standard error in this form; where that is `log_file`, it is put aside when it is large."""
+    handler = BoundedHandler(log_file)
+    handler.addFilter(OncePerSecond("stead_agent"))
     handler.setFormatter(_Lines(as_json=form == "json"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

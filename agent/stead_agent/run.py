@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from stead_proto import bounded_log
+
 # Set by the tests' guard to a sentence that says why: then every call is refused.
 FORBIDDEN_VARIABLE: Final = "STEAD_PROCESSES_FORBIDDEN"
 
@@ -172,12 +174,15 @@ def listen(
 def start_daemon(argv: Sequence[str | Path], log: Path, *, inherits: Sequence[int] = ()) -> int:
     """Start a program that outlives us, in its own session, its output appended to `log`; return its process id.
 
+    A log that is large already is put aside first.
+
     Of our open files it has those that it `inherits`, by the same numbers.
 
     Our child only by name: nobody waits for it here, so it should be a program that detaches itself or is never
     expected to end before us.
     """
     words = _checked(argv)
+    bounded_log.put_aside_if_large(log)
     with log.open("ab") as output:
         try:
             process = subprocess.Popen(

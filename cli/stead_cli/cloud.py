@@ -31,6 +31,7 @@ _ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentia
 
 def controller_program(settings: Settings) -> Program:
     """The controller of this state directory."""
+    log = settings.log_dir / "controller.log"
     command: list[str | Path] = [
         BIN / "stead-controller",
         "run",
@@ -45,16 +46,18 @@ def controller_program(settings: Settings) -> Program:
         f"--region={settings.region}",
         f"--zone={settings.region}a",
         f"--public-pool={settings.public_pool}",
+        f"--log-file={log}",
     ]
-    log = settings.log_dir / "controller.log"
     unit = units.controller_unit(command, settings.controller_dir, log)
     return _program(settings, "controller", command, unit, settings.controller_dir)
 
 
 def agent_program(settings: Settings, *options: str) -> Program:
     """The agent of this state directory, with further options of its own."""
+    log = settings.log_dir / "agent.log"
     command: list[str | Path] = [
         BIN / "stead-agent",
+        f"--log-file={log}",
         "run",
         f"--state-dir={settings.agent_dir}",
         f"--run-dir={settings.volatile_dir / 'agent'}",
@@ -67,7 +70,6 @@ def agent_program(settings: Settings, *options: str) -> Program:
         *(f"--pool={pool}" for pool in settings.pools.split()),
         *options,
     ]
-    log = settings.log_dir / "agent.log"
     unit = units.agent_unit(command, log, settings.unit("controller"))
     return _program(settings, "agent", command, unit, settings.agent_dir)
 

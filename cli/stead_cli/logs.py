@@ -24,5 +24,5 @@ def logs(program: str, *, follow: bool, lines: int) -> None:
         raise CliError(f"there is no log yet at {path}", "start the cloud: ./stead up")
     if not os.access(path, os.R_OK):
         raise CliError(f"you may not read {path}", f"as root: ./stead logs {program}")
-    command = ["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), str(path)]
+    command = ["tail", f"--lines={lines}", *(["--follow=name", "--retry"] if follow else []), str(path)]
     os.execvp("tail", command)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -134,6 +135,11 @@ _OPTIONS = (
         "--object-domain", default="localhost", help="What may stand after a bucket in a host name.", show_default=True
     ),
     click.option("--log-level", default="info", show_default=True),
+    click.option(
+        "--log-file",
+        type=click.Path(path_type=Path),
+        help="What standard error is appended to: put aside, as FILE.1 to FILE.3, whenever it has 16 MiB.",
+    ),
 )
 
 
@@ -144,7 +150,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _settings(options: dict[str, Any]) -> Settings:
-    logs.set_up(options.pop("log_level"))
+    logs.set_up(options.pop("log_level"), options.pop("log_file"))
     names = {field.name for field in fields(Settings)}
     return Settings(**{name: value for name, value in options.items() if name in names})
 
@@ -179,6 +185,8 @@ def init(**options: Any) -> None:
 def run(**options: Any) -> None:
     """Serve until SIGTERM."""
     core_dumps.forbid()
+    # Its library writes a line past our logs for each failed handshake, unless it is loaded with this.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     settings = _settings(options)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:

@@ -3,7 +3,10 @@
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Final
+
+from stead_proto.bounded_log import BoundedHandler, OncePerSecond
 
 _PLAIN: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
@@ -29,9 +32,16 @@ class FieldFormatter(logging.Formatter):
         return f"{time} {record.levelname:<7} {record.getMessage()} {text}".rstrip()
 
 
-def set_up(level: str) -> None:
-    """Send all logs to standard error."""
-    handler = logging.StreamHandler()
+def set_up(level: str, log_file: Path | None = None) -> None:
+    """Send all logs to standard error; where that is `log_file`, it is put aside when it is large."""
+    handler = BoundedHandler(log_file)
+    handler.addFilter(OncePerSecond("stead_controller", _is_strangers))
     handler.setFormatter(FieldFormatter(as_json=not sys.stderr.isatty()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _is_strangers(fault: BaseException) -> bool:
+    """Tell whether bytes that are no HTTP or no TLS are to blame, by names: these libraries are loaded later."""
+    names = {kind.__name__ for kind in type(fault).__mro__}
+    return bool(names & {"HttpProcessingError", "RequestPayloadError", "SSLError", "ConnectionError"})

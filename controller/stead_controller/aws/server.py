@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.endpoint_arrivals import Arrival, Arrived, EndpointListener
@@ -202,6 +202,8 @@ class AwsServer:
             refusal = BadRequest(f"The body is longer than {self._max_body} bytes", code="RequestEntityTooLarge")
         except TimeoutError:
             refusal = BadRequest(f"The body did not come within {_BODY_SECONDS} seconds", code="RequestTimeout")
+        except RequestPayloadError:
+            refusal = BadRequest("The body is not what its headers say", code="InvalidRequest")
         request = replace(request, body=body)
         answer = self._app.refuse(request, refusal) if refusal else await self._app.handle(request)
         response = web.Response(

@@ -36,6 +36,9 @@ def test_both_come_back_after_a_crash_and_at_each_boot(programs: tuple[Program, 
         assert unit["Unit"]["StartLimitIntervalSec"] == "0"
         assert unit["Install"]["WantedBy"] == "multi-user.target"
         assert unit["Service"]["StandardOutput"] == f"append:{program.log_file}"
+        assert f"--log-file={program.log_file}" in program.command, (
+            "nobody else puts a file aside that systemd appends to"
+        )
 
 
 def test_names_tell_clouds_apart(programs: tuple[Program, Program], tmp_path: Path) -> None:

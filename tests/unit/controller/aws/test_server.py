@@ -235,6 +235,12 @@ def test_expect_continue_is_answered_before_the_body(endpoint: Endpoint) -> None
         assert stream.readline() == b"HTTP/1.1 403 Forbidden\r\n"
 
 
+def test_a_body_that_is_not_what_its_headers_say_is_the_clients_fault(endpoint: Endpoint) -> None:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Encoding: gzip\r\n\r\nabc")
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
+
+
 def test_connections_are_kept(endpoint: Endpoint) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=20)
     for _ in range(3):
