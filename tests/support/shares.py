@@ -15,7 +15,7 @@ _RIG = (
 )
 _OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")  # clouds in boxes of their own
 _LIGHT: Final = "gw2"  # as pytest-xdist names the third process
-_TURNS = ("house", "cloud", "host", "rig", "e2e")
+_TURNS = ("house", "cloud", "host", "rig", "clients", "e2e")
 
 
 def share_of(test: str) -> str:
