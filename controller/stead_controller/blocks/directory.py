@@ -5,6 +5,7 @@ on it. What a kill leaves under a temporary name is removed at the next start.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -21,9 +22,14 @@ from stead_controller.blocks.interface import (
     decode,
     encode,
 )
+from stead_proto.blocks import BadBlockError
 from stead_proto.v1.blocks_pb2 import Block
 
 _INCOMING: Final = "incoming"
+# What a disk says of one place that it cannot read, and a file system of one file.
+_UNREADABLE: Final = frozenset(
+    {errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EUCLEAN, errno.EBADMSG, errno.EISDIR}
+)
 _WRITERS: Final = 4  # files that are synced at once: a disk orders them better than we do
 
 
@@ -65,7 +71,8 @@ class BlockDirectory:
         except FileNotFoundError as error:
             raise MissingBlockError(f"block {name.digest.hex()} is not in the store") from error
         except OSError as error:
-            raise BlockStoreError(f"block {name.digest.hex()} cannot be read: {error.strerror}") from error
+            kind = BadBlockError if error.errno in _UNREADABLE else BlockStoreError
+            raise kind(f"block {name.digest.hex()} cannot be read: {error.strerror}") from error
         return decode(name, kept)
 
     def remove(self, names: Sequence[BlockName]) -> None:

@@ -76,7 +76,8 @@ class BlockFiles(Protocol):
     def get(self, name: BlockName) -> Block:
         """Give a block whose content was checked by its digest.
 
-        Raises MissingBlockError, BadBlockError for one that is corrupt, BlockStoreError.
+        Raises MissingBlockError, BadBlockError for one that is corrupt or whose place on the disk cannot be read,
+        BlockStoreError.
         """
 
     def remove(self, names: Sequence[BlockName]) -> None:

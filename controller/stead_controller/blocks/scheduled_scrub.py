@@ -2,7 +2,7 @@
 
 A turn checks its share of all blocks, so that disks and networks are never busy with it; a scrub by hand
 (`scrub.py`, whose parts these are) checks all at once. What is damaged is noted in the database, and logged with the
-snapshots that need it.
+snapshots that need it; some of it is looked at again at each turn, so that what was put back is soon in use again.
 """
 
 import json
@@ -26,6 +26,7 @@ TURN_SECONDS: Final = 60.0
 _FACT: Final = "scrub"
 _FEWEST: Final = 16  # blocks of a turn
 _MOST: Final = 4096
+_RECHECKED: Final = 64  # damaged blocks of a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class _Progress:
 
 
 class ScheduledScrub:
-    """Checks all blocks every `days` days; 0 is never."""
+    """Checks all blocks every `days` days, 0 is never; those that are damaged are looked at again all the time."""
 
     def __init__(self, database: Transactions, store: BlockStore, files: BlockFiles, clock: Clock, days: int) -> None:
         """Take the parts."""
@@ -49,9 +50,11 @@ class ScheduledScrub:
         self._files = files
         self._clock = clock
         self._period = timedelta(days=days)
+        self._rechecked = b""  # digest
 
     async def turn(self) -> None:
         """Check what one turn must; raises BlockStoreError, after which the next turn checks the same again."""
+        self._rechecked = await scrub.recheck_page(self._database, self._store, self._rechecked, _RECHECKED)
         if not self._period:
             return
         progress = await self._database.run(_read, writes=False)
@@ -61,7 +64,7 @@ class ScheduledScrub:
             progress = await self._begin()
         page = await scrub.check_page(self._database, self._store, bytes.fromhex(progress.cursor), limit=progress.share)
         if page.damaged:
-            await scrub.name_needing(self._database, page.damaged)
+            await scrub.name_needing(self._store, page.damaged)
         for damage in page.damaged:
             about = {"digest": damage.digest.hex(), "error": damage.error, "snapshots": damage.snapshot_ids}
             _log.error("block_damaged", extra=about)

@@ -1,8 +1,9 @@
 """Every block is read anew and checked, and files that no row knows are removed.
 
-What is damaged cannot be mended here. It is named with the snapshots that need it, and noted, so that the store asks
-for it anew when a host or an image has the same block: then all who need it have it again. It runs beside everything
-else, a few blocks at a time; a block that is collected or brought anew meanwhile is no damage.
+What is damaged cannot be mended here. It is named with the snapshots that need it, which are in error then, and noted,
+so that the store asks for it anew when a host or an image has the same block: then all who need it have it again. What
+can be read again is sound again. A block that cannot be read is passed, unless the whole store is away. It runs beside
+everything else, a few blocks at a time; a block that is collected or brought anew meanwhile is no damage.
 """
 
 import asyncio
@@ -14,11 +15,11 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from stead_controller.blocks.interface import BlockFiles, Kept, MissingBlockError
+from stead_controller.blocks.interface import BlockFiles, BlockStoreError, Kept, MissingBlockError
 from stead_controller.blocks.store import BlockStore, Transactions
 from stead_controller.clock import Clock
 from stead_controller.db.tables import StoredBlock
-from stead_controller.resources import segments, stored_blocks
+from stead_controller.resources import stored_blocks
 from stead_controller.resources.transaction import Transaction
 from stead_proto.blocks import BadBlockError
 
@@ -67,9 +68,12 @@ async def scrub(database: Transactions, store: BlockStore, files: BlockFiles, cl
     """Check all blocks, then remove orphans; gives the same record after each part. Raises BlockStoreError."""
     found = Scrub(blocks=await database.run(count, writes=False))
     last = b""
+    unnamed: list[bytes] = []
     while (page := await check_page(database, store, last)).blocks:
         found.bad_blocks += len(page.damaged)
-        found.damaged += page.damaged[: MOST_NAMED - len(found.damaged)]
+        named = page.damaged[: MOST_NAMED - len(found.damaged)]
+        found.damaged += named
+        unnamed += [damage.digest for damage in page.damaged[len(named) :]]
         found.blocks_done += page.blocks
         found.bytes_done += page.size
         last = page.last
@@ -77,22 +81,35 @@ async def scrub(database: Transactions, store: BlockStore, files: BlockFiles, cl
     async for removed in remove_orphans(database, files, clock):
         found.orphans_removed += removed
         yield found
-    await name_needing(database, found.damaged)
+    await name_needing(store, found.damaged, unnamed)
     yield found
 
 
 async def check_page(database: Transactions, store: BlockStore, after: bytes, *, limit: int = _PAGE) -> Page:
-    """Check the blocks whose digests follow another, and note those that are damaged; raises BlockStoreError."""
+    """Check the blocks whose digests follow another, and note those that are damaged.
+
+    Raises BlockStoreError where none of some blocks can be read, as when the store is away.
+    """
     rows = await database.run(lambda tx: _page(tx, after, limit), writes=False)
     page = Page(len(rows), sum(size for _, size in rows), rows[-1][0] if rows else after)
     for at in range(0, len(rows), _AT_ONCE):
         part = rows[at : at + _AT_ONCE]
         errors = await asyncio.gather(*(_check(store, digest) for digest, _ in part))
-        for (digest, _), error in zip(part, errors, strict=True):
-            if error is not None:
-                await _note(database, store, digest)
-                page.damaged.append(Damage(digest, error))
+        away = [error for error in errors if isinstance(error, BlockStoreError)]
+        if len(away) == len(part):
+            raise away[0]
+        page.damaged += [
+            Damage(digest, str(error)) for (digest, _), error in zip(part, errors, strict=True) if error is not None
+        ]
     return page
+
+
+async def recheck_page(database: Transactions, store: BlockStore, after: bytes, limit: int) -> bytes:
+    """Look whether damaged blocks whose digests follow another are sound again; gives the last one's, or nothing."""
+    digests = await database.run(lambda tx: stored_blocks.damaged_after(tx, after, limit), writes=False)
+    for digest in digests:
+        await _check(store, digest)
+    return digests[-1] if digests else b""
 
 
 async def remove_orphans(database: Transactions, files: BlockFiles, clock: Clock) -> AsyncIterator[int]:
@@ -103,30 +120,23 @@ async def remove_orphans(database: Transactions, files: BlockFiles, clock: Clock
         yield await _remove_orphans(database, files, some, before)
 
 
-async def name_needing(database: Transactions, damaged: Sequence[Damage]) -> None:
-    """Name the snapshots that need what is damaged."""
+async def name_needing(store: BlockStore, damaged: Sequence[Damage], unnamed: Sequence[bytes] = ()) -> None:
+    """Name the snapshots that need what is damaged, and note them as damaged; others of that are only noted."""
     if damaged:
-        digests = [damage.digest for damage in damaged]
-        needing = await database.run(lambda tx: segments.needing(tx, digests), writes=False)
+        needing = await store.note_needing([*(damage.digest for damage in damaged), *unnamed])
         for damage in damaged:
             damage.snapshot_ids = sorted(needing[damage.digest])
 
 
-async def _check(store: BlockStore, digest: bytes) -> str | None:
+async def _check(store: BlockStore, digest: bytes) -> Exception | None:
     """Give what is wrong with a block; None when it is as it must be, or was collected meanwhile."""
     try:
-        await store.read(digest)
-    except BadBlockError as error:
-        return str(error)
+        await store.check(digest)
+    except (BadBlockError, BlockStoreError) as error:
+        return error
     except MissingBlockError as error:
-        return str(error) if await store.name_of(digest) is not None else None
+        return error if await store.name_of(digest) is not None else None
     return None
-
-
-async def _note(database: Transactions, store: BlockStore, digest: bytes) -> None:
-    name = await store.name_of(digest)
-    if name is not None:
-        await database.run(lambda tx: stored_blocks.mark_damaged(tx, name))
 
 
 async def _remove_orphans(database: Transactions, files: BlockFiles, some: Sequence[Kept], before: datetime) -> int:

@@ -14,11 +14,12 @@ from typing import Final, Protocol
 
 from stead_controller.blocks.interface import BlockFiles, BlockName, MissingBlockError, encode
 from stead_controller.clock import Clock
-from stead_controller.resources import segments, snapshot_life, stored_blocks, written_snapshots
+from stead_controller.errors import WrongState
+from stead_controller.resources import segments, snapshot_damage, snapshot_life, stored_blocks, written_snapshots
 from stead_controller.resources.questions import BlockQuestion, HostAnswer, ReadBlock
 from stead_controller.resources.segments import MissingBlocksError
 from stead_controller.resources.transaction import Transaction
-from stead_proto.blocks import pack, unpack
+from stead_proto.blocks import BadBlockError, pack, unpack
 from stead_proto.v1.blocks_pb2 import Block, Segment
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class BlockStore:
         self._clock = clock
         self._grace = grace
         self._threads = ThreadPoolExecutor(_THREADS, "block-store")
+        self._noted: set[BlockName] = set()  # copies that are damaged, all of whose snapshots are noted
 
     def close(self) -> None:
         """End the threads."""
@@ -92,17 +94,51 @@ class BlockStore:
         return []
 
     async def read(self, digest: bytes) -> Block:
-        """Give a block, checked; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        """Give a block, checked; raises MissingBlockError, BadBlockError, BlockStoreError.
+
+        One that is damaged is noted as such, with the snapshots that need it, and one that no longer is as sound.
+        """
+        try:
+            return await self.check(digest)
+        except (MissingBlockError, BadBlockError):
+            name = await self.name_of(digest)
+            if name is not None and name not in self._noted:
+                await self.note_needing([digest])
+            raise
+
+    async def check(self, digest: bytes) -> Block:
+        """Do as `read`, but leave it to the caller to note the snapshots (`note_needing`): of many blocks at once."""
+        name: BlockName | None = None
         for _ in range(_READ_TRIES):
-            there = await self._database.run(lambda tx: stored_blocks.copies(tx, [digest]), writes=False)
-            name = there.get(digest)
-            if name is None:
-                break
+            there = await self._database.run(lambda tx: stored_blocks.state_of(tx, digest), writes=False)
+            if there is None:
+                raise MissingBlockError(f"block {digest.hex()} is not in the store")
+            name, was_damaged = there
             try:
-                return await self._in_thread(partial(self._files.get, name))
+                block = await self._in_thread(partial(self._files.get, name))
             except MissingBlockError:
                 continue  # collected and brought again since its name was read: it has another one now
+            except BadBlockError:
+                await self._mark(stored_blocks.mark_damaged, name)
+                raise
+            if was_damaged:
+                await self._mark(stored_blocks.mark_sound, name)
+                self._noted.discard(name)
+            return block
+        if name is not None:
+            await self._mark(stored_blocks.mark_damaged, name)
         raise MissingBlockError(f"block {digest.hex()} is not in the store")
+
+    async def note_needing(self, digests: Sequence[bytes]) -> dict[bytes, set[str]]:
+        """Note which snapshots need damaged blocks, and name them; this reads all segments, outside of any lock."""
+        needing = await self._database.run(lambda tx: segments.needing(tx, digests), writes=False)
+        await self._database.run(lambda tx: snapshot_damage.note(tx, needing, self._clock()))
+        names = await self._database.run(lambda tx: stored_blocks.copies(tx, digests), writes=False)
+        self._noted.update(names.values())
+        return needing
+
+    async def _mark(self, mark: Callable[[Transaction, BlockName], None], name: BlockName) -> None:
+        await self._database.run(lambda tx: mark(tx, name))
 
     async def name_of(self, digest: bytes) -> BlockName | None:
         """Give the name of a block that is in the store by its rows, whatever became of its file."""
@@ -110,9 +146,12 @@ class BlockStore:
         return there.get(digest)
 
     async def answer(self, question: BlockQuestion) -> HostAnswer:
-        """Answer what a request asks of the store; raises MissingBlockError, BadBlockError, BlockStoreError."""
+        """Answer what a request asks of the store; raises WrongState for a block that is damaged, BlockStoreError."""
         if isinstance(question, ReadBlock):
-            block = await self.read(question.digest)
+            try:
+                block = await self.read(question.digest)
+            except (MissingBlockError, BadBlockError) as error:
+                raise WrongState("snapshot", snapshot_damage.MESSAGE) from error
             return HostAnswer(await self._in_thread(lambda: unpack(block)), self._clock())
         (digest,) = await self.bring_contents([question.content])
         return HostAnswer(digest, self._clock())

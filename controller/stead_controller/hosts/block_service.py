@@ -21,7 +21,7 @@ from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Snapshot
 from stead_controller.errors import NotFound
-from stead_controller.hosts import outbox
+from stead_controller.hosts import errors, outbox
 from stead_controller.hosts.peers import require_host
 from stead_controller.resources import segments, snapshot_life
 from stead_proto.blocks import BadBlockError, digests_of
@@ -100,7 +100,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         first = await anext(incoming, None)
         if first is None:
             return
-        await self._require_told(first.snapshot_id, context)
+        host_id = await self._require_told(first.snapshot_id, context)
         known = await self._blocks_of(first.snapshot_id)
         reading: asyncio.Queue[asyncio.Task[pb.Block] | None] = asyncio.Queue(_READ_AHEAD)
 
@@ -116,9 +116,10 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
             while (task := await reading.get()) is not None:
                 yield await task
             await asking
-        except (MissingBlockError, NotFound, BlockStoreError) as error:
+        except (NotFound, BlockStoreError) as error:
             await _refuse(context, error)
-        except BadBlockError as error:  # what is kept, not what the host has sent
+        except (MissingBlockError, BadBlockError) as error:  # what is kept, not what the host has sent
+            await self._note_base(host_id, first.snapshot_id, str(error))
             await _refuse(context, MissingBlockError(str(error)))
         finally:
             asking.cancel()
@@ -138,10 +139,21 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         snapshot_life.complete(tx, snapshot, self._clock(), inherits=bool(header.parent_id))
         return snapshot.stored_size
 
-    async def _require_told(self, snapshot_id: str, context: Context) -> None:
+    async def _note_base(self, host_id: str, snapshot_id: str, error: str) -> None:
+        """Note that a host cannot fetch a base, so that its volumes are shown impaired before this is answered."""
+
+        def write(tx: Transaction) -> None:
+            if outbox.is_told(tx, host_id, desired.KIND_BASE, snapshot_id):
+                errors.note_base(tx, host_id, snapshot_id, error, self._clock())
+
+        await self._database.run(write)
+
+    async def _require_told(self, snapshot_id: str, context: Context) -> str:
+        """Give the id of the host that asks, which may read the snapshot."""
         host_id = await require_host(context)
         if not await self._database.run(lambda tx: _is_told(tx, host_id, snapshot_id), writes=False):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{snapshot_id} is not for this host")
+        return host_id
 
     async def _blocks_of(self, snapshot_id: str) -> "BlockSet":
         """Give the blocks of a snapshot, remembered for the next call: one that is complete never changes."""

@@ -11,6 +11,7 @@ from stead_controller.db.insert import upsert
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostError
+from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
 _LENGTH: Final = 2000
@@ -53,6 +54,13 @@ def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus], n
         )
     if failed and tx.session.get(Host, host_id) is not None:
         upsert(tx.session, HostError, [{"host_id": host_id, "since": now, **each} for each in failed], keep=("since",))
+
+
+def note_base(tx: Transaction, host_id: str, base_id: str, error: str, now: datetime) -> None:
+    """Note that a host cannot fetch a base of its volumes: while that comes, its guests wait and it says nothing."""
+    row = {"host_id": host_id, "kind": int(desired.KIND_BASE), "resource_id": base_id, "error": error[:_LENGTH]}
+    if tx.session.get(Host, host_id) is not None:
+        upsert(tx.session, HostError, [{**row, "since": now}], keep=("since",))
 
 
 def strike_out(tx: Transaction, kind: int, resource_id: str) -> None:

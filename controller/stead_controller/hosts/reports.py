@@ -66,7 +66,7 @@ def is_news(status: pb.ResourceStatus, failing: Collection[tuple[int, str]]) -> 
         return status.HasField("snapshot")
     if status.condition == pb.CONDITION_READY:
         return status.kind in _READY_MATTERS
-    return status.condition == pb.CONDITION_ABSENT and status.kind in _HANDLERS
+    return status.condition == pb.CONDITION_ABSENT and (status.kind in _HANDLERS or status.kind == desired.KIND_BASE)
 
 
 @dataclass(frozen=True, slots=True)

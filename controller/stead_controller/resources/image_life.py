@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 
 from stead_controller.db.tables import Image, ImageBlockDevice, Snapshot
 from stead_controller.errors import InvalidParameter, WrongState
-from stead_controller.resources import block_devices, image_attributes, images, snapshot_life, tags
+from stead_controller.resources import block_devices, image_attributes, images, snapshot_damage, snapshot_life, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
@@ -52,6 +52,8 @@ def enable(tx: Transaction, caller: Caller, image_id: str) -> None:
     if image.state not in ("available", "disabled"):
         raise WrongState("image", f"The image ID '{image_id}' is not disabled; its state is {image.state}.")
     image.state = "available"
+    if snapshot_damage.lacks_data(tx, image.id):
+        image.state, image.state_reason = "error", snapshot_damage.OF_IMAGE
 
 
 def protect(tx: Transaction, caller: Caller, image_id: str, *, cooldown: bool) -> str:

@@ -28,12 +28,13 @@ from stead_controller.resources.owners import CLOUD_ACCOUNT, CLOUD_ALIAS, accoun
 from stead_controller.resources.transaction import Transaction
 
 _PLATFORM: Final = "Linux/UNIX"
+_IS_SHARED: Final = or_(Image.state == "available", Image.state == "error")
+"""States in which others see a shared image: of one that lacks data, too, they learn why it cannot be launched."""
+_REASONS: Final = {"failed": "Client.ImageFailed", "error": "Server.InternalError"}
 # The first two of `ways`, asked at each launch: statements that are written once need not be put together again.
 _FREQUENT_WAYS: Final = (
     Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.account_id == bindparam("account_id"))),
-    Prepared(
-        select(Image.id).where(Image.id == bindparam("image_id"), Image.public.is_(True), Image.state == "available")
-    ),
+    Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.public.is_(True), _IS_SHARED)),
 )
 
 _region = select(CloudFact.value).where(CloudFact.name == "region").scalar_subquery()
@@ -210,19 +211,19 @@ def visible(caller: Caller) -> ColumnElement[bool]:
     """Own images, and those of others that are shared."""
     permitted = select(ImagePermission.image_id).where(ImagePermission.account_id == caller.account_id)
     shared = or_(Image.public.is_(True), Image.id.in_(permitted))
-    return or_(Image.account_id == caller.account_id, and_(shared, Image.state == "available"))
+    return or_(Image.account_id == caller.account_id, and_(shared, _IS_SHARED))
 
 
 def ways(tx: Transaction, caller: Caller, image_ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:
     """How the caller may come to see images of these ids, for `lookup.seen`."""
     yield Image.account_id == caller.account_id
-    yield and_(Image.public.is_(True), Image.state == "available")
+    yield and_(Image.public.is_(True), _IS_SHARED)
     permitted = select(ImagePermission.image_id).where(
         ImagePermission.account_id == caller.account_id, ImagePermission.image_id.in_(image_ids)
     )
     given = tx.session.scalars(permitted).all()
     if given:
-        yield and_(Image.id.in_(given), Image.state == "available")
+        yield and_(Image.id.in_(given), _IS_SHARED)
 
 
 def _in_time(caller: Caller, asked: ImageSelection, now: datetime) -> list[ColumnElement[bool]]:
@@ -314,6 +315,6 @@ def _reason(image: Image) -> dict[str, str] | None:
     if not image.state_reason:
         return None
     return {
-        "Code": "Client.ImageFailed" if image.state == "failed" else "Client.Pending",
+        "Code": _REASONS.get(image.state, "Client.Pending"),
         "Message": image.state_reason,
     }

@@ -26,6 +26,7 @@ from stead_controller.resources import (
     block_devices,
     ebs_encryption,
     image_life,
+    snapshot_damage,
     snapshot_life,
     volume_keys,
     workflow_rows,
@@ -211,6 +212,8 @@ def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
     tx.session.flush()
     for image in _waiting(tx, snapshot_id):
         image.state = "available"
+        if snapshot_damage.lacks_data(tx, image.id):
+            image.state, image.state_reason = "error", snapshot_damage.OF_IMAGE
         snapshot.public = image.public
 
 

@@ -201,6 +201,21 @@ def needing(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, set[str]
     return found
 
 
+def damaged(tx: Transaction, snapshot_id: str) -> set[bytes]:
+    """Give the damaged blocks of a snapshot; of a sound store one look at an index tells that there are none."""
+    found: set[bytes] = set()
+    if not stored_blocks.any_damaged(tx):
+        return found
+    rows = tx.session.scalars(
+        select(BlockSegment.digests)
+        .join(SnapshotSegment, SnapshotSegment.segment_digest == BlockSegment.digest)
+        .where(SnapshotSegment.snapshot_id == snapshot_id)
+    )
+    for packed in rows.all():
+        found |= stored_blocks.damaged(tx, _cut(packed))
+    return found
+
+
 def _standing(tx: Transaction, snapshot_id: str, position: int) -> bytes | None:
     return tx.session.scalar(
         select(SnapshotSegment.segment_digest).where(

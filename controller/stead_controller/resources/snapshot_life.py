@@ -22,7 +22,7 @@ from stead_controller.db.tables import (
     WrittenBlock,
 )
 from stead_controller.hosts import desired_state
-from stead_controller.resources import segments, stored_blocks, tags, volume_life
+from stead_controller.resources import segments, snapshot_damage, stored_blocks, tags, volume_life
 from stead_controller.resources.transaction import Transaction
 from stead_proto.v1 import desired_pb2 as desired
 
@@ -40,7 +40,8 @@ _BATCH: Final = 100
 def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bool = False) -> None:
     """Let a pending snapshot, all of which is in the store, be complete.
 
-    With `inherits` it has its parent's segments where none was placed.
+    With `inherits` it has its parent's segments where none was placed. What was found damaged meanwhile is noted: then
+    it is in error until that is sound again.
     """
     if inherits and snapshot.parent_id is not None:
         segments.inherit(tx, snapshot.id, snapshot.parent_id)
@@ -49,6 +50,8 @@ def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bo
     snapshot.progress = 100
     snapshot.completed = now
     _end(tx, snapshot)
+    damaged = segments.damaged(tx, snapshot.id)
+    snapshot_damage.note(tx, {digest: [snapshot.id] for digest in damaged}, now)
 
 
 def fail(tx: Transaction, snapshot: Snapshot, message: str) -> None:
@@ -145,7 +148,7 @@ def drop_some(tx: Transaction, now: datetime) -> bool:
         exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
         exists().where(WrittenBlock.snapshot_id == Snapshot.id),
     )
-    failed = and_(Snapshot.state == "error", holding)
+    failed = and_(Snapshot.state == "error", ~snapshot_damage.IS_DAMAGED, holding)
     doomed = tx.session.scalar(select(Snapshot).where(or_(deleted, failed)).limit(1))
     if doomed is None:
         return False

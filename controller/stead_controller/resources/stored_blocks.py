@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, tuple_, update
 from stead_controller.blocks.interface import BlockName
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import CondemnedBlock, StoredBlock
+from stead_controller.resources import snapshot_damage
 from stead_controller.resources.transaction import Transaction
 
 _BATCH: Final = 1000
@@ -29,6 +30,14 @@ def copies(tx: Transaction, digests: Iterable[bytes]) -> dict[bytes, BlockName]:
     return found
 
 
+def state_of(tx: Transaction, digest: bytes) -> tuple[BlockName, bool] | None:
+    """Give the name of a block that is in the store, and whether it is damaged; None where it is not there."""
+    found = tx.session.execute(
+        select(StoredBlock.copy, StoredBlock.damaged).where(StoredBlock.digest == digest)
+    ).one_or_none()
+    return None if found is None else (BlockName(digest, found.copy), found.damaged)
+
+
 def absent(tx: Transaction, digests: Iterable[bytes]) -> set[bytes]:
     """Give those blocks that must be brought: they are not in the store, or are damaged there."""
     wanted = set(digests)
@@ -37,14 +46,36 @@ def absent(tx: Transaction, digests: Iterable[bytes]) -> set[bytes]:
 
 def damaged(tx: Transaction, digests: Iterable[bytes]) -> set[bytes]:
     """Give those blocks that are damaged; of a sound store one look at an index tells that there are none."""
-    any_at_all = select(StoredBlock.digest).where(StoredBlock.damaged.is_(True)).limit(1)
-    if tx.session.scalar(any_at_all) is None:
+    if not any_damaged(tx):
         return set()
     found: set[bytes] = set()
     for batch in batched(dict.fromkeys(digests), _BATCH):
         chosen = select(StoredBlock.digest).where(StoredBlock.damaged.is_(True), StoredBlock.digest.in_(batch))
         found.update(tx.session.scalars(chosen))
     return found
+
+
+def any_damaged(tx: Transaction) -> bool:
+    """Tell whether any block is damaged: one look at an index."""
+    return tx.session.scalar(select(StoredBlock.digest).where(StoredBlock.damaged.is_(True)).limit(1)) is not None
+
+
+def damaged_after(tx: Transaction, digest: bytes, limit: int) -> list[bytes]:
+    """Give damaged blocks whose digests follow another, ascending, at most `limit`."""
+    chosen = select(StoredBlock.digest).where(StoredBlock.damaged.is_(True), StoredBlock.digest > digest)
+    return list(tx.session.scalars(chosen.order_by(StoredBlock.digest).limit(limit)))
+
+
+def mark_sound(tx: Transaction, name: BlockName) -> None:
+    """Note that a copy that was damaged can be read again, and what that mends."""
+    changed = tx.session.execute(
+        update(StoredBlock)
+        .where(StoredBlock.digest == name.digest, StoredBlock.copy == name.copy, StoredBlock.damaged.is_(True))
+        .values(damaged=False)
+        .returning(StoredBlock.digest)
+        .execution_options(**_UNSYNCHRONIZED)
+    )
+    snapshot_damage.mend(tx, changed.scalars().all())
 
 
 def mark_damaged(tx: Transaction, name: BlockName) -> None:
@@ -103,6 +134,7 @@ def _replace_damaged(tx: Transaction, name: BlockName, size: int) -> BlockName |
         .values(copy=name.copy, stored_bytes=size, damaged=False)
         .execution_options(**_UNSYNCHRONIZED)
     )
+    snapshot_damage.mend(tx, [name.digest])
     return BlockName(name.digest, row.copy)
 
 

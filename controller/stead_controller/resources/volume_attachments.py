@@ -12,13 +12,14 @@ from typing import Final
 from sqlalchemy import bindparam, func, select
 
 from stead_controller.db.prepared import Prepared
-from stead_controller.db.tables import Instance, InstanceStoreDisk, NetworkInterface, Volume
+from stead_controller.db.tables import HostError, Instance, InstanceStoreDisk, NetworkInterface, Volume
 from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
 from stead_controller.hosts import desired_state
 from stead_controller.resources import (
     device_names,
     instance_types,
     lookup,
+    snapshot_damage,
     snapshot_life,
     tags,
     volume_homes,
@@ -29,10 +30,12 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
 from stead_proto import limits
+from stead_proto.v1 import desired_pb2 as desired
 
 _ENDED: Final = ("shutting-down", "terminated")
 LETTING_GO: Final = ("detaching", "busy")
 """States of attachments that end; what is in one is no longer part of its machine."""
+_FAILED_AT_ONCE: Final = 100
 _WAITING: Final = ("attaching", *LETTING_GO)
 # Asked at each report: statements that are written once need not be put together again.
 _WAITING_OF: Final = Prepared(
@@ -58,6 +61,7 @@ def attach(  # noqa: PLR0917 — what the operation asks
     if instance.state not in ("running", "stopped"):
         raise WrongState("instance", f"Instance '{instance.id}' is not 'running' or 'stopped'.", code="IncorrectState")
     _require_free(volume)
+    _require_data(tx, volume)
     if volume.zone != instance.zone:
         raise WrongState(
             "volume",
@@ -106,6 +110,39 @@ def _require_free(volume: Volume) -> None:
         raise WrongState("volume", f"{volume.id} is already attached to an instance", code="VolumeInUse")
     if volume.state != "available":
         raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
+
+
+def _require_data(tx: Transaction, volume: Volume) -> None:
+    """Raise WrongState for a volume that no host can make, or whose guest would wait for data that is damaged."""
+    if snapshot_damage.volume_lacks_data(tx, volume.id):
+        raise WrongState(
+            "volume",
+            f"{volume.id} is impaired: data of its snapshot {volume.snapshot_id} is damaged.",
+            code="IncorrectState",
+        )
+
+
+def end_damaged(tx: Transaction) -> None:
+    """Let attachments fail whose volumes cannot be made, since data of their snapshots is damaged.
+
+    They are detached; the volumes' status says why. An instance's first start has its own deadline.
+    """
+    failing = (
+        select(Volume)
+        .join(HostError, (HostError.resource_id == Volume.snapshot_id) & (HostError.host_id == Volume.host_id))
+        .join(Instance, Instance.id == Volume.instance_id)
+        .where(
+            HostError.kind == int(desired.KIND_BASE),
+            Volume.attachment_state == "attaching",
+            Instance.state.in_(("running", "stopped")),
+            snapshot_damage.VOLUME_LACKS_DATA,
+        )
+    )
+    for volume in tx.session.scalars(failing.limit(_FAILED_AT_ONCE)).all():
+        instance_id = volume.instance_id
+        _let_go(tx, volume)
+        if instance_id is not None:
+            desired_state.refresh_instance(tx, instance_id)
 
 
 def _check_number(tx: Transaction, instance: Instance) -> None:

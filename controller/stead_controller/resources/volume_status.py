@@ -1,44 +1,58 @@
 """The health of volumes, and the attributes that have to do with it.
 
-A volume is impaired while its pool is full: the guest that writes to it is paused and goes on when there is room. What
-becomes of one whose home is down nobody knows.
+A volume is impaired while its pool is full: the guest that writes to it is paused and goes on when there is room. So it
+is while data of its snapshot is damaged that its host has not fetched. What becomes of one whose home is down nobody
+knows.
 See https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-status.html.
 """
 
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import case, select
+from sqlalchemy import case, func, or_, select
 
-from stead_controller.db.tables import Host, Volume
+from stead_controller.db.tables import Host, SnapshotDamage, Volume
 from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.resources import lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import NEVER, Condition, Selection, constant, instant, text
 from stead_controller.resources.filters import Filter
+from stead_controller.resources.snapshot_damage import VOLUME_LACKS_DATA, volume_lacks_data
 from stead_controller.resources.transaction import Transaction
 from stead_controller.resources.volumes import of_instance
 from stead_controller.resources.zones import zone_ids
 
 _EVENT_TYPE: Final = "stalled"
 _EVENT: Final = "Stalled: the storage pool of the volume is full. Its instance is paused until there is room."
+_DAMAGE_TYPE: Final = "potential-data-inconsistency"
+_DAMAGE: Final = "Damaged: data of the volume's snapshot is damaged. Who reads it waits until it is restored."
 _IO_ENABLED: Final = {"ok": "passed", "impaired": "failed", "insufficient-data": "insufficient-data"}
 
 _at_home = select(Host.state).where(Host.id == Volume.host_id).correlate(Volume).scalar_subquery()
 _status = case(
     (Volume.state.not_in(("available", "in-use")), "insufficient-data"),
     (Volume.full_since.is_not(None), "impaired"),
+    (VOLUME_LACKS_DATA, "impaired"),
     (_at_home == "down", "insufficient-data"),
     else_="ok",
 )
 _io_enabled = case(_IO_ENABLED, value=_status)
 
 
-def _while_full(inner: Condition) -> Condition:
-    """Ask about the event of a full pool."""
+_damage_since = (
+    select(func.min(SnapshotDamage.since))
+    .where(SnapshotDamage.snapshot_id == Volume.snapshot_id)
+    .correlate(Volume)
+    .scalar_subquery()
+)
+
+
+def _of_event(full: Condition, damage: Condition) -> Condition:
+    """Ask about the event of a full pool or about that of damaged data."""
 
     def condition(asked: Filter) -> Any:
-        return Volume.full_since.is_not(None) & inner(asked)
+        return or_(Volume.full_since.is_not(None) & full(asked), VOLUME_LACKS_DATA & damage(asked))
 
     return condition
 
@@ -50,11 +64,11 @@ FILTERS: Final[dict[str, Condition]] = {
     "attachment-status.instance-id": of_instance,
     "attachment-status.io-performance": NEVER,
     "availability-zone": text(Volume.zone),
-    "event.description": _while_full(constant(_EVENT)),
-    "event.event-id": _while_full(text("e" + Volume.id)),
-    "event.event-type": _while_full(constant(_EVENT_TYPE)),
+    "event.description": _of_event(constant(_EVENT), constant(_DAMAGE)),
+    "event.event-id": _of_event(text("e" + Volume.id), text("d" + Volume.id)),
+    "event.event-type": _of_event(constant(_EVENT_TYPE), constant(_DAMAGE_TYPE)),
     "event.not-after": NEVER,
-    "event.not-before": instant(Volume.full_since),
+    "event.not-before": _of_event(instant(Volume.full_since), instant(_damage_since)),
     "operator.managed": constant("false"),
     "operator.principal": NEVER,
     "volume-status.details-name": constant("io-enabled"),
@@ -68,8 +82,11 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
     found = lookup.select_page(tx, caller, "volume", Volume, asked, conditions=FILTERS)
     zones = zone_ids(cloud)
     statuses: dict[str, str] = {}
+    damaged: dict[str, datetime] = {}
     for batch in lookup.batches([volume.id for volume in found]):
         statuses.update(tx.session.execute(select(Volume.id, _status).where(Volume.id.in_(batch))).all())
+        lacking = select(Volume.id, _damage_since).where(Volume.id.in_(batch), VOLUME_LACKS_DATA)
+        damaged.update(tx.session.execute(lacking).all())
     return [
         {
             "VolumeId": volume.id,
@@ -80,24 +97,27 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
                 "Details": [{"Name": "io-enabled", "Status": _IO_ENABLED[statuses[volume.id]]}],
             },
             "Actions": [],
-            "Events": _events(volume),
+            "Events": _events(volume, damaged.get(volume.id)),
             "Operator": {"Managed": False},
         }
         for volume in found
     ]
 
 
-def _events(volume: Volume) -> list[dict[str, Any]]:
-    if volume.full_since is None:
-        return []
+def _events(volume: Volume, damaged_since: datetime | None) -> list[dict[str, Any]]:
     return [
         {
-            "EventId": f"e{volume.id}",
-            "EventType": _EVENT_TYPE,
-            "Description": _EVENT,
-            "NotBefore": volume.full_since,
+            "EventId": f"{letter}{volume.id}",
+            "EventType": kind,
+            "Description": description,
+            "NotBefore": since,
             "InstanceId": volume.instance_id,
         }
+        for letter, kind, description, since in (
+            ("e", _EVENT_TYPE, _EVENT, volume.full_since),
+            ("d", _DAMAGE_TYPE, _DAMAGE, damaged_since),
+        )
+        if since is not None
     ]
 
 
@@ -120,12 +140,18 @@ def set_auto_enable_io(tx: Transaction, caller: Caller, volume_id: str, value: b
 def enable_io(tx: Transaction, caller: Caller, volume_id: str) -> None:
     """Take notice that I/O is wanted, which nobody disables here; raises MalformedId, NotFound.
 
-    Raises WrongState while the volume's pool is full.
+    Raises WrongState while the volume's pool is full, or data of its snapshot damaged.
     """
     volume = lookup.find(tx, caller, "volume", Volume, volume_id)
     if volume.full_since is not None:
         raise WrongState(
             "volume",
             f"The storage pool of '{volume.id}' is full. I/O goes on by itself when there is room.",
+            code="IncorrectState",
+        )
+    if volume_lacks_data(tx, volume.id):
+        raise WrongState(
+            "volume",
+            f"Data of the snapshot '{volume.snapshot_id}' of '{volume.id}' is damaged. I/O goes on when it is back.",
             code="IncorrectState",
         )

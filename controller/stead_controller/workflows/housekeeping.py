@@ -25,6 +25,7 @@ from stead_controller.resources import (
     nat_gateways,
     snapshot_life,
     tags,
+    volume_attachments,
     vpc_peering_connections,
     written_snapshots,
 )
@@ -46,6 +47,7 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     patience = timedelta(seconds=settings.snapshot_deadline_seconds)
     snapshot_life.fail_late(tx, now, patience, _SILENCE)
     written_snapshots.fail_late(tx, now)
+    volume_attachments.end_damaged(tx)
     forget_removals(tx, now)
     rested = now - timedelta(seconds=settings.address_rest_seconds)
     tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))

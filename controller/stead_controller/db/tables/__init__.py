@@ -3,7 +3,7 @@
 from stead_controller.db.tables.account import AccessKey, Account
 from stead_controller.db.tables.audit_event import AuditEventResource, AuditEventRow
 from stead_controller.db.tables.base import Base
-from stead_controller.db.tables.block import BlockSegment, CondemnedBlock, SnapshotSegment, StoredBlock
+from stead_controller.db.tables.block import BlockSegment, CondemnedBlock, SnapshotDamage, SnapshotSegment, StoredBlock
 from stead_controller.db.tables.bucket import Bucket, ObjectAccount, ObjectKey
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
@@ -129,6 +129,7 @@ __all__ = [
     "SecurityGroupRule",
     "ServiceQuota",
     "Snapshot",
+    "SnapshotDamage",
     "SnapshotPermission",
     "SnapshotSegment",
     "StoragePool",

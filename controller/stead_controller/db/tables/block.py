@@ -38,7 +38,7 @@ class BlockSegment(Base):
 class StoredBlock(Base):
     """A block that is durably in the store; `unused_since` is when its last reference ended, or when it came.
 
-    Of one that is `damaged` the scrub has found the file missing or corrupt: who has its content brings it anew.
+    Of one that is `damaged` the file was found missing, corrupt or unreadable: who has its content brings it anew.
     """
 
     __tablename__ = "blocks"
@@ -53,6 +53,17 @@ class StoredBlock(Base):
     reference_count: Mapped[int] = mapped_column(Integer, default=0)
     unused_since: Mapped[datetime | None]
     damaged: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class SnapshotDamage(Base):
+    """That a snapshot needs a block that is damaged, since when that is known; it goes when the block is sound."""
+
+    __tablename__ = "snapshot_damage"
+    __table_args__ = (Index("ix_snapshot_damage_digest", "digest"),)
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    since: Mapped[datetime]
 
 
 class CondemnedBlock(Base):

@@ -39,13 +39,13 @@ def made(database, store, files, time, monkeypatch):
 def read(store, monkeypatch):
     """The digests that are read."""
     found = []
-    real = store.read
+    real = store.check
 
     async def reading(digest):
         found.append(digest)
         return await real(digest)
 
-    monkeypatch.setattr(store, "read", reading)
+    monkeypatch.setattr(store, "check", reading)
     return found
 
 
@@ -88,7 +88,7 @@ async def test_a_turn_that_fails_is_done_again(blocks, made, read, store, monkey
         async def away(_digest):
             raise BlockStoreError("the bucket is away")
 
-        patch.setattr(store, "read", away)
+        patch.setattr(store, "check", away)
         with pytest.raises(BlockStoreError):
             await made().turn()
     for _ in range(3):

@@ -98,15 +98,15 @@ async def test_files_that_no_row_knows_go(kept, check, files, path_of, run):
 
 async def test_what_is_collected_meanwhile_is_no_damage(kept, check, store, run, monkeypatch):
     blocks, _ = kept
-    read = store.read
+    check_block = store.check
 
     async def collected_before(digest):
         if digest == blocks[3].digest:
             run(stored_blocks.condemn_unused, rows.NOW + timedelta(hours=1), 10)
             await store.collect()
-        return await read(digest)
+        return await check_block(digest)
 
-    monkeypatch.setattr(store, "read", collected_before)
+    monkeypatch.setattr(store, "check", collected_before)
     assert (await check()).bad_blocks == 0
 
 

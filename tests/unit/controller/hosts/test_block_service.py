@@ -10,7 +10,7 @@ import pytest
 
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
-from stead_controller.db.tables import Snapshot
+from stead_controller.db.tables import HostError, Snapshot
 from stead_controller.hosts import block_service, outbox
 from stead_controller.hosts.block_service import BlockService, BlockSet
 from stead_proto import limits, tls
@@ -298,6 +298,28 @@ async def test_corruption_in_the_store_never_reaches_a_host(host, pending, tmp_p
     assert await refusal(fetch(host, snapshot_id, [block.digest])) is grpc.StatusCode.DATA_LOSS
     path.unlink()
     assert await refusal(fetch(host, snapshot_id, [block.digest])) is grpc.StatusCode.DATA_LOSS
+
+
+async def test_a_host_that_cannot_fetch_a_base_is_noted_with_the_damage(host, pending, tmp_path, run, world):
+    snapshot_id = pending()
+    storing = Storing(host, snapshot_id)
+    await storing.begin()
+    block = noise()
+    await storing.bring(0, {0: block})
+    await storing.end()
+    run(outbox.write, world.host_id, {(desired.KIND_BASE, snapshot_id): desired.Base(size=1)})
+
+    def seen(tx):
+        return tx.session.get_one(Snapshot, snapshot_id).state, tx.session.query(HostError.resource_id).all()
+
+    (path,) = (path for path in (tmp_path / "blocks").rglob("*") if path.is_file())
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert await refusal(fetch(host, snapshot_id, [block.digest])) is grpc.StatusCode.DATA_LOSS
+    assert run(seen) == ("error", [(snapshot_id,)])
+    path.write_bytes(content)
+    assert [one async for one in fetch(host, snapshot_id, [block.digest])] == [block]
+    assert run(seen) == ("completed", [])
 
 
 def test_a_set_of_blocks():

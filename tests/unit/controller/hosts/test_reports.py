@@ -31,6 +31,8 @@ def test_that_all_is_well_is_no_news():
     assert is_news(status(pb.CONDITION_READY, key=(desired.KIND_MACHINE, "i-1")), set())
     for condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
         assert is_news(status(condition, key=(desired.KIND_VOLUME, "vol-1")), set())
+    # Of a base the controller itself may have noted that its host cannot fetch it.
+    assert is_news(status(pb.CONDITION_ABSENT, key=(desired.KIND_BASE, "snap-1")), set())
     assert is_news(status(pb.CONDITION_FAILED), set())
     assert is_news(status(pb.CONDITION_READY), {GROUP})
 
