@@ -159,6 +159,19 @@ def test_there_are_no_trails(trail):
             call(**{name: "mine"})
 
 
+@pytest.mark.parametrize("service", [("lambda", "list_functions"), ("route53", "list_hosted_zones")])
+def test_of_services_that_only_a_model_would_read_the_trail_has_the_service(account, trail, service):
+    """The path and method of REST say the operation, to who has the service's model."""
+    name, operation = service
+    with pytest.raises(ClientError, match="UnsupportedOperation"):
+        getattr(account.client(name), operation)()
+    source = by("EventSource", f"{name}.amazonaws.com")
+    wait_for(lambda: found(trail, **source), "the call is in the trail", 10)
+    [asked] = found(trail, **source)
+    assert (asked["eventName"], asked["errorCode"]) == ("Unknown", "UnsupportedOperation")
+    assert asked["userIdentity"]["accessKeyId"] == account.access_key_id
+
+
 def test_calls_to_services_that_are_not_there_are_in_the_trail_by_name(account, trail):
     for service, operation in (("ssm", "describe_instance_information"), ("dynamodb", "list_tables")):
         with pytest.raises(ClientError, match="UnsupportedOperation"):

@@ -379,6 +379,8 @@ def test_private_names_are_those_of_a_vpc_with_host_names(api: Api) -> None:
             "network-interface.addresses.private-dns-name",
         ):
             assert found("Reservations", instances, filter_name) == wish, filter_name
+        nameless = instances(Filters=[{"Name": "private-dns-name", "Values": [""]}])["Reservations"]
+        assert [each["Instances"][0]["InstanceId"] for each in nameless] == ([] if wish else [instance_id])
 
 
 def test_who_asked_for_an_interface_is_shown_and_found(api: Api) -> None:

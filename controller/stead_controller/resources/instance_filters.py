@@ -9,7 +9,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, true
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import (
@@ -133,9 +133,7 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "metadata-options.state": shown_as(Instance.metadata_pending, {True: "pending", False: "applied"}),
         "monitoring-state": switch(Instance.monitoring),
         "owner-id": text(Instance.account_id),
-        "private-dns-name": _placed(
-            exists_where(_vpc_with_host_names(), text(_private_name(Instance.private_address, domain)))
-        ),
+        "private-dns-name": text(_shown_private_name(domain)),
         "private-ip-address": _placed(text(Instance.private_address)),
         "reason": text(Instance.state_transition_reason),
         "reservation-id": text(Instance.reservation_id),
@@ -287,6 +285,12 @@ def _placed(inner: Condition) -> Condition:
 def _private_name(address: Any, domain: str) -> ColumnElement[str]:
     name: ColumnElement[str] = "ip-" + func.replace(address, ".", "-") + f".{domain}"
     return name
+
+
+def _shown_private_name(domain: str) -> ColumnElement[str]:
+    """The private name of an instance as it is shown: empty of one that is gone, or whose VPC gives no host names."""
+    is_named = and_(Instance.state != "terminated", _vpc_with_host_names().exists())
+    return case((is_named, _private_name(Instance.private_address, domain)), else_="")
 
 
 def _state_code(asked: Filter) -> ColumnElement[bool]:
