@@ -61,13 +61,14 @@ def _take(tx: Transaction, host: Host, hello: pb.Hello, cloud: Cloud, now: datet
     host.hostname = facts.hostname or host.hostname
     host.architecture = facts.architecture or host.architecture
     host.virtualization = facts.virtualization
+    host.accelerated = facts.virtualization == "kvm"
     host.virtualization_reason = facts.virtualization_reason[:1024]
     host.agent_version = hello.agent_version[:32]
     host.simulated = facts.simulated
     host.cpus = facts.cpus
     host.memory = facts.memory
-    host.cpus_free = max(0, int(facts.cpus * cloud.cpu_overcommit) - host.cpus_reserved)
-    host.memory_free = max(0, facts.memory - kept - host.memory_reserved)
+    host.cpus_free = int(facts.cpus * cloud.cpu_overcommit) - host.cpus_reserved
+    host.memory_free = facts.memory - kept - host.memory_reserved
     host.state = "up"
     host.last_seen = now
     moved = host.underlay_address != facts.underlay_address

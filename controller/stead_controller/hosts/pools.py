@@ -35,9 +35,10 @@ def take(tx: Transaction, host_id: str, told: Iterable[pb.StoragePool], rows: li
             if not pool.name or len(pool.name) > _NAME_LENGTH:
                 continue
             row = StoragePool(host_id=host_id, name=pool.name, backend=pool.backend, shared_id="")
-            row.provisioned = volume_homes.provisioned(tx, host_id, pool.name, is_default=pool.is_default)
             tx.session.add(row)
             rows.append(row)
+        if row.is_default != pool.is_default:  # what is in no named pool is now counted elsewhere
+            row.provisioned = volume_homes.provisioned(tx, host_id, pool.name, is_default=pool.is_default)
         # Of one that cannot be reached now a host cannot tell what others call it.
         row.shared_id = pool.shared_id[:_SHARED_LENGTH] or (row.shared_id if row.backend == pool.backend else "")
         row.backend = pool.backend

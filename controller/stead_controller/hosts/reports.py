@@ -12,10 +12,10 @@ from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
 from stead_controller.hosts import desired_state, errors, outbox, topics
-from stead_controller.placement.choose_host import Need
 from stead_controller.resources import (
     addresses,
     capacity,
+    instance_needs,
     instance_profiles,
     instance_recovery,
     nat_gateways,
@@ -265,7 +265,7 @@ def _interfaces(tx: Transaction, instance: Instance) -> Iterable[NetworkInterfac
 
 def _give_back(tx: Transaction, instance: Instance) -> None:
     if instance.capacity_held and instance.host_id is not None:
-        capacity.give_back(tx, instance.host_id, Need(instance.vcpus, instance.memory, instance.architecture))
+        capacity.give_back(tx, instance.host_id, instance_needs.of(tx, instance))
         instance.capacity_held = False
         quotas.use_vcpus(tx, instance.account_id, -instance.vcpus)
 

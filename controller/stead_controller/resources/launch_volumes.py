@@ -238,9 +238,14 @@ def build_volumes(
     return made
 
 
+def scratch_size(kind: InstanceType) -> int:
+    """Tell how large each scratch disk of a type is, in bytes; 0 where it has none."""
+    return kind.instance_store.size * _GB if kind.instance_store is not None else 0
+
+
 def build_scratch(instance: Instance, kind: InstanceType, names: Sequence[str]) -> list[InstanceStoreDisk]:
     """Make the rows of an instance's scratch disks, of the size that its type has them in."""
-    size = kind.instance_store.size * _GB if kind.instance_store is not None else 0
+    size = scratch_size(kind)
     return [
         InstanceStoreDisk(instance_id=instance.id, number=number, device_name=name, size=size)
         for number, name in enumerate(names)

@@ -170,7 +170,9 @@ def _check_request(request: LaunchRequest) -> None:
 def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
     """Reserve room for one more instance; None when there is no more, but enough were launched."""
     choices = launch.choices
-    need = Need(choices.type.vcpus, choices.type.memory, choices.image.architecture)
+    kind = choices.type
+    stores = launch_volumes.scratch_size(kind) * len(choices.disks.scratch)
+    need = Need(kind.vcpus, kind.memory, choices.image.architecture, stores)
     try:
         return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs)
     except NoCapacity:

@@ -8,8 +8,7 @@ from sqlalchemy import select
 from stead_controller.db.tables import Instance, NetworkInterface, Volume
 from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.hosts import desired_state
-from stead_controller.placement.choose_host import Need
-from stead_controller.resources import addresses, capacity, instance_credentials, quotas
+from stead_controller.resources import addresses, capacity, instance_credentials, instance_needs, quotas
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_lookup import find_instances
@@ -37,7 +36,7 @@ def start_instances(
             )
         _require_root(tx, instance)
         quotas.launchable(tx, caller.account_id, instance.vcpus, 1, 1)
-        capacity.reserve_on(tx, instance.host_id, Need(instance.vcpus, instance.memory, instance.architecture))
+        capacity.reserve_on(tx, cloud, instance.host_id, instance_needs.of(tx, instance))
         instance.capacity_held = True
         quotas.use_vcpus(tx, instance.account_id, instance.vcpus)
         instance.start_count += 1

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Float, bindparam, exists, func, or_, select, update
 
 from stead_controller.db.prepared import Prepared
-from stead_controller.db.tables import Host, StoragePool, Volume
+from stead_controller.db.tables import Host, Instance, InstanceStoreDisk, StoragePool, Volume
 from stead_controller.errors import NoCapacity
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
@@ -77,32 +77,43 @@ def find_home(tx: Transaction, cloud: Cloud, volume: Volume, preferred: str | No
     raise no_room(volume.zone)
 
 
-def room_for(cloud: Cloud, needs: Iterable[DiskNeed]) -> dict[str, float]:
-    """Give the parameters of `HAS_ROOM` for volumes."""
+def room_for(cloud: Cloud, needs: Iterable[DiskNeed], instance_store: int = 0) -> dict[str, float]:
+    """Give the parameters of `HAS_ROOM` for volumes and bytes of instance store."""
     largest = max((need.size for need in needs), default=0)
-    return {"bytes": largest * _GIB, "overcommit": cloud.volume_overcommit}
+    return {"bytes": max(largest * _GIB, instance_store), "overcommit": cloud.volume_overcommit}
 
 
-def reserve(tx: Transaction, cloud: Cloud, host_id: str, needs: Iterable[DiskNeed]) -> list[str] | None:
+def reserve(
+    tx: Transaction, cloud: Cloud, host_id: str, needs: Iterable[DiskNeed], *, instance_store: int = 0
+) -> list[str] | None:
     """Take room for volumes from a host's pools and give their names, in order; None when they do not all fit.
 
-    Then nothing is taken. The name of a host that has told of no pools is empty.
+    Then nothing is taken. Bytes of instance store are taken from the default pool, where hosts make it. The name of a
+    host that has told of no pools is empty.
     """
-    pools = _POOLS.all(tx.connection, {"host_id": host_id})
     needs = list(needs)
+    if not needs and not instance_store:
+        return []
+    pools = _POOLS.all(tx.connection, {"host_id": host_id})
     if not pools:
         return ["" for _ in needs]
     taken: list[tuple[str, int]] = []
+    if instance_store:
+        default = next((name for name, _, is_default in pools if is_default), "")
+        if not _take(tx, cloud, host_id, default, instance_store):
+            return None
     for need in needs:
         ranked = sorted(
             (-(need.volume_type in types.split()), not is_default, name)
             for name, types, is_default in pools
             if not types or need.volume_type in types.split()
         )
-        name = next((name for _, _, name in ranked if _take(tx, cloud, host_id, name, need.size)), None)
+        name = next((name for _, _, name in ranked if _take(tx, cloud, host_id, name, need.size * _GIB)), None)
         if name is None:
             for pool, size in taken:
                 give_back(tx, host_id, pool, size)
+            if instance_store:
+                give_back_bytes(tx, host_id, "", instance_store)
             return None
         taken.append((name, need.size))
     return [name for name, _ in taken]
@@ -113,7 +124,7 @@ def grow(tx: Transaction, cloud: Cloud, volume: Volume, size: int) -> None:
     if volume.host_id is None:
         return
     name = _pool_of(tx, volume.host_id, volume.pool)
-    if name and not _take(tx, cloud, volume.host_id, name, size - volume.size):
+    if name and not _take(tx, cloud, volume.host_id, name, (size - volume.size) * _GIB):
         raise no_room(volume.zone)
 
 
@@ -127,10 +138,15 @@ def keeps_type(tx: Transaction, volume: Volume, volume_type: str) -> bool:
 
 def give_back(tx: Transaction, host_id: str, pool: str, size: int) -> None:
     """Return the room of a volume of `size` GiB to its pool."""
+    give_back_bytes(tx, host_id, pool, size * _GIB)
+
+
+def give_back_bytes(tx: Transaction, host_id: str, pool: str, size: int) -> None:
+    """Return so many bytes to a pool; without a name to the default one."""
     tx.session.execute(
         update(StoragePool)
         .where(StoragePool.host_id == host_id, StoragePool.name == _pool_of(tx, host_id, pool))
-        .values(provisioned=StoragePool.provisioned - size * _GIB)
+        .values(provisioned=StoragePool.provisioned - size)
         .execution_options(synchronize_session=False)
     )
 
@@ -144,10 +160,18 @@ def shared_id(tx: Transaction, volume: Volume) -> str:
 
 
 def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -> int:
-    """Count what volumes of a host take of a pool, in bytes; those of no named pool are in the default one."""
+    """Count what a host's volumes take of a pool, in bytes.
+
+    Those of no named pool are in the default one, and so is the instance store of instances that hold their room.
+    """
     names = (name, "") if is_default else (name,)
     total = select(func.sum(Volume.size)).where(Volume.host_id == host_id, Volume.pool.in_(names))
-    return int(tx.session.scalar(total) or 0) * _GIB
+    of_volumes = int(tx.session.scalar(total) or 0) * _GIB
+    if not is_default:
+        return of_volumes
+    held = select(func.sum(InstanceStoreDisk.size)).join(Instance, Instance.id == InstanceStoreDisk.instance_id)
+    stores = held.where(Instance.host_id == host_id, Instance.capacity_held.is_(True))
+    return of_volumes + int(tx.session.scalar(stores) or 0)
 
 
 def _pool_of(tx: Transaction, host_id: str, pool: str) -> str:
@@ -158,5 +182,5 @@ def _pool_of(tx: Transaction, host_id: str, pool: str) -> str:
 
 
 def _take(tx: Transaction, cloud: Cloud, host_id: str, name: str, size: int) -> bool:
-    asked = {"home": host_id, "pool": name, "bytes": size * _GIB, "overcommit": cloud.volume_overcommit}
+    asked = {"home": host_id, "pool": name, "bytes": size, "overcommit": cloud.volume_overcommit}
     return _TAKE.first(tx.connection, asked) is not None

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from stead_controller.db.tables.base import Base
@@ -14,12 +14,13 @@ class Host(Base):
 
     `revision` is that of the last change it was sent, `revision_reached` that up to which it has done all; both are
     written some seconds late. A host that knows less than `revision_forgotten` must be told everything anew.
-    `*_free` is what may still be reserved, after overcommit and what the host keeps for itself, and never goes below
-    zero. `pool_address` is its own out of the first public pool, `underlay_address` where other hosts reach it.
+    `*_free` is what may still be reserved: what the host has, after overcommit and what it keeps for itself, less what
+    is reserved, so that it is below zero after the host shrank. `accelerated` is whether its guests run by KVM.
+    `pool_address` is its own out of the first public pool, `underlay_address` where other hosts reach it.
     """
 
     __tablename__ = "hosts"
-    __table_args__ = (Index("ix_hosts_room", "zone", "memory_free"),)
+    __table_args__ = (Index("ix_hosts_room", "zone", "accelerated", "memory_free"),)
 
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     hostname: Mapped[str] = mapped_column(String(255))
@@ -40,6 +41,7 @@ class Host(Base):
     underlay_address: Mapped[str] = mapped_column(String(45), default="")
     architecture: Mapped[str] = mapped_column(String(16), default="x86_64")
     virtualization: Mapped[str] = mapped_column(String(16), default="")
+    accelerated: Mapped[bool] = mapped_column(default=False, server_default=false())
     virtualization_reason: Mapped[str] = mapped_column(String(1024), default="")
     agent_version: Mapped[str] = mapped_column(String(32), default="")
     created: Mapped[datetime]

@@ -4,7 +4,7 @@ import asyncio
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import StoragePool, Volume
+from stead_controller.db.tables import InstanceStoreDisk, StoragePool, Volume
 from stead_controller.hosts import pools
 from stead_controller.hosts.liveness import Liveness
 from stead_proto.v1 import host_pb2 as pb
@@ -49,6 +49,23 @@ def test_what_is_there_already_was_promised(run, world):
     assert (found["main"].provisioned, found["other"].provisioned) == (16 * GIB, 8 * GIB)
     take(run, world, [pool(is_default=True), pool("other")])
     assert kept(run, world.host_id)["main"].provisioned == 16 * GIB
+
+
+def test_what_is_in_no_named_pool_is_counted_in_the_default_one_also_when_that_is_another(run, world):
+    def add(tx):
+        held = rows.launch(tx, world, world.one, instance_type="m5d.large", capacity_held=True)
+        not_held = rows.launch(tx, world, world.one, number=1, instance_type="m5d.large", capacity_held=False)
+        for instance in (held, not_held):
+            tx.session.add(InstanceStoreDisk(instance_id=instance.id, number=0, device_name="/dev/sdb", size=3 * GIB))
+
+    def counted():
+        return {name: row.provisioned for name, row in kept(run, world.host_id).items()}
+
+    run(add)
+    take(run, world, [pool(is_default=True), pool("other")])
+    assert counted() == {"main": 19 * GIB, "other": 0}
+    take(run, world, [pool(), pool("other", is_default=True)])
+    assert counted() == {"main": 0, "other": 19 * GIB}
 
 
 def test_what_others_call_a_pool_is_kept_while_it_cannot_be_reached(run, world):

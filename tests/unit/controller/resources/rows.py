@@ -130,6 +130,8 @@ def host(**changes: Any) -> Host:
         "memory": 256 * GIB,
         "cpus_free": 64,
         "memory_free": 256 * GIB,
+        "virtualization": "kvm",
+        "accelerated": True,
         "created": NOW,
         "last_seen": NOW,
     }

@@ -15,6 +15,7 @@ from stead_controller.db.tables import (
     InterfaceGroup,
     NetworkInterface,
     PublicAddress,
+    StoragePool,
     Tag,
     Volume,
 )
@@ -41,7 +42,7 @@ from stead_controller.resources.terminate_instances import terminate_instances
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.unit.controller.resources.life import Life
-from tests.unit.controller.resources.rows import NOW
+from tests.unit.controller.resources.rows import GIB, NOW
 
 
 def test_a_launch_writes_all_rows_and_tells_the_host(life):
@@ -406,3 +407,39 @@ def check_invariants(life):
         )
     )
     assert machines == {i.id for i in instances if i.state not in ("shutting-down", "terminated")}
+
+
+def test_instance_store_takes_room_from_start_to_stop(life):
+    """75 GB of an m5d.large: at a launch and at each start, and no more once the instance is stopped or gone."""
+    size = 75 * 1000**3
+    life.run(lambda tx: tx.session.add(room_for_disks(life.world.host_id)))
+
+    def taken():
+        pool = life.run(lambda tx: tx.session.get_one(StoragePool, (life.world.host_id, "default")))
+        return pool.provisioned - 2 * GIB  # its root volume
+
+    [instance_id] = life.launch(instance_type="m5d.large")
+    assert taken() == size
+    life.is_running(instance_id)
+    life.run(stop_instances, life.caller, [instance_id], NOW)
+    assert taken() == size
+    life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_ASKED)
+    assert (life.instance(instance_id).state, taken()) == ("stopped", 0)
+    life.run(start_instances, life.caller, life.world.cloud, [instance_id], NOW)
+    assert taken() == size
+    life.is_running(instance_id)
+    life.run(terminate_instances, life.caller, [instance_id], NOW)
+    life.is_absent(desired.KIND_MACHINE, instance_id)
+    assert (life.instance(instance_id).state, taken()) == ("terminated", 0)
+
+
+def test_where_there_is_no_room_for_its_instance_store_nothing_is_launched(life, unchanged):
+    life.run(lambda tx: tx.session.add(room_for_disks(life.world.host_id, total=10 * GIB)))
+    unchanged()
+    with pytest.raises(NoCapacity, match="instance store"):
+        life.launch(instance_type="m5d.large")
+    unchanged()
+
+
+def room_for_disks(host_id, total=1000 * GIB):
+    return StoragePool(host_id=host_id, name="default", backend="directory", is_default=True, total=total, free=0)

@@ -1,0 +1,57 @@
+"""What a host says of itself becomes the room that it gives, also after it has become smaller."""
+
+from dataclasses import replace
+
+import pytest
+
+from stead_controller.db.tables import Host
+from stead_controller.errors import NoCapacity
+from stead_controller.hosts.facts import take_facts
+from stead_controller.placement.choose_host import Need
+from stead_controller.resources import capacity
+from stead_proto.v1 import host_pb2 as pb
+from tests.unit.controller.resources.rows import CLOUD, GIB, NOW
+
+EXACT = replace(CLOUD, cpu_overcommit=1.0, memory_kept=0)
+NEED = Need(2, 2 * GIB)
+
+
+@pytest.fixture
+def says(run, world):
+    """Let the world's host say of itself: `says(cpus=8)` gives its row."""
+
+    def hello(**changes):
+        facts = pb.HostFacts(**{"architecture": "x86_64", "cpus": 8, "memory": 8 * GIB} | changes)
+        run(take_facts, [(world.host_id, pb.Hello(facts=facts))], EXACT, NOW)
+        return run(lambda tx: tx.session.get_one(Host, world.host_id))
+
+    return hello
+
+
+def fits(run, world):
+    try:
+        run(capacity.reserve_any, EXACT, NEED, "us-east-1a")
+    except NoCapacity:
+        return False
+    return True
+
+
+def test_a_host_that_shrank_does_not_promise_what_it_has_not(run, world, says):
+    """What ends on it first makes up for what is missing: only then there is room for something new."""
+    says()
+    assert [fits(run, world) for _ in range(5)] == [True, True, True, True, False]
+    smaller = says(cpus=4, memory=4 * GIB)
+    assert (smaller.cpus_free, smaller.memory_free) == (-4, -4 * GIB)
+    for _ in range(2):
+        run(capacity.give_back, world.host_id, NEED)
+        assert not fits(run, world)
+    run(capacity.give_back, world.host_id, NEED)
+    assert fits(run, world)
+    assert not fits(run, world)
+    again = says(cpus=8, memory=8 * GIB)
+    assert (again.cpus_free, again.memory_free) == (4, 4 * GIB)
+
+
+@pytest.mark.parametrize(("virtualization", "accelerated"), [("kvm", True), ("qemu", False), ("", False)])
+def test_a_host_is_accelerated_while_kvm_works(says, virtualization, accelerated):
+    assert says(virtualization=virtualization).accelerated is accelerated
