@@ -30,7 +30,10 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 
 class StoreError(Exception):
-    """The file cannot be read or written, such as on a full disk; nothing of the change was stored."""
+    """The file cannot be read or written, such as on a full disk.
+
+    Nothing of the change was stored or, where a key that it takes away cannot be wiped now, it must be stored again.
+    """
 
 
 class Store(Protocol):
@@ -46,11 +49,11 @@ class Store(Protocol):
     def save(self, change: Change) -> None:
         """Store a change, all of it or nothing, so that a power cut cannot take it away."""
 
-    def done(self, key: Key) -> None:
-        """Note that nothing is left of a buried resource."""
+    def done(self, key: Key, revision: int) -> None:
+        """Note that nothing is left of a buried resource, unless it was buried anew with another revision."""
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        """Delete tombstones."""
+    def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
+        """Delete tombstones, done or not, but for those with other revisions: they were buried anew."""
 
     def hold(self, machine_id: str, held: Held) -> None:
         """Note what a guest may have in use."""
@@ -71,10 +74,10 @@ class ForgetfulStore:
     def save(self, change: Change) -> None:
         """Keep nothing."""
 
-    def done(self, key: Key) -> None:
+    def done(self, key: Key, revision: int) -> None:
         """Keep nothing."""
 
-    def forget(self, keys: Iterable[Key]) -> None:
+    def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
         """Keep nothing."""
 
     def hold(self, machine_id: str, held: Held) -> None:
@@ -108,6 +111,7 @@ class SqliteStore:
         self._durable_lock = threading.Lock()
         self._quick_lock = threading.Lock()
         self._with_role: set[str] = set()  # machines in the file whose guests have credentials
+        self._must_wipe = True  # keys may be left in the write-ahead file: an earlier process may have ended too early
 
     def load(self) -> Wanted:
         """Read all."""
@@ -165,26 +169,36 @@ class SqliteStore:
                 if change.full or change.unknown:
                     unknown = ("unknown", ",".join(change.unknown))
                     transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", unknown)
-            self._scrub(change)
+            self._wipe_keys(change)
         except sqlite3.Error as error:
             raise StoreError(f"cannot store the desired state: {error}") from error
 
-    def _scrub(self, change: Change) -> None:
-        """Where a key may have gone, leave none in the write-ahead file either; what is deleted is overwritten."""
+    def _wipe_keys(self, change: Change) -> None:
+        """Where a key may have gone, leave none in the write-ahead file either; what is deleted is overwritten.
+
+        Somebody who reads the file for long keeps SQLite from it: then this fails, and is tried with the next change.
+        """
         bodies = [*change.put, *(stone.body for stone in change.buried if stone.body is not None)]
         left = self._with_role.intersection(body.id for body in bodies)  # with the credentials that it has no more
         self._with_role -= left
         self._with_role |= {body.id for body in change.put if _has_role(body)}
         if left or any(_may_have_had_key(body) for body in bodies):
-            self._durable.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._must_wipe = True
+        if self._must_wipe:
+            (is_busy, _, _) = self._durable.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if is_busy:
+                raise sqlite3.OperationalError("keys cannot be wiped while somebody reads the file")
+            self._must_wipe = False
 
-    def done(self, key: Key) -> None:
-        """Note that nothing is left of a buried resource."""
-        self._note("UPDATE tombstone SET done = 1, body = NULL WHERE kind = ? AND id = ?", [key])
+    def done(self, key: Key, revision: int) -> None:
+        """Note that nothing is left of a buried resource, unless it was buried anew with another revision."""
+        rows = [(*key, revision)]
+        self._note("UPDATE tombstone SET done = 1, body = NULL WHERE kind = ? AND id = ? AND revision = ?", rows)
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        """Delete tombstones."""
-        self._note("DELETE FROM tombstone WHERE kind = ? AND id = ? AND done = 1", keys)
+    def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
+        """Delete tombstones, done or not, but for those with other revisions: they were buried anew."""
+        rows = [(*key, revision) for key, revision in revisions]
+        self._note("DELETE FROM tombstone WHERE kind = ? AND id = ? AND revision = ?", rows)
 
     def hold(self, machine_id: str, held: Held) -> None:
         """Note what a guest may have in use."""
@@ -251,7 +265,7 @@ def _has_role(resource: Resource) -> bool:
     return resource.machine.metadata.HasField("role")
 
 
-def _without_key(resource: Resource) -> Resource:
+def without_key(resource: Resource) -> Resource:
     """Give what is to be removed without its key, which that does not take."""
     if not _may_have_had_key(resource):
         return resource
@@ -264,5 +278,5 @@ def _without_key(resource: Resource) -> Resource:
 
 
 def _tombstone_row(each: Tombstone) -> tuple[int, str, int, bool, bytes | None, bool]:
-    body = _without_key(each.body).SerializeToString() if each.body is not None else None
+    body = without_key(each.body).SerializeToString() if each.body is not None else None
     return (each.key.kind, each.key.id, each.revision, each.force, body, each.done)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from stead_agent.agent import list_present
-from stead_agent.desired import Store
+from stead_agent.desired import Store, without_key
 from stead_agent.reconcile.loop import Reconciler, perform
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.work import Work
@@ -30,6 +30,8 @@ class MemoryStore:
         self.revision = 0
         self.epoch = ""
         self.resources: dict[Key, bytes] = {}
+        self.unknown: tuple[str, ...] = ()
+        self.unclaimed: frozenset[Key] = frozenset()
         self.tombstones: dict[Key, tuple[int, bool, bytes | None, bool]] = {}
         self.held: dict[str, Held] = {}
 
@@ -40,7 +42,17 @@ class MemoryStore:
             for key, (revision, force, body, done) in self.tombstones.items()
         ]
         put = [Resource.FromString(body) for body in self.resources.values()]
-        wanted.install(Change(self.revision, self.epoch, full=True, put=tuple(put), buried=tuple(buried)))
+        wanted.install(
+            Change(
+                self.revision,
+                self.epoch,
+                full=True,
+                put=tuple(put),
+                buried=tuple(buried),
+                unknown=self.unknown,
+                unclaimed=self.unclaimed,
+            )
+        )
         for machine_id, held in self.held.items():
             wanted.hold(machine_id, held)
         return wanted
@@ -51,7 +63,7 @@ class MemoryStore:
             self.tombstones.pop(key, None)
         for each in change.buried:
             self.resources.pop(each.key, None)
-            body = each.body.SerializeToString() if each.body is not None else None
+            body = without_key(each.body).SerializeToString() if each.body is not None else None
             self.tombstones[each.key] = (each.revision, each.force, body, each.done)
         for resource in change.put:
             named = key_of(resource)
@@ -59,18 +71,24 @@ class MemoryStore:
             self.tombstones.pop(named, None)
             self.resources[named] = resource.SerializeToString()
         self.revision, self.epoch = change.revision, change.epoch
+        if change.full or change.unknown:
+            self.unknown = change.unknown
+        if change.unclaimed is not None:
+            self.unclaimed = change.unclaimed
         self._tell("store.save", done=True)
 
-    def done(self, key: Key) -> None:
+    def done(self, key: Key, revision: int) -> None:
         self._tell("store.done", done=False)
-        if key in self.tombstones:
-            revision, force, _, _ = self.tombstones[key]
-            self.tombstones[key] = (revision, force, None, True)
+        if key in self.tombstones and self.tombstones[key][0] == revision:
+            self.tombstones[key] = (revision, self.tombstones[key][1], None, True)
         self._tell("store.done", done=True)
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            self.tombstones.pop(key, None)
+    def forget(self, revisions: Iterable[tuple[Key, int]]) -> None:
+        self._tell("store.forget", done=False)
+        for key, revision in revisions:
+            if key in self.tombstones and self.tombstones[key][0] == revision:
+                del self.tombstones[key]
+        self._tell("store.forget", done=True)
 
     def hold(self, machine_id: str, held: Held) -> None:
         self._tell("store.hold", done=False)

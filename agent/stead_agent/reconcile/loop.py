@@ -7,7 +7,7 @@ except `perform`, which runs in any thread.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -203,10 +203,7 @@ class Reconciler:
             if key in stones and stones[key].done and stones[key].revision == revision
         ]
         if done:
-            self.wanted.forget(done)
-            for key in done:
-                self.reports.forget(key)
-            self._note(lambda: self._store.forget(done))
+            self._forget(done)
 
     def _install(self, change: Change) -> None:
         for key in change.forgotten:
@@ -270,23 +267,29 @@ class Reconciler:
     def finish(self, work: Work, result: Outcome | Failure) -> None:
         """Note what became of a unit."""
         self._running.discard(work.unit)
-        failed = isinstance(result, Failure)
-        if isinstance(work, MachineWork):
-            self._let_go(work.unit.id, work.held)
-        if isinstance(result, Failure):
-            self._note_failure(work, result.error)
-        else:
-            for each in result.statuses:
-                self.reports.put(each)
-            self._gone_all(result.gone)
-            for key in result.looked_at:
-                self._schedule.notice(key)
+        try:
+            self._note_result(work, result)
+        except Exception as error:  # a mistake of ours in what is said of one unit: it is worked at again, others go on
+            _log.error("unit_broke", error=error, unit=work.unit.id)
+            result = Failure(error)
         gone = [] if isinstance(result, Failure) else result.gone
-        all_vpcs_follow = self._preparer.finished(work, well=not failed, gone=gone)
+        all_vpcs_follow = self._preparer.finished(work, well=not isinstance(result, Failure), gone=gone)
         self._reschedule(work, result)
         if all_vpcs_follow:
             self._touch_vpcs()
         self._wake.set()
+
+    def _note_result(self, work: Work, result: Outcome | Failure) -> None:
+        if isinstance(work, MachineWork):
+            self._let_go(work.unit.id, work.held)
+        if isinstance(result, Failure):
+            self._note_failure(work, result.error)
+            return
+        for each in result.statuses:
+            self.reports.put(each)
+        self._gone_all(result.gone)
+        for key in result.looked_at:
+            self._schedule.notice(key)
 
     def _reschedule(self, work: Work, result: Outcome | Failure) -> None:
         if isinstance(work, MachineWork) and work.look_only:
@@ -335,10 +338,15 @@ class Reconciler:
             else:
                 self._gone(key)
         if shared:  # the controller asks for no word of these, unless it knows that they failed
-            self.wanted.forget(shared)
-            for key in shared:
-                self.reports.forget(key)
-            self._note(lambda: self._store.forget(shared))
+            self._forget(shared)
+
+    def _forget(self, keys: Collection[Key]) -> None:
+        """Forget tombstones of what is gone, of which no more word is needed."""
+        revisions = [(key, self.wanted.tombstones[key].revision) for key in keys]
+        self.wanted.forget(keys)
+        for key in keys:
+            self.reports.forget(key)
+        self._note(lambda: self._store.forget(revisions))
 
     def _gone(self, key: Key) -> None:
         """Nothing is left of a resource: note it, and report it if it was to go."""
@@ -346,7 +354,7 @@ class Reconciler:
         if tombstone is None:
             return
         if not tombstone.done:
-            self._note(lambda: self._store.done(key))
+            self._note(lambda: self._store.done(key, tombstone.revision))
             self.wanted.mark_done(key)
         self.reports.put(status(key, tombstone.revision, host_pb2.CONDITION_ABSENT))
 

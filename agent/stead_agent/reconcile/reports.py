@@ -20,13 +20,13 @@ def status(
     volume: host_pb2.VolumeStatus | None = None,
     snapshot: host_pb2.SnapshotStatus | None = None,
 ) -> ResourceStatus:
-    """Make a status; a long error is cut."""
+    """Make a status; a long error is cut, and what of it is no text (such as bytes of a file's name) is escaped."""
     return ResourceStatus(
         kind=key.kind,
         id=key.id,
         revision=revision,
         condition=condition,
-        error=error[: limits.ERROR_CHARACTERS],
+        error=error.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[: limits.ERROR_CHARACTERS],
         machine=machine,
         volume=volume,
         snapshot=snapshot,

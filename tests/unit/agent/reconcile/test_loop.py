@@ -5,6 +5,7 @@ import pytest
 from stead_agent.machines.interface import MachineError, MachinesUnavailableError
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.loop import perform
+from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.work import Work
 from stead_agent.simulated.machines import Pace
 from stead_agent.volumes.interface import DiskFullError, VolumeError
@@ -516,6 +517,38 @@ def test_an_unexpected_error_is_contained(sender: make.Sender, caplog: pytest.Lo
     assert "unit_broke" in caplog.text
     bench.settle()
     assert bench.host.running() == {"i-1"}
+
+
+def test_an_error_whose_words_are_no_text_is_reported_as_any_other(sender: make.Sender) -> None:
+    bench = Bench()
+    bench.host.world.fail_next("volumes.ensure", VolumeError("no such file: /pool/\udcff\0"), times=1)
+    bench.settle(sender.change(*make.launch("1"), make.host_network(), full=True), seconds=0.0)
+    volume = bench.report()[Key(pb.KIND_VOLUME, "vol-1")]
+    assert (volume.condition, volume.error) == (host_pb2.CONDITION_FAILED, "no such file: /pool/\\udcff\\0")
+    bench.settle()
+    assert bench.report()[Key(pb.KIND_MACHINE, "i-1")].condition == host_pb2.CONDITION_READY
+
+
+def test_a_status_that_cannot_be_made_holds_up_no_other(
+    sender: make.Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench()
+    put, broken = Reports.put, Key(pb.KIND_VOLUME, "vol-1")
+
+    def refuse(reports: Reports, new: host_pb2.ResourceStatus) -> None:
+        if Key(new.kind, new.id) == broken:
+            raise ValueError("a mistake of ours")
+        put(reports, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reports, "put", refuse)
+        message = sender.change(*make.launch("1"), make.volume("vol-9"), make.host_network(), full=True)
+        bench.settle(message, seconds=30.0)
+        assert bench.report()[Key(pb.KIND_VOLUME, "vol-9")].condition == host_pb2.CONDITION_READY
+        assert broken not in bench.report()
+        assert "unit_broke" in caplog.text
+    bench.settle()  # it is worked at again, by itself
+    assert bench.report()[broken].condition == host_pb2.CONDITION_READY
 
 
 def test_statuses_are_repeated_for_a_new_session(bench: Bench, sender: make.Sender) -> None:
