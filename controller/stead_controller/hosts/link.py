@@ -23,6 +23,7 @@ from stead_controller.hosts.peers import require_host
 from stead_controller.hosts.pictures.identity import SignDocument, signed, with_session
 from stead_controller.hosts.pictures.keys import Addition
 from stead_controller.hosts.pictures.role import with_secret
+from stead_controller.hosts.report_intake import ReportIntake
 from stead_controller.hosts.together import Together
 from stead_controller.resources import instance_credentials, instance_identity, session_tokens, volume_keys
 from stead_controller.resources.cloud import Cloud
@@ -67,7 +68,7 @@ class HostLink:
             database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), _additions(cloud.sealer, sign)
         )
         self._hellos = Together(database, self._take_facts)
-        self._reports = Together(database, self._apply_progress)
+        self._reports = ReportIntake(database, clock)
         self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by who is asked, and their ids
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -200,21 +201,15 @@ class HostLink:
         news = [status for status in progress.statuses if reports.is_news(status, stream.failing)]
         if not news:
             return
-        await self._reports.run((stream.host_id, news))
+        left_out = await self._reports.take(stream.host_id, news)
         for status in news:
-            if status.condition == pb.CONDITION_FAILED:
+            if status.condition == pb.CONDITION_FAILED or (status.kind, status.id) in left_out:
                 stream.failing.add((status.kind, status.id))
             elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
                 stream.failing.discard((status.kind, status.id))
 
     def _take_facts(self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]) -> list[facts.Taken]:
         return facts.take_facts(tx, hellos, self._cloud, self._clock())
-
-    def _apply_progress(
-        self, tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]]
-    ) -> Sequence[None]:
-        reports.apply_progress(tx, told, self._clock())
-        return [None] * len(told)
 
     def _committed(self, tx: Transaction) -> None:
         """Wake the feed when a transaction has told hosts anything; called in the thread that committed."""

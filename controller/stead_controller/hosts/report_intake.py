@@ -1,0 +1,67 @@
+"""Reports of hosts are taken over together, and what cannot be taken over holds up nothing else.
+
+Ending the session would not help: the agent says Hello and reports the same again. So a status that breaks us is left
+out, logged, and shown as an error of its resource, while all others count.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+
+from stead_controller.clock import Clock
+from stead_controller.db.session import Database, Transaction
+from stead_controller.hosts import errors, reports
+from stead_controller.hosts.together import Together
+from stead_proto.v1 import host_pb2 as pb
+
+_log = logging.getLogger(__name__)
+
+# The database is away, full or overloaded: no fault of what is reported, and all of it must come again.
+_AWAY: Final = (InterfaceError, NoConnectionError, OperationalError, OSError)
+
+
+class ReportIntake:
+    """Writes reports; to be used on one event loop."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Take the parts."""
+        self._database = database
+        self._clock = clock
+        self._together = Together(database, self._apply)
+
+    async def take(self, host_id: str, statuses: Sequence[pb.ResourceStatus]) -> set[tuple[int, str]]:
+        """Write what a host reports, and give the kinds and ids of what was left out once all is committed.
+
+        Raises only what says that the database is away.
+        """
+        try:
+            await self._together.run((host_id, statuses))
+        except _AWAY:
+            raise
+        except Exception as error:  # a mistake of ours about one of them: it is found by halves
+            if len(statuses) == 1:
+                await self._leave_out(host_id, statuses[0], error)
+                return {(statuses[0].kind, statuses[0].id)}
+            middle = len(statuses) // 2
+            return await self.take(host_id, statuses[:middle]) | await self.take(host_id, statuses[middle:])
+        return set()
+
+    def _apply(self, tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]]) -> Sequence[None]:
+        reports.apply_progress(tx, told, self._clock())
+        return [None] * len(told)
+
+    async def _leave_out(self, host_id: str, status: pb.ResourceStatus, error: Exception) -> None:
+        """Log a status that cannot be taken over, and let operators see it as an error of its resource."""
+        about = {"host": host_id, "kind": status.kind, "id": status.id, "error": repr(error)}
+        _log.error("host_status_left_out", extra=about, exc_info=error)
+        told = pb.ResourceStatus(kind=status.kind, id=status.id, condition=pb.CONDITION_FAILED)
+        told.error = f"the controller cannot take over its report: {error!r}"
+        try:
+            await self._database.run(lambda tx: errors.note(tx, host_id, [told], self._clock()))
+        except _AWAY:
+            raise
+        except Exception as second:  # its very id may be what breaks us; then it is only logged
+            _log.warning("host_status_not_noted", extra=about | {"error": repr(second)})
