@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
 
@@ -86,3 +87,40 @@ def test_what_a_start_does_not_need_is_not_loaded():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == []
+
+
+_DIES = """
+import os, signal, sys
+from sqlalchemy import event
+from stead_controller.db import schema
+from stead_controller.db.session import Database
+database, left = Database(f"sqlite:///{sys.argv[1]}"), int(sys.argv[2])
+def count(*_of_the_statement):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+event.listen(database.engine, "before_cursor_execute", count)
+schema.bring_up_to_date(database.engine)
+"""
+
+
+@pytest.mark.parametrize("statement", [40, 200, 500])
+def test_a_migration_that_is_killed_changes_nothing_and_is_done_anew(tmp_path, statement):
+    """All of it is one transaction, tables that are made anew as well."""
+    file = tmp_path / "stead.sqlite"
+    database = Database(f"sqlite:///{file}")
+    migrate.upgrade(database.engine, "faa718eac69d")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO accounts VALUES ('1', 'old', 5, 0)")
+    database.close()
+    done = subprocess.run([sys.executable, "-c", _DIES, file, str(statement)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done
+    database = Database(f"sqlite:///{file}")
+    assert schema.revision_of(database.engine) == "faa718eac69d"
+    schema.bring_up_to_date(database.engine)
+    assert migrate.differences(database.engine) == []
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM accounts").scalars().all() == ["old"]
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalars().all() == ["ok"]
+    database.close()

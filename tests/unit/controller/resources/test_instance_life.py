@@ -221,6 +221,23 @@ def test_another_hosts_report_changes_nothing(life, unchanged):
     unchanged()
 
 
+def test_late_and_repeated_news_of_an_earlier_start_change_nothing(life, unchanged):
+    """As from a session that had ended, of whose words some are still on their way."""
+    [instance_id] = life.launch()
+    life.is_running(instance_id)
+    life.run(stop_instances, life.caller, [instance_id], NOW)
+    life.power(instance_id, pb.MACHINE_POWER_OFF, pb.OFF_REASON_ASKED)
+    life.run(start_instances, life.caller, life.world.cloud, [instance_id], NOW)
+    unchanged()
+    for _ in range(2):
+        life.power(instance_id, pb.MACHINE_POWER_RUNNING, start_count=1)
+        for reason in (pb.OFF_REASON_ASKED, pb.OFF_REASON_GUEST, pb.OFF_REASON_CRASHED):
+            life.power(instance_id, pb.MACHINE_POWER_OFF, reason, start_count=1)
+    unchanged()
+    life.is_running(instance_id)
+    assert life.instance(instance_id).state == "running"
+
+
 def test_a_client_token_launches_once(life):
     first = life.launch(2, client_token="t", digest="d")
     assert life.launch(2, client_token="t", digest="d") == first
