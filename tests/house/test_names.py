@@ -64,8 +64,20 @@ def test_top_folders_are_known() -> None:
 
 
 def test_the_tests_that_faults_name_are_there() -> None:
+    """A file of tests, or one test of a file, as `PATH::TEST`; of what runs by hand only nothing else is asked."""
     table = (ROOT / "tests" / "faults.md").read_text(encoding="utf-8")
-    named = re.findall(r"`([\w/]+\.py)`", table)
+    named = set(re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", table))
     assert len(named) > 60
-    missing = sorted(name for name in set(named) if not (ROOT / "tests" / name).is_file())
+    missing = []
+    for name, test in sorted(named):
+        path = ROOT / "tests" / name
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        of_pytest = "" if name.startswith("bench/") else r"^(?:async )?def test|\.TestCase$"
+        if not text or not re.search(rf"^(?:async )?def {test}\(" if test else of_pytest, text, re.MULTILINE):
+            missing.append(f"{name}::{test}" if test else name)
     complain("tests/faults.md says which test shows what; these are not there any more:", missing)
+
+
+def test_each_fault_has_one_row() -> None:
+    table = (ROOT / "tests" / "faults.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \| [KAP] \|", table, re.MULTILINE) == [str(number) for number in range(1, 41)]
