@@ -57,6 +57,16 @@ LAUNCHED = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1}
             LAUNCHED | {"BlockDeviceMappings": [{"DeviceName": "/dev/sdb", "NoDevice": ""}]},
         ),
         ("ModifyImageAttribute", "ImageId=ami-1&Description.Value=", {"ImageId": "ami-1", "Description": {"Value": ""}}),
+        (
+            "ModifyImageAttribute",
+            "ImageId=ami-1&Attribute=description&Value=",
+            {"ImageId": "ami-1", "Attribute": "description", "Value": ""},
+        ),
+        (
+            "ModifyInstanceAttribute",
+            "InstanceId=i-1&Attribute=userData&Value=",
+            {"InstanceId": "i-1", "Attribute": "userData", "Value": ""},
+        ),
         ("CreateSnapshot", "VolumeId=vol-1&Description=", {"VolumeId": "vol-1", "Description": ""}),
     ],
 )  # fmt: skip
