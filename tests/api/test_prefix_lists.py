@@ -95,7 +95,7 @@ def test_name_and_size_make_no_version(api, list_id):
     ("code", "changes"),
     [
         ("InvalidParameterValue", {"PrefixListName": "com.amazonaws.mine"}),
-        ("InvalidParameterValue", {"PrefixListName": ""}),
+        ("MissingParameter", {"PrefixListName": ""}),
         ("InvalidParameterValue", {"AddressFamily": "IPv5"}),
         ("InvalidParameterValue", {"MaxEntries": 0}),
         ("InvalidParameterValue", {"MaxEntries": 1001}),

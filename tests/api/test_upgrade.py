@@ -97,6 +97,13 @@ def differences(before: Any, after: Any, where: str = "") -> Iterator[str]:
         yield f"{where}: {after!r}, was {before!r}"
 
 
+def without_those_of_aws(answer: Any) -> Any:
+    """Leave out the prefix lists that each account has without having made them, which the old release had not."""
+    if not isinstance(answer, dict) or "PrefixLists" not in answer:
+        return answer
+    return answer | {"PrefixLists": [each for each in answer["PrefixLists"] if each.get("OwnerId") != "AWS"]}
+
+
 @pytest.mark.parametrize("name", ["old", "other"])
 def test_all_is_described_as_before(old: OldCloud, name: str) -> None:
     told = old.about["told"][name]
@@ -104,7 +111,7 @@ def test_all_is_described_as_before(old: OldCloud, name: str) -> None:
     found = [
         f"{before['call'][1]}({before['call'][2]}){difference}"
         for before, after in zip(told, again, strict=True)
-        for difference in differences(before["answer"], after["answer"])
+        for difference in differences(before["answer"], without_those_of_aws(after["answer"]))
     ]
     assert found == []
     assert {table: count for table, count in old.before.items() if old.after.get(table, 0) < count} == {}
