@@ -1,5 +1,6 @@
 """Empty strings in requests to EC2 are as if they were not sent, except where they say something."""
 
+import re
 from typing import Any
 
 import pytest
@@ -141,7 +142,7 @@ def test_any_request_reads_the_same_with_empty_strings_added(data: st.DataObject
     try:
         plain: Any = parse(operation, without)
     except BadRequest as refusal:
-        with pytest.raises(type(refusal), match=refusal.message):
+        with pytest.raises(type(refusal), match=re.escape(refusal.message)):
             parse(operation, added)
     else:
         assert parse(operation, added) == plain
