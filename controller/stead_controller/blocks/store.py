@@ -114,6 +114,8 @@ class BlockStore:
             if there is None:
                 raise MissingBlockError(f"block {digest.hex()} is not in the store")
             name, was_damaged = there
+            if not was_damaged:  # it was mended since it was noted, perhaps by another controller
+                self._noted.discard(name)
             try:
                 block = await self._in_thread(partial(self._files.get, name))
             except MissingBlockError:
@@ -123,7 +125,6 @@ class BlockStore:
                 raise
             if was_damaged:
                 await self._mark(stored_blocks.mark_sound, name)
-                self._noted.discard(name)
             return block
         if name is not None:
             await self._mark(stored_blocks.mark_damaged, name)
