@@ -14,6 +14,16 @@ def private_name(address: str, region: str) -> str:
     return f"ip-{address.replace('.', '-')}.{private_domain(region)}"
 
 
+def resource_name(resource_id: str, region: str) -> str:
+    """The private DNS name of an instance by its id, such as `i-0123456789abcdef0.ec2.internal`."""
+    return f"{resource_id}.{private_domain(region)}"
+
+
+def instance_name(instance_id: str, address: str, hostname_type: str, region: str) -> str:
+    """The host name of an instance, by its id or its primary address, as its `hostname_type` says."""
+    return resource_name(instance_id, region) if hostname_type == "resource-name" else private_name(address, region)
+
+
 def shown_private_name(address: str, region: str, *, named: bool) -> str:
     """The private DNS name of an address as it is shown: none where its VPC gives no DNS host names."""
     return private_name(address, region) if named else ""

@@ -400,6 +400,7 @@ BASES: Final[dict[str, Named]] = {
     "ModifyNetworkInterfaceAttribute": {
         "NetworkInterfaceId": "{attached_interface}", "Description": {"Value": "d"}
     },
+    "ModifyPrivateDnsNameOptions": {"InstanceId": "{stopped}", "EnableResourceNameDnsARecord": True},
     "ModifySecurityGroupRules": {
         "SecurityGroupRules": [
             {

@@ -150,27 +150,27 @@ def test_attributes(api, vpc_id, prefix):
     assert not shown()["AssignIpv6AddressOnCreation"]
 
 
-def test_instances_are_named_by_their_addresses_only(api, vpc_id, prefix):
-    subnet_id = create(api, vpc_id, Ipv6CidrBlock=f"{prefix}00::/64")["SubnetId"]
-    kinds = ("A", "AAAA")
-    for value in (False, True):
-        for kind in kinds:
-            wish = {"SubnetId": subnet_id, f"EnableResourceNameDns{kind}RecordOnLaunch": {"Value": value}}
-            if value:
-                assert kind in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **wish)
-            else:
-                api.ec2.modify_subnet_attribute(**wish)
-    name = {"SubnetId": subnet_id, "PrivateDnsHostnameTypeOnLaunch": "ip-name"}
-    api.ec2.modify_subnet_attribute(**name)
-    name["PrivateDnsHostnameTypeOnLaunch"] = "resource-name"
-    assert "resource-name" in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **name)
-    (subnet,) = api.ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"]
-    assert subnet["PrivateDnsNameOptionsOnLaunch"] == {
-        "HostnameType": "ip-name",
-        **{f"EnableResourceNameDns{kind}Record": False for kind in kinds},
-    }
-    by_type = {"Name": "private-dns-name-options-on-launch.hostname-type", "Values": ["ip-name"]}
-    assert subnet in api.ec2.describe_subnets(Filters=[by_type])["Subnets"]
+def test_how_instances_will_be_named(api, vpc_id, prefix):
+    subnet_id = create(api, vpc_id)["SubnetId"]
+    modify = api.ec2.modify_subnet_attribute
+
+    def options():
+        (subnet,) = api.ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"]
+        return subnet["PrivateDnsNameOptionsOnLaunch"]
+
+    ipv4, ipv6 = (f"EnableResourceNameDns{kind}Record" for kind in ("A", "AAAA"))
+    assert options() == {"HostnameType": "ip-name", ipv4: False, ipv6: False}
+    api.refused("InvalidParameterValue", modify, SubnetId=subnet_id, PrivateDnsHostnameTypeOnLaunch="other")
+    api.refused("InvalidParameterValue", modify, SubnetId=subnet_id, **{f"{ipv6}OnLaunch": {"Value": True}})
+    api.ec2.associate_subnet_cidr_block(SubnetId=subnet_id, Ipv6CidrBlock=f"{prefix}00::/64")
+    modify(SubnetId=subnet_id, PrivateDnsHostnameTypeOnLaunch="resource-name")
+    for member in (ipv4, ipv6):
+        modify(SubnetId=subnet_id, **{f"{member}OnLaunch": {"Value": True}})
+    assert options() == {"HostnameType": "resource-name", ipv4: True, ipv6: True}
+    by_type = {"Name": "private-dns-name-options-on-launch.hostname-type", "Values": ["resource-name"]}
+    assert [one["SubnetId"] for one in api.ec2.describe_subnets(Filters=[by_type])["Subnets"]] == [subnet_id]
+    modify(SubnetId=subnet_id, **{f"{ipv4}OnLaunch": {"Value": False}})
+    assert options() == {"HostnameType": "resource-name", ipv4: False, ipv6: True}
 
 
 def test_an_ipv6_block_stays_while_an_interface_has_addresses_of_it(api, vpc_id, prefix):

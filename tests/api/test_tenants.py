@@ -191,6 +191,7 @@ NEEDED = {
     "ModifyVolumeAttribute": {"AutoEnableIO": {"Value": True}},
     "CreateSecurityGroup": {"Description": "d", "GroupName": "n"},
     "ModifyInstanceAttribute": {"DisableApiStop": {"Value": True}},
+    "ModifyPrivateDnsNameOptions": {"EnableResourceNameDnsARecord": True},
     "CreateVpcPeeringConnection": {"PeerVpcId": "vpc-00000000000000000"},
     "ModifyVpcPeeringConnectionOptions": {"RequesterPeeringConnectionOptions": {}},
     "CopySnapshot": {"SourceRegion": "us-east-1"},

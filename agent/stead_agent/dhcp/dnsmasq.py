@@ -15,6 +15,7 @@ from typing import Final
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq_conf import (
     DHCP_HOSTS,
+    DHCP_OPTIONS,
     DNS_HOSTS,
     ZONES,
     ServerFiles,
@@ -25,12 +26,13 @@ from stead_agent.dhcp.dnsmasq_conf import (
 )
 from stead_agent.dhcp.hardware_filter import guard
 from stead_agent.dhcp.interface import DhcpError, VpcDhcp
-from stead_agent.dhcp.leases import Binding, read_leases, release_message, stale, without
+from stead_agent.dhcp.leases import Binding, nameless, read_leases, release_message, stale, without
 from stead_agent.turns import Turns
 
 _RELEASE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.002  # between two looks at the lease file
 _DHCP_SERVER_PORT: Final = 67
+_HOST_FOLDERS: Final = (DHCP_HOSTS, DHCP_OPTIONS, DNS_HOSTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +120,14 @@ class Dnsmasq:
         _change_hosts(files, before.hosts, now.hosts)
         _write(files.configuration, now.configuration)
         if leases := _read(files.leases):
-            _write(files.leases, without(leases, stale(read_leases(leases), _bindings(now.wanted))))
+            _write(files.leases, nameless(without(leases, stale(read_leases(leases), _bindings(now.wanted)))))
         pid = server_process.start(files, now.wanted.namespace)
         if now.wanted.subnets:
             guard(pid)
 
     def _make_folders(self, files: ServerFiles) -> None:
         """Make the server's folders and see that its user can reach them."""
-        for folder in (self._folder, files.folder, files.folder / DHCP_HOSTS, files.folder / DNS_HOSTS):
+        for folder in (self._folder, files.folder, *(files.folder / name for name in _HOST_FOLDERS)):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
         for above in self._folder.resolve().parents:
@@ -171,7 +173,8 @@ def _change_hosts(files: ServerFiles, before: dict[str, str], now: dict[str, str
         (files.folder / path).unlink(missing_ok=True)
     if before.get(ZONES) != now.get(ZONES):
         return True
-    return any(now.get(path) != text for path, text in before.items() if path.startswith(f"{DHCP_HOSTS}/"))
+    of_dhcp = (f"{DHCP_HOSTS}/", f"{DHCP_OPTIONS}/")
+    return any(now.get(path) != text for path, text in before.items() if path.startswith(of_dhcp))
 
 
 def _release_stale(files: ServerFiles, wanted: VpcDhcp) -> bool:
@@ -229,7 +232,7 @@ def _read(path: Path) -> str:
 
 def _read_hosts(files: ServerFiles) -> dict[str, str]:
     """Read the zones and host files that an earlier agent left."""
-    folders = [files.folder / name for name in (DHCP_HOSTS, DNS_HOSTS) if (files.folder / name).is_dir()]
+    folders = [files.folder / name for name in _HOST_FOLDERS if (files.folder / name).is_dir()]
     found = {f"{folder.name}/{path.name}": _read(path) for folder in folders for path in folder.iterdir()}
     if (files.folder / ZONES).exists():
         found[ZONES] = _read(files.folder / ZONES)

@@ -19,11 +19,14 @@ _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MAC_ADDRESS: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_HOST_NAME: Final = re.compile(_LABEL)
+_HOST_NAME_OPTION: Final = 12  # RFC 2132 section 3.14
 _LINK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 # Directories of the files that dnsmasq reads by itself when they appear.
 DHCP_HOSTS: Final = "dhcp-hosts"
+DHCP_OPTIONS: Final = "dhcp-options"
 DNS_HOSTS: Final = "dns-hosts"
 # The domains of our own names: a file that dnsmasq reads again when told, since they come and go with single addresses.
 ZONES: Final = "zones"
@@ -69,7 +72,10 @@ def configuration(wanted: VpcDhcp, files: ServerFiles) -> str:
 
 
 def host_files(wanted: VpcDhcp) -> dict[str, str]:
-    """Write ZONES and the files below DHCP_HOSTS and DNS_HOSTS, by their path in the server's folder.
+    """Write ZONES and the files below DHCP_HOSTS, DHCP_OPTIONS and DNS_HOSTS, by their path in the server's folder.
+
+    All names of an address are in one file, its main name first: dnsmasq resolves the address back to what it reads
+    first.
 
     Raises DhcpRefusedError when two hosts share an address, a MAC address or an id: then no file is right.
     """
@@ -79,14 +85,26 @@ def host_files(wanted: VpcDhcp) -> dict[str, str]:
     made = {ZONES: "".join(f"server=/{zone}/\n" for zone in _own_zones(wanted))}
     for host in wanted.hosts:
         interface_id = _checked(_ID, host.interface_id, "interface id")
-        made[f"{DHCP_HOSTS}/{interface_id}"] = _dhcp_host(host, networks, gives_name=wanted.gives_names)
-        if host.name and wanted.gives_names:
-            made[f"{DNS_HOSTS}/{interface_id}"] = _dns_line(host.name, host.address)
-    shards: dict[int, list[str]] = {}
-    for each in wanted.names if wanted.gives_names else ():
-        shards.setdefault(zlib.crc32(each.name.encode()) % _NAMES_FILES, []).append(_dns_line(each.name, each.address))
-    made.update((f"{DNS_HOSTS}/_names-{shard:02x}", "".join(sorted(lines))) for shard, lines in shards.items())
+        made[f"{DHCP_HOSTS}/{interface_id}"] = _dhcp_host(host, networks)
+        if host.host_name:
+            name = _checked(_HOST_NAME, host.host_name, "host name")
+            made[f"{DHCP_OPTIONS}/{interface_id}"] = f"tag:{interface_id},{_HOST_NAME_OPTION},{name}\n"
+    if wanted.gives_names:
+        made.update((f"{DNS_HOSTS}/{file}", text) for file, text in _dns_files(wanted).items())
     return made
+
+
+def _dns_files(wanted: VpcDhcp) -> dict[str, str]:
+    """Write the files below DNS_HOSTS: one for each local host, and the rest of the names in so many of any size."""
+    lines: dict[str, list[tuple[bool, str]]] = {}
+    local = {host.address: host.interface_id for host in wanted.hosts}
+    for host in wanted.hosts:
+        if host.name:
+            lines[host.interface_id] = [(False, _dns_line(host.name, host.address))]
+    for each in wanted.names:
+        file = local.get(each.address) or f"_names-{zlib.crc32(each.address.encode()) % _NAMES_FILES:02x}"
+        lines.setdefault(file, []).append((not each.main, _dns_line(each.name, each.address)))
+    return {file: "".join(line for _, line in sorted(found)) for file, found in lines.items()}
 
 
 def listens(wanted: VpcDhcp) -> bool:
@@ -130,6 +148,7 @@ def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     if not wanted.subnets:
         return
     yield f"dhcp-hostsdir={files.folder}/{DHCP_HOSTS}"
+    yield f"dhcp-optsdir={files.folder}/{DHCP_OPTIONS}"
     yield f"dhcp-leasefile={files.leases}"
     yield f"dhcp-lease-max={_MAX_LEASES}"
     yield "dhcp-authoritative"
@@ -205,6 +224,8 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     if not wanted.resolver_addresses:
         yield "port=0"
         return
+    # dnsmasq resolves the names that leases have from earlier on, but not after a restart, which a change of this is.
+    yield f"# names {'resolve' if wanted.gives_names else 'do not resolve'}"
     yield f"hostsdir={files.folder}/{DNS_HOSTS}"
     yield f"local-ttl={_NAME_TTL}"
     yield "cache-size=1000"
@@ -238,16 +259,19 @@ def _own_blocks(wanted: VpcDhcp) -> Iterator[IPv4Network | IPv6Network]:
             raise DhcpRefusedError(f"{block!r} is no block of addresses: {error}") from None
 
 
-def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network], *, gives_name: bool) -> str:
-    """Write a line of dhcp-hostsdir: the MAC address, what it gets, and what it is called, which resolves then too."""
+def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
+    """Write a line of dhcp-hostsdir: the MAC address, what it gets, and the tag of its further options.
+
+    It has no name: dnsmasq would resolve that while it is leased.
+    """
     network = networks.get(host.subnet_id)
     address = _address(host.address, "address")
     if network is None or IPv4Address(address) not in network:
         raise DhcpRefusedError(f"{host.interface_id}: {address} is in none of the VPC's subnets here")
-    parts = [_checked(_MAC_ADDRESS, host.mac_address.lower(), "MAC address"), address]
-    parts += [f"[{_ipv6_address(each, 'address')}]" for each in host.ipv6_addresses]
-    if host.name and gives_name:
-        parts.append(_checked(_NAME, host.name, "name").partition(".")[0])
+    parts = [_checked(_MAC_ADDRESS, host.mac_address.lower(), "MAC address")]
+    if host.host_name:
+        parts.append(f"set:{_checked(_ID, host.interface_id, 'interface id')}")
+    parts += [address, *(f"[{_ipv6_address(each, 'address')}]" for each in host.ipv6_addresses)]
     return ",".join(parts) + "\n"
 
 

@@ -41,16 +41,18 @@ class DhcpHost:
     subnet_id: str
     mac_address: str
     address: str  # primary private address
-    name: str = ""  # private DNS name such as ip-172-31-0-5.ec2.internal; its first label is the DHCP host name
+    name: str = ""  # private DNS name such as ip-172-31-0-5.ec2.internal, which resolves forward and back
+    host_name: str = ""  # by DHCP: one label such as ip-172-31-0-5; it resolves only where `name` or `names` say so
     ipv6_addresses: tuple[str, ...] = ()  # given by DHCPv6
 
 
 @dataclass(frozen=True, slots=True)
 class DnsName:
-    """A further name that resolves forward and back, such as an interface's on another host."""
+    """A further name of an address, such as an interface's on another host; the address resolves back to one only."""
 
     name: str
-    address: str
+    address: str  # IPv4 or IPv6
+    main: bool = True  # False: the address resolves back to another name of it, if it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class VpcDhcp:
     netbios_node_type: int = 0  # 1, 2, 4 or 8; 0: not told
     private_blocks: tuple[str, ...] = ()  # the VPC's own: their reverse names are asked of nobody else
     domains: tuple[DnsDomain, ...] = ()  # of services that an endpoint leads to
-    gives_names: bool = True  # whether the names of hosts and `names` resolve
+    gives_names: bool = True  # False: no name of `hosts` and `names` resolves, though their domains are ours
 
 
 class Dhcp(Protocol):

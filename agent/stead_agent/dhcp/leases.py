@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 # expiry, MAC address, address, name, client id (lease_update_file in dnsmasq's lease.c).
 _LINE: Final = re.compile(r"\d+ (?P<mac>(?:[0-9a-f]{2}:){5}[0-9a-f]{2}) (?P<address>\d+(?:\.\d+){3}) \S+ \S+")
+_NAMED: Final = re.compile(r"^(\d+ \S+ \S+) \S+ ", re.MULTILINE)  # also of DHCPv6
 _COOKIE: Final = bytes([99, 130, 83, 99])  # RFC 2131 section 3
 _MESSAGE_TYPE, _RELEASE = 53, 7  # RFC 2132 section 9.6
 _SERVER_ID: Final = 54
@@ -48,6 +49,11 @@ def without(text: str, bindings: Iterable[Binding]) -> str:
         if not found or Binding(found["mac"], found["address"]) not in struck:
             kept.append(line)
     return "".join(kept)
+
+
+def nameless(text: str) -> str:
+    """Take the names out of the server's file: it resolves them, whatever else it is told."""
+    return _NAMED.sub(r"\1 * ", text)
 
 
 def release_message(binding: Binding, server: str) -> bytes:

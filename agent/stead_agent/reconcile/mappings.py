@@ -6,6 +6,7 @@ Belongs to the event loop; what a unit's work needs is handed out as immutable v
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from stead_agent.dhcp.interface import DnsName
@@ -23,6 +24,7 @@ class _VpcMappings:
     remotes: dict[str, RemoteInterface] = field(default_factory=dict)  # all that are on a host, ours included
     private_names: dict[str, DnsName] = field(default_factory=dict)
     public_names: dict[str, DnsName] = field(default_factory=dict)
+    resource_names: dict[str, tuple[DnsName, ...]] = field(default_factory=dict)
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
     frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as handed out last
     # As handed out last, and for which local interfaces: the same object again shows that nothing has changed.
@@ -84,7 +86,9 @@ class Mappings:
         if vpc is None:
             return ()
         if vpc.names_for is None or vpc.names_for[0] != local:
-            vpc.names_for = local, (*vpc.public_names.values(), *_without(vpc.private_names, local).values())
+            private = _without(vpc.private_names, local).values()
+            by_resource = chain.from_iterable(vpc.resource_names.values())
+            vpc.names_for = local, (*vpc.public_names.values(), *by_resource, *private)
         return vpc.names_for[1]
 
     def _add(self, interface_id: str, mapping: Mapping) -> None:
@@ -102,7 +106,11 @@ class Mappings:
         if addresses and mapping.private_dns_name:
             vpc.private_names[interface_id] = DnsName(mapping.private_dns_name, addresses[0])
         if addresses and mapping.public_dns_name:
-            vpc.public_names[interface_id] = DnsName(mapping.public_dns_name, addresses[0])
+            vpc.public_names[interface_id] = DnsName(mapping.public_dns_name, addresses[0], main=False)
+        if mapping.resource_name_addresses:
+            vpc.resource_names[interface_id] = tuple(
+                DnsName(mapping.resource_name, each, main=False) for each in mapping.resource_name_addresses
+            )
         for group_id in mapping.security_group_ids:
             members = vpc.members.setdefault(group_id, {})
             members.update(dict.fromkeys(addresses, interface_id))
@@ -114,6 +122,7 @@ class Mappings:
         vpc.remotes.pop(interface_id, None)
         vpc.private_names.pop(interface_id, None)
         vpc.public_names.pop(interface_id, None)
+        vpc.resource_names.pop(interface_id, None)
         for group_id in mapping.security_group_ids:
             members = vpc.members[group_id]
             for address in mapping.addresses:
@@ -122,7 +131,7 @@ class Mappings:
             vpc.frozen.pop(group_id, None)
             if not members:
                 del vpc.members[group_id]
-        if not (vpc.remotes or vpc.private_names or vpc.public_names or vpc.members):
+        if not (vpc.remotes or vpc.private_names or vpc.public_names or vpc.resource_names or vpc.members):
             del self._vpcs[mapping.vpc_id]
 
 

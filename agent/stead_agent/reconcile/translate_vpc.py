@@ -420,5 +420,6 @@ def _dhcp_host(resource: Resource) -> dhcp.DhcpHost:
         mac_address=body.mac_address,
         address=body.private_address,
         name=body.private_dns_name,
+        host_name=(body.host_name or body.private_dns_name).partition(".")[0],
         ipv6_addresses=tuple(body.ipv6_addresses),
     )

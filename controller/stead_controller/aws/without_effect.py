@@ -23,7 +23,6 @@ _TYPES_OF_KEYS: Final = "a condition's operator says as what it reads a value"
 _LOGS: Final = "flow logs are written so"
 _NO_ROLE: Final = "files of the caller's own are read and written, with its own rights"
 _NONE: Final = "there are none, whichever are asked for"
-_NAMES: Final = "instances are named by their addresses only"
 _NO_SRD: Final = "no interface has ENA Express"
 
 # By service and operation, `*` for all, and by the member's path without indices.
@@ -63,9 +62,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
         "network and disks share no bandwidth of an instance", ("default",)
     ),
     ("ec2", "RunInstances", "Placement.Tenancy"): Accepted("all instances share their hosts", ("default",)),
-    ("ec2", "RunInstances", "PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord"): Accepted(_NAMES, (False,)),
-    ("ec2", "RunInstances", "PrivateDnsNameOptions.EnableResourceNameDnsARecord"): Accepted(_NAMES, (False,)),
-    ("ec2", "RunInstances", "PrivateDnsNameOptions.HostnameType"): Accepted(_NAMES, ("ip-name",)),
     ("ec2", "StopInstances", "Hibernate"): Accepted("no instance hibernates", (False,)),
     **{
         ("iam", operation, member): Accepted(_NONE)

@@ -22,8 +22,8 @@ from stead_controller.db.tables import (
     Volume,
     Vpc,
 )
-from stead_controller.names import public_name, shown_private_name
-from stead_controller.resources import instance_filters, instance_types, lookup, tags
+from stead_controller.names import instance_name, public_name, shown_private_name
+from stead_controller.resources import instance_filters, instance_types, lookup, private_names, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Selection
@@ -57,11 +57,6 @@ _ALIKE: Final[Mapping[str, Any]] = {
     "EnclaveOptions": {"Enabled": False},
     "PlatformDetails": "Linux/UNIX",
     "UsageOperation": "RunInstances",
-    "PrivateDnsNameOptions": {
-        "HostnameType": "ip-name",
-        "EnableResourceNameDnsARecord": False,
-        "EnableResourceNameDnsAAAARecord": False,
-    },
 }
 _MAINTENANCE: Final = {
     True: {"AutoRecovery": "default", "RebootMigration": "default"},
@@ -101,6 +96,9 @@ _INSTANCE: Final = (
     Instance.metadata_ipv6,
     Instance.metadata_pending,
     Instance.profile_association_id,
+    Instance.hostname_type,
+    Instance.resource_name_a_record,
+    Instance.resource_name_aaaa_record,
 )
 _INTERFACE: Final = (
     NetworkInterface.id,
@@ -317,6 +315,7 @@ class _Batch:
             "IamInstanceProfile": self._profiles.get(instance_id),
             "CpuOptions": _cpu_options(row.instance_type, row.vcpus),
             "MetadataOptions": metadata_options(row),
+            "PrivateDnsNameOptions": private_names.shown(row),
             "BootMode": row.boot_mode,
             "CurrentInstanceBootMode": row.boot_mode,
             "UsageOperationUpdateTime": primary.attach_time if primary else row.launch_time,
@@ -329,7 +328,8 @@ class _Batch:
             named = primary is not None and bool(primary.named)
             shown["PublicDnsName"] = self._public_name(row.public_address, named=named)
             host_names = primary is not None and bool(primary.host_names)
-            shown["PrivateDnsName"] = shown_private_name(row.private_address, self._region, named=host_names)
+            name = instance_name(instance_id, row.private_address, row.hostname_type, self._region)
+            shown["PrivateDnsName"] = name if host_names else ""
             shown["PrivateIpAddress"] = row.private_address
             shown["PublicIpAddress"] = row.public_address
             held = self._held.get(primary.id, ()) if primary is not None else ()

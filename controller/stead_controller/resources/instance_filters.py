@@ -86,9 +86,6 @@ _ALIKE: Final = {
     "network-performance-options.bandwidth-weighting": "default",
     "operator.managed": "false",
     "platform-details": "Linux/UNIX",
-    "private-dns-name-options.enable-resource-name-dns-a-record": "false",
-    "private-dns-name-options.enable-resource-name-dns-aaaa-record": "false",
-    "private-dns-name-options.hostname-type": "ip-name",
     "root-device-type": "ebs",
     "tenancy": "default",
     "usage-operation": "RunInstances",
@@ -134,6 +131,9 @@ def conditions(cloud: Cloud) -> Mapping[str, Condition]:
         "monitoring-state": switch(Instance.monitoring),
         "owner-id": text(Instance.account_id),
         "private-dns-name": text(_shown_private_name(domain)),
+        "private-dns-name-options.enable-resource-name-dns-a-record": flag(Instance.resource_name_a_record),
+        "private-dns-name-options.enable-resource-name-dns-aaaa-record": flag(Instance.resource_name_aaaa_record),
+        "private-dns-name-options.hostname-type": text(Instance.hostname_type),
         "private-ip-address": _placed(text(Instance.private_address)),
         "reason": text(Instance.state_transition_reason),
         "reservation-id": text(Instance.reservation_id),
@@ -290,7 +290,9 @@ def _private_name(address: Any, domain: str) -> ColumnElement[str]:
 def _shown_private_name(domain: str) -> ColumnElement[str]:
     """The private name of an instance as it is shown: empty of one that is gone, or whose VPC gives no host names."""
     is_named = and_(Instance.state != "terminated", _vpc_with_host_names().exists())
-    return case((is_named, _private_name(Instance.private_address, domain)), else_="")
+    by_id = and_(is_named, Instance.hostname_type == "resource-name")
+    by_address = _private_name(Instance.private_address, domain)
+    return case((by_id, Instance.id + f".{domain}"), (is_named, by_address), else_="")
 
 
 def _state_code(asked: Filter) -> ColumnElement[bool]:

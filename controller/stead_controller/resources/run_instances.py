@@ -24,6 +24,7 @@ from stead_controller.resources import (
     launch_interfaces,
     launch_volumes,
     metadata_options,
+    private_names,
     quotas,
     tags,
 )
@@ -36,6 +37,7 @@ from stead_controller.resources.launch_choices import Choices, choose
 from stead_controller.resources.launch_interfaces import InterfaceWish
 from stead_controller.resources.metadata_options import MetadataOptions, SettledOptions
 from stead_controller.resources.network_interface_life import AddressWish
+from stead_controller.resources.private_names import NameOptions
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids, limits
 
@@ -73,6 +75,7 @@ class LaunchRequest:
     monitoring: bool = False
     auto_recovery: bool = True
     metadata: MetadataOptions = field(default_factory=MetadataOptions)
+    names: NameOptions = field(default_factory=NameOptions)
     profile: ProfileName | None = None
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -165,6 +168,7 @@ def _check_request(request: LaunchRequest) -> None:
         raise InvalidParameter(
             f"Value ({request.shutdown_behavior}) for parameter instanceInitiatedShutdownBehavior is invalid"
         )
+    request.names.check("hostnameType")
 
 
 def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
@@ -250,4 +254,5 @@ def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
         metadata_tags=launch.metadata.tags,
         metadata_ipv6=launch.metadata.ipv6,
         metadata_pending=True,
+        **private_names.settle(request.names, choices.subnet),
     )

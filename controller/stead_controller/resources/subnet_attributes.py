@@ -18,14 +18,12 @@ FLAGS: Final = {
 
 HOSTNAME_TYPES: Final = ("ip-name", "resource-name")
 _IPV6_ONLY: Final = {"AssignIpv6AddressOnCreation", "EnableDns64", "EnableResourceNameDnsAAAARecordOnLaunch"}
-_BY_RESOURCE: Final = {"EnableResourceNameDnsAAAARecordOnLaunch", "EnableResourceNameDnsARecordOnLaunch"}
 
 
 def modify_flag(tx: Transaction, caller: Caller, subnet_id: str, member: str, *, value: bool) -> None:
     """Switch one attribute of a subnet.
 
-    Raises MalformedId, NotFound, InvalidParameter where it needs IPv6, Unsupported for DNS64, and for records of
-    names that no instance has.
+    Raises MalformedId, NotFound, InvalidParameter where it needs IPv6, Unsupported for DNS64.
     """
     subnet: Any = subnets.find(tx, caller, subnet_id)
     if value and member in _IPV6_ONLY and subnet.ipv6_cidr_block is None:
@@ -35,26 +33,15 @@ def modify_flag(tx: Transaction, caller: Caller, subnet_id: str, member: str, *,
         )
     if value and member == "EnableDns64":
         raise Unsupported("The resolver makes no IPv6 addresses of IPv4 ones (EnableDns64).")
-    if value and member in _BY_RESOURCE:
-        raise _named_by_address(member)
     setattr(subnet, FLAGS[member], value)
 
 
 def modify_hostname_type(tx: Transaction, caller: Caller, subnet_id: str, hostname_type: str) -> None:
-    """Choose how instances of a subnet are named: by their addresses is all that there is.
-
-    Raises MalformedId, NotFound, InvalidParameter for what is no way of naming, Unsupported for the other one.
-    """
+    """Choose how instances launched into a subnet are named; raises MalformedId, NotFound, InvalidParameter."""
     subnet = subnets.find(tx, caller, subnet_id)
     if hostname_type not in HOSTNAME_TYPES:
         raise InvalidParameter(
             f"Value ({hostname_type}) for parameter privateDnsHostnameTypeOnLaunch is invalid. "
             f"It must be one of {', '.join(HOSTNAME_TYPES)}."
         )
-    if hostname_type != HOSTNAME_TYPES[0]:
-        raise _named_by_address(f"PrivateDnsHostnameTypeOnLaunch={hostname_type}")
     subnet.hostname_type = hostname_type
-
-
-def _named_by_address(asked: str) -> Unsupported:
-    return Unsupported(f"Instances are named by their addresses only ({asked}).")

@@ -459,6 +459,7 @@ class Vpc(_message.Message):
     vni: _builtins.int
     dns_support: _builtins.bool
     dns_hostnames: _builtins.bool
+    """without them no name of an interface resolves"""
     domain_name: _builtins.str
     """handed out by DHCP"""
     @_builtins.property
@@ -751,6 +752,8 @@ class Mapping(_message.Message):
     PRIVATE_DNS_NAME_FIELD_NUMBER: _builtins.int
     PUBLIC_DNS_NAME_FIELD_NUMBER: _builtins.int
     SOURCE_DEST_CHECK_FIELD_NUMBER: _builtins.int
+    RESOURCE_NAME_FIELD_NUMBER: _builtins.int
+    RESOURCE_NAME_ADDRESSES_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     subnet_id: _builtins.str
     mac_address: _builtins.str
@@ -760,6 +763,8 @@ class Mapping(_message.Message):
     public_dns_name: _builtins.str
     """resolves to the primary private address inside of the VPC; may be empty"""
     source_dest_check: _builtins.bool
+    resource_name: _builtins.str
+    """private DNS name by the id of what it belongs to, such as i-….ec2.internal"""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """all private IPv4 and IPv6 addresses, the primary one first"""
@@ -767,6 +772,10 @@ class Mapping(_message.Message):
     @_builtins.property
     def security_group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """what references to these groups mean; empty when it has none"""
+
+    @_builtins.property
+    def resource_name_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4 and IPv6, that the name resolves to"""
 
     def __init__(
         self,
@@ -780,10 +789,12 @@ class Mapping(_message.Message):
         private_dns_name: _builtins.str = ...,
         public_dns_name: _builtins.str = ...,
         source_dest_check: _builtins.bool = ...,
+        resource_name: _builtins.str = ...,
+        resource_name_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "host_address", b"host_address", "mac_address", b"mac_address", "private_dns_name", b"private_dns_name", "public_dns_name", b"public_dns_name", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "host_address", b"host_address", "mac_address", b"mac_address", "private_dns_name", b"private_dns_name", "public_dns_name", b"public_dns_name", "resource_name", b"resource_name", "resource_name_addresses", b"resource_name_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1021,6 +1032,7 @@ class Interface(_message.Message):
     IPV6_ADDRESSES_FIELD_NUMBER: _builtins.int
     UNFILTERED_FIELD_NUMBER: _builtins.int
     PUBLIC_DNS_NAME_FIELD_NUMBER: _builtins.int
+    HOST_NAME_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     subnet_id: _builtins.str
     mac_address: _builtins.str
@@ -1033,6 +1045,8 @@ class Interface(_message.Message):
     unfiltered: _builtins.bool
     """a NAT gateway's: no security group decides"""
     public_dns_name: _builtins.str
+    host_name: _builtins.str
+    """DNS name whose first label DHCP gives; empty: private_dns_name"""
     @_builtins.property
     def secondary_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """IPv4"""
@@ -1059,10 +1073,11 @@ class Interface(_message.Message):
         ipv6_addresses: _abc.Iterable[_builtins.str] | None = ...,
         unfiltered: _builtins.bool = ...,
         public_dns_name: _builtins.str = ...,
+        host_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_name", b"host_name", "instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1300,7 +1315,7 @@ class Metadata(_message.Message):
     region: _builtins.str
     availability_zone: _builtins.str
     hostname: _builtins.str
-    """private DNS name"""
+    """private DNS name, by address or by instance id"""
     public_hostname: _builtins.str
     user_data: _builtins.bytes
     """decoded"""

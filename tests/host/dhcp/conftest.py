@@ -21,7 +21,7 @@ from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 from tests.unit.agent.dhcp.pictures import vpc as picture
 
-A, PTR = 1, 12
+A, PTR, AAAA = 1, 12, 28
 NO_ERROR, NO_SUCH_NAME, REFUSED = 0, 3, 5
 
 _numbers = itertools.count()
@@ -181,10 +181,16 @@ def ask(server: str, name: str, kind: int) -> tuple[int, list[str]]:
     for _ in range(count):
         _, at = _name(answer, at)
         of_kind, _, ttl, length = struct.unpack_from("!HHIH", answer, at)
-        value = socket.inet_ntoa(answer[at + 10 :][:4]) if of_kind == A else _name(answer, at + 10)[0]
-        found.append(f"{value}/{ttl}")
+        found.append(f"{_value(answer, at + 10, of_kind)}/{ttl}")
         at += 10 + length
     return flags & 15, found
+
+
+def _value(message: bytes, at: int, kind: int) -> str:
+    """Read what an answer says."""
+    if kind == A:
+        return socket.inet_ntop(socket.AF_INET, message[at : at + 4])
+    return socket.inet_ntop(socket.AF_INET6, message[at : at + 16]) if kind == AAAA else _name(message, at)[0]
 
 
 def _name(message: bytes, at: int) -> tuple[str, int]:

@@ -9,7 +9,7 @@ import pytest
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import DnsName
-from tests.host.dhcp.conftest import NO_ERROR, NO_SUCH_NAME, PTR, REFUSED, Vm, Vpc, ip, without_host
+from tests.host.dhcp.conftest import AAAA, NO_ERROR, NO_SUCH_NAME, PTR, REFUSED, Vm, Vpc, ip, without_host
 from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
 
@@ -34,6 +34,62 @@ def test_private_names_resolve_forward_and_back(dhcp: Dnsmasq, vpc: Vpc, vm: Vm)
         assert vm.ask(server, "5.0.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{FIVE}/60"])
         assert vm.ask(server, elsewhere.name) == (NO_ERROR, ["172.31.32.9/60"])
         assert vm.ask(server, "9.32.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{elsewhere.name}/60"])
+
+
+def test_resource_names_have_the_records_that_they_are_given(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    """Of an instance here and of one elsewhere; their addresses resolve back to the names by address, whatever is new."""
+    here, there = "i-0123456789abcdef0.ec2.internal", "i-0123456789abcdef1.ec2.internal"
+    main = DnsName("ip-172-31-32-9.ec2.internal", "172.31.32.9")
+    ipv6 = DnsName(here, "2001:db8::5", main=False)
+    ipv4 = (DnsName(here, "172.31.0.5", main=False), DnsName(there, "172.31.32.9", main=False))
+    dhcp.apply(replace(vpc.wanted(5), names=(main,)))
+    assert vm.ask(SERVER, here) == vm.ask(SERVER, there) == (NO_SUCH_NAME, [])
+    for _ in range(2):
+        dhcp.apply(replace(vpc.wanted(5), names=(*ipv4, main, ipv6)))
+        wait_for(lambda: vm.ask(SERVER, here) == (NO_ERROR, ["172.31.0.5/60"]), "the local one resolves")
+        wait_for(lambda: vm.ask(SERVER, there) == (NO_ERROR, ["172.31.32.9/60"]), "the other resolves")
+        wait_for(lambda: vm.ask(SERVER, here, AAAA) == (NO_ERROR, ["2001:db8::5/60"]), "the IPv6 address is there")
+        assert vm.ask(SERVER, there, AAAA) == (NO_ERROR, [])
+        assert vm.ask(SERVER, "5.0.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{FIVE}/60"])
+        assert vm.ask(SERVER, "9.32.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{main.name}/60"])
+        dhcp.apply(replace(vpc.wanted(5), names=(main, ipv6)))
+        wait_for(lambda: vm.ask(SERVER, here) == (NO_ERROR, []), "the local one has no IPv4 address any more")
+        wait_for(lambda: vm.ask(SERVER, there) == (NO_SUCH_NAME, []), "the other is gone")
+        assert vm.ask(SERVER, here, AAAA) == (NO_ERROR, ["2001:db8::5/60"])
+        assert vm.ask(SERVER, FIVE) == (NO_ERROR, ["172.31.0.5/60"])
+        assert vm.ask(SERVER, main.name) == (NO_ERROR, ["172.31.32.9/60"])
+
+
+def test_a_host_name_by_dhcp_is_no_name_of_dns(dhcp: Dnsmasq, vpc: Vpc) -> None:
+    (host,) = vpc.wanted(5).hosts
+    wanted = replace(vpc.wanted(), hosts=(replace(host, host_name="i-0123456789abcdef0"),))
+    dhcp.apply(wanted)
+    guest = vpc.vm(5)
+    lease = guest.lease()
+    assert lease
+    assert lease["hostname"] == "i-0123456789abcdef0"
+    for name in ("i-0123456789abcdef0.ec2.internal", "i-0123456789abcdef0"):
+        assert guest.ask(SERVER, name) == (NO_SUCH_NAME, []), name
+    dhcp.apply(vpc.wanted(5))
+    lease = guest.lease()
+    assert lease
+    assert lease["hostname"] == "ip-172-31-0-5"
+
+
+def test_a_vpc_without_names_resolves_none_though_guests_have_leases(dhcp: Dnsmasq, vpc: Vpc) -> None:
+    dhcp.apply(vpc.wanted(5))
+    guest = vpc.vm(5)
+    assert guest.lease()
+    assert guest.ask(SERVER, FIVE) == (NO_ERROR, ["172.31.0.5/60"])
+    dhcp.apply(replace(vpc.wanted(5), gives_names=False))
+    for _ in range(2):
+        assert guest.ask(SERVER, FIVE) == (NO_SUCH_NAME, [])
+        assert guest.ask(SERVER, "5.0.31.172.in-addr.arpa", PTR) == (NO_SUCH_NAME, [])
+        lease = guest.lease()
+        assert lease
+        assert (lease["ip"], lease["hostname"]) == ("172.31.0.5", "ip-172-31-0-5")
+    dhcp.apply(vpc.wanted(5))
+    assert guest.ask(SERVER, FIVE) == (NO_ERROR, ["172.31.0.5/60"])
 
 
 def test_changes_are_seen_without_restart(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:

@@ -10,6 +10,7 @@ from stead_controller.aws.describe import request_digest, tags_on_create
 from stead_controller.aws.ec2.instance_attributes import choice
 from stead_controller.aws.ec2.instance_profiles import profile_name
 from stead_controller.aws.ec2.network_interfaces import address_wish
+from stead_controller.aws.ec2.private_names import name_options
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources import block_devices, describe_instances
 from stead_controller.resources.launch_interfaces import InterfaceWish
@@ -66,6 +67,7 @@ def launch_request(params: Params) -> LaunchRequest:
         auto_recovery=choice(params.get("MaintenanceOptions", {}), "AutoRecovery", "default", "disabled") is not False,
         profile=profile_name(params["IamInstanceProfile"]) if params.get("IamInstanceProfile") else None,
         metadata=_metadata(params.get("MetadataOptions", {})),
+        names=name_options(params.get("PrivateDnsNameOptions", {}), "HostnameType"),
         tags=tags_on_create(params, "instance", "volume", "network-interface"),
         **network,
     )

@@ -24,7 +24,7 @@ from stead_controller.hosts.pictures.interface import of_interface
 from stead_controller.hosts.pictures.region import zone_id_of
 from stead_controller.hosts.pictures.role import of_role
 from stead_controller.hosts.pictures.volume import of_used_volume
-from stead_controller.names import private_name
+from stead_controller.names import instance_name, resource_name
 from stead_controller.resources import instance_types
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -79,6 +79,8 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         if interface.device_index == 0:
             primary = groups[interface.id]
             public_hostname = told.public_dns_name
+            if instance.hostname_type == "resource-name":
+                told.host_name = resource_name(instance.id, region)
         pictures[pb.KIND_INTERFACE, interface.id] = told
     pictures[pb.KIND_MACHINE, instance.id] = pb.Machine(
         power=pb.POWER_RUNNING if instance.state in _RUNNING_STATES else pb.POWER_STOPPED,
@@ -145,7 +147,7 @@ def _metadata(
         pending_time=int(instance.launch_time.timestamp()),
         region=region,
         availability_zone=instance.zone,
-        hostname=private_name(instance.private_address, region),
+        hostname=instance_name(instance.id, instance.private_address, instance.hostname_type, region),
         public_hostname=public_hostname,
         user_data=instance.user_data or b"",
         has_user_data=instance.user_data is not None,

@@ -7,10 +7,10 @@ from sqlalchemy import bindparam, select
 
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, InterfaceAddress, InterfaceGroup, NetworkInterface
+from stead_controller.db.tables import Host, Instance, InterfaceAddress, InterfaceGroup, NetworkInterface
 from stead_controller.hosts.pictures.interface import public_dns_name
 from stead_controller.hosts.pictures.region import region_of
-from stead_controller.names import private_name
+from stead_controller.names import private_name, resource_name
 from stead_proto.v1 import desired_pb2 as pb
 
 # Asked for each interface of each launch: statements that are written once need not be put together again.
@@ -23,6 +23,16 @@ _GROUPS: Final = Prepared(
     select(InterfaceGroup.group_id)
     .where(InterfaceGroup.interface_id == bindparam("interface_id"))
     .order_by(InterfaceGroup.group_id)
+)
+_IPV6: Final = Prepared(
+    select(InterfaceAddress.address)
+    .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.ipv6.is_(True))
+    .order_by(InterfaceAddress.position, InterfaceAddress.address)
+)
+_RECORDS: Final = Prepared(
+    select(Instance.resource_name_a_record, Instance.resource_name_aaaa_record).where(
+        Instance.id == bindparam("instance_id")
+    )
 )
 _HOST_ADDRESS: Final = Prepared(select(Host.underlay_address).where(Host.id == bindparam("host_id")))
 
@@ -39,6 +49,7 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
     if interface.host_id is not None:
         host_address = _HOST_ADDRESS.scalar(tx.connection, {"host_id": interface.host_id}) or ""
     region = region_of(tx)
+    resolved = _resolved(tx, interface)
     return pb.Mapping(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
@@ -49,7 +60,23 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
         private_dns_name=private_name(primary, region),
         public_dns_name=public_dns_name(tx, interface, region),
         source_dest_check=interface.source_dest_check,
+        resource_name=resource_name(interface.instance_id or "", region) if resolved else "",
+        resource_name_addresses=resolved,
     )
+
+
+def _resolved(tx: Transaction, interface: NetworkInterface) -> list[str]:
+    """The addresses, one of each kind, that an instance's resource name resolves to: those of its primary interface."""
+    if interface.instance_id is None or interface.device_index != 0:
+        return []
+    records = _RECORDS.first(tx.connection, {"instance_id": interface.instance_id})
+    if records is None:
+        return []
+    of_ipv4, of_ipv6 = records
+    found = [interface.private_address] if of_ipv4 else []
+    if of_ipv6:
+        found += _IPV6.scalars(tx.connection, {"interface_id": interface.id})[:1]
+    return found
 
 
 def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:

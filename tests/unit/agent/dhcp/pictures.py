@@ -15,6 +15,7 @@ def host(number: int, name: str | None = None) -> DhcpHost:
         mac_address=f"0e:00:00:00:00:{number:02x}",
         address=f"172.31.0.{number}",
         name=f"ip-172-31-0-{number}.ec2.internal" if name is None else name,
+        host_name=f"ip-172-31-0-{number}" if name is None else "",
     )
 
 

@@ -47,6 +47,7 @@ def test_configuration() -> None:
         "no-poll\n"
         "log-async=25\n"
         "dhcp-hostsdir=/run/stead/dhcp/vpc-1/dhcp-hosts\n"
+        "dhcp-optsdir=/run/stead/dhcp/vpc-1/dhcp-options\n"
         "dhcp-leasefile=/run/stead/dhcp/vpc-1/leases\n"
         "dhcp-lease-max=65536\n"
         "dhcp-authoritative\n"
@@ -64,6 +65,7 @@ def test_configuration() -> None:
         "listen-address=172.31.0.1\n"
         "listen-address=169.254.169.253\n"
         "listen-address=172.31.0.2\n"
+        "# names resolve\n"
         "hostsdir=/run/stead/dhcp/vpc-1/dns-hosts\n"
         "local-ttl=60\n"
         "cache-size=1000\n"
@@ -78,11 +80,13 @@ def test_host_files() -> None:
     wanted = replace(vpc(5, 6), names=(DnsName("ip-172-31-32-9.ec2.internal", "172.31.32.9"),))
     assert host_files(wanted) == {
         "zones": "server=/ec2.internal/\n",
-        "dhcp-hosts/eni-00000000000000005": "0e:00:00:00:00:05,172.31.0.5,ip-172-31-0-5\n",
+        "dhcp-hosts/eni-00000000000000005": "0e:00:00:00:00:05,set:eni-00000000000000005,172.31.0.5\n",
+        "dhcp-options/eni-00000000000000005": "tag:eni-00000000000000005,12,ip-172-31-0-5\n",
         "dns-hosts/eni-00000000000000005": "172.31.0.5 ip-172-31-0-5.ec2.internal\n",
-        "dhcp-hosts/eni-00000000000000006": "0e:00:00:00:00:06,172.31.0.6,ip-172-31-0-6\n",
+        "dhcp-hosts/eni-00000000000000006": "0e:00:00:00:00:06,set:eni-00000000000000006,172.31.0.6\n",
+        "dhcp-options/eni-00000000000000006": "tag:eni-00000000000000006,12,ip-172-31-0-6\n",
         "dns-hosts/eni-00000000000000006": "172.31.0.6 ip-172-31-0-6.ec2.internal\n",
-        "dns-hosts/_names-86": "172.31.32.9 ip-172-31-32-9.ec2.internal\n",
+        "dns-hosts/_names-76": "172.31.32.9 ip-172-31-32-9.ec2.internal\n",
     }
     assert host_files(replace(vpc(), hosts=(host(5, name=""),))) == {
         "zones": "",
@@ -90,15 +94,35 @@ def test_host_files() -> None:
     }
 
 
-def test_no_name_resolves_where_the_vpc_gives_none() -> None:
-    names = (DnsName("ip-10-1-0-9.ec2.internal", "10.1.0.9"),)
-    wanted = replace(vpc(2), names=names)
-    named, nameless = host_files(wanted), host_files(replace(wanted, gives_names=False))
-    assert nameless["zones"] == named["zones"] != ""  # nobody else is asked for them either
-    assert any(path.startswith("dns-hosts/") for path in named)
-    assert not any(path.startswith("dns-hosts/") for path in nameless)
-    for path in (path for path in named if path.startswith("dhcp-hosts/")):
-        assert named[path].startswith(nameless[path].rstrip() + ",ip-")
+def test_all_names_of_an_address_are_in_one_file_its_main_one_first() -> None:
+    names = (
+        DnsName("ec2-198-51-100-7.compute-1.amazonaws.com", "172.31.0.5", main=False),
+        DnsName("a.ec2.internal", "172.31.32.9", main=False),
+        DnsName("i-5.ec2.internal", "172.31.0.5", main=False),
+        DnsName("i-5.ec2.internal", "2001:db8::5", main=False),
+        DnsName("ip-172-31-32-9.ec2.internal", "172.31.32.9"),
+    )
+    made = {path: text for path, text in host_files(replace(vpc(5), names=names)).items() if path.startswith("dns")}
+    assert made.pop("dns-hosts/eni-00000000000000005") == (
+        "172.31.0.5 ip-172-31-0-5.ec2.internal\n"
+        "172.31.0.5 ec2-198-51-100-7.compute-1.amazonaws.com\n"
+        "172.31.0.5 i-5.ec2.internal\n"
+    )
+    assert sorted(made.values()) == [
+        "172.31.32.9 ip-172-31-32-9.ec2.internal\n172.31.32.9 a.ec2.internal\n",
+        "2001:db8::5 i-5.ec2.internal\n",
+    ]
+    assert host_files(replace(vpc(5), names=names[::-1])) == host_files(replace(vpc(5), names=names))
+
+
+def test_names_that_do_not_resolve_are_ours_all_the_same() -> None:
+    wanted = replace(vpc(5), names=(DnsName("i-5.ec2.internal", "172.31.0.5"),), gives_names=False)
+    assert host_files(wanted) == {
+        "zones": "server=/ec2.internal/\n",
+        "dhcp-hosts/eni-00000000000000005": "0e:00:00:00:00:05,set:eni-00000000000000005,172.31.0.5\n",
+        "dhcp-options/eni-00000000000000005": "tag:eni-00000000000000005,12,ip-172-31-0-5\n",
+    }
+    assert configuration(wanted, FILES) != configuration(vpc(5), FILES)  # what leases remember ends with a restart
 
 
 def test_hosts_do_not_change_the_configuration() -> None:
@@ -176,6 +200,7 @@ HOSTILE = [
 CHANGES: dict[str, Callable[[str], VpcDhcp]] = {
     "name": lambda text: replace(vpc(), hosts=(host(5, name=text),)),
     "second label": lambda text: replace(vpc(), hosts=(host(5, name=f"a.{text}"),)),
+    "host name": lambda text: replace(vpc(), hosts=(replace(host(5), host_name=text),)),
     "dns name": lambda text: replace(vpc(), names=(DnsName(text, "172.31.0.9"),)),
     "domain": lambda text: replace(vpc(), domain=text),
     "vpc id": lambda text: replace(vpc(), vpc_id=text),
@@ -199,6 +224,13 @@ def test_hostile_texts_are_refused(where: str, text: str) -> None:
         write(wanted)
 
 
+_FORMS = {
+    "dhcp-hosts": r"[0-9a-f:]{17}(,set:[a-z0-9-]+)?,[0-9.]+\n",
+    "dhcp-options": r"tag:[a-z0-9-]+,12,[A-Za-z0-9-]+\n",
+    "dns-hosts": r"[0-9.]+ [A-Za-z0-9.-]+\n",
+}
+
+
 @settings(deadline=None)
 @given(st.sampled_from(sorted(CHANGES)), st.text(min_size=1) | st.from_regex(r"[a-z0-9.:/,=-]{1,30}", fullmatch=True))
 def test_any_text_is_refused_or_changes_only_its_own_value(where: str, text: str) -> None:
@@ -215,9 +247,9 @@ def test_any_text_is_refused_or_changes_only_its_own_value(where: str, text: str
     for path, content in made.items():
         assert content.count("\n") == 1
         assert content.endswith("\n")
-        assert re.fullmatch(r"(dhcp-hosts|dns-hosts)/[a-z0-9_-]+", path)
-        form = r"[0-9a-f:]{17},[0-9.]+(,[A-Za-z0-9-]+)?\n" if path.startswith("dhcp") else r"[0-9.]+ [A-Za-z0-9.-]+\n"
-        assert re.fullmatch(form, content)
+        folder, _, _ = path.partition("/")
+        assert re.fullmatch(r"[a-z0-9_-]+", path.removeprefix(f"{folder}/"))
+        assert re.fullmatch(_FORMS[folder], content)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stead_agent.dhcp.leases import Binding, read_leases, release_message, stale, without
+from stead_agent.dhcp.leases import Binding, nameless, read_leases, release_message, stale, without
 
 TEXT = (
     "1795544392 0e:00:00:00:00:05 172.31.0.5 ip-172-31-0-5 *\n"
@@ -31,6 +31,11 @@ def test_stale_is_what_binds_an_address_to_the_wrong_machine() -> None:
 def test_struck_leases_leave_the_others_as_they_were() -> None:
     assert without(TEXT, [FIVE]) == "".join(TEXT.splitlines(keepends=True)[1:])
     assert without(TEXT, []) == TEXT
+
+
+def test_leases_without_names_are_otherwise_the_same() -> None:
+    assert nameless(TEXT) == TEXT.replace("ip-172-31-0-5", "*")
+    assert nameless("1795544395 16777343 fd00::5 ip-172-31-0-5 00:01\n") == "1795544395 16777343 fd00::5 * 00:01\n"
 
 
 @settings(deadline=None)

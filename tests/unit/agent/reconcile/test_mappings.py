@@ -21,6 +21,8 @@ def _mapping(name: str, address: int, groups: frozenset[str], host: str, vpc_id:
         security_group_ids=sorted(groups),
         private_dns_name=f"ip-{name}",
         public_dns_name="public" if address % 2 else "",
+        resource_name=f"i-{name}" if address % 3 else "",
+        resource_name_addresses=[f"10.0.0.{address}", "fd00::5"] if address % 3 else [],
         source_dest_check=True,
     )
     return pb.Resource(id=f"eni-{name}", mapping=body)
@@ -85,7 +87,12 @@ def test_local_interfaces_are_no_remotes_and_their_private_names_are_told_elsewh
     assert mappings.remotes("vpc-1", local) == (
         RemoteInterface("eni-b", "02:00:00:00:00:01", ("10.0.0.6",), "192.0.2.1"),
     )
-    assert mappings.names("vpc-1", local) == (DnsName("public", "10.0.0.5"), DnsName("ip-b", "10.0.0.6"))
+    assert mappings.names("vpc-1", local) == (
+        DnsName("public", "10.0.0.5", main=False),
+        DnsName("i-a", "10.0.0.5", main=False),
+        DnsName("i-a", "fd00::5", main=False),
+        DnsName("ip-b", "10.0.0.6"),
+    )
     assert mappings.members("sg-1", ["vpc-2", "vpc-1"]) == {"10.0.0.5", "10.0.0.6"}
     assert mappings.members("sg-1", ["vpc-2"]) == frozenset()
 

@@ -213,11 +213,17 @@ def test_dhcp_hands_out_the_vpcs_resolver() -> None:
     assert wanted.subnets[0].gateway == "10.1.0.1"
     assert (wanted.hosts[0].address, wanted.hosts[0].name) == ("10.1.0.5", "ip-10-1-0-5.internal")
     assert wanted.names == beyond.names
-    assert wanted.gives_names
-    vpc = make.vpc()
+    assert (wanted.gives_names, wanted.hosts[0].host_name) == (True, "ip-10-1-0-5")
+
+
+def test_dhcp_gives_the_host_name_and_a_vpc_without_host_names_resolves_none() -> None:
+    vpc, interface = make.vpc(), make.interface("eni-1", "i-1")
     vpc.vpc.dns_hostnames = False
-    nameless = translate_vpc.vpc_dhcp(vpc, picture, beyond, settings, Memory(), namespace=Path("/ns"))
-    assert not nameless.gives_names
+    interface.interface.host_name = "i-1.internal"
+    picture = _picture(make.subnet(), interface)
+    wanted = translate_vpc.vpc_dhcp(vpc, picture, Beyond(), VpcSettings(), Memory(), namespace=Path("/ns"))
+    assert (wanted.hosts[0].host_name, wanted.hosts[0].name) == ("i-1", "ip-10-1-0-5.internal")
+    assert not wanted.gives_names
 
 
 def test_only_what_changed_is_translated_again() -> None:

@@ -138,6 +138,7 @@ RULES: Final[dict[str, Rule]] = {
     "ModifyInstanceMaintenanceOptions": rule(setting(_INSTANCE)),
     "ModifyInstanceMetadataDefaults": rule(setting(_of_the_account)),
     "ModifyInstanceMetadataOptions": rule(setting(_INSTANCE)),
+    "ModifyPrivateDnsNameOptions": rule(setting(_INSTANCE)),
     "MonitorInstances": rule(_INSTANCES),
     "RebootInstances": rule(_INSTANCES),
     "ReplaceIamInstanceProfileAssociation": rule(_associate_profile),
