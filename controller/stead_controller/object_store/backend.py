@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -147,7 +148,8 @@ class Backend:
             connector = (
                 aiohttp.UnixConnector(place.socket, limit=_AT_ONCE)
                 if place.socket
-                else aiohttp.TCPConnector(limit=_AT_ONCE)
+                # aiohttp's own context has no authorities here: see `_loading` of the main module.
+                else aiohttp.TCPConnector(limit=_AT_ONCE, ssl=ssl.create_default_context())
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
