@@ -122,6 +122,11 @@ class Health:
     answers: bool
     detail: str
 
+    @property
+    def is_well(self) -> bool:
+        """Tell whether it answers and lacks nothing."""
+        return self.answers and self.detail == "ok"
+
 
 def controller_health(settings: Settings) -> Health:
     """Ask the controller how it is."""

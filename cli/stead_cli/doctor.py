@@ -62,7 +62,9 @@ def _controller_checks(chosen: Settings) -> list[dict[str, Any]]:
     pid = processes.find(cloud.object_store_program(chosen))
     detail = f"process {pid}" if pid else "starts when it is first used, and takes 110 MB of memory then"
     checks.append(_check("object store", detail, well=True))
-    checks.append(_check("endpoint", f"{chosen.https_endpoint}: {health.detail}", well=health.answers))
+    checks.append(_check("endpoint", f"{chosen.https_endpoint}: {health.detail}", well=health.is_well))
+    if health.answers and not health.is_well:
+        checks[-1]["remedy"] = f"make room: df -h {chosen.controller_dir}"
     return checks
 
 

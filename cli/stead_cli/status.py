@@ -24,17 +24,19 @@ def status(output: str) -> None:
     if may_see_store:
         rows.append(_row(cloud.object_store_program(chosen)))
     hosts = [host.row_of(found) for found in Operator(chosen).list_hosts()] if health.answers else []
-    well = health.answers and all(row["runs"] for row in must_run) and any(found["state"] == "up" for found in hosts)
+    well = health.is_well and all(row["runs"] for row in must_run) and any(found["state"] == "up" for found in hosts)
     if output == "json":
         show_json({"well": well, "endpoint": chosen.https_endpoint, "programs": rows, "hosts": hosts})
     else:
         show_rows(rows, ("program", "runs", "pid", "log"), output)
         if may_see_store and not rows[-1]["runs"]:
             say("The object store starts when it is first used, and takes 110 MB of memory then.")
-        say(f"endpoint {chosen.https_endpoint}: {'answers' if health.answers else health.detail}")
+        say(f"endpoint {chosen.https_endpoint}: {'answers' if health.is_well else health.detail}")
         if hosts:
             host.show_hosts(hosts, output)
-        if not well:
+        if health.answers and not health.is_well:
+            say(f"Make room: df -h {chosen.controller_dir}")
+        elif not well:
             say("Not all of it runs; start it: ./stead up")
     raise SystemExit(0 if well else 1)
 

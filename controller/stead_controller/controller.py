@@ -90,6 +90,7 @@ from stead_controller.resources.questions import (
 )
 from stead_controller.resources.vpc_endpoint_access import Via
 from stead_controller.resources.zones import zone_ids
+from stead_controller.room import Room
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
 from stead_controller.workflows.copy_image import CopyImage
@@ -108,6 +109,7 @@ from stead_proto.v1 import host_pb2 as pb
 _log = logging.getLogger(__name__)
 
 _HTTPS: Final = 443
+_ROOM_SECONDS: Final = 1.0
 _NETWORKS_SECONDS: Final = 1.0
 _LIVENESS_SECONDS: Final = 5.0
 _HOUSEKEEPING_SECONDS: Final = 15.0
@@ -132,7 +134,8 @@ class Controller:
         self._master_key = MasterKey.of(settings)
         self._sealer = self._master_key.sealer
         self.cloud = replace(cloud_of(settings), sealer=self._sealer, issuers=OidcIssuers(settings.oidc_folder))
-        self.database = Database(settings.database)
+        self._room = Room(settings.state_dir)
+        self.database = Database(settings.database, self._room)
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
         self._identity_signer = IdentitySigner.load_or_create(settings.state_dir / "ca", self.authority)
         self._clock = clock
@@ -175,6 +178,7 @@ class Controller:
             find_key,
             self._authorizer,
             on_call=self._note_call,
+            require_room=self._room.require,
             throttle=self._throttle,
             strangers=self._strangers,
             clock=clock,
@@ -182,6 +186,7 @@ class Controller:
         self._object_expiry = ObjectExpiry(self.database, objects, clock)
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._was_full = False
 
     def _new_trail(self) -> Trail[CallRecord | OperatorCall]:
         settings = self.settings
@@ -198,11 +203,13 @@ class Controller:
             days=settings.audit_days,
             most_events=settings.audit_events,
             data_files=data_files,
+            room=self._room,
         )
 
     async def start(self) -> None:
         """Build the services and listen on all ports."""
         settings = self.settings
+        self._room.begin()
         bring_up_to_date(self.database.engine)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
@@ -243,16 +250,18 @@ class Controller:
             authorizer=self._authorizer,
             ask=self._ask,
             on_call=self._note_call,
+            require_room=self._room.require,
             throttle=self._throttle,
             strangers=self._strangers,
             any_region=settings.any_region,
             clock=self._clock,
         )
         listeners = self._listeners(identity)
-        self._aws = AwsServer(app, listeners, objects=self._objects, endpoints=self._endpoints(identity, listeners))
-        self._tasks.add(asyncio.create_task(self._link.run()))
-        self._tasks.add(asyncio.create_task(self._engine.run()))
-        self._tasks.add(asyncio.create_task(self._trail.run()))
+        self._aws = AwsServer(
+            app, listeners, objects=self._objects, endpoints=self._endpoints(identity, listeners), health=self._health
+        )
+        self._tasks |= {asyncio.create_task(work) for work in (self._link.run(), self._engine.run())}
+        self._recording = asyncio.create_task(self._trail.run())
         await self._grpc.start()
         await self._enrolment.start()
         await self._aws.start()
@@ -261,6 +270,7 @@ class Controller:
 
     def _begin_work(self) -> None:
         """Begin what is done again and again."""
+        self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.tell_where_hosts_are)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         self._every(_HOUSEKEEPING_SECONDS, self._keep_house)
@@ -282,6 +292,8 @@ class Controller:
         await self._aws.stop()
         await self._objects.close()
         await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
+        self._recording.cancel()  # only now: who is answered waits for it
+        await asyncio.gather(self._recording, return_exceptions=True)
         await self._trail.close()
         self._blocks.close()
         self.database.close()
@@ -360,14 +372,27 @@ class Controller:
         region = self.settings.region
         return call.drawn(region) if isinstance(call, OperatorCall) else record.draw(call, region)
 
-    def _note_call(self, call: CallRecord) -> None:
+    def _note_call(self, call: CallRecord) -> Awaitable[None]:
         self._authorizer.note(call)
-        self._trail.note(call)
         of_owner = call.of_owner()
         if of_owner is not None:
             self._trail.note(of_owner)
         if call.caller is not None:
             self._uses.note(call.caller, call.service, call.time)
+        return self._trail.keep(call, lasting=call.has_changed)
+
+    async def _take_room(self) -> None:
+        """Reserve room again where it was given up and there is enough, and say in the log when that changes."""
+        was_full = self._was_full
+        await asyncio.to_thread(self._room.take)
+        self._was_full = self._room.is_full
+        if self._was_full != was_full:
+            _log.warning(
+                "disk_full" if self._was_full else "disk_has_room", extra={"folder": str(self.settings.state_dir)}
+            )
+
+    def _health(self) -> str:
+        return "the disk is full: nothing can be changed" if self._room.is_full else "ok"
 
     async def _ask(self, question: Question) -> HostAnswer:
         if isinstance(question, ReadBlock | WriteBlock):

@@ -12,6 +12,7 @@
     ├── LimitExceeded       a quota of the account
     ├── TooManyRequests     the account calls too often
     ├── NoCapacity          no host has room
+    ├── OutOfRoom           the controller's own disk is full
     ├── IdempotencyMismatch a ClientToken came again with other parameters
     ├── NotAuthorized       known caller, not allowed
     └── NotAuthenticated    unknown caller, bad signature, expired
@@ -135,6 +136,15 @@ class TooManyRequests(SteadError):
 
 class NoCapacity(SteadError):
     """No host has room for what was asked."""
+
+
+class OutOfRoom(SteadError):
+    """The controller's own disk is full: what is asked could not be kept, or not be recorded."""
+
+    def __init__(self) -> None:
+        """Say what the caller may do; every service of AWS has this code."""
+        message = "The disk of this cloud's controller is full: nothing can be changed until its operator makes room."
+        super().__init__(message, code="ServiceUnavailable")
 
 
 class IdempotencyMismatch(SteadError):

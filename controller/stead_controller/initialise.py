@@ -15,6 +15,7 @@ from stead_controller.identity_signer import IdentitySigner
 from stead_controller.master_key import MasterKey, require_opening
 from stead_controller.resources import sealed_rows
 from stead_controller.resources.accounts import NewAccount, create_account
+from stead_controller.room import Room
 from stead_controller.settings import Settings
 from stead_proto.certificates import Authority
 from stead_proto.tls import write_private, write_public
@@ -31,6 +32,7 @@ def initialise(settings: Settings, now: datetime) -> None:
     """
     state_dir = settings.state_dir
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Room(state_dir).begin()
     authority = Authority.load_or_create(state_dir / "ca")
     write_public(state_dir / "ca.pem", authority.certificate_pem)
     signer = IdentitySigner.load_or_create(state_dir / "ca", authority)

@@ -1,9 +1,9 @@
-"""Which records of calls a controller that is killed has not kept: only of the last moment; limit 0.25 s.
+"""Which records of calls a controller that is killed has not kept: none of what was answered.
 
     python tests/bench/audit_loss.py [--rounds 10]
 
 Two clients call as fast as they are answered, and the controller is killed with -9 at a random time. What was answered
-and is in no file is lost; printed is how long before the kill such calls were answered. After the next start
+and is in no file is lost, of which there must be nothing; printed is how long before the kill it was answered. After the next start
 LookupEvents must show all that the files have.
 """
 
@@ -23,7 +23,6 @@ from tests.support.clients import Account
 from tests.support.cloud import Cloud
 from tests.support.waiting import wait_for
 
-LIMIT = 0.25
 CLIENTS = 2
 EVENT = "GetAccessKeyInfo"
 ASKED: list[Any] = [{"AttributeKey": "EventName", "AttributeValue": EVENT}]
@@ -82,7 +81,7 @@ def play(cloud: Cloud, account: Account) -> tuple[int, list[float]]:
 
 
 def main() -> None:
-    """Print the figures; exit with 1 when one is above the limit."""
+    """Print the figures; exit with 1 when a record is lost."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
@@ -102,10 +101,8 @@ def main() -> None:
         finally:
             cloud.stop()
     worst = max(ages, default=0.0)
-    print(
-        f"{len(ages)} of {calls} records lost in {rounds} kills; the oldest was {worst * 1e3:.0f} ms old ({LIMIT:g} s)"
-    )
-    sys.exit(1 if worst > LIMIT else 0)
+    print(f"{len(ages)} of {calls} records lost in {rounds} kills (0); the oldest was {worst * 1e3:.0f} ms old")
+    sys.exit(1 if ages else 0)
 
 
 if __name__ == "__main__":

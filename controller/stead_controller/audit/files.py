@@ -27,9 +27,14 @@ class AuditFiles:
         self._days = days
         self._most_bytes = most_bytes
         self._newest: tuple[date, int] | None = None
+        self._unsynced: set[Path] = set()
 
-    def append(self, lines: Sequence[str], now: datetime) -> None:
-        """Write lines, whole, to the file of this day, and wait until the disk has them; raises OSError."""
+    def append(self, lines: Sequence[str], now: datetime, *, lasting: bool = True) -> None:
+        """Write lines, whole, to the file of this day; raises OSError.
+
+        What is `lasting` is on the disk then, other lines after the next `sync`: they outlive this process, and a power
+        cut only then.
+        """
         if not lines:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,12 +45,26 @@ class AuditFiles:
             size = os.fstat(descriptor).st_size
             try:
                 _write_all(descriptor, content)
-                os.fdatasync(descriptor)
+                if lasting:
+                    os.fdatasync(descriptor)
             except OSError:
                 file.truncate(size)  # no half line stays where a later one would be added to it
                 raise
+        if lasting:
+            self._unsynced.discard(path)
+        else:
+            self._unsynced.add(path)
         if not size:
             self._keep_name()
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was appended; raises OSError."""
+        while self._unsynced:
+            path = next(iter(self._unsynced))
+            if path.exists():
+                with path.open("rb") as file:
+                    os.fdatasync(file.fileno())
+            self._unsynced.discard(path)
 
     def newest(self, most: int) -> list[str]:
         """Give the newest lines, the oldest of them first; half a line, which a kill may leave, is removed.

@@ -1,28 +1,33 @@
-"""What calls leave behind is written beside them: noting one costs a line in memory, other tasks write it.
+"""What calls leave behind is in a file before they are answered; rows for LookupEvents follow within a second.
 
-A call never waits for its record. What is noted within some hundredths of a second is written to the file together, and
-is on the disk when that is done; rows for LookupEvents follow within a second. A controller that is killed loses the
-records of that first moment only: rows that are missing are made anew of the files at its next start. When records
-come faster than they can be written, the newest are dropped, counted, and the log says how many.
+All that is noted while a batch is being written is the next batch. A call that has changed something waits until the
+disk has its record, one that only read until the kernel has it: a kill loses neither, a power cut at most a second of
+reads. Rows that are missing are made anew of the files at the next start. On a full disk the room that is reserved for
+this is given up; when that is used as well, `keep` raises, and the call is answered so. What nobody waits for stays in
+memory and is tried again; when records come faster than they can be written, the newest are dropped, counted, and the
+log says how many.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from stead_controller.audit.files import AuditFiles
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
+from stead_controller.errors import OutOfRoom
 from stead_controller.resources import audit_events
 from stead_controller.resources.audit_events import AuditEvent
+from stead_controller.room import Room
 
 _log = logging.getLogger(__name__)
 
-_GATHER_SECONDS: Final = 0.025
+_RETRY_SECONDS: Final = 0.5
 _SAVE_SECONDS: Final = 1.0
 _MOST_RECORDS: Final = 10_000
 _MOST_WEIGHT: Final = 64 << 20  # bytes
@@ -52,12 +57,14 @@ class Trail[Record: Noted]:
         days: int,
         most_events: int,
         data_files: AuditFiles | None = None,
+        room: Room | None = None,
     ) -> None:
         """Take where to write, what makes an event of a record, and what makes it of the file's line again.
 
         Events stay `days` and at most `most_events`. Those of data go to files of their own, where there are such, so
-        that they do not push out the others.
+        that they do not push out the others. What `room` has reserved is given up when the files' disk is full.
         """
+        self._room = room
         self._data_files = data_files or files
         self._database = database
         self._files = files
@@ -66,7 +73,8 @@ class Trail[Record: Noted]:
         self._clock = clock
         self._kept = timedelta(days=days)
         self._most_events = most_events
-        self._queue: deque[Record] = deque()
+        self._queue: deque[_Kept[Record]] = deque()
+        self._unwritten: deque[AuditEvent] = deque()
         self._weight = 0
         self._unsaved: deque[AuditEvent] = deque()
         self._has_some = asyncio.Event()
@@ -77,18 +85,35 @@ class Trail[Record: Noted]:
         self._dropped_told = 0
 
     def note(self, record: Record) -> None:
-        """Take a record, or drop it; call in the event loop."""
-        if len(self._queue) >= _MOST_RECORDS or self._weight + record.weight > _MOST_WEIGHT:
+        """Take a record that nobody waits for, or drop it; call in the event loop."""
+        self._take(_Kept(record))
+
+    async def keep(self, record: Record, *, lasting: bool) -> None:
+        """Take a record and wait until it is in its file, `lasting` ones until the disk has them; raises OutOfRoom."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        kept = _Kept(record, written, lasting)
+        if not self._take(kept):
+            raise OutOfRoom
+        await written
+
+    def _take(self, kept: "_Kept[Record]") -> bool:
+        if len(self._queue) >= _MOST_RECORDS or self._weight + kept.record.weight > _MOST_WEIGHT:
             self.dropped += 1
-            return
-        self._queue.append(record)
-        self._weight += record.weight
+            return False
+        self._queue.append(kept)
+        self._weight += kept.record.weight
         self._has_some.set()
+        return True
 
     async def run(self) -> None:
         """Make up for what an earlier run could not save, then write what is noted, until cancelled."""
-        await self._try(self.recover)
-        tasks = [asyncio.create_task(work()) for work in (self._keep_writing, self._keep_saving)]
+        known: list[str] = []  # what an earlier run has written, read before this one appends to it
+
+        async def read() -> None:
+            known.extend(await self._newest())
+
+        await self._try(read)
+        tasks = [asyncio.create_task(work) for work in (self._keep_writing(), self._keep_saving(known))]
         try:
             await asyncio.shield(asyncio.gather(*tasks))
         finally:
@@ -100,16 +125,18 @@ class Trail[Record: Noted]:
     async def _keep_writing(self) -> None:
         while not self._is_ending.is_set():
             await self._has_some.wait()
-            if not self._is_ending.is_set():
-                await asyncio.sleep(_GATHER_SECONDS)
-                await self._try(self._write_all)
+            if not self._is_ending.is_set() and not await self._try(self._write_all):
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._has_some.set()
 
-    async def _keep_saving(self) -> None:
+    async def _keep_saving(self, known: list[str]) -> None:
+        await self._try(partial(self._save_missing, known))
         while not self._is_ending.is_set():
             try:
                 async with asyncio.timeout(_SAVE_SECONDS):
                     await self._is_ending.wait()
             except TimeoutError:
+                await self._try(self._sync)
                 await self._try(self._save_all)
 
     async def _try(self, work: Callable[[], Awaitable[None]]) -> bool:
@@ -129,14 +156,24 @@ class Trail[Record: Noted]:
     async def flush(self) -> None:
         """Write all that is noted by now; raises what the database raises, and keeps what it has not for next time."""
         await self._write_all()
+        await self._sync()
         await self._save_all()
+
+    async def _sync(self) -> None:
+        for files in {self._files, self._data_files}:
+            await asyncio.to_thread(files.sync)
 
     async def recover(self) -> None:
         """Save what the files have and the database has not, of the newest records.
 
         From the newest on, until the database has all that there is to save of a batch: rows are saved in order.
         """
-        lines = await asyncio.to_thread(self._files.newest, _MOST_RECORDS)
+        await self._save_missing(await self._newest())
+
+    async def _newest(self) -> list[str]:
+        return await asyncio.to_thread(self._files.newest, _MOST_RECORDS)
+
+    async def _save_missing(self, lines: list[str]) -> None:
         oldest = self._clock() - self._kept
         lost: list[AuditEvent] = []
         while lines:
@@ -173,15 +210,27 @@ class Trail[Record: Noted]:
     async def _write_all(self) -> None:
         async with self._one_writes:
             self._has_some.clear()
-            while self._queue:
+            while self._queue or self._unwritten:
                 batch = [self._queue.popleft() for _ in range(min(_BATCH, len(self._queue)))]
-                self._weight -= sum(record.weight for record in batch)
-                events = await asyncio.to_thread(self._write, batch)
-                self._unsaved.extend(event for event in events if event.account_id)
+                self._weight -= sum(kept.record.weight for kept in batch)
+                try:
+                    await asyncio.to_thread(self._write, batch)
+                except OSError:
+                    _settle(batch, OutOfRoom())
+                    self._drop_unwritten()
+                    raise
+                _settle(batch, None)
             self._drop_unsaved()
         if self.dropped > self._dropped_told:
             _log.warning("audit_dropped", extra={"now": self.dropped - self._dropped_told, "in_all": self.dropped})
             self._dropped_told = self.dropped
+
+    def _drop_unwritten(self) -> None:
+        """Let the oldest go for which there has been no room for long: who waited for them was refused."""
+        self._drop_unsaved()
+        while len(self._unwritten) > _MOST_RECORDS:
+            self._unwritten.popleft()
+            self.dropped += 1
 
     def _drop_unsaved(self) -> None:
         """Let the oldest go where the database has been away for long: the files have them."""
@@ -201,17 +250,46 @@ class Trail[Record: Noted]:
                     self._unsaved.extendleft(reversed(events))
                     raise
 
-    def _write(self, batch: Sequence[Record]) -> list[AuditEvent]:
-        events = []
-        for record in batch:
+    def _write(self, batch: "Sequence[_Kept[Record]]") -> None:
+        """Draw the records and append what is drawn; what cannot be is first at the next time. Raises OSError."""
+        for kept in batch:
             try:
-                events.append(self._draw(record))
+                event = self._draw(kept.record)
             except Exception:  # one record that cannot be made must not take the others with it
                 _log.exception("audit_record_failed")
+                continue
+            self._unwritten.append(event)
+            if event.account_id:
+                self._unsaved.append(event)
+        lasting = any(kept.lasting for kept in batch)
+        try:
+            self._append(lasting=lasting)
+        except OSError:
+            if self._room is None or not self._room.give_up():
+                raise
+            self._append(lasting=lasting)
+
+    def _append(self, *, lasting: bool) -> None:
         for files, is_data in ((self._files, False), (self._data_files, True)):
-            lines = [event.text for event in events if event.is_data == is_data]
-            try:
-                files.append(lines, self._clock())
-            except OSError:
-                _log.exception("audit_file_not_written", extra={"events": len(lines)})
-        return events
+            events = [event for event in self._unwritten if event.is_data == is_data]
+            files.append([event.text for event in events], self._clock(), lasting=lasting)
+            self._unwritten = deque(event for event in self._unwritten if event.is_data != is_data)
+
+
+@dataclass(slots=True)
+class _Kept[Record: Noted]:
+    """A record, and who waits for it."""
+
+    record: Record
+    written: asyncio.Future[None] | None = None
+    lasting: bool = True
+
+
+def _settle(batch: Sequence[_Kept[Any]], failure: Exception | None) -> None:
+    for kept in batch:
+        if kept.written is None or kept.written.done():  # who waited may have gone
+            continue
+        if failure is None:
+            kept.written.set_result(None)
+        else:
+            kept.written.set_exception(failure)

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 from stead_controller.aws.authenticate import KeyLookup, authenticate, begun_by
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
-from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.call_record import CallRecord, OnCall
 from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol import codec_for, wires
 from stead_controller.aws.protocol.codec import Codec, Wire, WireError
@@ -37,7 +37,7 @@ from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.aws.without_effect import refuse_unread
 from stead_controller.clock import Clock, now
-from stead_controller.errors import BadRequest, SteadError, TooManyRequests, Unsupported, WrongState
+from stead_controller.errors import BadRequest, OutOfRoom, SteadError, TooManyRequests, Unsupported, WrongState
 from stead_controller.resources.caller import NOBODY, Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import Ask, HostAnswer, Question
@@ -136,6 +136,10 @@ def _ignore(record: CallRecord) -> None:
     del record
 
 
+def _always() -> None:
+    """Let everything be changed."""
+
+
 async def _nobody_to_ask(question: Question) -> HostAnswer:
     raise WrongState("instance", f"Nobody can be asked for a {type(question).__name__} here.")
 
@@ -152,7 +156,8 @@ class AwsApp:
         page_key: bytes,
         authorizer: Authorizer,
         ask: Ask = _nobody_to_ask,
-        on_call: Callable[[CallRecord], None] = _ignore,
+        on_call: OnCall = _ignore,
+        require_room: Callable[[], None] = _always,
         throttle: Throttle | None = None,
         strangers: Strangers | None = None,
         any_region: bool = False,
@@ -161,7 +166,8 @@ class AwsApp:
     ) -> None:
         """Take the parts; `page_key` seals NextTokens and is the same on all controllers of a cloud.
 
-        With `any_region` requests may be signed for whatever region.
+        With `any_region` requests may be signed for whatever region. `require_room` is called before anything is
+        changed, and raises OutOfRoom.
         Loads the models of the services that have operations, so that no request waits for it.
         """
         self._transactions = transactions
@@ -171,6 +177,7 @@ class AwsApp:
         self._authorizer = authorizer
         self._ask = ask
         self._on_call = on_call
+        self._require_room = require_room
         self._throttle = throttle or Throttle(0)
         self._strangers = strangers or Strangers(0)
         self._any_region = any_region
@@ -203,8 +210,12 @@ class AwsApp:
         response = exchange.response
         if response is None:
             raise AssertionError("the chain ended without an answer")
+        try:
+            await self._record(exchange, response, error, time.perf_counter() - started)
+        except OutOfRoom as unrecorded:  # who is answered is in the trail
+            exchange.refuse(unrecorded)
+            response = exchange.response or response
         response.headers["x-amzn-RequestId"] = exchange.request_id
-        self._record(exchange, response, error, time.perf_counter() - started)
         return response
 
     async def _choose_service(self, exchange: Exchange) -> None:
@@ -295,6 +306,8 @@ class AwsApp:
 
         dry_run = exchange.params.get("DryRun") is True
         writes = operation.changes(exchange.params)
+        if writes:
+            self._require_room()
         outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
         if dry_run:
             raise DryRunOperation
@@ -336,8 +349,8 @@ class AwsApp:
         response.headers["x-amzn-RequestId"] = exchange.request_id
         return response
 
-    def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
-        """Tell the observer of a call, also of one that named nobody.
+    async def _record(self, exchange: Exchange, response: Response, error: WireError | None, seconds: float) -> None:
+        """Tell the observer of a call, also of one that named nobody, and wait for it; raises OutOfRoom.
 
         Of strangers only as many as may fail: else the records of others would make room for theirs.
         """
@@ -367,9 +380,15 @@ class AwsApp:
             params={name: value for name, value in exchange.params.items() if name not in _PAYLOADS},
             result=exchange.result if error is None else None,
             owner_id=_owner(exchange),
+            has_changed=error is None
+            and exchange.operation is not None
+            and exchange.operation.changes(exchange.params),
         )
         try:
-            self._on_call(record)
+            if (noting := self._on_call(record)) is not None:
+                await noting
+        except OutOfRoom:
+            raise
         except Exception:  # an observer's fault must not take the answer from the client
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
 

@@ -96,7 +96,8 @@ class _BoundedServer(web.Server):
 class AwsServer:
     """Serves an `AwsApp` on some addresses.
 
-    `pages` are handlers of other things on the same ports (the console), by path prefix.
+    `pages` are handlers of other things on the same ports (the console), by path prefix. `health` says in words how the
+    controller is, "ok" when all is well.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class AwsServer:
         pages: Mapping[str, PageHandler] | None = None,
         objects: ObjectDoor | None = None,
         endpoints: EndpointListener | None = None,
+        health: Callable[[], str] = lambda: "ok",
         max_body: int = MAX_BODY,
         most_of_one: int = MOST_OF_ONE,
         shutdown_seconds: float = 10.0,
@@ -119,6 +121,7 @@ class AwsServer:
         self._endpoints = endpoints
         self._arrivals: asyncio.Server | None = None
         self._server: _BoundedServer | None = None
+        self._health = health
         self._max_body = max_body
         self._most_of_one = most_of_one
         self._shutdown_seconds = shutdown_seconds
@@ -166,7 +169,7 @@ class AwsServer:
         if arrived is not None:
             return await self._serve_endpoint(http, arrived)
         if path == HEALTH_PATH:
-            return web.json_response({"status": "ok"})
+            return web.json_response({"status": self._health()})
         for prefix, page in self._pages.items():
             if path.startswith(prefix):
                 return await page(http)

@@ -19,11 +19,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from stead_controller.db.prepared import execute_text
+from stead_controller.errors import OutOfRoom
+from stead_controller.room import Room
 
 _READERS: Final = 4
 _CACHE_KIB: Final = 12 << 10
 _TRIES: Final = 8
 _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
+_FULL_SQLSTATE: Final = "53100"
+# SQLITE_FULL, and the extended code for the memory that WAL's readers and writers share.
+_FULL_SQLITE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED})
 
 
@@ -59,11 +64,16 @@ type CommitListener = Callable[[Transaction], None]
 class Database:
     """The engine and its threads; the only door to SQL.
 
-    `run` commits when the function returns, rolls back when it raises; with `dry_run` it always rolls back.
+    `run` commits when the function returns, rolls back when it raises; with `dry_run` it always rolls back. It raises
+    OutOfRoom when the database's disk is full.
     """
 
-    def __init__(self, url: str) -> None:
-        """Open the database; no connection is made before the first use."""
+    def __init__(self, url: str, room: Room | None = None) -> None:
+        """Open the database; no connection is made before the first use.
+
+        On a full disk what is reserved in `room` is given up, and what failed is tried again.
+        """
+        self._room = room
         self.engine = _engine(url)
         self._sqlite = self.engine.dialect.name == "sqlite"
         self._readers = ThreadPoolExecutor(_READERS, "db-read")
@@ -96,6 +106,10 @@ class Database:
             try:
                 return self._once(function, writes, dry_run)
             except DBAPIError as error:
+                if _is_full(error):
+                    if self._room is not None and self._room.give_up():
+                        continue
+                    raise OutOfRoom from error
                 if attempt + 1 == _TRIES or not _asks_for_retry(error):
                     raise
                 time.sleep(0.002 * 2**attempt)
@@ -143,6 +157,13 @@ def _engine(url: str) -> Engine:
         connection.execute("PRAGMA temp_store=MEMORY")
 
     return engine
+
+
+def _is_full(error: DBAPIError) -> bool:
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", None) in _FULL_SQLITE
+    return getattr(original, "sqlstate", None) == _FULL_SQLSTATE
 
 
 def _asks_for_retry(error: DBAPIError) -> bool:

@@ -19,13 +19,13 @@ from aiohttp import web
 
 from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import NOBODYS_SECRET, KeyLookup, find_signer, require_signer
-from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.call_record import CallRecord, OnCall
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import S3, UNSIGNED_PAYLOAD, Reason, Refused, check_time, read_claim
 from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
-from stead_controller.errors import BadRequest, NotFound, SteadError, TooManyRequests
+from stead_controller.errors import BadRequest, NotFound, OutOfRoom, SteadError, TooManyRequests
 from stead_controller.object_store import (
     addressing,
     answers,
@@ -57,6 +57,8 @@ _OF_ANYBODY: Final = frozenset({"GET", "HEAD"})
 _ANONYMOUS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _RECORD_WEIGHT: Final = 2048
 _PREFIXES: Final = ("prefix", "marker", "start-after", "key-marker")
+_MAKING: Final = frozenset({"PUT", "POST"})
+_CHANGING: Final = _MAKING | {"DELETE"}
 _TOKENS: Final = ("uploadId", "versionId", "upload-id-marker", "version-id-marker")
 _NUMBERS: Final = ("max-keys", "max-uploads", "max-parts", "partNumber", "part-number-marker")
 
@@ -73,6 +75,10 @@ def _ignore(record: CallRecord) -> None:
     del record
 
 
+def _always() -> None:
+    """Let everything be changed."""
+
+
 class FrontDoor:
     """Answers S3's requests; `domain` is what may stand after a bucket's name in the Host header."""
 
@@ -85,7 +91,8 @@ class FrontDoor:
         region: str,
         domain: str | tuple[str, ...] = "",
         rights: Rights,
-        on_call: Callable[[CallRecord], None] = _ignore,
+        on_call: OnCall = _ignore,
+        require_room: Callable[[], None] = _always,
         throttle: Throttle | None = None,
         strangers: Strangers | None = None,
         clock: Clock = now,
@@ -98,6 +105,7 @@ class FrontDoor:
         self._authorization = Authorization(self._means, rights)
         self._at_once = AtOnce()
         self._on_call = on_call
+        self._require_room = require_room
         self._throttle = throttle or Throttle(0)
         self._strangers = strangers or Strangers(0)
         self._clock = clock
@@ -141,19 +149,27 @@ class FrontDoor:
                 if isinstance(error, SteadError) and not is_noise:
                     failure = self._strangers.failed(request.source_ip, error)
                     is_noise = isinstance(failure, TooManyRequests)
-            status, code, message = _translate(failure, exchange)
-            body = answers.write_error(
-                code, message, unquote_to_bytes(request.path).decode("utf-8", "replace"), exchange.request_id
-            )
-            answer = Answer(status, answers.wrapped_error(body) if control.is_one(request) else body)
+            answer, code, message = self._refusal(exchange, failure)
         finally:
             if exchange.entered:
                 self._at_once.leave(exchange.entered)
         response = _respond(exchange, answer) if isinstance(answer, Answer) else answer
         if not is_noise and request.method != browsers.ASKING:
             # Of strangers who come too often there are none: they would make room among the records of others.
-            await self._record(exchange, response, code, message, time.perf_counter() - started)
+            try:
+                await self._record(exchange, response, code, message, time.perf_counter() - started)
+            except OutOfRoom as unrecorded:
+                if not response.prepared:  # of what is sent already nothing can be taken back
+                    response = _respond(exchange, self._refusal(exchange, unrecorded)[0])
         return response
+
+    def _refusal(self, exchange: Exchange, failure: Exception) -> tuple[Answer, str, str]:
+        """Make the answer of a failure, and give its code and message too."""
+        request = exchange.request
+        status, code, message = _translate(failure, exchange)
+        path = unquote_to_bytes(request.path).decode("utf-8", "replace")
+        body = answers.write_error(code, message, path, exchange.request_id)
+        return Answer(status, answers.wrapped_error(body) if control.is_one(request) else body), code, message
 
     async def _run(self, exchange: Exchange) -> web.StreamResponse | Answer:
         """Take a request through the chain; what a browser asks before is not one of S3's operations."""
@@ -163,6 +179,8 @@ class FrontDoor:
             return browsers.answer(exchange)
         for step in self._chain:
             await step(exchange)
+        if exchange.request.method in _MAKING:
+            self._require_room()
         return await self._answer_or_hide(exchange)
 
     async def _look_at_origin(self, exchange: Exchange) -> None:
@@ -278,7 +296,7 @@ class FrontDoor:
     async def _record(
         self, exchange: Exchange, response: web.StreamResponse, code: str | None, message: str | None, seconds: float
     ) -> None:
-        """Tell the observer of a call, whoever made it."""
+        """Tell the observer of a call, whoever made it, and wait for it; raises OutOfRoom."""
         if exchange.operation is None:  # refused before anybody asked what it is
             with contextlib.suppress(SteadError):
                 await self._locate(exchange)
@@ -305,9 +323,13 @@ class FrontDoor:
             additional=recording.additional(exchange),
             owner_id=exchange.bucket.account_id if exchange.bucket else "",
             endpoint_id=exchange.request.via.endpoint_id if exchange.request.via else "",
+            has_changed=code is None and exchange.request.method in _CHANGING,
         )
         try:
-            self._on_call(record)
+            if (noting := self._on_call(record)) is not None:
+                await noting
+        except OutOfRoom:
+            raise
         except Exception:  # an observer's fault must not take the answer from the client
             log.exception("call_record_failed", extra={"request_id": exchange.request_id})
 

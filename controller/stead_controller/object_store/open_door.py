@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import KeyLookup
-from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.call_record import OnCall
 from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock
@@ -23,7 +23,8 @@ def open_door(
     find_key: KeyLookup,
     rights: Rights,
     *,
-    on_call: Callable[[CallRecord], None],
+    on_call: OnCall,
+    require_room: Callable[[], None],
     throttle: Throttle,
     strangers: Strangers,
     clock: Clock,
@@ -37,6 +38,7 @@ def open_door(
         domain=(settings.object_domain, f"s3.{settings.region}.amazonaws.com"),
         rights=rights,
         on_call=on_call,
+        require_room=require_room,
         throttle=throttle,
         strangers=strangers,
         clock=clock,

@@ -13,6 +13,7 @@ from stead_controller.errors import (
     NotAuthenticated,
     NotAuthorized,
     NotFound,
+    OutOfRoom,
     SteadError,
     TooManyRequests,
     WrongState,
@@ -28,6 +29,7 @@ _STATUS = (
     (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (TooManyRequests, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (NoCapacity, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (OutOfRoom, grpc.StatusCode.UNAVAILABLE),
     (WrongState, grpc.StatusCode.FAILED_PRECONDITION),
     (InUse, grpc.StatusCode.FAILED_PRECONDITION),
 )

@@ -1,6 +1,8 @@
 """The trail takes records without waiting, drops what is too much, and writes the rest however often it must try."""
 
 import asyncio
+import errno
+import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,6 +15,7 @@ from stead_controller.audit import trail as module
 from stead_controller.audit.files import AuditFiles
 from stead_controller.audit.trail import Trail
 from stead_controller.db.session import Database
+from stead_controller.errors import OutOfRoom
 from stead_controller.resources import audit_events
 from stead_controller.resources.audit_events import AuditEvent, Search
 from tests.support.waiting import wait_for
@@ -204,7 +207,6 @@ async def test_rows_follow_by_themselves(trail, database, monkeypatch):
 
 
 async def test_a_stop_in_the_middle_writes_nothing_twice(trail, database, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_GATHER_SECONDS", 0)
     monkeypatch.setattr(module, "_SAVE_SECONDS", 0)
     running = asyncio.create_task(trail.run())
     for number in range(600):
@@ -266,3 +268,98 @@ async def test_a_database_that_is_away_for_long_leaves_it_to_the_files(trail, da
     assert kept(database) == [14, 13, 12, 11, 10]
     assert len(lines(tmp_path)) == 15
     assert "audit_rows_dropped" in [record.message for record in caplog.records]
+
+
+@pytest.fixture
+async def running(trail):
+    """The trail, which writes what it is given."""
+    task = asyncio.create_task(trail.run())
+    yield trail
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_who_waits_goes_on_when_the_record_is_in_the_file(running, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SAVE_SECONDS", 1000)
+    await asyncio.wait_for(running.keep(Record(1), lasting=True), 20)
+    assert lines(tmp_path) == ["event 1"]
+    await asyncio.wait_for(asyncio.gather(*(running.keep(Record(n), lasting=False) for n in range(2, 50))), 20)
+    assert sorted(lines(tmp_path)) == sorted(f"event {number}" for number in range(1, 50))
+
+
+async def test_what_has_changed_something_is_on_the_disk_and_what_only_read_follows(trail, tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    for number, lasting, expected in ((1, False, 0), (2, True, 1), (3, False, 1)):
+        written = asyncio.create_task(trail.keep(Record(number), lasting=lasting))
+        await asyncio.sleep(0)
+        await trail._write_all()
+        await written
+        assert (len(lines(tmp_path)), len(synced)) == (number, expected)
+    await trail.flush()
+    assert len(synced) == 2
+    await trail.flush()
+    assert len(synced) == 2
+
+
+class FullDisk:
+    """A disk that is full, until what is reserved is given up or somebody makes room."""
+
+    def __init__(self, monkeypatch, reserved=0):
+        self.room = 0
+        self.reserved = reserved
+        append = AuditFiles.append
+
+        def appended(files, lines, now, *, lasting=True):
+            if lines and not self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.room -= bool(lines)
+            append(files, lines, now, lasting=lasting)
+
+        monkeypatch.setattr(AuditFiles, "append", appended)
+
+    def give_up(self):
+        self.room, self.reserved = self.room + self.reserved, 0
+        return self.room > 0
+
+
+async def test_on_a_full_disk_what_is_reserved_is_used_then_who_waits_is_refused(
+    database, tmp_path, monkeypatch, caplog
+):
+    disk = FullDisk(monkeypatch, reserved=2)
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0.01)
+    files = AuditFiles(tmp_path / "audit", days=90, most_bytes=1 << 30)
+    trail = Trail(database, files, draw, recall, lambda: NOW, days=90, most_events=1000, room=disk)
+    task = asyncio.create_task(trail.run())
+    for number in (1, 2):
+        await asyncio.wait_for(trail.keep(Record(number), lasting=True), 20)
+    with pytest.raises(OutOfRoom):
+        await asyncio.wait_for(trail.keep(Record(3), lasting=True), 20)
+    assert lines(tmp_path) == ["event 1", "event 2"]
+    disk.room = 10
+    await asyncio.to_thread(wait_for, lambda: len(lines(tmp_path)) == 3, "it is written when there is room")
+    await asyncio.wait_for(trail.keep(Record(4), lasting=True), 20)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await trail.close()
+    assert lines(tmp_path) == [f"event {number}" for number in (1, 2, 3, 4)]
+    assert kept(database) == [4, 3, 2, 1]
+
+
+async def test_what_cannot_be_written_for_long_takes_no_more_memory_than_so_much(trail, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "_MOST_RECORDS", 5)
+    disk = FullDisk(monkeypatch)
+    for number in range(12):
+        trail.note(Record(number))
+        with pytest.raises(OSError, match="No space"):
+            await trail.flush()
+    assert trail.dropped == 7
+    disk.room = 100
+    await trail.flush()
+    assert lines(tmp_path) == [f"event {number}" for number in range(7, 12)]
+
+
+async def test_who_is_dropped_is_refused(trail, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_RECORDS", 0)
+    with pytest.raises(OutOfRoom):
+        await trail.keep(Record(1), lasting=True)

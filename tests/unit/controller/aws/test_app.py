@@ -14,7 +14,7 @@ from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.reading import whole
 from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
-from stead_controller.errors import NotAuthorized, WrongState
+from stead_controller.errors import NotAuthorized, OutOfRoom, WrongState
 from stead_controller.resources.caller import NOBODY
 from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
 from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
@@ -35,9 +35,8 @@ class Chain:
             cloud=CLOUD,
             page_key=b"k",
             clock=self.now,
-            on_call=self.records.append,
             operations=self.operations,
-            **{"authorizer": AUTHORIZER, **options},
+            **{"authorizer": AUTHORIZER, "on_call": self.records.append, **options},
         )
 
     def now(self) -> datetime:
@@ -323,3 +322,33 @@ async def test_who_needs_no_signature_is_in_the_records(*, believed: bool) -> No
     assert (record.caller.account_id, record.caller.arn) == ("123456789012", arn)
     assert record.caller.session is not None
     assert record.caller.session.name == "run"
+
+
+def _no_room() -> None:
+    raise OutOfRoom
+
+
+async def test_without_room_changes_are_refused_and_reads_are_answered() -> None:
+    chain = Chain(require_room=_no_room)
+    refused = await chain.answer(b"Action=CreateVolume&Version=2016-11-15&AvailabilityZone=eu-1a&ClientToken=v")
+    assert (refused.status, b"<Code>ServiceUnavailable</Code>" in refused.body) == (503, True)
+    assert (await chain.answer(b"Action=DescribeVolumes&Version=2016-11-15")).status == 200
+    assert (chain.transactions.volumes, chain.transactions.outcomes) == ([], ["read"])
+    assert [(record.status, record.has_changed) for record in chain.records] == [(503, False), (200, False)]
+
+
+async def test_what_cannot_be_recorded_is_not_answered() -> None:
+    records = []
+
+    async def full(record: CallRecord) -> None:
+        records.append(record)
+        raise OutOfRoom
+
+    chain = Chain(on_call=full)
+    answers = [
+        await chain.answer(b"Action=DescribeVolumes&Version=2016-11-15"),
+        await chain.answer(b"Action=CreateVolume&Version=2016-11-15&AvailabilityZone=eu-1a&ClientToken=v"),
+    ]
+    assert [(each.status, b"<Code>ServiceUnavailable</Code>" in each.body) for each in answers] == [(503, True)] * 2
+    assert answers[0].headers["x-amzn-RequestId"] == records[0].request_id
+    assert [record.has_changed for record in records] == [False, True]
