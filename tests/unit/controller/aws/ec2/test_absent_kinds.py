@@ -49,6 +49,8 @@ def test_the_model_says_what_is_empty(name: str) -> None:
         ("DescribeCoipPools", "PoolIds", "InvalidPoolID.NotFound"),
         ("DescribePlacementGroups", "GroupNames", "InvalidPlacementGroup.Unknown"),
         ("ListVolumesInRecycleBin", "VolumeIds", "InvalidVolume.NotFound"),
+        ("ListImagesInRecycleBin", "ImageIds", "InvalidAMIID.NotFound"),
+        ("ListSnapshotsInRecycleBin", "SnapshotIds", "InvalidSnapshot.NotFound"),
     ],
 )
 def test_ids_have_ec2s_codes(name: str, key: str, code: str) -> None:
