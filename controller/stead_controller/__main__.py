@@ -212,6 +212,42 @@ def run(**options: Any) -> None:
     asyncio.run(_serve(Controller, settings))
 
 
+@cli.group()
+def database() -> None:
+    """Look after the database while no controller runs."""
+
+
+@database.command()
+def newest() -> None:
+    """Print the revision of the database that this release makes."""
+    from stead_controller.db import schema  # noqa: PLC0415 - see _loading
+
+    click.echo(schema.newest())
+
+
+@database.command(context_settings={"auto_envvar_prefix": "STEAD"})
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path, exists=True), required=True, help="Where all state is kept."
+)
+@click.option("--database-url", default="", help="SQLAlchemy URL; default: SQLite in the state directory.")
+@click.argument("revision", default="")
+def downgrade(state_dir: Path, database_url: str, revision: str) -> None:
+    """Go back to the database of an earlier release, by default the one before the last upgrade.
+
+    Run it by the newer release, then start the earlier one. What that has no place for is lost; a copy stays.
+    """
+    from stead_controller.db.go_back import NoWayBackError, go_back  # noqa: PLC0415 - see _loading
+    from stead_controller.db.session import Database  # noqa: PLC0415 - see _loading
+
+    opened = Database(Settings(state_dir=state_dir, database_url=database_url).database)
+    try:
+        click.echo(f"The database has the revision {go_back(opened.engine, revision)}.")
+    except NoWayBackError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        opened.close()
+
+
 async def _serve(make: "type[Controller]", settings: Settings) -> None:
     controller = make(settings)
     ended = asyncio.Event()

@@ -2,6 +2,7 @@
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
@@ -16,7 +17,21 @@ _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run the migrations up to a revision that this database has not seen, in one transaction.
+    """Run the migrations up to a revision that this database has not seen, in one transaction: see `_in_one`."""
+    _in_one(engine, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take back the migrations after a revision, in one transaction: see `_in_one`.
+
+    What an earlier release has no place for is lost. Raises ValueError, and changes nothing, where a migration has no
+    way back from what is there, and alembic's CommandError for a revision that is not an earlier one.
+    """
+    _in_one(engine, lambda config: command.downgrade(config, revision))
+
+
+def _in_one(engine: Engine, migrate: Callable[[Config], None]) -> None:
+    """Run migrations in one transaction.
 
     SQLite makes a table anew for most changes of it, and drops the old one: meanwhile foreign keys must be off, or what
     hangs on its rows would be deleted with them (https://www.sqlite.org/lang_altertable.html, section 7). They are
@@ -32,7 +47,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         config.attributes["connection"] = connection
         try:
             before = MigrationContext.configure(connection).get_current_heads()
-            command.upgrade(config, revision)
+            migrate(config)
             if is_sqlite and MigrationContext.configure(connection).get_current_heads() != before:
                 _check_foreign_keys(connection)
             connection.commit()

@@ -27,8 +27,9 @@ def bring_up_to_date(engine: Engine) -> None:
         return
     if present is not None and present not in _revisions()[0]:
         raise NewerDatabaseError(
-            f"The database has the revision {present}, of a newer release: run that one, or put the copy back that its "
-            "upgrade left beside the database."
+            f"The database has the revision {present}, of a newer release: run that one, or have it go back by "
+            f"`stead-controller database downgrade {newest()}`, or put the copy back that its upgrade left beside the "
+            "database."
         )
     from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
 
@@ -68,12 +69,14 @@ def _revisions() -> tuple[set[str], set[str]]:
     return made, built_on
 
 
-def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
-    """Copy the database for who goes back to the release before: whole or not at all, and only the last such one."""
-    target = copy_of(database, revision)
-    if target.exists():  # an upgrade that did not come to its end
-        return
-    new = database.with_name(f"{database.name}.copy-{os.getpid()}")
+def copies_of(database: Path) -> list[Path]:
+    """List the copies that upgrades and ways back have left beside a database."""
+    return sorted(database.parent.glob(f"{database.name}.of-*"))
+
+
+def write_copy(engine: Engine, target: Path) -> None:
+    """Copy an SQLite database, whole or not at all."""
+    new = target.with_name(f"{target.name}.copy-{os.getpid()}")
     new.unlink(missing_ok=True)
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # what is empty may be written by VACUUM
     try:
@@ -84,6 +87,14 @@ def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
         new.replace(target)
     finally:
         new.unlink(missing_ok=True)
-    for other in database.parent.glob(f"{database.name}.of-*"):
+
+
+def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
+    """Copy the database for who goes back to the release before: only the last such copy stays."""
+    target = copy_of(database, revision)
+    if target.exists():  # an upgrade that did not come to its end
+        return
+    write_copy(engine, target)
+    for other in copies_of(database):
         if other != target:
             other.unlink()

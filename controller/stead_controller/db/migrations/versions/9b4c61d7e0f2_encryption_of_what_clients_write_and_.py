@@ -14,3 +14,13 @@ def upgrade() -> None:
     op.add_column("image_tasks", sa.Column("encrypted", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("image_tasks", sa.Column("kms_key_id", sa.String(length=512), nullable=True))
     op.add_column("image_tasks", sa.Column("sealed_key", sa.LargeBinary(), nullable=True))
+
+
+def downgrade() -> None:
+    if op.get_bind().execute(sa.text("SELECT 1 FROM image_tasks WHERE encrypted LIMIT 1")).first() is not None:
+        raise ValueError(
+            "an encrypted import would go on unencrypted: let those end, and wait until they are forgotten"
+        )
+    for name in ("sealed_key", "kms_key_id", "encrypted"):
+        op.drop_column("image_tasks", name)
+    op.drop_column("written_blocks", "checksum")

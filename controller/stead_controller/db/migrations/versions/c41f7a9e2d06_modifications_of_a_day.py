@@ -13,3 +13,7 @@ def upgrade() -> None:
     op.add_column(
         "volume_modifications", sa.Column("earlier", sa.String(length=128), server_default="", nullable=False)
     )
+
+
+def downgrade() -> None:
+    op.drop_column("volume_modifications", "earlier")

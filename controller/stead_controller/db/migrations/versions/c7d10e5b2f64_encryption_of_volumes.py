@@ -19,3 +19,14 @@ def upgrade() -> None:
     )
     for table in ("volumes", "snapshots"):
         op.add_column(table, sa.Column("kms_key_id", sa.String(length=512), nullable=True))
+
+
+def downgrade() -> None:
+    encrypted = (
+        "SELECT 1 FROM volumes WHERE kms_key_id IS NOT NULL UNION SELECT 1 FROM snapshots WHERE kms_key_id IS NOT NULL"
+    )
+    if op.get_bind().execute(sa.text(encrypted)).first() is not None:
+        raise ValueError("volumes or snapshots are encrypted, which the release before cannot read: delete them before")
+    for table in ("volumes", "snapshots"):
+        op.drop_column(table, "kms_key_id")
+    op.drop_table("ebs_encryption")

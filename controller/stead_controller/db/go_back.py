@@ -1,0 +1,70 @@
+"""Bring a database back to the schema of an earlier release, by the newer one's migrations, which know the way."""
+
+from pathlib import Path
+
+from alembic.util import CommandError
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from stead_controller.db import migrate, schema
+from stead_controller.errors import SteadError
+
+
+class NoWayBackError(SteadError):
+    """The database cannot be brought back to a revision; it is as it was."""
+
+
+def go_back(engine: Engine, revision: str = "") -> str:
+    """Go back to a revision, or to the one before the last upgrade, and tell which that is.
+
+    A copy of before stays beside an SQLite database, instead of that of the last upgrade. Raises NoWayBackError.
+    """
+    present = schema.revision_of(engine)
+    if present is None:
+        raise NoWayBackError("There is no database yet.")
+    file = Path(engine.url.database) if engine.dialect.name == "sqlite" and engine.url.database else None
+    target = revision or _before_the_last_upgrade(file, present)
+    if file is None:
+        _downgrade(engine, target)
+        return target
+    _require_alone(engine)
+    copy = schema.copy_of(file, present)
+    schema.write_copy(engine, copy)
+    try:
+        _downgrade(engine, target)
+    except NoWayBackError:
+        copy.unlink()
+        raise
+    for other in schema.copies_of(file):
+        if other != copy:
+            other.unlink()
+    return target
+
+
+def _before_the_last_upgrade(file: Path | None, present: str) -> str:
+    copies = schema.copies_of(file) if file is not None else []
+    earlier = [name for name in (copy.name.rpartition(".of-")[2] for copy in copies) if name != present]
+    if len(earlier) != 1:
+        raise NoWayBackError(
+            "No copy of an upgrade says which revision was before: name it. It is what the earlier release's "
+            "`stead-controller database newest` prints."
+        )
+    return earlier[0]
+
+
+def _require_alone(engine: Engine) -> None:
+    """Raise NoWayBackError while another process has the database open: it would not understand it afterwards."""
+    with engine.connect() as connection:
+        try:
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+        except OperationalError as error:
+            raise NoWayBackError("A controller uses the database: stop it before, by `stead down`.") from error
+
+
+def _downgrade(engine: Engine, revision: str) -> None:
+    try:
+        migrate.downgrade(engine, revision)
+    except CommandError as error:
+        raise NoWayBackError(f"{revision} is no earlier revision of this database: {error}") from error
+    except ValueError as error:
+        raise NoWayBackError(str(error)) from error

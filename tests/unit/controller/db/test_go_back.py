@@ -1,0 +1,80 @@
+"""Going back one release: by which copy it knows where to, what it keeps, and when it refuses."""
+
+import sqlite3
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from stead_controller.__main__ import cli
+from stead_controller.db import migrate, schema
+from stead_controller.db.go_back import NoWayBackError, go_back
+from stead_controller.db.session import Database
+from tests.unit.controller.db.test_ways_back import LINE
+
+OLD = LINE[-2]
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A database that was upgraded from the revision before the newest."""
+    database = Database(f"sqlite:///{tmp_path / 'stead.sqlite'}")
+    migrate.upgrade(database.engine, OLD)
+    with database.engine.begin() as connection:
+        connection.execute(text("INSERT INTO accounts (id, name, created, disabled) VALUES ('1', 'old', 5, 0)"))
+    schema.bring_up_to_date(database.engine)
+    yield database
+    database.close()
+
+
+def copies(tmp_path):
+    return [path.name for path in schema.copies_of(tmp_path / "stead.sqlite")]
+
+
+def test_it_goes_back_to_before_the_last_upgrade_and_up_again(database, tmp_path):
+    newest = schema.newest()
+    assert go_back(database.engine) == OLD
+    assert schema.revision_of(database.engine) == OLD
+    assert copies(tmp_path) == [f"stead.sqlite.of-{newest}"]
+    with database.engine.begin() as connection:
+        connection.execute(text("INSERT INTO accounts (id, name, created, disabled) VALUES ('2', 'since', 5, 0)"))
+    schema.bring_up_to_date(database.engine)
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT id FROM accounts ORDER BY id")).scalars().all() == ["1", "2"]
+    assert copies(tmp_path) == [f"stead.sqlite.of-{OLD}"], "of now, not of the first upgrade"
+
+
+@pytest.mark.parametrize("revision", ["nonsense", "ffffffffffff"])
+def test_what_is_no_earlier_revision_is_refused(database, tmp_path, revision):
+    before = copies(tmp_path)
+    with pytest.raises(NoWayBackError, match="no earlier revision"):
+        go_back(database.engine, revision)
+    assert (schema.revision_of(database.engine), copies(tmp_path)) == (schema.newest(), before)
+
+
+def test_without_a_copy_the_revision_must_be_named(database, tmp_path):
+    schema.copy_of(tmp_path / "stead.sqlite", OLD).unlink()
+    with pytest.raises(NoWayBackError, match="name it"):
+        go_back(database.engine)
+    assert go_back(database.engine, OLD) == OLD
+
+
+def test_not_while_a_controller_has_it_open(database, tmp_path):
+    """Another connection to it is open, as a controller's are."""
+    with sqlite3.connect(tmp_path / "stead.sqlite") as other:
+        other.execute("SELECT count(*) FROM accounts").fetchall()
+        with pytest.raises(NoWayBackError, match="stop it before"):
+            go_back(database.engine)
+        assert schema.revision_of(database.engine) == schema.newest()
+    other.close()
+    assert go_back(database.engine) == OLD
+
+
+def test_the_command(database, tmp_path):
+    database.close()
+    done = CliRunner().invoke(cli, ["database", "downgrade", f"--state-dir={tmp_path}"])
+    assert (done.exit_code, done.output) == (0, f"The database has the revision {OLD}.\n")
+    again = CliRunner().invoke(cli, ["database", "downgrade", f"--state-dir={tmp_path}", "nonsense"])
+    assert again.exit_code == 1
+    assert "no earlier revision" in again.output
+    assert CliRunner().invoke(cli, ["database", "newest"]).output == f"{schema.newest()}\n"

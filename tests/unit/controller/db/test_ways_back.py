@@ -1,0 +1,150 @@
+"""Each migration since the oldest release that is kept has a way back, with a row in each table that there is."""
+
+import sqlite3
+from typing import Any
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from stead_controller.db import migrate, schema
+from stead_controller.db.session import Database
+from tests.house.checkout import ROOT
+from tests.unit.controller.db.rows import Rows, fill, rows_of
+
+_RELEASES = sorted((ROOT / "tests" / "api" / "releases").glob("*/cloud.sql"))
+
+
+def _line() -> list[str]:
+    """All revisions, the oldest first."""
+    config = Config()
+    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    return [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+
+
+LINE = _line()
+_OLDEST = "9b4c61d7e0f2"  # of the release of 2026-11-25
+STEPS = list(zip(LINE[LINE.index(_OLDEST) :], LINE[LINE.index(_OLDEST) + 1 :], strict=False))
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'stead.sqlite'}")
+    yield database
+    database.close()
+
+
+def contents(database: Database) -> tuple[Rows, Any]:
+    """All rows, and the tables and indexes as the database has them noted."""
+    with database.engine.connect() as connection:
+        noted = connection.execute(text("SELECT type, name FROM sqlite_master ORDER BY 1, 2")).all()
+        return rows_of(connection), noted
+
+
+def add_rows(database: Database, number: int) -> None:
+    with database.engine.begin() as connection:
+        fill(connection, number, image_tasks={"bucket": "exchange"})  # others have no way back
+
+
+def narrowed(rows: Rows, to: Rows) -> Rows:
+    """Only those tables and columns that others have, too."""
+    names = {table: set(found[0]) for table, found in to.items() if found}
+    return {
+        table: [{name: value for name, value in row.items() if name in names[table]} for row in found]
+        for table, found in rows.items()
+        if table in names and table != "alembic_version"
+    }
+
+
+@pytest.mark.parametrize(("before", "after"), STEPS, ids=[f"{step[1]}" for step in STEPS])
+def test_there_and_back_and_there_again(database, before, after):
+    migrate.upgrade(database.engine, before)
+    add_rows(database, 11)
+    first = contents(database)
+    migrate.upgrade(database.engine, after)
+    second = contents(database)
+    migrate.downgrade(database.engine, before)
+    assert contents(database) == first
+    migrate.upgrade(database.engine, after)
+    assert contents(database) == second
+    add_rows(database, 12)
+    filled = contents(database)[0]
+    migrate.downgrade(database.engine, before)
+    migrate.upgrade(database.engine, after)
+    assert narrowed(contents(database)[0], first[0]) == narrowed(filled, first[0])
+
+
+@pytest.mark.parametrize("release", _RELEASES, ids=lambda path: path.parent.name)
+def test_the_cloud_of_a_release_goes_up_and_comes_back_as_it_was(database, release):
+    connection = sqlite3.connect(database.engine.url.database)
+    connection.executescript(release.read_text())
+    connection.close()
+    present = schema.revision_of(database.engine)
+    before = contents(database)[0]
+    schema.bring_up_to_date(database.engine)
+    newest = contents(database)[0]
+    migrate.downgrade(database.engine, present)
+    assert contents(database)[0] == before
+    migrate.upgrade(database.engine)
+    assert contents(database)[0] == newest
+    assert migrate.differences(database.engine) == []
+
+
+def test_every_revision_has_a_way_back(database):
+    """From the newest to nothing, with no rows."""
+    migrate.upgrade(database.engine)
+    migrate.downgrade(database.engine, "base")
+    assert list(contents(database)[0]) == ["alembic_version"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "row", "reason"),
+    [
+        ("9b4c61d7e0f2", ("image_tasks", {"encrypted": True}), "would go on unencrypted"),
+        ("c7d10e5b2f64", ("snapshots", {"kms_key_id": "key"}), "cannot read"),
+        ("c7d10e5b2f64", ("volumes", {"kms_key_id": "key"}), "cannot read"),
+        ("d7a6e1b3840c", ("image_tasks", {"bucket": "mine", "location": "x"}), "other files"),
+    ],
+)
+def test_where_there_is_no_way_back_it_says_why_and_changes_nothing(database, revision, row, reason):
+    migrate.upgrade(database.engine, revision)
+    none_encrypted = {"volumes": {"kms_key_id": None}, "snapshots": {"kms_key_id": None}}
+    with database.engine.begin() as connection:
+        fill(connection, 11, **none_encrypted | {row[0]: row[1]})
+    before = contents(database)
+    with pytest.raises(ValueError, match=reason):
+        migrate.downgrade(database.engine, LINE[LINE.index(revision) - 1])
+    assert contents(database) == before
+
+
+def test_room_of_instance_store_is_counted_for_what_runs_and_kvm_is_known(database):
+    """Also back: the release before neither counts it nor knows room below zero."""
+    before = LINE[LINE.index("3f9d72b6c1e8") - 1]
+    migrate.upgrade(database.engine, before)
+    pool = {"is_default": True, "provisioned": 7}
+    kinds = {11: ("kvm", True, True), 12: ("kvm", False, True), 13: ("qemu", True, False)}
+    for number, (kind, held, default) in kinds.items():
+        with database.engine.begin() as connection:
+            fill(
+                connection,
+                number,
+                hosts={"virtualization": kind},
+                instances={"capacity_held": held, "host_id": f"{number}id"},
+                storage_pools=pool | {"is_default": default},
+                instance_store_disks={"size": 5},
+            )
+
+    def shown(query):
+        with database.engine.connect() as connection:
+            return connection.execute(text(query)).scalars().all()
+
+    counted = "SELECT provisioned FROM storage_pools ORDER BY host_id"
+    migrate.upgrade(database.engine, "3f9d72b6c1e8")
+    assert shown(counted) == [12, 7, 7]
+    assert shown("SELECT accelerated FROM hosts ORDER BY id") == [1, 1, 0]
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE hosts SET cpus_free = -1, memory_free = -2"))
+    migrate.downgrade(database.engine, before)
+    assert shown(counted) == [7, 7, 7]
+    assert set(shown("SELECT cpus_free FROM hosts") + shown("SELECT memory_free FROM hosts")) == {0}
