@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -148,8 +147,7 @@ class Backend:
             connector = (
                 aiohttp.UnixConnector(place.socket, limit=_AT_ONCE)
                 if place.socket
-                # aiohttp's own context has no authorities here: see `_loading` of the main module.
-                else aiohttp.TCPConnector(limit=_AT_ONCE, ssl=ssl.create_default_context())
+                else aiohttp.TCPConnector(limit=_AT_ONCE)
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
