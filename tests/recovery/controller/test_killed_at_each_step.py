@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
-from botocore.exceptions import HTTPClientError
 
 from tests.support.cloud import Cloud
 from tests.support.processes import Child
@@ -31,6 +31,7 @@ class Client:
 
     def ask(self, name: str, done: Callable[[], bool] | None = None, **parameters: Any) -> dict[str, Any]:
         """Call until there is an answer; `done` tells of a call without one whether it has been done nevertheless."""
+        was_lost = False
         while True:
             try:
                 answer: dict[str, Any] = getattr(self.ec2, name)(**parameters)
@@ -38,6 +39,12 @@ class Client:
                 wait_for(self.cloud.answers, "a controller answers again", PATIENCE)
                 if done is not None and done():
                     return {}
+                was_lost = True
+            except ClientError:
+                # What was done without an answer may have been under way when we looked, and over when we asked again.
+                if was_lost and done is not None and done():
+                    return {}
+                raise
             else:
                 return answer
 
