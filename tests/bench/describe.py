@@ -175,9 +175,9 @@ def _serve(settings: Settings, told: Any, ready: Any, count: int) -> None:
     key = json.loads((settings.state_dir / "credentials.json").read_text())
     original = aws_app.AwsApp._record
 
-    def record(self: Any, exchange: Any, status: int, error: Any, taken: float) -> None:
+    async def record(self: Any, exchange: Any, response: Any, error: Any, taken: float) -> None:
         told.put(taken)
-        original(self, exchange, status, error, taken)
+        await original(self, exchange, response, error, taken)
 
     aws_app.AwsApp._record = record  # type: ignore[method-assign]  # the measurement listens in
 
