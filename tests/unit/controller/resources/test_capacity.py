@@ -118,6 +118,12 @@ def free(tx):
     return {row[0]: tuple(row[1:]) for row in tx.session.execute(query)}
 
 
+def reserved(tx):
+    return {
+        row[0]: tuple(row[1:]) for row in tx.session.execute(select(Host.id, Host.cpus_reserved, Host.memory_reserved))
+    }
+
+
 def modelled(fleet):
     return {
         host.id: (host.cpus_free(), host.memory_free(), None if host.pool is None else host.pool_taken())
@@ -140,6 +146,10 @@ def test_random_fleets_against_the_model(database, seed):
                 end_one(tx)
             tx.session.flush()
             assert free(tx) == modelled(fleet.values())
+            taken = {
+                host.id: (host.cpus - host.cpus_free(), host.memory - host.memory_free()) for host in fleet.values()
+            }
+            assert reserved(tx) == taken
 
     def launch(tx):
         need, disks = random_need(dice)
@@ -268,3 +278,16 @@ def test_a_launch_on_a_host_with_kvm_asks_once(run, world, statements):
     statements.clear()
     assert run(place, Need(1, GIB), ()) == world.host_id
     assert len([one for one in statements if one.startswith(("SELECT", "UPDATE"))]) == 2
+
+
+def test_among_more_hosts_than_are_looked_at_the_roomiest_is_found(run, world):
+    """Also where those before it, by their ids, have KVM, too, and its like has none."""
+    change(run, world.host_id, state="down")
+    names = [f"h-{number:017x}" for number in range(40)]
+    run(
+        lambda tx: tx.session.add_all(rows.host(id=name, memory_free=GIB + number) for number, name in enumerate(names))
+    )
+    assert run(place, Need(1, GIB), ()) == names[-1]
+    run(lambda tx: tx.session.execute(update(Host).values(accelerated=False)) and None)
+    change(run, names[0], accelerated=True)
+    assert run(place, Need(1, GIB), ()) == names[0]
