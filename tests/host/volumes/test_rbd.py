@@ -43,6 +43,7 @@ class Host:
 
     def volumes(self, trash_seconds: float = 3600) -> PooledVolumes:
         store = LocalStore(self.root)
+        store.forget_removed(older_than=-1)  # tests use the same few ids
         setting = PoolSetting.parse(f"far:rbd:{POOL}@{self.ceph.conf}:io1,io2")
         found = open_pools(store, (setting,), self.id)
         pool = RbdPool("far", POOL, self.ceph.conf, self.id, trash_seconds=trash_seconds)
@@ -198,7 +199,7 @@ def test_a_removed_disk_rests_in_cephs_trash_and_can_be_brought_back(host):
     assert "failed" not in qemu_io(made.source, "read -P 9 1M 8M")
     host.volumes(trash_seconds=0).remove(FIRST)
     assert host.trash() == ""
-    again = here.ensure(VolumeSpec(FIRST, 64 * MIB, pool="far"))
+    again = host.volumes().ensure(VolumeSpec(FIRST, 64 * MIB, pool="far"))
     assert "failed" not in qemu_io(again.source, "read -P 0 0 64M")
 
 
