@@ -64,7 +64,8 @@ async def test_damage_is_named_with_those_who_need_it(kept, check, path_of):
     blocks, snapshot_ids = kept
     path_of(blocks[0]).unlink()
     path = path_of(blocks[1])
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     path_of(blocks[2]).unlink()
     found = await check()
     assert (found.blocks_done, found.bad_blocks) == (4, 3)

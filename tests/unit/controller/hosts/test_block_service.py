@@ -28,6 +28,11 @@ def noise():
     return pack(secrets.token_bytes(BLOCK_BYTES))
 
 
+def spoil(content):
+    """Give bytes with the last one changed, whatever it was."""
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
 def ask(**body):
     return pb.StoreSnapshotRequest(**body)
 
@@ -280,7 +285,7 @@ async def test_what_is_wrong_is_refused(host, pending, run, wrong, code):
     messages = {
         "header": ask(header=pb.SnapshotHeader(snapshot_id=snapshot_id)),
         "segment": ask(segment=make_segment(0, {0: block.digest})),
-        "spoilt": ask(block=pb.Block(digest=block.digest, content=block.content[:-1] + b"?")),
+        "spoilt": ask(block=pb.Block(digest=block.digest, content=spoil(block.content))),
     }
     sent = [messages.get(one, one) if isinstance(one, str) else one for one in wrong]
     assert await refusal(host.StoreSnapshot(iter(sent))) is code
@@ -294,7 +299,7 @@ async def test_corruption_in_the_store_never_reaches_a_host(host, pending, tmp_p
     block = noise()
     await storing.bring(0, {0: block})
     (path,) = (path for path in (tmp_path / "blocks").rglob("*") if path.is_file())
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    path.write_bytes(spoil(path.read_bytes()))
     assert await refusal(fetch(host, snapshot_id, [block.digest])) is grpc.StatusCode.DATA_LOSS
     path.unlink()
     assert await refusal(fetch(host, snapshot_id, [block.digest])) is grpc.StatusCode.DATA_LOSS
@@ -314,7 +319,7 @@ async def test_a_host_that_cannot_fetch_a_base_is_noted_with_the_damage(host, pe
 
     (path,) = (path for path in (tmp_path / "blocks").rglob("*") if path.is_file())
     content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    path.write_bytes(spoil(content))
     assert await refusal(fetch(host, snapshot_id, [block.digest])) is grpc.StatusCode.DATA_LOSS
     assert run(seen) == ("error", [(snapshot_id,)])
     path.write_bytes(content)
