@@ -242,20 +242,7 @@ class Controller:
             f"{settings.listen}:{settings.enrolment_port}", tls.enrolment_server_credentials(identity)
         )
         operations.load()
-        app = AwsApp(
-            transactions=self.database,
-            find_key=by_opened_keys(self._keys.find),
-            cloud=self.cloud,
-            page_key=page_key,
-            authorizer=self._authorizer,
-            ask=self._ask,
-            on_call=self._note_call,
-            require_room=self._room.require,
-            throttle=self._throttle,
-            strangers=self._strangers,
-            any_region=settings.any_region,
-            clock=self._clock,
-        )
+        app = self._app(page_key)
         listeners = self._listeners(identity)
         self._aws = AwsServer(
             app, listeners, objects=self._objects, endpoints=self._endpoints(identity, listeners), health=self._health
@@ -267,6 +254,24 @@ class Controller:
         await self._aws.start()
         self._begin_work()
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
+
+    def _app(self, page_key: bytes) -> AwsApp:
+        """Make what answers the AWS APIs."""
+        return AwsApp(
+            transactions=self.database,
+            find_key=by_opened_keys(self._keys.find),
+            cloud=self.cloud,
+            page_key=page_key,
+            authorizer=self._authorizer,
+            ask=self._ask,
+            on_call=self._note_call,
+            require_room=self._room.require,
+            require_room_for_deletion=self._room.require_for_deletion,
+            throttle=self._throttle,
+            strangers=self._strangers,
+            any_region=self.settings.any_region,
+            clock=self._clock,
+        )
 
     def _begin_work(self) -> None:
         """Begin what is done again and again."""
@@ -392,7 +397,7 @@ class Controller:
             )
 
     def _health(self) -> str:
-        return "the disk is full: nothing can be changed" if self._room.is_full else "ok"
+        return "the disk is full: nothing can be changed but by deletions" if self._room.is_full else "ok"
 
     async def _ask(self, question: Question) -> HostAnswer:
         if isinstance(question, ReadBlock | WriteBlock):

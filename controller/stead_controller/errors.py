@@ -143,7 +143,10 @@ class OutOfRoom(SteadError):
 
     def __init__(self) -> None:
         """Say what the caller may do; every service of AWS has this code."""
-        message = "The disk of this cloud's controller is full: nothing can be changed until its operator makes room."
+        message = (
+            "The disk of this cloud's controller is full: nothing can be changed until there is room. "
+            "Instances, volumes, snapshots and images can be deleted as long as what is reserved for that lasts."
+        )
         super().__init__(message, code="ServiceUnavailable")
 
 

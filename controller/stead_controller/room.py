@@ -1,7 +1,8 @@
 """Room on the disk of the state directory: some is reserved for last writes, and changes are refused before it ends.
 
-The reserve is a file. Whoever finds the disk full gives it up and tries again: so the audit trail, and what goes on in
-the background, have room when requests are refused already. It is taken again when there is twice as much.
+The reserve is a file. Whoever finds the disk full gives it up and tries again: so the audit trail, what goes on in the
+background, and deletions have room when other requests are refused already. It is taken again when there is twice as
+much.
 """
 
 import os
@@ -64,6 +65,14 @@ class Room:
     def require(self) -> None:
         """Raise OutOfRoom where a change might not be kept, or not be recorded."""
         if self.is_full:
+            raise OutOfRoom
+
+    def require_for_deletion(self) -> None:
+        """Raise OutOfRoom where a deletion might leave too little for the records of what goes on without requests.
+
+        A deletion may use up to half of what is reserved: it is how somebody without the operator's help makes room.
+        """
+        if not self._is_reserved and self._free() < self._bytes // 2:
             raise OutOfRoom
 
     def _free(self) -> int:

@@ -133,6 +133,40 @@ def test_what_is_answered_on_a_full_disk_is_recorded_and_changes_are_refused(clo
     wait_for(lambda: caller.acknowledged <= _recorded(cloud), "all is recorded", 10)
 
 
+def test_deletions_are_let_through_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    """TerminateInstances, DeleteVolume, DeleteSnapshot and DeregisterImage are how a user makes room."""
+    cloud = Cloud(tmp_path / "cloud")
+    cloud.settings.controller_dir.parent.mkdir()
+    cloud.settings.controller_dir.symlink_to(small_disk)  # the hosts' disk is another
+    try:
+        cloud.start_controller()
+        cloud.add_hosts(1)
+        ec2, image_id = cloud.new_account().ec2, cloud.add_image()
+        zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
+        launched = ec2.run_instances(ImageId=image_id, InstanceType="t3.nano", MinCount=1, MaxCount=1)["Instances"]
+        volume_id = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
+        ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id])
+        snapshot_id = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+        ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id])
+        mapping = {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot_id}}
+        made = ec2.register_image(Name="mine", RootDeviceName="/dev/sda1", BlockDeviceMappings=[mapping])["ImageId"]
+        instance_id = launched[0]["InstanceId"]
+        ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id])
+
+        _fill(small_disk)
+        with pytest.raises(ClientError, match="is full"):
+            ec2.create_volume(AvailabilityZone=zone, Size=1)
+        ec2.deregister_image(ImageId=made)
+        ec2.delete_snapshot(SnapshotId=snapshot_id)
+        ec2.delete_volume(VolumeId=volume_id)
+        ec2.terminate_instances(InstanceIds=[instance_id])
+        ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id])
+        assert ec2.describe_volumes()["Volumes"] == []
+        assert ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    finally:
+        cloud.stop()
+
+
 def test_room_that_comes_back_is_taken_without_a_restart(cloud: Cloud, small_disk: Path) -> None:
     caller = _Caller(cloud.new_account())
     _fill(small_disk)

@@ -158,6 +158,7 @@ class AwsApp:
         ask: Ask = _nobody_to_ask,
         on_call: OnCall = _ignore,
         require_room: Callable[[], None] = _always,
+        require_room_for_deletion: Callable[[], None] = _always,
         throttle: Throttle | None = None,
         strangers: Strangers | None = None,
         any_region: bool = False,
@@ -167,7 +168,7 @@ class AwsApp:
         """Take the parts; `page_key` seals NextTokens and is the same on all controllers of a cloud.
 
         With `any_region` requests may be signed for whatever region. `require_room` is called before anything is
-        changed, and raises OutOfRoom.
+        changed, `require_room_for_deletion` before what makes room; they raise OutOfRoom.
         Loads the models of the services that have operations, so that no request waits for it.
         """
         self._transactions = transactions
@@ -178,6 +179,7 @@ class AwsApp:
         self._ask = ask
         self._on_call = on_call
         self._require_room = require_room
+        self._require_room_for_deletion = require_room_for_deletion
         self._throttle = throttle or Throttle(0)
         self._strangers = strangers or Strangers(0)
         self._any_region = any_region
@@ -307,7 +309,7 @@ class AwsApp:
         dry_run = exchange.params.get("DryRun") is True
         writes = operation.changes(exchange.params)
         if writes:
-            self._require_room()
+            (self._require_room_for_deletion if operation.makes_room else self._require_room)()
         outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
         if dry_run:
             raise DryRunOperation

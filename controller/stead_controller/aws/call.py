@@ -63,7 +63,10 @@ Handler = Callable[[Call, Params], Result | Later | Then]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An AWS operation that Stead has built; `writes` may depend on the request's parameters."""
+    """An AWS operation that Stead has built; `writes` may depend on the request's parameters.
+
+    One that `makes_room`, since it deletes what takes much, is let through on a disk that is too full for others.
+    """
 
     service: str
     name: str
@@ -71,6 +74,7 @@ class Operation:
     writes: bool | Callable[[Params], bool]
     prepare: Callable[[Params], Any] | None = None
     signed: bool = True
+    makes_room: bool = False
 
     def changes(self, params: Params) -> bool:
         """Tell whether a request needs a transaction that writes."""
@@ -87,19 +91,20 @@ def operation(
     writes: bool | Callable[[Params], bool] = True,
     signed: bool = True,
     prepare: Callable[[Params], Any] | None = None,
+    makes_room: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Enter a function into the table of operations under its AWS name.
 
     `writes=False` gives it a read-only transaction, a function one that depends on the parameters. `prepare` does,
     before the transaction, what takes long and needs nothing but the parameters: a transaction that writes keeps all
-    other writers waiting. An operation that is not `signed` finds out itself who asks: its caller is NOBODY. Raises
-    RuntimeError when the name is taken.
+    other writers waiting. An operation that is not `signed` finds out itself who asks: its caller is NOBODY. One that
+    `makes_room` may use some of what is reserved on a full disk. Raises RuntimeError when the name is taken.
     """
 
     def enter(handler: Handler) -> Handler:
         if (service, name) in OPERATIONS:
             raise RuntimeError(f"{service}:{name} is defined twice")
-        OPERATIONS[service, name] = Operation(service, name, handler, writes, prepare, signed)
+        OPERATIONS[service, name] = Operation(service, name, handler, writes, prepare, signed, makes_room)
         return handler
 
     return enter

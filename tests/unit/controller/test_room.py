@@ -57,6 +57,19 @@ def test_changes_are_refused_before_the_end_and_after_it(tmp_path: Path, free: C
     room.require()
 
 
+def test_deletions_may_use_half_of_what_is_reserved(tmp_path: Path, free: Callable[[int], None]) -> None:
+    room = Room(tmp_path, 64 * KIB)
+    room.begin()
+    free(0)
+    room.require_for_deletion()
+    assert room.give_up(), "a change met the full disk"
+    free(32 * KIB)
+    room.require_for_deletion()
+    free(32 * KIB - KIB)
+    with pytest.raises(OutOfRoom):
+        room.require_for_deletion()
+
+
 def test_a_start_on_a_full_disk_has_what_the_last_run_reserved(tmp_path: Path, free: Callable[[int], None]) -> None:
     Room(tmp_path, 64 * KIB).begin()
     free(0)

@@ -90,7 +90,7 @@ def describe_images(call: Call, params: Params) -> Result:
     return selection.answer("Images", images.describe(call.tx, call.caller, wanted, call.now), page, "ImageId")
 
 
-@operation("DeregisterImage")
+@operation("DeregisterImage", makes_room=True)
 def deregister(call: Call, params: Params) -> Result:
     """Forget an image."""
     with_snapshots = params.get("DeleteAssociatedSnapshots", False)

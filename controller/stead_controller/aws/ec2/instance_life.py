@@ -34,7 +34,7 @@ def reboot(call: Call, params: Params) -> Result:
     return {}
 
 
-@operation("TerminateInstances")
+@operation("TerminateInstances", makes_room=True)
 def terminate(call: Call, params: Params) -> Result:
     """Terminate instances."""
     changes = terminate_instances(call.tx, call.caller, params["InstanceIds"], call.now, force=_at_once(params))

@@ -74,7 +74,7 @@ def describe_snapshots(call: Call, params: Params) -> Result:
     return selection.answer("Snapshots", snapshots.describe(call.tx, call.caller, wanted), page, "SnapshotId")
 
 
-@operation("DeleteSnapshot")
+@operation("DeleteSnapshot", makes_room=True)
 def delete_one_snapshot(call: Call, params: Params) -> Result:
     """Delete a snapshot."""
     delete_snapshot.delete(call.tx, call.caller, params["SnapshotId"])

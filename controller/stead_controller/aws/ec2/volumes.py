@@ -40,7 +40,7 @@ def create_volume(call: Call, params: Params) -> Result:
     return volumes.show_made(call.tx, call.caller, call.cloud, made, call.now)
 
 
-@operation("DeleteVolume")
+@operation("DeleteVolume", makes_room=True)
 def delete_volume(call: Call, params: Params) -> Result:
     """Delete a volume that is attached to nothing."""
     volume_life.delete(call.tx, call.caller, params["VolumeId"])

@@ -337,6 +337,17 @@ async def test_without_room_changes_are_refused_and_reads_are_answered() -> None
     assert [(record.status, record.has_changed) for record in chain.records] == [(503, False), (200, False)]
 
 
+async def test_without_room_deletions_are_let_through_as_long_as_there_is_room_for_them() -> None:
+    request = b"Action=DeleteVolume&Version=2016-11-15&VolumeId=vol-00000000"
+    for last, status in ((lambda: None, 200), (_no_room, 503)):
+        chain = Chain(require_room=_no_room, require_room_for_deletion=last)
+        chain.operations["ec2", "DeleteVolume"] = Operation(
+            "ec2", "DeleteVolume", lambda _, params: whole(params) and {}, writes=True, makes_room=True
+        )
+        assert (await chain.answer(request)).status == status
+        assert (await chain.answer(b"Action=DescribeVolumes&Version=2016-11-15")).status == 200
+
+
 async def test_what_cannot_be_recorded_is_not_answered() -> None:
     records = []
 
