@@ -143,9 +143,9 @@ def find(service: str, code: str) -> Quota:
     raise NotFound("quota", [f"{service}/{code}"])
 
 
-def beginning(cloud: Cloud, quota: Quota) -> int:
+def beginning(cloud: Cloud | None, quota: Quota) -> int:
     """What an account may have for which the operator has set nothing."""
-    if quota is ELASTIC_ADDRESSES:
+    if quota is ELASTIC_ADDRESSES and cloud is not None:
         return cloud.elastic_addresses_per_account
     return quota.default if quota.here is None else quota.here
 
@@ -158,9 +158,7 @@ def limit(tx: Transaction, account_id: str, quota: Quota, *, cloud: Cloud | None
         return values[account_id]
     if EVERYONE in values:
         return values[EVERYONE]
-    if cloud is not None:
-        return beginning(cloud, quota)
-    return quota.default if quota.here is None else quota.here
+    return beginning(cloud, quota)
 
 
 def set_values(tx: Transaction, account_id: str) -> dict[tuple[str, str], int]:
@@ -210,7 +208,7 @@ def count(tx: Transaction, most: int, id_column: Any, *where: ColumnElement[bool
     """Count rows, and no further than `most`."""
     tx.session.flush()
     some = select(id_column).where(*where).limit(most)
-    return tx.session.scalar(select(func.count()).select_from(some.subquery())) or 0
+    return tx.session.execute(select(func.count()).select_from(some.subquery())).scalar_one()
 
 
 def exceeded(quota: Quota, most: int) -> LimitExceeded:
@@ -237,8 +235,6 @@ def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: i
 
 def use_vcpus(tx: Transaction, account_id: str, vcpus: int) -> None:
     """Note that an account's instances take more vCPUs from their hosts, or, less than 0, fewer."""
-    if not vcpus:
-        return
     known = _USE.first(tx.connection, {"account": account_id, "more": vcpus})
     if known is None:
         tx.session.add(AccountUsage(account_id=account_id, name=_VCPUS, value=vcpus))
