@@ -19,6 +19,7 @@ _PLACES = {
     "cache": "/var/cache/libvirt",
     "log": "/var/log/libvirt",
 }
+_ROOTS_ALONE = {"run"}  # the daemons' sockets; guests are handed theirs by libvirtd, open
 _MS_BIND = 4096  # linux/mount.h
 _MS_REC = 16384
 _MS_PRIVATE = 1 << 18
@@ -46,7 +47,8 @@ def main(argv: list[str]) -> None:
 def _prepare(root: Path) -> None:
     """Make the directories, once, with the machine's own configuration and another host UUID."""
     for name, place in _PLACES.items():
-        (root / name).mkdir(mode=0o711, exist_ok=True)
+        (root / name).mkdir(exist_ok=True)
+        (root / name).chmod(0o700 if name in _ROOTS_ALONE else 0o711)  # also where an earlier run made it
         Path(place).mkdir(mode=0o755, parents=True, exist_ok=True)
     configuration = root / "etc" / "libvirtd.conf"
     if not configuration.exists():

@@ -106,7 +106,10 @@ def test_a_guest_that_broke_out_sees_no_device_of_the_host(world):
 
 @pytest.mark.parametrize("name", ["libvirt-sock", "libvirt-sock-ro"])
 def test_libvirt_does_not_listen_to_a_guest_that_broke_out(world, tmp_path, name):
-    """Anybody may connect; libvirtd serves no user that its host does not know, even if the client has a name for it."""
+    """Nobody gets to its socket; of a system's own, to which anybody may connect, libvirtd serves no user that is unknown.
+
+    Even if the client has a name for it.
+    """
     spec = world.spec()
     world.machines.start(spec, 1)
     process = world.process_of(spec.id)
@@ -118,6 +121,12 @@ def test_libvirt_does_not_listen_to_a_guest_that_broke_out(world, tmp_path, name
     asks = ["virsh", "-c", f"qemu+unix:///system?socket={world.daemon.root / 'run' / name}", "list"]
     command = ["unshare", "--mount", "sh", "-c", f'{become} "$@"', "sh", *asks]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, "Permission denied" in done.stderr) == (1, True), done.stderr
+    (world.daemon.root / "run").chmod(0o711)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    finally:
+        (world.daemon.root / "run").chmod(0o700)
     assert done.returncode != 0
     assert f"Failed to find user record for uid '{uid}'" in done.stderr
     assert spec.id not in done.stdout
