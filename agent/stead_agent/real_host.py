@@ -1,5 +1,6 @@
 """A real host's agent: libvirt, the kernel's network and local disks put together."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import errno
@@ -13,7 +14,7 @@ from typing import Final
 
 import libvirt
 
-from stead_agent import facts, heap, kvm_proof, libvirtd
+from stead_agent import daemon_logs, facts, heap, kvm_proof, libvirtd
 from stead_agent.agent import Agent
 from stead_agent.attachment_credentials import AttachmentCredentials
 from stead_agent.bases.base_servers import BaseServers
@@ -109,9 +110,11 @@ async def _run(settings: Settings, version: str) -> None:
         threads=concurrent.futures.ThreadPoolExecutor(THREADS, "work"),
         question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
     )
+    logs = asyncio.create_task(daemon_logs.run(settings))
     try:
         await agent.run()
     finally:
+        logs.cancel()
         host.flow_logs.close()
         host.parts.endpoints.close()
         host.parts.exports.close()

@@ -1,7 +1,10 @@
 """Logs that nobody outside can fill: so many lines of a kind in a second, so many bytes in a file."""
 
+import contextlib
+import errno
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +18,7 @@ _MOST_KINDS: Final = 1000
 _KIND_LENGTH: Final = 80
 _MOST_FAULT: Final = 200
 _STANDARD: Final = (1, 2)  # file descriptors
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
 
 class OncePerSecond(logging.Filter):
@@ -95,8 +99,12 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
 
 def put_aside(path: Path) -> None:
     """Rename a log and the older ones, `log.1` being the youngest of these; the oldest goes. Raises OSError."""
+    _put_aside(path, path)
+
+
+def _put_aside(path: Path, youngest: Path) -> None:
     for number in range(OLDER_FILES, 0, -1):
-        younger = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
+        younger = path.with_name(f"{path.name}.{number - 1}") if number > 1 else youngest
         if younger.exists():
             younger.replace(path.with_name(f"{path.name}.{number}"))
 
@@ -105,3 +113,23 @@ def put_aside_if_large(path: Path, most_bytes: int = FILE_BYTES) -> None:
     """Do so to a log that is large, before a program that appends to it is started."""
     if path.exists() and path.stat().st_size >= most_bytes:
         put_aside(path)
+
+
+def copy_aside_if_large(path: Path, most_bytes: int = FILE_BYTES) -> None:
+    """Empty a log that is large while a program appends to it, after a copy of it was put aside.
+
+    The program goes on at the beginning of the file, since it writes at its end (O_APPEND). What it writes between copy
+    and end is lost, and all of it where there is no room for a copy. Raises OSError.
+    """
+    with contextlib.suppress(FileNotFoundError):  # its program has ended and was cleared away
+        if path.stat().st_size < most_bytes:
+            return
+        fresh = path.with_name(f"{path.name}.0")
+        try:
+            shutil.copy(path, fresh)
+            _put_aside(path, fresh)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            if error.errno not in _FULL:
+                raise
+        os.truncate(path, 0)

@@ -1,7 +1,10 @@
 """kill -9 of controller and agent, during and after a launch: guests are adopted untouched, half-made ones finished."""
 
+import os
+
 from stead_cli.processes import Program
 from stead_cli.ssh import Login
+from stead_proto import bounded_log
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
@@ -57,8 +60,14 @@ def _running_guest_is_adopted_untouched(
 
 def _guest_stops_while_the_agent_is_dead(cloud: RealCloud, user: User, instance_id: str, login: Login) -> None:
     cloud.kill(cloud.agent)
+    log = cloud.settings.agent_dir / "disks/bases/filling/of-a-server.log"
+    log.touch()
+    os.truncate(log, bounded_log.FILE_BYTES)
     login.run("sudo poweroff >/dev/null 2>&1 &")
     wait_for(lambda: qemu_process_of(instance_id) is None, "the guest is off", 30)
     cloud.up()
     wait_for(lambda: user.state(instance_id) == "stopped", "it is seen stopped", 30)
+    wait_for(lambda: log.stat().st_size == 0, "a large log of a program that outlives the agent is emptied", 30)
+    for path in log.parent.glob(f"{log.name}*"):
+        path.unlink()
     assert user.describe(instance_id)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"

@@ -1,6 +1,9 @@
 """A log keeps to a line of a kind in a second and to so many bytes in a file, whatever is written to it."""
 
+import contextlib
+import errno
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +103,56 @@ def test_standard_error_that_is_another_file_is_left_alone(tmp_path: Path) -> No
         subprocess.run([sys.executable, "-c", _WRITER, log], stdout=output, stderr=output, check=True, timeout=30)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "program.log"]
     assert len(other.read_text().splitlines()) == 201
+
+
+_APPENDER = """
+import sys
+for line in sys.stdin:
+    sys.stdout.write(line)
+    sys.stdout.flush()
+    sys.stderr.write("read")
+    sys.stderr.flush()
+"""
+
+
+def test_a_large_log_is_emptied_while_a_program_appends_to_it(tmp_path: Path) -> None:
+    log = tmp_path / "daemon.log"
+    with log.open("ab") as output:
+        words = [sys.executable, "-c", _APPENDER]
+        program = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.PIPE, text=True)
+    with program:
+        assert program.stdin is not None
+        assert program.stderr is not None
+        for number in range(6):
+            program.stdin.write(f"line {number}\n")
+            program.stdin.flush()
+            assert program.stderr.read(4) == "read"
+            bounded_log.copy_aside_if_large(log, 14)
+        program.stdin.close()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "daemon.log": "",
+        "daemon.log.1": "line 4\nline 5\n",
+        "daemon.log.2": "line 2\nline 3\n",
+        "daemon.log.3": "line 0\nline 1\n",
+    }
+    bounded_log.copy_aside_if_large(tmp_path / "none", 0)
+
+
+@pytest.mark.parametrize(("number", "left"), [(errno.ENOSPC, ""), (errno.EDQUOT, ""), (errno.EIO, "all of it")])
+def test_a_log_on_a_full_disk_is_emptied_without_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, left: str
+) -> None:
+    log = tmp_path / "daemon.log"
+    log.write_text("all of it")
+
+    def copy(_source: Path, to: Path) -> None:
+        to.write_text("a part")
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(shutil, "copy", copy)
+    with contextlib.nullcontext() if not left else pytest.raises(OSError, match="no"):
+        bounded_log.copy_aside_if_large(log, 1)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"daemon.log": left}
 
 
 def test_a_large_log_is_put_aside_before_a_program_appends_to_it(tmp_path: Path) -> None:
