@@ -323,6 +323,9 @@ VALUES: Final[Named] = {
     "ZoneIds": ["use1-az1"], "ZoneNames": ["us-east-1a"], "MaxResults": 5, "InstanceType": "t3.micro",
     "UserName": "own", "GroupName": "own", "RoleName": "own", "InstanceProfileName": "own",
     "AuthenticationCode1": "123456", "AuthenticationCode2": "234567", "CertificateId": "x" * 24,
+    "TcpEstablishedTimeout": 350,
+    "UdpStreamTimeout": 90,
+    "UdpTimeout": 45,
 }  # fmt: skip
 
 # What an operation needs beside what its model requires; None leaves out what the model requires.

@@ -10,7 +10,18 @@ from ipaddress import ip_network
 from typing import Final
 
 from stead_agent.firewall.acls import clean_acl
-from stead_agent.firewall.interface import Acl, FlowLog, Group, Interface, PeerLink, Refusal, Rule, Subnet, VpcFirewall
+from stead_agent.firewall.interface import (
+    Acl,
+    FlowLog,
+    Group,
+    IdleTimeouts,
+    Interface,
+    PeerLink,
+    Refusal,
+    Rule,
+    Subnet,
+    VpcFirewall,
+)
 from stead_agent.firewall.rules import (
     RuleError,
     blocks_of,
@@ -27,6 +38,7 @@ _INTERFACE_ID: Final = re.compile(r"eni-[0-9a-f]{8,32}\Z")
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
 _LINK: Final = re.compile(r"[0-9A-Za-z_-]{1,15}\Z")
 _LAST_MARK: Final = 0xFFFF_FFFF
+_LONGEST_IDLE: Final = 432_000  # seconds: EC2's longest, and the kernel's own for TCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +163,23 @@ def _clean_interfaces(given: tuple[Interface, ...], refusals: list[Refusal]) -> 
         lost |= {pair.public for pair in interface.public_addresses if pair not in public}
         refusals += [Refusal(interface.id, f"another interface has {address}") for address in sorted(lost)]
         fitting = replace(
-            interface, addresses=tuple(addresses), ipv6_addresses=tuple(ipv6), public_addresses=tuple(public)
+            interface,
+            addresses=tuple(addresses),
+            ipv6_addresses=tuple(ipv6),
+            public_addresses=tuple(public),
+            idle_timeouts=_clean_timeouts(interface, refusals),
         )
         kept.append(interface if fitting == interface else fitting)
     return tuple(kept)
+
+
+def _clean_timeouts(interface: Interface, refusals: list[Refusal]) -> IdleTimeouts:
+    """Leave out all timeouts of an interface when one of them makes no sense: it has the VPC's instead."""
+    given = interface.idle_timeouts
+    if all(0 <= seconds <= _LONGEST_IDLE for seconds in (given.tcp_established, given.udp, given.udp_stream)):
+        return given
+    refusals.append(Refusal(interface.id, f"no idle timeouts: {given}"))
+    return IdleTimeouts()
 
 
 def _take(taken: set[object], *keys: object) -> bool:

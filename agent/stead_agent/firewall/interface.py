@@ -7,7 +7,7 @@ addresses. A tap that was never told of can send nothing.
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stead_agent.findings import Finding, Path
@@ -111,6 +111,15 @@ class Subnet:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleTimeouts:
+    """After how many idle seconds tracked flows of an interface are forgotten; 0 = as all others of its VPC."""
+
+    tcp_established: int = 0
+    udp: int = 0  # seen in one direction only, or one question and its answer
+    udp_stream: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
     """A network interface of a guest, or of a NAT gateway, on this host."""
 
@@ -125,6 +134,7 @@ class Interface:
     ipv6_addresses: tuple[str, ...] = ()
     unfiltered: bool = False  # a NAT gateway's: no groups are asked
     router_mark: int = 0  # network's `router_mark`, when routes may lead to it
+    idle_timeouts: IdleTimeouts = field(default_factory=IdleTimeouts)  # of flows that begin while it has them
 
 
 @dataclass(frozen=True, slots=True)

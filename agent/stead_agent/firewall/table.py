@@ -44,6 +44,21 @@ class NamedSet:
 
 
 @dataclass(frozen=True, slots=True)
+class CtTimeout:
+    """How long the kernel keeps an idle flow of one protocol by its state, in seconds; other states as they are."""
+
+    why: str
+    protocol: str  # "tcp" or "udp"
+    seconds: tuple[tuple[str, int], ...]  # by nft's name of the state, such as ("established", 350)
+
+    @property
+    def properties(self) -> tuple[str, str]:
+        """Write it as nft reads it: one property each, both on lines of their own."""
+        policy = ", ".join(f"{state} : {seconds}" for state, seconds in self.seconds)
+        return f"protocol {self.protocol}", f"policy = {{ {policy} }}"
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table; no two of its sets and maps have one name."""
 
@@ -53,6 +68,7 @@ class Table:
     sets: Mapping[str, NamedSet] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
     flags: str = ""
+    timeouts: Mapping[str, CtTimeout] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -71,6 +87,9 @@ def written(table: Table) -> str:
     lines = [f"# {table.why}", f"table {table.address} {{"]
     if table.flags:
         lines.append(f"  flags {table.flags}")
+    for name, timeout in table.timeouts.items():
+        lines += ["", f"  # {timeout.why}", f"  ct timeout {name} {{"]
+        lines += [*(f"    {each}" for each in timeout.properties), "  }"]
     for name, named_set in table.sets.items():
         lines += ["", f"  # {named_set.why}", f"  {named_set.word} {name} {{", f"    {named_set.declaration}"]
         if named_set.elements:
@@ -95,13 +114,18 @@ def _element_lines(elements: Iterable[str]) -> Iterable[str]:
 def changes(old: Table, new: Table) -> str:
     """Write the commands that turn `old` into `new`; "" when there is nothing to do.
 
-    Order matters within the transaction: what others name is made before them and removed after them. A base chain or a
-    set's declaration that changed makes the whole table anew, as does another table name.
+    Order matters within the transaction: what others name is made before them and removed after them. A base chain, a
+    set's declaration or a timeout that changed makes the whole table anew, as does another table name.
     """
     if _needs_whole(old, new):
         return whole(new)
     at = new.address
-    made, filled, emptied, removed = [], [], [], []
+    filled, emptied, removed = [], [], []
+    made = [
+        "\n".join((f"add ct timeout {at} {name} {{", *timeout.properties, "}"))
+        for name, timeout in new.timeouts.items()
+        if name not in old.timeouts
+    ]
     for name, named_set in new.sets.items():
         before = old.sets.get(name)
         if before is None:
@@ -127,6 +151,7 @@ def changes(old: Table, new: Table) -> str:
     removed += [f"flush chain {at} {name}" for name in gone_chains]
     removed += [f"delete chain {at} {name}" for name in gone_chains]
     removed += [f"delete {old.sets[name].word} {at} {name}" for name in old.sets if name not in new.sets]
+    removed += [f"delete ct timeout {at} {name}" for name in old.timeouts if name not in new.timeouts]
     commands = [*made, *rules, *emptied, *filled, *removed]
     return "\n".join((*commands, "")) if commands else ""
 
@@ -139,6 +164,8 @@ def _needs_whole(old: Table, new: Table) -> bool:
         if (before.hook if before else "") != chain.hook:
             return True
     if any(chain.hook for name, chain in old.chains.items() if name not in new.chains):
+        return True
+    if any(old.timeouts.get(name, timeout) != timeout for name, timeout in new.timeouts.items()):
         return True
     return any(
         name in old.sets and (old.sets[name].declaration, old.sets[name].is_map) != (it.declaration, it.is_map)

@@ -13,7 +13,8 @@ from stead_agent.firewall.cleaning import Clean
 from stead_agent.firewall.guest_ipv6 import link_local
 from stead_agent.firewall.interface import LinkPrefixes
 from stead_agent.firewall.rules import is_group_id, set_name, statements
-from stead_agent.firewall.table import Chain, NamedSet, Statement, Table
+from stead_agent.firewall.table import Chain, CtTimeout, NamedSet, Statement, Table
+from stead_agent.firewall.timeouts import timeouts_of
 
 NAME: Final = "stead"
 METADATA_ADDRESS: Final = "169.254.169.254"
@@ -82,16 +83,21 @@ def table_of(clean: Clean, links: LinkPrefixes) -> Table:
             f"What {group_id} lets its interfaces get.", statements(group.rules, egress=False)
         )
         referenced |= {rule.peer for rule in group.rules if rule.peer in clean.lists or is_group_id(rule.peer)}
+    timeouts: dict[str, CtTimeout] = {}
     for interface in clean.interfaces:
+        own = timeouts_of(interface.idle_timeouts)
+        timeouts |= own
+        tracked = tuple(Statement(timeout.why, f'ct timeout set "{name}"') for name, timeout in own.items())
         groups = [group_id for group_id in interface.group_ids if group_id in used]
         for way in ("out", "in"):
             jumps = [Statement(f"its group {group_id}", f"jump {group_id}-{way}") for group_id in groups]
             if interface.unfiltered:
                 jumps = [Statement("no groups are asked", "accept")]
-            chains[f"{interface.id}-{way}"] = Chain(f"Interface {interface.id} on {interface.tap}.", tuple(jumps))
+            chains[f"{interface.id}-{way}"] = Chain(f"Interface {interface.id} on {interface.tap}.", (*tracked, *jumps))
     chains |= _acl_chains(clean)
     sets = _base_sets(clean) | _peer_sets(clean, referenced)
-    return Table("inet", NAME, "A VPC: security groups, public addresses, and what its guests may ask.", sets, chains)
+    why = "A VPC: security groups, public addresses, and what its guests may ask."
+    return Table("inet", NAME, why, sets, chains, timeouts=timeouts)
 
 
 def _acl_chains(clean: Clean) -> dict[str, Chain]:

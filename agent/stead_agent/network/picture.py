@@ -64,6 +64,9 @@ PEER_MAC: Final = "02:53:54:45:41:04"  # of both ends of a pair that joins two V
 # Where the namespaces' own ends of internet links have their addresses, one each; clear of EC2's 169.254.169.0/24.
 INNER_ADDRESSES: Final = IPv4Network("169.254.0.0/17")
 _FIRST_INNER: Final = 256  # 169.254.0.x is for fixed addresses
+# After how many idle seconds a tracked flow is forgotten, of interfaces for which nothing else was chosen: EC2's
+# defaults. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/security-group-connection-tracking.html
+_IDLE_SECONDS: Final = {"tcp_timeout_established": 432_000, "udp_timeout": 30, "udp_timeout_stream": 180}
 
 
 def vpc_alias(vpc_id: str, subnet_id: str = "") -> str:
@@ -224,6 +227,8 @@ def _namespace_settings() -> Iterator[Setting]:
     # Where there are rules the kernel looks up the way back to each packet's source, only to see that the source is not
     # its own (fib_validate_source): some 7 % of a packet. The firewall asks it of those that begin something.
     yield Setting(Place.VPC, "net/ipv4/conf/all/accept_local", "1")
+    for name, seconds in _IDLE_SECONDS.items():
+        yield Setting(Place.VPC, f"net/netfilter/nf_conntrack_{name}", str(seconds))
 
 
 def _internet_link(vpc: VpcNetwork, paths: HostPaths, inner_address: str) -> Iterator[Thing]:

@@ -351,6 +351,7 @@ def _firewall_interface(resource: Resource) -> firewall.Interface:
         ipv6_addresses=tuple(body.ipv6_addresses),
         unfiltered=body.unfiltered,
         router_mark=0 if body.source_dest_check else network.router_mark(resource.id),
+        idle_timeouts=firewall.IdleTimeouts(body.tcp_established_timeout, body.udp_timeout, body.udp_stream_timeout),
     )
 
 

@@ -23,7 +23,14 @@ from stead_controller.db.tables import (
     Vpc,
 )
 from stead_controller.names import instance_name, public_name, shown_private_name
-from stead_controller.resources import instance_filters, instance_types, lookup, private_names, tags
+from stead_controller.resources import (
+    connection_tracking,
+    instance_filters,
+    instance_types,
+    lookup,
+    private_names,
+    tags,
+)
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Selection
@@ -117,6 +124,9 @@ _INTERFACE: Final = (
     NetworkInterface.attach_time,
     NetworkInterface.delete_on_termination,
     NetworkInterface.interface_type,
+    NetworkInterface.tcp_established_timeout,
+    NetworkInterface.udp_timeout,
+    NetworkInterface.udp_stream_timeout,
     PublicAddress.address.label("public_address"),
     case((PublicAddress.allocation_id.is_(None), "amazon"), else_=PublicAddress.account_id).label("public_owner"),
     VPC_GIVES_NAMES.label("named"),
@@ -366,6 +376,7 @@ class _Batch:
             "SourceDestCheck": row.source_dest_check,
             "Status": row.status,
             "InterfaceType": row.interface_type,
+            "ConnectionTrackingConfiguration": connection_tracking.shown(row),
         }
 
     def _private(self, address: str, row: _Row, interface: _Row, *, primary: bool) -> Shown:

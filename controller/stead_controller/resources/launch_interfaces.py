@@ -12,6 +12,7 @@ from stead_controller.errors import InvalidCombination, InvalidParameter
 from stead_controller.resources import interface_groups, lookup, network_interface_life
 from stead_controller.resources import network_interface_attachments as attachments
 from stead_controller.resources.caller import Caller
+from stead_controller.resources.connection_tracking import IdleTimeouts
 from stead_controller.resources.instance_types import InstanceType
 from stead_controller.resources.network_interface_life import AddressWish
 from stead_controller.resources.transaction import Transaction
@@ -31,6 +32,7 @@ class InterfaceWish:
     associate_public_address: bool | None = None
     description: str = ""
     delete_on_termination: bool | None = None
+    idle_timeouts: IdleTimeouts = field(default_factory=IdleTimeouts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,8 @@ def _check_wish(wish: InterfaceWish, kind: InstanceType, *, many: bool, alone: b
             wish.device_index, wish.interface_id, delete_on_termination=wish.delete_on_termination
         ):
             raise InvalidCombination(
-                "A network interface may not specify a network interface ID and a subnet, addresses, groups or a "
-                "description on the same request"
+                "A network interface may not specify a network interface ID and a subnet, addresses, groups, a "
+                "description or a connection tracking specification on the same request"
             )
         if many:
             raise InvalidCombination("A network interface can be given to one instance only")
@@ -167,4 +169,5 @@ def _build_one(
         attach_time=now,
         delete_on_termination=delete is not False,
         associate_public_address=each.public,
+        **each.wish.idle_timeouts.columns(),
     )

@@ -14,6 +14,7 @@ from stead_controller.errors import InvalidCombination, InvalidParameter, Missin
 from stead_controller.resources import addresses, interface_changes, interface_groups, lookup
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
+from stead_controller.resources.connection_tracking import IdleTimeouts
 from stead_controller.resources.network_interfaces import attachment
 from stead_controller.resources.transaction import Transaction
 
@@ -57,6 +58,17 @@ def set_source_dest_check(tx: Transaction, caller: Caller, interface_id: str, *,
     """Set whether the interface may only send and receive as itself; raises MalformedId, NotFound, WrongState."""
     interface = _find_own(tx, caller, interface_id)
     interface.source_dest_check = value
+    interface_changes.changed(tx, interface)
+
+
+def set_idle_timeouts(tx: Transaction, caller: Caller, interface_id: str, wish: IdleTimeouts) -> None:
+    """Set how long connections that begin from now on may be idle; what is not asked for stays.
+
+    Raises MalformedId, NotFound, InvalidParameter, WrongState.
+    """
+    interface = _find_own(tx, caller, interface_id)
+    for column, seconds in wish.columns().items():
+        setattr(interface, column, seconds)
     interface_changes.changed(tx, interface)
 
 

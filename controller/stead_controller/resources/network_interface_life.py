@@ -23,6 +23,7 @@ from stead_controller.resources import (
 )
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.client_tokens import Repeatable
+from stead_controller.resources.connection_tracking import IdleTimeouts
 from stead_controller.resources.transaction import Transaction
 from stead_proto import ids
 
@@ -55,6 +56,7 @@ class CreateRequest:
     addresses: AddressWish = field(default_factory=AddressWish)
     group_ids: tuple[str, ...] = ()
     description: str = ""
+    idle_timeouts: IdleTimeouts = field(default_factory=IdleTimeouts)
     client_token: str = ""
     digest: str = ""
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -73,7 +75,7 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
     group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, request.group_ids)
     _check_quota(tx, subnet.account_id)
     columns = {"description": request.description, "status": "available", "requester_id": caller.user_id}
-    interface = add(tx, subnet, request.addresses, group_ids, now, **columns)
+    interface = add(tx, subnet, request.addresses, group_ids, now, **columns, **request.idle_timeouts.columns())
     tags.create_on_launch(tx, caller, [("network-interface", interface.id)], request.tags)
     client_tokens.remember_request(tx, caller, repeatable, interface.id, now)
     interface_changes.changed(tx, interface)

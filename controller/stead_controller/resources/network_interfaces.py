@@ -15,7 +15,7 @@ from stead_controller.db.tables import (
     Vpc,
 )
 from stead_controller.names import public_name, shown_private_name
-from stead_controller.resources import lookup, tags
+from stead_controller.resources import connection_tracking, lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Selection
@@ -78,6 +78,7 @@ def _shown(interface: NetworkInterface) -> dict[str, Any]:
         "DenyAllIgwTraffic": False,
         "Ipv6Native": False,
         "Operator": {"Managed": False},
+        "ConnectionTrackingConfiguration": connection_tracking.shown(interface),
     }
 
 

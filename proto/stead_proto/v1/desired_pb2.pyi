@@ -1033,6 +1033,9 @@ class Interface(_message.Message):
     UNFILTERED_FIELD_NUMBER: _builtins.int
     PUBLIC_DNS_NAME_FIELD_NUMBER: _builtins.int
     HOST_NAME_FIELD_NUMBER: _builtins.int
+    TCP_ESTABLISHED_TIMEOUT_FIELD_NUMBER: _builtins.int
+    UDP_TIMEOUT_FIELD_NUMBER: _builtins.int
+    UDP_STREAM_TIMEOUT_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     subnet_id: _builtins.str
     mac_address: _builtins.str
@@ -1047,6 +1050,13 @@ class Interface(_message.Message):
     public_dns_name: _builtins.str
     host_name: _builtins.str
     """DNS name whose first label DHCP gives; empty: private_dns_name"""
+    tcp_established_timeout: _builtins.int
+    """After how many idle seconds a tracked flow is forgotten; 0 = EC2's default. An agent of an earlier release keeps to
+    the defaults, and takes these up when it is upgraded: it stores what it does not know.
+    """
+    udp_timeout: _builtins.int
+    """of flows in one direction only, or of one question and its answer"""
+    udp_stream_timeout: _builtins.int
     @_builtins.property
     def secondary_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """IPv4"""
@@ -1074,10 +1084,13 @@ class Interface(_message.Message):
         unfiltered: _builtins.bool = ...,
         public_dns_name: _builtins.str = ...,
         host_name: _builtins.str = ...,
+        tcp_established_timeout: _builtins.int = ...,
+        udp_timeout: _builtins.int = ...,
+        udp_stream_timeout: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_name", b"host_name", "instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_name", b"host_name", "instance_id", b"instance_id", "ipv6_addresses", b"ipv6_addresses", "mac_address", b"mac_address", "private_address", b"private_address", "private_dns_name", b"private_dns_name", "public_addresses", b"public_addresses", "public_dns_name", b"public_dns_name", "secondary_addresses", b"secondary_addresses", "security_group_ids", b"security_group_ids", "source_dest_check", b"source_dest_check", "subnet_id", b"subnet_id", "tcp_established_timeout", b"tcp_established_timeout", "udp_stream_timeout", b"udp_stream_timeout", "udp_timeout", b"udp_timeout", "unfiltered", b"unfiltered", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

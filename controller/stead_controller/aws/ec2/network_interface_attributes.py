@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.network_interfaces import idle_timeouts
 from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
 from stead_controller.resources import network_interface_attributes as attributes
 
@@ -62,7 +63,9 @@ _SETTERS: Final[dict[str, Callable[[Call, str, Any], None]]] = {
     ),
     "AssociatedSubnetIds": _refuse,
     "Attachment": _set_attachment,
-    "ConnectionTrackingSpecification": _refuse,
+    "ConnectionTrackingSpecification": lambda call, interface_id, given: attributes.set_idle_timeouts(
+        call.tx, call.caller, interface_id, idle_timeouts(given)
+    ),
     "Description": lambda call, interface_id, given: attributes.set_description(
         call.tx, call.caller, interface_id, given.get("Value", "")
     ),

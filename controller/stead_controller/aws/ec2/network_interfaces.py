@@ -9,6 +9,7 @@ from stead_controller.aws.ec2 import selection
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources import network_interface_attachments as attachments
 from stead_controller.resources import network_interface_filters, network_interface_life, network_interfaces
+from stead_controller.resources.connection_tracking import IdleTimeouts
 from stead_controller.resources.network_interface_life import AddressWish, CreateRequest
 
 _PREFIXES = ("Ipv4Prefixes", "Ipv4PrefixCount", "Ipv6Prefixes", "Ipv6PrefixCount")
@@ -24,6 +25,7 @@ def create_network_interface(call: Call, params: Params) -> Result:
         addresses=address_wish(params),
         group_ids=tuple(params.get("Groups", ())),
         description=params.get("Description", ""),
+        idle_timeouts=idle_timeouts(params.get("ConnectionTrackingSpecification", {})),
         client_token=params.get("ClientToken", ""),
         digest=request_digest(params),
         tags=tags_on_create(params, "network-interface"),
@@ -87,6 +89,15 @@ def address_wish(params: Mapping[str, Any]) -> AddressWish:
         secondary_count=params.get("SecondaryPrivateIpAddressCount", 0),
         ipv6=tuple(item.get("Ipv6Address", "") for item in params.get("Ipv6Addresses", ())),
         ipv6_count=params.get("Ipv6AddressCount"),
+    )
+
+
+def idle_timeouts(given: Mapping[str, Any]) -> IdleTimeouts:
+    """Read a ConnectionTrackingSpecification."""
+    return IdleTimeouts(
+        tcp_established_timeout=given.get("TcpEstablishedTimeout"),
+        udp_timeout=given.get("UdpTimeout"),
+        udp_stream_timeout=given.get("UdpStreamTimeout"),
     )
 
 

@@ -9,7 +9,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
 from stead_controller.aws.ec2.instance_attributes import choice
 from stead_controller.aws.ec2.instance_profiles import profile_name
-from stead_controller.aws.ec2.network_interfaces import address_wish
+from stead_controller.aws.ec2.network_interfaces import address_wish, idle_timeouts
 from stead_controller.aws.ec2.private_names import name_options
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources import block_devices, describe_instances
@@ -119,6 +119,7 @@ def _interface(given: Mapping[str, Any]) -> InterfaceWish:
         associate_public_address=given.get("AssociatePublicIpAddress"),
         description=given.get("Description", ""),
         delete_on_termination=given.get("DeleteOnTermination"),
+        idle_timeouts=idle_timeouts(given.get("ConnectionTrackingSpecification", {})),
     )
 
 

@@ -46,6 +46,10 @@ class NetworkInterface(Base):
     interface_type: Mapped[str] = mapped_column(String(32), default="interface")  # or nat_gateway
     nat_gateway_id: Mapped[str | None] = mapped_column(ResourceId)
     associate_public_address: Mapped[bool] = mapped_column(default=False)  # one of the pool's while its instance runs
+    # After how many idle seconds a tracked connection is forgotten; None = EC2's default.
+    tcp_established_timeout: Mapped[int | None] = mapped_column(Integer)
+    udp_timeout: Mapped[int | None] = mapped_column(Integer)
+    udp_stream_timeout: Mapped[int | None] = mapped_column(Integer)
 
 
 class InterfaceGroup(Base):

@@ -67,4 +67,7 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         public_dns_name=public_name(own, region) if own is not None and named else "",
         unfiltered=interface.nat_gateway_id is not None,
         instance_id=interface.instance_id or "",
+        tcp_established_timeout=interface.tcp_established_timeout or 0,
+        udp_timeout=interface.udp_timeout or 0,
+        udp_stream_timeout=interface.udp_stream_timeout or 0,
     )

@@ -7,6 +7,7 @@ from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_tabl
 from stead_agent.firewall.interface import (
     Group,
     HostFirewall,
+    IdleTimeouts,
     Interface,
     LinkPrefixes,
     PublicAddress,
@@ -63,6 +64,50 @@ def test_one_interface_more_is_a_few_commands() -> None:
         'add element inet stead senders { "sub1" . 06:00:00:00:00:32 : jump eni-00000032-out }',
         "add element inet stead receivers4 { 10.0.1.50 . 10.0.1.50 : jump eni-00000032-in }",
     ]
+
+
+def test_idle_timeouts_are_shared_and_go_with_the_last_that_has_them() -> None:
+    """Each is named by its values; what a flow has of the kernel's state is set before any group lets it through."""
+    both = IdleTimeouts(tcp_established=350, udp=45, udp_stream=90)
+    old = table_of(cleaned(picture(interface(1, idle_timeouts=both), interface(2, idle_timeouts=both))), LINKS)
+    assert {name: it.properties for name, it in old.timeouts.items()} == {
+        "tcp-350": ("protocol tcp", "policy = { established : 350 }"),
+        "udp-45-90": ("protocol udp", "policy = { unreplied : 45, replied : 90 }"),
+    }
+    for way in ("out", "in"):
+        assert [rule.text for rule in old.chains[f"eni-00000002-{way}"].rules] == [
+            'ct timeout set "tcp-350"',
+            'ct timeout set "udp-45-90"',
+            f"jump {WEB}-{way}",
+        ]
+    one = table_of(cleaned(picture(interface(1), interface(2, idle_timeouts=both))), LINKS)
+    assert "timeout" not in changes(old, one)
+    stream = table_of(cleaned(picture(interface(1), interface(2, idle_timeouts=IdleTimeouts(udp_stream=60)))), LINKS)
+    assert changes(one, stream).splitlines()[:4] == [
+        "add ct timeout inet stead udp-0-60 {",
+        "protocol udp",
+        "policy = { replied : 60 }",
+        "}",
+    ]
+    assert changes(one, stream).splitlines()[-2:] == [
+        "delete ct timeout inet stead tcp-350",
+        "delete ct timeout inet stead udp-45-90",
+    ]
+    assert "  ct timeout udp-0-60 {\n    protocol udp\n    policy = { replied : 60 }\n  }" in written(stream)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        IdleTimeouts(tcp_established=432_001),
+        IdleTimeouts(udp=-1),
+        IdleTimeouts(udp_stream=432_001),
+    ],
+)
+def test_idle_timeouts_that_make_no_sense_are_left_out(bad: IdleTimeouts) -> None:
+    clean = cleaned(picture(interface(7, idle_timeouts=bad)))
+    assert [refusal.id for refusal in clean.refusals] == ["eni-00000007"]
+    assert clean.interfaces == (interface(7),)
 
 
 def test_a_rule_more_touches_one_chain() -> None:

@@ -6,15 +6,22 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stead_agent.firewall.table import Chain, NamedSet, Statement, Table, changes, whole, written
+from stead_agent.firewall.table import Chain, CtTimeout, NamedSet, Statement, Table, changes, whole, written
 
 _SETS = ["s1", "s2", "s3"]
 _CHAINS = ["c1", "c2", "c3"]
+_TIMEOUTS = {name: CtTimeout("", "tcp", (("established", number),)) for number, name in enumerate(("t1", "t2", "t3"))}
 
 elements = st.frozensets(st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3"]))
 rules = st.lists(
     st.sampled_from(
-        ["accept", "drop", *(f"ip saddr @{name} accept" for name in _SETS), *(f"jump {name}" for name in _CHAINS)]
+        [
+            "accept",
+            "drop",
+            *(f"ip saddr @{name} accept" for name in _SETS),
+            *(f"jump {name}" for name in _CHAINS),
+            *(f'ct timeout set "{name}"' for name in _TIMEOUTS),
+        ]
     ),
     max_size=3,
 )
@@ -24,16 +31,17 @@ rules = st.lists(
 def tables(draw: st.DrawFn) -> Table:
     """A table whose rules only name what it has."""
     sets = {name: NamedSet("", "type ipv4_addr", draw(elements)) for name in draw(st.sets(st.sampled_from(_SETS)))}
+    timeouts = {name: _TIMEOUTS[name] for name in draw(st.sets(st.sampled_from([*_TIMEOUTS])))}
     names = draw(st.sets(st.sampled_from(_CHAINS)))
     chains = {}
     for name in names:
-        known = [rule for rule in draw(rules) if _named(rule) <= sets.keys() | (names - {name})]
+        known = [rule for rule in draw(rules) if _named(rule) <= sets.keys() | timeouts.keys() | (names - {name})]
         chains[name] = Chain("", tuple(Statement("", rule) for rule in known))
-    return Table("inet", "t", "", sets, chains)
+    return Table("inet", "t", "", sets, chains, timeouts=timeouts)
 
 
 def _named(rule: str) -> set[str]:
-    return set(re.findall(r"(?:@|jump )(\w+)", rule))
+    return set(re.findall(r"(?:@|jump |timeout set \")(\w+)", rule))
 
 
 class Kernel:
@@ -42,12 +50,15 @@ class Kernel:
     def __init__(self, table: Table) -> None:
         self.sets = {name: set(it.elements) for name, it in table.sets.items()}
         self.chains = {name: [rule.text for rule in it.rules] for name, it in table.chains.items()}
+        self.timeouts = {name: "\n".join(it.properties) for name, it in table.timeouts.items()}
 
     def users(self, name: str) -> list[str]:
         return [rule for chain in self.chains.values() for rule in chain if name in _named(rule)]
 
     def run(self, command: str) -> None:
-        words = re.fullmatch(r"(add|delete|flush) (set|map|element|chain|rule) inet t (\w+) ?(.*)", command)
+        words = re.fullmatch(
+            r"(add|delete|flush) (set|map|element|chain|rule|ct timeout) inet t (\w+) ?(.*)", command, re.DOTALL
+        )
         assert words, command
         verb, kind, name, rest = words.groups()
         given = set(rest.strip("{} ").split(", ")) if kind == "element" else set()
@@ -64,6 +75,12 @@ class Kernel:
             case "delete", "element":
                 assert given <= self.sets[name], "not there"
                 self.sets[name] -= given
+            case "add", "ct timeout":
+                assert name not in self.timeouts
+                self.timeouts[name] = rest[1:-1].strip()
+            case "delete", "ct timeout":
+                assert not self.users(name), "the timeout is in use"
+                del self.timeouts[name]
             case "add", "chain":
                 assert name not in self.chains
                 self.chains[name] = []
@@ -74,7 +91,9 @@ class Kernel:
                 assert not self.chains[name], "the chain has rules"
                 del self.chains[name]
             case "add", "rule":
-                assert _named(rest) <= self.sets.keys() | self.chains.keys(), "names what is not there"
+                assert _named(rest) <= self.sets.keys() | self.chains.keys() | self.timeouts.keys(), (
+                    "names what is not there"
+                )
                 self.chains[name].append(rest)
 
 
@@ -82,10 +101,11 @@ class Kernel:
 @given(tables(), tables())
 def test_changes_turn_one_table_into_the_other(old: Table, new: Table) -> None:
     kernel = Kernel(old)
-    for command in changes(old, new).splitlines():
-        kernel.run(command)
+    for command in re.split(r"\n(?=add |delete |flush )", changes(old, new).strip()):
+        if command:
+            kernel.run(command)
     wanted = Kernel(new)
-    assert (kernel.sets, kernel.chains) == (wanted.sets, wanted.chains)
+    assert (kernel.sets, kernel.chains, kernel.timeouts) == (wanted.sets, wanted.chains, wanted.timeouts)
 
 
 @settings(deadline=None)
@@ -114,7 +134,8 @@ def test_changed_value_of_a_map_is_deleted_and_added() -> None:
 def test_what_cannot_be_changed_is_made_anew() -> None:
     """Base chains and set declarations: a new version of the agent brings a whole table."""
     hook = Chain("", (), "type filter hook forward priority 0; policy drop;")
-    old = Table("inet", "t", "", {"s": NamedSet("", "type ipv4_addr")}, {"f": hook})
+    once = {"t": CtTimeout("", "tcp", (("established", 1),))}
+    old = Table("inet", "t", "", {"s": NamedSet("", "type ipv4_addr")}, {"f": hook}, timeouts=once)
     for new in (
         replace(old, chains={"f": replace(hook, hook="type filter hook forward priority 1; policy drop;")}),
         replace(old, chains={}),
@@ -122,6 +143,7 @@ def test_what_cannot_be_changed_is_made_anew() -> None:
         replace(old, sets={"s": NamedSet("", "type ifname")}),
         replace(old, sets={"s": NamedSet("", "type ipv4_addr : verdict", is_map=True)}),
         replace(old, flags="owner"),
+        replace(old, timeouts={"t": CtTimeout("", "tcp", (("established", 2),))}),
     ):
         assert changes(old, new) == whole(new)
 

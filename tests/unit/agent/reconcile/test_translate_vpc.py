@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stead_agent.dhcp.interface import DnsDomain, DnsName
 from stead_agent.endpoints.interface import Endpoint
+from stead_agent.firewall import interface as firewall
 from stead_agent.network.interface import (
     GatewayEndpoint,
     NatGateway,
@@ -142,6 +143,8 @@ def test_a_vpc_for_the_firewall() -> None:
     unused = make.group("sg-9")
     router = make.interface("eni-2", "i-2", number=6)
     router.interface.source_dest_check = False
+    for timeout, seconds in (("tcp_established_timeout", 350), ("udp_timeout", 45), ("udp_stream_timeout", 90)):
+        setattr(router.interface, timeout, seconds)
     picture = _picture(make.subnet(), make.route_table(_OUT), group, unused, make.interface("eni-1", "i-1"), router)
     beyond = Beyond(members={"sg-2": frozenset({"10.1.0.5", "fd00::5"})})
     vpc = translate_vpc.vpc_firewall(make.vpc(), picture, beyond, Memory())
@@ -153,6 +156,10 @@ def test_a_vpc_for_the_firewall() -> None:
     assert vpc.subnets[0].internet
     assert vpc.interfaces[0].subnet_link == vpc.subnets[0].link
     assert [each.router_mark for each in vpc.interfaces] == [0, router_mark("eni-2")]
+    assert [each.idle_timeouts for each in vpc.interfaces] == [
+        firewall.IdleTimeouts(),
+        firewall.IdleTimeouts(tcp_established=350, udp=45, udp_stream=90),
+    ]
     assert vpc.resolvers == {"169.254.169.253", "10.1.0.2"}
 
 
