@@ -224,7 +224,7 @@ def vpc_firewall(vpc: Resource, picture: VpcPicture, beyond: Beyond, memory: Mem
         groups=tuple(groups),
         subnets=tuple(_firewall_subnet(each, tables.get(each.subnet.route_table_id)) for each in subnets),
         interfaces=tuple(memory.of(each, _firewall_interface) for each in picture.interfaces),
-        resolvers=_resolvers(vpc, subnets),
+        resolvers=_resolvers(vpc, subnets) | _ipv6_resolvers(vpc, subnets),
         acls=tuple(memory.of(each, _acl) for each in picture.acls if each.id in acls),
         flow_logs=tuple(_flow_log(each, picture) for each in picture.flow_logs),
         peers=tuple(
@@ -240,6 +240,11 @@ def _resolvers(vpc: Resource, subnets: tuple[Resource, ...]) -> frozenset[str]:
         return frozenset()
     blocks = tuple(each.subnet.cidr_block for each in subnets)
     return network.resolver_addresses(tuple(vpc.vpc.cidr_blocks), blocks)
+
+
+def _ipv6_resolvers(vpc: Resource, subnets: tuple[Resource, ...]) -> frozenset[str]:
+    has_ipv6 = any(each.subnet.ipv6_cidr_block for each in subnets)
+    return frozenset({network.RESOLVER_IPV6_ADDRESS} if vpc.vpc.dns_support and has_ipv6 else ())
 
 
 def _firewall_rules(resource: Resource) -> tuple[firewall.Rule, ...]:
@@ -362,7 +367,7 @@ def vpc_dhcp(
     body = vpc.vpc
     subnets = _local_subnets(picture)
     servers = _dns_servers(vpc)
-    is_dual = any(each.subnet.ipv6_cidr_block for each in subnets)
+    has_ipv6 = any(each.subnet.ipv6_cidr_block for each in subnets)
     return dhcp.VpcDhcp(
         vpc_id=vpc.id,
         namespace=namespace,
@@ -374,8 +379,8 @@ def vpc_dhcp(
         names=beyond.names,
         upstreams=settings.upstreams,
         mtu=min(settings.mtu, settings.overlay_mtu or settings.mtu),
-        ipv6_dns_servers=tuple(each for each in servers if ":" in each) if is_dual else (),
-        ipv6_resolver_addresses=(network.RESOLVER_IPV6_ADDRESS,) if is_dual and body.dns_support else (),
+        ipv6_dns_servers=tuple(each for each in servers if ":" in each) if has_ipv6 else (),
+        ipv6_resolver_addresses=tuple(_ipv6_resolvers(vpc, subnets)),
         ntp_servers=tuple(body.dhcp_options.ntp_servers),
         netbios_name_servers=tuple(body.dhcp_options.netbios_name_servers),
         netbios_node_type=body.dhcp_options.netbios_node_type,

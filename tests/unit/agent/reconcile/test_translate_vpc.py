@@ -210,6 +210,16 @@ def test_without_dns_nobody_resolves() -> None:
     assert translate_vpc.vpc_firewall(vpc, picture, Beyond(), Memory()).resolvers == frozenset()
 
 
+def test_guests_with_ipv6_may_ask_the_resolver_by_it() -> None:
+    subnet, silent = make.subnet(), make.vpc()
+    picture = _picture(subnet, make.interface("eni-1", "i-1"))
+    assert "fd00:ec2::253" not in translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(), Memory()).resolvers
+    subnet.subnet.ipv6_cidr_block = "fd00:5:0:1::/64"
+    assert "fd00:ec2::253" in translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(), Memory()).resolvers
+    silent.vpc.dns_support = False
+    assert translate_vpc.vpc_firewall(silent, picture, Beyond(), Memory()).resolvers == frozenset()
+
+
 def test_dhcp_hands_out_the_vpcs_resolver() -> None:
     settings = VpcSettings(mtu=1450, upstreams=("9.9.9.9",))
     picture = _picture(make.subnet(), make.interface("eni-1", "i-1"))
