@@ -21,6 +21,7 @@ from stead_agent.dhcp.dnsmasq_conf import (
     ServerFiles,
     configuration,
     host_files,
+    leases_ipv4,
     listens,
     server_of,
 )
@@ -105,7 +106,7 @@ class Dnsmasq:
             # What an earlier agent did last may have been to write a file: told again, the server knows it surely.
             if _change_hosts(files, before.hosts, now.hosts) or not known:
                 server_process.reload(files, pid)
-            if not known and wanted.subnets:
+            if not known and leases_ipv4(wanted):
                 guard(pid)
             if not _release_stale(files, wanted):
                 self._restart(files, before, now)
@@ -122,7 +123,7 @@ class Dnsmasq:
         if leases := _read(files.leases):
             _write(files.leases, nameless(without(leases, stale(read_leases(leases), _bindings(now.wanted)))))
         pid = server_process.start(files, now.wanted.namespace)
-        if now.wanted.subnets:
+        if leases_ipv4(now.wanted):
             guard(pid)
 
     def _make_folders(self, files: ServerFiles) -> None:
@@ -160,8 +161,8 @@ def _existing_user(user: str) -> tuple[str, str]:
 
 
 def _bindings(wanted: VpcDhcp) -> list[Binding]:
-    """List who is to have which address."""
-    return [Binding(host.mac_address.lower(), host.address) for host in wanted.hosts]
+    """List who is to have which IPv4 address."""
+    return [Binding(host.mac_address.lower(), host.address) for host in wanted.hosts if host.address]
 
 
 def _change_hosts(files: ServerFiles, before: dict[str, str], now: dict[str, str]) -> bool:

@@ -79,9 +79,9 @@ def host_files(wanted: VpcDhcp) -> dict[str, str]:
 
     Raises DhcpRefusedError when two hosts share an address, a MAC address or an id: then no file is right.
     """
-    networks = {subnet.subnet_id: _network(subnet) for subnet in wanted.subnets}
+    networks = {subnet.subnet_id: _network(subnet) for subnet in wanted.subnets if subnet.cidr_block}
     for what in ("interface_id", "address", "mac_address"):
-        _refuse_doubles(what, (getattr(host, what) for host in wanted.hosts))
+        _refuse_doubles(what, (value for host in wanted.hosts if (value := getattr(host, what))))
     made = {ZONES: "".join(f"server=/{zone}/\n" for zone in _own_zones(wanted))}
     for host in wanted.hosts:
         interface_id = _checked(_ID, host.interface_id, "interface id")
@@ -97,14 +97,24 @@ def host_files(wanted: VpcDhcp) -> dict[str, str]:
 def _dns_files(wanted: VpcDhcp) -> dict[str, str]:
     """Write the files below DNS_HOSTS: one for each local host, and the rest of the names in so many of any size."""
     lines: dict[str, list[tuple[bool, str]]] = {}
-    local = {host.address: host.interface_id for host in wanted.hosts}
+    local = {address: host.interface_id for host in wanted.hosts if (address := _main_address(host))}
     for host in wanted.hosts:
-        if host.name:
-            lines[host.interface_id] = [(False, _dns_line(host.name, host.address))]
+        if host.name and (address := _main_address(host)):
+            lines[host.interface_id] = [(False, _dns_line(host.name, address))]
     for each in wanted.names:
         file = local.get(each.address) or f"_names-{zlib.crc32(each.address.encode()) % _NAMES_FILES:02x}"
         lines.setdefault(file, []).append((not each.main, _dns_line(each.name, each.address)))
     return {file: "".join(line for _, line in sorted(found)) for file, found in lines.items()}
+
+
+def _main_address(host: DhcpHost) -> str:
+    """Give the address that a host's name resolves to; "" when it has none."""
+    return next(iter((*filter(None, [host.address]), *host.ipv6_addresses)), "")
+
+
+def leases_ipv4(wanted: VpcDhcp) -> bool:
+    """Tell whether there is a subnet whose guests get an IPv4 address."""
+    return any(subnet.cidr_block for subnet in wanted.subnets)
 
 
 def listens(wanted: VpcDhcp) -> bool:
@@ -113,7 +123,7 @@ def listens(wanted: VpcDhcp) -> bool:
 
 
 def gateway(subnet: DhcpSubnet) -> str:
-    """Give a subnet's gateway, which is where its server is reached."""
+    """Give a subnet's IPv4 gateway, which is where its server is reached."""
     network = _network(subnet)
     if not subnet.gateway:
         return str(network[1])
@@ -125,7 +135,8 @@ def gateway(subnet: DhcpSubnet) -> str:
 
 def server_of(wanted: VpcDhcp, address: str) -> str | None:
     """Tell which gateway serves an address; None when it is in none of the subnets."""
-    return next((gateway(each) for each in wanted.subnets if IPv4Address(address) in _network(each)), None)
+    with_ipv4 = (each for each in wanted.subnets if each.cidr_block)
+    return next((gateway(each) for each in with_ipv4 if IPv4Address(address) in _network(each)), None)
 
 
 def _own_lines(files: ServerFiles) -> Iterator[str]:
@@ -161,6 +172,8 @@ def _dhcp_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     yield "quiet-dhcp"
     for subnet in wanted.subnets:
         tag = _checked(_ID, subnet.subnet_id, "subnet id")
+        if not subnet.cidr_block:
+            continue
         network = _network(subnet)
         lease = _number(wanted.lease_seconds, 120, 2**31, "lease time")  # 120: the least that dnsmasq takes
         yield f"dhcp-range=set:{tag},{network.network_address},static,{network.netmask},{lease}"
@@ -215,7 +228,7 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     # Not by link where it can be helped, since that adds all addresses of the loopback link: what guests may ask there
     # is the firewall's to say. Routers are advertised only on links that are named. DHCP comes in at the gateways.
     yield from (f"interface={_checked(_LINK, each.link, 'link')}" for each in wanted.subnets if each.ipv6_cidr_block)
-    addresses = [gateway(subnet) for subnet in wanted.subnets]
+    addresses = [gateway(subnet) for subnet in wanted.subnets if subnet.cidr_block]
     addresses += [str(_ipv6_network(subnet)[1]) for subnet in wanted.subnets if subnet.ipv6_cidr_block]
     addresses += [_address(each, "resolver address") for each in wanted.resolver_addresses]
     addresses += [_ipv6_address(each, "resolver address") for each in wanted.ipv6_resolver_addresses]
@@ -264,15 +277,17 @@ def _dhcp_host(host: DhcpHost, networks: dict[str, IPv4Network]) -> str:
 
     It has no name: dnsmasq would resolve that while it is leased.
     """
+    addresses = [_address(host.address, "address")] if host.address else []
     network = networks.get(host.subnet_id)
-    address = _address(host.address, "address")
-    if network is None or IPv4Address(address) not in network:
-        raise DhcpRefusedError(f"{host.interface_id}: {address} is in none of the VPC's subnets here")
+    if addresses and (network is None or IPv4Address(host.address) not in network):
+        raise DhcpRefusedError(f"{host.interface_id}: {host.address} is in none of the VPC's subnets here")
+    addresses += [f"[{_ipv6_address(each, 'address')}]" for each in host.ipv6_addresses]
+    if not addresses:
+        raise DhcpRefusedError(f"{host.interface_id} has no address")
     parts = [_checked(_MAC_ADDRESS, host.mac_address.lower(), "MAC address")]
     if host.host_name:
         parts.append(f"set:{_checked(_ID, host.interface_id, 'interface id')}")
-    parts += [address, *(f"[{_ipv6_address(each, 'address')}]" for each in host.ipv6_addresses)]
-    return ",".join(parts) + "\n"
+    return ",".join([*parts, *addresses]) + "\n"
 
 
 @lru_cache(_KNOWN_LINES)

@@ -27,20 +27,20 @@ class DhcpSubnet:
     """A subnet with guests on this host, and the link in the VPC's namespace that leads to them."""
 
     subnet_id: str
-    cidr_block: str
+    cidr_block: str  # "" = IPv6 only
     link: str  # holds the gateway address; may appear after `apply`
-    gateway: str = ""  # empty: the first address of the block
+    gateway: str = ""  # of IPv4; empty: the first address of the block
     ipv6_cidr_block: str = ""  # a /64: routers are advertised, and addresses given by DHCPv6
 
 
 @dataclass(frozen=True, slots=True)
 class DhcpHost:
-    """A network interface and the one address that it gets by DHCP."""
+    """A network interface, the one IPv4 address that it gets by DHCP, and its IPv6 addresses."""
 
     interface_id: str
     subnet_id: str
     mac_address: str
-    address: str  # primary private address
+    address: str  # primary private address; "" = it has IPv6 addresses only
     name: str = ""  # private DNS name such as ip-172-31-0-5.ec2.internal, which resolves forward and back
     host_name: str = ""  # by DHCP: one label such as ip-172-31-0-5; it resolves only where `name` or `names` say so
     ipv6_addresses: tuple[str, ...] = ()  # given by DHCPv6

@@ -13,7 +13,7 @@ def look_at_bindings(nft: Nft, path: Path) -> list[Finding]:
     """Tell whether the interface's guest may send and get frames at all: in the host's namespace."""
     owner = f"{path.vpc_id} {path.interface_id}"
     try:
-        sources = _set_texts(nft, "bridge", "sources")
+        sources = [text for name in ("sources", "sources6") for text in _set_texts(nft, "bridge", name)]
     except FirewallError as error:
         return [
             Finding("anti-spoofing", path.interface_id, ok=False, detail=f"the host's rules are not there: {error}")

@@ -63,7 +63,7 @@ class GuestInterface:
     interface_id: str
     mac_address: str
     device_index: int
-    private_addresses: tuple[str, ...]  # the primary one first
+    private_addresses: tuple[str, ...]  # IPv4, the primary one first; none in a subnet of IPv6 only
     private_dns_name: str
     subnet_id: str
     subnet_cidr_block: str
@@ -76,6 +76,8 @@ class GuestInterface:
     ipv6_addresses: tuple[str, ...] = ()  # in their shortest form (RFC 5952)
     subnet_ipv6_cidr_block: str = ""
     vpc_ipv6_cidr_blocks: tuple[str, ...] = ()
+    # What it may ask from before it has an IPv6 address (RFC 4291, appendix A); "" = IPv6 is none of its business.
+    link_local_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,5 +115,6 @@ def _addresses(guest: Guest, vpc_id: str) -> list[str]:
         address
         for interface in guest.interfaces
         if interface.vpc_id == vpc_id
-        for address in (*interface.private_addresses, *interface.ipv6_addresses)
+        for address in (*interface.private_addresses, *interface.ipv6_addresses, interface.link_local_address)
+        if address
     ]

@@ -140,7 +140,7 @@ def _instance_leaves(guest: Guest) -> Iterator[tuple[str, str]]:
         yield f"identity-credentials/ec2/security-credentials/{guest.identity_role.name}", text
     primary = _primary(guest)
     if primary:
-        yield "local-ipv4", primary.private_addresses[0]
+        yield "local-ipv4", primary.private_addresses[0] if primary.private_addresses else ""
         yield "ipv6", primary.ipv6_addresses[0] if primary.ipv6_addresses else ""
         yield "mac", primary.mac_address.lower()
         yield "public-ipv4", _public_address(primary)
@@ -218,14 +218,14 @@ def _listings(leaves: dict[str, bytes]) -> dict[str, list[str]]:
 
 def _primary(guest: Guest) -> GuestInterface | None:
     """Find the interface whose addresses are the guest's own: the one with the lowest device index."""
-    with_address = (interface for interface in guest.interfaces if interface.private_addresses)
+    with_address = (each for each in guest.interfaces if each.private_addresses or each.ipv6_addresses)
     return min(with_address, key=lambda interface: interface.device_index, default=None)
 
 
 def _public_address(interface: GuestInterface) -> str:
     """Find the public address of the interface's primary private address, or say that there is none."""
     for pair in interface.public_addresses:
-        if pair.private_address == interface.private_addresses[0]:
+        if pair.private_address in interface.private_addresses[:1]:
             return pair.public_address
     return ""
 

@@ -79,11 +79,11 @@ def gateway_address(cidr: str) -> str:
 
 
 def resolver_addresses(cidrs: tuple[str, ...], subnet_cidrs: tuple[str, ...]) -> frozenset[str]:
-    """Give the addresses in the VPC namespace where DNS may listen: base + 2 of the VPC and of each subnet.
+    """Give the addresses in the VPC namespace where DNS may listen: base + 2 of the VPC and of each subnet with IPv4.
 
     https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
     """
-    return frozenset({RESOLVER_ADDRESS, *(str(IPv4Network(cidr)[2]) for cidr in (*cidrs, *subnet_cidrs))})
+    return frozenset({RESOLVER_ADDRESS, *(str(IPv4Network(cidr)[2]) for cidr in (*cidrs, *subnet_cidrs) if cidr)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Subnet:
     """A subnet that has, or may get, guests on this host."""
 
     id: str
-    cidr: str
+    cidr: str  # "" = IPv6 only
     ipv6_cidr: str = ""
     route_table_id: str = ""  # "" = only the VPC's own blocks are reached
 
@@ -168,7 +168,7 @@ class LocalInterface:
     id: str
     subnet_id: str
     mac: str
-    addresses: tuple[str, ...]  # IPv4, the primary one first
+    addresses: tuple[str, ...]  # IPv4, the primary one first; none in a subnet of IPv6 only
     public_addresses: tuple[PublicAddress, ...] = ()
     ipv6_addresses: tuple[str, ...] = ()
     is_router: bool = False  # without source/destination check: routes may lead to it

@@ -269,11 +269,17 @@ def _subnet(vpc: VpcNetwork, subnet: Subnet) -> list[Thing]:
         Setting(Place.VPC, f"net/ipv4/conf/{link}/proxy_arp", "1", link),
         Setting(Place.VPC, f"net/ipv4/conf/{link}/proxy_arp_pvlan", "1", link),
         Setting(Place.VPC, f"net/ipv4/neigh/{link}/proxy_delay", "0", link),
-        Address(Place.VPC, link, f"{gateway_address(subnet.cidr)}/{IPv4Network(subnet.cidr).prefixlen}"),
+        *_gateway(link, subnet.cidr),
         Up(Place.HOST, bridge),
         Up(Place.HOST, port),
         Up(Place.VPC, link),
     ]
+
+
+def _gateway(link: str, cidr: str) -> Iterator[Address]:
+    """Give a subnet its IPv4 gateway, if it has IPv4."""
+    if cidr:
+        yield Address(Place.VPC, link, f"{gateway_address(cidr)}/{IPv4Network(cidr).prefixlen}")
 
 
 def _peer_link(vpc: VpcNetwork, peer: Peer, namespace: int) -> Iterator[Thing]:

@@ -159,8 +159,16 @@ def _way_out(destination: str, table: int) -> Route:
 
 
 def _to_local(destination: str, table: int, router: LocalInterface) -> Route:
-    """Lead to an interface here: its neighbour entries are there, for its link-local address too."""
-    gateway = link_local_of(router.mac) if is_ipv6(destination) else router.addresses[0]
+    """Lead to an interface here: its neighbour entries are there, for its link-local address too.
+
+    One without IPv4 addresses cannot route IPv4.
+    """
+    if is_ipv6(destination):
+        gateway = link_local_of(router.mac)
+    elif router.addresses:
+        gateway = router.addresses[0]
+    else:
+        return Route(Place.VPC, destination, table=table, kind=Kind.BLACKHOLE)
     return _onward(destination, table, subnet_link_name(router.subnet_id), gateway)
 
 

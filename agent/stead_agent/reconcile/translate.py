@@ -10,6 +10,8 @@ from stead_agent.exports import interface as exports
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
 from stead_agent.network import interface as network
+from stead_agent.network.ipv6 import link_local_of
+from stead_agent.reconcile.translate_vpc import ipv4_addresses
 from stead_agent.snapshots import interface as snapshots
 from stead_agent.volumes import interface as volumes
 from stead_proto import limits
@@ -220,7 +222,7 @@ def _guest_interface(
         interface_id=resource.id,
         mac_address=body.mac_address,
         device_index=attached.device_index,
-        private_addresses=(body.private_address, *body.secondary_addresses),
+        private_addresses=ipv4_addresses(body),
         private_dns_name=body.private_dns_name,
         subnet_id=body.subnet_id,
         subnet_cidr_block=subnet.subnet.cidr_block if subnet else "",
@@ -235,6 +237,7 @@ def _guest_interface(
         ipv6_addresses=tuple(body.ipv6_addresses),
         subnet_ipv6_cidr_block=subnet.subnet.ipv6_cidr_block if subnet else "",
         vpc_ipv6_cidr_blocks=tuple(vpc.vpc.ipv6_cidr_blocks) if vpc else (),
+        link_local_address=link_local_of(body.mac_address) if body.ipv6_addresses else "",
     )
 
 

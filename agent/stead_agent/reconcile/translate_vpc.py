@@ -191,13 +191,18 @@ def _peer(resource: Resource) -> network.Peer:
     return network.Peer(body.peering_id, body.peer_vpc_id, tuple(body.peer_cidr_blocks))
 
 
+def ipv4_addresses(body: desired_pb2.Interface) -> tuple[str, ...]:
+    """List an interface's IPv4 addresses, the primary one first; there are none in a subnet of IPv6 only."""
+    return (body.private_address, *body.secondary_addresses) if body.private_address else ()
+
+
 def _network_interface(resource: Resource) -> network.LocalInterface:
     body = resource.interface
     return network.LocalInterface(
         id=resource.id,
         subnet_id=body.subnet_id,
         mac=body.mac_address,
-        addresses=(body.private_address, *body.secondary_addresses),
+        addresses=ipv4_addresses(body),
         public_addresses=tuple(
             network.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
         ),
@@ -336,7 +341,7 @@ def vpc_flow_logs(vpc: Resource, picture: VpcPicture) -> flow_logs.VpcFlowLogs:
 
 def _logged_interface(resource: Resource) -> flow_logs.Interface:
     body = resource.interface
-    addresses = (body.private_address, *body.secondary_addresses, *body.ipv6_addresses)
+    addresses = (*ipv4_addresses(body), *body.ipv6_addresses)
     return flow_logs.Interface(resource.id, body.mac_address, addresses, body.subnet_id, body.instance_id)
 
 
@@ -347,7 +352,7 @@ def _firewall_interface(resource: Resource) -> firewall.Interface:
         tap=network.tap_name(resource.id),
         subnet_link=network.subnet_link_name(body.subnet_id),
         mac=body.mac_address,
-        addresses=(body.private_address, *body.secondary_addresses),
+        addresses=ipv4_addresses(body),
         group_ids=tuple(body.security_group_ids),
         public_addresses=tuple(
             firewall.PublicAddress(each.public_address, each.private_address) for each in body.public_addresses
@@ -413,9 +418,8 @@ def _dns_servers(vpc: Resource) -> tuple[str, ...]:
 def _dhcp_subnet(resource: Resource) -> dhcp.DhcpSubnet:
     body = resource.subnet
     link = network.subnet_link_name(resource.id)
-    return dhcp.DhcpSubnet(
-        resource.id, body.cidr_block, link, network.gateway_address(body.cidr_block), body.ipv6_cidr_block
-    )
+    gateway = network.gateway_address(body.cidr_block) if body.cidr_block else ""
+    return dhcp.DhcpSubnet(resource.id, body.cidr_block, link, gateway, body.ipv6_cidr_block)
 
 
 def _dhcp_host(resource: Resource) -> dhcp.DhcpHost:

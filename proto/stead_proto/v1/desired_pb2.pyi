@@ -538,6 +538,7 @@ class Subnet(_message.Message):
     NETWORK_ACL_ID_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     cidr_block: _builtins.str
+    """empty: IPv6 only"""
     ipv6_cidr_block: _builtins.str
     """a /64, or empty"""
     route_table_id: _builtins.str
@@ -1040,7 +1041,7 @@ class Interface(_message.Message):
     subnet_id: _builtins.str
     mac_address: _builtins.str
     private_address: _builtins.str
-    """primary"""
+    """primary; empty: it has IPv6 addresses only"""
     source_dest_check: _builtins.bool
     private_dns_name: _builtins.str
     """such as ip-172-31-0-5.ec2.internal"""
@@ -1338,7 +1339,7 @@ class Metadata(_message.Message):
     domain: _builtins.str
     """services/domain"""
     private_address: _builtins.str
-    """of the primary interface, as the identity document says it"""
+    """of the primary interface, as the identity document says it; may be empty"""
     availability_zone_id: _builtins.str
     monitoring: _builtins.bool
     """in detail"""

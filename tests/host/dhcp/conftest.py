@@ -170,7 +170,8 @@ def dhcp(folder: Path, vpc: Vpc) -> Iterator[Dnsmasq]:
 def ask(server: str, name: str, kind: int) -> tuple[int, list[str]]:
     """Ask a DNS server over UDP; return the response code and the answers as `value/TTL`."""
     question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(3)
         sock.connect((server, 53))  # so that a closed port is told at once
         sock.send(struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + question + struct.pack("!HH", kind, 1))

@@ -122,7 +122,7 @@ class Cloud:
         if self.vpcs[vpc_id].mtu != 1500:
             world.machine.inside(guest.namespace, lambda: _set_mtu(self.vpcs[vpc_id].mtu))
         if ipv6:
-            world.machine.inside(guest.namespace, lambda: _add_ipv6(ipv6, interface.mac))
+            world.machine.inside(guest.namespace, lambda: add_ipv6(ipv6, interface.mac))
         if is_router:
             world.machine.inside(guest.namespace, _route_for_others)
         return guest
@@ -226,7 +226,7 @@ class Cloud:
                 return False
 
 
-def _add_ipv6(address: str, mac: str) -> None:
+def add_ipv6(address: str, mac: str) -> None:
     """Do what a guest makes of the gateway's advertisement and its DHCPv6 answer."""
     settings = Path("/proc/sys/net/ipv6/conf")
     for scope in ("all", "eth0"):

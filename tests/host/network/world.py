@@ -282,18 +282,7 @@ class World:
 
     def plug(self, guest: Guest, subnet: net.Subnet, tap: str = "") -> None:
         """Do what libvirt and the guest's DHCP client do: an isolated port, an address, a route by the gateway."""
-        namespace = self.machine.open(guest.namespace)
-
-        def wire() -> None:
-            with IPRoute() as ip:
-                peer = {"ifname": "eth0", "address": guest.mac, "net_ns_fd": namespace}
-                name = tap or guest.tap
-                (bridge,) = ip.link_lookup(ifname=net.bridge_name(subnet.id))
-                ip.link("add", ifname=name, kind="veth", peer=peer)
-                (port,) = ip.link_lookup(ifname=name)
-                ip.link("set", index=port, master=bridge)
-                ip.brport("set", index=port, isolated=1)
-                ip.link("set", index=port, state="up")
+        self.wire(guest, subnet, tap)
 
         def configure() -> None:
             Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1", encoding="ascii")
@@ -305,12 +294,28 @@ class World:
                 ip.link("set", index=eth0, state="up")
                 ip.route("add", dst="default", gateway=net.gateway_address(subnet.cidr))
 
+        self.machine.inside(guest.namespace, configure)
+        self.wait_for_carriers(guest.namespace)
+
+    def wire(self, guest: Guest, subnet: net.Subnet, tap: str = "") -> None:
+        """Do what libvirt does: an isolated port, whose other end is the guest's eth0, switched off."""
+        namespace = self.machine.open(guest.namespace)
+
+        def add() -> None:
+            with IPRoute() as ip:
+                peer = {"ifname": "eth0", "address": guest.mac, "net_ns_fd": namespace}
+                name = tap or guest.tap
+                (bridge,) = ip.link_lookup(ifname=net.bridge_name(subnet.id))
+                ip.link("add", ifname=name, kind="veth", peer=peer)
+                (port,) = ip.link_lookup(ifname=name)
+                ip.link("set", index=port, master=bridge)
+                ip.brport("set", index=port, isolated=1)
+                ip.link("set", index=port, state="up")
+
         try:
-            self.machine.inside("vpc-host", wire)
-            self.machine.inside(guest.namespace, configure)
+            self.machine.inside("vpc-host", add)
         finally:
             os.close(namespace)
-        self.wait_for_carriers(guest.namespace)
 
     def move_public(self, guest: Guest, public: str) -> None:
         """Give a guest another public address, or none."""

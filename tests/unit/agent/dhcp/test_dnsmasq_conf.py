@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stead_agent.dhcp.dnsmasq_conf import ServerFiles, configuration, host_files, listens, server_of
-from stead_agent.dhcp.interface import DhcpRefusedError, DhcpSubnet, DnsDomain, DnsName, VpcDhcp
+from stead_agent.dhcp.dnsmasq_conf import (
+    ServerFiles,
+    configuration,
+    host_files,
+    leases_ipv4,
+    listens,
+    server_of,
+)
+from stead_agent.dhcp.interface import DhcpHost, DhcpRefusedError, DhcpSubnet, DnsDomain, DnsName, VpcDhcp
 from tests.unit.agent.dhcp.pictures import host, vpc
 
 FILES = ServerFiles(Path("/run/stead/dhcp/vpc-1"), "dnsmasq", "nogroup")
@@ -276,3 +283,42 @@ def test_pictures_that_cannot_be_right_are_refused(wanted: VpcDhcp) -> None:
 def test_folders_that_dnsmasq_would_misread_are_refused(folder: str) -> None:
     with pytest.raises(DhcpRefusedError):
         configuration(vpc(), ServerFiles(Path(folder), "dnsmasq", "nogroup"))
+
+
+def ipv6_only() -> VpcDhcp:
+    """A VPC with a subnet of IPv6 only beside one of IPv4, and a host in each."""
+    only = DhcpHost("eni-6", "subnet-6", "0e:00:00:00:00:66", "", "i-6.internal", "i-6", ("fd00:5:0:6::5",))
+    wanted = vpc(5)
+    return replace(
+        wanted,
+        subnets=(*wanted.subnets, DhcpSubnet("subnet-6", "", "sub6", ipv6_cidr_block="fd00:5:0:6::/64")),
+        hosts=(*wanted.hosts, only),
+        names=(DnsName("a-6.internal", "fd00:5:0:6::5", main=False),),
+    )
+
+
+def test_a_subnet_of_ipv6_only() -> None:
+    wanted = ipv6_only()
+    assert values(wanted, "dhcp-range") == [
+        "set:subnet-a,172.31.0.0,static,255.255.240.0,3600",
+        "set:subnet-6,fd00:5:0:6::,static,off-link,64,3600",
+    ]
+    assert [value for value in values(wanted, "dhcp-option") if "option:router" in value] == [
+        "tag:subnet-a,option:router,172.31.0.1"
+    ]
+    assert values(wanted, "listen-address")[:2] == ["172.31.0.1", "fd00:5:0:6::1"]
+    files = host_files(wanted)
+    assert files["dhcp-hosts/eni-6"] == "0e:00:00:00:00:66,set:eni-6,[fd00:5:0:6::5]\n"
+    assert files["dns-hosts/eni-6"] == "fd00:5:0:6::5 i-6.internal\nfd00:5:0:6::5 a-6.internal\n"
+    assert (server_of(wanted, "172.31.0.5"), server_of(wanted, "10.0.0.5")) == ("172.31.0.1", None)
+    assert leases_ipv4(wanted)
+    assert not leases_ipv4(replace(wanted, subnets=wanted.subnets[1:], hosts=()))
+
+
+def test_hosts_without_any_address_are_refused_and_several_without_ipv4_are_not() -> None:
+    wanted = ipv6_only()
+    *others, only = wanted.hosts
+    second = replace(only, interface_id="eni-7", mac_address="0e:00:00:00:00:67", ipv6_addresses=("fd00:5:0:6::7",))
+    assert "dhcp-hosts/eni-7" in host_files(replace(wanted, hosts=(*others, only, second)))
+    with pytest.raises(DhcpRefusedError, match="no address"):
+        host_files(replace(wanted, hosts=(*others, replace(only, ipv6_addresses=()))))

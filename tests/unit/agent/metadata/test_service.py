@@ -81,3 +81,14 @@ def test_a_closed_service_tells_nothing(service: Metadata, ask: Ask) -> None:
     service.close()
     assert ask(FIRST) is None
     assert service.present() == {}
+
+
+def test_a_guest_is_known_by_its_link_local_address_where_it_has_ipv6(service: Metadata, ask: Ask) -> None:
+    """cloud-init asks so before it has any other address."""
+    only = replace(interface(), private_addresses=(), ipv6_addresses=("fd00::5",), link_local_address="fe80::5")
+    who = replace(guest(), interfaces=(only,))
+    service.put(VPC, replace(who, options=replace(who.options, http_protocol_ipv6=True)))
+    assert [ask("fe80::5"), ask("fd00::5"), ask("fe80::5", OTHER_VPC)] == [who.instance_id, who.instance_id, None]
+    service.put(VPC, guest())
+    assert ask("fe80::5") is None
+    assert ask("") is None

@@ -270,3 +270,12 @@ def test_any_path_is_found_or_not(target: str) -> None:
     path = normal_path(target)
     found = None if path is None else find(entries(guest()), path)
     assert found is None or isinstance(found, bytes)
+
+
+def test_a_guest_without_ipv4_shows_its_ipv6_address_alone() -> None:
+    only = replace(interface(), private_addresses=(), public_addresses=(), ipv6_addresses=("fd00::5", "fd00::6"))
+    who = replace(guest(), interfaces=(replace(only, subnet_cidr_block=""),))
+    for path, value in (("local-ipv4", None), ("public-ipv4", None), ("ipv6", "fd00::5"), ("mac", only.mac_address)):
+        assert read(who, f"/latest/meta-data/{path}") == value
+    for path, value in (("local-ipv4s", None), ("ipv6s", "fd00::5\nfd00::6"), ("subnet-ipv4-cidr-block", None)):
+        assert read(who, f"/{MACS}/{only.mac_address}/{path}") == value

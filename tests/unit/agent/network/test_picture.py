@@ -1,5 +1,7 @@
 """A VPC's picture becomes the kernel objects that DESIGN's section 4 names."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,3 +177,19 @@ def test_aliases() -> None:
     assert owner_of(vpc_alias("vpc-1", "subnet-2")) == "vpc-1"
     for other in ("", "stead", "to the printer", "docker vpc-1"):
         assert owner_of(other) is None
+
+
+def test_a_subnet_of_ipv6_only() -> None:
+    subnet = Subnet("subnet-0123456789abcdef0", "", "fd00:5:0:1::/64")
+    interface = replace(VPC.interfaces[0], addresses=(), public_addresses=(), ipv6_addresses=("fd00:5:0:1::5",))
+    vpc = replace(VPC, subnets=(subnet,), interfaces=(interface,), ipv6_cidrs=("fd00:5::/56",))
+    things = vpc_things(vpc, NO_UPLINK, "169.254.1.1")
+    link = "sub56789abcdef0"
+    assert {thing.address for thing in things if isinstance(thing, Address) and thing.link == link} == {
+        "fe80::1/64",
+        "fd00:5:0:1::1/64",
+    }
+    assert {thing.address for thing in things if isinstance(thing, Neighbour) and thing.link == link} == {
+        "fd00:5:0:1::5",
+        "fe80::400:ff:fe00:1",
+    }

@@ -202,3 +202,12 @@ def test_numbers_run_out() -> None:
 def test_rules_are_of_the_vpcs_namespace() -> None:
     things = vpc_things(VPC, PATHS, "169.254.1.1")
     assert {thing.place for thing in things if isinstance(thing, Rule)} == {Place.VPC}
+
+
+def test_a_router_without_ipv4_routes_ipv6_alone() -> None:
+    router = replace(VPC.interfaces[0], addresses=(), ipv6_addresses=("fd00:5::1:5",))
+    vpc = replace(VPC, interfaces=(router,), ipv6_cidrs=("fd00:5::/56",))
+    routes = tuple(TableRoute(each, RouteTo.INTERFACE, "eni-1") for each in ("203.0.113.0/24", "2001:db8::/32"))
+    found = _routes(*routes, vpc=vpc)
+    assert found["203.0.113.0/24"].kind is Kind.BLACKHOLE
+    assert found["2001:db8::/32"].gateway == "fe80::400:ff:fe00:1"

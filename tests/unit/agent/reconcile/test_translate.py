@@ -99,3 +99,13 @@ def test_every_power_has_a_word(power: Power, reason: OffReason) -> None:
     assert told.power != host_pb2.MACHINE_POWER_UNSPECIFIED
     if power is not Power.OFF:
         assert told.off_reason == host_pb2.OFF_REASON_UNSPECIFIED
+
+
+def test_a_guest_with_ipv6_may_ask_from_its_link_local_address() -> None:
+    wanted, interface = make.machine("i-1", volumes=(), interfaces=("eni-1",)), make.interface("eni-1", "i-1")
+    (without,) = translate.guest(wanted, {"eni-1": interface}).interfaces
+    assert (without.private_addresses, without.link_local_address) == (("10.1.0.5",), "")
+    interface.interface.private_address = ""
+    interface.interface.ipv6_addresses.append("fd00:5:0:1::5")
+    (only,) = translate.guest(wanted, {"eni-1": interface}).interfaces
+    assert (only.private_addresses, only.link_local_address) == ((), "fe80::ff:fe00:105")

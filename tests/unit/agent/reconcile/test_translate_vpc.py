@@ -253,3 +253,25 @@ def test_only_what_changed_is_translated_again() -> None:
     first = rules(group)
     assert rules(group) is first
     assert rules(make.group(port=80)) is not first
+
+
+def test_a_subnet_of_ipv6_only_has_no_ipv4_anywhere() -> None:
+    subnet, interface = make.subnet(), make.interface("eni-1", "i-1")
+    subnet.subnet.cidr_block = interface.interface.private_address = interface.interface.private_dns_name = ""
+    subnet.subnet.ipv6_cidr_block = "fd00:5:0:1::/64"
+    interface.interface.ipv6_addresses.append("fd00:5:0:1::5")
+    interface.interface.host_name = "i-1.internal"
+    flow_log = pb.Resource(id="fl-1", flow_log=pb.FlowLog(vpc_id="vpc-1", resource_id="eni-1"))
+    picture = _picture(subnet, interface, flow_log)
+    vpc = translate_vpc.vpc_network(make.vpc(), picture, Beyond(), VpcSettings(), Memory())
+    assert [(each.cidr, each.ipv6_cidr) for each in vpc.subnets] == [("", "fd00:5:0:1::/64")]
+    assert [(each.addresses, each.ipv6_addresses) for each in vpc.interfaces] == [((), ("fd00:5:0:1::5",))]
+    rules = translate_vpc.vpc_firewall(make.vpc(), picture, Beyond(), Memory())
+    assert [(each.addresses, each.ipv6_addresses) for each in rules.interfaces] == [((), ("fd00:5:0:1::5",))]
+    assert rules.resolvers == {"fd00:ec2::253", "169.254.169.253", "10.1.0.2"}  # the VPC has IPv4 all the same
+    (logged,) = translate_vpc.vpc_flow_logs(make.vpc(), picture).interfaces
+    assert logged.addresses == ("fd00:5:0:1::5",)
+    dhcp = translate_vpc.vpc_dhcp(make.vpc(), picture, Beyond(), VpcSettings(), Memory(), namespace=Path("/ns"))
+    assert [(each.cidr_block, each.gateway) for each in dhcp.subnets] == [("", "")]
+    assert [(each.address, each.host_name) for each in dhcp.hosts] == [("", "i-1")]
+    assert (dhcp.ipv6_dns_servers, dhcp.ipv6_resolver_addresses) == (("fd00:ec2::253",), ("fd00:ec2::253",))
