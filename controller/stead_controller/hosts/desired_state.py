@@ -6,6 +6,7 @@ only what differs from what was told: to the host's own outbox (`outbox.py`) or 
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Final
 
 from google.protobuf.message import Message
 from sqlalchemy import Exists, exists, or_, select
@@ -22,6 +23,9 @@ from stead_controller.hosts.pictures.snapshot import of_base, of_snapshot
 from stead_controller.hosts.pictures.volume import of_used_volume, of_volume
 from stead_proto.v1 import desired_pb2 as pb
 
+ENDED: Final = ("shutting-down", "terminated")
+"""States of an instance of which a host must have nothing: what changes of it then must not make it wanted again."""
+
 
 def refresh_instance(tx: Transaction, instance_id: str) -> None:
     """Tell the instance's host how the instance, its volumes and its interfaces must be now."""
@@ -36,6 +40,7 @@ def refresh_instances(
 ) -> None:
     """Tell a host how several of its instances must be now, and all hosts of their VPCs where their interfaces are.
 
+    Those that have ended are left out: the host was told that they must go.
     Of instances in `made` the parts are these, and not read.
     """
     tx.session.flush()
@@ -44,6 +49,8 @@ def refresh_instances(
     region = region_of(tx)
     kept: list[object] = []  # the session forgets rows that nobody refers to; these are what mappings are drawn from
     for instance in instances:
+        if instance.state in ENDED:
+            continue
         parts = made.get(instance.id) or parts_of(tx, instance)
         kept += parts.interfaces
         pictures = of_instance(tx, instance, parts, region)

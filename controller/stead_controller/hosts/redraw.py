@@ -26,7 +26,6 @@ from stead_controller.hosts import desired_state, topics
 from stead_proto.v1 import desired_pb2 as pb
 
 _FACT: Final = "drawn_by"
-_GONE: Final = ("shutting-down", "terminated")
 
 
 async def redraw(database: Database) -> bool:
@@ -47,7 +46,7 @@ async def redraw(database: Database) -> bool:
 
 
 def _draw_host(tx: Transaction, host_id: str) -> None:
-    instances = select(Instance).where(Instance.host_id == host_id, Instance.state.not_in(_GONE))
+    instances = select(Instance).where(Instance.host_id == host_id, Instance.state.not_in(desired_state.ENDED))
     desired_state.refresh_instances(tx, host_id, tx.session.scalars(instances).all())
     for volume in tx.session.scalars(select(Volume).where(Volume.host_id == host_id)).all():
         desired_state.refresh_volume(tx, volume)

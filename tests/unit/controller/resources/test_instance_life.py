@@ -29,9 +29,10 @@ from stead_controller.errors import (
     NotFound,
     WrongState,
 )
-from stead_controller.hosts import changes, revisions
+from stead_controller.hosts import changes, desired_state, revisions
 from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import apply_progress, give_up_launch
+from stead_controller.resources import interface_changes
 from stead_controller.resources.block_devices import BlockDevice
 from stead_controller.resources.metadata_options import MetadataOptions
 from stead_controller.resources.network_interface_life import AddressWish
@@ -141,6 +142,22 @@ def test_after_termination_nothing_is_left(life):
     assert (
         life.run(lambda tx: tx.session.scalar(select(func.count()).where(PublicAddress.interface_id.is_not(None)))) == 0
     )
+
+
+def test_what_must_go_is_not_wanted_again_whatever_changes_of_it(life):
+    """An address that is released, say, between TerminateInstances and the end of the guest."""
+    [instance_id] = life.launch()
+    life.is_running(instance_id)
+    life.run(terminate_instances, life.caller, [instance_id], NOW)
+    life.run(lambda tx: interface_changes.changed(tx, tx.session.scalars(select(NetworkInterface)).one()))
+    wanted, removals = life.wanted()
+    assert removals == {instance_id}
+    assert instance_id not in wanted
+    life.is_absent(desired.KIND_MACHINE, instance_id)
+    life.run(desired_state.refresh_instance, instance_id)
+    wanted, removals = life.wanted()
+    assert instance_id not in wanted
+    assert life.instance(instance_id).state == "terminated"
 
 
 def test_a_guest_that_powers_itself_off_is_stopped_or_terminated_as_launched(life):
