@@ -14,6 +14,7 @@ _RIG = (
     "test_volumes_across_hosts.py",
 )
 _OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")  # clouds in boxes of their own
+_LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
 _LIGHT: Final = "gw2"  # as pytest-xdist names the third process
 _TURNS = ("house", "cloud", "host", "rig", "clients", "e2e")
 
@@ -41,7 +42,7 @@ def turn_of(test: str) -> int:
     well together.
     """
     share = share_of(test)
-    folder = share.removeprefix("tests/").partition("/")[0]
+    folder = "e2e" if share in _LONG else share.removeprefix("tests/").partition("/")[0]
     return _TURNS.index(folder) if folder in _TURNS else len(_TURNS)
 
 

@@ -35,6 +35,7 @@ def test_what_is_long_comes_first():
     turns = [turn_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/test_run.py")]
     assert turns == sorted(set(turns))
     assert turn_of("tests/api/test_tags.py::test_it") == turns[-1]
+    assert turn_of("tests/recovery/storm/test_storm.py::test_it") == turns[4]
 
 
 def test_the_light_process_has_small_shares_alone():

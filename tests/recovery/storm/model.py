@@ -1,0 +1,108 @@
+"""What a cloud must be like after a storm: the answers it gave become facts, and a picture of it is held against them.
+
+A call that was answered is done. One whose answer was lost is done whole or not at all: nobody touches what it touches
+until a picture of the cloud at rest says which.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+Facts = Mapping[str, str]  # of a thing, by their names; empty: it is not there
+Picture = Mapping[str, Facts]  # all things that are there, by their names
+
+GONE: Final[Facts] = {}
+NEWS_SHOWN: Final = 12
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request by what it leads to: the facts of each thing that it changes, and what else must stay as it is meanwhile."""
+
+    operation: str
+    after: Mapping[str, Facts]
+    reads: frozenset[str] = frozenset()
+
+    @property
+    def touches(self) -> frozenset[str]:
+        """All things that nobody else may change before its outcome is known."""
+        return self.reads | self.after.keys()
+
+
+@dataclass
+class Model:
+    """What is acknowledged, and what is in doubt."""
+
+    things: dict[str, Facts] = field(default_factory=dict)
+    under_way: list[Call] = field(default_factory=list)
+    in_doubt: list[Call] = field(default_factory=list)
+
+    def free(self, name: str) -> bool:
+        """Tell whether no call that may still have an effect touches a thing."""
+        return not any(name in call.touches for call in (*self.under_way, *self.in_doubt))
+
+    def begin(self, call: Call) -> None:
+        """A call is sent; its things are free."""
+        assert all(self.free(name) for name in call.touches)
+        self.under_way.append(call)
+
+    def acknowledge(self, call: Call, learned: Mapping[str, Facts]) -> None:
+        """It was answered, with further facts of the things that it changed."""
+        self.under_way.remove(call)
+        self._apply(call, learned)
+
+    def refuse(self, call: Call) -> None:
+        """It was refused, or never sent."""
+        self.under_way.remove(call)
+
+    def doubt(self, call: Call) -> None:
+        """Its answer was lost."""
+        self.under_way.remove(call)
+        self.in_doubt.append(call)
+
+    def differences(self, picture: Picture) -> list[str]:
+        """Name, each in a line, what is not as it was acknowledged; of calls in doubt, those that are done by halves."""
+        assert not self.under_way
+        doubtful = {name for call in self.in_doubt for name in call.after}
+        certain = self.things.keys() - doubtful
+        found = [line for name in sorted(certain) for line in _difference(name, self.things[name], picture)]
+        found += [line for call in self.in_doubt for line in self._halves(call, picture)]
+        strangers = picture.keys() - self.things.keys() - doubtful
+        return found + [f"{name} is there, and nobody made it: {dict(picture[name])}" for name in sorted(strangers)]
+
+    def settle(self, picture: Picture) -> None:
+        """Take what a picture without differences says of the calls in doubt."""
+        for call in self.in_doubt:
+            for name in call.after:
+                self._put(name, picture.get(name, GONE))
+        self.in_doubt.clear()
+
+    def _apply(self, call: Call, learned: Mapping[str, Facts]) -> None:
+        for name, facts in call.after.items():
+            self._put(name, {**facts, **learned.get(name, {})} if facts else GONE)
+
+    def _put(self, name: str, facts: Facts) -> None:
+        if facts:
+            self.things[name] = facts
+        else:
+            self.things.pop(name, None)
+
+    def _halves(self, call: Call, picture: Picture) -> list[str]:
+        undone = [line for name in call.after for line in _difference(name, self.things.get(name, GONE), picture)]
+        done = [line for name, facts in call.after.items() for line in _difference(name, facts, picture)]
+        if not undone or not done:
+            return []
+        return [f"{call.operation}, whose answer was lost, is done by halves: {line}" for line in (*undone, *done)]
+
+
+def _difference(name: str, expected: Facts, picture: Picture) -> Iterable[str]:
+    """Say in what a thing is not as it should be; facts of which nothing is expected are no matter while it is there."""
+    seen = picture.get(name, GONE)
+    if not expected and seen:
+        yield f"{name} should be gone, and is {dict(seen)}"
+    elif expected and not seen:
+        yield f"{name} is gone, and should be {dict(expected)}"
+    else:
+        for fact, value in expected.items():
+            if seen.get(fact) not in value.split("|"):
+                yield f"{name}: {fact} is {seen.get(fact)!r}, and should be {value!r}"

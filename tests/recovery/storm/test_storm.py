@@ -1,0 +1,36 @@
+"""A minute of storm over a rig with real guests: everything that was answered holds, and nothing is left."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.recovery.storm.storm import Plan, weather
+from tests.support import box, leaks
+from tests.support.clients import share_client_classes
+
+SEED = int(os.environ.get("STEAD_STORM_SEED") or 13)
+MINUTES = 0.8  # of churn; the rig, the rests and the end come on top
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.libvirt,
+    pytest.mark.guest,
+    pytest.mark.timeout(900),  # a storm on a machine that has other work to do is as long as that lets it be
+]
+
+
+def test_everything_answered_holds_in_a_storm(tmp_path: Path) -> None:
+    box.run_in_another(_storm, tmp_path)
+
+
+def _storm(folder: Path) -> None:
+    share_client_classes()
+    before = leaks.take_picture()
+    report = weather(Plan(SEED, MINUTES, hosts=1), folder)
+    leaks.assert_nothing_beyond(before, "a storm")
+    print(report.text())
+    assert report.violations == [], report.text()
+    assert report.faults.total() >= 3, report.text()
+    assert report.acknowledged >= 20, report.text()
+    assert report.blocks >= 1, report.text()
