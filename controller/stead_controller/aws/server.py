@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_protocol import RequestHandler
 
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.endpoint_arrivals import Arrival, Arrived, EndpointListener
@@ -135,6 +135,7 @@ class AwsServer:
             min(self._most_of_one, files // 4),
             max_line_size=_MAX_REQUEST_LINE,
             max_field_size=_MAX_HEADER,
+            auto_decompress=False,  # of an object it is how that is stored, and its bytes are signed as they are sent
             access_log=None,
             keepalive_timeout=75.0,
             lingering_time=2.0,
@@ -205,8 +206,6 @@ class AwsServer:
             refusal = BadRequest(f"The body is longer than {self._max_body} bytes", code="RequestEntityTooLarge")
         except TimeoutError:
             refusal = BadRequest(f"The body did not come within {_BODY_SECONDS} seconds", code="RequestTimeout")
-        except RequestPayloadError:
-            refusal = BadRequest("The body is not what its headers say", code="InvalidRequest")
         request = replace(request, body=body)
         answer = self._app.refuse(request, refusal) if refusal else await self._app.handle(request)
         response = web.Response(

@@ -1,6 +1,7 @@
 """A body is kept when all of it is what was signed, and else nothing of it is."""
 
 import base64
+import gzip
 import hashlib
 import secrets
 import zlib
@@ -43,6 +44,14 @@ def streamed(store, bucket, key, data, trailer=""):
     raw = Raw(store.one, "PUT", f"/{bucket}/{key}", body_hash=SIGNED + ("-TRAILER" if trailer else ""), **headers)
     body = b"".join(raw.chunk(chunk) for chunk in chunks(data))
     return raw, body + (raw.trailer("x-amz-checksum-crc32", trailer) if trailer else b"") + b"\r\n"
+
+
+def test_an_object_that_is_packed_stays_so(store, bucket):
+    """Its encoding is how it is stored, and its bytes are what was signed."""
+    packed = gzip.compress(b"content" * 1000, mtime=0)
+    store.s3.put_object(Bucket=bucket, Key="packed", Body=packed, ContentEncoding="gzip")
+    got = store.s3.get_object(Bucket=bucket, Key="packed")
+    assert (got["Body"].read(), got["ContentEncoding"], got["ContentLength"]) == (packed, "gzip", len(packed))
 
 
 def test_signed_chunks(store, bucket):
