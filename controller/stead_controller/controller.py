@@ -152,7 +152,7 @@ class Controller:
         objects = Backend(
             open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
         )
-        places = Places(settings, ImageFiles(self.database, objects), self._blocks)
+        places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
         self._engine = Engine(
             self.database,
             clock,

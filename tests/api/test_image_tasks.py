@@ -50,7 +50,9 @@ def work(api, settings, tmp_path):
     key_file.touch(mode=0o600)
     key_file.write_text("id\nsecret\n")
     places = Places(
-        settings, ImageFiles(api.database, Backend(ExternalServer("http://127.0.0.1:1", "us-east-1", key_file))), store
+        settings,
+        ImageFiles(api.database, Backend(ExternalServer("http://127.0.0.1:1", "us-east-1", key_file)), "us-east-1"),
+        store,
     )
 
     def run(rounds=20):

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
 import hashlib
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -19,6 +20,7 @@ _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _CONTROL: Final = "http://awss3control.amazonaws.com/doc/2018-08-20/"
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _MOST_DELETED: Final = 1000
+_CUSTOMERS: Final = "SSE-C"
 
 ETAG_OF_NOTHING: Final = '"d41d8cd98f00b204e9800998ecf8427e"'
 """That of an object without content, which SeaweedFS leaves out of its listings of versions."""
@@ -50,6 +52,7 @@ STATUSES: Final[dict[str, int]] = {
     "NoSuchVersion": 404,
     "NoSuchWebsiteConfiguration": 404,
     "NotImplemented": 501,
+    "OperationAborted": 409,
     "ObjectLockConfigurationNotFoundError": 404,
     "OwnershipControlsNotFoundError": 404,
     "PreconditionFailed": 412,
@@ -94,6 +97,19 @@ _FIXED: Final[dict[str, tuple[str, str]]] = {
 }
 
 SAME_FOR_ALL: Final = frozenset({*_ABSENT, *_FIXED})
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionRule:
+    """How new objects of a bucket are encrypted: `key` is the name of one of KMS as it was given, or empty.
+
+    `blocks_customers` says that keys of customers are refused, which they are anyway.
+    """
+
+    algorithm: str
+    key: str = ""
+    has_bucket_key: bool = False
+    blocks_customers: bool = False
 
 
 def write_error(code: str, message: str, resource: str, request_id: str) -> bytes:
@@ -157,11 +173,17 @@ def ownership() -> bytes:
     return _document("OwnershipControls", "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>")
 
 
-def encryption(algorithm: str) -> bytes:
-    """Write the ServerSideEncryptionConfiguration that all buckets have."""
-    default = f"<ApplyServerSideEncryptionByDefault><SSEAlgorithm>{algorithm}</SSEAlgorithm>"
-    rule = f"<Rule>{default}</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled></Rule>"
-    return _document("ServerSideEncryptionConfiguration", rule)
+def encryption(rule: EncryptionRule) -> bytes:
+    """Write the ServerSideEncryptionConfiguration of a bucket."""
+    key = f"<KMSMasterKeyID>{_text(rule.key)}</KMSMasterKeyID>" if rule.key else ""
+    default = f"<SSEAlgorithm>{rule.algorithm}</SSEAlgorithm>{key}"
+    blocked = f"<EncryptionType>{_CUSTOMERS}</EncryptionType>"
+    rows = (
+        f"<ApplyServerSideEncryptionByDefault>{default}</ApplyServerSideEncryptionByDefault>"
+        f"<BucketKeyEnabled>{str(rule.has_bucket_key).lower()}</BucketKeyEnabled>"
+        + (f"<BlockedEncryptionTypes>{blocked}</BlockedEncryptionTypes>" if rule.blocks_customers else "")
+    )
+    return _document("ServerSideEncryptionConfiguration", f"<Rule>{rows}</Rule>")
 
 
 def public_access_block(blocked: Collection[str]) -> bytes:
@@ -261,17 +283,28 @@ def read_creation(document: bytes) -> tuple[str, list[tuple[str, str]]]:
     return root.findtext("LocationConstraint", "").strip(), tags
 
 
-def read_encryption(document: bytes) -> str:
-    """Give the algorithm of a ServerSideEncryptionConfiguration; raises BadRequest."""
+def read_encryption(document: bytes) -> EncryptionRule:
+    """Read a ServerSideEncryptionConfiguration; raises BadRequest."""
     root = parse(document)
-    rules = root.findall("Rule/ApplyServerSideEncryptionByDefault")
+    rules = root.findall("Rule")
     if root.tag != "ServerSideEncryptionConfiguration" or len(root) != 1 or len(rules) != 1:
         raise malformed()
-    if rules[0].findtext("KMSMasterKeyID") and rules[0].findtext("SSEAlgorithm") == "AES256":
+    given = {element.tag: element for element in rules[0]}
+    default = given.pop("ApplyServerSideEncryptionByDefault", None)
+    bucket_key = given.pop("BucketKeyEnabled", None)
+    blocked = given.pop("BlockedEncryptionTypes", None)
+    switch = "false" if bucket_key is None else (bucket_key.text or "").strip().lower()
+    if default is None or given or switch not in ("true", "false"):
+        raise malformed()
+    types = [] if blocked is None else [(element.text or "").strip() for element in blocked]
+    if types not in ([], [_CUSTOMERS]):  # others would be let in that are not implemented
+        raise BadRequest(f"BlockedEncryptionTypes other than {_CUSTOMERS} are not implemented.", code="NotImplemented")
+    algorithm, key = (default.findtext(name, "").strip() for name in ("SSEAlgorithm", "KMSMasterKeyID"))
+    if key and algorithm == "AES256":
         raise BadRequest(
             "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms", code="InvalidArgument"
         )
-    return rules[0].findtext("SSEAlgorithm", "")
+    return EncryptionRule(algorithm, key, has_bucket_key=switch == "true", blocks_customers=bool(types))
 
 
 def read_public_access_block(document: bytes) -> frozenset[str]:

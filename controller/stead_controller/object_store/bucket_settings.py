@@ -1,7 +1,7 @@
 """What is set of a bucket: its policy and what that may not do, CORS, its ownership and its encryption.
 
-Buckets differ in their policies, public access blocks and CORS. All are their owner's with all that is in them, and
-what is written to them is encrypted: other wishes are refused.
+Buckets differ in their policies, public access blocks, CORS, and the keys that their objects are said to be under. All
+are their owner's with all that is in them, and what is written to them is encrypted: other wishes are refused.
 """
 
 from collections.abc import Mapping
@@ -137,20 +137,27 @@ def check_ownership(wanted: str | None) -> None:
 
 
 async def get_encryption(exchange: Exchange, means: Means) -> Answer:
-    """Answer the encryption that all new objects have, where the server behind encrypts."""
+    """Answer the encryption that new objects have, where the server behind encrypts."""
     if not await means.backend.encrypts(path_of(exchange.kept.backend_name)):
         text = "The server side encryption configuration was not found"
         code = "ServerSideEncryptionConfigurationNotFoundError"
         raise NotFound("encryption", exchange.kept.name, message=text, code=code)
-    return Answer(body=answers.encryption(encryption.ALGORITHM))
+    if exchange.kept.encryption is None:
+        return Answer(body=answers.encryption(answers.EncryptionRule(encryption.ALGORITHM)))
+    return Answer(body=exchange.kept.encryption.encode())
 
 
 async def put_encryption(exchange: Exchange, means: Means) -> Answer:
-    """Take the encryption that there is anyway; raises BadRequest for another, and where there is none."""
-    if answers.read_encryption(await exchange.document()) != encryption.ALGORITHM:
-        raise encryption.wrong_algorithm()
+    """Say under which key new objects are; raises BadRequest for what is no encryption, and where there is none."""
+    rule = answers.read_encryption(await exchange.document())
+    if rule.algorithm not in (encryption.ALGORITHM, encryption.KMS):
+        raise encryption.wrong_algorithm(rule.algorithm)
+    if rule.algorithm == encryption.KMS:
+        encryption.key_arn(rule.key, means.region, exchange.asked.account_id)
     if not await means.backend.encrypts(path_of(exchange.kept.backend_name)):
         raise encryption.not_built()
+    text = answers.encryption(rule).decode()
+    await means.transactions.run(lambda tx: buckets.set_encryption(tx, exchange.kept, text))
     return Answer()
 
 
@@ -177,8 +184,8 @@ async def delete_cors(exchange: Exchange, means: Means) -> Answer:
 
 
 async def delete_encryption(exchange: Exchange, means: Means) -> Answer:
-    """Take the encryption that there is anyway."""
-    del exchange, means
+    """Take the encryption that all buckets have at first."""
+    await means.transactions.run(lambda tx: buckets.set_encryption(tx, exchange.kept, None))
     return Answer(204)
 
 

@@ -7,10 +7,12 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 import re
 from typing import Any, Final
 
+from stead_controller.object_store import encryption
 from stead_controller.object_store.addressing import Address
 from stead_controller.object_store.exchange import Exchange
 from stead_controller.resources import principal_keys, source_keys
 
+KMS_KEY: Final = f"s3:{encryption.KEY}"
 EXISTING_TAG: Final = "s3:ExistingObjectTag/"
 REQUESTED_TAG: Final = "s3:RequestObjectTag"  # of one key, or all keys, `…TagKeys`
 
@@ -35,7 +37,6 @@ _HEADERS: Final = {
             "x-amz-metadata-directive",
             "x-amz-object-ownership",
             "x-amz-server-side-encryption",
-            "x-amz-server-side-encryption-aws-kms-key-id",
             "x-amz-server-side-encryption-customer-algorithm",
             "x-amz-storage-class",
             "x-amz-website-redirect-location",
@@ -75,6 +76,7 @@ def of_request(exchange: Exchange, region: str) -> dict[str, Any]:
         **{key: request.header(name) for key, name in _HEADERS.items()},
         **{key: query.get(name) for key, name in _FIELDS.items()},
         "s3:ObjectCreationOperation": _MAKES_OBJECT.get(exchange.operation.name) if exchange.operation else None,
+        KMS_KEY: encryption.named_key(request, region, exchange.asked.account_id),
         "s3:TlsVersion": _tls_version(exchange),
         **_of_tags(exchange.tagging),
     }

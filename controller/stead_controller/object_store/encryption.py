@@ -1,36 +1,89 @@
 """Encryption at rest: what a client may ask, and what is so.
 
-As in S3, all new objects are encrypted with AES-256 (SSE-S3), asked for or not, wherever the server behind does it. The
-embedded one does; where another does not, who asks for it is refused, and nobody is told that it is so. See
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingServerSideEncryption.html.
+As in S3, all new objects are encrypted with AES-256, asked for or not, wherever the server behind does it. The embedded
+one does, with a key for each object; where another does not, who asks for it is refused, and nobody is told that it is
+so. See https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingServerSideEncryption.html.
+
+There is no KMS. Objects of SSE-KMS are encrypted as all are; the name of a key, which the request or the bucket's
+default says, is kept with the object by the server behind, in RESERVED, and shown wherever S3 shows it. What needs a
+KMS is refused: an encryption context, and two layers of encryption. A part of an upload does not say how it is
+encrypted: the name is with the whole.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from stead_controller.aws.protocol.message import Request
 from stead_controller.errors import BadRequest
+from stead_controller.object_store import answers
 from stead_controller.object_store.backend import ENCRYPTED, Backend
+from stead_controller.object_store.headers import RESERVED
+from stead_controller.resources import kms_keys
+from stead_controller.resources.buckets import BucketFacts
 
 ((HEADER, ALGORITHM),) = ENCRYPTED.items()
-BUCKET_KEY: Final = f"{HEADER}-bucket-key-enabled"  # of KMS, which there is not: only `false` is so
+KMS: Final = "aws:kms"
+KEY: Final = f"{HEADER}-aws-kms-key-id"
+BUCKET_KEY: Final = f"{HEADER}-bucket-key-enabled"
 WRITING: Final = frozenset({"CopyObject", "CreateMultipartUpload", "PutObject"})
+
+_TWO_LAYERS: Final = "aws:kms:dsse"
+_DEFAULT_KEY: Final = "alias/aws/s3"
+_BUCKET_KEY: Final = "bucket-key"  # what RESERVED says besides the key
+
+
+@dataclass(frozen=True, slots=True)
+class AtRest:
+    """How an object is encrypted: `key` is the ARN of KMS's key that it is said to be under, empty for SSE-S3."""
+
+    key: str = ""
+    has_bucket_key: bool = False
+
+    def sent(self) -> dict[str, str]:
+        """Give the headers by which the server behind keeps it so."""
+        if not self.key:
+            return dict(ENCRYPTED)
+        return {**ENCRYPTED, RESERVED: f"{self.key} {_BUCKET_KEY}" if self.has_bucket_key else self.key}
+
+    def answered(self) -> dict[str, str]:
+        """Give the headers that say so to a client."""
+        if not self.key:
+            return dict(ENCRYPTED)
+        return {HEADER: KMS, KEY: self.key, **({BUCKET_KEY: "true"} if self.has_bucket_key else {})}
+
+
+def shown(headers: Mapping[str, str]) -> dict[str, str]:
+    """Give an answer's headers, by lower-case names, with the key's name where S3 has it."""
+    found = dict(headers)
+    key, _, more = found.pop(RESERVED, "").partition(" ")
+    if HEADER in found and key:
+        found |= AtRest(key, has_bucket_key=more == _BUCKET_KEY).answered()
+    return found
 
 
 def check(request: Request, operation: str) -> None:
-    """Raise BadRequest unless a request asks for the one encryption that there is, where it may ask, or for none."""
+    """Raise BadRequest unless a request asks for an encryption that there is, where it may ask, or for none."""
     asked = request.header_values(HEADER)
     if asked and operation not in WRITING:
         raise BadRequest(f"{HEADER} header is not supported for this operation.", code="InvalidArgument")
-    if asked and asked != [ALGORITHM]:
-        raise wrong_algorithm()
-    if request.header_values(BUCKET_KEY) not in ([], ["false"]):
-        raise not_built()
+    if asked not in ([], [ALGORITHM], [KMS]):
+        raise wrong_algorithm(",".join(asked))
+    has_key = bool(request.header_values(KEY))
+    bucket_key = request.header_values(BUCKET_KEY)
+    if (has_key and asked != [KMS]) or (bucket_key not in ([], ["false"]) and asked == [ALGORITHM]):
+        text = f"Server Side Encryption with AWS KMS managed key requires HTTP header {HEADER} : {KMS}"
+        raise BadRequest(text, code="InvalidArgument")
+    if bucket_key not in ([], ["false"], ["true"]) or (bucket_key and operation not in WRITING):
+        raise BadRequest(f"The {BUCKET_KEY} header is not valid.", code="InvalidArgument")
 
 
-def wrong_algorithm() -> BadRequest:
-    """S3's words for any encryption but SSE-S3's."""
+def wrong_algorithm(asked: str) -> BadRequest:
+    """S3's words for any encryption but those that there are, and for the one of them that Stead has not."""
+    if asked == _TWO_LAYERS:
+        return BadRequest(f"The encryption {_TWO_LAYERS} is not implemented.", code="NotImplemented")
     return BadRequest(
-        f"The encryption request that you specified is not valid. The valid value is {ALGORITHM}.",
+        f"The encryption request that you specified is not valid. The valid values are {ALGORITHM} and {KMS}.",
         code="InvalidEncryptionAlgorithmError",
     )
 
@@ -43,15 +96,48 @@ def not_built() -> BadRequest:
     )
 
 
-async def of_bucket(backend: Backend, path: str) -> dict[str, str]:
-    """Give the headers that new objects at a path, or below it, are sent with; raises BackendError."""
-    bucket = "/" + path.split("/", 2)[1]
-    return dict(ENCRYPTED) if await backend.encrypts(bucket) else {}
+def named_key(request: Request, region: str, account_id: str) -> str | None:
+    """Give the key of KMS that a request itself names, as conditions of policies compare it: its ARN if it is one."""
+    if request.header(HEADER) != KMS:
+        return request.header(KEY)
+    name = request.header(KEY) or _DEFAULT_KEY
+    return kms_keys.arn_of(name, "aws", region, account_id) or name
 
 
-async def of_request(backend: Backend, request: Request, path: str) -> dict[str, str]:
-    """Give the headers that the new object of a request is sent with; raises BadRequest, BackendError."""
-    found = await of_bucket(backend, path)
-    if not found and request.header(HEADER) is not None:
+def key_arn(name: str, region: str, account_id: str) -> str:
+    """Give the ARN of the key that an account means by a name, or by none; raises BadRequest in the words of KMS."""
+    named = kms_keys.region_of(name)
+    arn = kms_keys.arn_of(name or _DEFAULT_KEY, "aws", region, account_id)
+    if named not in (None, region):
+        raise BadRequest(f"Invalid arn {named}", code="KMS.NotFoundException")
+    if arn is None:
+        raise BadRequest(f"Invalid keyId '{name[:80]}'", code="KMS.NotFoundException")
+    return arn
+
+
+async def of_bucket(backend: Backend, bucket: BucketFacts, region: str, account_id: str) -> AtRest | None:
+    """Say how an account's new object is encrypted if nothing is asked; None: it is not. Raises BackendError."""
+    if not await backend.encrypts(f"/{bucket.backend_name}"):
+        return None
+    rule = answers.read_encryption(bucket.encryption.encode()) if bucket.encryption is not None else None
+    if rule is None or rule.algorithm != KMS:
+        return AtRest()
+    return AtRest(key_arn(rule.key, region, account_id), has_bucket_key=rule.has_bucket_key)
+
+
+async def of_request(
+    backend: Backend, request: Request, bucket: BucketFacts, region: str, account_id: str
+) -> AtRest | None:
+    """Say how the new object of a request is encrypted; None: it is not. Raises BadRequest, BackendError."""
+    found = await of_bucket(backend, bucket, region, account_id)
+    asked = request.header(HEADER)
+    if found is None and asked is not None:
         raise not_built()
-    return found
+    if found is None or asked == ALGORITHM:
+        return found and AtRest()
+    key = found.key if asked is None else key_arn(request.header(KEY) or "", region, account_id)
+    said = request.header(BUCKET_KEY)
+    has_bucket_key = found.has_bucket_key if said is None else said == "true"
+    if has_bucket_key and not key:
+        raise BadRequest(f"{BUCKET_KEY} is of {KMS}.", code="InvalidArgument")
+    return AtRest(key, has_bucket_key=has_bucket_key)

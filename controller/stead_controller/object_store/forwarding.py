@@ -10,11 +10,11 @@ import aiohttp
 from aiohttp import web
 
 from stead_controller.errors import BadRequest
-from stead_controller.object_store import answers, encryption, lifecycle, tagging
+from stead_controller.object_store import answers, copies, encryption, lifecycle, tagging
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend, BackendError
-from stead_controller.object_store.exchange import Answer, Exchange
-from stead_controller.object_store.headers import ANSWERED, HEADERS, METADATA, SMALLEST_MOVED
+from stead_controller.object_store.exchange import Answer, Exchange, Means
+from stead_controller.object_store.headers import HEADERS, METADATA, SMALLEST_MOVED, answered, own_encoding
 from stead_controller.object_store.operations import Operation
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,13 @@ _MOST_XML: Final = 16 << 20  # 1,000 keys of 1,024 bytes, each of them escaped
 _TRAILED: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _SILENCE_SECONDS: Final = 300.0
 _NOT_BUILT: Final = 501
+_WAS_CHANGED: Final = 412
 _OUR_FAULT: Final = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed"}
 )
 _OF_STATUS: Final = {404: "NoSuchKey", 405: "MethodNotAllowed", 412: "PreconditionFailed", 416: "InvalidRange"}
 _CONTENT: Final = frozenset({"GetObject", "HeadObject"})
+_OF_PARTS: Final = frozenset({"UploadPart", "UploadPartCopy"})
 _LIFECYCLE: Final = frozenset({"GetBucketLifecycleConfiguration", "PutBucketLifecycleConfiguration"})
 
 
@@ -54,7 +56,7 @@ def headers_for(exchange: Exchange) -> dict[str, str]:
             if not value.isprintable() or not value.isascii():
                 raise BadRequest(f"The header {name} must be printable ASCII.", code="InvalidArgument")
             found[name] = value
-    encoding = _encoding(found.pop("content-encoding", ""))
+    encoding = own_encoding(found.pop("content-encoding", ""))
     if encoding:
         found["content-encoding"] = encoding
     return found
@@ -70,13 +72,54 @@ def ask_for(exchange: Exchange, operation: Operation) -> Ask:
     return Ask(exchange.request.method, path, query, headers)
 
 
-async def forward(exchange: Exchange, operation: Operation, backend: Backend) -> web.StreamResponse | Answer:
+async def forward(exchange: Exchange, operation: Operation, means: Means) -> web.StreamResponse | Answer:
     """Send a request on, and its answer back; raises BackendRefusal, BackendError, and what is wrong with a body."""
-    ask = ask_for(exchange, operation)
-    at_rest: dict[str, str] = {}
     if operation.name in encryption.WRITING:
-        at_rest = await encryption.of_request(backend, exchange.request, ask.path)
-        ask = replace(ask, headers={**ask.headers, **at_rest})
+        return await _make(exchange, operation, means)
+    answer = await _forward(exchange, operation, means.backend, ask_for(exchange, operation))
+    if isinstance(answer, Answer) and operation.name in _LIFECYCLE:
+        return replace(answer, headers={**SMALLEST_MOVED, **answer.headers})
+    if isinstance(answer, Answer) and operation.name == "CompleteMultipartUpload":
+        return await _with_encryption(exchange, means.backend, answer)
+    return answer
+
+
+async def _make(exchange: Exchange, operation: Operation, means: Means) -> web.StreamResponse | Answer:
+    """Send on what makes an object, or will, encrypted as it is to be."""
+    ask = ask_for(exchange, operation)
+    who = exchange.asked.account_id
+    at_rest = await encryption.of_request(means.backend, exchange.request, exchange.kept, means.region, who)
+    is_pinned = False
+    if operation.name == "CopyObject":
+        copy = await copies.headers_of(exchange, means.backend, dict(ask.headers), at_rest)
+        ask, is_pinned = replace(ask, headers=copy.headers), copy.is_pinned
+    elif at_rest is not None:
+        ask = replace(ask, headers={**ask.headers, **at_rest.sent()})
+    try:
+        answer = await _forward(exchange, operation, means.backend, ask)
+    except BackendRefusal as refusal:
+        if is_pinned and refusal.status == _WAS_CHANGED:
+            raise copies.was_changed() from None
+        raise
+    if at_rest is None or not isinstance(answer, Answer):
+        return answer
+    return replace(answer, headers={**answer.headers, **at_rest.answered()})
+
+
+async def _with_encryption(exchange: Exchange, backend: Backend, answer: Answer) -> Answer:
+    """Add to the answer of an upload that was completed how its object is encrypted, which only that one knows."""
+    version = answer.headers.get("x-amz-version-id")
+    query = [("versionId", version)] if version else []
+    ask = Ask("HEAD", path_of(exchange.kept.backend_name, exchange.address.key), query)
+    async with await backend.send(ask) as head:
+        if head.status >= 400:  # it is removed already
+            return answer
+        found = encryption.shown(answered(head.headers))
+    more = {name: value for name, value in found.items() if name.startswith(encryption.HEADER)}
+    return replace(answer, headers={**answer.headers, **more})
+
+
+async def _forward(exchange: Exchange, operation: Operation, backend: Backend, ask: Ask) -> web.StreamResponse | Answer:
     if operation.body == "document":
         document = await exchange.document()
         if operation.name == "PutBucketVersioning" and answers.asks_for_mfa_delete(document):
@@ -97,9 +140,7 @@ async def forward(exchange: Exchange, operation: Operation, backend: Backend) ->
             raise await _refusal(answer)
         if operation.name in _CONTENT:
             return await _pass_on(exchange, answer)
-        done = await _document(exchange, answer)
-        more = SMALLEST_MOVED if operation.name in _LIFECYCLE else at_rest
-        return replace(done, headers={**more, **done.headers})
+        return await _document(exchange, answer)
 
 
 async def _streamed(exchange: Exchange, ask: Ask) -> Ask:
@@ -155,29 +196,17 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
         raise BackendError(f"an answer of the server behind was cut off: {error}") from error
 
 
-def _answered(answer: aiohttp.ClientResponse) -> dict[str, str]:
+def _answered(exchange: Exchange, answer: aiohttp.ClientResponse) -> dict[str, str]:
     """Give the headers that the client gets."""
-    found = {
-        name.lower(): value
-        for name, value in answer.headers.items()
-        if name.lower() in ANSWERED or name.lower().startswith(METADATA)
-    }
-    if "content-encoding" in found:
-        encoding = _encoding(found.pop("content-encoding"))  # SeaweedFS keeps also what ended with the transfer
-        if encoding:
-            found["content-encoding"] = encoding
+    found = encryption.shown(answered(answer.headers))
+    if exchange.operation_name in _OF_PARTS:
+        found.pop(encryption.HEADER, None)
     return found
-
-
-def _encoding(text: str) -> str:
-    """Give how an object itself is encoded, without how it is sent."""
-    parts = [part.strip() for part in text.split(",")]
-    return ", ".join(part for part in parts if part and part.lower() != "aws-chunked")
 
 
 async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answer:
     """Take over a short answer, with our names in it."""
-    headers = _answered(answer)
+    headers = _answered(exchange, answer)
     content = await _read(answer)
     if content:
         scheme = "https" if exchange.request.secure else "http"
@@ -189,7 +218,7 @@ async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answe
 
 async def _pass_on(exchange: Exchange, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     """Give an object's content as it comes; a client that reads slowly slows the server behind, not us."""
-    response = web.StreamResponse(status=answer.status, headers=_answered(answer))
+    response = web.StreamResponse(status=answer.status, headers=_answered(exchange, answer))
     response.headers.update(common_headers(exchange))
     await response.prepare(exchange.http)
     if exchange.request.method == "HEAD":

@@ -270,7 +270,7 @@ class FrontDoor:
             return await HANDLERS[operation.name](exchange, self._means)
         if operation.name == "CompleteMultipartUpload":
             await upload_size.check(exchange, self._means.backend)
-        answer = await forward(exchange, operation, self._means.backend)
+        answer = await forward(exchange, operation, self._means)
         if operation.name == "GetObjectAttributes" and isinstance(answer, Answer):
             return await object_attributes.with_checksum(exchange, self._means.backend, answer)
         return answer

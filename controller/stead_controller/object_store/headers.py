@@ -51,6 +51,8 @@ HEADERS: Final = frozenset(
     ]
 )
 METADATA: Final = "x-amz-meta-"
+RESERVED: Final = "x-amz-meta-stead-kms-key"
+"""The metadata in which the server behind keeps the name of a key of KMS: clients neither send nor see it."""
 
 # What of an answer's headers the client gets, by lower-case name; x-amz-meta-… besides.
 ANSWERED: Final = frozenset(
@@ -101,6 +103,7 @@ READ: Final[Mapping[str, str]] = {
     "x-amz-request-payer": "the owner of a bucket pays, whoever would",
     "x-amz-security-token": "aws.authenticate",
     "x-amz-server-side-encryption": "encryption.check",
+    "x-amz-server-side-encryption-aws-kms-key-id": "encryption.check",
     "x-amz-server-side-encryption-bucket-key-enabled": "encryption.check",
     "x-amz-skip-destination-validation": "bucket_settings: no destination is taken that could be looked at",
     "x-amz-source-expected-bucket-owner": "authorization",
@@ -135,6 +138,26 @@ _UNCONDITIONAL: Final = frozenset({"CopyObject", "CreateMultipartUpload", "Uploa
 _MAKING: Final = frozenset({"CompleteMultipartUpload", "PutObject"})  # only if there is none, whatever its ETag
 
 
+def answered(headers: Mapping[str, str]) -> dict[str, str]:
+    """Give what of an answer of the server behind is a client's, by lower-case names; RESERVED is among it."""
+    found = {
+        name.lower(): value
+        for name, value in headers.items()
+        if name.lower() in ANSWERED or name.lower().startswith(METADATA)
+    }
+    if "content-encoding" in found:
+        encoding = own_encoding(found.pop("content-encoding"))  # SeaweedFS keeps also what ended with the transfer
+        if encoding:
+            found["content-encoding"] = encoding
+    return found
+
+
+def own_encoding(text: str) -> str:
+    """Give how an object itself is encoded, without how it is sent."""
+    parts = [part.strip() for part in text.split(",")]
+    return ", ".join(part for part in parts if part and part.lower() != "aws-chunked")
+
+
 def check_headers(operation: Operation, headers: Mapping[str, Sequence[str]]) -> None:
     """Raise BadRequest for a header that says more than is done, of whatever operation.
 
@@ -144,6 +167,8 @@ def check_headers(operation: Operation, headers: Mapping[str, Sequence[str]]) ->
         return
     if "x-amz-copy-source" in headers and operation.name not in COPYING:
         raise BadRequest("You can only specify a copy source header for copy requests.", code="InvalidArgument")
+    if RESERVED in headers:
+        raise BadRequest(f"The metadata {RESERVED} is reserved.", code="InvalidArgument")
     for name in _PRECONDITIONS:
         if name in headers and operation.name in _UNCONDITIONAL:
             raise _not_built(name)

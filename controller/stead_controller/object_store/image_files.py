@@ -27,14 +27,15 @@ _MOST_ERROR: Final = 1 << 16
 class ImageFiles:
     """The promise of `workflows/image_tasks.py`, kept by the server behind."""
 
-    def __init__(self, transactions: Transactions, backend: Backend) -> None:
+    def __init__(self, transactions: Transactions, backend: Backend, region: str) -> None:
         """Take the parts."""
+        self._region = region
         self._transactions = transactions
         self._backend = backend
 
     async def fetch(self, account_id: str, bucket: str, key: str, path: Path, most_bytes: int) -> None:
         """Write an object to a new file, durably; raises ObjectError, BackendError, OSError."""
-        ask = Ask("GET", await self._path_of(account_id, bucket, key))
+        ask = Ask("GET", path_of((await self._find(account_id, bucket, key)).backend_name, key))
         answer = await self._backend.send(ask)
         async with answer:
             await _require_success(answer, bucket, key)
@@ -56,13 +57,15 @@ class ImageFiles:
         size = (await asyncio.to_thread(path.stat)).st_size
         if size > _MOST_PUT:
             raise ObjectError(f"the file has {size} bytes, of the {_MOST_PUT} that S3 takes at once")
-        place = await self._path_of(account_id, bucket, key)
-        headers = {"content-length": str(size), **await encryption.of_bucket(self._backend, place)}
+        found = await self._find(account_id, bucket, key)
+        at_rest = await encryption.of_bucket(self._backend, found, self._region, account_id)
+        headers = {"content-length": str(size), **(at_rest.sent() if at_rest else {})}
+        place = path_of(found.backend_name, key)
         answer = await self._backend.send(Ask("PUT", place, headers=headers, body=_pieces(path)))
         async with answer:
             await _require_success(answer, bucket, key)
 
-    async def _path_of(self, account_id: str, name: str, key: str) -> str:
+    async def _find(self, account_id: str, name: str, key: str) -> buckets.BucketFacts:
         try:
             check_key(key)
             bucket = await self._transactions.run(lambda tx: buckets.find(tx, name), writes=False)
@@ -70,7 +73,7 @@ class ImageFiles:
             raise ObjectError(error.message) from error
         if bucket.account_id != account_id:
             raise ObjectError("The specified bucket does not exist")
-        return path_of(bucket.backend_name, key)
+        return bucket
 
 
 async def _require_success(answer: aiohttp.ClientResponse, bucket: str, key: str) -> None:

@@ -26,6 +26,8 @@ _HEADERS: Final = (
     "x-amz-metadata-directive",
     "x-amz-object-ownership",
     "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
     "x-amz-storage-class",
     "x-amz-tagging",
     "x-amz-tagging-directive",
@@ -36,6 +38,8 @@ _ANSWERED: Final = (
     "x-amz-copy-source-version-id",
     "x-amz-delete-marker",
     "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
     "x-amz-version-id",
 )
 # Documents that list what would be too long, and those of contents.

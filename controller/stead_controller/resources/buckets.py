@@ -30,7 +30,8 @@ class BucketFacts:
     """What is known of a bucket.
 
     `blocked` are the settings of its public access block, None when it has none; `cors` is its CORS document, if any;
-    `account_blocked` are the settings that are on in all buckets of its account.
+    `encryption` is its ServerSideEncryptionConfiguration, None for that of all buckets at first; `account_blocked` are
+    the settings that are on in all buckets of its account.
     """
 
     name: str
@@ -42,6 +43,7 @@ class BucketFacts:
     blocked: frozenset[str] | None = None
     owner_enforced: bool = True
     cors: str | None = None
+    encryption: str | None = None
     account_blocked: frozenset[str] = frozenset()
 
     @property
@@ -150,6 +152,11 @@ def set_cors(tx: Transaction, bucket: BucketFacts, document: str | None) -> None
     _row(tx, bucket).cors = document
 
 
+def set_encryption(tx: Transaction, bucket: BucketFacts, document: str | None) -> None:
+    """Replace the bucket's document of its encryption, which has been checked, or remove it; raises NotFound."""
+    _row(tx, bucket).encryption = document
+
+
 def block_public_access(tx: Transaction, bucket: BucketFacts, blocked: frozenset[str] | None) -> None:
     """Set which of PUBLIC_ACCESS are on, or, with None, that nothing is said of it; raises NotFound."""
     _row(tx, bucket).public_access_block = None if blocked is None else ",".join(sorted(blocked))
@@ -179,4 +186,5 @@ def _facts(row: Bucket) -> BucketFacts:
         blocked=None if block is None else frozenset(block.split(",")) - {""},
         owner_enforced=row.owner_enforced,
         cors=row.cors,
+        encryption=row.encryption,
     )

@@ -2,18 +2,16 @@
 
 A data key is 32 random bytes, kept sealed by the master key. A volume's snapshots have its key, and so have volumes and
 copies that are made of them under the same key of KMS: they share blocks, as in EC2. Rows with the same sealed bytes
-have the same key; after the master key was changed, others may have too. There is no KMS here: the id, ARN or alias of
-a key is an opaque name, which comes back as the ARN that EC2 would show.
+have the same key; after the master key was changed, others may have too.
 """
 
-import re
 import secrets
-import uuid
 from dataclasses import dataclass
 from typing import Final
 
 from stead_controller.db.tables import ImageTask, Snapshot, Volume
 from stead_controller.errors import InvalidParameter
+from stead_controller.resources import kms_keys
 from stead_controller.resources.cloud import Cloud
 from stead_proto.block_cipher import BlockCipher
 
@@ -23,10 +21,6 @@ CONTEXT: Final = "volume-key"
 DEFAULT_ALIAS: Final = "alias/aws/ebs"
 
 _KEY_BYTES: Final = 32
-_NAMESPACE: Final = uuid.UUID("5e5b7a0e-8f0c-5c3e-9d1f-7f2a6c1f3b52")
-_KEY_ID: Final = re.compile(r"(mrk-)?[0-9a-f-]{32,36}\Z")
-_ALIAS: Final = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}\Z")
-_ARN: Final = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(?P<rest>(?:key|alias)/.+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +43,10 @@ def new_key(cloud: Cloud, kms_key_id: str) -> SealedKey:
 
 def key_arn(cloud: Cloud, account_id: str, name: str) -> str:
     """Give the ARN by which a key is shown, of its id, its alias, or an ARN of either; raises InvalidParameter."""
-    arn = _ARN.match(name)
-    rest = arn["rest"] if arn else name
-    if _ALIAS.match(rest):
-        rest = f"key/{uuid.uuid5(_NAMESPACE, f'{account_id} {rest}')}"
-    elif arn and _KEY_ID.match(rest.removeprefix("key/")):
-        return name
-    elif _KEY_ID.match(rest):
-        rest = f"key/{rest}"
-    else:
+    arn = kms_keys.arn_of(name, cloud.partition, cloud.region, account_id)
+    if arn is None:
         raise InvalidParameter(f"The value '{name}' is not the id, the ARN or the alias of a KMS key.")
-    return f"arn:{cloud.partition}:kms:{cloud.region}:{account_id}:{rest}"
+    return arn
 
 
 def encrypt(cloud: Cloud, made: Volume | Snapshot | ImageTask, key_id: str, source: Snapshot | Volume | None) -> None:

@@ -1,5 +1,6 @@
 """The real `aws s3` works unchanged: buckets, large files, folders, presigned URLs."""
 
+import json
 import secrets
 import ssl
 import urllib.request
@@ -19,6 +20,20 @@ def run(store, tmp_path):
         return done.stdout
 
     return aws
+
+
+def test_the_name_of_a_key_of_kms(run, store, tmp_path):
+    bucket = f"cli-kms-{secrets.token_hex(4)}"
+    key = f"arn:aws:kms:us-east-1:{store.one.account_id}:key/11111111-2222-3333-4444-555555555555"
+    run("s3", "mb", f"s3://{bucket}")
+    (tmp_path / "file").write_bytes(bytes(PARTS))
+    run("s3", "cp", "--sse", "aws:kms", "--sse-kms-key-id", key, str(tmp_path / "file"), f"s3://{bucket}/large")
+    fields = "[ServerSideEncryption,SSEKMSKeyId]"
+    shown = run("s3api", "head-object", "--bucket", bucket, "--key", "large", "--query", fields)
+    assert json.loads(shown) == ["aws:kms", key]
+    run("s3", "cp", f"s3://{bucket}/large", f"s3://{bucket}/plain")
+    assert store.s3.head_object(Bucket=bucket, Key="plain")["ServerSideEncryption"] == "AES256"
+    run("s3", "rb", "--force", f"s3://{bucket}")
 
 
 def test_a_day_with_aws_s3(run, store, tmp_path):

@@ -46,7 +46,7 @@ def work(store, tmp_path):
         # A client of its own, which finds the server that the front door has started.
         with closing(store.server()) as server:
             backend = Backend(server)
-            places = Places(settings, ImageFiles(store.database, backend), blocks)
+            places = Places(settings, ImageFiles(store.database, backend, "us-east-1"), blocks)
 
             def clock():
                 return moment[0]
@@ -140,7 +140,7 @@ def test_an_object_that_is_too_large_is_not_all_fetched(store, bucket, tmp_path)
     async def fetch():
         backend = Backend(store.server())
         try:
-            await ImageFiles(store.database, backend).fetch(
+            await ImageFiles(store.database, backend, "us-east-1").fetch(
                 store.one.account_id, bucket, "large", tmp_path / "file", 2 * MIB
             )
         finally:
@@ -159,11 +159,15 @@ def test_an_image_file_is_an_object_like_any_other(store, bucket, tmp_path):
     async def keep():
         backend = Backend(store.server())
         try:
-            await ImageFiles(store.database, backend).store(store.one.account_id, bucket, "a/disk", path)
+            await ImageFiles(store.database, backend, "us-east-1").store(store.one.account_id, bucket, "a/disk", path)
         finally:
             await backend.close()
 
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    store.s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
     asyncio.run(keep())
+    assert store.s3.head_object(Bucket=bucket, Key="a/disk")["ServerSideEncryption"] == "aws:kms"  # as the bucket says
+    store.s3.delete_bucket_encryption(Bucket=bucket)
     done = store.one.aws_result("s3", "cp", f"s3://{bucket}/a/disk", str(tmp_path / "back"), "--only-show-errors")
     assert done.returncode == 0, done.stderr
     subprocess.run(["cmp", path, tmp_path / "back"], check=True)

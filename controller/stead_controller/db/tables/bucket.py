@@ -14,7 +14,8 @@ class Bucket(Base):
 
     `backend_name` is what the server behind knows it by: a name that was never given before. `public_access_block` has
     the settings of that name that are on, with commas; NULL when there are none. `owner_enforced` is whether there are
-    ownership controls, which are always the same. `cors` is the CORSConfiguration, as S3 writes it.
+    ownership controls, which are always the same. `cors` is the CORSConfiguration, as S3 writes it, and so is
+    `encryption` of the ServerSideEncryptionConfiguration; NULL is that of all buckets at first.
     """
 
     __tablename__ = "buckets"
@@ -29,6 +30,7 @@ class Bucket(Base):
     public_access_block: Mapped[str | None] = mapped_column(String(80))
     owner_enforced: Mapped[bool] = mapped_column(default=True, server_default=true())
     cors: Mapped[str | None] = mapped_column(Text)
+    encryption: Mapped[str | None] = mapped_column(Text)
 
 
 class ObjectKey(Base):

@@ -83,6 +83,7 @@ def test_each_query_field_of_the_model_counts():
         ("x-amz-acl", ["public-read"], "AccessControlListNotSupported"),
         ("x-amz-acl", ["private"], None),
         ("x-amz-meta-anything", ["x"], None),
+        (headers.RESERVED, ["x"], "InvalidArgument"),
         ("user-agent", ["x"], None),
     ],
 )

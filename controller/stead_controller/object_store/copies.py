@@ -1,0 +1,73 @@
+"""A copy has its source's headers, and the encryption that the request or its bucket says, as in S3.
+
+The server behind keeps the name of a key of KMS among an object's metadata, so one of the source would be the copy's
+too, and the copy's own would be left out. Where either has one, the source's headers are read and sent as new ones.
+See https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from stead_controller.errors import BadRequest
+from stead_controller.object_store import encryption, headers
+from stead_controller.object_store.addressing import path_of
+from stead_controller.object_store.backend import Ask, Backend
+from stead_controller.object_store.exchange import Exchange
+
+DIRECTIVE: Final = "x-amz-metadata-directive"
+
+_CONDITION: Final = "x-amz-copy-source-if-"
+_STORAGE_CLASS: Final = "x-amz-storage-class"
+# What of an object's headers is its own, and copied along.
+_OWN: Final = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The headers of a copy for the server behind; `is_pinned` is whether they hold only for the source as it was."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    is_pinned: bool = False
+
+
+async def headers_of(
+    exchange: Exchange, backend: Backend, given: dict[str, str], at_rest: encryption.AtRest | None
+) -> Copy:
+    """Give the headers by which a copy is as S3 has it, of those that the request says; raises BackendError."""
+    sent = at_rest.sent() if at_rest is not None else {}
+    if given.get(DIRECTIVE) == "REPLACE":
+        return Copy({**given, **sent})
+    path, _, version = exchange.source.partition("?versionId=")
+    async with await backend.send(Ask("HEAD", path, [("versionId", version)] if version else [])) as answer:
+        status, found = answer.status, headers.answered(answer.headers)
+    has_name = headers.RESERVED in found or headers.RESERVED in sent
+    if status >= 400 or not (has_name or _changes_itself(exchange, path, version)):
+        return Copy({**given, **sent})  # the server behind says what is wrong
+    own = {
+        name: value
+        for name, value in found.items()
+        if name in _OWN or (name.startswith(headers.METADATA) and name != headers.RESERVED)
+    }
+    rest = {name: value for name, value in given.items() if name not in _OWN and not name.startswith(headers.METADATA)}
+    is_pinned = "etag" in found and not any(name.startswith(_CONDITION) for name in given)
+    pin = {f"{_CONDITION}match": found["etag"]} if is_pinned else {}
+    return Copy({**rest, **own, **pin, DIRECTIVE: "REPLACE", **sent}, is_pinned=is_pinned)
+
+
+def _changes_itself(exchange: Exchange, source: str, version: str) -> bool:
+    """Tell whether an object is copied to itself so that it is encrypted or stored otherwise, which S3 allows."""
+    asked = exchange.request.header(encryption.HEADER) or exchange.request.header(_STORAGE_CLASS)
+    return bool(asked) and not version and source == path_of(exchange.kept.backend_name, exchange.address.key)
+
+
+def was_changed() -> BadRequest:
+    """S3's words for an object that is written while it is copied."""
+    text = "A conflicting conditional operation is currently in progress against this resource. Please try again."
+    return BadRequest(text, code="OperationAborted")
