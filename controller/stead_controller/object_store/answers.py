@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _CONTROL: Final = "http://awss3control.amazonaws.com/doc/2018-08-20/"
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _MOST_DELETED: Final = 1000
+_PART: Final = re.compile(rb"<Part>.*?</Part>", re.DOTALL)
 _CUSTOMERS: Final = "SSE-C"
 
 ETAG_OF_NOTHING: Final = '"d41d8cd98f00b204e9800998ecf8427e"'
@@ -243,6 +245,22 @@ def translate(document: bytes, bucket: BucketFacts, url: str) -> bytes:
     for name in ("Owner", "Initiator"):
         text = re.sub(rf"<{name}>.*?</{name}>", _owner(name, bucket.account_id), text, flags=re.DOTALL)
     return text.encode()
+
+
+def latest_parts(document: bytes) -> bytes:
+    """Leave out of a ListPartsResult the parts that were replaced, which SeaweedFS lists with those that did so."""
+    latest: dict[bytes, tuple[bytes, int]] = {}
+    for place, part in enumerate(_PART.findall(document)):
+        number, time = (_text_of(part, name) for name in (b"PartNumber", b"LastModified"))
+        latest[number] = max(latest.get(number, (b"", 0)), (time, place))
+    kept = {place for _, place in latest.values()}
+    places = itertools.count()
+    return _PART.sub(lambda found: found[0] if next(places) in kept else b"", document)
+
+
+def _text_of(part: bytes, name: bytes) -> bytes:
+    found = re.search(rb"<%s>([^<]*)<" % name, part)
+    return found[1] if found else b""
 
 
 def read_error(document: bytes) -> tuple[str, str]:

@@ -17,7 +17,6 @@ from stead_controller.object_store.exchange import Exchange
 DIRECTIVE: Final = "x-amz-metadata-directive"
 
 _CONDITION: Final = "x-amz-copy-source-if-"
-_STORAGE_CLASS: Final = "x-amz-storage-class"
 # What of an object's headers is its own, and copied along.
 _OWN: Final = (
     "cache-control",
@@ -42,6 +41,7 @@ async def headers_of(
 ) -> Copy:
     """Give the headers by which a copy is as S3 has it, of those that the request says; raises BackendError."""
     sent = at_rest.sent() if at_rest is not None else {}
+    given = {headers.STORAGE_CLASS: headers.STANDARD, **given}  # which is not the source's, as in S3
     if given.get(DIRECTIVE) == "REPLACE":
         return Copy({**given, **sent})
     path, _, version = exchange.source.partition("?versionId=")
@@ -63,7 +63,7 @@ async def headers_of(
 
 def _changes_itself(exchange: Exchange, source: str, version: str) -> bool:
     """Tell whether an object is copied to itself so that it is encrypted or stored otherwise, which S3 allows."""
-    asked = exchange.request.header(encryption.HEADER) or exchange.request.header(_STORAGE_CLASS)
+    asked = exchange.request.header(encryption.HEADER) or exchange.request.header(headers.STORAGE_CLASS)
     return bool(asked) and not version and source == path_of(exchange.kept.backend_name, exchange.address.key)
 
 

@@ -212,6 +212,8 @@ async def _document(exchange: Exchange, answer: aiohttp.ClientResponse) -> Answe
         scheme = "https" if exchange.request.secure else "http"
         url = f"{scheme}://{exchange.request.header('host') or ''}{exchange.request.path}"
         content = answers.translate(content, exchange.kept, url)
+        if exchange.operation_name == "ListParts":
+            content = answers.latest_parts(content)
     headers = {name: value for name, value in headers.items() if name not in ("content-length", "accept-ranges")}
     return Answer(answer.status, content, headers)
 

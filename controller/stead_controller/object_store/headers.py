@@ -126,10 +126,14 @@ _OF_LOCKED: Final = frozenset(
     {"x-amz-object-lock-legal-hold", "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"}
 )
 _BYPASS: Final = "x-amz-bypass-governance-retention"
-_STORAGE_CLASS: Final = "x-amz-storage-class"
+_MOST_METADATA: Final = (
+    2048  # letters of all names and values: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+)
+STORAGE_CLASS: Final = "x-amz-storage-class"
+STANDARD: Final = "STANDARD"
 # Classes that differ in S3 by price and by how many sites keep an object; the other ones are archives, or elsewhere.
 _CLASSES: Final = frozenset(
-    {"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
+    {STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"}
 )
 # What takes no preconditions of what it writes over, as S3 has it:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
@@ -149,6 +153,8 @@ def answered(headers: Mapping[str, str]) -> dict[str, str]:
         encoding = own_encoding(found.pop("content-encoding"))  # SeaweedFS keeps also what ended with the transfer
         if encoding:
             found["content-encoding"] = encoding
+    if found.get(STORAGE_CLASS) == STANDARD:
+        del found[STORAGE_CLASS]  # which S3 answers of all other classes alone
     return found
 
 
@@ -167,6 +173,10 @@ def check_headers(operation: Operation, headers: Mapping[str, Sequence[str]]) ->
         return
     if "x-amz-copy-source" in headers and operation.name not in COPYING:
         raise BadRequest("You can only specify a copy source header for copy requests.", code="InvalidArgument")
+    metadata = [(name, ",".join(values)) for name, values in headers.items() if name.startswith(METADATA)]
+    if sum(len(name) - len(METADATA) + len(value) for name, value in metadata) > _MOST_METADATA:
+        text = "Your metadata headers exceed the maximum allowed metadata size"
+        raise BadRequest(text, code="MetadataTooLarge")
     if RESERVED in headers:
         raise BadRequest(f"The metadata {RESERVED} is reserved.", code="InvalidArgument")
     for name in _PRECONDITIONS:
@@ -192,7 +202,7 @@ def _check(name: str, values: list[str]) -> None:
         if values != ["false"]:
             text = f"{_BYPASS} is only applicable to Object Lock enabled buckets"
             raise BadRequest(text, code="InvalidArgument")
-    elif name == _STORAGE_CLASS:
+    elif name == STORAGE_CLASS:
         if len(values) != 1 or values[0] not in _CLASSES:
             raise BadRequest("The storage class you specified is not valid", code="InvalidStorageClass")
     elif name in _ONLY:

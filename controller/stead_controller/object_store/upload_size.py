@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
 """
 
 from typing import Final
+from xml.etree.ElementTree import Element
 
 from stead_controller.errors import BadRequest
 from stead_controller.object_store import answers
@@ -23,24 +24,29 @@ async def check(exchange: Exchange, backend: Backend) -> None:
     if wanted is None:
         return
     document = answers.parse(await exchange.document())
-    named = {part.findtext("PartNumber", "").strip() for part in document.findall("Part")}
+    named = {(part.findtext("PartNumber", "").strip(), _etag(part)) for part in document.findall("Part")}
     path = path_of(exchange.kept.backend_name, exchange.address.key)
-    size = sum(length for number, length in await _parts(backend, path, exchange.query["uploadId"]) if number in named)
+    sizes = await _parts(backend, path, exchange.query["uploadId"])
+    size = sum(length for part, length in sizes.items() if part in named)
     if not (wanted.isascii() and wanted.isdigit() and len(wanted) <= _DIGITS) or int(wanted) != size:
         text = f"The provided '{HEADER}' header does not match what was computed."
         raise BadRequest(text, code="InvalidRequest")
 
 
-async def _parts(backend: Backend, path: str, upload_id: str) -> list[tuple[str, int]]:
-    """Give the numbers and sizes of all parts that were uploaded."""
-    found: list[tuple[str, int]] = []
+def _etag(part: Element) -> str:
+    return part.findtext("ETag", "").strip().strip('"')
+
+
+async def _parts(backend: Backend, path: str, upload_id: str) -> dict[tuple[str, str], int]:
+    """Give the sizes of all parts that were uploaded, by number and ETag: with SeaweedFS also of replaced ones."""
+    found: dict[tuple[str, str], int] = {}
     after = ""
     while True:
         query = [("uploadId", upload_id), *([("part-number-marker", after)] if after else [])]
         _, _, listed = await send_short(backend, Ask("GET", path, query))
         root = answers.parse(listed)
-        page = [(part.findtext("PartNumber", ""), int(part.findtext("Size", "0"))) for part in root.findall("Part")]
-        found += page
+        page = root.findall("Part")
+        found |= {(part.findtext("PartNumber", ""), _etag(part)): int(part.findtext("Size", "0")) for part in page}
         if root.findtext("IsTruncated", "").strip().lower() != "true" or not page:
             return found
-        after = page[-1][0]
+        after = page[-1].findtext("PartNumber", "")

@@ -204,6 +204,16 @@ def test_a_source_that_is_written_meanwhile_is_not_copied_with_headers_of_before
     refused("404", s3.head_object, Bucket=bucket, Key="c")
 
 
+def test_a_copy_is_of_the_standard_class_unless_another_is_asked_for(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"abc", StorageClass="STANDARD_IA", Metadata={"who": "me"})
+    for more in ({}, {"MetadataDirective": "REPLACE"}, {"ServerSideEncryption": KMS}, {"StorageClass": "GLACIER_IR"}):
+        s3.copy_object(Bucket=bucket, Key="c", CopySource=f"{bucket}/k", **more)
+        expected = more.get("StorageClass")
+        assert s3.head_object(Bucket=bucket, Key="c").get("StorageClass") == expected
+        [listed] = s3.list_objects_v2(Bucket=bucket, Prefix="c")["Contents"]
+        assert listed["StorageClass"] == (expected or "STANDARD")
+
+
 def test_an_object_is_copied_to_itself_to_be_under_another_key(s3, bucket, arn):
     s3.put_object(Bucket=bucket, Key="k", Body=b"abc", Metadata={"who": "me"})
     itself = {"Bucket": bucket, "Key": "k", "CopySource": f"{bucket}/k"}

@@ -213,6 +213,18 @@ def test_an_upload_in_parts_is_as_large_as_it_says(store, bucket):
     assert s3.get_object(Bucket=bucket, Key="parts")["Body"].read() == b"xx"
 
 
+def test_a_part_that_is_sent_again_replaces_the_first(store, bucket):
+    """As clients do that heard nothing of the first."""
+    s3, upload = store.s3, {"Bucket": bucket, "Key": "again"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
+    for body in (b"first", b"second", b"second"):
+        tag = s3.upload_part(**upload, PartNumber=1, Body=body)["ETag"]
+    assert [part["PartNumber"] for part in s3.list_parts(**upload)["Parts"]] == [1]
+    done = {"MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": tag}]}}
+    s3.complete_multipart_upload(**upload, **done, MpuObjectSize=6)
+    assert s3.get_object(Bucket=bucket, Key="again")["Body"].read() == b"second"
+
+
 def test_who_overwrites_what_is_so_may_read_it(store, bucket):
     """A precondition tells whether an object is as somebody thinks."""
     store.let_role(document(statement("Allow", "s3:PutObject", f"arn:aws:s3:::{bucket}/*")))

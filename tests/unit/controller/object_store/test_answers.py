@@ -118,3 +118,25 @@ def test_location_and_fixed_answers():
         assert answers.STATUSES[refusal.value.code or ""] == 404
     assert answers.read_error(b"<Error><Code>A</Code><Message>b</Message></Error>") == ("A", "b")
     assert answers.read_error(b"no XML") == ("", "")
+
+
+def part(number, time, size):
+    return f"<Part><PartNumber>{number}</PartNumber><LastModified>{time}</LastModified><Size>{size}</Size></Part>"
+
+
+@pytest.mark.parametrize(
+    ("listed", "kept"),
+    [
+        ([(1, "T1", 3), (2, "T1", 4)], [(1, "T1", 3), (2, "T1", 4)]),
+        ([(1, "T1", 3), (1, "T2", 4), (2, "T1", 5)], [(1, "T2", 4), (2, "T1", 5)]),
+        ([(1, "T2", 4), (1, "T1", 3), (2, "T1", 5)], [(1, "T2", 4), (2, "T1", 5)]),
+        ([(1, "T1", 3), (1, "T1", 3)], [(1, "T1", 3)]),  # the same twice
+        ([(1, "T1", 3), (2, "T1", 5), (1, "T2", 4)], [(2, "T1", 5), (1, "T2", 4)]),
+        ([], []),
+    ],
+)
+def test_parts_that_were_replaced_are_not_listed(listed, kept):
+    def document(parts):
+        return f"<ListPartsResult><Bucket>b</Bucket>{''.join(part(*each) for each in parts)}</ListPartsResult>".encode()
+
+    assert answers.latest_parts(document(listed)) == document(kept)

@@ -113,5 +113,19 @@ def test_what_one_operation_refuses(operation, name, value):
     check_headers(BUILT["GetObject"], {name: [value]})
 
 
+def test_metadata_have_a_largest_size():
+    """Of names and values together, as S3 counts them: 2 KB."""
+    name, other = f"{headers.METADATA}{'n' * 24}", f"{headers.METADATA}{'o' * 24}"
+    check_headers(BUILT["PutObject"], {name: ["v" * 1000], other: ["v" * 500, "v" * 499]})
+    with pytest.raises(BadRequest) as refusal:
+        check_headers(BUILT["PutObject"], {name: ["v" * 1000], other: ["v" * 500, "v" * 500]})
+    assert refusal.value.code == "MetadataTooLarge"
+
+
+def test_the_standard_storage_class_is_not_answered():
+    assert headers.answered({"X-Amz-Storage-Class": "STANDARD", "ETag": "x"}) == {"etag": "x"}
+    assert headers.answered({"X-Amz-Storage-Class": "STANDARD_IA"}) == {"x-amz-storage-class": "STANDARD_IA"}
+
+
 def test_an_object_is_made_only_where_there_is_none():
     check_headers(BUILT["PutObject"], {"if-none-match": ["*"]})
