@@ -116,7 +116,7 @@ class Agent:
                 continue
             if self._loop.time() >= look:
                 unsettled = await self._loop.run_in_executor(self._threads, look_closer, self._parts)
-                touched = Touched(touched.links | unsettled, touched.rules)
+                touched |= Touched(unsettled)
                 look = self._loop.time() + LOOK_SECONDS
             if touched != Touched():
                 await self._audit(touched)
@@ -133,8 +133,9 @@ class Agent:
             _log.debug("event_after_the_end", drift=",".join(touched.links | touched.rules))  # the next agent looks
 
     def _note_drift(self, touched: Touched) -> None:
-        self._touched = Touched(self._touched.links | touched.links, self._touched.rules | touched.rules)
+        self._touched |= touched
         self._drift.set()
+        self.reconciler.notice_taps(touched.taps)
 
     async def _look_for_strays(self) -> None:
         """Look for what nobody wants: after each full state, and now and then; only while a controller is there."""

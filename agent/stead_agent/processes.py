@@ -4,10 +4,14 @@ So what is signalled or awaited is never a later process of the same number.
 """
 
 import contextlib
+import ctypes
 import os
 import select
 import threading
 from collections.abc import Callable, Iterator
+from typing import Final
+
+_PIDFD_GETFD: Final = 438  # pidfd_getfd(2), the same on all architectures
 
 
 @contextlib.contextmanager
@@ -32,6 +36,15 @@ def ends(process: int, seconds: float | None) -> bool:
     poller = select.poll()
     poller.register(process, select.POLLIN)
     return bool(poller.poll(None if seconds is None else seconds * 1000))
+
+
+def take_file(process: int, number: int) -> int:
+    """Duplicate an open file of a held process into ours (pidfd_getfd(2), not in the os module); raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    taken: int = libc.syscall(_PIDFD_GETFD, process, number, 0)
+    if taken < 0:
+        raise OSError(ctypes.get_errno(), f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    return taken
 
 
 class Watch:

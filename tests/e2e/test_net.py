@@ -86,6 +86,16 @@ def test_a_tap_that_is_set_down_comes_back(guest_owner: User, guest: str) -> Non
     guest_owner.login(guest).run("true")
 
 
+def test_a_tap_that_is_deleted_comes_back_and_the_guest_goes_on(guest_owner: User, guest: str) -> None:
+    """QEMU has it open and would end at its next use, such as a reboot."""
+    [interface] = guest_owner.describe(guest)["NetworkInterfaces"]
+    tap, login = tap_name(interface["NetworkInterfaceId"]), guest_owner.login(guest)
+    boot = login.run("cat /proc/sys/kernel/random/boot_id")
+    subprocess.run(("ip", "link", "delete", tap), check=True)
+    wait_for(lambda: Path(f"/sys/class/net/{tap}").exists() and _is_well(tap), "it is made anew", 10)
+    assert login.run("cat /proc/sys/kernel/random/boot_id") == boot
+
+
 def _is_well(tap: str) -> bool:
     shown = subprocess.run(("ip", "-j", "-d", "link", "show", tap), capture_output=True, check=True).stdout
     [link] = json.loads(shown)

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from stead_agent import processes
+
 _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
-_PIDFD_GETFD: Final = 438  # system call number, the same on all architectures that have it
 _DHCP_SERVER_PORT: Final = 67
 
 # Instructions of linux/bpf_common.h.
@@ -64,19 +65,10 @@ def _dhcp_socket(pid: int) -> Iterator[socket.socket]:
         for link in Path(f"/proc/{pid}/fd").iterdir():
             if not str(link.readlink()).startswith("socket:"):
                 continue
-            with socket.socket(fileno=_take(process, int(link.name))) as sock:
+            with socket.socket(fileno=processes.take_file(process, int(link.name))) as sock:
                 if sock.family == socket.AF_INET and sock.getsockname()[1] == _DHCP_SERVER_PORT:
                     yield sock
                     return
     finally:
         os.close(process)
     raise OSError(f"process {pid} does not hear DHCP")
-
-
-def _take(process: int, number: int) -> int:
-    """Duplicate another process's file into ours (pidfd_getfd(2), not in the os module)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    taken: int = libc.syscall(_PIDFD_GETFD, process, number, 0)
-    if taken < 0:
-        raise OSError(ctypes.get_errno(), f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
-    return taken

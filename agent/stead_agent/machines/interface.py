@@ -113,6 +113,7 @@ class MachineStatus:
     off_reason: OffReason = OffReason.NONE
     volume_ids: frozenset[str] = frozenset()  # of those that the running guest has plugged in now
     full: frozenset[str] = frozenset()  # of those without room for what the guest wrote, so that it is paused
+    dead_nics: frozenset[str] = frozenset()  # MAC addresses of a running guest's nics whose taps somebody deleted
 
 
 class Machines(Protocol):
@@ -131,7 +132,8 @@ class Machines(Protocol):
 
         Returns what must go and the guest still has (volume ids, MAC addresses): it was asked to let go, which may take
         it a while or for ever. Subscribers are told when it has; asking again does no harm, and helps with a guest that
-        was not up yet. A machine that is off takes everything from the spec of its next start: nothing is done then.
+        was not up yet. A nic whose tap was deleted gets a new one, which the network then puts into its bridge. A
+        machine that is off takes everything from the spec of its next start: nothing is done then.
         """
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import libvirt
 
 from stead_agent.disk_users import uid_of
-from stead_agent.machines import devices, life, plug, secrets
+from stead_agent.machines import devices, life, plug, secrets, taps
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
@@ -144,6 +144,9 @@ class LibvirtMachines:
             found = self._get(spec.id)
             if not found.view.active:
                 return frozenset()
+            if found.view.dead_nics:
+                with self._processes.held(spec.id) as process:
+                    taps.make_anew(found.handle, process, devices.plugged(found.handle).taps)
             todo = plug.changes(found.handle.XMLDesc(0), spec)
             for device in todo.detach:
                 devices.ask_to_let_go(found.handle, device.alias)
@@ -495,7 +498,8 @@ class LibvirtMachines:
         is_active = state != life.State.SHUTOFF
         has = devices.plugged(domain) if is_active else plug.Plugged({})
         full = devices.full_disks(domain, has) if state == life.State.PAUSED and reason == life.PAUSED_IO_ERROR else ()
-        view = life.View(is_active, state, reason, self._boot_id, happened, has.volume_ids, frozenset(full))
+        dead = frozenset(taps.missing(has.taps))
+        view = life.View(is_active, state, reason, self._boot_id, happened, has.volume_ids, frozenset(full), dead)
         if state == life.State.RUNNING:
             self._unsure.discard(machine_id)
         return _Domain(domain, record, view)

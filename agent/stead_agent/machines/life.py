@@ -105,6 +105,7 @@ class View:
     log_exists: bool  # the console log of the record's start exists
     volume_ids: frozenset[str] = frozenset()
     full: frozenset[str] = frozenset()
+    dead_nics: frozenset[str] = frozenset()
 
     @property
     def starting(self) -> bool:
@@ -129,6 +130,7 @@ def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
             record.reboot_count,
             volume_ids=view.volume_ids,
             full=view.full,
+            dead_nics=view.dead_nics,
         )
     start = record.start_count if has_started(view) else record.started_before
     return MachineStatus(machine_id, Power.OFF, start, record.reboot_count, _off_reason(start, record, view))

@@ -38,11 +38,13 @@ class Detach:
 class Plugged:
     """What a running domain has: its volumes by id, with the targets by which libvirt knows them.
 
-    `aliases` has those that come from another host by NBD, with the names of their devices.
+    `aliases` has those that come from another host by NBD, with the names of their devices; `taps` those of its nics,
+    by MAC address.
     """
 
     targets: dict[str, str]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    taps: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def volume_ids(self) -> frozenset[str]:
@@ -91,12 +93,15 @@ def changes(live_xml: str, spec: MachineSpec) -> Changes:
 def plugged(live_xml: str) -> Plugged:
     """Read which volumes a running domain has; a disk that is none of ours, or instance store, is left out."""
     targets, aliases = {}, {}
-    for disk in ET.fromstring(live_xml).iterfind("devices/disk"):  # noqa: S314 (libvirt's own)
+    domain = ET.fromstring(live_xml)  # noqa: S314 (libvirt's own)
+    for disk in domain.iterfind("devices/disk"):
         if volume_id := volume_of(disk.findtext("serial", "")):
             targets[volume_id] = _target(disk)
             if disk.find("source[@protocol='nbd']") is not None:
                 aliases[volume_id] = _alias(disk)
-    return Plugged(targets, aliases)
+    nics = [(nic.find("mac"), nic.find("target")) for nic in domain.iterfind("devices/interface")]
+    taps = {mac.get("address", ""): tap.get("dev", "") for mac, tap in nics if mac is not None and tap is not None}
+    return Plugged(targets, aliases, taps)
 
 
 def _alias(device: ET.Element) -> str:

@@ -2,9 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from stead_agent import processes
 from stead_agent.processes import Watch
 
 _log = logging.getLogger(__name__)
@@ -47,11 +49,26 @@ class ProcessWatch:
         """End the watching."""
         self._processes.close()
 
+    @contextmanager
+    def held(self, machine_id: str) -> Iterator[int | None]:
+        """Hold the process that runs this guest now within this `with`; None when there is none."""
+        pid = self._noted(machine_id)
+        if pid is None:
+            yield None
+            return
+        with processes.held(pid, lambda: _runs(pid, machine_id)) as process:
+            yield process
+
+    def _noted(self, machine_id: str) -> int | None:
+        try:
+            return int((self._runtime_dir / f"{machine_id}.pid").read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+
     def _find(self, machine_id: str) -> bool:
         """Watch the guest's process, having made sure that it is the one."""
-        try:
-            pid = int((self._runtime_dir / f"{machine_id}.pid").read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
+        pid = self._noted(machine_id)
+        if pid is None:
             self._processes.drop(machine_id)
             return False
         return self._processes.add(machine_id, pid, lambda: _runs(pid, machine_id))

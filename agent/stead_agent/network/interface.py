@@ -234,6 +234,11 @@ class Touched:
 
     links: frozenset[str] = frozenset()  # or addresses, routes, rules, neighbours; all of a NAT gateway
     rules: frozenset[str] = frozenset()  # nftables
+    taps: frozenset[str] = frozenset()  # names of those that were changed or deleted, of guests of these VPCs
+
+    def __or__(self, other: "Touched") -> "Touched":
+        """Put two together."""
+        return Touched(self.links | other.links, self.rules | other.rules, self.taps | other.taps)
 
 
 class NetworkError(Exception):

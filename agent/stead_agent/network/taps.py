@@ -9,7 +9,7 @@ from stead_agent.network.things import Tap
 
 
 def damaged(vpc: VpcNetwork, links: Iterable[Link]) -> Iterator[Change]:
-    """Give the changes that mend a VPC's taps; one that is not there is none of ours to make."""
+    """Give the changes that mend a VPC's taps; one that is not there is made by `machines`."""
     names = {link.index: link.name for link in links}
     by_name = {link.name: link for link in links}
     routers = {gateway.interface_id for gateway in vpc.nat_gateways}  # whose pairs are made and compared with all else

@@ -80,8 +80,9 @@ class Marks:
         links = self._taken(self.links, now)
         if links and self.links.pop(HOST, None) is not None:
             links.add(HOST)  # what VPCs have at the host depends on it
-        links |= {vpc for tap in self._taken(self.taps, now) if (vpc := vpc_of_tap(tap)) is not None}
-        return Touched(frozenset(links), frozenset(self._taken(self.rules, now)))
+        vpcs = {tap: vpc for tap in self._taken(self.taps, now) if (vpc := vpc_of_tap(tap)) is not None}
+        rules = frozenset(self._taken(self.rules, now))
+        return Touched(frozenset(links.union(vpcs.values())), rules, frozenset(vpcs))
 
     def _taken(self, marks: dict[str, float], now: float) -> set[str]:
         due = {name for name, since in marks.items() if self._due(name, since) <= now}

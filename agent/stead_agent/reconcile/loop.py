@@ -16,6 +16,7 @@ from typing import Final
 from stead_agent.desired import Store, StoreError
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachinesUnavailableError
+from stead_agent.network.interface import tap_name
 from stead_agent.reconcile.machine import MachineWork
 from stead_agent.reconcile.prepare import UNIT_KINDS, Habits, Preparer, unit_of
 from stead_agent.reconcile.reports import Reports, status
@@ -139,6 +140,12 @@ class Reconciler:
         if key in self.wanted.resources or (tombstone is not None and not tombstone.done):
             self._schedule.notice(key)
             self._wake.set()
+
+    def notice_taps(self, taps: Collection[str]) -> None:
+        """Taps were changed or deleted: their guests may have to get new ones."""
+        for key, resource in self.wanted.resources.items() if taps else ():
+            if key.kind == desired_pb2.KIND_INTERFACE and tap_name(key.id) in taps:
+                self.notice_machine(resource.interface.instance_id)
 
     def notice_volume(self, volume_id: str) -> None:
         """A process by which a volume is shared with another host has ended."""

@@ -118,7 +118,7 @@ class MachineWork:
             return True
         spec = self._spec(seen)
         volumes = {disk.id for disk in spec.disks if disk.id in self.known}
-        return self.memory.spec == spec and seen.volume_ids == volumes
+        return self.memory.spec == spec and seen.volume_ids == volumes and not seen.dead_nics
 
     def _has_room(self, seen: MachineStatus) -> bool:
         """Tell whether a guest that waits for room on its disks can go on; tried once in a turn."""

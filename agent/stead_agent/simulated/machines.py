@@ -73,6 +73,7 @@ class SimulatedMachines:
             guest.reboot_count = max(guest.reboot_count, reboot_count)
             guest.off_reason = OffReason.NONE
             guest.boots = 1
+            guest.dead_nics = frozenset()
             guest.hangs = guest.keeps_disks = False
             guest.hears_at = self._clock.now() + self._pace.boot
             guest.epoch += 1
@@ -93,6 +94,7 @@ class SimulatedMachines:
             if not guest.keeps_disks and guest.hears_at <= self._clock.now():
                 kept = ()
             guest.spec = replace(spec, disks=spec.disks + kept)
+            guest.dead_nics = frozenset()
             return frozenset(disk.id for disk in kept)
 
     def stop(self, machine_id: str, *, force: bool = False) -> MachineStatus:
@@ -342,4 +344,5 @@ def _status(machine_id: str, guest: Guest) -> MachineStatus:
         guest.off_reason,
         volume_ids=frozenset(disk.id for disk in has if disk.id.startswith("vol-")),
         full=guest.waits_for,
+        dead_nics=frozenset() if guest.power is Power.OFF else guest.dead_nics,
     )

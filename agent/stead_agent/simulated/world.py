@@ -34,6 +34,7 @@ class Guest:
     wrote: bytes = b""  # to its serial port, beside what it says of its boots
     hangs: bool = False  # deaf to the power button
     waits_for: frozenset[str] = frozenset()  # volumes without room: it is paused
+    dead_nics: frozenset[str] = frozenset()  # MAC addresses of those whose taps were deleted
     keeps_disks: bool = False  # does not let go of what is to be unplugged
     hears_at: float = 0.0  # from when on it hears the power button
     epoch: int = 0  # counts what was planned for it; what was planned in another epoch does not happen

@@ -1,5 +1,6 @@
 """Disks of a running guest, as the guest sees them: plugged in, limited, grown and pulled out."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -109,6 +110,41 @@ def guest(one_guest: Guest) -> Iterator[Guest]:
     """A guest that has no disk beside its root disk, neither before nor after a test."""
     yield one_guest
     one_guest.has(())
+
+
+@pytest.fixture
+def host_address(one_world: World) -> Iterator[str]:
+    """An address of the host in the guests' bridge."""
+    change = ("192.0.2.1/24", "dev", one_world.bridge)
+    run(["ip", "address", "add", *change], timeout=20)
+    yield "192.0.2.1"
+    run(["ip", "address", "delete", *change], timeout=20)
+
+
+def test_a_tap_that_was_deleted_is_made_anew_under_a_running_guest(guest, host_address):
+    """The guest has its nic as before, and QEMU, which would end at the next use of what is gone, does not."""
+    machines, machine_id, (nic,) = guest.world.machines, guest.spec.id, guest.spec.nics
+    process = guest.world.process_of(machine_id)
+    link = Path(guest.shell.run(f"grep -l {nic.mac_address} /sys/class/net/*/address").strip()).parent.name
+    ready = f"ip address add 192.0.2.2/24 dev {link}; ip link set {link} up; ping -c 1 -W 20 {host_address}"
+    guest.shell.run(ready, 30)
+    made = json.loads(run(["ip", "-j", "-d", "link", "show", nic.tap], timeout=20).stdout)[0]
+    assert machines.status(machine_id).dead_nics == frozenset()
+
+    run(["ip", "link", "delete", nic.tap], timeout=20)
+    assert machines.status(machine_id).dead_nics == {nic.mac_address}
+    assert machines.update(guest.spec) == frozenset()
+    assert machines.status(machine_id).dead_nics == frozenset()
+    for change in (("master", nic.bridge), ("mtu", str(nic.mtu)), ("up",)):  # as the network does
+        run(["ip", "link", "set", nic.tap, *change], timeout=20)
+    anew = json.loads(run(["ip", "-j", "-d", "link", "show", nic.tap], timeout=20).stdout)[0]
+    assert (anew["address"], anew["linkinfo"]["info_data"]) == (made["address"], made["linkinfo"]["info_data"])
+    guest.shell.run(f"ping -c 1 -W 20 {host_address}", 30)
+    device = guest.shell.run(f"basename $(readlink /sys/class/net/{link}/device)").strip()
+    drivers = "/sys/bus/virtio/drivers/virtio_net"
+    guest.shell.run(f"echo {device} >{drivers}/unbind; echo {device} >{drivers}/bind")
+    guest.shell.run(ready, 30)
+    assert guest.world.process_of(machine_id) == process
 
 
 def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):

@@ -1,5 +1,7 @@
 """What a record and libvirt's state mean."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +88,14 @@ def test_what_is_known(kept, seen, power, start, reason):
 @given(RECORDS)
 def test_a_record_is_read_back(kept):
     assert parse_record(kept.to_plain_xml()) == kept
+
+
+def test_what_a_running_guest_has_is_told_and_of_another_nothing():
+    seen = replace(view(), volume_ids=frozenset({"v"}), full=frozenset({"f"}), dead_nics=frozenset({"m"}))
+    running = status_of(ID, record(), replace(seen, active=True, state=State.RUNNING))
+    assert (running.volume_ids, running.full, running.dead_nics) == ({"v"}, {"f"}, {"m"})
+    off = status_of(ID, record(), seen)
+    assert (off.volume_ids, off.full, off.dead_nics) == (set(), set(), set())
 
 
 def test_what_is_not_ours_is_no_record():

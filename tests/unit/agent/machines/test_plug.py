@@ -66,6 +66,10 @@ def test_a_disk_is_found_by_its_serial():
     assert targets == {DISKS[0].id: "vda", DISKS[1].id: "vdb", DISKS[2].id: "vdc"}
 
 
+def test_a_nics_tap_is_found_by_its_address():
+    assert plugged(live(spec(DISKS[:1], NICS[:2]))).taps == {"0a:00:00:00:00:00": "tap0", "0a:00:00:00:00:01": "tap1"}
+
+
 def test_only_disks_of_other_hosts_are_connected_anew():
     ours = replace(DISKS[0], source=RbdSource("stead", "h-1.vol-1", Path("/etc/ceph/ceph.conf"), "stead"))
     theirs = replace(DISKS[1], source=NbdSource(Path("/s"), DISKS[1].id))

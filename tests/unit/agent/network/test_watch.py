@@ -9,15 +9,17 @@ NOW = 1000.0
 TAPS = {"stt1": "vpc-9"}
 
 
-def touched(*links: str, rules: tuple[str, ...] = ()) -> Touched:
-    return Touched(frozenset(links), frozenset(rules))
+def touched(*links: str, rules: tuple[str, ...] = (), taps: tuple[str, ...] = ()) -> Touched:
+    return Touched(frozenset(links), frozenset(rules), frozenset(taps))
 
 
 def test_a_change_is_reported_when_it_has_settled() -> None:
     marks = Marks(links={"vpc-1": NOW}, rules={"vpc-2": NOW + 1}, taps={"stt1": NOW, "stt2": NOW})
     assert marks.next_time() == NOW + SETTLE_SECONDS
     assert marks.take(NOW + SETTLE_SECONDS / 2, TAPS.get) == touched()
-    assert marks.take(NOW + SETTLE_SECONDS, TAPS.get) == touched("vpc-1", "vpc-9")  # nobody knows the tap stt2
+    assert marks.take(NOW + SETTLE_SECONDS, TAPS.get) == touched(
+        "vpc-1", "vpc-9", taps=("stt1",)
+    )  # nobody knows the tap stt2
     assert marks.next_time() == NOW + 1 + SETTLE_SECONDS
     assert marks.take(NOW + 2, TAPS.get) == touched(rules=("vpc-2",))
     assert marks.next_time() is None
