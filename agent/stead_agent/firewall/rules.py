@@ -233,7 +233,7 @@ def members_of(addresses: frozenset[str]) -> tuple[frozenset[str], frozenset[str
     One expression over all of them: ten thousand IPv4 addresses in a millisecond, since this is done at each change.
     """
     lines = "\n".join(addresses)
-    if not addresses or (lines.count("\n") == len(addresses) - 1 and _IPV4_LINES.match(lines)):
+    if lines.count("\n") == len(addresses) - 1 and _IPV4_LINES.match(lines):
         return addresses, frozenset(), ()
     ipv4 = frozenset(address for address in addresses if _IPV4.match(address))
     others = {address: plain_ipv6(address) for address in addresses - ipv4}

@@ -128,9 +128,8 @@ def _match(statement: Statement, request: Request) -> Match:
         match = statement.principals.match(request.principal)
         if statement.not_principals:
             match = Match.IDENTITY if match is Match.NO else Match.NO
-    if match is Match.NO or not statement.covers(request.resource_arn, request.context):
-        return Match.NO
-    return match if statement.holds(request.context) else Match.NO
+    is_about = statement.covers(request.resource_arn, request.context) and statement.holds(request.context)
+    return match if is_about else Match.NO
 
 
 def _lacking(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.firewall.interface import Rule
-from stead_agent.firewall.rules import RuleError, members_of, peer_of, statements, traffic_of
+from stead_agent.firewall.rules import RuleError, blocks_of, members_of, peer_of, statements, traffic_of
 
 
 def rule(protocol: str, first: int = -1, last: int = -1, peer: str = "10.0.0.0/8", *, egress: bool = False) -> Rule:
@@ -100,6 +100,50 @@ def test_rules_that_differ_in_their_ports_become_one() -> None:
     assert len(statements(elsewhere, egress=False)) == 4
 
 
+def test_icmp_types_do_not_become_one() -> None:
+    found = statements((rule("icmp", 3, 4), rule("icmp", 4, 0), rule("icmp", 8)), egress=False)
+    assert [one.text.partition("10.0.0.0/8 ")[2] for one in found] == [
+        "icmp type 3 icmp code 4 accept",
+        "icmp type 4 icmp code 0 accept",
+        "icmp type 8 accept",
+    ]
+
+
+def test_the_sentence_above_a_rule_names_the_first_few() -> None:
+    def why(number: int) -> str:
+        rules = (Rule(f"sgr-{each}", False, "tcp", 22, 22, f"10.0.{each}.0/24") for each in reversed(range(number)))
+        (found,) = statements(tuple(rules), egress=False)
+        return found.why
+
+    assert why(1) == "sgr-0"
+    assert why(4) == "sgr-0, sgr-1, sgr-2, sgr-3"
+    assert why(5) == "sgr-0, sgr-1, sgr-2, sgr-3 and 1 more"
+
+
+def test_blocks_of_a_prefix_list_are_joined_for_each_ip_version() -> None:
+    ipv4, ipv6 = ("10.0.0.0/9", "10.128.0.0/9"), ("2001:db8::/33", "2001:db8:8000::/33")
+    assert blocks_of((ipv4[0], *ipv6, ipv4[1])) == ({"10.0.0.0/8"}, {"2001:db8::/32"})
+
+
+@pytest.mark.parametrize(
+    ("given_rule", "packet", "does"),
+    [
+        (rule("icmp", 3, 4), (1, 3, 4), True),
+        (rule("icmp", 3, 4), (1, 3, 1), False),
+        (rule("icmp", 3, 4), (1, 4, 4), False),
+        (rule("icmp", 3), (1, 3, 1), True),
+        (rule("icmp", 3), (58, 3, 1), False),
+        (rule("icmp"), (1, 8, 0), True),
+        (rule("tcp", 20, 30), (6, 30, -1), True),
+        (rule("tcp", 20, 30), (6, 31, -1), False),
+        (rule("tcp", 20, 30), (17, 25, -1), False),
+        (rule("-1"), (47, -1, -1), True),
+    ],
+)
+def test_which_packets_a_rule_admits(given_rule: Rule, packet: tuple[int, int, int], does: bool) -> None:
+    assert traffic_of(given_rule).admits(*packet) is does
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted), min_size=1, max_size=20))
 def test_joined_ports_cover_the_same(ranges: list[list[int]]) -> None:
@@ -157,6 +201,8 @@ def test_members() -> None:
     assert members_of(good) == (good, frozenset(), ())
     assert members_of(good)[0] is good
     assert members_of(frozenset()) == (frozenset(), frozenset(), ())
+    two = frozenset({"10.0.0.1\n10.0.0.2"})
+    assert members_of(two) == (frozenset(), frozenset(), tuple(two)), "two lines, and neither may be one address"
     strange = frozenset({"10.0.0.256", "10.0.0.1\n10.0.0.2", "\u0661.1.1.1", "010.0.0.1", "", "x"})
     assert members_of(good | strange) == (good, frozenset(), tuple(sorted(strange)))
     assert members_of(good | {"2001:db8:0::1"}) == (good, frozenset({"2001:db8::1"}), ())
