@@ -7,16 +7,18 @@ reboots without a controller knows what to start. Blocking; any thread may call.
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
 
+from stead_agent.reserve import Reserve
 from stead_agent.wanted import Change, Held, Key, Tombstone, Wanted, key_of
 from stead_proto.v1.desired_pb2 import Kind, Resource
 
 FILE_NAME: Final = "desired.sqlite"
 
+_FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 _SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE resource (
@@ -92,7 +94,7 @@ class SqliteStore:
 
     What the controller said is written with synchronous=FULL. Notes of our own work (`done`, `hold`) only have to
     survive a killed agent: after a power cut no guest holds anything and removing again is harmless, so a second
-    connection writes them without waiting for the disk.
+    connection writes them without waiting for the disk. On a full disk there is a reserve: by removals there is room.
     """
 
     on_disk = True
@@ -106,6 +108,10 @@ class SqliteStore:
             self._quick = _connect(path, "NORMAL")
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {error}") from error
+        self._reserve = Reserve(path.with_name(f"{path.stem}.reserve"))
+        self._reserve_lock = threading.Lock()
+        with self._reserve_lock:
+            self._reserve.take()
         path.chmod(0o600)
         # A connection has one transaction at a time, whichever thread began it.
         self._durable_lock = threading.Lock()
@@ -144,34 +150,50 @@ class SqliteStore:
     def save(self, change: Change) -> None:
         """Store a change, all of it or nothing, so that a power cut cannot take it away."""
         try:
-            with self._durable_lock, self._durable as transaction:
-                transaction.executemany("DELETE FROM tombstone WHERE kind = ? AND id = ?", change.forgotten)
-                transaction.executemany(
-                    "DELETE FROM resource WHERE kind = ? AND id = ?", [each.key for each in change.buried]
-                )
-                transaction.executemany(
-                    "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?, ?, ?, ?)",
-                    [_tombstone_row(each) for each in change.buried],
-                )
-                rows = [(key, resource) for resource in change.put if (key := key_of(resource))]
-                transaction.executemany("DELETE FROM tombstone WHERE kind = ? AND id = ?", [key for key, _ in rows])
-                transaction.executemany(
-                    "INSERT OR REPLACE INTO resource VALUES (?, ?, ?)",
-                    [(*key, resource.SerializeToString()) for key, resource in rows],
-                )
-                transaction.executemany(
-                    "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                    [("revision", str(change.revision)), ("epoch", change.epoch)],
-                )
-                if change.unclaimed is not None:
-                    keys = json.dumps(sorted([key.kind, key.id] for key in change.unclaimed))
-                    transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("unclaimed", keys))
-                if change.full or change.unknown:
-                    unknown = ("unknown", ",".join(change.unknown))
-                    transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", unknown)
+            self._with_room(lambda: self._save(change))
             self._wipe_keys(change)
         except sqlite3.Error as error:
             raise StoreError(f"cannot store the desired state: {error}") from error
+
+    def _save(self, change: Change) -> None:
+        with self._durable_lock, self._durable as transaction:
+            transaction.executemany("DELETE FROM tombstone WHERE kind = ? AND id = ?", change.forgotten)
+            transaction.executemany(
+                "DELETE FROM resource WHERE kind = ? AND id = ?", [each.key for each in change.buried]
+            )
+            transaction.executemany(
+                "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?, ?, ?, ?)",
+                [_tombstone_row(each) for each in change.buried],
+            )
+            rows = [(key, resource) for resource in change.put if (key := key_of(resource))]
+            transaction.executemany("DELETE FROM tombstone WHERE kind = ? AND id = ?", [key for key, _ in rows])
+            transaction.executemany(
+                "INSERT OR REPLACE INTO resource VALUES (?, ?, ?)",
+                [(*key, resource.SerializeToString()) for key, resource in rows],
+            )
+            transaction.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [("revision", str(change.revision)), ("epoch", change.epoch)],
+            )
+            if change.unclaimed is not None:
+                keys = json.dumps(sorted([key.kind, key.id] for key in change.unclaimed))
+                transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("unclaimed", keys))
+            if change.full or change.unknown:
+                unknown = ("unknown", ",".join(change.unknown))
+                transaction.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", unknown)
+
+    def _with_room(self, write: Callable[[], None]) -> None:
+        """Write, and once more where the disk is full and something is reserved; reserve again where there is room."""
+        try:
+            write()
+        except sqlite3.Error as error:
+            with self._reserve_lock:
+                if error.sqlite_errorcode not in _FULL or not self._reserve.give_up():
+                    raise
+            write()
+        else:
+            with self._reserve_lock:
+                self._reserve.take()
 
     def _wipe_keys(self, change: Change) -> None:
         """Where a key may have gone, leave none in the write-ahead file either; what is deleted is overwritten.
@@ -214,9 +236,14 @@ class SqliteStore:
         self._durable.close()
 
     def _note(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        try:
+        many = list(rows)
+
+        def write() -> None:
             with self._quick_lock, self._quick as transaction:
-                transaction.executemany(statement, rows)
+                transaction.executemany(statement, many)
+
+        try:
+            self._with_room(write)
         except sqlite3.Error as error:
             raise StoreError(f"cannot note what was done: {error}") from error
 

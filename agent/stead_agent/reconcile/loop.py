@@ -43,6 +43,7 @@ CHORES: Final = 2
 THREADS: Final = sum(AT_ONCE.values()) + CHORES
 """So many that units of one kind, all waiting for a libvirt that hangs, never keep another kind from its turn."""
 
+STORE_AGAIN_SECONDS: Final = 2.0
 _SLICE: Final = 20
 _SHOWN: Final = 50  # ids in one line of the log
 
@@ -96,6 +97,7 @@ class Reconciler:
         self._wake = asyncio.Event()
         self._full_state = asyncio.Event()
         self._applying = asyncio.Lock()
+        self._has_unstored = False
         self._touch_all()
 
     def next_time(self) -> float | None:
@@ -107,12 +109,30 @@ class Reconciler:
     async def apply(self, state: DesiredState, *, answers_hello: bool = False) -> None:
         """Take in a message of the controller: it is stored before it counts. OtherEpochError: see `change_of`.
 
-        What was stored is also installed, even if the session that brought it ends meanwhile.
+        What was stored is also installed, even if the session that brought it ends meanwhile. What cannot be stored
+        now, such as on a full disk, is said and tried again until it can; StoreError if that is the answer to Hello.
         """
-        if self._store.on_disk:
-            await asyncio.shield(self._apply(state, answers_hello=answers_hello))
-        else:
-            self.apply_now(state, answers_hello=answers_hello)
+        while True:
+            try:
+                if self._store.on_disk:
+                    await asyncio.shield(self._apply(state, answers_hello=answers_hello))
+                else:
+                    self.apply_now(state, answers_hello=answers_hello)
+            except StoreError as error:
+                self._note_unstored(error)
+                if answers_hello:
+                    raise
+                await asyncio.sleep(STORE_AGAIN_SECONDS)
+            else:
+                return
+
+    def _note_unstored(self, error: StoreError) -> None:
+        """Say of the host that changes wait; its network goes on as it is."""
+        if not self._has_unstored:
+            _log.warning("changes_wait", reason=str(error))
+        self._has_unstored = True
+        text = f"all changes of this host wait: {error}"
+        self.reports.put(status(HOST_NETWORK, self.wanted.revision, host_pb2.CONDITION_FAILED, text))
 
     async def _apply(self, state: DesiredState, *, answers_hello: bool) -> None:
         async with self._applying:
@@ -213,6 +233,10 @@ class Reconciler:
             self._forget(done)
 
     def _install(self, change: Change) -> None:
+        if self._has_unstored:
+            self._has_unstored = False
+            _log.info("changes_go_on")
+            self._schedule.touch(HOST_NETWORK)  # to say that it is well
         for key in change.forgotten:
             self.reports.forget(key)
         self.wanted.install(change)

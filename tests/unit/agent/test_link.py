@@ -16,9 +16,10 @@ from stead_agent import link
 from stead_agent.agent import Agent
 from stead_agent.desired import SqliteStore, Store, StoreError
 from stead_agent.link import Dialling
+from stead_agent.reconcile import loop
 from stead_agent.simulated.clock import RealClock
 from stead_agent.simulated.host import SimulatedHost
-from stead_agent.wanted import SHARED_KINDS, Change, Key, Wanted, change_of, given_up
+from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Change, Key, Wanted, change_of, given_up
 from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.tls import Identity
@@ -304,6 +305,29 @@ async def test_what_cannot_be_stored_does_not_count_and_is_sent_again(rig: Rig, 
     session = await rig.session(after=2)
     await _ready(controller, session, MACHINE, 1)
     assert agent.reconciler.wanted.revision == 1
+
+
+async def test_changes_wait_for_room_in_a_session_that_goes_on(
+    rig: Rig, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "STORE_AGAIN_SECONDS", 0.05)
+    sender, store = controller.sender(HOST), _FullDisk()
+    store.refusals = 0
+    sender.change(make.host_network())
+    agent, host = rig.start(store=store)
+    session = await rig.session()
+    await _ready(controller, session, HOST_NETWORK, 1)
+    store.refusals = 1 << 30
+    session.send(sender.change(*make.launch()))
+    await controller.until(lambda: _is(session, HOST_NETWORK, host_pb2.CONDITION_FAILED, 1), "it is said")
+    assert session.statuses[HOST_NETWORK].error == (
+        "all changes of this host wait: cannot store the desired state: disk is full"
+    )
+    assert (agent.reconciler.wanted.revision, host.running()) == (1, set())
+    store.refusals = 3
+    await _ready(controller, session, MACHINE, 2)
+    await _ready(controller, session, HOST_NETWORK, 1)
+    assert controller.connections == 1
 
 
 class _SlowDisk(MemoryStore):
