@@ -56,6 +56,7 @@ class Agent:
     async def run(self) -> None:
         """Work until cancelled; guests stay as they are."""
         self._parts.machines.subscribe(self._notice_machine)
+        self._parts.reachability.subscribe(self._notice_machine)
         self._parts.exports.subscribe(self._notice_volume)
         self._parts.snapshots.subscribe(self._notice_snapshot)
         with contextlib.ExitStack() as ends:
@@ -75,7 +76,7 @@ class Agent:
         self._store.close()
 
     def _notice_machine(self, machine_id: str) -> None:
-        """Hear from a thread of `machines` that something may have happened."""
+        """Hear from a thread of `machines` or `reachability` that something may have happened."""
         try:
             self._loop.call_soon_threadsafe(self.reconciler.notice_machine, machine_id)
         except RuntimeError:

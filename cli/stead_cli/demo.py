@@ -5,7 +5,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 from rich.console import Console
@@ -100,13 +100,15 @@ def _launch(chosen: Settings, ec2: "EC2Client", steps: Steps, image_id: str, cho
         step.note = instance_id
     ran = time.monotonic()
     with steps.step("instance is running (waiter)") as step:
-        _wait_until_running(chosen, ec2, instance_id)
+        _wait_until(chosen, ec2, "instance_running", instance_id, 120)
         address = _public_address(ec2, instance_id)
         step.note = address
     with steps.step("security group lets this host in by SSH") as step:
         source = ssh.source_address(address)
         _allow_ssh(ec2, instance_id, source)
         step.note = source
+    with steps.step("guest answers: its status checks pass (waiter)"):
+        _wait_until(chosen, ec2, "instance_status_ok", instance_id, int(choice.boot_seconds))
     with steps.step("guest answers by SSH") as step:
         wait_for(
             lambda: ssh.answers(address),
@@ -169,18 +171,22 @@ def _run_instance(ec2: "EC2Client", image_id: str, instance_type: str, nonce: st
     return answer["Instances"][0]["InstanceId"]
 
 
-def _wait_until_running(chosen: Settings, ec2: "EC2Client", instance_id: str) -> None:
+def _wait_until(
+    chosen: Settings,
+    ec2: "EC2Client",
+    waiter: Literal["instance_running", "instance_status_ok"],
+    instance_id: str,
+    seconds: int,
+) -> None:
     """Wait with the SDK's waiter; what the agent last said of the instance explains a wait in vain."""
     from botocore.exceptions import WaiterError  # noqa: PLC0415 - half a second, needed by the demo alone
 
     try:
-        ec2.get_waiter("instance_running").wait(
-            InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 120}
-        )
+        ec2.get_waiter(waiter).wait(InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": seconds})
     except WaiterError as error:
         log = cloud.agent_program(chosen).log_file
         said = [line for line in processes.last_lines(log, 200).splitlines() if instance_id in line]
-        message = "\n".join([f"{instance_id} does not run ({error}); the agent says:", *said[-1:]])
+        message = "\n".join([f"{instance_id}: {error}; the agent says:", *said[-1:]])
         raise CliError(message, "more: ./stead doctor; ./stead logs agent") from error
 
 

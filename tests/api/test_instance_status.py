@@ -1,8 +1,13 @@
 """The health of instances, and what burstable ones do with CPU credits."""
 
+from datetime import UTC, datetime
+
 from sqlalchemy import update
 
 from stead_controller.db.tables import Host
+from stead_controller.hosts import reports
+from stead_proto.v1 import desired_pb2
+from stead_proto.v1 import host_pb2 as pb
 from tests.unit.controller.resources.rows import NOW
 
 
@@ -75,3 +80,78 @@ def test_credit_specifications(api):
     api.refused(
         "InvalidInstanceID.NotFound", api.other.describe_instance_credit_specifications, InstanceIds=[burstable]
     )
+
+
+def reported(api, instance_id, answers, *, power=pb.MACHINE_POWER_RUNNING, silent_since=0, start_count=1):
+    """Let the world's host report what it knows of a guest."""
+    machine = pb.MachineStatus(power=power, start_count=start_count, answers=answers, silent_since=silent_since)
+    status = pb.ResourceStatus(
+        kind=desired_pb2.KIND_MACHINE, id=instance_id, condition=pb.CONDITION_READY, machine=machine
+    )
+    api.run(reports.apply_progress, [(api.world.host_id, [status])], NOW)
+
+
+def checked(api, instance_id):
+    """The instance's status check, and since when it fails."""
+    (found,) = api.ec2.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
+    (detail,) = found["InstanceStatus"]["Details"]
+    assert detail["Name"] == "reachability"
+    return found["InstanceStatus"]["Status"], detail["Status"], detail.get("ImpairedSince")
+
+
+def test_a_guest_is_well_when_it_answers(api):
+    instance_id = api.launch(state="pending")
+    reported(api, instance_id, pb.GUEST_ANSWERS_STARTING)
+    assert checked(api, instance_id) == ("initializing", "initializing", None)
+    wanted = [{"Name": "instance-status.reachability", "Values": ["initializing"]}]
+    assert statuses(api, Filters=wanted) == {instance_id: ("running", "initializing", "ok")}
+    reported(api, instance_id, pb.GUEST_ANSWERS_YES)
+    assert checked(api, instance_id) == ("ok", "passed", None)
+    api.ec2.get_waiter("instance_status_ok").wait(
+        InstanceIds=[instance_id], WaiterConfig={"Delay": 1, "MaxAttempts": 1}
+    )
+
+
+def test_a_guest_that_answers_no_longer_is_impaired(api):
+    instance_id = api.launch()
+    since, later = int(NOW.timestamp()) - 90, int(NOW.timestamp()) - 10
+    reported(api, instance_id, pb.GUEST_ANSWERS_NO, silent_since=since)
+    assert checked(api, instance_id) == ("impaired", "failed", datetime.fromtimestamp(since, UTC))
+    assert statuses(api) == {instance_id: ("running", "impaired", "ok")}
+    reported(api, instance_id, pb.GUEST_ANSWERS_UNKNOWN)  # its agent was started anew
+    assert checked(api, instance_id) == ("impaired", "failed", datetime.fromtimestamp(since, UTC))
+    reported(api, instance_id, pb.GUEST_ANSWERS_NO, silent_since=later)  # and found it out again
+    assert checked(api, instance_id) == ("impaired", "failed", datetime.fromtimestamp(since, UTC))
+    reported(api, instance_id, pb.GUEST_ANSWERS_YES)
+    assert checked(api, instance_id) == ("ok", "passed", None)
+    reported(api, instance_id, pb.GUEST_ANSWERS_NO, silent_since=int(NOW.timestamp()) + 500)  # the host's clock is fast
+    assert checked(api, instance_id) == ("impaired", "failed", NOW)
+
+
+def test_no_guest_is_judged_by_an_agent_that_does_not_ask(api):
+    """One of an earlier release, to which a host went back or which it has still."""
+    instance_id = api.launch(state="pending", answers="no", silent_since=NOW)
+    reported(api, instance_id, pb.GUEST_ANSWERS_UNSPECIFIED)
+    assert checked(api, instance_id) == ("ok", "passed", None)
+
+
+def test_what_was_known_of_an_earlier_start_is_forgotten(api):
+    """The agent was started anew between the start of the guest and its first report of it."""
+    for number, words in enumerate(({"state": "pending"}, {"recovery_began": NOW})):
+        instance_id = api.launch(number=number, answers="no", silent_since=NOW, **words)
+        reported(api, instance_id, pb.GUEST_ANSWERS_UNKNOWN)
+        assert checked(api, instance_id) == ("initializing", "initializing", None)
+        reported(api, instance_id, pb.GUEST_ANSWERS_UNKNOWN)
+        assert checked(api, instance_id) == ("initializing", "initializing", None)
+
+
+def test_a_report_of_another_start_says_nothing(api):
+    instance_id = api.launch(start_count=2, answers="starting")
+    reported(api, instance_id, pb.GUEST_ANSWERS_YES)
+    assert checked(api, instance_id) == ("initializing", "initializing", None)
+
+
+def test_a_silent_guest_on_a_lost_host(api):
+    instance_id = api.launch(answers="no", silent_since=NOW)
+    api.run(lambda tx: tx.session.execute(update(Host).values(state="down")))
+    assert checked(api, instance_id) == ("insufficient-data", "insufficient-data", None)

@@ -57,6 +57,7 @@ def _is_recovered(user: User, instance_id: str) -> None:
     wait_for(lambda: qemu_process_of(instance_id) not in (None, process), "it is started again", 30)
     assert user.login(instance_id).run("cat /var/tmp/word").strip() == "kept"
     assert user.describe(instance_id) == described
+    user.wait("instance_status_ok", [instance_id])  # it answers ARP, of which its host hears within a second
     [status] = user.ec2.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
     assert (status["SystemStatus"]["Status"], status["InstanceStatus"]["Status"]) == ("ok", "ok")
 

@@ -125,6 +125,7 @@ class Bench:
     def _new_agent(self) -> Reconciler:
         reconciler = Reconciler(self.host.subsystems, self.store, habits=self.habits, clock=self.clock.now)
         self.host.machines.subscribe(reconciler.notice_machine)
+        self.host.reachability.subscribe(reconciler.notice_machine)
         return reconciler
 
     # -- the agent's life

@@ -8,6 +8,7 @@ from stead_agent.desired import Store
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachineSpec, MachineStatus, OffReason, Power
 from stead_agent.metadata.interface import Guest
+from stead_agent.reachability.interface import Finding
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.guest_book import GuestBook
 from stead_agent.reconcile.plan import MachinePlan, MachineView, Step, Then, plan_machine, plan_removal
@@ -38,6 +39,7 @@ class MachineMemory:
     asked_at: float = -1.0  # the turn in which it was
     resumed_at: float = -1.0  # the turn in which a guest that waited for room was let go on
     full: frozenset[str] = frozenset()  # the volumes that had no room when it was last looked
+    started: int = 0  # the start that this agent saw
     reboot_asked: int = 0
     removal_asked: bool = False
     grace_ends: float = 0.0
@@ -216,6 +218,7 @@ class MachineWork:
         self.memory.spec = None
         started = self.parts.machines.start(spec, wanted.start_count, wanted.reboot_count)
         self.memory.spec = spec
+        self.memory.started = started.start_count
         self.memory.reboot_asked = max(self.memory.reboot_asked, wanted.reboot_count)
         _log.info("machine_started", machine=self.unit.id, start=wanted.start_count)
         return started
@@ -235,6 +238,7 @@ class MachineWork:
 
     def _outcome(self, plan: MachinePlan, seen: MachineStatus | None) -> Outcome:
         if plan.then is Then.GONE and not self.look_only:
+            self.parts.reachability.forget(self.unit.id)
             self._note_holding(Held())
             return Outcome(gone=[self.unit])
         held = self._holding(seen)
@@ -295,7 +299,7 @@ class MachineWork:
         return Held(frozenset(disk.id for disk in spec.disks), frozenset(nic.interface_id for nic in spec.nics))
 
     def _status(self, plan: MachinePlan, seen: MachineStatus | None) -> ResourceStatus | None:
-        machine = translate.machine_status(seen)
+        machine = translate.machine_status(seen, self._answers(seen))
         if self.resource is None or machine is None:
             return None
         if plan.then is Then.SETTLED:
@@ -308,6 +312,15 @@ class MachineWork:
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
         condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING
         return status(self.unit, self.resource.revision, condition, reason, machine=machine)
+
+    def _answers(self, seen: MachineStatus | None) -> Finding | None:
+        """Have a guest that runs asked whether it answers, and tell what is known; None where nobody can be asked."""
+        nic = translate.asked_nic(self.resource, self.known) if self.resource is not None else None
+        if seen is None or seen.power is Power.OFF or nic is None:
+            self.parts.reachability.forget(self.unit.id)
+            return None
+        fresh = self.memory.started == seen.start_count
+        return self.parts.reachability.watch(self.unit.id, nic, seen.start_count, fresh=fresh)
 
 
 def _has_ended(plan: MachinePlan, seen: MachineStatus | None) -> bool:

@@ -11,6 +11,7 @@ from stead_agent.flow_logs.interface import FlowLogs
 from stead_agent.machines.interface import Machines
 from stead_agent.metadata.interface import MetadataService
 from stead_agent.network.interface import Network
+from stead_agent.reachability.interface import Reachability
 from stead_agent.snapshots.interface import Snapshots
 from stead_agent.volumes.interface import Volumes
 
@@ -30,3 +31,4 @@ class Subsystems:
     exports: Exports
     snapshots: Snapshots
     machines: Machines
+    reachability: Reachability

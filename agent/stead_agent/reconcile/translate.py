@@ -11,6 +11,7 @@ from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
 from stead_agent.network import interface as network
 from stead_agent.network.ipv6 import link_local_of
+from stead_agent.reachability import interface as reachability
 from stead_agent.reconcile.translate_vpc import ipv4_addresses
 from stead_agent.snapshots import interface as snapshots
 from stead_agent.volumes import interface as volumes
@@ -308,8 +309,35 @@ _OFF_REASONS: Final = {
 }
 
 
-def machine_status(status: machines.MachineStatus | None) -> host_pb2.MachineStatus | None:
-    """What the controller is told of a machine; None while nobody can tell."""
+def asked_nic(machine: Resource, known: Mapping[str, Resource]) -> reachability.Nic | None:
+    """Where a guest is asked whether it answers; None where its primary interface has no IPv4, or is not known."""
+    primary = next((each for each in machine.machine.interfaces if each.device_index == 0), None)
+    interface = known.get(primary.interface_id) if primary is not None else None
+    subnet = known.get(interface.interface.subnet_id) if interface is not None else None
+    if interface is None or subnet is None or not interface.interface.private_address:
+        return None
+    return reachability.Nic(
+        interface.interface.vpc_id,
+        network.subnet_link_name(subnet.id),
+        network.GATEWAY_MAC,
+        network.gateway_address(subnet.subnet.cidr_block),
+        interface.interface.mac_address,
+        interface.interface.private_address,
+    )
+
+
+_ANSWERS: Final = {
+    reachability.Answers.UNKNOWN: host_pb2.GUEST_ANSWERS_UNKNOWN,
+    reachability.Answers.STARTING: host_pb2.GUEST_ANSWERS_STARTING,
+    reachability.Answers.YES: host_pb2.GUEST_ANSWERS_YES,
+    reachability.Answers.NO: host_pb2.GUEST_ANSWERS_NO,
+}
+
+
+def machine_status(
+    status: machines.MachineStatus | None, found: reachability.Finding | None = None
+) -> host_pb2.MachineStatus | None:
+    """What the controller is told of a machine and whether it answers; None while nobody can tell."""
     if status is None:
         return host_pb2.MachineStatus(power=host_pb2.MACHINE_POWER_OFF)
     if status.power is machines.Power.UNKNOWN:
@@ -321,6 +349,8 @@ def machine_status(status: machines.MachineStatus | None) -> host_pb2.MachineSta
         reboot_count=status.reboot_count,
         off_reason=_OFF_REASONS[status.off_reason] if off else host_pb2.OFF_REASON_UNSPECIFIED,
         volume_ids=sorted(status.volume_ids),
+        answers=_ANSWERS[found.answers] if found is not None else host_pb2.GUEST_ANSWERS_UNSPECIFIED,
+        silent_since=int(found.since) if found is not None else 0,
     )
 
 

@@ -20,6 +20,7 @@ from stead_agent.simulated.networks import (
     SimulatedMetadata,
     SimulatedNetwork,
 )
+from stead_agent.simulated.reachability import SimulatedReachability
 from stead_agent.simulated.snapshots import SimulatedSnapshots
 from stead_agent.simulated.world import World
 from stead_proto.v1 import host_pb2
@@ -65,6 +66,7 @@ class SimulatedHost:
     def _new_subsystems(self) -> Subsystems:
         self.metadata = SimulatedMetadata(self.world)
         self.machines = SimulatedMachines(self.world, self.metadata, self._clock, self.pace)
+        self.reachability = SimulatedReachability(self._clock, self.pace)
         self.volumes = SimulatedVolumes(self.world, self.disk)
         self.flow_logs = SimulatedFlowLogs()
         return Subsystems(
@@ -79,6 +81,7 @@ class SimulatedHost:
             exports=SimulatedExports(self.world),
             snapshots=SimulatedSnapshots(self.world, self._clock, self.pace),
             machines=self.machines,
+            reachability=self.reachability,
         )
 
     # -- what the agent reports of it
@@ -121,6 +124,10 @@ class SimulatedHost:
     def hang_guest(self, machine_id: str) -> None:
         """Let a guest no longer listen to the power button."""
         self.machines.hang_guest(machine_id)
+
+    def silence_guest(self, machine_id: str, *, silent: bool) -> None:
+        """Let a guest no longer answer at its primary interface, or do so again."""
+        self.reachability.silence(machine_id, silent=silent)
 
     def fill_volume(self, machine_id: str, volume_id: str, *, full: bool) -> None:
         """Let there be no room for what a guest writes to a volume, which pauses it; or let there be room again."""

@@ -31,6 +31,7 @@ class Pace:
     """How long guests take, in seconds."""
 
     boot: float = 0.0  # until the power button is heard
+    answer: float = 0.0  # from a start until the guest answers at its primary interface
     shut_down: float = 0.0  # from the power button to off
     reboot: float = 0.0
     patience: float = 90.0  # until the plug of a guest that hangs is pulled

@@ -184,6 +184,7 @@ def _is_news(tx: Transaction, host_id: str, status: pb.ResourceStatus) -> bool:
 def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
     """Move an instance to the state that its machine is really in."""
     if machine.power in _ALIVE:
+        _note_answers(instance, machine, now)
         instance_recovery.end(tx, instance)
     if machine.power == pb.MACHINE_POWER_RUNNING and instance.state == "pending":
         change_state(tx, instance, "running", now)
@@ -194,6 +195,25 @@ def _power(tx: Transaction, instance: Instance, machine: pb.MachineStatus, now: 
             _went_off(tx, instance, machine, now)
 
 
+def _note_answers(instance: Instance, machine: pb.MachineStatus, now: datetime) -> None:
+    """Take over whether a guest answers; what an agent that was just started cannot tell stays as it was reported."""
+    if machine.answers == pb.GUEST_ANSWERS_UNKNOWN:
+        if instance.state == "pending" or instance.recovery_began is not None:
+            instance.answers, instance.silent_since = "starting", None
+        return
+    was_silent = instance.answers == "no"
+    instance.answers = _ANSWERS.get(machine.answers)
+    if instance.answers != "no":
+        instance.silent_since = None
+    elif not was_silent:
+        instance.silent_since = min(datetime.fromtimestamp(machine.silent_since, UTC), now)
+
+
+_ANSWERS: Final = {
+    pb.GUEST_ANSWERS_STARTING: "starting",
+    pb.GUEST_ANSWERS_YES: "yes",
+    pb.GUEST_ANSWERS_NO: "no",
+}
 _ALIVE: Final = frozenset({pb.MACHINE_POWER_RUNNING, pb.MACHINE_POWER_STOPPING, pb.MACHINE_POWER_PAUSED})
 # An instance that should run is off: its guest ended, its process failed, or somebody on the host pulled its plug.
 # OFF_REASON_UNSPECIFIED is none of them: the host itself was down, and its agent starts the machine again.

@@ -1,7 +1,8 @@
 """The health of instances, by three checks: of the host, of the guest and of the volumes attached to it.
 
-A running guest is well while its host is heard of and it is not paused; a full pool pauses it. Its volumes are while it
-can reach the homes of all of them and there is room for what it writes. Of a guest on a lost host nothing is known.
+A running guest is well when it answers its host's ARP, and is not paused; a full pool pauses it. The host is while it
+is heard of; the volumes are while the guest can reach the homes of all of them and there is room for what it writes.
+Of a guest on a lost host nothing is known.
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
 """
 
@@ -46,7 +47,12 @@ _away_since = (
     .correlate(Instance)
     .scalar_subquery()
 )
-_INSTANCE_STATUS: Final = case((and_(_STATUS == "ok", _full_since.is_not(None)), "impaired"), else_=_STATUS)
+_INSTANCE_STATUS: Final = case(
+    (_STATUS != "ok", _STATUS),
+    (or_(_full_since.is_not(None), Instance.answers == "no"), "impaired"),
+    (Instance.answers == "starting", "initializing"),
+    else_="ok",  # nothing is known of guests on hosts of an earlier release
+)
 _EBS_STATUS: Final = case(
     (and_(_STATUS == "ok", or_(_full_since.is_not(None), _away_since.is_not(None))), "impaired"), else_=_STATUS
 )
@@ -58,6 +64,7 @@ _ROWS: Final = select(
     _SYSTEM_STATUS.label("system"),
     _EBS_STATUS.label("ebs"),
     _full_since.label("full_since"),
+    Instance.silent_since,
     _away_since.label("away_since"),
 )
 _REACHABILITY: Final = {
@@ -105,7 +112,7 @@ def describe(
             "AvailabilityZone": row.zone,
             "AvailabilityZoneId": zones.get(row.zone),
             "InstanceState": {"Code": STATE_CODES[row.state], "Name": row.state},
-            "InstanceStatus": _summary(row.status, row.full_since),
+            "InstanceStatus": _summary(row.status, row.full_since, row.silent_since),
             "SystemStatus": _summary(row.system),
             "AttachedEbsStatus": _summary(row.ebs, row.full_since, row.away_since),
             "Events": [],

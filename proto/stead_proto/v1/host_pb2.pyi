@@ -99,6 +99,36 @@ OFF_REASON_CRASHED: OffReason.ValueType  # 3
 """the virtual machine process failed"""
 Global___OffReason: _TypeAlias = OffReason  # noqa: Y015
 
+class _GuestAnswers:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GuestAnswersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuestAnswers.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GUEST_ANSWERS_UNSPECIFIED: _GuestAnswers.ValueType  # 0
+    """nobody asks: it is off, it has no IPv4 address, or its agent is of an earlier release"""
+    GUEST_ANSWERS_UNKNOWN: _GuestAnswers.ValueType  # 1
+    """since the agent's start nothing was found out: what it last reported still counts"""
+    GUEST_ANSWERS_STARTING: _GuestAnswers.ValueType  # 2
+    """not yet since its start"""
+    GUEST_ANSWERS_YES: _GuestAnswers.ValueType  # 3
+    GUEST_ANSWERS_NO: _GuestAnswers.ValueType  # 4
+    """for too long"""
+
+class GuestAnswers(_GuestAnswers, metaclass=_GuestAnswersEnumTypeWrapper):
+    """Whether a running guest answers at its primary interface (ARP), as its host sees it from the subnet's gateway."""
+
+GUEST_ANSWERS_UNSPECIFIED: GuestAnswers.ValueType  # 0
+"""nobody asks: it is off, it has no IPv4 address, or its agent is of an earlier release"""
+GUEST_ANSWERS_UNKNOWN: GuestAnswers.ValueType  # 1
+"""since the agent's start nothing was found out: what it last reported still counts"""
+GUEST_ANSWERS_STARTING: GuestAnswers.ValueType  # 2
+"""not yet since its start"""
+GUEST_ANSWERS_YES: GuestAnswers.ValueType  # 3
+GUEST_ANSWERS_NO: GuestAnswers.ValueType  # 4
+"""for too long"""
+Global___GuestAnswers: _TypeAlias = GuestAnswers  # noqa: Y015
+
 @_typing.final
 class EnrolRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -615,12 +645,17 @@ class MachineStatus(_message.Message):
     REBOOT_COUNT_FIELD_NUMBER: _builtins.int
     OFF_REASON_FIELD_NUMBER: _builtins.int
     VOLUME_IDS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    SILENT_SINCE_FIELD_NUMBER: _builtins.int
     power: Global___MachinePower.ValueType
     start_count: _builtins.int
     """the start that this power state belongs to"""
     reboot_count: _builtins.int
     """reboots done"""
     off_reason: Global___OffReason.ValueType
+    answers: Global___GuestAnswers.ValueType
+    silent_since: _builtins.int
+    """of NO: Unix seconds of its last answer, or of its start"""
     @_builtins.property
     def volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """what the running guest has plugged in now"""
@@ -633,10 +668,12 @@ class MachineStatus(_message.Message):
         reboot_count: _builtins.int = ...,
         off_reason: Global___OffReason.ValueType = ...,
         volume_ids: _abc.Iterable[_builtins.str] | None = ...,
+        answers: Global___GuestAnswers.ValueType = ...,
+        silent_since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "off_reason", b"off_reason", "power", b"power", "reboot_count", b"reboot_count", "silent_since", b"silent_since", "start_count", b"start_count", "volume_ids", b"volume_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,6 +89,8 @@ class Instance(Base):
     auto_recovery: Mapped[bool] = mapped_column(default=True, server_default=true())
     recoveries: Mapped[list[float]] = mapped_column(JSON, default=list, server_default="[]")  # when: Unix seconds
     recovery_began: Mapped[datetime | None]  # until its host says that it runs again
+    answers: Mapped[str | None] = mapped_column(String(16))  # starting, yes or no; None: its host asks no guest
+    silent_since: Mapped[datetime | None]  # of `no`
     hostname_type: Mapped[str] = mapped_column(String(16), default="ip-name", server_default="ip-name")
     resource_name_a_record: Mapped[bool] = mapped_column(default=False, server_default=false())
     resource_name_aaaa_record: Mapped[bool] = mapped_column(default=False, server_default=false())

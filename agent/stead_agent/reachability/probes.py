@@ -1,0 +1,219 @@
+"""Guests are asked by ARP, from their gateways in the namespaces of their VPCs: one thread and a socket per subnet.
+
+The firewall lets a guest speak in its own name only, and limits how much of ARP it may say.
+"""
+
+import contextlib
+import heapq
+import itertools
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from stead_agent.logs import Log
+from stead_agent.reachability import arp
+from stead_agent.reachability.interface import Answers, Finding, Nic
+from stead_agent.reachability.judgement import Watched
+
+_log = Log(__name__)
+
+_FRAMES: Final = 256  # read of one socket at a time
+_PAUSE: Final = 0.02  # between two looks at what has come: a subnet that floods costs no more than this
+
+
+class Namespaces(Protocol):
+    """What is needed of the network's namespaces."""
+
+    def inside[T](self, vpc_id: str | None, work: Callable[[], T]) -> T:
+        """Do `work` in a thread that is in the VPC's namespace; give what it returns."""
+
+
+@dataclass(slots=True)
+class _Link:
+    """A subnet's gateway: the guests that are asked there, by MAC and address, and the socket once it is open."""
+
+    guests: dict[tuple[str, str], str] = field(default_factory=dict)
+    wire: socket.socket | None = None
+
+
+class ArpProbes:
+    """The `Reachability` of real hosts; its thread begins with the first guest."""
+
+    def __init__(
+        self, namespaces: Namespaces, now: Callable[[], float] = time.monotonic, longest_wait: float = 60.0
+    ) -> None:
+        """Ask nobody yet; `now` never goes back, and is looked at after `longest_wait` real seconds at most."""
+        self._namespaces = namespaces
+        self._now = now
+        self._longest_wait = longest_wait
+        self._lock = threading.Lock()  # guards all below
+        self._watched: dict[str, Watched] = {}
+        self._links: dict[tuple[str, str], _Link] = {}  # by VPC and name
+        self._due: list[tuple[float, int, str, Watched]] = []
+        self._order = itertools.count()
+        self._callbacks: list[Callable[[str], None]] = []
+        self._poll = select.epoll()
+        self._open: dict[int, _Link] = {}  # by number of the socket
+        self._woken, self._wake = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wake.setblocking(False)
+        self._poll.register(self._woken.fileno(), select.EPOLLIN)
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- the promise
+
+    def watch(self, machine_id: str, nic: Nic, start_count: int, *, fresh: bool) -> Finding:
+        """Begin to ask a guest that is not asked there yet, and tell what is known."""
+        with self._lock:
+            watched = self._watched.get(machine_id)
+            if watched is None or watched.start_count != start_count:
+                answers = Answers.STARTING if fresh else Answers.UNKNOWN
+                watched = self._begin(machine_id, Watched(nic, start_count, self._now(), answers))
+            elif watched.nic != nic:
+                watched = self._begin(machine_id, Watched(nic, start_count, self._now(), watched.answers))
+            return Finding(watched.answers, watched.since)
+
+    def forget(self, machine_id: str) -> None:
+        """Ask no more; the socket of a subnet goes with its last guest, and with it the hold on its namespace."""
+        with self._lock:
+            self._drop(machine_id)
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Call back on changes."""
+        with self._lock:
+            self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self._rouse()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            for machine_id in list(self._watched):
+                self._drop(machine_id)
+        self._poll.close()
+        self._woken.close()
+        self._wake.close()
+
+    # -- with the lock
+
+    def _begin(self, machine_id: str, watched: Watched) -> Watched:
+        self._drop(machine_id)
+        nic = watched.nic
+        self._watched[machine_id] = watched
+        link = self._links.setdefault((nic.vpc_id, nic.link), _Link())
+        link.guests[nic.mac, nic.address] = machine_id
+        heapq.heappush(self._due, (watched.began, next(self._order), machine_id, watched))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="reachability", daemon=True)
+            self._thread.start()
+        self._rouse()
+        return watched
+
+    def _drop(self, machine_id: str) -> None:
+        watched = self._watched.pop(machine_id, None)
+        if watched is None:
+            return
+        nic = watched.nic
+        link = self._links[nic.vpc_id, nic.link]
+        link.guests.pop((nic.mac, nic.address), None)
+        if not link.guests:
+            self._shut(self._links.pop((nic.vpc_id, nic.link)))
+
+    def _shut(self, link: _Link) -> None:
+        if link.wire is not None:
+            del self._open[link.wire.fileno()]
+            self._poll.unregister(link.wire.fileno())
+            link.wire.close()
+            link.wire = None
+
+    def _ask(self, watched: Watched) -> None:
+        """Send a question; one that cannot be sent, such as while a link is made anew, is not answered either."""
+        nic = watched.nic
+        link = self._links[nic.vpc_id, nic.link]
+        watched.asked()
+        try:
+            if link.wire is None:
+                link.wire = self._namespaces.inside(nic.vpc_id, lambda: _listening(nic.link))
+                self._open[link.wire.fileno()] = link
+                self._poll.register(link.wire.fileno(), select.EPOLLIN)
+            link.wire.send(arp.question(nic.mac, nic.address, nic.gateway_mac, nic.gateway_address))
+        except OSError as error:
+            _log.debug("guest_not_asked", link=nic.link, reason=str(error))
+            self._shut(link)  # it may be another link's by now
+
+    def _hear(self, link: _Link) -> set[str]:
+        """Read what has come; give the guests of which something else is known now."""
+        heard: set[str] = set()
+        wire = link.wire
+        with contextlib.suppress(BlockingIOError):  # all is read
+            for _ in range(_FRAMES):
+                said = arp.speaker(wire.recv(64)) if wire is not None else None
+                machine_id = link.guests.get(said) if said is not None else None
+                if machine_id is not None and self._watched[machine_id].answered(self._now()):
+                    heard.add(machine_id)
+        return heard
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            with self._lock:
+                until = self._due[0][0] - self._now() if self._due else self._longest_wait
+            events = self._poll.poll(min(max(until, 0.0), self._longest_wait))
+            with self._lock:
+                changed = self._read([number for number, _ in events])
+                changed |= self._ask_who_is_due()
+                callbacks = list(self._callbacks)
+            for machine_id in sorted(changed):
+                for callback in callbacks:
+                    callback(machine_id)
+            self._closed.wait(_PAUSE)
+
+    def _read(self, numbers: list[int]) -> set[str]:
+        changed: set[str] = set()
+        for number in numbers:
+            if number == self._woken.fileno():
+                with contextlib.suppress(BlockingIOError):  # another look has read it
+                    self._woken.recv(4096)
+            elif (link := self._open.get(number)) is not None:
+                try:
+                    changed |= self._hear(link)
+                except OSError as error:
+                    _log.debug("gateway_gone", reason=str(error))
+                    self._shut(link)
+        return changed
+
+    def _ask_who_is_due(self) -> set[str]:
+        changed: set[str] = set()
+        now = self._now()
+        while self._due and self._due[0][0] <= now:
+            _, _, machine_id, watched = heapq.heappop(self._due)
+            if self._watched.get(machine_id) is not watched:
+                continue  # it is asked no more, or elsewhere
+            if watched.judge(now, time.time()):
+                changed.add(machine_id)
+            self._ask(watched)
+            heapq.heappush(self._due, (now + watched.pause(now), next(self._order), machine_id, watched))
+        return changed
+
+    def _rouse(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is awake already
+            self._wake.send(b"!")
+
+
+def _listening(link: str) -> socket.socket:
+    """Open the socket at a gateway of this namespace, for all ARP there; of what it sends itself, too."""
+    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    try:
+        wire.bind((link, arp.ETHERTYPE))
+    except OSError:
+        wire.close()
+        raise
+    return wire

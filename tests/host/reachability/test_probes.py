@@ -1,0 +1,162 @@
+"""Guests in namespaces are asked through the real bridge, its firewall and the gateway of their subnet."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+from pyroute2 import IPRoute
+
+from stead_agent.network import interface as net
+from stead_agent.reachability import arp
+from stead_agent.reachability.interface import Answers, Finding, Nic
+from stead_agent.reachability.probes import ArpProbes
+from tests.host.network.world import POOL, Guest, World, new_world
+from tests.support.waiting import wait_for
+
+
+@dataclass
+class Clock:
+    """Real seconds, and those that the test lets pass at once."""
+
+    ahead: float = 0.0
+
+    def now(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@dataclass
+class Stage:
+    """A subnet with its firewall, and who asks there."""
+
+    world: World
+    vpc_id: str
+    clock: Clock
+    probes: ArpProbes
+    heard: list[str] = field(default_factory=list)
+
+    def find(self, guest: Guest, start_count: int = 1, *, fresh: bool = True) -> Finding:
+        subnet = self.world.vpcs[self.vpc_id][0].subnets[0]
+        link, gateway = net.subnet_link_name(subnet.id), net.gateway_address(subnet.cidr)
+        nic = Nic(self.vpc_id, link, net.GATEWAY_MAC, gateway, guest.mac, guest.address)
+        return self.probes.watch(guest.interface_id, nic, start_count, fresh=fresh)
+
+    def watch(self, guest: Guest, start_count: int = 1, *, fresh: bool = True) -> Answers:
+        return self.find(guest, start_count, fresh=fresh).answers
+
+    def wait_for(self, guest: Guest, wanted: Answers, *, seconds: float = 0.0) -> None:
+        """Wait until that is known of a guest, letting these seconds pass at each look."""
+
+        def is_known() -> bool:
+            self.clock.ahead += seconds
+            return self.watch(guest) is wanted
+
+        wait_for(is_known, f"{guest.address}: {wanted}")
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with new_world() as world:
+        world.start(net.HostNetwork((POOL,)))
+        clock = Clock()
+        probes = ArpProbes(world.namespaces, clock.now, longest_wait=0.02)
+        made = Stage(world, world.vpc("10.0.0.0/16", "10.0.1.0/24"), clock, probes)
+        probes.subscribe(made.heard.append)
+        yield made
+        probes.close()
+
+
+def set_link(stage: Stage, guest: Guest, state: str) -> None:
+    """Let a guest switch its own network on or off."""
+
+    def switch() -> None:
+        with IPRoute() as ip:
+            (eth0,) = ip.link_lookup(ifname="eth0")
+            ip.link("set", index=eth0, state=state)
+
+    stage.world.machine.inside(guest.namespace, switch)
+
+
+def test_a_guest_answers_whatever_its_groups_say(stage: Stage) -> None:
+    """It is in no group: no IP packet could reach it."""
+    guest = stage.world.guest(stage.vpc_id, "10.0.1.10")
+    assert stage.watch(guest) is Answers.STARTING
+    stage.wait_for(guest, Answers.YES)
+    wait_for(lambda: stage.heard == [guest.interface_id], "its change was told of")
+
+
+def test_a_guest_that_goes_silent_and_comes_back(stage: Stage) -> None:
+    guest, other = (stage.world.guest(stage.vpc_id, f"10.0.1.{n}") for n in (10, 11))
+    for each in (guest, other):
+        stage.wait_for(each, Answers.YES)
+    set_link(stage, guest, "down")
+    stage.wait_for(guest, Answers.NO, seconds=5)
+    assert stage.watch(other) is Answers.YES
+    since = stage.find(guest).since
+    assert 60 <= time.time() - since < 24 * 3600  # by the host's clock
+    assert stage.find(guest).since == since
+    set_link(stage, guest, "up")
+    stage.wait_for(guest, Answers.YES, seconds=1)
+    wait_for(lambda: stage.heard.count(guest.interface_id) == 3, "each change was told of")
+
+
+def test_a_guest_that_never_answers(stage: Stage) -> None:
+    guest = stage.world.guest(stage.vpc_id, "10.0.1.10", plugged=False)
+    assert stage.watch(guest) is Answers.STARTING
+    stage.clock.ahead += 200
+    assert stage.watch(guest) is Answers.STARTING
+    stage.wait_for(guest, Answers.NO, seconds=20)
+
+
+def test_one_that_ran_before_is_not_called_new(stage: Stage) -> None:
+    guest = stage.world.guest(stage.vpc_id, "10.0.1.10", plugged=False)
+    assert stage.watch(guest, fresh=False) is Answers.UNKNOWN
+    assert stage.watch(guest, 2, fresh=True) is Answers.STARTING  # another start
+
+
+def test_nobody_answers_for_another(stage: Stage) -> None:
+    guest = stage.world.guest(stage.vpc_id, "10.0.1.10", plugged=False)
+    liar = stage.world.guest(stage.vpc_id, "10.0.1.66")
+    stage.wait_for(liar, Answers.YES)
+    stage.watch(guest)
+
+    stage.world.settle()
+    liar.emit(arp.question(net.GATEWAY_MAC, "10.0.1.1", liar.mac, guest.address))
+    liar.emit(arp.question(net.GATEWAY_MAC, "10.0.1.1", guest.mac, guest.address))
+    stage.world.settle()
+    stage.wait_for(guest, Answers.NO, seconds=20)
+
+
+def test_a_namespace_that_is_made_anew_is_asked_again(stage: Stage) -> None:
+    guest = stage.world.guest(stage.vpc_id, "10.0.1.10")
+    stage.wait_for(guest, Answers.YES)
+    stage.world.namespaces.delete(stage.vpc_id)
+    stage.world.network.audit()
+    stage.world.firewall.audit()
+    stage.world.wait_for_carriers()
+    assert stage.watch(guest, 2) is Answers.STARTING
+    wait_for(lambda: stage.watch(guest, 2) is Answers.YES, "it is asked in the new namespace")
+
+
+def test_an_interface_that_changes_is_asked_at_its_new_address(stage: Stage) -> None:
+    guest = stage.world.guest(stage.vpc_id, "10.0.1.10")
+    wrong = replace(guest, address="10.0.1.99")
+    assert stage.watch(wrong) is Answers.STARTING
+    stage.wait_for(guest, Answers.YES)
+
+
+def test_what_is_forgotten_holds_no_namespace(stage: Stage) -> None:
+    guest = stage.world.guest(stage.vpc_id, "10.0.1.10")
+    stage.wait_for(guest, Answers.YES)
+    assert _packet_sockets(stage) == 1
+    stage.probes.forget(guest.interface_id)
+    stage.probes.forget(guest.interface_id)
+    assert _packet_sockets(stage) == 0
+    stage.clock.ahead += 20  # it would be due
+    other = stage.world.guest(stage.vpc_id, "10.0.1.11")
+    stage.wait_for(other, Answers.YES)
+
+
+def _packet_sockets(stage: Stage) -> int:
+    listed = stage.world.inside_run(stage.vpc_id, "cat", "/proc/net/packet")
+    return len(listed.splitlines()) - 1

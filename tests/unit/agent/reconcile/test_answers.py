@@ -1,0 +1,110 @@
+"""Guests are asked whether they answer while they run, and the controller hears of each change."""
+
+import pytest
+
+from stead_agent.network.interface import subnet_link_name
+from stead_agent.reachability.interface import Answers, Finding, Nic
+from stead_agent.reconcile import translate
+from stead_agent.simulated.machines import Pace
+from stead_agent.wanted import Key
+from stead_proto.v1 import desired_pb2 as pb
+from stead_proto.v1 import host_pb2
+from tests.support import desired_states as make
+from tests.support.simulated_agent import Bench
+
+YES, NO, STARTING = host_pb2.GUEST_ANSWERS_YES, host_pb2.GUEST_ANSWERS_NO, host_pb2.GUEST_ANSWERS_STARTING
+UNKNOWN = host_pb2.GUEST_ANSWERS_UNKNOWN
+
+
+@pytest.fixture
+def sender() -> make.Sender:
+    return make.Sender()
+
+
+def _begin(sender: make.Sender, pace: Pace | None = None) -> Bench:
+    bench = Bench(pace=pace)
+    bench.tell(sender.change(make.host_network(), *make.launch(), full=True))
+    bench.work()
+    return bench
+
+
+def _machine(**changes: object) -> pb.Resource:
+    words = {"volumes": ("vol-1",), "interfaces": ("eni-1",)} | changes
+    return make.machine("i-1", **words)  # type: ignore[arg-type]  # any of its words
+
+
+def test_a_guest_is_starting_until_it_answers(sender: make.Sender) -> None:
+    bench = _begin(sender, Pace(answer=30))
+    assert (bench.machine("i-1").power, bench.machine("i-1").answers) == (host_pb2.MACHINE_POWER_RUNNING, STARTING)
+    bench.clock.step(29)
+    bench.work()
+    assert bench.machine("i-1").answers == STARTING
+    bench.clock.step(1)
+    bench.work()
+    assert bench.machine("i-1").answers == YES
+
+
+def test_each_start_begins_anew(sender: make.Sender) -> None:
+    bench = _begin(sender, Pace(answer=30))
+    bench.settle()
+    assert bench.machine("i-1").answers == YES
+    bench.settle(sender.change(_machine(power=pb.POWER_STOPPED)))
+    assert bench.machine("i-1").answers == host_pb2.GUEST_ANSWERS_UNSPECIFIED  # it is off
+    bench.tell(sender.change(_machine(start_count=2)))
+    bench.work()
+    assert bench.machine("i-1").answers == STARTING
+
+
+def test_a_guest_goes_silent_and_comes_back(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    assert bench.machine("i-1").answers == YES
+    bench.host.silence_guest("i-1", silent=True)
+    bench.work()
+    told = bench.machine("i-1")
+    assert (told.answers, told.silent_since > 0) == (NO, True)
+    bench.host.silence_guest("i-1", silent=False)
+    bench.work()
+    assert (bench.machine("i-1").answers, bench.machine("i-1").silent_since) == (YES, 0)
+
+
+def test_a_later_agent_calls_no_guest_a_new_one(sender: make.Sender) -> None:
+    bench = _begin(sender, Pace(answer=30))
+    asked: list[bool] = []
+
+    def watch(machine_id: str, nic: Nic, start_count: int, *, fresh: bool) -> Finding:
+        del machine_id, nic, start_count
+        asked.append(fresh)
+        return Finding(Answers.UNKNOWN)
+
+    bench.restart()
+    bench.host.reachability.watch = watch  # type: ignore[method-assign]  # to see how it is asked
+    bench.settle(sender.change(_machine(reboot_count=1)))
+    assert asked
+    assert not any(asked)
+    assert bench.machine("i-1").answers == UNKNOWN
+
+
+def test_who_is_no_more_is_not_asked(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    assert bench.host.reachability.asked() == {"i-1"}
+    bench.settle(sender.change(gone=(Key(pb.KIND_MACHINE, "i-1"),)))
+    assert bench.host.running() == set()
+    assert bench.host.reachability.asked() == set()
+
+
+def test_where_a_guest_is_asked() -> None:
+    """At its primary interface's primary address, from the gateway of that subnet."""
+    second = make.interface("eni-2", "i-1", number=9)
+    first, subnet = make.interface("eni-1", "i-1", number=7), make.subnet()
+    machine = make.machine("i-1", volumes=("vol-1",), interfaces=("eni-1", "eni-2"))
+    known = {each.id: each for each in (first, second, subnet)}
+    found = translate.asked_nic(machine, known)
+    body = first.interface
+    assert found is not None
+    assert (found.mac, found.address) == (body.mac_address, body.private_address)
+    assert (found.vpc_id, found.gateway_address) == ("vpc-1", "10.1.0.1")
+    assert found.link == subnet_link_name(subnet.id)
+    for missing in (first.id, subnet.id):
+        assert translate.asked_nic(machine, {key: it for key, it in known.items() if key != missing}) is None
+    first.interface.private_address = ""  # in a subnet of IPv6 alone nobody could answer ARP
+    assert translate.asked_nic(machine, known) is None
