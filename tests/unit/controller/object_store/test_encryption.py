@@ -31,6 +31,7 @@ def request(**headers):
         ("PutObject", {"key": "x", "sse": "AES256"}, "InvalidArgument"),
         ("PutObject", {"bucket_key": "true", "sse": "AES256"}, "InvalidArgument"),
         ("PutObject", {"bucket_key": "yes", "sse": "aws:kms"}, "InvalidArgument"),
+        ("GetObject", {}, None),
         ("GetObject", {"sse": "aws:kms"}, "InvalidArgument"),
         ("UploadPart", {"sse": "AES256"}, "InvalidArgument"),
         ("UploadPart", {"bucket_key": "true"}, "InvalidArgument"),
@@ -45,14 +46,27 @@ def test_what_a_request_may_ask(operation, headers, code):
     assert refusal.value.code == code
 
 
-@pytest.mark.parametrize("at_rest", [AtRest(), AtRest(ARN), AtRest(ARN, has_bucket_key=True)])
-def test_what_is_kept_of_an_object_is_shown_of_it(at_rest):
-    assert at_rest.sent()[HEADER] == "AES256"  # which the server behind does, whatever it is called
-    assert encryption.shown({**at_rest.sent(), "etag": "x"}) == {**at_rest.answered(), "etag": "x"}
+@pytest.mark.parametrize(
+    ("at_rest", "name", "said"),
+    [
+        (AtRest(), None, {HEADER: "AES256"}),
+        (AtRest(ARN), ARN, {HEADER: "aws:kms", KEY: ARN}),
+        (AtRest(ARN, has_bucket_key=True), f"{ARN} bucket-key", {HEADER: "aws:kms", KEY: ARN, BUCKET_KEY: "true"}),
+    ],
+)
+def test_what_is_kept_of_an_object_is_shown_of_it(at_rest, name, said):
+    sent = at_rest.sent()
+    assert (sent[HEADER], sent.get(RESERVED)) == ("AES256", name)  # which the server behind does, whatever it is called
+    assert at_rest.answered() == said
+    assert encryption.shown({**sent, "etag": "x"}) == {**said, "etag": "x"}
 
 
 def test_what_is_not_encrypted_has_no_key():
     assert encryption.shown({RESERVED: ARN}) == {}
+
+
+def test_what_a_server_behind_says_of_its_own_stays():
+    assert encryption.shown({HEADER: "aws:kms"}) == {HEADER: "aws:kms"}
 
 
 @pytest.mark.parametrize(
