@@ -249,3 +249,9 @@ def test_no_pool_has_room_for_a_launch(api):
     api.refused("InsufficientVolumeCapacity", api.ec2.run_instances, **large)
     pool = api.run(lambda tx: tx.session.get_one(StoragePool, (api.world.host_id, "main")))
     assert pool.provisioned == 2 * GIB
+
+
+def test_a_pace_of_initialization_is_not_promised(api):
+    mapping = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeInitializationRate": 100}}
+    message = api.refused("UnsupportedOperation", api.ec2.run_instances, **launch(api, mapping))
+    assert "VolumeInitializationRate" in message

@@ -136,6 +136,25 @@ def test_create_from_snapshots(api):
     assert shown(api, create(api, SnapshotId=public))["SnapshotId"] == public
 
 
+def test_a_pace_of_initialization_is_not_promised(api):
+    """Why is in `agent/stead_agent/volumes/README.md`; so nothing is said of how far it is."""
+    snapshot_id = api.run(_complete_snapshot, api.world.one.caller.account_id)
+    asked = {"AvailabilityZone": ZONE, "SnapshotId": snapshot_id}
+    for rate in (100, 300):
+        message = api.refused("UnsupportedOperation", api.ec2.create_volume, **asked, VolumeInitializationRate=rate)
+        assert "VolumeInitializationRate" in message
+    volume_id = api.ec2.create_volume(**asked)["VolumeId"]
+    [status] = api.ec2.describe_volume_status(VolumeIds=[volume_id])["VolumeStatuses"]
+    assert "InitializationStatusDetails" not in status
+    assert "VolumeInitializationRate" not in shown(api, volume_id)
+
+
+def _complete_snapshot(tx, account_id):
+    made = rows.snapshot(account_id)
+    tx.session.add(made)
+    return made.id
+
+
 def test_delete_a_volume_that_was_never_attached(api, volume_id):
     api.ec2.create_tags(Resources=[volume_id], Tags=[{"Key": "a", "Value": "b"}])
     api.ec2.delete_volume(VolumeId=volume_id)
