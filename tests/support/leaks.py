@@ -14,7 +14,7 @@ from tests.support.waiting import wait_for
 
 # Kernel names that Stead gives: stead_agent/network/interface.py and firewall/.
 _LINK = re.compile(r"st[abgit][0-9a-f]{10,12}|stead\w*|vx[0-9a-f]{8,13}|vnet\d+")
-_NAMESPACE = re.compile(r"(vpce?|nat)-")
+_NAMESPACE = re.compile(r"(vpce?|nat|eni)-")
 _TABLE = re.compile(r"stead")
 _TELLING = (b"guest=", b"--conf-file=", b"--state-dir=", b"--socket=", b"--pidfile=")
 _PROGRAM = re.compile(r"(?:^|/)(qemu-system-\w+|dnsmasq|qemu-nbd|qemu-storage-daemon|stead-agent|stead-controller)$")
@@ -70,7 +70,8 @@ def take_picture(place: Place | None = None) -> HostPicture:
         mounts=frozenset(
             mount
             for mount in (line.split()[4] for line in mounts.splitlines())
-            if "/vpc-" in mount or "/nat-" in mount or mount.startswith("/var/lib/stead/")
+            if any(f"/{kind}-" in mount for kind in ("vpc", "nat", "vpce", "eni"))
+            or mount.startswith("/var/lib/stead/")
         ),
     )
 

@@ -248,9 +248,9 @@ def _dns_lines(wanted: VpcDhcp, files: ServerFiles) -> Iterator[str]:
     yield f"servers-file={files.folder}/{ZONES}"
     yield from (f"rev-server={ip_network(block)}" for block in _own_blocks(wanted))
     for domain in sorted(set(wanted.domains), key=lambda each: (each.name, each.address)):
-        name = _checked(_NAME, domain.name, "domain")
-        yield f"address=/{name}/{_address(domain.address, 'address')}"
-        yield f"local=/{name}/"  # of what else is asked of it, such as an IPv6 address, nobody else knows more
+        yield f"address=/{_checked(_NAME, domain.name, 'domain')}/{_address(domain.address, 'address')}"
+    # Of what else is asked of them, such as an IPv6 address, nobody else knows more.
+    yield from (f"local=/{name}/" for name in sorted({domain.name for domain in wanted.domains}))
     # A loopback address is the host's resolver as seen by the host; from a VPC's namespace it is nothing.
     upstreams = (_any_address(each, "upstream") for each in wanted.upstreams)
     yield from (f"server={each}" for each in upstreams if not ip_address(each).is_loopback)

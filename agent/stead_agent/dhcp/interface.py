@@ -57,7 +57,7 @@ class DnsName:
 
 @dataclass(frozen=True, slots=True)
 class DnsDomain:
-    """A domain of which every name resolves to an address, whatever the world says of it."""
+    """A domain of which every name resolves to an address, or to several if it is given several times."""
 
     name: str
     address: str  # IPv4

@@ -1,1 +1,1 @@
-"""Gateway endpoints: what guests say to a service is carried to a controller."""
+"""VPC endpoints: what guests say to a service is carried to a controller."""

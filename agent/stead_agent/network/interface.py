@@ -226,6 +226,7 @@ class VpcNetwork:
     peers: tuple[Peer, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
     endpoints: tuple[GatewayEndpoint, ...] = ()  # those that routes of subnets here lead to
+    endpoint_interfaces: frozenset[str] = frozenset()  # those of `interfaces` that are of interface endpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,10 @@ class Network(Protocol):
         """
 
     def namespace_path(self, vpc_id: str) -> Path:
-        """Give the file by which a process enters the namespace of a VPC or an endpoint (nsenter --net=…)."""
+        """Give the file by which a process enters a namespace (nsenter --net=…).
+
+        It is a VPC's, a gateway endpoint's, or that of an interface of an interface endpoint.
+        """
 
     def socket(
         self, vpc_id: str, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stead_agent import findings
 from stead_agent.logs import Log
+from stead_agent.network import endpoint_interface, nat_gateway
 from stead_agent.network.capture import capture
 from stead_agent.network.endpoints import Endpoints
 from stead_agent.network.interface import (
@@ -25,13 +26,13 @@ from stead_agent.network.interface import (
     tap_name,
 )
 from stead_agent.network.look import look
-from stead_agent.network.namespaces import Namespaces
-from stead_agent.network.nat_gateways import NatGateways
+from stead_agent.network.namespaces import GATEWAY_PREFIX, INTERFACE_PREFIX, Namespaces
 from stead_agent.network.notices import HOST
 from stead_agent.network.observe import HostView, observe_host, observe_remains, observe_vpc, settings_of, view_host
 from stead_agent.network.overlay import OVERHEAD
 from stead_agent.network.picture import choose_inner_address, default_host_address, host_things, masqueraded
 from stead_agent.network.plan import Change, Remove, Step, plan
+from stead_agent.network.plugged import Plugged
 from stead_agent.network.rtnetlink import Kernel, with_kernel
 from stead_agent.network.taps import damaged
 from stead_agent.network.things import Bridge, Neighbour, PeerLink, Place, Setting, Thing, Vxlan, is_ipv6
@@ -71,7 +72,10 @@ class KernelNetwork:
         self._settled: set[str] = set()  # VPCs whose last apply got to its end, their peers' included
         self._applied: dict[str, _Applied] = {}
         self._inner_addresses: dict[str, str] = {}
-        self._gateways = NatGateways(namespaces)
+        self._plugged = (
+            Plugged(namespaces, GATEWAY_PREFIX, nat_gateway.draw),
+            Plugged(namespaces, INTERFACE_PREFIX, endpoint_interface.draw),
+        )
         self._endpoints = Endpoints(namespaces)
         self._host: _Host | None = None
         self._first_view: HostView | None = None  # what was there when this agent began
@@ -104,7 +108,8 @@ class KernelNetwork:
             self._first_view = view
             for link in view.half_made():
                 kernel.carry_out(Remove(Bridge(link.name, "", 0)))
-            self._gateways.remove_orphans(view)
+            for plugged in self._plugged:
+                plugged.remove_orphans(view)
             self._endpoints.remove_orphans()
         paths = _find_paths(kernel, view, host)
         wanted = host_things(host, paths)
@@ -147,7 +152,8 @@ class KernelNetwork:
             self._forget(vpc.vpc_id)
             with self._watch.own(vpc.vpc_id):
                 steps = self._with_kernel(vpc.vpc_id, lambda kernel: self._carry_out(kernel, vpc, steps, wanted))
-        self._gateways.apply(vpc)
+        for plugged in self._plugged:
+            plugged.apply(vpc)
         self._endpoints.apply(vpc)
         self._watch.follow(vpc.vpc_id, _namespaces_of(vpc))
         with self._lock:
@@ -216,7 +222,8 @@ class KernelNetwork:
                 self._settled.discard(vpc_id)
                 others = [told.vpc_id for told in self._told.values() if vpc_id in {it.vpc_id for it in told.peers}]
             self._watch.follow(vpc_id, frozenset())
-            self._gateways.remove(vpc_id)
+            for plugged in self._plugged:
+                plugged.remove(vpc_id)
             self._endpoints.remove(vpc_id)
             if self.namespaces.exists(vpc_id):
                 # Whoever holds the namespace must hold no tunnel and no way to a peer.
@@ -253,7 +260,8 @@ class KernelNetwork:
                         told += made
                         self._forget(vpc_id)  # it is joined to others now
                     drift += self._audit_vpc(vpc_id, view)
-                    told += self._gateways.audit(vpc_id)
+                    for plugged in self._plugged:
+                        told += plugged.audit(vpc_id)
                     told += self._endpoints.audit(vpc_id)
             except (NetworkError, OSError) as error:  # the others are not to wait for it; it is tried again
                 _log.warning("vpc_not_repaired", vpc=vpc_id, reason=str(error))
@@ -363,7 +371,8 @@ def _differ(kernel: Kernel, things: Iterable[Thing]) -> bool:
 
 def _namespaces_of(vpc: VpcNetwork) -> set[str]:
     """Name the namespaces that a VPC consists of."""
-    return {vpc.vpc_id, *(it.id for it in vpc.nat_gateways), *(it.id for it in vpc.endpoints)}
+    gateways, endpoints = (it.id for it in vpc.nat_gateways), (it.id for it in vpc.endpoints)
+    return {vpc.vpc_id, *gateways, *endpoints, *vpc.endpoint_interfaces}
 
 
 def _back(peers: Iterable[Peer], peer: Peer, vpc_id: str) -> bool:

@@ -16,6 +16,7 @@ from stead_agent.settings import DEFAULT_NETNS_DIR
 PREFIX: Final = "vpc-"
 GATEWAY_PREFIX: Final = "nat-"  # of NAT gateways, which belong to a VPC each
 ENDPOINT_PREFIX: Final = "vpce-"  # of gateway endpoints, which do as well
+INTERFACE_PREFIX: Final = "eni-"  # of interfaces of interface endpoints, which do as well
 _OWN_NAMESPACE: Final = "/proc/thread-self/ns/net"
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000  # mount(2)
 _MNT_DETACH: Final = 2  # umount2(2)
@@ -42,24 +43,22 @@ class Namespaces:
         os.close(self.host)
 
     def path(self, vpc_id: str) -> Path:
-        """Give the file of a VPC's, a NAT gateway's or an endpoint's namespace, whether it is there or not."""
-        if not vpc_id.startswith((PREFIX, GATEWAY_PREFIX, ENDPOINT_PREFIX)) or "/" in vpc_id:
+        """Give the file of the namespace of a VPC or of what belongs to one, whether it is there or not."""
+        prefixes = (PREFIX, GATEWAY_PREFIX, ENDPOINT_PREFIX, INTERFACE_PREFIX)
+        if not vpc_id.startswith(prefixes) or "/" in vpc_id:
             raise ValueError(f"not a VPC: {vpc_id!r}")
         return self.folder / vpc_id
 
     def names(self) -> frozenset[str]:
         """List the VPCs that have a namespace, or a file left from one."""
-        return self._listed(PREFIX)
-
-    def gateways(self) -> frozenset[str]:
-        """List the NAT gateways that have a namespace, or a file left from one."""
-        return self._listed(GATEWAY_PREFIX)
+        return self.listed(PREFIX)
 
     def endpoints(self) -> frozenset[str]:
         """List the gateway endpoints that have a namespace, or a file left from one."""
-        return self._listed(ENDPOINT_PREFIX)
+        return self.listed(ENDPOINT_PREFIX)
 
-    def _listed(self, prefix: str) -> frozenset[str]:
+    def listed(self, prefix: str) -> frozenset[str]:
+        """List the names with a prefix that have a namespace, or a file left from one."""
         if not self.folder.is_dir():
             return frozenset()
         return frozenset(entry.name for entry in os.scandir(self.folder) if entry.name.startswith(prefix))

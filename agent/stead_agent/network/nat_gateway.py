@@ -5,80 +5,34 @@ routes for others and hides them behind its own private address. The public addr
 interface's, as any other's. https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html
 """
 
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from stead_agent.network.interface import (
-    GATEWAY_MAC,
-    LocalInterface,
-    NatGateway,
-    Subnet,
-    VpcNetwork,
-    bridge_name,
-    gateway_address,
-    tap_name,
-)
-from stead_agent.network.picture import vpc_alias
-from stead_agent.network.things import Address, Neighbour, Place, Route, Setting, Thing, Up, Veth
+from stead_agent.network.interface import LocalInterface, VpcNetwork, tap_name
+from stead_agent.network.plug import base_settings, link_things
+from stead_agent.network.plugged import Plug
+from stead_agent.network.things import Place, Setting
 
-LINK: Final = "eth0"
 IDLE_SECONDS: Final = 350
 _TIMEOUTS: Final = ("tcp_timeout_established", "udp_timeout", "udp_timeout_stream", "icmp_timeout", "generic_timeout")
 
 
-def gateways_of(vpc: VpcNetwork) -> dict[str, tuple[LocalInterface, Subnet]]:
-    """Find the interface and the subnet of each NAT gateway on this host; one without is not made yet."""
+def draw(vpc: VpcNetwork) -> dict[str, Plug]:
+    """Draw each NAT gateway of a VPC on this host, by its id; without interface, subnet or IPv4 none is made."""
     interfaces = {interface.id: interface for interface in vpc.interfaces}
-    subnets = {subnet.id: subnet for subnet in vpc.subnets}
-    return {
-        gateway.id: (interface, subnets[interface.subnet_id])
-        for gateway in vpc.nat_gateways
-        if (interface := interfaces.get(gateway.interface_id)) and interface.subnet_id in subnets
-    }
-
-
-def alias_of(vpc_id: str, gateway_id: str) -> str:
-    """Say in the alias of a gateway's link to whom it belongs; `gateway_of` reads it."""
-    return vpc_alias(vpc_id, gateway_id)
-
-
-def gateway_of(alias: str) -> str | None:
-    """Tell the NAT gateway of a link by its alias, or None when it is no gateway's."""
-    last = alias.rpartition(" ")[2]
-    return last if last.startswith("nat-") else None
-
-
-def gateway_things(vpc: VpcNetwork, gateway: NatGateway, interface: LocalInterface, subnet: Subnet) -> list[Thing]:
-    """Make its link, address and way out; `Place.VPC` is the gateway's own namespace here."""
-    tap, router = tap_name(interface.id), gateway_address(subnet.cidr)
-    return [
-        *_settings(),
-        Veth(
-            tap, alias_of(vpc.vpc_id, gateway.id), vpc.mtu, "", bridge_name(subnet.id), LINK, interface.mac,
-            is_isolated=True,
-        ),
-        Setting(Place.HOST, f"net/ipv6/conf/{tap}/disable_ipv6", "1", tap),
-        *(
-            Address(Place.VPC, LINK, f"{address}/{IPv4Network(subnet.cidr).prefixlen}")
-            for address in interface.addresses[:1]
-        ),
-        Up(Place.HOST, tap),
-        Up(Place.VPC, LINK),
-        Neighbour(Place.VPC, LINK, router, GATEWAY_MAC),
-        Route(Place.VPC, "0.0.0.0/0", LINK, router),
-    ]  # fmt: skip
-
-
-def _settings() -> Iterator[Setting]:
-    yield Setting(Place.VPC, "net/ipv4/ip_forward", "1")
-    for scope in ("all", "default"):
-        yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/rp_filter", "0")
-        yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/send_redirects", "0")
-        yield Setting(Place.VPC, f"net/ipv4/conf/{scope}/accept_redirects", "0")
-        yield Setting(Place.VPC, f"net/ipv6/conf/{scope}/disable_ipv6", "1")
-    for name in _TIMEOUTS:
-        yield Setting(Place.VPC, f"net/netfilter/nf_conntrack_{name}", str(IDLE_SECONDS))
+    subnets = {subnet.id: subnet for subnet in vpc.subnets if subnet.cidr}
+    found = {}
+    for gateway in vpc.nat_gateways:
+        interface = interfaces.get(gateway.interface_id)
+        if interface is None or interface.subnet_id not in subnets:
+            continue
+        things = [
+            *base_settings(forwards=True),
+            *(Setting(Place.VPC, f"net/netfilter/nf_conntrack_{name}", str(IDLE_SECONDS)) for name in _TIMEOUTS),
+            *link_things(vpc, gateway.id, interface, subnets[interface.subnet_id]),
+        ]
+        found[gateway.id] = Plug(tap_name(interface.id), things, ruleset(vpc, interface))
+    return found
 
 
 def ruleset(vpc: VpcNetwork, interface: LocalInterface) -> str:

@@ -12,11 +12,12 @@ def damaged(vpc: VpcNetwork, links: Iterable[Link]) -> Iterator[Change]:
     """Give the changes that mend a VPC's taps; one that is not there is made by `machines`."""
     names = {link.index: link.name for link in links}
     by_name = {link.name: link for link in links}
-    routers = {gateway.interface_id for gateway in vpc.nat_gateways}  # whose pairs are made and compared with all else
+    # Whose pairs are made and compared with all else.
+    ours = {gateway.interface_id for gateway in vpc.nat_gateways} | vpc.endpoint_interfaces
     for interface in vpc.interfaces:
         link = by_name.get(tap_name(interface.id))
         bridge = bridge_name(interface.subnet_id)
-        if link is None or interface.id in routers or bridge not in by_name:
+        if link is None or interface.id in ours or bridge not in by_name:
             continue
         found = Tap(link.name, names.get(link.master, ""), link.mtu, link.is_isolated, link.is_up)
         wanted = Tap(link.name, bridge, vpc.mtu, is_isolated=True, is_up=True)

@@ -132,7 +132,7 @@ class Watch:
                 self._close(name)
 
     def follow(self, vpc_id: str, names: AbstractSet[str]) -> None:
-        """Watch exactly these namespaces of a VPC: its own and those of its NAT gateways; none when it is gone."""
+        """Watch exactly these namespaces of a VPC: its own and those of its NAT gateways and endpoints."""
         if self._report is None:
             return
         with self._lock:

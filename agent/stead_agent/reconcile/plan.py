@@ -171,6 +171,7 @@ class VpcPicture:
     nat_gateways: tuple[Resource, ...] = ()
     flow_logs: tuple[Resource, ...] = ()
     endpoints: tuple[Resource, ...] = ()
+    endpoint_interfaces: tuple[Resource, ...] = ()
     gone: tuple[Key, ...] = ()
     lingering: tuple[Key, ...] = field(default=())  # must go, but a guest still has them
 
@@ -184,7 +185,7 @@ class VpcPicture:
         """All parts, without the VPC's mappings."""
         shared = self.subnets + self.groups + self.route_tables + self.acls + self.peerings + self.flow_logs
         shared += self.endpoints
-        return shared + self.interfaces + self.nat_gateways
+        return shared + self.interfaces + self.nat_gateways + self.endpoint_interfaces
 
 
 def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], in_use: Iterable[str]) -> VpcPicture:
@@ -210,6 +211,7 @@ def picture_vpc(wanted: Mapping[Key, Resource], buried: Mapping[Key, Resource], 
         nat_gateways=_of_kind(parts, desired_pb2.KIND_NAT_GATEWAY),
         flow_logs=_of_kind(parts, desired_pb2.KIND_FLOW_LOG),
         endpoints=_of_kind(parts, desired_pb2.KIND_VPC_ENDPOINT),
+        endpoint_interfaces=_of_kind(parts, desired_pb2.KIND_ENDPOINT_INTERFACE),
         gone=tuple(key for key in buried if key not in kept),
         lingering=tuple(kept),
     )

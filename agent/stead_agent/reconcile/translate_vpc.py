@@ -1,6 +1,6 @@
 """Resources of the controller become what the network, the firewall and DHCP ask for: pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +135,7 @@ def vpc_network(
         endpoints=tuple(
             network.GatewayEndpoint(each.id, tuple(each.vpc_endpoint.addresses)) for each in used_endpoints(picture)
         ),
+        endpoint_interfaces=frozenset(each.id for each in picture.endpoint_interfaces),
     )
 
 
@@ -151,13 +152,28 @@ def used_endpoints(picture: VpcPicture) -> tuple[Resource, ...]:
 
 
 def vpc_endpoints(picture: VpcPicture, namespace_of: Callable[[str], Path]) -> tuple[endpoints.Endpoint, ...]:
-    """What is carried to a controller; `namespace_of` gives the namespace's file by an endpoint's id."""
+    """What is carried to a controller; `namespace_of` gives a namespace's file by an endpoint's or interface's id."""
+    known = {each.id: each.vpc_endpoint for each in picture.endpoints}
+    places = [(each.id, each.id) for each in used_endpoints(picture)]
+    places += [(each.endpoint_interface.endpoint_id, each.id) for each in picture.endpoint_interfaces]
     return tuple(
         endpoints.Endpoint(
-            each.id, namespace_of(each.id), tuple(each.vpc_endpoint.ports), each.vpc_endpoint.controller_port
+            endpoint_id, namespace_of(place), tuple(known[endpoint_id].ports), known[endpoint_id].controller_port
         )
-        for each in used_endpoints(picture)
+        for endpoint_id, place in places
+        if endpoint_id in known
     )
+
+
+def _domains(vpc: Resource, picture: VpcPicture) -> Iterator[dhcp.DnsDomain]:
+    """The names that endpoints have; those of services themselves only where the VPC gives host names."""
+    for each in used_endpoints(picture):
+        if each.vpc_endpoint.addresses:
+            yield from (dhcp.DnsDomain(name, each.vpc_endpoint.addresses[0]) for name in each.vpc_endpoint.names)
+    for each in picture.endpoints:
+        for name in each.vpc_endpoint.interface_names:
+            if vpc.vpc.dns_hostnames or not name.is_private:
+                yield from (dhcp.DnsDomain(name.name, address) for address in name.addresses)
 
 
 def _network_subnet(resource: Resource) -> network.Subnet:
@@ -390,12 +406,7 @@ def vpc_dhcp(
         netbios_name_servers=tuple(body.dhcp_options.netbios_name_servers),
         netbios_node_type=body.dhcp_options.netbios_node_type,
         private_blocks=(*body.cidr_blocks, *body.ipv6_cidr_blocks),
-        domains=tuple(
-            dhcp.DnsDomain(name, each.vpc_endpoint.addresses[0])
-            for each in used_endpoints(picture)
-            for name in each.vpc_endpoint.names
-            if each.vpc_endpoint.addresses
-        ),
+        domains=tuple(_domains(vpc, picture)),
         gives_names=body.dns_hostnames,
     )
 

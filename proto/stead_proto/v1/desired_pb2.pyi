@@ -42,11 +42,13 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     KIND_BASE: _Kind.ValueType  # 15
     KIND_SNAPSHOT: _Kind.ValueType  # 16
     KIND_VPC_ENDPOINT: _Kind.ValueType  # 17
+    KIND_ENDPOINT_INTERFACE: _Kind.ValueType  # 18
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-    """The kinds of resources a host is told about. HOST_NETWORK, BASE, VOLUME, SNAPSHOT, INTERFACE, MACHINE and
-    NAT_GATEWAY are a host's own: only the host that must have them is told. All others are parts of a VPC and the same for every host that
-    has to do with it: because it has interfaces or NAT gateways in it, or in a VPC that has an active peering with it.
+    """The kinds of resources a host is told about. HOST_NETWORK, BASE, VOLUME, SNAPSHOT, INTERFACE, MACHINE, NAT_GATEWAY and
+    ENDPOINT_INTERFACE are a host's own: only the host that must have them is told. All others are parts of a VPC and the
+    same for every host that has to do with it: because it has interfaces or NAT gateways in it, or in a VPC that has an
+    active peering with it.
     """
 
 KIND_UNSPECIFIED: Kind.ValueType  # 0
@@ -66,6 +68,7 @@ KIND_FLOW_LOG: Kind.ValueType  # 14
 KIND_BASE: Kind.ValueType  # 15
 KIND_SNAPSHOT: Kind.ValueType  # 16
 KIND_VPC_ENDPOINT: Kind.ValueType  # 17
+KIND_ENDPOINT_INTERFACE: Kind.ValueType  # 18
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 class _Power:
@@ -109,6 +112,7 @@ class Resource(_message.Message):
     BASE_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     VPC_ENDPOINT_FIELD_NUMBER: _builtins.int
+    ENDPOINT_INTERFACE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     revision: _builtins.int
     @_builtins.property
@@ -143,6 +147,8 @@ class Resource(_message.Message):
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
     def vpc_endpoint(self) -> Global___VpcEndpoint: ...
+    @_builtins.property
+    def endpoint_interface(self) -> Global___EndpointInterface: ...
     def __init__(
         self,
         *,
@@ -164,12 +170,13 @@ class Resource(_message.Message):
         base: Global___Base | None = ...,
         snapshot: Global___Snapshot | None = ...,
         vpc_endpoint: Global___VpcEndpoint | None = ...,
+        endpoint_interface: Global___EndpointInterface | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc", "vpc_endpoint", b"vpc_endpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "endpoint_interface", b"endpoint_interface", "flow_log", b"flow_log", "host_network", b"host_network", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc", "vpc_endpoint", b"vpc_endpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc", "vpc_endpoint", b"vpc_endpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "body", b"body", "endpoint_interface", b"endpoint_interface", "flow_log", b"flow_log", "host_network", b"host_network", "id", b"id", "interface", b"interface", "machine", b"machine", "mapping", b"mapping", "nat_gateway", b"nat_gateway", "network_acl", b"network_acl", "peering", b"peering", "revision", b"revision", "route_table", b"route_table", "security_group", b"security_group", "snapshot", b"snapshot", "subnet", b"subnet", "volume", b"volume", "vpc", b"vpc", "vpc_endpoint", b"vpc_endpoint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log", "base", "snapshot", "vpc_endpoint"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_network", "volume", "vpc", "subnet", "security_group", "interface", "machine", "route_table", "network_acl", "peering", "mapping", "nat_gateway", "flow_log", "base", "snapshot", "vpc_endpoint", "endpoint_interface"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -827,8 +834,9 @@ Global___NatGateway: _TypeAlias = NatGateway  # noqa: Y015
 
 @_typing.final
 class VpcEndpoint(_message.Message):
-    """A gateway endpoint: where a route leads to it, each host answers at these addresses for its own guests, and carries what
-    they say to a controller, which knows by the host's certificate that it came by this endpoint, and by whom.
+    """A VPC endpoint. Of a gateway endpoint each host answers at these addresses for its own guests, where a route leads to
+    it; an interface endpoint has none here, it answers at its interfaces. What guests say is carried to a controller, which
+    knows by the host's certificate that it came by this endpoint, and by whom.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -839,6 +847,7 @@ class VpcEndpoint(_message.Message):
     PORTS_FIELD_NUMBER: _builtins.int
     CONTROLLER_PORT_FIELD_NUMBER: _builtins.int
     NAMES_FIELD_NUMBER: _builtins.int
+    INTERFACE_NAMES_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     service: _builtins.str
     """such as "s3" """
@@ -856,6 +865,10 @@ class VpcEndpoint(_message.Message):
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """DNS names that, with all below them, are the service's inside of the VPC"""
 
+    @_builtins.property
+    def interface_names(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndpointName]:
+        """of an interface endpoint"""
+
     def __init__(
         self,
         *,
@@ -865,14 +878,72 @@ class VpcEndpoint(_message.Message):
         ports: _abc.Iterable[_builtins.int] | None = ...,
         controller_port: _builtins.int = ...,
         names: _abc.Iterable[_builtins.str] | None = ...,
+        interface_names: _abc.Iterable[Global___EndpointName] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "controller_port", b"controller_port", "names", b"names", "ports", b"ports", "service", b"service", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "controller_port", b"controller_port", "interface_names", b"interface_names", "names", b"names", "ports", b"ports", "service", b"service", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VpcEndpoint: _TypeAlias = VpcEndpoint  # noqa: Y015
+
+@_typing.final
+class EndpointName(_message.Message):
+    """A DNS name that, with all below it, resolves inside of the VPC to addresses of an interface endpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    IS_PRIVATE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    is_private: _builtins.bool
+    """the service's own name: only where the VPC gives DNS host names"""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        is_private: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "is_private", b"is_private", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndpointName: _TypeAlias = EndpointName  # noqa: Y015
+
+@_typing.final
+class EndpointInterface(_message.Message):
+    """An interface of an interface endpoint on its home host; its id is the interface's, which is told of beside it: a small
+    network namespace on it, where the ports of the endpoint are answered.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VPC_ID_FIELD_NUMBER: _builtins.int
+    ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    vpc_id: _builtins.str
+    endpoint_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        vpc_id: _builtins.str = ...,
+        endpoint_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_id", b"endpoint_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndpointInterface: _TypeAlias = EndpointInterface  # noqa: Y015
 
 @_typing.final
 class FlowLog(_message.Message):

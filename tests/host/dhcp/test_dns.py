@@ -8,7 +8,7 @@ import pytest
 
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
-from stead_agent.dhcp.interface import DnsName
+from stead_agent.dhcp.interface import DnsDomain, DnsName
 from tests.host.dhcp.conftest import AAAA, NO_ERROR, NO_SUCH_NAME, PTR, REFUSED, Vm, Vpc, ip, without_host
 from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
@@ -34,6 +34,19 @@ def test_private_names_resolve_forward_and_back(dhcp: Dnsmasq, vpc: Vpc, vm: Vm)
         assert vm.ask(server, "5.0.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{FIVE}/60"])
         assert vm.ask(server, elsewhere.name) == (NO_ERROR, ["172.31.32.9/60"])
         assert vm.ask(server, "9.32.31.172.in-addr.arpa", PTR) == (NO_ERROR, [f"{elsewhere.name}/60"])
+
+
+def test_domains_of_endpoints(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:
+    """All addresses are answered, also of names below, no IPv6 address, and after a change only what is left."""
+    name = "ec2.us-east-1.amazonaws.com"
+    both = tuple(DnsDomain(name, address) for address in ("172.31.0.77", "172.31.32.77"))
+    dhcp.apply(replace(vpc.wanted(5), domains=both))
+    for asked in (name, f"x.{name}"):
+        code, answers = vm.ask(SERVER, asked)
+        assert (code, sorted(each.partition("/")[0] for each in answers)) == (NO_ERROR, ["172.31.0.77", "172.31.32.77"])
+    assert vm.ask(SERVER, name, AAAA) == (NO_ERROR, [])
+    dhcp.apply(replace(vpc.wanted(5), domains=both[1:]))
+    wait_for(lambda: len(vm.ask(SERVER, name)[1]) == 1, "one address is left")
 
 
 def test_resource_names_have_the_records_that_they_are_given(dhcp: Dnsmasq, vpc: Vpc, vm: Vm) -> None:

@@ -11,6 +11,7 @@ from pyroute2 import IPRoute
 
 from stead_agent.network import interface as net
 from stead_agent.network.interface import NetworkError
+from stead_agent.network.namespaces import GATEWAY_PREFIX
 from stead_agent.network.plan import Step
 from stead_agent.network.rtnetlink import Kernel
 from tests.host.network.hosts import Cloud, new_cloud
@@ -123,12 +124,12 @@ def test_audit_repairs_and_nothing_is_left(cloud: Cloud) -> None:
     cloud.apply(vpc)
     assert host.network.audit() == ()
     cloud.forget(vpc, gateway.interface_id)
-    assert host.namespaces.gateways() == frozenset()
+    assert host.namespaces.listed(GATEWAY_PREFIX) == frozenset()
     assert tap not in host.at_host_run("ip", "link")
     again = cloud.nat_gateway(vpc, 0, "10.0.2.8", 1)
-    assert host.namespaces.gateways() == {again.id}
+    assert host.namespaces.listed(GATEWAY_PREFIX) == {again.id}
     host.network.remove(vpc)
-    assert host.namespaces.gateways() == frozenset()
+    assert host.namespaces.listed(GATEWAY_PREFIX) == frozenset()
     assert host.network.present() == frozenset()
 
 
@@ -159,7 +160,7 @@ def test_killed_at_every_step(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> 
             cloud.apply(vpc)
             assert host.network.audit() == ()
         cloud.forget(vpc, interface.id)
-        assert host.namespaces.gateways() == frozenset()
+        assert host.namespaces.listed(GATEWAY_PREFIX) == frozenset()
         assert net.tap_name(interface.id) not in host.at_host_run("ip", "link")
         assert host.network.audit() == ()
         step += 1

@@ -157,6 +157,9 @@ def test_domains_of_services() -> None:
     wanted = replace(vpc(), domains=(DnsDomain("s3.us-east-1.amazonaws.com", "198.18.0.1"),))
     assert values(wanted, "address") == ["/s3.us-east-1.amazonaws.com/198.18.0.1"]
     assert "/s3.us-east-1.amazonaws.com/" in values(wanted, "local")
+    two = replace(vpc(), domains=tuple(DnsDomain("ec2.internal.test", f"10.0.{each}.7") for each in (2, 1)))
+    assert values(two, "address") == ["/ec2.internal.test/10.0.1.7", "/ec2.internal.test/10.0.2.7"]
+    assert values(two, "local").count("/ec2.internal.test/") == 1
     for bad in (DnsDomain("s3/x", "198.18.0.1"), DnsDomain("s3", "x"), DnsDomain("s3\nport=0", "198.18.0.1")):
         with pytest.raises(DhcpRefusedError):
             write(replace(vpc(), domains=(bad,)))

@@ -128,6 +128,38 @@ def test_endpoints_that_routes_of_subnets_here_lead_to() -> None:
     assert translate_vpc.used_endpoints(elsewhere) == ()
 
 
+def test_interfaces_of_endpoints() -> None:
+    """Who listens is at the interfaces that are here; names are for all guests, the service's own where names are."""
+    own, private = "vpce-1-0a.ec2.us-east-1.vpce.amazonaws.com", "ec2.us-east-1.amazonaws.com"
+    endpoint = pb.VpcEndpoint(
+        vpc_id="vpc-1",
+        service="ec2",
+        ports=[80, 443],
+        controller_port=8777,
+        interface_names=[
+            pb.EndpointName(name=own, addresses=["10.1.0.77", "10.1.9.77"]),
+            pb.EndpointName(name=private, addresses=["10.1.0.77"], is_private=True),
+        ],
+    )
+    known = pb.Resource(id="vpce-1", vpc_endpoint=endpoint)
+    places = [
+        pb.Resource(id=each, endpoint_interface=pb.EndpointInterface(vpc_id="vpc-1", endpoint_id=of))
+        for each, of in (("eni-1", "vpce-1"), ("eni-2", "vpce-unknown"))
+    ]
+    picture = _picture(make.subnet(), make.interface("eni-1", ""), make.route_table(), known, *places)
+    assert {key_of(each) for each in picture.parts} >= {key_of(each) for each in places}
+    vpc = translate_vpc.vpc_network(make.vpc(), picture, Beyond(), VpcSettings(), Memory())
+    assert (vpc.endpoint_interfaces, vpc.endpoints) == ({"eni-1", "eni-2"}, ())
+    (served,) = translate_vpc.vpc_endpoints(picture, lambda each: Path("/run/netns") / each)
+    assert served == Endpoint("vpce-1", Path("/run/netns/eni-1"), (80, 443), 8777)
+    made = make.vpc()
+    for has_names, expected in ((False, {own}), (True, {own, private})):
+        made.vpc.dns_hostnames = has_names
+        dhcp = translate_vpc.vpc_dhcp(made, picture, Beyond(), VpcSettings(), Memory(), namespace=Path("/n"))
+        assert {each.name for each in dhcp.domains} == expected
+        assert [each.address for each in dhcp.domains if each.name == own] == ["10.1.0.77", "10.1.9.77"]
+
+
 def test_a_vpc_for_the_firewall() -> None:
     group = make.group()
     group.security_group.rules.append(

@@ -1,0 +1,139 @@
+"""Namespaces plugged into subnets as guests are: NAT gateways, and interfaces of interface endpoints.
+
+Made, looked after and removed with the VPC's lock held. Each is known by the alias of its link alone.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from stead_agent.network.interface import NetworkError, VpcNetwork
+from stead_agent.network.namespaces import Namespaces
+from stead_agent.network.observe import HostView, observe_namespace, view_host
+from stead_agent.network.picture import owner_of
+from stead_agent.network.plan import Remove, Step, plan
+from stead_agent.network.rtnetlink import Kernel, with_kernel
+from stead_agent.network.things import Bridge, Thing
+from stead_agent.run import RunError, run
+
+_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """What a namespace is to be; without rules there is no nft table in it."""
+
+    tap: str
+    things: list[Thing]
+    rules: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """What a namespace was made to be, and its rules as the kernel tells them."""
+
+    wanted: Plug
+    listed: bytes
+
+
+class Plugged:
+    """All of one kind on a host. Those of one VPC are worked at by one thread at a time; VPCs do not meet."""
+
+    def __init__(self, namespaces: Namespaces, prefix: str, draw: Callable[[VpcNetwork], dict[str, Plug]]) -> None:
+        """Their names begin with `prefix`; `draw` gives those that a VPC has, by name."""
+        self._namespaces = namespaces
+        self._prefix = prefix
+        self._draw = draw
+        self._applied: dict[str, dict[str, _Applied]] = {}  # by VPC and name
+
+    def apply(self, vpc: VpcNetwork) -> None:
+        """Make those of a VPC exactly so; its subnets' bridges are there already."""
+        known = self._applied.get(vpc.vpc_id)
+        found = self._draw(vpc)
+        if known is None and not found and not self._namespaces.listed(self._prefix):
+            return
+        if known is None:
+            known = self._applied[vpc.vpc_id] = {}
+            self._remove_all(self._of(vpc.vpc_id) - found.keys())
+        for name in known.keys() - found.keys():
+            self._remove_all({name})
+            del known[name]
+        for name, wanted in found.items():
+            before = known.get(name)
+            if before is None or before.wanted != wanted:
+                known.pop(name, None)
+                known[name] = self._make(name, wanted)[0]
+
+    def audit(self, vpc_id: str) -> list[str]:
+        """Read those of a VPC again and repair them; tell what that was."""
+        told: list[str] = []
+        for name, before in list(self._applied.get(vpc_id, {}).items()):
+            is_same = self._namespaces.exists(name) and self._list(name, before.wanted) == before.listed
+            after, steps = self._make(name, before.wanted, None if not is_same else before.listed)
+            self._applied[vpc_id][name] = after
+            told += [f"{name}: {step}" for step in steps] + ([] if is_same else [f"{name}: rules"])
+        return told
+
+    def remove(self, vpc_id: str) -> None:
+        """Remove those of a VPC; their links may be gone already."""
+        self._remove_all(self._applied.pop(vpc_id, {}).keys() | self._of(vpc_id))
+
+    def remove_orphans(self, view: HostView) -> None:
+        """Remove those that a crash left without a link, which alone says whose they are."""
+        owned = {self._named(link.alias) for link in view.links.values()}
+        self._remove_all(self._namespaces.listed(self._prefix) - owned)
+
+    def _named(self, alias: str) -> str | None:
+        """Tell whose a link is by its alias, or None when it is of another kind."""
+        last = alias.rpartition(" ")[2]
+        return last if last.startswith(self._prefix) else None
+
+    def _make(self, name: str, wanted: Plug, listed: bytes | None = None) -> tuple[_Applied, list[Step]]:
+        """Make one so, its rules (unless `listed` says they are right) before its link."""
+        self._namespaces.create(name)
+        if listed is None:
+            if wanted.rules:
+                self._run(name, "-f", "-", stdin=wanted.rules)
+            listed = self._list(name, wanted)
+        steps = with_kernel(self._namespaces, name, lambda kernel: _make_links(kernel, wanted))
+        return _Applied(wanted, listed), steps
+
+    def _of(self, vpc_id: str) -> set[str]:
+        """List those of a VPC that have links here."""
+        view = with_kernel(self._namespaces, None, view_host)
+        found = {self._named(link.alias) for link in view.links.values() if owner_of(link.alias) == vpc_id}
+        return {name for name in found if name}
+
+    def _remove_all(self, names: Iterable[str]) -> None:
+        """Remove some; what of the links is still there goes first, since a namespace dies when it likes."""
+        gone = set(names)
+        if not gone:
+            return
+
+        def remove_links(kernel: Kernel) -> None:
+            for link in view_host(kernel).links.values():
+                if self._named(link.alias) in gone:
+                    kernel.carry_out(Remove(Bridge(link.name, link.alias, link.mtu)))
+
+        with_kernel(self._namespaces, None, remove_links)
+        for name in gone:
+            self._namespaces.delete(name)
+
+    def _list(self, name: str, wanted: Plug) -> bytes:
+        return self._run(name, "--stateless", "list", "ruleset") if wanted.rules else b""
+
+    def _run(self, name: str, *words: str, stdin: str = "") -> bytes:
+        entered = ["nsenter", f"--net={self._namespaces.path(name)}", "nft", *words]
+        try:
+            return run(entered, timeout=_SECONDS, stdin=stdin.encode()).stdout
+        except RunError as error:
+            raise NetworkError(str(error)) from error
+
+
+def _make_links(kernel: Kernel, wanted: Plug) -> list[Step]:
+    view = view_host(kernel)
+    mine = {index: link for index, link in view.links.items() if link.name == wanted.tap}
+    steps = plan(observe_namespace(kernel, view, mine, wanted.things), wanted.things)
+    for step in steps:
+        kernel.carry_out(step)
+    return steps
