@@ -27,6 +27,7 @@ from stead_controller.aws.protocol.codec import Codec, Wire, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import (
     SERVICES,
+    SIGNING_NAMES,
     service_of_scope,
     service_of_target,
     service_of_version,
@@ -206,7 +207,7 @@ class AwsApp:
         except Exception as raised:  # the end of the chain: whatever went wrong, the client gets an AWS error
             failure: Exception = raised
             if isinstance(raised, Refused):
-                failure = self._strangers.failed(request.source_ip, raised)
+                failure = self._strangers.failed(request.source, raised)
             exchange.failure = failure
             error = exchange.refuse(failure)
         response = exchange.response
@@ -241,7 +242,7 @@ class AwsApp:
         """Who asks, unless the operation finds that out itself."""
         if exchange.caller is NOBODY:
             return
-        claim, source = exchange.claim, exchange.request.source_ip
+        claim, source = exchange.claim, exchange.request.source
         if claim is None:
             raise AssertionError("no claim")
         self._strangers.check(source, claim.access_key_id)
@@ -259,7 +260,10 @@ class AwsApp:
 
     async def _parse(self, exchange: Exchange) -> None:
         """Which operation, with which parameters."""
-        claim = exchange.claim
+        claim, via = exchange.claim, exchange.request.via
+        if via is not None and SIGNING_NAMES.get(via.service) != exchange.service:
+            message = f"Credential should be scoped to correct service: '{via.service}'."
+            raise Refused(Reason.SERVICE, message)
         is_here = self._any_region or exchange.service in _GLOBAL or claim is None or claim.region == self._cloud.region
         if exchange.has_codec and not is_here:
             message = f"Credential should be scoped to a valid region: this cloud's is '{self._cloud.region}'."
@@ -281,7 +285,7 @@ class AwsApp:
         """Whether the account may call again already; before the transaction, which is what costs."""
         if exchange.caller is None or exchange.operation_name is None:
             raise AssertionError("no caller or operation")
-        who = exchange.caller.account_id or counted_as(exchange.request.source_ip)
+        who = exchange.caller.account_id or counted_as(exchange.request.source)
         self._throttle.check(who, exchange.service, exchange.operation_name, exchange.params)
         if "TokenCode" in exchange.params:
             self._throttle.check_code(exchange.caller.principal_id or who)
@@ -336,6 +340,7 @@ class AwsApp:
             source_ip=exchange.request.source_ip,
             user_agent=exchange.request.header("user-agent") or "",
             secure=exchange.request.secure,
+            via=exchange.request.via,
             host=_host(exchange.request),
             page_key=self._page_key,
             prepared=prepared,
@@ -382,6 +387,7 @@ class AwsApp:
             params={name: value for name, value in exchange.params.items() if name not in _PAYLOADS},
             result=exchange.result if error is None else None,
             owner_id=_owner(exchange),
+            endpoint_id=exchange.request.via.endpoint_id if exchange.request.via else "",
             has_changed=error is None
             and exchange.operation is not None
             and exchange.operation.changes(exchange.params),

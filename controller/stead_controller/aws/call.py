@@ -16,6 +16,7 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.questions import HostAnswer, Question
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.vpc_endpoint_access import Via
 
 Params = Mapping[str, Any]
 Result = dict[str, Any]
@@ -26,7 +27,8 @@ class Call:
     """One authenticated and authorized API call.
 
     `secure` tells whether it came through TLS. `page_key` seals NextTokens (`aws/describe.py` alone uses it).
-    `prepared` is what the operation's `prepare` made. `host` is the address, and the port if any, that the caller used.
+    `prepared` is what the operation's `prepare` made. `host` is the address, and the port if any, that the caller used;
+    `via` the VPC endpoint that it came by, if it did: `source_ip` is a private address then.
     """
 
     caller: Caller
@@ -40,6 +42,7 @@ class Call:
     prepared: Any = field(default=None, repr=False)
     secure: bool = False
     host: str = ""
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)

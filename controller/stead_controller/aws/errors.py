@@ -238,6 +238,7 @@ _EC2_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.UNKNOWN_KEY: ("AuthFailure", _EC2_FAILURE, 401),
     Reason.MISMATCH: ("AuthFailure", _EC2_FAILURE, 401),
     Reason.REGION: ("AuthFailure", None, 401),
+    Reason.SERVICE: ("AuthFailure", None, 401),
     Reason.EXPIRED: ("RequestExpired", "Request has expired.", 400),
     Reason.TOKEN_EXPIRED: ("RequestExpired", "Request has expired.", 400),
 }
@@ -247,6 +248,7 @@ _QUERY_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.UNKNOWN_KEY: ("InvalidClientTokenId", None, 403),
     Reason.MISMATCH: ("SignatureDoesNotMatch", None, 403),
     Reason.REGION: ("SignatureDoesNotMatch", None, 403),
+    Reason.SERVICE: ("SignatureDoesNotMatch", None, 403),
     Reason.EXPIRED: ("SignatureDoesNotMatch", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredToken", None, 403),
 }
@@ -256,6 +258,7 @@ _JSON_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.UNKNOWN_KEY: ("UnrecognizedClientException", None, 403),
     Reason.MISMATCH: ("InvalidSignatureException", None, 403),
     Reason.REGION: ("InvalidSignatureException", None, 403),
+    Reason.SERVICE: ("InvalidSignatureException", None, 403),
     Reason.EXPIRED: ("InvalidSignatureException", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredTokenException", None, 403),
 }
@@ -266,6 +269,7 @@ _S3_REFUSALS: Final[dict[Reason, tuple[str, str | None, int]]] = {
     Reason.UNKNOWN_KEY: ("InvalidAccessKeyId", None, 403),
     Reason.MISMATCH: ("SignatureDoesNotMatch", None, 403),
     Reason.REGION: ("AuthorizationHeaderMalformed", None, 400),
+    Reason.SERVICE: ("AuthorizationHeaderMalformed", None, 400),
     Reason.EXPIRED: ("RequestTimeTooSkewed", None, 403),
     Reason.TOKEN_EXPIRED: ("ExpiredToken", None, 400),
 }

@@ -180,7 +180,7 @@ class AwsServer:
         return await self._serve_app(http, request)
 
     async def _serve_endpoint(self, http: web.BaseRequest, arrived: Arrived) -> web.StreamResponse:
-        """Answer what came by an endpoint: as its service does, whatever is asked, and nothing else."""
+        """Answer what came by an endpoint: as its service does, and nothing else."""
         path, _, query = http.raw_path.partition("?")
         request = Request(
             http.method,
@@ -192,8 +192,10 @@ class AwsServer:
             secure=arrived.is_secure,
             via=arrived.via,
         )
-        if self._objects is None or arrived.via.service != OBJECTS:
-            raise AssertionError(f"nobody answers for {arrived.via.service}")
+        if arrived.via.service != OBJECTS:
+            return await self._serve_app(http, request)
+        if self._objects is None:
+            raise AssertionError("nobody answers for objects")
         return await self._objects.serve(http, request)
 
     async def _serve_app(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:

@@ -43,6 +43,7 @@ class Reason(Enum):
     MISMATCH = "mismatch"
     EXPIRED = "expired"
     REGION = "region"
+    SERVICE = "service"  # of the VPC endpoint that it came by
     TOKEN_EXPIRED = "token expired"  # noqa: S105 — the name of a reason
 
 

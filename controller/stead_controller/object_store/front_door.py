@@ -147,7 +147,7 @@ class FrontDoor:
             if exchange.caller is None:
                 is_noise = request.method == browsers.ASKING or isinstance(error, TooManyRequests)
                 if isinstance(error, SteadError) and not is_noise:
-                    failure = self._strangers.failed(request.source_ip, error)
+                    failure = self._strangers.failed(request.source, error)
                     is_noise = isinstance(failure, TooManyRequests)
             answer, code, message = self._refusal(exchange, failure)
         finally:
@@ -174,7 +174,7 @@ class FrontDoor:
     async def _run(self, exchange: Exchange) -> web.StreamResponse | Answer:
         """Take a request through the chain; what a browser asks before is not one of S3's operations."""
         if exchange.request.method == browsers.ASKING:
-            self._throttle.check(counted_as(exchange.request.source_ip), "s3", "GetObject", {})
+            self._throttle.check(counted_as(exchange.request.source), "s3", "GetObject", {})
             await self._look_at_origin(exchange)
             return browsers.answer(exchange)
         for step in self._chain:
@@ -197,10 +197,10 @@ class FrontDoor:
         except Refused as refusal:
             if refusal.reason is not Reason.MISSING or exchange.request.method not in _OF_ANYBODY:
                 raise
-            self._strangers.check(exchange.request.source_ip, "")
+            self._strangers.check(exchange.request.source, "")
             exchange.is_anonymous = True  # who may read what a bucket's policy lets everybody read
             return
-        self._strangers.check(exchange.request.source_ip, claim.access_key_id)
+        self._strangers.check(exchange.request.source, claim.access_key_id)
         if claim.service != S3:  # whose signature would say another path
             raise Refused(Reason.INCOMPLETE, "Credential should be scoped to correct service: 's3'.")
         if claim.presigned and claim.expires is None:
@@ -208,7 +208,7 @@ class FrontDoor:
         declared = declared_hash(exchange.request, claim)
         signer = await find_signer(exchange.request, claim, self._find_key, exchange.now, body_hash=declared)
         exchange.caller = signer.caller
-        self._strangers.welcome(exchange.request.source_ip, claim.access_key_id)
+        self._strangers.welcome(exchange.request.source, claim.access_key_id)
         exchange.payload = Payload(exchange.request, claim, signer.secret, declared)
         if claim.presigned:
             exchange.request = signed_url.with_headers(exchange.request)
@@ -218,14 +218,14 @@ class FrontDoor:
         exchange.is_version_2 = True
         claim = exchange.claim = presigned_v2.read_claim(exchange.request)
         presigned_v2.check_coverage(exchange.request, SUBRESOURCES)
-        self._strangers.check(exchange.request.source_ip, claim.access_key_id)
+        self._strangers.check(exchange.request.source, claim.access_key_id)
         check_time(claim, exchange.now)
         found = await self._find_key(claim.access_key_id, claim.session_token)
         secret = found.secret if found else NOBODYS_SECRET
         bucket = addressing.bucket_of_host(exchange.request.header("host") or "", self._domain)
         is_genuine = presigned_v2.is_signed_with(exchange.request, claim, secret, bucket)
         exchange.caller = require_signer(found, claim.session_token, is_genuine=is_genuine, now=exchange.now).caller
-        self._strangers.welcome(exchange.request.source_ip, claim.access_key_id)
+        self._strangers.welcome(exchange.request.source, claim.access_key_id)
         exchange.payload = Payload(exchange.request, claim, secret, UNSIGNED_PAYLOAD)
 
     async def _locate(self, exchange: Exchange) -> None:
@@ -250,7 +250,7 @@ class FrontDoor:
 
     async def _throttle_account(self, exchange: Exchange) -> None:
         """Whether the account may ask again already; before anything is looked up or sent on."""
-        who = exchange.asked.account_id or counted_as(exchange.request.source_ip)
+        who = exchange.asked.account_id or counted_as(exchange.request.source)
         if exchange.operation is not None:
             self._throttle.check(who, "s3", exchange.operation.name, {})
         self._at_once.enter(who)

@@ -4,9 +4,11 @@ By a VPC endpoint it comes from a private address, which says nothing by itself:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-network-properties.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from stead_controller.resources.vpc_endpoint_access import Via
+
+KEYS: Final = ("aws:SourceIp", "aws:SourceVpc", "aws:SourceVpce", "aws:VpcSourceIp")
 
 
 def of_request(source_ip: str, via: Via | None) -> dict[str, Any]:

@@ -10,20 +10,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from stead_controller.authorization.conditions import context_of
-from stead_controller.authorization.evaluate import ALLOW_ALL, Policies, Request, evaluate
+from stead_controller.authorization.evaluate import ALLOW_ALL, Policies, Request, evaluate, evaluate_endpoint
 from stead_controller.authorization.policy_document import PolicyDocument, parse
 from stead_controller.authorization.principals import Principal
 from stead_controller.aws.authorization.context import of_call, of_tags
 from stead_controller.aws.authorization.refusal import refusal
-from stead_controller.aws.authorization.rule import Asked, Check, Rule
+from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target
 from stead_controller.aws.authorization.table import RULES
 from stead_controller.aws.call import Call, Operation, Params
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.errors import NotAuthorized
-from stead_controller.resources import iam_targets, principal_keys, resource_facts
+from stead_controller.resources import iam_targets, principal_keys, resource_facts, vpc_endpoint_access
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.principals import principal_of
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.vpc_endpoint_access import Via
 
 _SECONDS: Final = 1.0  # within which a change of policies is felt on every controller
 _MOST: Final = 10_000
@@ -75,13 +76,34 @@ class PolicyAuthorizer:
     def authorize(self, call: Call, operation: Operation, params: Params) -> None:
         """Raise NotAuthorized to refuse; runs inside the call's transaction, before the operation."""
         _check_session(call.caller, operation)
+        rule = RULES.get((operation.service, operation.name))
+        if call.via is not None:
+            self._check_endpoint(Asked(operation.service, operation.name, call, params), call.via, rule)
         if call.caller.kind == "root":
             return
-        rule = RULES.get((operation.service, operation.name))
         if rule is None:
             raise NotAuthorized(f"{operation.service}:{operation.name} is for the root of an account only.")
         asked = Asked(operation.service, operation.name, call, params)
         self.check(asked, rule)
+
+    def _check_endpoint(self, asked: Asked, via: Via, rule: Rule | None) -> None:
+        """Raise NotAuthorized unless the policy of the VPC endpoint that a call came by lets it pass, also of root's.
+
+        It speaks about the endpoint's service, so what a call needs of other services, such as iam:PassRole, passes.
+        """
+        call = asked.call
+        policy = vpc_endpoint_access.policy_of(call.tx, via)
+        if policy is None:
+            return
+        prefix = f"{via.service}:"
+        checks = [check for check in (rule.checks(asked) if rule else ()) if check.action.startswith(prefix)]
+        checks = checks or [Check(Target("*"), prefix + ((rule.action if rule else "") or asked.operation))]
+        principal = principal_of(call.caller)
+        for request in self._requests(call, principal, Policies(resource=policy), checks):
+            decision = evaluate_endpoint(request, policy)
+            if not decision.allowed:
+                sealer = call.cloud.sealer
+                raise refusal(call.caller, request, decision, service=asked.service, sealer=sealer, by_endpoint=True)
 
     def check(self, asked: Asked, rule: Rule) -> None:
         """Raise NotAuthorized unless everything is allowed that a rule asks for."""

@@ -8,7 +8,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from stead_controller.aws.call import Call
-from stead_controller.resources import principal_keys
+from stead_controller.resources import principal_keys, source_keys
+
+
+def _of_source(name: str) -> Callable[[Call], Any]:
+    return lambda call: source_keys.of_request(call.source_ip, call.via)[name]
+
 
 # Values by condition key, beside those of the caller; None is a key that the request does not have.
 _KEYS: Final[Mapping[str, Callable[[Call], Any]]] = {
@@ -16,7 +21,7 @@ _KEYS: Final[Mapping[str, Callable[[Call], Any]]] = {
     "aws:EpochTime": lambda call: int(call.now.timestamp()),
     "aws:RequestedRegion": lambda call: call.cloud.region,
     "aws:SecureTransport": lambda call: call.secure,
-    "aws:SourceIp": lambda call: call.source_ip or None,
+    **{name: _of_source(name) for name in source_keys.KEYS},
     "aws:UserAgent": lambda call: call.user_agent or None,
     "ec2:Region": lambda call: call.cloud.region,
 }

@@ -24,12 +24,15 @@ _POLICIES: Final = {
     "boundary": ("a permissions boundary", "no permissions boundary"),
     "session": ("a session policy", "no session policy"),
 }
+_ENDPOINT: Final = ("a VPC endpoint policy", "no VPC endpoint policy")
 _MOST: Final = 1 << 20  # bytes that a message may become
 
 
-def refusal(caller: Caller, request: Request, decision: Decision, *, service: str, sealer: Sealer) -> NotAuthorized:
-    """Make the error that answers a request which is not allowed."""
-    message = explain(caller, request, decision)
+def refusal(
+    caller: Caller, request: Request, decision: Decision, *, service: str, sealer: Sealer, by_endpoint: bool = False
+) -> NotAuthorized:
+    """Make the error that answers a request which is not allowed, or which a VPC endpoint's policy does not let by."""
+    message = explain(caller, request, decision, by_endpoint=by_endpoint)
     if service == "ec2":
         encoded = encode(caller, request, decision, sealer)
         message = (
@@ -39,10 +42,10 @@ def refusal(caller: Caller, request: Request, decision: Decision, *, service: st
     return NotAuthorized(message)
 
 
-def explain(caller: Caller, request: Request, decision: Decision) -> str:
+def explain(caller: Caller, request: Request, decision: Decision, *, by_endpoint: bool = False) -> str:
     """Say who may not do what to what, and which kind of policy is the reason."""
     on = "" if request.resource_arn == "*" else f" on resource: {request.resource_arn}"
-    some, none = _POLICIES[decision.lacking or "identity"]
+    some, none = _ENDPOINT if by_endpoint else _POLICIES[decision.lacking or "identity"]
     why = f"with an explicit deny in {some}"
     if not decision.explicit_deny:
         why = f"because {none} allows the {request.action} action"

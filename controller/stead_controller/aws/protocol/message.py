@@ -29,6 +29,11 @@ class Request:
     secure: bool = False
     via: Via | None = None
 
+    @property
+    def source(self) -> str:
+        """What tells whom it came from: the address, which VPCs may have in common, with the VPC that it is of."""
+        return self.source_ip if self.via is None else f"{self.via.vpc_id} {self.source_ip}"
+
     @cached_property
     def _headers_by_name(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
