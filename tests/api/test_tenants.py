@@ -151,11 +151,6 @@ SILENT = {
 REFUSED = {
     ("AssociateRouteTable", "GatewayId"),
     ("CreateNatGateway", "VpcId"),
-    *(("CreateVpcEndpoint", name) for name in ("SecurityGroupIds", "SubnetIds")),  # of interface endpoints
-    *(
-        ("ModifyVpcEndpoint", name)
-        for name in ("AddSecurityGroupIds", "AddSubnetIds", "RemoveSecurityGroupIds", "RemoveSubnetIds")
-    ),
     *((name, "VpcEndpointId") for name in ("CreateRoute", "ReplaceRoute")),  # of load balancers of gateways
 }
 S3 = "com.amazonaws.us-east-1.s3"
@@ -418,11 +413,6 @@ def own_things(api, operation, own_instance):
         case "CreateNatGateway":
             (address,) = api.ec2.describe_addresses()["Addresses"]
             return {"AllocationId": address["AllocationId"], "SubnetId": api.world.one.subnet_ids[0]}
-        case "CreateVpcEndpoint":
-            return {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
-        case "ModifyVpcEndpoint":
-            own = api.ec2.create_vpc_endpoint(VpcId=api.world.one.vpc_id, ServiceName=S3)["VpcEndpoint"]
-            return {"VpcEndpointId": own["VpcEndpointId"]}
         case "CreateNetworkInterface":
             return {"SubnetId": api.world.one.subnet_ids[0]}
         case "ModifyNetworkInterfaceAttribute":
@@ -430,6 +420,17 @@ def own_things(api, operation, own_instance):
         case "ResetNetworkInterfaceAttribute":
             return {"SourceDestCheck": "true"}
     return {}
+
+
+def own_endpoint(api, operation, member):
+    """What an operation on VPC endpoints needs: of the type that has the member."""
+    wish = {"VpcId": api.world.one.vpc_id, "ServiceName": S3}
+    if "Subnet" in member or "SecurityGroup" in member:
+        service = {"ServiceName": "com.amazonaws.us-east-1.ec2", "VpcEndpointType": "Interface"}
+        wish |= service | {"PrivateDnsEnabled": False}
+    if operation == "CreateVpcEndpoint":
+        return wish
+    return {"VpcEndpointId": api.ec2.create_vpc_endpoint(**wish)["VpcEndpoint"]["VpcEndpointId"]}
 
 
 def request(api, operation, member, value, own_instance):
@@ -455,6 +456,8 @@ def request(api, operation, member, value, own_instance):
         acls = api.ec2.describe_network_acls()["NetworkAcls"]
         params["AssociationId"] = acls[0]["Associations"][0]["NetworkAclAssociationId"]
     params |= own_things(api, operation, own_instance)
+    if operation in ("CreateVpcEndpoint", "ModifyVpcEndpoint"):
+        params |= own_endpoint(api, operation, member)
     params |= own_topology(api, operation, member)
     kind = shape.members[member]
     return params | {member: [value] if isinstance(kind, ListShape) else value}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,51 @@ def test_a_private_subnet_reaches_buckets(town: Town) -> None:
         ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
     wait_for(lambda: "found it" not in gets(urls[0]), "nothing comes any more", 60, poll=1)
     assert "vpce-" not in town.hidden.host.place.run("ls", town.rig.plan.cloud.netns_dir).stdout
+
+
+def test_a_private_subnet_calls_the_api(town: Town) -> None:
+    """By an interface endpoint: by the name that clients know, where the endpoint's group lets it, as its policy says."""
+    user, ec2, hidden = town.user, town.user.ec2, town.hidden
+    ec2.modify_vpc_attribute(VpcId=town.vpc.id, EnableDnsHostnames={"Value": True})
+    group = town.vpc.new_group("endpoint")
+    by_name = replace(user.account, endpoint="http://ec2.us-east-1.amazonaws.com").client("ec2")
+    url = by_name.generate_presigned_url("describe_vpcs", ExpiresIn=3600, HttpMethod="GET")
+
+    def gets() -> str:
+        return hidden.run(f"wget -T 5 -qO- '{url}' 2>&1 || true")
+
+    wish: dict[str, Any] = {"ServiceName": "com.amazonaws.us-east-1.ec2", "VpcEndpointType": "Interface"}
+    # In one zone are all hosts of the rig; the endpoint's interface is on any of them.
+    made = ec2.create_vpc_endpoint(VpcId=town.vpc.id, SubnetIds=[town.public], SecurityGroupIds=[group], **wish)
+    endpoint_id = made["VpcEndpoint"]["VpcEndpointId"]
+    ask = ec2.describe_vpc_endpoints
+
+    def state() -> str:
+        return str(ask(VpcEndpointIds=[endpoint_id])["VpcEndpoints"][0]["State"])
+
+    try:
+        wait_for(lambda: state() == "available", "the endpoint is available", 60)
+        (interface_id,) = made["VpcEndpoint"]["NetworkInterfaceIds"]
+        (interface,) = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface_id])["NetworkInterfaces"]
+        address = interface["PrivateIpAddress"]
+        resolve = "nslookup ec2.us-east-1.amazonaws.com"
+        wait_for(lambda: address in hidden.run(f"{resolve} || true"), "the name resolves to the interface", 60, poll=1)
+        assert town.vpc.id not in gets()  # its group lets nobody in
+        allow(user, group, "tcp", 80, town.vpc.cidr)
+        wait_for(lambda: town.vpc.id in gets(), "the API answers", 60, poll=1, explain=gets)
+        nothing = {"Statement": {"Effect": "Deny", "Principal": "*", "Action": "ec2:DescribeVpcs", "Resource": "*"}}
+        ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, PolicyDocument=json.dumps(nothing))
+        assert "403" in gets()
+        ec2.modify_vpc_endpoint(VpcEndpointId=endpoint_id, ResetPolicy=True, PrivateDnsEnabled=False)
+        wait_for(lambda: address not in hidden.run(f"{resolve} || true"), "the name is the world's again", 60, poll=1)
+        own = made["VpcEndpoint"]["DnsEntries"][0]["DnsName"]
+        assert address in hidden.run(f"nslookup {own}")
+    finally:
+        ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
+    wait_for(lambda: ask()["VpcEndpoints"] == [], "nothing is left of it", 60)
+    for host in town.rig.hosts:
+        assert "eni-" not in host.place.run("ls", town.rig.plan.cloud.netns_dir).stdout
+    ec2.delete_security_group(GroupId=group)
 
 
 def test_ipv6_between_hosts_and_to_metadata(town: Town) -> None:

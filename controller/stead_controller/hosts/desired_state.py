@@ -13,7 +13,16 @@ from sqlalchemy import Exists, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
+from stead_controller.db.tables import (
+    HostResource,
+    Instance,
+    InterfaceGroup,
+    NatGateway,
+    NetworkInterface,
+    Snapshot,
+    Volume,
+    VpcEndpointInterface,
+)
 from stead_controller.hosts import outbox, topics
 from stead_controller.hosts.pictures.body import Key
 from stead_controller.hosts.pictures.instance import Parts, of_instance, parts_of
@@ -169,6 +178,31 @@ def refresh_nat_gateway(tx: Transaction, gateway_id: str) -> None:
 def remove_nat_gateway(tx: Transaction, host_id: str, gateway_id: str, interface_id: str) -> None:
     """Tell a host that a NAT gateway and its interface must go."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_NAT_GATEWAY, gateway_id), (pb.KIND_INTERFACE, interface_id)})
+
+
+def refresh_endpoint_interface(tx: Transaction, interface_id: str) -> None:
+    """Tell the home host of an interface endpoint's interface of it, and all hosts of its VPC where that is."""
+    tx.session.flush()
+    row = tx.session.get_one(VpcEndpointInterface, interface_id)
+    interface = tx.session.get_one(NetworkInterface, interface_id)
+    if row.host_id is None:
+        return
+    groups = select(InterfaceGroup.group_id).where(InterfaceGroup.interface_id == interface_id)
+    group_ids = tx.session.scalars(groups.order_by(InterfaceGroup.group_id)).all()
+    wanted: dict[Key, Message] = {
+        (pb.KIND_INTERFACE, interface_id): of_interface(tx, interface, group_ids, region_of(tx)),
+        (pb.KIND_ENDPOINT_INTERFACE, interface_id): pb.EndpointInterface(
+            vpc_id=interface.vpc_id, endpoint_id=row.endpoint_id
+        ),
+    }
+    outbox.write(tx, row.host_id, wanted)
+    topics.refresh_host(tx, interface.vpc_id, row.host_id)
+    topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, interface.vpc_id)
+
+
+def remove_endpoint_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
+    """Tell a host that the interface of an interface endpoint must go."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_ENDPOINT_INTERFACE, interface_id), (pb.KIND_INTERFACE, interface_id)})
 
 
 def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot], *, after_reboot: int = 0) -> None:

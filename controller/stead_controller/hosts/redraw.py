@@ -18,6 +18,7 @@ from stead_controller.db.tables import (
     NatGateway,
     NetworkInterface,
     Volume,
+    VpcEndpointInterface,
     VpcHost,
     VpcResource,
 )
@@ -55,6 +56,11 @@ def _draw_host(tx: Transaction, host_id: str) -> None:
     )
     for gateway_id in tx.session.scalars(gateways).all():
         desired_state.refresh_nat_gateway(tx, gateway_id)
+    row = VpcEndpointInterface
+    for interface_id in tx.session.scalars(
+        select(row.interface_id).where(row.host_id == host_id, row.state != "deleting")
+    ).all():
+        desired_state.refresh_endpoint_interface(tx, interface_id)
     vpc_ids = union(
         select(NetworkInterface.vpc_id).where(NetworkInterface.host_id == host_id),
         select(VpcHost.vpc_id).where(VpcHost.host_id == host_id),

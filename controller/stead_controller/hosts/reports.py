@@ -10,7 +10,16 @@ from sqlalchemy import bindparam, select
 
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import Host, HostResource, Instance, NatGateway, NetworkInterface, Snapshot, Volume
+from stead_controller.db.tables import (
+    Host,
+    HostResource,
+    Instance,
+    NatGateway,
+    NetworkInterface,
+    Snapshot,
+    Volume,
+    VpcEndpointInterface,
+)
 from stead_controller.hosts import desired_state, errors, outbox, topics
 from stead_controller.resources import (
     addresses,
@@ -26,6 +35,7 @@ from stead_controller.resources import (
     volume_attachments,
     volume_life,
     volume_modifications,
+    vpc_endpoint_interfaces,
 )
 from stead_controller.resources.instance_states import (
     GUEST_SHUTDOWN,
@@ -347,6 +357,19 @@ def _nat_gateway(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> 
         gateway.host_error = status.error[:_ERROR_LENGTH]
 
 
+def _endpoint_interface(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
+    tx = writing.tx
+    row = tx.session.get(VpcEndpointInterface, status.id)
+    if row is None or row.host_id != host_id:
+        return
+    if status.condition == pb.CONDITION_ABSENT and row.state == "deleting":
+        vpc_endpoint_interfaces.settle_gone(tx, row, writing.now)
+    elif status.condition == pb.CONDITION_READY:
+        vpc_endpoint_interfaces.settle_ready(tx, row)
+    elif status.condition == pb.CONDITION_FAILED:
+        row.host_error = status.error[:_ERROR_LENGTH]
+
+
 def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> None:
     """How far a snapshot is; it is complete by what the block store has, or of a simulated host by its word.
 
@@ -370,6 +393,7 @@ def _snapshot(writing: _Writing, host_id: str, status: pb.ResourceStatus) -> Non
 
 
 _HANDLERS: Final[dict[int, Callable[[_Writing, str, pb.ResourceStatus], None]]] = {
+    desired.KIND_ENDPOINT_INTERFACE: _endpoint_interface,
     desired.KIND_INTERFACE: _interface,
     desired.KIND_MACHINE: _machine,
     desired.KIND_NAT_GATEWAY: _nat_gateway,
@@ -379,7 +403,9 @@ _HANDLERS: Final[dict[int, Callable[[_Writing, str, pb.ResourceStatus], None]]] 
 
 
 # Kinds of which it is news that they are as they must be.
-_READY_MATTERS: Final = frozenset({desired.KIND_MACHINE, desired.KIND_NAT_GATEWAY, desired.KIND_VOLUME})
+_READY_MATTERS: Final = frozenset(
+    {desired.KIND_ENDPOINT_INTERFACE, desired.KIND_MACHINE, desired.KIND_NAT_GATEWAY, desired.KIND_VOLUME}
+)
 
 
 def give_up_launch(tx: Transaction, instance: Instance, now: datetime) -> None:

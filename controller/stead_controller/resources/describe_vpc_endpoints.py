@@ -7,12 +7,21 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Route, Vpc, VpcEndpoint
+from stead_controller.db.tables import (
+    Route,
+    SecurityGroup,
+    Vpc,
+    VpcEndpoint,
+    VpcEndpointGroup,
+    VpcEndpointInterface,
+)
+from stead_controller.hosts.pictures.vpc_endpoint import endpoint_name, private_name
 from stead_controller.resources import lookup, tags
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.conditions import Condition, Selection, constant, own, text
 from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.vpc_endpoint_services import INTERFACE
 
 _ADDRESS_TYPE: Final = "ipv4"
 _OF_ROWS: Final[dict[str, Condition]] = {
@@ -50,6 +59,7 @@ def _shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[VpcEndp
     endpoint_ids = [row.id for row in rows]
     tagged = tags.of(tx, caller.account_id, endpoint_ids)
     tables = _tables(tx, endpoint_ids)
+    interfaces, groups = _interfaces(tx, endpoint_ids), _groups(tx, endpoint_ids)
     return [
         {
             "VpcEndpointId": row.id,
@@ -60,14 +70,15 @@ def _shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[VpcEndp
             "State": row.state,
             "PolicyDocument": row.policy or DEFAULT_POLICY,
             "RouteTableIds": tables[row.id],
-            "SubnetIds": [],
-            "Groups": [],
+            "SubnetIds": [one.subnet_id for one in interfaces[row.id]],
+            "Groups": groups[row.id],
             "IpAddressType": _ADDRESS_TYPE,
             "DnsOptions": {"DnsRecordIpType": _ADDRESS_TYPE},
-            "PrivateDnsEnabled": False,
+            "PrivateDnsEnabled": row.private_dns,
             "RequesterManaged": False,
-            "NetworkInterfaceIds": [],
-            "DnsEntries": [],
+            "NetworkInterfaceIds": [one.interface_id for one in interfaces[row.id]],
+            "DnsEntries": _names(row, interfaces[row.id]),
+            "LastError": _error(interfaces[row.id]),
             "CreationTimestamp": row.created,
             "Tags": tagged.get(row.id, []),
             "OwnerId": row.account_id,
@@ -84,3 +95,48 @@ def _tables(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[str]
         for endpoint_id, table_id in tx.session.execute(query.order_by(Route.route_table_id)):
             found[endpoint_id].append(table_id)
     return found
+
+
+def _interfaces(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[VpcEndpointInterface]]:
+    """Give the interfaces of each endpoint by zone, without those that are being deleted."""
+    found: dict[str, list[VpcEndpointInterface]] = defaultdict(list)
+    row = VpcEndpointInterface
+    for batch in lookup.batches(endpoint_ids):
+        query = select(row).where(row.endpoint_id.in_(batch), row.state != "deleting")
+        for one in tx.session.scalars(query.order_by(row.zone)):
+            found[one.endpoint_id].append(one)
+    return found
+
+
+def _groups(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+    """Give the security groups of each endpoint, by id."""
+    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for batch in lookup.batches(endpoint_ids):
+        query = (
+            select(VpcEndpointGroup.endpoint_id, SecurityGroup.id, SecurityGroup.name)
+            .join(SecurityGroup, SecurityGroup.id == VpcEndpointGroup.group_id)
+            .where(VpcEndpointGroup.endpoint_id.in_(batch))
+            .order_by(SecurityGroup.id)
+        )
+        for endpoint_id, group_id, name in tx.session.execute(query):
+            found[endpoint_id].append({"GroupId": group_id, "GroupName": name})
+    return found
+
+
+def _names(row: VpcEndpoint, interfaces: Sequence[VpcEndpointInterface]) -> list[dict[str, str]]:
+    """Give the names of an interface endpoint: its own, those of its zones, and the service's where it has that."""
+    if row.endpoint_type != INTERFACE:
+        return []
+    _, _, region, code = row.service.split(".")
+    names = [endpoint_name(row.id, row.service)]
+    names += [endpoint_name(row.id, row.service, one.zone) for one in interfaces]
+    names += [private_name(code, region)] if row.private_dns else []
+    return [{"DnsName": name} for name in names]
+
+
+def _error(interfaces: Sequence[VpcEndpointInterface]) -> dict[str, str] | None:
+    """Say why an endpoint is not available, if a host has said why."""
+    failed = next((one for one in interfaces if one.state == "pending" and one.host_error), None)
+    if failed is None:
+        return None
+    return {"Code": "InternalError", "Message": f"The interface {failed.interface_id} could not be created"}

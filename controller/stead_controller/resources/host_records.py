@@ -30,6 +30,7 @@ from stead_controller.resources import (
     quotas,
     snapshot_life,
     volume_attachments,
+    vpc_endpoint_interfaces,
 )
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.instance_states import HOST_FAILURE, change_state
@@ -115,6 +116,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, f
     for instance in tx.session.scalars(select(Instance).where(Instance.host_id == host_id)).all():
         gone |= _end(tx, instance, now)
     nat_gateways.leave_host(tx, host_id, now)
+    vpc_endpoint_interfaces.leave_host(tx, host_id, now)
     for interface_id, vpc_id in gone.items():
         topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, vpc_id)
     for snapshot in tx.session.scalars(select(Snapshot).where(Snapshot.host_id == host_id)).all():

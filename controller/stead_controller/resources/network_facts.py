@@ -198,7 +198,6 @@ class RowFacts:
         public = select(PublicAddress.private_address, PublicAddress.address).where(
             PublicAddress.interface_id == interface_id, PublicAddress.private_address.is_not(None)
         )
-        nat = row.nat_gateway_id is not None
         return facts.Interface(
             row.id,
             row.vpc_id,
@@ -208,8 +207,8 @@ class RowFacts:
             {one[0]: one[1] for one in self._tx.session.execute(public) if one[0] is not None},
             row.source_dest_check,
             row.instance_id,
-            unfiltered=nat,
-            down="" if nat else self._why_down(row),
+            unfiltered=row.nat_gateway_id is not None,
+            down="" if row.requester_managed else self._why_down(row),
         )
 
     def _why_down(self, row: NetworkInterface) -> str:

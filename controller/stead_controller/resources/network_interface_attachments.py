@@ -125,7 +125,7 @@ def detach(tx: Transaction, caller: Caller, attachment_id: str, *, force: bool =
     `force` does not wait for a host that is down. Raises MalformedId, NotFound, WrongState.
     """
     interface = find_attached(tx, caller, attachment_id)
-    if interface.nat_gateway_id is not None:
+    if interface.requester_managed:
         raise WrongState(
             "network-interface",
             "You are not allowed to manage 'ela-attach' attachments.",

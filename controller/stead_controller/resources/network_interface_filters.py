@@ -101,7 +101,7 @@ def _of_associations(prefix: str, query: Select[Any], cloud: Cloud) -> dict[str,
 
 def _of_attachments() -> dict[str, Condition]:
     row = NetworkInterface
-    owner = case((row.nat_gateway_id.is_not(None), CLOUD_ACCOUNT), else_=row.account_id)
+    owner = case((row.requester_managed.is_(True), CLOUD_ACCOUNT), else_=row.account_id)
     return {
         "attachment.attach-time": instant(row.attach_time),
         "attachment.attachment-id": text(row.attachment_id),

@@ -147,8 +147,8 @@ def attachment(interface: NetworkInterface) -> dict[str, Any] | None:
         "NetworkCardIndex": 0,
         "Status": interface.attachment_state,
     }
-    if interface.nat_gateway_id is not None:
-        return shown | {"InstanceOwnerId": "amazon-aws"}
+    if interface.requester_managed:
+        return shown | {"InstanceOwnerId": CLOUD_ACCOUNT}
     return shown | {"InstanceId": interface.instance_id, "InstanceOwnerId": interface.account_id}
 
 

@@ -75,6 +75,9 @@ NAT_GATEWAYS_PER_ZONE: Final = Quota(
 GATEWAY_ENDPOINTS: Final = Quota(
     "vpc", "L-1B52E74A", "Gateway VPC endpoints per Region", 20, "VpcEndpointLimitExceeded"
 )
+INTERFACE_ENDPOINTS_PER_VPC: Final = Quota(
+    "vpc", "L-29B6F2EB", "Interface VPC endpoints per VPC", 50, "VpcEndpointLimitExceeded"
+)
 ROUTE_TABLES_PER_VPC: Final = Quota("vpc", "L-589F43AA", "Route tables per VPC", 200, "RouteTableLimitExceeded")
 # AWS raised it from 50 in June 2025: https://stackpioneers.com/2025/06/24/amazon-vpc-default-route-table-capacity-enhancement
 ROUTES_PER_TABLE: Final = Quota("vpc", "L-93826ACB", "Routes per route table", 500, "RouteLimitExceeded")

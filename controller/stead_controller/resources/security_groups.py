@@ -12,7 +12,14 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
-from stead_controller.db.tables import InterfaceGroup, SecurityGroup, SecurityGroupRule, Vpc, VpcPeeringConnection
+from stead_controller.db.tables import (
+    InterfaceGroup,
+    SecurityGroup,
+    SecurityGroupRule,
+    Vpc,
+    VpcEndpointGroup,
+    VpcPeeringConnection,
+)
 from stead_controller.errors import (
     AlreadyExists,
     BadRequest,
@@ -138,8 +145,8 @@ def allow_ipv6(tx: Transaction, vpc_id: str) -> None:
 def remove(tx: Transaction, caller: Caller, *, group_id: str | None, group_name: str | None) -> str:
     """Delete a group with its rules, and give its id; rules of peered VPCs that refer to it become stale.
 
-    Raises MissingParameter, MalformedId, NotFound; BadRequest for a default group; InUse with an interface in it, or
-    with another group of its VPC referring to it.
+    Raises MissingParameter, MalformedId, NotFound; BadRequest for a default group; InUse with an interface or an
+    endpoint in it, or with another group of its VPC referring to it.
     """
     group = find(tx, caller, group_id=group_id, group_name=group_name)
     if group.name == DEFAULT_NAME:
@@ -147,6 +154,7 @@ def remove(tx: Transaction, caller: Caller, *, group_id: str | None, group_name:
             f'the specified group: "{group.id}" name: "{group.name}" cannot be deleted by a user', code="CannotDelete"
         )
     members = select(InterfaceGroup.interface_id).where(InterfaceGroup.group_id == group.id).limit(1)
+    endpoints = select(VpcEndpointGroup.endpoint_id).where(VpcEndpointGroup.group_id == group.id).limit(1)
     referring = (
         select(SecurityGroupRule.id)
         .where(
@@ -156,7 +164,7 @@ def remove(tx: Transaction, caller: Caller, *, group_id: str | None, group_name:
         )
         .limit(1)
     )
-    if tx.session.scalar(members) is not None or tx.session.scalar(referring) is not None:
+    if any(tx.session.scalar(query) is not None for query in (members, endpoints, referring)):
         raise InUse(f"resource {group.id} has a dependent object")
     _delete(tx, group.vpc_id, [group.id])
     return group.id

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import and_, not_, or_, select
 
 from stead_controller.authorization.policy_document import PolicyDocument, parse
-from stead_controller.db.tables import VpcEndpoint, VpcHost
+from stead_controller.db.tables import VpcEndpoint, VpcEndpointInterface, VpcHost
 from stead_controller.errors import NotAuthorized
 from stead_controller.resources.transaction import Transaction
 
@@ -20,11 +20,16 @@ class Via:
 
 
 def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
-    """Give an endpoint that a host has, since it is told of its VPC; None of any other."""
-    query = (
-        select(VpcEndpoint)
-        .join(VpcHost, VpcHost.vpc_id == VpcEndpoint.vpc_id)
-        .where(VpcEndpoint.id == endpoint_id, VpcHost.host_id == host_id, VpcHost.gone_revision.is_(None))
+    """Give an endpoint that a host has, since it is told of its VPC, or has an interface of it; None of any other."""
+    told = select(VpcHost.host_id).where(
+        VpcHost.vpc_id == VpcEndpoint.vpc_id, VpcHost.host_id == host_id, VpcHost.gone_revision.is_(None)
+    )
+    home = select(VpcEndpointInterface.host_id).where(
+        VpcEndpointInterface.endpoint_id == VpcEndpoint.id, VpcEndpointInterface.host_id == host_id
+    )
+    is_gateway = VpcEndpoint.endpoint_type == "Gateway"
+    query = select(VpcEndpoint).where(
+        VpcEndpoint.id == endpoint_id, or_(and_(is_gateway, told.exists()), and_(not_(is_gateway), home.exists()))
     )
     found = tx.session.scalar(query)
     return None if found is None else Via(found.id, found.vpc_id, found.service.rpartition(".")[2])

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, select
 from stead_controller.db.tables import CloudFact, PrefixList, PrefixListEntry, VpcEndpoint
 from stead_controller.errors import NotFound
 from stead_controller.hosts import topics
-from stead_controller.hosts.pictures.vpc_endpoint import FACT
+from stead_controller.hosts.pictures.vpc_endpoint import FACT, endpoint_domain, private_name
 from stead_controller.resources import lookup, prefix_list_blocks, told
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -26,6 +26,7 @@ from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 
 GATEWAY: Final = "Gateway"
+INTERFACE: Final = "Interface"
 OWNER: Final = "AWS"
 """Whose the prefix lists of services are, as EC2 shows it."""
 
@@ -44,7 +45,14 @@ class Service:
         return f"com.amazonaws.{cloud.region}.{self.code}"
 
 
-SERVICES: Final = (Service("s3", GATEWAY),)
+SERVICES: Final = (
+    Service("s3", GATEWAY),
+    *(Service(code, INTERFACE) for code in ("cloudtrail", "dlm", "ebs", "ec2", "servicequotas", "sts")),
+)
+"""Those of this cloud that AWS has endpoints for, by its names; IAM has none in a region.
+
+https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
+"""
 
 
 def find(cloud: Cloud, name: str) -> Service:
@@ -57,8 +65,12 @@ def find(cloud: Cloud, name: str) -> Service:
 
 def host_names(region: str) -> list[str]:
     """Give the DNS names that services have inside of VPCs with an endpoint, as certificates write them."""
-    names = [f"{service.code}.{region}.amazonaws.com" for service in SERVICES]
-    return [*names, *(f"*.{name}" for name in names)]
+    names = []
+    for service in SERVICES:
+        own = private_name(service.code, region)
+        below = own if service.endpoint_type == GATEWAY else endpoint_domain(service.code, region)
+        names += [own, f"*.{below}"]
+    return names
 
 
 def _absent(name: str) -> NotFound:
@@ -87,7 +99,16 @@ def describe(cloud: Cloud, names: Iterable[str], filters: Iterable[Filter]) -> l
 
 def _shown(cloud: Cloud, service: Service) -> dict[str, Any]:
     by_zone = zone_ids(cloud)
-    return {
+    own = private_name(service.code, cloud.region)
+    named: dict[str, Any] = {"BaseEndpointDnsNames": [own]}
+    if service.endpoint_type == INTERFACE:
+        named = {
+            "BaseEndpointDnsNames": [endpoint_domain(service.code, cloud.region)],
+            "PrivateDnsName": own,
+            "PrivateDnsNames": [{"PrivateDnsName": own}],
+            "PrivateDnsNameVerificationState": "verified",
+        }
+    return named | {
         "ServiceName": service.name(cloud),
         "ServiceId": f"vpce-svc-{service.code}",
         "ServiceType": [{"ServiceType": service.endpoint_type}],
@@ -95,7 +116,6 @@ def _shown(cloud: Cloud, service: Service) -> dict[str, Any]:
         "AvailabilityZoneIds": [by_zone[zone] for zone in cloud.zones],
         "AvailabilityZones": list(cloud.zones),
         "Owner": "amazon",
-        "BaseEndpointDnsNames": [f"{service.code}.{cloud.region}.amazonaws.com"],
         "VpcEndpointPolicySupported": True,
         "AcceptanceRequired": False,
         "ManagesVpcEndpoints": False,
@@ -111,6 +131,8 @@ def keep(tx: Transaction, cloud: Cloud, now: datetime) -> None:
     has_changed = fact is None or fact.value != ports
     tx.session.merge(CloudFact(name=FACT, value=ports))
     for service in SERVICES:
+        if service.endpoint_type != GATEWAY:
+            continue
         row = _list_of(tx, service.name(cloud)) or _new_list(tx, service.name(cloud), now)
         wanted = {f"{address}/32" for address in cloud.api_addresses}
         if wanted != set(prefix_list_blocks.blocks(tx, row.id)):

@@ -26,6 +26,7 @@ from stead_controller.resources import (
     snapshot_life,
     tags,
     volume_attachments,
+    vpc_endpoint_interfaces,
     vpc_peering_connections,
     written_snapshots,
 )
@@ -44,6 +45,7 @@ def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     _end_late_gateways(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
+    vpc_endpoint_interfaces.place_waiting(tx)
     patience = timedelta(seconds=settings.snapshot_deadline_seconds)
     snapshot_life.fail_late(tx, now, patience, _SILENCE)
     written_snapshots.fail_late(tx, now)

@@ -209,7 +209,7 @@ def test_a_deleted_endpoint(endpoint: Endpoint, bucket: str) -> None:
     client = endpoint.s3
     assert read(client, bucket) == b"content"
     caller = endpoint.store.world.one.caller  # type: ignore[union-attr]  # the fixture's
-    endpoint.store.database.run_blocking(lambda tx: vpc_endpoints.remove(tx, caller, endpoint.id))
+    endpoint.store.database.run_blocking(lambda tx: vpc_endpoints.remove(tx, caller, endpoint.id, rows.NOW))
     refused("AccessDenied", client.get_object, Bucket=bucket, Key="k")
     with socket.create_connection(("127.0.0.1", endpoint.port), timeout=20) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

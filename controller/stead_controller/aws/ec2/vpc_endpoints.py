@@ -8,12 +8,12 @@ from stead_controller.aws.describe import filters, repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
 from stead_controller.errors import InvalidParameter, MalformedId, MissingParameter, NotFound, Unsupported
 from stead_controller.resources import describe_vpc_endpoints, vpc_endpoint_services, vpc_endpoints
-from stead_controller.resources.vpc_endpoint_services import GATEWAY
+from stead_controller.resources.vpc_endpoint_services import GATEWAY, INTERFACE
 from stead_controller.resources.vpc_endpoints import Change, CreateRequest
 
 # What only endpoints have that Stead has not: VPC Lattice's and other regions'.
 _UNBUILT: Final = ("ResourceConfigurationArn", "ServiceNetworkArn")
-_TYPES: Final = (GATEWAY, "Interface", "GatewayLoadBalancer", "Resource", "ServiceNetwork")
+_TYPES: Final = (GATEWAY, INTERFACE, "GatewayLoadBalancer", "Resource", "ServiceNetwork")
 # What gateway endpoints have not, in EC2's words.
 _OF_INTERFACES: Final = {
     "SubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
@@ -25,6 +25,12 @@ _OF_INTERFACES: Final = {
     "RemoveSecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
     "PrivateDnsEnabled": "Private DNS can only be enabled for Interface type VPC Endpoints.",
 }
+# What interface endpoints have not.
+_OF_GATEWAYS: Final = dict.fromkeys(
+    ("RouteTableIds", "AddRouteTableIds", "RemoveRouteTableIds"),
+    "Route table IDs are only supported for Gateway type VPC Endpoints.",
+)
+_OF_S3: Final = ("PrivateDnsOnlyForInboundResolverEndpoint", "PrivateDnsPreference", "PrivateDnsSpecifiedDomains")
 
 
 @operation("CreateVpcEndpoint")
@@ -40,14 +46,17 @@ def create_vpc_endpoint(call: Call, params: Params) -> Result:
         raise InvalidParameter(f"Value ({kind}) for parameter VpcEndpointType is invalid.")
     if not params.get("ServiceName"):
         raise MissingParameter("ServiceName")
-    if kind == GATEWAY:
-        _check_gateway(params)
+    if kind in (GATEWAY, INTERFACE):
+        _check(kind, params)
     request = CreateRequest(
         params["VpcId"],
         params["ServiceName"],
         kind,
         params.get("PolicyDocument") or None,
         params.get("RouteTableIds", ()),
+        _subnets(params, "SubnetIds"),
+        params.get("SecurityGroupIds", ()),
+        params.get("PrivateDnsEnabled", kind == INTERFACE),
         tags_on_create(params, "vpc-endpoint"),
     )
     made = vpc_endpoints.create(
@@ -59,21 +68,26 @@ def create_vpc_endpoint(call: Call, params: Params) -> Result:
 
 @operation("ModifyVpcEndpoint")
 def modify_vpc_endpoint(call: Call, params: Params) -> Result:
-    """Change an endpoint's policy or route tables."""
-    _check_gateway(params)
+    """Change an endpoint's policy, route tables, subnets, security groups or private DNS."""
+    _check(vpc_endpoints.find(call.tx, call.caller, params["VpcEndpointId"]).endpoint_type, params)
     change = Change(
         params.get("PolicyDocument") or None,
         params.get("ResetPolicy", False),
         params.get("AddRouteTableIds", ()),
         params.get("RemoveRouteTableIds", ()),
+        _subnets(params, "AddSubnetIds"),
+        params.get("RemoveSubnetIds", ()),
+        params.get("AddSecurityGroupIds", ()),
+        params.get("RemoveSecurityGroupIds", ()),
+        params.get("PrivateDnsEnabled"),
     )
     vpc_endpoints.modify(call.tx, call.caller, params["VpcEndpointId"], change, call.now)
     return {"Return": True}
 
 
-def _check_gateway(params: Params) -> None:
-    """Refuse what gateway endpoints have not; raises InvalidParameter, Unsupported."""
-    for name, message in _OF_INTERFACES.items():
+def _check(kind: str, params: Params) -> None:
+    """Refuse what endpoints of a type have not; raises InvalidParameter, Unsupported."""
+    for name, message in (_OF_INTERFACES if kind == GATEWAY else _OF_GATEWAYS).items():
         if params.get(name):
             raise InvalidParameter(message, code="InvalidParameter")
     if params.get("IpAddressType", "ipv4") != "ipv4":
@@ -81,11 +95,25 @@ def _check_gateway(params: Params) -> None:
     options: dict[str, Any] = params.get("DnsOptions", {})
     if options.get("DnsRecordIpType", "ipv4") not in ("ipv4", "service-defined"):
         raise Unsupported("The services of this cloud have IPv4 addresses only (DnsOptions.DnsRecordIpType).")
-    for name in ("PrivateDnsOnlyForInboundResolverEndpoint", "PrivateDnsPreference", "PrivateDnsSpecifiedDomains"):
-        if options.get(name):
+    for name in _OF_S3:
+        if options.get(name) and kind == GATEWAY:
             raise InvalidParameter(
                 f"{name} is only supported for Interface type VPC Endpoints.", code="InvalidParameter"
             )
+        if options.get(name):
+            raise InvalidParameter(f"{name} is not supported for this service.", code="InvalidParameter")
+
+
+def _subnets(params: Params, member: str) -> dict[str, str | None]:
+    """Give the subnets that are asked for, and the address that is asked for in each, if any; raises Unsupported."""
+    found: dict[str, str | None] = dict.fromkeys(params.get(member, ()))
+    for one in params.get("SubnetConfigurations", ()):
+        if one.get("Ipv6"):
+            raise Unsupported("The services of this cloud have IPv4 addresses only (SubnetConfigurations.Ipv6).")
+        if not one.get("SubnetId"):
+            raise MissingParameter("SubnetConfiguration.SubnetId")
+        found[one["SubnetId"]] = one.get("Ipv4") or None
+    return found
 
 
 @operation("DeleteVpcEndpoints")
@@ -94,7 +122,7 @@ def delete_vpc_endpoints(call: Call, params: Params) -> Result:
     unsuccessful = []
     for endpoint_id in dict.fromkeys(params["VpcEndpointIds"]):
         try:
-            vpc_endpoints.remove(call.tx, call.caller, endpoint_id)
+            vpc_endpoints.remove(call.tx, call.caller, endpoint_id, call.now)
         except (MalformedId, NotFound) as error:
             code = f"InvalidVpcEndpointId.{'NotFound' if isinstance(error, NotFound) else 'Malformed'}"
             unsuccessful.append({"ResourceId": endpoint_id, "Error": {"Code": code, "Message": error.message}})

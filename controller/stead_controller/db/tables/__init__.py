@@ -46,7 +46,7 @@ from stead_controller.db.tables.subnet_cidr_reservation import SubnetCidrReserva
 from stead_controller.db.tables.tag import Tag
 from stead_controller.db.tables.volume import Volume, VolumeModification
 from stead_controller.db.tables.vpc import Vpc, VpcCidrBlock
-from stead_controller.db.tables.vpc_endpoint import VpcEndpoint
+from stead_controller.db.tables.vpc_endpoint import VpcEndpoint, VpcEndpointGroup, VpcEndpointInterface
 from stead_controller.db.tables.vpc_peering_connection import VpcPeeringConnection
 from stead_controller.db.tables.vpc_topic import VpcHost, VpcResource
 from stead_controller.db.tables.workflow import Workflow
@@ -142,6 +142,8 @@ __all__ = [
     "Vpc",
     "VpcCidrBlock",
     "VpcEndpoint",
+    "VpcEndpointGroup",
+    "VpcEndpointInterface",
     "VpcHost",
     "VpcPeeringConnection",
     "VpcResource",

@@ -43,7 +43,7 @@ class NetworkInterface(Base):
     attachment_state: Mapped[str | None] = mapped_column(String(16))
     attach_time: Mapped[datetime | None]
     delete_on_termination: Mapped[bool] = mapped_column(default=False)
-    interface_type: Mapped[str] = mapped_column(String(32), default="interface")  # or nat_gateway
+    interface_type: Mapped[str] = mapped_column(String(32), default="interface")  # nat_gateway, vpc_endpoint
     nat_gateway_id: Mapped[str | None] = mapped_column(ResourceId)
     associate_public_address: Mapped[bool] = mapped_column(default=False)  # one of the pool's while its instance runs
     # After how many idle seconds a tracked connection is forgotten; None = EC2's default.

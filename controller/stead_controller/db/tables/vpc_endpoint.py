@@ -1,4 +1,4 @@
-"""VPC endpoints."""
+"""VPC endpoints, and what interface endpoints have besides: interfaces in subnets, and security groups."""
 
 from datetime import datetime
 
@@ -22,7 +22,34 @@ class VpcEndpoint(Base):
     account_id: Mapped[str] = mapped_column(AccountId)
     vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
     service: Mapped[str] = mapped_column(String(64))  # such as com.amazonaws.us-east-1.s3
-    endpoint_type: Mapped[str] = mapped_column(String(24))  # Gateway
-    state: Mapped[str] = mapped_column(String(24))  # available
+    endpoint_type: Mapped[str] = mapped_column(String(24))  # Gateway, Interface
+    state: Mapped[str] = mapped_column(String(24))  # available; of interface endpoints also pending, deleting
     policy: Mapped[str | None] = mapped_column(Text)
     created: Mapped[datetime]
+    private_dns: Mapped[bool] = mapped_column(default=False)  # the service's own name resolves to it in the VPC
+
+
+class VpcEndpointInterface(Base):
+    """The interface of an interface endpoint in one of its subnets, on its home host; without one it waits for a host.
+
+    While it is deleting, its address is not free: the host has yet to say that nothing is left of it.
+    """
+
+    __tablename__ = "vpc_endpoint_interfaces"
+
+    interface_id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("vpc_endpoints.id"), index=True)
+    subnet_id: Mapped[str] = mapped_column(ForeignKey("subnets.id"), index=True)
+    zone: Mapped[str] = mapped_column(String(64))
+    host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"), index=True)
+    state: Mapped[str] = mapped_column(String(16), index=True)  # pending, available, deleting
+    host_error: Mapped[str] = mapped_column(String(2048), default="")  # what the agent last failed at
+
+
+class VpcEndpointGroup(Base):
+    """That the interfaces of an interface endpoint, now and later, are in a security group."""
+
+    __tablename__ = "vpc_endpoint_groups"
+
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("vpc_endpoints.id", ondelete="CASCADE"), primary_key=True)
+    group_id: Mapped[str] = mapped_column(ForeignKey("security_groups.id"), primary_key=True, index=True)

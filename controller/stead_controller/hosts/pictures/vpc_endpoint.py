@@ -1,5 +1,6 @@
-"""A gateway endpoint's row becomes a `VpcEndpoint`: where its service is, and by which ports."""
+"""An endpoint's row becomes a `VpcEndpoint`: where its service is, by which ports, and by which names."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import Final
@@ -7,34 +8,87 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import CloudFact, PrefixList, PrefixListEntry, VpcEndpoint
+from stead_controller.db.tables import (
+    CloudFact,
+    NetworkInterface,
+    PrefixList,
+    PrefixListEntry,
+    VpcEndpoint,
+    VpcEndpointInterface,
+)
 from stead_proto.v1 import desired_pb2 as pb
 
 FACT: Final = "endpoint_ports"
 """The name of what the database knows of ports: those of the APIs, and the controllers' own for endpoints."""
 
+_GATEWAY: Final = "Gateway"
+
+
+def private_name(code: str, region: str) -> str:
+    """The name of a service that its clients know, such as ec2.us-east-1.amazonaws.com."""
+    return f"{code}.{region}.amazonaws.com"
+
+
+def endpoint_domain(code: str, region: str) -> str:
+    """The domain of the names that interface endpoints of a service have themselves."""
+    return f"{code}.{region}.vpce.amazonaws.com"
+
+
+def endpoint_name(endpoint_id: str, service: str, zone: str = "") -> str:
+    """The name of an interface endpoint, or of its interface in a zone; `service` is such as com.amazonaws.R.ec2."""
+    _, _, region, code = service.split(".")
+    known_only_to_its_users = hashlib.sha256(endpoint_id.encode()).hexdigest()[:8]
+    return "-".join(filter(None, (endpoint_id, known_only_to_its_users, zone))) + f".{endpoint_domain(code, region)}"
+
 
 def draw(tx: Transaction, endpoint_id: str) -> pb.VpcEndpoint | None:
-    """A gateway endpoint as hosts see it; None when it is gone."""
+    """An endpoint as hosts see it; None when it is gone."""
     endpoint = tx.session.get(VpcEndpoint, endpoint_id)
     if endpoint is None:
         return None
     known = json.loads(tx.session.scalars(select(CloudFact.value).where(CloudFact.name == FACT)).one())
     _, _, region, code = endpoint.service.split(".")
+    picture = pb.VpcEndpoint(
+        vpc_id=endpoint.vpc_id,
+        service=code,
+        ports=known["ports"],
+        controller_port=known["controller_port"],
+    )
+    if endpoint.endpoint_type == _GATEWAY:
+        picture.addresses.extend(_addresses(tx, endpoint.service))
+        picture.names.append(private_name(code, region))
+    else:
+        picture.interface_names.extend(_names(tx, endpoint, private_name(code, region)))
+    return picture
+
+
+def _addresses(tx: Transaction, service: str) -> Iterable[str]:
     blocks = (
         select(PrefixListEntry.cidr)
         .join(PrefixList, PrefixList.id == PrefixListEntry.prefix_list_id)
-        .where(PrefixList.name == endpoint.service, PrefixListEntry.last_version.is_(None))
+        .where(PrefixList.name == service, PrefixListEntry.last_version.is_(None))
         .order_by(PrefixListEntry.cidr)
     )
-    return pb.VpcEndpoint(
-        vpc_id=endpoint.vpc_id,
-        service=code,
-        addresses=[cidr.partition("/")[0] for cidr in tx.session.scalars(blocks)],
-        ports=known["ports"],
-        controller_port=known["controller_port"],
-        names=[f"{code}.{region}.amazonaws.com"],
+    return [cidr.partition("/")[0] for cidr in tx.session.scalars(blocks)]
+
+
+def _names(tx: Transaction, endpoint: VpcEndpoint, own: str) -> Iterable[pb.EndpointName]:
+    """The names of an interface endpoint, which lead to interfaces that are answered at, and no others."""
+    query = (
+        select(VpcEndpointInterface.zone, NetworkInterface.private_address)
+        .join(NetworkInterface, NetworkInterface.id == VpcEndpointInterface.interface_id)
+        .where(VpcEndpointInterface.endpoint_id == endpoint.id, VpcEndpointInterface.state == "available")
+        .order_by(VpcEndpointInterface.zone)
     )
+    found = [(row[0], row[1]) for row in tx.session.execute(query)]
+    if not found:
+        return
+    addresses = [address for _, address in found]
+    yield pb.EndpointName(name=endpoint_name(endpoint.id, endpoint.service), addresses=addresses)
+    for zone, address in found:
+        yield pb.EndpointName(name=endpoint_name(endpoint.id, endpoint.service, zone), addresses=[address])
+    if endpoint.private_dns:
+        yield pb.EndpointName(name=own, addresses=addresses, is_private=True)
 
 
 def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:

@@ -104,6 +104,7 @@ def test_every_revision_has_a_way_back(database):
         ("9b4c61d7e0f2", ("image_tasks", {"encrypted": True}), "would go on unencrypted"),
         ("c7d10e5b2f64", ("snapshots", {"kms_key_id": "key"}), "cannot read"),
         ("c7d10e5b2f64", ("volumes", {"kms_key_id": "key"}), "cannot read"),
+        ("b7e40c1d93a2", ("vpc_endpoints", {"endpoint_type": "Interface"}), "interface endpoints"),
         ("d7a6e1b3840c", ("image_tasks", {"bucket": "mine", "location": "x"}), "other files"),
     ],
 )
