@@ -6,6 +6,7 @@ itself is not.
 
 import contextlib
 import json
+import os
 import random
 import signal
 import time
@@ -40,10 +41,9 @@ class NothingThereError(Exception):
 
 @dataclass(frozen=True)
 class Scene:
-    """A rig that faults befall, the small file system of its controller, and chance."""
+    """A rig that faults befall, whose controller and agents have small file systems of their own, and chance."""
 
     rig: TestRig
-    small_disk: Path
     chance: random.Random
 
     def host(self) -> RigHost:
@@ -135,20 +135,43 @@ def _process(scene: Scene, program: str) -> tuple[RigHost, str]:
 
 def fill_disk(scene: Scene) -> str:
     """The controller's file system is full for a moment, and half of the time the controller is killed meanwhile."""
-    filler = scene.small_disk / "filler"
     is_killed = scene.chance.random() < 0.5
-    try:
-        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):  # it is full
-            while True:
-                file.write(bytes(_PIECE))
+    with _full(scene.rig.plan.cloud.controller_dir):
         seconds = scene.moment(LONGEST_FREEZE)
         if is_killed:
             kill(scene.rig.rig.controller)
-    finally:
-        filler.unlink()
     if is_killed:
         scene.rig.rig.start_controller()
     return f"controller's disk, full {seconds:.1f} s{', then killed' if is_killed else ''}"
+
+
+def fill_host_disk(scene: Scene) -> str:
+    """A host's file system, with its guests' disks, is full for a moment, and half of the time its agent is killed meanwhile."""
+    host, is_killed = scene.host(), scene.chance.random() < 0.5
+    with _full(host.settings.agent_dir):
+        seconds = scene.moment(LONGEST_FREEZE)
+        if is_killed:
+            kill(host.agent)
+    if is_killed:
+        host.start_agent()
+    return f"disk of {host.name}, full {seconds:.1f} s{', then its agent killed' if is_killed else ''}"
+
+
+@contextlib.contextmanager
+def _full(folder: Path) -> Iterator[None]:
+    """Leave no room in a file system meanwhile."""
+    filler = folder / "filler"
+    try:
+        with filler.open("ab", buffering=0) as file:
+            room = os.statvfs(folder)
+            with contextlib.suppress(OSError):  # somebody has taken some of it meanwhile
+                os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize)
+            with contextlib.suppress(OSError):  # it is full
+                while True:
+                    file.write(bytes(_PIECE))
+        yield
+    finally:
+        filler.unlink()
 
 
 def cut_underlay(scene: Scene) -> str:
@@ -187,7 +210,9 @@ def _drift(scene: Scene, host: RigHost, damages: list[tuple[str, ...]]) -> str:
         raise NothingThereError(host.name)
     damage = scene.chance.choice(damages)
     done = host.place.run(*damage)
-    return f"{host.name}: {' '.join(damage)} {done.stderr.strip()}"
+    if done.returncode != 0:  # as the kernel refuses it for a table that a program owns
+        raise NothingThereError(f"{host.name}: {' '.join(damage)}: {done.stderr.strip()}")
+    return f"{host.name}: {' '.join(damage)}"
 
 
 def cut_power(scene: Scene) -> str:
@@ -209,6 +234,7 @@ FAULTS: Final[dict[str, Fault]] = {
     **{f"kill {program}": killer(program) for program in PROGRAMS},
     **{f"freeze {program}": freezer(program) for program in PROGRAMS},
     "fill disk": fill_disk,
+    "fill host disk": fill_host_disk,
     "cut underlay": cut_underlay,
     "drift link": drift_link,
     "drift rules": drift_rules,

@@ -1,6 +1,8 @@
 """A guest that writes down, block after block, what must still be there later: each is synced before it counts."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass, field
@@ -9,12 +11,14 @@ from typing import Final
 from stead_cli.errors import CliError
 from stead_cli.ssh import Login
 from tests.recovery.storm.history import History
+from tests.support.real_cloud import qemu_process_of
 from tests.support.rig import RigUser
 from tests.support.street import disk
 
 BLOCK: Final = 4096
 _PATIENCE: Final = 10.0  # for one block, while faults go on
 _BREATH: Final = 1.5
+_BOOTS: Final = 3
 
 
 @dataclass
@@ -64,8 +68,24 @@ class Keeper:
         return f"{self.name}:{number}:"
 
     def missing(self) -> list[str]:
-        """Wait until it can be logged in to, and name the blocks that it wrote and that are not on its disk."""
-        self._login = self.user.connect(self.instance_id)
+        """Wait until it can be logged in to, and name the blocks that it wrote and that are not on its disk.
+
+        A guest that does not boot, as happens under emulation where many others want the processors, is reset, twice.
+        """
+        for _ in range(_BOOTS):
+            try:
+                self._login = self.user.connect(self.instance_id)
+                break
+            except AssertionError as failure:
+                self.history.note("guest", f"{self.name} does not boot: {str(failure).splitlines()[0]}")
+                reset(self.instance_id)
+        else:
+            return [f"{self.name} does not boot, however often it is reset"]
+        return self._read()
+
+    def _read(self) -> list[str]:
+        """Name the blocks that were synced and are not there."""
+        assert self._login is not None
         self._login.run(f"until test -b {disk(self.volume_id)}; do usleep 200000; done", 60)
         self._login.run("sync; echo 3 | sudo tee /proc/sys/vm/drop_caches >/dev/null")
         read = f"sudo dd if={disk(self.volume_id)} bs={BLOCK} count={self._next} 2>/dev/null | tr -d '\\000'"
@@ -75,6 +95,13 @@ class Keeper:
             for number in sorted(self.written)
             if self._token(number) not in there
         ]
+
+
+def reset(instance_id: str) -> None:
+    """End a guest's QEMU, if it runs: Stead starts it anew."""
+    if (pid := qemu_process_of(instance_id)) is not None:
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(pid, signal.SIGKILL)
 
 
 def end_connections(keepers: list[Keeper]) -> None:

@@ -79,7 +79,7 @@ class Model:
 
     def _apply(self, call: Call, learned: Mapping[str, Facts]) -> None:
         for name, facts in call.after.items():
-            self._put(name, {**facts, **learned.get(name, {})} if facts else GONE)
+            self._put(name, {**facts, **learned.get(name, {})})
 
     def _put(self, name: str, facts: Facts) -> None:
         if facts:

@@ -27,7 +27,7 @@ from tests.support.waiting import wait_for
 
 SETTLED: Final = 60.0  # everything must have settled so soon after the last fault
 PATIENCE: Final = 240.0  # for how long it is waited for all the same, to know whether it ever does
-_DISK: Final = "size=640m,mode=700"
+_DISK_BYTES: Final = 768 << 20
 _PERSONS: Final = 3
 _ZONE: Final = "us-east-1a"
 _NAME: Final = re.compile(r"\b[a-z]+-\d+\b")  # of a thing, or of a host
@@ -264,30 +264,44 @@ def weather(plan: Plan, folder: Path) -> Report:
     """Make a rig, let a storm of this plan go over it, look what is left, and remove the rig."""
     report = Report(plan, History(folder / "history"))
     rig = TestRig(hosts_wanted=plan.hosts)
-    with _small_disk(rig) as disk:
-        try:
+    try:
+        with _small_disks(rig, folder):
             rig.up()
             before = rig.pictures()
-            storm = _prepared(plan, rig, folder, report, disk)
+            storm = _prepared(plan, rig, folder, report)
             storm.run()
             report.violations += left.look(rig, before, PATIENCE)
-        finally:
-            rig.keep_logs(folder)
-            subprocess.run(["umount", "--lazy", disk], check=True)
-            rig.down()
+    finally:
+        rig.keep_logs(folder)
+        rig.down()
     return report
 
 
 @contextlib.contextmanager
-def _small_disk(rig: TestRig) -> Iterator[Path]:
-    """A file system of its own for the controller's state, which can be filled."""
-    disk = rig.plan.cloud.controller_dir
-    disk.mkdir(mode=0o700, parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", _DISK, "stead-storm", disk], check=True)
-    yield disk
+def _small_disks(rig: TestRig, folder: Path) -> Iterator[None]:
+    """File systems of their own, which can be filled, for the state of the controller and of the agents."""
+    with contextlib.ExitStack() as mounts:
+        for number, place in enumerate(
+            [rig.plan.cloud.controller_dir, *(host.settings.agent_dir for host in rig.hosts)]
+        ):
+            place.mkdir(mode=0o700, parents=True)
+            file = folder / f"disk-{number}"
+            with file.open("wb") as new:
+                new.truncate(_DISK_BYTES)
+            mounts.callback(file.unlink)
+            subprocess.run(["mkfs.ext4", "-q", "-m", "0", file], check=True)
+            subprocess.run(["mount", "-o", "loop", file, place], check=True)
+            mounts.callback(_unmount, place)
+            (place / "lost+found").rmdir()
+            place.chmod(0o700 if number == 0 else 0o711)
+        yield
 
 
-def _prepared(plan: Plan, rig: TestRig, folder: Path, report: Report, disk: Path) -> Storm:
+def _unmount(place: Path) -> None:
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def _prepared(plan: Plan, rig: TestRig, folder: Path, report: Report) -> Storm:
     chance = random.Random(plan.seed)
     account = rig.new_account()
     user = RigUser(rig, account, folder, rig=rig)
@@ -300,4 +314,4 @@ def _prepared(plan: Plan, rig: TestRig, folder: Path, report: Report, disk: Path
         report.history,
         random.Random(chance.random()),
     )
-    return Storm(plan, rig, folder, report, user, asking, Scene(rig, disk, random.Random(chance.random())))
+    return Storm(plan, rig, folder, report, user, asking, Scene(rig, random.Random(chance.random())))

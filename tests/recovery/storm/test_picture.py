@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from tests.recovery.storm.picture import TAG, facts_of
+from tests.recovery.storm.picture import NOTE, TAG, facts_of
 
 
 def tagged(name: str) -> list[dict[str, str]]:
-    return [{"Key": TAG, "Value": name}]
+    return [{"Key": "Name", "Value": "somebody's"}, {"Key": TAG, "Value": name}, {"Key": NOTE, "Value": "7"}]
 
 
 def described(**kinds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def instance(state: str) -> dict[str, Any]:
 
 def volume(state: str, name: str, attachment: str = "") -> dict[str, Any]:
     attachments = [{"State": attachment, "InstanceId": "i-1"}] if attachment else []
-    return {"VolumeId": "vol-1", "Size": 1, "State": state, "Attachments": attachments, "Tags": tagged(name)}
+    return {"Size": 1, "VolumeId": "vol-1", "State": state, "Attachments": attachments, "Tags": tagged(name)}
 
 
 def test_an_instance_has_its_disk() -> None:
@@ -55,7 +55,8 @@ def test_a_volume_is_in_no_final_state_while_it_is_attached_or_detached() -> Non
         assert found["volume-1"]["state"] == attachment
     found = facts_of(described(instances=[instance("running")], volumes=[volume("in-use", "volume-1", "attached")]))
     assert (found["volume-1"]["state"], found["volume-1"]["attached"]) == ("in-use", "instance-1")
-    assert facts_of(described(volumes=[volume("available", "volume-1")]))["volume-1"]["attached"] == ""
+    found = facts_of(described(volumes=[volume("available", "volume-1")]))
+    assert found["volume-1"] == {"id": "vol-1", "state": "available", "size": "1", "attached": "", "note": "7"}
 
 
 def test_an_image_has_its_snapshots() -> None:
