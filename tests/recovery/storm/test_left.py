@@ -14,10 +14,15 @@ def test_files_of_resources_are_left_and_what_stays_by_design_is_not(tmp_path: P
         f"disks/bases/snap-{ID}.raw",
         f"disks/trash/vol-{ID}.qcow2.17",
         f"disks/made/vol-{ID}",
+        f"other/trash/vol-{ID}",
         "disks/volumes/other",
         "desired.sqlite",
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert left.files(tmp_path) == [f"file consoles/i-{ID}", f"file disks/volumes/vol-{ID}.qcow2"]
+    assert left.files(tmp_path) == [
+        f"file consoles/i-{ID}",
+        f"file disks/volumes/vol-{ID}.qcow2",
+        f"file other/trash/vol-{ID}",
+    ]

@@ -12,6 +12,7 @@ from tests.recovery.storm.churn import Churn, fault_of, outcome_of
 from tests.recovery.storm.history import History
 from tests.recovery.storm.model import Model
 from tests.recovery.storm.requests import MOST, MOST_RUNNING, WEIGHTS, Choices, Request, Whims
+from tests.support.waiting import wait_for
 
 CHOICES = Choices("ami-1", "us-east-1a", "sg-0", "vpc-1", "t2.nano")
 ANSWER: dict[str, Any] = {
@@ -98,13 +99,46 @@ class Answers:
         return call
 
 
+def asking(folder: Path, ends: Exception | None) -> Churn:
+    """A churn over a cloud whose calls all end in the same way."""
+    return Churn(lambda: Answers(ends), Model(), CHOICES, History(folder / "history"), random.Random(7))
+
+
 def test_an_outcome_is_noted_in_the_model_and_in_the_history(tmp_path: Path) -> None:
-    churn = Churn(lambda: None, Model(), CHOICES, History(tmp_path / "history"), random.Random(7))
+    churn = asking(tmp_path, None)
     churn.ask_once(Answers(None))
     churn.ask_once(Answers(error("IncorrectState", 400)))
+    churn.ask_once(Answers(EndpointConnectionError(endpoint_url="https://x")))
     churn.ask_once(Answers(error("InternalError", 500)))
-    assert (churn.acknowledged, churn.lost, dict(churn.refused)) == (1, 1, {"IncorrectState": 1})
+    assert (churn.acknowledged, churn.lost) == (1, 1)
+    assert dict(churn.refused) == {"IncorrectState": 1, "EndpointConnectionError": 1}
+    assert churn.model.under_way == []
     assert (len(churn.model.things), len(churn.model.in_doubt), len(churn.violations)) == (1, 1, 1)
     words = [line.split(")", 1)[1].split()[0] for line in churn.history.lines("call")]
-    assert words == ["acknowledged", "refused:", "lost:"]
+    assert words == ["acknowledged", "refused:", "refused:", "lost:"]
     assert churn.history.lines("fault") == []
+
+
+def test_persons_ask_until_they_are_to_pause(tmp_path: Path) -> None:
+    churn = asking(tmp_path, None)
+    churn.begin(2)
+    wait_for(lambda: churn.acknowledged >= 3, "somebody has asked again")
+    churn.pause()
+    assert len(churn.history.lines("call")) == churn.acknowledged
+
+
+def test_what_ends_a_person_is_raised(tmp_path: Path) -> None:
+    churn = asking(tmp_path, KeyError("a mistake"))
+    churn.begin(1)
+    wait_for(lambda: churn._failures, "it has ended")
+    with pytest.raises(KeyError, match="a mistake"):
+        churn.pause()
+
+
+def test_nothing_is_asked_where_all_is_in_doubt(tmp_path: Path) -> None:
+    churn = asking(tmp_path, None)
+    while churn._whims.next() is not None:
+        churn.ask_once(Answers(error("InternalError", 500)))
+    before = churn.lost
+    churn.ask_once(Answers(None))
+    assert (churn.acknowledged, churn.lost) == (0, before)
