@@ -57,7 +57,7 @@ _FITTING: Final = select(
     Host.cpus_free >= bindparam("vcpus"),
 )
 _LARGE_ENOUGH: Final = Prepared(select(Host.id).where(*_SUITABLE).limit(1))
-_ROOMS: Final = Prepared(_FITTING.order_by(Host.memory_free.desc(), Host.id).limit(_CANDIDATES))
+_ROOMS: Final = Prepared(_FITTING.limit(_CANDIDATES))
 _ROOMS_WITH_POOLS: Final = Prepared(
     _FITTING.where(volume_homes.HAS_ROOM, Host.id.not_in(bindparam("refused", expanding=True)))
     .order_by(Host.memory_free.desc(), Host.id)

@@ -291,3 +291,29 @@ def test_among_more_hosts_than_are_looked_at_the_roomiest_is_found(run, world):
     run(lambda tx: tx.session.execute(update(Host).values(accelerated=False)) and None)
     change(run, names[0], accelerated=True)
     assert run(place, Need(1, GIB), ()) == names[0]
+
+
+def test_of_hosts_that_have_as_much_the_first_is_chosen(run, world):
+    """So that it is the same one each time."""
+    change(run, world.host_id, state="down")
+    names = [f"h-{number:017x}" for number in range(40)]
+    for name in reversed(names):
+        run(lambda tx, name=name: tx.session.add(rows.host(id=name, memory_free=GIB)))
+    assert run(capacity.choose_any, ZONE) == names[0]
+    assert run(place, Need(1, GIB), ()) == names[0]
+    change(run, names[-1], memory_free=2 * GIB)
+    assert run(capacity.choose_any, ZONE) == names[-1]
+
+
+def test_hosts_whose_pools_are_full_are_not_tried(run, world, statements):
+    def add(tx):
+        for number in range(5):
+            host = rows.host(id=f"h-{number:017x}", memory_free=1000 * GIB)
+            tx.session.add(host)
+            tx.session.flush()
+            tx.session.add(pool_of(host.id, 1))
+
+    run(add)
+    statements.clear()
+    assert run(place, Need(1, GIB), (DiskNeed(50, "gp3"),)) == world.host_id
+    assert len([one for one in statements if one.startswith("UPDATE hosts")]) == 1
