@@ -1,6 +1,7 @@
 """What a record and libvirt's state mean."""
 
 from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -88,6 +89,11 @@ def test_what_is_known(kept, seen, power, start, reason):
 @given(RECORDS)
 def test_a_record_is_read_back(kept):
     assert parse_record(kept.to_plain_xml()) == kept
+
+
+def test_a_record_holds_only_what_is_not_as_in_the_beginning():
+    assert Record("us", start_count=2).to_plain_xml() == '<machine owner="us" start_count="2" />'
+    assert ET.tostring(Record("us").to_element()) == b'<stead:machine xmlns:stead="urn:stead:machine:1" owner="us" />'
 
 
 def test_what_a_running_guest_has_is_told_and_of_another_nothing():
