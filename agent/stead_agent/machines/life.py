@@ -113,9 +113,9 @@ class View:
         return self.state == State.PAUSED and (self.reason == _STARTING_UP or not self.log_exists)
 
 
-def has_started(view: View) -> bool:
-    """Tell whether the start that was last begun has happened, and was not just intended when somebody died."""
-    return view.active or (view.log_exists and view.reason != Shutoff.FAILED)
+def _had_started(view: View) -> bool:
+    """Tell of one that is off whether the start last begun has happened, and was not just meant when somebody died."""
+    return view.log_exists and view.reason != Shutoff.FAILED
 
 
 def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
@@ -132,7 +132,7 @@ def status_of(machine_id: str, record: Record, view: View) -> MachineStatus:
             full=view.full,
             dead_nics=view.dead_nics,
         )
-    start = record.start_count if has_started(view) else record.started_before
+    start = record.start_count if _had_started(view) else record.started_before
     return MachineStatus(machine_id, Power.OFF, start, record.reboot_count, _off_reason(start, record, view))
 
 

@@ -61,6 +61,7 @@ def record(**changes):
         (record(), view(State.SHUTDOWN), Power.STOPPING, 5, OffReason.NONE),
         # libvirt died in the middle of the start
         (record(), view(State.PAUSED, 11), Power.UNKNOWN, 4, OffReason.NONE),
+        (record(), view(State.PAUSED, 1, log=False), Power.UNKNOWN, 4, OffReason.NONE),
         # it ran, and ended
         (record(), view(reason=Shutoff.SHUTDOWN), Power.OFF, 5, OffReason.GUEST),
         (record(stop_asked_of=5), view(reason=Shutoff.SHUTDOWN), Power.OFF, 5, OffReason.ASKED),
@@ -120,6 +121,11 @@ def test_an_end_once_noted_does_not_change_its_reason(kept, seen, later):
         View(False, State.SHUTOFF, Shutoff.UNKNOWN, later.boot_id, seen.log_exists and seen.reason != Shutoff.FAILED),
     )
     assert after == status
+
+
+def test_what_was_never_started_has_no_end_to_note():
+    never = Record("us")
+    assert with_off_seen(never, status_of(ID, never, view(log=False))) == never
 
 
 def test_a_running_machine_has_no_end_to_note():
