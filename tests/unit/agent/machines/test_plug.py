@@ -61,6 +61,19 @@ def test_limits_of_a_disk_that_stays_are_set():
     assert changes(live(was), spec(DISKS[:2], [])).limits == (Limit("vda", 0, 0),)
 
 
+def test_all_of_a_limit_is_said():
+    """An operation of up to 256 KiB counts as one, as EC2 counts; without a limit of operations that is taken back."""
+    assert Limit("vda", 5, 200).parameters() == {
+        "total_bytes_sec": 5, "total_iops_sec": 200, "size_iops_sec": 256 << 10
+    }  # fmt: skip
+    assert Limit("vda", 5, 0).parameters() == {"total_bytes_sec": 5, "total_iops_sec": 0, "size_iops_sec": 0}
+
+
+def test_a_domain_without_devices_is_no_domain_of_ours():
+    with pytest.raises(MachineError, match="shows no devices"):
+        changes("<domain/>", spec([], []))
+
+
 def test_a_disk_is_found_by_its_serial():
     targets = plugged(live(spec([*DISKS[:3], STORE], []))).targets
     assert targets == {DISKS[0].id: "vda", DISKS[1].id: "vdb", DISKS[2].id: "vdc"}
