@@ -3,6 +3,7 @@
     {"do": "crash_guest", "machine": "i-0…"}                   the host is the one that has this machine
     {"do": "fail_next", "host": "h-0…", "name": "machines.start", "error": "QEMU said no", "times": 3}
     {"do": "fill_volume", "machine": "i-0…", "volume": "vol-0…", "full": true}     pauses its guest
+    {"do": "silence_guest", "machine": "i-0…", "silent": true}                     it answers its host's ARP no longer
     {"do": "hosts"}
 
 Each line is answered by one: {"well": true, …} or {"well": false, "error": "…"}.
@@ -105,6 +106,10 @@ def _fill_volume(hosts: Hosts, wish: Mapping[str, Any]) -> None:
     _host_of(hosts, wish).fill_volume(wish["machine"], wish["volume"], full=bool(wish["full"]))
 
 
+def _silence_guest(hosts: Hosts, wish: Mapping[str, Any]) -> None:
+    _host_of(hosts, wish).silence_guest(wish["machine"], silent=bool(wish["silent"]))
+
+
 Deed = Callable[[Hosts, Mapping[str, Any]], dict[str, Any] | None]
 _DEEDS: dict[str, Deed] = {
     "hosts": _hosts,
@@ -115,4 +120,5 @@ _DEEDS: dict[str, Deed] = {
     "fail_next": _fail_next,
     "libvirt_away": _libvirt_away,
     "fill_volume": _fill_volume,
+    "silence_guest": _silence_guest,
 }

@@ -133,3 +133,18 @@ def root_of(ec2: Any, instance_id: str) -> str:
     (root,) = shown(ec2, instance_id)["BlockDeviceMappings"]
     volume_id: str = root["Ebs"]["VolumeId"]
     return volume_id
+
+
+def test_a_guest_that_is_silent_is_impaired_until_it_answers(
+    cloud: Cloud, account: Account, launch: Callable[..., str]
+) -> None:
+    """Its host's agent finds it out, and says so; nobody else does anything about it."""
+    ec2 = account.ec2
+    instance_id = launch()
+    cloud.let_happen(do="silence_guest", machine=instance_id, silent=True)
+    wait_for(lambda: health(ec2, instance_id) == ("running", "impaired", "ok"), "the guest is impaired")
+    (status,) = ec2.describe_instance_status(InstanceIds=[instance_id])["InstanceStatuses"]
+    assert "ImpairedSince" in status["InstanceStatus"]["Details"][0]
+    cloud.let_happen(do="silence_guest", machine=instance_id, silent=False)
+    wait_for(lambda: health(ec2, instance_id) == ("running", "ok", "ok"), "it is well again")
+    assert "start 1" in starts(ec2, instance_id)
