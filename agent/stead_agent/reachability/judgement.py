@@ -8,7 +8,7 @@ from typing import Final
 
 from stead_agent.reachability.interface import Answers, Nic
 
-BOOT_SECONDS: Final = 300.0  # the longest that a guest takes from its start to its first answer, emulated ones too
+BOOT_SECONDS: Final = 300.0  # the longest from a start to the first answer; who began to ask later cannot know better
 SILENT_SECONDS: Final = 60.0  # a guest that restarts, or is busy, is not gone
 FEWEST_QUESTIONS: Final = 3  # without answer: when nobody asked, because this process stood still, nothing is known
 _OFTEN: Final = 1.0
@@ -46,7 +46,7 @@ class Watched:
 
     def judge(self, now: float, unix_time: float) -> bool:
         """Judge a silence, at one moment by both clocks; tell whether that changes what is known."""
-        patience = BOOT_SECONDS if self.answers is Answers.STARTING else SILENT_SECONDS
+        patience = SILENT_SECONDS if self.answers is Answers.YES else BOOT_SECONDS
         is_over = now - self.silent_since >= patience and self.unanswered >= FEWEST_QUESTIONS
         if not is_over or self.answers is Answers.NO:
             return False

@@ -134,7 +134,10 @@ class ArpProbes:
             link.wire = None
 
     def _ask(self, watched: Watched) -> None:
-        """Send a question; one that cannot be sent, such as while a link is made anew, is not answered either."""
+        """Send a question; one that cannot be sent is not answered either.
+
+        That is while a link is made anew, or for ever where a MAC or an address makes no sense.
+        """
         nic = watched.nic
         link = self._links[nic.vpc_id, nic.link]
         watched.asked()
@@ -144,9 +147,8 @@ class ArpProbes:
                 self._open[link.wire.fileno()] = link
                 self._poll.register(link.wire.fileno(), select.EPOLLIN)
             link.wire.send(arp.question(nic.mac, nic.address, nic.gateway_mac, nic.gateway_address))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _log.debug("guest_not_asked", link=nic.link, reason=str(error))
-            self._shut(link)  # it may be another link's by now
 
     def _hear(self, link: _Link) -> set[str]:
         """Read what has come; give the guests of which something else is known now."""
@@ -187,7 +189,7 @@ class ArpProbes:
                     changed |= self._hear(link)
                 except OSError as error:
                     _log.debug("gateway_gone", reason=str(error))
-                    self._shut(link)
+                    self._shut(link)  # the next question opens another, at the link that is there by then
         return changed
 
     def _ask_who_is_due(self) -> set[str]:

@@ -130,12 +130,13 @@ def test_nobody_answers_for_another(stage: Stage) -> None:
 def test_a_namespace_that_is_made_anew_is_asked_again(stage: Stage) -> None:
     guest = stage.world.guest(stage.vpc_id, "10.0.1.10")
     stage.wait_for(guest, Answers.YES)
+    set_link(stage, guest, "down")
+    stage.wait_for(guest, Answers.NO, seconds=5)
     stage.world.namespaces.delete(stage.vpc_id)
     stage.world.network.audit()
     stage.world.firewall.audit()
-    stage.world.wait_for_carriers()
-    assert stage.watch(guest, 2) is Answers.STARTING
-    wait_for(lambda: stage.watch(guest, 2) is Answers.YES, "it is asked in the new namespace")
+    set_link(stage, guest, "up")
+    stage.wait_for(guest, Answers.YES, seconds=1)
 
 
 def test_an_interface_that_changes_is_asked_at_its_new_address(stage: Stage) -> None:
@@ -143,6 +144,14 @@ def test_an_interface_that_changes_is_asked_at_its_new_address(stage: Stage) -> 
     wrong = replace(guest, address="10.0.1.99")
     assert stage.watch(wrong) is Answers.STARTING
     stage.wait_for(guest, Answers.YES)
+
+
+@pytest.mark.parametrize("nonsense", [{"mac": "nonsense"}, {"address": "nowhere"}])
+def test_one_that_cannot_be_asked_harms_no_other(stage: Stage, nonsense: dict[str, str]) -> None:
+    guest, odd = (stage.world.guest(stage.vpc_id, f"10.0.1.{n}") for n in (10, 11))
+    assert stage.watch(replace(odd, **nonsense)) is Answers.STARTING
+    stage.wait_for(guest, Answers.YES)
+    assert stage.watch(replace(odd, **nonsense)) is Answers.STARTING
 
 
 def test_what_is_forgotten_holds_no_namespace(stage: Stage) -> None:

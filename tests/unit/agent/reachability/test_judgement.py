@@ -18,7 +18,7 @@ def watched(answers: Answers = Answers.STARTING, questions: int = 0) -> Watched:
 
 @pytest.mark.parametrize(
     ("answers", "patience"),
-    [(Answers.STARTING, BOOT_SECONDS), (Answers.UNKNOWN, SILENT_SECONDS), (Answers.YES, SILENT_SECONDS)],
+    [(Answers.STARTING, BOOT_SECONDS), (Answers.UNKNOWN, BOOT_SECONDS), (Answers.YES, SILENT_SECONDS)],
 )
 def test_a_long_silence_is_a_no(answers: Answers, patience: float) -> None:
     guest = watched(answers, FEWEST_QUESTIONS)
