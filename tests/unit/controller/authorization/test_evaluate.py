@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_controller.authorization.conditions import context_of
-from stead_controller.authorization.evaluate import ALLOW_ALL, ALLOW_NOTHING, Policies, Request, evaluate, of_principal
+from stead_controller.authorization.evaluate import (
+    ALLOW_ALL,
+    ALLOW_NOTHING,
+    Policies,
+    Request,
+    evaluate,
+    evaluate_endpoint,
+    of_principal,
+)
 from stead_controller.authorization.policy_document import parse
 from stead_controller.authorization.principals import Principal
 from tests.unit.controller.authorization import naive
@@ -133,6 +141,16 @@ def test_a_statement_that_decided_is_named():
     there = policies([ALLOW, document("Deny", Sid="NoKeys", Resource=BUCKET)])
     (matched,) = evaluate(Request("s3:GetObject", BUCKET, USER), there).matched
     assert (matched.source, matched.policy, matched.statement.sid) == ("identity", 2, "NoKeys")
+
+
+def test_the_policy_of_an_endpoint_must_allow_whoever_asks():
+    elsewhere = parse(document(Principal="*", Action="ec2:*"), "resource")
+    for principal in (USER, ROLE, ROOT):
+        request = Request("s3:GetObject", BUCKET, principal)
+        assert evaluate_endpoint(request, TO_ALL).allowed
+        assert evaluate_endpoint(request, TO_USER).allowed == (principal is USER)
+        for refusing in (REFUSING, elsewhere):
+            assert not evaluate_endpoint(request, refusing).allowed
 
 
 def test_no_policy_allows_nothing():

@@ -87,6 +87,7 @@ REFUSED = [
     ("identity", policy(statement(Resource="i-1")), 'Resource i-1 must be in ARN format or "*".'),
     ("identity", policy(statement(Resource="arn:aws:s3::b")), 'Resource arn:aws:s3::b must be in ARN format or "*".'),
     ("identity", policy(statement(Resource="arn:x:s3:::b")), 'Partition "x" is not valid for resource "arn:x:s3:::b".'),
+    ("identity", policy(statement(Resource="arn:aws:s 3:::b")), "Vendor s 3 is not valid"),
     ("identity", policy(statement(Sid="a b")), None),
     (
         "identity",
@@ -107,6 +108,8 @@ REFUSED = [
     ("identity", policy(statement(Condition={"StringEquals": {"username": "a"}})), None),
     ("identity", '{"Statement": {"Effect": "Allow", "Effect": "Deny", "Action": "*", "Resource": "*"}}', SYNTAX),
     ("resource", policy(statement()), "Missing required field Principal"),
+    ("resource", policy(statement(Principal="*", NotPrincipal="*")), SYNTAX),
+    ("resource", policy(statement(Principal={"AWS": ["*", ""]})), 'Invalid principal in policy: ""'),
     ("resource", policy(statement(Principal={"AWS": "arn:aws:iam::111122223333:user/*"})), None),
     ("resource", policy(statement(Principal={"AWS": "12"})), 'Invalid principal in policy: "AWS":"12"'),
     ("resource", policy(statement(Principal={"Nobody": "*"})), 'Invalid principal in policy: "Nobody"'),
@@ -138,6 +141,18 @@ def test_what_compares_to_nothing_is_read_but_not_written(condition):
     assert parse(text).statements
     with pytest.raises(MalformedPolicy, match="The policy failed legacy parsing"):
         parse_new(text)
+
+
+def test_what_is_written_well_is_read_as_it_is():
+    assert parse_new(policy(statement())).statements == parse(policy(statement())).statements
+
+
+def test_a_document_remembers_no_more_than_a_few_actions():
+    document = parse(policy(statement(Action="ec2:*"), statement("Action", NotAction="ec2:*", Effect="Deny")))
+    for number in range(1000):
+        assert [one.allows for one in document.about(f"ec2:{number}")] == [True]
+        assert [one.allows for one in document.about(f"iam:{number}")] == [False]
+    assert len(document._about) <= 64
 
 
 VALUES = st.recursive(

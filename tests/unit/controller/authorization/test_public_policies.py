@@ -44,6 +44,7 @@ def test_who_is_named_is_not_everybody(principal):
         {"StringEquals": {"aws:PrincipalAccount": "111111111111"}, "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*"}},
         {"IpAddress": {"aws:SourceIp": ["203.0.113.0/24", "2001:db8::/32"]}},
         {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
+        {"IpAddress": {"aws:SourceIp": "nowhere"}},
         {"ForAnyValue:StringEquals": {"aws:SourceAccount": "111111111111"}},
     ],
 )
