@@ -12,7 +12,7 @@ from stead_agent.disk_sources import FileSource, NbdSource, RbdSource
 from stead_agent.machines.domain_xml import HostSide, render_domain
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
 from stead_agent.machines.life import Record
-from stead_agent.machines.plug import Changes, Limit, changes, plugged
+from stead_agent.machines.plug import Changes, Detach, Limit, changes, plugged
 
 DISKS = [Disk(f"vol-{n:017x}", FileSource(Path(f"/v/{n}")), "qcow2") for n in range(6)]
 STORE = Disk(instance_store_id("i-0123456789abcdef0", 0), FileSource(Path("/v/store")), "qcow2")
@@ -67,6 +67,21 @@ def test_all_of_a_limit_is_said():
         "total_bytes_sec": 5, "total_iops_sec": 200, "size_iops_sec": 256 << 10
     }  # fmt: skip
     assert Limit("vda", 5, 0).parameters() == {"total_bytes_sec": 5, "total_iops_sec": 0, "size_iops_sec": 0}
+
+
+def test_devices_without_a_name_are_no_obstacle():
+    disk = f"<disk><serial>{DISKS[0].id.replace('-', '')}</serial></disk>"
+    nics = (
+        "<interface/><interface><mac address='0a:00:00:00:00:00'/></interface><interface><target dev='t'/></interface>"
+    )
+    found = plugged(f"<domain><devices>{disk}{nics}</devices></domain>")
+    assert (found.targets, dict(found.taps)) == ({DISKS[0].id: ""}, {})
+
+
+def test_what_must_go_is_named_as_libvirt_does():
+    nic = "<interface><mac address='0a:00:00:00:00:00'/><alias name='ua-net0'/></interface>"
+    todo = changes(f"<domain><devices>{nic}</devices></domain>", spec([], []))
+    assert todo.detach == (Detach("0a:00:00:00:00:00", "ua-net0"),)
 
 
 def test_a_domain_without_devices_is_no_domain_of_ours():
