@@ -5,6 +5,8 @@ import pytest
 from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_table, inet_table, owner_of
 from stead_agent.firewall.interface import (
+    Acl,
+    AclEntry,
     Group,
     HostFirewall,
     IdleTimeouts,
@@ -19,7 +21,8 @@ from stead_agent.firewall.table import changes, written
 from stead_agent.firewall.vpc_ruleset import overlay_table, table_of
 
 LINKS = LinkPrefixes("stb", "stg", "stt", "sti", "sub", "internet", "169.254.0.0/17")
-WEB, APP, UNUSED = "sg-0000000a", "sg-0000000b", "sg-0000000c"
+WEB, APP, UNUSED, STRANGER = "sg-0000000a", "sg-0000000b", "sg-0000000c", "sg-0000000d"
+LIST, ACL = "pl-0000000a", "acl-0000000a"
 
 
 def interface(number: int = 1, **values: object) -> Interface:
@@ -52,6 +55,64 @@ def test_only_what_is_used_is_there() -> None:
     assert table.sets[f"{APP}-4"].elements == {"10.0.1.77"}
     assert table.sets[f"{APP}-6"].elements == {"fd00::77"}
     assert not any("sg-" in name for name in table_of(cleaned(picture()), LINKS).chains)
+
+
+def test_groups_lists_and_marks_that_are_named_nowhere_are_not_there() -> None:
+    mine = (
+        Rule("sgr-1", False, "tcp", 22, 22, LIST, ("10.9.0.0/16", "fd00:9::/32")),
+        Rule("sgr-2", False, "tcp", 22, 22, STRANGER),
+        Rule("sgr-3", False, "tcp", 22, 22, "10.0.0.0/8"),
+    )
+    marked = interface(2, router_mark=0x4000_0001)
+    groups = (Group(WEB, mine),)
+    interfaces = (interface(1, group_ids=(WEB, STRANGER)), marked)
+    clean = cleaned(VpcFirewall("vpc-1", groups, (Subnet("sub1", internet=True),), interfaces))
+    table = table_of(clean, LINKS)
+    assert [rule.text for rule in table.chains["eni-00000001-in"].rules] == [f"jump {WEB}-in"]
+    assert {name: set(it.elements) for name, it in table.sets.items() if name.startswith(("sg-", "pl-"))} == {
+        f"{LIST}-4": {"10.9.0.0/16"},
+        f"{LIST}-6": {"fd00:9::/32"},
+        f"{STRANGER}-4": set(),
+        f"{STRANGER}-6": set(),
+    }
+    assert table.sets[f"{LIST}-6"].declaration == "type ipv6_addr; flags interval"
+    assert overlay_table(clean, LINKS).sets["router_marks"].elements == {"06:00:00:00:00:02 : 0x40000001"}
+
+
+def test_who_may_reach_the_internet_and_be_reached_is_said_by_subnet() -> None:
+    subnets = (
+        Subnet("sub1", internet=True),
+        Subnet("sub2", internet=False, ipv6_internet=True),
+        Subnet("sub3", internet=False),
+    )
+    sets = table_of(cleaned(VpcFirewall("vpc-1", subnets=subnets)), LINKS).sets
+    assert sets["internet_subnets"].elements == {'"sub1"'}
+    assert sets["ipv6_internet_subnets"].elements == {'"sub2"'}
+
+
+def test_no_groups_are_asked_of_a_nat_gateway() -> None:
+    table = table_of(cleaned(picture(interface(1, unfiltered=True))), LINKS)
+    for way in ("out", "in"):
+        assert [rule.text for rule in table.chains[f"eni-00000001-{way}"].rules] == ["accept"]
+
+
+def test_a_network_acl_is_asked_at_the_borders_of_its_subnets() -> None:
+    acl = Acl(
+        ACL, (AclEntry(100, False, True, "6", "10.1.0.0/16", 22, 22), AclEntry(100, True, True, "17", "0.0.0.0/0"))
+    )
+    subnets = (Subnet("sub1", internet=True, cidr="10.0.1.0/24", acl_id=ACL), Subnet("sub2", internet=True))
+    chains = table_of(cleaned(VpcFirewall("vpc-1", subnets=subnets, acls=(acl,))), LINKS).chains
+    texts = {
+        name: [rule.text for rule in chain.rules]
+        for name, chain in chains.items()
+        if name[:4] in {"acl-", "sub1", "sub2"}
+    }
+    assert texts == {
+        f"{ACL}-in": ["ip saddr 10.1.0.0/16 tcp dport 22 return", "goto rejected_in"],
+        f"{ACL}-out": ["meta nfproto ipv4 meta l4proto 17 return", "goto rejected_out"],
+        "sub1-in": ["ip saddr 10.0.1.0/24 return", f"goto {ACL}-in"],
+        "sub1-out": ["ip daddr 10.0.1.0/24 return", f"goto {ACL}-out"],
+    }
 
 
 def test_one_interface_more_is_a_few_commands() -> None:
