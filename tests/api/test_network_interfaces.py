@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import HostResource, Instance, InterfaceAddress, NetworkInterface, Vpc, VpcHost
+from stead_controller.db.tables import Host, HostResource, Instance, InterfaceAddress, NetworkInterface, Vpc, VpcHost
 from stead_controller.hosts import desired_state, reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
@@ -160,6 +160,22 @@ def test_attach_and_detach_of_a_running_instance(api: Api) -> None:
     ]
 
 
+def test_force_does_not_wait_for_a_host_that_is_down(api: Api) -> None:
+    """Of one that is up the interface might still be in use."""
+    instance_id = api.launch()
+    interface_id = create(api)["NetworkInterfaceId"]
+    attached = {"NetworkInterfaceId": interface_id, "InstanceId": instance_id, "DeviceIndex": 1}
+    detach = {"AttachmentId": api.ec2.attach_network_interface(**attached)["AttachmentId"]}
+    for force in (False, True):
+        api.ec2.detach_network_interface(**detach, Force=force)
+        assert shown(api, interface_id)["Attachment"]["Status"] == "detaching"
+    api.run(lambda tx: setattr(tx.session.get_one(Host, api.world.host_id), "state", "down"))
+    api.ec2.detach_network_interface(**detach)
+    assert shown(api, interface_id)["Attachment"]["Status"] == "detaching"
+    api.ec2.detach_network_interface(**detach, Force=True)
+    assert shown(api, interface_id)["Status"] == "available"
+
+
 def test_what_cannot_be_attached_or_detached(api: Api) -> None:
     instance_id = api.launch()
     (primary,) = api.ec2.describe_network_interfaces()["NetworkInterfaces"]
@@ -174,6 +190,11 @@ def test_what_cannot_be_attached_or_detached(api: Api) -> None:
 
     api.refused("InvalidNetworkInterface.InUse", attach(primary["NetworkInterfaceId"], 1))
     api.refused("InvalidParameterValue", attach(here, 0))
+    api.refused("InvalidParameterValue", attach(here, -1))
+    for state in ("pending", "shutting-down"):
+        api.run(lambda tx, state=state: setattr(tx.session.get_one(Instance, instance_id), "state", state))
+        api.refused("IncorrectState", attach(here, 1))
+    api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "running"))
     queues = {"NetworkInterfaceId": here, "InstanceId": instance_id, "DeviceIndex": 1, "EnaQueueCount": 2}
     api.refused("UnsupportedOperation", api.ec2.attach_network_interface, **queues)
     api.refused("InvalidParameterCombination", attach(elsewhere, 1))

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, HostResource, Instance, Snapshot, StoragePool, Volume
-from stead_controller.errors import SteadError
+from stead_controller.errors import NoCapacity, SteadError
 from stead_controller.hosts import desired_state, facts
 from stead_controller.hosts.reports import apply_progress
 from stead_controller.resources import (
@@ -34,6 +34,7 @@ from stead_controller.resources.stop_instances import stop_instances
 from stead_controller.resources.terminate_instances import terminate_instances
 from stead_controller.resources.volume_life import CreateRequest
 from stead_controller.resources.volume_modifications import ModifyRequest
+from stead_proto import limits
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.unit.controller.resources import rows
@@ -313,6 +314,27 @@ def test_the_home_serves_a_volume_to_the_host_of_its_instance(cloud, elsewhere):
     assert second.plugged[cloud.instances[1]][elsewhere] == row.generation
     assert row.attachment_state == "attached"
     assert row.export_port is not None
+
+
+def test_a_home_serves_no_more_volumes_than_it_has_ports(cloud, elsewhere, monkeypatch):
+    monkeypatch.setattr(limits, "EXPORT_PORTS", range(61000, 61002))
+    first, second, _ = cloud.hosts
+
+    def taken(tx):
+        return {volume_attachments._free_port(tx, first.id) for _ in range(64)}
+
+    def serve_too(tx, port):
+        tx.session.get_one(Volume, elsewhere).export_port = port
+        tx.session.flush()
+        return taken(tx)
+
+    assert cloud.run(serve_too, 61000) == {61001}
+    assert cloud.run(serve_too, 61001) == {61000}
+    monkeypatch.setattr(limits, "EXPORT_PORTS", range(61001, 61002))
+    assert cloud.run(lambda tx: volume_attachments._free_port(tx, second.id)) == 61001, "another host has its own"
+    with pytest.raises(NoCapacity) as refusal:
+        cloud.run(taken)
+    assert refusal.value.code == "InsufficientVolumeCapacity"
 
 
 def test_a_volume_is_free_when_the_other_host_let_go(cloud, elsewhere):
