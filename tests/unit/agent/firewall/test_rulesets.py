@@ -1,5 +1,7 @@
 """What the whole tables look like; the kernel's opinion of them is asked in tests/host/firewall."""
 
+from dataclasses import replace
+
 import pytest
 
 from stead_agent.firewall.cleaning import cleaned
@@ -7,11 +9,13 @@ from stead_agent.firewall.host_ruleset import Bindings, bindings_of, bridge_tabl
 from stead_agent.firewall.interface import (
     Acl,
     AclEntry,
+    FlowLog,
     Group,
     HostFirewall,
     IdleTimeouts,
     Interface,
     LinkPrefixes,
+    PeerLink,
     PublicAddress,
     Rule,
     Subnet,
@@ -90,6 +94,29 @@ def test_who_may_reach_the_internet_and_be_reached_is_said_by_subnet() -> None:
     assert sets["ipv6_internet_subnets"].elements == {'"sub2"'}
 
 
+def test_each_ip_version_has_its_own_sets_of_addresses() -> None:
+    """A router interface gets what is routed by the address of its MAC, in IPv6, and by its own."""
+    plain = interface(1, ipv6_addresses=("fd00::1",))
+    router = interface(2, ipv6_addresses=("fd00::2",), source_dest_check=False)
+    peers = (PeerLink("pcx1", ("10.7.0.0/16", "fd00:7::/32")),)
+    logs = (
+        FlowLog("fl-1", frozenset({router.id}), accepted=False, rejected=True),
+        FlowLog("fl-2", frozenset({plain.id}), accepted=True, rejected=False),
+    )
+    vpc = replace(picture(plain, router), peers=peers, flow_logs=logs)
+    sets = {name: set(it.elements) for name, it in table_of(cleaned(vpc), LINKS).sets.items()}
+    assert sets["receivers4"] == {f"10.0.1.{n} . 10.0.1.{n} : jump eni-0000000{n}-in" for n in (1, 2)}
+    assert sets["receivers6"] == {f"fd00::{n} . fd00::{n} : jump eni-0000000{n}-in" for n in (1, 2)}
+    assert sets["unchecked"] == {'"sub1" . 06:00:00:00:00:02'}
+    assert sets["router_sources4"] == {'"sub1" . 06:00:00:00:00:02 . 10.0.1.2'}
+    assert sets["router_sources6"] == {'"sub1" . 06:00:00:00:00:02 . fd00::2'}
+    assert sets["routers4"] == {"10.0.1.2 : jump eni-00000002-in"}
+    assert sets["routers6"] == {f"{it} : jump eni-00000002-in" for it in ("fd00::2", "fe80::400:ff:fe00:2")}
+    assert (sets["peer_sources4"], sets["peer_sources6"]) == ({'"pcx1" . 10.7.0.0/16'}, {'"pcx1" . fd00:7::/32'})
+    assert sets["logged_senders"] == {'"sub1" . 06:00:00:00:00:02'}
+    assert (sets["logged_receivers4"], sets["logged_receivers6"]) == ({"10.0.1.2"}, {"fd00::2"})
+
+
 def test_no_groups_are_asked_of_a_nat_gateway() -> None:
     table = table_of(cleaned(picture(interface(1, unfiltered=True))), LINKS)
     for way in ("out", "in"):
@@ -101,7 +128,13 @@ def test_a_network_acl_is_asked_at_the_borders_of_its_subnets() -> None:
         ACL, (AclEntry(100, False, True, "6", "10.1.0.0/16", 22, 22), AclEntry(100, True, True, "17", "0.0.0.0/0"))
     )
     subnets = (Subnet("sub1", internet=True, cidr="10.0.1.0/24", acl_id=ACL), Subnet("sub2", internet=True))
-    chains = table_of(cleaned(VpcFirewall("vpc-1", subnets=subnets, acls=(acl,))), LINKS).chains
+    table = table_of(cleaned(VpcFirewall("vpc-1", subnets=subnets, acls=(acl,))), LINKS)
+    chains = table.chains
+    for way, words in (("out", "Where packets leave a subnet."), ("in", "Where packets come to a subnet.")):
+        assert (table.sets[f"border_{way}"].why, set(table.sets[f"border_{way}"].elements)) == (
+            words,
+            {f'"sub1" : jump sub1-{way}'},
+        )
     texts = {
         name: [rule.text for rule in chain.rules]
         for name, chain in chains.items()
