@@ -8,9 +8,9 @@ from stead_controller.db.tables import Account
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path, empty_database_file):
+    (tmp_path / "test.sqlite").write_bytes(empty_database_file)
     database = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
-    upgrade(database.engine)
     yield database
     database.close()
 
@@ -95,9 +95,10 @@ def test_an_old_attachment_is_at_home(tmp_path):
     database.close()
 
 
-def old_vpc(tmp_path):
+@pytest.fixture(scope="module")
+def old_vpc(tmp_path_factory):
     """A database of the first schema with a VPC whose subnets lead to the internet, brought to the newest."""
-    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('vpc') / 'old.sqlite'}")
     upgrade(database.engine, "faa718eac69d")
     with database.engine.begin() as connection:
         connection.exec_driver_sql(
@@ -111,33 +112,29 @@ def old_vpc(tmp_path):
                 " 1, 1, 1, 4, 5)"
             )
     upgrade(database.engine)
-    return database
+    yield database
+    database.close()
 
 
-def test_an_old_vpc_gets_its_default_acl(tmp_path):
-    database = old_vpc(tmp_path)
-    with database.engine.connect() as connection:
+def test_an_old_vpc_gets_its_default_acl(old_vpc):
+    with old_vpc.engine.connect() as connection:
         ((acl_id, vpc_id, default),) = connection.exec_driver_sql("SELECT id, vpc_id, is_default FROM network_acls")
         assert (vpc_id, default) == ("vpc-1", 1)
         links = connection.exec_driver_sql("SELECT acl_id, subnet_id FROM network_acl_associations ORDER BY subnet_id")
         assert links.all() == [(acl_id, "subnet-1"), (acl_id, "subnet-2")]
         entries = connection.exec_driver_sql("SELECT egress, rule_number, allow FROM network_acl_entries ORDER BY 1, 2")
         assert entries.all() == [(0, 100, 1), (0, 32767, 0), (1, 100, 1), (1, 32767, 0)]
-    database.close()
 
 
-def test_old_associations_get_the_account_of_what_they_belong_to(tmp_path):
-    database = old_vpc(tmp_path)
-    with database.engine.connect() as connection:
+def test_old_associations_get_the_account_of_what_they_belong_to(old_vpc):
+    with old_vpc.engine.connect() as connection:
         for table, count in (("network_acl_associations", 2), ("route_table_associations", 1), ("vpc_cidr_blocks", 1)):
             accounts = connection.exec_driver_sql(f"SELECT account_id FROM {table}")
             assert accounts.scalars().all() == ["1"] * count
-    database.close()
 
 
-def test_an_old_vpc_gets_its_gateway_route_table_options_and_block(tmp_path):
-    database = old_vpc(tmp_path)
-    with database.engine.connect() as connection:
+def test_an_old_vpc_gets_its_gateway_route_table_options_and_block(old_vpc):
+    with old_vpc.engine.connect() as connection:
 
         def rows(query):
             return [tuple(row) for row in connection.exec_driver_sql(query)]
@@ -160,8 +157,7 @@ def test_an_old_vpc_gets_its_gateway_route_table_options_and_block(tmp_path):
             ("domain-name-servers", "AmazonProvidedDNS"),
         ]
         assert rows("SELECT count(*) FROM subnets WHERE vpc_id = 'vpc-1' AND hostname_type = 'ip-name'") == [(2,)]
-    assert differences(database.engine) == []
-    database.close()
+    assert differences(old_vpc.engine) == []
 
 
 def insert(connection, table, **values):
