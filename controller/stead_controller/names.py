@@ -19,9 +19,11 @@ def resource_name(resource_id: str, region: str) -> str:
     return f"{resource_id}.{private_domain(region)}"
 
 
-def instance_name(instance_id: str, address: str, hostname_type: str, region: str) -> str:
-    """The host name of an instance, by its id or its primary address, as its `hostname_type` says."""
-    return resource_name(instance_id, region) if hostname_type == "resource-name" else private_name(address, region)
+def instance_name(instance_id: str, address: str | None, hostname_type: str, region: str) -> str:
+    """The host name of an instance: by its primary IPv4 address if it has one and its `hostname_type` says so."""
+    if hostname_type == "resource-name" or address is None:
+        return resource_name(instance_id, region)
+    return private_name(address, region)
 
 
 def shown_private_name(address: str, region: str, *, named: bool) -> str:

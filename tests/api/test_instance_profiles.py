@@ -23,6 +23,7 @@ from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.api.identity import trust, who_may
 from tests.api.test_instance_attributes import report, revision_told
+from tests.api.test_ipv6_only_subnets import ipv6_blocks, make_ipv6_only
 from tests.unit.controller.resources import rows
 
 ACCOUNT = "111111111111"
@@ -165,6 +166,11 @@ def test_policies_know_by_which_imds_credentials_were_given_and_where(api, profi
     assert allowed(first)
     may(IpAddress={"aws:Ec2InstanceSourcePrivateIPv4": second["PrivateIpAddress"]})
     assert [allowed(first), allowed(second)] == [False, True]
+    native = launch(
+        api, IamInstanceProfile={"Name": "Servers"}, SubnetId=make_ipv6_only(api, ipv6_blocks(api)[0])["SubnetId"]
+    )
+    may(Null={"aws:Ec2InstanceSourcePrivateIPv4": "true"})
+    assert [allowed(first), allowed(native)] == [False, True]
 
 
 def test_a_policy_knows_the_instance_profile_that_an_instance_has(api, profiles):

@@ -99,7 +99,6 @@ def test_zones(api, vpc_id):
     cidr = {"VpcId": vpc_id, "CidrBlock": "10.0.1.0/24"}
     api.refused("InvalidParameterValue", api.ec2.create_subnet, AvailabilityZone="mars-1a", **cidr)
     api.refused("InvalidParameterValue", api.ec2.create_subnet, AvailabilityZoneId="mars-az1", **cidr)
-    api.refused("UnsupportedOperation", api.ec2.create_subnet, Ipv6Native=True, **cidr)
     api.refused("MissingParameter", api.ec2.create_subnet, VpcId=vpc_id)
 
 
@@ -144,7 +143,13 @@ def test_attributes(api, vpc_id, prefix):
         wish = {"SubnetId": subnet_id, refused: {"Value": True}}
         assert refused in api.refused("UnsupportedOperation", api.ec2.modify_subnet_attribute, **wish)
     api.ec2.modify_subnet_attribute(SubnetId=subnet_id, EnableDns64={"Value": False})
-    api.ec2.disassociate_subnet_cidr_block(AssociationId=associated["Ipv6CidrBlockAssociation"]["AssociationId"])
+    association_id = associated["Ipv6CidrBlockAssociation"]["AssociationId"]
+    message = api.refused(
+        "InvalidCidrBlock.InUse", api.ec2.disassociate_subnet_cidr_block, AssociationId=association_id
+    )
+    assert message.endswith("because its subnet has assign-ipv6-address-on-creation set to true.")
+    api.ec2.modify_subnet_attribute(**assign | {"AssignIpv6AddressOnCreation": {"Value": False}})
+    api.ec2.disassociate_subnet_cidr_block(AssociationId=association_id)
     (ended,) = shown()["Ipv6CidrBlockAssociationSet"]
     assert ended["Ipv6CidrBlockState"] == {"State": "disassociated"}
     assert not shown()["AssignIpv6AddressOnCreation"]
@@ -181,6 +186,7 @@ def test_an_ipv6_block_stays_while_an_interface_has_addresses_of_it(api, vpc_id,
     address = ipaddress.IPv6Address(interface["Ipv6Addresses"][0]["Ipv6Address"])
     assert address in ipaddress.IPv6Network(f"{prefix}00::/64")
     association_id = subnet["Ipv6CidrBlockAssociationSet"][0]["AssociationId"]
+    api.ec2.modify_subnet_attribute(SubnetId=subnet_id, AssignIpv6AddressOnCreation={"Value": False})
     api.refused("DependencyViolation", api.ec2.disassociate_subnet_cidr_block, AssociationId=association_id)
     api.ec2.delete_network_interface(NetworkInterfaceId=interface["NetworkInterfaceId"])
     api.ec2.disassociate_subnet_cidr_block(AssociationId=association_id)

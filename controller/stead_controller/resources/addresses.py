@@ -32,8 +32,9 @@ def new_mac(tx: Transaction) -> str:
 def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: NetworkInterface, now: datetime) -> str:
     """Give an interface a public address that is free and has rested; raises LimitExceeded when none is left.
 
-    The interface's row must be flushed already.
+    The interface's row must be flushed already, and it must have a private IPv4 address.
     """
+    assert interface.private_address is not None
     return take_free(tx, cloud, account_id, now, interface_id=interface.id, private_address=interface.private_address)
 
 

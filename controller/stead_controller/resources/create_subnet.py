@@ -8,7 +8,14 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.db.tables import Subnet, Vpc
-from stead_controller.errors import AlreadyExists, InvalidCombination, InvalidParameter, MissingParameter, NotFound
+from stead_controller.errors import (
+    AlreadyExists,
+    BadRequest,
+    InvalidCombination,
+    InvalidParameter,
+    MissingParameter,
+    NotFound,
+)
 from stead_controller.resources import cidr_blocks, network_acls, quotas, tags, topology_changes, vpcs
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.cloud import Cloud
@@ -26,30 +33,47 @@ class SubnetRequest:
     vpc_id: str
     cidr_block: str | None
     ipv6_cidr_block: str | None = None
+    ipv6_native: bool = False
     zone: str | None = None
     zone_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def create(tx: Transaction, caller: Caller, cloud: Cloud, request: SubnetRequest, now: datetime) -> Subnet:
-    """Make a subnet.
+    """Make a subnet, of IPv6 only where the request says so.
 
-    Raises MalformedId, NotFound, MissingParameter, InvalidParameter (also as InvalidSubnet.Range), AlreadyExists
-    (InvalidSubnet.Conflict), LimitExceeded.
+    Raises InvalidCombination, MalformedId, NotFound, MissingParameter, InvalidParameter (also as InvalidSubnet.Range),
+    AlreadyExists (InvalidSubnet.Conflict), LimitExceeded.
     """
     vpc = vpcs.find(tx, caller, request.vpc_id)
     zone = find_zone(cloud, request.zone, request.zone_id) or cloud.zones[0]
-    if request.cidr_block is None:
-        raise MissingParameter("cidrBlock")
+    _check_families(request)
     _check_quota(tx, vpc)
-    blocks = [block.cidr_block for block in vpcs.blocks_of(tx, [vpc.id])[vpc.id]]
-    block = cidr_blocks.subnet_block(request.cidr_block, blocks, taken_blocks(tx, vpc.id))
-    subnet = add(tx, vpc, str(block), zone, now)
+    block = None
+    if request.cidr_block is not None:
+        blocks = [each.cidr_block for each in vpcs.blocks_of(tx, [vpc.id])[vpc.id]]
+        block = str(cidr_blocks.subnet_block(request.cidr_block, blocks, taken_blocks(tx, vpc.id)))
+    subnet = add(tx, vpc, block, zone, now)
     if request.ipv6_cidr_block is not None:
         give_ipv6(tx, subnet, request.ipv6_cidr_block)
     tags.create_on_launch(tx, caller, [("subnet", subnet.id)], {"subnet": request.tags})
     topology_changes.subnet(tx, subnet.id, vpc.id)
     return subnet
+
+
+def _check_families(request: SubnetRequest) -> None:
+    """Refuse a subnet without addresses, or of IPv6 only with IPv4 ones, in EC2's words."""
+    if not request.ipv6_native:
+        if request.cidr_block is None:
+            raise MissingParameter("cidrBlock")
+        return
+    if request.cidr_block is not None:
+        raise InvalidCombination(
+            "When specifying ipv4 parameters, cidrBlock or ipv4IpamPoolId, you cannot set ipv6Native to true."
+        )
+    if request.ipv6_cidr_block is None:
+        message = "Either 'ipv6CidrBlock' or 'ipv6IpamPoolId' should be provided."
+        raise BadRequest(message, code="MissingParameter")
 
 
 def create_default(tx: Transaction, caller: Caller, zone: str, now: datetime) -> Subnet:
@@ -82,9 +106,13 @@ def create_default(tx: Transaction, caller: Caller, zone: str, now: datetime) ->
 
 
 def add(
-    tx: Transaction, vpc: Vpc, cidr_block: str, zone: str, now: datetime, *, default_for_zone: bool = False
+    tx: Transaction, vpc: Vpc, cidr_block: str | None, zone: str, now: datetime, *, default_for_zone: bool = False
 ) -> Subnet:
-    """Add a subnet's row, whose block was checked; a default one gives its instances public addresses."""
+    """Add a subnet's row, whose block was checked; a default one gives its instances public addresses.
+
+    One without a block is of IPv6 only: its interfaces get an IPv6 address each, its instances are named by their ids.
+    """
+    native = cidr_block is None
     subnet = Subnet(
         id=ids.new_id("subnet"),
         account_id=vpc.account_id,
@@ -93,6 +121,9 @@ def add(
         zone=zone,
         default_for_zone=default_for_zone,
         map_public_address=default_for_zone,
+        assign_ipv6_address=native,
+        hostname_type="resource-name" if native else "ip-name",
+        resource_name_aaaa_record=native,
         created=now,
     )
     tx.session.add(subnet)
@@ -113,7 +144,8 @@ def give_ipv6(tx: Transaction, subnet: Subnet, cidr: str) -> None:
 
 def taken_blocks(tx: Transaction, vpc_id: str) -> list[str]:
     """List the IPv4 blocks of a VPC's subnets."""
-    return list(tx.session.scalars(select(Subnet.cidr_block).where(Subnet.vpc_id == vpc_id)))
+    query = select(Subnet.cidr_block).where(Subnet.vpc_id == vpc_id)
+    return [block for block in tx.session.scalars(query) if block is not None]
 
 
 def find_zone(cloud: Cloud, name: str | None, zone_id: str | None) -> str | None:

@@ -349,9 +349,9 @@ class _Batch:
         return shown
 
     def _interface(self, row: _Row) -> Shown:
-        first = self._private(row.private_address, row, row, primary=True)
+        first = None if row.private_address is None else self._private(row.private_address, row, row, primary=True)
         held = self._held.get(row.id, ())
-        ipv4 = (self._private(one.address, one, row, primary=False) for one in held if not one.ipv6)
+        ipv4 = [self._private(one.address, one, row, primary=False) for one in held if not one.ipv6] if held else []
         return {
             "NetworkInterfaceId": row.id,
             "OwnerId": row.account_id,
@@ -359,10 +359,10 @@ class _Batch:
             "VpcId": row.vpc_id,
             "Description": row.description,
             "MacAddress": row.mac_address,
-            "PrivateDnsName": first["PrivateDnsName"],
+            "PrivateDnsName": first and first["PrivateDnsName"],
             "PrivateIpAddress": row.private_address,
-            "PrivateIpAddresses": [first, *ipv4] if held else [first],
-            "Association": first["Association"],
+            "PrivateIpAddresses": [first, *ipv4] if first else [],
+            "Association": first and first["Association"],
             "Attachment": {
                 "AttachmentId": row.attachment_id,
                 "AttachTime": row.attach_time,

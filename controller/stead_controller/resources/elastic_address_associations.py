@@ -56,6 +56,8 @@ def associate(
     interface = _find_target(tx, caller, target)
     require_own(interface)
     private_address = target.private_address or interface.private_address
+    if private_address is None:
+        raise InvalidParameter(f"The network interface '{interface.id}' has no private IPv4 address")
     if private_address not in private_addresses.of(tx, interface.id, ipv6=False):
         raise InvalidParameter(f"The private address {private_address} is not assigned to interface {interface.id}")
     require_gateway(tx, interface.vpc_id)

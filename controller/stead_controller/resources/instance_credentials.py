@@ -61,7 +61,7 @@ def renew(
         return
     expires = now + LIFETIME
     arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{instance.account_id}:instance/{instance.id}"
-    origin = Origin(arn, instance.vpc_id, instance.private_address, _IMDS_V2)
+    origin = Origin(arn, instance.vpc_id, instance.private_address or "", _IMDS_V2)
     made = mint(cloud.sealer, Facts("role", role.account_id, role.id, instance.id, now, expires, origin=origin))
     association.access_key_id, association.session_token = made.access_key_id, made.session_token
     association.expires = expires

@@ -189,7 +189,7 @@ def _of_interfaces(domain: str) -> dict[str, Condition]:
         "availability-zone": exists_where(_interface(), text(column.zone)),
         "deny-all-igw-traffic": exists_where(_interface(), constant("false")),
         "description": exists_where(_interface(), text(column.description)),
-        "ipv6-native": exists_where(_interface(), constant("false")),
+        "ipv6-native": exists_where(_interface(), flag(column.private_address.is_(None))),
         "mac-address": among(Instance.id, by_index, text(column.mac_address)),
         "network-interface-id": among(Instance.id, by_index, text(column.id), owner=column.account_id),
         "operator.managed": exists_where(_interface(), constant("false")),

@@ -57,7 +57,7 @@ def _summary(instance: Instance, tags: dict[str, str]) -> InstanceSummary:
         state=instance.state,
         instance_type=instance.instance_type,
         image_id=instance.image_id,
-        private_address=instance.private_address,
+        private_address=instance.private_address or "",
         public_address=instance.public_address or "",
         vpc_id=instance.vpc_id,
         subnet_id=instance.subnet_id,

@@ -88,8 +88,16 @@ def assign_ipv6(
 
 
 def unassign_ipv6(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
-    """Take IPv6 addresses from an interface; raises MalformedId, NotFound, MissingParameter, InvalidParameter."""
+    """Take IPv6 addresses from an interface; raises MalformedId, NotFound, MissingParameter, InvalidParameter.
+
+    One without IPv4 keeps at least one.
+    """
     interface = _find_holder(tx, caller, interface_id, addresses, ipv6=True)
+    if interface.private_address is None and not set(private_addresses.of(tx, interface.id, ipv6=True)) - {*addresses}:
+        raise InvalidParameter(
+            f"The network interface '{interface.id}' is in an IPv6 only subnet: its last IPv6 address cannot be "
+            "unassigned"
+        )
     private_addresses.give_back(tx, interface.id, addresses)
     interface_changes.changed(tx, interface)
 

@@ -85,6 +85,10 @@ def _plan_one(
         attachments.check_addresses(tx, existing, kind.name)
         return InterfacePlan(wish, tx.session.get_one(Subnet, existing.subnet_id), (), existing, public=False)
     subnet = find_subnet(wish.subnet_id)
+    if subnet.cidr_block is None and wish.associate_public_address:
+        raise InvalidCombination(
+            f"The associatePublicIPAddress parameter cannot be specified in the IPv6 only subnet '{subnet.id}'"
+        )
     named = interface_groups.ids_of(tx, caller, subnet.vpc_id, wish.group_names)
     group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, (*wish.group_ids, *named))
     public = wish.associate_public_address

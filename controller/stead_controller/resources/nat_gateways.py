@@ -65,6 +65,8 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
     if known is not None:
         return known
     subnet = lookup.find(tx, caller, "subnet", Subnet, request.subnet_id)
+    if subnet.cidr_block is None:
+        raise InvalidParameter(f"The subnet '{subnet.id}' is an IPv6 only subnet: a NAT gateway needs IPv4 addresses")
     elastic = _elastic(tx, caller, request)
     _check_quota(tx, subnet)
     gateway = NatGateway(

@@ -98,9 +98,11 @@ def set_associate_public_address(
 ) -> None:
     """Set whether a primary interface has an automatic public address while its instance runs, and now.
 
-    Raises MalformedId, NotFound, WrongState, LimitExceeded.
+    Raises MalformedId, NotFound, InvalidParameter for one without IPv4, WrongState, LimitExceeded.
     """
     interface = _find_own(tx, caller, interface_id)
+    if value and interface.private_address is None:
+        raise InvalidParameter(f"The network interface '{interface.id}' has no private IPv4 address")
     interface.associate_public_address = value
     has_one = addresses.public_of(tx, interface) is not None
     if not value:

@@ -44,8 +44,13 @@ class AddressWish:
 
     @property
     def ipv4_number(self) -> int:
-        """How many IPv4 addresses that are."""
+        """How many IPv4 addresses that are, in a subnet that has any."""
         return 1 + len(self.secondary) + self.secondary_count
+
+    @property
+    def names_ipv4(self) -> bool:
+        """Whether anything is asked for that only a subnet with IPv4 has."""
+        return self.primary is not None or bool(self.secondary) or self.secondary_count > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +103,12 @@ def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **c
     use), LimitExceeded.
     """
     _check(wish, columns.get("description", ""))
+    _check_family(subnet, wish)
     interface_id = ids.new_id("network-interface")
     take_secondary(tx, subnet, interface_id, wish.secondary, 0)  # first, so that none is chosen as the primary
-    primary = private_addresses.take(tx, subnet, interface_id, wish.primary, primary=True)
+    primary = None
+    if subnet.cidr_block is not None:
+        primary = private_addresses.take(tx, subnet, interface_id, wish.primary, primary=True)
     take_secondary(tx, subnet, interface_id, (), wish.secondary_count)
     take_ipv6(tx, subnet, interface_id, wish)
     interface = NetworkInterface(
@@ -157,6 +165,18 @@ def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
     tags.remove_all(tx, [interface.id])
     tx.session.delete(interface)
     interface_changes.gone(tx, interface)
+
+
+def _check_family(subnet: Subnet, wish: AddressWish) -> None:
+    """Raise InvalidCombination for IPv4 addresses, or no IPv6 address, in a subnet of IPv6 only."""
+    if subnet.cidr_block is not None:
+        return
+    if wish.names_ipv4:
+        raise InvalidCombination(f"Private IPv4 addresses cannot be specified in the IPv6 only subnet '{subnet.id}'")
+    if wish.ipv6_count == 0 and not wish.ipv6:
+        raise InvalidCombination(
+            f"A network interface in the IPv6 only subnet '{subnet.id}' has at least one IPv6 address"
+        )
 
 
 def _check(wish: AddressWish, description: str) -> None:

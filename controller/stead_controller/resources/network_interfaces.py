@@ -76,7 +76,7 @@ def _shown(interface: NetworkInterface) -> dict[str, Any]:
         "RequesterManaged": interface.requester_managed,
         "SourceDestCheck": interface.source_dest_check,
         "DenyAllIgwTraffic": False,
-        "Ipv6Native": False,
+        "Ipv6Native": interface.private_address is None,
         "Operator": {"Managed": False},
         "ConnectionTrackingConfiguration": connection_tracking.shown(interface),
     }
@@ -95,7 +95,8 @@ def _addresses(
 
     `named` tells whether public addresses have names, `host_names` whether private ones have.
     """
-    ipv4 = [interface.private_address, *(address for address, ipv6 in held if not ipv6)]
+    primary = [] if interface.private_address is None else [interface.private_address]
+    ipv4 = [*primary, *(address for address, ipv6 in held if not ipv6)]
     listed = [
         {
             "PrivateIpAddress": address,
@@ -105,12 +106,12 @@ def _addresses(
         }
         for address in ipv4
     ]
-    first = listed[0]
-    association = first["Association"]
+    first: dict[str, Any] = listed[0] if listed else {}
+    association = first.get("Association")
     ipv6 = [address for address, is_ipv6 in held if is_ipv6]
     return {
         "PrivateIpAddress": interface.private_address,
-        "PrivateDnsName": first["PrivateDnsName"],
+        "PrivateDnsName": first.get("PrivateDnsName"),
         "PrivateIpAddresses": listed,
         "Association": association,
         "PublicDnsName": association["PublicDnsName"] or None if isinstance(association, dict) else None,

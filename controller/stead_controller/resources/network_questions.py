@@ -68,7 +68,7 @@ def answer(tx: Transaction, asked: Asked) -> Verdict:
         raise InvalidParameter("Traffic from the internet to the internet does not come through this network.")
     verdicts = []
     for address in _sources(facts, asked, source, destination):
-        target = _destination(facts, asked, source, destination)
+        target = _destination(facts, asked, source, destination, ipv6=":" in address)
         verdict = explain(facts, Question(_packet(asked, address, target), source, destination))
         if verdict.reachable:
             return verdict
@@ -121,6 +121,8 @@ def _sources(facts: RowFacts, asked: Asked, source: Place, destination: Place | 
         return [str(ipaddress.ip_address(asked.source_address))]
     if isinstance(source, Interface):
         wants_ipv6 = asked.destination_address is not None and ":" in asked.destination_address
+        if asked.destination_address is None and isinstance(destination, Interface):
+            wants_ipv6 = all(":" in one for one in destination.addresses)
         fitting = [one for one in source.addresses if (":" in one) is wants_ipv6]
         return [fitting[0] if fitting else source.addresses[0]]
     candidates = [SOMEWHERE]
@@ -132,8 +134,11 @@ def _sources(facts: RowFacts, asked: Asked, source: Place, destination: Place | 
     return list(dict.fromkeys(candidates))
 
 
-def _destination(facts: RowFacts, asked: Asked, source: Place, destination: Place | None) -> str:
-    """Give the address that the packet goes to: where no way leads to the private one, the public one is used."""
+def _destination(facts: RowFacts, asked: Asked, source: Place, destination: Place | None, *, ipv6: bool) -> str:
+    """Give the address that the packet goes to: where no way leads to the private one, the public one is used.
+
+    `ipv6` is the family of where it comes from: of the destination's addresses, one of that is taken if there is any.
+    """
     named = asked.destination_address
     if isinstance(source, Gateway) and isinstance(destination, Interface):
         private = named if named in destination.addresses else destination.addresses[0]
@@ -142,7 +147,7 @@ def _destination(facts: RowFacts, asked: Asked, source: Place, destination: Plac
         return str(ipaddress.ip_address(named))
     if not isinstance(destination, Interface):
         return SOMEWHERE
-    private = destination.addresses[0]
+    private = next((one for one in destination.addresses if (":" in one) is ipv6), destination.addresses[0])
     if isinstance(source, Interface) and source.vpc_id != destination.vpc_id:
         joined = destination.vpc_id in facts.peers(source.vpc_id)
         return private if joined else destination.public.get(private, private)

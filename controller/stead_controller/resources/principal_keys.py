@@ -37,7 +37,7 @@ def _arn(caller: Caller, _now: datetime) -> str | None:
     return (caller.arn if caller.kind == "federated" else caller.principal_arn or caller.arn) or None
 
 
-def _of_origin(read: Callable[[Origin], str]) -> Callable[[Caller, datetime], str | None]:
+def _of_origin(read: Callable[[Origin], str | None]) -> Callable[[Caller, datetime], str | None]:
     """Read of the instance that a session of its role was given to; other callers have no such key."""
 
     def value(caller: Caller, _now: datetime) -> str | None:
@@ -48,7 +48,7 @@ def _of_origin(read: Callable[[Origin], str]) -> Callable[[Caller, datetime], st
 
 
 KEYS: Final[Mapping[str, Callable[[Caller, datetime], Any]]] = {
-    "aws:Ec2InstanceSourcePrivateIPv4": _of_origin(lambda origin: origin.private_address),
+    "aws:Ec2InstanceSourcePrivateIPv4": _of_origin(lambda origin: origin.private_address or None),
     "aws:Ec2InstanceSourceVpc": _of_origin(lambda origin: origin.vpc_id),
     "aws:FederatedProvider": lambda caller, _: caller.session.provider or None if caller.session else None,
     "aws:MultiFactorAuthAge": _mfa_age,

@@ -32,8 +32,8 @@ _GOLDEN_SECTION: Final = (5**0.5 - 1) / 2
 def take(tx: Transaction, subnet: Subnet, interface_id: str, wanted: str | None = None, *, primary: bool) -> str:
     """Give an interface an IPv4 address of its subnet, the wanted one if any; the interface may be added later.
 
-    Raises InvalidParameter for an address outside of the subnet or reserved, WrongState (InvalidIPAddress.InUse) when
-    taken, LimitExceeded when none is free.
+    Raises InvalidParameter for an address outside of the subnet or reserved, or where the subnet is of IPv6 only,
+    WrongState (InvalidIPAddress.InUse) when taken, LimitExceeded when none is free.
     """
     if wanted is None:
         return _take_any(tx, subnet, interface_id, primary=primary)
@@ -45,7 +45,7 @@ def take(tx: Transaction, subnet: Subnet, interface_id: str, wanted: str | None 
 
 def check_wanted(subnet: Subnet, wanted: str) -> str:
     """Give a wanted IPv4 address in its usual form; raises InvalidParameter when the subnet cannot give it."""
-    network = ipaddress.IPv4Network(subnet.cidr_block)
+    network = _ipv4_network(subnet)
     try:
         address = ipaddress.IPv4Address(wanted)
     except ValueError as error:
@@ -56,6 +56,12 @@ def check_wanted(subnet: Subnet, wanted: str) -> str:
     if offset < FIRST_OFFSET or offset > network.num_addresses - 2:
         raise InvalidParameter(f"Address {wanted} is in subnet's reserved address range")
     return str(address)
+
+
+def _ipv4_network(subnet: Subnet) -> ipaddress.IPv4Network:
+    if subnet.cidr_block is None:
+        raise InvalidParameter(f"The subnet '{subnet.id}' is an IPv6 only subnet: it has no private IPv4 addresses")
+    return ipaddress.IPv4Network(subnet.cidr_block)
 
 
 def take_ipv6(
@@ -105,7 +111,7 @@ def holder(tx: Transaction, subnet_id: str, address: str) -> InterfaceAddress | 
 
 def _take_any(tx: Transaction, subnet: Subnet, interface_id: str, *, primary: bool) -> str:
     """Take the next free address: the search goes on where the last one ended, so that addresses rest."""
-    network = ipaddress.IPv4Network(subnet.cidr_block)
+    network = _ipv4_network(subnet)
     free = _unreserved(tx, subnet, network, network.num_addresses - 2)
     room = sum(map(len, free))
     for turn in range(subnet.next_turn, subnet.next_turn + min(_TRIES, room)):

@@ -11,7 +11,7 @@ from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.hosts import desired_state
 from stead_controller.resources import lookup
 from stead_controller.resources.caller import Caller
-from stead_controller.resources.subnet_attributes import HOSTNAME_TYPES
+from stead_controller.resources.subnet_attributes import HOSTNAME_TYPES, check_hostname_type
 from stead_controller.resources.transaction import Transaction
 
 _ENDED: Final = ("shutting-down", "terminated")
@@ -37,8 +37,18 @@ class NameOptions:
             )
 
 
+def check_family(subnet: Subnet, wish: NameOptions, parameter: str) -> None:
+    """Raise InvalidParameter for names and records of IPv4 in a subnet of IPv6 only."""
+    check_hostname_type(subnet, wish.hostname_type, parameter)
+    if subnet.cidr_block is None and wish.a_record:
+        raise InvalidParameter(
+            f"Invalid value 'true' for enableResourceNameDnsARecord. Subnet {subnet.id} is an IPv6 only subnet."
+        )
+
+
 def settle(wish: NameOptions, subnet: Subnet) -> dict[str, Any]:
-    """The columns of an instance that is launched into a subnet."""
+    """The columns of an instance that is launched into a subnet; raises InvalidParameter in one of IPv6 only."""
+    check_family(subnet, wish, "hostnameType")
     return {
         "hostname_type": wish.hostname_type or subnet.hostname_type,
         "resource_name_a_record": subnet.resource_name_a_record if wish.a_record is None else wish.a_record,
@@ -57,6 +67,7 @@ def modify(tx: Transaction, caller: Caller, instance_id: str, wish: NameOptions)
     instance = lookup.find(tx, caller, "instance", Instance, instance_id)
     if instance.state in _ENDED:
         raise WrongState("instance", f"The instance '{instance.id}' is not in a state in which it can be modified.")
+    check_family(tx.session.get_one(Subnet, instance.subnet_id), wish, "privateDnsHostnameType")
     if wish.hostname_type not in (None, instance.hostname_type):
         if instance.state != "stopped":
             raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")

@@ -165,7 +165,7 @@ def look(tx: Transaction, resource_id: str, to_address: str) -> Look:
             .limit(1)
         )
     if source is None:
-        raise InvalidParameter(f"{interface.id} has no IPv6 address, so nothing of it goes to {to_address}")
+        raise InvalidParameter(f"{interface.id} has no IPv{version} address, so nothing of it goes to {to_address}")
     return Look(interface.host_id or "", interface.vpc_id, interface.subnet_id, interface.id, source, to_address)
 
 

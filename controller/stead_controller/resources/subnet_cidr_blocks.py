@@ -32,13 +32,20 @@ def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> dic
 def disassociate(tx: Transaction, caller: Caller, association_id: str, now: datetime) -> dict[str, Any]:
     """Take a subnet's IPv6 block from it, shown as EC2 does; it stays described as disassociated for a while.
 
-    Raises MalformedId, NotFound, InUse with addresses.
+    Raises MalformedId, NotFound, InUse with addresses, or while interfaces get an address by themselves, as those in a
+    subnet of IPv6 only always do.
     """
     lookup.check_form("subnet-cidr-association", [association_id])
     query = select(Subnet).where(Subnet.ipv6_association_id == association_id, Subnet.account_id == caller.account_id)
     subnet = tx.session.scalar(query)
     if subnet is None:
         raise NotFound("subnet-cidr-association", association_id)
+    if subnet.assign_ipv6_address:
+        raise InUse(
+            f"The subnet IPv6 CIDR block with association ID {association_id} may not be disassociated, because its "
+            "subnet has assign-ipv6-address-on-creation set to true.",
+            code="InvalidCidrBlock.InUse",
+        )
     held = select(InterfaceAddress.address).where(
         InterfaceAddress.subnet_id == subnet.id, InterfaceAddress.ipv6.is_(True)
     )
@@ -62,6 +69,6 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str, now: date
     tx.session.add(ended)
     shown = subnets.show_ipv6(ended.id, ended.cidr_block, "disassociating")
     subnet.ipv6_cidr_block = subnet.ipv6_association_id = None
-    subnet.assign_ipv6_address = subnet.dns64 = subnet.resource_name_aaaa_record = False
+    subnet.dns64 = subnet.resource_name_aaaa_record = False
     topology_changes.subnet(tx, subnet.id, subnet.vpc_id)
     return {"SubnetId": subnet.id, "Ipv6CidrBlockAssociation": shown}

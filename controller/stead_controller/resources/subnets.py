@@ -56,7 +56,7 @@ def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
             Subnet.id,
             ipv6=True,
         ),
-        "ipv6-native": constant("false"),
+        "ipv6-native": flag(Subnet.cidr_block.is_(None)),
         "map-customer-owned-ip-on-launch": constant("false"),
         "map-public-ip-on-launch": flag(Subnet.map_public_address),
         "outpost-arn": NEVER,
@@ -94,7 +94,7 @@ def shown(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subne
             "OwnerId": subnet.account_id,
             "State": "available",
             "CidrBlock": subnet.cidr_block,
-            "AvailableIpAddressCount": capacity(subnet.cidr_block) - taken.get(subnet.id, 0),
+            "AvailableIpAddressCount": _free(subnet.cidr_block, taken.get(subnet.id, 0)),
             "AvailabilityZone": subnet.zone,
             "AvailabilityZoneId": zones.get(subnet.zone),
             "DefaultForAz": subnet.default_for_zone,
@@ -106,7 +106,7 @@ def shown(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subne
                 *(show_ipv6(block.id, block.cidr_block, ended_cidr_blocks.STATE) for block in ended[subnet.id]),
             ],
             "EnableDns64": subnet.dns64,
-            "Ipv6Native": False,
+            "Ipv6Native": subnet.cidr_block is None,
             "PrivateDnsNameOptionsOnLaunch": {
                 "HostnameType": subnet.hostname_type,
                 "EnableResourceNameDnsARecord": subnet.resource_name_a_record,
@@ -158,11 +158,14 @@ def _counted(tx: Transaction, caller: Caller, asked: Filter) -> Filter:
     }
     taken = _taken(tx, blocks)
     fitting = [
-        subnet_id
-        for subnet_id, block in blocks.items()
-        if asked.matches(str(capacity(block) - taken.get(subnet_id, 0)))
+        subnet_id for subnet_id, block in blocks.items() if asked.matches(str(_free(block, taken.get(subnet_id, 0))))
     ]
     return Filter("subnet-id", tuple(fitting) or ("none",))
+
+
+def _free(block: str | None, taken: int) -> int:
+    """Count the free IPv4 addresses of a block; a subnet of IPv6 only has none."""
+    return 0 if block is None else capacity(block) - taken
 
 
 def _taken(tx: Transaction, subnet_ids: Iterable[str]) -> Mapping[str, int]:

@@ -21,8 +21,6 @@ def refuse_other_sources(params: Params) -> None:
     for name, what in _SOURCES.items():
         if params.get(name) is not None:
             raise Unsupported(f"{what} are not supported by this cloud ({name}).")
-    if params.get("Ipv6Native"):
-        raise Unsupported("Subnets without IPv4 addresses are not supported by this cloud (Ipv6Native).")
 
 
 def check_border_group(call: Call, params: Params, name: str) -> None:

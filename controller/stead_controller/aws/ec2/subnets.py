@@ -27,6 +27,7 @@ def create(call: Call, params: Params) -> Result:
         vpc_id=params["VpcId"],
         cidr_block=params.get("CidrBlock"),
         ipv6_cidr_block=params.get("Ipv6CidrBlock"),
+        ipv6_native=params.get("Ipv6Native", False),
         zone=params.get("AvailabilityZone"),
         zone_id=params.get("AvailabilityZoneId"),
         tags=tags_on_create(params, "subnet")["subnet"],
@@ -39,6 +40,8 @@ def create(call: Call, params: Params) -> Result:
 def create_default(call: Call, params: Params) -> Result:
     """Make the default subnet of a zone anew."""
     refuse_other_sources(params)
+    if params.get("Ipv6Native"):
+        raise Unsupported("Default subnets without IPv4 addresses are not supported by this cloud (Ipv6Native).")
     zone = create_subnet.find_zone(call.cloud, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
     if zone is None:
         raise MissingParameter("availabilityZone")

@@ -58,7 +58,7 @@ class Instance(Base):
     zone: Mapped[str] = mapped_column(String(64))
     vpc_id: Mapped[str] = mapped_column(ResourceId)
     subnet_id: Mapped[str] = mapped_column(ResourceId)
-    private_address: Mapped[str] = mapped_column(String(45))
+    private_address: Mapped[str | None] = mapped_column(String(45))
     public_address: Mapped[str | None] = mapped_column(String(45))
     key_name: Mapped[str | None] = mapped_column(String(255))
     public_key: Mapped[str | None] = mapped_column(String(8192))  # as at launch: deleting the pair changes no guest

@@ -9,8 +9,8 @@ from stead_controller.db.tables.base import Base
 class InterfaceAddress(Base):
     """That an interface holds a private address: the key says that no two in a subnet hold the same.
 
-    Each interface has one row with `primary`, which says the same as its own `private_address`. The interface may be
-    added after its addresses in the same transaction.
+    Each interface has one row with `primary`, which says the same as its own `private_address`, unless it has none. The
+    interface may be added after its addresses in the same transaction.
     """
 
     __tablename__ = "interface_addresses"

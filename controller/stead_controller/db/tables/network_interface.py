@@ -30,7 +30,7 @@ class NetworkInterface(Base):
     zone: Mapped[str] = mapped_column(String(64))
     description: Mapped[str] = mapped_column(String(255), default="")
     mac_address: Mapped[str] = mapped_column(String(17))
-    private_address: Mapped[str] = mapped_column(String(45))
+    private_address: Mapped[str | None] = mapped_column(String(45))  # None: it has IPv6 addresses only
     source_dest_check: Mapped[bool] = mapped_column(default=True)
     status: Mapped[str] = mapped_column(String(16))  # available, in-use
     requester_managed: Mapped[bool] = mapped_column(default=False)

@@ -10,7 +10,7 @@ from stead_controller.db.types import AccountId, ResourceId
 
 
 class Subnet(Base):
-    """A block of a VPC's addresses in one zone, and perhaps a /64 of the VPC's IPv6 addresses."""
+    """A block of a VPC's addresses in one zone and perhaps a /64 of its IPv6 addresses, or such a /64 only."""
 
     __tablename__ = "subnets"
     __table_args__ = (
@@ -22,7 +22,7 @@ class Subnet(Base):
     id: Mapped[str] = mapped_column(ResourceId, primary_key=True)
     account_id: Mapped[str] = mapped_column(AccountId)
     vpc_id: Mapped[str] = mapped_column(ForeignKey("vpcs.id"), index=True)
-    cidr_block: Mapped[str] = mapped_column(String(18))
+    cidr_block: Mapped[str | None] = mapped_column(String(18))  # None: IPv6 only
     ipv6_cidr_block: Mapped[str | None] = mapped_column(String(43))
     ipv6_association_id: Mapped[str | None] = mapped_column(ResourceId)
     zone: Mapped[str] = mapped_column(String(64))

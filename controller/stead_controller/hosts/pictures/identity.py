@@ -33,7 +33,7 @@ def document(machine: pb.Machine) -> bytes:
         "instanceType": words.instance_type,
         "kernelId": None,
         "pendingTime": datetime.fromtimestamp(words.pending_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "privateIp": words.private_address,
+        "privateIp": words.private_address or None,
         "ramdiskId": None,
         "region": words.region,
         "version": "2017-09-30",

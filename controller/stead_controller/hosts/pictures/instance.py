@@ -163,7 +163,7 @@ def _metadata(
         tags=tags,
         partition="aws",
         domain="amazonaws.com",
-        private_address=instance.private_address,
+        private_address=instance.private_address or "",
         availability_zone_id=zone_id_of(tx, instance.zone),
         monitoring=instance.monitoring,
         role=of_role(tx, instance),

@@ -54,16 +54,16 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
         mac_address=interface.mac_address,
-        private_address=interface.private_address,
+        private_address=interface.private_address or "",
         secondary_addresses=[address for address, ipv6 in held if not ipv6],
         ipv6_addresses=[address for address, ipv6 in held if ipv6],
         public_addresses=[
-            pb.PublicAddress(public_address=address, private_address=private or interface.private_address)
+            pb.PublicAddress(public_address=address, private_address=private or interface.private_address or "")
             for address, private in public
         ],
         security_group_ids=group_ids,
         source_dest_check=interface.source_dest_check,
-        private_dns_name=private_name(interface.private_address, region),
+        private_dns_name=private_name(interface.private_address, region) if interface.private_address else "",
         public_dns_name=public_name(own, region) if own is not None and named else "",
         unfiltered=interface.nat_gateway_id is not None,
         instance_id=interface.instance_id or "",

@@ -42,7 +42,7 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
     interface = tx.session.get(NetworkInterface, interface_id)
     if interface is None:
         return None
-    primary = interface.private_address
+    primary = interface.private_address or ""
     addresses = _OTHER_ADDRESSES.scalars(tx.connection, {"interface_id": interface_id, "primary": primary})
     groups = _GROUPS.scalars(tx.connection, {"interface_id": interface_id})
     host_address = ""
@@ -54,10 +54,10 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
         mac_address=interface.mac_address,
-        addresses=[primary, *addresses],
+        addresses=[primary, *addresses] if primary else addresses,
         host_address=host_address,
         security_group_ids=groups,
-        private_dns_name=private_name(primary, region),
+        private_dns_name=private_name(primary, region) if primary else "",
         public_dns_name=public_dns_name(tx, interface, region),
         source_dest_check=interface.source_dest_check,
         resource_name=resource_name(interface.instance_id or "", region) if resolved else "",
@@ -73,7 +73,7 @@ def _resolved(tx: Transaction, interface: NetworkInterface) -> list[str]:
     if records is None:
         return []
     of_ipv4, of_ipv6 = records
-    found = [interface.private_address] if of_ipv4 else []
+    found = [interface.private_address] if of_ipv4 and interface.private_address else []
     if of_ipv6:
         found += _IPV6.scalars(tx.connection, {"interface_id": interface.id})[:1]
     return found

@@ -25,7 +25,7 @@ def draw(tx: Transaction, subnet_id: str) -> pb.Subnet | None:
     )
     return pb.Subnet(
         vpc_id=subnet.vpc_id,
-        cidr_block=subnet.cidr_block,
+        cidr_block=subnet.cidr_block or "",
         ipv6_cidr_block=subnet.ipv6_cidr_block or "",
         route_table_id=tables.get(subnet.id) or tables[None],
         network_acl_id=tx.session.scalar(acl) or "",

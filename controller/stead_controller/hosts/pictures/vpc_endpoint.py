@@ -80,7 +80,7 @@ def _names(tx: Transaction, endpoint: VpcEndpoint, own: str) -> Iterable[pb.Endp
         .where(VpcEndpointInterface.endpoint_id == endpoint.id, VpcEndpointInterface.state == "available")
         .order_by(VpcEndpointInterface.zone)
     )
-    found = [(row[0], row[1]) for row in tx.session.execute(query)]
+    found = [(row[0], row[1]) for row in tx.session.execute(query) if row[1] is not None]
     if not found:
         return
     addresses = [address for _, address in found]

@@ -124,6 +124,7 @@ def test_every_revision_has_a_way_back(database):
         ("c7d10e5b2f64", ("volumes", {"kms_key_id": "key"}), "cannot read"),
         ("b7e40c1d93a2", ("vpc_endpoints", {"endpoint_type": "Interface"}), "interface endpoints"),
         ("d7a6e1b3840c", ("image_tasks", {"bucket": "mine", "location": "x"}), "other files"),
+        ("6b20f4d8e1a7", ("subnets", {"cidr_block": None}), "subnets without IPv4"),
     ],
 )
 def test_where_there_is_no_way_back_it_says_why_and_changes_nothing(database, revision, row, reason):
