@@ -57,18 +57,16 @@ class Principals:
     federated: frozenset[str]
 
     def match(self, principal: Principal) -> Match:
-        """Tell how directly a principal is meant."""
+        """Tell how directly a principal is meant; what it has not, such as an ARN, is empty: no element names that."""
         if principal.kind == "service":
             return Match.IDENTITY if principal.arn in self.services else Match.NO
         if principal.kind == "provider":
             return Match.IDENTITY if principal.arn in self.federated else Match.NO
-        if principal.session_arn and principal.session_arn in self.aws:
+        if principal.session_arn in self.aws:
             return Match.SESSION
         if self.everybody:
             return Match.IDENTITY
-        if principal.kind == "anonymous":
-            return Match.NO
-        if principal.arn in self.aws or (principal.user_id and principal.user_id in self.aws):
+        if principal.arn in self.aws or principal.user_id in self.aws:
             return Match.IDENTITY
         return Match.ACCOUNT if principal.account_id in self.aws else Match.NO
 
