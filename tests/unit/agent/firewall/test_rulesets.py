@@ -291,6 +291,25 @@ def test_bindings_name_their_owner() -> None:
     assert {owner_of(element) for element in (*bindings.ports, *bindings.sources, *bindings.routers)} == {"vpc-1"}
 
 
+def test_bindings_of_ipv6_have_the_link_local_address_too() -> None:
+    bindings = bindings_of("vpc-1", [interface(1), interface(2, ipv6_addresses=("fd00::2",))])
+    owner = 'comment "vpc-1 eni-00000002"'
+    assert bindings.sources6 == {f'"stt2" . {address} {owner}' for address in ("fd00::2", "fe80::400:ff:fe00:2")}
+
+
+def test_an_uplink_opens_the_way_out_and_nothing_is_said_of_one_that_is_not_there() -> None:
+    pools = ("198.51.100.0/24",)
+    none = written(inet_table(LINKS, HostFirewall((), None, "198.51.100.1", pools)))
+    assert "None" not in none
+    assert "it would have the host's address" not in none
+    assert "ip saddr 169.254.0.0/17 ip daddr 198.51.100.1 meta l4proto { tcp, udp } th dport 53 accept" in none
+    some = written(inet_table(LINKS, HostFirewall((), "eth0", None, pools)))
+    assert "# out\n" in some
+    assert "# in: the receiver's groups decide\n" in some
+    assert "# VPCs' own resolvers ask the host's\n" not in some
+    assert "ip saddr { 169.254.0.0/17, 198.51.100.0/24 } drop" in some
+
+
 def test_host_tables_follow_the_settings() -> None:
     none = written(inet_table(LINKS, HostFirewall(("198.51.100.0/24",), None, "198.51.100.1")))
     assert "masquerade" not in none
