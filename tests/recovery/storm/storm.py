@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -269,8 +270,11 @@ def weather(plan: Plan, folder: Path) -> Report:
             rig.up()
             before = rig.pictures()
             storm = _prepared(plan, rig, folder, report)
-            storm.run()
-            report.violations += left.look(rig, before, PATIENCE)
+            try:
+                storm.run()
+                report.violations += left.look(rig, before, PATIENCE)
+            except Exception as failure:  # whatever ends a storm early, what it saw until then is told
+                report.violations.append("it ended early: " + "".join(traceback.format_exception(failure)))
     finally:
         rig.keep_logs(folder)
         rig.down()
