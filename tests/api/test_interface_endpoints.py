@@ -1,5 +1,6 @@
 """Interface endpoints through boto3: made, changed, shown, deleted; their interfaces, names and services."""
 
+import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from stead_controller.db.tables import HostResource, VpcEndpointInterface
 from stead_controller.hosts import reports
-from stead_controller.resources import host_records, vpc_endpoint_access
+from stead_controller.hosts.redraw import redraw
+from stead_controller.resources import host_records, vpc_endpoint_access, vpc_endpoint_services
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
 from stead_proto import ids
@@ -139,6 +141,8 @@ def test_its_end(api: Api) -> None:
     assert api.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])["Unsuccessful"] == []
     ended = show(api, endpoint_id)
     assert (ended["State"], ended["NetworkInterfaceIds"]) == ("deleting", [])
+    ready(api, made)  # a late word of its host
+    assert show(api, endpoint_id) == ended
     assert told(api, KIND, interface_id) is None
     assert told(api, desired_pb2.KIND_INTERFACE, interface_id) is None
     assert names_told(api, endpoint_id) == {}
@@ -165,6 +169,15 @@ def test_its_interfaces_are_not_the_users(api: Api) -> None:
     assert message == "You are not allowed to manage 'ela-attach' attachments."
     change = {"NetworkInterfaceId": interface_id, "Groups": [api.world.one.group_id]}
     api.refused("OperationNotPermitted", ec2.modify_network_interface_attribute, **change)
+    more = {"NetworkInterfaceId": interface_id, "SecondaryPrivateIpAddressCount": 1}
+    api.refused("OperationNotPermitted", ec2.assign_private_ip_addresses, **more)
+    six = {"NetworkInterfaceId": interface_id, "Ipv6AddressCount": 1}
+    api.refused("OperationNotPermitted", ec2.assign_ipv6_addresses, **six)
+    less = {"NetworkInterfaceId": interface_id, "PrivateIpAddresses": ["172.31.0.9"]}
+    api.refused("OperationNotPermitted", ec2.unassign_private_ip_addresses, **less)
+    allocation = ec2.allocate_address()["AllocationId"]
+    wish = {"NetworkInterfaceId": interface_id, "AllocationId": allocation}
+    api.refused("OperationNotPermitted", ec2.associate_address, **wish)
     found = ec2.describe_network_interfaces(
         Filters=[
             {"Name": "interface-type", "Values": ["vpc_endpoint"]},
@@ -439,6 +452,49 @@ def test_only_a_home_of_its_interfaces_brings_what_came_by_it(api: Api) -> None:
     nowhere = create(api, PrivateDnsEnabled=False)["VpcEndpointId"]
     assert api.run(admit, api.world.host_id, nowhere) is None
     assert api.run(admit, ids.new_id("host"), made["VpcEndpointId"]) is None
+
+
+def test_a_new_version_of_the_pictures_draws_them_anew(api: Api) -> None:
+    """What hosts were told of it is lost here, and comes back; of what is being deleted nothing does."""
+    made, going = create(api, here(api)), create(api, here(api), PrivateDnsEnabled=False)
+    api.ec2.delete_vpc_endpoints(VpcEndpointIds=[going["VpcEndpointId"]])
+    (kept,), (gone,) = made["NetworkInterfaceIds"], going["NetworkInterfaceIds"]
+    key = (api.world.host_id, int(KIND), kept)
+
+    def lose(tx: Any) -> None:
+        tx.session.delete(tx.session.get_one(HostResource, key))
+
+    api.run(lose)
+    assert told(api, KIND, kept) is None
+    asyncio.run(redraw(api.database))
+    again = told(api, KIND, kept)
+    assert again is not None
+    assert again.endpoint_interface.endpoint_id == made["VpcEndpointId"]
+    assert told(api, KIND, gone) is None
+
+
+def test_what_hosts_say_of_others_and_too_early_counts_for_nothing(api: Api) -> None:
+    made = create(api, here(api))
+    (interface_id,) = made["NetworkInterfaceIds"]
+    report(api, KIND, interface_id, host_pb2.CONDITION_ABSENT)  # it is wanted
+    assert show(api, made["VpcEndpointId"]) == made
+    ready_at = host_pb2.ResourceStatus(kind=KIND, id=interface_id, revision=1 << 40, condition=host_pb2.CONDITION_READY)
+
+    def add_host(tx: Any) -> str:
+        other = rows.host(hostname="second")
+        tx.session.add(other)
+        return str(other.id)
+
+    api.run(reports.apply_progress, [(api.run(add_host), [ready_at])], NOW)
+    assert show(api, made["VpcEndpointId"])["State"] == "pending"
+
+
+def test_names_in_the_certificate_of_the_apis() -> None:
+    """Clients by HTTPS verify the service's own name, and those of endpoints."""
+    found = vpc_endpoint_services.host_names("eu-west-1")
+    for code in ("cloudtrail", "dlm", "ebs", "ec2", "servicequotas", "sts"):
+        assert {f"{code}.eu-west-1.amazonaws.com", f"*.{code}.eu-west-1.vpce.amazonaws.com"} <= set(found)
+    assert {"s3.eu-west-1.amazonaws.com", "*.s3.eu-west-1.amazonaws.com"} <= set(found)
 
 
 def test_a_repeated_client_token_makes_nothing_more(api: Api) -> None:

@@ -9,9 +9,10 @@ from sqlalchemy import update
 
 from stead_controller.db.tables import Instance, InterfaceAddress, NetworkInterface, PublicAddress, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, MissingParameter, WrongState
-from stead_controller.resources import interface_changes, lookup, private_addresses
+from stead_controller.resources import interface_changes, private_addresses
 from stead_controller.resources.caller import Caller
 from stead_controller.resources.network_interface_attachments import check_address_number
+from stead_controller.resources.network_interface_attributes import find_own
 from stead_controller.resources.network_interface_life import (
     ADDRESSES_PER_INTERFACE,
     AddressWish,
@@ -35,7 +36,7 @@ def assign_private(
     Raises MalformedId, NotFound, MissingParameter, InvalidCombination, InvalidParameter, WrongState, LimitExceeded.
     """
     _check_one(wanted, count, "privateIpAddress", "secondaryPrivateIpAddressCount")
-    interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
+    interface = find_own(tx, caller, interface_id)
     subnet = tx.session.get_one(Subnet, interface.subnet_id)
     had = private_addresses.of(tx, interface.id, ipv6=False)
     named = [private_addresses.check_wanted(subnet, address) for address in dict.fromkeys(wanted)]
@@ -53,7 +54,7 @@ def assign_private(
 def unassign_private(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
     """Take secondary addresses from an interface, and what Elastic IP addresses are associated with them.
 
-    Raises MalformedId, NotFound, MissingParameter, InvalidParameter.
+    Raises MalformedId, NotFound, MissingParameter, InvalidParameter, WrongState.
     """
     interface = _find_holder(tx, caller, interface_id, addresses, ipv6=False)
     if interface.private_address in addresses:
@@ -77,7 +78,7 @@ def assign_ipv6(
     Raises MalformedId, NotFound, MissingParameter, InvalidCombination, InvalidParameter, WrongState, LimitExceeded.
     """
     _check_one(wanted, count, "ipv6Addresses", "ipv6AddressCount")
-    interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
+    interface = find_own(tx, caller, interface_id)
     subnet = tx.session.get_one(Subnet, interface.subnet_id)
     had = private_addresses.of(tx, interface.id, ipv6=True)
     missing = tuple(address for address in dict.fromkeys(wanted) if address not in had)
@@ -88,7 +89,7 @@ def assign_ipv6(
 
 
 def unassign_ipv6(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
-    """Take IPv6 addresses from an interface; raises MalformedId, NotFound, MissingParameter, InvalidParameter.
+    """Take IPv6 addresses from an interface; raises as `unassign_private`.
 
     One without IPv4 keeps at least one.
     """
@@ -105,7 +106,7 @@ def unassign_ipv6(tx: Transaction, caller: Caller, interface_id: str, addresses:
 def _find_holder(
     tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str], *, ipv6: bool
 ) -> NetworkInterface:
-    interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
+    interface = find_own(tx, caller, interface_id)
     if not addresses:
         raise MissingParameter("ipv6Addresses" if ipv6 else "privateIpAddresses")
     had = private_addresses.of(tx, interface.id, ipv6=ipv6)

@@ -48,7 +48,7 @@ def describe(tx: Transaction, caller: Caller, interface_id: str, attribute: str)
 
 def set_description(tx: Transaction, caller: Caller, interface_id: str, description: str) -> None:
     """Set the description; raises MalformedId, NotFound, InvalidParameter, WrongState."""
-    interface = _find_own(tx, caller, interface_id)
+    interface = find_own(tx, caller, interface_id)
     if len(description) > _DESCRIPTION_LENGTH:
         raise InvalidParameter(f"The description may have at most {_DESCRIPTION_LENGTH} characters")
     interface.description = description
@@ -56,7 +56,7 @@ def set_description(tx: Transaction, caller: Caller, interface_id: str, descript
 
 def set_source_dest_check(tx: Transaction, caller: Caller, interface_id: str, *, value: bool) -> None:
     """Set whether the interface may only send and receive as itself; raises MalformedId, NotFound, WrongState."""
-    interface = _find_own(tx, caller, interface_id)
+    interface = find_own(tx, caller, interface_id)
     interface.source_dest_check = value
     interface_changes.changed(tx, interface)
 
@@ -66,7 +66,7 @@ def set_idle_timeouts(tx: Transaction, caller: Caller, interface_id: str, wish: 
 
     Raises MalformedId, NotFound, InvalidParameter, WrongState.
     """
-    interface = _find_own(tx, caller, interface_id)
+    interface = find_own(tx, caller, interface_id)
     for column, seconds in wish.columns().items():
         setattr(interface, column, seconds)
     interface_changes.changed(tx, interface)
@@ -76,7 +76,7 @@ def set_groups(tx: Transaction, caller: Caller, interface_id: str, group_ids: Se
     """Put the interface into exactly these groups; raises MalformedId, NotFound, LimitExceeded, WrongState."""
     if not group_ids:
         raise MissingParameter("SecurityGroupId")
-    interface = _find_own(tx, caller, interface_id)
+    interface = find_own(tx, caller, interface_id)
     wanted = interface_groups.choose(tx, caller, interface.vpc_id, group_ids)
     interface_groups.replace(tx, interface, wanted)
     interface_changes.changed(tx, interface)
@@ -86,7 +86,7 @@ def set_delete_on_termination(
     tx: Transaction, caller: Caller, interface_id: str, attachment_id: str, *, value: bool
 ) -> None:
     """Set whether the interface ends with the instance that it is attached to; raises MalformedId, NotFound."""
-    interface = _find_own(tx, caller, interface_id)
+    interface = find_own(tx, caller, interface_id)
     lookup.check_form("network-interface-attachment", [attachment_id])
     if interface.attachment_id != attachment_id:
         raise NotFound("network-interface-attachment", attachment_id)
@@ -100,7 +100,7 @@ def set_associate_public_address(
 
     Raises MalformedId, NotFound, InvalidParameter for one without IPv4, WrongState, LimitExceeded.
     """
-    interface = _find_own(tx, caller, interface_id)
+    interface = find_own(tx, caller, interface_id)
     if value and interface.private_address is None:
         raise InvalidParameter(f"The network interface '{interface.id}' has no private IPv4 address")
     interface.associate_public_address = value
@@ -112,7 +112,7 @@ def set_associate_public_address(
     interface_changes.changed(tx, interface)
 
 
-def _find_own(tx: Transaction, caller: Caller, interface_id: str) -> NetworkInterface:
+def find_own(tx: Transaction, caller: Caller, interface_id: str) -> NetworkInterface:
     """Give an interface that its owner may change; raises MalformedId, NotFound, WrongState."""
     interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
     if interface.requester_managed:

@@ -97,7 +97,7 @@ class PolicyAuthorizer:
             return
         prefix = f"{via.service}:"
         checks = [check for check in (rule.checks(asked) if rule else ()) if check.action.startswith(prefix)]
-        checks = checks or [Check(Target("*"), prefix + ((rule.action if rule else "") or asked.operation))]
+        checks = checks or [Check(Target("*"), prefix + asked.operation)]
         principal = principal_of(call.caller)
         for request in self._requests(call, principal, Policies(resource=policy), checks):
             decision = evaluate_endpoint(request, policy)
