@@ -113,3 +113,20 @@ resource "aws_security_group_rule" "back_out" {
   to_port           = 0
   cidr_blocks       = ["0.0.0.0/0"]
 }
+
+resource "aws_security_group" "api" {
+  name        = "${var.site}-api"
+  description = "Where machines of the site reach the API of EC2"
+  vpc_id      = aws_vpc.site.id
+  tags        = { Name = "${var.site}-api" }
+
+  dynamic "ingress" {
+    for_each = toset([80, 443])
+    content {
+      protocol    = "tcp"
+      from_port   = ingress.value
+      to_port     = ingress.value
+      cidr_blocks = [aws_vpc.site.cidr_block]
+    }
+  }
+}

@@ -230,3 +230,14 @@ resource "aws_vpc_endpoint" "s3" {
     }]
   })
 }
+
+# They call EC2's API by its usual name without a way out of the VPC, by HTTPS and HTTP alike.
+resource "aws_vpc_endpoint" "ec2" {
+  vpc_id              = aws_vpc.site.id
+  service_name        = "com.amazonaws.${var.region}.ec2"
+  vpc_endpoint_type   = "Interface"
+  subnet_ids          = aws_subnet.private[*].id
+  security_group_ids  = [aws_security_group.api.id]
+  private_dns_enabled = true
+  tags                = { Name = "${var.site}-ec2" }
+}
