@@ -333,6 +333,14 @@ def test_there_is_one_subnet_of_a_zone_and_none_of_another_vpc(api: Api) -> None
     assert "different networks" in refused(api, "InvalidParameter", **both)
 
 
+def test_a_subnet_of_ipv6_only_is_refused(api: Api) -> None:
+    vpc = api.ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]
+    block = vpc["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"].replace("/56", "/64")
+    subnet = api.ec2.create_subnet(VpcId=vpc["VpcId"], Ipv6CidrBlock=block, Ipv6Native=True)["Subnet"]["SubnetId"]
+    wish = {"VpcId": vpc["VpcId"], "SubnetIds": [subnet], "PrivateDnsEnabled": False}
+    assert "IPv6 only" in refused(api, "InvalidParameter", **wish)
+
+
 def test_what_it_stands_on_is_in_use(api: Api) -> None:
     vpc = api.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     where = {"VpcId": vpc, "CidrBlock": "10.0.0.0/24", "AvailabilityZone": "us-east-1a"}

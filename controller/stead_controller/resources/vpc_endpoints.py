@@ -233,6 +233,11 @@ def _add_subnets(
                 f"subnet {subnet.id} and network {endpoint.vpc_id} belong to different networks",
                 code="InvalidParameter",
             )
+        if subnet.cidr_block is None:
+            raise InvalidParameter(
+                f"The subnet '{subnet.id}' is an IPv6 only subnet: the services of this cloud have IPv4 addresses only",
+                code="InvalidParameter",
+            )
         if known.get(subnet.zone) == subnet.id:
             if address is not None:
                 raise Unsupported("The address of an interface of an endpoint cannot be changed by this cloud.")
