@@ -26,3 +26,9 @@ def test_files_of_resources_are_left_and_what_stays_by_design_is_not(tmp_path: P
         f"file disks/volumes/vol-{ID}.qcow2",
         f"file other/trash/vol-{ID}",
     ]
+
+
+def test_routes_of_the_rigs_own_links_are_none_of_steads() -> None:
+    its = ["routes: local fe80::1 underlay local", "routes: unicast default uplink"]
+    steads = ["routes: unicast 10.0.0.0/8 stb0123456789", "links: uplink", "namespaces: vpc-1"]
+    assert left.of_stead([*its, *steads]) == steads
