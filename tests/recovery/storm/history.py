@@ -22,7 +22,7 @@ class History:
 
     def note(self, what: str, text: str) -> None:
         """Add a line, of one of a few sorts: call, fault, look, guest."""
-        line = f"{time.monotonic() - self._began:8.2f} {what:<6} {text}\n"
+        line = f"{time.monotonic() - self._began:8.2f} {what:<6} {' '.join(text.split())}\n"
         with self._lock, self.path.open("a", encoding="utf-8") as file:
             file.write(line)
 

@@ -142,3 +142,9 @@ def test_nothing_is_asked_where_all_is_in_doubt(tmp_path: Path) -> None:
     before = churn.lost
     churn.ask_once(Answers(None))
     assert (churn.acknowledged, churn.lost) == (0, before)
+
+
+def test_what_is_noted_is_one_line_whatever_it_says(tmp_path: Path) -> None:
+    history = History(tmp_path / "history")
+    history.note("fault", "one\n\ntwo of host-1\n")
+    assert [line.split(maxsplit=1)[1] for line in history.lines("fault")] == ["fault  one two of host-1"]
