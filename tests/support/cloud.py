@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stead_cli import processes
+from stead_cli.cloud import object_store_program
 from stead_cli.operator import Operator
 from stead_cli.settings import Settings
 from stead_proto.certificates import Authority
@@ -185,7 +187,8 @@ class Cloud:
         return self.operator.import_image(header, path, lambda _count: None).image_id
 
     def stop(self) -> None:
-        """End all of it, hosts first."""
+        """End all of it, hosts first, and the object store last, which outlives its controller."""
         for simulator in self.simulators:
             simulator.stop()
         self.controller.stop()
+        processes.stop(object_store_program(self.settings))
