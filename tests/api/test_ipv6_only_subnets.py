@@ -195,7 +195,7 @@ def test_no_public_ipv4_address_leads_there(api: Api, subnet_id: str) -> None:
     assert "IPv6 only subnet" in message
     endpoint = {"ServiceName": "com.amazonaws.us-east-1.ec2", "VpcEndpointType": "Interface", "SubnetIds": [subnet_id]}
     wish = {"VpcId": api.world.one.vpc_id} | endpoint
-    message = api.refused("InvalidParameterCombination", api.ec2.create_vpc_endpoint, **wish)
+    message = api.refused("InvalidParameter", api.ec2.create_vpc_endpoint, **wish)
     assert "IPv6 only subnet" in message
     assert rows_of(api) == before
 

@@ -63,7 +63,7 @@ def take_picture(place: Place | None = None) -> HostPicture:
     return HostPicture(
         links=frozenset(link["ifname"] for link in _read(links) if is_our_link(link["ifname"])),
         namespaces=frozenset(name for name in names.split() if _NAMESPACE.match(name)),
-        routes=frozenset(_route(route) for route in _read(routes)),
+        routes=frozenset(_route(route) for route in _read(routes) if not is_link_local(route)),
         rules=frozenset(json.dumps(rule, sort_keys=True) for rule in _read(rules)),
         nft_tables=_nft_tables(tables),
         processes=_processes() if place is None else frozenset(),
@@ -91,6 +91,14 @@ def assert_nothing_beyond(before: HostPicture, what: str, seconds: float = 10.0,
 def is_our_link(name: str) -> bool:
     """Tell whether the agent makes links of such names."""
     return bool(_LINK.fullmatch(name))
+
+
+def is_link_local(route: dict[str, Any]) -> bool:
+    """Tell whether the kernel has a route for a link's own link-local addresses: a second or two after the link.
+
+    It goes with the link, which a picture has anyhow.
+    """
+    return str(route.get("dst", "")).startswith(("fe80:", "ff00:"))
 
 
 def _run_here(*command: str) -> "subprocess.CompletedProcess[str]":
