@@ -22,10 +22,13 @@ from stead_controller.blocks.bad_image import BadImageError
 _FIRST_ID: Final = 2_000_000_000
 _IDS: Final = 1_000
 _ADDRESS_SPACE: Final = 1 << 30
+_STACK: Final = 4 << 20  # of each thread, whatever our own limit is
 _START_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.003
 _STDERR_TAIL: Final = 500
-_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+# QEMU has up to 64 threads, as many as requests wait for a slow disk: with 64 MiB each for an arena of malloc they
+# would not fit in the address space.
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
 _SOCKET: Final = "socket"
 _DRIVERS: Final = {"qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx"}
 
@@ -135,6 +138,7 @@ def _confined(cpu_seconds: int, file_size: int, identity: int | None) -> list[st
         "prlimit",
         f"--cpu={cpu_seconds}",
         f"--as={_ADDRESS_SPACE}",
+        f"--stack={_STACK}",
         f"--fsize={file_size}",
         "--core=0",
         "--nofile=64",

@@ -121,8 +121,21 @@ def test_the_reader_is_nobody_without_network_or_files(place):
         assert "Max file size             0" in limits
         assert "Max cpu time              5" in limits
         assert "Max address space         1073741824" in limits
+        assert "Max stack size            4194304" in limits
         assert "Max core file size        0" in limits
     assert not (PROC / str(pid)).exists()
+
+
+@needs_qemu
+def test_the_reader_has_room_for_all_threads_that_qemu_may_start(place):
+    crafted_images.honest(place, "vmdk", subformat="monolithicSparse")
+    with confinement.serve(place, "vmdk", 5) as reader:
+        words = _proc(reader.process_id, "environ").split("\0")
+        arenas = int(dict(word.split("=", 1) for word in words if word).get("MALLOC_ARENA_MAX", 8 * os.cpu_count()))
+        rows = _proc(reader.process_id, "limits").splitlines()
+        stack, room = (int(row.split()[3]) for row in rows if row.startswith(("Max stack", "Max address")))
+        used = int(_proc(reader.process_id, "status").partition("VmSize:")[2].split()[0]) << 10
+    assert used + 64 * (stack + (256 << 10)) + 64 * MIB * arenas < room  # 256 KiB of each request's data
 
 
 @needs_qemu
