@@ -74,3 +74,13 @@ def test_a_row_that_is_found_by_its_id_alone_is_noticed(connection):
     ):
         (step,) = read_of_anybody(connection, query)
         assert step.startswith(("SEARCH instances", "SCAN instances"))
+
+
+@pytest.mark.parametrize("name", ["instances", "network_interfaces", "subnets"])
+def test_a_table_that_was_made_anew_has_the_index_of_accounts_last(connection, name):
+    """Of two that serve as well SQLite takes the one made later: by VPC alone it would read rows of anybody."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL ORDER BY rowid"
+    made = [each for (each,) in connection.execute(query, (name,))]
+    assert made[-1] == f"ix_{name}_account_id_id"
+    others = [number for number, each in enumerate(made) if not each.startswith(f"ix_{name}_account")]
+    assert max(others) < min(number for number in range(len(made)) if number not in others)

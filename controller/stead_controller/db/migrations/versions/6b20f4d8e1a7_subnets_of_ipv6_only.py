@@ -19,6 +19,22 @@ def _alter(*, nullable: bool) -> None:
     for table, column, length in _COLUMNS:
         with op.batch_alter_table(table, schema=None) as batch_op:
             batch_op.alter_column(column, existing_type=sa.String(length=length), nullable=nullable)
+        _make_accounts_indexes_last(table)
+
+
+def _make_accounts_indexes_last(table: str) -> None:
+    """Have SQLite find rows by their account first, as `12d456e280e3` says: of two indexes it takes the one made later.
+
+    A table that is made anew has its indexes in any order.
+    """
+    bind = op.get_bind()
+    if bind.dialect.name != "sqlite":
+        return
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = :table AND name LIKE :names"
+    found = bind.execute(sa.text(query), {"table": table, "names": f"ix_{table}_account%"}).all()
+    for name, statement in sorted(found, key=lambda one: (one[0].endswith("_account_id_id"), one[0])):
+        op.drop_index(name, table_name=table)
+        op.execute(statement)
 
 
 def upgrade() -> None:
