@@ -13,19 +13,11 @@ from stead_controller.object_store import encryption, headers
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend
 from stead_controller.object_store.exchange import Exchange
+from stead_controller.object_store.operations import OF_CONTENT
 
 DIRECTIVE: Final = "x-amz-metadata-directive"
 
 _CONDITION: Final = "x-amz-copy-source-if-"
-# What of an object's headers is its own, and copied along.
-_OWN: Final = (
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +45,11 @@ async def headers_of(
     own = {
         name: value
         for name, value in found.items()
-        if name in _OWN or (name.startswith(headers.METADATA) and name != headers.RESERVED)
+        if name in OF_CONTENT or (name.startswith(headers.METADATA) and name != headers.RESERVED)
     }
-    rest = {name: value for name, value in given.items() if name not in _OWN and not name.startswith(headers.METADATA)}
+    rest = {
+        name: value for name, value in given.items() if name not in OF_CONTENT and not name.startswith(headers.METADATA)
+    }
     is_pinned = "etag" in found and not any(name.startswith(_CONDITION) for name in given)
     pin = {f"{_CONDITION}match": found["etag"]} if is_pinned else {}
     return Copy({**rest, **own, **pin, DIRECTIVE: "REPLACE", **sent}, is_pinned=is_pinned)

@@ -63,17 +63,16 @@ SUBRESOURCES: Final = frozenset(
 # Query fields of SDKs and of presigned URLs.
 _ELSEWHERE: Final = frozenset({"x-id", "AWSAccessKeyId", "Expires", "Signature"})
 _LISTING: Final = ("prefix", "delimiter", "max-keys", "encoding-type")
-_ANSWER: Final = tuple(
-    f"response-{name}"
-    for name in (
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
-    )
+OF_CONTENT: Final = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
 )
+"""Headers that an object has from its writer, and keeps."""
+_ANSWER: Final = tuple(f"response-{name}" for name in OF_CONTENT)
 
 
 @dataclass(frozen=True, slots=True)
