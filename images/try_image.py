@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -26,6 +27,8 @@ from images.trial.metadata import FakeMetadata, instance_values
 from images.trial.network import (
     ADDRESSES,
     GATEWAY,
+    IPV6_ADDRESSES,
+    IPV6_GATEWAY,
     MACS,
     METADATA,
     MTU,
@@ -164,12 +167,37 @@ def prove_interface_hotplug(trial: Trial, machine: Machine) -> None:
     machine.wait_for_guest(f"ip -4 addr show | grep -q '{ADDRESSES[1]}/'", 30)
     wait_until(lambda: machine.greets(ADDRESSES[1]), 10, "SSH banner at the second interface's address")
     machine.wait_for_guest(f"ip route get {GATEWAY} from {ADDRESSES[1]} | grep -q 'dev eth1'", 30)
-    first = machine.ssh("ip route show default").splitlines()[0]
-    if "eth0" not in first:
-        raise TrialFailed(f"the first default route is {first}")
+    if trial.image_kind == "micro":
+        prove_ipv6(trial, machine, 1)
+    for version in ("-4", "-6") if trial.image_kind == "micro" else ("-4",):
+        first = machine.ssh(f"ip {version} route show default").splitlines()[0]
+        if "eth0" not in first:
+            raise TrialFailed(f"the first default route is {first}")
     machine.unplug("nic1")
     machine.wait_for_guest("! grep -q eth1 /proc/net/dev", 30)
+    if trial.image_kind == "micro":
+        machine.wait_for_guest("! ip -6 rule | grep -q 'lookup 101'", 30)
     trial.report.note("interface plugged and unplugged")
+
+
+def prove_ipv6(trial: Trial, machine: Machine, number: int) -> None:
+    """Interface ``number`` gets its address by DHCPv6 and answers there, by the way that it came."""
+    address = IPV6_ADDRESSES[number]
+    machine.wait_for_guest(f"ip -6 addr show dev eth{number} | grep -q '{address}/128'", 30)
+    wait_until(lambda: machine.greets(address), 10, f"SSH banner at {address}")
+    machine.ssh(f"ip -6 route get {IPV6_GATEWAY} from {address} | grep -q 'via fe80::.* dev eth{number}'")
+    if f"nameserver {IPV6_GATEWAY}" not in seen_name_servers(machine):
+        raise TrialFailed(f"name servers are {seen_name_servers(machine)}")
+    trial.report.note(f"IPv6 at interface {number}")
+
+
+def seen_name_servers(machine: Machine) -> list[str]:
+    """Return the lines of the resolver's file, addresses without superfluous zeros."""
+    return [
+        f"{word} {ip_address(rest)}" if word == "nameserver" else line
+        for line in machine.ssh("cat /etc/resolv.conf").splitlines()
+        for word, _, rest in [line.partition(" ")]
+    ]
 
 
 def prove_disk_hotplug(trial: Trial, machine: Machine) -> None:
@@ -213,6 +241,7 @@ def first_boot(trial: Trial) -> str:
         prove_growth(trial, machine)
         if trial.image_kind == "micro":
             prove_metadata_client(trial, machine)
+            prove_ipv6(trial, machine, 0)
         host_key = read_host_key()
         if host_key.split()[1] not in machine.console():
             raise TrialFailed(f"the host key {host_key} is not on the console: {machine.console()}")

@@ -12,6 +12,9 @@ MTU = 1400
 TAPS = ("tap0", "tap1")
 MACS = ("02:00:00:99:00:10", "02:00:00:99:00:11")
 ADDRESSES = ("10.99.0.10", "10.99.0.11")
+IPV6_PREFIX = "2001:db8:99::"
+IPV6_GATEWAY = f"{IPV6_PREFIX}1"
+IPV6_ADDRESSES = (f"{IPV6_PREFIX}10", f"{IPV6_PREFIX}11")
 
 _MARK = "STEAD_TRIAL_NAMESPACE"
 
@@ -28,6 +31,7 @@ def build_network() -> None:
     _ip("link", "set", "lo", "up")
     _ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
     _ip("address", "add", f"{GATEWAY}/24", "dev", "br0")
+    _ip("address", "add", f"{IPV6_GATEWAY}/64", "dev", "br0", "nodad")
     _ip("address", "add", f"{METADATA}/32", "dev", "lo")
     for tap in TAPS:
         _ip("tuntap", "add", tap, "mode", "tap")
@@ -36,9 +40,10 @@ def build_network() -> None:
 
 
 def start_dhcp(folder: Path) -> subprocess.Popen[bytes]:
-    """Start dnsmasq as DHCP server for both interfaces, its log in ``folder``; the caller ends the process.
+    """Start dnsmasq as DHCP and DHCPv6 server for both interfaces, its log in ``folder``; the caller ends the process.
 
-    Classless routes (option 121) carry the default route and the way to the metadata service.
+    Classless routes (option 121) carry the default route and the way to the metadata service; IPv6's router advertises
+    itself.
     """
     routes = f"0.0.0.0/0,{GATEWAY},{METADATA}/32,{GATEWAY}"
     command = [
@@ -46,7 +51,9 @@ def start_dhcp(folder: Path) -> subprocess.Popen[bytes]:
         "--bind-interfaces", "--dhcp-ignore-clid", "--dhcp-authoritative", f"--dhcp-leasefile={folder}/leases",
         f"--dhcp-range={GATEWAY},static,255.255.255.0,120", f"--dhcp-option=26,{MTU}", f"--dhcp-option=121,{routes}",
         f"--dhcp-option=6,{GATEWAY}", "--dhcp-option=15,ec2.internal",
-        *(f"--dhcp-host={mac},{address}" for mac, address in zip(MACS, ADDRESSES, strict=True)),
+        "--enable-ra", f"--dhcp-range={IPV6_PREFIX},static,off-link,64,120",
+        f"--dhcp-option=option6:23,[{IPV6_GATEWAY}]",
+        *(f"--dhcp-host={mac},{one},[{six}]" for mac, one, six in zip(MACS, ADDRESSES, IPV6_ADDRESSES, strict=True)),
     ]  # fmt: skip
     with (folder / "dnsmasq.log").open("wb") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

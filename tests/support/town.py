@@ -24,17 +24,8 @@ mkdir -p /var/www
 IMDS_TOKEN=$(imds token); export IMDS_TOKEN
 imds get meta-data/instance-id >/var/www/who
 httpd -p 80 -h /var/www
+mv /var/www/who /var/www/index.html
 """
-# The kernel learns its gateway from a router's advertisement; which address is the guest's it learns by DHCPv6.
-_ASK_FOR_IPV6 = """
-cat >/run/lease6 <<'END'
-#!/bin/sh
-[ -z "$ipv6" ] || ip -6 addr add "$ipv6/128" dev "$interface"
-END
-chmod 755 /run/lease6
-udhcpc6 -f -q -t 30 -T 1 -i eth0 -s /run/lease6
-"""
-_DONE = "mv /var/www/who /var/www/index.html\n"
 
 
 def allow(user: RigUser, group_id: str, protocol: str, port: int, source: str) -> None:
@@ -121,7 +112,7 @@ class Vpc:
                 SubnetId=subnet_id,
                 PrivateIpAddress=address,
                 SecurityGroupIds=list(groups) or [self.group],
-                UserData=_WHO + (_ASK_FOR_IPV6 if self.ipv6_cidr else "") + _DONE,
+                UserData=_WHO,
                 Ipv6AddressCount=1 if self.ipv6_cidr else 0,
                 MetadataOptions={"HttpProtocolIpv6": "enabled" if self.ipv6_cidr else "disabled"},
             )
@@ -146,12 +137,12 @@ class Inhabitant:
         return self.user.describe(self.id).get("PublicIpAddress", "")
 
     def booted(self) -> "Inhabitant":
-        """Wait until its host keys are on its console, and it says who it is."""
+        """Wait until its host keys are on its console, it says who it is, and it has its IPv6 address if there is one."""
         self.user.wait("instance_running", [self.id])
         self.user.when_booted(self.id, lambda: ssh.host_keys(self.user.console(self.id)), "has booted")
         login = self.connection()
         wait_for(
-            lambda: _succeeds(login, "test -s /var/www/index.html"),
+            lambda: _succeeds(login, f"test -s /var/www/index.html && {_has(self.ipv6_address)}"),
             f"{self.id} is ready",
             BOOT_SECONDS,
             poll=0.5,
@@ -195,6 +186,12 @@ class Inhabitant:
         """The instance id that the guest at this address says, or nothing when none answers."""
         host = f"[{address}]" if ":" in address else address
         return self.run(f"timeout 4 wget -qO- http://{host}/ || true").strip()
+
+
+def _has(ipv6_address: str) -> str:
+    """The words that ask a guest whether it may use an IPv6 address yet, where it is to have one."""
+    ready = f"ip -6 addr show dev eth0 | grep -v tentative | grep -qF 'inet6 {ipv6_address}/'"
+    return ready if ipv6_address else "true"
 
 
 def _succeeds(login: ssh.Login, command: str) -> bool:

@@ -1,4 +1,4 @@
-"""Micro boots: SSH by key, user data, growth, devices plugged, power button."""
+"""Micro boots: SSH by key, user data, IPv6, growth, devices plugged, power button."""
 
 import json
 import re
@@ -28,4 +28,5 @@ def test_micro_does_what_an_image_must() -> None:
     done = emulator.booted(boot)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
-    assert {"user data ran 1 time(s) in all", "root file system grown", "power button"} <= set(report["proven"])
+    ipv6 = {"IPv6 at interface 0", "IPv6 at interface 1"}
+    assert {"user data ran 1 time(s) in all", "root file system grown", "power button"} | ipv6 <= set(report["proven"])
