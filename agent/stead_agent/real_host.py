@@ -38,7 +38,7 @@ from stead_agent.network import interface as network
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.picture import INNER_ADDRESSES
-from stead_agent.reachability.probes import ArpProbes
+from stead_agent.reachability.probes import NeighbourProbes
 from stead_agent.reconcile.loop import THREADS
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
@@ -224,7 +224,7 @@ def _assemble(settings: Settings) -> _Assembled:
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),
         snapshots=LocalSnapshots(settings.state_dir, settings.run_dir, block_store, backups),
         machines=machines,
-        reachability=ArpProbes(namespaces),
+        reachability=NeighbourProbes(namespaces),
     )
     return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, daemon.uri, address)
 

@@ -1,7 +1,8 @@
 """The promise: does a guest answer at its primary network interface, as seen from its gateway?
 
-A guest needs no agent for it: every system with a network answers ARP (RFC 826) for its own address. So does EC2's
-check: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html
+A guest needs no agent for it: every system with a network answers for its own address, to ARP (RFC 826) or to
+neighbour discovery (RFC 4861). So does EC2's check:
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html
 """
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ class Nic:
     gateway_mac: str
     gateway_address: str
     mac: str
-    address: str  # IPv4
+    address: str  # IPv4, or IPv6 where it has no IPv4, as the gateway's
 
 
 @dataclass(frozen=True, slots=True)

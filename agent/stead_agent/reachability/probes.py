@@ -1,6 +1,6 @@
-"""Guests are asked by ARP, from their gateways in the namespaces of their VPCs: one thread and a socket per subnet.
+"""Guests are asked by ARP or neighbour discovery, from their gateways in the namespaces of their VPCs.
 
-The firewall lets a guest speak in its own name only, and limits how much of ARP it may say.
+One thread and a socket per subnet do it. The firewall lets a guest speak in its own name only, and limits how often.
 """
 
 import contextlib
@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from stead_agent.logs import Log
-from stead_agent.reachability import arp
+from stead_agent.reachability import arp, ndp
 from stead_agent.reachability.interface import Answers, Finding, Nic
 from stead_agent.reachability.judgement import Watched
+from stead_agent.reachability.wire import listening
 
 _log = Log(__name__)
 
 _FRAMES: Final = 256  # read of one socket at a time
+_FRAME_BYTES: Final = 128  # of each: more than all that is read of it
 _PAUSE: Final = 0.02  # between two looks at what has come: a subnet that floods costs no more than this
 
 
@@ -32,15 +34,30 @@ class Namespaces(Protocol):
         """Do `work` in a thread that is in the VPC's namespace; give what it returns."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Discovery:
+    """How one who has an address is asked for, and heard."""
+
+    ethertype: int
+    question: Callable[[str, str, str, str], bytes]
+    speaker: Callable[[bytes], tuple[str, str] | None]
+    program: tuple[bytes, ...] = ()  # of the socket's filter; none = all frames of the ethertype are read
+
+
+_ARP: Final = _Discovery(arp.ETHERTYPE, arp.question, arp.speaker)
+_NDP: Final = _Discovery(ndp.ETHERTYPE, ndp.question, ndp.speaker, ndp.FILTER)
+
+
 @dataclass(slots=True)
 class _Link:
     """A subnet's gateway: the guests that are asked there, by MAC and address, and the socket once it is open."""
 
+    discovery: _Discovery
     guests: dict[tuple[str, str], str] = field(default_factory=dict)
     wire: socket.socket | None = None
 
 
-class ArpProbes:
+class NeighbourProbes:
     """The `Reachability` of real hosts; its thread begins with the first guest."""
 
     def __init__(
@@ -52,7 +69,7 @@ class ArpProbes:
         self._longest_wait = longest_wait
         self._lock = threading.Lock()  # guards all below
         self._watched: dict[str, Watched] = {}
-        self._links: dict[tuple[str, str], _Link] = {}  # by VPC and name
+        self._links: dict[tuple[str, str, int], _Link] = {}  # by VPC, name and ethertype
         self._due: list[tuple[float, int, str, Watched]] = []
         self._order = itertools.count()
         self._callbacks: list[Callable[[str], None]] = []
@@ -107,7 +124,7 @@ class ArpProbes:
         self._drop(machine_id)
         nic = watched.nic
         self._watched[machine_id] = watched
-        link = self._links.setdefault((nic.vpc_id, nic.link), _Link())
+        link = self._links.setdefault(_key(nic), _Link(_discovery(nic)))
         link.guests[nic.mac, nic.address] = machine_id
         heapq.heappush(self._due, (watched.began, next(self._order), machine_id, watched))
         if self._thread is None:
@@ -121,10 +138,10 @@ class ArpProbes:
         if watched is None:
             return
         nic = watched.nic
-        link = self._links[nic.vpc_id, nic.link]
+        link = self._links[_key(nic)]
         link.guests.pop((nic.mac, nic.address), None)
         if not link.guests:
-            self._shut(self._links.pop((nic.vpc_id, nic.link)))
+            self._shut(self._links.pop(_key(nic)))
 
     def _shut(self, link: _Link) -> None:
         if link.wire is not None:
@@ -139,14 +156,15 @@ class ArpProbes:
         That is while a link is made anew, or for ever where a MAC or an address makes no sense.
         """
         nic = watched.nic
-        link = self._links[nic.vpc_id, nic.link]
+        link = self._links[_key(nic)]
         watched.asked()
         try:
             if link.wire is None:
-                link.wire = self._namespaces.inside(nic.vpc_id, lambda: _listening(nic.link))
+                how = link.discovery
+                link.wire = self._namespaces.inside(nic.vpc_id, lambda: listening(nic.link, how.ethertype, how.program))
                 self._open[link.wire.fileno()] = link
                 self._poll.register(link.wire.fileno(), select.EPOLLIN)
-            link.wire.send(arp.question(nic.mac, nic.address, nic.gateway_mac, nic.gateway_address))
+            link.wire.send(link.discovery.question(nic.mac, nic.address, nic.gateway_mac, nic.gateway_address))
         except (OSError, ValueError) as error:
             _log.debug("guest_not_asked", link=nic.link, reason=str(error))
 
@@ -156,7 +174,7 @@ class ArpProbes:
         wire = link.wire
         with contextlib.suppress(BlockingIOError):  # all is read
             for _ in range(_FRAMES):
-                said = arp.speaker(wire.recv(64)) if wire is not None else None
+                said = link.discovery.speaker(wire.recv(_FRAME_BYTES)) if wire is not None else None
                 machine_id = link.guests.get(said) if said is not None else None
                 if machine_id is not None and self._watched[machine_id].answered(self._now()):
                     heard.add(machine_id)
@@ -210,12 +228,9 @@ class ArpProbes:
             self._wake.send(b"!")
 
 
-def _listening(link: str) -> socket.socket:
-    """Open the socket at a gateway of this namespace, for all ARP there; of what it sends itself, too."""
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-    try:
-        wire.bind((link, arp.ETHERTYPE))
-    except OSError:
-        wire.close()
-        raise
-    return wire
+def _discovery(nic: Nic) -> _Discovery:
+    return _NDP if ":" in nic.address else _ARP
+
+
+def _key(nic: Nic) -> tuple[str, str, int]:
+    return nic.vpc_id, nic.link, _discovery(nic).ethertype

@@ -310,20 +310,21 @@ _OFF_REASONS: Final = {
 
 
 def asked_nic(machine: Resource, known: Mapping[str, Resource]) -> reachability.Nic | None:
-    """Where a guest is asked whether it answers; None where its primary interface has no IPv4, or is not known."""
+    """Where a guest is asked whether it answers, by IPv4 if it has that; None while its interface is not known."""
     primary = next((each for each in machine.machine.interfaces if each.device_index == 0), None)
     interface = known.get(primary.interface_id) if primary is not None else None
     subnet = known.get(interface.interface.subnet_id) if interface is not None else None
-    if interface is None or subnet is None or not interface.interface.private_address:
+    if interface is None or subnet is None:
         return None
-    return reachability.Nic(
-        interface.interface.vpc_id,
-        network.subnet_link_name(subnet.id),
-        network.GATEWAY_MAC,
-        network.gateway_address(subnet.subnet.cidr_block),
-        interface.interface.mac_address,
-        interface.interface.private_address,
-    )
+    body = interface.interface
+    if body.private_address:
+        gateway, address = network.gateway_address(subnet.subnet.cidr_block), body.private_address
+    elif body.ipv6_addresses:
+        gateway, address = network.GATEWAY_LINK_LOCAL, body.ipv6_addresses[0]
+    else:
+        return None
+    link = network.subnet_link_name(subnet.id)
+    return reachability.Nic(body.vpc_id, link, network.GATEWAY_MAC, gateway, body.mac_address, address)
 
 
 _ANSWERS: Final = {

@@ -106,7 +106,7 @@ class _GuestAnswers:
 class _GuestAnswersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuestAnswers.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GUEST_ANSWERS_UNSPECIFIED: _GuestAnswers.ValueType  # 0
-    """nobody asks: it is off, it has no IPv4 address, or its agent is of an earlier release"""
+    """nobody asks: it is off, or its agent is of an earlier release"""
     GUEST_ANSWERS_UNKNOWN: _GuestAnswers.ValueType  # 1
     """since the agent's start nothing was found out: what it last reported still counts"""
     GUEST_ANSWERS_STARTING: _GuestAnswers.ValueType  # 2
@@ -116,10 +116,10 @@ class _GuestAnswersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuestAns
     """for too long"""
 
 class GuestAnswers(_GuestAnswers, metaclass=_GuestAnswersEnumTypeWrapper):
-    """Whether a running guest answers at its primary interface (ARP), as its host sees it from the subnet's gateway."""
+    """Whether a running guest answers at its primary interface (ARP, or neighbour discovery without IPv4), as its host sees it from the subnet's gateway."""
 
 GUEST_ANSWERS_UNSPECIFIED: GuestAnswers.ValueType  # 0
-"""nobody asks: it is off, it has no IPv4 address, or its agent is of an earlier release"""
+"""nobody asks: it is off, or its agent is of an earlier release"""
 GUEST_ANSWERS_UNKNOWN: GuestAnswers.ValueType  # 1
 """since the agent's start nothing was found out: what it last reported still counts"""
 GUEST_ANSWERS_STARTING: GuestAnswers.ValueType  # 2

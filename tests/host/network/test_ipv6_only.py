@@ -11,7 +11,6 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
-from pyroute2 import IPRoute
 
 from stead_agent import findings
 from stead_agent.dhcp.dnsmasq import Dnsmasq
@@ -23,6 +22,7 @@ from stead_agent.network import interface as net
 from stead_agent.network.ipv6 import link_local_of
 from tests.host.dhcp.conftest import AAAA, NO_ERROR, A, ask
 from tests.host.network.hosts import add_ipv6
+from tests.host.network.ipv6_only import add_guest, add_subnet
 from tests.host.network.world import POOL, Guest, World, got, new_world, sent
 from tests.support.waiting import wait_for
 from tests.unit.agent.metadata.guests import guest as metadata_of
@@ -73,7 +73,8 @@ def stage() -> Iterator[Stage]:
         everything = replace(sent(), peer=EVERYWHERE)
         groups = (fw.Group(OPEN, (everything, got(1, "-1", EVERYWHERE))), fw.Group(SHUT, (everything,)))
         vpc_id = world.vpc("10.0.0.0/16", "10.0.1.0/24", groups=groups, internet=False)
-        made = Stage(world, vpc_id, _add_guest(world, vpc_id), _add_peer(world, vpc_id))
+        add_subnet(world, vpc_id)
+        made = Stage(world, vpc_id, add_guest(world, vpc_id, ADDRESS, SHUT), _add_peer(world, vpc_id))
         dhcp, metadata = Dnsmasq(folder / "dhcp"), Metadata(folder / "metadata")
         try:
             dhcp.apply(_dhcp(made))
@@ -86,37 +87,6 @@ def stage() -> Iterator[Stage]:
             metadata.close()
             dhcp.remove(vpc_id)
     shutil.rmtree(folder)
-
-
-def _add_guest(world: World, vpc_id: str) -> Guest:
-    """Plug in a guest in a subnet of IPv6 only; it has nothing but its link, switched on, as when it boots."""
-    network, firewall = world.vpcs[vpc_id]
-    (dual,) = network.subnets
-    only = net.Subnet("subnet-00000000000000006", "", "fd00:5:0:6::/64")
-    link = net.subnet_link_name(only.id)
-    guest = Guest(world, vpc_id, "eni-00000000000000006", "06:00:00:00:66:05", "", "vpc-guest-six")
-    world.apply(
-        replace(
-            network,
-            ipv6_cidrs=("fd00:5::/56",),
-            subnets=(replace(dual, ipv6_cidr="fd00:5:0:1::/64"), only),
-            interfaces=(net.LocalInterface(guest.interface_id, only.id, guest.mac, (), ipv6_addresses=(ADDRESS,)),),
-        ),
-        replace(
-            firewall,
-            subnets=(*firewall.subnets, fw.Subnet(link, internet=False, ipv6_cidr=only.ipv6_cidr, id=only.id)),
-            interfaces=(
-                fw.Interface(guest.interface_id, guest.tap, link, guest.mac, (), (SHUT,), ipv6_addresses=(ADDRESS,)),
-            ),
-            resolvers=firewall.resolvers | {net.RESOLVER_IPV6_ADDRESS},
-        ),
-    )
-    world.machine.create(guest.namespace)
-    world.guests.append(guest)
-    world.wire(guest, only)
-    world.machine.inside(guest.namespace, _switch_on)
-    world.wait_for_carriers(guest.namespace)
-    return guest
 
 
 def _add_peer(world: World, vpc_id: str) -> Guest:
@@ -163,15 +133,6 @@ def _tell(metadata: Metadata, stage: Stage) -> None:
     )
     options = Options(http_protocol_ipv6=True)
     metadata.put(stage.vpc_id, replace(metadata_of(), interfaces=(nic,), options=options))
-
-
-def _switch_on() -> None:
-    """Boot as a stock kernel does: a link-local address of the MAC, and routers as they are advertised."""
-    Path("/proc/sys/net/ipv6/conf/eth0/accept_ra").write_text("1", encoding="ascii")
-    with IPRoute() as ip:
-        (eth0,) = ip.link_lookup(ifname="eth0")
-        ip.link("set", index=1, state="up")
-        ip.link("set", index=eth0, state="up")
 
 
 def _read(path: str) -> bytes:

@@ -2,79 +2,21 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
-from pyroute2 import IPRoute
 
 from stead_agent.network import interface as net
 from stead_agent.reachability import arp
-from stead_agent.reachability.interface import Answers, Finding, Nic
-from stead_agent.reachability.probes import ArpProbes
-from tests.host.network.world import POOL, Guest, World, new_world
+from stead_agent.reachability.interface import Answers
+from tests.host.reachability.stage import Stage, new_stage, set_link
 from tests.support.waiting import wait_for
-
-
-@dataclass
-class Clock:
-    """Real seconds, and those that the test lets pass at once."""
-
-    ahead: float = 0.0
-
-    def now(self) -> float:
-        return time.monotonic() + self.ahead
-
-
-@dataclass
-class Stage:
-    """A subnet with its firewall, and who asks there."""
-
-    world: World
-    vpc_id: str
-    clock: Clock
-    probes: ArpProbes
-    heard: list[str] = field(default_factory=list)
-
-    def find(self, guest: Guest, start_count: int = 1, *, fresh: bool = True) -> Finding:
-        subnet = self.world.vpcs[self.vpc_id][0].subnets[0]
-        link, gateway = net.subnet_link_name(subnet.id), net.gateway_address(subnet.cidr)
-        nic = Nic(self.vpc_id, link, net.GATEWAY_MAC, gateway, guest.mac, guest.address)
-        return self.probes.watch(guest.interface_id, nic, start_count, fresh=fresh)
-
-    def watch(self, guest: Guest, start_count: int = 1, *, fresh: bool = True) -> Answers:
-        return self.find(guest, start_count, fresh=fresh).answers
-
-    def wait_for(self, guest: Guest, wanted: Answers, *, seconds: float = 0.0) -> None:
-        """Wait until that is known of a guest, letting these seconds pass at each look."""
-
-        def is_known() -> bool:
-            self.clock.ahead += seconds
-            return self.watch(guest) is wanted
-
-        wait_for(is_known, f"{guest.address}: {wanted}")
 
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    with new_world() as world:
-        world.start(net.HostNetwork((POOL,)))
-        clock = Clock()
-        probes = ArpProbes(world.namespaces, clock.now, longest_wait=0.02)
-        made = Stage(world, world.vpc("10.0.0.0/16", "10.0.1.0/24"), clock, probes)
-        probes.subscribe(made.heard.append)
+    with new_stage() as made:
         yield made
-        probes.close()
-
-
-def set_link(stage: Stage, guest: Guest, state: str) -> None:
-    """Let a guest switch its own network on or off."""
-
-    def switch() -> None:
-        with IPRoute() as ip:
-            (eth0,) = ip.link_lookup(ifname="eth0")
-            ip.link("set", index=eth0, state=state)
-
-    stage.world.machine.inside(guest.namespace, switch)
 
 
 def test_a_guest_answers_whatever_its_groups_say(stage: Stage) -> None:

@@ -1,8 +1,10 @@
 """Guests are asked whether they answer while they run, and the controller hears of each change."""
 
+from dataclasses import replace
+
 import pytest
 
-from stead_agent.network.interface import subnet_link_name
+from stead_agent.network.interface import GATEWAY_LINK_LOCAL, subnet_link_name
 from stead_agent.reachability.interface import Answers, Finding, Nic
 from stead_agent.reconcile import translate
 from stead_agent.simulated.machines import Pace
@@ -106,5 +108,10 @@ def test_where_a_guest_is_asked() -> None:
     assert found.link == subnet_link_name(subnet.id)
     for missing in (first.id, subnet.id):
         assert translate.asked_nic(machine, {key: it for key, it in known.items() if key != missing}) is None
-    first.interface.private_address = ""  # in a subnet of IPv6 alone nobody could answer ARP
+    first.interface.ipv6_addresses.extend(["2001:db8::5", "2001:db8::6"])
+    assert translate.asked_nic(machine, known) == found  # by IPv4 where it has that
+    first.interface.private_address = ""
+    six = translate.asked_nic(machine, known)
+    assert six == replace(found, gateway_address=GATEWAY_LINK_LOCAL, address="2001:db8::5")
+    del first.interface.ipv6_addresses[:]
     assert translate.asked_nic(machine, known) is None
