@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -30,6 +31,15 @@ def test_boto3(account, image_id, example):
 
 def test_aws_cli_1(account, image_id, example):
     check(account, example(account, "aws-cli", "./machine.sh", AWS_CLI=str(BIN / "aws")))
+
+
+def test_a_machine_without_ipv4_by_the_aws_cli(account, image_id, example):
+    vpcs = account.ec2.describe_vpcs()["Vpcs"]
+    answer = json.loads(example(account, "aws-cli", "./ipv6_only.sh", AWS_CLI=str(BIN / "aws")))
+    assert ip_address(answer["address"]) in ip_network(answer["block"])
+    assert answer["ipv4"] is None
+    assert answer["idle"] == {"TcpEstablishedTimeout": 3600, "UdpTimeout": 45}
+    assert account.ec2.describe_vpcs()["Vpcs"] == vpcs
 
 
 @pytest.mark.client("aws-cli-2")
