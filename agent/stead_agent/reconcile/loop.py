@@ -22,6 +22,7 @@ from stead_agent.reconcile.prepare import UNIT_KINDS, Habits, Preparer, unit_of
 from stead_agent.reconcile.reports import Reports, status
 from stead_agent.reconcile.schedule import FALLBACK_SECONDS, Schedule
 from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.unclaimed import what_it_has
 from stead_agent.reconcile.work import EXPECTED_ERRORS, Outcome, Work
 from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Change, Held, Key, change_of
 from stead_proto.v1 import desired_pb2, host_pb2
@@ -83,7 +84,7 @@ class Reconciler:
         self._store = store
         self._clock = clock
         self.wanted = store.load()
-        self.reports = Reports(news, lambda key: key in self.wanted.unclaimed)
+        self.reports = Reports(news, lambda key: what_it_has(self.wanted, key))
         self._schedule = Schedule({kind: AT_ONCE[kind] for kind in UNIT_KINDS})
         self._running: set[Key] = set()
         self._preparer = Preparer(

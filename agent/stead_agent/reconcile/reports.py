@@ -19,6 +19,7 @@ def status(
     machine: host_pb2.MachineStatus | None = None,
     volume: host_pb2.VolumeStatus | None = None,
     snapshot: host_pb2.SnapshotStatus | None = None,
+    unclaimed: host_pb2.Unclaimed | None = None,
 ) -> ResourceStatus:
     """Make a status; a long error is cut, and what of it is no text (such as bytes of a file's name) is escaped."""
     return ResourceStatus(
@@ -30,16 +31,24 @@ def status(
         machine=machine,
         volume=volume,
         snapshot=snapshot,
+        unclaimed=unclaimed,
     )
 
 
 class Reports:
     """The latest statuses; used on the event loop only."""
 
-    def __init__(self, news: Callable[[], None], is_unclaimed: Callable[[Key], bool] = lambda _key: False) -> None:
-        """Have `news` called whenever there is something to send; of what is unclaimed only that is said."""
+    def __init__(
+        self,
+        news: Callable[[], None],
+        unclaimed: Callable[[Key], host_pb2.Unclaimed | None] = lambda _key: None,
+    ) -> None:
+        """Have `news` called whenever there is something to send.
+
+        Of what is unclaimed only that is said, and what it has: `unclaimed` gives it, or None for all else.
+        """
         self._news = news
-        self._is_unclaimed = is_unclaimed
+        self._unclaimed = unclaimed
         self._latest: dict[Key, ResourceStatus] = {}
         self._unsent: dict[Key, None] = {}
         self._open: dict[Key, int] = {}  # revisions of which nothing final is known
@@ -118,8 +127,8 @@ class Reports:
     def _said(self, key: Key) -> ResourceStatus:
         """Give what the controller is told of a resource."""
         last = self._latest[key]
-        if last.condition != host_pb2.CONDITION_ABSENT and self._is_unclaimed(key):
-            return status(key, last.revision, host_pb2.CONDITION_UNCLAIMED)
+        if last.condition != host_pb2.CONDITION_ABSENT and (unclaimed := self._unclaimed(key)) is not None:
+            return status(key, last.revision, host_pb2.CONDITION_UNCLAIMED, unclaimed=unclaimed)
         return last
 
     def clear(self) -> None:

@@ -20,7 +20,7 @@ from stead_controller.db.tables import (
     Volume,
     VpcEndpointInterface,
 )
-from stead_controller.hosts import desired_state, errors, outbox, topics
+from stead_controller.hosts import desired_state, errors, outbox, topics, unclaimed
 from stead_controller.resources import (
     addresses,
     capacity,
@@ -101,7 +101,9 @@ def apply_progress(tx: Transaction, told: Sequence[tuple[str, Sequence[pb.Resour
     writing = _look_up(tx, [each for _, statuses in told for each in statuses], now)
     for host_id, statuses in told:
         mine = failing[host_id]
-        errors.note(tx, host_id, [each for each in statuses if _is_about_errors(each, mine)], now)
+        about_errors = [each for each in statuses if _is_about_errors(each, mine)]
+        errors.note(tx, host_id, about_errors, now)
+        unclaimed.note(tx, host_id, about_errors)
         mine.update((each.kind, each.id) for each in statuses if each.condition in _FAILURES)
         for status in statuses:
             if status.condition == pb.CONDITION_UNCLAIMED:

@@ -2,10 +2,10 @@
 
 import ipaddress
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -13,6 +13,7 @@ from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Instance, NetworkInterface, PublicAddress
 from stead_controller.errors import LimitExceeded
+from stead_controller.resources import unclaimed_addresses
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
 
@@ -25,8 +26,18 @@ def new_mac(tx: Transaction) -> str:
     """Choose a locally administered MAC address that no interface has."""
     while True:
         mac = ":".join(["02", *(f"{octet:02x}" for octet in secrets.token_bytes(5))])
-        if _WITH_MAC.first(tx.connection, {"mac": mac}) is None:
+        if _WITH_MAC.first(tx.connection, {"mac": mac}) is None and not is_unclaimed(tx, mac):
             return mac
+
+
+def hold_public(tx: Transaction, values: Mapping[str, Any]) -> bool:
+    """Add the row of a public address, unless there is one or an unclaimed interface has the address."""
+    return not is_unclaimed(tx, values["address"]) and insert_if_absent(tx.session, PublicAddress, values)
+
+
+def is_unclaimed(tx: Transaction, address: str) -> bool:
+    """Tell whether a public address or a MAC is an interface's that a host has and this database does not know."""
+    return unclaimed_addresses.is_held(tx, unclaimed_addresses.EVERYWHERE, address)
 
 
 def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: NetworkInterface, now: datetime) -> str:
@@ -42,13 +53,13 @@ def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **c
     """Take a public address that is free and has rested, with these columns; raises LimitExceeded."""
     values = {"account_id": account_id, "released": None, **columns}
     for address in _some(cloud):
-        if insert_if_absent(tx.session, PublicAddress, {"address": address, **values}):
+        if hold_public(tx, {"address": address, **values}):
             return address
     forget_rested(tx, cloud, now)
     taken = set(tx.session.scalars(select(PublicAddress.address)))
     for pool in cloud.public_pools:
         for address in _usable(pool):
-            if address not in taken and insert_if_absent(tx.session, PublicAddress, {"address": address, **values}):
+            if address not in taken and hold_public(tx, {"address": address, **values}):
                 return address
     raise LimitExceeded("No public address is free in the cloud's pools.", code="InsufficientAddressCapacity")
 

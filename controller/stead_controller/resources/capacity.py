@@ -129,18 +129,23 @@ def give_back(tx: Transaction, host_id: str, need: Need) -> None:
         volume_homes.give_back_bytes(tx, host_id, "", need.instance_store)
 
 
-def _give_back(tx: Transaction, host_id: str, need: Need) -> None:
+def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
+    """Count what takes room on a host whether that is free or not, or, of less than none, no longer takes it."""
     tx.session.execute(
         update(Host)
         .where(Host.id == host_id)
         .values(
-            cpus_free=Host.cpus_free + need.vcpus,
-            memory_free=Host.memory_free + need.memory,
-            cpus_reserved=Host.cpus_reserved - need.vcpus,
-            memory_reserved=Host.memory_reserved - need.memory,
+            cpus_free=Host.cpus_free - vcpus,
+            memory_free=Host.memory_free - memory,
+            cpus_reserved=Host.cpus_reserved + vcpus,
+            memory_reserved=Host.memory_reserved + memory,
         )
         .execution_options(synchronize_session=False)
     )
+
+
+def _give_back(tx: Transaction, host_id: str, need: Need) -> None:
+    count(tx, host_id, -need.vcpus, -need.memory)
 
 
 def _rooms(

@@ -18,6 +18,7 @@ from stead_controller.errors import (
     WrongState,
 )
 from stead_controller.resources import (
+    addresses,
     elastic_addresses,
     interface_changes,
     lookup,
@@ -64,6 +65,8 @@ def associate(
     held = tx.session.get_one(PublicAddress, elastic.address)
     if held.interface_id == interface.id and held.private_address == private_address:
         return held.association_id or ""
+    if addresses.is_unclaimed(tx, elastic.address):
+        raise WrongState("elastic-ip", f"Address {elastic.address} is in use.", code="InvalidIPAddress.InUse")
     if held.interface_id is not None:
         if not allow_reassociation:
             raise _already(f"resource {elastic.id} is already associated with associate-id {held.association_id}")

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from sqlalchemy import Select, select, update
 
-from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import ElasticAddress, NetworkInterface, PublicAddress
 from stead_controller.errors import (
     InvalidCombination,
@@ -178,11 +177,11 @@ def _take_wanted(  # noqa: PLR0917 — what an allocation consists of
 ) -> str:
     """Take exactly this address: a free one, or one that the account released and that rests."""
     _check_form(wanted)
-    if not addresses.in_pools(cloud, wanted):
+    if not addresses.in_pools(cloud, wanted) or addresses.is_unclaimed(tx, wanted):
         raise NotFound("public-ip", wanted)
     addresses.forget_rested(tx, cloud, now)
     values = {"address": wanted, "account_id": caller.account_id, "allocation_id": allocation_id}
-    if insert_if_absent(tx.session, PublicAddress, values):
+    if addresses.hold_public(tx, values):
         return wanted
     own = update(PublicAddress).where(
         PublicAddress.address == wanted,

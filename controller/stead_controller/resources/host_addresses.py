@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import func, select, update
 
-from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import Host, PublicAddress
 from stead_controller.errors import LimitExceeded
 from stead_controller.resources import addresses
@@ -25,7 +24,7 @@ def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
     known = tx.session.scalar(select(func.count()).where(Host.pool_address != "")) or 0
     begin = min(known, len(candidates))
     for address in (*candidates[begin:], *candidates[:begin]):
-        if insert_if_absent(tx.session, PublicAddress, {"address": address, "account_id": _NOBODY, "released": None}):
+        if addresses.hold_public(tx, {"address": address, "account_id": _NOBODY, "released": None}):
             host.pool_address = address
             return
     raise LimitExceeded("No public address is free for a further host.", code="InsufficientAddressCapacity")

@@ -21,6 +21,7 @@ from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import InterfaceAddress, Subnet, SubnetCidrReservation
 from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
+from stead_controller.resources import unclaimed_addresses
 from stead_controller.resources.transaction import Transaction
 
 FIRST_OFFSET: Final = 4
@@ -223,6 +224,8 @@ def _hold(
         "ipv6": ipv6,
         "primary": primary,
     }
+    if unclaimed_addresses.is_held(tx, subnet.id, address):
+        return False
     return insert_if_absent(tx.session, InterfaceAddress, values)
 
 

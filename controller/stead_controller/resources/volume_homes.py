@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Float, bindparam, exists, func, or_, select, update
 
 from stead_controller.db.prepared import Prepared
-from stead_controller.db.tables import Host, Instance, InstanceStoreDisk, StoragePool, Volume
+from stead_controller.db.tables import Host, Instance, InstanceStoreDisk, StoragePool, UnclaimedResource, Volume
 from stead_controller.errors import NoCapacity
 from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.transaction import Transaction
@@ -160,13 +160,16 @@ def shared_id(tx: Transaction, volume: Volume) -> str:
 
 
 def provisioned(tx: Transaction, host_id: str, name: str, *, is_default: bool) -> int:
-    """Count what a host's volumes take of a pool, in bytes.
+    """Count what a host's volumes take of a pool, in bytes, those also that this database does not know.
 
     Those of no named pool are in the default one, and so is the instance store of instances that hold their room.
     """
     names = (name, "") if is_default else (name,)
     total = select(func.sum(Volume.size)).where(Volume.host_id == host_id, Volume.pool.in_(names))
-    of_volumes = int(tx.session.scalar(total) or 0) * _GIB
+    unclaimed = select(func.sum(UnclaimedResource.disk)).where(
+        UnclaimedResource.host_id == host_id, UnclaimedResource.pool.in_(names)
+    )
+    of_volumes = int(tx.session.scalar(total) or 0) * _GIB + int(tx.session.scalar(unclaimed) or 0)
     if not is_default:
         return of_volumes
     held = select(func.sum(InstanceStoreDisk.size)).join(Instance, Instance.id == InstanceStoreDisk.instance_id)

@@ -603,6 +603,7 @@ class ResourceStatus(_message.Message):
     MACHINE_FIELD_NUMBER: _builtins.int
     VOLUME_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
+    UNCLAIMED_FIELD_NUMBER: _builtins.int
     kind: _desired_pb2.Kind.ValueType
     id: _builtins.str
     revision: _builtins.int
@@ -616,6 +617,10 @@ class ResourceStatus(_message.Message):
     def volume(self) -> Global___VolumeStatus: ...
     @_builtins.property
     def snapshot(self) -> Global___SnapshotStatus: ...
+    @_builtins.property
+    def unclaimed(self) -> Global___Unclaimed:
+        """of CONDITION_UNCLAIMED; not from agents of earlier releases"""
+
     def __init__(
         self,
         *,
@@ -627,14 +632,66 @@ class ResourceStatus(_message.Message):
         machine: Global___MachineStatus | None = ...,
         volume: Global___VolumeStatus | None = ...,
         snapshot: Global___SnapshotStatus | None = ...,
+        unclaimed: Global___Unclaimed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine", "snapshot", b"snapshot", "volume", b"volume"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine", "snapshot", b"snapshot", "unclaimed", b"unclaimed", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "error", b"error", "id", b"id", "kind", b"kind", "machine", b"machine", "revision", b"revision", "snapshot", b"snapshot", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "error", b"error", "id", b"id", "kind", b"kind", "machine", b"machine", "revision", b"revision", "snapshot", b"snapshot", "unclaimed", b"unclaimed", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResourceStatus: _TypeAlias = ResourceStatus  # noqa: Y015
+
+@_typing.final
+class Unclaimed(_message.Message):
+    """What an unclaimed resource has on its host, as this was last told of it: nobody else may be given it meanwhile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBNET_ID_FIELD_NUMBER: _builtins.int
+    MAC_ADDRESS_FIELD_NUMBER: _builtins.int
+    PRIVATE_ADDRESSES_FIELD_NUMBER: _builtins.int
+    PUBLIC_ADDRESSES_FIELD_NUMBER: _builtins.int
+    VCPUS_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    DISK_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    subnet_id: _builtins.str
+    """of an interface, and so the next three"""
+    mac_address: _builtins.str
+    vcpus: _builtins.int
+    """of a machine that is to run, and so its memory"""
+    memory: _builtins.int
+    """bytes"""
+    disk: _builtins.int
+    """bytes: of a volume at home on the host, or of a running machine's instance store"""
+    pool: _builtins.str
+    """that the disk is in; empty = the host's default pool"""
+    @_builtins.property
+    def private_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IPv4 and IPv6"""
+
+    @_builtins.property
+    def public_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        subnet_id: _builtins.str = ...,
+        mac_address: _builtins.str = ...,
+        private_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        public_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        vcpus: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        disk: _builtins.int = ...,
+        pool: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk", b"disk", "mac_address", b"mac_address", "memory", b"memory", "pool", b"pool", "private_addresses", b"private_addresses", "public_addresses", b"public_addresses", "subnet_id", b"subnet_id", "vcpus", b"vcpus"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unclaimed: _TypeAlias = Unclaimed  # noqa: Y015
 
 @_typing.final
 class MachineStatus(_message.Message):

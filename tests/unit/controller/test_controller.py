@@ -63,6 +63,15 @@ class Cloud:
         self.controller = Controller(self.settings)
         await self.controller.start()
 
+    async def put_back(self, copy):
+        """Restart with the bytes of an older database."""
+        await self.controller.stop()
+        file = self.settings.state_dir / "stead.sqlite"
+        for left in file.parent.glob("stead.sqlite-*"):
+            left.unlink()
+        file.write_bytes(copy)
+        await self.restart()
+
     @property
     def credentials(self):
         return json.loads((self.settings.state_dir / "credentials.json").read_text())
@@ -336,11 +345,7 @@ async def test_a_database_put_back_from_a_copy_has_nothing_removed_that_it_does_
     assert (state.full, state.older) == (False, False), "a start leaves out revisions that no host has reached"
     two, seen = await launch(), await agent.next_state()
     assert two in {item.id for item in seen.resources}
-    await cloud.controller.stop()
-    for left in file.parent.glob("stead.sqlite-*"):
-        left.unlink()
-    file.write_bytes(copy)
-    await cloud.restart()
+    await cloud.put_back(copy)
     three = await launch()
     back = await cloud.agent(identity, seen.revision, seen.epoch)
     state = await back.next_state()

@@ -44,6 +44,7 @@ from stead_controller.db.tables.storage_pool import StoragePool
 from stead_controller.db.tables.subnet import Subnet
 from stead_controller.db.tables.subnet_cidr_reservation import SubnetCidrReservation
 from stead_controller.db.tables.tag import Tag
+from stead_controller.db.tables.unclaimed_resource import UnclaimedAddress, UnclaimedResource
 from stead_controller.db.tables.volume import Volume, VolumeModification
 from stead_controller.db.tables.vpc import Vpc, VpcCidrBlock
 from stead_controller.db.tables.vpc_endpoint import VpcEndpoint, VpcEndpointGroup, VpcEndpointInterface
@@ -137,6 +138,8 @@ __all__ = [
     "Subnet",
     "SubnetCidrReservation",
     "Tag",
+    "UnclaimedAddress",
+    "UnclaimedResource",
     "Volume",
     "VolumeModification",
     "Vpc",

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stead_agent.wanted import Key
+from stead_agent.reconcile.unclaimed import what_it_has
+from stead_agent.wanted import Change, Key, Wanted
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.support import desired_states as make
@@ -83,3 +84,38 @@ def test_the_controllers_word_that_it_is_older_is_enough(bench: Bench, sender: m
     bench.settle(older)
     assert bench.host.running() == {"i-1", "i-2"}
     assert {key.id for key in bench.reconciler.wanted.unclaimed} == {"i-2", "vol-2", "eni-2"}
+
+
+def test_of_what_is_unclaimed_addresses_and_room_are_reported(bench: Bench, sender: make.Sender) -> None:
+    """That the controller gives them to nobody else; what is claimed or gone has none."""
+    resources = {each.id: each for each in make.launch("2")}
+    eni, machine = resources["eni-2"].interface, resources["i-2"].machine
+    eni.secondary_addresses.append("10.1.0.77")
+    eni.ipv6_addresses.append("fd00:1::5")
+    eni.public_addresses.add(public_address="198.18.0.9", private_address=eni.private_address)
+    machine.disks.add(device_name="/dev/sdz").instance_store.size = make.GIB
+    resources["vol-2"].volume.pool = "fast"
+    bench.settle(sender.change(*resources.values(), full=True))
+    bench.settle(make.Sender("epoch-2").change(make.host_network(), *make.launch("1"), full=True))
+    bench.told.clear()
+    bench.reconciler.reports.resend_all()
+    told = {key.id: each for key, each in bench.report().items()}
+    assert told["eni-2"].unclaimed == host_pb2.Unclaimed(
+        subnet_id="subnet-1",
+        mac_address=eni.mac_address,
+        private_addresses=["10.1.0.6", "10.1.0.77", "fd00:1::5"],
+        public_addresses=["198.18.0.9"],
+    )
+    assert told["i-2"].unclaimed == host_pb2.Unclaimed(vcpus=1, memory=make.GIB, disk=make.GIB)
+    assert told["vol-2"].unclaimed == host_pb2.Unclaimed(disk=make.GIB, pool="fast")
+    assert {each.HasField("unclaimed") for name, each in told.items() if not name.endswith("-2")} == {False}
+
+
+def test_what_is_off_or_at_home_elsewhere_takes_no_room() -> None:
+    wanted = Wanted()
+    remote = make.volume("vol-1")
+    remote.volume.remote.home_host_id = "h-2"
+    off = make.machine("i-1", volumes=("vol-1",), interfaces=(), power=pb.POWER_STOPPED)
+    keys = [Key(pb.KIND_VOLUME, "vol-1"), Key(pb.KIND_MACHINE, "i-1")]
+    wanted.install(Change(1, "epoch-1", full=True, put=(remote, off), unclaimed=frozenset(keys)))
+    assert [what_it_has(wanted, key) for key in keys] == [host_pb2.Unclaimed()] * 2

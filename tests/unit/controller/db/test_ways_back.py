@@ -62,7 +62,8 @@ def contents(database: Database) -> tuple[Rows, Any]:
 
 def add_rows(database: Database, number: int) -> None:
     with database.engine.begin() as connection:
-        fill(connection, number, image_tasks={"bucket": "exchange"})  # others have no way back
+        no_room = dict.fromkeys(("vcpus", "memory", "disk"), 0)  # the way back no longer counts what there is
+        fill(connection, number, image_tasks={"bucket": "exchange"}, unclaimed_resources=no_room)  # others have none
 
 
 def narrowed(rows: Rows, to: Rows) -> Rows:
@@ -168,3 +169,24 @@ def test_room_of_instance_store_is_counted_for_what_runs_and_kvm_is_known(databa
     migrate.downgrade(database.engine, before)
     assert shown(counted) == [7, 7, 7]
     assert set(shown("SELECT cpus_free FROM hosts") + shown("SELECT memory_free FROM hosts")) == {0}
+
+
+def test_the_release_before_does_not_count_what_hosts_keep_unclaimed(database):
+    """It would never free that; after the next way up each host says anew what it has."""
+    migrate.upgrade(database.engine, "5d9c1e7fa204")
+    room = {"cpus_free": 1, "cpus_reserved": 5, "memory_free": 2, "memory_reserved": 7}
+    for number, (pool, default) in {11: ("", True), 12: ("", False), 13: ("13name", False)}.items():
+        with database.engine.begin() as connection:
+            fill(
+                connection,
+                number,
+                hosts=room,
+                storage_pools={"is_default": default, "provisioned": 9},
+                unclaimed_resources={"vcpus": 3, "memory": 4, "disk": 5, "pool": pool},
+            )
+    migrate.downgrade(database.engine, LINE[LINE.index("5d9c1e7fa204") - 1])
+    with database.engine.connect() as connection:
+        hosts = "SELECT cpus_free, cpus_reserved, memory_free, memory_reserved FROM hosts"
+        assert set(connection.execute(text(hosts)).all()) == {(4, 2, 6, 3)}
+        pools = "SELECT provisioned FROM storage_pools ORDER BY host_id"
+        assert connection.execute(text(pools)).scalars().all() == [4, 9, 4]

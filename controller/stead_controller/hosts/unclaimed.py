@@ -1,0 +1,66 @@
+"""What hosts say of resources that this database, an older copy, does not know becomes rows: what they have is taken.
+
+That of addresses keeps these from being given again (`resources/unclaimed_addresses.py`); room is counted as reserved.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from sqlalchemy import select, tuple_
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Host, UnclaimedAddress, UnclaimedResource
+from stead_controller.resources import capacity, volume_homes
+from stead_controller.resources.unclaimed_addresses import EVERYWHERE
+from stead_proto.v1 import host_pb2 as pb
+
+_POOL_LENGTH: Final = 64
+
+
+def note(tx: Transaction, host_id: str, statuses: Iterable[pb.ResourceStatus]) -> None:
+    """Take over what a host's unclaimed resources have, and free what those had that are no longer so."""
+    latest = {(each.kind, each.id): each for each in statuses if each.condition != pb.CONDITION_PENDING}
+    if not latest or tx.session.get(Host, host_id) is None:
+        return
+    for row in _rows(tx, host_id, latest):
+        _count(tx, row, -1)
+        tx.session.delete(row)
+    tx.session.flush()
+    for (kind, resource_id), status in latest.items():
+        if status.condition == pb.CONDITION_UNCLAIMED and status.HasField("unclaimed"):
+            _add(tx, host_id, kind, resource_id, status.unclaimed)
+
+
+def _rows(tx: Transaction, host_id: str, keys: Collection[tuple[int, str]]) -> list[UnclaimedResource]:
+    query = select(UnclaimedResource).where(
+        UnclaimedResource.host_id == host_id,
+        tuple_(UnclaimedResource.kind, UnclaimedResource.resource_id).in_(list(keys)),
+    )
+    return list(tx.session.scalars(query))
+
+
+def _add(tx: Transaction, host_id: str, kind: int, resource_id: str, told: pb.Unclaimed) -> None:
+    row = UnclaimedResource(
+        host_id=host_id,
+        kind=kind,
+        resource_id=resource_id,
+        vcpus=told.vcpus,
+        memory=told.memory,
+        disk=told.disk,
+        pool=told.pool[:_POOL_LENGTH],
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    _count(tx, row, 1)
+    places = {(told.subnet_id, address) for address in told.private_addresses}
+    places |= {(EVERYWHERE, address) for address in (*told.public_addresses, told.mac_address) if address}
+    mine = {"host_id": host_id, "kind": kind, "resource_id": resource_id}
+    tx.session.add_all(UnclaimedAddress(**mine, place=place, address=address) for place, address in sorted(places))
+
+
+def _count(tx: Transaction, row: UnclaimedResource, sign: int) -> None:
+    """Count the room of a resource, or no longer."""
+    if row.vcpus or row.memory:
+        capacity.count(tx, row.host_id, sign * row.vcpus, sign * row.memory)
+    if row.disk:
+        volume_homes.give_back_bytes(tx, row.host_id, row.pool, -sign * row.disk)

@@ -1,0 +1,217 @@
+"""What hosts have and an older database does not know is taken: nobody else is given its addresses or its room."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import func, select
+
+from stead_controller.db.tables import (
+    ElasticAddress,
+    Host,
+    InterfaceAddress,
+    NetworkInterface,
+    StoragePool,
+    Subnet,
+    UnclaimedAddress,
+    UnclaimedResource,
+)
+from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
+from stead_controller.hosts import pools
+from stead_controller.hosts.reports import apply_progress
+from stead_controller.placement.choose_host import Need
+from stead_controller.resources import (
+    addresses,
+    capacity,
+    elastic_address_associations,
+    elastic_addresses,
+    host_records,
+    interface_addresses,
+    network_interface_life,
+)
+from stead_controller.resources.elastic_address_associations import Target
+from stead_controller.resources.network_interface_life import AddressWish, CreateRequest
+from stead_proto.v1 import desired_pb2 as desired
+from stead_proto.v1 import host_pb2 as pb
+from tests.unit.controller.resources.rows import CLOUD, GIB, NOW
+
+ENI = (desired.KIND_INTERFACE, "eni-0123456789abcdef0")
+OTHER = (desired.KIND_INTERFACE, "eni-0123456789abcdef1")
+MACHINE = (desired.KIND_MACHINE, "i-0123456789abcdef0")
+VOLUME = (desired.KIND_VOLUME, "vol-0123456789abcdef0")
+MAC = "02:00:00:00:00:01"
+
+
+@pytest.fixture
+def report(run, world):
+    """Have the world's host say something of a resource."""
+
+    def say(key, condition=pb.CONDITION_UNCLAIMED, **has):
+        told = pb.Unclaimed(**has) if condition == pb.CONDITION_UNCLAIMED else None
+        status = pb.ResourceStatus(kind=key[0], id=key[1], condition=condition, unclaimed=told)
+        run(apply_progress, [(world.host_id, [status])], NOW)
+
+    return say
+
+
+def _allocation(run, address):
+    return run(lambda tx: tx.session.scalar(select(ElasticAddress.id).where(ElasticAddress.address == address)))
+
+
+def create(world, **wish):
+    def call(tx):
+        request = CreateRequest(subnet_id=world.one.subnet_ids[0], addresses=AddressWish(**wish))
+        return network_interface_life.create(tx, world.one.caller, request, NOW)
+
+    return call
+
+
+def test_its_private_addresses_are_not_given_in_its_subnet(run, world, report):
+    def narrow(tx):
+        tx.session.get_one(Subnet, world.one.subnet_ids[0]).cidr_block = "172.31.0.0/28"  # eleven addresses
+
+    run(narrow)
+    report(ENI, subnet_id=world.one.subnet_ids[0], private_addresses=["172.31.0.7", "172.31.0.8"])
+    with pytest.raises(WrongState, match="in use") as refused:
+        run(create(world, primary="172.31.0.7"))
+    assert refused.value.code == "InvalidIPAddress.InUse"
+    eni = run(create(world))
+    for reassign in (False, True):
+        with pytest.raises(WrongState):
+            run(
+                interface_addresses.assign_private,
+                world.one.caller,
+                eni,
+                ["172.31.0.8"],
+                None,
+                allow_reassignment=reassign,
+            )
+    for _ in range(8):
+        run(create(world))
+    with pytest.raises(LimitExceeded):
+        run(create(world))
+    given = set(run(lambda tx: list(tx.session.scalars(select(InterfaceAddress.address)))))
+    assert given == {f"172.31.0.{last}" for last in range(4, 15)} - {"172.31.0.7", "172.31.0.8"}
+    report(ENI, pb.CONDITION_ABSENT)
+    run(create(world, primary="172.31.0.7"))
+
+
+def test_another_subnet_has_the_same_address(run, world, report):
+    report(ENI, subnet_id=world.other.subnet_ids[0], private_addresses=["172.31.0.7"])
+    run(create(world, primary="172.31.0.7"))
+
+
+@pytest.mark.parametrize("condition", [pb.CONDITION_READY, pb.CONDITION_FAILED, pb.CONDITION_ABSENT])
+def test_what_is_adopted_or_gone_is_forgotten(run, world, report, condition):
+    report(ENI, subnet_id=world.one.subnet_ids[0], private_addresses=["172.31.0.7"], mac_address=MAC)
+    report(MACHINE, vcpus=2, memory=GIB)
+    report(ENI, pb.CONDITION_PENDING)
+    count = [select(func.count()).select_from(each) for each in (UnclaimedResource, UnclaimedAddress)]
+    assert run(lambda tx: [tx.session.scalar(each) for each in count]) == [2, 2]
+    for key in (ENI, MACHINE):
+        report(key, condition)
+    assert run(lambda tx: [tx.session.scalar(each) for each in count]) == [0, 0]
+    host = run(lambda tx: tx.session.get_one(Host, world.host_id))
+    assert (host.cpus_reserved, host.memory_reserved) == (0, 0)
+
+
+def test_its_macs_and_public_addresses_are_nobody_elses(run, world, report, monkeypatch):
+    cloud = replace(CLOUD, public_pools=("198.18.9.0/29",), elastic_addresses_per_account=50)  # .2 to .6
+    allocated = run(elastic_addresses.allocate, world.one.caller, cloud, "198.18.9.3", {}, NOW)
+    report(ENI, mac_address=MAC, public_addresses=["198.18.9.2", "198.18.9.3"])
+    drawn = [bytes.fromhex(MAC.replace(":", "")[2:]), bytes(5)]
+    monkeypatch.setattr("secrets.token_bytes", lambda _size: drawn.pop(0))
+    assert run(addresses.new_mac) == "02:00:00:00:00:00"
+    monkeypatch.undo()
+    with pytest.raises(NotFound):
+        run(elastic_addresses.allocate, world.one.caller, cloud, "198.18.9.2", {}, NOW)
+    run(elastic_addresses.allocate, world.one.caller, cloud, "198.18.9.6", {}, NOW)
+    run(elastic_address_associations.release, world.one.caller, _allocation(run, "198.18.9.6"), None, NOW)
+    report(OTHER, public_addresses=["198.18.9.6"])
+    with pytest.raises(NotFound):  # though it is the account's own, and rests
+        run(elastic_addresses.allocate, world.one.caller, cloud, "198.18.9.6", {}, NOW)
+    eni = run(create(world))
+
+    def associate(tx):
+        elastic = elastic_addresses.find(tx, world.one.caller, allocated["AllocationId"], None)
+        return elastic_address_associations.associate(tx, world.one.caller, elastic, Target(interface_id=eni), NOW)
+
+    with pytest.raises(WrongState) as refused:  # it was allocated before the copy, and associated after it
+        run(associate)
+    assert refused.value.code == "InvalidIPAddress.InUse"
+    given = {run(addresses.take_free, cloud, world.one.caller.account_id, NOW) for _ in range(2)}
+    assert given == {"198.18.9.4", "198.18.9.5"}
+    with pytest.raises(LimitExceeded):
+        run(addresses.take_free, cloud, world.one.caller.account_id, NOW)
+    report(ENI, pb.CONDITION_READY)
+    assert run(associate)
+    assert run(addresses.take_free, cloud, world.one.caller.account_id, NOW) == "198.18.9.2"
+
+
+def test_its_room_is_taken_also_where_there_was_less(run, world, report):
+    def fill(tx):
+        host = tx.session.get_one(Host, world.host_id)
+        host.cpus_free, host.memory_free = 4, 4 * GIB
+
+    run(fill)
+    need = Need(vcpus=2, memory=2 * GIB, architecture="x86_64", instance_store=0)
+    report(MACHINE, vcpus=3, memory=GIB)
+    report(MACHINE, vcpus=3, memory=GIB)  # each session repeats what it said
+    host = run(lambda tx: tx.session.get_one(Host, world.host_id))
+    assert (host.cpus_free, host.cpus_reserved, host.memory_free) == (1, 3, 3 * GIB)
+    with pytest.raises(NoCapacity):
+        run(capacity.reserve_any, CLOUD, need, "us-east-1a")
+    report(MACHINE, vcpus=9, memory=GIB)
+    host = run(lambda tx: tx.session.get_one(Host, world.host_id))
+    assert (host.cpus_free, host.cpus_reserved) == (-5, 9)
+    report(MACHINE, pb.CONDITION_ABSENT)
+    run(capacity.reserve_any, CLOUD, need, "us-east-1a")
+
+
+def test_its_disks_take_room_of_their_pools(run, world, report):
+    def add(tx):
+        for name in ("main", "fast"):
+            tx.session.add(
+                StoragePool(
+                    host_id=world.host_id,
+                    name=name,
+                    backend="directory",
+                    shared_id="",
+                    is_default=name == "main",
+                    total=9 * GIB,
+                    free=9 * GIB,
+                )
+            )
+
+    def provisioned():
+        return run(lambda tx: dict(tx.session.execute(select(StoragePool.name, StoragePool.provisioned)).all()))
+
+    run(add)
+    report(VOLUME, disk=GIB)
+    report(MACHINE, vcpus=1, memory=GIB, disk=2 * GIB)
+    report((VOLUME[0], "vol-0123456789abcdef1"), disk=4 * GIB, pool="fast")
+    assert provisioned() == {"main": 3 * GIB, "fast": 4 * GIB}
+    told = [pb.StoragePool(name=name, backend="directory", is_default=name == "fast") for name in ("main", "fast")]
+    run(lambda tx: pools.take(tx, world.host_id, told, pools.of_hosts(tx, [world.host_id])[world.host_id]))
+    assert provisioned() == {"main": 0, "fast": 7 * GIB}, "counted anew where the default pool is another one"
+    report(VOLUME, pb.CONDITION_ABSENT)
+    assert provisioned() == {"main": 0, "fast": 6 * GIB}
+
+
+def test_a_host_that_is_removed_keeps_nothing_taken(run, world, report):
+    report(ENI, subnet_id=world.one.subnet_ids[0], private_addresses=["172.31.0.7"])
+    run(host_records.remove_host, CLOUD, world.host_id, NOW, force=True)
+    run(create(world, primary="172.31.0.7"))
+
+
+def test_an_agent_of_an_earlier_release_names_nothing_and_stays_understood(run, world):
+    status = pb.ResourceStatus(kind=ENI[0], id=ENI[1], condition=pb.CONDITION_UNCLAIMED)
+    run(apply_progress, [(world.host_id, [status])], NOW)
+    assert run(lambda tx: tx.session.scalars(select(UnclaimedResource)).all()) == []
+    assert run(lambda tx: tx.session.scalars(select(NetworkInterface)).all()) == []
+    run(host_records.discard_unclaimed, world.host_id, [ENI[1]])
+
+
+def test_a_host_that_is_not_known_has_nothing(run):
+    status = pb.ResourceStatus(kind=ENI[0], id=ENI[1], condition=pb.CONDITION_UNCLAIMED, unclaimed=pb.Unclaimed())
+    run(apply_progress, [("h-00000000000000000", [status])], NOW)
+    assert run(lambda tx: tx.session.scalars(select(UnclaimedResource)).all()) == []
