@@ -94,8 +94,8 @@ def follow(tx: Transaction, volume: Volume) -> None:
     )
     moved = []
     for snapshot in tx.session.scalars(pending).all():
-        if snapshot.state != "pending" or snapshot.host_id in (None, host_id):
-            continue  # failed with another of its set, one turn before
+        if snapshot.host_id in (None, host_id):
+            continue  # None: it failed with another of its set, one turn before
         if host_id is None or snapshot.set_id is not None or not segments.drop(tx, snapshot.id, _SEGMENTS_AT_ONCE):
             fail(tx, snapshot, MOVED)
             continue
@@ -116,15 +116,10 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
     )
     # Who is heard of is not silent, whatever became of the clock meanwhile.
     silent = exists().where(Host.id == Snapshot.host_id, Host.state != "up", Host.last_seen < now - silence)
-    late = select(Snapshot).where(Snapshot.state == "pending", Snapshot.host_id.is_not(None), or_(failing, silent))
-    for snapshot in tx.session.scalars(late.limit(_BATCH)).all():
-        host = tx.session.get(Host, snapshot.host_id)
-        if snapshot.state != "pending":
-            continue  # failed with another of its set
-        is_silent = host is None or (
-            host.state != "up" and host.last_seen is not None and host.last_seen < now - silence
-        )
-        fail(tx, snapshot, GONE if is_silent else FAILED)
+    late = select(Snapshot, silent).where(Snapshot.state == "pending", or_(failing, silent))
+    for snapshot, is_silent in tx.session.execute(late.limit(_BATCH)).all():
+        if snapshot.state == "pending":  # else it failed with another of its set
+            fail(tx, snapshot, GONE if is_silent else FAILED)
 
 
 def drop_some(tx: Transaction, now: datetime) -> bool:
@@ -184,4 +179,4 @@ def _end(tx: Transaction, snapshot: Snapshot) -> None:
     tx.session.flush()
     if host_id is not None:
         desired_state.remove_snapshot(tx, host_id, snapshot)
-        volume_life.continue_deletion(tx, snapshot.volume_id)
+    volume_life.continue_deletion(tx, snapshot.volume_id)
