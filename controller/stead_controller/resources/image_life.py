@@ -12,6 +12,7 @@ from stead_controller.resources.caller import Caller
 from stead_controller.resources.transaction import Transaction
 
 _LATEST: Final = timedelta(days=3653)  # 10 years
+_LATEST_OF_PUBLIC: Final = timedelta(days=731)  # 2 years
 _COOLDOWN: Final = timedelta(hours=24)
 _MINUTE: Final = timedelta(minutes=1)
 _WITH_COOLDOWN: Final = "enabled-with-cooldown"
@@ -21,12 +22,15 @@ _WITHOUT_COOLDOWN: Final = "enabled-without-cooldown"
 def deprecate(tx: Transaction, caller: Caller, image_id: str, moment: datetime, now: datetime) -> None:
     """Hide an image from other accounts' lists from a time on, which is rounded to the nearest minute.
 
-    Raises MalformedId, NotFound, NotAuthorized, InvalidParameter for a time that has passed or is 10 years away.
+    A public one is deprecated 2 years after its creation at the latest. Raises MalformedId, NotFound, NotAuthorized,
+    InvalidParameter for a time that has passed or is too far away.
     """
     image = images.find_own(tx, caller, image_id)
-    if not now < moment <= now + _LATEST:
+    latest = image.created + _LATEST_OF_PUBLIC if image.public else now + _LATEST
+    if not now < moment <= latest:
+        within = "2 years of the creation of a public image" if image.public else "10 years"
         raise InvalidParameter(
-            f"Value ({images.iso(moment)}) for parameter DeprecateAt is invalid. It must come within 10 years."
+            f"Value ({images.iso(moment)}) for parameter DeprecateAt is invalid. It must come within {within}."
         )
     whole = moment.replace(second=0, microsecond=0)
     image.deprecate_at = whole + _MINUTE if moment - whole >= _MINUTE / 2 else whole
@@ -116,14 +120,16 @@ def delete_unused(tx: Transaction, snapshot: Snapshot) -> bool:
 
 def _check_unprotected(image: Image, now: datetime) -> None:
     """Raise WrongState for an image that may not be deregistered now."""
-    cools = image.protected_until is not None and now < image.protected_until
-    if image.deregistration_protection != "disabled" or cools:
-        raise WrongState(
-            "image",
-            f"The image ID '{image.id}' is protected from deregistration"
-            + (f" until {images.iso(image.protected_until)}." if cools and image.protected_until else "."),
-            code="OperationNotPermitted",
-        )
+    until = image.protected_until
+    if until is not None and now < until:
+        end = f" until {images.iso(until)}"
+    elif image.deregistration_protection != "disabled":
+        end = ""
+    else:
+        return
+    raise WrongState(
+        "image", f"The image ID '{image.id}' is protected from deregistration{end}.", code="OperationNotPermitted"
+    )
 
 
 def forget(tx: Transaction, image: Image) -> None:
