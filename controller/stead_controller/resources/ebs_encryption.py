@@ -51,8 +51,8 @@ def key_for(
     unless another is named or the snapshot is another account's. Raises InvalidParameter for what is no key, and for a
     key where there is no encryption.
     """
-    by_snapshot = snapshot is not None and snapshot.encrypted
-    if not (encrypted or by_snapshot or is_by_default(tx, account_id)):
+    source = snapshot if snapshot is not None and snapshot.encrypted else None
+    if not (encrypted or source is not None or is_by_default(tx, account_id)):
         if key is not None:
             raise InvalidParameter(
                 "The parameter KmsKeyId requires the parameter Encrypted to be set.", code="InvalidParameterDependency"
@@ -60,8 +60,8 @@ def key_for(
         return None
     if key is not None:
         return volume_keys.key_arn(cloud, account_id, key)
-    if by_snapshot and snapshot is not None and snapshot.account_id == account_id and snapshot.kms_key_id is not None:
-        return snapshot.kms_key_id
+    if source is not None and source.account_id == account_id and source.kms_key_id is not None:
+        return source.kms_key_id
     return volume_keys.key_arn(cloud, account_id, default_key(tx, account_id))
 
 

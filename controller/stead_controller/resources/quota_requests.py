@@ -52,7 +52,7 @@ def ask(
             "Only one open service quota increase request is allowed per quota.",
             code="ResourceAlreadyExistsException",
         )
-    if (tx.session.scalar(select(func.count(QuotaRequest.id)).where(mine)) or 0) >= _MOST:
+    if tx.session.scalars(select(func.count(QuotaRequest.id)).where(mine)).one() >= _MOST:
         raise LimitExceeded(f"An account may ask {_MOST} times in 90 days.", code="QuotaExceededException")
     made = QuotaRequest(
         id=secrets.token_hex(_ID_BYTES),
