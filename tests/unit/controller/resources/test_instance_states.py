@@ -4,6 +4,7 @@ import pytest
 
 from stead_controller.db.tables import Instance
 from stead_controller.errors import WrongState
+from stead_controller.resources.instance_states import USER_SHUTDOWN, StateChange, change_state
 from stead_controller.resources.reboot_instances import reboot_instances
 from stead_controller.resources.start_instances import start_instances
 from stead_controller.resources.stop_instances import stop_instances
@@ -52,3 +53,20 @@ def test_each_operation_in_each_state(world, run, unchanged, operation, before):
     instance = run(lambda tx: tx.session.get_one(Instance, instance_id))
     assert instance.state == wanted
     assert instance.reboot_count == (1 if operation == "reboot" else 0)
+
+
+def test_a_change_has_its_reasons_and_watchers_hear_of_it(world, run):
+    def change(tx):
+        instance = rows.launch(tx, world, world.one)
+        tx.events.clear()
+        told = change_state(tx, instance, "stopping", rows.NOW, USER_SHUTDOWN, transition="why")
+        assert told == StateChange(instance.id, "running", "stopping")
+        assert tx.events == {instance.id}
+        why = (instance.state_reason_code, instance.state_reason_message)
+        assert why == (USER_SHUTDOWN.code, USER_SHUTDOWN.message)
+        assert instance.state_transition_reason == "why"
+        change_state(tx, instance, "stopped", rows.NOW)
+        assert (instance.state_reason_code, instance.state_reason_message) == ("", "")
+        assert instance.state_transition_reason == ""
+
+    run(change)
