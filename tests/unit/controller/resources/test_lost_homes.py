@@ -8,7 +8,7 @@ from stead_controller.errors import InUse
 from stead_controller.resources import host_records, volume_attachments
 from stead_proto.v1 import desired_pb2 as desired
 from tests.unit.controller.resources.rows import CLOUD, GIB, NOW
-from tests.unit.controller.resources.test_volume_attachments import VOLUME, Cloud, volume
+from tests.unit.controller.resources.test_volumes_on_three_hosts import VOLUME, Cloud, volume
 
 SHARED = "7c3f0c6e-0d0a-4a55-9a5e-0d6f5f1c2b11/2"
 
