@@ -89,10 +89,12 @@ def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
     lists = _lists(groups, refusals)
     interfaces = _clean_interfaces(vpc.interfaces, refusals)
     acls = {acl.id: clean for acl in vpc.acls if (clean := clean_acl(acl, refusals)) is not None}
+    subnets = _clean_subnets(vpc.subnets, acls, refusals)
+    peers = _clean_peers(vpc.peers, refusals)
     return Clean(
         groups,
         interfaces,
-        _clean_subnets(vpc.subnets, acls, refusals),
+        subnets,
         Addresses(
             frozenset(address for address in vpc.resolvers if is_ipv4(address)),
             frozenset(plain for address in vpc.resolvers if (plain := plain_ipv6(address))),
@@ -101,7 +103,7 @@ def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
         members,
         lists,
         acls,
-        _clean_peers(vpc.peers, refusals),
+        peers,
         vpc.flow_logs,
     )
 
