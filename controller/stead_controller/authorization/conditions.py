@@ -49,7 +49,7 @@ class Condition:
         """Tell whether the request's values of the key fulfil the condition."""
         given = context.get(self.exact) or context.get(self.key, ())
         if self.operator == "Null":
-            return any((value == "true") != bool(given) for value in self.values)
+            return any((value.lower() == "true") != bool(given) for value in self.values)
         if not given:
             if self.quantifier:
                 return self.quantifier == "ForAllValues" or self.if_exists
@@ -103,7 +103,7 @@ def _arn(value: str, variables: bool) -> tuple[Test, Sequence[str]]:
         if len(parts) != 6 or parts[0] != "arn":
             return False
         if len(components) < 6:
-            if not components[-1] or components[-1][-1] is not Wild.MANY:
+            if components[-1][-1:] != [Wild.MANY]:
                 return False
             count = len(components)
             parts = [*parts[: count - 1], ":".join(parts[count - 1 :])]
@@ -126,7 +126,7 @@ def _components(pieces: Sequence[Piece]) -> list[list[Piece]]:
         first, *others = piece.split(":", 6 - len(components))
         components[-1].append(first)
         components += [[other] for other in others]
-    return [[piece for piece in component if piece != ""] for component in components]
+    return components
 
 
 def _number(text: str) -> Decimal | None:
@@ -169,9 +169,8 @@ def _ordered(
 
 
 def _bool(value: str, variables: bool) -> tuple[Test, Sequence[str]]:
-    del variables
-    wanted = value.lower()
-    return lambda given, _: wanted in ("true", "false") and given.lower() == wanted, ()
+    test, keys = _string_equals_ignoring_case(value, variables)
+    return lambda given, context: given.lower() in ("true", "false") and test(given, context), keys
 
 
 def _binary(value: str, variables: bool) -> tuple[Test, Sequence[str]]:
@@ -264,11 +263,11 @@ _IF_EXISTS: Final = "ifexists"
 
 def compile_condition(operator: str, key: str, values: Sequence[str], *, variables: bool) -> Condition:
     """Compile one operator with one key and its values; raises UnknownOperator."""
-    quantifier, _, rest = operator.rpartition(":")
+    quantifier, colon, rest = operator.rpartition(":")
     name = rest.lower()
     if_exists = name.endswith(_IF_EXISTS)
     base = _BY_LOWER_NAME.get(name.removesuffix(_IF_EXISTS))
-    if base is None or (quantifier and quantifier.lower() not in _QUANTIFIERS):
+    if base is None or (colon and quantifier.lower() not in _QUANTIFIERS):
         raise UnknownOperator(operator)
     if base == "Null" and (if_exists or quantifier):
         raise UnknownOperator(operator)
@@ -283,7 +282,7 @@ def compile_condition(operator: str, key: str, values: Sequence[str], *, variabl
         operator=base,
         key=key.lower(),
         exact=exact_key(key),
-        values=tuple(value.lower() for value in values) if base == "Null" else tuple(values),
+        values=tuple(values),
         tests=tuple(tests),
         variables=frozenset(keys),
         negated=negated,

@@ -1,10 +1,11 @@
 """Each condition operator as it is documented, with several values, with none, and with IfExists and quantifiers."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from stead_controller.authorization.conditions import compile_condition, context_of
+from stead_controller.authorization.conditions import UnknownOperator, compile_condition, context_of
 
 ARN = "arn:aws:iam::111122223333:role/team/r"
 IPV6 = "2001:db8::1"
@@ -23,6 +24,7 @@ TABLE = [
     ("StringNotEquals", ["a", "b"], ["b"], False),
     ("StringNotEquals", ["a", "b"], ["c"], True),
     ("StringNotEquals", ["a"], None, True),
+    ("StringNotEquals", ["a"], ["a", "b"], False),
     ("StringEqualsIgnoreCase", ["aB"], ["Ab"], True),
     ("StringNotEqualsIgnoreCase", ["aB"], ["Ab"], False),
     ("StringLike", ["a*c?"], ["abbcd"], True),
@@ -45,8 +47,13 @@ TABLE = [
     ("DateGreaterThanEquals", ["1767225600"], ["2026-01-01T00:00:00Z"], True),
     ("DateGreaterThan", ["yesterday"], ["2026-01-01T00:00:00Z"], False),
     ("DateLessThan", ["9223372036854775808"], ["2026-01-01T00:00:00Z"], False),
+    ("DateLessThan", ["9223372036854775807"], ["2026-01-01T00:00:00Z"], True),
     ("Bool", ["true"], ["True"], True),
     ("Bool", ["false"], ["true"], False),
+    ("Bool", ["yes"], ["yes"], False),
+    ("Bool", ["${k, 'TRUE'}"], ["true"], True),
+    ("Bool", ["${k, 'TRUE'}"], ["false"], False),
+    ("Bool", ["${k}"], ["true"], False),
     ("Bool", ["true"], None, False),
     ("BoolIfExists", ["true"], None, True),
     ("BinaryEquals", ["QmFzZTY0"], ["QmFzZTY0"], True),
@@ -68,13 +75,24 @@ TABLE = [
     ("ArnLike", ["arn:aws:iam:*:role/*"], [ARN], False),  # each part is compared by itself
     ("ArnLike", ["arn:aws:iam::111122223333:*"], [ARN], True),
     ("ArnLike", ["arn:aws:iam::*"], [ARN], True),
+    ("ArnLike", ["arn:aws:iam::1111*"], [ARN], True),
+    ("ArnLike", ["arn:aws:iam::role*"], [ARN], False),
+    ("ArnLike", ["arn:aws:i*r"], [ARN], False),  # fewer parts, which do not end with *
+    ("ArnLike", ["arn:aws:"], [ARN], False),
+    ("ArnLike", [""], [ARN], False),
+    ("ArnLike", ["arn:aws:iam::111122223333:role/team/${k, 'r'}"], [ARN], True),
+    ("ArnLike", ["arn:aws:iam::111122223333:role/team/${k}"], [ARN], False),
+    ("ArnLike", ["arn:aws:logs:*:*:log-group:*"], ["arn:aws:logs:us-east-1:111122223333:log-group:a:b"], True),
     ("ArnLike", ["*"], [ARN], True),
     ("ArnLike", ["arn:aws:iam"], [ARN], False),
     ("ArnLike", ["arn:aws:iam::11112222333?"], [ARN], False),
     ("ArnLike", ["*"], ["no arn"], False),
+    ("ArnLike", ["*"], ["arn:aws"], False),
+    ("ArnLike", ["*"], ["urn:aws:iam::111122223333:role/r"], False),
     ("ArnNotEquals", [ARN], [ARN + "2"], True),
     ("ArnNotLike", ["arn:aws:iam::*:role/*"], [ARN], False),
     ("Null", ["true"], None, True),
+    ("Null", ["True"], None, True),
     ("Null", ["true"], ["a"], False),
     ("Null", ["false"], ["a"], True),
     ("Null", ["false"], None, False),
@@ -113,6 +131,7 @@ def test_a_context_is_made_of_plain_values():
         ("DateEquals", "", False),
         ("ForAnyValue:DateLessThanEquals", "234-13", False),
         ("IpAddress", "10.0.0.0/33", False),
+        ("IpAddress", "10.0.0.0/8", True),
         ("NotIpAddress", "10.0.0.256", False),
         ("NotIpAddress", "2001:db8::/32", True),
         ("NumericEquals", "many", True),  # only dates and addresses are asked
@@ -126,6 +145,33 @@ def test_values_of_a_wrong_type_are_known(operator, value, readable):
         ).is_readable
         == readable
     )
+
+
+@pytest.mark.parametrize(
+    "operator",
+    ["StringEqual", "IfExists", "", ":StringLike", "ForSome:StringLike", "NullIfExists", "ForAllValues:Null"],
+)
+def test_what_is_no_operator_is_refused(operator):
+    with pytest.raises(UnknownOperator):
+        compile_condition(operator, "aws:Key", ["true"], variables=True)
+
+
+def test_a_date_without_a_zone_is_of_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        condition = compile_condition("DateEquals", "aws:CurrentTime", ["2026-01-01T00:00:00"], variables=True)
+        assert condition.holds({"aws:currenttime": ("2026-01-01T00:00:00Z",)})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_condition_knows_the_keys_that_its_values_ask_for():
+    for operator in ("StringLike", "StringEquals", "StringEqualsIgnoreCase", "ArnLike", "Bool"):
+        condition = compile_condition(operator, "aws:Key", ["${aws:Other}", "${One}"], variables=True)
+        assert condition.variables == {"aws:other", "one"}
+        assert not compile_condition(operator, "aws:Key", ["${aws:Other}"], variables=False).variables
 
 
 def holds(context, key, *values, operator="StringEquals"):

@@ -18,6 +18,11 @@ def test_it_matches_what_trying_all_ways_matches(text, value):
     assert pattern(text).matches(value, {}) == naive.alike(text, value)
 
 
+@pytest.mark.parametrize(("text", "value"), [("a*a", "a"), ("ab*ba", "aba"), ("a?*?a", "aaa"), ("*ab*", "ba")])
+def test_no_character_stands_for_two_of_a_pattern(text, value):
+    assert not pattern(text).matches(value, {})
+
+
 @given(
     st.lists(st.sampled_from(["a", "*", "?", "${aws:username}", "${k, 'b'}", "${*}", "${$}"]), max_size=5).map("".join),
     TEXTS,
