@@ -188,3 +188,117 @@ table inet stead {
 """
     )
     assert whole(table).startswith("add table inet stead { flags owner; }\ndelete table inet stead\n# An example.\n")
+
+
+PLAIN = Chain("", (Statement("", "accept"),))
+BASE = Chain("", (), "type filter hook forward priority 0; policy drop;")
+STATES = CtTimeout("Idle.", "udp", (("unreplied", 30), ("replied", 60)))
+
+
+def test_a_table_without_flags_replaces_what_has_its_name() -> None:
+    empty = Table("inet", "t", "why")
+    assert whole(empty) == "add table inet t\ndelete table inet t\n# why\ntable inet t {\n}\n"
+
+
+def test_empty_sets_plain_chains_maps_and_timeouts_are_written() -> None:
+    table = Table(
+        "inet",
+        "t",
+        "why",
+        {
+            "s": NamedSet("A set.", "type ipv4_addr"),
+            "m": NamedSet("A map.", "type ipv4_addr : verdict", frozenset({"10.0.0.1 : drop"}), is_map=True),
+        },
+        {"c": Chain("A chain.", (Statement("all", "accept"),))},
+        timeouts={"t": STATES},
+    )
+    assert [line.strip() for line in written(table).splitlines() if line] == [
+        "# why",
+        "table inet t {",
+        "# Idle.",
+        "ct timeout t {",
+        "protocol udp",
+        "policy = { unreplied : 30, replied : 60 }",
+        "}",
+        "# A set.",
+        "set s {",
+        "type ipv4_addr",
+        "}",
+        "# A map.",
+        "map m {",
+        "type ipv4_addr : verdict",
+        "elements = {",
+        "10.0.0.1 : drop,",
+        "}",
+        "}",
+        "# A chain.",
+        "chain c {",
+        "# all",
+        "accept",
+        "}",
+        "}",
+    ]
+
+
+def test_eight_elements_stand_in_a_line() -> None:
+    numbers = frozenset(f"10.0.0.{number}" for number in range(10, 27))
+    table = Table("inet", "t", "", {"s": NamedSet("", "type ipv4_addr", numbers)})
+    lines = [line for line in written(table).splitlines() if line.startswith("      ")]
+    assert [line.count(",") for line in lines] == [8, 8, 1]
+    assert " ".join(lines).replace(",", "").split() == sorted(numbers)
+
+
+def test_maps_come_and_go_by_their_own_word() -> None:
+    none = Table("inet", "t", "")
+    one = replace(none, sets={"m": NamedSet("", "type ipv4_addr : verdict", is_map=True)})
+    assert changes(none, one) == "add map inet t m { type ipv4_addr : verdict; }\n"
+    assert changes(one, none) == "delete map inet t m\n"
+
+
+def test_base_chains_that_stay_let_all_else_change_by_itself() -> None:
+    old = Table("inet", "t", "", {"s": NamedSet("", "type ipv4_addr")}, {"f": BASE, "c": PLAIN}, timeouts={"t": STATES})
+    for new in (
+        replace(old, chains={"f": BASE}),
+        replace(old, chains={**old.chains, "d": PLAIN}),
+        replace(old, sets={}),
+        replace(old, timeouts={}),
+        replace(old, timeouts={**old.timeouts, "u": STATES}),
+    ):
+        assert "delete table" not in changes(old, new)
+    assert changes(old, replace(old, why="in other words")) == ""
+
+
+def test_a_table_of_another_name_or_family_is_made_whole() -> None:
+    old = Table("inet", "t", "")
+    for new in (replace(old, name="u"), replace(old, family="bridge")):
+        assert changes(old, new) == whole(new)
+
+
+def test_a_chain_that_gets_or_loses_its_hook_is_made_with_its_table() -> None:
+    plain, base = (Table("inet", "t", "", {}, {"f": chain}) for chain in (replace(BASE, hook=""), BASE))
+    assert changes(plain, base) == whole(base)
+    assert changes(base, plain) == whole(plain)
+    assert changes(Table("inet", "t", ""), base) == whole(base)
+
+
+def test_what_is_named_is_made_before_and_removed_after() -> None:
+    using = Chain("", (Statement("", "ip saddr @s jump c"), Statement("", 'ct timeout set "t"')))
+    none = Table("inet", "t", "", {}, {"u": Chain("", ())})
+    used = Table(
+        "inet", "t", "", {"s": NamedSet("", "type ipv4_addr", frozenset({"10.0.0.1"}))}, timeouts={"t": STATES}
+    )
+    used = replace(used, chains={"u": using, "c": PLAIN})
+    made, gone = changes(none, used).splitlines(), changes(used, none).splitlines()
+    first_rule = next(index for index, line in enumerate(made) if line.startswith("add rule"))
+    assert [line[:14] for line in made[first_rule - 1 :]] == [
+        "flush chain in",
+        *["add rule inet "] * 3,
+        "add element in",
+    ]
+    assert gone == [
+        "flush chain inet t u",
+        "flush chain inet t c",
+        "delete chain inet t c",
+        "delete set inet t s",
+        "delete ct timeout inet t t",
+    ]

@@ -130,11 +130,13 @@ def holds(operator, key, values, context, variables):
 
 
 def same(name, value, given, context, variables):
-    if name.startswith(("String", "Arn")):
+    if name.startswith(("String", "Arn", "Bool")):
         value = filled(value, context, variables)
         if value is None:
             return False
         plain = value.replace("\1", "*").replace("\2", "?")
+        if name == "Bool":
+            return plain.lower() == given.lower() and given.lower() in ("true", "false")
         if name == "StringEquals":
             return plain == given
         if name == "StringEqualsIgnoreCase":
@@ -153,11 +155,9 @@ def same(name, value, given, context, variables):
             return float(given) < float(value)
         if name == "NumericEquals":
             return float(given) == float(value)
-        if name == "DateGreaterThan":
-            return moment(given) > moment(value)
+        return moment(given) > moment(value)  # DateGreaterThan
     except ValueError:
         return False
-    return value in ("true", "false") and value == given.lower()  # Bool
 
 
 def moment(text):

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_controller.authorization.policy_document import MalformedPolicy, parse, parse_new
+from stead_controller.authorization.policy_document import (
+    Actions,
+    MalformedPolicy,
+    Resources,
+    parse,
+    parse_new,
+)
 
 GOOD = {"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}
 
@@ -31,6 +37,8 @@ READ = [
     ),
     ("identity", policy(statement("Resource", NotResource=["arn:aws:s3:::a/*", "arn:aws:s3:::a"]))),
     ("identity", policy(statement(Resource="arn:aws:iam::*:user/${aws:username}"))),
+    ("identity", policy(statement(Resource=["arn:aws-cn:s3*", "arn:aws-us-gov:s3:::b", "arn:*:s3:*", "arn:aws:*"]))),
+    ("identity", policy(statement(), statement())),
     ("identity", policy(statement(Condition={"NumericLessThan": {"aws:MultiFactorAuthAge": 3600}}))),
     (
         "identity",
@@ -65,6 +73,8 @@ REFUSED = [
     ("identity", "{}", SYNTAX),
     ("identity", policy(), SYNTAX),
     ("identity", policy("text"), SYNTAX),
+    ("identity", '{"Statement": 5}', SYNTAX),
+    ("identity", policy(5), SYNTAX),
     ("identity", policy(statement(), Extra=1), SYNTAX),
     ("identity", policy(statement(), Id=1), SYNTAX),
     ("identity", policy(statement(), Version="2020-01-01"), SYNTAX),
@@ -75,6 +85,9 @@ REFUSED = [
     ("identity", policy(statement(Action=[])), "Policy statement must contain actions."),
     ("identity", policy(statement(NotAction="ec2:*")), SYNTAX),
     ("identity", policy(statement(Action=[1])), SYNTAX),
+    ("identity", policy(statement(Action=["ec2:*", 1])), SYNTAX),
+    ("identity", policy(statement(Action=5)), SYNTAX),
+    ("identity", policy(statement(Action={})), SYNTAX),
     (
         "identity",
         policy(statement(Action="RunInstances")),
@@ -85,10 +98,13 @@ REFUSED = [
     ("identity", policy(statement("Resource")), "Policy statement must contain resources."),
     ("identity", policy(statement(NotResource="*")), SYNTAX),
     ("identity", policy(statement(Resource="i-1")), 'Resource i-1 must be in ARN format or "*".'),
+    ("identity", policy(statement(Resource="arn:aws")), 'Resource arn:aws must be in ARN format or "*".'),
+    ("identity", policy(statement(Resource="a:aws:s3:::b")), 'Resource a:aws:s3:::b must be in ARN format or "*".'),
     ("identity", policy(statement(Resource="arn:aws:s3::b")), 'Resource arn:aws:s3::b must be in ARN format or "*".'),
     ("identity", policy(statement(Resource="arn:x:s3:::b")), 'Partition "x" is not valid for resource "arn:x:s3:::b".'),
     ("identity", policy(statement(Resource="arn:aws:s 3:::b")), "Vendor s 3 is not valid"),
     ("identity", policy(statement(Sid="a b")), None),
+    ("resource", policy(statement(Sid=1, Principal="*")), None),
     (
         "identity",
         policy(statement(Sid="a"), statement(Sid="a")),
@@ -98,6 +114,7 @@ REFUSED = [
     ("identity", policy(statement(Condition=[])), SYNTAX),
     ("identity", policy(statement(Condition={"StringEquals": "a"})), SYNTAX),
     ("identity", policy(statement(Condition={"StringEquals": {"aws:a": {}}})), SYNTAX),
+    ("identity", policy(statement(Condition={"StringEquals": {"aws:a": ["a", None]}})), SYNTAX),
     (
         "identity",
         policy(statement(Condition={"StringEqual": {"aws:username": "a"}})),
@@ -116,6 +133,12 @@ REFUSED = [
     ("resource", policy(statement(Principal={})), None),
     ("resource", policy(statement(NotPrincipal={"AWS": "111122223333"})), "Has prohibited field NotPrincipal"),
     ("trust", policy({**TRUST, "Resource": "*"}), "Has prohibited field Resource"),
+    ("trust", policy({**TRUST, "NotResource": "*"}), "Has prohibited field NotResource"),
+    (
+        "trust",
+        policy({**statement("Principal", "Resource"), "Effect": "Deny", "NotPrincipal": {"AWS": "111122223333"}}),
+        "Has prohibited field NotPrincipal",
+    ),
     ("trust", policy({**TRUST, "Principal": {"Service": "ec2"}}), 'Invalid principal in policy: "SERVICE":"ec2"'),
 ]
 
@@ -153,6 +176,130 @@ def test_a_document_remembers_no_more_than_a_few_actions():
         assert [one.allows for one in document.about(f"ec2:{number}")] == [True]
         assert [one.allows for one in document.about(f"iam:{number}")] == [False]
     assert len(document._about) <= 64
+
+
+@pytest.mark.parametrize(
+    ("texts", "action", "included"),
+    [
+        (["*"], "ec2:runinstances", True),
+        (["EC2:RunInstances"], "ec2:runinstances", True),
+        (["ec2:RunInstances"], "ec2:stopinstances", False),
+        (["s3:*", "ec2:Run*", "ec2:*Images"], "ec2:runinstances", True),
+        (["s3:*", "ec2:Run*", "ec2:*Images"], "ec2:describeimages", True),
+        (["s3:*", "ec2:Run*", "ec2:*Images"], "ec2:stopinstances", False),
+        (["ec2:Run?nstances"], "ec2:runinstances", True),
+        (["ec2:Run?nstances"], "ec2:runnstances", False),
+        (["s3:*"], "ec2:runinstances", False),
+        ([], "ec2:runinstances", False),
+    ],
+)
+def test_actions_are_meant_by_service_and_name_whatever_their_case(texts, action, included):
+    assert Actions(texts).include(action) == included
+
+
+@pytest.mark.parametrize(
+    ("text", "arn", "included"),
+    [
+        ("*", "arn:aws:s3:::b", True),
+        ("*", "*", True),
+        ("arn:aws:s3:::b", "arn:aws:s3:::b", True),
+        ("arn:aws:s3:::b", "arn:aws:s3:::B", False),
+        ("arn:aws:s3:::b", "arn:aws:s3:::bc", False),
+        ("arn:aws:s3:::b*", "arn:aws:s3:::bc", True),
+        ("arn:aws:s3:::b?", "arn:aws:s3:::b", False),
+        ("arn:aws:s3:::${aws:username}", "arn:aws:s3:::ada", True),
+        ("arn:aws:s3:::${aws:username}", "arn:aws:s3:::eve", False),
+        ("arn:aws:s3:::${aws:userid}", "arn:aws:s3:::", False),
+        ("arn:aws:s3:::a${*}", "arn:aws:s3:::a*", True),
+        ("arn:aws:s3:::a${*}", "arn:aws:s3:::ab", False),
+    ],
+)
+def test_resources_are_meant_exactly_but_for_wildcards_and_variables(text, arn, included):
+    others = "arn:aws:ec2:::other"
+    context = {"aws:username": ("ada",)}
+    assert Resources([others, text], variables=True).include(arn, context) == included
+
+
+def test_the_variables_of_resources_are_known():
+    texts = ["arn:aws:s3:::b", "arn:aws:s3:::${aws:UserName}/${k}", "arn:aws:s3:::a*"]
+    assert Resources(texts, variables=True).variables == {"aws:username", "k"}
+    assert Resources(texts, variables=False).variables == frozenset()
+
+
+def the_statement(text, kind="identity"):
+    (one,) = parse(text, kind).statements
+    return one
+
+
+def test_what_is_named_by_not_is_all_else():
+    text = policy(statement("Action", "Resource", NotAction="ec2:*", NotResource="arn:aws:s3:::b"))
+    one = the_statement(text)
+    assert (one.is_about("iam:getuser"), one.is_about("ec2:runinstances")) == (True, False)
+    assert (one.covers("arn:aws:s3:::a", {}), one.covers("arn:aws:s3:::b", {})) == (True, False)
+    plain = the_statement(policy(statement(Resource="arn:aws:s3:::b")))
+    assert (plain.is_about("iam:getuser"), plain.is_about("ec2:runinstances")) == (False, True)
+    assert (plain.covers("arn:aws:s3:::a", {}), plain.covers("arn:aws:s3:::b", {})) == (False, True)
+
+
+def test_a_trust_policy_is_about_its_role():
+    one = the_statement(policy(TRUST), "trust")
+    assert one.covers("arn:aws:iam::111122223333:role/r", {})
+    assert (one.resources, one.not_principals, one.allows) == (None, False, True)
+
+
+def test_who_is_not_named_is_denied():
+    text = policy(statement(Effect="Deny", NotPrincipal={"AWS": "111122223333"}))
+    one = the_statement(text, "resource")
+    assert (one.not_principals, one.allows) == (True, False)
+
+
+def test_the_keys_that_a_statement_looks_at_are_of_conditions_and_variables():
+    conditions = {"StringEquals": {"aws:RequestTag/A": "${aws:username}"}, "Null": {"S3:Prefix": True}}
+    one = the_statement(policy(statement(Resource="arn:aws:s3:::${aws:userid}", Condition=conditions, Sid="a")))
+    assert one.keys == {"aws:requesttag/a", "aws:username", "s3:prefix", "aws:userid"}
+    assert (one.sid, the_statement(policy(statement())).sid) == ("a", "")
+
+
+def test_all_conditions_must_hold():
+    conditions = {"StringEquals": {"aws:a": "1", "aws:b": "2"}}
+    one = the_statement(policy(statement(Condition=conditions)))
+    assert one.holds({"aws:a": ("1",), "aws:b": ("2",)})
+    assert not one.holds({"aws:a": ("1",), "aws:b": ("1",)})
+
+
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [(True, "true"), (False, "false"), (5, "5"), (0.5, "0.5"), (["a", "b"], "b"), (["a", True], "true")],
+)
+def test_numbers_and_truth_values_are_written_without_quotation_marks_too(value, given):
+    one = the_statement(policy(statement(Condition={"StringEquals": {"aws:a": value}})))
+    assert one.holds({"aws:a": (given,)})
+    assert not one.holds({"aws:a": (given.upper() + "x",)})
+
+
+@pytest.mark.parametrize(("version", "holds"), [("2012-10-17", True), ("2008-10-17", False), (None, False)])
+def test_only_the_newer_version_has_variables(version, holds):
+    text = policy(
+        statement(Resource="arn:aws:s3:::${aws:username}", Condition={"StringEquals": {"aws:a": "${aws:username}"}}),
+        Version=version,
+    )
+    text = text if version else text.replace('"Version": null, ', "")
+    one = the_statement(text)
+    context = {"aws:username": ("ada",), "aws:a": ("ada",)}
+    assert one.covers("arn:aws:s3:::ada", context) == one.holds(context) == holds
+    literally = {"aws:a": ("${aws:username}",)}
+    assert one.covers("arn:aws:s3:::${aws:username}", {}) == one.holds(literally) == (not holds)
+
+
+def test_a_document_knows_what_is_about_an_action_and_which_keys_decide():
+    tagged = statement(Action="ec2:Run*", Condition={"StringEquals": {"aws:a": "1"}})
+    document = parse(policy(tagged, statement(Action="s3:*")))
+    assert [one.index for one in document.about("ec2:runinstances")] == [1]
+    assert [one.index for one in document.about("s3:getobject")] == [2]
+    assert document.about("iam:getuser") == ()
+    assert (document.keys_about("ec2:runinstances"), document.keys_about("s3:getobject")) == ({"aws:a"}, frozenset())
+    assert document.about("ec2:runinstances") is document.about("ec2:runinstances")
+    assert document.keys_about("ec2:runinstances") is document.keys_about("ec2:runinstances")
 
 
 VALUES = st.recursive(
