@@ -78,7 +78,7 @@ def of_row(row: SecurityGroupRule) -> Rule:
         row.cidr_ipv6,
         row.peer_group_id,
         row.prefix_list_id,
-        reached=Reached(row.peer_account_id, row.peer_vpc_id or "", row.peering_id or "") if row.peering_id else None,
+        reached=Reached(row.peer_account_id, row.peer_vpc_id or "", row.peering_id) if row.peering_id else None,
     )
 
 

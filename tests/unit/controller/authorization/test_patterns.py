@@ -55,6 +55,17 @@ def test_a_default_is_for_what_has_no_value():
     assert not default.matches("home/everybody", {"k": ("a", "b")})
 
 
+def test_a_tag_is_found_by_its_exact_key_first():
+    tagged = pattern("${aws:RequestTag/Team}")
+    assert tagged.matches("a", {"aws:requesttag/Team": ("a",), "aws:requesttag/TEAM": ("b",)})
+    assert tagged.matches("a", {"aws:requesttag/team": ("a",)})
+    assert not tagged.matches("b", {"aws:requesttag/Team": ("a",), "aws:requesttag/team": ("b",)})
+
+
+def test_a_pattern_knows_the_keys_of_its_variables():
+    assert list(pattern("a${aws:UserName}*${k, 'b'}?").variables) == ["aws:username", "k"]
+
+
 def test_old_policies_have_no_variables():
     assert pieces_of("${aws:username}*", variables=False) == ("${aws:username}", Wild.MANY)
     assert pieces_of("${ aws:UserName }") == (Variable("aws:username"),)
