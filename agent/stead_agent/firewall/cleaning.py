@@ -73,15 +73,18 @@ class Clean:
     flow_logs: tuple[FlowLog, ...] = ()
 
 
+_NOTHING: Final = Clean({}, (), (), Addresses(), ())
+
+
 def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
     """Leave out what makes no sense, so that it harms nothing else; groups that did not change are not read again."""
     refusals: list[Refusal] = []
     groups: dict[str, Group] = {}
     members: dict[str, Addresses] = {}
-    known = previous.groups if previous else {}
+    known = previous or _NOTHING
     for group in vpc.groups:
-        if previous and known.get(group.id) == group:
-            groups[group.id], members[group.id] = known[group.id], previous.members[group.id]
+        if known.groups.get(group.id) == group:
+            groups[group.id], members[group.id] = known.groups[group.id], known.members[group.id]
         elif not is_group_id(group.id):
             refusals.append(Refusal(group.id, "no group id"))
         else:

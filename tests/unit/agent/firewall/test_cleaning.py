@@ -101,6 +101,17 @@ def test_what_is_refused_of_a_group_is_refused_again_and_what_was_changed_is_rea
     assert cleaned(changed, first) == cleaned(changed)
 
 
+def test_unchanged_groups_are_not_read_again() -> None:
+    def again() -> VpcFirewall:
+        return VpcFirewall("vpc-1", (Group(WEB, (SSH,), frozenset({"10.0.1.1"})), Group(APP, (LISTED,))))
+
+    first = cleaned(again())
+    second = cleaned(again(), first)
+    for group_id in (WEB, APP):
+        assert second.groups[group_id] is first.groups[group_id]
+        assert second.members[group_id] is first.members[group_id]
+
+
 def test_a_prefix_list_has_the_blocks_of_the_first_rule_that_names_it() -> None:
     odd = replace(LISTED, id="sgr-9", blocks=("10.8.0.0/16",))
     clean = cleaned(VpcFirewall("vpc-1", (Group(WEB, (LISTED, SSH)), Group(APP, (SSH, odd, LISTED)))))
@@ -124,6 +135,58 @@ def test_interfaces_without_sense_are_named_with_the_reason() -> None:
     clean = cleaned(VpcFirewall("vpc-1", interfaces=(good, *bad.values())))
     assert clean.interfaces == (good,)
     assert [refusal.reason for refusal in clean.refusals] == list(bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        interface(id="eni-1; drop"),
+        interface(tap="a b"),
+        interface(tap="x" * 16),
+        interface(subnet_link='sub"'),
+        interface(mac="06:00:00:00:00"),
+        interface(mac="06:00:00:00:00:0G"),
+        interface(addresses=("10.0.1.1 ", "10.0.1.2")),
+        interface(addresses=("fd00::1",)),
+        interface(public_addresses=(PublicAddress("x", "10.0.1.1"),)),
+        interface(ipv6_addresses=("10.0.1.1",)),
+        interface(ipv6_addresses=("fe80::1%eth0",)),
+        interface(router_mark=1 << 32),
+    ],
+)
+def test_interfaces_that_make_no_sense_get_nothing(bad: Interface) -> None:
+    """Fail closed: no binding, no chain; and all others are served."""
+    clean = cleaned(VpcFirewall("vpc-1", interfaces=(bad, interface(7))))
+    assert [refusal.id for refusal in clean.refusals] == [bad.id]
+    assert [it.id for it in clean.interfaces] == ["eni-00000007"]
+
+
+def test_what_another_interface_has_is_left_out_alone() -> None:
+    """A public address that moves is told of at its new interface first: both go on with what is theirs alone."""
+    public = PublicAddress("198.51.100.7", "10.0.1.1")
+    moved = PublicAddress("198.51.100.7", "10.0.1.2")
+    own = PublicAddress("198.51.100.8", "10.0.1.3")
+    clean = cleaned(
+        VpcFirewall(
+            "vpc-1",
+            interfaces=(
+                interface(1, public_addresses=(public, PublicAddress("198.51.100.9", "10.0.1.1"))),
+                interface(2, addresses=("10.0.1.2", "10.0.1.1", "10.0.1.3", "10.0.1.3"), public_addresses=(moved, own)),
+                interface(3, mac="06:00:00:00:00:01"),
+                interface(4, tap="stt1"),
+                interface(1, mac="06:00:00:00:00:77", tap="stt77"),
+            ),
+        )
+    )
+    first, second = clean.interfaces
+    assert (first.id, first.public_addresses) == ("eni-00000001", (public,))
+    assert (second.addresses, second.public_addresses) == (("10.0.1.2", "10.0.1.3"), (own,))
+    assert [(it.id, it.reason.split()[-1]) for it in clean.refusals] == [
+        ("eni-00000001", "198.51.100.9"),
+        ("eni-00000002", "10.0.1.1"),
+        ("eni-00000002", "198.51.100.7"),
+        *((eni, "MAC") for eni in ("eni-00000003", "eni-00000004", "eni-00000001")),
+    ]
 
 
 def test_an_address_is_one_interfaces_alone() -> None:

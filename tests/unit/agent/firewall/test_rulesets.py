@@ -16,7 +16,6 @@ from stead_agent.firewall.interface import (
     Interface,
     LinkPrefixes,
     PeerLink,
-    PublicAddress,
     Rule,
     Subnet,
     VpcFirewall,
@@ -190,20 +189,6 @@ def test_idle_timeouts_are_shared_and_go_with_the_last_that_has_them() -> None:
     assert "  ct timeout udp-0-60 {\n    protocol udp\n    policy = { replied : 60 }\n  }" in written(stream)
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        IdleTimeouts(tcp_established=432_001),
-        IdleTimeouts(udp=-1),
-        IdleTimeouts(udp_stream=432_001),
-    ],
-)
-def test_idle_timeouts_that_make_no_sense_are_left_out(bad: IdleTimeouts) -> None:
-    clean = cleaned(picture(interface(7, idle_timeouts=bad)))
-    assert [refusal.id for refusal in clean.refusals] == ["eni-00000007"]
-    assert clean.interfaces == (interface(7),)
-
-
 def test_a_rule_more_touches_one_chain() -> None:
     old, given = picture(interface()), list(picture().groups)
     given[0] = Group(WEB, (*given[0].rules, Rule("sgr-9", False, "udp", 53, 53, "10.0.0.0/8")))
@@ -211,61 +196,6 @@ def test_a_rule_more_touches_one_chain() -> None:
     lines = changes(table_of(cleaned(old), LINKS), table_of(cleaned(new), LINKS)).splitlines()
     assert lines[0] == f"flush chain inet stead {WEB}-in"
     assert all(line.startswith(f"add rule inet stead {WEB}-in ") for line in lines[1:])
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        interface(id="eni-1; drop"),
-        interface(tap="a b"),
-        interface(tap="x" * 16),
-        interface(subnet_link='sub"'),
-        interface(mac="06:00:00:00:00"),
-        interface(mac="06:00:00:00:00:0G"),
-        interface(addresses=("10.0.1.1 ", "10.0.1.2")),
-        interface(addresses=("fd00::1",)),
-        interface(public_addresses=(PublicAddress("x", "10.0.1.1"),)),
-        interface(ipv6_addresses=("10.0.1.1",)),
-        interface(ipv6_addresses=("fe80::1%eth0",)),
-        interface(router_mark=1 << 32),
-    ],
-)
-def test_interfaces_that_make_no_sense_get_nothing(bad: Interface) -> None:
-    """Fail closed: no binding, no chain; and all others are served."""
-    clean = cleaned(picture(bad, interface(7)))
-    assert [refusal.id for refusal in clean.refusals] == [bad.id]
-    assert [it.id for it in clean.interfaces] == ["eni-00000007"]
-
-
-def test_what_another_interface_has_is_left_out_alone() -> None:
-    """A public address that moves is told of at its new interface first: both go on with what is theirs alone."""
-    public = PublicAddress("198.51.100.7", "10.0.1.1")
-    moved = PublicAddress("198.51.100.7", "10.0.1.2")
-    own = PublicAddress("198.51.100.8", "10.0.1.3")
-    clean = cleaned(
-        picture(
-            interface(1, public_addresses=(public, PublicAddress("198.51.100.9", "10.0.1.1"))),
-            interface(2, addresses=("10.0.1.2", "10.0.1.1", "10.0.1.3", "10.0.1.3"), public_addresses=(moved, own)),
-            interface(3, mac="06:00:00:00:00:01"),
-            interface(4, tap="stt1"),
-            interface(1, mac="06:00:00:00:00:77", tap="stt77"),
-        )
-    )
-    first, second = clean.interfaces
-    assert (first.id, first.public_addresses) == ("eni-00000001", (public,))
-    assert (second.addresses, second.public_addresses) == (("10.0.1.2", "10.0.1.3"), (own,))
-    assert [(it.id, it.reason.split()[-1]) for it in clean.refusals] == [
-        ("eni-00000001", "198.51.100.9"),
-        ("eni-00000002", "10.0.1.1"),
-        ("eni-00000002", "198.51.100.7"),
-        *((eni, "MAC") for eni in ("eni-00000003", "eni-00000004", "eni-00000001")),
-    ]
-
-
-def test_unchanged_groups_are_not_read_again() -> None:
-    first = cleaned(picture())
-    again = cleaned(picture(), first)
-    assert all(again.groups[group_id] is first.groups[group_id] for group_id in first.groups)
 
 
 def test_bindings_name_their_owner() -> None:
