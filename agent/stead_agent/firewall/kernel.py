@@ -65,7 +65,8 @@ class _Rules:
         self._recent = recent  # without it the context is kept: the host's tables belong to its context
         self._nft: Nft | None = None
         self._nft_lock = threading.Lock()
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, Table] = {}  # as the kernel has them
+        self._doubted: dict[str, Table] = {}  # as it should: the next transaction makes them anew
         self._generation: int | None = None  # None = somebody else may have changed something
 
     def close(self) -> None:
@@ -99,16 +100,25 @@ class _Rules:
     def forget(self, address: str) -> None:
         """Believe nothing about a table any more: a chain of it went away with its link."""
         self._tables.pop(address, None)
+        self._doubted.pop(address, None)
 
     def make(self, *tables: Table) -> None:
-        """Make the tables so, all in one transaction."""
+        """Make the tables so, and those that are doubted, all in one transaction."""
+        wanted = self._doubted | {table.address: table for table in tables}
         commands = ""
-        for table in tables:
-            before = self._tables.get(table.address)
+        for address, table in wanted.items():
+            before = self._tables.get(address)
             commands += changes(before, table) if before else whole(table)
         if commands:
             self._run(commands)
-        self._tables |= {table.address: table for table in tables}
+        self._tables |= wanted
+        self._doubted.clear()
+
+    def _doubt(self) -> None:
+        """Believe nothing of what the kernel has any more."""
+        self._doubted |= self._tables
+        self._tables.clear()
+        self._generation = None
 
     def _run(self, commands: str) -> None:
         before = self._ask_generation()
@@ -116,8 +126,7 @@ class _Rules:
             self.with_nft(lambda nft: nft.run(commands))
         except FirewallError:
             # Refused as a whole, so nothing has changed; but what we believed may be why. Next time: all anew.
-            self._tables.clear()
-            self._generation = None
+            self._doubt()
             raise
         is_ours = self._generation in (None, before) and self._ask_generation() == before + 1
         self._generation = before + 1 if is_ours else None
@@ -126,11 +135,10 @@ class _Rules:
         """Put the tables back if somebody else changed something in this namespace; tell which ones it hit."""
         if self._generation is not None and self._ask_generation() == self._generation:
             return []
-        tables = list(self._tables.values())
+        self._doubt()
+        tables = list(self._doubted.values())
         before = self.with_nft(lambda nft: [_listed(nft, table) for table in tables])
-        self._tables.clear()
-        self._generation = None
-        self.make(*tables)
+        self.make()
         after = self.with_nft(lambda nft: [_listed(nft, table) for table in tables])
         return [f"table {table.address}" for table, was, now in zip(tables, before, after, strict=True) if was != now]
 

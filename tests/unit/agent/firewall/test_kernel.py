@@ -516,3 +516,46 @@ def test_what_is_looked_at_is_what_is_in_force(
     assert firewall.look(path) == ["host", "vpc-1"]
     del spaces.vpcs["vpc-1"]
     assert firewall.look(path) == ["host"]
+
+
+def test_a_refused_binding_leaves_the_hosts_other_table_watched(firewall: KernelFirewall, spaces: Spaces) -> None:
+    """Somebody flushes all rules: the next binding is refused, and what comes then makes all of the host's tables."""
+    spaces.host.tables.clear()
+    spaces.host.generation += 1
+    spaces.host.refusing = True
+    with pytest.raises(FirewallError):
+        firewall.apply(vpc(guest(1)))
+    spaces.host.refusing = False
+    firewall.apply(vpc(guest(1)))
+    assert spaces.host.tables == {("inet", "stead"), ("bridge", "stead")}
+    spaces.host.spoilt.add(("inet", "stead"))
+    spaces.host.generation += 1
+    assert firewall.audit() == ("host: table inet stead",)
+
+
+def test_a_repair_that_was_refused_is_tried_again(firewall: KernelFirewall, spaces: Spaces) -> None:
+    space = spaces.vpcs["vpc-1"]
+    firewall.apply(vpc(guest(1)))
+    space.spoilt.add(("inet", "stead"))
+    space.generation += 1
+    space.refusing = True
+    for _ in range(2):
+        with pytest.raises(FirewallError):
+            firewall.audit()
+    space.refusing = False
+    assert firewall.audit() == ("vpc-1: table inet stead",)
+    assert firewall.audit() == ()
+
+
+def test_an_overlay_that_is_gone_is_not_made_again_after_a_refusal(firewall: KernelFirewall, spaces: Spaces) -> None:
+    space = spaces.vpcs["vpc-1"]
+    space.links["vx"] = 5
+    firewall.apply(vpc(guest(1)))
+    space.refusing = True
+    with pytest.raises(FirewallError):
+        firewall.apply(vpc(guest(2)))
+    space.refusing = False
+    space.links.clear()
+    space.tables.discard(("netdev", "stead"))
+    firewall.apply(vpc(guest(2)))
+    assert space.tables == {("inet", "stead")}
