@@ -122,6 +122,7 @@ class Spaces:
         return self.vpcs.keys()
 
     def identity(self, vpc_id: str) -> int | None:
+        assert vpc_id  # the host's namespace is no VPC's
         return self.vpcs[vpc_id].identity if vpc_id in self.vpcs else None
 
 
@@ -473,7 +474,7 @@ def test_what_failed_or_is_gone_is_left_to_the_next_apply(firewall: KernelFirewa
 
 
 def test_contexts_that_are_used_least_recently_are_closed(firewall: KernelFirewall, spaces: Spaces) -> None:
-    numbers = range(1, 14)
+    numbers = range(1, 15)
     for number in numbers:
         spaces.add(f"vpc-{number}")
     for number in numbers[:12]:
@@ -483,10 +484,13 @@ def test_contexts_that_are_used_least_recently_are_closed(firewall: KernelFirewa
     firewall.apply(vpc(vpc_id="vpc-13"))
     assert [number for number in numbers if spaces.vpcs[f"vpc-{number}"].open == 1] == [2]
     assert (spaces.host.open, spaces.host.made) == (2, 1)  # the host's is kept
+    firewall.apply(vpc(vpc_id="vpc-14"))
+    assert [number for number in numbers if spaces.vpcs[f"vpc-{number}"].open == 1] == [2, 3]
+    firewall.remove("vpc-14")
     firewall.remove("vpc-3")
     firewall.apply(vpc(guest(2), vpc_id="vpc-2"))
     assert spaces.vpcs["vpc-2"].made == 2
-    assert all(spaces.vpcs[f"vpc-{number}"].open == 2 for number in numbers if number != 3)
+    assert all(spaces.vpcs[f"vpc-{number}"].open == 2 for number in numbers if number not in (3, 14))
 
 
 def test_a_comparison_minds_neither_handles_nor_order_nor_meters() -> None:
