@@ -32,7 +32,7 @@ from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks import scheduled_scrub
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
-from stead_controller.clock import Clock, now
+from stead_controller.clock import Clock, ClockSteps, now
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
@@ -139,6 +139,7 @@ class Controller:
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
         self._identity_signer = IdentitySigner.load_or_create(settings.state_dir / "ca", self.authority)
         self._clock = clock
+        self._clock_steps = ClockSteps(clock)
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
         self._keys = KeyCache(self.database, self._sealer)
         self._authorizer = PolicyAuthorizer(policies_of)
@@ -166,6 +167,7 @@ class Controller:
                     RecodeSnapshot, self.database, clock, store=self._blocks, sealer=self._sealer
                 ),
             },
+            alone=self.database.engine.dialect.name == "sqlite",
         )
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
@@ -451,7 +453,10 @@ class Controller:
         await self._liveness.write(self.database)
 
     async def _keep_house(self) -> None:
-        await self.database.run(lambda tx: keep_house(tx, self.settings, self._clock()))
+        look = self._clock_steps.look()
+        self._clock_steps.take(look)
+        ahead = self._clock_steps.forward_within(timedelta(seconds=self.settings.launch_deadline_seconds))
+        await self.database.run(lambda tx: keep_house(tx, self.settings, look.now, ahead))
 
     async def _collect_blocks(self) -> None:
         """Remove what nothing refers to; of very much, the rest at the next turn."""

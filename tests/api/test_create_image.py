@@ -41,7 +41,8 @@ def turn(api):
     def run():
         moment[0] += timedelta(minutes=1)
         clock = lambda: moment[0]  # noqa: E731 - a clock is a function
-        engine = Engine(api.database, clock, {CreateImage.kind: partial(CreateImage, api.database, clock)})
+        make = {CreateImage.kind: partial(CreateImage, api.database, clock)}
+        engine = Engine(api.database, clock, make, monotonic=lambda: clock().timestamp())
         past = clock() - timedelta(seconds=1)
 
         async def step():
@@ -51,7 +52,7 @@ def turn(api):
                 life = engine.make[row.kind](row.id, json.loads(row.facts))
                 with contextlib.suppress(GiveUp):  # the second run fails alike, and is the one that counts
                     await getattr(life, row.step)()
-                await engine.step(row)
+                await engine.step(row, clock())
             return len(due)
 
         return asyncio.run(step())

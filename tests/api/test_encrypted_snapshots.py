@@ -46,7 +46,7 @@ def turn(api):
         ),
         CopyImage.kind: partial(CopyImage, api.database, clock),
     }
-    engine = Engine(api.database, clock, makers)
+    engine = Engine(api.database, clock, makers, monotonic=lambda: clock().timestamp())
 
     async def step():
         moment[0] += timedelta(minutes=1)
@@ -56,7 +56,7 @@ def turn(api):
             life = engine.make[row.kind](row.id, json.loads(row.facts))
             with contextlib.suppress(GiveUp):  # the second run fails alike, and is the one that counts
                 await getattr(life, row.step)()
-            await engine.step(row)
+            await engine.step(row, clock())
         return len(due)
 
     return lambda: asyncio.run(step())

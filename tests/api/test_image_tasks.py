@@ -64,13 +64,13 @@ def work(api, settings, tmp_path):
             ImportTask.kind: partial(ImportTask, api.database, clock, places=places),
             IngestImage.kind: partial(IngestImage, api.database, clock, store=store, sealer=api.world.cloud.sealer),
         }
-        engine = Engine(api.database, clock, make)
+        engine = Engine(api.database, clock, make, monotonic=lambda: clock().timestamp())
 
         async def step():
             until = clock() + timedelta(seconds=30)
             due = await api.database.run(lambda tx: workflow_rows.lease_due(tx, engine.holder, clock(), until, 10))
             for row in due:
-                await engine.step(row)
+                await engine.step(row, clock())
 
         for _ in range(rounds):
             moment[0] += timedelta(minutes=1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import not_, or_, select, update
 
 from stead_controller.db.tables import Workflow
 from stead_controller.resources.transaction import Transaction
@@ -74,3 +74,31 @@ def move(tx: Transaction, row: Workflow, step: str, due: datetime, reason: str =
 def end(tx: Transaction, row: Workflow) -> None:
     """Forget a life that is over."""
     tx.session.delete(row)
+
+
+def follow_clock(tx: Transaction, step: timedelta, since: datetime, now: datetime) -> int:
+    """Move the times of lives with a clock that was set by `step`, and give how many were moved.
+
+    Those that were begun between `since` and `now`, as the clock tells it now, are of its time already.
+    """
+    rows = tx.session.scalars(select(Workflow).where(not_(Workflow.started.between(since, now)))).all()
+    for row in rows:
+        _move_times(row, step)
+    return len(rows)
+
+
+def bring_near(tx: Transaction, now: datetime, pause: timedelta, lease: timedelta) -> None:
+    """Move the times of lives that no clock of now has written: they wait for more than a pause or a lease."""
+    far = or_(Workflow.due > now + pause, Workflow.lease_until > now + lease)
+    for row in tx.session.scalars(select(Workflow).where(far)).all():
+        ahead = [row.due - pause - now]
+        if row.lease_until is not None:
+            ahead.append(row.lease_until - lease - now)
+        _move_times(row, -max(ahead))
+
+
+def _move_times(row: Workflow, step: timedelta) -> None:
+    row.due += step
+    row.deadline += step
+    if row.lease_until is not None:
+        row.lease_until += step

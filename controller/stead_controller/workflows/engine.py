@@ -4,6 +4,9 @@ A life is a class; each of its methods that gives an outcome is a step: it reads
 It says what is next (`Go`), that it must be tried again later (`Wait`), or that all is done (`Done`). Its controller
 may be killed at any instruction, then the step is run again, here or by another controller: so each may be repeated. A
 step that raises is repeated after a while; one that is late, or cannot succeed (`GiveUp`), ends with the life's `fail`.
+
+Rows say in the wall clock's time when a step is due, a lease ends and a life is late. When that clock is set they are
+moved with it, so that nothing waits for longer and nothing is late for it.
 """
 
 import abc
@@ -11,13 +14,14 @@ import asyncio
 import json
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from stead_controller.clock import Clock
+from stead_controller.clock import Clock, ClockSteps
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Workflow
 from stead_controller.resources import workflow_rows
@@ -86,15 +90,26 @@ type MakeLife = Callable[[str, Mapping[str, Any]], Life]
 
 @dataclass
 class Engine:
-    """Takes what is due, a few at a time; `make` has the lives by their kinds."""
+    """Takes what is due, a few at a time; `make` has the lives by their kinds.
+
+    `alone` says that no other controller has the database: then rows follow this one's clock when it is set.
+    """
 
     database: Database
     clock: Clock
     make: Mapping[str, MakeLife]
+    monotonic: Callable[[], float] = time.monotonic
+    alone: bool = True
     holder: str = field(default_factory=lambda: secrets.token_hex(8))
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop | None = None
     _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _following: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_begun: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin to watch the clock."""
+        self._steps = ClockSteps(self.clock, self.monotonic)
 
     def committed(self, tx: Transaction) -> None:
         """Look at once for what is due when a transaction began or moved a life; called in any thread."""
@@ -107,14 +122,14 @@ class Engine:
         try:
             while True:
                 try:
-                    await self._start_due()
+                    await self.start_due()
                 except Exception:  # the loop must outlive a database that is away for a while
                     _log.exception("workflows_not_read")
                 await self._rest()
         finally:
             for task in self._running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await self.settled()
 
     async def _rest(self) -> None:
         self._awake.clear()
@@ -123,29 +138,49 @@ class Engine:
         except TimeoutError:
             return  # time itself makes workflows due
 
-    async def _start_due(self) -> None:
+    async def start_due(self) -> None:
+        """Begin the steps that are due, as many as there is room for."""
         free = _AT_ONCE - len(self._running)
         if free <= 0:
             return
-        now = self.clock()
+        now = await self.present()
+        if self.alone and not self._is_begun:  # what an earlier process left may be of a clock that was ahead
+            await self.database.run(lambda tx: workflow_rows.bring_near(tx, now, _LONGEST_PAUSE, _LEASE))
+            self._is_begun = True
         due = await self.database.run(
             lambda tx: workflow_rows.lease_due(tx, self.holder, now, now + _LEASE, free),
         )
         for row in due:
-            task = asyncio.create_task(self._work(row))
+            task = asyncio.create_task(self._work(row, now))
             self._running.add(task)
             task.add_done_callback(self._ended)
+
+    async def present(self) -> datetime:
+        """Give the wall clock's time, once all rows follow it."""
+        async with self._following:
+            look = self._steps.look()
+            if look.step and self.alone:
+                moved = await self.database.run(
+                    lambda tx: workflow_rows.follow_clock(tx, look.step, look.since, look.now)
+                )
+                _log.warning("clock_was_set", extra={"seconds": look.step.total_seconds(), "workflows": moved})
+            self._steps.take(look)
+            return look.now
+
+    async def settled(self) -> None:
+        """Wait until the steps under way here have ended, however they do."""
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._awake.set()
 
-    async def _work(self, row: Workflow) -> None:
+    async def _work(self, row: Workflow, now: datetime) -> None:
         """Run one step under its lease; the lease of one that is cancelled or killed runs out."""
-        working = asyncio.create_task(self.step(row))
+        working = asyncio.create_task(self.step(row, now))
         try:
             while not (await asyncio.wait({working}, timeout=_RENEW_SECONDS))[0]:
-                until = self.clock() + _LEASE
+                until = await self.present() + _LEASE
                 if not await self.database.run(
                     partial(workflow_rows.renew, workflow_id=row.id, holder=self.holder, until=until)
                 ):
@@ -156,11 +191,11 @@ class Engine:
         finally:
             working.cancel()
 
-    async def step(self, row: Workflow) -> None:
-        """Run the step that comes next in a life whose lease we hold, and write what comes after."""
+    async def step(self, row: Workflow, now: datetime) -> None:
+        """Run the step that comes next in a life whose lease we hold since `now`, and write what comes after."""
         life = self.make[row.kind](row.id, json.loads(row.facts))
         try:
-            outcome = await (_late(row) if self.clock() > row.deadline else getattr(life, row.step)())
+            outcome = await (_late(row) if now > row.deadline else getattr(life, row.step)())
         except GiveUp as error:
             _log.warning("workflow_given_up", extra={"workflow": row.id, "step": row.step, "error": str(error)})
             await life.fail(str(error))
@@ -169,19 +204,20 @@ class Engine:
             _log.exception("workflow_step_failed", extra={"workflow": row.id, "step": row.step})
             pause = min(_LONGEST_PAUSE, timedelta(seconds=2**row.tries))
             outcome = Wait(pause.total_seconds(), f"{type(error).__name__}: {error}", failed=True)
-        await self.database.run(partial(self._write, workflow_id=row.id, outcome=outcome))
+        ended = await self.present()
+        await self.database.run(partial(self._write, workflow_id=row.id, outcome=outcome, now=ended))
         if isinstance(outcome, Wait):
             asyncio.get_running_loop().call_later(outcome.seconds, self._awake.set)
 
-    def _write(self, tx: Transaction, workflow_id: str, outcome: Outcome) -> None:
+    def _write(self, tx: Transaction, workflow_id: str, outcome: Outcome, now: datetime) -> None:
         row = workflow_rows.held(tx, workflow_id, self.holder)
         if row is None:
             return  # another controller took over and has run, or will run, the step
         match outcome:
             case Go(step):
-                workflow_rows.move(tx, row, step.__name__, self.clock())
+                workflow_rows.move(tx, row, step.__name__, now)
             case Wait(seconds, reason, failed):
-                due = self.clock() + timedelta(seconds=seconds)
+                due = now + timedelta(seconds=seconds)
                 workflow_rows.move(tx, row, row.step, due, reason, tries=row.tries + 1 if failed else 0)
             case Done():
                 workflow_rows.end(tx, row)

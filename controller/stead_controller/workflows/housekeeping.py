@@ -35,15 +35,20 @@ from stead_controller.resources.transaction import Transaction
 from stead_controller.settings import Settings
 
 _BATCH: Final = 500
+_NOT: Final = timedelta()
 _SILENCE: Final = timedelta(hours=1)  # of a host whose snapshots nobody waits for any longer
 
 
-def keep_house(tx: Transaction, settings: Settings, now: datetime) -> None:
-    """Do all that is due now, in one transaction."""
-    _end_late_launches(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
-    _end_late_recoveries(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
+def keep_house(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> None:
+    """Do all that is due now, in one transaction.
+
+    `clock_ran_ahead` is by how much the clock was set forward in the time that launches have: they are not late for it.
+    """
+    late = now - timedelta(seconds=settings.launch_deadline_seconds) - clock_ran_ahead
+    _end_late_launches(tx, late, now)
+    _end_late_recoveries(tx, late, now)
     _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
-    _end_late_gateways(tx, now - timedelta(seconds=settings.launch_deadline_seconds), now)
+    _end_late_gateways(tx, late, now)
     _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
     vpc_endpoint_interfaces.place_waiting(tx)
     patience = timedelta(seconds=settings.snapshot_deadline_seconds)

@@ -166,6 +166,19 @@ def test_a_recovery_that_its_host_cannot_do_is_given_up(life, instance_id):
     assert (stopped.state, stopped.state_reason_code) == ("stopped", "Server.InternalError")
 
 
+def test_a_clock_that_was_set_forward_makes_no_launch_and_no_recovery_late(life, instance_id):
+    crash(life, instance_id)
+    [launched] = life.launch()
+    for each in (instance_id, launched):
+        life.report(desired.KIND_MACHINE, each, pb.CONDITION_FAILED, error="no space left on device")
+    settings = Settings(Path("/nowhere"))
+    late = NOW + timedelta(seconds=settings.launch_deadline_seconds) + HOUR
+    life.run(keep_house, settings, late - timedelta(seconds=1), HOUR)
+    assert [life.instance(each).state for each in (instance_id, launched)] == ["running", "pending"]
+    life.run(keep_house, settings, late, HOUR)
+    assert [life.instance(each).state for each in (instance_id, launched)] == ["stopping", "shutting-down"]
+
+
 def test_what_the_guest_or_an_operator_or_the_host_ends_is_no_failure(life):
     for reason, state in (
         (pb.OFF_REASON_GUEST, "stopped"),

@@ -11,16 +11,21 @@ from stead_controller.workflows.engine import Done, Engine, GiveUp, Go, Life, Wa
 
 START = datetime(2026, 3, 4, tzinfo=UTC)
 STEPS = ("begin", "build", "polish")
+LEASE = timedelta(seconds=30)
 
 
 class Clock:
-    """Time that the test moves."""
+    """Time that the test moves; by `set_by` somebody has set the clock."""
 
     def __init__(self):
         self.now = START
+        self.set_by = timedelta()
 
     def __call__(self):
-        return self.now
+        return self.now + self.set_by
+
+    def monotonic(self):
+        return (self.now - START).total_seconds()
 
 
 class House(Life):
@@ -68,7 +73,8 @@ def life(database, clock):
 
 
 def engine(database, clock):
-    return Engine(database, clock, {"house": lambda subject, facts: House(database, clock, subject, facts)})
+    make = {"house": lambda subject, facts: House(database, clock, subject, facts)}
+    return Engine(database, clock, make, monotonic=clock.monotonic)
 
 
 async def turn(database, clock, holder="one"):
@@ -78,7 +84,7 @@ async def turn(database, clock, holder="one"):
     lease = timedelta(seconds=30)
     due = await database.run(lambda tx: workflow_rows.lease_due(tx, holder, clock.now, clock.now + lease, 1))
     for row in due:
-        await worker.step(row)
+        await worker.step(row, clock.now)
     return bool(due)
 
 
@@ -123,7 +129,7 @@ async def test_a_controller_that_lost_its_lease_moves_nothing(database, clock, l
     )
     clock.now += timedelta(seconds=31)
     assert await turn(database, clock, "two")
-    await worker.step(row)
+    await worker.step(row, START)
     (row,) = rows_of(database)
     assert row.step == "build"
     assert not await database.run(lambda tx: workflow_rows.renew(tx, "ami-1", worker.holder, clock.now))
@@ -183,3 +189,140 @@ async def test_the_running_engine_is_woken_by_a_commit(database, clock):
     with pytest.raises(asyncio.CancelledError):
         await running
     assert sorted(House.seen) == sorted(STEPS * 6)
+
+
+async def _waiting(database, clock, life):
+    """A life that waits for five seconds before its second step, and the engine that took the first."""
+    life.trouble["begin"] = Wait(5, "bricks come")
+    worker = engine(database, clock)
+    await worker.start_due()
+    await worker.settled()
+    assert life.seen == ["begin"]
+    return worker
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_clock_that_is_set_neither_delays_a_step_nor_makes_a_life_late(database, clock, life, hours, alone):
+    worker = await _waiting(database, clock, life)
+    worker.alone = alone
+    clock.set_by += timedelta(hours=hours) * 1.01  # the life has an hour
+    clock.now += timedelta(seconds=1)
+    await worker.start_due()
+    await worker.settled()
+    (row,) = rows_of(database) or [None]
+    if not alone:  # others' clocks count too: nobody can say which of them is wrong
+        assert (row is None) == (hours > 0)
+        return
+    assert life.seen == ["begin"], "it is not due earlier either"
+    assert (row.due - clock(), row.deadline - clock()) == (timedelta(seconds=4), timedelta(seconds=3599))
+    clock.now += timedelta(seconds=5)
+    while rows_of(database):
+        await worker.start_due()
+        await worker.settled()
+    assert life.seen == ["begin", *STEPS]
+    assert "failed" not in facts(database)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_life_that_is_begun_after_the_clock_was_set_is_not_moved(database, clock, life, hours):
+    worker = await _waiting(database, clock, life)
+    clock.set_by += timedelta(hours=hours)
+    clock.now += timedelta(seconds=0.5)
+    begun = clock()
+    await database.run(
+        lambda tx: workflow_rows.begin(
+            tx, "house", "ami-2", {"owner": "me"}, now=begun, patience=timedelta(seconds=600)
+        )
+    )
+    clock.now += timedelta(seconds=0.5)
+    life.trouble["begin"] = Wait(30, "bricks come")
+    await worker.start_due()
+    await worker.settled()
+    rows = {row.id: row for row in rows_of(database)}
+    assert rows["ami-2"].deadline == begun + timedelta(seconds=600)
+    assert rows["ami-1"].due == clock() + timedelta(seconds=4)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_clock_is_set_while_a_step_is_at_work(database, clock, life, hours):
+    """What the step is followed by is written in the new time, and its lease still keeps others away."""
+    worker = engine(database, clock)
+    begun, done = asyncio.Event(), asyncio.Event()
+
+    async def slow(self):
+        begun.set()
+        await done.wait()
+        return Wait(7, "bricks come")
+
+    slow_house = type("SlowHouse", (life,), {"begin": slow})
+    worker.make = {"house": lambda subject, facts: slow_house(database, clock, subject, facts)}
+    await worker.start_due()
+    await begun.wait()
+    clock.set_by += timedelta(hours=hours)
+    clock.now += timedelta(seconds=1)
+    await worker.start_due()
+    (row,) = rows_of(database)
+    assert row.lease_until == clock() + timedelta(seconds=29)
+    clock.set_by += timedelta(hours=hours)
+    done.set()
+    await worker.settled()
+    await worker.start_due()
+    (row,) = rows_of(database)
+    assert (row.due, row.lease_holder) == (clock() + timedelta(seconds=7), None)
+
+
+async def test_what_cannot_be_moved_now_is_moved_later(database, clock, life, monkeypatch):
+    worker = await _waiting(database, clock, life)
+    clock.set_by -= timedelta(hours=1)
+    monkeypatch.setattr(workflow_rows, "follow_clock", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await worker.start_due()
+    monkeypatch.undo()
+    await worker.start_due()
+    (row,) = rows_of(database)
+    assert row.due == clock() + timedelta(seconds=5)
+
+
+async def test_an_engine_that_starts_after_the_clock_was_set_back_waits_for_no_old_time(database, clock, life):
+    await _waiting(database, clock, life)
+    present, hours = clock.now, timedelta(hours=10)
+    begun = present - timedelta(hours=2)
+    await database.run(lambda tx: workflow_rows.begin(tx, "house", "ami-2", {"owner": "me"}, now=begun, patience=hours))
+    await database.run(lambda tx: workflow_rows.lease_due(tx, "killed", present, present + LEASE, 1))
+    clock.set_by -= timedelta(hours=1)
+    worker = engine(database, clock)
+    await worker.start_due()
+    rows = {row.id: row for row in rows_of(database)}
+    assert rows["ami-1"].due == clock() + timedelta(seconds=60), "no pause is longer"
+    assert rows["ami-2"].lease_until == clock() + LEASE
+    clock.now += timedelta(seconds=61)
+    while rows_of(database):
+        await worker.start_due()
+        await worker.settled()
+    assert sorted(life.seen) == sorted(["begin", *STEPS * 2])
+
+
+async def test_the_clock_is_set_while_a_lease_is_taken(database, clock, life, monkeypatch):
+    take = workflow_rows.lease_due
+
+    def slowly(*args):
+        clock.set_by += timedelta(hours=2)
+        return take(*args)
+
+    worker = engine(database, clock)
+    monkeypatch.setattr(workflow_rows, "lease_due", slowly)
+    await worker.start_due()
+    await worker.settled()
+    assert life.seen == ["begin"]
+    assert "failed" not in facts(database)
+
+
+async def test_small_differences_of_the_clocks_move_nothing(database, clock, life):
+    worker = await _waiting(database, clock, life)
+    (before,) = rows_of(database)
+    for _ in range(3):
+        clock.set_by += timedelta(seconds=2.9)
+        await worker.present()
+    (row,) = rows_of(database)
+    assert (row.due, row.deadline) == (before.due, before.deadline)

@@ -82,11 +82,11 @@ def begun(database, tmp_path):
 async def turn(database, store):
     """Run one step; give whether one was due. The lease of a killed controller has run out."""
     make = partial(IngestImage, database, lambda: NOW, store=store, sealer=SEALER)
-    engine = Engine(database, lambda: NOW, {IngestImage.kind: make})
+    engine = Engine(database, lambda: NOW, {IngestImage.kind: make}, monotonic=NOW.timestamp)
     past = NOW - timedelta(seconds=1)
     due = await database.run(lambda tx: workflow_rows.lease_due(tx, engine.holder, NOW, past, 1))
     for row in due:
-        await engine.step(row)
+        await engine.step(row, NOW)
     return bool(due)
 
 
