@@ -1,5 +1,6 @@
-"""What is done after house tests."""
+"""What is done before and after house tests."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,13 @@ import pytest
 from tests.house import checkout
 
 
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+def pytest_runtest_setup() -> None:
+    """Let nobody look for garbage among the syntax trees: in millions of objects, of which none is any."""
+    gc.disable()
+
+
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
     """Drop the syntax trees of the whole checkout after the last of a row: they take a quarter of a gigabyte."""
     if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
         checkout.forget()
+    gc.enable()

@@ -15,6 +15,7 @@ _RIG = (
 )
 _OWN = ("test_host_reboot.py", "test_rig_life.py", "test_systemd.py", "test_up_down.py")  # clouds in boxes of their own
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
+_TOOLS: Final = "tests/house/test_tools.py"  # waits for programs, the other house tests read all files of the checkout
 _LIGHT: Final = "gw2"  # as pytest-xdist names the third process
 _TURNS = ("house", "cloud", "host", "rig", "clients", "e2e")
 
@@ -22,13 +23,13 @@ _TURNS = ("house", "cloud", "host", "rig", "clients", "e2e")
 def share_of(test: str) -> str:
     """Name the share of a test, by its id: its file, for whoever has time, unless it is in a larger one.
 
-    Tests of the host are many and short, and their worlds sit on one processor anyway. A rig and a cloud with real guests
-    are expensive, and made once for all tests that look at them.
+    Tests of the host are many and short, and their worlds sit on one processor anyway. A rig, a cloud with real guests and
+    the syntax trees of all files are expensive, and made once for all tests that look at them.
     """
     file = test.partition("::")[0]
     folder, _, name = file.removeprefix("tests/").partition("/")
-    if folder == "host":
-        return "host"
+    if folder == "host" or (folder == "house" and file != _TOOLS):
+        return folder
     if folder != "e2e" or name in _OWN:
         return file
     return "rig" if name in _RIG else "cloud"

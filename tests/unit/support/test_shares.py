@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.support.shares import choose, share_of, turn_of
 
 E2E = Path(__file__).parents[2] / "e2e"
+HOUSE = E2E.parent / "house"
 _ON_A_RIG = re.compile(r"^(?:def test_|@pytest\.fixture).*\n?.*\b(?:rig|session_rig|street)\b: ", re.MULTILINE)
 
 
@@ -24,6 +25,12 @@ def test_a_file_is_not_split():
     )
 
 
+def test_the_syntax_trees_of_the_checkout_are_made_once():
+    """Each process that has them takes five seconds for it; the tools that are programs wait meanwhile."""
+    files = {path.name for path in HOUSE.glob("test_*.py")}
+    assert {name for name in files if share_of(f"tests/house/{name}::test_it") != "house"} == {"test_tools.py"}
+
+
 def test_what_is_long_comes_first():
     tests = (
         "house/test_sizes.py",
@@ -39,8 +46,8 @@ def test_what_is_long_comes_first():
 
 
 def test_the_light_process_has_small_shares_alone():
-    waiting = ["cloud", "tests/e2e/test_systemd.py", "tests/unit/agent/test_run.py", "tests/house/test_sizes.py"]
+    waiting = ["cloud", "tests/e2e/test_systemd.py", "tests/unit/agent/test_run.py", "house"]
     assert choose(waiting, "gw0") == choose(waiting, "gw1") == "cloud"
     assert choose(waiting, "gw2") == "tests/unit/agent/test_run.py"
     assert choose(waiting[:2], "gw2") is None
-    assert choose(waiting[3:], "gw2") == "tests/house/test_sizes.py"
+    assert choose(waiting[3:], "gw2") == "house"
