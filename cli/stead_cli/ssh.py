@@ -74,7 +74,7 @@ class Login:
         """The command line of a login that asks nothing and knows no other settings, with further options."""
         options = ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=10"]
         if self.through is not None:
-            options.append(f"ProxyCommand={shlex.join(self.through.strict_words('-W', '%h:%p'))}")
+            options.append(f"ProxyCommand={shlex.join(self.through.strict_words('-W', '[%h]:%p'))}")
         named = [part for option in options for part in ("-o", option)]
         return ["ssh", "-F", "none", *named, *more, *self.command[1:]]
 

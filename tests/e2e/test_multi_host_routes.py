@@ -20,7 +20,7 @@ FAR = "203.0.113.1"
 
 @dataclass
 class Town:
-    """A VPC of both IP versions with a public and a private subnet, a guest on each host."""
+    """A VPC of both IP versions with a public and a private subnet, a guest on each host, and one without IPv4."""
 
     rig: TestRig
     user: RigUser
@@ -30,6 +30,7 @@ class Town:
     west: Inhabitant  # public subnet, host 1
     east: Inhabitant  # public subnet, host 2
     hidden: Inhabitant  # private subnet, host 3
+    lone: Inhabitant  # subnet of IPv6 only, host 3; who uses it waits until it has booted
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,12 @@ def _found(rig: TestRig, user: RigUser) -> Town:
     public, private = vpc.subnet("10.10.1.0/24", public=True), vpc.subnet("10.10.2.0/24", public=False)
     west, east = vpc.launch(one, public, "10.10.1.10"), vpc.launch(two, public, "10.10.1.11")
     hidden = vpc.launch(three, private, "10.10.2.10")
+    lone = vpc.launch(three, vpc.ipv6_only_subnet(3), "")
     for guest in (west, east):
         guest.booted()
-    hidden.bastion = west
+    hidden.bastion = lone.bastion = west
     hidden.booted()
-    return Town(rig, user, vpc, public, private, west, east, hidden)
+    return Town(rig, user, vpc, public, private, west, east, hidden, lone)
 
 
 def test_public_and_private_subnets(town: Town) -> None:
@@ -172,6 +174,32 @@ def test_ipv6_between_hosts_and_to_metadata(town: Town) -> None:
     finally:
         town.user.ec2.modify_instance_attribute(InstanceId=town.east.id, Groups=[town.vpc.group])
     wait_for(lambda: town.west.reaches(town.east.ipv6_address), "all is as before", 10)
+
+
+def test_a_guest_without_ipv4(town: Town) -> None:
+    """It has address, key and user data by IPv6 alone, is logged in to by way of another, and its groups hold."""
+    user, west, east = town.user, town.west, town.east
+    lone = town.lone.booted()
+    assert "PrivateIpAddress" not in user.describe(lone.id)
+    assert "inet " not in lone.run("ip -4 addr show dev eth0")
+    assert f"inet6 {lone.ipv6_address}/128" in lone.run("ip -6 addr show dev eth0")
+    assert lone.run("imds get meta-data/ipv6").strip() == lone.ipv6_address
+    user.wait("instance_status_ok", [lone.id])
+    for neighbour in (east, town.hidden):  # of another host, and its own
+        assert lone.reaches(neighbour.ipv6_address)
+        assert lone.who_is(neighbour.ipv6_address) == neighbour.id
+    assert west.who_is(lone.ipv6_address) == lone.id
+
+    group = town.vpc.new_group("web-of-west")
+    allow(user, group, "tcp", 80, f"{west.ipv6_address}/128")
+    user.ec2.modify_instance_attribute(InstanceId=lone.id, Groups=[group])
+    try:
+        wait_for(lambda: not west.reaches(lone.ipv6_address), "pings are let in no more", 10)
+        assert west.who_is(lone.ipv6_address) == lone.id
+        assert east.who_is(lone.ipv6_address) == ""
+    finally:
+        user.ec2.modify_instance_attribute(InstanceId=lone.id, Groups=[town.vpc.group])
+    wait_for(lambda: west.reaches(lone.ipv6_address), "all is as before", 10)
 
 
 def test_nat_gateway_is_the_way_out_of_a_private_subnet(town: Town) -> None:

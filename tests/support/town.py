@@ -97,6 +97,12 @@ class Vpc:
             ec2.modify_subnet_attribute(SubnetId=subnet_id, MapPublicIpOnLaunch={"Value": True})
         return subnet_id
 
+    def ipv6_only_subnet(self, number: int) -> str:
+        """A subnet without IPv4, of the block of this number; its routes are the VPC's own."""
+        block = str(list(ip_network(self.ipv6_cidr).subnets(new_prefix=64))[number])
+        made = self.user.ec2.create_subnet(VpcId=self.id, Ipv6CidrBlock=block, Ipv6Native=True)["Subnet"]
+        return made["SubnetId"]
+
     def table_of(self, subnet_id: str) -> str:
         """The route table that was made for a subnet."""
         found = self.user.ec2.describe_route_tables(Filters=[{"Name": "association.subnet-id", "Values": [subnet_id]}])[
@@ -105,19 +111,23 @@ class Vpc:
         return found[0]["RouteTableId"]
 
     def launch(self, host: RigHost, subnet_id: str, address: str, *groups: str) -> "Inhabitant":
-        """A guest at this private address, and one of IPv6 where the VPC has that; it may still be booting."""
+        """A guest at this private address, and one of IPv6 where the VPC has that; it may still be booting.
+
+        Without a private address, which is in a subnet of IPv6 only, its address is the one of IPv6.
+        """
+        private: dict[str, Any] = {"PrivateIpAddress": address} if address else {}
         with self.user.rig.only(host):
             [instance_id] = self.user.run(
                 wait=False,
                 SubnetId=subnet_id,
-                PrivateIpAddress=address,
+                **private,
                 SecurityGroupIds=list(groups) or [self.group],
                 UserData=_WHO,
                 Ipv6AddressCount=1 if self.ipv6_cidr else 0,
                 MetadataOptions={"HttpProtocolIpv6": "enabled" if self.ipv6_cidr else "disabled"},
             )
         ipv6_address = self.user.describe(instance_id).get("Ipv6Address", "")
-        return Inhabitant(self.user, host, instance_id, address, ipv6_address)
+        return Inhabitant(self.user, host, instance_id, address or ipv6_address, ipv6_address)
 
 
 @dataclass
@@ -167,7 +177,9 @@ class Inhabitant:
         address = self.address if self.bastion else self.public_address
         if address not in self._connections:
             login, through = self.login(), self.bastion.connection() if self.bastion else None
-            self._connections[address] = shared(login, login.known_hosts.with_name(f"at-{address}"), through)
+            # Not of the address: with a long one the socket's path would be longer than the system allows.
+            socket_file = self.user.folder / f"at-{len(self._connections)}-{self.id}"
+            self._connections[address] = shared(login, socket_file, through)
         return self._connections[address]
 
     def run(self, command: str, timeout: float = 60) -> str:

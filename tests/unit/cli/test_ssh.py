@@ -1,5 +1,6 @@
 """Host keys as cloud-init and micro print them become known hosts."""
 
+import shlex
 from pathlib import Path
 
 from hypothesis import given
@@ -44,6 +45,15 @@ def test_trust_makes_these_the_only_keys(tmp_path: Path) -> None:
     login.trust(["ssh-rsa OLD="])
     login.trust(ssh.host_keys(console(KEY)))
     assert login.known_hosts.read_text() == "198.18.0.5 " + " ".join(KEY.split()[:2]) + "\n"
+
+
+def test_by_way_of_another_any_address_is_reached(tmp_path: Path) -> None:
+    """Without brackets ssh takes an IPv6 address's last part for the port."""
+    there = ssh.Login("198.18.0.4", "debian", tmp_path / "key", tmp_path / "known")
+    behind = ssh.Login("2001:db8::5", "debian", tmp_path / "key", tmp_path / "known", there)
+    [proxy] = [word for word in behind.words("true") if word.startswith("ProxyCommand=")]
+    words = shlex.split(proxy.partition("=")[2])
+    assert words[words.index("-W") + 1] == "[%h]:%p"
 
 
 def test_source_address_of_this_machine_is_its_own() -> None:
