@@ -16,11 +16,11 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_agent import facts, kvm_proof
+from stead_agent.disks.volumes.interface import VolumeError
+from stead_agent.disks.volumes.open_pools import open_pool
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.firewall.nftables import Nft
 from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
-from stead_agent.volumes.interface import VolumeError
-from stead_agent.volumes.open_pools import open_pool
 
 _GIB: Final = 1 << 30
 _LEAST_MEMORY: Final = 2 * _GIB

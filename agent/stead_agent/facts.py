@@ -5,9 +5,9 @@ import platform
 import socket
 from pathlib import Path
 
+from stead_agent.disks.volumes.interface import Volumes
 from stead_agent.kvm_proof import Verdict
 from stead_agent.reconcile import translate
-from stead_agent.volumes.interface import Volumes
 from stead_proto.v1 import host_pb2
 
 _MEMINFO = Path("/proc/meminfo")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from stead_agent.run import Heard, RunError, listen, run
+from stead_agent.programs.run import Heard, RunError, listen, run
 
 _log = logging.getLogger(__name__)
 

@@ -14,16 +14,20 @@ from typing import Final
 
 import libvirt
 
-from stead_agent import daemon_logs, facts, heap, kvm_proof, libvirtd
+from stead_agent import facts, heap, kvm_proof
 from stead_agent.agent import Agent
-from stead_agent.attachment_credentials import AttachmentCredentials
-from stead_agent.bases.base_servers import BaseServers
-from stead_agent.bases.local_bases import LocalBases
-from stead_agent.block_store import BlockStore
 from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
+from stead_agent.disks.attachment_credentials import AttachmentCredentials
+from stead_agent.disks.bases.base_servers import BaseServers
+from stead_agent.disks.bases.local_bases import LocalBases
+from stead_agent.disks.block_store import BlockStore
+from stead_agent.disks.exports.storage_daemons import StorageDaemons
+from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
+from stead_agent.disks.volumes.local_files import LocalStore
+from stead_agent.disks.volumes.open_pools import open_pools
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
 from stead_agent.endpoints.relay_process import RelayProcess
-from stead_agent.exports.storage_daemons import StorageDaemons
 from stead_agent.firewall.interface import LinkPrefixes
 from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.flow_logs.recorder import KernelFlowLogs
@@ -38,16 +42,13 @@ from stead_agent.network import interface as network
 from stead_agent.network.kernel import KernelNetwork
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.picture import INNER_ADDRESSES
+from stead_agent.programs import daemon_logs, libvirtd
 from stead_agent.reachability.probes import NeighbourProbes
 from stead_agent.reconcile.loop import THREADS
 from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.translate_vpc import Reachable, VpcSettings, host_firewall
 from stead_agent.settings import Settings
-from stead_agent.snapshots.local_snapshots import LocalSnapshots
-from stead_agent.volumes.local_files import LocalStore
-from stead_agent.volumes.open_pools import open_pools
-from stead_agent.volumes.pooled_volumes import PooledVolumes
 from stead_proto import alone
 from stead_proto.tls import Identity, NoIdentityError
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stead_controller import clock, core_dumps, logs
+from stead_controller import clock, logs
+from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
 from stead_proto import alone
 

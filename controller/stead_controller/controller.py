@@ -16,6 +16,7 @@ import grpc
 from sqlalchemy import select
 
 from stead_controller.audit.files import AuditFiles
+from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.audit.trail import Trail
 from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
@@ -26,8 +27,8 @@ from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.endpoint_arrivals import EndpointListener
+from stead_controller.aws.failed_logins import Strangers
 from stead_controller.aws.server import AwsServer, Listener
-from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks import scheduled_scrub
 from stead_controller.blocks.open_files import open_files
@@ -36,22 +37,18 @@ from stead_controller.clock import Clock, ClockSteps, now
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
-from stead_controller.hosts import host_networks, link, revisions
+from stead_controller.desired import host_networks, revisions
+from stead_controller.desired.redraw import redraw
+from stead_controller.hosts import link
 from stead_controller.hosts.block_service import BlockService
 from stead_controller.hosts.enrolment import Enrolment
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
-from stead_controller.hosts.redraw import redraw
-from stead_controller.identity_signer import IdentitySigner
-from stead_controller.key_cache import KeyCache
-from stead_controller.key_uses import KeyUses
-from stead_controller.master_key import MasterKey, require_opening
 from stead_controller.object_store import expiry
 from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.build import open_door, open_server
 from stead_controller.object_store.expiry import ObjectExpiry
 from stead_controller.object_store.image_files import ImageFiles
-from stead_controller.object_store.open_door import open_door, open_server
-from stead_controller.oidc_issuers import OidcIssuers
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.blocks import Blocks
 from stead_controller.operator.compute import Compute
@@ -62,22 +59,8 @@ from stead_controller.operator.keys import Keys
 from stead_controller.operator.network import Network
 from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
-from stead_controller.resources import (
-    host_addresses,
-    image_tasks,
-    imported_images,
-    instance_credentials,
-    instance_identity,
-    object_keys,
-    sealed_rows,
-    vpc_endpoint_access,
-    vpc_endpoint_services,
-)
-from stead_controller.resources.audit_events import AuditEvent
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.iam_passwords import is_password
-from stead_controller.resources.iam_policies_of import policies_of
-from stead_controller.resources.questions import (
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.questions import (
     Capture,
     ConsoleOutput,
     HostAnswer,
@@ -88,9 +71,21 @@ from stead_controller.resources.questions import (
     ReadBlock,
     WriteBlock,
 )
-from stead_controller.resources.vpc_endpoint_access import Via
-from stead_controller.resources.zones import zone_ids
+from stead_controller.request.zones import zone_ids
+from stead_controller.resources.iam import instance_credentials, instance_identity
+from stead_controller.resources.iam.key_cache import KeyCache
+from stead_controller.resources.iam.key_uses import KeyUses
+from stead_controller.resources.iam.passwords import is_password
+from stead_controller.resources.iam.policies_of_caller import policies_of
+from stead_controller.resources.images import image_tasks, imported_images
+from stead_controller.resources.network import host_addresses, vpc_endpoint_access, vpc_endpoint_services
+from stead_controller.resources.network.vpc_endpoint_access import Via
+from stead_controller.resources.operators import sealed_rows
+from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
+from stead_controller.secrets.identity_signer import IdentitySigner
+from stead_controller.secrets.master_key import MasterKey, require_opening
+from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.settings import Settings
 from stead_controller.workflows import lifecycle
 from stead_controller.workflows.copy_image import CopyImage

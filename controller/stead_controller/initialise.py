@@ -11,11 +11,12 @@ from stead_controller.controller import cloud_of, keep_facts
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
-from stead_controller.identity_signer import IdentitySigner
-from stead_controller.master_key import MasterKey, require_opening
-from stead_controller.resources import sealed_rows
-from stead_controller.resources.accounts import NewAccount, create_account
+from stead_controller.resources.iam.accounts import NewAccount
+from stead_controller.resources.operators import sealed_rows
+from stead_controller.resources.operators.create_account import create_account
 from stead_controller.room import Room
+from stead_controller.secrets.identity_signer import IdentitySigner
+from stead_controller.secrets.master_key import MasterKey, require_opening
 from stead_controller.settings import Settings
 from stead_proto.certificates import Authority
 from stead_proto.tls import write_private, write_public

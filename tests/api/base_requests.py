@@ -8,7 +8,7 @@ from typing import Any, Final
 from stead_controller.db.tables import IamMfaDevice, Instance
 from tests.api.conftest import Api
 from tests.api.identity import trust
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 Named = dict[str, Any]
 POLICY: Final = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})

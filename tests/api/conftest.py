@@ -25,11 +25,11 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import now
 from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
-from stead_controller.key_cache import KeyCache
-from stead_controller.resources.iam_policies_of import policies_of
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.conftest import closed
-from tests.unit.controller.resources.rows import Tenant, World
+from stead_controller.resources.iam.key_cache import KeyCache
+from stead_controller.resources.iam.policies_of_caller import policies_of
+from tests.support import rows
+from tests.support.rows import Tenant, World
+from tests.support.world import closed
 
 SECRET = "a/secret+key"
 

@@ -29,10 +29,10 @@ from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.aws.reading import Path, Reading, unread
 from stead_controller.aws.without_effect import accepted
-from stead_controller.key_cache import KeyCache
-from stead_controller.resources.iam_policies_of import policies_of
-from stead_controller.resources.questions import HostAnswer, Question
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.questions import HostAnswer, Question
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam.key_cache import KeyCache
+from stead_controller.resources.iam.policies_of_caller import policies_of
 from tests.api.conftest import SECRET, Api
 
 _REFUSES: Final = re.compile(r"not supported|only .* (?:is|are) supported|only supported for")

@@ -15,12 +15,12 @@ from stead_controller.aws.call import OPERATIONS, Call
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.clock import now
 from stead_controller.errors import NotAuthorized, SteadError
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.iam_policies_of import policies_of
+from stead_controller.request.caller import Caller
+from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_proto import ids
 from tests.api.identity import document, trust
 from tests.api.strangers import read_of_anybody, statements
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ENCODED = "Encoded authorization failure message: "
 operations.load()

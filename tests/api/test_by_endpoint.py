@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError
 
 from stead_controller.aws.audit import record
 from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.failed_logins import Strangers
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.protocol.models import SIGNING_NAMES
-from stead_controller.aws.strangers import Strangers
-from stead_controller.resources.vpc_endpoint_access import Via
+from stead_controller.resources.network.vpc_endpoint_access import Via
 from tests.api.conftest import SECRET, Api
 
 GUEST = "172.31.0.9"

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import HostResource, Image, Instance, Snapshot, Volume, Workflow
-from stead_controller.resources import snapshot_life, workflow_rows
+from stead_controller.resources import workflow_rows
+from stead_controller.resources.storage import snapshot_life
 from stead_controller.workflows.create_image import CreateImage
 from stead_controller.workflows.engine import Engine, GiveUp
 from stead_proto.v1 import desired_pb2 as desired
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from stead_controller.blocks.scrub import scrub
 from stead_controller.clock import now
-from stead_controller.resources.snapshot_damage import MESSAGE, OF_IMAGE
+from stead_controller.resources.storage.snapshot_damage import MESSAGE, OF_IMAGE
 from stead_proto.blocks import BLOCK_BYTES
 from tests.api.test_ebs_direct import compose, ebs, write
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from stead_controller.db.tables import Snapshot, StoredBlock, WrittenBlock
-from stead_controller.resources import written_snapshots
+from stead_controller.resources.storage import written_snapshots
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 
 ABSENT = "snap-00000000000000000"

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import CloudFact, HostResource, Volume
-from stead_controller.hosts.changes import Reader
-from stead_controller.resources import volume_keys
+from stead_controller.desired.changes import Reader
+from stead_controller.resources.storage import volume_keys
 from tests.api.test_volumes import ZONE, attach, settle
 
 ARN = re.compile(r"arn:aws:kms:us-east-1:[0-9]{12}:key/[0-9a-f-]{36}\Z")

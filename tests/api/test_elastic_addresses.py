@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import Instance, InternetGateway, PublicAddress, Vpc, VpcResource
-from stead_controller.resources import addresses, elastic_addresses
+from stead_controller.resources.network import address_pools, elastic_addresses
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_interfaces import create, told
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 
 def instance(api: Api, instance_id: str) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_the_released_rests_but_its_account_may_have_it_back(api: Api) -> None:
     api.ec2.release_address(AllocationId=again["AllocationId"])
     cloud, other = api.world.cloud, api.world.other.caller
     later = NOW + timedelta(days=3650)
-    api.run(addresses.forget_rested, cloud, later)
+    api.run(address_pools.forget_rested, cloud, later)
     assert api.run(elastic_addresses.allocate, other, cloud, address, {}, later)["PublicIp"] == address
 
 

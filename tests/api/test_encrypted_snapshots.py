@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from stead_controller.db.tables import Snapshot, StoredBlock, Volume, WrittenBlock
-from stead_controller.resources import snapshot_life, volume_keys, workflow_rows
+from stead_controller.resources import workflow_rows
+from stead_controller.resources.storage import snapshot_life, volume_keys
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.engine import Engine, GiveUp
 from stead_controller.workflows.recode_snapshot import RecodeSnapshot

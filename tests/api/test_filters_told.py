@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import VpcResource
-from stead_controller.hosts import topics
-from stead_controller.resources import told
+from stead_controller.desired import topics
+from stead_controller.resources.network import notify_hosts
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.test_vpc_peering_connections import far, near, pending  # noqa: F401 - the fixtures of a peering
 
@@ -117,7 +117,7 @@ def test_peerings_and_rules_through_them(api, near, far, pending):  # noqa: F811
     assert topic(api, pb.KIND_PEERING, f"{pending}:{near}") is None
     assert topic(api, pb.KIND_PEERING, f"{pending}:{far}") is None
     assert theirs[0]["GroupId"] not in peers()  # the rule is stale: it allows nothing
-    api.run(told.peerings_of, near)
+    api.run(notify_hosts.peerings_of, near)
     assert topic(api, pb.KIND_PEERING, f"{pending}:{far}") is None
 
 

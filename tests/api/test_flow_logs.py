@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import VpcResource
-from stead_controller.resources.flow_log_format import DEFAULT
+from stead_controller.resources.network.flow_log_format import DEFAULT
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ABSENT = "ami-00000000000000000"
 

@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import HostResource, SecurityGroup, VpcResource
-from stead_controller.hosts import desired_state, reports
+from stead_controller.desired import desired_state
+from stead_controller.hosts import reports
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 ABSENT = "i-00000000000000000"
 ATTRIBUTES = {

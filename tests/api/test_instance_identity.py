@@ -7,12 +7,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import CloudFact, Instance
-from stead_controller.hosts import desired_state
-from stead_controller.hosts.changes import Reader
-from stead_controller.hosts.pictures.identity import with_session
-from stead_controller.resources import instance_identity, session_tokens
-from stead_controller.resources.session_tokens import Facts
-from tests.unit.controller.resources import rows
+from stead_controller.desired import desired_state
+from stead_controller.desired.changes import Reader
+from stead_controller.desired.pictures.identity import with_session
+from stead_controller.request import session_tokens
+from stead_controller.request.session_tokens import Facts
+from stead_controller.resources.iam import instance_identity
+from tests.support import rows
 
 
 @pytest.fixture

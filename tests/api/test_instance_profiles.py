@@ -15,16 +15,17 @@ from stead_controller.db.tables import (
     Instance,
     InstanceProfileAssociation,
 )
+from stead_controller.desired.changes import Reader
+from stead_controller.desired.pictures.role import with_secret
 from stead_controller.hosts import reports
-from stead_controller.hosts.changes import Reader
-from stead_controller.hosts.pictures.role import with_secret
-from stead_controller.resources import instance_credentials, session_tokens
+from stead_controller.request import session_tokens
+from stead_controller.resources.iam import instance_credentials
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.api.identity import trust, who_may
 from tests.api.test_instance_attributes import report, revision_told
 from tests.api.test_ipv6_only_subnets import ipv6_blocks, make_ipv6_only
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ACCOUNT = "111111111111"
 ARN = f"arn:aws:iam::{ACCOUNT}:instance-profile/fleet/Servers"

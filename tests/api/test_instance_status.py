@@ -8,7 +8,7 @@ from stead_controller.db.tables import Host
 from stead_controller.hosts import reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 
 def statuses(api, **asked):

@@ -1,6 +1,6 @@
 """Instance types and their offerings through boto3."""
 
-from stead_controller.resources import instance_types
+from stead_controller.catalog import instance_types
 
 
 def names(api, **asked):

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from stead_controller.db.tables import HostResource, VpcEndpointInterface
+from stead_controller.desired.redraw import redraw
 from stead_controller.hosts import reports
-from stead_controller.hosts.redraw import redraw
-from stead_controller.resources import host_records, vpc_endpoint_access, vpc_endpoint_services
+from stead_controller.resources.network import vpc_endpoint_access, vpc_endpoint_services
+from stead_controller.resources.operators import host_records
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
 from stead_proto import ids
@@ -19,10 +20,10 @@ from stead_proto.v1 import desired_pb2, host_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_interfaces import report, shown, told
 from tests.api.topology import told_of
+from tests.support import rows
 from tests.support.clients import Account
+from tests.support.rows import NOW
 from tests.support.waiting import wait_for
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import NOW
 
 EC2 = "com.amazonaws.us-east-1.ec2"
 OWN_NAME = "ec2.us-east-1.amazonaws.com"

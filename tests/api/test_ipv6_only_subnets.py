@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import Instance
+from stead_controller.desired.pictures import identity, mapping
 from stead_controller.errors import InvalidParameter
-from stead_controller.hosts.pictures import identity, mapping
-from stead_controller.resources import questions
+from stead_controller.resources.network import interface_questions
 from stead_proto.v1 import desired_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_insights import ask
@@ -234,9 +234,9 @@ def test_hosts_are_told_of_nothing_of_ipv4(api: Api, subnet_id: str) -> None:
     where = api.run(mapping.draw, nic["NetworkInterfaceId"])
     assert (list(where.addresses), where.private_dns_name) == ([address], "")
     assert (where.resource_name, list(where.resource_name_addresses)) == (name, [address])
-    assert api.run(questions.look, one["InstanceId"], "fd00::1").from_address == address
+    assert api.run(interface_questions.look, one["InstanceId"], "fd00::1").from_address == address
     with pytest.raises(InvalidParameter, match="no IPv4 address"):
-        api.run(questions.look, one["InstanceId"], "172.31.0.5")
+        api.run(interface_questions.look, one["InstanceId"], "172.31.0.5")
 
 
 @pytest.mark.parametrize(

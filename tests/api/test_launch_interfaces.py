@@ -12,7 +12,7 @@ from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
 from tests.api.test_network_interfaces import create, report, shown, told, told_vpcs
 from tests.api.test_run_instances import run
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 
 def interfaces(answer: dict[str, Any]) -> list[dict[str, Any]]:

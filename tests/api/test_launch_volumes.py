@@ -4,8 +4,8 @@ import pytest
 
 from stead_controller.db.tables import HostResource, ImageBlockDevice, StoragePool
 from stead_proto.v1 import desired_pb2 as desired
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import GIB
+from tests.support import rows
+from tests.support.rows import GIB
 
 
 def launch(api, *mappings, **changes):

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from stead_controller.db.tables import Instance, LifecycleSchedule, LifecycleSnapshot, Snapshot
-from stead_controller.resources import snapshot_life
+from stead_controller.resources.storage import snapshot_life
 from stead_controller.workflows import lifecycle
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ROLE = "arn:aws:iam::111111111111:role/service-role/AWSDataLifecycleManagerDefaultRole"
 START = rows.NOW.replace(hour=8, minute=0, second=0, microsecond=0)

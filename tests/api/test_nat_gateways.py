@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Host, HostResource, NatGateway, NetworkInterface, PublicAddress
 from stead_controller.hosts import reports
-from stead_controller.resources import host_records
+from stead_controller.resources.operators import host_records
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
 from stead_proto.v1 import desired_pb2
@@ -17,8 +17,8 @@ from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
 from tests.api.test_elastic_addresses import detach_gateway
 from tests.api.test_network_interfaces import report, shown, told
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import NOW
+from tests.support import rows
+from tests.support.rows import NOW
 
 
 def create(api: Api, **changes: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from stead_controller.aws.protocol.models import load_service
-from stead_controller.resources import network_insights
-from stead_controller.resources.conditions import Selection
+from stead_controller.request.conditions import Selection
+from stead_controller.resources.network import network_insights
 
 TOKEN = iter(range(10**6))
 

@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.db.tables import Host, HostResource, Instance, InterfaceAddress, NetworkInterface, Vpc, VpcHost
-from stead_controller.hosts import desired_state, reports
+from stead_controller.desired import desired_state
+from stead_controller.hosts import reports
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1 import host_pb2 as pb
 from tests.api.conftest import Api
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 ABSENT_GROUP = "sg-00000000000000000"
 

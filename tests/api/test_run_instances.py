@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from stead_controller.db.tables import Host, HostResource, Instance
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import SECRET, Api
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ABSENT = {
     "image": "ami-00000000000000000",

@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import select, update
 
 from stead_controller.db.tables import SecurityGroup, Vpc, VpcResource
-from stead_controller.hosts import desired_state
-from stead_controller.resources import create_vpc
+from stead_controller.desired import desired_state
+from stead_controller.resources.network import create_vpc
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
-from tests.unit.controller.resources.rows import CLOUD, NOW
+from tests.support.rows import CLOUD, NOW
 
 SSH = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "ssh"}]}
 

@@ -4,10 +4,10 @@ import pytest
 
 from stead_controller.db.tables import Host, HostResource, Image, ImageBlockDevice, Instance, Snapshot, Volume
 from stead_controller.hosts import reports
-from stead_controller.resources import snapshot_life
+from stead_controller.resources.storage import snapshot_life
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ABSENT = "snap-00000000000000000"
 

@@ -9,10 +9,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import Account
-from stead_controller.key_cache import KeyCache
-from stead_controller.resources import session_tokens
-from stead_controller.resources.session_tokens import Facts
-from stead_controller.sealing import no_sealer
+from stead_controller.request import session_tokens
+from stead_controller.request.session_tokens import Facts
+from stead_controller.resources.iam.key_cache import KeyCache
+from stead_controller.secrets.sealing import no_sealer
 from tests.api.identity import trust
 from tests.support.waiting import wait_for
 

@@ -13,12 +13,12 @@ from stead_controller.aws import operations, unbuilt
 from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.db.tables import ImageTask
-from stead_controller.resources import resource_facts
+from stead_controller.resources.policy_keys import resource_facts
 from stead_proto import ids
 from tests.api.conftest import serving
 from tests.api.identity import trust
 from tests.api.strangers import answer, read_of_anybody, statements, told_alike
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 operations.load()
 

@@ -15,7 +15,7 @@ from stead_proto import ids
 from tests.api.conftest import serving
 from tests.api.identity import trust
 from tests.api.strangers import answer, statements, told_alike
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 operations.load()
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}})

@@ -7,7 +7,7 @@ from email.mime.text import MIMEText
 
 import pytest
 
-from stead_controller.hosts import desired_state
+from stead_controller.desired import desired_state
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.test_instance_attributes import told
 from tests.api.test_run_instances import run

@@ -7,8 +7,8 @@ from stead_controller.db.tables import HostResource, Instance, StoragePool, Volu
 from stead_controller.hosts.reports import apply_progress
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import GIB, NOW
+from tests.support import rows
+from tests.support.rows import GIB, NOW
 
 ZONE = "us-east-1a"
 AT_SDG = [{"Name": "attachment.device", "Values": ["/dev/sdg"]}]
@@ -137,7 +137,7 @@ def test_create_from_snapshots(api):
 
 
 def test_a_pace_of_initialization_is_not_promised(api):
-    """Why is in `agent/stead_agent/volumes/README.md`; so nothing is said of how far it is."""
+    """Why is in `agent/stead_agent/disks/volumes/README.md`; so nothing is said of how far it is."""
     snapshot_id = api.run(_complete_snapshot, api.world.one.caller.account_id)
     asked = {"AvailabilityZone": ZONE, "SnapshotId": snapshot_id}
     for rate in (100, 300):

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from stead_controller.db.tables import VpcResource
-from stead_controller.resources import vpc_endpoint_services
+from stead_controller.resources.network import vpc_endpoint_services
 from stead_proto.v1 import desired_pb2 as pb
 from tests.api.conftest import Api
 from tests.api.topology import told_of
+from tests.support import rows
 from tests.support.clients import FAST, Account
-from tests.unit.controller.resources import rows
 
 S3 = "com.amazonaws.us-east-1.s3"
 POLICY = json.dumps({"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:Get*", "Resource": "*"}})

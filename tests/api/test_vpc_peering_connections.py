@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import VpcPeeringConnection
-from stead_controller.resources import create_vpc, quotas, vpc_peering_connections
-from tests.unit.controller.resources.rows import CLOUD, NOW
+from stead_controller.resources import quotas
+from stead_controller.resources.network import create_vpc, vpc_peering_connections
+from tests.support.rows import CLOUD, NOW
 
 
 def add_vpc(api, tenant, cidr, vni):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from botocore.exceptions import ClientError
 
-from stead_controller.oidc_issuers import OidcIssuers
+from stead_controller.secrets.oidc_issuers import OidcIssuers
 from tests.support.web_identity import Issuer
 
 ACCOUNT = "111111111111"

@@ -5,10 +5,10 @@ from botocore.exceptions import ClientError
 
 from stead_controller.db.tables import AccessKey, IamUser
 from stead_controller.errors import BadRequest
-from stead_controller.resources import iam_login_profiles
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.iam_login_profiles import Password
-from stead_controller.resources.questions import PasswordCheck
+from stead_controller.request.caller import Caller
+from stead_controller.request.questions import PasswordCheck
+from stead_controller.resources.iam import login_profiles
+from stead_controller.resources.iam.login_profiles import Password
 from tests.api.identity import document, refused, who_may
 from tests.support.waiting import wait_for
 
@@ -27,7 +27,7 @@ def test_a_password_that_was_right_a_moment_ago_changes_nothing(api, iam):
         ada = tx.session.query(IamUser).one()
         caller = Caller(ada.account_id, "arn", ada.id, "AKIA", "user", principal_id=ada.id, user_name="ada")
         asked = PasswordCheck((("first-Password-1", kept or ada.password_hash),))
-        iam_login_profiles.change(tx, caller, asked, Password("new", "hash of new"), b"\x01", now=api.world.now)
+        login_profiles.change(tx, caller, asked, Password("new", "hash of new"), b"\x01", now=api.world.now)
         return ada.password_hash
 
     with pytest.raises(BadRequest, match="The old password was incorrect"):

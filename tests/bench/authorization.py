@@ -22,11 +22,11 @@ from stead_controller.authorization.policy_document import read
 from stead_controller.authorization.principals import Principal
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.call import OPERATIONS, Call
-from stead_controller.aws.ec2 import vpcs  # noqa: F401 - enters DescribeVpcs into OPERATIONS
+from stead_controller.aws.ec2.network import vpcs  # noqa: F401 - enters DescribeVpcs into OPERATIONS
 from stead_controller.errors import NotAuthorized
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.iam_policies_of import PrincipalPolicies
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.resources.iam.policies_of_caller import PrincipalPolicies
 
 LIMIT_MS = 1.0
 ACCOUNT = "123456789012"

@@ -39,9 +39,9 @@ from stead_controller.controller import Controller
 from stead_controller.db.session import Transaction
 from stead_controller.initialise import initialise
 from stead_controller.settings import Settings
+from tests.support import rows
 from tests.support.processes import free_ports
 from tests.support.waiting import wait_for
-from tests.unit.controller.resources import rows
 
 COUNT = 1000
 SERVER_LIMIT = 0.140

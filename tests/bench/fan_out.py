@@ -28,7 +28,7 @@ from stead_cli.settings import Settings as CliSettings
 from stead_controller.clock import now
 from stead_controller.controller import Controller
 from stead_controller.db.tables import HostResource, VpcResource
-from stead_controller.hosts import revisions
+from stead_controller.desired import revisions
 from stead_controller.initialise import initialise
 from stead_controller.settings import Settings
 from stead_proto.v1 import operator_pb2 as pb

@@ -31,14 +31,14 @@ from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import HostResource
 from stead_controller.hosts import reports
-from stead_controller.key_cache import KeyCache
 from stead_controller.resources import quotas
-from stead_controller.resources.iam_policies_of import policies_of
+from stead_controller.resources.iam.key_cache import KeyCache
+from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.bench.launch_rate import launch_request
 from tests.bench.tenant_timing import SECRET, signed
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 AT_ONCE = 50
 

@@ -15,15 +15,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stead_agent.bases.base_servers import BaseServers  # noqa: E402 - the checkout comes first
-from stead_agent.bases.interface import BaseSpec  # noqa: E402 - the checkout comes first
-from stead_agent.bases.local_bases import LocalBases  # noqa: E402 - the checkout comes first
-from stead_agent.block_store import BlockStore  # noqa: E402 - the checkout comes first
-from stead_agent.disk_sources import FileSource  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.local_files import LocalStore  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
+from stead_agent.disks.bases.base_servers import BaseServers  # noqa: E402 - the checkout comes first
+from stead_agent.disks.bases.interface import BaseSpec  # noqa: E402 - the checkout comes first
+from stead_agent.disks.bases.local_bases import LocalBases  # noqa: E402 - the checkout comes first
+from stead_agent.disks.block_store import BlockStore  # noqa: E402 - the checkout comes first
+from stead_agent.disks.disk_sources import FileSource  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.local_files import LocalStore  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
 from stead_proto.blocks import BLOCK_BYTES  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first
 from tests.support.fake_block_store import FakeBlockStore  # noqa: E402 - the checkout comes first

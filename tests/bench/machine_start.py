@@ -27,18 +27,18 @@ sys.path.insert(0, str(ROOT))
 
 from pyroute2 import IPRoute  # noqa: E402 - the checkout comes first
 
-from stead_agent import libvirtd  # noqa: E402 - the checkout comes first
-from stead_agent.disk_sources import FileSource  # noqa: E402 - the checkout comes first
-from stead_agent.disk_users import uid_of  # noqa: E402 - the checkout comes first
+from stead_agent.disks.disk_sources import FileSource  # noqa: E402 - the checkout comes first
+from stead_agent.disks.disk_users import uid_of  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.local_files import LocalStore  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
 from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402 - the checkout comes first
 from stead_agent.machines.host_access import give_disk, make_private  # noqa: E402 - the checkout comes first
 from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 - the checkout comes first
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402 - the checkout comes first
 from stead_agent.machines.life import Record  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.interface import VolumeSpec  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.local_files import LocalStore  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
-from stead_agent.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
+from stead_agent.programs import libvirtd  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first
 from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first
 

@@ -21,7 +21,7 @@ from stead_agent.metadata.interface import ADDRESS, MetadataService, Options
 from stead_agent.metadata.server_process import MetadataProcess
 from stead_agent.metadata.service import Metadata
 from tests.host.metadata.conftest import Vm, Vpc, namespaces
-from tests.unit.agent.metadata.guests import guest
+from tests.support.metadata_guests import guest
 
 SECONDS, LEAST, LIMIT_MS = 4.0, 1024, 5.0
 TOKEN = b"PUT /latest/api/token HTTP/1.0\r\nX-aws-ec2-metadata-token-ttl-seconds: 21600\r\n\r\n"

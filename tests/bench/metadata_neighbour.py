@@ -30,7 +30,7 @@ from stead_agent.network import interface as net
 from stead_agent.network.namespaces import enter as enter_namespace
 from tests.bench.metadata import GET, TOKEN, ask, burn, connect, flood_kept, flood_requests, flood_silent, used
 from tests.host.network.world import POOL, Guest, new_world, sent
-from tests.unit.agent.metadata.guests import guest
+from tests.support.metadata_guests import guest
 
 RATE: Final = 1024
 SECONDS: Final = 0.5

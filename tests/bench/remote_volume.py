@@ -31,7 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stead_agent.exports.daemon import find  # noqa: E402 - the checkout comes first
+from stead_agent.disks.exports.daemon import find  # noqa: E402 - the checkout comes first
 from stead_proto import tls  # noqa: E402 - the checkout comes first
 from stead_proto.tls import Identity  # noqa: E402 - the checkout comes first
 from tests.host.exports.conftest import (  # noqa: E402 - the checkout comes first

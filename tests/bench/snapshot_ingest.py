@@ -28,7 +28,7 @@ from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, make_segment, pack
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2 as pb
 from stead_proto.v1 import blocks_pb2_grpc
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 BLOCKS = 512  # 256 MiB
 CHANGED = 50

@@ -17,11 +17,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stead_agent.block_store import BlockStore  # noqa: E402 - the checkout comes first
+from stead_agent.disks.block_store import BlockStore  # noqa: E402 - the checkout comes first
+from stead_agent.disks.snapshots.interface import SnapshotGroup, SnapshotProgress, SnapshotSpec  # noqa: E402 - the checkout comes first
+from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots  # noqa: E402 - the checkout comes first
 from stead_agent.machines.backups import LibvirtBackups  # noqa: E402 - the checkout comes first
 from stead_agent.machines.interface import MachineSpec  # noqa: E402 - the checkout comes first
-from stead_agent.snapshots.interface import SnapshotGroup, SnapshotProgress, SnapshotSpec  # noqa: E402 - the checkout comes first
-from stead_agent.snapshots.local_snapshots import LocalSnapshots  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first
 from tests.support.fake_block_store import FakeBlockStore  # noqa: E402 - the checkout comes first
 from tests.support.serial_bench import SerialBench, serial_bench, settle  # noqa: E402 - the checkout comes first

@@ -33,13 +33,13 @@ from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import ALGORITHM, Claim, sign
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
-from stead_controller.key_cache import KeyCache
-from stead_controller.resources import iam_access_keys, iam_entities, iam_inline_policies, iam_roles, iam_users
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.iam_policies_of import policies_of
+from stead_controller.request.caller import Caller
+from stead_controller.resources.iam import access_keys, entities, inline_policies, roles, users
+from stead_controller.resources.iam.key_cache import KeyCache
+from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_proto import ids
 from tests.api.identity import document, trust
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 LIMIT = 0.05
 ROUND = 500
@@ -116,18 +116,18 @@ def auc(one: list[int], two: list[int]) -> float:
 def new_role(tx: Any, caller: Caller) -> str:
     """Make a role that instances may have, and give its name."""
     name = secrets.token_hex(8)
-    iam_roles.create(tx, caller, iam_roles.NewRole(name, trust()), now=datetime.now(UTC))
+    roles.create(tx, caller, roles.NewRole(name, trust()), now=datetime.now(UTC))
     return name
 
 
 def new_user(tx: Any, world: rows.World) -> tuple[str, str]:
     """Make a user of the first tenant who may assume roles, and give the access key and its secret."""
     caller = world.one.caller
-    iam_users.create(tx, caller, iam_users.NewUser("user"), datetime.now(UTC))
+    users.create(tx, caller, users.NewUser("user"), datetime.now(UTC))
     tx.session.flush()
-    iam_inline_policies.put(tx, caller, "user", "user", policy_name="all", document=document("sts:AssumeRole"))
-    user = iam_entities.find_user(tx, caller, "user")
-    key = iam_access_keys.add(tx, world.cloud.sealer, caller.account_id, user.id, datetime.now(UTC))
+    inline_policies.put(tx, caller, "user", "user", policy_name="all", document=document("sts:AssumeRole"))
+    user = entities.find_user(tx, caller, "user")
+    key = access_keys.add(tx, world.cloud.sealer, caller.account_id, user.id, datetime.now(UTC))
     return key.id, key.secret
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import libvirt
 import pytest
 
-from stead_agent.disk_sources import passphrase_of
+from stead_agent.disks.disk_sources import passphrase_of
 from stead_cli.ssh import Login
-from stead_controller.master_key import KeyFile, MasterKey
-from stead_controller.resources import volume_keys
+from stead_controller.resources.storage import volume_keys
+from stead_controller.secrets.master_key import KeyFile, MasterKey
 from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from stead_agent import libvirtd
 from stead_agent.network.namespaces import on_a_thread
+from stead_agent.programs import libvirtd
 
 pytestmark = [pytest.mark.root, pytest.mark.libvirt]
 

@@ -123,11 +123,11 @@ def test_tests_do_not_sleep() -> None:
 def test_processes_go_through_one_door() -> None:
     """Only the doors start processes, so that each has a deadline, no shell, and no more rights than it needs."""
     doors = {
-        "agent/": ("agent/stead_agent/run.py",),
+        "agent/": ("agent/stead_agent/programs/run.py",),
         "controller/": (
             "controller/stead_controller/blocks/confinement.py",
             "controller/stead_controller/object_store/embedded.py",
-            "controller/stead_controller/master_key.py",  # the operator's own command, at the start
+            "controller/stead_controller/secrets/master_key.py",  # the operator's own command, at the start
         ),
     }
     offences = []

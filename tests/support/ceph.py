@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from stead_agent.volumes.ceph_keyring import key_of
+from stead_agent.disks.volumes.ceph_keyring import key_of
 from tests.support.processes import free_ports
 from tests.support.waiting import wait_for
 

@@ -16,7 +16,7 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.server import AwsServer, Listener
-from stead_controller.resources.vpc_endpoint_access import Via
+from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_proto.certificates import Authority
 from tests.support.processes import free_ports
 

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from stead_agent.block_store import BlockStore
+from stead_agent.disks.block_store import BlockStore
 from stead_proto import blocks, limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.tls import Identity

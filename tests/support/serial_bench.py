@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 import libvirt_qemu
 
-from stead_agent import libvirtd
-from stead_agent.disk_sources import FileSource, Format, Layer
+from stead_agent.disks.disk_sources import FileSource, Format, Layer
 from stead_agent.machines.interface import Disk, MachineSpec
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines
-from stead_agent.run import run
+from stead_agent.programs import libvirtd
+from stead_agent.programs.run import run
 from tests.support import micro
 from tests.support.serial_shell import with_shell
 

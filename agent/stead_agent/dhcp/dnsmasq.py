@@ -28,7 +28,7 @@ from stead_agent.dhcp.dnsmasq_conf import (
 from stead_agent.dhcp.hardware_filter import guard
 from stead_agent.dhcp.interface import DhcpError, VpcDhcp
 from stead_agent.dhcp.leases import Binding, nameless, read_leases, release_message, stale, without
-from stead_agent.turns import Turns
+from stead_agent.named_locks import Turns
 
 _RELEASE_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.002  # between two looks at the lease file

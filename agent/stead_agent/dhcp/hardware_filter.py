@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from stead_agent import processes
+from stead_agent.programs import processes
 
 _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
 _DHCP_SERVER_PORT: Final = 67

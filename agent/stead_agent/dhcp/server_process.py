@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from stead_agent import processes
 from stead_agent.dhcp.dnsmasq_conf import ServerFiles
 from stead_agent.dhcp.interface import DhcpError
-from stead_agent.run import ProgramFailedError, RunError, run
+from stead_agent.programs import processes
+from stead_agent.programs.run import ProgramFailedError, RunError, run
 
 _PROGRAM: Final = "dnsmasq"
 _OPTION: Final = "--conf-file="

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from stead_agent.endpoints.interface import Endpoint, EndpointError
 from stead_agent.logs import Log
-from stead_agent.run import RunError, start_daemon
+from stead_agent.programs.run import RunError, start_daemon
 
 _log = Log(__name__)
 

@@ -19,8 +19,8 @@ from stead_agent.firewall.look import look_at_bindings, look_at_groups
 from stead_agent.firewall.nftables import Nft
 from stead_agent.firewall.table import Table, changes, whole, written
 from stead_agent.firewall.vpc_ruleset import NAME, overlay_table, shut_table, table_of
+from stead_agent.named_locks import Turns
 from stead_agent.nfnetlink import NetfilterSocket, attributes
-from stead_agent.turns import Turns
 
 _GET_GENERATION: Final = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
 _HOST: Final = ""  # among the ids of VPCs whose rules may have been touched

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from stead_agent.disk_backups import Backup, DiskExport
+from stead_agent.disks.disk_backups import Backup, DiskExport
 from stead_agent.machines.domain_xml import serial_of
 
 _BITMAP = "changed"

@@ -17,16 +17,16 @@ from typing import Any, Final
 
 import libvirt
 
-from stead_agent.disk_backups import Backup, BackupBusyError, BackupError, DiskToFreeze, NotPluggedError
-from stead_agent.disk_files import write_disk
-from stead_agent.disk_users import uid_of
+from stead_agent.disks.disk_backups import Backup, BackupBusyError, BackupError, DiskToFreeze, NotPluggedError
+from stead_agent.disks.disk_files import write_disk
+from stead_agent.disks.disk_users import uid_of
+from stead_agent.disks.qcow2 import Qcow2Error, render_empty
 from stead_agent.machines import backup_xml
 from stead_agent.machines.backup_xml import LiveDisk
 from stead_agent.machines.host_access import remove_private
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.libvirt_machines import LibvirtMachines
 from stead_agent.machines.secrets import Secret, lent
-from stead_agent.qcow2 import Qcow2Error, render_empty
 
 _log = logging.getLogger(__name__)
 

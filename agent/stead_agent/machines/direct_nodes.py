@@ -23,7 +23,7 @@ from stead_proto import tls
 
 PREFIX: Final = "direct-"
 _NOTHING: Final = "cutoff-"
-# As long as the proxy waits for a home that is away: `exports/graph.py`.
+# As long as the proxy waits for a home that is away: `disks/exports/graph.py`.
 _RECONNECT_SECONDS: Final = 600
 # QEMU's main loop, and with it the guest, waits for the first connection no longer than this.
 _OPEN_SECONDS: Final = 1

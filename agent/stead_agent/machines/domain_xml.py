@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
-from stead_agent.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
-from stead_agent.disk_users import uid_of
+from stead_agent.disks.disk_sources import BlockSource, FileSource, NbdSource, RbdSource, Source
+from stead_agent.disks.disk_users import uid_of
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic
 from stead_agent.machines.life import Record, uuid_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from stead_agent import disk_users
-from stead_agent.disk_sources import Layer, Source
+from stead_agent.disks import disk_users
+from stead_agent.disks.disk_sources import Layer, Source
 from stead_agent.machines.interface import MachineError
 
 _KVM: Final = Path("/dev/kvm")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Protocol
 
-from stead_agent.disk_sources import Format, Layer, Source
+from stead_agent.disks.disk_sources import Format, Layer, Source
 
 
 class MachineError(Exception):

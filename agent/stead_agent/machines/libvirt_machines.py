@@ -19,13 +19,14 @@ from weakref import WeakValueDictionary
 
 import libvirt
 
-from stead_agent.disk_users import uid_of
+from stead_agent.disks.disk_users import uid_of
 from stead_agent.machines import devices, life, plug, secrets, taps
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.connection import Connection
 from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.direct_disks import DirectDisks
 from stead_agent.machines.domain_xml import HostSide, is_machine_id, render_domain, volume_of
+from stead_agent.machines.fair_semaphore import Turns
 from stead_agent.machines.host_access import allow_kvm, give_disk, guests_gid, make_private, remove_private
 from stead_agent.machines.interface import (
     DiskHome,
@@ -38,7 +39,6 @@ from stead_agent.machines.interface import (
     Power,
 )
 from stead_agent.machines.process_watch import ProcessWatch
-from stead_agent.machines.turns import Turns
 from stead_proto.tls import Identity
 
 _log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stead_agent import processes
-from stead_agent.processes import Watch
+from stead_agent.programs import processes
+from stead_agent.programs.processes import Watch
 
 _log = logging.getLogger(__name__)
 

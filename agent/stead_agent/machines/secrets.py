@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from xml.etree import ElementTree as ET
 
-from stead_agent.disk_sources import RbdSource, passphrase_of
+from stead_agent.disks.disk_sources import RbdSource, passphrase_of
 from stead_agent.machines.interface import Disk, MachineError
 
 _USAGE: Final = "stead "

@@ -15,9 +15,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stead_agent import processes
 from stead_agent.machines import monitor
 from stead_agent.machines.interface import MachineError
+from stead_agent.programs import processes
 
 _TUN: Final = (10, 200)  # /dev/net/tun: Documentation/admin-guide/devices.txt
 _TUNSETIFF, _TUNGETIFF, _TUNSETVNETHDRSZ = 0x400454CA, 0x800454D2, 0x400454D8  # linux/if_tun.h

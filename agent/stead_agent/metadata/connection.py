@@ -11,7 +11,7 @@ from typing import Final
 
 from stead_agent.metadata.answers import error
 from stead_agent.metadata.http import BadRequestError, Request, RequestReader, Response, render
-from stead_agent.metadata.pace import Pace
+from stead_agent.metadata.request_pacing import Pace
 
 HEAD_SECONDS: Final = 5.0  # from the first byte of a request to its last
 IDLE_SECONDS: Final = 15.0  # between requests

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stead_agent.metadata.connection import Connection, Waits
-from stead_agent.metadata.door import shut_out
+from stead_agent.metadata.connection_filter import shut_out
 from stead_agent.metadata.http import Request, Response
-from stead_agent.metadata.pace import Pace
+from stead_agent.metadata.request_pacing import Pace
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from stead_agent import processes
 from stead_agent.logs import Log
 from stead_agent.metadata import control
 from stead_agent.metadata.files import Files, to_json
 from stead_agent.metadata.interface import Guest, MetadataError
-from stead_agent.run import RunError, start_daemon
+from stead_agent.programs import processes
+from stead_agent.programs.run import RunError, start_daemon
 
 _log = Log(__name__)
 

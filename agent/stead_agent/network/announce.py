@@ -6,7 +6,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from stead_agent.network.things import is_ipv6
+from stead_agent.network.kernel_objects import is_ipv6
 
 _ETHERTYPE_ARP: Final = 0x0806
 _ETHERTYPE_IPV6: Final = 0x86DD

@@ -10,13 +10,13 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from stead_agent.network.interface import ENDPOINT_PREFIX, GatewayEndpoint, VpcNetwork, endpoint_link_name
+from stead_agent.network.kernel_objects import Address, PeerLink, Place, Route, Setting, Thing, Up
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.observe import HostView, observe_namespace
 from stead_agent.network.picture import endpoint_link, owner_of
 from stead_agent.network.plan import Remove, Step, plan
 from stead_agent.network.route_tables import PEER_ADDRESS
 from stead_agent.network.rtnetlink import Kernel, with_kernel
-from stead_agent.network.things import Address, PeerLink, Place, Route, Setting, Thing, Up
 
 _NOTHING: Final = HostView({}, [], [], [], [])
 

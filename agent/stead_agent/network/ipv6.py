@@ -17,7 +17,7 @@ from stead_agent.network.interface import (
     VpcNetwork,
     subnet_link_name,
 )
-from stead_agent.network.things import LAST_METRIC, Address, Kind, Neighbour, Place, Route, Setting, Thing
+from stead_agent.network.kernel_objects import LAST_METRIC, Address, Kind, Neighbour, Place, Route, Setting, Thing
 
 _LINK_LOCAL: Final = int(IPv6Address("fe80::"))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stead_agent import findings
 from stead_agent.logs import Log
+from stead_agent.named_locks import Turns
 from stead_agent.network import endpoint_interface, nat_gateway
 from stead_agent.network.capture import capture
 from stead_agent.network.endpoints import Endpoints
@@ -25,6 +26,7 @@ from stead_agent.network.interface import (
     VpcNetwork,
     tap_name,
 )
+from stead_agent.network.kernel_objects import Bridge, Neighbour, PeerLink, Place, Setting, Thing, Vxlan, is_ipv6
 from stead_agent.network.look import look
 from stead_agent.network.namespaces import GATEWAY_PREFIX, INTERFACE_PREFIX, Namespaces
 from stead_agent.network.notices import HOST
@@ -35,10 +37,8 @@ from stead_agent.network.plan import Change, Remove, Step, plan
 from stead_agent.network.plugged import Plugged
 from stead_agent.network.rtnetlink import Kernel, with_kernel
 from stead_agent.network.taps import damaged
-from stead_agent.network.things import Bridge, Neighbour, PeerLink, Place, Setting, Thing, Vxlan, is_ipv6
 from stead_agent.network.wanted import Wanted, steps_between, wanted_of
 from stead_agent.network.watch import Watch
-from stead_agent.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from stead_agent.network.interface import LocalInterface, VpcNetwork, tap_name
+from stead_agent.network.kernel_objects import Place, Setting
 from stead_agent.network.plug import base_settings, link_things
 from stead_agent.network.plugged import Plug
-from stead_agent.network.things import Place, Setting
 
 IDLE_SECONDS: Final = 350
 _TIMEOUTS: Final = ("tcp_timeout_established", "udp_timeout", "udp_timeout_stream", "icmp_timeout", "generic_timeout")

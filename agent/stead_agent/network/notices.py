@@ -18,9 +18,9 @@ from stead_agent.network.interface import (
     INTERNET_PREFIX,
     TAP_PREFIX,
 )
+from stead_agent.network.kernel_objects import MAIN_TABLE
 from stead_agent.network.picture import owner_of
 from stead_agent.network.route_messages import PROTOCOL
-from stead_agent.network.things import MAIN_TABLE
 
 HOST: Final = ""
 """The host's own part, among the ids of VPCs."""

@@ -14,10 +14,7 @@ from stead_agent.network.interface import (
     PEER_PREFIX,
     TAP_PREFIX,
 )
-from stead_agent.network.picture import INNER_ADDRESSES, owner_of
-from stead_agent.network.plan import key_of
-from stead_agent.network.readings import Link, Readings
-from stead_agent.network.things import (
+from stead_agent.network.kernel_objects import (
     LAST_METRIC,
     Address,
     Bridge,
@@ -35,6 +32,9 @@ from stead_agent.network.things import (
     Vxlan,
     is_ipv6,
 )
+from stead_agent.network.picture import INNER_ADDRESSES, owner_of
+from stead_agent.network.plan import key_of
+from stead_agent.network.readings import Link, Readings
 
 _MADE_BY_US = (BRIDGE_PREFIX, GATEWAY_PREFIX, INTERNET_PREFIX)
 _PEER_WORDS = 4  # of the alias that rtnetlink.py gives the ends of a pair

@@ -12,8 +12,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from stead_agent.network.interface import OVERLAY_LINK, HostPaths, RemoteInterface, VpcNetwork
+from stead_agent.network.kernel_objects import Neighbour, Place, Route, Thing, Tunnel, Up, Vxlan, is_ipv6
 from stead_agent.network.numbers import spread
-from stead_agent.network.things import Neighbour, Place, Route, Thing, Tunnel, Up, Vxlan, is_ipv6
 
 # What a VXLAN packet has around the inner IP packet: Ethernet, VXLAN, UDP and IPv4 headers (RFC 7348).
 OVERHEAD: Final = 50

@@ -29,17 +29,7 @@ from stead_agent.network.interface import (
     resolver_addresses,
     subnet_link_name,
 )
-from stead_agent.network.namespaces import ENDPOINT_PREFIX as ENDPOINTS
-from stead_agent.network.overlay import has_overlay, overlay_things, router_next_hops
-from stead_agent.network.route_tables import (
-    HOST_END_ADDRESS,
-    HOST_END_IPV6_ADDRESS,
-    PEER_ADDRESS,
-    PEER_IPV6_ADDRESS,
-    NextHops,
-    routing_things,
-)
-from stead_agent.network.things import (
+from stead_agent.network.kernel_objects import (
     LAST_METRIC,
     Address,
     Bridge,
@@ -53,6 +43,16 @@ from stead_agent.network.things import (
     Thing,
     Up,
     Veth,
+)
+from stead_agent.network.namespaces import ENDPOINT_PREFIX as ENDPOINTS
+from stead_agent.network.overlay import has_overlay, overlay_things, router_next_hops
+from stead_agent.network.route_tables import (
+    HOST_END_ADDRESS,
+    HOST_END_IPV6_ADDRESS,
+    PEER_ADDRESS,
+    PEER_IPV6_ADDRESS,
+    NextHops,
+    routing_things,
 )
 from stead_proto.ids import link_name
 

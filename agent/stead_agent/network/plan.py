@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from stead_agent.network.things import (
+from stead_agent.network.kernel_objects import (
     Address,
     Bridge,
     Neighbour,

@@ -12,8 +12,8 @@ from stead_agent.network.interface import (
     gateway_address,
     tap_name,
 )
+from stead_agent.network.kernel_objects import Address, Neighbour, Place, Route, Setting, Thing, Up, Veth
 from stead_agent.network.picture import vpc_alias
-from stead_agent.network.things import Address, Neighbour, Place, Route, Setting, Thing, Up, Veth
 
 LINK: Final = "eth0"
 

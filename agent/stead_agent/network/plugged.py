@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from stead_agent.network.interface import NetworkError, VpcNetwork
+from stead_agent.network.kernel_objects import Bridge, Thing
 from stead_agent.network.namespaces import Namespaces
 from stead_agent.network.observe import HostView, observe_namespace, view_host
 from stead_agent.network.picture import owner_of
 from stead_agent.network.plan import Remove, Step, plan
 from stead_agent.network.rtnetlink import Kernel, with_kernel
-from stead_agent.network.things import Bridge, Thing
-from stead_agent.run import RunError, run
+from stead_agent.programs.run import RunError, run
 
 _SECONDS: Final = 20.0
 

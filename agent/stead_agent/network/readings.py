@@ -15,9 +15,9 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_agent.network import route_messages
+from stead_agent.network.kernel_objects import Place, Route, Rule, Setting
 from stead_agent.network.namespaces import enter
 from stead_agent.network.route_messages import FAMILIES, PROTOCOL
-from stead_agent.network.things import Place, Route, Rule, Setting
 
 NTF_PROXY: Final = 8
 SETTINGS: Final = Path("/proc/sys")

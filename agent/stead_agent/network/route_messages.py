@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import batched
 from typing import Final
 
-from stead_agent.network.things import MAIN_TABLE, Kind, Place, Route, is_ipv6
+from stead_agent.network.kernel_objects import MAIN_TABLE, Kind, Place, Route, is_ipv6
 
 # rtm_protocol: who made a route. Ours, so that we know ours and leave all others alone; unused by any daemon
 # (include/uapi/linux/rtnetlink.h and iproute2's rt_protos).

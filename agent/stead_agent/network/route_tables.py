@@ -28,9 +28,9 @@ from stead_agent.network.interface import (
     subnet_link_name,
 )
 from stead_agent.network.ipv6 import link_local_of
+from stead_agent.network.kernel_objects import Kind, Place, Route, Rule, Thing, is_ipv6
 from stead_agent.network.numbers import spread
 from stead_agent.network.overlay import ipv6_next_hop
-from stead_agent.network.things import Kind, Place, Route, Rule, Thing, is_ipv6
 
 # Priorities of our rules; the kernel's own are 0 (local), 32766 (main) and 32767 (fib_default_rules_init).
 TO_ROUTERS: Final = 500

@@ -13,11 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from stead_agent.network import route_messages
 from stead_agent.network.announce import announce
 from stead_agent.network.interface import NetworkError
-from stead_agent.network.namespaces import Namespaces, enter, on_a_thread
-from stead_agent.network.plan import Change, Make, Remove, Step
-from stead_agent.network.readings import NTF_PROXY, SETTINGS, Readings
-from stead_agent.network.route_messages import FAMILIES, PROTOCOL
-from stead_agent.network.things import (
+from stead_agent.network.kernel_objects import (
     MAIN_TABLE,
     Address,
     Bridge,
@@ -37,6 +33,10 @@ from stead_agent.network.things import (
     Vxlan,
     is_ipv6,
 )
+from stead_agent.network.namespaces import Namespaces, enter, on_a_thread
+from stead_agent.network.plan import Change, Make, Remove, Step
+from stead_agent.network.readings import NTF_PROXY, SETTINGS, Readings
+from stead_agent.network.route_messages import FAMILIES, PROTOCOL
 
 BRIDGE_MAC: Final = "02:53:54:45:41:03"
 VXLAN_PORT: Final = 4789  # RFC 7348

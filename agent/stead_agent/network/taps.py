@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from stead_agent.network.interface import VpcNetwork, bridge_name, tap_name
+from stead_agent.network.kernel_objects import Tap
 from stead_agent.network.plan import Change
 from stead_agent.network.readings import Link
-from stead_agent.network.things import Tap
 
 
 def damaged(vpc: VpcNetwork, links: Iterable[Link]) -> Iterator[Change]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stead_agent.network.interface import HostPaths, VpcNetwork
+from stead_agent.network.kernel_objects import Thing, Vxlan
 from stead_agent.network.overlay import Whereabouts, remote_route, remote_routes, whereabouts
 from stead_agent.network.picture import vpc_things
 from stead_agent.network.plan import Step, plan
-from stead_agent.network.things import Thing, Vxlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from typing import Final
 
 from stead_agent.logs import Log
 from stead_agent.network.interface import Touched
+from stead_agent.network.kernel_objects import Place
 from stead_agent.network.namespaces import GATEWAY_PREFIX, Namespaces
 from stead_agent.network.notices import EVERYTHING, GROUPS, HOST, HostNotices, Mark
 from stead_agent.network.rtnetlink import with_kernel
-from stead_agent.network.things import Place
 
 _log = Log(__name__)
 

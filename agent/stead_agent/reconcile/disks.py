@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from stead_agent.disks.volumes.interface import VolumeError, VolumeSpec
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachinesUnavailableError, Power
 from stead_agent.reconcile import translate
@@ -11,7 +12,6 @@ from stead_agent.reconcile.plan import VolumeStep, plan_volume
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
-from stead_agent.volumes.interface import VolumeError, VolumeSpec
 from stead_agent.wanted import Key
 from stead_proto.v1 import host_pb2
 from stead_proto.v1.desired_pb2 import Resource

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from stead_agent.desired import Store
+from stead_agent.disks.volumes.interface import VolumeError, VolumeSource
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachineSpec, MachineStatus, OffReason, Power
 from stead_agent.metadata.interface import Guest
 from stead_agent.reachability.interface import Finding
 from stead_agent.reconcile import translate
-from stead_agent.reconcile.guest_book import GuestBook
+from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.plan import MachinePlan, MachineView, Step, Then, plan_machine, plan_removal
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
-from stead_agent.volumes.interface import VolumeError, VolumeSource
 from stead_agent.wanted import Held, Key
 from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource

@@ -7,7 +7,7 @@ from stead_agent.firewall.interface import Refusal
 from stead_agent.logs import Log
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate_vpc
-from stead_agent.reconcile.guest_book import GuestBook
+from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.plan import VpcPicture
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems

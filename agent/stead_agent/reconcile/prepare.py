@@ -9,9 +9,9 @@ from stead_agent.desired import Store
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate, translate_vpc
 from stead_agent.reconcile.disks import BaseWork, VolumeWork
-from stead_agent.reconcile.guest_book import GuestBook
 from stead_agent.reconcile.machine import MachineMemory, MachineWork
 from stead_agent.reconcile.mappings import Mappings
+from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.networks import HostNetworkWork, VpcWork
 from stead_agent.reconcile.plan import VpcPicture, picture_vpc
 from stead_agent.reconcile.remote_volumes import RemoteVolumeWork

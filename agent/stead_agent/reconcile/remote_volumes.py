@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from stead_agent.exports.interface import HomeAwayError
+from stead_agent.disks.exports.interface import HomeAwayError
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.disks import is_full
 from stead_agent.reconcile.reports import status

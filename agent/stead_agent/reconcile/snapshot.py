@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup
 from stead_agent.logs import Log
 from stead_agent.machines.interface import MachinesUnavailableError, Power
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome
-from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource

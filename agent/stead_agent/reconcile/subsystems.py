@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
-from stead_agent.bases.interface import Bases
 from stead_agent.dhcp.interface import Dhcp
+from stead_agent.disks.bases.interface import Bases
+from stead_agent.disks.exports.interface import Exports
+from stead_agent.disks.snapshots.interface import Snapshots
+from stead_agent.disks.volumes.interface import Volumes
 from stead_agent.endpoints.interface import Endpoints
-from stead_agent.exports.interface import Exports
 from stead_agent.firewall.interface import Firewall
 from stead_agent.flow_logs.interface import FlowLogs
 from stead_agent.machines.interface import Machines
 from stead_agent.metadata.interface import MetadataService
 from stead_agent.network.interface import Network
 from stead_agent.reachability.interface import Reachability
-from stead_agent.snapshots.interface import Snapshots
-from stead_agent.volumes.interface import Volumes
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,17 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, cast
 
-from stead_agent.bases import interface as bases
-from stead_agent.disk_sources import Layer, NbdSource, secret_uuid
-from stead_agent.exports import interface as exports
+from stead_agent.disks.bases import interface as bases
+from stead_agent.disks.disk_sources import Layer, NbdSource, secret_uuid
+from stead_agent.disks.exports import interface as exports
+from stead_agent.disks.snapshots import interface as snapshots
+from stead_agent.disks.volumes import interface as volumes
 from stead_agent.machines import interface as machines
 from stead_agent.metadata import interface as metadata
 from stead_agent.network import interface as network
 from stead_agent.network.ipv6 import link_local_of
 from stead_agent.reachability import interface as reachability
 from stead_agent.reconcile.translate_vpc import ipv4_addresses
-from stead_agent.snapshots import interface as snapshots
-from stead_agent.volumes import interface as volumes
 from stead_proto import limits
 from stead_proto.v1 import desired_pb2, host_pb2
 from stead_proto.v1.desired_pb2 import Resource

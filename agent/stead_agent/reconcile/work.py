@@ -4,18 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stead_agent.bases.interface import BaseError
 from stead_agent.desired import StoreError
 from stead_agent.dhcp.interface import DhcpError
+from stead_agent.disks.bases.interface import BaseError
+from stead_agent.disks.exports.interface import ExportError
+from stead_agent.disks.snapshots.interface import SnapshotError
+from stead_agent.disks.volumes.interface import VolumeError
 from stead_agent.endpoints.interface import EndpointError
-from stead_agent.exports.interface import ExportError
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.machines.interface import MachineError
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.translate import Untranslatable
-from stead_agent.snapshots.interface import SnapshotError
-from stead_agent.volumes.interface import VolumeError
 from stead_agent.wanted import Key
 from stead_proto.v1.host_pb2 import ResourceStatus
 

@@ -3,11 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from stead_agent.bases.interface import BaseSpec
-from stead_agent.disk_sources import FileSource, Layer
-from stead_agent.machines.interface import Power
-from stead_agent.simulated.world import World
-from stead_agent.volumes.interface import (
+from stead_agent.disks.bases.interface import BaseSpec
+from stead_agent.disks.disk_sources import FileSource, Layer
+from stead_agent.disks.volumes.interface import (
     BaseAbsentError,
     Capacity,
     DiskFullError,
@@ -15,6 +13,8 @@ from stead_agent.volumes.interface import (
     VolumeSource,
     VolumeSpec,
 )
+from stead_agent.machines.interface import Power
+from stead_agent.simulated.world import World
 
 
 class SimulatedBases:

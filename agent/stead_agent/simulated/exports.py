@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from stead_agent.disk_sources import NbdSource
-from stead_agent.exports.interface import Export, Remote
+from stead_agent.disks.disk_sources import NbdSource
+from stead_agent.disks.exports.interface import Export, Remote
 from stead_agent.machines.interface import Power
 from stead_agent.simulated.world import World
 

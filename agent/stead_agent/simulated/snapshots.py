@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Iterable
 
+from stead_agent.disks.snapshots.interface import SnapshotGroup, SnapshotProgress
 from stead_agent.simulated.clock import Clock
 from stead_agent.simulated.machines import Pace
 from stead_agent.simulated.world import TakenSnapshot, World
-from stead_agent.snapshots.interface import SnapshotGroup, SnapshotProgress
 from stead_proto.blocks import BLOCK_BYTES
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stead_agent.dhcp.interface import VpcDhcp
-from stead_agent.exports.interface import Export, Remote
+from stead_agent.disks.exports.interface import Export, Remote
+from stead_agent.disks.volumes.interface import VolumeSpec
 from stead_agent.firewall.interface import VpcFirewall
 from stead_agent.machines.interface import DiskHome, MachineSpec, OffReason, Power
 from stead_agent.network.interface import VpcNetwork
-from stead_agent.volumes.interface import VolumeSpec
 
 
 @dataclass(slots=True)

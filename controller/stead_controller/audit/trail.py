@@ -17,12 +17,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, Protocol
 
+from stead_controller.audit import stored_events
 from stead_controller.audit.files import AuditFiles
+from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
 from stead_controller.errors import OutOfRoom
-from stead_controller.resources import audit_events
-from stead_controller.resources.audit_events import AuditEvent
 from stead_controller.room import Room
 
 _log = logging.getLogger(__name__)
@@ -180,12 +180,12 @@ class Trail[Record: Noted]:
             lines, batch = lines[:-_BATCH], lines[-_BATCH:]
             known = await asyncio.to_thread(list, map(self._recall, batch))
             events = [event for event in known if event is not None and event.account_id and event.time >= oldest]
-            missing = await self._database.run(partial(audit_events.missing, events=events), writes=False)
+            missing = await self._database.run(partial(stored_events.missing, events=events), writes=False)
             lost = missing + lost
             if events and not missing:
                 break
         for first in range(0, len(lost), _BATCH):
-            await self._database.run(partial(audit_events.add, events=lost[first : first + _BATCH]))
+            await self._database.run(partial(stored_events.add, events=lost[first : first + _BATCH]))
         if lost:
             _log.info("audit_recovered", extra={"events": len(lost)})
 
@@ -194,15 +194,15 @@ class Trail[Record: Noted]:
         for files in {self._files, self._data_files}:
             await asyncio.to_thread(files.remove_old, self._clock())
         before = self._clock() - self._kept
-        while await self._database.run(lambda tx: audit_events.remove_old(tx, before)):
+        while await self._database.run(lambda tx: stored_events.remove_old(tx, before)):
             pass
-        too_many = await self._database.run(lambda tx: audit_events.excess(tx, self._most_events), writes=False)
+        too_many = await self._database.run(lambda tx: stored_events.excess(tx, self._most_events), writes=False)
         for account_id, number in too_many.items():
             await self._remove_oldest(account_id, number)
 
     async def _remove_oldest(self, account_id: str, number: int) -> None:
         while number > 0:
-            gone = await self._database.run(partial(audit_events.remove_oldest, account_id=account_id, number=number))
+            gone = await self._database.run(partial(stored_events.remove_oldest, account_id=account_id, number=number))
             if not gone:
                 return
             number -= gone
@@ -245,7 +245,7 @@ class Trail[Record: Noted]:
             while self._unsaved:
                 events = [self._unsaved.popleft() for _ in range(min(_BATCH, len(self._unsaved)))]
                 try:
-                    await self._database.run(partial(audit_events.add, events=events))
+                    await self._database.run(partial(stored_events.add, events=events))
                 except BaseException:
                     self._unsaved.extendleft(reversed(events))
                     raise

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from stead_controller.authorization.conditions import Condition, UnknownOperator, compile_condition
-from stead_controller.authorization.kept import Kept
 from stead_controller.authorization.patterns import Context, Glob, Pattern, pattern, pieces_of
 from stead_controller.authorization.principals import Principals, principals_of
+from stead_controller.authorization.text_cache import Kept
 from stead_controller.errors import InvalidParameter
 
 Kind = Literal["identity", "resource", "trust"]

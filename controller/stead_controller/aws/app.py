@@ -22,6 +22,7 @@ from stead_controller.aws.authenticate import KeyLookup, authenticate, begun_by
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
 from stead_controller.aws.call_record import CallRecord, OnCall
 from stead_controller.aws.errors import translate
+from stead_controller.aws.failed_logins import Strangers, counted_as
 from stead_controller.aws.protocol import codec_for, wires
 from stead_controller.aws.protocol.codec import Codec, Wire, WireError
 from stead_controller.aws.protocol.message import Request, Response
@@ -34,15 +35,14 @@ from stead_controller.aws.protocol.models import (
 )
 from stead_controller.aws.reading import Reading
 from stead_controller.aws.signature import Claim, Reason, Refused, read_claim
-from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.aws.without_effect import refuse_unread
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, OutOfRoom, SteadError, TooManyRequests, Unsupported, WrongState
-from stead_controller.resources.caller import NOBODY, Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.questions import Ask, HostAnswer, Question
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.caller import NOBODY, Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.questions import Ask, HostAnswer, Question
+from stead_controller.request.transaction import Transaction
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import Claim, Reason, Refused, check_coverage, check_time, is_signed_with
-from stead_controller.resources.accounts import OpenedKey
-from stead_controller.resources.caller import Caller, Session
+from stead_controller.request.caller import Caller, Session
+from stead_controller.resources.iam.accounts import OpenedKey
 
 NOBODYS_SECRET: Final = secrets.token_urlsafe(30)
 _NOBODYS_KEY: Final = OpenedKey(NOBODYS_SECRET, Caller("", "", "", ""), active=False)

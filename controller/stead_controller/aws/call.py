@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.questions import HostAnswer, Question
-from stead_controller.resources.transaction import Transaction
-from stead_controller.resources.vpc_endpoint_access import Via
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.questions import HostAnswer, Question
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.network.vpc_endpoint_access import Via
 
 Params = Mapping[str, Any]
 Result = dict[str, Any]

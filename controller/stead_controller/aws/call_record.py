@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from stead_controller.resources.caller import Caller
+from stead_controller.request.caller import Caller
 
 
 @dataclass(frozen=True, slots=True)

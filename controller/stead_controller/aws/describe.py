@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params
 from stead_controller.errors import BadRequest, InvalidCombination, InvalidParameter, LimitExceeded, MissingParameter
-from stead_controller.resources.client_tokens import Repeatable
-from stead_controller.resources.filters import Filter, is_tag_filter
+from stead_controller.request.client_tokens import Repeatable
+from stead_controller.request.filters import Filter, is_tag_filter
 
 MAX_FILTER_VALUES: Final = 200
 MAX_TAGS: Final = 50

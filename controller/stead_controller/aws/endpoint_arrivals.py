@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from stead_controller.resources.vpc_endpoint_access import Via
+from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_proto.tls import Peer, PeerKind, UnknownPeerError
 
 log = logging.getLogger(__name__)

@@ -12,5 +12,5 @@ _SERVICES: Final = (cloudtrail, dlm, ebs, ec2, iam, servicequotas, sts)
 def load() -> None:
     """Import the operations of all services."""
     for service in _SERVICES:
-        for module in pkgutil.iter_modules(service.__path__, f"{service.__name__}."):
+        for module in pkgutil.walk_packages(service.__path__, f"{service.__name__}."):
             importlib.import_module(module.name)

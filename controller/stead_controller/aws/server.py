@@ -14,8 +14,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.endpoint_arrivals import Arrival, Arrived, EndpointListener
+from stead_controller.aws.failed_logins import counted_as
 from stead_controller.aws.protocol.message import Request
-from stead_controller.aws.strangers import counted_as
 from stead_controller.errors import BadRequest
 
 OBJECTS: Final = "s3"  # the service of endpoints that lead to objects

@@ -6,7 +6,7 @@ multiplied by the operator's factor, with S3's and STS's a hundredth to begin wi
 drives launches that in EC2 thousands of accounts make. Of IAM's buckets AWS only says that each second refills them
 (https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): it and the rest have
 the rates that EC2 has for reads and writes. Each controller has buckets of its own. Who has not shown who it is has
-other ones (`strangers.py`).
+other ones (`failed_logins.py`).
 """
 
 import time

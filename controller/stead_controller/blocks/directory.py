@@ -13,15 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from stead_controller.blocks.interface import (
-    MOST_BYTES,
-    BlockName,
-    BlockStoreError,
-    Kept,
-    MissingBlockError,
-    decode,
-    encode,
-)
+from stead_controller.blocks.interface import MOST_BYTES, BlockStoreError, Kept, MissingBlockError, decode, encode
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BadBlockError
 from stead_proto.v1.blocks_pb2 import Block
 

@@ -1,21 +1,18 @@
 """Where blocks are kept: what a directory and an S3 bucket both promise.
 
 A block is kept under a name of its own: its digest and the number of this copy. A name is given once and never again,
-so removing what was given up can never take a copy that came later (`resources/stored_blocks.py`).
+so removing what was given up can never take a copy that came later (`resources/storage/stored_blocks.py`).
 """
 
-import re
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError, unpack
 from stead_proto.v1.blocks_pb2 import COMPRESSION_UNSPECIFIED, COMPRESSION_ZSTD, Block
 
-_COPY_BYTES: Final = 6
-_PATH: Final = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{64})\.([0-9a-f]{12})\Z")
 _PACKINGS: Final = {COMPRESSION_UNSPECIFIED: b"\0", COMPRESSION_ZSTD: b"\1"}
 _PACKED: Final = {mark: packing for packing, mark in _PACKINGS.items()}
 
@@ -29,33 +26,6 @@ class BlockStoreError(Exception):
 
 class MissingBlockError(Exception):
     """A block that must be in the store is not."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockName:
-    """The name of one copy of a block."""
-
-    digest: bytes
-    copy: str
-
-    @classmethod
-    def new(cls, digest: bytes) -> Self:
-        """Give a name that no copy of this block has had."""
-        return cls(digest, secrets.token_hex(_COPY_BYTES))
-
-    @property
-    def path(self) -> str:
-        """Where it is kept, below the store: `ab/cd/abcd….0123456789ab`."""
-        digits = self.digest.hex()
-        return f"{digits[:2]}/{digits[2:4]}/{digits}.{self.copy}"
-
-    @classmethod
-    def of_path(cls, path: str) -> Self | None:
-        """Give the name that is kept at a path; None where no name is."""
-        found = _PATH.match(path)
-        if found is None or not found[3].startswith(found[1] + found[2]):
-            return None
-        return cls(bytes.fromhex(found[3]), found[4])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from stead_controller.blocks.bucket import Bucket, Key
-from stead_controller.blocks.interface import (
-    MOST_BYTES,
-    BlockName,
-    BlockStoreError,
-    Kept,
-    MissingBlockError,
-    decode,
-    encode,
-)
+from stead_controller.blocks.interface import MOST_BYTES, BlockStoreError, Kept, MissingBlockError, decode, encode
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.v1.blocks_pb2 import Block
 
 _AT_ONCE: Final = 8

@@ -17,7 +17,7 @@ from stead_controller.blocks.interface import BlockFiles
 from stead_controller.blocks.store import BlockStore, Transactions
 from stead_controller.clock import Clock
 from stead_controller.db.tables import CloudFact
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.transaction import Transaction
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from stead_controller.blocks.interface import BlockFiles, BlockStoreError, Kept,
 from stead_controller.blocks.store import BlockStore, Transactions
 from stead_controller.clock import Clock
 from stead_controller.db.tables import StoredBlock
-from stead_controller.resources import stored_blocks
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.storage import stored_blocks
 from stead_proto.blocks import BadBlockError
 
 MOST_NAMED: Final = 1000

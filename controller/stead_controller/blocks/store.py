@@ -12,13 +12,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
-from stead_controller.blocks.interface import BlockFiles, BlockName, MissingBlockError, encode
+from stead_controller.blocks.interface import BlockFiles, MissingBlockError, encode
 from stead_controller.clock import Clock
 from stead_controller.errors import WrongState
-from stead_controller.resources import segments, snapshot_damage, snapshot_life, stored_blocks, written_snapshots
-from stead_controller.resources.questions import BlockQuestion, HostAnswer, ReadBlock
-from stead_controller.resources.segments import MissingBlocksError
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.questions import BlockQuestion, HostAnswer, ReadBlock
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.storage import (
+    segments,
+    snapshot_damage,
+    snapshot_life,
+    stored_blocks,
+    written_snapshots,
+)
+from stead_controller.resources.storage.block_names import BlockName
+from stead_controller.resources.storage.segments import MissingBlocksError
 from stead_proto.blocks import BadBlockError, pack, unpack
 from stead_proto.v1.blocks_pb2 import Block, Segment
 

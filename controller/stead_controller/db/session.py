@@ -37,7 +37,7 @@ class Transaction:
     """One open transaction, and whom to wake once it is committed.
 
     `events` are ids of instances whose watchers must be told; `revision` is that of this transaction, once it tells
-    hosts anything (`hosts/revisions.py`); `workflows` tells whether it began or moved a workflow. `facts` is what is
+    hosts anything (`desired/revisions.py`); `workflows` tells whether it began or moved a workflow. `facts` is what is
     the same for the whole transaction and asked for again and again, by who keeps it. With `gathers` what it tells all
     hosts of a VPC may reach them up to a second later, so that many such changes go together.
     """

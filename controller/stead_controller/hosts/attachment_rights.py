@@ -2,7 +2,8 @@
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Volume
-from stead_controller.resources import volume_attachments, volume_homes
+from stead_controller.resources.host_capacity import volume_homes
+from stead_controller.resources.instances import volume_attachments
 
 
 def may_reach_home(tx: Transaction, host_id: str, volume_id: str, generation: int) -> bool:

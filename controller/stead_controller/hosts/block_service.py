@@ -20,10 +20,10 @@ from stead_controller.blocks.store import BATCH, BlockStore
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Snapshot
+from stead_controller.desired import host_errors, outbox
 from stead_controller.errors import NotFound
-from stead_controller.hosts import errors, outbox
 from stead_controller.hosts.peers import require_host
-from stead_controller.resources import segments, snapshot_life
+from stead_controller.resources.storage import segments, snapshot_life
 from stead_proto.blocks import BadBlockError, digests_of
 from stead_proto.v1 import blocks_pb2 as pb
 from stead_proto.v1 import blocks_pb2_grpc
@@ -144,7 +144,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
 
         def write(tx: Transaction) -> None:
             if outbox.is_told(tx, host_id, desired.KIND_BASE, snapshot_id):
-                errors.note_base(tx, host_id, snapshot_id, error, self._clock())
+                host_errors.note_base(tx, host_id, snapshot_id, error, self._clock())
 
         await self._database.run(write)
 

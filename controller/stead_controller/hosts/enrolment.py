@@ -13,8 +13,8 @@ from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
 from stead_controller.errors import LimitExceeded, NotAuthorized, SteadError, TooManyRequests
-from stead_controller.resources import host_addresses
-from stead_controller.resources.cloud import Cloud
+from stead_controller.request.cloud import Cloud
+from stead_controller.resources.network import host_addresses
 from stead_proto import ids, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb

@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, NetworkInterface, RemovedHost, Volume
-from stead_controller.hosts import desired_state, host_networks, pools, topics
-from stead_controller.resources.cloud import Cloud
+from stead_controller.desired import desired_state, host_networks, topics
+from stead_controller.hosts import pools
+from stead_controller.request.cloud import Cloud
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 

@@ -2,8 +2,8 @@
 
 A commit wakes it; what was committed while it read is read in the next round, so bursts are sent together. A host that
 says Hello is brought up to date within a round, and from then on all follow at the same revision, but for what is
-gathered (`gathering.py`): a host to which anything else is sent gets that before or with it, so none ever misses what
-is older than what it knows.
+gathered (`desired/coalescing.py`): a host to which anything else is sent gets that before or with it, so none ever
+misses what is older than what it knows.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stead_controller.db.session import Database
-from stead_controller.hosts import errors, wire
-from stead_controller.hosts.changes import News, Reader, TopicNews, Update
-from stead_controller.hosts.gathering import Gathering, joined
-from stead_controller.hosts.pictures.keys import Addition, OpenKey, without_keys
+from stead_controller.desired import host_errors, wire
+from stead_controller.desired.changes import News, Reader, TopicNews, Update
+from stead_controller.desired.coalescing import Gathering, joined
+from stead_controller.desired.pictures.keys import Addition, OpenKey, without_keys
 
 _log = logging.getLogger(__name__)
 
@@ -234,6 +234,6 @@ def _read(
 ) -> tuple[News, list[tuple[Update, set[tuple[int, str]]]]]:
     # Without streams nobody asks for what was before.
     news = reader.news(since, host_ids) if host_ids else News(reader.revision, reader.epoch)
-    failing = errors.of_hosts(reader.tx, [stream.host_id for stream in joining])
+    failing = host_errors.of_hosts(reader.tx, [stream.host_id for stream in joining])
     firsts = reader.firsts([(stream.host_id, stream.revision, stream.epoch) for stream in joining])
     return news, [(first, failing.get(each.host_id, set())) for first, each in zip(firsts, joining, strict=True)]

@@ -15,19 +15,22 @@ import grpc
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
+from stead_controller.desired import host_networks
+from stead_controller.desired.batched_writes import Together
+from stead_controller.desired.pictures.identity import SignDocument, signed, with_session
+from stead_controller.desired.pictures.keys import Addition
+from stead_controller.desired.pictures.role import with_secret
 from stead_controller.errors import SteadError
-from stead_controller.hosts import attachment_rights, facts, host_networks, reports
+from stead_controller.hosts import attachment_rights, facts, reports
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.peers import require_host
-from stead_controller.hosts.pictures.identity import SignDocument, signed, with_session
-from stead_controller.hosts.pictures.keys import Addition
-from stead_controller.hosts.pictures.role import with_secret
 from stead_controller.hosts.report_intake import ReportIntake
-from stead_controller.hosts.together import Together
-from stead_controller.resources import instance_credentials, instance_identity, session_tokens, volume_keys
-from stead_controller.resources.cloud import Cloud
-from stead_controller.sealing import Sealer
+from stead_controller.request import session_tokens
+from stead_controller.request.cloud import Cloud
+from stead_controller.resources.iam import instance_credentials, instance_identity
+from stead_controller.resources.storage import volume_keys
+from stead_controller.secrets.sealing import Sealer
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 

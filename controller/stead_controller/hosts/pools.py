@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, case, select, update
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import StoragePool
-from stead_controller.resources import volume_homes
+from stead_controller.resources.host_capacity import volume_homes
 from stead_proto.v1 import host_pb2 as pb
 
 _NAME_LENGTH: Final = 64

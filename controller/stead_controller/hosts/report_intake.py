@@ -13,8 +13,9 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
-from stead_controller.hosts import errors, reports
-from stead_controller.hosts.together import Together
+from stead_controller.desired import host_errors
+from stead_controller.desired.batched_writes import Together
+from stead_controller.hosts import reports
 from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class ReportIntake:
         told = pb.ResourceStatus(kind=status.kind, id=status.id, condition=pb.CONDITION_FAILED)
         told.error = f"the controller cannot take over its report: {error!r}"
         try:
-            await self._database.run(lambda tx: errors.note(tx, host_id, [told], self._clock()))
+            await self._database.run(lambda tx: host_errors.note(tx, host_id, [told], self._clock()))
         except _AWAY:
             raise
         except Exception as second:  # its very id may be what breaks us; then it is only logged

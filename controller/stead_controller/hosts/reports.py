@@ -20,24 +20,18 @@ from stead_controller.db.tables import (
     Volume,
     VpcEndpointInterface,
 )
-from stead_controller.hosts import desired_state, errors, outbox, topics, unclaimed
-from stead_controller.resources import (
-    addresses,
-    capacity,
+from stead_controller.desired import desired_state, host_errors, outbox, topics
+from stead_controller.hosts import unclaimed
+from stead_controller.request.lookup import batches
+from stead_controller.resources import quotas
+from stead_controller.resources.host_capacity import capacity
+from stead_controller.resources.instances import (
     instance_needs,
-    instance_profiles,
     instance_recovery,
-    nat_gateways,
-    network_interface_attachments,
-    quotas,
-    snapshot_life,
-    topology_changes,
+    profile_associations,
     volume_attachments,
-    volume_life,
-    volume_modifications,
-    vpc_endpoint_interfaces,
 )
-from stead_controller.resources.instance_states import (
+from stead_controller.resources.instances.instance_states import (
     GUEST_SHUTDOWN,
     HOST_FAILURE,
     USER_SHUTDOWN,
@@ -45,7 +39,14 @@ from stead_controller.resources.instance_states import (
     change_state,
     user_initiated,
 )
-from stead_controller.resources.lookup import batches
+from stead_controller.resources.network import (
+    address_pools,
+    nat_gateways,
+    network_interface_attachments,
+    notify_topology,
+    vpc_endpoint_interfaces,
+)
+from stead_controller.resources.storage import snapshot_life, volume_life, volume_modifications
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 
@@ -97,12 +98,12 @@ class _Writing:
 
 def apply_progress(tx: Transaction, told: Sequence[tuple[str, Sequence[pb.ResourceStatus]]], now: datetime) -> None:
     """Take over what hosts, by their ids, report; a status of what is not (or no longer) known here changes nothing."""
-    failing = errors.of_hosts(tx, list({host_id for host_id, _ in told}))
+    failing = host_errors.of_hosts(tx, list({host_id for host_id, _ in told}))
     writing = _look_up(tx, [each for _, statuses in told for each in statuses], now)
     for host_id, statuses in told:
         mine = failing[host_id]
         about_errors = [each for each in statuses if _is_about_errors(each, mine)]
-        errors.note(tx, host_id, about_errors, now)
+        host_errors.note(tx, host_id, about_errors, now)
         unclaimed.note(tx, host_id, about_errors)
         mine.update((each.kind, each.id) for each in statuses if each.condition in _FAILURES)
         for status in statuses:
@@ -132,7 +133,7 @@ def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: dateti
         rows += tx.session.scalars(_INSTANCES, {"ids": batch})
         want_interfaces |= network_interface_attachments.waiting(tx, batch)
         want_volumes |= volume_attachments.waiting(tx, batch)
-        want_profiles |= instance_profiles.waiting(tx, batch)
+        want_profiles |= profile_associations.waiting(tx, batch)
     return _Writing(tx, now, frozenset(want_interfaces), frozenset(want_volumes), frozenset(want_profiles), rows)
 
 
@@ -183,7 +184,7 @@ def _has_all(writing: _Writing, host_id: str, instance: Instance, status: pb.Res
     if wants_volume:
         volume_attachments.settle_machine(writing.tx, instance.id, status.machine.volume_ids, writing.now)
     if wants_profile:
-        instance_profiles.settle(writing.tx, instance.id)
+        profile_associations.settle(writing.tx, instance.id)
     instance.metadata_pending = False
 
 
@@ -262,9 +263,9 @@ def _is_off(tx: Transaction, instance: Instance, now: datetime, reason: Reason) 
     instance_recovery.end(tx, instance)
     _give_back(tx, instance)
     for interface in _interfaces(tx, instance):
-        addresses.release_public(tx, interface.id, now)
+        address_pools.release_public(tx, interface.id, now)
         if interface.device_index == 0:
-            instance.public_address = addresses.public_of(tx, interface)
+            instance.public_address = address_pools.public_of(tx, interface)
     desired_state.refresh_instance(tx, instance.id)
 
 
@@ -281,12 +282,12 @@ def _is_gone(tx: Transaction, host_id: str, instance: Instance, now: datetime) -
         gone.add((desired.KIND_INTERFACE, interface.id))
         network_interface_attachments.end_with_instance(tx, interface, now)
     volume_attachments.end_with_instance(tx, instance, now)
-    instance_profiles.end_with_instance(tx, instance)
+    profile_associations.end_with_instance(tx, instance)
     tx.session.flush()
     outbox.write(tx, host_id, {}, gone=gone)
     for interface_id, vpc_id in parts.items():
         topics.refresh_part(tx, desired.KIND_MAPPING, interface_id, vpc_id)
-        topology_changes.target(tx, interface_id)
+        notify_topology.target(tx, interface_id)
     for vpc_id in sorted({instance.vpc_id, *parts.values()}):
         topics.refresh_host(tx, vpc_id, host_id)
 

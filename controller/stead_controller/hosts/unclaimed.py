@@ -1,6 +1,7 @@
 """What hosts say of resources that this database, an older copy, does not know becomes rows: what they have is taken.
 
-That of addresses keeps these from being given again (`resources/unclaimed_addresses.py`); room is counted as reserved.
+That of addresses keeps these from being given again (`resources/network/unclaimed_addresses.py`); room is counted as
+reserved.
 """
 
 from collections.abc import Collection, Iterable
@@ -10,8 +11,8 @@ from sqlalchemy import select, tuple_
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, UnclaimedAddress, UnclaimedResource
-from stead_controller.resources import capacity, volume_homes
-from stead_controller.resources.unclaimed_addresses import EVERYWHERE
+from stead_controller.resources.host_capacity import capacity, volume_homes
+from stead_controller.resources.network.unclaimed_addresses import EVERYWHERE
 from stead_proto.v1 import host_pb2 as pb
 
 _POOL_LENGTH: Final = 64

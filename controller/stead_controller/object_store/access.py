@@ -13,10 +13,10 @@ from stead_controller.authorization.patterns import Context
 from stead_controller.authorization.policy_document import PolicyDocument, parse
 from stead_controller.authorization.public_policies import is_public
 from stead_controller.errors import NotAuthorized
-from stead_controller.resources.buckets import BucketFacts
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.principals import principal_of
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam.principals import principal_of
+from stead_controller.resources.storage.buckets import BucketFacts
 
 
 class Rights(Protocol):

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from stead_controller.errors import BadRequest
-from stead_controller.resources.buckets import PUBLIC_ACCESS, BucketFacts
+from stead_controller.resources.storage.buckets import PUBLIC_ACCESS, BucketFacts
 
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _CONTROL: Final = "http://awss3control.amazonaws.com/doc/2018-08-20/"

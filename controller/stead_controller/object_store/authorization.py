@@ -16,9 +16,11 @@ from stead_controller.object_store.backend import Ask
 from stead_controller.object_store.exchange import Exchange, Means
 from stead_controller.object_store.forwarding import BackendRefusal, send_short
 from stead_controller.object_store.operations import COPYING, Operation
-from stead_controller.resources import buckets, principal_keys, vpc_endpoint_access
-from stead_controller.resources.buckets import BucketFacts
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import principal_keys
+from stead_controller.resources.network import vpc_endpoint_access
+from stead_controller.resources.storage import buckets
+from stead_controller.resources.storage.buckets import BucketFacts
 
 _VERSIONED: Final = {
     "DeleteObject": "DeleteObjectVersion",

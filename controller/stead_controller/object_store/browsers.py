@@ -10,7 +10,7 @@ from stead_controller.aws.protocol.message import Request
 from stead_controller.errors import BadRequest, NotFound
 from stead_controller.object_store import addressing, cors
 from stead_controller.object_store.exchange import Answer, Exchange, Means
-from stead_controller.resources import buckets
+from stead_controller.resources.storage import buckets
 
 ASKING: Final = "OPTIONS"
 

@@ -16,7 +16,7 @@ from stead_controller.object_store.backend import Ask
 from stead_controller.object_store.exchange import Answer, Exchange, Handler, Means
 from stead_controller.object_store.forwarding import BackendRefusal, send_short
 from stead_controller.object_store.objects_there import require_object
-from stead_controller.resources import buckets
+from stead_controller.resources.storage import buckets
 
 _MOST_LISTED: Final = 10_000
 _GONE: Final = 404

@@ -14,7 +14,8 @@ from stead_controller.object_store import answers, cors, encryption
 from stead_controller.object_store.access import arn_of
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.exchange import Answer, Exchange, Handler, Means
-from stead_controller.resources import bound_principals, buckets
+from stead_controller.resources.iam import bound_principals
+from stead_controller.resources.storage import buckets
 
 _OWNERSHIP: Final = "BucketOwnerEnforced"
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from stead_controller.object_store import encryption
 from stead_controller.object_store.addressing import Address
 from stead_controller.object_store.exchange import Exchange
-from stead_controller.resources import principal_keys, source_keys
+from stead_controller.resources.iam import principal_keys
+from stead_controller.resources.policy_keys import source_keys
 
 KMS_KEY: Final = f"s3:{encryption.KEY}"
 EXISTING_TAG: Final = "s3:ExistingObjectTag/"

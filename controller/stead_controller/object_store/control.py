@@ -22,7 +22,7 @@ from stead_controller.object_store.backend import Ask
 from stead_controller.object_store.exchange import Answer, Exchange, Means
 from stead_controller.object_store.forwarding import BackendRefusal, send_short
 from stead_controller.object_store.operations import Operation
-from stead_controller.resources import buckets
+from stead_controller.resources.storage import buckets
 
 _PATH: Final = "/v20180820/"
 _ACCOUNT: Final = "x-amz-account-id"

@@ -1,8 +1,8 @@
 """SeaweedFS as the server behind, run by us on this machine from the first request on.
 
 It costs 110 MB while nobody asks, so a cloud without objects has none. It runs in a network of its own
-(`enclosed.py`): its parts trust whoever reaches their ports. It outlives the controller, is found again by its process
-file and started again when it has died; it may be killed at any instruction.
+(`network_sandbox.py`): its parts trust whoever reaches their ports. It outlives the controller, is found again by its
+process file and started again when it has died; it may be killed at any instruction.
 
 What it keeps is encrypted: each object by a key of its own, AES-256, which is sealed by one that it gets from us as it
 starts and writes nowhere. On the disk that one is only in the database, sealed by Stead's master key.
@@ -26,7 +26,7 @@ from typing import Final
 import aiohttp
 
 from stead_controller.object_store.backend import ENCRYPTED, Ask, Backend, BackendError, Place
-from stead_controller.object_store.enclosed import identity_of
+from stead_controller.object_store.network_sandbox import identity_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ type FindKey = Callable[[], Awaitable[bytes]]
 """Gives the key of 32 bytes by which keys of objects are sealed, always the same one."""
 
 _PROGRAM: Final = Path(sys.executable).parent / "weed"
-_ENCLOSED: Final = "stead_controller.object_store.enclosed"
+_ENCLOSED: Final = "stead_controller.object_store.network_sandbox"
 _SOCKET: Final = "s3.sock"
 _IDENTITIES: Final = "identities.json"
 _KEY: Final = "WEED_S3_SSE_KEK"

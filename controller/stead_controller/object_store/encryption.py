@@ -19,8 +19,8 @@ from stead_controller.errors import BadRequest
 from stead_controller.object_store import answers
 from stead_controller.object_store.backend import ENCRYPTED, Backend
 from stead_controller.object_store.headers import RESERVED
-from stead_controller.resources import kms_keys
-from stead_controller.resources.buckets import BucketFacts
+from stead_controller.resources.storage import kms_keys
+from stead_controller.resources.storage.buckets import BucketFacts
 
 ((HEADER, ALGORITHM),) = ENCRYPTED.items()
 KMS: Final = "aws:kms"

@@ -17,8 +17,8 @@ from stead_controller.object_store.addressing import Address
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.operations import Operation
 from stead_controller.object_store.payload import Payload, check_digests
-from stead_controller.resources.buckets import BucketFacts
-from stead_controller.resources.caller import ANYBODY, Caller
+from stead_controller.request.caller import ANYBODY, Caller
+from stead_controller.resources.storage.buckets import BucketFacts
 
 _SILENCE_SECONDS: Final = 60.0
 

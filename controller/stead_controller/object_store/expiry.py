@@ -22,8 +22,8 @@ from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend
 from stead_controller.object_store.forwarding import BackendRefusal, send_short
 from stead_controller.object_store.lifecycle import Rule, is_due
-from stead_controller.resources import buckets
-from stead_controller.resources.buckets import BucketFacts
+from stead_controller.resources.storage import buckets
+from stead_controller.resources.storage.buckets import BucketFacts
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from aiohttp import web
 from stead_controller.aws.app import Transactions
 from stead_controller.aws.authenticate import NOBODYS_SECRET, KeyLookup, find_signer, require_signer
 from stead_controller.aws.call_record import CallRecord, OnCall
+from stead_controller.aws.failed_logins import Strangers, counted_as
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import S3, UNSIGNED_PAYLOAD, Reason, Refused, check_time, read_claim
-from stead_controller.aws.strangers import Strangers, counted_as
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
 from stead_controller.errors import BadRequest, NotFound, OutOfRoom, SteadError, TooManyRequests
@@ -40,10 +40,10 @@ from stead_controller.object_store import (
     versions,
 )
 from stead_controller.object_store.access import Rights
-from stead_controller.object_store.at_once import AtOnce
 from stead_controller.object_store.authorization import Authorization, is_absence
 from stead_controller.object_store.backend import Backend, BackendError
 from stead_controller.object_store.bucket_operations import HANDLERS
+from stead_controller.object_store.concurrency_limit import AtOnce
 from stead_controller.object_store.exchange import Answer, Exchange, Means
 from stead_controller.object_store.forwarding import BackendRefusal, common_headers, forward
 from stead_controller.object_store.headers import check_headers

@@ -16,7 +16,7 @@ from stead_controller.errors import BadRequest, NotFound
 from stead_controller.object_store import answers, encryption
 from stead_controller.object_store.addressing import check_key, path_of
 from stead_controller.object_store.backend import Ask, Backend, BackendError
-from stead_controller.resources import buckets
+from stead_controller.resources.storage import buckets
 from stead_controller.workflows.image_tasks import ObjectError
 
 _PIECE: Final = 1 << 20

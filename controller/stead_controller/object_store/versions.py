@@ -10,7 +10,7 @@ from stead_controller.object_store import answers
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend
 from stead_controller.object_store.forwarding import send_short
-from stead_controller.resources.buckets import BucketFacts
+from stead_controller.resources.storage.buckets import BucketFacts
 
 _NULL: Final = "null"
 

@@ -9,11 +9,12 @@ from stead_controller.clock import Clock
 from stead_controller.errors import SteadError
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import accounts
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.revoke_sessions import revoke_sessions
-from stead_controller.resources.transaction import Transaction
-from stead_controller.sealing import Sealer
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import accounts
+from stead_controller.resources.iam.revoke_sessions import revoke_sessions
+from stead_controller.resources.operators.create_account import create_account
+from stead_controller.secrets.sealing import Sealer
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
 
@@ -34,7 +35,7 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
         """Make an account with its own root access key and default VPC."""
         made = await self._change(
             context,
-            lambda tx: accounts.create_account(tx, self._sealer, self._cloud, request.name, self._clock()),
+            lambda tx: create_account(tx, self._sealer, self._cloud, request.name, self._clock()),
         )
         return pb.CreateAccountResponse(
             account_id=made.account_id,

@@ -11,18 +11,18 @@ from stead_controller.errors import NotAuthenticated, SteadError
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import instance_summaries
-from stead_controller.resources.accounts import OpenedKey
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.instance_states import StateChange
-from stead_controller.resources.instance_summaries import InstanceSummary
-from stead_controller.resources.reboot_instances import reboot_instances
-from stead_controller.resources.run_instances import LaunchRequest, run_instances
-from stead_controller.resources.start_instances import start_instances
-from stead_controller.resources.stop_instances import stop_instances
-from stead_controller.resources.terminate_instances import terminate_instances
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam.accounts import OpenedKey
+from stead_controller.resources.instances import instance_summaries
+from stead_controller.resources.instances.instance_states import StateChange
+from stead_controller.resources.instances.instance_summaries import InstanceSummary
+from stead_controller.resources.instances.reboot_instances import reboot_instances
+from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
+from stead_controller.resources.instances.start_instances import start_instances
+from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_controller.resources.instances.terminate_instances import terminate_instances
 from stead_proto import tls
 from stead_proto.v1 import compute_pb2 as pb
 from stead_proto.v1 import compute_pb2_grpc

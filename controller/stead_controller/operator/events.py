@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.transaction import Transaction
 
 
 class InstanceEvents:

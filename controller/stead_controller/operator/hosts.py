@@ -11,9 +11,9 @@ from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.hosts.enrolment import create_token
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import host_records
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.host_records import HostRecord
+from stead_controller.request.cloud import Cloud
+from stead_controller.resources.operators import host_records
+from stead_controller.resources.operators.host_records import HostRecord
 from stead_proto.v1 import desired_pb2, operator_pb2_grpc
 from stead_proto.v1 import operator_pb2 as pb
 

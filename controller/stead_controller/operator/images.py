@@ -20,9 +20,10 @@ from stead_controller.clock import Clock
 from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import imported_images, segments
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.imported_images import ImageFile, ImageWish
+from stead_controller.request.cloud import Cloud
+from stead_controller.resources.images import imported_images
+from stead_controller.resources.images.imported_images import ImageFile, ImageWish
+from stead_controller.resources.storage import segments
 from stead_proto import ids
 from stead_proto.blocks import BadBlockError
 from stead_proto.v1 import operator_pb2 as pb

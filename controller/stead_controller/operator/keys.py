@@ -7,9 +7,9 @@ from typing import Any
 import grpc
 
 from stead_controller.errors import SteadError
-from stead_controller.master_key import MasterKey
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.resealing import Reseals
+from stead_controller.secrets.master_key import MasterKey
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
 

@@ -8,12 +8,13 @@ import grpc
 from stead_controller.errors import InvalidParameter, SteadError, WrongState
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import host_doubts, network_questions
-from stead_controller.resources.network_questions import Asked
-from stead_controller.resources.questions import Ask, Capture, interface_on_host, look
-from stead_controller.resources.reachability.packet import ALL_PORTS
-from stead_controller.resources.reachability.verdict import Verdict
-from stead_controller.resources.written_addresses import canonical_address
+from stead_controller.request.questions import Ask, Capture
+from stead_controller.request.written_addresses import canonical_address
+from stead_controller.resources.network import host_freshness, network_questions
+from stead_controller.resources.network.interface_questions import interface_on_host, look
+from stead_controller.resources.network.network_questions import Asked
+from stead_controller.resources.network.reachability.packet import ALL_PORTS
+from stead_controller.resources.network.reachability.verdict import Verdict
 from stead_proto import ids, limits
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
@@ -77,7 +78,7 @@ class Network(operator_pb2_grpc.NetworkServicer):
         try:
             asked = _asked(request)
             verdict, warnings = await self._database.run(
-                lambda tx: (network_questions.answer(tx, asked), host_doubts.of_ends(tx, asked)), writes=False
+                lambda tx: (network_questions.answer(tx, asked), host_freshness.of_ends(tx, asked)), writes=False
             )
         except SteadError as error:
             await refuse(context, error)

@@ -8,11 +8,12 @@ from stead_controller.clock import Clock
 from stead_controller.errors import NotFound, SteadError
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
-from stead_controller.resources import accounts, quota_requests, quotas
-from stead_controller.resources.cloud import Cloud
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quota_requests, quotas
+from stead_controller.resources.iam import accounts
 from stead_controller.resources.quota_requests import RequestRow
 from stead_controller.resources.quotas import Quota
-from stead_controller.resources.transaction import Transaction
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import grpc
 from google.protobuf.json_format import MessageToDict
 
+from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.clock import Clock
-from stead_controller.resources.audit_events import AuditEvent
 from stead_proto import tls
 
 SOURCE: Final = "operator.stead.internal"

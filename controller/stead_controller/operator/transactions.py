@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.transaction import Transaction
 
 
 class Transactions(Protocol):

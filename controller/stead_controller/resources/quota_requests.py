@@ -12,11 +12,11 @@ from sqlalchemy import delete, func, select
 
 from stead_controller.db.tables import QuotaRequest
 from stead_controller.errors import AlreadyExists, BadRequest, InvalidParameter, LimitExceeded, NotFound, WrongState
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
 from stead_controller.resources.quotas import Quota
-from stead_controller.resources.transaction import Transaction
 
 type RequestRow = QuotaRequest
 """A wish as it is shown."""

@@ -18,8 +18,8 @@ from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import AccountUsage, ServiceQuota
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
 
 EVERYONE: Final = ""
 """The account of values that hold for all accounts without one of their own."""

@@ -8,12 +8,12 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Vpc
 from stead_controller.errors import InvalidParameter
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.conditions import holds
-from stead_controller.resources.filters import Filter
-from stead_controller.resources.transaction import Transaction
-from stead_controller.resources.zones import zone_ids
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import holds
+from stead_controller.request.filters import Filter
+from stead_controller.request.transaction import Transaction
+from stead_controller.request.zones import zone_ids
 
 REGION_FILTERS: Final = frozenset({"endpoint", "opt-in-status", "region-name"})
 ZONE_FILTERS: Final = frozenset(

@@ -45,6 +45,7 @@ from stead_controller.db.tables import (
     VpcEndpoint,
     VpcPeeringConnection,
 )
+from stead_controller.desired import desired_state
 from stead_controller.errors import (
     InvalidParameter,
     LimitExceeded,
@@ -52,11 +53,10 @@ from stead_controller.errors import (
     MissingParameter,
     NotFound,
 )
-from stead_controller.hosts import desired_state
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.conditions import Condition, Selection, text
-from stead_controller.resources.lookup import Ids, Ways, batches, seen
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.caller import Caller
+from stead_controller.request.conditions import Condition, Selection, text
+from stead_controller.request.lookup import Ids, Ways, batches, seen
+from stead_controller.request.transaction import Transaction
 from stead_proto import ids
 
 type WaysOf = Callable[[Transaction, Caller, Ids], Ways]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import not_, or_, select, update
 
 from stead_controller.db.tables import Workflow
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.transaction import Transaction
 
 _REASON_LENGTH = 512
 

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from stead_controller.resources import copy_image, create_image
+from stead_controller.resources.images import copy_image
+from stead_controller.resources.instances import create_image
 from stead_controller.workflows.engine import Done, GiveUp, Life, Outcome, Wait
 
 _LOOK_SECONDS: Final = 0.5

@@ -18,20 +18,19 @@ from stead_controller.db.tables import (
     Reservation,
     Tag,
 )
-from stead_controller.hosts.forgetting import forget_removals
+from stead_controller.desired.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch, give_up_recovery
-from stead_controller.resources import (
+from stead_controller.request.client_tokens import LIFETIME
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources.instances import volume_attachments
+from stead_controller.resources.network import (
     ended_cidr_blocks,
     nat_gateways,
-    snapshot_life,
-    tags,
-    volume_attachments,
     vpc_endpoint_interfaces,
     vpc_peering_connections,
-    written_snapshots,
 )
-from stead_controller.resources.client_tokens import LIFETIME
-from stead_controller.resources.transaction import Transaction
+from stead_controller.resources.storage import snapshot_life, written_snapshots
 from stead_controller.settings import Settings
 
 _BATCH: Final = 500

@@ -20,8 +20,9 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
 from stead_controller.db.tables import ImageTask
-from stead_controller.resources import image_tasks, imported_images, segments
-from stead_controller.resources.imported_images import ImageFile
+from stead_controller.resources.images import image_tasks, imported_images
+from stead_controller.resources.images.imported_images import ImageFile
+from stead_controller.resources.storage import segments
 from stead_controller.settings import Settings
 from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome, Wait
 from stead_proto.v1.blocks_pb2 import Segment

@@ -14,8 +14,9 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
 from stead_controller.errors import NotFound
-from stead_controller.resources import imported_images, volume_keys
-from stead_controller.sealing import Sealer
+from stead_controller.resources.images import imported_images
+from stead_controller.resources.storage import volume_keys
+from stead_controller.secrets.sealing import Sealer
 from stead_controller.workflows.engine import Done, GiveUp, Go, Life, Outcome
 from stead_proto.block_cipher import BlockCipher
 

@@ -23,11 +23,12 @@ from stead_controller.db.tables import (
     Volume,
 )
 from stead_controller.errors import SteadError
-from stead_controller.resources import create_snapshots, delete_snapshot, lifecycle_rules, tags
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.create_snapshots import OfInstance, OfVolume
-from stead_controller.resources.lifecycle_rules import Rules, Schedule
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources.storage import create_snapshots, delete_snapshot, lifecycle_rules
+from stead_controller.resources.storage.create_snapshots import OfInstance, OfVolume
+from stead_controller.resources.storage.lifecycle_rules import Rules, Schedule
 
 _log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from stead_controller.blocks.store import BATCH, BlockStore
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
 from stead_controller.errors import NotFound
-from stead_controller.resources import recoded_snapshots, volume_keys
-from stead_controller.resources.recoded_snapshots import Recoding
-from stead_controller.sealing import Sealer
+from stead_controller.resources.storage import recoded_snapshots, volume_keys
+from stead_controller.resources.storage.recoded_snapshots import Recoding
+from stead_controller.secrets.sealing import Sealer
 from stead_controller.workflows.engine import Done, GiveUp, Life, Outcome, Wait
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, BadBlockError, digests_of, make_segment, unpack

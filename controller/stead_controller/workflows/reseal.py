@@ -13,8 +13,8 @@ from typing import Any
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
-from stead_controller.master_key import MasterKey
-from stead_controller.resources import sealed_rows
+from stead_controller.resources.operators import sealed_rows
+from stead_controller.secrets.master_key import MasterKey
 
 _log = logging.getLogger(__name__)
 

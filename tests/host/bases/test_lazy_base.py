@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent import disk_users
-from stead_agent.bases.base_servers import BaseServers
-from stead_agent.bases.interface import BaseAwayError, BaseSpec
-from stead_agent.bases.local_bases import EAGER_BYTES, LocalBases
-from stead_agent.disk_sources import FileSource, NbdSource
-from stead_agent.nbd import wire
-from stead_agent.nbd.client import NbdClient
+from stead_agent.disks import disk_users
+from stead_agent.disks.bases.base_servers import BaseServers
+from stead_agent.disks.bases.interface import BaseAwayError, BaseSpec
+from stead_agent.disks.bases.local_bases import EAGER_BYTES, LocalBases
+from stead_agent.disks.disk_sources import FileSource, NbdSource
+from stead_agent.disks.nbd import wire
+from stead_agent.disks.nbd.client import NbdClient
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 from tests.support.fake_block_store import random_disk
@@ -145,7 +145,7 @@ def test_reads_wait_for_a_store_that_is_away(bases, fake):
 
 
 def test_a_base_that_cannot_begin_says_so(root, bases, fake, monkeypatch):
-    monkeypatch.setattr("stead_agent.bases.base_servers._START_SECONDS", 3.0)
+    monkeypatch.setattr("stead_agent.disks.bases.base_servers._START_SECONDS", 3.0)
     with pytest.raises(BaseAwayError, match="NOT_FOUND"):
         bases.ensure(SPEC)
     fake.keep(SNAP, random_disk(6, SIZE))

@@ -14,9 +14,9 @@ from stead_controller.blocks.interface import BlockStoreError
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
-from stead_controller.resources import segments
+from stead_controller.resources.storage import segments
 from stead_proto.blocks import BLOCK_BYTES, make_segment, pack, unpack
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 MIB = 1 << 20
 

@@ -10,9 +10,10 @@ import botocore.session
 import pytest
 
 from stead_controller.blocks.bucket import Bucket, Key
-from stead_controller.blocks.interface import BlockName, BlockStoreError, MissingBlockError
+from stead_controller.blocks.interface import BlockStoreError, MissingBlockError
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.s3 import BlockBucket
+from stead_controller.resources.storage.block_names import BlockName
 from stead_controller.settings import Settings
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK, BadBlockError, pack, unpack
 from tests.support.processes import Child, clean_environment, free_ports

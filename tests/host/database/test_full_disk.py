@@ -11,9 +11,9 @@ from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.db.tables import NetworkInterface
 from stead_controller.errors import OutOfRoom
-from stead_controller.resources import network_interface_life
-from stead_controller.resources.network_interface_life import AddressWish, CreateRequest
-from tests.unit.controller.resources import rows
+from stead_controller.resources.network import network_interface_life
+from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from tests.support import rows
 from tests.unit.controller.resources.test_address_races import check
 
 

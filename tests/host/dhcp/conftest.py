@@ -17,9 +17,9 @@ import pytest
 from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import VpcDhcp
+from tests.support.dhcp_pictures import vpc as picture
 from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
-from tests.unit.agent.dhcp.pictures import vpc as picture
 
 A, PTR, AAAA = 1, 12, 28
 NO_ERROR, NO_SUCH_NAME, REFUSED = 0, 3, 5

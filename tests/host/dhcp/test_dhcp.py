@@ -17,9 +17,9 @@ from stead_agent.dhcp import server_process
 from stead_agent.dhcp.dnsmasq import Dnsmasq
 from stead_agent.dhcp.interface import DhcpError
 from tests.host.dhcp.conftest import Vm, Vpc, ip, read_events, without_host
+from tests.support.dhcp_pictures import host
 from tests.support.namespaces import inside
 from tests.support.waiting import wait_for
-from tests.unit.agent.dhcp.pictures import host
 
 pytestmark = pytest.mark.root
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.disk_sources import FileSource, Layer, NbdSource
-from stead_agent.exports.interface import Export, Remote
-from stead_agent.exports.storage_daemons import StorageDaemons
+from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
+from stead_agent.disks.exports.interface import Export, Remote
+from stead_agent.disks.exports.storage_daemons import StorageDaemons
 from stead_proto import limits
 from stead_proto.certificates import Authority
 from stead_proto.tls import Identity

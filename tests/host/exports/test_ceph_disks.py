@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from stead_agent.disk_sources import Layer, NbdSource, RbdSource
-from stead_agent.snapshots.interface import QuietDisk
-from stead_agent.snapshots.quiet_disk import QuietDisks
-from stead_agent.volumes.interface import VolumeSource, VolumeSpec
-from stead_agent.volumes.local_files import LocalStore
-from stead_agent.volumes.pooled_volumes import PooledVolumes
-from stead_agent.volumes.rbd import RbdPool
+from stead_agent.disks.disk_sources import Layer, NbdSource, RbdSource
+from stead_agent.disks.snapshots.interface import QuietDisk
+from stead_agent.disks.snapshots.quiet_disk import QuietDisks
+from stead_agent.disks.volumes.interface import VolumeSource, VolumeSpec
+from stead_agent.disks.volumes.local_files import LocalStore
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
+from stead_agent.disks.volumes.rbd import RbdPool
 from tests.host.exports.conftest import MIB, SIZE, VOLUME, World, holds, write
 from tests.support.ceph import POOL, Ceph
 

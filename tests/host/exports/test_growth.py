@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from stead_agent.disk_files import write_disk
-from stead_agent.exports.interface import ExportError, HomeAwayError
-from stead_agent.qcow2 import render_empty
+from stead_agent.disks.disk_files import write_disk
+from stead_agent.disks.exports.interface import ExportError, HomeAwayError
+from stead_agent.disks.qcow2 import render_empty
 from tests.host.exports.conftest import MIB, SIZE, VOLUME, World, daemons_of, holds, qemu_io, write
 
 
@@ -54,7 +54,7 @@ def test_a_growth_that_is_cut_off_halfway_is_made_good(world: World, monkeypatch
         (world.client, lambda: world.client.daemons.connect(world.remote(size=2 * SIZE))),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr("stead_agent.exports.graph.export_of", die)
+            patch.setattr("stead_agent.disks.exports.graph.export_of", die)
             with pytest.raises(DeathError):
                 act()
         end.restart_agent()

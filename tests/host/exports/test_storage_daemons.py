@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent import disk_users
-from stead_agent.disk_files import write_disk
-from stead_agent.disk_sources import FileSource, Layer, NbdSource
-from stead_agent.exports import graph
-from stead_agent.exports.interface import ExportError, HomeAwayError
-from stead_agent.nbd import secured
-from stead_agent.nbd.wire import NbdError
-from stead_agent.qcow2 import render_empty
+from stead_agent.disks import disk_users
+from stead_agent.disks.disk_files import write_disk
+from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
+from stead_agent.disks.exports import graph
+from stead_agent.disks.exports.interface import ExportError, HomeAwayError
+from stead_agent.disks.nbd import secured
+from stead_agent.disks.nbd.wire import NbdError
+from stead_agent.disks.qcow2 import render_empty
 from stead_proto import tls
 from stead_proto.certificates import Authority
 from tests.host.exports.conftest import (

@@ -9,7 +9,7 @@ from stead_agent.firewall import interface as fw
 from stead_agent.network import interface as net
 from tests.host.firewall import frames as f
 from tests.host.network.world import Frames, Guest, World
-from tests.unit.agent.firewall.model import GROUPS, Packet, allowed, changed, random_picture
+from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_picture
 
 ADDRESSES = ["10.0.1.10", "10.0.1.11", "10.0.2.10", "10.0.2.200"]
 # Protocol, port or ICMP type, code: what the model's rules tell apart, and fragments, which a filter may lose.

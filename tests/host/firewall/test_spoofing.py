@@ -10,8 +10,8 @@ import pytest
 
 from stead_agent.firewall import interface as fw
 from stead_agent.network import interface as net
+from stead_agent.network.kernel_objects import Place
 from stead_agent.network.rtnetlink import Kernel
-from stead_agent.network.things import Place
 from tests.host.firewall import frames as f
 from tests.host.network.world import ANYWHERE, HOST_ADDRESS, POOL, Frames, Guest, World, got, new_world, sent
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
-from stead_agent import libvirtd
-from stead_agent.disk_files import write_disk
-from stead_agent.disk_sources import FileSource, Format, Layer, secret_uuid
+from stead_agent.disks.disk_files import write_disk
+from stead_agent.disks.disk_sources import FileSource, Format, Layer, secret_uuid
+from stead_agent.disks.qcow2 import render_empty
 from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason, Power
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
-from stead_agent.qcow2 import render_empty
-from stead_agent.run import run
+from stead_agent.programs import libvirtd
+from stead_agent.programs.run import run
 from stead_proto.tls import Identity
 from tests.support import emulator, micro, waiting
 from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures

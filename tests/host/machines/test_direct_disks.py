@@ -14,16 +14,16 @@ from pathlib import Path
 import libvirt_qemu
 import pytest
 
-from stead_agent.attachment_credentials import CredentialsError, NoCredentialsError
-from stead_agent.disk_backups import BackupError, DiskToFreeze
-from stead_agent.disk_users import uid_of
-from stead_agent.exports import graph
-from stead_agent.exports.daemon import find
+from stead_agent.disks.attachment_credentials import CredentialsError, NoCredentialsError
+from stead_agent.disks.disk_backups import BackupError, DiskToFreeze
+from stead_agent.disks.disk_users import uid_of
+from stead_agent.disks.exports import graph
+from stead_agent.disks.exports.daemon import find
+from stead_agent.disks.nbd.client import NbdClient
 from stead_agent.machines import direct_disks, direct_nodes
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Disk, DiskHome
 from stead_agent.machines.monitor import execute
-from stead_agent.nbd.client import NbdClient
 from tests.host.exports.conftest import CLIENT, HOME, MIB, PORT, SIZE, STRANGER, VOLUME, new_world
 from tests.host.machines.conftest import wait_for
 from tests.support import micro

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.disk_sources import FileSource, Layer
+from stead_agent.disks.disk_sources import FileSource, Layer
 from stead_agent.machines.interface import Disk, MachineSpec, Power
-from stead_agent.run import run
+from stead_agent.programs.run import run
 
 from .conftest import Daemon, World, new_world, wait_for
 from .shell import Shell, image_with_shell

@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 
-from stead_agent.bases.interface import BaseSpec
-from stead_agent.bases.local_bases import LocalBases
+from stead_agent.disks.bases.interface import BaseSpec
+from stead_agent.disks.bases.local_bases import LocalBases
+from stead_agent.disks.snapshots.interface import SnapshotGroup, SnapshotSpec
+from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.machines.backups import LibvirtBackups
-from stead_agent.snapshots.interface import SnapshotGroup, SnapshotSpec
-from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from tests.host.machines.conftest import wait_for
 from tests.support import micro
 from tests.support.serial_shell import SerialShell, with_shell

@@ -8,14 +8,14 @@ import signal
 import libvirt_qemu
 import pytest
 
-from stead_agent.disk_backups import BackupBusyError, DiskToFreeze, NotPluggedError
-from stead_agent.disk_sources import Layer
+from stead_agent.disks.disk_backups import BackupBusyError, DiskToFreeze, NotPluggedError
+from stead_agent.disks.disk_sources import Layer
+from stead_agent.disks.nbd import wire
+from stead_agent.disks.nbd.client import NbdClient
+from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
+from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Power
-from stead_agent.nbd import wire
-from stead_agent.nbd.client import NbdClient
-from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
-from stead_agent.snapshots.local_snapshots import LocalSnapshots
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES
 from tests.host.machines.conftest import wait_for

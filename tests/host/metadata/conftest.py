@@ -13,8 +13,8 @@ import pytest
 
 from stead_agent.metadata.interface import ADDRESS, Guest, Options
 from stead_agent.metadata.service import Metadata
+from tests.support.metadata_guests import guest
 from tests.support.namespaces import inside
-from tests.unit.agent.metadata.guests import guest
 
 _numbers = itertools.count()
 

@@ -28,7 +28,7 @@ AGENT = """
 import sys
 from pathlib import Path
 from stead_agent.metadata.server_process import MetadataProcess
-from tests.unit.agent.metadata.guests import guest
+from tests.support.metadata_guests import guest
 service = MetadataProcess(Path(sys.argv[1], "run"), Path(sys.argv[1], "state"))
 service.put(sys.argv[2], guest(0, "172.31.0.5", sys.argv[2]))
 service.serve(sys.argv[2], Path(sys.argv[3]))

@@ -24,9 +24,9 @@ from tests.host.dhcp.conftest import AAAA, NO_ERROR, A, ask
 from tests.host.network.hosts import add_ipv6
 from tests.host.network.ipv6_only import add_guest, add_subnet
 from tests.host.network.world import POOL, Guest, World, got, new_world, sent
+from tests.support.metadata_guests import guest as metadata_of
+from tests.support.metadata_guests import interface as metadata_interface
 from tests.support.waiting import wait_for
-from tests.unit.agent.metadata.guests import guest as metadata_of
-from tests.unit.agent.metadata.guests import interface as metadata_interface
 
 OPEN, SHUT = "sg-0000000a", "sg-0000000b"
 ADDRESS, PEER = "fd00:5:0:6::5", "fd00:5:0:1::5"

@@ -20,23 +20,24 @@ from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import Credential, KeyLookup
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.endpoint_arrivals import EndpointListener
+from stead_controller.aws.failed_logins import Strangers
 from stead_controller.aws.server import AwsServer, Listener
-from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.db import migrate
 from stead_controller.db.session import Database, Transaction
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.embedded import PROCESS_FILE, EmbeddedServer
 from stead_controller.object_store.front_door import FrontDoor
-from stead_controller.resources import object_keys, vpc_endpoint_access
-from stead_controller.resources.caller import Caller, Session
-from stead_controller.resources.iam_policies_of import policies_of
-from stead_controller.resources.vpc_endpoint_access import Via
-from stead_controller.sealing import Sealer
+from stead_controller.request.caller import Caller, Session
+from stead_controller.resources.iam.policies_of_caller import policies_of
+from stead_controller.resources.network import vpc_endpoint_access
+from stead_controller.resources.network.vpc_endpoint_access import Via
+from stead_controller.resources.storage import object_keys
+from stead_controller.secrets.sealing import Sealer
 from stead_proto.certificates import Authority
+from tests.support import rows
 from tests.support.clients import Account
 from tests.support.processes import free_ports
-from tests.unit.controller.resources import rows
 
 EVERYTHING = Policies(identity=(ALLOW_ALL,))
 

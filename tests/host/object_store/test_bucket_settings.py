@@ -8,7 +8,7 @@ import pytest
 from stead_controller.db.tables import Bucket, IamRole
 from tests.host.object_store.conftest import GUEST_ID
 from tests.host.object_store.test_objects import refused
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ALL_ON = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 

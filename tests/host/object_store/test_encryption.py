@@ -11,7 +11,7 @@ from stead_controller.db.tables import Bucket, ObjectKey
 from stead_controller.object_store.addressing import path_of
 from stead_controller.object_store.backend import Ask, Backend
 from stead_controller.object_store.forwarding import send_short
-from stead_controller.sealing import version_of
+from stead_controller.secrets.sealing import version_of
 from tests.host.object_store.raw import Raw
 from tests.host.object_store.test_objects import refused
 

@@ -7,9 +7,9 @@ import pytest
 
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.object_store.backend import Backend
+from stead_controller.object_store.build import open_server
 from stead_controller.object_store.external import ExternalServer
 from stead_controller.object_store.front_door import FrontDoor
-from stead_controller.object_store.open_door import open_server
 from stead_controller.settings import Settings
 from tests.host.object_store.conftest import Given, serving
 

@@ -15,7 +15,7 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.object_store.backend import Backend
 from stead_controller.object_store.image_files import ImageFiles
 from stead_controller.resources import workflow_rows
-from stead_controller.sealing import Sealer
+from stead_controller.secrets.sealing import Sealer
 from stead_controller.settings import Settings
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask, ObjectError, Places

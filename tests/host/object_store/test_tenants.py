@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.aws.token_buckets import TokenBuckets
-from stead_controller.object_store.at_once import AtOnce
+from stead_controller.object_store.concurrency_limit import AtOnce
 from tests.host.object_store.conftest import ROLE_KEY
 
 

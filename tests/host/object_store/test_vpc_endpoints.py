@@ -19,13 +19,13 @@ from botocore.exceptions import ClientError
 from stead_agent.endpoints.relay import Relay, Way
 from stead_controller.aws.audit import record
 from stead_controller.db.tables import VpcHost
-from stead_controller.resources import vpc_endpoints
-from stead_controller.resources.client_tokens import Repeatable
-from stead_controller.resources.vpc_endpoints import Change, CreateRequest
+from stead_controller.request.client_tokens import Repeatable
+from stead_controller.resources.network import vpc_endpoints
+from stead_controller.resources.network.vpc_endpoints import Change, CreateRequest
 from stead_proto.certificates import Authority
 from tests.host.object_store.conftest import Store
 from tests.host.object_store.test_tenants import document, refused, statement
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 S3 = "com.amazonaws.us-east-1.s3"
 ONCE = Repeatable("CreateVpcEndpoint", "", "")

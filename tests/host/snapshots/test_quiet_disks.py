@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from stead_agent.disk_backups import NotPluggedError
-from stead_agent.disk_files import write_disk
-from stead_agent.disk_sources import FileSource, Layer, NbdSource
-from stead_agent.qcow2 import render_empty
-from stead_agent.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
-from stead_agent.snapshots.local_snapshots import LocalSnapshots
+from stead_agent.disks.disk_backups import NotPluggedError
+from stead_agent.disks.disk_files import write_disk
+from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
+from stead_agent.disks.qcow2 import render_empty
+from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
+from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES
 from stead_proto.v1.blocks_pb2 import COMPRESSION_UNSPECIFIED

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from stead_agent.disk_sources import BlockSource, FileSource, Layer
+from stead_agent.disks.disk_sources import BlockSource, FileSource, Layer
+from stead_agent.disks.volumes.interface import VolumeError, VolumeSpec
+from stead_agent.disks.volumes.local_files import LocalStore
+from stead_agent.disks.volumes.lvm_thin import LvmThinPool
+from stead_agent.disks.volumes.open_pools import open_pools
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
 from stead_agent.settings import PoolSetting
-from stead_agent.volumes.interface import VolumeError, VolumeSpec
-from stead_agent.volumes.local_files import LocalStore
-from stead_agent.volumes.lvm_thin import LvmThinPool
-from stead_agent.volumes.open_pools import open_pools
-from stead_agent.volumes.pooled_volumes import PooledVolumes
 
 MIB = 1 << 20
 FIRST, SECOND, THIRD = (f"vol-0123456789abcdef{number}" for number in range(3))

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.disk_sources import FileSource, Layer, NbdSource
-from stead_agent.qcow2 import render_empty
-from stead_agent.run import Identity, Limits, run
+from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
+from stead_agent.disks.qcow2 import render_empty
+from stead_agent.disks.volumes import grow_disk
+from stead_agent.disks.volumes.interface import BaseAbsentError, DiskFullError, VolumeError, VolumeSpec
+from stead_agent.disks.volumes.local_files import LocalStore
+from stead_agent.disks.volumes.open_pools import open_pools
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
+from stead_agent.programs.run import Identity, Limits, run
 from stead_agent.settings import PoolSetting, PoolSettingError
-from stead_agent.volumes import grow_disk
-from stead_agent.volumes.interface import BaseAbsentError, DiskFullError, VolumeError, VolumeSpec
-from stead_agent.volumes.local_files import LocalStore
-from stead_agent.volumes.open_pools import open_pools
-from stead_agent.volumes.pooled_volumes import PooledVolumes
 
 VOL = "vol-0123456789abcdef0"
 SNAP = "snap-0123456789abcdef0"

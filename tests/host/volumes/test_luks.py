@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.disk_sources import FileSource, passphrase_of
-from stead_agent.luks_header import LUKS_BYTES, render_luks
-from stead_agent.qcow2 import Qcow2Error, render_empty
-from stead_agent.run import Limits, run
-from stead_agent.volumes.interface import VolumeError, VolumeSpec
-from stead_agent.volumes.local_files import LocalStore
-from stead_agent.volumes.open_pools import open_pools
-from stead_agent.volumes.pooled_volumes import PooledVolumes
+from stead_agent.disks.disk_sources import FileSource, passphrase_of
+from stead_agent.disks.luks_header import LUKS_BYTES, render_luks
+from stead_agent.disks.qcow2 import Qcow2Error, render_empty
+from stead_agent.disks.volumes.interface import VolumeError, VolumeSpec
+from stead_agent.disks.volumes.local_files import LocalStore
+from stead_agent.disks.volumes.open_pools import open_pools
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
+from stead_agent.programs.run import Limits, run
 
 VOL = "vol-0123456789abcdef0"
 KEY, OTHER = os.urandom(32), os.urandom(32)
@@ -102,7 +102,7 @@ def test_errors_and_arguments_do_not_tell_the_key(volumes, monkeypatch):
         return run(argv, **options | {"limits": Limits(file_size=1)})
 
     volumes.ensure(spec())
-    monkeypatch.setattr("stead_agent.volumes.grow_disk.run", listen)
+    monkeypatch.setattr("stead_agent.disks.volumes.grow_disk.run", listen)
     with pytest.raises(VolumeError) as failure:
         volumes.ensure(spec(128 * MIB))
     for text in (str(failure.value), *told, repr(spec())):

@@ -13,15 +13,15 @@ from typing import Self
 
 import pytest
 
-from stead_agent.disk_keys import KEY_NAME, passphrase
-from stead_agent.disk_options import access_to, bytes_options
-from stead_agent.disk_sources import FileSource, Layer, RbdSource
+from stead_agent.disks.disk_keys import KEY_NAME, passphrase
+from stead_agent.disks.disk_options import access_to, bytes_options
+from stead_agent.disks.disk_sources import FileSource, Layer, RbdSource
+from stead_agent.disks.volumes.interface import DiskFullError, VolumeError, VolumeSpec
+from stead_agent.disks.volumes.local_files import LocalStore
+from stead_agent.disks.volumes.open_pools import open_pools
+from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
+from stead_agent.disks.volumes.rbd import RbdPool
 from stead_agent.settings import PoolSetting
-from stead_agent.volumes.interface import DiskFullError, VolumeError, VolumeSpec
-from stead_agent.volumes.local_files import LocalStore
-from stead_agent.volumes.open_pools import open_pools
-from stead_agent.volumes.pooled_volumes import PooledVolumes
-from stead_agent.volumes.rbd import RbdPool
 from tests.support.ceph import POOL, Ceph
 from tests.support.waiting import wait_for
 
@@ -361,7 +361,7 @@ def test_a_write_to_a_full_pool_waits_and_is_done_when_there_is_room(host):
 
 @pytest.mark.parametrize("least", [0, 1 << 40])
 def test_a_disk_grows_under_the_qemu_that_has_it_open(host, monkeypatch, least):
-    monkeypatch.setattr("stead_agent.volumes.rbd._LEAST_IMAGE", least)
+    monkeypatch.setattr("stead_agent.disks.volumes.rbd._LEAST_IMAGE", least)
     here = host.volumes()
     made = here.ensure(VolumeSpec(FIRST, 16 * MIB, pool="far"))
     image = f"{POOL}/{HOST}.{FIRST}"

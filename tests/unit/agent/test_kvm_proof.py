@@ -3,7 +3,7 @@
 import pytest
 
 from stead_agent.kvm_proof import Verdict, judge
-from stead_agent.run import Heard
+from stead_agent.programs.run import Heard
 
 MARK = b"the kernel runs"
 

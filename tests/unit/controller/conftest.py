@@ -4,7 +4,7 @@ import pytest
 
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
-from tests.unit.controller.resources.conftest import closed
+from tests.support.world import closed
 
 
 @pytest.fixture(scope="session")

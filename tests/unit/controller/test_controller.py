@@ -20,7 +20,7 @@ from stead_controller.aws.token_buckets import TokenBuckets
 from stead_controller.clock import now
 from stead_controller.controller import Controller
 from stead_controller.initialise import initialise
-from stead_controller.master_key import BadMasterKeyError
+from stead_controller.secrets.master_key import BadMasterKeyError
 from stead_controller.settings import Settings
 from stead_proto import tls
 from stead_proto.blocks import BLOCK_BYTES
@@ -425,7 +425,7 @@ async def test_bad_images_leave_nothing(cloud, content, changes, code):
 
 
 async def test_a_question_is_answered_by_the_right_host(cloud):
-    from stead_controller.resources.questions import ConsoleOutput
+    from stead_controller.request.questions import ConsoleOutput
 
     host_id, identity = await cloud.enrol()
     agent = await cloud.agent(identity)

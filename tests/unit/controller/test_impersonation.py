@@ -11,9 +11,9 @@ import grpc
 import pytest
 from cryptography import x509
 
-from stead_agent.attachment_credentials import AttachmentCredentials, NoCredentialsError
+from stead_agent.disks.attachment_credentials import AttachmentCredentials, NoCredentialsError
 from stead_controller.db.tables import StoragePool, Volume
-from stead_controller.resources.questions import ConsoleOutput
+from stead_controller.request.questions import ConsoleOutput
 from stead_proto import tls
 from stead_proto.certificates import Authority, new_signing_request
 from stead_proto.tls import Identity
@@ -22,8 +22,8 @@ from stead_proto.v1 import compute_pb2 as compute
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import operator_pb2 as operator
+from tests.support import rows
 from tests.unit.controller.blocks.test_image_files import make_empty
-from tests.unit.controller.resources import rows
 from tests.unit.controller.test_controller import DEADLINE, Cloud, cloud
 
 __all__ = ["cloud"]

@@ -40,7 +40,7 @@ def test_only_the_place_itself_is_changed():
 
 def test_tests_are_found_by_name():
     assert own_tests(CHOICE) == [ROOT / "tests/unit/controller/placement/test_choose_host.py"]
-    assert own_tests(ROOT / "controller/stead_controller/resources/transaction.py") == []
+    assert own_tests(ROOT / "controller/stead_controller/request/transaction.py") == []
 
 
 def test_a_condition_that_is_tested_leaves_no_survivor():

@@ -18,7 +18,7 @@ def test_who_uses_the_rig_has_it_to_itself():
 
 
 def test_a_file_is_not_split():
-    assert share_of("tests/unit/agent/test_run.py::test_it[a::b]") == "tests/unit/agent/test_run.py"
+    assert share_of("tests/unit/agent/programs/test_run.py::test_it[a::b]") == "tests/unit/agent/programs/test_run.py"
     assert share_of("tests/e2e/test_systemd.py::test_it") == "tests/e2e/test_systemd.py"
     assert (
         share_of("tests/host/dhcp/test_dns.py::test_it") == share_of("tests/host/test_libvirtd.py::test_it") == "host"
@@ -39,15 +39,15 @@ def test_what_is_long_comes_first():
         "e2e/test_rig.py",
         "e2e/test_systemd.py",
     )
-    turns = [turn_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/test_run.py")]
+    turns = [turn_of(f"tests/{name}::test_it") for name in (*tests, "unit/agent/programs/test_run.py")]
     assert turns == sorted(set(turns))
     assert turn_of("tests/api/test_tags.py::test_it") == turns[-1]
     assert turn_of("tests/recovery/storm/test_storm.py::test_it") == turns[4]
 
 
 def test_the_light_process_has_small_shares_alone():
-    waiting = ["cloud", "tests/e2e/test_systemd.py", "tests/unit/agent/test_run.py", "house"]
+    waiting = ["cloud", "tests/e2e/test_systemd.py", "tests/unit/agent/programs/test_run.py", "house"]
     assert choose(waiting, "gw0") == choose(waiting, "gw1") == "cloud"
-    assert choose(waiting, "gw2") == "tests/unit/agent/test_run.py"
+    assert choose(waiting, "gw2") == "tests/unit/agent/programs/test_run.py"
     assert choose(waiting[:2], "gw2") is None
     assert choose(waiting[3:], "gw2") == "house"

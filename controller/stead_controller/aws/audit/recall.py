@@ -7,8 +7,8 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
+from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.aws.audit.touched import touched_in_record
-from stead_controller.resources.audit_events import AuditEvent
 
 _SESSIONS: Final = frozenset({"AssumedRole", "FederatedUser"})
 

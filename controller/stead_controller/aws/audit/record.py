@@ -8,12 +8,12 @@ import uuid
 from datetime import datetime
 from typing import Any, Final
 
+from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.aws.audit.elements import request_parameters, response_elements
 from stead_controller.aws.audit.touched import touched
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.protocol.models import SERVICES, load_service
-from stead_controller.resources.audit_events import AuditEvent
-from stead_controller.resources.caller import Caller, Session
+from stead_controller.request.caller import Caller, Session
 
 _READING: Final = ("Describe", "Get", "List", "Search", "Lookup", "Head", "Simulate", "Assume", "Decode", "Batch")
 # Reads whose answer CloudTrail shows all the same: they give credentials.

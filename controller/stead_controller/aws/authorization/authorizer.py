@@ -20,11 +20,13 @@ from stead_controller.aws.authorization.table import RULES
 from stead_controller.aws.call import Call, Operation, Params
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.errors import NotAuthorized
-from stead_controller.resources import iam_targets, principal_keys, resource_facts, vpc_endpoint_access
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.principals import principal_of
-from stead_controller.resources.transaction import Transaction
-from stead_controller.resources.vpc_endpoint_access import Via
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import call_targets, principal_keys
+from stead_controller.resources.iam.principals import principal_of
+from stead_controller.resources.network import vpc_endpoint_access
+from stead_controller.resources.network.vpc_endpoint_access import Via
+from stead_controller.resources.policy_keys import resource_facts
 
 _SECONDS: Final = 1.0  # within which a change of policies is felt on every controller
 _MOST: Final = 10_000
@@ -130,7 +132,7 @@ class PolicyAuthorizer:
         """Give the tags of the user or role, under those of the session."""
         known = self._look_up(tx, caller)
         if known.tags is None:
-            known.tags = iam_targets.tags_of(tx, caller.principal_id)
+            known.tags = call_targets.tags_of(tx, caller.principal_id)
         return principal_keys.joined_tags(known.tags, caller)
 
     def note(self, record: CallRecord) -> None:
@@ -215,5 +217,5 @@ def _facts(call: Call, checks: Sequence[Check], keys: Collection[str]) -> dict[t
 
 
 def _tags_of_entity(call: Call, entity_id: str) -> dict[str, Any]:
-    tags = iam_targets.tags_of(call.tx, entity_id)
+    tags = call_targets.tags_of(call.tx, entity_id)
     return {f"{service}:ResourceTag/{key}": value for key, value in tags.items() for service in ("aws", "iam")}

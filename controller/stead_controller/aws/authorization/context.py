@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from stead_controller.aws.call import Call
-from stead_controller.resources import principal_keys, source_keys
+from stead_controller.resources.iam import principal_keys
+from stead_controller.resources.policy_keys import source_keys
 
 
 def _of_source(name: str) -> Callable[[Call], Any]:

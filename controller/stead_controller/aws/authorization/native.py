@@ -6,9 +6,9 @@ from typing import Any, Protocol
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.call import OPERATIONS, Call
 from stead_controller.clock import Clock
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
 
 
 class Gate(Protocol):

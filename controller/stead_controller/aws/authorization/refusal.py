@@ -15,8 +15,8 @@ from cryptography.exceptions import InvalidTag
 
 from stead_controller.authorization.evaluate import Decision, MatchedStatement, Request
 from stead_controller.errors import BadRequest, NotAuthorized
-from stead_controller.resources.caller import Caller
-from stead_controller.sealing import Sealer
+from stead_controller.request.caller import Caller
+from stead_controller.secrets.sealing import Sealer
 
 _POLICIES: Final = {
     "identity": ("an identity-based policy", "no identity-based policy"),

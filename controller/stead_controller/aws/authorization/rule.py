@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params
-from stead_controller.resources import referred_resources
+from stead_controller.resources.policy_keys import referred_resources
 from stead_proto import ids
 
 _PREFIXES: Final = {"service-quotas": "servicequotas"}  # of actions, where they are not the service's name

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from stead_controller.audit import stored_events
+from stead_controller.audit.stored_events import FoundEvent, Search
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.errors import BadRequest
-from stead_controller.resources import audit_events
-from stead_controller.resources.audit_events import FoundEvent, Search
 
 _MOST: Final = 50
 
@@ -32,7 +32,7 @@ def lookup_events(call: Call, params: Params) -> Result:
     except BadRequest as error:
         raise BadRequest(error.message, code="InvalidNextTokenException") from error
     before = (datetime.fromtimestamp(int(page.after[0]) / 1000, UTC), int(page.after[1])) if page.after else None
-    found = audit_events.search(call.tx, call.caller.account_id, asked, before=before, limit=limit + 1)
+    found = stored_events.search(call.tx, call.caller.account_id, asked, before=before, limit=limit + 1)
     shown, token = page.cut(found, _key)
     return {"Events": [_event(one) for one in shown], "NextToken": token}
 
@@ -51,7 +51,7 @@ def _search(params: Params) -> Search:
     if len(attributes) > 1:
         raise BadRequest("You may give one lookup attribute.", code="InvalidLookupAttributesException")
     attribute, value = (attributes[0]["AttributeKey"], attributes[0]["AttributeValue"]) if attributes else (None, "")
-    if attribute is not None and attribute not in audit_events.ATTRIBUTES:
+    if attribute is not None and attribute not in stored_events.ATTRIBUTES:
         raise BadRequest("The lookup attribute is not valid.", code="InvalidLookupAttributesException")
     if attribute == "ReadOnly" and value.lower() not in ("true", "false"):
         raise BadRequest("The value of ReadOnly is true or false.", code="InvalidLookupAttributesException")

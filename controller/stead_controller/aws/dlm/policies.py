@@ -4,8 +4,8 @@ from typing import Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.errors import Unsupported
-from stead_controller.resources import lifecycle_policies
-from stead_controller.resources.lifecycle_policies import Search, Wish
+from stead_controller.resources.storage import lifecycle_policies
+from stead_controller.resources.storage.lifecycle_policies import Search, Wish
 
 # Of default policies, which choose by themselves what to snapshot.
 _UNBUILT: Final = (

@@ -1,7 +1,7 @@
 """TagResource, UntagResource and ListTagsForResource."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.resources import lifecycle_policies
+from stead_controller.resources.storage import lifecycle_policies
 
 
 @operation("TagResource", service="dlm")

@@ -9,8 +9,8 @@ from typing import Any, Final
 from stead_controller.aws.call import Call, Later, Params, Result, operation
 from stead_controller.aws.ebs import tokens
 from stead_controller.errors import InvalidParameter, MissingParameter
-from stead_controller.resources import snapshot_blocks, volume_keys
-from stead_controller.resources.questions import HostAnswer, ReadBlock
+from stead_controller.request.questions import HostAnswer, ReadBlock
+from stead_controller.resources.storage import snapshot_blocks, volume_keys
 from stead_proto.blocks import BLOCK_BYTES
 
 _PAGE: Final = 10_000

@@ -9,9 +9,9 @@ from typing import Final
 from stead_controller.aws.call import Call, Params, Result, Then, operation
 from stead_controller.aws.describe import repeatable, tags_to_dict
 from stead_controller.errors import InvalidParameter
-from stead_controller.resources import volume_keys, written_snapshots
-from stead_controller.resources.questions import HostAnswer, WriteBlock
-from stead_controller.resources.written_snapshots import Ending, Start
+from stead_controller.request.questions import HostAnswer, WriteBlock
+from stead_controller.resources.storage import volume_keys, written_snapshots
+from stead_controller.resources.storage.written_snapshots import Ending, Start
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
 
 _VOLUME_SIZES: Final = range(1, 65_537)  # GiB

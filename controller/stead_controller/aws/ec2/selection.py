@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result
 from stead_controller.aws.describe import Page
-from stead_controller.resources.conditions import Selection
+from stead_controller.request.conditions import Selection
 
 
 def everything(params: Params, known: Collection[str], *, ids: str, tags: bool = True) -> Selection:

@@ -5,8 +5,10 @@ from typing import Final
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
-from stead_controller.resources import images, snapshots, tags
-from stead_controller.resources.conditions import Selection
+from stead_controller.request.conditions import Selection
+from stead_controller.resources import tags
+from stead_controller.resources.images import images
+from stead_controller.resources.storage import snapshots
 from stead_controller.resources.tags import TagToDelete
 
 _SHARED: Final[tags.Shared] = {"image": images.ways, "snapshot": snapshots.ways}

@@ -3,20 +3,20 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_attachments, iam_names
+from stead_controller.resources.iam import attached_policies, iam_names
 
 
 @operation("AttachUserPolicy", service="iam")
 def attach_user_policy(call: Call, params: Params) -> Result:
     """Attach a managed policy to a user."""
-    iam_attachments.attach(call.tx, call.caller, "user", params["UserName"], params["PolicyArn"])
+    attached_policies.attach(call.tx, call.caller, "user", params["UserName"], params["PolicyArn"])
     return {}
 
 
 @operation("DetachUserPolicy", service="iam")
 def detach_user_policy(call: Call, params: Params) -> Result:
     """Detach a managed policy from a user."""
-    iam_attachments.detach(call.tx, call.caller, "user", params["UserName"], params["PolicyArn"])
+    attached_policies.detach(call.tx, call.caller, "user", params["UserName"], params["PolicyArn"])
     return {}
 
 
@@ -29,14 +29,14 @@ def list_attached_user_policies(call: Call, params: Params) -> Result:
 @operation("AttachGroupPolicy", service="iam")
 def attach_group_policy(call: Call, params: Params) -> Result:
     """Attach a managed policy to a group."""
-    iam_attachments.attach(call.tx, call.caller, "group", params["GroupName"], params["PolicyArn"])
+    attached_policies.attach(call.tx, call.caller, "group", params["GroupName"], params["PolicyArn"])
     return {}
 
 
 @operation("DetachGroupPolicy", service="iam")
 def detach_group_policy(call: Call, params: Params) -> Result:
     """Detach a managed policy from a group."""
-    iam_attachments.detach(call.tx, call.caller, "group", params["GroupName"], params["PolicyArn"])
+    attached_policies.detach(call.tx, call.caller, "group", params["GroupName"], params["PolicyArn"])
     return {}
 
 
@@ -49,14 +49,14 @@ def list_attached_group_policies(call: Call, params: Params) -> Result:
 @operation("AttachRolePolicy", service="iam")
 def attach_role_policy(call: Call, params: Params) -> Result:
     """Attach a managed policy to a role."""
-    iam_attachments.attach(call.tx, call.caller, "role", params["RoleName"], params["PolicyArn"])
+    attached_policies.attach(call.tx, call.caller, "role", params["RoleName"], params["PolicyArn"])
     return {}
 
 
 @operation("DetachRolePolicy", service="iam")
 def detach_role_policy(call: Call, params: Params) -> Result:
     """Detach a managed policy from a role."""
-    iam_attachments.detach(call.tx, call.caller, "role", params["RoleName"], params["PolicyArn"])
+    attached_policies.detach(call.tx, call.caller, "role", params["RoleName"], params["PolicyArn"])
     return {}
 
 
@@ -70,5 +70,5 @@ def _attached(call: Call, params: Params, operation_name: str, kind: str, name: 
     """List what is attached to a principal, which is little; ARNs would be too long for markers."""
     page = describe.marker_page(call, params, operation_name)
     prefix = iam_names.check_path_prefix(params.get("PathPrefix"))
-    found = iam_attachments.of_principal(call.tx, call.caller, kind, name, prefix)
+    found = attached_policies.of_principal(call.tx, call.caller, kind, name, prefix)
     return pages.cut_whole("AttachedPolicies", found, page)

@@ -3,22 +3,22 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_groups
+from stead_controller.resources.iam import groups
 
 
 @operation("CreateGroup", service="iam")
 def create_group(call: Call, params: Params) -> Result:
     """Make a group."""
-    return {"Group": iam_groups.create(call.tx, call.caller, params["GroupName"], params.get("Path"), call.now)}
+    return {"Group": groups.create(call.tx, call.caller, params["GroupName"], params.get("Path"), call.now)}
 
 
 @operation("GetGroup", service="iam", writes=False)
 def get_group(call: Call, params: Params) -> Result:
     """Show a group and a page of its users."""
     page = describe.marker_page(call, params, "GetGroup")
-    users = iam_groups.members(call.tx, call.caller, params["GroupName"], pages.part(page, params))
+    users = groups.members(call.tx, call.caller, params["GroupName"], pages.part(page, params))
     return {
-        "Group": iam_groups.get(call.tx, call.caller, params["GroupName"]),
+        "Group": groups.get(call.tx, call.caller, params["GroupName"]),
         **pages.cut("Users", users, page, lambda user: (user["UserId"],)),
     }
 
@@ -31,7 +31,7 @@ def list_groups(call: Call, params: Params) -> Result:
         params,
         "ListGroups",
         "Groups",
-        read=lambda part: iam_groups.search(call.tx, call.caller, part),
+        read=lambda part: groups.search(call.tx, call.caller, part),
         key=pages.named("GroupName"),
     )
 
@@ -44,7 +44,7 @@ def list_groups_for_user(call: Call, params: Params) -> Result:
         params,
         "ListGroupsForUser",
         "Groups",
-        read=lambda part: iam_groups.of_user(call.tx, call.caller, params["UserName"], part),
+        read=lambda part: groups.of_user(call.tx, call.caller, params["UserName"], part),
         key=pages.named("GroupName"),
     )
 
@@ -52,26 +52,26 @@ def list_groups_for_user(call: Call, params: Params) -> Result:
 @operation("UpdateGroup", service="iam")
 def update_group(call: Call, params: Params) -> Result:
     """Change a group's name or path."""
-    iam_groups.rename(call.tx, call.caller, params["GroupName"], params.get("NewGroupName"), params.get("NewPath"))
+    groups.rename(call.tx, call.caller, params["GroupName"], params.get("NewGroupName"), params.get("NewPath"))
     return {}
 
 
 @operation("AddUserToGroup", service="iam")
 def add_user_to_group(call: Call, params: Params) -> Result:
     """Put a user into a group."""
-    iam_groups.add_user(call.tx, call.caller, params["GroupName"], params["UserName"])
+    groups.add_user(call.tx, call.caller, params["GroupName"], params["UserName"])
     return {}
 
 
 @operation("RemoveUserFromGroup", service="iam")
 def remove_user_from_group(call: Call, params: Params) -> Result:
     """Take a user out of a group."""
-    iam_groups.remove_user(call.tx, call.caller, params["GroupName"], params["UserName"])
+    groups.remove_user(call.tx, call.caller, params["GroupName"], params["UserName"])
     return {}
 
 
 @operation("DeleteGroup", service="iam")
 def delete_group(call: Call, params: Params) -> Result:
     """Delete an empty group."""
-    iam_groups.remove(call.tx, call.caller, params["GroupName"])
+    groups.remove(call.tx, call.caller, params["GroupName"])
     return {}

@@ -2,7 +2,7 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_inline_policies
+from stead_controller.resources.iam import inline_policies
 
 
 @operation("PutUserPolicy", service="iam")
@@ -15,7 +15,7 @@ def put_user_policy(call: Call, params: Params) -> Result:
 @operation("GetUserPolicy", service="iam", writes=False)
 def get_user_policy(call: Call, params: Params) -> Result:
     """Show a user's inline policy."""
-    return iam_inline_policies.get(call.tx, call.caller, "user", params["UserName"], params["PolicyName"])
+    return inline_policies.get(call.tx, call.caller, "user", params["UserName"], params["PolicyName"])
 
 
 @operation("ListUserPolicies", service="iam", writes=False)
@@ -27,7 +27,7 @@ def list_user_policies(call: Call, params: Params) -> Result:
 @operation("DeleteUserPolicy", service="iam")
 def delete_user_policy(call: Call, params: Params) -> Result:
     """Delete a user's inline policy."""
-    iam_inline_policies.remove(call.tx, call.caller, "user", params["UserName"], params["PolicyName"])
+    inline_policies.remove(call.tx, call.caller, "user", params["UserName"], params["PolicyName"])
     return {}
 
 
@@ -41,7 +41,7 @@ def put_group_policy(call: Call, params: Params) -> Result:
 @operation("GetGroupPolicy", service="iam", writes=False)
 def get_group_policy(call: Call, params: Params) -> Result:
     """Show a group's inline policy."""
-    return iam_inline_policies.get(call.tx, call.caller, "group", params["GroupName"], params["PolicyName"])
+    return inline_policies.get(call.tx, call.caller, "group", params["GroupName"], params["PolicyName"])
 
 
 @operation("ListGroupPolicies", service="iam", writes=False)
@@ -53,7 +53,7 @@ def list_group_policies(call: Call, params: Params) -> Result:
 @operation("DeleteGroupPolicy", service="iam")
 def delete_group_policy(call: Call, params: Params) -> Result:
     """Delete a group's inline policy."""
-    iam_inline_policies.remove(call.tx, call.caller, "group", params["GroupName"], params["PolicyName"])
+    inline_policies.remove(call.tx, call.caller, "group", params["GroupName"], params["PolicyName"])
     return {}
 
 
@@ -67,7 +67,7 @@ def put_role_policy(call: Call, params: Params) -> Result:
 @operation("GetRolePolicy", service="iam", writes=False)
 def get_role_policy(call: Call, params: Params) -> Result:
     """Show a role's inline policy."""
-    return iam_inline_policies.get(call.tx, call.caller, "role", params["RoleName"], params["PolicyName"])
+    return inline_policies.get(call.tx, call.caller, "role", params["RoleName"], params["PolicyName"])
 
 
 @operation("ListRolePolicies", service="iam", writes=False)
@@ -79,7 +79,7 @@ def list_role_policies(call: Call, params: Params) -> Result:
 @operation("DeleteRolePolicy", service="iam")
 def delete_role_policy(call: Call, params: Params) -> Result:
     """Delete a role's inline policy."""
-    iam_inline_policies.remove(call.tx, call.caller, "role", params["RoleName"], params["PolicyName"])
+    inline_policies.remove(call.tx, call.caller, "role", params["RoleName"], params["PolicyName"])
     return {}
 
 
@@ -89,11 +89,11 @@ def _names(call: Call, params: Params, operation_name: str, kind: str, name: str
         params,
         operation_name,
         "PolicyNames",
-        read=lambda part: iam_inline_policies.names(call.tx, call.caller, kind, name, part),
+        read=lambda part: inline_policies.names(call.tx, call.caller, kind, name, part),
         key=lambda policy_name: (policy_name,),
     )
 
 
 def _put(call: Call, params: Params, kind: str, name: str) -> None:
     policy_name, document = params["PolicyName"], params["PolicyDocument"]
-    iam_inline_policies.put(call.tx, call.caller, kind, name, policy_name=policy_name, document=document)
+    inline_policies.put(call.tx, call.caller, kind, name, policy_name=policy_name, document=document)

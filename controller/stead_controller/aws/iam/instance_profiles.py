@@ -2,13 +2,13 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_instance_profiles
+from stead_controller.resources.iam import instance_profiles
 
 
 @operation("CreateInstanceProfile", service="iam")
 def create_instance_profile(call: Call, params: Params) -> Result:
     """Make an instance profile."""
-    made = iam_instance_profiles.create(
+    made = instance_profiles.create(
         call.tx,
         call.caller,
         params["InstanceProfileName"],
@@ -22,7 +22,7 @@ def create_instance_profile(call: Call, params: Params) -> Result:
 @operation("GetInstanceProfile", service="iam", writes=False)
 def get_instance_profile(call: Call, params: Params) -> Result:
     """Show an instance profile."""
-    return {"InstanceProfile": iam_instance_profiles.get(call.tx, call.caller, params["InstanceProfileName"])}
+    return {"InstanceProfile": instance_profiles.get(call.tx, call.caller, params["InstanceProfileName"])}
 
 
 @operation("ListInstanceProfiles", service="iam", writes=False)
@@ -33,7 +33,7 @@ def list_instance_profiles(call: Call, params: Params) -> Result:
         params,
         "ListInstanceProfiles",
         "InstanceProfiles",
-        read=lambda part: iam_instance_profiles.search(call.tx, call.caller, part),
+        read=lambda part: instance_profiles.search(call.tx, call.caller, part),
         key=pages.named("InstanceProfileName"),
     )
 
@@ -46,7 +46,7 @@ def list_instance_profiles_for_role(call: Call, params: Params) -> Result:
         params,
         "ListInstanceProfilesForRole",
         "InstanceProfiles",
-        read=lambda part: iam_instance_profiles.of_role(call.tx, call.caller, params["RoleName"], part),
+        read=lambda part: instance_profiles.of_role(call.tx, call.caller, params["RoleName"], part),
         key=pages.named("InstanceProfileName"),
     )
 
@@ -54,19 +54,19 @@ def list_instance_profiles_for_role(call: Call, params: Params) -> Result:
 @operation("AddRoleToInstanceProfile", service="iam")
 def add_role_to_instance_profile(call: Call, params: Params) -> Result:
     """Put a role into an instance profile."""
-    iam_instance_profiles.add_role(call.tx, call.caller, params["InstanceProfileName"], params["RoleName"])
+    instance_profiles.add_role(call.tx, call.caller, params["InstanceProfileName"], params["RoleName"])
     return {}
 
 
 @operation("RemoveRoleFromInstanceProfile", service="iam")
 def remove_role_from_instance_profile(call: Call, params: Params) -> Result:
     """Take the role out of an instance profile."""
-    iam_instance_profiles.remove_role(call.tx, call.caller, params["InstanceProfileName"], params["RoleName"])
+    instance_profiles.remove_role(call.tx, call.caller, params["InstanceProfileName"], params["RoleName"])
     return {}
 
 
 @operation("DeleteInstanceProfile", service="iam")
 def delete_instance_profile(call: Call, params: Params) -> Result:
     """Delete an instance profile without a role."""
-    iam_instance_profiles.remove(call.tx, call.caller, params["InstanceProfileName"])
+    instance_profiles.remove(call.tx, call.caller, params["InstanceProfileName"])
     return {}

@@ -2,15 +2,15 @@
 
 from stead_controller.aws.call import Call, Params, Result, Then, operation
 from stead_controller.errors import MissingParameter, Unsupported
-from stead_controller.resources import iam_login_profiles, iam_passwords
-from stead_controller.resources.iam_login_profiles import Password
-from stead_controller.resources.questions import HostAnswer
+from stead_controller.request.questions import HostAnswer
+from stead_controller.resources.iam import login_profiles, passwords
+from stead_controller.resources.iam.login_profiles import Password
 
 
 def _hash(params: Params) -> Password | None:
     """Make what is kept of the password that is asked for."""
     text = params.get("Password", params.get("NewPassword"))
-    return None if text is None else Password(text, iam_passwords.hashed(text))
+    return None if text is None else Password(text, passwords.hashed(text))
 
 
 @operation("CreateLoginProfile", service="iam", prepare=_hash)
@@ -19,7 +19,7 @@ def create_login_profile(call: Call, params: Params) -> Result:
     _refuse_session_limits(params)
     if call.prepared is None:
         raise MissingParameter("Password")
-    made = iam_login_profiles.create(
+    made = login_profiles.create(
         call.tx,
         call.caller,
         params.get("UserName"),
@@ -33,7 +33,7 @@ def create_login_profile(call: Call, params: Params) -> Result:
 @operation("GetLoginProfile", service="iam", writes=False)
 def get_login_profile(call: Call, params: Params) -> Result:
     """Show that a user has a password."""
-    return {"LoginProfile": iam_login_profiles.get(call.tx, call.caller, params.get("UserName"))}
+    return {"LoginProfile": login_profiles.get(call.tx, call.caller, params.get("UserName"))}
 
 
 @operation("UpdateLoginProfile", service="iam", prepare=_hash)
@@ -41,14 +41,14 @@ def update_login_profile(call: Call, params: Params) -> Result | Then:
     """Change a user's password, or whether it must be changed."""
     _refuse_session_limits(params)
     name, reset = params["UserName"], params.get("PasswordResetRequired")
-    asked = iam_login_profiles.ask_to_update(call.tx, call.caller, name, call.prepared)
+    asked = login_profiles.ask_to_update(call.tx, call.caller, name, call.prepared)
     if asked is None:
-        iam_login_profiles.update(call.tx, call.caller, name, call.prepared, reset=reset, now=call.now)
+        login_profiles.update(call.tx, call.caller, name, call.prepared, reset=reset, now=call.now)
         return {}
 
     def change(later: Call, answer: HostAnswer) -> Result:
-        iam_login_profiles.check_fresh(later.tx, later.caller, name, asked, answer.content)
-        iam_login_profiles.update(later.tx, later.caller, name, call.prepared, reset=reset, now=later.now)
+        login_profiles.check_fresh(later.tx, later.caller, name, asked, answer.content)
+        login_profiles.update(later.tx, later.caller, name, call.prepared, reset=reset, now=later.now)
         return {}
 
     return Then(asked, change)
@@ -57,17 +57,17 @@ def update_login_profile(call: Call, params: Params) -> Result | Then:
 @operation("DeleteLoginProfile", service="iam")
 def delete_login_profile(call: Call, params: Params) -> Result:
     """Take a user's password away."""
-    iam_login_profiles.remove(call.tx, call.caller, params.get("UserName"))
+    login_profiles.remove(call.tx, call.caller, params.get("UserName"))
     return {}
 
 
 @operation("ChangePassword", service="iam", prepare=_hash)
 def change_password(call: Call, params: Params) -> Then:
     """Change the caller's own password."""
-    asked = iam_login_profiles.ask_to_change(call.tx, call.caller, params["OldPassword"], call.prepared)
+    asked = login_profiles.ask_to_change(call.tx, call.caller, params["OldPassword"], call.prepared)
 
     def change(later: Call, answer: HostAnswer) -> Result:
-        iam_login_profiles.change(later.tx, later.caller, asked, call.prepared, answer.content, now=later.now)
+        login_profiles.change(later.tx, later.caller, asked, call.prepared, answer.content, now=later.now)
         return {}
 
     return Then(asked, change)

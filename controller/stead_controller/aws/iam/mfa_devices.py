@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_accounts, iam_mfa_devices
-from stead_controller.resources.iam_mfa_devices import Codes, NewDevice
+from stead_controller.resources.iam import account_settings, mfa_devices
+from stead_controller.resources.iam.mfa_devices import Codes, NewDevice
 
 _PIXELS: Final = 4  # of a module of the QR code, as sharp as telephones need it
 _MASK: Final = 0  # one for all: to try which of eight looks best takes most of the time
@@ -35,9 +35,9 @@ def _draftsman(params: Params) -> Callable[[str], bytes]:
 def create_virtual_mfa_device(call: Call, params: Params) -> Result:
     """Make a device."""
     wish = NewDevice(params["VirtualMFADeviceName"], params.get("Path"), params.get("Tags", ()))
-    made = iam_mfa_devices.create(call.tx, call.caller, call.cloud.sealer, wish, call.now)
+    made = mfa_devices.create(call.tx, call.caller, call.cloud.sealer, wish, call.now)
     seed = base64.b32encode(made.seed).decode()
-    account = iam_accounts.alias(call.tx, call.caller) or call.caller.account_id
+    account = account_settings.alias(call.tx, call.caller) or call.caller.account_id
     device = {
         "SerialNumber": made.serial_number,
         "Base32StringSeed": seed.encode(),
@@ -50,35 +50,35 @@ def create_virtual_mfa_device(call: Call, params: Params) -> Result:
 @operation("DeleteVirtualMFADevice", service="iam")
 def delete_virtual_mfa_device(call: Call, params: Params) -> Result:
     """Delete a device that is nobody's."""
-    iam_mfa_devices.remove(call.tx, call.caller, params["SerialNumber"])
+    mfa_devices.remove(call.tx, call.caller, params["SerialNumber"])
     return {}
 
 
 @operation("EnableMFADevice", service="iam")
 def enable_mfa_device(call: Call, params: Params) -> Result:
     """Give a device to a user."""
-    iam_mfa_devices.enable(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
+    mfa_devices.enable(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
     return {}
 
 
 @operation("ResyncMFADevice", service="iam")
 def resync_mfa_device(call: Call, params: Params) -> Result:
     """Learn how wrong a device's clock is."""
-    iam_mfa_devices.resync(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
+    mfa_devices.resync(call.tx, call.caller, call.cloud.sealer, params["UserName"], **_shown(params), now=call.now)
     return {}
 
 
 @operation("DeactivateMFADevice", service="iam")
 def deactivate_mfa_device(call: Call, params: Params) -> Result:
     """Take a device from its user."""
-    iam_mfa_devices.deactivate(call.tx, call.caller, params.get("UserName"), params["SerialNumber"])
+    mfa_devices.deactivate(call.tx, call.caller, params.get("UserName"), params["SerialNumber"])
     return {}
 
 
 @operation("GetMFADevice", service="iam", writes=False)
 def get_mfa_device(call: Call, params: Params) -> Result:
     """Show a device."""
-    return iam_mfa_devices.get(call.tx, call.caller, params["SerialNumber"], params.get("UserName"))
+    return mfa_devices.get(call.tx, call.caller, params["SerialNumber"], params.get("UserName"))
 
 
 @operation("ListMFADevices", service="iam", writes=False)
@@ -89,7 +89,7 @@ def list_mfa_devices(call: Call, params: Params) -> Result:
         params,
         "ListMFADevices",
         "MFADevices",
-        read=lambda part: iam_mfa_devices.of_user(call.tx, call.caller, params.get("UserName"), part),
+        read=lambda part: mfa_devices.of_user(call.tx, call.caller, params.get("UserName"), part),
         key=_by_name,
     )
 
@@ -103,7 +103,7 @@ def list_virtual_mfa_devices(call: Call, params: Params) -> Result:
         params,
         "ListVirtualMFADevices",
         "VirtualMFADevices",
-        read=lambda part: iam_mfa_devices.of_account(call.tx, call.caller, status, part),
+        read=lambda part: mfa_devices.of_account(call.tx, call.caller, status, part),
         key=_by_name,
     )
 

@@ -4,7 +4,7 @@ Tools that delete a user ask for them first.
 """
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.resources import iam_entities
+from stead_controller.resources.iam import entities
 
 
 @operation("ListSSHPublicKeys", service="iam", writes=False)
@@ -42,5 +42,5 @@ def list_saml_providers(call: Call, params: Params) -> Result:
 def _none(call: Call, params: Params) -> list[Result]:
     """Nothing, of a user that there is; raises NotFound."""
     if "UserName" in params:
-        iam_entities.find_user(call.tx, call.caller, params["UserName"])
+        entities.find_user(call.tx, call.caller, params["UserName"])
     return []

@@ -2,7 +2,7 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.errors import Unsupported
-from stead_controller.resources import iam_oidc_providers
+from stead_controller.resources.iam import oidc_providers
 
 
 @operation("CreateOpenIDConnectProvider", service="iam")
@@ -11,7 +11,7 @@ def create_open_id_connect_provider(call: Call, params: Params) -> Result:
     for name in ("ContextProvider", "IdentityCenterInstanceArn"):
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
-    return iam_oidc_providers.create(
+    return oidc_providers.create(
         call.tx,
         call.caller,
         params["Url"],
@@ -25,27 +25,27 @@ def create_open_id_connect_provider(call: Call, params: Params) -> Result:
 @operation("GetOpenIDConnectProvider", service="iam", writes=False)
 def get_open_id_connect_provider(call: Call, params: Params) -> Result:
     """Show an issuer."""
-    return iam_oidc_providers.get(call.tx, call.caller, params["OpenIDConnectProviderArn"])
+    return oidc_providers.get(call.tx, call.caller, params["OpenIDConnectProviderArn"])
 
 
 @operation("ListOpenIDConnectProviders", service="iam", writes=False)
 def list_open_id_connect_providers(call: Call, params: Params) -> Result:
     """List issuers."""
     del params
-    return {"OpenIDConnectProviderList": iam_oidc_providers.of_account(call.tx, call.caller)}
+    return {"OpenIDConnectProviderList": oidc_providers.of_account(call.tx, call.caller)}
 
 
 @operation("AddClientIDToOpenIDConnectProvider", service="iam")
 def add_client_id_to_open_id_connect_provider(call: Call, params: Params) -> Result:
     """Let tokens for another audience count."""
-    iam_oidc_providers.add_client(call.tx, call.caller, params["OpenIDConnectProviderArn"], params["ClientID"])
+    oidc_providers.add_client(call.tx, call.caller, params["OpenIDConnectProviderArn"], params["ClientID"])
     return {}
 
 
 @operation("RemoveClientIDFromOpenIDConnectProvider", service="iam")
 def remove_client_id_from_open_id_connect_provider(call: Call, params: Params) -> Result:
     """Let tokens for an audience count no more."""
-    iam_oidc_providers.remove_client(call.tx, call.caller, params["OpenIDConnectProviderArn"], params["ClientID"])
+    oidc_providers.remove_client(call.tx, call.caller, params["OpenIDConnectProviderArn"], params["ClientID"])
     return {}
 
 
@@ -53,12 +53,12 @@ def remove_client_id_from_open_id_connect_provider(call: Call, params: Params) -
 def update_open_id_connect_provider_thumbprint(call: Call, params: Params) -> Result:
     """Replace an issuer's thumbprints."""
     arn = params["OpenIDConnectProviderArn"]
-    iam_oidc_providers.set_thumbprints(call.tx, call.caller, arn, params["ThumbprintList"])
+    oidc_providers.set_thumbprints(call.tx, call.caller, arn, params["ThumbprintList"])
     return {}
 
 
 @operation("DeleteOpenIDConnectProvider", service="iam")
 def delete_open_id_connect_provider(call: Call, params: Params) -> Result:
     """Trust an issuer no more."""
-    iam_oidc_providers.remove(call.tx, call.caller, params["OpenIDConnectProviderArn"])
+    oidc_providers.remove(call.tx, call.caller, params["OpenIDConnectProviderArn"])
     return {}

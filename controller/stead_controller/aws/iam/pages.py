@@ -6,8 +6,8 @@ from typing import Any, Final
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result
 from stead_controller.aws.describe import Key
-from stead_controller.resources import iam_names
-from stead_controller.resources.iam_slices import Slice
+from stead_controller.resources.iam import iam_names
+from stead_controller.resources.iam.list_pages import Slice
 
 _USAGES: Final = ("PermissionsPolicy", "PermissionsBoundary")
 

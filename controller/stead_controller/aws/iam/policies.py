@@ -5,7 +5,7 @@ from typing import Final
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_attachments, iam_names, iam_policies
+from stead_controller.resources.iam import attached_policies, iam_names, policies
 
 _KINDS: Final = ("group", "role", "user")
 _ENTITIES: Final[dict[str, tuple[str, ...]]] = {
@@ -21,20 +21,20 @@ _ENTITIES: Final[dict[str, tuple[str, ...]]] = {
 @operation("CreatePolicy", service="iam")
 def create_policy(call: Call, params: Params) -> Result:
     """Make a policy."""
-    wish = iam_policies.NewPolicy(
+    wish = policies.NewPolicy(
         name=params["PolicyName"],
         document=params["PolicyDocument"],
         path=params.get("Path"),
         description=params.get("Description", ""),
         tags=params.get("Tags", ()),
     )
-    return {"Policy": iam_policies.create(call.tx, call.caller, wish, call.now)}
+    return {"Policy": policies.create(call.tx, call.caller, wish, call.now)}
 
 
 @operation("GetPolicy", service="iam", writes=False)
 def get_policy(call: Call, params: Params) -> Result:
     """Show a policy."""
-    return {"Policy": iam_policies.get(call.tx, call.caller, params["PolicyArn"])}
+    return {"Policy": policies.get(call.tx, call.caller, params["PolicyArn"])}
 
 
 @operation("ListPolicies", service="iam", writes=False)
@@ -43,14 +43,14 @@ def list_policies(call: Call, params: Params) -> Result:
     scope = params.get("Scope", "All")
     if scope not in ("All", "AWS", "Local"):
         raise iam_names.invalid("scope", "Member must satisfy enum value set: [All, AWS, Local]")
-    asked = iam_policies.Search(
+    asked = policies.Search(
         aws=scope != "Local",
         local=scope != "AWS",
         only_attached=params.get("OnlyAttached", False),
         usages=frozenset(pages.usages(params)),
     )
     page = describe.marker_page(call, params, "ListPolicies")
-    found = iam_policies.search(call.tx, call.caller, asked, pages.part(page, params))
+    found = policies.search(call.tx, call.caller, asked, pages.part(page, params))
     answer = pages.cut("Policies", found, page, lambda row: row[0])
     return {**answer, "Policies": [policy for _, policy in answer["Policies"]]}
 
@@ -64,7 +64,7 @@ def list_entities_for_policy(call: Call, params: Params) -> Result:
             "entityFilter", f"Member must satisfy enum value set: [{', '.join(filter(None, _ENTITIES))}]"
         )
     page = describe.marker_page(call, params, "ListEntitiesForPolicy")
-    found = iam_attachments.entities(
+    found = attached_policies.entities(
         call.tx, call.caller, params["PolicyArn"], pages.part(page, params), kinds=kinds, usages=pages.usages(params)
     )
     shown, marker = page.cut(found, lambda row: (row["kind"], row["Id"]))
@@ -80,5 +80,5 @@ def list_entities_for_policy(call: Call, params: Params) -> Result:
 @operation("DeletePolicy", service="iam")
 def delete_policy(call: Call, params: Params) -> Result:
     """Delete a policy that nobody has."""
-    iam_policies.remove(call.tx, call.caller, params["PolicyArn"])
+    policies.remove(call.tx, call.caller, params["PolicyArn"])
     return {}

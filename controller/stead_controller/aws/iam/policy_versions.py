@@ -3,13 +3,13 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_policy_versions
+from stead_controller.resources.iam import policy_versions
 
 
 @operation("CreatePolicyVersion", service="iam")
 def create_policy_version(call: Call, params: Params) -> Result:
     """Add a version to a policy."""
-    made = iam_policy_versions.create(
+    made = policy_versions.create(
         call.tx,
         call.caller,
         params["PolicyArn"],
@@ -23,26 +23,26 @@ def create_policy_version(call: Call, params: Params) -> Result:
 @operation("GetPolicyVersion", service="iam", writes=False)
 def get_policy_version(call: Call, params: Params) -> Result:
     """Show a version with its document."""
-    return {"PolicyVersion": iam_policy_versions.get(call.tx, call.caller, params["PolicyArn"], params["VersionId"])}
+    return {"PolicyVersion": policy_versions.get(call.tx, call.caller, params["PolicyArn"], params["VersionId"])}
 
 
 @operation("ListPolicyVersions", service="iam", writes=False)
 def list_policy_versions(call: Call, params: Params) -> Result:
     """List the versions of a policy, which are few."""
     page = describe.marker_page(call, params, "ListPolicyVersions")
-    versions = iam_policy_versions.of_policy(call.tx, call.caller, params["PolicyArn"])
+    versions = policy_versions.of_policy(call.tx, call.caller, params["PolicyArn"])
     return pages.cut_whole("Versions", versions, page)
 
 
 @operation("SetDefaultPolicyVersion", service="iam")
 def set_default_policy_version(call: Call, params: Params) -> Result:
     """Let another version count."""
-    iam_policy_versions.make_default(call.tx, call.caller, params["PolicyArn"], params["VersionId"], call.now)
+    policy_versions.make_default(call.tx, call.caller, params["PolicyArn"], params["VersionId"], call.now)
     return {}
 
 
 @operation("DeletePolicyVersion", service="iam")
 def delete_policy_version(call: Call, params: Params) -> Result:
     """Delete a version that does not count."""
-    iam_policy_versions.remove(call.tx, call.caller, params["PolicyArn"], params["VersionId"])
+    policy_versions.remove(call.tx, call.caller, params["PolicyArn"], params["VersionId"])
     return {}

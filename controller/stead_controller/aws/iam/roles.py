@@ -2,13 +2,13 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_roles
+from stead_controller.resources.iam import roles
 
 
 @operation("CreateRole", service="iam")
 def create_role(call: Call, params: Params) -> Result:
     """Make a role."""
-    wish = iam_roles.NewRole(
+    wish = roles.NewRole(
         name=params["RoleName"],
         trust_policy=params["AssumeRolePolicyDocument"],
         path=params.get("Path"),
@@ -17,13 +17,13 @@ def create_role(call: Call, params: Params) -> Result:
         boundary_arn=params.get("PermissionsBoundary"),
         tags=params.get("Tags", ()),
     )
-    return {"Role": iam_roles.create(call.tx, call.caller, wish, call.now)}
+    return {"Role": roles.create(call.tx, call.caller, wish, call.now)}
 
 
 @operation("GetRole", service="iam", writes=False)
 def get_role(call: Call, params: Params) -> Result:
     """Show a role."""
-    return {"Role": iam_roles.get(call.tx, call.caller, params["RoleName"])}
+    return {"Role": roles.get(call.tx, call.caller, params["RoleName"])}
 
 
 @operation("ListRoles", service="iam", writes=False)
@@ -34,7 +34,7 @@ def list_roles(call: Call, params: Params) -> Result:
         params,
         "ListRoles",
         "Roles",
-        read=lambda part: iam_roles.search(call.tx, call.caller, part),
+        read=lambda part: roles.search(call.tx, call.caller, part),
         key=pages.named("RoleName"),
     )
 
@@ -43,25 +43,25 @@ def list_roles(call: Call, params: Params) -> Result:
 def update_role(call: Call, params: Params) -> Result:
     """Change a role's description and the longest duration of its sessions."""
     seconds = params.get("MaxSessionDuration")
-    iam_roles.update(call.tx, call.caller, params["RoleName"], params.get("Description"), seconds)
+    roles.update(call.tx, call.caller, params["RoleName"], params.get("Description"), seconds)
     return {}
 
 
 @operation("UpdateRoleDescription", service="iam")
 def update_role_description(call: Call, params: Params) -> Result:
     """Change a role's description."""
-    return {"Role": iam_roles.update(call.tx, call.caller, params["RoleName"], params["Description"], None)}
+    return {"Role": roles.update(call.tx, call.caller, params["RoleName"], params["Description"], None)}
 
 
 @operation("UpdateAssumeRolePolicy", service="iam")
 def update_assume_role_policy(call: Call, params: Params) -> Result:
     """Change who may assume a role."""
-    iam_roles.trust(call.tx, call.caller, params["RoleName"], params["PolicyDocument"])
+    roles.trust(call.tx, call.caller, params["RoleName"], params["PolicyDocument"])
     return {}
 
 
 @operation("DeleteRole", service="iam")
 def delete_role(call: Call, params: Params) -> Result:
     """Delete a role that has nothing any more."""
-    iam_roles.remove(call.tx, call.caller, params["RoleName"])
+    roles.remove(call.tx, call.caller, params["RoleName"])
     return {}

@@ -7,8 +7,8 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
 from stead_controller.errors import Unsupported
-from stead_controller.resources import iam_names, iam_simulation
-from stead_controller.resources.iam_simulation import Question, Simulation
+from stead_controller.resources.iam import iam_names, policy_simulator
+from stead_controller.resources.iam.policy_simulator import Question, Simulation
 
 _UNBUILT: Final = ("OrderedOrganizationPolicyInputList", "PolicyExclusionList")
 _SCENARIOS: Final = (
@@ -25,14 +25,14 @@ _SCENARIOS: Final = (
 def simulate_custom_policy(call: Call, params: Params) -> Result:
     """Tell what given policies decide."""
     asked = _question(params)
-    return _answer(call, params, "SimulateCustomPolicy", asked, iam_simulation.of_custom(call.caller, asked))
+    return _answer(call, params, "SimulateCustomPolicy", asked, policy_simulator.of_custom(call.caller, asked))
 
 
 @operation("SimulatePrincipalPolicy", service="iam", writes=False)
 def simulate_principal_policy(call: Call, params: Params) -> Result:
     """Tell what the policies of a user, group or role decide."""
     asked = _question(params)
-    simulation = iam_simulation.of_principal(call.tx, call.caller, params["PolicySourceArn"], asked)
+    simulation = policy_simulator.of_principal(call.tx, call.caller, params["PolicySourceArn"], asked)
     return _answer(call, params, "SimulatePrincipalPolicy", asked, simulation)
 
 
@@ -40,15 +40,15 @@ def simulate_principal_policy(call: Call, params: Params) -> Result:
 def get_context_keys_for_custom_policy(call: Call, params: Params) -> Result:
     """List the condition keys of given policies."""
     del call
-    return {"ContextKeyNames": iam_simulation.context_keys(params["PolicyInputList"])}
+    return {"ContextKeyNames": policy_simulator.context_keys(params["PolicyInputList"])}
 
 
 @operation("GetContextKeysForPrincipalPolicy", service="iam", writes=False)
 def get_context_keys_for_principal_policy(call: Call, params: Params) -> Result:
     """List the condition keys of the policies of a user, group or role, and of given ones."""
     asked = Question(actions=(), policies=params.get("PolicyInputList", ()))
-    simulation = iam_simulation.of_principal(call.tx, call.caller, params["PolicySourceArn"], asked)
-    return {"ContextKeyNames": iam_simulation.context_keys(simulation.texts())}
+    simulation = policy_simulator.of_principal(call.tx, call.caller, params["PolicySourceArn"], asked)
+    return {"ContextKeyNames": policy_simulator.context_keys(simulation.texts())}
 
 
 def _question(params: Params) -> Question:
@@ -77,7 +77,7 @@ def _question(params: Params) -> Question:
 def _answer(call: Call, params: Params, name: str, asked: Question, simulation: Simulation) -> Result:
     page = describe.marker_page(call, params, name)
     first = int(page.after[0]) if page.after else 0
-    found = iam_simulation.results(simulation, asked, first, page.fetch or len(asked))
+    found = policy_simulator.results(simulation, asked, first, page.fetch or len(asked))
     if first + len(found) < len(asked):
         page = replace(page, limit=len(found) - 1)
     return pages.cut_numbered("EvaluationResults", found, page, first)

@@ -3,7 +3,7 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_entities, iam_managed, iam_mfa_devices, iam_oidc_providers, iam_tags
+from stead_controller.resources.iam import entities, iam_tags, managed_policies, mfa_devices, oidc_providers
 
 
 @operation("TagUser", service="iam")
@@ -152,28 +152,28 @@ def _tags(call: Call, params: Params, operation_name: str, resource_id: str) -> 
 
 def _policy_id(call: Call, params: Params) -> str:
     """The id of any policy, AWS's too, which have no tags."""
-    return iam_managed.find(call.tx, call.caller, params["PolicyArn"]).id
+    return managed_policies.find(call.tx, call.caller, params["PolicyArn"]).id
 
 
 def _own_policy_id(call: Call, params: Params) -> str:
-    return iam_managed.find_own(call.tx, call.caller, params["PolicyArn"]).id
+    return managed_policies.find_own(call.tx, call.caller, params["PolicyArn"]).id
 
 
 def _user_id(call: Call, params: Params) -> str:
-    return iam_entities.find_user(call.tx, call.caller, params["UserName"]).id
+    return entities.find_user(call.tx, call.caller, params["UserName"]).id
 
 
 def _role_id(call: Call, params: Params) -> str:
-    return iam_entities.find_role(call.tx, call.caller, params["RoleName"]).id
+    return entities.find_role(call.tx, call.caller, params["RoleName"]).id
 
 
 def _profile_id(call: Call, params: Params) -> str:
-    return iam_entities.find_instance_profile(call.tx, call.caller, params["InstanceProfileName"]).id
+    return entities.find_instance_profile(call.tx, call.caller, params["InstanceProfileName"]).id
 
 
 def _device_id(call: Call, params: Params) -> str:
-    return iam_mfa_devices.find(call.tx, call.caller, params["SerialNumber"]).id
+    return mfa_devices.find(call.tx, call.caller, params["SerialNumber"]).id
 
 
 def _issuer_id(call: Call, params: Params) -> str:
-    return iam_oidc_providers.find(call.tx, call.caller, params["OpenIDConnectProviderArn"]).id
+    return oidc_providers.find(call.tx, call.caller, params["OpenIDConnectProviderArn"]).id

@@ -2,25 +2,25 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
-from stead_controller.resources import iam_users
+from stead_controller.resources.iam import users
 
 
 @operation("CreateUser", service="iam")
 def create_user(call: Call, params: Params) -> Result:
     """Make a user."""
-    wish = iam_users.NewUser(
+    wish = users.NewUser(
         name=params["UserName"],
         path=params.get("Path"),
         boundary_arn=params.get("PermissionsBoundary"),
         tags=params.get("Tags", ()),
     )
-    return {"User": iam_users.create(call.tx, call.caller, wish, call.now)}
+    return {"User": users.create(call.tx, call.caller, wish, call.now)}
 
 
 @operation("GetUser", service="iam", writes=False)
 def get_user(call: Call, params: Params) -> Result:
     """Show a user, or the caller."""
-    return {"User": iam_users.get(call.tx, call.caller, params.get("UserName"))}
+    return {"User": users.get(call.tx, call.caller, params.get("UserName"))}
 
 
 @operation("ListUsers", service="iam", writes=False)
@@ -31,7 +31,7 @@ def list_users(call: Call, params: Params) -> Result:
         params,
         "ListUsers",
         "Users",
-        read=lambda part: iam_users.search(call.tx, call.caller, part),
+        read=lambda part: users.search(call.tx, call.caller, part),
         key=pages.named("UserName"),
     )
 
@@ -39,12 +39,12 @@ def list_users(call: Call, params: Params) -> Result:
 @operation("UpdateUser", service="iam")
 def update_user(call: Call, params: Params) -> Result:
     """Change a user's name or path."""
-    iam_users.rename(call.tx, call.caller, params["UserName"], params.get("NewUserName"), params.get("NewPath"))
+    users.rename(call.tx, call.caller, params["UserName"], params.get("NewUserName"), params.get("NewPath"))
     return {}
 
 
 @operation("DeleteUser", service="iam")
 def delete_user(call: Call, params: Params) -> Result:
     """Delete a user that has nothing any more."""
-    iam_users.remove(call.tx, call.caller, params["UserName"])
+    users.remove(call.tx, call.caller, params["UserName"])
     return {}

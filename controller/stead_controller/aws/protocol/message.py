@@ -6,7 +6,7 @@ from functools import cached_property
 
 from stead_controller.aws.protocol.form import decode_form
 from stead_controller.errors import BadRequest
-from stead_controller.resources.vpc_endpoint_access import Via
+from stead_controller.resources.network.vpc_endpoint_access import Via
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -3,9 +3,9 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sts.temporary_credentials import has_code, session_wish, shown
 from stead_controller.errors import Unsupported
-from stead_controller.resources.assume_role import RoleRequest
-from stead_controller.resources.assume_role import assume_role as begin
-from stead_controller.resources.role_sessions import RoleSession
+from stead_controller.resources.iam.assume_role import RoleRequest
+from stead_controller.resources.iam.assume_role import assume_role as begin
+from stead_controller.resources.iam.role_sessions import RoleSession
 
 
 @operation("AssumeRole", service="sts", writes=has_code)

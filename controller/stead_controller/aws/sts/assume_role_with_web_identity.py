@@ -4,7 +4,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sts.assume_role import answer, condition_keys
 from stead_controller.aws.sts.temporary_credentials import session_wish
 from stead_controller.errors import Unsupported
-from stead_controller.resources.assume_role_with_web_identity import WebIdentityRequest, assume
+from stead_controller.resources.iam.assume_role_with_web_identity import WebIdentityRequest, assume
 
 
 @operation("AssumeRoleWithWebIdentity", service="sts", writes=False, signed=False)

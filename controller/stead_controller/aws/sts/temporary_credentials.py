@@ -4,8 +4,8 @@ from typing import Any
 
 from stead_controller.aws.call import Params
 from stead_controller.errors import MissingParameter
-from stead_controller.resources.session_requests import SessionWish, tags_of
-from stead_controller.resources.session_tokens import MOST, TemporaryCredentials
+from stead_controller.request.session_tokens import MOST, TemporaryCredentials
+from stead_controller.resources.iam.session_requests import SessionWish, tags_of
 
 
 def session_wish(params: Params) -> SessionWish:

@@ -3,8 +3,8 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.sts.temporary_credentials import has_code, session_wish, shown
 from stead_controller.errors import MissingParameter
-from stead_controller.resources import accounts, federation, iam_mfa_devices
-from stead_controller.resources.session_requests import check_mfa
+from stead_controller.resources.iam import accounts, federation, mfa_devices
+from stead_controller.resources.iam.session_requests import check_mfa
 
 
 @operation("GetSessionToken", service="sts", writes=has_code)
@@ -13,9 +13,7 @@ def get_session_token(call: Call, params: Params) -> Result:
     serial_number, code = params.get("SerialNumber"), params.get("TokenCode")
     check_mfa(serial_number, code)
     federation.refuse_session(call.caller, "GetSessionToken")
-    shown_factor = iam_mfa_devices.show_factor(
-        call.tx, call.caller, call.cloud.sealer, serial_number, code, now=call.now
-    )
+    shown_factor = mfa_devices.show_factor(call.tx, call.caller, call.cloud.sealer, serial_number, code, now=call.now)
     made = federation.session_token(call.cloud, call.caller, session_wish(params), call.now, mfa=shown_factor)
     return shown(made)
 

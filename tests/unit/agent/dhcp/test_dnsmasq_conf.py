@@ -18,7 +18,7 @@ from stead_agent.dhcp.dnsmasq_conf import (
     server_of,
 )
 from stead_agent.dhcp.interface import DhcpHost, DhcpRefusedError, DhcpSubnet, DnsDomain, DnsName, VpcDhcp
-from tests.unit.agent.dhcp.pictures import host, vpc
+from tests.support.dhcp_pictures import host, vpc
 
 FILES = ServerFiles(Path("/run/stead/dhcp/vpc-1"), "dnsmasq", "nogroup")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stead_agent.firewall.cleaning import cleaned
 from stead_agent.firewall.flows import Flow, Judge, narrowed
 from stead_agent.firewall.interface import Group, Interface, PublicAddress, Rule, VpcFirewall
-from tests.unit.agent.firewall.model import GROUPS, Packet, allowed, changed, random_picture
+from tests.support.firewall_model import GROUPS, Packet, allowed, changed, random_picture
 
 ADDRESSES = ["10.0.1.10", "10.0.1.11", "10.0.2.10", "10.0.2.200"]
 OUTSIDE = ["203.0.113.7", "10.0.9.9"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disk_sources import BlockSource, FileSource, Layer, NbdSource, RbdSource
-from stead_agent.disk_users import uid_of
+from stead_agent.disks.disk_sources import BlockSource, FileSource, Layer, NbdSource, RbdSource
+from stead_agent.disks.disk_users import uid_of
 from stead_agent.machines.domain_xml import (
     HostSide,
     is_machine_id,

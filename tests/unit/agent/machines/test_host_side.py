@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from stead_agent.disk_sources import FileSource
+from stead_agent.disks.disk_sources import FileSource
 from stead_agent.machines.console_log import ConsoleLogs
 from stead_agent.machines.host_access import _acl, give_disk, guests_gid
 from stead_agent.machines.interface import MachineError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disk_users import uid_of
+from stead_agent.disks.disk_users import uid_of
 from stead_agent.machines.interface import OffReason, Power
 from stead_agent.machines.life import (
     Record,

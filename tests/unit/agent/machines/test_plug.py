@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stead_agent.disk_sources import FileSource, NbdSource, RbdSource
+from stead_agent.disks.disk_sources import FileSource, NbdSource, RbdSource
 from stead_agent.machines.domain_xml import HostSide, render_domain
 from stead_agent.machines.interface import Disk, MachineError, MachineSpec, Nic, instance_store_id
 from stead_agent.machines.life import Record

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from stead_agent.machines.chores import Chores
+from stead_agent.machines.fair_semaphore import Turns
 from stead_agent.machines.interface import MachineError
-from stead_agent.machines.turns import Turns
 from tests.support.waiting import wait_for
 
 

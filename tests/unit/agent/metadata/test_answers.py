@@ -7,7 +7,7 @@ import pytest
 from stead_agent.metadata.answers import Known, answer, error
 from stead_agent.metadata.http import Request, Response
 from stead_agent.metadata.interface import Options
-from tests.unit.agent.metadata.guests import guest
+from tests.support.metadata_guests import guest
 
 KEY = bytes(32)
 NOW = 1_000_000.0

@@ -21,7 +21,7 @@ from stead_agent.metadata.interface import (
     PublicKey,
     Role,
 )
-from tests.unit.agent.metadata.guests import VPC, guest
+from tests.support.metadata_guests import VPC, guest
 
 _ANY_GUEST = st.builds(
     Guest,

@@ -10,7 +10,7 @@ import pytest
 
 from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, Role
 from stead_agent.metadata.tree import entries, find
-from tests.unit.agent.metadata.guests import guest, interface
+from tests.support.metadata_guests import guest, interface
 
 FIRST, SECOND = "0e:49:61:0f:c3:00", "0e:49:61:0f:c3:01"
 LEAVES = f"""

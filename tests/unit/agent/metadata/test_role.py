@@ -8,7 +8,7 @@ from stead_agent.metadata.answers import Known, answer
 from stead_agent.metadata.files import from_json, to_json
 from stead_agent.metadata.http import Request
 from stead_agent.metadata.interface import Role, SessionKeys
-from tests.unit.agent.metadata.guests import guest
+from tests.support.metadata_guests import guest
 
 NOW = 1_772_600_000.0
 ROLE = Role(

@@ -8,7 +8,7 @@ import pytest
 
 from stead_agent.metadata.http import Request
 from stead_agent.metadata.service import Metadata
-from tests.unit.agent.metadata.guests import VPC, guest, interface
+from tests.support.metadata_guests import VPC, guest, interface
 
 OTHER_VPC = "vpc-0123456789abcdef1"
 FIRST, SECOND = "172.31.0.5", "172.31.0.6"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stead_agent.metadata.interface import Guest, Identity, Options, PublicAddress, PublicKey
 from stead_agent.metadata.tree import entries, find, normal_path
 from stead_agent.metadata.versions import VERSIONS
-from tests.unit.agent.metadata.guests import guest, interface
+from tests.support.metadata_guests import guest, interface
 
 MACS = "latest/meta-data/network/interfaces/macs"
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from stead_agent.network import endpoint_interface
 from stead_agent.network.interface import GATEWAY_MAC, LocalInterface, NatGateway, Subnet, VpcNetwork
+from stead_agent.network.kernel_objects import Address, Neighbour, Place, Route, Setting, Veth
 from stead_agent.network.nat_gateway import draw as draw_gateways
-from stead_agent.network.things import Address, Neighbour, Place, Route, Setting, Veth
 
 VPC = VpcNetwork(
     "vpc-0123456789abcdef0",

@@ -19,6 +19,7 @@ from stead_agent.network.interface import (
     subnet_link_name,
     tap_name,
 )
+from stead_agent.network.kernel_objects import Address, Bridge, Kind, Neighbour, Place, Proxy, Route, Setting, Up, Veth
 from stead_agent.network.picture import (
     choose_inner_address,
     default_host_address,
@@ -29,7 +30,6 @@ from stead_agent.network.picture import (
     vpc_things,
 )
 from stead_agent.network.plan import Make, depends_on, key_of, links_of, plan, rank_of
-from stead_agent.network.things import Address, Bridge, Kind, Neighbour, Place, Proxy, Route, Setting, Up, Veth
 
 POOL = "198.51.100.0/24"
 NO_UPLINK = HostPaths(None, "198.51.100.1", (POOL,), is_router=False)

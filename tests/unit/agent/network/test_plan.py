@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stead_agent.network.kernel_objects import Address, Bridge, Neighbour, Place, Proxy, Route, Setting, Thing, Up, Veth
 from stead_agent.network.plan import Change, Make, Remove, depends_on, is_replaced, key_of, links_of, plan
-from stead_agent.network.things import Address, Bridge, Neighbour, Place, Proxy, Route, Setting, Thing, Up, Veth
 
 HOST, VPC = Place.HOST, Place.VPC
 

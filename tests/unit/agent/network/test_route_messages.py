@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stead_agent.network.kernel_objects import Place, Route
 from stead_agent.network.route_messages import decode, encode, is_plain, write
-from stead_agent.network.things import Place, Route
 
 HEADER = 16  # struct nlmsghdr
 

@@ -18,11 +18,11 @@ from stead_agent.network.interface import (
     VpcNetwork,
     router_mark,
 )
+from stead_agent.network.kernel_objects import Kind, Neighbour, Place, Route, Rule, Tunnel, Vxlan
 from stead_agent.network.numbers import spread
 from stead_agent.network.overlay import ipv6_next_hop, overlay_mac, router_next_hops, whereabouts
 from stead_agent.network.picture import vpc_things
 from stead_agent.network.plan import Change, Make, Remove, key_of
-from stead_agent.network.things import Kind, Neighbour, Place, Route, Rule, Tunnel, Vxlan
 from stead_agent.network.wanted import steps_between, wanted_of
 
 PATHS = HostPaths(None, "198.51.100.1", (), is_router=False, underlay_address="192.0.2.1", overlay_mtu=1550)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from stead_agent.network import interface as net
+from stead_agent.network.kernel_objects import Tap
 from stead_agent.network.readings import Link
 from stead_agent.network.taps import damaged
-from stead_agent.network.things import Tap
 
 SUBNET = net.Subnet("subnet-1", "10.0.0.0/24")
 VPC = net.VpcNetwork(

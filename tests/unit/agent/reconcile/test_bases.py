@@ -1,6 +1,6 @@
 """Bases: there before their volumes, fetched again when the controller is back, gone after their volumes, never strays."""
 
-from stead_agent.bases.interface import BaseAwayError
+from stead_agent.disks.bases.interface import BaseAwayError
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stead_agent.dhcp.interface import DhcpError
+from stead_agent.disks.volumes.interface import DiskFullError
 from stead_agent.firewall.interface import FirewallError
 from stead_agent.machines.interface import MachineError, MachinesUnavailableError
 from stead_agent.metadata.interface import MetadataError
 from stead_agent.network.interface import NetworkError
 from stead_agent.simulated.machines import Pace
-from stead_agent.volumes.interface import DiskFullError
 from stead_agent.wanted import SHARED_KINDS, Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2

@@ -2,13 +2,13 @@
 
 import pytest
 
+from stead_agent.disks.volumes.interface import DiskFullError, VolumeError
 from stead_agent.machines.interface import MachineError, MachinesUnavailableError
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.loop import perform
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.work import Work
 from stead_agent.simulated.machines import Pace
-from stead_agent.volumes.interface import DiskFullError, VolumeError
 from stead_agent.wanted import HOST_NETWORK, SHARED_KINDS, Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2

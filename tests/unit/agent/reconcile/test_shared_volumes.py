@@ -2,7 +2,7 @@
 
 import pytest
 
-from stead_agent.exports.interface import ExportError, HomeAwayError
+from stead_agent.disks.exports.interface import ExportError, HomeAwayError
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2

@@ -1,7 +1,7 @@
 """Snapshots: taken once, followed until they are complete, together in a set, and before their volume goes."""
 
+from stead_agent.disks.snapshots.interface import SnapshotError
 from stead_agent.simulated.machines import Pace
-from stead_agent.snapshots.interface import SnapshotError
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.disk_sources import BlockSource, FileSource, Layer
+from stead_agent.disks.disk_sources import BlockSource, FileSource, Layer
+from stead_agent.disks.volumes.interface import VolumeSource
 from stead_agent.machines.interface import MachineStatus, OffReason, Power
 from stead_agent.reconcile import translate
-from stead_agent.volumes.interface import VolumeSource
 from stead_proto.v1 import desired_pb2, host_pb2
 from tests.support import desired_states as make
 

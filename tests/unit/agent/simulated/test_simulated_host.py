@@ -4,16 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.bases.interface import BaseSpec
+from stead_agent.disks.bases.interface import BaseSpec
+from stead_agent.disks.volumes.interface import BaseAbsentError, DiskFullError, VolumeSpec
 from stead_agent.machines.interface import MachineAbsentError, MachineError, MachineSpec, OffReason, Power
 from stead_agent.simulated.clock import SteppedClock
 from stead_agent.simulated.host import SimulatedHost
 from stead_agent.simulated.machines import Pace
-from stead_agent.volumes.interface import (
-    BaseAbsentError,
-    DiskFullError,
-    VolumeSpec,
-)
 
 SPEC = MachineSpec("i-1", 1, 1 << 30, (), ())
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stead_controller.audit import stored_events
 from stead_controller.audit import trail as module
 from stead_controller.audit.files import AuditFiles
+from stead_controller.audit.stored_events import AuditEvent, Search
 from stead_controller.audit.trail import Trail
 from stead_controller.db.session import Database
 from stead_controller.errors import OutOfRoom
-from stead_controller.resources import audit_events
-from stead_controller.resources.audit_events import AuditEvent, Search
 from tests.support.waiting import wait_for
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -60,7 +60,7 @@ def trail(database, tmp_path):
 
 
 def kept(database, asked=ALL, limit=10_000, account_id="1"):
-    found = database.run_blocking(lambda tx: audit_events.search(tx, account_id, asked, before=None, limit=limit))
+    found = database.run_blocking(lambda tx: stored_events.search(tx, account_id, asked, before=None, limit=limit))
     return [int(one.event.event_id.split()[1]) for one in found]
 
 
@@ -110,7 +110,7 @@ async def test_a_database_that_is_away_gets_them_later(trail, database, tmp_path
 
     trail.note(Record(0))
     with monkeypatch.context() as patched:
-        patched.setattr(audit_events, "add", away)
+        patched.setattr(stored_events, "add", away)
         with pytest.raises(OSError, match="away"):
             await trail.flush()
         trail.note(Record(1))
@@ -129,7 +129,7 @@ async def test_one_that_cannot_be_made_takes_no_other_with_it(trail, database):
 
 
 async def test_old_ones_and_too_many_go_in_pages(trail, database, monkeypatch):
-    monkeypatch.setattr(audit_events, "_PAGE", 7)
+    monkeypatch.setattr(stored_events, "_PAGE", 7)
     for number in range(20):
         trail.note(Record(number, time=NOW - timedelta(days=91)))
     for number in range(20, 1040):
@@ -170,7 +170,7 @@ async def test_nobodys_calls_push_out_another_accounts(trail, database):
 
 @given(counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 50)), most=st.integers(0, 120))
 def test_as_much_is_kept_as_may_be_and_the_least_is_taken_from_the_small(counts, most):
-    gone = audit_events.too_many(counts, most)
+    gone = stored_events.too_many(counts, most)
     left = {account: count - gone.get(account, 0) for account, count in counts.items()}
     assert all(count >= 0 for count in left.values())
     assert sum(left.values()) <= most
@@ -245,8 +245,8 @@ async def test_only_as_much_is_looked_at_as_may_be_missing(trail, database, tmp_
         file.writelines(f"event {number}\n" for number in range(50, 65))
         file.writelines("a stranger\n" for _ in range(25))
     asked = []
-    missing = audit_events.missing
-    monkeypatch.setattr(audit_events, "missing", lambda tx, events: asked.append(len(events)) or missing(tx, events))
+    missing = stored_events.missing
+    monkeypatch.setattr(stored_events, "missing", lambda tx, events: asked.append(len(events)) or missing(tx, events))
     await trail.recover()
     assert kept(database) == list(reversed(range(65)))
     assert asked == [0, 0, 5, 10, 10]
@@ -258,7 +258,7 @@ async def test_a_database_that_is_away_for_long_leaves_it_to_the_files(trail, da
 
     monkeypatch.setattr(module, "_MOST_RECORDS", 5)
     with monkeypatch.context() as patched:
-        patched.setattr(audit_events, "add", away)
+        patched.setattr(stored_events, "add", away)
         for number in range(0, 15, 5):
             for one in range(number, number + 5):
                 trail.note(Record(one))

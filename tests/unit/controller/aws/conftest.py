@@ -19,10 +19,10 @@ from stead_controller.aws.reading import whole
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.sts.get_caller_identity import get_caller_identity
 from stead_controller.errors import AlreadyExists, NotFound
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.iam_policies_of import policies_of
-from stead_controller.resources.transaction import Transaction
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam.policies_of_caller import policies_of
 
 ACCOUNT = "123456789012"
 KEY, SECRET = "AKIAEXAMPLE000000000", "a/secret+key"

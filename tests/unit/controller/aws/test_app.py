@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.call import Call, Later, Operation, Params
 from stead_controller.aws.call_record import CallRecord
+from stead_controller.aws.failed_logins import Strangers
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.reading import whole
-from stead_controller.aws.strangers import Strangers
 from stead_controller.aws.throttle import Throttle
 from stead_controller.errors import NotAuthorized, OutOfRoom, WrongState
-from stead_controller.resources.caller import NOBODY
-from stead_controller.resources.questions import ConsoleOutput, HostAnswer, Question
+from stead_controller.request.caller import NOBODY
+from stead_controller.request.questions import ConsoleOutput, HostAnswer, Question
 from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
 from tests.unit.controller.aws.test_signature import FORM, NOW, SECRET, sign
 

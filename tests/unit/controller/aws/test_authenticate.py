@@ -12,8 +12,8 @@ import pytest
 from stead_controller.aws.authenticate import Credential, authenticate, by_opened_keys
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import Reason, Refused, is_signed_with, read_claim
-from stead_controller.resources.accounts import OpenedKey
-from stead_controller.resources.caller import Caller
+from stead_controller.request.caller import Caller
+from stead_controller.resources.iam.accounts import OpenedKey
 from tests.unit.controller.aws.test_signature import KEY, NOW, SECRET, sign
 
 CALLER = Caller("123456789012", "arn:aws:iam::123456789012:root", "123456789012", KEY)

@@ -13,10 +13,10 @@ from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.authorization.rule import FREE, Asked, Check, Target, rule
 from stead_controller.aws.call import Call, Operation
 from stead_controller.errors import NotAuthorized
-from stead_controller.resources.caller import Caller, Session
-from stead_controller.resources.iam_policies_of import PrincipalPolicies
-from stead_controller.resources.vpc_endpoint_access import Via
-from tests.unit.controller.resources.rows import CLOUD, NOW
+from stead_controller.request.caller import Caller, Session
+from stead_controller.resources.iam.policies_of_caller import PrincipalPolicies
+from stead_controller.resources.network.vpc_endpoint_access import Via
+from tests.support.rows import CLOUD, NOW
 
 POLICY = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*"}}'
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call
 from stead_controller.errors import BadRequest, InvalidCombination, InvalidParameter, LimitExceeded, MissingParameter
-from stead_controller.resources.caller import Caller
-from stead_controller.resources.cloud import Cloud
-from stead_controller.resources.filters import Filter
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.filters import Filter
 
 KNOWN = frozenset({"instance-id", "vpc-id"})
 

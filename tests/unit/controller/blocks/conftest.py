@@ -6,8 +6,8 @@ import pytest
 
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.conftest import database, run, statements, world, world_file
+from tests.support import rows
+from tests.support.world import database, run, statements, world, world_file
 
 __all__ = ["database", "run", "statements", "world", "world_file"]
 

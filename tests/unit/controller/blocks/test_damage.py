@@ -11,31 +11,30 @@ from stead_controller.blocks.interface import MissingBlockError
 from stead_controller.blocks.scheduled_scrub import ScheduledScrub
 from stead_controller.blocks.scrub import scrub
 from stead_controller.db.tables import HostError, Image, ImageBlockDevice, Snapshot, SnapshotDamage, Volume
+from stead_controller.desired import host_errors
 from stead_controller.errors import WrongState
-from stead_controller.hosts import errors
-from stead_controller.resources import (
-    image_life,
-    images,
+from stead_controller.request.client_tokens import Repeatable
+from stead_controller.request.conditions import Selection
+from stead_controller.request.filters import Filter
+from stead_controller.resources.images import image_life, images
+from stead_controller.resources.images.images import ImageSelection
+from stead_controller.resources.instances import volume_attachments
+from stead_controller.resources.storage import (
     segments,
     snapshot_damage,
     snapshot_life,
     snapshots,
     stored_blocks,
-    volume_attachments,
     volume_life,
     volume_status,
 )
-from stead_controller.resources.client_tokens import Repeatable
-from stead_controller.resources.conditions import Selection
-from stead_controller.resources.filters import Filter
-from stead_controller.resources.images import ImageSelection
-from stead_controller.resources.snapshots import SnapshotSelection
-from stead_controller.resources.volume_life import CreateRequest
+from stead_controller.resources.storage.snapshots import SnapshotSelection
+from stead_controller.resources.storage.volume_life import CreateRequest
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError, make_segment, pack
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import CLOUD, NOW
+from tests.support import rows
+from tests.support.rows import CLOUD, NOW
 
 
 def noise():
@@ -388,7 +387,7 @@ class TestVolumes:
     @pytest.fixture
     def fails(self, run, world):
         """Let the volume's home say that it cannot fetch the base."""
-        return lambda base_id: run(errors.note_base, world.host_id, base_id, "DATA_LOSS", NOW)
+        return lambda base_id: run(host_errors.note_base, world.host_id, base_id, "DATA_LOSS", NOW)
 
     @pytest.fixture
     def status(self, run, world):

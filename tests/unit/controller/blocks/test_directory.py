@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from stead_controller.blocks.directory import BlockDirectory
-from stead_controller.blocks.interface import BlockName, BlockStoreError, MissingBlockError, decode, encode
+from stead_controller.blocks.interface import BlockStoreError, MissingBlockError, decode, encode
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK, BadBlockError, pack, unpack
 from stead_proto.v1.blocks_pb2 import COMPRESSION_UNSPECIFIED, COMPRESSION_ZSTD
 

@@ -16,9 +16,9 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.db.session import Database
 from stead_controller.db.tables import BlockSegment, CondemnedBlock, Snapshot, SnapshotSegment, StoredBlock
 from stead_controller.hosts.block_service import Incoming
-from stead_controller.resources import segments, snapshot_life
+from stead_controller.resources.storage import segments, snapshot_life
 from stead_proto.blocks import BLOCK_BYTES, digest_of, digests_of, make_segment, pack, unpack
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 SEGMENTS = 3
 SLOTS = 4

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stead_controller.blocks.directory import BlockDirectory
-from stead_controller.blocks.interface import BlockName
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BLOCK_BYTES, pack
 
 

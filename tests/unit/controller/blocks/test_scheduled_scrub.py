@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from stead_controller.blocks import scheduled_scrub
-from stead_controller.blocks.interface import BlockName, BlockStoreError
+from stead_controller.blocks.interface import BlockStoreError
 from stead_controller.blocks.scheduled_scrub import ScheduledScrub
-from stead_controller.resources import segments, stored_blocks
+from stead_controller.resources.storage import segments, stored_blocks
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BLOCK_BYTES, make_segment, pack
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 COUNT = 10
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from stead_controller.blocks.interface import BlockName
 from stead_controller.blocks.scrub import scrub
-from stead_controller.resources import segments, stored_blocks
+from stead_controller.resources.storage import segments, stored_blocks
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BLOCK_BYTES, make_segment, pack, unpack
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 
 def noise():

@@ -5,13 +5,14 @@ import secrets
 import pytest
 from sqlalchemy import func, select
 
-from stead_controller.blocks.interface import BlockName, MissingBlockError
+from stead_controller.blocks.interface import MissingBlockError
 from stead_controller.db.tables import BlockSegment, CondemnedBlock, Snapshot, SnapshotSegment, StoredBlock, Volume
 from stead_controller.errors import NotFound
-from stead_controller.resources import segments, snapshot_life, stored_blocks, written_snapshots
+from stead_controller.resources.storage import segments, snapshot_life, stored_blocks, written_snapshots
+from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError, make_segment, pack, unpack
 from stead_proto.v1.blocks_pb2 import Block, Segment
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 
 def noise():

@@ -7,9 +7,9 @@ import pytest
 
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db.tables import Snapshot
-from stead_controller.resources import segments, snapshot_life, stored_blocks
+from stead_controller.resources.storage import segments, snapshot_life, stored_blocks
 from stead_proto.blocks import BLOCK_BYTES, BadBlockError, make_segment, pack
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 
 async def test_what_another_controller_has_mended_is_noted_again(store, database, files, time, run, *, world):

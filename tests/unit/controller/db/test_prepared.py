@@ -14,7 +14,7 @@ from stead_controller.db.prepared import Prepared, _arguments, _compile
 from stead_controller.db.session import Database, _asks_for_retry
 from stead_controller.db.tables import Host, Instance, Reservation, Tag
 from stead_proto import ids
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 HOSTS = select(Host.id, Host.cpus, Host.schedulable, Host.created).order_by(Host.id)

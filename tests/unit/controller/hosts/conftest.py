@@ -1,5 +1,5 @@
-"""The database and world of the tests of resources, and what hosts are told of it."""
+"""The database and world of these tests, and what hosts are told of it."""
 
-from tests.unit.controller.resources.conftest import database, run, statements, world, world_file
+from tests.support.world import database, life, run, statements, unchanged, world, world_file
 
-__all__ = ["database", "run", "statements", "world", "world_file"]
+__all__ = ["database", "life", "run", "statements", "unchanged", "world", "world_file"]

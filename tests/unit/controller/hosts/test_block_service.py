@@ -11,7 +11,8 @@ import pytest
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db.tables import HostError, Snapshot
-from stead_controller.hosts import block_service, outbox
+from stead_controller.desired import outbox
+from stead_controller.hosts import block_service
 from stead_controller.hosts.block_service import BlockService, BlockSet
 from stead_proto import limits, tls
 from stead_proto.blocks import BLOCK_BYTES, make_segment, pack, unpack
@@ -19,7 +20,7 @@ from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2 as pb
 from stead_proto.v1 import blocks_pb2_grpc
 from stead_proto.v1 import desired_pb2 as desired
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 SECONDS = 10
 

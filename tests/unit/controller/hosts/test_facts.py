@@ -8,9 +8,9 @@ from stead_controller.db.tables import Host
 from stead_controller.errors import NoCapacity
 from stead_controller.hosts.facts import take_facts
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import capacity
+from stead_controller.resources.host_capacity import capacity
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources.rows import CLOUD, GIB, NOW
+from tests.support.rows import CLOUD, GIB, NOW
 
 EXACT = replace(CLOUD, cpu_overcommit=1.0, memory_kept=0)
 NEED = Need(2, 2 * GIB)

@@ -7,7 +7,7 @@ import pytest
 
 from stead_controller.db.tables import Host
 from stead_controller.hosts.liveness import Liveness
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 TIMEOUT = 20
 

@@ -8,8 +8,8 @@ from stead_controller.db.tables import InstanceStoreDisk, StoragePool, Volume
 from stead_controller.hosts import pools
 from stead_controller.hosts.liveness import Liveness
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import GIB, NOW
+from tests.support import rows
+from tests.support.rows import GIB, NOW
 
 
 def pool(name="main", **changes):

@@ -16,8 +16,8 @@ from stead_controller.hosts.report_intake import ReportIntake
 from stead_proto.certificates import Authority
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import CLOUD, NOW
+from tests.support import rows
+from tests.support.rows import CLOUD, NOW
 
 BAD = "snap-0123456789abcdef0"
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from stead_controller.db.tables import HostError, SecurityGroup
-from stead_controller.hosts import errors, topics
+from stead_controller.desired import host_errors, topics
 from stead_controller.hosts.reports import apply_progress, is_news
-from stead_controller.resources import host_records
+from stead_controller.resources.operators import host_records
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 GROUP = (desired.KIND_SECURITY_GROUP, "sg-0123456789abcdef0")
 
@@ -40,7 +40,7 @@ def test_that_all_is_well_is_no_news():
 def test_an_error_is_kept_until_it_is_over(run, world):
     run(apply_progress, [(world.host_id, [status(pb.CONDITION_FAILED, "no such table")])], NOW)
     assert kept(run) == [(*GROUP, "no such table")]
-    assert run(errors.of_hosts, [world.host_id]) == {world.host_id: {GROUP}}
+    assert run(host_errors.of_hosts, [world.host_id]) == {world.host_id: {GROUP}}
     run(apply_progress, [(world.host_id, [status(pb.CONDITION_FAILED, "no memory")])], NOW)
     assert kept(run) == [(*GROUP, "no memory")]
     run(apply_progress, [(world.host_id, [status(pb.CONDITION_READY)])], NOW)

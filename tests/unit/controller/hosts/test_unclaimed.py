@@ -19,20 +19,20 @@ from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongSt
 from stead_controller.hosts import pools
 from stead_controller.hosts.reports import apply_progress
 from stead_controller.placement.choose_host import Need
-from stead_controller.resources import (
-    addresses,
-    capacity,
+from stead_controller.resources.host_capacity import capacity
+from stead_controller.resources.network import (
+    address_pools,
     elastic_address_associations,
     elastic_addresses,
-    host_records,
     interface_addresses,
     network_interface_life,
 )
-from stead_controller.resources.elastic_address_associations import Target
-from stead_controller.resources.network_interface_life import AddressWish, CreateRequest
+from stead_controller.resources.network.elastic_address_associations import Target
+from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from stead_controller.resources.operators import host_records
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources.rows import CLOUD, GIB, NOW
+from tests.support.rows import CLOUD, GIB, NOW
 
 ENI = (desired.KIND_INTERFACE, "eni-0123456789abcdef0")
 OTHER = (desired.KIND_INTERFACE, "eni-0123456789abcdef1")
@@ -120,7 +120,7 @@ def test_its_macs_and_public_addresses_are_nobody_elses(run, world, report, monk
     report(ENI, mac_address=MAC, public_addresses=["198.18.9.2", "198.18.9.3"])
     drawn = [bytes.fromhex(MAC.replace(":", "")[2:]), bytes(5)]
     monkeypatch.setattr("secrets.token_bytes", lambda _size: drawn.pop(0))
-    assert run(addresses.new_mac) == "02:00:00:00:00:00"
+    assert run(address_pools.new_mac) == "02:00:00:00:00:00"
     monkeypatch.undo()
     with pytest.raises(NotFound):
         run(elastic_addresses.allocate, world.one.caller, cloud, "198.18.9.2", {}, NOW)
@@ -138,13 +138,13 @@ def test_its_macs_and_public_addresses_are_nobody_elses(run, world, report, monk
     with pytest.raises(WrongState) as refused:  # it was allocated before the copy, and associated after it
         run(associate)
     assert refused.value.code == "InvalidIPAddress.InUse"
-    given = {run(addresses.take_free, cloud, world.one.caller.account_id, NOW) for _ in range(2)}
+    given = {run(address_pools.take_free, cloud, world.one.caller.account_id, NOW) for _ in range(2)}
     assert given == {"198.18.9.4", "198.18.9.5"}
     with pytest.raises(LimitExceeded):
-        run(addresses.take_free, cloud, world.one.caller.account_id, NOW)
+        run(address_pools.take_free, cloud, world.one.caller.account_id, NOW)
     report(ENI, pb.CONDITION_READY)
     assert run(associate)
-    assert run(addresses.take_free, cloud, world.one.caller.account_id, NOW) == "198.18.9.2"
+    assert run(address_pools.take_free, cloud, world.one.caller.account_id, NOW) == "198.18.9.2"
 
 
 def test_its_room_is_taken_also_where_there_was_less(run, world, report):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stead_controller.errors import BadRequest
 from stead_controller.object_store import answers
-from stead_controller.resources.buckets import BucketFacts
+from stead_controller.resources.storage.buckets import BucketFacts
 
 BUCKET = BucketFacts("mine", "111111111111", "mine-0123456789abcdef", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), None)
 MODEL = Session().get_service_model("s3")

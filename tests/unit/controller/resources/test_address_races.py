@@ -13,15 +13,15 @@ from sqlalchemy import func, select
 
 from stead_controller.db.tables import ElasticAddress, InterfaceAddress, NetworkInterface, PublicAddress, Subnet
 from stead_controller.errors import LimitExceeded, SteadError
-from stead_controller.resources import (
+from stead_controller.resources.network import (
     elastic_address_associations,
     elastic_addresses,
     interface_addresses,
     network_interface_life,
 )
-from stead_controller.resources.elastic_address_associations import Target
-from stead_controller.resources.network_interface_life import AddressWish, CreateRequest
-from tests.unit.controller.resources.rows import CLOUD, NOW
+from stead_controller.resources.network.elastic_address_associations import Target
+from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from tests.support.rows import CLOUD, NOW
 
 SMALL = "172.31.200.0/28"
 USABLE = {f"172.31.200.{last}" for last in range(4, 15)}

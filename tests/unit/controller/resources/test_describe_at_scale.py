@@ -7,19 +7,15 @@ import pytest
 from sqlalchemy import event
 
 from stead_controller.db.session import Database
-from stead_controller.resources import (
-    describe_instances,
-    instance_status,
-    network_interfaces,
-    snapshots,
-    tags,
-    volumes,
-)
-from stead_controller.resources.conditions import Selection
-from stead_controller.resources.filters import Filter
-from stead_controller.resources.snapshots import SnapshotSelection
-from tests.unit.controller.resources import crowd, rows
-from tests.unit.controller.resources.rows import CLOUD
+from stead_controller.request.conditions import Selection
+from stead_controller.request.filters import Filter
+from stead_controller.resources import tags
+from stead_controller.resources.instances import describe_instances, instance_status
+from stead_controller.resources.network import network_interfaces
+from stead_controller.resources.storage import snapshots, volumes
+from stead_controller.resources.storage.snapshots import SnapshotSelection
+from tests.support import crowd, rows
+from tests.support.rows import CLOUD
 
 NUMBER = 100_000
 BUDGET = 0.020  # seconds of CPU: P8 of the budgets

@@ -14,22 +14,22 @@ from stead_controller.db.tables import (
     IamTag,
     IamUser,
 )
-from stead_controller.resources import (
+from stead_controller.resources.iam import (
+    access_keys,
+    account_details,
+    account_settings,
     accounts,
-    iam_access_keys,
-    iam_accounts,
-    iam_attachments,
-    iam_details,
-    iam_groups,
-    iam_instance_profiles,
-    iam_policies,
-    iam_policies_of,
-    iam_roles,
-    iam_users,
+    attached_policies,
+    groups,
+    instance_profiles,
+    policies,
+    policies_of_caller,
+    roles,
+    users,
 )
-from stead_controller.resources.iam_slices import Slice
-from stead_controller.sealing import no_sealer
-from tests.unit.controller.resources import rows
+from stead_controller.resources.iam.list_pages import Slice
+from stead_controller.secrets.sealing import no_sealer
+from tests.support import rows
 
 USERS = 2000
 PAGE = Slice(11)
@@ -90,23 +90,25 @@ def fill(tx, account_id):
 
 
 CALLS = {
-    "GetUser": lambda tx, caller, arn: iam_users.get(tx, caller, "user00500"),
-    "ListUsers": lambda tx, caller, arn: iam_users.search(tx, caller, PAGE),
-    "ListUsers, later": lambda tx, caller, arn: iam_users.search(tx, caller, Slice(11, ("user01500",))),
-    "ListUsers, path": lambda tx, caller, arn: iam_users.search(tx, caller, Slice(11, None, "/none/")),
-    "ListRoles": lambda tx, caller, arn: iam_roles.search(tx, caller, PAGE),
-    "GetGroup": lambda tx, caller, arn: iam_groups.members(tx, caller, "group00007", PAGE),
-    "ListGroupsForUser": lambda tx, caller, arn: iam_groups.of_user(tx, caller, "user00500", PAGE),
-    "ListInstanceProfilesForRole": lambda tx, caller, arn: iam_instance_profiles.of_role(tx, caller, "role00007", PAGE),
-    "GetPolicy": iam_policies.get,
-    "ListPolicies": lambda tx, caller, arn: iam_policies.search(tx, caller, iam_policies.Search(), PAGE),
-    "ListAccessKeys": lambda tx, caller, arn: iam_access_keys.of_user(tx, caller, "user00500"),
-    "GetAccountSummary": lambda tx, caller, arn: iam_accounts.summary(tx, caller),
-    "GetAccountAuthorizationDetails": lambda tx, caller, arn: iam_details.search(tx, caller, iam_details.KINDS, PAGE),
-    "ListEntitiesForPolicy": lambda tx, caller, arn: iam_attachments.entities(
+    "GetUser": lambda tx, caller, arn: users.get(tx, caller, "user00500"),
+    "ListUsers": lambda tx, caller, arn: users.search(tx, caller, PAGE),
+    "ListUsers, later": lambda tx, caller, arn: users.search(tx, caller, Slice(11, ("user01500",))),
+    "ListUsers, path": lambda tx, caller, arn: users.search(tx, caller, Slice(11, None, "/none/")),
+    "ListRoles": lambda tx, caller, arn: roles.search(tx, caller, PAGE),
+    "GetGroup": lambda tx, caller, arn: groups.members(tx, caller, "group00007", PAGE),
+    "ListGroupsForUser": lambda tx, caller, arn: groups.of_user(tx, caller, "user00500", PAGE),
+    "ListInstanceProfilesForRole": lambda tx, caller, arn: instance_profiles.of_role(tx, caller, "role00007", PAGE),
+    "GetPolicy": policies.get,
+    "ListPolicies": lambda tx, caller, arn: policies.search(tx, caller, policies.Search(), PAGE),
+    "ListAccessKeys": lambda tx, caller, arn: access_keys.of_user(tx, caller, "user00500"),
+    "GetAccountSummary": lambda tx, caller, arn: account_settings.summary(tx, caller),
+    "GetAccountAuthorizationDetails": lambda tx, caller, arn: account_details.search(
+        tx, caller, account_details.KINDS, PAGE
+    ),
+    "ListEntitiesForPolicy": lambda tx, caller, arn: attached_policies.entities(
         tx, caller, arn, PAGE, kinds=("user", "role", "group"), usages=("PermissionsPolicy", "PermissionsBoundary")
     ),
-    "what binds a user": lambda tx, caller, arn: iam_policies_of.of_principal(tx, f"AIDA{500:017}"),
+    "what binds a user": lambda tx, caller, arn: policies_of_caller.of_principal(tx, f"AIDA{500:017}"),
     "a key": lambda tx, caller, arn: accounts.open_key(tx, no_sealer(), "AKIAABSENT"),
 }
 
@@ -152,7 +154,9 @@ def test_pages_of_any_size_are_the_whole_list(crowded):
         found, after = [], None
         while len(found) < 20 or size == 1000:
             part = Slice(size, after)
-            page = database.run_blocking(lambda tx, part=part: iam_attachments.entities(tx, caller, arn, part, **kinds))
+            page = database.run_blocking(
+                lambda tx, part=part: attached_policies.entities(tx, caller, arn, part, **kinds)
+            )
             found += [row["Id"] for row in page]
             if len(page) < size:
                 break

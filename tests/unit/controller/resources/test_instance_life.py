@@ -19,6 +19,8 @@ from stead_controller.db.tables import (
     Tag,
     Volume,
 )
+from stead_controller.desired import changes, desired_state, revisions
+from stead_controller.desired.forgetting import forget_removals
 from stead_controller.errors import (
     IdempotencyMismatch,
     InvalidCombination,
@@ -29,21 +31,19 @@ from stead_controller.errors import (
     NotFound,
     WrongState,
 )
-from stead_controller.hosts import changes, desired_state, revisions
-from stead_controller.hosts.forgetting import forget_removals
 from stead_controller.hosts.reports import apply_progress, give_up_launch
-from stead_controller.resources import interface_changes
-from stead_controller.resources.block_devices import BlockDevice
-from stead_controller.resources.metadata_options import MetadataOptions
-from stead_controller.resources.network_interface_life import AddressWish
-from stead_controller.resources.reboot_instances import reboot_instances
-from stead_controller.resources.start_instances import start_instances
-from stead_controller.resources.stop_instances import stop_instances
-from stead_controller.resources.terminate_instances import terminate_instances
+from stead_controller.resources.instances.metadata_options import MetadataOptions
+from stead_controller.resources.instances.reboot_instances import reboot_instances
+from stead_controller.resources.instances.start_instances import start_instances
+from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_controller.resources.instances.terminate_instances import terminate_instances
+from stead_controller.resources.network import interface_changes
+from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.storage.block_devices import BlockDevice
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources.life import Life
-from tests.unit.controller.resources.rows import GIB, NOW
+from tests.support.life import Life
+from tests.support.rows import GIB, NOW
 
 
 def test_a_launch_writes_all_rows_and_tells_the_host(life):

@@ -3,8 +3,9 @@
 import pytest
 
 from stead_controller.errors import NotFound
-from stead_controller.resources import questions
-from tests.unit.controller.resources import rows
+from stead_controller.request import questions
+from stead_controller.resources.instances import guest_questions
+from tests.support import rows
 
 
 @pytest.fixture
@@ -15,24 +16,24 @@ def launch(world, run):
 @pytest.mark.parametrize("state", ["pending", "stopping", "stopped", "shutting-down", "terminated"])
 def test_no_host_is_asked_while_the_guest_does_not_run(world, run, launch, state):
     instance_id = launch(state=state)
-    assert run(questions.password_data, world.one.caller, instance_id) == (None, "")
-    run(questions.keep_password_data, world.one.caller, instance_id, "c2VjcmV0")
-    assert run(questions.password_data, world.one.caller, instance_id) == (None, "c2VjcmV0")
+    assert run(guest_questions.password_data, world.one.caller, instance_id) == (None, "")
+    run(guest_questions.keep_password_data, world.one.caller, instance_id, "c2VjcmV0")
+    assert run(guest_questions.password_data, world.one.caller, instance_id) == (None, "c2VjcmV0")
 
 
 def test_what_a_host_found_is_kept(world, run, launch):
     instance_id = launch(state="running")
-    question, known = run(questions.password_data, world.one.caller, instance_id)
+    question, known = run(guest_questions.password_data, world.one.caller, instance_id)
     assert (question, known) == (questions.PasswordData(world.host_id, instance_id), "")
     # Found, changed, lost, and more than any key makes of a password.
     for found, kept in (("Zmlyc3Q=", "Zmlyc3Q="), ("b3RoZXI=", "b3RoZXI="), ("", "b3RoZXI="), ("A" * 2049, "b3RoZXI=")):
-        assert run(questions.keep_password_data, world.one.caller, instance_id, found) == kept
-    assert run(questions.password_data, world.one.caller, instance_id)[1] == "b3RoZXI="
+        assert run(guest_questions.keep_password_data, world.one.caller, instance_id, found) == kept
+    assert run(guest_questions.password_data, world.one.caller, instance_id)[1] == "b3RoZXI="
 
 
 def test_another_tenants_guest_has_none(world, run, launch):
     instance_id = launch(state="running")
-    for ask in (questions.password_data, lambda *given: questions.keep_password_data(*given, "c2VjcmV0")):
+    for ask in (guest_questions.password_data, lambda *given: guest_questions.keep_password_data(*given, "c2VjcmV0")):
         with pytest.raises(NotFound):
             run(ask, world.other.caller, instance_id)
-    assert run(questions.password_data, world.one.caller, instance_id)[1] == ""
+    assert run(guest_questions.password_data, world.one.caller, instance_id)[1] == ""

@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from stead_controller.db.session import Database
 from stead_controller.db.tables import NetworkInterface, Tag
-from stead_controller.resources import network_interface_life
-from stead_controller.resources.network_interface_life import AddressWish, CreateRequest
-from tests.unit.controller.resources.rows import NOW
+from stead_controller.resources.network import network_interface_life
+from stead_controller.resources.network.network_interface_life import AddressWish, CreateRequest
+from tests.support.rows import NOW
 from tests.unit.controller.resources.test_address_races import check
 
 COMMITS = 8

@@ -10,7 +10,7 @@ from stead_controller.errors import AlreadyExists, BadRequest, InvalidParameter,
 from stead_controller.resources import quota_requests, quotas
 from stead_controller.resources.quota_requests import GRANTED, NOBODY_ASKED, OPEN, TURNED_DOWN
 from stead_controller.resources.quotas import SUBNETS_PER_VPC, VPCS
-from tests.unit.controller.resources.rows import CLOUD, NOW
+from tests.support.rows import CLOUD, NOW
 
 DAY = timedelta(days=1)
 LATER = NOW + timedelta(days=90)

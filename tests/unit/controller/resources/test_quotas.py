@@ -7,7 +7,7 @@ import pytest
 from stead_controller.db.tables import AccountUsage, Instance
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound
 from stead_controller.resources import quotas
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 
 def test_codes_are_unique_and_well_formed():

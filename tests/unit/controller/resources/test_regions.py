@@ -3,9 +3,9 @@
 import pytest
 
 from stead_controller.errors import InvalidParameter
+from stead_controller.request.filters import Filter
 from stead_controller.resources import regions
-from stead_controller.resources.filters import Filter
-from tests.unit.controller.resources.rows import CLOUD
+from tests.support.rows import CLOUD
 
 
 def zones(*filters, names=(), ids=()):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stead_controller.desired import desired_state
 from stead_controller.errors import (
     InvalidParameter,
     LimitExceeded,
@@ -9,12 +10,11 @@ from stead_controller.errors import (
     MissingParameter,
     NotFound,
 )
-from stead_controller.hosts import desired_state
+from stead_controller.request.conditions import Selection
+from stead_controller.request.filters import Filter
 from stead_controller.resources import tags
-from stead_controller.resources.conditions import Selection
-from stead_controller.resources.filters import Filter
 from stead_controller.resources.tags import TagToDelete
-from tests.unit.controller.resources import rows
+from tests.support import rows
 
 ABSENT = "i-00000000000000000"
 

@@ -14,8 +14,8 @@ from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Subnet
 from stead_controller.errors import NoCapacity
 from stead_controller.settings import Settings
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.life import Life
+from tests.support import rows
+from tests.support.life import Life
 from tests.unit.controller.resources.test_address_races import ACTIONS, Tenant, check
 
 ROOT = Path(__file__).parents[4]

@@ -15,29 +15,25 @@ from sqlalchemy import select, update
 
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, HostResource, Instance, Snapshot, StoragePool, Volume
+from stead_controller.desired import desired_state
 from stead_controller.errors import SteadError
-from stead_controller.hosts import desired_state, facts
+from stead_controller.hosts import facts
 from stead_controller.hosts.reports import apply_progress
-from stead_controller.resources import (
-    create_snapshots,
-    host_records,
-    snapshot_life,
-    volume_attachments,
-    volume_life,
-    volume_modifications,
-)
-from stead_controller.resources.client_tokens import Repeatable
-from stead_controller.resources.conditions import Selection
-from stead_controller.resources.create_snapshots import OfInstance, OfVolume
-from stead_controller.resources.start_instances import start_instances
-from stead_controller.resources.stop_instances import stop_instances
-from stead_controller.resources.terminate_instances import terminate_instances
-from stead_controller.resources.volume_life import CreateRequest
-from stead_controller.resources.volume_modifications import ModifyRequest
+from stead_controller.request.client_tokens import Repeatable
+from stead_controller.request.conditions import Selection
+from stead_controller.resources.instances import volume_attachments
+from stead_controller.resources.instances.start_instances import start_instances
+from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_controller.resources.instances.terminate_instances import terminate_instances
+from stead_controller.resources.operators import host_records
+from stead_controller.resources.storage import create_snapshots, snapshot_life, volume_life, volume_modifications
+from stead_controller.resources.storage.create_snapshots import OfInstance, OfVolume
+from stead_controller.resources.storage.volume_life import CreateRequest
+from stead_controller.resources.storage.volume_modifications import ModifyRequest
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import CLOUD, GIB, NOW
+from tests.support import rows
+from tests.support.rows import CLOUD, GIB, NOW
 
 ZONE = "us-east-1a"
 VOLUME, MACHINE = int(desired.KIND_VOLUME), int(desired.KIND_MACHINE)

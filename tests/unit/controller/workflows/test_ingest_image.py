@@ -14,16 +14,18 @@ from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.store import BlockStore
 from stead_controller.db.tables import Image, Snapshot, Workflow
 from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
-from stead_controller.resources import imported_images, segments, volume_keys, workflow_rows
-from stead_controller.resources.imported_images import ImageFile, ImageWish
-from stead_controller.sealing import Sealer
+from stead_controller.resources import workflow_rows
+from stead_controller.resources.images import imported_images
+from stead_controller.resources.images.imported_images import ImageFile, ImageWish
+from stead_controller.resources.storage import segments, volume_keys
+from stead_controller.secrets.sealing import Sealer
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.ingest_image import IngestImage
 from stead_proto import ids
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, digests_of, unpack
 from tests.support import crafted_images
-from tests.unit.controller.resources.rows import NOW
+from tests.support.rows import NOW
 
 # Data in the first segment and, after a hole, in the second.
 PLACES = (0, 3, 4, SEGMENT_BLOCKS + 1)

@@ -15,15 +15,17 @@ from stead_controller.db.tables import (
     Snapshot,
     Volume,
 )
-from stead_controller.hosts.pictures import keys
-from stead_controller.master_key import KEPT, KeyFile, MasterKey
-from stead_controller.resources import iam_access_keys, iam_mfa_devices, object_keys, sealed_rows, volume_keys
-from stead_controller.sealing import version_of
+from stead_controller.desired.pictures import keys
+from stead_controller.resources.iam import access_keys, mfa_devices
+from stead_controller.resources.operators import sealed_rows
+from stead_controller.resources.storage import object_keys, volume_keys
+from stead_controller.secrets.master_key import KEPT, KeyFile, MasterKey
+from stead_controller.secrets.sealing import version_of
 from stead_controller.workflows.reseal import Resealing
 from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
-from tests.unit.controller.resources import rows
-from tests.unit.controller.resources.rows import NOW
+from tests.support import rows
+from tests.support.rows import NOW
 
 COUNT = 7
 
@@ -74,14 +76,14 @@ def secrets_of(database, world, master_key, monkeypatch):
         for number in range(COUNT):
             key_id, secret = f"AKIA{number:016}", f"secret {number}".encode()
             account_id = world.one.caller.account_id
-            sealed = sealer.seal(secret, iam_access_keys.context(key_id))
+            sealed = sealer.seal(secret, access_keys.context(key_id))
             tx.session.add(
                 AccessKey(
                     id=key_id, account_id=account_id, user_id=account_id, arn="a", secret_sealed=sealed, created=NOW
                 )
             )
             tx.session.add(
-                device(f"AMFA{number}", account_id, sealer.seal(secret, iam_mfa_devices.context(f"AMFA{number}")))
+                device(f"AMFA{number}", account_id, sealer.seal(secret, mfa_devices.context(f"AMFA{number}")))
             )
             name = f"key{number}"
             tx.session.add(ObjectKey(name=name, sealed=sealer.seal(secret, object_keys.context(name))))
@@ -100,7 +102,7 @@ def secrets_of(database, world, master_key, monkeypatch):
     def look(opening):
         def read(tx):
             found = [
-                (key.secret_sealed, iam_access_keys.context(key.id))
+                (key.secret_sealed, access_keys.context(key.id))
                 for key in tx.session.scalars(select(AccessKey).where(AccessKey.id.startswith("AKIA0")))
             ]
             found += [
@@ -108,7 +110,7 @@ def secrets_of(database, world, master_key, monkeypatch):
                 for volume in tx.session.scalars(select(Volume).where(Volume.sealed_key.is_not(None)))
             ]
             found += [
-                (device.seed_sealed, iam_mfa_devices.context(device.id))
+                (device.seed_sealed, mfa_devices.context(device.id))
                 for device in tx.session.scalars(select(IamMfaDevice))
             ]
             found += [(key.sealed, object_keys.context(key.name)) for key in tx.session.scalars(select(ObjectKey))]

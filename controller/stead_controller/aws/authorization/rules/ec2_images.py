@@ -16,7 +16,7 @@ from stead_controller.aws.authorization.rule import (
     rule,
 )
 from stead_controller.aws.authorization.rules.attributes import setting
-from stead_controller.resources import image_tasks
+from stead_controller.resources.images import image_tasks
 
 _IMAGE = named("image", "ImageId")
 

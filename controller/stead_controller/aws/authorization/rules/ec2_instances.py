@@ -5,12 +5,13 @@ from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, making, named, referred, rule
 from stead_controller.aws.authorization.rules.attributes import setting
-from stead_controller.aws.ec2.run_instances import DEFAULT_TYPE, launch_request
+from stead_controller.aws.ec2.instances.run_instances import DEFAULT_TYPE, launch_request
 from stead_controller.errors import SteadError
-from stead_controller.resources import launch_choices, resource_facts
-from stead_controller.resources.launch_choices import Choices
-from stead_controller.resources.launch_interfaces import InterfacePlan
-from stead_controller.resources.launch_volumes import VolumePlan
+from stead_controller.resources.instances import launch_choices
+from stead_controller.resources.instances.launch_choices import Choices
+from stead_controller.resources.instances.launch_interfaces import InterfacePlan
+from stead_controller.resources.instances.launch_volumes import VolumePlan
+from stead_controller.resources.policy_keys import resource_facts
 
 _INSTANCE = named("instance", "InstanceId")
 _INSTANCES = named("instance", "InstanceIds")

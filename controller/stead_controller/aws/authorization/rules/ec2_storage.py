@@ -6,7 +6,7 @@ from typing import Final
 from stead_controller.aws.authorization.rule import Asked, Check, Rule, Target, made, making, named, rule
 from stead_controller.aws.authorization.rules.attributes import setting
 from stead_controller.aws.authorization.rules.ec2_images import object_of
-from stead_controller.resources import resource_facts
+from stead_controller.resources.policy_keys import resource_facts
 
 
 def _new_volume(asked: Asked) -> Iterator[Check]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from stead_controller.aws.authorization.rule import Asked, Check, Part, Rule, Target, rule
-from stead_controller.resources import iam_targets
+from stead_controller.resources.iam import call_targets
 
 _OF_USERS: Final = (
     "AttachUserPolicy",
@@ -149,7 +149,7 @@ def _entity(kind: str, member: str) -> Part:
 
 def _target(asked: Asked, kind: str, name: str) -> Target:
     call = asked.call
-    entity = iam_targets.find(call.tx, call.caller, call.cloud, kind, name)
+    entity = call_targets.find(call.tx, call.caller, call.cloud, kind, name)
     context = {
         "iam:PolicyARN": asked.params.get("PolicyArn"),
         "iam:PermissionsBoundary": asked.params.get("PermissionsBoundary") or entity.boundary_arn,
@@ -207,7 +207,7 @@ def _by_arn(member: str) -> Part:
 
     def part(asked: Asked) -> Iterator[Check]:
         for arn in asked.values(member):
-            entity_id = iam_targets.id_of_arn(asked.call.tx, asked.call.caller, arn)
+            entity_id = call_targets.id_of_arn(asked.call.tx, asked.call.caller, arn)
             yield Check(Target(arn, "iam", entity_id, tags=_tags(asked.params)))
 
     return part
@@ -221,7 +221,7 @@ def _new_issuer(asked: Asked) -> Iterator[Check]:
 
 def _owner_of_key(asked: Asked) -> Iterator[Check]:
     for key_id in asked.values("AccessKeyId"):
-        name = iam_targets.user_of_key(asked.call.tx, asked.call.caller, key_id)
+        name = call_targets.user_of_key(asked.call.tx, asked.call.caller, key_id)
         if name is not None:
             yield Check(_target(asked, "user", name))
 

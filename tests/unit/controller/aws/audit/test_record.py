@@ -10,7 +10,7 @@ from stead_controller.aws.audit.recall import recall
 from stead_controller.aws.audit.record import draw
 from stead_controller.aws.audit.touched import touched
 from stead_controller.aws.call_record import CallRecord
-from stead_controller.resources.caller import Caller, Origin, Session
+from stead_controller.request.caller import Caller, Origin, Session
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 ACCOUNT = "123456789012"

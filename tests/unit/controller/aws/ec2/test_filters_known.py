@@ -6,38 +6,31 @@ import re
 import pytest
 
 from stead_controller.aws.protocol.models import load_service
-from stead_controller.resources import (
-    describe_instance_types,
+from stead_controller.request.filters import is_tag_filter
+from stead_controller.resources import regions, tags
+from stead_controller.resources.images import images
+from stead_controller.resources.instances import describe_instance_types, instance_filters, instance_status, key_pairs
+from stead_controller.resources.network import (
     describe_nat_gateways,
     describe_vpc_endpoints,
     dhcp_options,
     elastic_addresses,
     flow_logs,
-    images,
-    instance_filters,
-    instance_status,
     internet_gateways,
-    key_pairs,
     network_acls,
     network_interface_filters,
     prefix_lists,
-    regions,
     route_tables,
     security_group_rules,
     security_groups,
-    snapshots,
     subnet_cidr_reservations,
     subnets,
-    tags,
-    volume_modifications,
-    volume_status,
-    volumes,
     vpc_endpoint_services,
     vpc_peering_connections,
     vpcs,
 )
-from stead_controller.resources.filters import is_tag_filter
-from tests.unit.controller.resources.rows import CLOUD, caller
+from stead_controller.resources.storage import snapshots, volume_modifications, volume_status, volumes
+from tests.support.rows import CLOUD, caller
 
 KNOWN = {
     "DescribeAddresses": elastic_addresses.conditions(CLOUD),

@@ -15,7 +15,7 @@ from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import Codec, WireError
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.errors import BadRequest, InvalidParameter, MissingParameter, SteadError, UnknownParameter
-from tests.unit.controller.aws.shapes import full, is_usable, structures
+from tests.support.aws_shapes import full, is_usable, structures
 
 PROTOCOLS = {"cloudwatch": "json", "ebs": "rest-json", "dlm": "rest-json"}
 TARGET = (("X-Amz-Target", "GraniteServiceVersion20100801.PutMetricData"),)

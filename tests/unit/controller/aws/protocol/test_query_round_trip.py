@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.message import Request
-from tests.unit.controller.aws.shapes import full, is_usable, structures
+from tests.support.aws_shapes import full, is_usable, structures
 
 PROTOCOLS = {"ec2": "ec2", "sts": "query", "iam": "query", "autoscaling": "query", "cloudwatch": "query"}
 OPERATIONS = [

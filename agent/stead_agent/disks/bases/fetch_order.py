@@ -1,0 +1,78 @@
+"""Which block of a base is fetched next: what is asked for, then what follows it, then all others. Knows no threads."""
+
+from collections import deque
+from typing import Final
+
+from stead_agent.disks.bases.picture import Picture, Presence
+
+READ_AHEAD: Final = 4
+"""Blocks that are fetched after one that was asked for: 2 MiB, which a guest that reads a file wants next."""
+
+
+class Turns:
+    """The blocks that have not come, each on its way at most once."""
+
+    def __init__(self, picture: Picture, presence: Presence, *, read_ahead: int = READ_AHEAD) -> None:
+        self._picture = picture
+        self._presence = presence
+        self._read_ahead = read_ahead
+        self._asked: deque[int] = deque()
+        self._ahead: deque[int] = deque()
+        self._behind = iter(sorted(picture.digests))
+        self._again: deque[int] = deque()
+        self._on_way: set[bytes] = set()
+
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether something that was asked for, or follows it, is to be fetched."""
+        return bool(self._asked or self._ahead)
+
+    def ask(self, block: int) -> None:
+        """Have a block that is read now fetched before all others, and those behind it next."""
+        self._asked.append(block)
+        for follower in range(block + 1, block + 1 + self._read_ahead):
+            if follower in self._picture.digests:
+                self._ahead.append(follower)
+
+    def next_asked(self) -> int | None:
+        """Take the next that is asked for, or follows what is; None when there is none."""
+        found = self._take(self._asked)
+        return self._take(self._ahead) if found is None else found
+
+    def next_behind(self) -> int | None:
+        """Take the next of all others; None when all are there or on their way."""
+        found = self._take(self._again)
+        while found is None:
+            block = next(self._behind, None)
+            if block is None:
+                return None
+            found = self._begin(block)
+        return found
+
+    def came(self, digest: bytes) -> None:
+        """Note that a content has come."""
+        self._on_way.discard(digest)
+
+    def lost(self, digests: set[bytes]) -> None:
+        """Note that contents that were on their way will not come: they are fetched again."""
+        if not digests:
+            return
+        for block, digest in self._picture.digests.items():
+            if digest in digests and block not in self._presence:
+                self._again.append(block)
+        self._on_way -= digests
+
+    def _take(self, queue: deque[int]) -> int | None:
+        while queue:
+            found = self._begin(queue.popleft())
+            if found is not None:
+                return found
+        return None
+
+    def _begin(self, block: int) -> int | None:
+        """Put a block on its way, unless it is there or on it."""
+        digest = self._picture.digests[block]
+        if block in self._presence or digest in self._on_way:
+            return None
+        self._on_way.add(digest)
+        return block

@@ -1,0 +1,152 @@
+"""A base that is being filled: a sparse file, the map of what has come, and the list of what it consists of.
+
+The map is written only after the blocks that it speaks of are on the disk, so after a power cut it says too little and
+never too much. One process at a time fills a base, which the lock on the map makes sure.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from stead_agent.disks.bases.interface import BaseError
+from stead_agent.disks.bases.picture import BadPictureError, Picture, Presence, picture_of
+from stead_proto.tls import sync_directory, write_private
+from stead_proto.v1.blocks_pb2 import Segment
+
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_SAVE_BYTES: Final = 64 << 20  # so much may have to be fetched again after a power cut
+
+
+class Filling:
+    """The files of one base below a folder, opened; close it, or use it as a context manager."""
+
+    def __init__(self, folder: Path, base_id: str, size: int, segments: Iterable[Segment]) -> None:
+        """Go on with what is there, or begin. Of an earlier run the list of segments is kept, so none are asked for.
+
+        Raises BaseError, also when another process fills it; OSError when there is no room.
+        """
+        self.id = base_id
+        self.path = folder / f"{base_id}.raw"
+        self._map_path = folder / f"{base_id}.map"
+        self._list_path = folder / f"{base_id}.list"
+        self._guard = threading.Lock()
+        self._unsaved = 0
+        self._lock = os.open(folder / f"{base_id}.lock", _NEW, 0o600)
+        self.file = -1
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.picture = self._load_picture(size, segments)
+            self.presence = self._load_presence(size)
+            self.file = os.open(self.path, _NEW, 0o600)
+            os.ftruncate(self.file, size)
+        except BlockingIOError as error:
+            self.close()
+            raise BaseError(f"{base_id}: another process fetches it already") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for handle in (self.file, self._lock):
+            if handle >= 0:
+                os.close(handle)
+        self.file = self._lock = -1
+
+    def put(self, block: int, content: bytes) -> None:
+        """Write a block that has come, checked; from any thread."""
+        offset, length = self.picture.span(block)
+        view = memoryview(content)[:length]
+        while view:
+            written = os.pwrite(self.file, view, offset)
+            view, offset = view[written:], offset + written
+        with self._guard:
+            self.presence.add(block)
+            self._unsaved += length
+            due = self._unsaved >= _SAVE_BYTES
+        if due:
+            self.save()
+
+    def save(self) -> None:
+        """Have on the disk what has come so far, and then the map of it."""
+        with self._guard:
+            content = self.presence.content()
+            self._unsaved = 0
+        os.fdatasync(self.file)
+        write_private(self._map_path, content)
+
+    def missing(self) -> Iterator[int]:
+        """List the blocks that have not come, ascending."""
+        return (block for block in sorted(self.picture.digests) if block not in self.presence)
+
+    def _load_picture(self, size: int, segments: Iterable[Segment]) -> Picture:
+        try:
+            if self._list_path.exists():
+                return picture_of(size, _read_list(self._list_path))
+            kept = list(segments)
+            picture = picture_of(size, kept)
+        except BadPictureError as error:
+            self._list_path.unlink(missing_ok=True)
+            raise BaseError(f"{self.id}: {error}") from error
+        write_private(self._list_path, b"".join(_framed(segment) for segment in kept))
+        return picture
+
+    def _load_presence(self, size: int) -> Presence:
+        try:
+            return Presence.of(self._map_path.read_bytes(), size)
+        except FileNotFoundError:
+            return Presence.empty(size)
+        except BadPictureError as error:
+            self._map_path.unlink()
+            raise BaseError(f"{self.id}: {error}") from error
+
+
+def whole_file(folder: Path, base_id: str, *, sealed: bool) -> Path:
+    """Name the file of a base that is whole; of a sealed one nobody but its server can make anything."""
+    return folder / f"{base_id}.{'sealed' if sealed else 'raw'}"
+
+
+def publish(filling: Filling, final: Path, mode: int = 0o444) -> None:
+    """Give a base of which all has come its final name; the rest of its files go."""
+    os.fchmod(filling.file, mode)
+    os.fsync(filling.file)
+    filling.path.rename(final)
+    sync_directory(final.parent)
+    discard(filling.path.parent, filling.id)
+
+
+def discard(folder: Path, base_id: str) -> None:
+    """Remove what is there of a base that is not whole."""
+    for suffix in ("raw", "map", "list", "lock"):
+        (folder / f"{base_id}.{suffix}").unlink(missing_ok=True)
+    for draft in folder.glob(f".{base_id}.*"):  # whoever wrote it was killed
+        draft.unlink(missing_ok=True)
+
+
+def ids_in(folder: Path) -> frozenset[str]:
+    """List the bases that are being filled in a folder."""
+    return frozenset(path.stem for path in folder.glob("*.lock"))
+
+
+def _framed(segment: Segment) -> bytes:
+    content = segment.SerializeToString()
+    return len(content).to_bytes(4, "big") + content
+
+
+def _read_list(path: Path) -> Iterator[Segment]:
+    with path.open("rb") as file:
+        while head := file.read(4):
+            content = file.read(int.from_bytes(head, "big"))
+            yield Segment.FromString(content)

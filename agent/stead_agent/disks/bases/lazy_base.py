@@ -1,0 +1,220 @@
+"""A base that is read while it comes: readers wait for the blocks that they read, which are fetched before all others.
+
+Two streams lead to the block store, each with a thread: one for what is asked for, which is idle most of the time, and
+one that fetches the rest behind it, and holds back while something is asked for. While the store is away, both try on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
+
+from stead_agent.disks.bases.fetch_order import Turns
+from stead_agent.disks.bases.filling import Filling
+from stead_agent.disks.bases.picture import blocks_of, same_content
+from stead_agent.disks.block_store import BlockStoreError
+from stead_agent.disks.nbd import wire
+from stead_agent.disks.nbd.wire import Extent
+from stead_proto.blocks import BLOCK_BYTES
+
+_log = logging.getLogger(__name__)
+
+_AHEAD: Final = 8  # blocks on their way in one stream
+_LONGEST_PAUSE: Final = 5.0
+_QUIET_SECONDS: Final = 3.0  # nothing was asked for so long: fetch the rest
+_QUIET_READ_SECONDS: Final = 12.0  # while there are readers
+_PATIENCE_SECONDS: Final = 90.0  # fetch the rest in any case
+
+
+class Blocks(Protocol):
+    """What is needed of the block store."""
+
+    def fetch(self, snapshot_id: str, digests: Iterator[bytes], *, ahead: int) -> Iterator[bytes]:
+        """Fetch blocks in the order asked for, checked, at most `ahead` at a time."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One call of the store: what was asked for and has not come, in order."""
+
+    on_way: deque[bytes] = field(default_factory=deque)
+    ended: bool = False
+
+
+class LazyBase:
+    """One base, being filled; an `nbd.server.Export`. Made and read on one event loop."""
+
+    def __init__(self, filling: Filling, store: Blocks, has_readers: Callable[[], bool]) -> None:
+        """Hold back what nobody asks for longer while there are readers: a guest that boots pauses now and then."""
+        self.size = filling.picture.size
+        self._filling = filling
+        self._store = store
+        self._has_readers = has_readers
+        self._begun = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._places = same_content(filling.picture)
+        self._turns = Turns(filling.picture, filling.presence)
+        self._moved = threading.Condition()
+        self._last_asked = 0.0
+        self._room_at = 0.0  # when to try again to keep what could not be kept
+        self._waiting: dict[int, list[asyncio.Future[bytes | None]]] = {}
+        self._left = sum(1 for _ in filling.missing())
+        self._ended = False
+        self.whole = asyncio.Event()
+        self._threads = [
+            threading.Thread(target=self._fetch, args=(turn,), name=name, daemon=True)
+            for name, turn in (("asked", self._next_asked), ("behind", self._next_behind))
+        ]
+
+    def start(self) -> None:
+        """Begin to fetch."""
+        if not self._left:
+            self.whole.set()
+            return
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Fetch no more; what has come is on the disk when this returns."""
+        with self._moved:
+            self._ended = True
+            self._moved.notify_all()
+        self._filling.save()
+
+    # -- reading, on the event loop
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Read some bytes, as soon as they are there."""
+        presence = self._filling.presence
+        absent = [block for block in self._filling.picture.stored(offset, length) if block not in presence]
+        unkept: dict[int, bytes] = {}
+        if absent:
+            futures = [self._awaited(block) for block in absent]
+            with self._moved:
+                self._last_asked = time.monotonic()
+                for block in absent:
+                    self._turns.ask(block)
+                self._moved.notify_all()
+            came = await asyncio.gather(*futures)
+            unkept = {block: content for block, content in zip(absent, came, strict=True) if content is not None}
+        content = os.pread(self._filling.file, length, offset)
+        return _patched(content, offset, unkept) if unkept else content
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        """Tell which blocks of a range are all zero."""
+        found = []
+        end = offset + length
+        for block in blocks_of(offset, length):
+            first, stop = max(offset, block * BLOCK_BYTES), min(end, (block + 1) * BLOCK_BYTES)
+            is_data = block in self._filling.picture.digests
+            found.append(Extent(first, stop - first, 0 if is_data else wire.IS_HOLE | wire.IS_ZERO))
+        return found
+
+    def _awaited(self, block: int) -> "asyncio.Future[bytes | None]":
+        future: asyncio.Future[bytes | None] = self._loop.create_future()
+        self._waiting.setdefault(block, []).append(future)
+        if block in self._filling.presence:  # it has come since it was looked for
+            self._arrived([block], None)
+        return future
+
+    def _arrived(self, blocks: list[int], content: bytes | None) -> None:
+        """Wake who waits; `content` is given when it could not be kept."""
+        for block in blocks:
+            for future in self._waiting.pop(block, []):
+                if not future.done():
+                    future.set_result(content)
+
+    # -- fetching, in threads
+
+    def _fetch(self, turn: Callable[["_Stream"], bytes | None]) -> None:
+        pause = 0.1
+        while not self._ended and self._left:
+            stream = _Stream()
+            try:
+                wanted = iter(partial(turn, stream), None)
+                for content in self._store.fetch(self._filling.id, wanted, ahead=_AHEAD):
+                    self._take_in(stream.on_way.popleft(), content)
+                    pause = 0.1
+            except BlockStoreError as error:
+                _log.warning("%s: %s", self._filling.id, error)
+            with self._moved:
+                stream.ended = True  # a thread of gRPC's may still be about to ask for a next one
+                self._turns.lost(set(stream.on_way))
+                self._moved.notify_all()
+                if self._left and not self._ended:
+                    self._moved.wait(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _next_asked(self, stream: "_Stream") -> bytes | None:
+        with self._moved:
+            while not (self._ended or stream.ended) and self._left:
+                block = self._turns.next_asked()
+                if block is not None:
+                    return self._begun_on(stream, block)
+                self._moved.wait()
+        return None
+
+    def _next_behind(self, stream: "_Stream") -> bytes | None:
+        with self._moved:
+            while not (self._ended or stream.ended) and self._left:
+                wait = self._holds_back()
+                if wait <= 0:
+                    block = self._turns.next_behind()
+                    return None if block is None else self._begun_on(stream, block)
+                self._moved.wait(wait)
+        return None
+
+    def _begun_on(self, stream: "_Stream", block: int) -> bytes:
+        digest = self._filling.picture.digests[block]
+        stream.on_way.append(digest)
+        return digest
+
+    def _holds_back(self) -> float:
+        """Tell for how many seconds what was not asked for must wait."""
+        quiet = _QUIET_READ_SECONDS if self._has_readers() else _QUIET_SECONDS
+        if self._turns.is_asked:
+            return quiet
+        quiet_at = max(self._begun, self._last_asked) + quiet
+        return max(min(quiet_at, self._begun + _PATIENCE_SECONDS), self._room_at) - time.monotonic()
+
+    def _take_in(self, digest: bytes, content: bytes) -> None:
+        blocks = [block for block in self._places[digest] if block not in self._filling.presence]
+        unkept = None
+        try:
+            for block in blocks:
+                self._filling.put(block, content)
+        except OSError as error:
+            _log.warning("%s: what came cannot be kept: %s", self._filling.id, error)
+            unkept = content  # who waits gets it all the same
+        with self._moved:
+            self._left -= sum(block in self._filling.presence for block in blocks)
+            if unkept is None:
+                self._turns.came(digest)
+            else:
+                self._turns.lost({digest})
+                self._room_at = time.monotonic() + _LONGEST_PAUSE
+            left = self._left
+            if not left:
+                self._moved.notify_all()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            self._loop.call_soon_threadsafe(self._arrived, blocks, unkept)
+            if not left:
+                self._loop.call_soon_threadsafe(self.whole.set)
+
+
+def _patched(content: bytes, offset: int, blocks: dict[int, bytes]) -> bytes:
+    """Put blocks that could not be kept into what was read."""
+    patched = bytearray(content)
+    for block, whole in blocks.items():
+        start = block * BLOCK_BYTES - offset
+        piece = whole[max(0, -start) : max(0, len(content) - start)]
+        at = max(0, start)
+        patched[at : at + len(piece)] = piece
+    return bytes(patched)

@@ -1,0 +1,59 @@
+"""A base that is kept as it is stored, encrypted, and decrypted for its readers one block at a time.
+
+Blocks are decrypted whole: a few that were read last are kept, in memory only, for reads are smaller than blocks.
+"""
+
+from collections import OrderedDict
+from typing import Final, Protocol
+
+from stead_agent.disks.bases.picture import blocks_of
+from stead_agent.disks.nbd.server import Export
+from stead_agent.disks.nbd.wire import Extent
+from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK
+
+_KEPT: Final = 32  # blocks of 512 KiB
+
+
+class Cipher(Protocol):
+    """Decrypts blocks by their place on the disk (`stead_proto.block_cipher`)."""
+
+    def decrypt(self, index: int, content: bytes) -> bytes:
+        """Decrypt a whole block."""
+
+
+class SealedBase:
+    """Another export, decrypted; an `nbd.server.Export`, of one event loop."""
+
+    def __init__(self, inner: Export, cipher: Cipher) -> None:
+        """Read from `inner`, where blocks that are all zero are not encrypted: they are not stored."""
+        self.size = inner.size
+        self._inner = inner
+        self._cipher = cipher
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Read some bytes, as soon as they are there."""
+        parts = []
+        for block in blocks_of(offset, length):
+            first = block * BLOCK_BYTES
+            content = await self._block(block)
+            parts.append(content[max(0, offset - first) : offset + length - first])
+        return b"".join(parts)
+
+    def extents(self, offset: int, length: int) -> list[Extent]:
+        """Tell what the other one tells."""
+        return self._inner.extents(offset, length)
+
+    async def _block(self, block: int) -> bytes:
+        """Give a block, decrypted; of the last one what is on the disk is enough: XTS does not chain."""
+        if block in self._kept:
+            self._kept.move_to_end(block)
+            return self._kept[block]
+        first = block * BLOCK_BYTES
+        stored = await self._inner.read(first, min(BLOCK_BYTES, self.size - first))
+        whole = stored.ljust(BLOCK_BYTES, b"\0")
+        content = whole if whole == ZERO_BLOCK else self._cipher.decrypt(block, whole)
+        self._kept[block] = content
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return content

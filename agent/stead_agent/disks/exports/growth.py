@@ -1,0 +1,75 @@
+"""A volume grows while a guest of another host uses it: what its daemons are told, at home first, then on that host.
+
+An NBD export has the size that it began with, and a client the size that it was told when it connected. So the export
+is replaced; requests that come meanwhile wait, as when a daemon was killed. See `graph.py` for what each command is.
+"""
+
+import time
+from typing import Any, Final
+
+from stead_agent.disks.exports import graph
+from stead_agent.disks.exports.graph import Command
+from stead_agent.disks.exports.interface import ExportError, HomeAwayError, Remote
+from stead_agent.disks.exports.qmp import Qmp, RefusedError
+
+_END_SECONDS: Final = 5.0  # that requests in flight may take until an export has ended
+_POLL_SECONDS: Final = 0.01
+
+
+def exported(monitor: Qmp) -> dict[str, Any]:
+    """Give what the daemon tells of its one export; raises ExportError when there is none, or another one."""
+    found = monitor.execute("query-block-exports")
+    if len(found) != 1:
+        raise ExportError(f"there are {len(found)} exports")
+    return dict(found[0])
+
+
+def size_of(monitor: Qmp) -> int:
+    """Tell how large the exported disk is."""
+    return graph.size_told(monitor.execute("query-named-block-nodes"), str(exported(monitor)["node-name"]))
+
+
+def grow_at_home(monitor: Qmp, volume_id: str, size: int, *, flushes_each_write: bool) -> None:
+    """Replace the export by one of the same disk, grown."""
+    before = exported(monitor)
+    _end(monitor, str(before["id"]))
+    _tell(monitor, graph.grown_at_home(size))
+    node = str(before["node-name"])
+    _tell(monitor, graph.export_of(volume_id, node, size, flushes_each_write=flushes_each_write))
+
+
+def has_grown(monitor: Qmp, remote: Remote) -> None:
+    """Have a second client of the home, which has grown the volume; raises HomeAwayError, and then there is none."""
+    node = graph.grown_node(remote)
+    if graph.size_told(monitor.execute("query-named-block-nodes"), node):  # of an agent that was cut off
+        monitor.execute("blockdev-del", {"node-name": node})
+    try:
+        _tell(monitor, graph.connected_anew(remote))
+    except RefusedError as error:
+        raise HomeAwayError(f"{remote.volume_id}: its home: {error}") from error
+    size = graph.size_told(monitor.execute("query-named-block-nodes"), node)
+    if size < remote.size:
+        monitor.execute("blockdev-del", {"node-name": node})
+        raise HomeAwayError(f"{remote.volume_id}: its home has {size} bytes of {remote.size} yet")
+
+
+def swap(monitor: Qmp, remote: Remote) -> None:
+    """Let the guest's requests go by the second client, and end the first one."""
+    before = exported(monitor)
+    _end(monitor, str(before["id"]))
+    _tell(monitor, graph.export_of(remote.volume_id, graph.grown_node(remote), remote.size, flushes_each_write=False))
+    monitor.execute("blockdev-del", {"node-name": before["node-name"]})
+
+
+def _end(monitor: Qmp, export: str) -> None:
+    """End an export, and wait until its last request has."""
+    monitor.execute("block-export-del", {"id": export, "mode": "hard"})
+    deadline = time.monotonic() + _END_SECONDS
+    while any(each["id"] == export for each in monitor.execute("query-block-exports")):
+        if time.monotonic() > deadline:
+            raise ExportError("requests in flight do not end")
+        time.sleep(_POLL_SECONDS)
+
+
+def _tell(monitor: Qmp, command: Command) -> None:
+    monitor.execute(command.name, command.arguments)

@@ -1,0 +1,342 @@
+"""Does with a qemu-storage-daemon per volume what `interface.py` promises.
+
+A daemon is right or it is ended and another is started: what it was told is written down beside it once it has done all
+of it, so an agent that finds it later knows, and one that was cut off halfway is not mistaken for whole.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from stead_agent.disks import disk_users
+from stead_agent.disks.disk_sources import Layer, NbdSource, RbdSource
+from stead_agent.disks.exports import daemon, graph, growth
+from stead_agent.disks.exports.daemon import Place
+from stead_agent.disks.exports.graph import Command
+from stead_agent.disks.exports.interface import Export, ExportError, HomeAwayError, Remote
+from stead_agent.disks.exports.qmp import Qmp, RefusedError
+from stead_agent.logs import Log
+from stead_agent.programs.processes import Watch
+from stead_proto.tls import Identity, NoIdentityError, write_private
+
+_log = Log(__name__)
+
+_VOLUME_ID: Final = re.compile(r"vol-[0-9a-f]{8,17}\Z")
+_ANSWER_SECONDS: Final = 10.0
+_PASSABLE: Final = 0o711
+_REFUSAL: Final = ".refusal"
+
+
+class StorageDaemons:
+    """The Exports of a real host; `folder` is its own, `address` that by which other hosts reach this one."""
+
+    def __init__(self, folder: Path, address: str, identity: Callable[[], Identity]) -> None:
+        """Find the daemons that an earlier agent started."""
+        self._folder = folder
+        self._address = address
+        self._identity = identity
+        self._lock = threading.Lock()
+        self._sources: dict[str, NbdSource] = {}
+        self._callbacks: list[Callable[[str], None]] = []
+        folder.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
+        self._watch = Watch(self._ended, "storage-daemons")
+        for volume_id in self.present():
+            self._adopt(volume_id)
+        for path in folder.glob(f"*{_REFUSAL}"):  # of an agent that was cut off: a guest may wait for its end
+            volume_id = path.name.removesuffix(_REFUSAL)
+            self._sources[volume_id] = NbdSource(self._place(volume_id).socket, volume_id)
+
+    def serve(self, export: Export) -> None:
+        """Serve the volume so and not otherwise."""
+        if not self._address:
+            raise ExportError(f"{export.volume_id}: other hosts cannot reach this one: it has no underlay address")
+        place = self._place(export.volume_id)
+        about = self._with_certificate(place, _about_export(export, self._address))
+        if self._is_right(export.volume_id, place, about) or self._lets_in_anew(place, export, about):
+            return
+        self._end(export.volume_id, place)
+        try:
+            disk_users.give(export.disk.source, place.uid)
+            if export.base:
+                disk_users.let_read(export.base.source, place.uid)
+        except disk_users.DiskAccessError as error:
+            raise ExportError(f"{export.volume_id}: {error}") from error
+        commands = graph.serving(export, self._address, place.credentials)
+        self._start(export.volume_id, place, about, [("server", commands)], None)
+        _log.info("volume_served", volume=export.volume_id, to=export.client_host_id, generation=export.generation)
+
+    def _lets_in_anew(self, place: Place, export: Export, about: str) -> bool:
+        """Have a daemon of an agent before let in the client's guest as well; tell whether it is right then."""
+        told = json.loads(about)
+        del told["serve"]["clients"]
+        if not self._is_right(export.volume_id, place, json.dumps(told, sort_keys=True)):
+            return False
+        place.about.unlink()  # who is cut off from here on starts another
+        try:
+            with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+                for command in graph.let_in_anew(export):
+                    _execute(monitor, command)
+        except ExportError as error:
+            _log.warning("served_anew", volume=export.volume_id, reason=str(error))
+            return False
+        write_private(place.about, about.encode())
+        return True
+
+    def grow(self, volume_id: str, size: int) -> None:
+        """Let a volume that is served become larger; what fails halfway is ended."""
+        place = self._place(volume_id)
+        about = _read(place.about)
+        if about is None or "serve" not in (told := json.loads(about)):
+            raise ExportError(f"{volume_id} is not served")
+        place.about.unlink()
+        try:
+            with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+                flushes = graph.flushes_each_write(told["serve"]["disk"][0])
+                growth.grow_at_home(monitor, volume_id, size, flushes_each_write=flushes)
+        except ExportError as error:
+            self._end(volume_id, place)
+            raise ExportError(f"{volume_id}: not grown: {error}") from error
+        write_private(place.about, about.encode())
+        _log.info("served_volume_grown", volume=volume_id, size=size)
+
+    def connect(self, remote: Remote) -> NbdSource:
+        """Have a proxy for the volume as large as said, and none for an earlier attachment."""
+        place = self._place(remote.volume_id)
+        about = self._with_certificate(place, {"connect": {**asdict(remote), "size": None}})
+        source = NbdSource(place.socket, remote.volume_id)
+        if not self._is_right(remote.volume_id, place, about):
+            owner = daemon.socket_owner(place)
+            self._end(remote.volume_id, place, keeps_source=True)
+            steps = [
+                ("client", graph.connecting(remote, place.credentials)),
+                ("", graph.offering(remote, place.socket)),
+            ]
+            self._start(remote.volume_id, place, about, steps, None if owner == place.uid else owner)
+            _log.info("volume_brought", volume=remote.volume_id, of=remote.home_host_id, generation=remote.generation)
+        with self._lock:
+            self._sources[remote.volume_id] = source
+        self._follow_growth(place, remote, about)
+        return source
+
+    def _follow_growth(self, place: Place, remote: Remote, about: str) -> None:
+        """Let a guest see a volume as large as its home has made it."""
+        with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+            if growth.size_of(monitor) >= remote.size:
+                return
+            growth.has_grown(monitor, remote)
+            place.about.unlink()  # who is cut off from here on starts another proxy
+            growth.swap(monitor, remote)
+        write_private(place.about, about.encode())
+        _log.info("brought_volume_grown", volume=remote.volume_id, size=remote.size)
+
+    def refuse(self, volume_id: str) -> None:
+        """Put a daemon that answers with errors in the place of the proxy."""
+        place = self._place(volume_id)
+        begun = _read(self._refusal(volume_id))
+        if begun is None:
+            about = _read(place.about)
+            if about is None or "connect" not in json.loads(about):
+                return
+            with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+                size = growth.size_of(monitor)
+            begun = json.dumps({"size": size, "owner": daemon.socket_owner(place)})
+            write_private(self._refusal(volume_id), begun.encode())
+        refusal = json.loads(begun)
+        size, owner = int(refusal["size"]), refusal["owner"]
+        self._end(volume_id, place, keeps_source=True)
+        steps = [("", graph.refusing(volume_id, size, place.socket))]
+        self._start(volume_id, place, json.dumps({"refuse": volume_id}), steps, None if owner == place.uid else owner)
+        self._refusal(volume_id).unlink()
+        _log.warning("volume_refused", volume=volume_id)
+
+    def generation(self, volume_id: str) -> int | None:
+        """Tell to which attachment the volume is served."""
+        about = _read(self._place(volume_id).about)
+        served = json.loads(about).get("serve") if about else None
+        return int(served["generation"]) if served else None
+
+    def source(self, volume_id: str) -> NbdSource | None:
+        """Tell where a guest finds a volume of another host."""
+        with self._lock:
+            return self._sources.get(volume_id)
+
+    def end(self, volume_id: str) -> None:
+        """Neither serve the volume nor have a proxy for it."""
+        place = self._place(volume_id)
+        if place.folder.exists() or self._refusal(volume_id).exists():
+            self._end(volume_id, place)
+            self._refusal(volume_id).unlink(missing_ok=True)
+            _log.info("volume_no_longer_shared", volume=volume_id)
+
+    def outdated(self) -> frozenset[str]:
+        """List the volumes whose daemons show a certificate that the host has had renewed since."""
+        found = set()
+        for volume_id in self.present():
+            place = self._place(volume_id)
+            told = json.loads(_read(place.about) or "{}")
+            if told.get("certificate", "") != self._certificate(told):
+                found.add(volume_id)
+        return frozenset(found)
+
+    def present(self) -> frozenset[str]:
+        """List the volumes of which there is something."""
+        return frozenset(path.name for path in self._folder.iterdir() if _VOLUME_ID.match(path.name))
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Have the callback called when a daemon ended by itself."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """End our threads."""
+        self._watch.close()
+
+    def _place(self, volume_id: str) -> Place:
+        if not _VOLUME_ID.match(volume_id):
+            raise ExportError(f"no volume's id: {volume_id!r}")
+        return Place(self._folder / volume_id, disk_users.uid_of(volume_id))
+
+    def _adopt(self, volume_id: str) -> None:
+        place = self._place(volume_id)
+        about = _read(place.about)
+        pid = daemon.find(place)
+        if about is None or pid is None:
+            return  # it is ended, and started anew if it still is wanted, when its turn comes
+        self._follow(volume_id, pid)
+        if "connect" in json.loads(about):
+            self._sources[volume_id] = NbdSource(place.socket, volume_id)
+
+    def _refusal(self, volume_id: str) -> Path:
+        """Name the file that is there while a proxy is replaced by a daemon that answers with errors."""
+        return self._folder / f"{volume_id}{_REFUSAL}"
+
+    def _with_certificate(self, place: Place, about: dict[str, Any]) -> str:
+        """Describe what a daemon is told together with the certificate that it shows."""
+        present = json.loads(_read(place.about) or "{}")
+        return json.dumps({**about, "certificate": self._certificate(present)}, sort_keys=True)
+
+    def _certificate(self, present: Mapping[str, Any]) -> str:
+        """Name the host's certificate; while none can be read, that which a daemon was told of."""
+        if "refuse" in present:
+            return ""
+        try:
+            return sha256(self._identity().certificate_pem).hexdigest()
+        except NoIdentityError:
+            return str(present.get("certificate", ""))
+
+    def _is_right(self, volume_id: str, place: Place, about: str) -> bool:
+        """Tell whether the daemon runs and was told just this."""
+        return self._watch.sees(volume_id) and _read(place.about) == about
+
+    def _start(
+        self,
+        volume_id: str,
+        place: Place,
+        about: str,
+        steps: Iterable[tuple[str, Iterable[Command]]],
+        socket_owner: int | None,
+    ) -> None:
+        """Start a daemon and tell it all; one that did not do all of it is ended."""
+        try:
+            pid = daemon.start(place)
+            with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
+                for endpoint, commands in steps:
+                    self._tell(monitor, place, endpoint, commands)
+            if socket_owner is not None:
+                disk_users.give(NbdSource(place.socket), socket_owner)
+            write_private(place.about, about.encode())
+        except (ExportError, OSError, disk_users.DiskAccessError) as error:
+            if place.folder.exists():
+                daemon.end(place)
+            if isinstance(error, HomeAwayError):
+                raise
+            raise ExportError(f"{volume_id}: {error}") from error
+        self._follow(volume_id, pid)
+
+    def _follow(self, volume_id: str, pid: int) -> None:
+        """Hear of the end of a daemon, also if it has ended already."""
+        if not self._watch.add(volume_id, pid):
+            self._ended(volume_id)
+
+    def _tell(self, monitor: Qmp, place: Place, endpoint: str, commands: Iterable[Command]) -> None:
+        """Tell a daemon what to do; for what it does as a TLS endpoint it may read the host's key meanwhile."""
+        if not endpoint:
+            for command in commands:
+                _execute(monitor, command)
+            return
+        try:
+            identity = self._identity()
+        except NoIdentityError as error:
+            raise ExportError(str(error)) from error
+        with daemon.credentials(place, identity, endpoint):
+            for command in commands:
+                try:
+                    _execute(monitor, command)
+                except ExportError as error:
+                    if command.arguments.get("driver") == "nbd" and endpoint == "client":
+                        raise HomeAwayError(f"{place.folder.name}: its home: {error}") from error
+                    raise
+
+    def _end(self, volume_id: str, place: Place, *, keeps_source: bool = False) -> None:
+        """End the daemon of a volume, if there is anything of one."""
+        self._watch.drop(volume_id)
+        if not keeps_source:
+            with self._lock:
+                self._sources.pop(volume_id, None)
+        if place.folder.exists():
+            place.about.unlink(missing_ok=True)
+            daemon.end(place)
+
+    def _ended(self, volume_id: str) -> None:
+        _log.warning("storage_daemon_ended", volume=volume_id)
+        for callback in self._callbacks:
+            callback(volume_id)
+
+
+def _execute(monitor: Qmp, command: Command) -> None:
+    """Have a command done, with threads where io_uring is refused."""
+    try:
+        monitor.execute(command.name, command.arguments)
+    except RefusedError:
+        plain = command.with_threads()
+        if plain is None:
+            raise
+        monitor.execute(plain.name, plain.arguments)
+
+
+def _about_export(export: Export, address: str) -> dict[str, Any]:
+    """Describe what a daemon serves; of the key only whether there is one."""
+    about: dict[str, Any] = {
+        "generation": export.generation,
+        "client_host_id": export.client_host_id,
+        "address": address,
+        "port": export.port,
+        "disk": _layer(export.disk),
+        "base": _layer(export.base) if export.base else None,
+        "encrypted": bool(export.encryption_key),
+        "clients": graph.clients(export),
+    }
+    return {"serve": about}
+
+
+def _layer(layer: Layer) -> list[str]:
+    source = layer.source
+    match source:
+        case NbdSource(socket):
+            where = str(socket)
+        case RbdSource(pool, image, conf, user):
+            where = f"{user}@{conf}:{pool}/{image}"
+        case _:
+            where = str(source.path)
+    return [layer.format, type(source).__name__, where]
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

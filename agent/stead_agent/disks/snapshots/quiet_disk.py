@@ -1,0 +1,147 @@
+"""A disk that no guest has in use, exported read-only by a qemu-nbd that can open this disk and little else.
+
+It is a process of its own, since what it parses was written by a guest: with a user of its own, in a folder of its own.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from stead_agent.disks import disk_users
+from stead_agent.disks.disk_keys import KEY_NAME, passphrase
+from stead_agent.disks.disk_options import access_to, address_space, bytes_options
+from stead_agent.disks.disk_sources import FileSource
+from stead_agent.disks.disk_users import DiskAccessError
+from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError
+from stead_agent.programs import processes
+from stead_agent.programs.run import RunError, start_daemon
+
+_START_SECONDS: Final = 10.0
+_POLL: Final = 0.01
+_GREETING_SECONDS: Final = 2.0
+_PROGRAM: Final = "qemu-nbd"
+
+
+class QuietDisks:
+    """The exports below one folder, found again by a later process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder."""
+        self._folder = folder
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def exported(self, volume_id: str, disk: QuietDisk) -> Iterator[Path]:
+        """Export a disk and give the socket; in the end nothing is left of it."""
+        self.end(volume_id)
+        place = self._folder / volume_id
+        uid = disk_users.uid_of(volume_id)
+        try:
+            disk_users.give(disk.layer.source, uid)
+            if disk.base is not None:
+                disk_users.let_read(disk.base.source, uid)
+            place.mkdir(mode=0o700)
+            os.chown(place, uid, 0)
+        except (DiskAccessError, OSError) as error:
+            raise SnapshotError(f"{volume_id}: {error}") from error
+        try:
+            yield self._start(volume_id, disk, place, uid)
+        finally:
+            self.end(volume_id)
+
+    def end(self, volume_id: str) -> None:
+        """End the export of a disk, whoever began it."""
+        place = self._folder / volume_id
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):  # none runs
+            pid = int((place / "pid").read_text())
+            with processes.held(pid) as process:
+                if process is not None and _is_export(pid, process, place):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)  # it only reads
+                    processes.ends(process, _START_SECONDS)
+        shutil.rmtree(place, ignore_errors=True)
+
+    def present(self) -> frozenset[str]:
+        """List the volumes that are exported, or were when a process ended."""
+        return frozenset(path.name for path in self._folder.iterdir() if path.is_dir())
+
+    def _start(self, volume_id: str, disk: QuietDisk, place: Path, uid: int) -> Path:
+        listens = place / "nbd"
+        source = disk.layer.source
+        command: list[str | Path] = ["prlimit", f"--as={address_space(source, 2)}", "--core=0", "--"]
+        command += ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--"]
+        command += [_PROGRAM, "--read-only", "--persistent", "--shared=4", "--cache=none", "--aio=threads"]
+        try:
+            with contextlib.ExitStack() as held:
+                access, handles = held.enter_context(access_to(source))
+                command += access
+                if disk.encryption_key:
+                    secret, handle = held.enter_context(passphrase(disk.encryption_key))
+                    command += secret
+                    handles.append(handle)
+                command += [f"--socket={listens}", "--image-opts", image_options(disk)]
+                pid = start_daemon(command, self._folder / f"{volume_id}.log", inherits=handles)
+        except (RunError, OSError) as error:
+            raise SnapshotError(f"{volume_id}: {error}") from error
+        (place / "pid").write_text(str(pid))
+        deadline = time.monotonic() + _START_SECONDS
+        with processes.held(pid) as process:
+            while not _listens(listens):
+                if process is None or processes.ends(process, _POLL) or time.monotonic() > deadline:
+                    raise SnapshotError(f"{volume_id} cannot be read: {self._told(volume_id)}")
+        (self._folder / f"{volume_id}.log").unlink(missing_ok=True)
+        return listens
+
+    def _told(self, volume_id: str) -> str:
+        log = self._folder / f"{volume_id}.log"
+        with contextlib.suppress(OSError):  # then it has told nothing
+            text = log.read_bytes()[-500:].decode(errors="replace").strip()
+            log.unlink()
+            return text
+        return "no reason was told"
+
+
+def image_options(disk: QuietDisk) -> str:
+    """Render a disk as QEMU's block options: all of its chain is named, and nothing in it is believed."""
+    own = f"driver={disk.layer.format}," + bytes_options(disk.layer.source, "file")
+    if disk.encryption_key:
+        own += f",encrypt.format=luks,encrypt.key-secret={KEY_NAME}"
+    if disk.layer.format == "raw":
+        return own
+    if disk.base is None:
+        return f"{own},backing="
+    return f"{own},backing.driver={disk.base.format}," + bytes_options(disk.base.source, "backing.file")
+
+
+def fingerprint(disk: QuietDisk) -> list[int]:
+    """Tell one content of a disk from another: a file by itself, another disk by who has it, until it is released."""
+    source = disk.layer.source
+    if not isinstance(source, FileSource):
+        return [disk.generation]
+    found = source.path.stat()
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+
+def _listens(path: Path) -> bool:
+    """Tell whether an export greets; it listens before it has opened the disk, which may fail."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(_GREETING_SECONDS)
+        try:
+            asking.connect(str(path))
+            return bool(asking.recv(1))
+        except OSError:
+            return False
+
+
+def _is_export(pid: int, process: int, place: Path) -> bool:
+    """Tell whether a process is the one that exports from this folder, or is about to become it."""
+    while not processes.ends(process, 0):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if words != [b""]:  # it is so for a moment while a process becomes another program
+            return f"--socket={place / 'nbd'}".encode() in words
+    return False

@@ -1,0 +1,141 @@
+"""RegisterImage, CreateImage, CopyImage, DescribeImages, DeregisterImage and what changes the life of an image."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import repeatable, tags_on_create
+from stead_controller.aws.ec2 import selection
+from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
+from stead_controller.resources.images import copy_image, image_life, images, register_image
+from stead_controller.resources.images.copy_image import CopyOf
+from stead_controller.resources.images.images import ImageSelection
+from stead_controller.resources.images.register_image import NewImage
+from stead_controller.resources.instances import create_image
+from stead_controller.resources.instances.create_image import OfRunning
+from stead_controller.resources.storage import block_devices
+
+_UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts", "TpmSupport", "UefiData")
+
+
+@operation("RegisterImage")
+def register(call: Call, params: Params) -> Result:
+    """Make an image of snapshots."""
+    for name in _UNBUILT:
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported.")
+    if params.get("VirtualizationType", "hvm") != "hvm":
+        raise Unsupported("Only images with the virtualization type hvm are supported.")
+    if not params.get("BlockDeviceMappings"):
+        raise MissingParameter("BlockDeviceMapping")
+    asked = NewImage(
+        name=params["Name"],
+        devices=block_devices.parse(params["BlockDeviceMappings"]),
+        description=params.get("Description", ""),
+        architecture=params.get("Architecture", "x86_64"),
+        root_device_name=params.get("RootDeviceName", "/dev/sda1"),
+        boot_mode=params.get("BootMode", "legacy-bios"),
+        ena_support=params.get("EnaSupport", False),
+        sriov_net_support=params.get("SriovNetSupport", ""),
+        imds_support=params.get("ImdsSupport", ""),
+        tags=tags_on_create(params, "image")["image"],
+    )
+    return {"ImageId": register_image.register(call.tx, call.caller, asked, call.now)}
+
+
+@operation("CreateImage")
+def create(call: Call, params: Params) -> Result:
+    """Make an image of an instance's volumes."""
+    if params.get("SnapshotLocation", "regional") != "regional" or params.get("BootModeOverride"):
+        raise Unsupported("Neither local snapshots nor another boot mode are supported.")
+    asked = OfRunning(
+        params["InstanceId"],
+        params["Name"],
+        params.get("Description", ""),
+        params.get("NoReboot", False),
+        block_devices.parse(params.get("BlockDeviceMappings", ())),
+        tags_on_create(params, "image", "snapshot"),
+    )
+    return {"ImageId": create_image.create(call.tx, call.caller, asked, call.now)}
+
+
+@operation("CopyImage")
+def copy(call: Call, params: Params) -> Result:
+    """Make an image of another one."""
+    region = params["SourceRegion"]
+    if region != call.cloud.region:
+        raise InvalidParameter(f"Value ({region}) for parameter SourceRegion is invalid: this is {call.cloud.region}.")
+    for name in ("DestinationOutpostArn", "DestinationAvailabilityZone", "DestinationAvailabilityZoneId"):
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported.")
+    asked = CopyOf(
+        params["SourceImageId"],
+        params["Name"],
+        params.get("Description", ""),
+        encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyId"),
+        copy_tags=params.get("CopyImageTags", False),
+        tags=tags_on_create(params, "image", "snapshot"),
+    )
+    once = repeatable("CopyImage", params)
+    return {"ImageId": copy_image.copy(call.tx, call.caller, call.cloud, asked, repeatable=once, now=call.now)}
+
+
+@operation("DescribeImages", writes=False)
+def describe_images(call: Call, params: Params) -> Result:
+    """List the images that the caller may see."""
+    asked, page = selection.paged(call, params, "DescribeImages", images.FILTERS, ids="ImageIds")
+    wanted = ImageSelection(
+        asked,
+        tuple(params.get("Owners", ())),
+        tuple(params.get("ExecutableUsers", ())),
+        deprecated=params.get("IncludeDeprecated", False),
+        disabled=params.get("IncludeDisabled", False),
+    )
+    return selection.answer("Images", images.describe(call.tx, call.caller, wanted, call.now), page, "ImageId")
+
+
+@operation("DeregisterImage", makes_room=True)
+def deregister(call: Call, params: Params) -> Result:
+    """Forget an image."""
+    with_snapshots = params.get("DeleteAssociatedSnapshots", False)
+    deleted = image_life.deregister(call.tx, call.caller, params["ImageId"], call.now, with_snapshots=with_snapshots)
+    return {"Return": True, "DeleteSnapshotResults": deleted}
+
+
+@operation("EnableImage")
+def enable(call: Call, params: Params) -> Result:
+    """Let a disabled image be launched again."""
+    image_life.enable(call.tx, call.caller, params["ImageId"])
+    return {"Return": True}
+
+
+@operation("DisableImage")
+def disable(call: Call, params: Params) -> Result:
+    """Let an image be launched no longer."""
+    image_life.disable(call.tx, call.caller, params["ImageId"])
+    return {"Return": True}
+
+
+@operation("EnableImageDeprecation")
+def enable_deprecation(call: Call, params: Params) -> Result:
+    """Deprecate an image from a time on."""
+    image_life.deprecate(call.tx, call.caller, params["ImageId"], params["DeprecateAt"], call.now)
+    return {"Return": True}
+
+
+@operation("DisableImageDeprecation")
+def disable_deprecation(call: Call, params: Params) -> Result:
+    """Take an image's deprecation back."""
+    image_life.undeprecate(call.tx, call.caller, params["ImageId"])
+    return {"Return": True}
+
+
+@operation("EnableImageDeregistrationProtection")
+def enable_protection(call: Call, params: Params) -> Result:
+    """Keep an image from being deregistered."""
+    cooldown = params.get("WithCooldown", False)
+    return {"Return": image_life.protect(call.tx, call.caller, params["ImageId"], cooldown=cooldown)}
+
+
+@operation("DisableImageDeregistrationProtection")
+def disable_protection(call: Call, params: Params) -> Result:
+    """Let an image be deregistered again."""
+    return {"Return": image_life.unprotect(call.tx, call.caller, params["ImageId"], call.now)}

@@ -1,0 +1,16 @@
+"""DescribeInstances."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2 import selection
+from stead_controller.resources.instances import describe_instances, instance_filters
+
+
+@operation("DescribeInstances", writes=False)
+def describe(call: Call, params: Params) -> Result:
+    """List instances, by reservation."""
+    known = instance_filters.conditions(call.cloud)
+    asked, page = selection.paged(call, params, "DescribeInstances", known, ids="InstanceIds")
+    ids = describe_instances.select_ids(call.tx, call.caller, call.cloud, asked)
+    shown, token = page.cut(ids, lambda instance_id: (instance_id,))
+    reservations = describe_instances.reservations(call.tx, call.caller, call.cloud, shown)
+    return {"Reservations": reservations, "NextToken": token}

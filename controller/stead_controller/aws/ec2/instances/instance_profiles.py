@@ -1,0 +1,55 @@
+"""Associations of instance profiles with instances: made, replaced, ended, described."""
+
+from collections.abc import Mapping
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2 import selection
+from stead_controller.errors import MissingParameter
+from stead_controller.resources.instances import profile_associations
+from stead_controller.resources.instances.profile_associations import ProfileName
+
+
+def profile_name(given: Mapping[str, str]) -> ProfileName:
+    """Read how a request names an instance profile."""
+    return ProfileName(given.get("Name"), given.get("Arn"))
+
+
+@operation("AssociateIamInstanceProfile")
+def associate(call: Call, params: Params) -> Result:
+    """Give an instance an instance profile."""
+    named = profile_name(params.get("IamInstanceProfile", {}))
+    instance_id = _required(params, "InstanceId")
+    made = profile_associations.associate(call.tx, call.caller, call.cloud, instance_id, named, now=call.now)
+    return {"IamInstanceProfileAssociation": made}
+
+
+@operation("ReplaceIamInstanceProfileAssociation")
+def replace(call: Call, params: Params) -> Result:
+    """Give an instance another instance profile."""
+    named = profile_name(params.get("IamInstanceProfile", {}))
+    association_id = _required(params, "AssociationId")
+    made = profile_associations.replace(call.tx, call.caller, call.cloud, association_id, named, now=call.now)
+    return {"IamInstanceProfileAssociation": made}
+
+
+@operation("DisassociateIamInstanceProfile")
+def disassociate(call: Call, params: Params) -> Result:
+    """Take an instance's instance profile away."""
+    ended = profile_associations.disassociate(call.tx, call.caller, _required(params, "AssociationId"))
+    return {"IamInstanceProfileAssociation": ended}
+
+
+@operation("DescribeIamInstanceProfileAssociations", writes=False)
+def describe(call: Call, params: Params) -> Result:
+    """List associations."""
+    asked, page = selection.paged(
+        call, params, "DescribeIamInstanceProfileAssociations", profile_associations.FILTERS, ids="AssociationIds"
+    )
+    rows = profile_associations.describe(call.tx, call.caller, asked)
+    return selection.answer("IamInstanceProfileAssociations", rows, page, "AssociationId")
+
+
+def _required(params: Params, name: str) -> str:
+    if name not in params:
+        raise MissingParameter(name)
+    return str(params[name])

@@ -1,0 +1,134 @@
+"""RunInstances: the request's dict becomes a LaunchRequest; the answer is the new reservation."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import request_digest, tags_on_create
+from stead_controller.aws.ec2.instances.instance_attributes import choice
+from stead_controller.aws.ec2.instances.instance_profiles import profile_name
+from stead_controller.aws.ec2.network.network_interfaces import address_wish, idle_timeouts
+from stead_controller.aws.ec2.network.private_names import name_options
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
+from stead_controller.resources.instances import describe_instances
+from stead_controller.resources.instances.launch_interfaces import InterfaceWish
+from stead_controller.resources.instances.metadata_options import MetadataOptions
+from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
+from stead_controller.resources.storage import block_devices
+
+DEFAULT_TYPE: Final = "t3.micro"
+_UNBUILT: Final = (
+    "InstanceMarketOptions",
+    "LaunchTemplate",
+    "KernelId",
+    "RamdiskId",
+    "ElasticGpuSpecification",
+    "ElasticInferenceAccelerators",
+    "LicenseSpecifications",
+)
+_OF_ONE_INTERFACE: Final = frozenset(
+    {"SubnetId", "PrivateIpAddress", "SecurityGroupIds", "SecurityGroups", "Ipv6Addresses", "Ipv6AddressCount"}
+)
+
+
+@operation("RunInstances")
+def run(call: Call, params: Params) -> Result:
+    """Launch instances."""
+    reservation_id = run_instances(call.tx, call.caller, call.cloud, launch_request(params), call.now)
+    return describe_instances.reservation(call.tx, call.caller, call.cloud, reservation_id)
+
+
+def launch_request(params: Params) -> LaunchRequest:
+    """Read what a launch asks for; raises BadRequest."""
+    for name in _UNBUILT:
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported yet.")
+    if "ImageId" not in params:
+        raise MissingParameter("ImageId")
+    network, placement = _network(params), params.get("Placement", {})
+    return LaunchRequest(
+        image_id=params["ImageId"],
+        instance_type=params.get("InstanceType", DEFAULT_TYPE),
+        min_count=params["MinCount"],
+        max_count=params["MaxCount"],
+        key_name=params.get("KeyName"),
+        user_data=user_data(params.get("UserData")),
+        client_token=params.get("ClientToken", ""),
+        digest=request_digest(params),
+        zone=placement.get("AvailabilityZone"),
+        zone_id=placement.get("AvailabilityZoneId"),
+        block_devices=block_devices.parse(params.get("BlockDeviceMappings", ())),
+        shutdown_behavior=params.get("InstanceInitiatedShutdownBehavior", "stop"),
+        disable_api_termination=params.get("DisableApiTermination", False),
+        disable_api_stop=params.get("DisableApiStop", False),
+        ebs_optimized=params.get("EbsOptimized", False),
+        monitoring=params.get("Monitoring", {}).get("Enabled", False),
+        auto_recovery=choice(params.get("MaintenanceOptions", {}), "AutoRecovery", "default", "disabled") is not False,
+        profile=profile_name(params["IamInstanceProfile"]) if params.get("IamInstanceProfile") else None,
+        metadata=_metadata(params.get("MetadataOptions", {})),
+        names=name_options(params.get("PrivateDnsNameOptions", {}), "HostnameType"),
+        tags=tags_on_create(params, "instance", "volume", "network-interface"),
+        **network,
+    )
+
+
+def user_data(text: str | None) -> bytes | None:
+    """Decode user data as it comes, in base64; raises InvalidParameter when it is not."""
+    if text is None:
+        return None
+    try:
+        return base64.b64decode("".join(text.split()), validate=True) or None
+    except (binascii.Error, ValueError) as error:
+        raise InvalidParameter("Invalid BASE64 encoding of user data.") from error
+
+
+def _network(params: Params) -> dict[str, Any]:
+    """Where the instance is plugged in: said by the top-level parameters, or interface by interface."""
+    interfaces = params.get("NetworkInterfaces", ())
+    if not interfaces:
+        return {
+            "subnet_id": params.get("SubnetId"),
+            "addresses": address_wish(params),
+            "group_ids": tuple(params.get("SecurityGroupIds", ())),
+            "group_names": tuple(params.get("SecurityGroups", ())),
+        }
+    if params.keys() & _OF_ONE_INTERFACE:
+        raise InvalidCombination(
+            "Network interfaces and an instance-level subnet, private address or security groups may not be specified "
+            "on the same request"
+        )
+    return {"interfaces": tuple(_interface(given) for given in interfaces)}
+
+
+def _interface(given: Mapping[str, Any]) -> InterfaceWish:
+    if "DeviceIndex" not in given:
+        raise InvalidParameter("Each network interface requires a device index.")
+    if given.get("InterfaceType", "interface") != "interface":
+        raise Unsupported(f"Network interfaces of the type '{given['InterfaceType']}' are not supported.")
+    if given.get("NetworkCardIndex", 0) != 0:
+        raise InvalidParameter(f"Value ({given['NetworkCardIndex']}) for parameter networkCardIndex is invalid.")
+    if given.get("AssociateCarrierIpAddress"):
+        raise Unsupported("Carrier addresses are not supported.")
+    return InterfaceWish(
+        device_index=given["DeviceIndex"],
+        interface_id=given.get("NetworkInterfaceId"),
+        subnet_id=given.get("SubnetId"),
+        group_ids=tuple(given.get("Groups", ())),
+        addresses=address_wish(given),
+        associate_public_address=given.get("AssociatePublicIpAddress"),
+        description=given.get("Description", ""),
+        delete_on_termination=given.get("DeleteOnTermination"),
+        idle_timeouts=idle_timeouts(given.get("ConnectionTrackingSpecification", {})),
+    )
+
+
+def _metadata(options: Mapping[str, Any]) -> MetadataOptions:
+    return MetadataOptions(
+        enabled=choice(options, "HttpEndpoint", "enabled", "disabled"),
+        tokens_required=choice(options, "HttpTokens", "required", "optional"),
+        hop_limit=options.get("HttpPutResponseHopLimit"),
+        tags=choice(options, "InstanceMetadataTags", "enabled", "disabled"),
+        ipv6=choice(options, "HttpProtocolIpv6", "enabled", "disabled"),
+    )

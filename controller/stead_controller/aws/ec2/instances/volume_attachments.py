@@ -1,0 +1,31 @@
+"""AttachVolume and DetachVolume."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.errors import InvalidParameter
+from stead_controller.resources.instances import volume_attachments as attachments
+from stead_controller.resources.storage import volumes
+
+
+@operation("AttachVolume")
+def attach_volume(call: Call, params: Params) -> Result:
+    """Attach a volume to an instance."""
+    if params.get("EbsCardIndex", 0) != 0:
+        raise InvalidParameter(f"Value ({params['EbsCardIndex']}) for parameter ebsCardIndex is invalid.")
+    volume = attachments.attach(
+        call.tx, call.caller, call.cloud, params["VolumeId"], params["InstanceId"], params["Device"], call.now
+    )
+    return volumes.attachment(volume)
+
+
+@operation("DetachVolume")
+def detach_volume(call: Call, params: Params) -> Result:
+    """Detach a volume from its instance."""
+    volume = attachments.detach(
+        call.tx,
+        call.caller,
+        params["VolumeId"],
+        params.get("InstanceId"),
+        params.get("Device"),
+        force=params.get("Force", False),
+    )
+    return volumes.attachment(volume)

@@ -1,0 +1,53 @@
+"""CreateFlowLogs, DeleteFlowLogs and DescribeFlowLogs."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import repeatable, tags_on_create
+from stead_controller.aws.ec2 import selection
+from stead_controller.errors import Unsupported
+from stead_controller.resources.network import flow_logs
+from stead_controller.resources.network.flow_logs import Asked
+
+_UNBUILT = ("DeliverCrossAccountRole", "DestinationOptions", "TagFieldSpecifications")
+
+
+@operation("CreateFlowLogs")
+def create_flow_logs(call: Call, params: Params) -> Result:
+    """Begin to write down the flows of resources."""
+    for name in _UNBUILT:
+        if params.get(name):
+            raise Unsupported(f"The parameter {name} is not supported: flow logs are files on the hosts.")
+    asked = Asked(
+        resource_ids=tuple(params["ResourceIds"]),
+        resource_type=params["ResourceType"],
+        traffic_type=params.get("TrafficType"),
+        log_group_name=params.get("LogGroupName"),
+        destination_type=params.get("LogDestinationType", "cloud-watch-logs"),
+        destination=params.get("LogDestination"),
+        log_format=params.get("LogFormat"),
+        aggregation_seconds=params.get("MaxAggregationInterval", 600),
+        permission_arn=params.get("DeliverLogsPermissionArn"),
+        tags=tags_on_create(params, "vpc-flow-log")["vpc-flow-log"],
+    )
+    made = flow_logs.create(call.tx, call.caller, asked, repeatable=repeatable("CreateFlowLogs", params), now=call.now)
+    return {
+        "ClientToken": params.get("ClientToken"),
+        "FlowLogIds": made.flow_log_ids,
+        "Unsuccessful": [
+            {"ResourceId": resource_id, "Error": {"Code": code, "Message": message}}
+            for resource_id, code, message in made.refused
+        ],
+    }
+
+
+@operation("DeleteFlowLogs")
+def delete_flow_logs(call: Call, params: Params) -> Result:
+    """End to write down flows."""
+    flow_logs.remove(call.tx, call.caller, params["FlowLogIds"])
+    return {"Unsuccessful": []}
+
+
+@operation("DescribeFlowLogs", writes=False)
+def describe_flow_logs(call: Call, params: Params) -> Result:
+    """List flow logs."""
+    asked, page = selection.paged(call, params, "DescribeFlowLogs", flow_logs.FILTERS, ids="FlowLogIds")
+    return selection.answer("FlowLogs", flow_logs.describe(call.tx, call.caller, asked), page, "FlowLogId")

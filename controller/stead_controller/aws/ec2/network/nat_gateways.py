@@ -1,0 +1,56 @@
+"""CreateNatGateway, DeleteNatGateway, DescribeNatGateways."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import request_digest, tags_on_create
+from stead_controller.aws.ec2 import selection
+from stead_controller.errors import MissingParameter, Unsupported
+from stead_controller.resources.network import describe_nat_gateways, nat_gateways
+from stead_controller.resources.network.nat_gateways import CreateRequest
+
+_ABSENT = (
+    "AvailabilityZoneAddresses",
+    "SecondaryAllocationIds",
+    "SecondaryPrivateIpAddresses",
+    "SecondaryPrivateIpAddressCount",
+    "VpcId",
+)
+
+
+@operation("CreateNatGateway")
+def create_nat_gateway(call: Call, params: Params) -> Result:
+    """Make a NAT gateway."""
+    for name in _ABSENT:
+        if name in params:
+            raise Unsupported(f"{name} is not supported: a NAT gateway has one address, in one zone.")
+    if params.get("AvailabilityMode", "zonal") != "zonal":
+        raise Unsupported("Regional NAT gateways are not supported.")
+    if "SubnetId" not in params:
+        raise MissingParameter("SubnetId")
+    request = CreateRequest(
+        subnet_id=params["SubnetId"],
+        connectivity=params.get("ConnectivityType", "public"),
+        allocation_id=params.get("AllocationId"),
+        private_address=params.get("PrivateIpAddress"),
+        client_token=params.get("ClientToken", ""),
+        digest=request_digest(params),
+        tags=tags_on_create(params, "natgateway"),
+    )
+    made = nat_gateways.create(call.tx, call.caller, request, call.now)
+    shown = describe_nat_gateways.show(call.tx, call.caller, made)
+    return {"NatGateway": shown, "ClientToken": request.client_token or None}
+
+
+@operation("DeleteNatGateway")
+def delete_nat_gateway(call: Call, params: Params) -> Result:
+    """Delete a NAT gateway."""
+    nat_gateways.delete(call.tx, call.caller, params["NatGatewayId"], call.now)
+    return {"NatGatewayId": params["NatGatewayId"]}
+
+
+@operation("DescribeNatGateways", writes=False)
+def describe_nat_gateways_(call: Call, params: Params) -> Result:
+    """List NAT gateways."""
+    known = describe_nat_gateways.FILTERS
+    asked, page = selection.paged(call, params, "DescribeNatGateways", known, ids="NatGatewayIds")
+    found = describe_nat_gateways.describe(call.tx, call.caller, asked)
+    return selection.answer("NatGateways", found, page, "NatGatewayId")

@@ -1,0 +1,28 @@
+"""How instances are named inside of their VPCs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.errors import InvalidCombination
+from stead_controller.resources.network import private_names
+from stead_controller.resources.network.private_names import NameOptions
+
+
+@operation("ModifyPrivateDnsNameOptions")
+def modify_private_dns_name_options(call: Call, params: Params) -> Result:
+    """Change how an instance is named."""
+    wish = name_options(params, "PrivateDnsHostnameType")
+    if wish == NameOptions():
+        raise InvalidCombination("No attributes specified.")
+    private_names.modify(call.tx, call.caller, params["InstanceId"], wish)
+    return {"Return": True}
+
+
+def name_options(given: Mapping[str, Any], hostname_type: str) -> NameOptions:
+    """Read how an instance is to be named; `hostname_type` is the member with the type of its host name."""
+    return NameOptions(
+        hostname_type=given.get(hostname_type),
+        a_record=given.get("EnableResourceNameDnsARecord"),
+        aaaa_record=given.get("EnableResourceNameDnsAAAARecord"),
+    )

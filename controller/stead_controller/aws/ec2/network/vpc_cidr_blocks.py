@@ -1,0 +1,26 @@
+"""AssociateVpcCidrBlock and DisassociateVpcCidrBlock."""
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.network.addressing import check_border_group, refuse_other_sources
+from stead_controller.errors import Unsupported
+from stead_controller.resources.network import vpc_cidr_blocks
+
+
+@operation("AssociateVpcCidrBlock")
+def associate(call: Call, params: Params) -> Result:
+    """Give a VPC a further IPv4 block, or an IPv6 block of the cloud's own pool."""
+    refuse_other_sources(params)
+    check_border_group(call, params, "Ipv6CidrBlockNetworkBorderGroup")
+    if "Ipv6CidrBlock" in params:
+        raise Unsupported("IPv6 blocks of one's own are not supported by this cloud (Ipv6CidrBlock).")
+    ipv6 = params.get("AmazonProvidedIpv6CidrBlock", False)
+    vpc_cidr_blocks.check_choice(ipv6 + ("CidrBlock" in params))
+    if ipv6:
+        return vpc_cidr_blocks.associate_ipv6(call.tx, call.caller, call.cloud, params["VpcId"], call.now)
+    return vpc_cidr_blocks.associate(call.tx, call.caller, params["VpcId"], params["CidrBlock"], call.now)
+
+
+@operation("DisassociateVpcCidrBlock")
+def disassociate(call: Call, params: Params) -> Result:
+    """Take a block from a VPC."""
+    return vpc_cidr_blocks.disassociate(call.tx, call.caller, call.cloud, params["AssociationId"], call.now)

@@ -1,0 +1,153 @@
+"""VPC endpoints: Create, Modify, Delete, Describe, and the services that they may lead to."""
+
+from typing import Any, Final
+
+from stead_controller.aws import describe
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import filters, repeatable, tags_on_create
+from stead_controller.aws.ec2 import selection
+from stead_controller.errors import InvalidParameter, MalformedId, MissingParameter, NotFound, Unsupported
+from stead_controller.resources.network import describe_vpc_endpoints, vpc_endpoint_services, vpc_endpoints
+from stead_controller.resources.network.vpc_endpoint_services import GATEWAY, INTERFACE
+from stead_controller.resources.network.vpc_endpoints import Change, CreateRequest
+
+# What only endpoints have that Stead has not: VPC Lattice's and other regions'.
+_UNBUILT: Final = ("ResourceConfigurationArn", "ServiceNetworkArn")
+_TYPES: Final = (GATEWAY, INTERFACE, "GatewayLoadBalancer", "Resource", "ServiceNetwork")
+# What gateway endpoints have not, in EC2's words.
+_OF_INTERFACES: Final = {
+    "SubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
+    "AddSubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
+    "RemoveSubnetIds": "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints.",
+    "SubnetConfigurations": "Subnet configurations are only supported for Interface type VPC Endpoints.",
+    "SecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
+    "AddSecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
+    "RemoveSecurityGroupIds": "Security Groups are only supported for Interface type VPC Endpoints.",
+    "PrivateDnsEnabled": "Private DNS can only be enabled for Interface type VPC Endpoints.",
+}
+# What interface endpoints have not.
+_OF_GATEWAYS: Final = dict.fromkeys(
+    ("RouteTableIds", "AddRouteTableIds", "RemoveRouteTableIds"),
+    "Route table IDs are only supported for Gateway type VPC Endpoints.",
+)
+_OF_S3: Final = ("PrivateDnsOnlyForInboundResolverEndpoint", "PrivateDnsPreference", "PrivateDnsSpecifiedDomains")
+
+
+@operation("CreateVpcEndpoint")
+def create_vpc_endpoint(call: Call, params: Params) -> Result:
+    """Make an endpoint."""
+    for name in _UNBUILT:
+        if params.get(name):
+            raise Unsupported(f"Endpoints of VPC Lattice are not supported by this cloud ({name}).")
+    if params.get("ServiceRegion", call.cloud.region) != call.cloud.region:
+        raise Unsupported("Endpoints of services in other regions are not supported by this cloud (ServiceRegion).")
+    kind = params.get("VpcEndpointType", GATEWAY)
+    if kind not in _TYPES:
+        raise InvalidParameter(f"Value ({kind}) for parameter VpcEndpointType is invalid.")
+    if not params.get("ServiceName"):
+        raise MissingParameter("ServiceName")
+    if kind in (GATEWAY, INTERFACE):
+        _check(kind, params)
+    request = CreateRequest(
+        params["VpcId"],
+        params["ServiceName"],
+        kind,
+        params.get("PolicyDocument") or None,
+        params.get("RouteTableIds", ()),
+        _subnets(params, "SubnetIds"),
+        params.get("SecurityGroupIds", ()),
+        params.get("PrivateDnsEnabled", kind == INTERFACE),
+        tags_on_create(params, "vpc-endpoint"),
+    )
+    made = vpc_endpoints.create(
+        call.tx, call.caller, call.cloud, request, repeatable=repeatable("CreateVpcEndpoint", params), now=call.now
+    )
+    shown = describe_vpc_endpoints.show(call.tx, call.caller, call.cloud, made)
+    return {"VpcEndpoint": shown, "ClientToken": params.get("ClientToken")}
+
+
+@operation("ModifyVpcEndpoint")
+def modify_vpc_endpoint(call: Call, params: Params) -> Result:
+    """Change an endpoint's policy, route tables, subnets, security groups or private DNS."""
+    _check(vpc_endpoints.find(call.tx, call.caller, params["VpcEndpointId"]).endpoint_type, params)
+    change = Change(
+        params.get("PolicyDocument") or None,
+        params.get("ResetPolicy", False),
+        params.get("AddRouteTableIds", ()),
+        params.get("RemoveRouteTableIds", ()),
+        _subnets(params, "AddSubnetIds"),
+        params.get("RemoveSubnetIds", ()),
+        params.get("AddSecurityGroupIds", ()),
+        params.get("RemoveSecurityGroupIds", ()),
+        params.get("PrivateDnsEnabled"),
+    )
+    vpc_endpoints.modify(call.tx, call.caller, params["VpcEndpointId"], change, call.now)
+    return {"Return": True}
+
+
+def _check(kind: str, params: Params) -> None:
+    """Refuse what endpoints of a type have not; raises InvalidParameter, Unsupported."""
+    for name, message in (_OF_INTERFACES if kind == GATEWAY else _OF_GATEWAYS).items():
+        if params.get(name):
+            raise InvalidParameter(message, code="InvalidParameter")
+    if params.get("IpAddressType", "ipv4") != "ipv4":
+        raise Unsupported("The services of this cloud have IPv4 addresses only (IpAddressType).")
+    options: dict[str, Any] = params.get("DnsOptions", {})
+    if options.get("DnsRecordIpType", "ipv4") not in ("ipv4", "service-defined"):
+        raise Unsupported("The services of this cloud have IPv4 addresses only (DnsOptions.DnsRecordIpType).")
+    for name in _OF_S3:
+        if options.get(name) and kind == GATEWAY:
+            raise InvalidParameter(
+                f"{name} is only supported for Interface type VPC Endpoints.", code="InvalidParameter"
+            )
+        if options.get(name):
+            raise InvalidParameter(f"{name} is not supported for this service.", code="InvalidParameter")
+
+
+def _subnets(params: Params, member: str) -> dict[str, str | None]:
+    """Give the subnets that are asked for, and the address that is asked for in each, if any; raises Unsupported."""
+    found: dict[str, str | None] = dict.fromkeys(params.get(member, ()))
+    for one in params.get("SubnetConfigurations", ()):
+        if one.get("Ipv6"):
+            raise Unsupported("The services of this cloud have IPv4 addresses only (SubnetConfigurations.Ipv6).")
+        if not one.get("SubnetId"):
+            raise MissingParameter("SubnetConfiguration.SubnetId")
+        found[one["SubnetId"]] = one.get("Ipv4") or None
+    return found
+
+
+@operation("DeleteVpcEndpoints")
+def delete_vpc_endpoints(call: Call, params: Params) -> Result:
+    """Delete each endpoint that can be, and say of each other why not, as EC2 does."""
+    unsuccessful = []
+    for endpoint_id in dict.fromkeys(params["VpcEndpointIds"]):
+        try:
+            vpc_endpoints.remove(call.tx, call.caller, endpoint_id, call.now)
+        except (MalformedId, NotFound) as error:
+            code = f"InvalidVpcEndpointId.{'NotFound' if isinstance(error, NotFound) else 'Malformed'}"
+            unsuccessful.append({"ResourceId": endpoint_id, "Error": {"Code": code, "Message": error.message}})
+    return {"Unsuccessful": unsuccessful}
+
+
+@operation("DescribeVpcEndpoints", writes=False)
+def describe_vpc_endpoints_(call: Call, params: Params) -> Result:
+    """List endpoints."""
+    known = describe_vpc_endpoints.FILTERS
+    asked, page = selection.paged(call, params, "DescribeVpcEndpoints", known, ids="VpcEndpointIds")
+    found = describe_vpc_endpoints.describe(call.tx, call.caller, call.cloud, asked)
+    return selection.answer("VpcEndpoints", found, page, "VpcEndpointId")
+
+
+@operation("DescribeVpcEndpointServices", writes=False)
+def describe_vpc_endpoint_services(call: Call, params: Params) -> Result:
+    """List the services that endpoints may lead to."""
+    page = describe.page(call, params, "DescribeVpcEndpointServices", ids="ServiceNames")
+    asked = filters(params, vpc_endpoint_services.FILTERS)
+    regions = params.get("ServiceRegions", ())
+    found: list[dict[str, Any]] = []
+    if not regions or call.cloud.region in regions:
+        found = vpc_endpoint_services.describe(call.cloud, params.get("ServiceNames", ()), asked)
+    after = page.after[0] if page.after else ""
+    shown, token = page.cut([one for one in found if one["ServiceName"] > after], lambda row: (row["ServiceName"],))
+    names = [one["ServiceName"] for one in shown]
+    return {"ServiceNames": names, "ServiceDetails": shown, "NextToken": token}

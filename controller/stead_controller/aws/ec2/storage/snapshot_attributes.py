@@ -1,0 +1,60 @@
+"""ModifySnapshotAttribute, DescribeSnapshotAttribute and ResetSnapshotAttribute."""
+
+from typing import Any
+
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter
+from stead_controller.resources.storage import snapshot_attributes
+from stead_controller.resources.storage.snapshot_attributes import Change
+
+
+@operation("ModifySnapshotAttribute")
+def modify_snapshot_attribute(call: Call, params: Params) -> Result:
+    """Give others the permission to make volumes of a snapshot, or take it away."""
+    if params.get("Attribute") is not None:
+        snapshot_attributes.check_attribute(params["Attribute"])
+    snapshot_attributes.modify(call.tx, call.caller, call.cloud, params["SnapshotId"], _change(params))
+    return {}
+
+
+@operation("DescribeSnapshotAttribute", writes=False)
+def describe_snapshot_attribute(call: Call, params: Params) -> Result:
+    """Show who may make volumes of a snapshot."""
+    return snapshot_attributes.describe(call.tx, call.caller, params["SnapshotId"], params["Attribute"])
+
+
+@operation("ResetSnapshotAttribute")
+def reset_snapshot_attribute(call: Call, params: Params) -> Result:
+    """Take all permissions away."""
+    snapshot_attributes.reset(call.tx, call.caller, params["SnapshotId"], params["Attribute"])
+    return {}
+
+
+def _change(params: Params) -> Change:
+    """Read one of the two ways in which the change is told."""
+    told: dict[str, Any] = params.get("CreateVolumePermission") or {}
+    users, groups = tuple(params.get("UserIds", ())), tuple(params.get("GroupNames", ()))
+    if told and (users or groups or params.get("OperationType")):
+        raise InvalidCombination("The parameter CreateVolumePermission excludes OperationType, UserIds and GroupNames")
+    if told:
+        return Change(
+            *_permissions(told.get("Add", ())),
+            *_permissions(told.get("Remove", ())),
+        )
+    match params.get("OperationType"):
+        case "add":
+            return Change(add_users=users, add_groups=groups)
+        case "remove":
+            return Change(remove_users=users, remove_groups=groups)
+        case None if users or groups:
+            raise MissingParameter("OperationType")
+        case None:
+            return Change()
+        case other:
+            raise InvalidParameter(f"Value ({other}) for parameter operationType is invalid: add, remove.")
+
+
+def _permissions(told: list[dict[str, str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the users and the groups of a list of permissions."""
+    users = tuple(one["UserId"] for one in told if one.get("UserId"))
+    return users, tuple(one["Group"] for one in told if one.get("Group"))

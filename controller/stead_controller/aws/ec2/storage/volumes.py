@@ -1,0 +1,87 @@
+"""Volumes: made, deleted, listed; their status and attributes."""
+
+from stead_controller.aws import describe
+from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.describe import tags_on_create
+from stead_controller.aws.ec2 import selection
+from stead_controller.catalog.volume_types import DEFAULT
+from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
+from stead_controller.resources.storage import volume_life, volume_status, volumes
+from stead_controller.resources.storage.volume_life import CreateRequest
+
+_ABSENT = {
+    "OutpostArn": "Outposts",
+    "VolumeInitializationRate": "Initialization rates",
+    "Operator": "Operators",
+}
+
+
+@operation("CreateVolume")
+def create_volume(call: Call, params: Params) -> Result:
+    """Make a volume."""
+    for name, what in _ABSENT.items():
+        if params.get(name) is not None:
+            raise Unsupported(f"{what} are not supported by this cloud ({name}).")
+    request = CreateRequest(
+        repeatable=describe.repeatable("CreateVolume", params),
+        zone=params.get("AvailabilityZone"),
+        zone_id=params.get("AvailabilityZoneId"),
+        size=params.get("Size"),
+        volume_type=params.get("VolumeType", DEFAULT),
+        iops=params.get("Iops"),
+        throughput=params.get("Throughput"),
+        snapshot_id=params.get("SnapshotId"),
+        encrypted=params.get("Encrypted", False),
+        kms_key_id=params.get("KmsKeyId"),
+        multi_attach=params.get("MultiAttachEnabled", False),
+        tags=tags_on_create(params, "volume"),
+    )
+    made = volume_life.create(call.tx, call.caller, call.cloud, request, call.now)
+    return volumes.show_made(call.tx, call.caller, call.cloud, made, call.now)
+
+
+@operation("DeleteVolume", makes_room=True)
+def delete_volume(call: Call, params: Params) -> Result:
+    """Delete a volume that is attached to nothing."""
+    volume_life.delete(call.tx, call.caller, params["VolumeId"])
+    return {}
+
+
+@operation("DescribeVolumes", writes=False)
+def describe_volumes(call: Call, params: Params) -> Result:
+    """List volumes."""
+    asked, page = selection.paged(call, params, "DescribeVolumes", volumes.conditions(call.cloud), ids="VolumeIds")
+    return selection.answer("Volumes", volumes.describe(call.tx, call.caller, call.cloud, asked), page, "VolumeId")
+
+
+@operation("DescribeVolumeStatus", writes=False)
+def describe_volume_status(call: Call, params: Params) -> Result:
+    """List what is known of volumes' health."""
+    asked, page = selection.paged(call, params, "DescribeVolumeStatus", volume_status.FILTERS, ids="VolumeIds")
+    statuses = volume_status.describe(call.tx, call.caller, call.cloud, asked)
+    return selection.answer("VolumeStatuses", statuses, page, "VolumeId")
+
+
+@operation("DescribeVolumeAttribute", writes=False)
+def describe_volume_attribute(call: Call, params: Params) -> Result:
+    """Show one attribute of a volume."""
+    return volume_status.describe_attribute(call.tx, call.caller, params["VolumeId"], params["Attribute"])
+
+
+@operation("ModifyVolumeAttribute")
+def modify_volume_attribute(call: Call, params: Params) -> Result:
+    """Change the one attribute of a volume that can be."""
+    given = params.get("AutoEnableIO")
+    if given is None:
+        raise InvalidCombination("No attributes specified.")
+    if "Value" not in given:
+        raise MissingParameter("AutoEnableIO.Value")
+    volume_status.set_auto_enable_io(call.tx, call.caller, params["VolumeId"], given["Value"])
+    return {}
+
+
+@operation("EnableVolumeIO")
+def enable_volume_io(call: Call, params: Params) -> Result:
+    """Enable I/O of a volume."""
+    volume_status.enable_io(call.tx, call.caller, params["VolumeId"])
+    return {}

@@ -1,0 +1,250 @@
+"""Rows become what hosts must make true, written in the transaction that changes the rows.
+
+Callers change rows first, then call one of the functions here, which draw the touched things from the rows and write
+only what differs from what was told: to the host's own outbox (`outbox.py`) or to the topic of a VPC (`topics.py`).
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf.message import Message
+from sqlalchemy import Exists, exists, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import (
+    HostResource,
+    Instance,
+    InterfaceGroup,
+    NatGateway,
+    NetworkInterface,
+    Snapshot,
+    Volume,
+    VpcEndpointInterface,
+)
+from stead_controller.desired import outbox, topics
+from stead_controller.desired.pictures.body import Key
+from stead_controller.desired.pictures.instance import Parts, of_instance, parts_of
+from stead_controller.desired.pictures.interface import of_interface
+from stead_controller.desired.pictures.region import region_of
+from stead_controller.desired.pictures.snapshot import of_base, of_snapshot
+from stead_controller.desired.pictures.volume import of_used_volume, of_volume
+from stead_proto.v1 import desired_pb2 as pb
+
+ENDED: Final = ("shutting-down", "terminated")
+"""States of an instance of which a host must have nothing: what changes of it then must not make it wanted again."""
+
+
+def refresh_instance(tx: Transaction, instance_id: str) -> None:
+    """Tell the instance's host how the instance, its volumes and its interfaces must be now."""
+    tx.session.flush()
+    instance = tx.session.get_one(Instance, instance_id)
+    if instance.host_id is not None:
+        refresh_instances(tx, instance.host_id, [instance])
+
+
+def refresh_instances(
+    tx: Transaction, host_id: str, instances: Iterable[Instance], made: Mapping[str, Parts] = MappingProxyType({})
+) -> None:
+    """Tell a host how several of its instances must be now, and all hosts of their VPCs where their interfaces are.
+
+    Those that have ended are left out: the host was told that they must go.
+    Of instances in `made` the parts are these, and not read.
+    """
+    tx.session.flush()
+    wanted: dict[Key, Message] = {}
+    vpcs: set[str] = set()
+    region = region_of(tx)
+    kept: list[object] = []  # the session forgets rows that nobody refers to; these are what mappings are drawn from
+    for instance in instances:
+        if instance.state in ENDED:
+            continue
+        parts = made.get(instance.id) or parts_of(tx, instance)
+        kept += parts.interfaces
+        pictures = of_instance(tx, instance, parts, region)
+        for body in list(pictures.values()):
+            if isinstance(body, pb.Volume):
+                pictures.update(_below(tx, host_id, body))
+        wanted.update(pictures)
+        vpcs.update(interface.vpc_id for interface in parts.interfaces)
+    outbox.write(tx, host_id, wanted)
+    for vpc_id in sorted(vpcs):
+        topics.refresh_host(tx, vpc_id, host_id)
+    for body in wanted.values():
+        if isinstance(body, pb.Machine):
+            for interface in body.interfaces:
+                vpc_id = tx.session.get_one(NetworkInterface, interface.interface_id).vpc_id
+                topics.refresh_part(tx, pb.KIND_MAPPING, interface.interface_id, vpc_id)
+
+
+def refresh_volume(tx: Transaction, volume: Volume) -> None:
+    """Tell a volume's home how it must be now, and the other host that uses it, if one does."""
+    tx.session.flush()
+    if volume.host_id is None or volume.state == "deleting":
+        return
+    at_home = of_volume(volume, is_read=_is_read(tx, volume))
+    outbox.write(tx, volume.host_id, {(pb.KIND_VOLUME, volume.id): at_home, **_below(tx, volume.host_id, at_home)})
+    if volume.attached_host_id not in (None, volume.host_id) and volume.attachment_state not in ("detaching", "busy"):
+        outbox.write(tx, volume.attached_host_id, {(pb.KIND_VOLUME, volume.id): of_used_volume(tx, volume)})
+
+
+def _is_read(tx: Transaction, volume: Volume) -> bool:
+    """Tell whether an instance has a volume, or its home takes a snapshot of it: then the home needs its key."""
+    if volume.instance_id is not None or not volume.encrypted:
+        return True
+    return bool(tx.session.scalar(select(_taken_at(volume.id, volume.host_id))))
+
+
+def _taken_at(volume_id: InstrumentedAttribute[str] | str, host_id: str | None) -> Exists:
+    """Whether a host takes a snapshot of a volume."""
+    return exists().where(Snapshot.volume_id == volume_id, Snapshot.host_id == host_id, Snapshot.state == "pending")
+
+
+def _base_is_read(tx: Transaction, host_id: str, snapshot: Snapshot) -> bool:
+    """Tell whether a volume over a base is read on a host: then that needs the key of an encrypted one."""
+    if not snapshot.encrypted:
+        return True
+    over = select(Volume.id).where(
+        Volume.snapshot_id == snapshot.id,
+        Volume.host_id == host_id,
+        or_(Volume.instance_id.is_not(None), _taken_at(Volume.id, host_id)),
+    )
+    return tx.session.scalar(over.limit(1)) is not None
+
+
+def _below(tx: Transaction, host_id: str, volume: pb.Volume) -> dict[Key, Message]:
+    """Draw what a volume is laid over."""
+    if volume.base_id and (snapshot := tx.session.get(Snapshot, volume.base_id)) is not None:
+        is_read = _base_is_read(tx, host_id, snapshot)
+        return {(pb.KIND_BASE, snapshot.id): of_base(snapshot, is_read=is_read)}
+    return {}
+
+
+def remove_volume(tx: Transaction, host_id: str, volume_id: str, *, force: bool = False) -> None:
+    """Tell a host that it must have nothing of a volume any more: no disk, or no access to one of another host.
+
+    With `force` a guest that keeps one of another host gets errors, so that it lets go.
+    """
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_VOLUME, volume_id)}, force=force)
+    volume = tx.session.get(Volume, volume_id)
+    if volume is not None and volume.encrypted and volume.snapshot_id is not None:
+        _withdraw_key(tx, host_id, tx.session.get(Snapshot, volume.snapshot_id))
+
+
+def _withdraw_key(tx: Transaction, host_id: str, base: Snapshot | None) -> None:
+    """Let a host have no key of a base of which it reads no volume any more."""
+    if base is not None and base.encrypted and outbox.is_told(tx, host_id, pb.KIND_BASE, base.id):
+        picture = of_base(base, is_read=_base_is_read(tx, host_id, base))
+        outbox.write(tx, host_id, {(pb.KIND_BASE, base.id): picture})
+
+
+def must_let_go(tx: Transaction, host_id: str, volume_id: str) -> bool:
+    """Tell whether a host was told to have nothing of a volume, and has not said that this is so."""
+    return outbox.must_go(tx, host_id, (pb.KIND_VOLUME, volume_id))
+
+
+def refresh_group(tx: Transaction, group_id: str, vpc_id: str) -> None:
+    """Tell every host that has to do with a VPC the rules of a security group as they are now."""
+    topics.refresh_part(tx, pb.KIND_SECURITY_GROUP, group_id, vpc_id)
+
+
+def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bool = False) -> None:
+    """Tell a host that a machine must go; its volumes and interfaces follow when it is gone."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_MACHINE, instance_id)}, force=force)
+
+
+def remove_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
+    """Tell a host that an interface must go; its machine's picture, which no longer has it, is written before."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_INTERFACE, interface_id)})
+
+
+def refresh_nat_gateway(tx: Transaction, gateway_id: str) -> None:
+    """Tell a NAT gateway's home host the gateway and its interface, and all hosts of its VPC where that is."""
+    tx.session.flush()
+    gateway = tx.session.get_one(NatGateway, gateway_id)
+    if gateway.host_id is None or gateway.interface_id is None:
+        return
+    interface = tx.session.get_one(NetworkInterface, gateway.interface_id)
+    wanted: dict[Key, Message] = {
+        (pb.KIND_INTERFACE, interface.id): of_interface(tx, interface, (), region_of(tx)),
+        (pb.KIND_NAT_GATEWAY, gateway.id): pb.NatGateway(vpc_id=gateway.vpc_id, interface_id=interface.id),
+    }
+    outbox.write(tx, gateway.host_id, wanted)
+    topics.refresh_host(tx, gateway.vpc_id, gateway.host_id)
+    topics.refresh_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id)
+
+
+def remove_nat_gateway(tx: Transaction, host_id: str, gateway_id: str, interface_id: str) -> None:
+    """Tell a host that a NAT gateway and its interface must go."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_NAT_GATEWAY, gateway_id), (pb.KIND_INTERFACE, interface_id)})
+
+
+def refresh_endpoint_interface(tx: Transaction, interface_id: str) -> None:
+    """Tell the home host of an interface endpoint's interface of it, and all hosts of its VPC where that is."""
+    tx.session.flush()
+    row = tx.session.get_one(VpcEndpointInterface, interface_id)
+    interface = tx.session.get_one(NetworkInterface, interface_id)
+    if row.host_id is None:
+        return
+    groups = select(InterfaceGroup.group_id).where(InterfaceGroup.interface_id == interface_id)
+    group_ids = tx.session.scalars(groups.order_by(InterfaceGroup.group_id)).all()
+    wanted: dict[Key, Message] = {
+        (pb.KIND_INTERFACE, interface_id): of_interface(tx, interface, group_ids, region_of(tx)),
+        (pb.KIND_ENDPOINT_INTERFACE, interface_id): pb.EndpointInterface(
+            vpc_id=interface.vpc_id, endpoint_id=row.endpoint_id
+        ),
+    }
+    outbox.write(tx, row.host_id, wanted)
+    topics.refresh_host(tx, interface.vpc_id, row.host_id)
+    topics.refresh_part(tx, pb.KIND_MAPPING, interface_id, interface.vpc_id)
+
+
+def remove_endpoint_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
+    """Tell a host that the interface of an interface endpoint must go."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_ENDPOINT_INTERFACE, interface_id), (pb.KIND_INTERFACE, interface_id)})
+
+
+def take_snapshots(tx: Transaction, host_id: str, snapshots: Iterable[Snapshot], *, after_reboot: int = 0) -> None:
+    """Tell a host to take snapshots, after a reboot of their machine or at once; those of a set are all given."""
+    tx.session.flush()
+    taken = list(snapshots)
+    volume_ids = [snapshot.volume_id for snapshot in taken if snapshot.set_id is not None]
+    wanted: dict[Key, Message] = {
+        (pb.KIND_SNAPSHOT, snapshot.id): of_snapshot(snapshot, volume_ids, after_reboot) for snapshot in taken
+    }
+    outbox.write(tx, host_id, wanted)
+    _refresh_encrypted(tx, taken)
+
+
+def remove_snapshot(tx: Transaction, host_id: str, snapshot: Snapshot) -> None:
+    """Tell a host that it need not take a snapshot any more: it is complete, has failed, or was deleted."""
+    outbox.write(tx, host_id, {}, gone={(pb.KIND_SNAPSHOT, snapshot.id)})
+    _refresh_encrypted(tx, [snapshot])
+
+
+def _refresh_encrypted(tx: Transaction, snapshots: Iterable[Snapshot]) -> None:
+    """Tell the homes of encrypted volumes the keys that they need for snapshots, or no longer."""
+    for snapshot in snapshots:
+        volume = tx.session.get(Volume, snapshot.volume_id) if snapshot.encrypted else None
+        if volume is not None and volume.instance_id is None:
+            refresh_volume(tx, volume)
+
+
+def remove_unused_base(tx: Transaction, snapshot_id: str) -> None:
+    """Tell hosts that a snapshot that is no more must go as a base where no volume is laid over it."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is None or snapshot.state == "deleting":
+        _remove_unused(tx, (pb.KIND_BASE, snapshot_id), Volume.snapshot_id)
+
+
+def _remove_unused(tx: Transaction, key: Key, laid_over: InstrumentedAttribute[str | None]) -> None:
+    """Tell all hosts that have something that it must go, but for those with a volume over it."""
+    kind, resource_id = key
+    holders = select(HostResource.host_id).where(
+        HostResource.resource_id == resource_id,
+        HostResource.kind == kind,
+        HostResource.body.is_not(None),
+        ~exists().where(laid_over == resource_id, Volume.host_id == HostResource.host_id),
+    )
+    outbox.remove_each(tx, key, tx.session.scalars(holders).all())

@@ -1,0 +1,52 @@
+"""What each host must know of the cloud's network: its pools of addresses, and where the other hosts are.
+
+Every host is told of every other, so a new address of one is news for all. Therefore `refresh_all` is not part of the
+transaction that learns the address: it is called a moment later, once for all addresses that are new by then.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Host, HostResource
+from stead_controller.desired import outbox
+from stead_controller.desired.pictures.host_network import of_host_networks
+from stead_controller.request.cloud import Cloud
+from stead_proto.v1 import desired_pb2 as pb
+
+HOST_NETWORK: Final = (int(pb.KIND_HOST_NETWORK), "host-network")
+
+
+def refresh_all(tx: Transaction, cloud: Cloud) -> None:
+    """Tell all hosts the cloud's pools and the addresses of all hosts, as they are now."""
+    tx.session.flush()
+    hosts = tx.session.execute(select(Host.id, Host.pool_address).order_by(Host.id)).all()
+    _tell(tx, cloud, {host.id: host.pool_address for host in hosts})
+
+
+def refresh(tx: Transaction, host: Host, cloud: Cloud) -> None:
+    """Tell one host the same."""
+    tx.session.flush()
+    _tell(tx, cloud, {host.id: host.pool_address})
+
+
+def _tell(tx: Transaction, cloud: Cloud, pool_addresses: Mapping[str, str]) -> None:
+    bodies = of_host_networks(HOST_NETWORK[1], cloud, pool_addresses, _underlay_addresses(tx))
+    outbox.write_each(tx, HOST_NETWORK, bodies)
+
+
+def told_of(tx: Transaction, host_ids: Iterable[str]) -> set[str]:
+    """Tell which of these hosts were told of the network at all."""
+    rows = select(HostResource.host_id).where(
+        HostResource.host_id.in_(list(host_ids)),
+        HostResource.kind == HOST_NETWORK[0],
+        HostResource.resource_id == HOST_NETWORK[1],
+    )
+    return set(tx.session.scalars(rows))
+
+
+def _underlay_addresses(tx: Transaction) -> list[str]:
+    query = select(Host.underlay_address).where(Host.underlay_address != "").distinct()
+    return sorted(tx.session.scalars(query))

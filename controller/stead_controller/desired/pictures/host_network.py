@@ -1,0 +1,25 @@
+"""The cloud's pools and hosts become the `HostNetwork` of each host, as the bytes of the `Resource` that carries it."""
+
+from collections.abc import Iterable, Mapping
+
+from stead_controller.desired.pictures.body import encode
+from stead_controller.request.cloud import Cloud
+from stead_proto.v1 import desired_pb2 as pb
+
+
+def of_host_networks(
+    resource_id: str, cloud: Cloud, pool_addresses: Mapping[str, str], underlay_addresses: Iterable[str]
+) -> dict[str, bytes]:
+    """By host, the pools of public addresses, its own of them, and where all hosts are; `pool_addresses` by host, too.
+
+    What all hosts are told alike is encoded once, for each would else take the time of all: whoever reads encoded
+    messages one behind the other gets their union (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+    """
+    shared = pb.HostNetwork(
+        public_pools=cloud.public_pools, ipv6_pools=[cloud.ipv6_pool], underlay_addresses=underlay_addresses
+    )
+    for_all = encode(resource_id, shared)
+    return {
+        host_id: for_all + pb.Resource(host_network=pb.HostNetwork(host_address=address)).SerializeToString()
+        for host_id, address in pool_addresses.items()
+    }

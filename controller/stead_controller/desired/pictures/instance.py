@@ -1,0 +1,172 @@
+"""An instance's rows become a `Machine` with its volumes and interfaces."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import Message
+from sqlalchemy import bindparam, select
+
+from stead_controller.catalog import instance_types
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import (
+    Instance,
+    InstanceStoreDisk,
+    InterfaceGroup,
+    NetworkInterface,
+    SecurityGroup,
+    Tag,
+    Volume,
+)
+from stead_controller.desired.pictures.body import Key
+from stead_controller.desired.pictures.identity import of_session
+from stead_controller.desired.pictures.interface import of_interface
+from stead_controller.desired.pictures.region import zone_id_of
+from stead_controller.desired.pictures.role import of_role
+from stead_controller.desired.pictures.volume import of_used_volume
+from stead_controller.names import instance_name, resource_name
+from stead_proto.v1 import desired_pb2 as pb
+
+_RUNNING_STATES: Final = frozenset({"pending", "running"})
+
+
+# Asked at each launch: statements that are written once need not be put together again.
+_VOLUMES: Final = (
+    select(Volume)
+    .where(Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.not_in(("detaching", "busy")))
+    .order_by(Volume.attach_time, Volume.device_name, Volume.id)
+)
+_INTERFACES: Final = (
+    select(NetworkInterface)
+    .where(NetworkInterface.instance_id == bindparam("instance_id"), NetworkInterface.attachment_state != "detaching")
+    .order_by(NetworkInterface.device_index)
+)
+_GROUPS: Final = Prepared(
+    select(SecurityGroup.id, SecurityGroup.name)
+    .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
+    .where(InterfaceGroup.interface_id == bindparam("interface_id"))
+    .order_by(SecurityGroup.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The interfaces and volumes that an instance's machine has, in order."""
+
+    interfaces: Sequence[NetworkInterface]
+    volumes: Sequence[Volume]
+
+
+def parts_of(tx: Transaction, instance: Instance) -> Parts:
+    """Read the parts of an instance."""
+    asked = {"instance_id": instance.id}
+    return Parts(tx.session.scalars(_INTERFACES, asked).all(), tx.session.scalars(_VOLUMES, asked).all())
+
+
+def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) -> dict[Key, Message]:
+    """A machine with its volumes and its interfaces, by kind and id."""
+    interfaces = parts.interfaces
+    volumes = sorted(parts.volumes, key=lambda volume: volume.device_name != instance.root_device_name)
+    pictures: dict[Key, Message] = {}
+    for volume in volumes:
+        pictures[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
+    groups = {interface.id: _groups(tx, interface.id) for interface in interfaces}
+    primary: dict[str, str] = {}
+    public_hostname = ""
+    for interface in interfaces:
+        told = of_interface(tx, interface, list(groups[interface.id]), region)
+        if interface.device_index == 0:
+            primary = groups[interface.id]
+            public_hostname = told.public_dns_name
+            if instance.hostname_type == "resource-name":
+                told.host_name = resource_name(instance.id, region)
+        pictures[pb.KIND_INTERFACE, interface.id] = told
+    pictures[pb.KIND_MACHINE, instance.id] = pb.Machine(
+        power=pb.POWER_RUNNING if instance.state in _RUNNING_STATES else pb.POWER_STOPPED,
+        start_count=instance.start_count,
+        reboot_count=instance.reboot_count,
+        force_stop=instance.force_stop,
+        vcpus=instance.vcpus,
+        memory=instance.memory,
+        disks=[
+            *(pb.MachineDisk(volume_id=volume.id, device_name=volume.device_name or "") for volume in volumes),
+            *_scratch_disks(tx, instance),
+        ],
+        interfaces=[
+            pb.MachineInterface(
+                interface_id=interface.id,
+                device_index=interface.device_index or 0,
+                security_groups=sorted(groups[interface.id].values()),
+            )
+            for interface in interfaces
+        ],
+        metadata=_metadata(tx, instance, sorted(primary.values()), public_hostname, region),
+        architecture=instance.architecture,
+        boot_mode=instance.boot_mode,
+    )
+    return pictures
+
+
+def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:
+    kind = instance_types.find(instance.instance_type)
+    if kind is not None and kind.instance_store is None:
+        return []
+    query = select(InstanceStoreDisk).where(InstanceStoreDisk.instance_id == instance.id)
+    return [
+        pb.MachineDisk(
+            device_name=disk.device_name,
+            instance_store=pb.InstanceStoreDisk(
+                index=disk.number, size=disk.size, virtual_name=f"ephemeral{disk.number}"
+            ),
+        )
+        for disk in tx.session.scalars(query.order_by(InstanceStoreDisk.number))
+    ]
+
+
+def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
+    return dict(_GROUPS.all(tx.connection, {"interface_id": interface_id}))
+
+
+def _metadata(
+    tx: Transaction, instance: Instance, group_names: list[str], public_hostname: str, region: str
+) -> pb.Metadata:
+    tags: dict[str, str] = {}
+    if instance.metadata_tags:
+        tags = dict(tx.session.execute(select(Tag.key, Tag.value).where(Tag.resource_id == instance.id)).all())
+    keys = []
+    if instance.public_key is not None:
+        keys.append(pb.PublicKey(name=instance.key_name or "", openssh=instance.public_key))
+    return pb.Metadata(
+        instance_id=instance.id,
+        account_id=instance.account_id,
+        reservation_id=instance.reservation_id,
+        image_id=instance.image_id,
+        instance_type=instance.instance_type,
+        launch_index=instance.launch_index,
+        pending_time=int(instance.launch_time.timestamp()),
+        region=region,
+        availability_zone=instance.zone,
+        hostname=instance_name(instance.id, instance.private_address, instance.hostname_type, region),
+        public_hostname=public_hostname,
+        user_data=instance.user_data or b"",
+        has_user_data=instance.user_data is not None,
+        public_keys=keys,
+        security_groups=group_names,
+        options=pb.MetadataOptions(
+            enabled=instance.metadata_enabled,
+            tokens_required=instance.metadata_tokens_required,
+            hop_limit=instance.metadata_hop_limit,
+            instance_tags=instance.metadata_tags,
+            protocol_ipv6=instance.metadata_ipv6,
+        ),
+        tags=tags,
+        partition="aws",
+        domain="amazonaws.com",
+        private_address=instance.private_address or "",
+        availability_zone_id=zone_id_of(tx, instance.zone),
+        monitoring=instance.monitoring,
+        role=of_role(tx, instance),
+        identity_credentials=of_session(instance),
+        ebs_at_start=None if instance.ebs_at_start is None else pb.DeviceNames(names=instance.ebs_at_start),
+    )

@@ -1,0 +1,54 @@
+"""A security group's rows become a `SecurityGroup`: its rules; who is in it say the mappings."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import select
+
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, VpcPeeringConnection
+from stead_controller.desired import prefix_list_blocks
+from stead_controller.desired.peered_vpcs import ACTIVE
+from stead_proto.v1 import desired_pb2 as pb
+
+
+def draw(tx: Transaction, group_id: str) -> pb.SecurityGroup | None:
+    """A security group with its rules; None when it is gone."""
+    group = tx.session.scalar(select(SecurityGroup).where(SecurityGroup.id == group_id))
+    if group is None:
+        return None
+    rules = select(SecurityGroupRule).where(SecurityGroupRule.group_id == group_id).order_by(SecurityGroupRule.id)
+    found = tx.session.scalars(rules).all()
+    stale = _ended_peerings(tx, found)
+    return pb.SecurityGroup(
+        vpc_id=group.vpc_id, rules=[_rule(tx, rule) for rule in found if rule.peering_id not in stale]
+    )
+
+
+def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:
+    """All groups of a VPC."""
+    return tx.session.scalars(select(SecurityGroup.id).where(SecurityGroup.vpc_id == vpc_id)).all()
+
+
+def _ended_peerings(tx: Transaction, rules: Iterable[SecurityGroupRule]) -> set[str]:
+    """The connections that rules refer through and that are not active: such a rule allows nothing."""
+    through = {rule.peering_id for rule in rules if rule.peering_id is not None}
+    active = select(VpcPeeringConnection.id).where(
+        VpcPeeringConnection.id.in_(sorted(through)), VpcPeeringConnection.status == ACTIVE
+    )
+    return through - set(tx.session.scalars(active)) if through else set()
+
+
+def _rule(tx: Transaction, rule: SecurityGroupRule) -> pb.SecurityGroupRule:
+    told = pb.SecurityGroupRule(
+        id=rule.id, egress=rule.egress, protocol=rule.protocol, from_port=rule.from_port, to_port=rule.to_port
+    )
+    if rule.cidr_ipv4 is not None:
+        told.cidr_ipv4 = rule.cidr_ipv4
+    elif rule.cidr_ipv6 is not None:
+        told.cidr_ipv6 = rule.cidr_ipv6
+    elif rule.peer_group_id is not None:
+        told.group_id = rule.peer_group_id
+    elif rule.prefix_list_id is not None:
+        blocks = prefix_list_blocks.blocks(tx, rule.prefix_list_id)
+        told.prefix_list.CopyFrom(pb.PrefixListPeer(id=rule.prefix_list_id, cidr_blocks=blocks))
+    return told

@@ -1,0 +1,60 @@
+"""A volume row becomes a `Volume`, as its home has it or as another host uses it."""
+
+from typing import Final
+
+from stead_controller.catalog.volume_types import Shape, limits
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import Host, Volume
+from stead_proto.v1 import desired_pb2 as pb
+
+_GIB: Final = 1 << 30
+
+
+def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
+    """A volume as its home host has it, with its key while it is read; served where another host may use it."""
+    iops, throughput = _limits(volume)
+    picture = pb.Volume(
+        size=volume.size * _GIB,
+        base_id=volume.snapshot_id or "",
+        volume_type=volume.volume_type,
+        iops=iops,
+        throughput=throughput,
+        pool=volume.pool,
+        encrypted=volume.encrypted,
+        encryption_key=(volume.sealed_key or b"") if is_read else b"",
+        former_home_ids=volume.former_homes.split(),
+    )
+    if volume.attached_host_id not in (None, volume.host_id):
+        picture.export.CopyFrom(
+            pb.VolumeExport(
+                client_host_id=volume.attached_host_id,
+                port=volume.export_port or 0,
+                generation=volume.generation,
+            )
+        )
+    return picture
+
+
+def of_used_volume(tx: Transaction, volume: Volume) -> pb.Volume:
+    """A volume as the host of its instance has it: its own, or its home's, which serves it."""
+    if volume.attached_host_id == volume.host_id:
+        return of_volume(volume, is_read=True)
+    iops, throughput = _limits(volume)
+    home = tx.session.get(Host, volume.host_id)
+    return pb.Volume(
+        size=volume.size * _GIB,
+        volume_type=volume.volume_type,
+        iops=iops,
+        throughput=throughput,
+        encrypted=volume.encrypted,
+        remote=pb.RemoteVolume(
+            home_host_id=volume.host_id or "",
+            address=home.underlay_address if home is not None else "",
+            port=volume.export_port or 0,
+            generation=volume.generation,
+        ),
+    )
+
+
+def _limits(volume: Volume) -> tuple[int, int]:
+    return limits(Shape(volume.size, volume.volume_type, volume.iops, volume.throughput))

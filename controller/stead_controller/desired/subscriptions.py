@@ -1,0 +1,92 @@
+"""Which hosts are told of which VPCs: a host has to do with a VPC while it has an interface in it or in a peered one.
+
+A NAT gateway counts by its interface. Peerings are known by the topics themselves, which hold the active ones.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import bindparam, select, update
+
+from stead_controller.db.insert import upsert
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.session import Transaction
+from stead_controller.db.tables import NetworkInterface, VpcHost, VpcResource
+from stead_controller.desired.revisions import next_revision
+from stead_proto.v1 import desired_pb2 as pb
+
+# Asked at each launch: a statement that is written once need not be put together again.
+_PEERINGS: Final = Prepared(
+    select(VpcResource.body).where(
+        VpcResource.vpc_id == bindparam("vpc_id"), VpcResource.kind == pb.KIND_PEERING, VpcResource.body.is_not(None)
+    )
+)
+_SOME_INTERFACE: Final = Prepared(
+    select(NetworkInterface.id)
+    .where(
+        NetworkInterface.host_id == bindparam("host_id"),
+        NetworkInterface.vpc_id.in_(bindparam("vpc_ids", expanding=True)),
+    )
+    .limit(1)
+)
+_GONE: Final = Prepared(
+    select(VpcHost.gone_revision).where(VpcHost.host_id == bindparam("host_id"), VpcHost.vpc_id == bindparam("vpc_id"))
+)
+
+
+def refresh(tx: Transaction, vpc_id: str, host_id: str) -> set[str]:
+    """Begin or end to tell a host of a VPC and those peered with it; give the VPCs that it is told of from now on."""
+    begun: set[str] = set()
+    peers = peers_of(tx, vpc_id)
+    for each in sorted({vpc_id, *peers}):
+        around = peers if each == vpc_id else peers_of(tx, each)
+        if _set(tx, each, host_id, wanted=_has_interface(tx, host_id, {each, *around})):
+            begun.add(each)
+    return begun
+
+
+def refresh_peers(tx: Transaction, vpc_id: str, peer_id: str) -> set[str]:
+    """Begin or end to tell the hosts of two VPCs of both, when a peering of them began or ended.
+
+    Costs as much as there are hosts. Gives the VPCs that any host is told of from now on.
+    """
+    hosts = select(NetworkInterface.host_id).where(NetworkInterface.vpc_id.in_([vpc_id, peer_id])).distinct()
+    begun: set[str] = set()
+    for host_id in tx.session.scalars(hosts).all():
+        for each in (vpc_id, peer_id):
+            if host_id is None:
+                continue
+            if _set(tx, each, host_id, wanted=_has_interface(tx, host_id, {each, *peers_of(tx, each)})):
+                begun.add(each)
+    return begun
+
+
+def peers_of(tx: Transaction, vpc_id: str) -> set[str]:
+    """The VPCs that have an active peering with a VPC, as its topic says."""
+    bodies = _PEERINGS.scalars(tx.connection, {"vpc_id": vpc_id})
+    return {peer_of(body) for body in bodies if body is not None}
+
+
+def peer_of(body: bytes) -> str:
+    """The other VPC of a peering, from the serialized `Resource` of one side."""
+    return pb.Resource.FromString(body).peering.peer_vpc_id
+
+
+def _has_interface(tx: Transaction, host_id: str, vpc_ids: Iterable[str]) -> bool:
+    return _SOME_INTERFACE.first(tx.connection, {"host_id": host_id, "vpc_ids": list(vpc_ids)}) is not None
+
+
+def _set(tx: Transaction, vpc_id: str, host_id: str, *, wanted: bool) -> bool:
+    """Write whether a host is told of a VPC, if that is news; tell whether it begins now."""
+    known = _GONE.first(tx.connection, {"host_id": host_id, "vpc_id": vpc_id})
+    if wanted == (known is not None and known[0] is None):
+        return False
+    revision = next_revision(tx)
+    if wanted:
+        row = {"host_id": host_id, "vpc_id": vpc_id, "since_revision": revision, "gone_revision": None}
+        upsert(tx.session, VpcHost, [row])
+    else:
+        mine = (VpcHost.host_id == host_id, VpcHost.vpc_id == vpc_id)
+        changed = update(VpcHost).where(*mine).values(gone_revision=revision)
+        tx.session.execute(changed.execution_options(synchronize_session=False))
+    return wanted

@@ -1,0 +1,101 @@
+"""`python -m stead_controller.object_store.network_sandbox FILE PROGRAM …`: a program in a network of its own, once.
+
+There is only a loopback in it, so whatever ports the program opens, nobody else on the machine can reach them; the one
+way in is a socket's file. It has a /tmp of its own too, where SeaweedFS's parts find each other by sockets that are
+named by their ports alone. The program takes over this process, and holds the lock on FILE, which says who it is.
+"""
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Final
+
+# ioctl(2) requests and a flag of netdevice(7).
+_SIOCGIFFLAGS: Final = 0x8913
+_SIOCSIFFLAGS: Final = 0x8914
+_IFF_UP: Final = 1
+
+# Flags of mount(2).
+_MS_NOSUID: Final = 2
+_MS_NODEV: Final = 4
+_MS_BIND: Final = 0x1000
+_MS_REC: Final = 0x4000
+_MS_PRIVATE: Final = 1 << 18
+
+
+def enclose() -> None:
+    """Leave all networks for a new one with a loopback that is up; raises OSError."""
+    uid, gid = os.getuid(), os.getgid()
+    os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        Path(f"/proc/self/{name}").write_text(text, encoding="ascii")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        answer = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
+        (flags,) = struct.unpack_from("16xh", answer)
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+def hide_tmp() -> None:
+    """Lay an empty file system over /tmp, in which this folder alone is seen, for this process only; raises OSError.
+
+    Where we may not, as a unit of systemd, /tmp is our own already.
+    """
+    try:
+        os.unshare(os.CLONE_NEWNS)
+    except PermissionError:
+        return
+    here = Path.cwd()
+    handle = os.open(here, os.O_PATH | os.O_DIRECTORY)
+    _mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE)
+    _mount(b"tmpfs", b"/tmp", b"tmpfs", _MS_NOSUID | _MS_NODEV)
+    if here.is_relative_to("/tmp"):  # noqa: S108 — the folder that was hidden, nothing is made in the real one
+        here.mkdir(parents=True)
+        _mount(f"/proc/self/fd/{handle}".encode(), os.fsencode(here), None, _MS_BIND)
+        os.chdir(here)
+    os.close(handle)
+
+
+def _mount(source: bytes, target: bytes, kind: bytes | None, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(source, target, kind, ctypes.c_ulong(flags), None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target.decode())
+
+
+def take(path: Path) -> None:
+    """Lock the file while this process lives, and write its identity; raises BlockingIOError when another has it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.ftruncate(handle, 0)
+    os.write(handle, (identity_of(os.getpid()) or "").encode("ascii"))
+    os.set_inheritable(handle, True)  # so that the program has it
+
+
+def identity_of(process: int) -> str | None:
+    """What tells a process from every other: its id, its start time, the boot, as `stead` reads it; None if ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if fields[0] in {"Z", "X"}:
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{process} {fields[19]} {boot}\n"
+
+
+def main() -> None:
+    """Enclose this process and become the program."""
+    take(Path(sys.argv[1]))
+    # It may lie below /tmp, or in the home of a person, which only root outside of the enclosure gets into.
+    program = os.open(sys.argv[2], os.O_PATH | os.O_CLOEXEC)
+    enclose()
+    hide_tmp()
+    os.execve(program, sys.argv[2:], os.environ)  # noqa: S606 — the command is our own, and there is no shell
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""What is true of the whole cloud: its region and zone names, its pools, its master key."""
+
+from dataclasses import dataclass, field
+
+from stead_controller.secrets.oidc_issuers import OidcIssuers
+from stead_controller.secrets.sealing import Sealer, no_sealer
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Names and pools that requests need; from `settings.py`.
+
+    `public_pools` are CIDR blocks; a released public address rests `address_rest_seconds` before it is given again;
+    VPCs get their IPv6 blocks, a /56 each, out of `ipv6_pool`; `elastic_addresses_per_account` is EC2's default quota.
+    `api_addresses` and `api_ports` (TCP) are where guests reach the AWS APIs; at `endpoint_port` controllers take what
+    comes by VPC endpoints. Storage pools promise `volume_overcommit` bytes of volumes per byte. `issuers` are those of
+    web identities; `sealer` seals and opens secrets.
+    """
+
+    region: str
+    zones: tuple[str, ...]
+    partition: str
+    endpoint: str
+    public_pools: tuple[str, ...] = ("198.18.0.0/16",)
+    ipv6_pool: str = "fd73:7465::/32"
+    address_rest_seconds: int = 60
+    elastic_addresses_per_account: int = 5
+    api_addresses: tuple[str, ...] = ("198.18.0.1",)
+    api_ports: tuple[int, ...] = (80, 443, 8773, 8774)
+    endpoint_port: int = 8777
+    cpu_overcommit: float = 8.0
+    memory_kept: int = 1 << 30
+    volume_overcommit: float = 4.0
+    issuers: OidcIssuers = field(default_factory=OidcIssuers, repr=False, compare=False)
+    sealer: Sealer = field(default_factory=no_sealer, repr=False, compare=False)

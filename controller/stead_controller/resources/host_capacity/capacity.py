@@ -1,0 +1,171 @@
+"""Room on hosts is reserved with a conditional UPDATE, which cannot oversubscribe even with several controllers.
+
+What is free of a host is what it has less what is reserved, also where that is less than none since the host shrank.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import Boolean, bindparam, select, update
+
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.tables import Host
+from stead_controller.errors import NoCapacity
+from stead_controller.placement.choose_host import Need, Room, choose_host
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import volume_homes
+from stead_controller.resources.host_capacity.volume_homes import DiskNeed
+
+_CANDIDATES = 32
+
+
+# Asked for each instance of a launch: a statement that is written once need not be put together again.
+_TAKE: Final = Prepared(
+    update(Host)
+    .where(
+        Host.id == bindparam("host_id"),
+        Host.state == "up",
+        Host.cpus >= bindparam("vcpus"),
+        Host.cpus_free >= bindparam("vcpus"),
+        Host.memory_free >= bindparam("needed"),
+    )
+    .values(
+        cpus_free=Host.cpus_free - bindparam("vcpus"),
+        memory_free=Host.memory_free - bindparam("needed"),
+        cpus_reserved=Host.cpus_reserved + bindparam("vcpus"),
+        memory_reserved=Host.memory_reserved + bindparam("needed"),
+    )
+    .returning(Host.id)
+)
+_SUITABLE: Final = (
+    Host.zone == bindparam("zone"),
+    Host.state == "up",
+    Host.schedulable.is_(True),
+    Host.architecture == bindparam("architecture"),
+    Host.cpus >= bindparam("vcpus"),
+)
+# Asked for those with KVM and, only if there is none, for those without: each is one range of the index.
+_FITTING: Final = select(
+    Host.id, Host.zone, Host.cpus_free, Host.memory_free, Host.cpus.label("threads"), Host.accelerated
+).where(
+    *_SUITABLE,
+    Host.accelerated == bindparam("accelerated", type_=Boolean),
+    Host.memory_free >= bindparam("memory"),
+    Host.cpus_free >= bindparam("vcpus"),
+)
+_LARGE_ENOUGH: Final = Prepared(select(Host.id).where(*_SUITABLE).limit(1))
+_ROOMS: Final = Prepared(_FITTING.limit(_CANDIDATES))
+_ROOMS_WITH_POOLS: Final = Prepared(
+    _FITTING.where(volume_homes.HAS_ROOM, Host.id.not_in(bindparam("refused", expanding=True)))
+    .order_by(Host.memory_free.desc(), Host.id)
+    .limit(_CANDIDATES)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host with reserved room, and in which of its pools there is room for each of the instance's volumes."""
+
+    host_id: str
+    pools: tuple[str, ...]
+
+
+def reserve_any(tx: Transaction, cloud: Cloud, need: Need, zone: str, disks: Sequence[DiskNeed] = ()) -> Place:
+    """Choose a host for one instance and its volumes and reserve their room; raises NoCapacity when none has enough."""
+    refused: set[str] = set()
+    while True:
+        fits = {**volume_homes.room_for(cloud, disks, need.instance_store), "refused": list(refused)}
+        chosen = choose_host(_rooms(tx, _ROOMS_WITH_POOLS, need, zone, fits), need)
+        if chosen is None:
+            raise _refusal(tx, need, zone)
+        if _take(tx, chosen.host_id, need):
+            pools = volume_homes.reserve(tx, cloud, chosen.host_id, disks, instance_store=need.instance_store)
+            if pools is not None:
+                return Place(chosen.host_id, tuple(pools))
+            _give_back(tx, chosen.host_id, need)
+        refused.add(chosen.host_id)
+
+
+def _refusal(tx: Transaction, need: Need, zone: str) -> NoCapacity:
+    """Say what there is not enough of: room for volumes where an instance alone would fit, or hosts of its size."""
+    if choose_host(_rooms(tx, _ROOMS, need, zone), need) is not None:
+        if need.instance_store:
+            return NoCapacity(
+                "There is no host with enough room for the requested volumes and instance store in the "
+                f"Availability Zone {zone}."
+            )
+        return volume_homes.no_room(zone)
+    if _LARGE_ENOUGH.first(tx.connection, _asked(need, zone)) is None:
+        return NoCapacity(
+            f"There is no host with as many processors as the requested instance type has vCPUs ({need.vcpus}) in the "
+            f"Availability Zone {zone}."
+        )
+    return NoCapacity(
+        f"There is no host with enough free capacity for the requested instance type in the Availability Zone {zone}."
+    )
+
+
+def choose_any(tx: Transaction, zone: str, *, but: str = "") -> str | None:
+    """Choose a host that is up in a zone for what takes no room; None when there is none."""
+    query = select(Host.id).where(Host.state == "up", Host.schedulable.is_(True), Host.zone == zone, Host.id != but)
+    return tx.session.scalar(query.order_by(Host.memory_free.desc(), Host.id).limit(1))
+
+
+def reserve_on(tx: Transaction, cloud: Cloud, host_id: str, need: Need) -> None:
+    """Reserve room on one host (where an instance's disks are); raises NoCapacity when it has not enough."""
+    if not _take(tx, host_id, need):
+        raise NoCapacity("The host of this instance has not enough free capacity to start it now.")
+    if volume_homes.reserve(tx, cloud, host_id, (), instance_store=need.instance_store) is None:
+        raise NoCapacity("The host of this instance has not enough room for its instance store now.")
+
+
+def give_back(tx: Transaction, host_id: str, need: Need) -> None:
+    """Return the reserved room of an instance and its instance store to a host."""
+    _give_back(tx, host_id, need)
+    if need.instance_store:
+        volume_homes.give_back_bytes(tx, host_id, "", need.instance_store)
+
+
+def count(tx: Transaction, host_id: str, vcpus: int, memory: int) -> None:
+    """Count what takes room on a host whether that is free or not, or, of less than none, no longer takes it."""
+    tx.session.execute(
+        update(Host)
+        .where(Host.id == host_id)
+        .values(
+            cpus_free=Host.cpus_free - vcpus,
+            memory_free=Host.memory_free - memory,
+            cpus_reserved=Host.cpus_reserved + vcpus,
+            memory_reserved=Host.memory_reserved + memory,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _give_back(tx: Transaction, host_id: str, need: Need) -> None:
+    count(tx, host_id, -need.vcpus, -need.memory)
+
+
+def _rooms(
+    tx: Transaction,
+    query: Prepared,
+    need: Need,
+    zone: str,
+    fits: Mapping[str, Any] = MappingProxyType({}),
+) -> list[Room]:
+    for accelerated in (True, False):
+        asked = {**_asked(need, zone), "memory": need.memory, "accelerated": accelerated, **fits}
+        if rooms := query.all(tx.connection, asked):
+            return [Room(*row) for row in rooms]
+    return []
+
+
+def _asked(need: Need, zone: str) -> dict[str, Any]:
+    return {"architecture": need.architecture, "vcpus": need.vcpus, "zone": zone}
+
+
+def _take(tx: Transaction, host_id: str, need: Need) -> bool:
+    asked = {"host_id": host_id, "vcpus": need.vcpus, "needed": need.memory}
+    return _TAKE.first(tx.connection, asked) is not None

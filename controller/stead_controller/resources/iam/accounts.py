@@ -1,0 +1,123 @@
+"""Accounts and their root access keys: found, disabled; an access key becomes whose it is."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import or_, select
+
+from stead_controller.db.tables import AccessKey, Account, IamUser
+from stead_controller.errors import InvalidParameter, NotFound
+from stead_controller.request import session_tokens
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import access_keys, entities
+from stead_controller.secrets.sealing import Sealer
+
+type AccountRow = Account
+"""An account as operators are shown it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account just made; the secret is never shown again."""
+
+    account_id: str
+    name: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedKey:
+    """An access key with its secret in clear, and whose it is."""
+
+    secret: str = field(repr=False)
+    caller: Caller
+    active: bool
+
+
+def list_accounts(tx: Transaction) -> list[Account]:
+    """All accounts, oldest first."""
+    return list(tx.session.scalars(select(Account).order_by(Account.created, Account.id)))
+
+
+def find_account(tx: Transaction, name: str) -> Account:
+    """An account by its id or its name; raises NotFound."""
+    found = tx.session.scalar(select(Account).where(or_(Account.id == name, Account.name == name)).limit(1))
+    if found is None:
+        raise NotFound("account", name)
+    return found
+
+
+def disable(tx: Transaction, name: str, *, disabled: bool) -> Account:
+    """Let no credentials of an account count any more, or count again; raises NotFound."""
+    account = find_account(tx, name)
+    account.disabled = disabled
+    return account
+
+
+def create_root_key(tx: Transaction, sealer: Sealer, name: str, now: datetime) -> NewAccount:
+    """Make another root key of an account; raises NotFound, LimitExceeded."""
+    account = find_account(tx, name)
+    key = access_keys.add(tx, sealer, account.id, account.id, now)
+    return NewAccount(account.id, account.name, key.id, key.secret)
+
+
+def root_keys(tx: Transaction, name: str) -> list[AccessKey]:
+    """The root keys of an account, the oldest first; raises NotFound."""
+    account = find_account(tx, name)
+    mine = select(AccessKey).where(AccessKey.user_id == account.id)
+    return list(tx.session.scalars(mine.order_by(AccessKey.created, AccessKey.id)))
+
+
+def delete_root_key(tx: Transaction, name: str, access_key_id: str) -> None:
+    """Delete a root key of an account; raises NotFound."""
+    account = find_account(tx, name)
+    key = tx.session.get(AccessKey, access_key_id)
+    if key is None or key.user_id != account.id:
+        raise NotFound("access-key", access_key_id)
+    tx.session.delete(key)
+
+
+def open_key(tx: Transaction, sealer: Sealer, access_key_id: str) -> OpenedKey | None:
+    """Find an access key and open its secret; None when there is none."""
+    row = tx.session.execute(
+        select(AccessKey, Account.disabled, IamUser)
+        .join(Account, Account.id == AccessKey.account_id)
+        .outerjoin(IamUser, IamUser.id == AccessKey.user_id)
+        .where(AccessKey.id == access_key_id)
+    ).first()
+    if row is None:
+        return None
+    key, disabled = row[0], row[1]
+    user: IamUser | None = row[2]
+    if user is None and key.user_id != key.account_id:
+        return None  # its user is gone
+    secret = sealer.open(key.secret_sealed, access_keys.context(key.id)).decode()
+    return OpenedKey(secret, _owner_of(key, user), active=key.active and not disabled)
+
+
+def account_of_key(tx: Transaction, access_key_id: str) -> str:
+    """Give the account that an access key is of, as AWS does for anybody's; raises InvalidParameter."""
+    account_id = session_tokens.account_of(access_key_id) or tx.session.scalar(
+        select(AccessKey.account_id).where(AccessKey.id == access_key_id)
+    )
+    if account_id is None:
+        raise InvalidParameter(f"Access key {access_key_id} is not valid.")
+    return account_id
+
+
+def _owner_of(key: AccessKey, user: IamUser | None) -> Caller:
+    if user is None:
+        return Caller(account_id=key.account_id, arn=key.arn, user_id=key.user_id, access_key_id=key.id)
+    arn = entities.arn_of(user)
+    return Caller(
+        account_id=key.account_id,
+        arn=arn,
+        user_id=user.id,
+        access_key_id=key.id,
+        kind="user",
+        principal_id=user.id,
+        principal_arn=arn,
+        user_name=user.name,
+    )

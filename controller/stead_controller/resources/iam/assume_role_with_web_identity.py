@@ -1,0 +1,124 @@
+"""AssumeRoleWithWebIdentity: whom an outside issuer knows gets a session of a role that trusts the issuer.
+
+Three must agree: the operator, who names the issuer's keys; the account, which has the issuer as an identity provider
+for this audience; and the role's trust policy. Nobody signs the call but the issuer, who may give the session tags and
+a source identity, by claims of AWS's (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html).
+See https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from stead_controller.authorization.principals import Principal
+from stead_controller.db.tables import IamOidcProvider
+from stead_controller.errors import MissingParameter, NotAuthorized
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.session_tokens import Facts
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import oidc_providers, role_sessions, web_identity_tokens
+from stead_controller.resources.iam.assume_role import role_duration
+from stead_controller.resources.iam.role_sessions import MAX_SESSION_NAME, RoleSession
+from stead_controller.resources.iam.session_requests import (
+    MAX_SOURCE_IDENTITY,
+    SessionWish,
+    actions,
+    check_name,
+    check_policies,
+    check_tags,
+    request_keys,
+)
+
+ACTION: Final = "sts:AssumeRoleWithWebIdentity"
+
+_CLAIMS: Final = ("sub", "amr", "azp", "email")  # that trust policies may ask for, as keys of the issuer
+
+
+@dataclass(frozen=True, slots=True)
+class WebIdentityRequest:
+    """AssumeRoleWithWebIdentity, parsed."""
+
+    role_arn: str | None
+    session_name: str | None
+    token: str | None = field(repr=False)
+    wish: SessionWish = field(default_factory=SessionWish)
+
+
+@dataclass(frozen=True, slots=True)
+class WebSession:
+    """What is answered: the session, and who the token says it is for."""
+
+    session: RoleSession
+    subject: str
+    audience: str
+    issuer: str
+
+
+def assume(
+    tx: Transaction, cloud: Cloud, asked: WebIdentityRequest, context: Mapping[str, Any], now: datetime
+) -> WebSession:
+    """Give a session of a role; raises BadRequest for bad input and tokens, NotAuthorized where it is not trusted."""
+    role = role_sessions.find_role(tx, asked.role_arn)
+    name = check_name(asked.session_name, "roleSessionName", MAX_SESSION_NAME)
+    check_policies(asked.wish)
+    if asked.token is None:
+        raise MissingParameter("WebIdentityToken")
+    issuer = web_identity_tokens.issuer_of(asked.token)
+    keys = cloud.issuers.keys_of(issuer)
+    if keys is None:
+        raise web_identity_tokens.invalid(f"No OpenIDConnect provider found in your account for {issuer}")
+    claims = web_identity_tokens.claims_of(asked.token, keys, now)
+    provider = _provider(tx, role.account_id, issuer)
+    if provider is None:
+        raise _refused()
+    known = json.loads(provider.client_ids)
+    audience = next((each for each in web_identity_tokens.audiences_of(claims) if each in known), None)
+    if audience is None:
+        raise web_identity_tokens.invalid("Incorrect token audience")
+    principal = Principal(oidc_providers.arn_of(provider), role.account_id, kind="provider")
+    wish, identity = _told_by_issuer(asked.wish, claims)
+    said = {f"{provider.url}:{claim}": claims.get(claim) for claim in _CLAIMS}
+    wanted = {**context, **said, **request_keys(wish, name, identity), f"{provider.url}:aud": audience}
+    for action in actions(ACTION, tags=bool(wish.tags), identity=bool(identity)):
+        if not role_sessions.trusts(role, principal, action, wanted) or not role.is_there:
+            raise _refused()
+    facts = Facts(
+        kind="role",
+        account_id=role.account_id,
+        principal_id=role.id,
+        name=name,
+        issued=now,
+        expires=now + role_duration(role, asked.wish),
+        policy=asked.wish.policy,
+        policy_arns=asked.wish.policy_arns,
+        tags=tuple(wish.tags.items()),
+        transitive=wish.transitive,
+        source_identity=identity,
+        provider=principal.arn,
+    )
+    return WebSession(role_sessions.begin(cloud, role, facts, wish), claims["sub"], audience, issuer)
+
+
+def _told_by_issuer(wish: SessionWish, claims: Mapping[str, Any]) -> tuple[SessionWish, str]:
+    """Add the tags that the issuer gives the session, and give its source identity; raises BadRequest."""
+    tags, transitive = web_identity_tokens.tags_of(claims)
+    wish = replace(wish, tags=tags, transitive=transitive)
+    check_tags(wish, {})
+    identity = web_identity_tokens.source_identity_of(claims)
+    if identity:
+        check_name(identity, "sourceIdentity", MAX_SOURCE_IDENTITY)
+    return wish, identity
+
+
+def _refused() -> NotAuthorized:
+    return NotAuthorized(f"Not authorized to perform {ACTION}", code="AccessDenied")
+
+
+def _provider(tx: Transaction, account_id: str, issuer: str) -> IamOidcProvider | None:
+    url = issuer.removeprefix("https://").rstrip("/")
+    mine = (IamOidcProvider.account_id == account_id, IamOidcProvider.url == url)
+    return tx.session.scalar(select(IamOidcProvider).where(*mine))

@@ -1,0 +1,97 @@
+"""Whom a policy of a role or a bucket names: users and roles are kept by their ids, and shown by their ARNs.
+
+So one that is made anew under an old name does not inherit what the old one had; a policy shows the id of one that is
+gone. As in AWS, whoever writes a policy learns whether the ARNs in it are somebody's, those of other accounts too. See
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html and
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from stead_controller.authorization.policy_document import MalformedPolicy
+from stead_controller.db.tables import Account, IamRole, IamUser
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import entities
+
+_ARN: Final = re.compile(r"arn:aws:iam::(?P<account>[0-9]{12}):(?P<kind>user|role)/(?:[!-~]+/)?(?P<name>[\w+=,.@-]+)")
+_ACCOUNT: Final = re.compile(r"(?:arn:aws:iam::)?(?P<account>[0-9]{12})(?::root)?")
+_ID: Final = re.compile(r"\b(?:AIDA|AROA)[A-Z0-9]{17}\b")
+_ELEMENTS: Final = ("Principal", "NotPrincipal")
+
+_MODELS: Final[dict[str, Any]] = {"user": IamUser, "role": IamRole}
+_BY_PREFIX: Final[dict[str, Any]] = {"AIDA": IamUser, "AROA": IamRole}
+
+
+def bound(tx: Transaction, text: str) -> str:
+    """Give a policy, whose form has been checked, with ids for the ARNs of users and roles.
+
+    Raises MalformedPolicy where a user, a role or an account is not there, or is named by its canonical id, by which
+    nobody is found here. Sessions stay as they are written.
+    """
+    has_ids = False
+    for element in _elements(json.loads(text)):
+        if "CanonicalUser" in element:
+            raise MalformedPolicy(f'Invalid principal in policy: "CanonicalUser":"{element["CanonicalUser"]}"')
+
+    def bind(principal: str) -> str:
+        nonlocal has_ids
+        found = _bind(tx, principal)
+        if found is None:
+            raise MalformedPolicy(f'Invalid principal in policy: "AWS":"{principal}"')
+        has_ids |= found != principal
+        return found
+
+    replaced = _replaced(text, bind)
+    return replaced if has_ids else text
+
+
+def _bind(tx: Transaction, principal: str) -> str | None:
+    """Give what is kept of a principal; None of one that is not there."""
+    named = _ARN.fullmatch(principal)
+    if named:
+        model = _MODELS[named["kind"]]
+        mine = select(model).where(model.account_id == named["account"], model.name_lower == named["name"].lower())
+        row: IamUser | IamRole | None = tx.session.scalar(mine)
+        return row.id if row is not None and entities.arn_of(row) == principal else None
+    account = _ACCOUNT.fullmatch(principal)
+    if account:
+        return principal if tx.session.get(Account, account["account"]) is not None else None
+    if _ID.fullmatch(principal):
+        return principal if tx.session.get(_BY_PREFIX[principal[:4]], principal) is not None else None
+    return principal
+
+
+def shown(tx: Transaction, texts: Sequence[str]) -> list[str]:
+    """Give policies with ARNs for the ids of users and roles that are there."""
+    ids = {found for text in texts for found in _ID.findall(text)}
+    if not ids:
+        return list(texts)
+    arns: dict[str, str] = {}
+    for model in _MODELS.values():
+        rows: Iterable[IamUser | IamRole] = tx.session.scalars(select(model).where(model.id.in_(ids)))
+        arns |= {row.id: entities.arn_of(row) for row in rows}
+    return [_replaced(text, lambda one: arns.get(one, one)) if _ID.search(text) else text for text in texts]
+
+
+def _replaced(text: str, change: Callable[[str], str]) -> str:
+    """Change each principal under `AWS` of a policy."""
+    document = json.loads(text)
+    for element in _elements(document):
+        if "AWS" in element:
+            given = element["AWS"]
+            element["AWS"] = [change(one) for one in given] if isinstance(given, list) else change(given)
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _elements(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give what names principals by their kinds, which a policy may change."""
+    statements = document["Statement"]
+    for statement in statements if isinstance(statements, list) else [statements]:
+        for element in (statement.get(name) for name in _ELEMENTS):
+            if isinstance(element, dict):
+                yield element

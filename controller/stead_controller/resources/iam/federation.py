@@ -1,0 +1,81 @@
+"""Sessions of users: GetSessionToken for themselves, GetFederationToken for others on whose behalf they act.
+
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_request.html.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from stead_controller.errors import BadRequest
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.session_tokens import Facts, TemporaryCredentials, mint
+from stead_controller.resources.iam.session_requests import (
+    MAX_USER_SECONDS,
+    ONE_HOUR,
+    SessionWish,
+    check_name,
+    check_policies,
+    check_tags,
+    duration,
+    packed_percent,
+)
+from stead_controller.resources.iam.sessions import federated_arn
+
+_DEFAULT_SECONDS: Final = 43_200
+_MAX_FEDERATED_NAME: Final = 32
+
+
+def session_token(
+    cloud: Cloud, caller: Caller, wish: SessionWish, now: datetime, *, mfa: bool = False
+) -> TemporaryCredentials:
+    """Make temporary credentials of a user or of root, with all their rights; raises BadRequest.
+
+    `mfa` says that the caller has just shown a second factor.
+    """
+    refuse_session(caller, "GetSessionToken")
+    expires = now + _lasts(caller, wish.seconds)
+    facts = Facts(caller.kind, caller.account_id, caller.principal_id, "", now, expires, mfa=mfa)
+    return mint(cloud.sealer, facts, least=wish.least_token)
+
+
+def federation_token(
+    cloud: Cloud, caller: Caller, name: str | None, wish: SessionWish, now: datetime
+) -> tuple[TemporaryCredentials, dict[str, str], int | None]:
+    """Make credentials of a federated user, who may do what both the caller and the session policies allow.
+
+    Gives the user's id and ARN as well, and how much room policies and tags take. Raises BadRequest.
+    """
+    refuse_session(caller, "GetFederationToken")
+    name = check_name(name, "name", _MAX_FEDERATED_NAME)
+    check_policies(wish)
+    check_tags(wish, {})
+    facts = Facts(
+        kind="federated",
+        account_id=caller.account_id,
+        principal_id=caller.principal_id,
+        name=name,
+        issued=now,
+        expires=now + _lasts(caller, wish.seconds),
+        policy=wish.policy,
+        policy_arns=wish.policy_arns,
+        tags=tuple(wish.tags.items()),
+    )
+    percent = packed_percent(facts)
+    user = {
+        "FederatedUserId": f"{caller.account_id}:{name}",
+        "Arn": federated_arn(caller.account_id, name),
+    }
+    return mint(cloud.sealer, facts, least=wish.least_token), user, percent
+
+
+def _lasts(caller: Caller, seconds: int | None) -> timedelta:
+    """Give how long a session is to last; of root's, more than an hour is not refused, but cut."""
+    lasts = duration(SessionWish(seconds=seconds), _DEFAULT_SECONDS, MAX_USER_SECONDS)
+    return min(lasts, timedelta(seconds=ONE_HOUR)) if caller.kind == "root" else lasts
+
+
+def refuse_session(caller: Caller, operation: str) -> None:
+    """Raise a BadRequest for who has temporary credentials already."""
+    if caller.session is not None:
+        raise BadRequest(f"Cannot call {operation} with session credentials", code="AccessDenied")

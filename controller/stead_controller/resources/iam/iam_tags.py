@@ -1,0 +1,73 @@
+"""Tags of users, roles, instance profiles, policies and issuers; keys that differ only by case are the same.
+
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from stead_controller.db.tables import IamTag
+from stead_controller.errors import InvalidParameter
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import iam_names, iam_quotas
+
+_TEXT: Final = re.compile(r"[^\W]|[\s_.:/=+\-@]")
+_PATTERN: Final = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+"
+
+
+def set_tags(tx: Transaction, resource_id: str, tags: Iterable[Mapping[str, str]]) -> None:
+    """Set tags, each a `Key` and a `Value`; raises InvalidParameter, LimitExceeded."""
+    given: dict[str, tuple[str, str]] = {}
+    for tag in tags:
+        key, value = tag["Key"], tag["Value"]
+        _check(key, value)
+        if key.lower() in given:
+            raise InvalidParameter("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+        given[key.lower()] = (key, value)
+    known = {row.key_lower: row for row in _rows(tx, resource_id)}
+    if len(known.keys() | given.keys()) > iam_quotas.TAGS:
+        raise iam_quotas.exceeded("TagsPerResource", iam_quotas.TAGS)
+    for lower, (key, value) in given.items():
+        row = known.get(lower)
+        if row is None:
+            tx.session.add(IamTag(resource_id=resource_id, key_lower=lower, key=key, value=value))
+        else:
+            row.key, row.value = key, value
+    tx.session.flush()
+
+
+def remove_tags(tx: Transaction, resource_id: str, keys: Sequence[str]) -> None:
+    """Remove tags by their keys; those that it has not are ignored."""
+    lower = [key.lower() for key in keys]
+    tx.session.execute(delete(IamTag).where(IamTag.resource_id == resource_id, IamTag.key_lower.in_(lower)))
+
+
+def remove_all(tx: Transaction, resource_id: str) -> None:
+    """Forget the tags of what is deleted."""
+    tx.session.execute(delete(IamTag).where(IamTag.resource_id == resource_id))
+
+
+def tags_of(tx: Transaction, resource_id: str) -> dict[str, str]:
+    """All tags of a resource by its id, such as `AIDA…`."""
+    return {row.key: row.value for row in _rows(tx, resource_id)}
+
+
+def show(tx: Transaction, resource_id: str) -> list[dict[str, Any]]:
+    """Tags in the API's shape, sorted by key."""
+    return [{"Key": row.key, "Value": row.value} for row in _rows(tx, resource_id)]
+
+
+def _rows(tx: Transaction, resource_id: str) -> Sequence[IamTag]:
+    mine = select(IamTag).where(IamTag.resource_id == resource_id).order_by(IamTag.key_lower)
+    return tx.session.scalars(mine).all()
+
+
+def _check(key: str, value: str) -> None:
+    if key.lower().startswith("aws:"):
+        raise InvalidParameter("Tag keys beginning with 'aws:' are reserved for AWS use.", code="InvalidInput")
+    for member, text in (("tags.key", key), ("tags.value", value)):
+        if not all(_TEXT.match(character) for character in text):
+            raise iam_names.invalid(member, f"Member must satisfy regular expression pattern: {_PATTERN}")

@@ -1,0 +1,55 @@
+"""Sessions of instances' identity role, by which software in a guest can say whose it is, and do nothing else.
+
+Every instance that runs has one, whatever its instance profile. Only when it began is kept: the credentials are made as
+hosts are sent them, and made anew long before they end. See
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/iam-roles-for-amazon-ec2.html (instance identity roles).
+"""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import Instance
+from stead_controller.desired import desired_state
+from stead_controller.request.session_tokens import Facts, TemporaryCredentials, mint
+from stead_controller.request.transaction import Transaction
+from stead_controller.secrets.sealing import Sealer
+
+LIFETIME: Final = timedelta(hours=24)
+RENEWED_AFTER: Final = timedelta(hours=12)
+
+_RUNNING: Final = ("pending", "running")
+
+
+def credentials(sealer: Sealer, account_id: str, instance_id: str, began: int) -> TemporaryCredentials:
+    """Make the credentials of a session that began at a Unix time."""
+    issued = datetime.fromtimestamp(began, UTC)
+    return mint(sealer, Facts("role", account_id, instance_id, instance_id, issued, issued + LIFETIME))
+
+
+def are_due(tx: Transaction, now: datetime) -> bool:
+    """Tell whether any session is due."""
+    due = select(Instance.id).where(Instance.identity_issued <= now - RENEWED_AFTER).limit(1)
+    return tx.session.scalar(due) is not None
+
+
+def renew_due(tx: Transaction, now: datetime, most: int) -> None:
+    """Begin sessions anew that are due, at most so many of the oldest, and tell the hosts."""
+    due = (
+        select(Instance)
+        .where(Instance.identity_issued <= now - RENEWED_AFTER)
+        .order_by(Instance.identity_issued)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    found = tx.session.scalars(due).all()
+    told: dict[str, list[Instance]] = defaultdict(list)
+    for instance in found:
+        runs = instance.state in _RUNNING and instance.host_id is not None
+        instance.identity_issued = now if runs else None
+        if runs and instance.host_id is not None:
+            told[instance.host_id].append(instance)
+    for host_id, its in told.items():
+        desired_state.refresh_instances(tx, host_id, its)

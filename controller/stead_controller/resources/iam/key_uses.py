@@ -1,0 +1,36 @@
+"""When access keys and roles were last used: noted at each call, written together now and then."""
+
+from datetime import datetime
+from functools import partial
+from itertools import batched
+from typing import Final
+
+from stead_controller.db.session import Database
+from stead_controller.request.caller import Caller
+from stead_controller.resources.iam import access_keys
+from stead_controller.resources.iam.access_keys import KeyUse
+
+_AT_ONCE: Final = 500  # of one transaction, which keeps all other writers waiting
+
+
+class KeyUses:
+    """The last use of each key and role since the last writing; lost when the controller is killed before it."""
+
+    def __init__(self, database: Database, region: str) -> None:
+        """Take where they are written, and the region whose services are used."""
+        self._database = database
+        self._region = region
+        self._noted: dict[str, KeyUse] = {}
+
+    def note(self, caller: Caller, service: str, at: datetime) -> None:
+        """Note a call; sessions count for their role only."""
+        if caller.kind == "role":
+            self._noted[caller.principal_id] = KeyUse("", caller.principal_id, service, self._region, at)
+        elif caller.session is None:
+            self._noted[caller.access_key_id] = KeyUse(caller.access_key_id, "", service, self._region, at)
+
+    async def write(self) -> None:
+        """Write what was noted since the last time."""
+        noted, self._noted = self._noted, {}
+        for some in batched(noted.values(), _AT_ONCE):
+            await self._database.run(partial(access_keys.write_uses, uses=some))

@@ -1,0 +1,166 @@
+"""Login profiles: that a user has a password, and which it had before as far as the account's rules ask for that.
+
+See https://docs.aws.amazon.com/IAM/latest/APIReference/API_LoginProfile.html.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select
+
+from stead_controller.db.tables import IamOldPassword, IamUser
+from stead_controller.errors import AlreadyExists, BadRequest, NotFound
+from stead_controller.request.caller import Caller
+from stead_controller.request.questions import PasswordCheck
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import account_settings, entities, passwords
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A password, and what is kept of it, made before the transaction."""
+
+    text: str = field(repr=False)
+    kept: str = field(repr=False)
+
+
+def create(
+    tx: Transaction, caller: Caller, user_name: str | None, password: Password, *, reset: bool, now: datetime
+) -> dict[str, Any]:
+    """Give a user a password; raises NotFound, AlreadyExists, BadRequest for a weak one."""
+    user = entities.find_user(tx, caller, entities.own_name(caller, user_name))
+    if user.password_hash is not None:
+        raise AlreadyExists("iam-login-profile", f"Login Profile for user {user.name} already exists.")
+    passwords.check(password.text, account_settings.password_policy(tx, caller.account_id))
+    user.password_hash, user.password_created, user.password_reset_required = password.kept, now, reset
+    user.password_changed = None
+    return _show(user)
+
+
+def get(tx: Transaction, caller: Caller, user_name: str | None) -> dict[str, Any]:
+    """Show that a user has a password; raises NotFound."""
+    return _show(_find(tx, caller, entities.own_name(caller, user_name)))
+
+
+def update(
+    tx: Transaction, caller: Caller, user_name: str, password: Password | None, *, reset: bool | None, now: datetime
+) -> None:
+    """Change a user's password, or whether it must be changed; raises NotFound, BadRequest for a weak one."""
+    user = _find(tx, caller, user_name)
+    if password is not None:
+        rules = account_settings.password_policy(tx, caller.account_id)
+        passwords.check(password.text, rules)
+        _replace(tx, user, password, rules, now)
+    if reset is not None:
+        user.password_reset_required = reset
+
+
+def remove(tx: Transaction, caller: Caller, user_name: str | None) -> None:
+    """Take a user's password away; raises NotFound."""
+    user = _find(tx, caller, entities.own_name(caller, user_name))
+    _forget(tx, user, 0)
+    user.password_hash = user.password_created = user.password_changed = None
+    user.password_reset_required = False
+
+
+def ask_to_change(tx: Transaction, caller: Caller, old: str, new: Password) -> PasswordCheck:
+    """Say what must be known before the caller's own password changes; raises NotFound, BadRequest."""
+    user = _own(tx, caller)
+    rules = account_settings.password_policy(tx, caller.account_id)
+    passwords.check(new.text, rules)
+    assert user.password_hash is not None
+    return PasswordCheck(((old, user.password_hash), *((new.text, kept) for kept in _latest(tx, user, rules))))
+
+
+def change(
+    tx: Transaction, caller: Caller, asked: PasswordCheck, new: Password, equal: bytes, *, now: datetime
+) -> None:
+    """Change the caller's own password; `equal` says by bytes which of the pairs that were asked for are equal.
+
+    Raises BadRequest where the old one was wrong or has been changed meanwhile, and for one that was used before.
+    """
+    user = _own(tx, caller)
+    if not equal[0] or user.password_hash != asked.pairs[0][1]:
+        raise BadRequest("The old password was incorrect.", code="AccessDenied")
+    _refuse_used(equal[1:])
+    _replace(tx, user, new, account_settings.password_policy(tx, caller.account_id), now)
+    user.password_reset_required = False
+
+
+def ask_to_update(tx: Transaction, caller: Caller, user_name: str, new: Password | None) -> PasswordCheck | None:
+    """Say what must be known before a user's password changes, None for nothing; raises NotFound, BadRequest."""
+    user = _find(tx, caller, user_name)
+    rules = account_settings.password_policy(tx, caller.account_id)
+    if new is None or not (latest := _latest(tx, user, rules)):
+        return None
+    passwords.check(new.text, rules)
+    return PasswordCheck(tuple((new.text, kept) for kept in latest))
+
+
+def check_fresh(tx: Transaction, caller: Caller, user_name: str, asked: PasswordCheck, equal: bytes) -> None:
+    """Raise BadRequest for a password that a user had before, or where the user's has been changed meanwhile."""
+    _refuse_used(equal)
+    if _find(tx, caller, user_name).password_hash != asked.pairs[0][1]:
+        raise BadRequest(f"The password of {user_name} is being changed.", code="EntityTemporarilyUnmodifiable")
+
+
+def _refuse_used(equal: bytes) -> None:
+    if any(equal):
+        raise BadRequest(
+            "Policy constraint violation with password reuse prevention during password change.",
+            code="PasswordPolicyViolation",
+        )
+
+
+def _latest(tx: Transaction, user: IamUser, rules: Mapping[str, Any] | None) -> list[str]:
+    """Give what is kept of the passwords that a user must not have again, the one that it has first."""
+    number = (rules or {}).get("PasswordReusePrevention", 0)
+    if not number or user.password_hash is None:
+        return []
+    query = select(IamOldPassword.password_hash).where(IamOldPassword.user_id == user.id)
+    newest = query.order_by(IamOldPassword.number.desc()).limit(number - 1)
+    return [user.password_hash, *tx.session.scalars(newest)]
+
+
+def _replace(tx: Transaction, user: IamUser, new: Password, rules: Mapping[str, Any] | None, now: datetime) -> None:
+    """Give a user another password; of those before are kept as many as must not be had again."""
+    number = (rules or {}).get("PasswordReusePrevention", 0)
+    if number > 1 and user.password_hash is not None:
+        query = select(func.max(IamOldPassword.number)).where(IamOldPassword.user_id == user.id)
+        last = tx.session.scalar(query) or 0
+        tx.session.add(IamOldPassword(user_id=user.id, number=last + 1, password_hash=user.password_hash))
+        tx.session.flush()
+    _forget(tx, user, max(0, number - 1))
+    user.password_hash, user.password_changed = new.kept, now
+
+
+def _forget(tx: Transaction, user: IamUser, keep: int) -> None:
+    """Forget a user's passwords but the one that it has and `keep` before that."""
+    query = select(IamOldPassword.number).where(IamOldPassword.user_id == user.id)
+    kept = query.order_by(IamOldPassword.number.desc()).limit(keep).subquery()
+    doomed = (IamOldPassword.user_id == user.id, IamOldPassword.number.not_in(select(kept.c.number)))
+    tx.session.execute(delete(IamOldPassword).where(*doomed).execution_options(synchronize_session=False))
+
+
+def _own(tx: Transaction, caller: Caller) -> IamUser:
+    if caller.kind != "user":
+        raise BadRequest("Only IAM Users can change their own password.", code="InvalidUserType")
+    return _find(tx, caller, caller.user_name)
+
+
+def _find(tx: Transaction, caller: Caller, user_name: str) -> IamUser:
+    user = entities.find_user(tx, caller, user_name)
+    if user.password_hash is None:
+        message = f"Login Profile for User {user.name} cannot be found."
+        raise NotFound("iam-login-profile", user.name, message=message)
+    return user
+
+
+def _show(user: IamUser) -> dict[str, Any]:
+    return {
+        "UserName": user.name,
+        "CreateDate": user.password_created,
+        "PasswordResetRequired": user.password_reset_required,
+    }

@@ -1,0 +1,68 @@
+"""Managed policies by their ARNs: those of an account, and AWS's, which every account has."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from stead_controller.authorization.aws_managed import AwsPolicy, all_policies
+from stead_controller.db.tables import IamPolicy
+from stead_controller.errors import InvalidParameter, NotFound
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+
+_PARTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Managed:
+    """A managed policy: the row of the account's own, or the one of AWS's; never both."""
+
+    arn: str
+    row: IamPolicy | None = None
+    aws: AwsPolicy | None = None
+
+    @property
+    def id(self) -> str:
+        """Its `ANPA…`."""
+        found = self.row or self.aws
+        assert found is not None
+        return found.id
+
+    @property
+    def name(self) -> str:
+        """Its name without path."""
+        return self.arn.rpartition("/")[2]
+
+
+def find(tx: Transaction, caller: Caller, arn: str, *, attachable: bool = False) -> Managed:
+    """A policy that the caller's account has; raises NotFound, InvalidParameter for what is no policy's ARN.
+
+    `attachable` chooses IAM's words for where the policy is not what is asked for, but to be attached.
+    """
+    parts = arn.split(":")
+    if len(parts) != _PARTS or parts[0] != "arn" or not parts[5].startswith("policy/"):
+        raise InvalidParameter(f"ARN {arn} is not valid.", code="InvalidInput")
+    aws = all_policies().get(arn)
+    if aws is not None:
+        return Managed(arn, aws=aws)
+    name = arn.rpartition("/")[2]
+    row = tx.session.scalar(
+        select(IamPolicy).where(IamPolicy.account_id == caller.account_id, IamPolicy.name_lower == name.lower())
+    )
+    if row is None or arn_of(row) != arn:
+        what = "does not exist or is not attachable" if attachable else "was not found"
+        raise NotFound("iam-policy", arn, message=f"Policy {arn} {what}.")
+    return Managed(arn, row=row)
+
+
+def find_own(tx: Transaction, caller: Caller, arn: str) -> IamPolicy:
+    """A policy that the caller's account may change; raises NotFound, InvalidParameter for one of AWS's."""
+    row = find(tx, caller, arn).row
+    if row is None:
+        raise InvalidParameter("Policies of AWS cannot be changed.", code="AccessDenied")
+    return row
+
+
+def arn_of(policy: IamPolicy) -> str:
+    """The ARN of an account's policy."""
+    return f"arn:aws:iam::{policy.account_id}:policy{policy.path}{policy.name}"

@@ -1,0 +1,47 @@
+"""Permissions boundaries: the managed policy beyond which a user or role may do nothing.
+
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html.
+"""
+
+from typing import Any
+
+from stead_controller.db.tables import IamGroup
+from stead_controller.errors import NotFound
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import entities, managed_policies
+
+
+def check(tx: Transaction, caller: Caller, arn: str | None) -> str | None:
+    """Give the ARN of a boundary back, if any; raises NotFound, InvalidParameter."""
+    if arn is None:
+        return None
+    try:
+        return managed_policies.find(tx, caller, arn).arn
+    except NotFound as error:
+        message = f"Scope ARN: {arn} does not exist or is not attachable."
+        raise NotFound("iam-policy", arn, message=message) from error
+
+
+def put(tx: Transaction, caller: Caller, kind: str, name: str, arn: str) -> None:
+    """Set the boundary of a user or role; raises NotFound, InvalidParameter."""
+    principal = entities.find_principal(tx, caller, kind, name)
+    assert not isinstance(principal, IamGroup)
+    principal.boundary_arn = check(tx, caller, arn)
+
+
+def remove(tx: Transaction, caller: Caller, kind: str, name: str) -> None:
+    """Take the boundary of a user or role away; raises NotFound where it has none."""
+    principal = entities.find_principal(tx, caller, kind, name)
+    assert not isinstance(principal, IamGroup)
+    if principal.boundary_arn is None:
+        message = f"Permissions boundary of the {kind} {name} cannot be found."
+        raise NotFound("iam-policy", name, message=message)
+    principal.boundary_arn = None
+
+
+def show(arn: str | None) -> dict[str, Any] | None:
+    """A boundary in the API's shape."""
+    if arn is None:
+        return None
+    return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}

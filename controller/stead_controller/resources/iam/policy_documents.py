@@ -1,0 +1,49 @@
+"""Policy documents as they are given: their grammar and their size, in which IAM does not count white space."""
+
+import re
+from typing import Final
+
+from stead_controller.authorization.policy_document import VERSION, MalformedPolicy, parse_new
+from stead_controller.resources.iam import iam_quotas
+
+_CHARACTERS: Final = re.compile(r"[\t\n\r\x20-\xff]*")
+
+
+def check_identity(text: str) -> str:
+    """Give the document of a managed policy back; raises MalformedPolicy, LimitExceeded."""
+    _check_characters(text)
+    if parse_new(text).version != VERSION:
+        raise MalformedPolicy(f"Policy document must be version {VERSION} or greater.")
+    if size(text) > iam_quotas.POLICY_SIZE:
+        raise iam_quotas.exceeded("PolicySize", iam_quotas.POLICY_SIZE)
+    return text
+
+
+def check_inline(text: str) -> str:
+    """Give the document of an inline policy back; raises MalformedPolicy. Its size is checked with the others'."""
+    _check_characters(text)
+    parse_new(text)
+    return text
+
+
+def check_trust(text: str) -> str:
+    """Give a role's trust policy back; raises MalformedPolicy, LimitExceeded."""
+    _check_characters(text)
+    for statement in parse_new(text, "trust").statements:
+        actions = statement.source.get("Action", [])
+        # Said only here: what was written before this was checked still means what it says.
+        if any(not one.lower().startswith("sts:") for one in ([actions] if isinstance(actions, str) else actions)):
+            raise MalformedPolicy("AssumeRole policy may only specify STS AssumeRole actions.")
+    if size(text) > iam_quotas.TRUST_POLICY_SIZE:
+        raise iam_quotas.exceeded("ACLSizePerRole", iam_quotas.TRUST_POLICY_SIZE)
+    return text
+
+
+def size(text: str) -> int:
+    """Characters of a document that count."""
+    return len("".join(text.split()))
+
+
+def _check_characters(text: str) -> None:
+    if not _CHARACTERS.fullmatch(text):
+        raise MalformedPolicy("The policy contains characters that are not allowed.")

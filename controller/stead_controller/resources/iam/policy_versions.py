@@ -1,0 +1,111 @@
+"""Versions of managed policies: at most five, of which one counts.
+
+See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-versioning.html.
+"""
+
+import re
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import func, select
+
+from stead_controller.authorization.aws_managed import CREATED
+from stead_controller.db.tables import IamPolicy, IamPolicyVersion
+from stead_controller.errors import InUse, LimitExceeded, NotFound
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import iam_names, iam_quotas, managed_policies, policy_documents
+
+_VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})")
+_PATTERN: Final = r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"
+
+
+def create(tx: Transaction, caller: Caller, arn: str, document: str, now: datetime, *, default: bool) -> dict[str, Any]:
+    """Add a version; raises NotFound, InvalidParameter, LimitExceeded."""
+    policy = managed_policies.find_own(tx, caller, arn)
+    policy_documents.check_identity(document)
+    count = select(func.count()).where(IamPolicyVersion.policy_id == policy.id)
+    if (tx.session.scalar(count) or 0) >= iam_quotas.VERSIONS_PER_POLICY:
+        raise LimitExceeded(
+            f"A managed policy can have up to {iam_quotas.VERSIONS_PER_POLICY} versions. Before you create a new "
+            "version, you must delete an existing version."
+        )
+    policy.last_version += 1
+    version = IamPolicyVersion(policy_id=policy.id, number=policy.last_version, document=document, created=now)
+    tx.session.add(version)
+    policy.updated = now
+    if default:
+        policy.default_version = version.number
+    return _show(policy, version)
+
+
+def get(tx: Transaction, caller: Caller, arn: str, version_id: str) -> dict[str, Any]:
+    """Show a version with its document; raises NotFound, InvalidParameter."""
+    found = managed_policies.find(tx, caller, arn)
+    if found.aws is not None:
+        if _number(version_id) != 1:
+            raise _absent(arn, version_id)
+        return {
+            "Document": quote(found.aws.document, safe=""),
+            "VersionId": "v1",
+            "IsDefaultVersion": True,
+            "CreateDate": CREATED,
+        }
+    assert found.row is not None
+    version = _find(tx, found.row, version_id)
+    return {**_show(found.row, version), "Document": quote(version.document, safe="")}
+
+
+def of_policy(tx: Transaction, caller: Caller, arn: str) -> list[dict[str, Any]]:
+    """All versions, the newest first; raises NotFound, InvalidParameter."""
+    found = managed_policies.find(tx, caller, arn)
+    policy = found.row
+    if policy is None:
+        return [{"VersionId": "v1", "IsDefaultVersion": True, "CreateDate": CREATED}]
+    mine = select(IamPolicyVersion).where(IamPolicyVersion.policy_id == policy.id)
+    versions = tx.session.scalars(mine.order_by(IamPolicyVersion.number.desc()))
+    return [_show(policy, version) for version in versions]
+
+
+def make_default(tx: Transaction, caller: Caller, arn: str, version_id: str, now: datetime) -> None:
+    """Let another version count; raises NotFound, InvalidParameter."""
+    policy = managed_policies.find_own(tx, caller, arn)
+    policy.default_version = _find(tx, policy, version_id).number
+    policy.updated = now
+
+
+def remove(tx: Transaction, caller: Caller, arn: str, version_id: str) -> None:
+    """Delete a version that does not count; raises NotFound, InvalidParameter, InUse."""
+    policy = managed_policies.find_own(tx, caller, arn)
+    version = _find(tx, policy, version_id)
+    if version.number == policy.default_version:
+        raise InUse("Cannot delete the default version of a policy.")
+    tx.session.delete(version)
+
+
+def _find(tx: Transaction, policy: IamPolicy, version_id: str) -> IamPolicyVersion:
+    version = tx.session.get(IamPolicyVersion, (policy.id, _number(version_id)))
+    if version is None:
+        raise _absent(managed_policies.arn_of(policy), version_id)
+    return version
+
+
+def _number(version_id: str) -> int:
+    found = _VERSION.fullmatch(version_id)
+    if not found:
+        raise iam_names.invalid("versionId", f"Member must satisfy regular expression pattern: {_PATTERN}")
+    return int(found[1])
+
+
+def _absent(arn: str, version_id: str) -> NotFound:
+    message = f"Policy {arn} version {version_id} does not exist or is not attachable."
+    return NotFound("iam-policy-version", version_id, message=message)
+
+
+def _show(policy: IamPolicy, version: IamPolicyVersion) -> dict[str, Any]:
+    return {
+        "VersionId": f"v{version.number}",
+        "IsDefaultVersion": version.number == policy.default_version,
+        "CreateDate": version.created,
+    }

@@ -1,0 +1,142 @@
+"""Roles: made, shown, changed, deleted.
+
+See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import IamInstanceProfile, IamRole
+from stead_controller.errors import InUse
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quotas
+from stead_controller.resources.iam import (
+    attached_policies,
+    bound_principals,
+    entities,
+    iam_names,
+    iam_quotas,
+    iam_tags,
+    instance_credentials,
+    permissions_boundaries,
+    policy_documents,
+)
+from stead_controller.resources.iam.list_pages import Slice
+
+_DESCRIPTION: Final = r"[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*"
+_SESSION_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class NewRole:
+    """A role as CreateRole describes it; the duration is in seconds."""
+
+    name: str
+    trust_policy: str
+    path: str | None = None
+    description: str = ""
+    max_session_duration: int | None = None
+    boundary_arn: str | None = None
+    tags: Iterable[Mapping[str, str]] = ()
+
+
+def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> dict[str, Any]:
+    """Make a role; raises InvalidParameter, AlreadyExists, LimitExceeded, NotFound for the boundary."""
+    name = entities.check_new_name(tx, caller, "role", wish.name)
+    iam_quotas.check_account(tx, caller, quotas.IAM_ROLES, "RolesPerAccount", IamRole)
+    role = IamRole(
+        id=iam_names.new_id("role"),
+        account_id=caller.account_id,
+        name=name,
+        name_lower=name.lower(),
+        path=iam_names.check_path(wish.path),
+        created=now,
+        description=_check_description(wish.description),
+        trust_policy=bound_principals.bound(tx, policy_documents.check_trust(wish.trust_policy)),
+        max_session_duration=wish.max_session_duration or _SESSION_SECONDS,
+        boundary_arn=permissions_boundaries.check(tx, caller, wish.boundary_arn),
+    )
+    tx.session.add(role)
+    iam_tags.set_tags(tx, role.id, wish.tags)
+    return _show_whole(tx, role, used=False)
+
+
+def get(tx: Transaction, caller: Caller, name: str) -> dict[str, Any]:
+    """Show a role; raises NotFound, InvalidParameter."""
+    return _show_whole(tx, entities.find_role(tx, caller, name))
+
+
+def search(tx: Transaction, caller: Caller, part: Slice) -> list[dict[str, Any]]:
+    """List roles by their names."""
+    mine = select(IamRole).where(IamRole.account_id == caller.account_id, *part.paths(IamRole.path))
+    return show(tx, tx.session.scalars(part.of(mine, IamRole.name_lower)).all())
+
+
+def update(tx: Transaction, caller: Caller, name: str, description: str | None, seconds: int | None) -> dict[str, Any]:
+    """Change what a role says of itself and how long its sessions may last; raises NotFound, InvalidParameter."""
+    role = entities.find_role(tx, caller, name)
+    if description is not None:
+        role.description = _check_description(description)
+    if seconds is not None:
+        role.max_session_duration = seconds
+    return show(tx, [role])[0]
+
+
+def trust(tx: Transaction, caller: Caller, name: str, document: str) -> None:
+    """Change who may assume a role; raises NotFound, InvalidParameter, LimitExceeded."""
+    role = entities.find_role(tx, caller, name)
+    role.trust_policy = bound_principals.bound(tx, policy_documents.check_trust(document))
+    instance_credentials.role_changed(tx, role.id)
+
+
+def remove(tx: Transaction, caller: Caller, name: str) -> None:
+    """Delete a role, and with it its sessions; raises NotFound, InUse."""
+    role = entities.find_role(tx, caller, name)
+    attached_policies.require_none(tx, role.id)
+    if tx.session.scalar(select(IamInstanceProfile.id).where(IamInstanceProfile.role_id == role.id).limit(1)):
+        raise InUse("Cannot delete entity, must remove roles from instance profile first.")
+    iam_tags.remove_all(tx, role.id)
+    tx.session.delete(role)
+
+
+def show(tx: Transaction, roles: Sequence[IamRole]) -> list[dict[str, Any]]:
+    """Roles in the shape in which lists show them."""
+    trusted = bound_principals.shown(tx, [role.trust_policy for role in roles])
+    return [_show(role, document) for role, document in zip(roles, trusted, strict=True)]
+
+
+def _show(role: IamRole, document: str) -> dict[str, Any]:
+    return {
+        "Path": role.path,
+        "RoleName": role.name,
+        "RoleId": role.id,
+        "Arn": entities.arn_of(role),
+        "CreateDate": role.created,
+        "AssumeRolePolicyDocument": quote(document, safe=""),
+        "Description": role.description or None,
+        "MaxSessionDuration": role.max_session_duration,
+    }
+
+
+def _show_whole(tx: Transaction, role: IamRole, *, used: bool = True) -> dict[str, Any]:
+    shown = {
+        **show(tx, [role])[0],
+        "PermissionsBoundary": permissions_boundaries.show(role.boundary_arn),
+        "Tags": iam_tags.show(tx, role.id) or None,
+    }
+    if used:
+        shown["RoleLastUsed"] = {"LastUsedDate": role.last_used, "Region": role.last_used_region}
+    return shown
+
+
+def _check_description(text: str) -> str:
+    if not re.fullmatch(_DESCRIPTION, text):
+        raise iam_names.invalid("description", f"Member must satisfy regular expression pattern: {_DESCRIPTION}")
+    return text

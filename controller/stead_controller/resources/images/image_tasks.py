@@ -1,0 +1,288 @@
+"""ImportImage, ImportSnapshot and ExportImage: files of the account become images, and back.
+
+They are objects of its own buckets, or files of its exchange folder, which stands for a bucket of the name `exchange`;
+nothing is ever fetched from a URL. The work is done by the lives
+in `workflows/image_tasks.py`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import Image, ImageTask, Snapshot
+from stead_controller.errors import InvalidParameter, NotFound, Unsupported, WrongState
+from stead_controller.request import client_tokens, lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.client_tokens import Repeatable
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import Condition, Selection, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources import workflow_rows as workflows
+from stead_controller.resources.images import image_attributes, images, imported_images
+from stead_controller.resources.images.imported_images import ImageFile, ImageWish
+from stead_controller.resources.storage import buckets, ebs_encryption, volume_keys
+from stead_controller.resources.storage.volume_keys import SealedKey
+from stead_proto import ids
+
+BUCKET: Final = "exchange"
+IMPORT_IMAGE: Final = "import-image-task"
+IMPORT_SNAPSHOT: Final = "import-snapshot-task"
+EXPORT_IMAGE: Final = "export-image-task"
+# The kinds of workflows, whose subjects are the tasks.
+IMPORT: Final = "import-task"
+EXPORT: Final = "export-task"
+
+FILTERS: Final[dict[str, Condition]] = {"task-state": text(ImageTask.state)}
+
+_PATIENCE: Final = timedelta(hours=24)
+_IMPORTED: Final = {"RAW": "raw", "VMDK": "vmdk", "VHD": "vhd", "VHDX": "vhdx", "QCOW2": "qcow2"}
+_EXPORTED: Final = {"RAW": "raw", "VMDK": "vmdk", "VHD": "vhd"}
+_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}\Z")
+_KEY_BYTES: Final = 1000  # an export's key has the id of its task, too
+_PREFIX: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,99})?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request says that a file is."""
+
+    bucket: str = ""
+    key: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What is asked for; `format` is EC2's word, `image_id` what is exported."""
+
+    kind: str
+    format: str
+    place: Place
+    description: str = ""
+    boot_mode: str = ""
+    image_id: str | None = None
+    encrypted: bool = False
+    kms_key_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def begin(
+    tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, *, repeatable: Repeatable, now: datetime
+) -> str:
+    """Begin a task and give its id.
+
+    Raises InvalidParameter, Unsupported for places that are no file here, IdempotencyMismatch; MalformedId, NotFound,
+    NotAuthorized and WrongState for images.
+    """
+    return client_tokens.once(tx, caller, repeatable, now, lambda: _begin(tx, caller, cloud, asked, now))
+
+
+def _begin(tx: Transaction, caller: Caller, cloud: Cloud, asked: NewTask, now: datetime) -> str:
+    image_attributes.check_description(asked.description)
+    exports = asked.kind == EXPORT_IMAGE
+    known = _EXPORTED if exports else _IMPORTED
+    if asked.format.upper() not in known:
+        raise InvalidParameter(f"Value ({asked.format}) for the disk image's format is invalid: {', '.join(known)}.")
+    location = _location(tx, caller, asked.place, exports=exports)
+    task = ImageTask(
+        id=ids.new_id(asked.kind),
+        account_id=caller.account_id,
+        kind=asked.kind,
+        state="active",
+        description=asked.description,
+        format=known[asked.format.upper()],
+        bucket=asked.place.bucket,
+        location=location,
+        boot_mode=asked.boot_mode,
+        created=now,
+        encrypted=False,
+    )
+    if not exports:
+        key_id = ebs_encryption.key_for(
+            tx, cloud, caller.account_id, None, encrypted=asked.encrypted, key=asked.kms_key_id
+        )
+        if key_id is not None:
+            volume_keys.encrypt(cloud, task, key_id, None)
+    if asked.image_id is not None:
+        image = images.find_own(tx, caller, asked.image_id)
+        disk = imported_images.find_disk(tx, image.id, "")
+        task.image_id, task.snapshot_id = image.id, disk.snapshot_id
+    tx.session.add(task)
+    tx.session.flush()
+    tags.create_on_launch(tx, caller, [(asked.kind, task.id)], {asked.kind: asked.tags})
+    workflows.begin(tx, EXPORT if exports else IMPORT, task.id, {}, now=now, patience=_PATIENCE)
+    return task.id
+
+
+def _location(tx: Transaction, caller: Caller, place: Place, *, exports: bool) -> str:
+    """Give the name of a file in the exchange folder, or the key of an own bucket's object; of an export a prefix."""
+    if place.url:
+        raise Unsupported(f"Nothing is fetched from a URL: name an object of a bucket, or a file by bucket '{BUCKET}'.")
+    if place.bucket != BUCKET:
+        _check_bucket(tx, caller, place.bucket)
+        is_named = len(place.key.encode()) <= _KEY_BYTES and (exports or place.key != "")
+    else:
+        is_named = (_PREFIX if exports else _FILE).match(place.key) is not None
+    if not is_named:
+        raise InvalidParameter(f"'{place.key}' is no name of a file.", code="InvalidParameterValue")
+    return place.key
+
+
+def _check_bucket(tx: Transaction, caller: Caller, name: str) -> None:
+    """Raise InvalidParameter for a bucket that is not the account's, as for one that is not there."""
+    try:
+        is_own = buckets.find(tx, name).account_id == caller.account_id
+    except NotFound:
+        is_own = False
+    if not is_own:
+        raise InvalidParameter(
+            f"The bucket '{name}' does not exist. '{BUCKET}' stands for the exchange folder of your account.",
+            code="InvalidS3Bucket",
+        )
+
+
+def cancel(tx: Transaction, caller: Caller, task_id: str) -> dict[str, str]:
+    """Cancel an import that is under way, in EC2's shape; raises MalformedId, NotFound, WrongState."""
+    kind = IMPORT_SNAPSHOT if ids.is_id(IMPORT_SNAPSHOT, task_id) else IMPORT_IMAGE
+    task = lookup.find(tx, caller, kind, ImageTask, task_id)
+    if task.state != "active":
+        raise WrongState(kind, f"The task {task_id} is not active; its state is {task.state}.", code="IncorrectState")
+    end(tx, task.id, "Cancelled")
+    return {"ImportTaskId": task.id, "PreviousState": "active", "State": task.state}
+
+
+def describe(tx: Transaction, caller: Caller, kind: str, asked: Selection) -> list[dict[str, Any]]:
+    """List the caller's tasks of a kind in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    mine = (ImageTask.account_id == caller.account_id, ImageTask.kind == kind)
+    lookup.require(tx, kind, ImageTask.id, asked.ids, *mine)
+    found = lookup.select_ids(tx, caller, ImageTask.id, asked, *mine, conditions=FILTERS)
+    tagged = tags.of(tx, caller.account_id, found)
+    return [_SHOWN[kind](task) | {"Tags": tagged.get(task.id, [])} for task in lookup.rows(tx, ImageTask, found)]
+
+
+def _progress(task: ImageTask) -> str | None:
+    return str(task.progress) if task.state == "active" else None
+
+
+def _disk(task: ImageTask) -> dict[str, Any]:
+    return {
+        "Description": task.description or None,
+        "Format": task.format.upper(),
+        "Progress": _progress(task),
+        "SnapshotId": task.snapshot_id,
+        "Status": task.state,
+        "StatusMessage": task.status_message or None,
+        "UserBucket": {"S3Bucket": task.bucket, "S3Key": task.location},
+    }
+
+
+def _import_image(task: ImageTask) -> dict[str, Any]:
+    return {
+        "ImportTaskId": task.id,
+        "Architecture": "x86_64",
+        "Platform": "Linux",
+        "Description": task.description or None,
+        "Encrypted": task.encrypted,
+        "KmsKeyId": task.kms_key_id,
+        "ImageId": task.image_id,
+        "Progress": _progress(task),
+        "Status": task.state,
+        "StatusMessage": task.status_message or None,
+        "SnapshotDetails": [_disk(task)],
+        "BootMode": task.boot_mode or None,
+    }
+
+
+def _import_snapshot(task: ImageTask) -> dict[str, Any]:
+    return {
+        "ImportTaskId": task.id,
+        "Description": task.description or None,
+        "SnapshotTaskDetail": _disk(task) | {"Encrypted": task.encrypted, "KmsKeyId": task.kms_key_id},
+    }
+
+
+def _export_image(task: ImageTask) -> dict[str, Any]:
+    return {
+        "ExportImageTaskId": task.id,
+        "Description": task.description or None,
+        "ImageId": task.image_id,
+        "Progress": _progress(task),
+        "Status": task.state,
+        "StatusMessage": task.status_message or None,
+        "S3ExportLocation": {"S3Bucket": task.bucket, "S3Prefix": task.location},
+    }
+
+
+_SHOWN: Final = {IMPORT_IMAGE: _import_image, IMPORT_SNAPSHOT: _import_snapshot, EXPORT_IMAGE: _export_image}
+
+
+def active(tx: Transaction) -> set[str]:
+    """Give the ids of the tasks that are under way."""
+    return set(tx.session.scalars(select(ImageTask.id).where(ImageTask.state == "active")))
+
+
+def find_active(tx: Transaction, task_id: str) -> ImageTask | None:
+    """Give a task unless it has ended."""
+    task = tx.session.get(ImageTask, task_id)
+    return task if task is not None and task.state == "active" else None
+
+
+def read(tx: Transaction, task_id: str, file: ImageFile, now: datetime) -> None:
+    """Begin to read the file of an import, once."""
+    task = find_active(tx, task_id)
+    if task is None or task.snapshot_id is not None:
+        return
+    key = None if task.sealed_key is None else SealedKey(task.sealed_key, task.kms_key_id)
+    if task.kind == IMPORT_SNAPSHOT:
+        task.snapshot_id = imported_images.add_snapshot(tx, task.account_id, file, key, now)
+        return
+    wish = ImageWish(
+        task.id,
+        task.description,
+        boot_mode=task.boot_mode or "legacy-bios",
+        public=False,
+        account_id=task.account_id,
+        key=key,
+    )
+    task.image_id = ids.new_id("image")
+    imported_images.add_image(tx, task.image_id, wish, file, now)
+    task.snapshot_id = tx.session.get_one(Image, task.image_id).snapshot_id
+
+
+def note(tx: Transaction, task_id: str) -> str:
+    """Take over how far the snapshot of an import is, and give its state; the task ends with it."""
+    task = find_active(tx, task_id)
+    if task is None:
+        return "ended"
+    snapshot = tx.session.get(Snapshot, task.snapshot_id)
+    if snapshot is None or snapshot.state == "deleting":
+        end(tx, task_id, "ClientError: The snapshot was deleted.")
+        return "ended"
+    task.progress = snapshot.progress
+    if snapshot.state == "completed":
+        task.state = "completed"
+    elif snapshot.state == "error":
+        end(tx, task_id, f"ClientError: {snapshot.state_message}")
+    return snapshot.state
+
+
+def complete(tx: Transaction, task_id: str, location: str) -> None:
+    """Let an export be complete, whose file has this name."""
+    task = find_active(tx, task_id)
+    if task is not None:
+        task.state, task.progress, task.location = "completed", 100, location
+
+
+def end(tx: Transaction, task_id: str, message: str) -> None:
+    """Let a task fail, or be cancelled, with all that an import has made; EC2 calls either `deleted`."""
+    task = find_active(tx, task_id)
+    if task is None:
+        return
+    task.state, task.status_message = "deleted", message[:512]
+    if task.kind != EXPORT_IMAGE and task.snapshot_id is not None:
+        imported_images.discard(tx, task.image_id, task.snapshot_id)

@@ -1,0 +1,218 @@
+"""Instance types in EC2's shape, with EC2's filters, and where each is offered: everywhere."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from stead_controller.catalog import instance_types
+from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.errors import InvalidParameter
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import holds
+from stead_controller.request.filters import Filter
+from stead_controller.request.zones import zone_ids
+
+# EC2's filters about what no type has here, or what is not promised of any.
+_ABSENT: Final = (
+    "ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps",
+    "ebs-info.ebs-optimized-info.baseline-iops",
+    "ebs-info.ebs-optimized-info.baseline-throughput-in-mbps",
+    "ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps",
+    "ebs-info.ebs-optimized-info.maximum-iops",
+    "ebs-info.ebs-optimized-info.maximum-throughput-in-mbps",
+    "network-info.bandwidth-weightings",
+    "network-info.efa-info.maximum-efa-interfaces",
+    "nitro-tpm-info.supported-versions",
+    "processor-info.supported-features",
+)
+OFFERING_FILTERS: Final = frozenset({"instance-type", "location"})
+_LOCATION_TYPES: Final = ("region", "availability-zone", "availability-zone-id", "outpost")
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
+    """What a type answers to each filter."""
+    store = kind.instance_store
+    nothing: tuple[str, ...] = ()
+    return dict.fromkeys(_ABSENT, nothing) | {
+        "auto-recovery-supported": (_word(kind.auto_recovery),),
+        "bare-metal": ("false",),
+        "burstable-performance-supported": (_word(kind.burstable),),
+        "current-generation": (_word(kind.current_generation),),
+        "dedicated-hosts-supported": ("false",),
+        "ebs-info.attachment-limit-type": ("shared",),
+        "ebs-info.ebs-optimized-support": (kind.ebs_optimized,),
+        "ebs-info.encryption-support": ("unsupported",),
+        "ebs-info.maximum-ebs-attachments": (str(kind.max_volumes),),
+        "ebs-info.nvme-support": ("unsupported",),
+        "free-tier-eligible": (_word(kind.free_tier),),
+        "hibernation-supported": ("false",),
+        "hypervisor": (kind.hypervisor,),
+        "instance-storage-info.disk.count": (str(store.count),) if store else (),
+        "instance-storage-info.disk.size-in-gb": (str(store.size),) if store else (),
+        "instance-storage-info.disk.type": (store.medium,) if store else (),
+        "instance-storage-info.encryption-support": ("unsupported",) if store else (),
+        "instance-storage-info.nvme-support": ("unsupported",) if store else (),
+        "instance-storage-info.total-size-in-gb": (str(store.total_size),) if store else (),
+        "instance-storage-supported": (_word(store is not None),),
+        "instance-type": (kind.name,),
+        "memory-info.size-in-mib": (str(kind.memory_mib),),
+        "network-info.efa-supported": ("false",),
+        "network-info.ena-support": ("supported",),
+        "network-info.encryption-in-transit-supported": ("false",),
+        "network-info.flexible-ena-queues-support": ("unsupported",),
+        "network-info.ipv4-addresses-per-interface": (str(kind.max_addresses),),
+        "network-info.ipv6-addresses-per-interface": ("0",),
+        "network-info.ipv6-supported": ("false",),
+        "network-info.maximum-network-cards": ("1",),
+        "network-info.maximum-network-interfaces": (str(kind.max_interfaces),),
+        "network-info.network-performance": (kind.network_performance,),
+        "nitro-enclaves-support": ("unsupported",),
+        "nitro-tpm-support": ("unsupported",),
+        "processor-info.supported-architecture": kind.architectures,
+        "processor-info.sustained-clock-speed-in-ghz": (str(kind.clock_speed),) if kind.clock_speed else (),
+        "reboot-migration-support": ("unsupported",),
+        "supported-boot-mode": kind.boot_modes,
+        "supported-root-device-type": kind.root_device_types,
+        "supported-usage-class": ("on-demand",),
+        "supported-virtualization-type": ("hvm",),
+        "vcpu-info.default-cores": (str(kind.cores),),
+        "vcpu-info.default-threads-per-core": (str(kind.threads_per_core),),
+        "vcpu-info.default-vcpus": (str(kind.vcpus),),
+        "vcpu-info.valid-cores": (str(kind.cores),),
+        "vcpu-info.valid-threads-per-core": (str(kind.threads_per_core),),
+    }
+
+
+FILTERS: Final = frozenset(facts(instance_types.ALL["t3.micro"]))
+
+
+def describe(
+    names: Sequence[str], filters: Iterable[Filter], *, after: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """List types in EC2's shape, sorted by name; raises InvalidParameter (InvalidInstanceType) for unknown names."""
+    unknown = [name for name in names if instance_types.find(name) is None]
+    if unknown:
+        raise InvalidParameter(
+            f"The following supplied instance types do not exist: [{', '.join(unknown)}]", code="InvalidInstanceType"
+        )
+    asked = tuple(filters)
+    found = [
+        kind
+        for name, kind in sorted(instance_types.ALL.items())
+        if (not names or name in names) and (after is None or name > after) and holds(asked, facts(kind))
+    ]
+    return [_shown(kind) for kind in found[:limit]]
+
+
+def offerings(
+    cloud: Cloud,
+    location_type: str,
+    filters: Iterable[Filter],
+    *,
+    after: tuple[str, ...] | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """List every type at every place of a kind, sorted by type and place; raises InvalidParameter for no such kind."""
+    if location_type not in _LOCATION_TYPES:
+        raise InvalidParameter(f"Value ({location_type}) for parameter locationType is invalid.")
+    ids = zone_ids(cloud)
+    places = {"region": [cloud.region], "availability-zone": list(ids), "availability-zone-id": list(ids.values())}
+    asked = tuple(filters)
+    found = [
+        {"InstanceType": name, "LocationType": location_type, "Location": place}
+        for name in sorted(instance_types.ALL)
+        for place in sorted(places.get(location_type, ()))
+        if (after is None or (name, place) > after) and holds(asked, {"instance-type": (name,), "location": (place,)})
+    ]
+    return found[:limit]
+
+
+def _shown(kind: InstanceType) -> dict[str, Any]:
+    return {
+        "InstanceType": kind.name,
+        "CurrentGeneration": kind.current_generation,
+        "FreeTierEligible": kind.free_tier,
+        "SupportedUsageClasses": ["on-demand"],
+        "SupportedRootDeviceTypes": list(kind.root_device_types),
+        "SupportedVirtualizationTypes": ["hvm"],
+        "BareMetal": False,
+        "Hypervisor": kind.hypervisor,
+        "ProcessorInfo": {
+            "SupportedArchitectures": list(kind.architectures),
+            "SustainedClockSpeedInGhz": kind.clock_speed,
+            "Manufacturer": kind.manufacturer,
+        },
+        "VCpuInfo": {
+            "DefaultVCpus": kind.vcpus,
+            "DefaultCores": kind.cores,
+            "DefaultThreadsPerCore": kind.threads_per_core,
+            "ValidCores": [kind.cores],
+            "ValidThreadsPerCore": [kind.threads_per_core],
+        },
+        "MemoryInfo": {"SizeInMiB": kind.memory_mib},
+        **_storage(kind),
+        "NetworkInfo": _network(kind),
+        "PlacementGroupInfo": {"SupportedStrategies": []},
+        "HibernationSupported": False,
+        "BurstablePerformanceSupported": kind.burstable,
+        "DedicatedHostsSupported": False,
+        "AutoRecoverySupported": kind.auto_recovery,
+        "SupportedBootModes": list(kind.boot_modes),
+        "NitroEnclavesSupport": "unsupported",
+        "NitroTpmSupport": "unsupported",
+        "PhcSupport": "unsupported",
+        "RebootMigrationSupport": "unsupported",
+        "SupportedInRegion": True,
+    }
+
+
+def _storage(kind: InstanceType) -> dict[str, Any]:
+    store = kind.instance_store
+    ebs = {
+        "EbsOptimizedSupport": kind.ebs_optimized,
+        "EncryptionSupport": "unsupported",
+        "NvmeSupport": "unsupported",
+        "MaximumEbsAttachments": kind.max_volumes,
+        "AttachmentLimitType": "shared",
+    }
+    if store is None:
+        return {"InstanceStorageSupported": False, "EbsInfo": ebs}
+    disks = [{"SizeInGB": store.size, "Count": store.count, "Type": store.medium}]
+    return {
+        "InstanceStorageSupported": True,
+        "InstanceStorageInfo": {
+            "TotalSizeInGB": store.total_size,
+            "Disks": disks,
+            "NvmeSupport": "unsupported",
+            "EncryptionSupport": "unsupported",
+        },
+        "EbsInfo": ebs,
+    }
+
+
+def _network(kind: InstanceType) -> dict[str, Any]:
+    return {
+        "NetworkPerformance": kind.network_performance,
+        "MaximumNetworkInterfaces": kind.max_interfaces,
+        "MaximumNetworkCards": 1,
+        "DefaultNetworkCardIndex": 0,
+        "NetworkCards": [
+            {
+                "NetworkCardIndex": 0,
+                "NetworkPerformance": kind.network_performance,
+                "MaximumNetworkInterfaces": kind.max_interfaces,
+                "InterfaceTypes": ["interface"],
+            }
+        ],
+        "Ipv4AddressesPerInterface": kind.max_addresses,
+        "Ipv6AddressesPerInterface": 0,
+        "Ipv6Supported": False,
+        "EnaSupport": "supported",
+        "EfaSupported": False,
+        "EncryptionInTransitSupported": False,
+        "EnaSrdSupported": False,
+        "FlexibleEnaQueuesSupport": "unsupported",
+    }

@@ -1,0 +1,252 @@
+"""Attributes of one instance: shown one at a time, changed one at a time.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyInstanceAttribute.html.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from stead_controller.catalog import instance_types
+from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Volume
+from stead_controller.desired import desired_state
+from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources.instances import describe_instances, launch_volumes, metadata_options
+from stead_controller.resources.network import interface_groups, network_interface_attachments
+from stead_proto import limits
+
+_ENDED: Final = ("shutting-down", "terminated")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChange:
+    """Whether the volume at a device is deleted with the instance."""
+
+    device_name: str
+    delete_on_termination: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataChange:
+    """Metadata options that a request sets; None leaves an option as it is."""
+
+    enabled: bool | None = None
+    tokens_required: bool | None = None
+    hop_limit: int | None = None
+    tags: bool | None = None
+    ipv6: bool | None = None
+
+
+def describe(tx: Transaction, caller: Caller, instance_id: str, attribute: str) -> dict[str, Any]:
+    """Show one attribute in EC2's shape; raises MalformedId, NotFound, InvalidParameter for an unknown attribute."""
+    instance = lookup.find(tx, caller, "instance", Instance, instance_id)
+    show = _SHOWN.get(attribute)
+    if show is None:
+        raise InvalidParameter(f"Value ({attribute}) for parameter attribute is invalid. Unknown attribute.")
+    return {"InstanceId": instance.id, **show(tx, instance)}
+
+
+def _user_data(_: Transaction, instance: Instance) -> dict[str, Any]:
+    value = b64encode(instance.user_data).decode("ascii") if instance.user_data is not None else None
+    return {"UserData": {"Value": value}}
+
+
+def _block_devices(tx: Transaction, instance: Instance) -> dict[str, Any]:
+    return {"BlockDeviceMappings": describe_instances.block_device_mappings(tx, instance.id)}
+
+
+def _group_set(tx: Transaction, instance: Instance) -> dict[str, Any]:
+    network_interface_attachments.refuse_several(tx, instance)
+    query = (
+        select(SecurityGroup.id, SecurityGroup.name)
+        .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
+        .join(NetworkInterface, NetworkInterface.id == InterfaceGroup.interface_id)
+        .where(NetworkInterface.instance_id == instance.id)
+        .order_by(SecurityGroup.id)
+    )
+    return {"Groups": [{"GroupId": group_id, "GroupName": name} for group_id, name in tx.session.execute(query)]}
+
+
+def _source_dest_check(tx: Transaction, instance: Instance) -> dict[str, Any]:
+    network_interface_attachments.refuse_several(tx, instance)
+    query = select(NetworkInterface.source_dest_check).where(NetworkInterface.instance_id == instance.id)
+    return {"SourceDestCheck": {"Value": tx.session.scalar(query)}}
+
+
+_SHOWN: Final[dict[str, Callable[[Transaction, Instance], dict[str, Any]]]] = {
+    "blockDeviceMapping": _block_devices,
+    "disableApiStop": lambda _, instance: {"DisableApiStop": {"Value": instance.disable_api_stop}},
+    "disableApiTermination": lambda _, instance: {"DisableApiTermination": {"Value": instance.disable_api_termination}},
+    "ebsOptimized": lambda _, instance: {"EbsOptimized": {"Value": instance.ebs_optimized}},
+    "enaSupport": lambda _, __: {"EnaSupport": {"Value": True}},
+    "enclaveOptions": lambda _, __: {"EnclaveOptions": {"Enabled": False}},
+    "groupSet": _group_set,
+    "instanceInitiatedShutdownBehavior": lambda _, instance: {
+        "InstanceInitiatedShutdownBehavior": {"Value": instance.shutdown_behavior}
+    },
+    "instanceType": lambda _, instance: {"InstanceType": {"Value": instance.instance_type}},
+    "kernel": lambda _, __: {"KernelId": {}},
+    "productCodes": lambda _, __: {"ProductCodes": []},
+    "ramdisk": lambda _, __: {"RamdiskId": {}},
+    "rootDeviceName": lambda _, instance: {"RootDeviceName": {"Value": instance.root_device_name}},
+    "sourceDestCheck": _source_dest_check,
+    "sriovNetSupport": lambda _, __: {"SriovNetSupport": {}},
+    "userData": _user_data,
+}
+
+
+def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: str) -> None:
+    """Give a stopped instance another type; raises MalformedId, NotFound, InvalidParameter, WrongState.
+
+    Raises LimitExceeded when the instance has more interfaces than the type may have.
+    """
+    kind = instance_types.find(name)
+    if kind is None:
+        raise InvalidParameter(f"Invalid value '{name}' for InstanceType.", code="InvalidInstanceAttributeValue")
+    instance = _find_stopped(tx, caller, instance_id)
+    if instance.architecture not in kind.architectures:
+        raise InvalidParameter(f"The instance type '{name}' has not the architecture '{instance.architecture}'")
+    if instance.ebs_optimized and kind.ebs_optimized == "unsupported":
+        raise _no_ebs_optimization(name)
+    interfaces = select(func.count()).where(NetworkInterface.instance_id == instance.id)
+    network_interface_attachments.check_number(kind.name, tx.session.scalar(interfaces) or 0)
+    volumes = select(Volume.device_name).where(Volume.instance_id == instance.id)
+    devices = [name for name in tx.session.scalars(volumes) if name is not None]
+    launch_volumes.change_scratch(tx, instance, kind, devices)
+    instance.instance_type, instance.vcpus, instance.memory = kind.name, kind.vcpus, kind.memory
+    desired_state.refresh_instance(tx, instance.id)
+
+
+def set_user_data(tx: Transaction, caller: Caller, instance_id: str, user_data: bytes) -> None:
+    """Give a stopped instance other user data, none when empty.
+
+    Raises MalformedId, NotFound, InvalidParameter, WrongState.
+    """
+    if len(user_data) > limits.USER_DATA_BYTES:
+        raise InvalidParameter(f"User data is limited to {limits.USER_DATA_BYTES} bytes")
+    instance = _find_stopped(tx, caller, instance_id)
+    instance.user_data = user_data or None
+    desired_state.refresh_instance(tx, instance.id)
+
+
+def set_ebs_optimized(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
+    """Set whether a stopped instance is EBS-optimized; raises MalformedId, NotFound, WrongState, Unsupported."""
+    instance = _find_stopped(tx, caller, instance_id)
+    kind = instance_types.find(instance.instance_type)
+    if value and (kind is None or kind.ebs_optimized == "unsupported"):
+        raise _no_ebs_optimization(instance.instance_type)
+    instance.ebs_optimized = value
+
+
+def set_termination_protection(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
+    """Set whether TerminateInstances is refused; raises MalformedId, NotFound, WrongState."""
+    _find_alive(tx, caller, instance_id).disable_api_termination = value
+
+
+def set_stop_protection(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
+    """Set whether StopInstances is refused; raises MalformedId, NotFound, WrongState."""
+    _find_alive(tx, caller, instance_id).disable_api_stop = value
+
+
+def set_shutdown_behavior(tx: Transaction, caller: Caller, instance_id: str, value: str) -> None:
+    """Set what a guest's own shutdown means, `stop` or `terminate`.
+
+    Raises MalformedId, NotFound, InvalidParameter, WrongState.
+    """
+    if value not in ("stop", "terminate"):
+        raise InvalidParameter(f"Value ({value}) for parameter instanceInitiatedShutdownBehavior is invalid.")
+    _find_alive(tx, caller, instance_id).shutdown_behavior = value
+
+
+def set_auto_recovery(tx: Transaction, caller: Caller, instance_id: str, value: bool | None) -> bool:
+    """Set whether an instance is recovered when its machine's process fails (None = as it is), and tell which it is.
+
+    Raises MalformedId, NotFound, WrongState.
+    """
+    instance = _find_alive(tx, caller, instance_id)
+    if value is not None:
+        instance.auto_recovery = value
+    return instance.auto_recovery
+
+
+def set_source_dest_check(tx: Transaction, caller: Caller, instance_id: str, value: bool) -> None:
+    """Set whether an instance may only send and receive as itself; raises MalformedId, NotFound, WrongState."""
+    instance = _find_alive(tx, caller, instance_id)
+    network_interface_attachments.only_one_of(tx, instance).source_dest_check = value
+    desired_state.refresh_instance(tx, instance.id)
+
+
+def set_groups(tx: Transaction, caller: Caller, instance_id: str, group_ids: Sequence[str]) -> None:
+    """Put an instance into exactly these security groups; raises MalformedId, NotFound, LimitExceeded, WrongState."""
+    if not group_ids:
+        raise MissingParameter("GroupId")
+    instance = _find_alive(tx, caller, instance_id)
+    interface = network_interface_attachments.only_one_of(tx, instance)
+    wanted = interface_groups.choose(tx, caller, instance.vpc_id, group_ids)
+    interface_groups.replace(tx, interface, wanted)
+    desired_state.refresh_instance(tx, instance.id)
+
+
+def set_delete_on_termination(
+    tx: Transaction, caller: Caller, instance_id: str, changes: Sequence[DeviceChange]
+) -> None:
+    """Set which attached volumes are deleted with the instance, all or none.
+
+    Raises MalformedId, NotFound, InvalidParameter, WrongState.
+    """
+    instance = _find_alive(tx, caller, instance_id)
+    query = select(Volume).where(Volume.instance_id == instance.id)
+    volumes = {volume.device_name: volume for volume in tx.session.scalars(query)}
+    for change in changes:
+        if change.device_name not in volumes:
+            raise InvalidParameter(
+                f"No device is currently mapped at {change.device_name}", code="InvalidInstanceAttributeValue"
+            )
+    for change in changes:
+        volumes[change.device_name].delete_on_termination = change.delete_on_termination
+
+
+def set_metadata_options(tx: Transaction, caller: Caller, instance_id: str, change: MetadataChange) -> dict[str, Any]:
+    """Set options of an instance's metadata service and show them all; they are pending until its host has said yes.
+
+    Raises MalformedId, NotFound, InvalidParameter, WrongState, and Unsupported where the account enforces tokens.
+    """
+    metadata_options.check_hop_limit(change.hop_limit)
+    instance = _find_alive(tx, caller, instance_id)
+    metadata_options.check_change(tx, caller.account_id, tokens_required=change.tokens_required)
+    if change.tags:
+        tags.check_metadata_keys(
+            tag["Key"] for tag in tags.of(tx, caller.account_id, [instance.id]).get(instance.id, ())
+        )
+    for name in ("enabled", "tokens_required", "hop_limit", "tags", "ipv6"):
+        value = getattr(change, name)
+        if value not in (None, getattr(instance, f"metadata_{name}")):
+            setattr(instance, f"metadata_{name}", value)
+            instance.metadata_pending = instance.host_id is not None
+    desired_state.refresh_instance(tx, instance.id)
+    return describe_instances.metadata_options(instance) | {"State": "pending"}
+
+
+def _find_alive(tx: Transaction, caller: Caller, instance_id: str) -> Instance:
+    instance = lookup.find(tx, caller, "instance", Instance, instance_id)
+    if instance.state in _ENDED:
+        raise WrongState("instance", f"The instance '{instance.id}' is not in a state in which it can be modified.")
+    return instance
+
+
+def _find_stopped(tx: Transaction, caller: Caller, instance_id: str) -> Instance:
+    instance = lookup.find(tx, caller, "instance", Instance, instance_id)
+    if instance.state != "stopped":
+        raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")
+    return instance
+
+
+def _no_ebs_optimization(instance_type: str) -> Unsupported:
+    return Unsupported(f"EBS-optimized instances are not supported for the instance type {instance_type}.")

@@ -1,0 +1,21 @@
+"""What an instance takes of its host while it runs."""
+
+from sqlalchemy import func, select
+
+from stead_controller.catalog import instance_types
+from stead_controller.db.tables import Instance, InstanceStoreDisk
+from stead_controller.placement.choose_host import Need
+from stead_controller.request.transaction import Transaction
+
+
+def of(tx: Transaction, instance: Instance) -> Need:
+    """Give what is reserved for an instance, or must be before it starts."""
+    return Need(instance.vcpus, instance.memory, instance.architecture, _instance_store(tx, instance))
+
+
+def _instance_store(tx: Transaction, instance: Instance) -> int:
+    kind = instance_types.find(instance.instance_type)
+    if kind is not None and kind.instance_store is None:
+        return 0
+    total = select(func.sum(InstanceStoreDisk.size)).where(InstanceStoreDisk.instance_id == instance.id)
+    return int(tx.session.scalar(total) or 0)

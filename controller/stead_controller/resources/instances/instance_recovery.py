@@ -1,0 +1,44 @@
+"""Automatic recovery: an instance whose machine's process failed is started again on its host, as after a power cut.
+
+It keeps its id, addresses, volumes and launch time, and stays `running`; its system status check is impaired until it
+runs again. See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-configuration-recovery.html (simplified
+automatic recovery): at most three times a day, and not of types with an instance store, which that would lose.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from stead_controller.catalog import instance_types
+from stead_controller.db.tables import Instance
+from stead_controller.desired import desired_state
+from stead_controller.request.transaction import Transaction
+
+_MOST: Final = 3
+_PERIOD: Final = timedelta(days=1)
+
+
+def begin(tx: Transaction, instance: Instance, now: datetime) -> bool:
+    """Have an instance whose machine's process failed started once more; tell whether that may be."""
+    since = (now - _PERIOD).timestamp()
+    recent = [moment for moment in instance.recoveries if moment > since]
+    if not instance.auto_recovery or not _is_supported(instance) or len(recent) >= _MOST:
+        return False
+    instance.recoveries = [*recent, now.timestamp()]
+    instance.recovery_began = now
+    instance.start_count += 1
+    instance.host_error = ""
+    tx.events.add(instance.id)
+    desired_state.refresh_instance(tx, instance.id)
+    return True
+
+
+def end(tx: Transaction, instance: Instance) -> None:
+    """Take over that an instance runs again, or is to run no more."""
+    if instance.recovery_began is not None:
+        instance.recovery_began = None
+        tx.events.add(instance.id)
+
+
+def _is_supported(instance: Instance) -> bool:
+    kind = instance_types.find(instance.instance_type)
+    return kind is not None and kind.auto_recovery

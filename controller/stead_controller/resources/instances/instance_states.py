@@ -1,0 +1,63 @@
+"""Instance states: their EC2 codes, and the changes of state that requests and hosts' reports make.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from stead_controller.db.tables import Instance
+from stead_controller.request.transaction import Transaction
+
+STATE_CODES: Final = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What one request did to one instance; state names."""
+
+    instance_id: str
+    previous: str
+    current: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """EC2's StateReason: a code such as `Client.UserInitiatedShutdown`, and its message."""
+
+    code: str = ""
+    message: str = ""
+
+
+USER_SHUTDOWN: Final = Reason("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown")
+GUEST_SHUTDOWN: Final = Reason(
+    "Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
+)
+HOST_FAILURE: Final = Reason("Server.InternalError", "Server.InternalError: Internal error on launch")
+
+
+def change_state(
+    tx: Transaction, instance: Instance, state: str, now: datetime, reason: Reason = Reason(), *, transition: str = ""
+) -> StateChange:
+    """Move an instance to another state with its reasons, and let its watchers know."""
+    change = StateChange(instance.id, instance.state, state)
+    instance.state = state
+    instance.state_changed = now
+    instance.state_reason_code = reason.code
+    instance.state_reason_message = reason.message
+    instance.state_transition_reason = transition
+    tx.events.add(instance.id)
+    return change
+
+
+def user_initiated(now: datetime) -> str:
+    """EC2's text of a StateTransitionReason for what a user asked."""
+    return f"User initiated ({now:%Y-%m-%d %H:%M:%S} GMT)"

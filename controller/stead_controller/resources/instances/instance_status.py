@@ -1,0 +1,160 @@
+"""The health of instances, by three checks: of the host, of the guest and of the volumes attached to it.
+
+A running guest is well when it answers its host's ARP, and is not paused; a full pool pauses it. The host is while it
+is heard of; the volumes are while the guest can reach the homes of all of them and there is room for what it writes.
+Of a guest on a lost host nothing is known.
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final
+
+from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy.orm import aliased
+
+from stead_controller.catalog import instance_types
+from stead_controller.db.tables import Host, Instance, Volume
+from stead_controller.errors import Unsupported
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import NEVER, Condition, Selection, constant, shown_as, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.request.zones import zone_ids
+from stead_controller.resources.instances import instance_filters, volume_attachments
+from stead_controller.resources.instances.instance_states import STATE_CODES
+
+_host_state = select(Host.state).where(Host.id == Instance.host_id).correlate(Instance).scalar_subquery()
+# Of a guest on a lost host nothing is known; what does not run has no status.
+_STATUS: Final = case(
+    (Instance.state == "pending", "initializing"),
+    (Instance.state != "running", "not-applicable"),
+    (_host_state == "up", case((Instance.recovery_began.is_(None), "ok"), else_="initializing")),
+    else_="insufficient-data",
+)
+_RUNNING_SYSTEM: Final = case((_STATUS == "ok", "ok"), else_="impaired")
+_SYSTEM_STATUS: Final = case((Instance.state == "running", _RUNNING_SYSTEM), else_=_STATUS)
+_Home = aliased(Host)
+_attached = and_(
+    Volume.instance_id == Instance.id, Volume.attachment_state.in_(("attached", *volume_attachments.LETTING_GO))
+)
+_full_since = select(func.min(Volume.full_since)).where(_attached).correlate(Instance).scalar_subquery()
+_away_since = (
+    select(func.min(func.coalesce(_Home.last_seen, _Home.created), type_=Host.created.type))
+    .join(Volume, Volume.host_id == _Home.id)
+    .where(_attached, _Home.state == "down")
+    .correlate(Instance)
+    .scalar_subquery()
+)
+_INSTANCE_STATUS: Final = case(
+    (_STATUS != "ok", _STATUS),
+    (or_(_full_since.is_not(None), Instance.answers == "no"), "impaired"),
+    (Instance.answers == "starting", "initializing"),
+    else_="ok",  # nothing is known of guests on hosts of an earlier release
+)
+_EBS_STATUS: Final = case(
+    (and_(_STATUS == "ok", or_(_full_since.is_not(None), _away_since.is_not(None))), "impaired"), else_=_STATUS
+)
+_ROWS: Final = select(
+    Instance.id,
+    Instance.state,
+    Instance.zone,
+    _INSTANCE_STATUS.label("status"),
+    _SYSTEM_STATUS.label("system"),
+    _EBS_STATUS.label("ebs"),
+    _full_since.label("full_since"),
+    Instance.silent_since,
+    _away_since.label("away_since"),
+)
+_REACHABILITY: Final = {
+    "ok": "passed",
+    "impaired": "failed",
+    "initializing": "initializing",
+    "insufficient-data": "insufficient-data",
+}
+
+
+@cache
+def conditions(cloud: Cloud) -> Mapping[str, Condition]:
+    """All filters of DescribeInstanceStatus by name."""
+    of_instances = instance_filters.conditions(cloud)
+    alike = ("availability-zone", "availability-zone-id", "instance-state-code", "instance-state-name")
+    events = ("code", "description", "instance-event-id", "not-after", "not-before", "not-before-deadline")
+    return MappingProxyType(
+        {name: of_instances[name] for name in alike}
+        | {f"event.{name}": NEVER for name in events}
+        | {
+            "application-status.status": NEVER,
+            "attached-ebs-status.status": text(_EBS_STATUS),
+            "instance-status.reachability": shown_as(_INSTANCE_STATUS, _REACHABILITY),
+            "instance-status.status": text(_INSTANCE_STATUS),
+            "operator.managed": constant("false"),
+            "operator.principal": NEVER,
+            "system-status.reachability": shown_as(_SYSTEM_STATUS, _REACHABILITY),
+            "system-status.status": text(_SYSTEM_STATUS),
+        }
+    )
+
+
+def describe(
+    tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, *, only_running: bool
+) -> list[dict[str, Any]]:
+    """List the status of the caller's instances in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    mine = Instance.account_id == caller.account_id
+    lookup.require(tx, "instance", Instance.id, asked.ids, mine)
+    running = [Instance.state == "running"] if only_running else []
+    ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, *running, conditions=conditions(cloud))
+    zones = zone_ids(cloud)
+    return [
+        {
+            "InstanceId": row.id,
+            "AvailabilityZone": row.zone,
+            "AvailabilityZoneId": zones.get(row.zone),
+            "InstanceState": {"Code": STATE_CODES[row.state], "Name": row.state},
+            "InstanceStatus": _summary(row.status, row.full_since, row.silent_since),
+            "SystemStatus": _summary(row.system),
+            "AttachedEbsStatus": _summary(row.ebs, row.full_since, row.away_since),
+            "Events": [],
+            "Operator": {"Managed": False},
+        }
+        for batch in lookup.batches(ids)
+        for row in tx.session.execute(_ROWS.where(Instance.id.in_(batch)).order_by(Instance.id))
+    ]
+
+
+def credit_specifications(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, str]]:
+    """List how burstable instances spend CPU credits: all in the mode `standard`.
+
+    Without ids EC2 lists those in the mode `unlimited`, which are none. Raises MalformedId, NotFound, Unsupported for
+    an instance that is not burstable.
+    """
+    mine = Instance.account_id == caller.account_id
+    lookup.require(tx, "instance", Instance.id, asked.ids, mine)
+    if not asked.ids:
+        return []
+    known = instance_filters.conditions(cloud)
+    ids = lookup.select_ids(tx, caller, Instance.id, asked, mine, conditions=known)
+    types = {row.id: row.instance_type for row in lookup.rows(tx, Instance, ids)}
+    for instance_id, name in types.items():
+        kind = instance_types.find(name)
+        if kind is None or not kind.burstable:
+            raise Unsupported(
+                f"The instance '{instance_id}' of type {name} has no CPU credits",
+                code="InstanceCreditSpecification.NotSupported",
+            )
+    return [{"InstanceId": instance_id, "CpuCredits": "standard"} for instance_id in types]
+
+
+def _summary(status: str, *since: datetime | None) -> dict[str, Any]:
+    """Say what a check found; an impairment with its begin, the first of those that are known."""
+    shown: dict[str, Any] = {"Status": status}
+    if status in _REACHABILITY:
+        detail: dict[str, Any] = {"Name": "reachability", "Status": _REACHABILITY[status]}
+        begins = [each for each in since if each is not None]
+        if status == "impaired" and begins:
+            detail["ImpairedSince"] = min(begins)
+        shown["Details"] = [detail]
+    return shown

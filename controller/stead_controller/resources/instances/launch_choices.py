@@ -1,0 +1,126 @@
+"""A launch request becomes what it will use: image, type, subnet, groups, key; every refusal of a launch is here."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import bindparam, select
+
+from stead_controller.catalog import instance_types
+from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.db.tables import IamInstanceProfile, Image, KeyPair, Subnet, Vpc
+from stead_controller.errors import InvalidCombination, InvalidParameter, NotFound
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.request.zones import zone_ids
+from stead_controller.resources.images import images
+from stead_controller.resources.instances import launch_interfaces, launch_volumes, profile_associations
+from stead_controller.resources.instances.launch_interfaces import InterfacePlan
+from stead_controller.resources.instances.launch_volumes import DiskPlan
+
+if TYPE_CHECKING:
+    from stead_controller.resources.instances.run_instances import LaunchRequest
+
+
+# Asked at each launch: a statement that is written once need not be put together again.
+_DEFAULT_SUBNETS: Final = (
+    select(Subnet)
+    .join(Vpc, Vpc.id == Subnet.vpc_id)
+    .where(Vpc.account_id == bindparam("account_id"), Vpc.is_default.is_(True), Subnet.default_for_zone.is_(True))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What all instances of a launch share; the first interface is the primary one."""
+
+    image: Image
+    type: InstanceType
+    interfaces: tuple[InterfacePlan, ...]
+    disks: DiskPlan
+    public_key: str | None
+    profile: IamInstanceProfile | None
+
+    @property
+    def subnet(self) -> Subnet:
+        """The subnet of the primary interface."""
+        return self.interfaces[0].subnet
+
+
+def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: "LaunchRequest") -> Choices:
+    """Look up and check all that a launch names; raises BadRequest and NotFound as EC2 does."""
+    kind = instance_types.find(request.instance_type)
+    if kind is None:
+        raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
+    image = images.find_launchable(tx, caller, request.image_id)
+    _check_image(image, kind)
+    zone = _zone(cloud, request)
+    interfaces = launch_interfaces.plan(
+        tx,
+        caller,
+        request.wishes,
+        kind,
+        many=request.max_count > 1,
+        find_subnet=partial(_subnet, tx, caller, cloud, zone),
+    )
+    _check_zone(zone, interfaces[0].subnet)
+    disks = launch_volumes.plan(tx, caller, image, kind, request.block_devices, cloud=cloud)
+    launch_volumes.check_number(kind, disks, len(interfaces))
+    profile = None if request.profile is None else profile_associations.find(tx, caller.account_id, request.profile)
+    return Choices(image, kind, interfaces, disks, _public_key(tx, caller, request.key_name), profile)
+
+
+def _check_image(image: Image, kind: InstanceType) -> None:
+    if image.architecture not in kind.architectures:
+        raise InvalidParameter(
+            f"The architecture '{image.architecture}' of the specified AMI does not match that of the instance type "
+            f"'{kind.name}'."
+        )
+
+
+def _zone(cloud: Cloud, request: "LaunchRequest") -> str | None:
+    """Give the name of the zone that a launch names, or whose id it gives."""
+    if request.zone_id is None:
+        return request.zone
+    if request.zone is not None:
+        raise InvalidCombination("The parameters AvailabilityZone and AvailabilityZoneId cannot be used together")
+    return next((zone for zone, known in zone_ids(cloud).items() if known == request.zone_id), request.zone_id)
+
+
+def _subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None, subnet_id: str | None) -> Subnet:
+    if zone is not None and zone not in cloud.zones:
+        raise InvalidParameter(f"Invalid availability zone: [{zone}]")
+    if subnet_id is None:
+        return _default_subnet(tx, caller, cloud, zone)
+    return lookup.find(tx, caller, "subnet", Subnet, subnet_id)
+
+
+def _check_zone(zone: str | None, subnet: Subnet) -> None:
+    if zone not in (None, subnet.zone):
+        raise InvalidParameter(f"The availability zone '{zone}' does not match the subnet's, which is '{subnet.zone}'")
+
+
+def _default_subnet(tx: Transaction, caller: Caller, cloud: Cloud, zone: str | None) -> Subnet:
+    subnets = tx.session.scalars(_DEFAULT_SUBNETS, {"account_id": caller.account_id})
+    found = {subnet.zone: subnet for subnet in subnets}
+    if not found:
+        raise InvalidParameter(
+            "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
+            code="VPCIdNotSpecified",
+        )
+    for name in (zone,) if zone else cloud.zones:
+        if name in found:
+            return found[name]
+    raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
+
+
+def _public_key(tx: Transaction, caller: Caller, key_name: str | None) -> str | None:
+    if key_name is None:
+        return None
+    query = select(KeyPair.public_key).where(KeyPair.account_id == caller.account_id, KeyPair.name == key_name)
+    found = tx.session.scalar(query)
+    if found is None:
+        raise NotFound("key-pair", key_name)
+    return found

@@ -1,0 +1,265 @@
+"""The disks of a launch: the image's block device mappings and the request's become volumes and scratch disks.
+
+What the request says of a device that the image has, too, goes before what the image says; what it leaves out stays.
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concepts.html.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+
+from stead_controller.catalog import device_names
+from stead_controller.catalog.instance_types import InstanceType
+from stead_controller.catalog.volume_types import Shape, check_root, complete
+from stead_controller.db.tables import Image, ImageBlockDevice, Instance, InstanceStoreDisk, Snapshot, Volume
+from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, WrongState
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity.volume_homes import DiskNeed
+from stead_controller.resources.storage import block_devices, ebs_encryption, snapshots, volume_life
+from stead_controller.resources.storage.block_devices import BlockDevice
+
+_INVALID: Final = "InvalidBlockDeviceMapping"
+_GB: Final = 1000**3
+
+
+@dataclass(frozen=True, slots=True)
+class VolumePlan:
+    """One volume that each instance of a launch gets."""
+
+    device_name: str
+    shape: Shape
+    snapshot: Snapshot | None
+    key_id: str | None  # of KMS; None = not encrypted
+    delete_on_termination: bool
+
+    @property
+    def need(self) -> DiskNeed:
+        """The room that it takes."""
+        return DiskNeed(self.shape.size, self.shape.volume_type)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """The disks of each instance of a launch: volumes, the root first, and the device names of scratch disks."""
+
+    volumes: tuple[VolumePlan, ...]
+    scratch: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> list[DiskNeed]:
+        """The room that the volumes take, in order."""
+        return [volume.need for volume in self.volumes]
+
+
+def plan(
+    tx: Transaction, caller: Caller, image: Image, kind: InstanceType, asked: Sequence[BlockDevice], *, cloud: Cloud
+) -> DiskPlan:
+    """Say what disks an instance gets.
+
+    Raises InvalidParameter, InvalidCombination, MissingParameter, NotFound and WrongState for snapshots.
+    """
+    block_devices.check_names(asked)
+    own = {device.device_name: device for device in block_devices.of_image(tx, image.id)}
+    said = {device.device_name: device for device in asked}
+    named = {name: said.get(name) for name in (image.root_device_name, *own)} | said
+    _check_root(image, own.get(image.root_device_name), said.get(image.root_device_name))
+    volumes: list[VolumePlan] = []
+    scratch: dict[int, str] = {}
+    points: dict[str, str] = {}
+    for name, wish in named.items():
+        image_device = own.get(name)
+        virtual_name = _virtual_name(image_device, wish)
+        if wish is not None and wish.no_device:
+            continue
+        if wish is None and image_device is not None and image_device.no_device:
+            continue
+        point = device_names.point(name) or name
+        if point in points:
+            raise InvalidParameter(f"The devices '{points[point]}' and '{name}' are one.", code=_INVALID)
+        points[point] = name
+        if virtual_name is None:
+            volumes.append(_volume(tx, caller, image, image_device, wish or BlockDevice(name), cloud=cloud))
+        else:
+            scratch[_number(virtual_name)] = name
+    for planned in volumes:
+        if planned.device_name == image.root_device_name:
+            check_root(planned.shape.volume_type)
+    volumes.sort(key=lambda volume: (volume.device_name != image.root_device_name, volume.device_name))
+    count = kind.instance_store.count if kind.instance_store is not None else 0
+    return DiskPlan(tuple(volumes), tuple(_scratch(count, scratch, named)))
+
+
+def check_number(kind: InstanceType, disks: DiskPlan, interfaces: int) -> None:
+    """Raise LimitExceeded when a type has not the slots for these disks and so many interfaces."""
+    if len(disks.volumes) + len(disks.scratch) + interfaces > kind.max_volumes:
+        raise LimitExceeded(
+            f"Instances of the type {kind.name} have at most {kind.max_volumes} volumes and network interfaces.",
+            code="AttachmentLimitExceeded",
+        )
+
+
+def _check_root(image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice | None) -> None:
+    if wish is None:
+        return
+    if wish.no_device or wish.virtual_name is not None:
+        raise InvalidParameter(f"The root device '{wish.device_name}' must be a volume.", code=_INVALID)
+    of_image = image_device.snapshot_id if image_device is not None else image.snapshot_id
+    if wish.snapshot_id not in (None, of_image):
+        raise InvalidParameter("snapshotId cannot be modified on root device", code=_INVALID)
+
+
+def _virtual_name(image_device: ImageBlockDevice | None, wish: BlockDevice | None) -> str | None:
+    """Give the name of the scratch disk that a device is, None for a volume; the request decides where it speaks."""
+    if wish is not None:
+        if wish.virtual_name is not None and not block_devices.is_scratch(wish.virtual_name):
+            raise InvalidParameter(f"Invalid virtual name {wish.virtual_name}", code=_INVALID)
+        return wish.virtual_name
+    return (image_device.virtual_name or None) if image_device is not None else None
+
+
+def _number(virtual_name: str) -> int:
+    return int(virtual_name.removeprefix("ephemeral"))
+
+
+def _scratch(count: int, mapped: dict[int, str], named: Collection[str]) -> Iterator[str]:
+    """Give the device names of a type's scratch disks: as mapped, else free ones. All of them are there, as NVMe's."""
+    free = device_names.free(named)
+    for number in range(count):
+        yield mapped.get(number) or next(free)
+
+
+def _volume(
+    tx: Transaction,
+    caller: Caller,
+    image: Image,
+    image_device: ImageBlockDevice | None,
+    wish: BlockDevice,
+    *,
+    cloud: Cloud,
+) -> VolumePlan:
+    """Join what a request and an image say of one volume."""
+    snapshot = _snapshot(tx, caller, image, image_device, wish)
+    of_image = image_device if image_device is not None and wish.snapshot_id is None else None
+    size = wish.size
+    if size is None and of_image is not None:
+        size = of_image.volume_size
+    if size is None and snapshot is None:
+        raise MissingParameter("size or snapshotId")
+    return VolumePlan(
+        device_name=wish.device_name,
+        shape=complete(_shape(image_device, wish, volume_life.size_of(size, snapshot, code=_INVALID))),
+        snapshot=snapshot,
+        key_id=_key(tx, caller, image_device, wish, snapshot, cloud=cloud),
+        delete_on_termination=_ends(image_device, wish),
+    )
+
+
+def _snapshot(
+    tx: Transaction, caller: Caller, image: Image, image_device: ImageBlockDevice | None, wish: BlockDevice
+) -> Snapshot | None:
+    """Give the snapshot of a volume; who may launch an image may use its snapshots."""
+    of_image = image_device.snapshot_id if image_device is not None else None
+    if wish.snapshot_id not in (None, of_image):
+        return snapshots.find_usable(tx, caller, wish.snapshot_id)
+    if of_image is None:
+        return None
+    found = tx.session.get(Snapshot, of_image)
+    if found is None or found.state != "completed":
+        raise WrongState("image", f"The image ID '{image.id}' is not available; its snapshot {of_image} is not whole.")
+    return found
+
+
+def _shape(image_device: ImageBlockDevice | None, wish: BlockDevice, size: int) -> Shape:
+    """Join types and speeds: an image's speed goes with its type."""
+    own_type = image_device.volume_type if image_device is not None else block_devices.DEFAULT_TYPE
+    if image_device is None or wish.volume_type not in (None, own_type):
+        return Shape(size, wish.volume_type or own_type, wish.iops, wish.throughput)
+    iops = wish.iops if wish.iops is not None else image_device.iops
+    throughput = wish.throughput if wish.throughput is not None else image_device.throughput
+    return Shape(size, own_type, iops, throughput)
+
+
+def _key(
+    tx: Transaction,
+    caller: Caller,
+    image_device: ImageBlockDevice | None,
+    wish: BlockDevice,
+    snapshot: Snapshot | None,
+    *,
+    cloud: Cloud,
+) -> str | None:
+    """Say under which key of KMS a volume is encrypted, or None."""
+    by_snapshot = snapshot is not None and snapshot.encrypted
+    if wish.encrypted is False and by_snapshot:
+        raise InvalidParameter(
+            "The parameter encrypted cannot be false for a volume of an encrypted snapshot.",
+            code="InvalidParameterCombination",
+        )
+    by_image = image_device is not None and image_device.encrypted
+    encrypted = wish.encrypted if wish.encrypted is not None else by_image
+    return ebs_encryption.key_for(tx, cloud, caller.account_id, snapshot, encrypted=encrypted, key=wish.kms_key_id)
+
+
+def _ends(image_device: ImageBlockDevice | None, wish: BlockDevice) -> bool:
+    if wish.delete_on_termination is not None:
+        return wish.delete_on_termination
+    return image_device.delete_on_termination if image_device is not None else True
+
+
+def build_volumes(
+    cloud: Cloud, instance: Instance, disks: DiskPlan, pools: Sequence[str], now: datetime
+) -> list[Volume]:
+    """Make the rows of an instance's volumes, at home on its host in these pools."""
+    made = []
+    for planned, pool in zip(disks.volumes, pools, strict=True):
+        volume = volume_life.build(
+            cloud,
+            instance.account_id,
+            instance.zone,
+            planned.shape,
+            planned.snapshot,
+            key_id=planned.key_id,
+            now=now,
+        )
+        volume.host_id = volume.attached_host_id = instance.host_id
+        volume.pool = pool
+        volume.state = "in-use"
+        volume.instance_id = instance.id
+        volume.device_name = planned.device_name
+        volume.attachment_state = "attaching"
+        volume.attach_time = now
+        volume.delete_on_termination = planned.delete_on_termination
+        volume.generation = 1
+        made.append(volume)
+    return made
+
+
+def scratch_size(kind: InstanceType) -> int:
+    """Tell how large each scratch disk of a type is, in bytes; 0 where it has none."""
+    return kind.instance_store.size * _GB if kind.instance_store is not None else 0
+
+
+def build_scratch(instance: Instance, kind: InstanceType, names: Sequence[str]) -> list[InstanceStoreDisk]:
+    """Make the rows of an instance's scratch disks, of the size that its type has them in."""
+    size = scratch_size(kind)
+    return [
+        InstanceStoreDisk(instance_id=instance.id, number=number, device_name=name, size=size)
+        for number, name in enumerate(names)
+    ]
+
+
+def change_scratch(tx: Transaction, instance: Instance, kind: InstanceType, taken: Collection[str]) -> None:
+    """Give an instance the scratch disks of another type; `taken` are the device names of its volumes."""
+    query = select(InstanceStoreDisk).where(InstanceStoreDisk.instance_id == instance.id)
+    names: dict[int, str] = {}
+    for disk in tx.session.scalars(query).all():
+        names[disk.number] = disk.device_name
+        tx.session.delete(disk)
+    tx.session.flush()
+    count = kind.instance_store.count if kind.instance_store is not None else 0
+    tx.session.add_all(build_scratch(instance, kind, list(_scratch(count, names, [*taken, *names.values()]))))

@@ -1,0 +1,256 @@
+"""RunInstances: check everything, reserve room and addresses, write the rows and the hosts' outbox, in one transaction.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from stead_controller.db.insert import insert_new
+from stead_controller.db.tables import Instance, Reservation
+from stead_controller.desired import desired_state
+from stead_controller.desired.pictures.instance import Parts
+from stead_controller.errors import InvalidCombination, InvalidParameter, NoCapacity
+from stead_controller.placement.choose_host import Need
+from stead_controller.request import client_tokens
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quotas, tags
+from stead_controller.resources.host_capacity import capacity
+from stead_controller.resources.host_capacity.capacity import Place
+from stead_controller.resources.instances import (
+    launch_interfaces,
+    launch_volumes,
+    metadata_options,
+    profile_associations,
+)
+from stead_controller.resources.instances.launch_choices import Choices, choose
+from stead_controller.resources.instances.launch_interfaces import InterfaceWish
+from stead_controller.resources.instances.metadata_options import MetadataOptions, SettledOptions
+from stead_controller.resources.instances.profile_associations import ProfileName
+from stead_controller.resources.network import address_pools as addresses
+from stead_controller.resources.network import interface_groups, private_names
+from stead_controller.resources.network.network_interface_life import AddressWish
+from stead_controller.resources.network.private_names import NameOptions
+from stead_controller.resources.storage.block_devices import BlockDevice
+from stead_proto import ids, limits
+
+_OPERATION: Final = "RunInstances"
+_MOST_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
+
+    Subnet, addresses and groups are those of the only interface, where `interfaces` are not said one by one.
+    """
+
+    image_id: str
+    instance_type: str
+    min_count: int
+    max_count: int
+    key_name: str | None = None
+    user_data: bytes | None = None
+    client_token: str = ""
+    digest: str = ""
+    zone: str | None = None
+    zone_id: str | None = None
+    subnet_id: str | None = None
+    addresses: AddressWish = field(default_factory=AddressWish)
+    group_ids: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
+    interfaces: tuple[InterfaceWish, ...] = ()
+    block_devices: tuple[BlockDevice, ...] = ()
+    shutdown_behavior: str = "stop"
+    disable_api_termination: bool = False
+    disable_api_stop: bool = False
+    ebs_optimized: bool = False
+    monitoring: bool = False
+    auto_recovery: bool = True
+    metadata: MetadataOptions = field(default_factory=MetadataOptions)
+    names: NameOptions = field(default_factory=NameOptions)
+    profile: ProfileName | None = None
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def wishes(self) -> tuple[InterfaceWish, ...]:
+        """The interfaces that are asked for."""
+        if self.interfaces:
+            return self.interfaces
+        only = InterfaceWish(
+            subnet_id=self.subnet_id,
+            group_ids=self.group_ids,
+            group_names=self.group_names,
+            addresses=self.addresses,
+        )
+        return (only,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """What the instances of one call have in common."""
+
+    caller: Caller
+    cloud: Cloud
+    request: LaunchRequest
+    choices: Choices
+    metadata: SettledOptions
+    reservation_id: str
+    now: datetime
+
+
+def run_instances(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest, now: datetime) -> str:
+    """Launch instances and give the id of their reservation; a repeated ClientToken gives the first one's.
+
+    Raises a BadRequest or NotFound for bad input, NoCapacity when fewer than `min_count` fit, IdempotencyMismatch.
+    """
+    _check_request(request)
+    if request.client_token:
+        known = client_tokens.replay(tx, caller, _OPERATION, request.client_token, digest=request.digest, now=now)
+        if known is not None:
+            return known
+    choices = choose(tx, caller, cloud, request)
+    metadata = metadata_options.settle(tx, caller.account_id, request.metadata, choices.image.imds_support)
+    if metadata.tags:
+        tags.check_metadata_keys(request.tags.get("instance", ()))
+    launch = _Launch(caller, cloud, request, choices, metadata, ids.new_id("reservation"), now)
+    insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
+    launched: dict[str, list[Instance]] = defaultdict(list)
+    made: dict[str, Parts] = {}
+    type_vcpus = choices.type.vcpus
+    fits = quotas.launchable(tx, caller.account_id, type_vcpus, request.min_count, request.max_count)
+    for index in range(fits):
+        place = _reserve(tx, launch, index)
+        if place is None:
+            break
+        instance, made_for_it = _add_instance(tx, launch, place, index)
+        launched[place.host_id].append(instance)
+        made[instance.id] = made_for_it
+    tx.gathers = True  # all that a VPC's other hosts hear is where new instances are, which boot first
+    for host_id, instances in launched.items():
+        desired_state.refresh_instances(tx, host_id, instances, made)
+        tx.events.update(instance.id for instance in instances)
+    quotas.use_vcpus(tx, caller.account_id, type_vcpus * sum(len(instances) for instances in launched.values()))
+    if request.client_token:
+        client_tokens.remember(
+            tx,
+            caller,
+            _OPERATION,
+            request.client_token,
+            digest=request.digest,
+            resource_id=launch.reservation_id,
+            now=now,
+        )
+    return launch.reservation_id
+
+
+def _check_request(request: LaunchRequest) -> None:
+    if request.min_count < 1 or request.max_count < 1:
+        raise InvalidParameter("The minimum and maximum number of instances must be at least 1")
+    if request.min_count > request.max_count:
+        raise InvalidParameter(
+            f"Value ({request.min_count}) for parameter minCount is invalid. It must not exceed maxCount"
+        )
+    if request.max_count > _MOST_AT_ONCE:
+        raise InvalidParameter(f"Value ({request.max_count}) for parameter maxCount is invalid. Most: {_MOST_AT_ONCE}")
+    if request.user_data is not None and len(request.user_data) > limits.USER_DATA_BYTES:
+        raise InvalidParameter(f"User data is limited to {limits.USER_DATA_BYTES} bytes")
+    if request.group_names and request.subnet_id is not None:
+        raise InvalidCombination("The parameter groupName cannot be used with the parameter subnet")
+    if request.shutdown_behavior not in ("stop", "terminate"):
+        raise InvalidParameter(
+            f"Value ({request.shutdown_behavior}) for parameter instanceInitiatedShutdownBehavior is invalid"
+        )
+    request.names.check("hostnameType")
+
+
+def _reserve(tx: Transaction, launch: _Launch, index: int) -> Place | None:
+    """Reserve room for one more instance; None when there is no more, but enough were launched."""
+    choices = launch.choices
+    kind = choices.type
+    stores = launch_volumes.scratch_size(kind) * len(choices.disks.scratch)
+    need = Need(kind.vcpus, kind.memory, choices.image.architecture, stores)
+    try:
+        return capacity.reserve_any(tx, launch.cloud, need, choices.subnet.zone, choices.disks.needs)
+    except NoCapacity:
+        if index < launch.request.min_count:
+            raise
+        return None
+
+
+def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) -> tuple[Instance, Parts]:
+    """Add the rows of one instance, its disks and its interfaces, in the order in which its host is told of them."""
+    instance = _instance(launch, place.host_id, index)
+    choices = launch.choices
+    plans = choices.interfaces
+    interfaces = launch_interfaces.build(tx, launch.caller, instance, plans, launch.now)
+    primary = interfaces[0]
+    instance.private_address = primary.private_address
+    volumes = launch_volumes.build_volumes(launch.cloud, instance, choices.disks, place.pools, launch.now)
+    made = [("instance", instance.id), *(("volume", volume.id) for volume in volumes)]
+    for plan, interface in zip(plans, interfaces, strict=True):
+        if plan.existing is None:
+            interface_groups.join(tx, interface.id, plan.group_ids)
+            made.append(("network-interface", interface.id))
+    if plans[0].public:
+        account_id = launch.caller.account_id
+        instance.public_address = addresses.take_public(tx, launch.cloud, account_id, primary, launch.now)
+    elif plans[0].existing is not None:
+        instance.public_address = addresses.public_of(tx, primary)
+    for row in (instance, *volumes):
+        insert_new(tx.session, row)
+    tx.session.add_all(launch_volumes.build_scratch(instance, choices.type, choices.disks.scratch))
+    if choices.profile is not None:
+        profile_associations.give(tx, launch.cloud, instance, choices.profile, launch.now)
+    tags.create_on_launch(tx, launch.caller, made, launch.request.tags)
+    volumes.sort(key=lambda volume: (volume.device_name, volume.id))
+    return instance, Parts(interfaces, volumes)
+
+
+def _instance(launch: _Launch, host_id: str, index: int) -> Instance:
+    request, choices = launch.request, launch.choices
+    image = choices.image
+    kind = choices.type
+    return Instance(
+        id=ids.new_id("instance"),
+        account_id=launch.caller.account_id,
+        reservation_id=launch.reservation_id,
+        image_id=image.id,
+        instance_type=kind.name,
+        vcpus=kind.vcpus,
+        memory=kind.memory,
+        architecture=image.architecture,
+        boot_mode=image.boot_mode,
+        state="pending",
+        state_changed=launch.now,
+        host_id=host_id,
+        zone=choices.subnet.zone,
+        vpc_id=choices.subnet.vpc_id,
+        subnet_id=choices.subnet.id,
+        key_name=request.key_name,
+        public_key=choices.public_key,
+        launch_time=launch.now,
+        launch_index=index,
+        user_data=request.user_data,
+        identity_issued=launch.now,
+        client_token=request.client_token,
+        root_device_name=image.root_device_name,
+        shutdown_behavior=request.shutdown_behavior,
+        disable_api_termination=request.disable_api_termination,
+        disable_api_stop=request.disable_api_stop,
+        ebs_optimized=request.ebs_optimized,
+        monitoring=request.monitoring,
+        auto_recovery=request.auto_recovery,
+        metadata_enabled=launch.metadata.enabled,
+        metadata_tokens_required=launch.metadata.tokens_required,
+        metadata_hop_limit=launch.metadata.hop_limit,
+        metadata_tags=launch.metadata.tags,
+        metadata_ipv6=launch.metadata.ipv6,
+        metadata_pending=True,
+        **private_names.settle(request.names, choices.subnet),
+    )

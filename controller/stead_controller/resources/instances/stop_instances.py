@@ -1,0 +1,45 @@
+"""StopInstances: the guest is asked to shut down, or its plug is pulled; what it holds is given back when it is off."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from stead_controller.desired import desired_state
+from stead_controller.errors import WrongState
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances.instance_lookup import find_instances
+from stead_controller.resources.instances.instance_states import (
+    USER_SHUTDOWN,
+    StateChange,
+    change_state,
+    user_initiated,
+)
+
+
+def stop_instances(
+    tx: Transaction, caller: Caller, instance_ids: Sequence[str], now: datetime, *, force: bool = False
+) -> list[StateChange]:
+    """Stop running instances; stopped ones are left alone, and `force` hastens a stop under way. Raises WrongState."""
+    changes = []
+    for instance in find_instances(tx, caller, instance_ids):
+        if instance.disable_api_stop:
+            raise WrongState(
+                "instance",
+                f"The instance '{instance.id}' may not be stopped. Modify its 'disableApiStop' instance attribute and "
+                "try again.",
+                code="OperationNotPermitted",
+            )
+        if instance.state in ("stopping", "stopped"):
+            changes.append(StateChange(instance.id, instance.state, instance.state))
+            if instance.state == "stopping" and force and not instance.force_stop:
+                instance.force_stop = True
+                desired_state.refresh_instance(tx, instance.id)
+            continue
+        if instance.state not in ("pending", "running"):
+            raise WrongState(
+                "instance", f"The instance '{instance.id}' is not in a state from which it can be stopped."
+            )
+        instance.force_stop = force
+        changes.append(change_state(tx, instance, "stopping", now, USER_SHUTDOWN, transition=user_initiated(now)))
+        desired_state.refresh_instance(tx, instance.id)
+    return changes

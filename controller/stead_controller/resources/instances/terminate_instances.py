@@ -1,0 +1,45 @@
+"""TerminateInstances: the machine goes first; its disks, interface and room follow when the host says it is gone."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from stead_controller.desired import desired_state
+from stead_controller.errors import WrongState
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances.instance_lookup import find_instances
+from stead_controller.resources.instances.instance_states import (
+    USER_SHUTDOWN,
+    StateChange,
+    change_state,
+    user_initiated,
+)
+
+
+def terminate_instances(
+    tx: Transaction, caller: Caller, instance_ids: Sequence[str], now: datetime, *, force: bool = False
+) -> list[StateChange]:
+    """Terminate instances in any state; those that are gone already stay so. Raises WrongState when protected.
+
+    With `force` no guest is asked to shut down, nor waited for if it was asked before.
+    """
+    found = find_instances(tx, caller, instance_ids)
+    for instance in found:
+        if instance.disable_api_termination and instance.state != "terminated":
+            raise WrongState(
+                "instance",
+                f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination' instance "
+                "attribute and try again.",
+                code="OperationNotPermitted",
+            )
+    changes = []
+    for instance in found:
+        if instance.state in ("shutting-down", "terminated"):
+            if force and instance.state == "shutting-down" and instance.host_id is not None:
+                desired_state.remove_machine(tx, instance.host_id, instance.id, force=True)
+            changes.append(StateChange(instance.id, instance.state, instance.state))
+            continue
+        changes.append(change_state(tx, instance, "shutting-down", now, USER_SHUTDOWN, transition=user_initiated(now)))
+        if instance.host_id is not None:
+            desired_state.remove_machine(tx, instance.host_id, instance.id, force=force)
+    return changes

@@ -1,0 +1,341 @@
+"""Volumes are attached to instances and detached from them, running or stopped, at home or from another host.
+
+One host at a time may use a volume: `attached_host_id`. It is free again when that host has said that it let go of it,
+or, when it is detached by force from another host than its home, when the home has said that it no longer serves it.
+"""
+
+import secrets
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import bindparam, func, select
+
+from stead_controller.catalog import device_names, instance_types, volume_types
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.tables import HostError, Instance, InstanceStoreDisk, NetworkInterface, Volume
+from stead_controller.desired import desired_state
+from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources.host_capacity import volume_homes
+from stead_controller.resources.storage import snapshot_damage, snapshot_life, volume_life
+from stead_proto import limits
+from stead_proto.v1 import desired_pb2 as desired
+
+_ENDED: Final = ("shutting-down", "terminated")
+LETTING_GO: Final = ("detaching", "busy")
+"""States of attachments that end; what is in one is no longer part of its machine."""
+_FAILED_AT_ONCE: Final = 100
+_WAITING: Final = ("attaching", *LETTING_GO)
+# Asked at each report: statements that are written once need not be put together again.
+_WAITING_OF: Final = Prepared(
+    select(Volume.instance_id).where(
+        Volume.instance_id.in_(bindparam("ids", expanding=True)), Volume.attachment_state.in_(_WAITING)
+    )
+)
+_WAITING_VOLUMES: Final = Prepared(
+    select(Volume.id).where(Volume.instance_id == bindparam("instance_id"), Volume.attachment_state.in_(_WAITING))
+)
+
+
+def attach(  # noqa: PLR0917 — what the operation asks
+    tx: Transaction, caller: Caller, cloud: Cloud, volume_id: str, instance_id: str, device: str, now: datetime
+) -> Volume:
+    """Attach a volume to a running or stopped instance.
+
+    Raises MalformedId, NotFound, InvalidParameter, WrongState, LimitExceeded, NoCapacity for its first home.
+    """
+    device_names.check(device)
+    volume = lookup.find(tx, caller, "volume", Volume, volume_id)
+    instance = lookup.find(tx, caller, "instance", Instance, instance_id)
+    if instance.state not in ("running", "stopped"):
+        raise WrongState("instance", f"Instance '{instance.id}' is not 'running' or 'stopped'.", code="IncorrectState")
+    _require_free(volume)
+    _require_data(tx, volume)
+    if volume.zone != instance.zone:
+        raise WrongState(
+            "volume",
+            f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
+            code="InvalidVolume.ZoneMismatch",
+        )
+    device_names.check_free(device, devices(tx, instance.id))
+    if device_names.point(device) == device_names.point(instance.root_device_name):
+        volume_types.check_root(volume.volume_type)
+    _check_number(tx, instance)
+    if volume.host_id is None:
+        volume_homes.find_home(tx, cloud, volume, instance.host_id)
+    elif instance.host_id not in (None, volume.host_id) and desired_state.must_let_go(tx, instance.host_id, volume.id):
+        # Detached by force, it is free for other hosts, but not for another guest of the same one.
+        raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
+    _note_start(tx, instance)
+    plug(tx, volume, instance, device, now, state="attaching")
+    desired_state.refresh_volume(tx, volume)
+    desired_state.refresh_instance(tx, instance.id)
+    return volume
+
+
+def devices(tx: Transaction, instance_id: str) -> list[str]:
+    """List the names of an instance's devices that are taken, by volumes and scratch disks."""
+    names = list(tx.session.scalars(select(Volume.device_name).where(Volume.instance_id == instance_id)))
+    scratch = select(InstanceStoreDisk.device_name).where(InstanceStoreDisk.instance_id == instance_id)
+    return [name for name in (*names, *tx.session.scalars(scratch)) if name]
+
+
+def _note_start(tx: Transaction, instance: Instance) -> None:
+    """Keep which volumes a running instance was started with, before the first change: its metadata goes on to say so.
+
+    See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html (`ebsN`).
+    """
+    if instance.state != "running" or instance.ebs_at_start is not None:
+        return
+    query = select(Volume.device_name).where(
+        Volume.instance_id == instance.id, Volume.device_name != instance.root_device_name
+    )
+    names = tx.session.scalars(query.order_by(Volume.device_name, Volume.id))
+    instance.ebs_at_start = [name for name in names if name is not None]
+
+
+def _require_free(volume: Volume) -> None:
+    if volume.instance_id is not None:
+        raise WrongState("volume", f"{volume.id} is already attached to an instance", code="VolumeInUse")
+    if volume.state != "available":
+        raise WrongState("volume", f"{volume.id} is not 'available'.", code="IncorrectState")
+
+
+def _require_data(tx: Transaction, volume: Volume) -> None:
+    """Raise WrongState for a volume that no host can make, or whose guest would wait for data that is damaged."""
+    if snapshot_damage.volume_lacks_data(tx, volume.id):
+        raise WrongState(
+            "volume",
+            f"{volume.id} is impaired: data of its snapshot {volume.snapshot_id} is damaged.",
+            code="IncorrectState",
+        )
+
+
+def end_damaged(tx: Transaction) -> None:
+    """Let attachments fail whose volumes cannot be made, since data of their snapshots is damaged.
+
+    They are detached; the volumes' status says why. An instance's first start has its own deadline.
+    """
+    failing = (
+        select(Volume)
+        .join(HostError, (HostError.resource_id == Volume.snapshot_id) & (HostError.host_id == Volume.host_id))
+        .join(Instance, Instance.id == Volume.instance_id)
+        .where(
+            HostError.kind == int(desired.KIND_BASE),
+            Volume.attachment_state == "attaching",
+            Instance.state.in_(("running", "stopped")),
+            snapshot_damage.VOLUME_LACKS_DATA,
+        )
+    )
+    for volume in tx.session.scalars(failing.limit(_FAILED_AT_ONCE)).all():
+        instance_id = volume.instance_id
+        _let_go(tx, volume)
+        if instance_id is not None:
+            desired_state.refresh_instance(tx, instance_id)
+
+
+def _check_number(tx: Transaction, instance: Instance) -> None:
+    """Raise LimitExceeded when an instance has no slot left, which volumes, interfaces and scratch disks share."""
+    kind = instance_types.find(instance.instance_type)
+    taken = 0
+    for table in (Volume, NetworkInterface, InstanceStoreDisk):
+        query = select(func.count()).select_from(table).where(table.instance_id == instance.id)
+        taken += tx.session.scalar(query) or 0
+    if kind is not None and taken >= kind.max_volumes:
+        raise LimitExceeded(
+            "You've reached the limit on the number of Amazon EBS volumes or network interfaces that can be attached "
+            "to a single instance.",
+            code="AttachmentLimitExceeded",
+        )
+
+
+def plug(tx: Transaction, volume: Volume, instance: Instance, device: str, now: datetime, *, state: str) -> None:
+    """Write into a volume's row, which has a home, that it is attached to an instance; it stays when that ends."""
+    volume.state = "in-use"
+    volume.instance_id = instance.id
+    volume.device_name = device
+    volume.attachment_state = state
+    volume.attach_time = now
+    volume.delete_on_termination = False
+    volume.attached_host_id = instance.host_id
+    volume.generation += 1
+    if is_remote(volume):
+        volume.export_port = _free_port(tx, volume.host_id)
+        snapshot_life.follow(tx, volume)
+
+
+def serve_anew(tx: Transaction, volume: Volume) -> None:
+    """Let a volume's new home serve it to the other host that has it: what the former home served has ended."""
+    volume.export_port = None
+    if is_remote(volume):
+        volume.generation += 1
+        volume.export_port = _free_port(tx, volume.host_id)
+
+
+def is_remote(volume: Volume) -> bool:
+    """Tell whether a volume may be used by another host than its home."""
+    return volume.attached_host_id not in (None, volume.host_id)
+
+
+def _free_port(tx: Transaction, host_id: str | None) -> int:
+    """Choose a port at which a home serves no other volume; not the one that was free last, which may linger."""
+    taken = set(tx.session.scalars(select(Volume.export_port).where(Volume.host_id == host_id)))
+    ports = limits.EXPORT_PORTS
+    start = secrets.randbelow(len(ports))
+    order: list[int] = [*ports[start:], *ports[:start]]
+    for port in order:
+        if port not in taken:
+            return port
+    raise NoCapacity("The host of this volume serves as many volumes as it can.", code="InsufficientVolumeCapacity")
+
+
+def detach(
+    tx: Transaction,
+    caller: Caller,
+    volume_id: str,
+    instance_id: str | None = None,
+    device: str | None = None,
+    *,
+    force: bool = False,
+) -> Volume:
+    """Begin to detach a volume; it is available when the host that uses it says that it let go.
+
+    `force` does not wait for another host than its home. Raises MalformedId, NotFound, WrongState.
+    """
+    volume = lookup.find(tx, caller, "volume", Volume, volume_id)
+    if instance_id is not None:
+        lookup.find(tx, caller, "instance", Instance, instance_id)
+    if volume.instance_id is None:
+        raise WrongState("volume", f"Volume '{volume.id}' is in the '{volume.state}' state.", code="IncorrectState")
+    if instance_id not in (None, volume.instance_id) or device not in (None, volume.device_name):
+        raise NotFound("volume-attachment", volume.id)
+    instance = tx.session.get_one(Instance, volume.instance_id)
+    if volume.attachment_state in LETTING_GO and not force:
+        raise WrongState("volume", f"Volume '{volume.id}' is in the 'detaching' state.", code="IncorrectState")
+    if instance.state in _ENDED:
+        raise WrongState("instance", f"Instance '{instance.id}' is not 'running' or 'stopped'.", code="IncorrectState")
+    if volume.device_name == instance.root_device_name and instance.state != "stopped":
+        raise WrongState(
+            "volume",
+            f"Unable to detach root volume '{volume.id}' from instance '{instance.id}'",
+            code="OperationNotPermitted",
+        )
+    volume.delete_on_termination = False
+    if volume.attachment_state not in LETTING_GO:
+        _note_start(tx, instance)
+        _let_go(tx, volume)
+        desired_state.refresh_instance(tx, instance.id)
+    if force and volume.attached_host_id is not None and is_remote(volume):
+        desired_state.remove_volume(tx, volume.attached_host_id, volume.id, force=True)
+        _stop_serving(tx, volume)
+    return volume
+
+
+def _let_go(tx: Transaction, volume: Volume) -> None:
+    """Tell the host that uses a volume to let go of it; its machine's picture, without the volume, is to follow."""
+    volume.attachment_state = "detaching"
+    tx.session.flush()
+    if is_remote(volume) and volume.attached_host_id is not None:
+        desired_state.remove_volume(tx, volume.attached_host_id, volume.id)
+
+
+def _stop_serving(tx: Transaction, volume: Volume) -> None:
+    """Tell a volume's home to end what it serves another host, whatever that one does."""
+    volume.attached_host_id = None
+    volume.export_port = None
+    snapshot_life.follow(tx, volume)
+    desired_state.refresh_volume(tx, volume)
+
+
+def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:
+    """Name those of some instances that `settle_machine` would change anything of."""
+    found = _WAITING_OF.scalars(tx.connection, {"ids": list(instance_ids)})
+    return {each for each in found if each is not None}
+
+
+def settle_machine(tx: Transaction, instance_id: str, plugged: Collection[str], now: datetime) -> None:
+    """Take over that a machine has all that it was told to have: volumes are attached, and those at home let go."""
+    for volume_id in _WAITING_VOLUMES.scalars(tx.connection, {"instance_id": instance_id}):
+        volume = tx.session.get_one(Volume, volume_id)  # which the host has most often spoken of, too
+        if volume.attachment_state == "attaching":
+            volume.attachment_state = "attached"
+        elif volume.host_id == volume.attached_host_id and volume.id not in plugged:
+            settle_detached(tx, volume, now)
+
+
+def note_busy(tx: Transaction, instance_id: str, plugged: Collection[str]) -> None:
+    """Take over that a machine failed to become as told, while its guest still has volumes that it should let go."""
+    query = select(Volume).where(Volume.instance_id == instance_id, Volume.attachment_state == "detaching")
+    for volume in tx.session.scalars(query).all():
+        if volume.id in plugged:
+            volume.attachment_state = "busy"
+
+
+def settle_gone(tx: Transaction, host_id: str, volume: Volume, now: datetime) -> None:
+    """Take over that another host than its home has nothing of a volume any more."""
+    if volume.attachment_state not in LETTING_GO or volume.instance_id is None:
+        return
+    instance = tx.session.get(Instance, volume.instance_id)
+    if host_id == volume.attached_host_id or (instance is not None and instance.host_id == host_id):
+        settle_detached(tx, volume, now)
+
+
+def settle_at_home(tx: Transaction, volume: Volume, now: datetime) -> None:
+    """Take over that a volume's home has it as it was last told: where that was to serve nobody, it is free."""
+    if volume.attachment_state in LETTING_GO and volume.attached_host_id is None:
+        settle_detached(tx, volume, now)
+
+
+def settle_detached(tx: Transaction, volume: Volume, now: datetime) -> None:
+    """Take over that nobody uses a volume any more; one that was to end with its instance ends."""
+    del now
+    ends = volume.delete_on_termination and _is_ended(tx, volume.instance_id)
+    volume.state = "available"
+    volume.instance_id = volume.device_name = volume.attachment_state = volume.attach_time = None
+    volume.attached_host_id = volume.export_port = None
+    volume.delete_on_termination = False
+    tx.session.flush()
+    if ends:
+        volume_life.begin_deletion(tx, volume)
+    else:
+        desired_state.refresh_volume(tx, volume)
+
+
+def _is_ended(tx: Transaction, instance_id: str | None) -> bool:
+    instance = tx.session.get(Instance, instance_id) if instance_id is not None else None
+    return instance is None or instance.state in _ENDED
+
+
+def end_with_instance(tx: Transaction, instance: Instance, now: datetime, *, host_lost: bool = False) -> None:
+    """Take over that an instance's machine is gone, from its host or, with `host_lost`, with it.
+
+    Volumes at home are free or end; a host that was served others' is told to let go of what nobody uses there. With a
+    lost host go the volumes that are at home there; homes of others end what they served it.
+    """
+    for volume in tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).all():
+        if host_lost:
+            if volume.host_id != instance.host_id:
+                volume.attachment_state = "detaching"
+                _stop_serving(tx, volume)
+        elif volume.host_id == volume.attached_host_id:
+            settle_detached(tx, volume, now)
+        elif volume.attachment_state not in LETTING_GO:
+            _let_go(tx, volume)
+
+
+def lose_home(tx: Transaction, volume: Volume) -> None:
+    """Forget a volume whose home is given up, and tell the other host that used it."""
+    user, instance_id = volume.attached_host_id, volume.instance_id
+    remote = is_remote(volume)
+    tags.remove_all(tx, [volume.id])
+    tx.session.delete(volume)
+    tx.session.flush()
+    if remote and user is not None:
+        desired_state.remove_volume(tx, user, volume.id, force=True)
+        if instance_id is not None and not _is_ended(tx, instance_id):
+            desired_state.refresh_instance(tx, instance_id)

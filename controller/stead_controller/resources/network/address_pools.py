@@ -1,0 +1,128 @@
+"""Public addresses are given to interfaces from the cloud's pools and rest after use; MACs are chosen at random."""
+
+import ipaddress
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, select, update
+
+from stead_controller.db.insert import insert_if_absent
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.tables import Instance, NetworkInterface, PublicAddress
+from stead_controller.errors import LimitExceeded
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.network import unclaimed_addresses
+
+_PICKS: Final = 16
+# Asked at each launch: a statement that is written once need not be put together again.
+_WITH_MAC: Final = Prepared(select(NetworkInterface.id).where(NetworkInterface.mac_address == bindparam("mac")))
+
+
+def new_mac(tx: Transaction) -> str:
+    """Choose a locally administered MAC address that no interface has."""
+    while True:
+        mac = ":".join(["02", *(f"{octet:02x}" for octet in secrets.token_bytes(5))])
+        if _WITH_MAC.first(tx.connection, {"mac": mac}) is None and not is_unclaimed(tx, mac):
+            return mac
+
+
+def hold_public(tx: Transaction, values: Mapping[str, Any]) -> bool:
+    """Add the row of a public address, unless there is one or an unclaimed interface has the address."""
+    return not is_unclaimed(tx, values["address"]) and insert_if_absent(tx.session, PublicAddress, values)
+
+
+def is_unclaimed(tx: Transaction, address: str) -> bool:
+    """Tell whether a public address or a MAC is an interface's that a host has and this database does not know."""
+    return unclaimed_addresses.is_held(tx, unclaimed_addresses.EVERYWHERE, address)
+
+
+def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: NetworkInterface, now: datetime) -> str:
+    """Give an interface a public address that is free and has rested; raises LimitExceeded when none is left.
+
+    The interface's row must be flushed already, and it must have a private IPv4 address.
+    """
+    assert interface.private_address is not None
+    return take_free(tx, cloud, account_id, now, interface_id=interface.id, private_address=interface.private_address)
+
+
+def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **columns: str) -> str:
+    """Take a public address that is free and has rested, with these columns; raises LimitExceeded."""
+    values = {"account_id": account_id, "released": None, **columns}
+    for address in _some(cloud):
+        if hold_public(tx, {"address": address, **values}):
+            return address
+    forget_rested(tx, cloud, now)
+    taken = set(tx.session.scalars(select(PublicAddress.address)))
+    for pool in cloud.public_pools:
+        for address in _usable(pool):
+            if address not in taken and hold_public(tx, {"address": address, **values}):
+                return address
+    raise LimitExceeded("No public address is free in the cloud's pools.", code="InsufficientAddressCapacity")
+
+
+def forget_rested(tx: Transaction, cloud: Cloud, now: datetime) -> None:
+    """Free the addresses that were released long enough ago."""
+    rested = now - timedelta(seconds=cloud.address_rest_seconds)
+    tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))
+
+
+def in_pools(cloud: Cloud, address: str) -> bool:
+    """Tell whether the cloud's pools have an address to give."""
+    return any(address in _usable_set(pool) for pool in cloud.public_pools)
+
+
+def _some(cloud: Cloud) -> Iterator[str]:
+    """Choose a few addresses of the pools at random; while the pools are not nearly full, one of them is free."""
+    pools = [usable for usable in map(_usable, cloud.public_pools) if usable]
+    for _ in range(_PICKS if pools else 0):
+        yield secrets.choice(secrets.choice(pools))
+
+
+@cache
+def _usable(pool: str) -> list[str]:
+    """List what a pool can give: without its network and broadcast address and the first, which is the hosts' own."""
+    network = ipaddress.IPv4Network(pool)
+    return [str(network[offset]) for offset in range(2, min(network.num_addresses - 1, 1 << 18))]
+
+
+@cache
+def _usable_set(pool: str) -> frozenset[str]:
+    return frozenset(_usable(pool))
+
+
+def release_public(tx: Transaction, interface_id: str, now: datetime) -> None:
+    """Take an interface's automatic public addresses away; they rest before they are given again."""
+    tx.session.execute(
+        update(PublicAddress)
+        .where(PublicAddress.interface_id == interface_id, PublicAddress.allocation_id.is_(None))
+        .values(interface_id=None, private_address=None, released=now)
+    )
+
+
+def dissociate_elastic(tx: Transaction, interface_id: str) -> None:
+    """End the associations of an interface's Elastic IP addresses, which stay allocated."""
+    tx.session.execute(
+        update(PublicAddress)
+        .where(PublicAddress.interface_id == interface_id, PublicAddress.allocation_id.is_not(None))
+        .values(interface_id=None, private_address=None, association_id=None)
+    )
+
+
+def public_of(tx: Transaction, interface: NetworkInterface) -> str | None:
+    """Give the public address of an interface's primary private address."""
+    return tx.session.scalar(
+        select(PublicAddress.address).where(
+            PublicAddress.interface_id == interface.id,
+            PublicAddress.private_address == interface.private_address,
+        )
+    )
+
+
+def is_powered(tx: Transaction, interface: NetworkInterface) -> bool:
+    """Tell whether an interface's instance is running or starting: only then it has an automatic public address."""
+    state = select(Instance.state).where(Instance.id == interface.instance_id)
+    return tx.session.scalar(state) in ("pending", "running")

@@ -1,0 +1,65 @@
+"""Egress-only internet gateways: made for a VPC, deleted."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from stead_controller.db.tables import EgressOnlyInternetGateway
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.conditions import Condition, Selection
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quotas, tags
+from stead_controller.resources.network import notify_topology, vpcs
+from stead_proto import ids
+
+_TYPE: Final = "egress-only-internet-gateway"
+FILTERS: Final[dict[str, Condition]] = {}
+
+
+def create(
+    tx: Transaction, caller: Caller, vpc_id: str, gateway_tags: Mapping[str, str], now: datetime
+) -> EgressOnlyInternetGateway:
+    """Make a gateway of a VPC; raises MalformedId, NotFound, LimitExceeded."""
+    vpc = vpcs.find(tx, caller, vpc_id)
+    mine = EgressOnlyInternetGateway.account_id == caller.account_id
+    quotas.check(
+        tx,
+        caller.account_id,
+        quotas.EGRESS_ONLY_INTERNET_GATEWAYS,
+        EgressOnlyInternetGateway.id,
+        mine,
+    )
+    gateway = EgressOnlyInternetGateway(id=ids.new_id(_TYPE), account_id=vpc.account_id, vpc_id=vpc.id, created=now)
+    tx.session.add(gateway)
+    tx.session.flush()
+    tags.create_on_launch(tx, caller, [(_TYPE, gateway.id)], {_TYPE: gateway_tags})
+    return gateway
+
+
+def remove(tx: Transaction, caller: Caller, gateway_id: str) -> None:
+    """Delete a gateway; routes to it become blackholes. Raises MalformedId, NotFound."""
+    gateway = lookup.find(tx, caller, _TYPE, EgressOnlyInternetGateway, gateway_id)
+    tx.session.delete(gateway)
+    tags.remove_all(tx, [gateway.id])
+    notify_topology.target(tx, gateway.id)
+
+
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
+    """List the caller's gateways in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    return shown(
+        tx, caller, lookup.select_page(tx, caller, _TYPE, EgressOnlyInternetGateway, asked, conditions=FILTERS)
+    )
+
+
+def shown(tx: Transaction, caller: Caller, gateways: Sequence[EgressOnlyInternetGateway]) -> list[dict[str, Any]]:
+    """Show gateways in EC2's shape."""
+    tagged = tags.of(tx, caller.account_id, [gateway.id for gateway in gateways])
+    return [
+        {
+            "EgressOnlyInternetGatewayId": gateway.id,
+            "Attachments": [{"State": "attached", "VpcId": gateway.vpc_id}],
+            "Tags": tagged.get(gateway.id, []),
+        }
+        for gateway in gateways
+    ]

@@ -1,0 +1,218 @@
+"""Elastic IP addresses: allocated to an account, found, and shown.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, select, update
+
+from stead_controller.db.tables import ElasticAddress, NetworkInterface, PublicAddress
+from stead_controller.errors import (
+    InvalidCombination,
+    InvalidParameter,
+    MissingParameter,
+    NotAuthorized,
+    NotFound,
+)
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import Condition, Selection, constant, exists_where, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quotas, tags
+from stead_controller.resources.network import address_pools
+from stead_proto import ids
+
+_TYPE: Final = "elastic-ip"
+
+
+def conditions(cloud: Cloud) -> dict[str, Condition]:
+    """All filters of DescribeAddresses by name, without those about tags."""
+    public, interface = PublicAddress, NetworkInterface
+    of_interface = _public().join(interface, interface.id == public.interface_id)
+    return {
+        "allocation-id": text(ElasticAddress.id),
+        "association-id": exists_where(_public(), text(public.association_id)),
+        "domain": constant("vpc"),
+        "instance-id": exists_where(of_interface, text(interface.instance_id)),
+        "network-border-group": constant(cloud.region),
+        "network-interface-id": exists_where(_public(), text(public.interface_id)),
+        "network-interface-owner-id": exists_where(of_interface, text(interface.account_id)),
+        "private-ip-address": exists_where(_public(), text(public.private_address)),
+        "public-ip": text(ElasticAddress.address),
+    }
+
+
+def _public() -> Select[Any]:
+    return (
+        select(PublicAddress.address).where(PublicAddress.address == ElasticAddress.address).correlate(ElasticAddress)
+    )
+
+
+def allocate(  # noqa: PLR0917 — what the operation asks
+    tx: Transaction,
+    caller: Caller,
+    cloud: Cloud,
+    wanted: str | None,
+    tags_on_create: Mapping[str, Mapping[str, str]],
+    now: datetime,
+) -> dict[str, Any]:
+    """Give the account an address of the cloud's pools, the wanted one if any, and show it.
+
+    Raises InvalidParameter, NotFound for an address that cannot be had, LimitExceeded.
+    """
+    _check_quota(tx, caller, cloud)
+    allocation_id = ids.new_id(_TYPE)
+    if wanted is None:
+        address = address_pools.take_free(tx, cloud, caller.account_id, now, allocation_id=allocation_id)
+    else:
+        address = _take_wanted(tx, caller, cloud, wanted, allocation_id, now)
+    tx.session.add(ElasticAddress(id=allocation_id, account_id=caller.account_id, address=address, created=now))
+    tx.session.flush()
+    tags.create_on_launch(tx, caller, [(_TYPE, allocation_id)], tags_on_create)
+    return {
+        "AllocationId": allocation_id,
+        "PublicIp": address,
+        "Domain": "vpc",
+        "PublicIpv4Pool": "amazon",
+        "NetworkBorderGroup": cloud.region,
+    }
+
+
+def find(tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None) -> ElasticAddress:
+    """Give the caller's address by its allocation or by itself.
+
+    Raises MissingParameter, InvalidCombination, MalformedId, NotFound; NotAuthorized for a public address that the
+    caller has not, whoever has it.
+    """
+    if allocation_id is not None and public_address is not None:
+        raise InvalidCombination("You may specify public IP or allocation id, but not both in the same call")
+    if allocation_id is not None:
+        return lookup.find(tx, caller, _TYPE, ElasticAddress, allocation_id)
+    if public_address is None:
+        raise MissingParameter("AllocationId or PublicIp")
+    _check_form(public_address)
+    found = tx.session.scalar(
+        select(ElasticAddress).where(
+            ElasticAddress.address == public_address, ElasticAddress.account_id == caller.account_id
+        )
+    )
+    if found is None:
+        raise NotAuthorized(f"The address '{public_address}' does not belong to you.", code="AuthFailure")
+    return found
+
+
+def describe(
+    tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, public_addresses: Sequence[str]
+) -> list[dict[str, Any]]:
+    """List the caller's addresses in EC2's shape, sorted by allocation.
+
+    Raises MalformedId, InvalidParameter for what is no address, NotFound.
+    """
+    lookup.require(tx, _TYPE, ElasticAddress.id, asked.ids, ElasticAddress.account_id == caller.account_id)
+    for address in public_addresses:
+        _check_form(address)
+    if public_addresses:
+        asked = replace(asked, ids=(*asked.ids, *_ids_of(tx, caller, public_addresses)))
+    found = lookup.select_page(tx, caller, _TYPE, ElasticAddress, asked, conditions=conditions(cloud))
+    held = _associations(tx, [one.address for one in found])
+    tagged = tags.of(tx, caller.account_id, [one.id for one in found])
+    return [
+        {
+            "AllocationId": one.id,
+            "PublicIp": one.address,
+            "Domain": "vpc",
+            "PublicIpv4Pool": "amazon",
+            "NetworkBorderGroup": cloud.region,
+            **held.get(one.address, {}),
+            "Tags": tagged.get(one.id, []),
+        }
+        for one in found
+    ]
+
+
+def describe_attribute(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
+    """List the caller's addresses with their reverse names, of which none has one; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, _TYPE, ElasticAddress, asked, conditions={})
+    return [{"AllocationId": one.id, "PublicIp": one.address} for one in found]
+
+
+def _ids_of(tx: Transaction, caller: Caller, public_addresses: Sequence[str]) -> list[str]:
+    query = select(ElasticAddress.address, ElasticAddress.id).where(
+        ElasticAddress.account_id == caller.account_id, ElasticAddress.address.in_(public_addresses)
+    )
+    found = {row[0]: row[1] for row in tx.session.execute(query)}
+    missing = [address for address in dict.fromkeys(public_addresses) if address not in found]
+    if missing:
+        raise NotFound("public-ip", missing)
+    return list(found.values())
+
+
+def _associations(tx: Transaction, public_addresses: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What each associated address is associated with."""
+    found: dict[str, dict[str, Any]] = {}
+    public, interface = PublicAddress, NetworkInterface
+    for batch in lookup.batches(public_addresses):
+        query = (
+            select(public.address, public.association_id, public.private_address, interface)
+            .join(interface, interface.id == public.interface_id)
+            .where(public.address.in_(batch))
+        )
+        for address, association_id, private_address, row in tx.session.execute(query):
+            found[address] = {
+                "AssociationId": association_id,
+                "InstanceId": row.instance_id,
+                "NetworkInterfaceId": row.id,
+                "NetworkInterfaceOwnerId": row.account_id,
+                "PrivateIpAddress": private_address,
+            }
+    return found
+
+
+def _take_wanted(  # noqa: PLR0917 — what an allocation consists of
+    tx: Transaction, caller: Caller, cloud: Cloud, wanted: str, allocation_id: str, now: datetime
+) -> str:
+    """Take exactly this address: a free one, or one that the account released and that rests."""
+    _check_form(wanted)
+    if not address_pools.in_pools(cloud, wanted) or address_pools.is_unclaimed(tx, wanted):
+        raise NotFound("public-ip", wanted)
+    address_pools.forget_rested(tx, cloud, now)
+    values = {"address": wanted, "account_id": caller.account_id, "allocation_id": allocation_id}
+    if address_pools.hold_public(tx, values):
+        return wanted
+    own = update(PublicAddress).where(
+        PublicAddress.address == wanted,
+        PublicAddress.account_id == caller.account_id,
+        PublicAddress.released.is_not(None),
+    )
+    changed = tx.session.execute(
+        own.values(released=None, allocation_id=allocation_id)
+        .returning(PublicAddress.address)
+        .execution_options(synchronize_session=False)
+    )
+    if changed.first() is None:
+        raise NotFound("public-ip", wanted)
+    return wanted
+
+
+def _check_form(address: str) -> None:
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError as error:
+        raise InvalidParameter(f"Value ({address}) for parameter publicIp is invalid. Invalid IPv4 address") from error
+
+
+def _check_quota(tx: Transaction, caller: Caller, cloud: Cloud) -> None:
+    quotas.check(
+        tx,
+        caller.account_id,
+        quotas.ELASTIC_ADDRESSES,
+        ElasticAddress.id,
+        ElasticAddress.account_id == caller.account_id,
+        cloud=cloud,
+    )

@@ -1,0 +1,62 @@
+"""Each host has a public address of its own, towards guests, out of the cloud's first pool; nobody else gets it."""
+
+import ipaddress
+from datetime import datetime
+from functools import cache
+from typing import Final
+
+from sqlalchemy import func, select, update
+
+from stead_controller.db.tables import Host, PublicAddress
+from stead_controller.errors import LimitExceeded
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.network import address_pools
+
+_NOBODY: Final = ""  # no account's
+
+
+def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
+    """Give a host its address, the first host the first one of the pool; raises LimitExceeded when none is free."""
+    address_pools.forget_rested(tx, cloud, now)
+    candidates = _candidates(cloud.public_pools[0])
+    # Where the first free one is likely: hosts take them in order.
+    known = tx.session.scalar(select(func.count()).where(Host.pool_address != "")) or 0
+    begin = min(known, len(candidates))
+    for address in (*candidates[begin:], *candidates[:begin]):
+        if address_pools.hold_public(tx, {"address": address, "account_id": _NOBODY, "released": None}):
+            host.pool_address = address
+            return
+    raise LimitExceeded("No public address is free for a further host.", code="InsufficientAddressCapacity")
+
+
+def take_missing(tx: Transaction, cloud: Cloud, now: datetime) -> None:
+    """Give addresses to hosts that have none, or one of a pool that is no longer the first; the oldest host first.
+
+    Where the pool is too small, the youngest have none: that is better than a cloud that does not start.
+    """
+    pool = ipaddress.IPv4Network(cloud.public_pools[0])
+    for host in tx.session.scalars(select(Host).order_by(Host.created, Host.id)).all():
+        if host.pool_address and ipaddress.IPv4Address(host.pool_address) in pool:
+            continue
+        give_back(tx, host, now)
+        try:
+            take(tx, cloud, host, now)
+        except LimitExceeded:
+            return
+        tx.session.flush()
+
+
+def give_back(tx: Transaction, host: Host, now: datetime) -> None:
+    """Take a host's address away; it rests before it is given again."""
+    if host.pool_address:
+        mine = update(PublicAddress).where(PublicAddress.address == host.pool_address)
+        tx.session.execute(mine.values(released=now).execution_options(synchronize_session=False))
+        host.pool_address = ""
+
+
+@cache
+def _candidates(pool: str) -> list[str]:
+    """List what hosts may have: all addresses that guests may, and before them the first one, which those may not."""
+    network = ipaddress.IPv4Network(pool)
+    return [str(network[offset]) for offset in range(1, min(network.num_addresses - 1, 1 << 16))]

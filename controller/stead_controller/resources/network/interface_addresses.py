@@ -1,0 +1,156 @@
+"""Secondary private addresses and IPv6 addresses are assigned to network interfaces and unassigned.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssignPrivateIpAddresses.html.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import update
+
+from stead_controller.db.tables import Instance, InterfaceAddress, NetworkInterface, PublicAddress, Subnet
+from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, MissingParameter, WrongState
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.network import interface_changes, private_addresses
+from stead_controller.resources.network.network_interface_attachments import check_address_number
+from stead_controller.resources.network.network_interface_attributes import find_own
+from stead_controller.resources.network.network_interface_life import (
+    ADDRESSES_PER_INTERFACE,
+    AddressWish,
+    take_ipv6,
+    take_secondary,
+)
+
+
+def assign_private(
+    tx: Transaction,
+    caller: Caller,
+    interface_id: str,
+    wanted: Sequence[str],
+    count: int | None,
+    *,
+    allow_reassignment: bool = False,
+) -> list[str]:
+    """Give an interface secondary addresses and list those; with `allow_reassignment` also another interface's.
+
+    Raises MalformedId, NotFound, MissingParameter, InvalidCombination, InvalidParameter, WrongState, LimitExceeded.
+    """
+    _check_one(wanted, count, "privateIpAddress", "secondaryPrivateIpAddressCount")
+    interface = find_own(tx, caller, interface_id)
+    subnet = tx.session.get_one(Subnet, interface.subnet_id)
+    had = private_addresses.of(tx, interface.id, ipv6=False)
+    named = [private_addresses.check_wanted(subnet, address) for address in dict.fromkeys(wanted)]
+    missing = [address for address in named if address not in had]
+    _check_number(tx, interface, len(had) + len(missing) + (count or 0))
+    if allow_reassignment:
+        for address in missing:
+            _move(tx, interface, address)
+        missing = [address for address in missing if private_addresses.holder(tx, subnet.id, address) is None]
+    made = take_secondary(tx, subnet, interface.id, missing, count or 0)
+    interface_changes.changed(tx, interface)
+    return named or made
+
+
+def unassign_private(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
+    """Take secondary addresses from an interface, and what Elastic IP addresses are associated with them.
+
+    Raises MalformedId, NotFound, MissingParameter, InvalidParameter, WrongState.
+    """
+    interface = _find_holder(tx, caller, interface_id, addresses, ipv6=False)
+    if interface.private_address in addresses:
+        raise InvalidParameter(
+            f"The primary private address {interface.private_address} of '{interface.id}' cannot be unassigned"
+        )
+    tx.session.execute(
+        update(PublicAddress)
+        .where(PublicAddress.interface_id == interface.id, PublicAddress.private_address.in_(addresses))
+        .values(interface_id=None, private_address=None, association_id=None)
+    )
+    private_addresses.give_back(tx, interface.id, addresses)
+    interface_changes.changed(tx, interface)
+
+
+def assign_ipv6(
+    tx: Transaction, caller: Caller, interface_id: str, wanted: Sequence[str], count: int | None
+) -> list[str]:
+    """Give an interface IPv6 addresses of its subnet and list those.
+
+    Raises MalformedId, NotFound, MissingParameter, InvalidCombination, InvalidParameter, WrongState, LimitExceeded.
+    """
+    _check_one(wanted, count, "ipv6Addresses", "ipv6AddressCount")
+    interface = find_own(tx, caller, interface_id)
+    subnet = tx.session.get_one(Subnet, interface.subnet_id)
+    had = private_addresses.of(tx, interface.id, ipv6=True)
+    missing = tuple(address for address in dict.fromkeys(wanted) if address not in had)
+    _check_number(tx, interface, len(had) + len(missing) + (count or 0))
+    made = take_ipv6(tx, subnet, interface.id, AddressWish(ipv6=missing, ipv6_count=count or 0))
+    interface_changes.changed(tx, interface)
+    return made
+
+
+def unassign_ipv6(tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str]) -> None:
+    """Take IPv6 addresses from an interface; raises as `unassign_private`.
+
+    One without IPv4 keeps at least one.
+    """
+    interface = _find_holder(tx, caller, interface_id, addresses, ipv6=True)
+    if interface.private_address is None and not set(private_addresses.of(tx, interface.id, ipv6=True)) - {*addresses}:
+        raise InvalidParameter(
+            f"The network interface '{interface.id}' is in an IPv6 only subnet: its last IPv6 address cannot be "
+            "unassigned"
+        )
+    private_addresses.give_back(tx, interface.id, addresses)
+    interface_changes.changed(tx, interface)
+
+
+def _find_holder(
+    tx: Transaction, caller: Caller, interface_id: str, addresses: Sequence[str], *, ipv6: bool
+) -> NetworkInterface:
+    interface = find_own(tx, caller, interface_id)
+    if not addresses:
+        raise MissingParameter("ipv6Addresses" if ipv6 else "privateIpAddresses")
+    had = private_addresses.of(tx, interface.id, ipv6=ipv6)
+    if not set(addresses) <= set(had):
+        raise InvalidParameter(f"Some of [{', '.join(addresses)}] are not assigned to interface {interface.id}")
+    return interface
+
+
+def _move(tx: Transaction, interface: NetworkInterface, address: str) -> None:
+    """Take over an address that is another interface's secondary one, with its Elastic IP address."""
+    held = private_addresses.holder(tx, interface.subnet_id, address)
+    if held is None:
+        return
+    loser = tx.session.get_one(NetworkInterface, held.interface_id)
+    if held.primary or loser.account_id != interface.account_id or loser.requester_managed:
+        raise WrongState("network-interface", f"Address {address} is in use.", code="InvalidIPAddress.InUse")
+    tx.session.execute(
+        update(PublicAddress)
+        .where(PublicAddress.interface_id == loser.id, PublicAddress.private_address == address)
+        .values(interface_id=interface.id)
+    )
+    tx.session.execute(
+        update(InterfaceAddress)
+        .where(InterfaceAddress.subnet_id == interface.subnet_id, InterfaceAddress.address == address)
+        .values(interface_id=interface.id, position=private_addresses.next_position(tx, interface.id))
+    )
+    interface_changes.changed(tx, loser)
+
+
+def _check_one(wanted: Sequence[str], count: int | None, list_name: str, count_name: str) -> None:
+    if wanted and count is not None:
+        raise InvalidCombination(f"The parameters {list_name} and {count_name} may not be used together")
+    if not wanted and count is None:
+        raise MissingParameter(f"{list_name} or {count_name}")
+    if count is not None and count < 1:
+        raise InvalidParameter(f"Value ({count}) for parameter {count_name} is invalid. It must be at least 1")
+
+
+def _check_number(tx: Transaction, interface: NetworkInterface, number: int) -> None:
+    instance = tx.session.get(Instance, interface.instance_id) if interface.instance_id else None
+    if instance is not None:
+        check_address_number(instance.instance_type, number)
+    elif number > ADDRESSES_PER_INTERFACE:
+        raise LimitExceeded(
+            f"Number of private addresses will exceed limit ({ADDRESSES_PER_INTERFACE}).",
+            code="PrivateIpAddressLimitExceeded",
+        )

@@ -1,0 +1,126 @@
+"""Internet gateways: made, attached to a VPC, detached, deleted."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import InternetGateway, NetworkInterface, PublicAddress
+from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, WrongState
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.conditions import Condition, Selection, constant, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quotas, tags
+from stead_controller.resources.network import notify_topology, vpcs
+from stead_proto import ids
+
+
+def _attached(inner: Condition) -> Condition:
+    return lambda asked: inner(asked) & InternetGateway.vpc_id.is_not(None)
+
+
+FILTERS: Final[dict[str, Condition]] = {
+    "attachment.state": _attached(constant("available")),
+    "attachment.vpc-id": text(InternetGateway.vpc_id),
+    "internet-gateway-id": text(InternetGateway.id),
+    "owner-id": text(InternetGateway.account_id),
+}
+
+
+def create(tx: Transaction, caller: Caller, gateway_tags: Mapping[str, str], now: datetime) -> InternetGateway:
+    """Make a gateway that is attached to nothing yet; raises LimitExceeded."""
+    mine = InternetGateway.account_id == caller.account_id
+    quotas.check(tx, caller.account_id, quotas.INTERNET_GATEWAYS, InternetGateway.id, mine)
+    gateway = add(tx, caller.account_id, None, now)
+    tags.create_on_launch(tx, caller, [("internet-gateway", gateway.id)], {"internet-gateway": gateway_tags})
+    return gateway
+
+
+def add(tx: Transaction, account_id: str, vpc_id: str | None, now: datetime) -> InternetGateway:
+    """Add a gateway's row, attached to a VPC that has none."""
+    gateway = InternetGateway(id=ids.new_id("internet-gateway"), account_id=account_id, vpc_id=vpc_id, created=now)
+    tx.session.add(gateway)
+    tx.session.flush()
+    return gateway
+
+
+def remove(tx: Transaction, caller: Caller, gateway_id: str) -> None:
+    """Delete a gateway that is attached to nothing; raises MalformedId, NotFound, InUse."""
+    gateway = _find(tx, caller, gateway_id)
+    if gateway.vpc_id is not None:
+        raise InUse(f"The internetGateway '{gateway.id}' has dependencies and cannot be deleted.")
+    tx.session.delete(gateway)
+    tags.remove_all(tx, [gateway.id])
+
+
+def attach(tx: Transaction, caller: Caller, gateway_id: str, vpc_id: str) -> None:
+    """Attach a gateway to a VPC; raises MalformedId, NotFound, AlreadyExists, InvalidParameter where it has one."""
+    gateway = _find(tx, caller, gateway_id)
+    vpc = vpcs.find(tx, caller, vpc_id)
+    if gateway.vpc_id is not None:
+        raise AlreadyExists(
+            "internet-gateway", f"resource {gateway.id} is already attached to network {gateway.vpc_id}"
+        )
+    if of_vpc(tx, vpc.id) is not None:
+        raise InvalidParameter(f"Network {vpc.id} already has an internet gateway attached")
+    gateway.vpc_id = vpc.id
+    notify_topology.target(tx, gateway.id)
+
+
+def detach(tx: Transaction, caller: Caller, gateway_id: str, vpc_id: str) -> None:
+    """Detach a gateway from its VPC.
+
+    Raises MalformedId, NotFound, WrongState (Gateway.NotAttached), InUse while public addresses are mapped there.
+    """
+    gateway = _find(tx, caller, gateway_id)
+    vpc = vpcs.find(tx, caller, vpc_id)
+    if gateway.vpc_id != vpc.id:
+        raise WrongState(
+            "internet-gateway",
+            f"resource {gateway.id} is not attached to network {vpc.id}",
+            code="Gateway.NotAttached",
+        )
+    mapped = (
+        select(PublicAddress.address)
+        .join(NetworkInterface, NetworkInterface.id == PublicAddress.interface_id)
+        .where(NetworkInterface.vpc_id == vpc.id)
+        .limit(1)
+    )
+    if tx.session.scalar(mapped) is not None:
+        raise InUse(
+            f"Network {vpc.id} has some mapped public address(es). Please unmap those public address(es) before "
+            "detaching the gateway."
+        )
+    gateway.vpc_id = None
+    notify_topology.target(tx, gateway.id)
+
+
+def of_vpc(tx: Transaction, vpc_id: str) -> str | None:
+    """Give the id of the gateway that is attached to a VPC."""
+    return tx.session.scalar(select(InternetGateway.id).where(InternetGateway.vpc_id == vpc_id))
+
+
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
+    """List the caller's gateways in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, "internet-gateway", InternetGateway, asked, conditions=FILTERS)
+    return shown(tx, caller, found)
+
+
+def shown(tx: Transaction, caller: Caller, gateways: Sequence[InternetGateway]) -> list[dict[str, Any]]:
+    """Show gateways in EC2's shape; the state of an attachment is `available`, whatever the model's enum says."""
+    tagged = tags.of(tx, caller.account_id, [gateway.id for gateway in gateways])
+    return [
+        {
+            "InternetGatewayId": gateway.id,
+            "OwnerId": gateway.account_id,
+            "Attachments": [] if gateway.vpc_id is None else [{"State": "available", "VpcId": gateway.vpc_id}],
+            "Tags": tagged.get(gateway.id, []),
+        }
+        for gateway in gateways
+    ]
+
+
+def _find(tx: Transaction, caller: Caller, gateway_id: str) -> InternetGateway:
+    return lookup.find(tx, caller, "internet-gateway", InternetGateway, gateway_id)

@@ -1,0 +1,201 @@
+"""Network interfaces are made and deleted, by themselves, with an instance or for a NAT gateway.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkInterface.html.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from stead_controller.db.insert import insert_new
+from stead_controller.db.tables import NetworkInterface, Subnet
+from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, WrongState
+from stead_controller.request import client_tokens, lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.client_tokens import Repeatable
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quotas, tags
+from stead_controller.resources.network import address_pools as addresses
+from stead_controller.resources.network import interface_changes, interface_groups, private_addresses
+from stead_controller.resources.network.connection_tracking import IdleTimeouts
+from stead_proto import ids
+
+ADDRESSES_PER_INTERFACE: Final = 50
+"""The most that any instance type offers: what an interface may have that is attached to none."""
+_DESCRIPTION_LENGTH: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class AddressWish:
+    """The private addresses asked for: `primary` None means any; counts are of addresses that nobody named."""
+
+    primary: str | None = None
+    secondary: tuple[str, ...] = ()
+    secondary_count: int = 0
+    ipv6: tuple[str, ...] = ()
+    ipv6_count: int | None = None
+
+    @property
+    def ipv4_number(self) -> int:
+        """How many IPv4 addresses that are, in a subnet that has any."""
+        return 1 + len(self.secondary) + self.secondary_count
+
+    @property
+    def names_ipv4(self) -> bool:
+        """Whether anything is asked for that only a subnet with IPv4 has."""
+        return self.primary is not None or bool(self.secondary) or self.secondary_count > 0
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """CreateNetworkInterface, parsed; `digest` is that of all parameters (for ClientToken)."""
+
+    subnet_id: str
+    addresses: AddressWish = field(default_factory=AddressWish)
+    group_ids: tuple[str, ...] = ()
+    description: str = ""
+    idle_timeouts: IdleTimeouts = field(default_factory=IdleTimeouts)
+    client_token: str = ""
+    digest: str = ""
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetime) -> str:
+    """Make an interface and give its id; a repeated ClientToken gives the first one's.
+
+    Raises MalformedId, NotFound, InvalidParameter, InvalidCombination, LimitExceeded, IdempotencyMismatch.
+    """
+    repeatable = Repeatable("CreateNetworkInterface", request.client_token, request.digest)
+    known = client_tokens.replay_request(tx, caller, repeatable, now)
+    if known is not None:
+        return known
+    subnet = lookup.find(tx, caller, "subnet", Subnet, request.subnet_id)
+    group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, request.group_ids)
+    _check_quota(tx, subnet.account_id)
+    columns = {"description": request.description, "status": "available", "requester_id": caller.user_id}
+    interface = add(tx, subnet, request.addresses, group_ids, now, **columns, **request.idle_timeouts.columns())
+    tags.create_on_launch(tx, caller, [("network-interface", interface.id)], request.tags)
+    client_tokens.remember_request(tx, caller, repeatable, interface.id, now)
+    interface_changes.changed(tx, interface)
+    return interface.id
+
+
+def add(
+    tx: Transaction, subnet: Subnet, wish: AddressWish, group_ids: Sequence[str], now: datetime, **columns: Any
+) -> NetworkInterface:
+    """Add the rows of a new interface of the subnet's owner; raises as `build`."""
+    interface = build(tx, subnet, wish, now, **columns)
+    interface_groups.join(tx, interface.id, group_ids)
+    return interface
+
+
+def build(tx: Transaction, subnet: Subnet, wish: AddressWish, now: datetime, **columns: Any) -> NetworkInterface:
+    """Take the addresses of a new interface of the subnet's owner and add its row.
+
+    `columns` are further columns of the row. Raises InvalidParameter, InvalidCombination, WrongState (an address in
+    use), LimitExceeded.
+    """
+    _check(wish, columns.get("description", ""))
+    _check_family(subnet, wish)
+    interface_id = ids.new_id("network-interface")
+    take_secondary(tx, subnet, interface_id, wish.secondary, 0)  # first, so that none is chosen as the primary
+    primary = None
+    if subnet.cidr_block is not None:
+        primary = private_addresses.take(tx, subnet, interface_id, wish.primary, primary=True)
+    take_secondary(tx, subnet, interface_id, (), wish.secondary_count)
+    take_ipv6(tx, subnet, interface_id, wish)
+    interface = NetworkInterface(
+        id=interface_id,
+        account_id=subnet.account_id,
+        vpc_id=subnet.vpc_id,
+        subnet_id=subnet.id,
+        zone=subnet.zone,
+        mac_address=addresses.new_mac(tx),
+        private_address=primary,
+        created=now,
+        **columns,
+    )
+    insert_new(tx.session, interface)
+    return interface
+
+
+def take_secondary(tx: Transaction, subnet: Subnet, interface_id: str, wanted: Sequence[str], count: int) -> list[str]:
+    """Give an interface further IPv4 addresses, wanted ones and `count` others; raises as `private_addresses.take`."""
+    return [
+        private_addresses.take(tx, subnet, interface_id, address, primary=False)
+        for address in (*wanted, *[None] * count)
+    ]
+
+
+def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, wish: AddressWish) -> list[str]:
+    """Give an interface IPv6 addresses, wanted ones and a number of others, or what its subnet gives by itself."""
+    blocks = [subnet.ipv6_cidr_block] if subnet.ipv6_cidr_block is not None else []
+    count = wish.ipv6_count
+    if count is None:
+        count = int(subnet.assign_ipv6_address and not wish.ipv6)
+    return [
+        private_addresses.take_ipv6(tx, subnet, blocks, interface_id, address)
+        for address in (*wish.ipv6, *[None] * count)
+    ]
+
+
+def delete(tx: Transaction, caller: Caller, interface_id: str, now: datetime) -> None:
+    """Delete an interface that is attached to nothing; raises MalformedId, NotFound, WrongState."""
+    interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
+    if interface.attachment_id is not None:
+        raise WrongState(
+            "network-interface",
+            f"Network interface '{interface.id}' is currently in use.",
+            code="InvalidParameterValue",
+        )
+    remove(tx, interface, now)
+
+
+def remove(tx: Transaction, interface: NetworkInterface, now: datetime) -> None:
+    """Delete an interface with its addresses, associations and tags; hosts that have it must be told besides."""
+    addresses.release_public(tx, interface.id, now)
+    addresses.dissociate_elastic(tx, interface.id)
+    tags.remove_all(tx, [interface.id])
+    tx.session.delete(interface)
+    interface_changes.gone(tx, interface)
+
+
+def _check_family(subnet: Subnet, wish: AddressWish) -> None:
+    """Raise InvalidCombination for IPv4 addresses, or no IPv6 address, in a subnet of IPv6 only."""
+    if subnet.cidr_block is not None:
+        return
+    if wish.names_ipv4:
+        raise InvalidCombination(f"Private IPv4 addresses cannot be specified in the IPv6 only subnet '{subnet.id}'")
+    if wish.ipv6_count == 0 and not wish.ipv6:
+        raise InvalidCombination(
+            f"A network interface in the IPv6 only subnet '{subnet.id}' has at least one IPv6 address"
+        )
+
+
+def _check(wish: AddressWish, description: str) -> None:
+    if wish.secondary and wish.secondary_count:
+        raise InvalidCombination(
+            "The parameters secondaryPrivateIpAddressCount and privateIpAddresses may not be used together"
+        )
+    if wish.ipv6 and wish.ipv6_count:
+        raise InvalidCombination("The parameters ipv6AddressCount and ipv6Addresses may not be used together")
+    if wish.secondary_count < 0 or (wish.ipv6_count or 0) < 0:
+        raise InvalidParameter("The number of addresses must not be negative")
+    if max(wish.ipv4_number, len(wish.ipv6) + (wish.ipv6_count or 0)) > ADDRESSES_PER_INTERFACE:
+        raise LimitExceeded(
+            f"Number of private addresses will exceed limit ({ADDRESSES_PER_INTERFACE}).",
+            code="PrivateIpAddressLimitExceeded",
+        )
+    if len(description) > _DESCRIPTION_LENGTH:
+        raise InvalidParameter(f"The description may have at most {_DESCRIPTION_LENGTH} characters")
+
+
+def _check_quota(tx: Transaction, account_id: str) -> None:
+    quotas.check(
+        tx,
+        account_id,
+        quotas.NETWORK_INTERFACES,
+        NetworkInterface.id,
+        NetworkInterface.account_id == account_id,
+    )

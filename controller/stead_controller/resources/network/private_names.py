@@ -1,0 +1,88 @@
+"""How an instance is named inside of its VPC: chosen at launch, else as its subnet says, and changed later.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-naming.html.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stead_controller.db.tables import Instance, Subnet
+from stead_controller.desired import desired_state
+from stead_controller.errors import InvalidParameter, WrongState
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.network.subnet_attributes import HOSTNAME_TYPES, check_hostname_type
+
+_ENDED: Final = ("shutting-down", "terminated")
+
+
+@dataclass(frozen=True, slots=True)
+class NameOptions:
+    """Which host name an instance has, and which records its resource name has; None is what its subnet or it has.
+
+    Names by address have their records always.
+    """
+
+    hostname_type: str | None = None
+    a_record: bool | None = None
+    aaaa_record: bool | None = None
+
+    def check(self, parameter: str) -> None:
+        """Raise InvalidParameter for a type of host names that does not exist; `parameter` is what it came by."""
+        if self.hostname_type not in (None, *HOSTNAME_TYPES):
+            raise InvalidParameter(
+                f"Value ({self.hostname_type}) for parameter {parameter} is invalid. "
+                f"It must be one of {', '.join(HOSTNAME_TYPES)}."
+            )
+
+
+def check_family(subnet: Subnet, wish: NameOptions, parameter: str) -> None:
+    """Raise InvalidParameter for names and records of IPv4 in a subnet of IPv6 only."""
+    check_hostname_type(subnet, wish.hostname_type, parameter)
+    if subnet.cidr_block is None and wish.a_record:
+        raise InvalidParameter(
+            f"Invalid value 'true' for enableResourceNameDnsARecord. Subnet {subnet.id} is an IPv6 only subnet."
+        )
+
+
+def settle(wish: NameOptions, subnet: Subnet) -> dict[str, Any]:
+    """The columns of an instance that is launched into a subnet; raises InvalidParameter in one of IPv6 only."""
+    check_family(subnet, wish, "hostnameType")
+    return {
+        "hostname_type": wish.hostname_type or subnet.hostname_type,
+        "resource_name_a_record": subnet.resource_name_a_record if wish.a_record is None else wish.a_record,
+        "resource_name_aaaa_record": (
+            subnet.resource_name_aaaa_record if wish.aaaa_record is None else wish.aaaa_record
+        ),
+    }
+
+
+def modify(tx: Transaction, caller: Caller, instance_id: str, wish: NameOptions) -> None:
+    """Change how an instance is named: its host name while it is stopped, the records of its resource name at any time.
+
+    Raises MalformedId, NotFound, InvalidParameter, WrongState.
+    """
+    wish.check("privateDnsHostnameType")
+    instance = lookup.find(tx, caller, "instance", Instance, instance_id)
+    if instance.state in _ENDED:
+        raise WrongState("instance", f"The instance '{instance.id}' is not in a state in which it can be modified.")
+    check_family(tx.session.get_one(Subnet, instance.subnet_id), wish, "privateDnsHostnameType")
+    if wish.hostname_type not in (None, instance.hostname_type):
+        if instance.state != "stopped":
+            raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")
+        instance.hostname_type = wish.hostname_type
+    if wish.a_record is not None:
+        instance.resource_name_a_record = wish.a_record
+    if wish.aaaa_record is not None:
+        instance.resource_name_aaaa_record = wish.aaaa_record
+    desired_state.refresh_instance(tx, instance.id)
+
+
+def shown(row: Any) -> dict[str, Any]:
+    """How an instance is named, of a row or an Instance, in EC2's shape."""
+    return {
+        "HostnameType": row.hostname_type,
+        "EnableResourceNameDnsARecord": row.resource_name_a_record,
+        "EnableResourceNameDnsAAAARecord": row.resource_name_aaaa_record,
+    }

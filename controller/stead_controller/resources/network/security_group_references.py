@@ -1,0 +1,114 @@
+"""Security groups seen from their VPC: who refers to them, which references are stale, which may be used.
+
+See https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-security-groups.html.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy.orm import aliased
+
+from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, Vpc, VpcPeeringConnection
+from stead_controller.desired.peered_vpcs import ACTIVE
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.conditions import Condition, Selection, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources.network import security_groups
+
+FOR_VPC_FILTERS: Final[dict[str, Condition]] = {
+    "description": text(SecurityGroup.description),
+    "group-id": text(SecurityGroup.id),
+    "group-name": text(SecurityGroup.name),
+    "owner-id": text(SecurityGroup.account_id),
+    "primary-vpc-id": text(SecurityGroup.vpc_id),
+}
+
+_Peer: Final = aliased(SecurityGroup)
+
+
+def references(tx: Transaction, caller: Caller, group_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """List who refers to the caller's groups over active peering connections; raises MalformedId, NotFound."""
+    mine = SecurityGroup.account_id == caller.account_id
+    lookup.require(tx, "security-group", SecurityGroup.id, group_ids, mine)
+    found: set[tuple[str, str, str]] = set()
+    for batch in lookup.batches(dict.fromkeys(group_ids)):
+        query = (
+            select(SecurityGroupRule.peer_group_id, SecurityGroup.vpc_id, SecurityGroupRule.peering_id)
+            .join(SecurityGroup, SecurityGroup.id == SecurityGroupRule.group_id)
+            .join(VpcPeeringConnection, VpcPeeringConnection.id == SecurityGroupRule.peering_id)
+            .where(SecurityGroupRule.peer_group_id.in_(batch), VpcPeeringConnection.status == ACTIVE)
+        )
+        found.update((row[0] or "", row[1], row[2] or "") for row in tx.session.execute(query))
+    return [
+        {"GroupId": group_id, "ReferencingVpcId": vpc_id, "VpcPeeringConnectionId": peering_id}
+        for group_id, vpc_id, peering_id in sorted(found)
+    ]
+
+
+def _is_stale() -> ColumnElement[bool]:
+    """Require that a rule refers to a group that is gone, or over a connection that is not active."""
+    rule = SecurityGroupRule
+    group_there = exists().where(_Peer.id == rule.peer_group_id)
+    active = exists().where(VpcPeeringConnection.id == rule.peering_id, VpcPeeringConnection.status == ACTIVE)
+    return and_(rule.peering_id.is_not(None), or_(~group_there, ~active))
+
+
+def stale(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> list[dict[str, Any]]:
+    """List the groups of a VPC that have stale rules, with those rules, sorted by id; raises MalformedId, NotFound."""
+    vpc = lookup.find(tx, caller, "vpc", Vpc, vpc_id)
+    rules = (
+        select(SecurityGroupRule)
+        .join(SecurityGroup, SecurityGroup.id == SecurityGroupRule.group_id)
+        .where(SecurityGroup.vpc_id == vpc.id, _is_stale())
+        .order_by(SecurityGroupRule.group_id, SecurityGroupRule.id)
+    )
+    by_group: dict[str, list[SecurityGroupRule]] = {}
+    for rule in tx.session.scalars(rules):
+        by_group.setdefault(rule.group_id, []).append(rule)
+    after = asked.after[0] if asked.after else ""
+    page = [group_id for group_id in by_group if group_id > after][: asked.limit]
+    statuses = security_groups.peering_statuses(tx, (rule for group_id in page for rule in by_group[group_id]))
+    return [
+        {
+            "GroupId": group.id,
+            "GroupName": group.name,
+            "Description": group.description,
+            "VpcId": group.vpc_id,
+            "StaleIpPermissions": _permissions(by_group[group.id], statuses, egress=False),
+            "StaleIpPermissionsEgress": _permissions(by_group[group.id], statuses, egress=True),
+        }
+        for group in lookup.rows(tx, SecurityGroup, page)
+    ]
+
+
+def _permissions(
+    rules: Iterable[SecurityGroupRule], statuses: Mapping[str, str], *, egress: bool
+) -> list[dict[str, Any]]:
+    shown = security_groups.permissions((rule for rule in rules if rule.egress is egress), statuses)
+    return [
+        {name: one.get(name) for name in ("IpProtocol", "FromPort", "ToPort", "UserIdGroupPairs")}
+        | {"IpRanges": [], "PrefixListIds": []}
+        for one in shown
+    ]
+
+
+def for_vpc(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> list[dict[str, Any]]:
+    """List the groups that interfaces of a VPC may have, sorted by id; raises MalformedId, NotFound."""
+    vpc = lookup.find(tx, caller, "vpc", Vpc, vpc_id)
+    there = SecurityGroup.vpc_id == vpc.id
+    group_ids = lookup.select_ids(tx, caller, SecurityGroup.id, asked, there, conditions=FOR_VPC_FILTERS)
+    tagged = tags.of(tx, caller.account_id, group_ids)
+    return [
+        {
+            "GroupId": group.id,
+            "GroupName": group.name,
+            "Description": group.description,
+            "OwnerId": group.account_id,
+            "PrimaryVpcId": group.vpc_id,
+            "Tags": tagged.get(group.id, []),
+        }
+        for group in lookup.rows(tx, SecurityGroup, group_ids)
+    ]

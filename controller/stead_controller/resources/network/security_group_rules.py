@@ -1,0 +1,314 @@
+"""The rules of security groups: allowed, revoked, described; hosts are told in the same transaction.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AuthorizeSecurityGroupIngress.html and
+https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from stead_controller.db.tables import PrefixList, SecurityGroup, SecurityGroupRule, Vpc
+from stead_controller.errors import AlreadyExists, NotFound
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import Condition, Selection, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import quotas, tags
+from stead_controller.resources.network import notify_hosts, rule_peers, security_groups
+from stead_controller.resources.network.permissions import Permission, Rule, check_description
+from stead_proto import ids
+
+FILTERS: Final[dict[str, Condition]] = {
+    "group-id": text(SecurityGroupRule.group_id),
+    "security-group-rule-id": text(SecurityGroupRule.id),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupName:
+    """Which group a request is about: by id, or by name in the default VPC."""
+
+    group_id: str | None = None
+    group_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What a revocation did: the rules that are gone, and those asked for that the group of a default VPC had not."""
+
+    rules: list[SecurityGroupRule]
+    unknown: list[SecurityGroupRule]
+
+
+def authorize(
+    tx: Transaction,
+    caller: Caller,
+    name: GroupName,
+    permissions: Sequence[Permission],
+    *,
+    egress: bool,
+    rule_tags: Mapping[str, str],
+) -> list[SecurityGroupRule]:
+    """Add rules to a group, all or none.
+
+    Raises MalformedId, NotFound, InvalidParameter, AlreadyExists (InvalidPermission.Duplicate), LimitExceeded.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    wanted = rule_peers.rules_of(tx, caller, group, permissions)
+    existing = _existing(tx, group, egress=egress)
+    _check_new(wanted, existing)
+    check_quota(tx, group.account_id, [*existing, *wanted])
+    rows = [_row(group, rule, egress=egress) for rule in wanted]
+    tx.session.add_all(rows)
+    tx.session.flush()
+    tags.create_on_launch(
+        tx, caller, [("security-group-rule", row.id) for row in rows], {"security-group-rule": rule_tags}
+    )
+    notify_hosts.security_group(tx, group.id, group.vpc_id)
+    return rows
+
+
+def revoke(
+    tx: Transaction, caller: Caller, name: GroupName, permissions: Sequence[Permission], *, egress: bool
+) -> Revoked:
+    """Remove rules from a group by what they allow.
+
+    Raises NotFound (InvalidPermission.NotFound) and removes nothing when the group has not all of them; in a default
+    VPC what it has is removed and the others are told, as EC2 does.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    existing = _existing(tx, group, egress=egress)
+    wanted = rule_peers.rules_of(tx, caller, group, permissions, known_peers=_peers_of(existing))
+    unknown = [rule for rule in wanted if rule.identity not in existing]
+    if unknown and not _is_default_vpc(tx, group):
+        raise NotFound("security-group-rule", [str(rule) for rule in unknown], code="InvalidPermission.NotFound")
+    doomed = [existing[rule.identity] for rule in wanted if rule.identity in existing]
+    _remove(tx, group, doomed)
+    return Revoked(doomed, [_row(group, rule, egress=egress) for rule in unknown])
+
+
+def revoke_by_id(
+    tx: Transaction, caller: Caller, name: GroupName, rule_ids: Sequence[str], *, egress: bool
+) -> list[SecurityGroupRule]:
+    """Remove rules of a group by their ids, all or none; raises MalformedId, NotFound."""
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    doomed = _require_direction(_rules_of(tx, group, rule_ids), egress=egress)
+    _remove(tx, group, doomed)
+    return doomed
+
+
+def modify(tx: Transaction, caller: Caller, group_id: str, changes: Mapping[str, Permission]) -> None:
+    """Let rules of a group, by their ids, allow something else, all or none.
+
+    See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifySecurityGroupRules.html.
+    Raises MalformedId, NotFound, InvalidParameter, AlreadyExists, LimitExceeded.
+    """
+    group = lookup.find(tx, caller, "security-group", SecurityGroup, group_id)
+    rows = _rules_of(tx, group, list(changes))
+    for egress in (False, True):
+        doomed = [row for row in rows if row.egress is egress]
+        if not doomed:
+            continue
+        existing = _existing(tx, group, egress=egress)
+        changed = {row.id for row in doomed}
+        kept = {rule: row for rule, row in existing.items() if row.id not in changed}
+        known = _peers_of(existing)
+        wanted = rule_peers.rules_of(tx, caller, group, [changes[row.id] for row in doomed], known_peers=known)
+        _check_new(wanted, kept)
+        check_quota(tx, group.account_id, [*kept, *wanted])
+        reached = {rule.peer_group_id: rule.reached for rule in existing}
+        for row, rule in zip(doomed, wanted, strict=True):
+            _fill(row, replace(rule, reached=rule.reached or reached.get(rule.peer_group_id)))
+    tx.session.flush()
+    notify_hosts.security_group(tx, group.id, group.vpc_id)
+
+
+def describe_again(
+    tx: Transaction, caller: Caller, name: GroupName, permissions: Sequence[Permission], *, egress: bool
+) -> None:
+    """Give rules, found by what they allow, the descriptions of the request.
+
+    Raises NotFound (InvalidPermission.NotFound) and changes nothing when the group has not all of them.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    existing = _existing(tx, group, egress=egress)
+    wanted = rule_peers.rules_of(tx, caller, group, permissions, known_peers=_peers_of(existing))
+    unknown = [str(rule) for rule in wanted if rule.identity not in existing]
+    if unknown:
+        raise NotFound("security-group-rule", unknown, code="InvalidPermission.NotFound")
+    for rule in wanted:
+        existing[rule.identity].description = rule.description
+
+
+def describe_again_by_id(
+    tx: Transaction, caller: Caller, name: GroupName, descriptions: Mapping[str, str | None], *, egress: bool
+) -> None:
+    """Give rules, found by their ids, other descriptions, all or none.
+
+    Raises MalformedId, NotFound, InvalidParameter.
+    """
+    group = security_groups.find(tx, caller, group_id=name.group_id, group_name=name.group_name)
+    checked = {rule_id: check_description(description) for rule_id, description in descriptions.items()}
+    for row in _require_direction(_rules_of(tx, group, list(descriptions)), egress=egress):
+        row.description = checked[row.id]
+
+
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
+    """List the rules of the caller's groups in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    of_groups = (one for one in asked.filters if one.name == "group-id")
+    lookup.check_form("security-group", (value for one in of_groups for value in one.exact))
+    found = lookup.select_page(tx, caller, "security-group-rule", SecurityGroupRule, asked, conditions=FILTERS)
+    return shown(tx, caller, cloud, found)
+
+
+def shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[SecurityGroupRule]) -> list[dict[str, Any]]:
+    """Show rules in EC2's shape, with their tags."""
+    tagged = tags.of(tx, caller.account_id, [row.id for row in rows])
+    arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:security-group-rule"
+    statuses = security_groups.peering_statuses(tx, rows)
+    return [
+        _peerless(row)
+        | {
+            "GroupOwnerId": row.account_id,
+            "SecurityGroupRuleArn": f"{arn}/{row.id}",
+            "ReferencedGroupInfo": security_groups.peer_group(row, statuses) if row.peer_group_id else None,
+            "Tags": tagged.get(row.id, []),
+        }
+        for row in rows
+    ]
+
+
+def shown_revoked(rows: Iterable[SecurityGroupRule]) -> list[dict[str, Any]]:
+    """Show rules that are gone, in EC2's shape."""
+    return [_peerless(row) | {"ReferencedGroupId": row.peer_group_id} for row in rows]
+
+
+def _peerless(row: SecurityGroupRule) -> dict[str, Any]:
+    return {
+        "SecurityGroupRuleId": row.id,
+        "GroupId": row.group_id,
+        "IsEgress": row.egress,
+        "IpProtocol": row.protocol,
+        "FromPort": row.from_port,
+        "ToPort": row.to_port,
+        "CidrIpv4": row.cidr_ipv4,
+        "CidrIpv6": row.cidr_ipv6,
+        "PrefixListId": row.prefix_list_id,
+        "Description": row.description,
+    }
+
+
+def _existing(tx: Transaction, group: SecurityGroup, *, egress: bool) -> dict[Rule, SecurityGroupRule]:
+    """Give a group's rules of one direction by what they allow."""
+    query = select(SecurityGroupRule).where(
+        SecurityGroupRule.group_id == group.id, SecurityGroupRule.egress.is_(egress)
+    )
+    return {rule_peers.of_row(row): row for row in tx.session.scalars(query)}
+
+
+def _peers_of(rules: Iterable[Rule]) -> set[str]:
+    return {rule.peer_group_id for rule in rules if rule.peer_group_id is not None}
+
+
+def _rules_of(tx: Transaction, group: SecurityGroup, rule_ids: Sequence[str]) -> list[SecurityGroupRule]:
+    """Give rules of a group by their ids, each once; raises MalformedId, NotFound for those of other groups."""
+    lookup.check_form("security-group-rule", rule_ids)
+    query = select(SecurityGroupRule).where(SecurityGroupRule.group_id == group.id)
+    known = {row.id: row for row in tx.session.scalars(query)}
+    missing = [rule_id for rule_id in dict.fromkeys(rule_ids) if rule_id not in known]
+    if missing:
+        raise NotFound("security-group-rule", missing)
+    return [known[rule_id] for rule_id in dict.fromkeys(rule_ids)]
+
+
+def _require_direction(rows: list[SecurityGroupRule], *, egress: bool) -> list[SecurityGroupRule]:
+    """Give the rows back; raises NotFound for those of the other direction."""
+    others = [row.id for row in rows if row.egress is not egress]
+    if others:
+        raise NotFound("security-group-rule", others)
+    return rows
+
+
+def _check_new(wanted: Iterable[Rule], existing: Collection[Rule]) -> None:
+    for rule in wanted:
+        if rule.identity in existing:
+            raise AlreadyExists("security-group-rule", f'the specified rule "{rule}" already exists')
+
+
+def check_quota(tx: Transaction, account_id: str, rules: Iterable[Rule]) -> None:
+    """Raise LimitExceeded when a group of an account cannot have all these rules of one direction.
+
+    IPv4 and IPv6 are counted apart; a reference to a group counts for both.
+    A prefix list counts with its greatest number of entries, for its own IP version.
+    """
+    versions: Counter[int] = Counter()
+    listed: Counter[str] = Counter()
+    for rule in rules:
+        if rule.prefix_list_id is not None:
+            listed[rule.prefix_list_id] += 1
+        else:
+            versions[4] += rule.cidr_ipv6 is None
+            versions[6] += rule.cidr_ipv4 is None
+    for prefix_list in lookup.rows(tx, PrefixList, listed):
+        version = 6 if prefix_list.address_family == "IPv6" else 4
+        versions[version] += listed[prefix_list.id] * prefix_list.max_entries
+    most = quotas.limit(tx, account_id, quotas.RULES_PER_SECURITY_GROUP)
+    if max(versions.values(), default=0) > most:
+        raise quotas.exceeded(quotas.RULES_PER_SECURITY_GROUP, most)
+
+
+def check_group_quota(tx: Transaction, group_id: str) -> None:
+    """Raise LimitExceeded when a group has more rules than it may, as a prefix list that it names grew."""
+    rows = tx.session.scalars(select(SecurityGroupRule).where(SecurityGroupRule.group_id == group_id)).all()
+    for egress in (False, True):
+        of_one = [row for row in rows if row.egress is egress]
+        if of_one:
+            check_quota(tx, of_one[0].account_id, [rule_peers.of_row(row) for row in of_one])
+
+
+def _row(group: SecurityGroup, rule: Rule, *, egress: bool) -> SecurityGroupRule:
+    row = SecurityGroupRule(
+        id=ids.new_id("security-group-rule"), account_id=group.account_id, group_id=group.id, egress=egress
+    )
+    _fill(row, rule)
+    return row
+
+
+def _fill(row: SecurityGroupRule, rule: Rule) -> None:
+    """Let a row allow what a rule says."""
+    row.protocol = rule.protocol
+    row.from_port = rule.from_port
+    row.to_port = rule.to_port
+    row.cidr_ipv4 = rule.cidr_ipv4
+    row.cidr_ipv6 = rule.cidr_ipv6
+    row.peer_group_id = rule.peer_group_id
+    row.prefix_list_id = rule.prefix_list_id
+    row.description = rule.description
+    row.peer_account_id = rule.reached.account_id if rule.reached else None
+    row.peer_vpc_id = rule.reached.vpc_id if rule.reached else None
+    row.peering_id = rule.reached.peering_id if rule.reached else None
+
+
+def _remove(tx: Transaction, group: SecurityGroup, doomed: Sequence[SecurityGroupRule]) -> None:
+    if not doomed:
+        return
+    doomed_ids = [row.id for row in doomed]
+    for row in doomed:
+        tx.session.expunge(row)
+    for batch in lookup.batches(doomed_ids):
+        tx.session.execute(
+            delete(SecurityGroupRule)
+            .where(SecurityGroupRule.id.in_(batch))
+            .execution_options(synchronize_session=False)
+        )
+    tags.remove_all(tx, doomed_ids)
+    notify_hosts.security_group(tx, group.id, group.vpc_id)
+
+
+def _is_default_vpc(tx: Transaction, group: SecurityGroup) -> bool:
+    return tx.session.get_one(Vpc, group.vpc_id).is_default

@@ -1,0 +1,43 @@
+"""What comes by a VPC endpoint: from which host it may, and what the endpoint's policy says of it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import and_, not_, or_, select
+
+from stead_controller.authorization.policy_document import PolicyDocument, parse
+from stead_controller.db.tables import VpcEndpoint, VpcEndpointInterface, VpcHost
+from stead_controller.errors import NotAuthorized
+from stead_controller.request.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """The endpoint that a request came by, as the host said whose certificate was shown; guests have no say in it."""
+
+    endpoint_id: str
+    vpc_id: str
+    service: str  # the last part of its name, such as s3
+
+
+def admit(tx: Transaction, host_id: str, endpoint_id: str) -> Via | None:
+    """Give an endpoint that a host has, since it is told of its VPC, or has an interface of it; None of any other."""
+    told = select(VpcHost.host_id).where(
+        VpcHost.vpc_id == VpcEndpoint.vpc_id, VpcHost.host_id == host_id, VpcHost.gone_revision.is_(None)
+    )
+    home = select(VpcEndpointInterface.host_id).where(
+        VpcEndpointInterface.endpoint_id == VpcEndpoint.id, VpcEndpointInterface.host_id == host_id
+    )
+    is_gateway = VpcEndpoint.endpoint_type == "Gateway"
+    query = select(VpcEndpoint).where(
+        VpcEndpoint.id == endpoint_id, or_(and_(is_gateway, told.exists()), and_(not_(is_gateway), home.exists()))
+    )
+    found = tx.session.scalar(query)
+    return None if found is None else Via(found.id, found.vpc_id, found.service.rpartition(".")[2])
+
+
+def policy_of(tx: Transaction, via: Via) -> PolicyDocument | None:
+    """Give an endpoint's policy as it is now, None when it allows everything; NotAuthorized when it is deleted."""
+    endpoint = tx.session.get(VpcEndpoint, via.endpoint_id)
+    if endpoint is None:
+        raise NotAuthorized("Access Denied", code="AccessDenied")
+    return None if endpoint.policy is None else parse(endpoint.policy, "resource")

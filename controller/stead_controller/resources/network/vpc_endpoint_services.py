@@ -1,0 +1,193 @@
+"""The services that VPC endpoints lead to, and the prefix lists of their addresses, which belong to the cloud.
+
+See https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, select
+
+from stead_controller.db.tables import CloudFact, PrefixList, PrefixListEntry, VpcEndpoint
+from stead_controller.desired import prefix_list_blocks, topics
+from stead_controller.desired.pictures.vpc_endpoint import FACT, endpoint_domain, private_name
+from stead_controller.errors import NotFound
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import holds
+from stead_controller.request.filters import Filter
+from stead_controller.request.transaction import Transaction
+from stead_controller.request.zones import zone_ids
+from stead_controller.resources.network import notify_hosts
+from stead_proto import ids
+from stead_proto.v1 import desired_pb2 as pb
+
+GATEWAY: Final = "Gateway"
+INTERFACE: Final = "Interface"
+OWNER: Final = "AWS"
+"""Whose the prefix lists of services are, as EC2 shows it."""
+
+FILTERS: Final = frozenset({"owner", "service-name", "service-region", "service-type", "supported-ip-address-types"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that endpoints of one type lead to; `code` is the last part of its name."""
+
+    code: str
+    endpoint_type: str
+
+    def name(self, cloud: Cloud) -> str:
+        """Give its name, such as com.amazonaws.us-east-1.s3."""
+        return f"com.amazonaws.{cloud.region}.{self.code}"
+
+
+SERVICES: Final = (
+    Service("s3", GATEWAY),
+    *(Service(code, INTERFACE) for code in ("cloudtrail", "dlm", "ebs", "ec2", "servicequotas", "sts")),
+)
+"""Those of this cloud that AWS has endpoints for, by its names; IAM has none in a region.
+
+https://docs.aws.amazon.com/vpc/latest/privatelink/aws-services-privatelink-support.html
+"""
+
+
+def find(cloud: Cloud, name: str) -> Service:
+    """Give the service of a name; raises NotFound (InvalidServiceName)."""
+    for service in SERVICES:
+        if service.name(cloud) == name:
+            return service
+    raise _absent(name)
+
+
+def host_names(region: str) -> list[str]:
+    """Give the DNS names that services have inside of VPCs with an endpoint, as certificates write them."""
+    names = []
+    for service in SERVICES:
+        own = private_name(service.code, region)
+        below = own if service.endpoint_type == GATEWAY else endpoint_domain(service.code, region)
+        names += [own, f"*.{below}"]
+    return names
+
+
+def _absent(name: str) -> NotFound:
+    message = f"The Vpc Endpoint Service '{name}' does not exist"
+    return NotFound("vpc-endpoint-service", name, code="InvalidServiceName", message=message)
+
+
+def describe(cloud: Cloud, names: Iterable[str], filters: Iterable[Filter]) -> list[dict[str, Any]]:
+    """List services in EC2's shape, sorted by name; raises NotFound."""
+    asked = {find(cloud, name).name(cloud) for name in names}
+    wanted = tuple(filters)
+    found = []
+    for service in SERVICES:
+        name = service.name(cloud)
+        facts = {
+            "owner": ["amazon"],
+            "service-name": [name],
+            "service-region": [cloud.region],
+            "service-type": [service.endpoint_type],
+            "supported-ip-address-types": ["ipv4"],
+        }
+        if (not asked or name in asked) and holds(wanted, facts):
+            found.append(_shown(cloud, service))
+    return sorted(found, key=lambda one: str(one["ServiceName"]))
+
+
+def _shown(cloud: Cloud, service: Service) -> dict[str, Any]:
+    by_zone = zone_ids(cloud)
+    own = private_name(service.code, cloud.region)
+    named: dict[str, Any] = {"BaseEndpointDnsNames": [own]}
+    if service.endpoint_type == INTERFACE:
+        named = {
+            "BaseEndpointDnsNames": [endpoint_domain(service.code, cloud.region)],
+            "PrivateDnsName": own,
+            "PrivateDnsNames": [{"PrivateDnsName": own}],
+            "PrivateDnsNameVerificationState": "verified",
+        }
+    return named | {
+        "ServiceName": service.name(cloud),
+        "ServiceId": f"vpce-svc-{service.code}",
+        "ServiceType": [{"ServiceType": service.endpoint_type}],
+        "ServiceRegion": cloud.region,
+        "AvailabilityZoneIds": [by_zone[zone] for zone in cloud.zones],
+        "AvailabilityZones": list(cloud.zones),
+        "Owner": "amazon",
+        "VpcEndpointPolicySupported": True,
+        "AcceptanceRequired": False,
+        "ManagesVpcEndpoints": False,
+        "Tags": [],
+        "SupportedIpAddressTypes": ["ipv4"],
+    }
+
+
+def keep(tx: Transaction, cloud: Cloud, now: datetime) -> None:
+    """Make the prefix lists of services say where the settings have them, and tell hosts what is new of it."""
+    ports = json.dumps({"ports": sorted(cloud.api_ports), "controller_port": cloud.endpoint_port})
+    fact = tx.session.get(CloudFact, FACT)
+    has_changed = fact is None or fact.value != ports
+    tx.session.merge(CloudFact(name=FACT, value=ports))
+    for service in SERVICES:
+        if service.endpoint_type != GATEWAY:
+            continue
+        row = _list_of(tx, service.name(cloud)) or _new_list(tx, service.name(cloud), now)
+        wanted = {f"{address}/32" for address in cloud.api_addresses}
+        if wanted != set(prefix_list_blocks.blocks(tx, row.id)):
+            _replace(tx, row, wanted)
+            notify_hosts.prefix_list(tx, row)
+            has_changed = True
+    if has_changed:
+        for endpoint in tx.session.scalars(select(VpcEndpoint)).all():
+            topics.refresh_part(tx, pb.KIND_VPC_ENDPOINT, endpoint.id, endpoint.vpc_id)
+
+
+def list_of(tx: Transaction, service_name: str) -> PrefixList:
+    """Give the prefix list of a service that `keep` has made."""
+    found = _list_of(tx, service_name)
+    if found is None:
+        raise AssertionError(f"{service_name} has no prefix list")
+    return found
+
+
+def find_list(tx: Transaction, caller: Caller, list_id: str) -> PrefixList:
+    """Give a prefix list that the caller may name: an own one, or a service's; raises MalformedId, NotFound."""
+    return lookup.find_seen(tx, "prefix-list", PrefixList, list_id, ways(caller))
+
+
+def ways(caller: Caller) -> list[ColumnElement[bool]]:
+    """Give the conditions on prefix lists of which one must hold for the caller to see one."""
+    return [PrefixList.account_id == caller.account_id, PrefixList.account_id == OWNER]
+
+
+def _list_of(tx: Transaction, service_name: str) -> PrefixList | None:
+    return tx.session.scalar(select(PrefixList).where(PrefixList.account_id == OWNER, PrefixList.name == service_name))
+
+
+def _new_list(tx: Transaction, service_name: str, now: datetime) -> PrefixList:
+    row = PrefixList(
+        id=ids.new_id("prefix-list"),
+        account_id=OWNER,
+        name=service_name,
+        address_family="IPv4",
+        max_entries=1,  # so much it weighs in a security group: it is one thing, however many addresses it has
+        version=1,
+        state="create-complete",
+        created=now,
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    return row
+
+
+def _replace(tx: Transaction, row: PrefixList, wanted: Iterable[str]) -> None:
+    old = select(PrefixListEntry).where(PrefixListEntry.prefix_list_id == row.id)
+    for entry in tx.session.scalars(old).all():
+        tx.session.delete(entry)
+    tx.session.flush()
+    for cidr in sorted(wanted):
+        tx.session.add(PrefixListEntry(prefix_list_id=row.id, cidr=cidr, first_version=row.version))
+    tx.session.flush()

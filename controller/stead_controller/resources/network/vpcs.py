@@ -1,0 +1,147 @@
+"""VPCs as EC2 shows them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Network
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from stead_controller.db.tables import EndedCidrBlock, Vpc, VpcCidrBlock
+from stead_controller.errors import NotFound
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import Condition, Selection, constant, exists_where, flag, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources.network import ended_cidr_blocks
+
+IPV6_POOL: Final = "Amazon"
+"""The name of the cloud's own pool of IPv6 blocks, as clients know it from EC2."""
+
+_BLOCKS: Final = select(VpcCidrBlock.id).where(VpcCidrBlock.vpc_id == Vpc.id).correlate(Vpc)
+_IPV4: Final = _BLOCKS.where(VpcCidrBlock.ipv6.is_(False))
+_IPV6: Final = _BLOCKS.where(VpcCidrBlock.ipv6.is_(True))
+
+FILTERS: Final[dict[str, Condition]] = {
+    "cidr": text(Vpc.cidr_block),
+    "cidr-block": text(Vpc.cidr_block),  # as of subnets; documented for those alone, asked by Ansible
+    "cidrBlock": text(Vpc.cidr_block),
+    **ended_cidr_blocks.also(
+        {
+            "association-id": exists_where(_IPV4, text(VpcCidrBlock.id)),
+            "cidr-block": exists_where(_IPV4, text(VpcCidrBlock.cidr_block)),
+            "state": exists_where(_IPV4, constant("associated")),
+        },
+        "cidr-block-association",
+        Vpc.id,
+        ipv6=False,
+    ),
+    "dhcp-options-id": text(Vpc.dhcp_options_id),
+    "ipv6-cidr-block-association.ipv6-pool": exists_where(_IPV6, constant(IPV6_POOL)),
+    **ended_cidr_blocks.also(
+        {
+            "association-id": exists_where(_IPV6, text(VpcCidrBlock.id)),
+            "ipv6-cidr-block": exists_where(_IPV6, text(VpcCidrBlock.cidr_block)),
+            "state": exists_where(_IPV6, constant("associated")),
+        },
+        "ipv6-cidr-block-association",
+        Vpc.id,
+        ipv6=True,
+    ),
+    "is-default": flag(Vpc.is_default),
+    "isDefault": flag(Vpc.is_default),
+    "owner-id": text(Vpc.account_id),
+    "state": constant("available"),
+    "vpc-id": text(Vpc.id),
+}
+
+
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
+    """List the caller's VPCs in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    return shown(tx, caller, cloud, lookup.select_page(tx, caller, "vpc", Vpc, asked, conditions=FILTERS))
+
+
+def shown(tx: Transaction, caller: Caller, cloud: Cloud, vpcs: Sequence[Vpc]) -> list[dict[str, Any]]:
+    """Show VPCs in EC2's shape."""
+    tx.session.flush()
+    ids = [vpc.id for vpc in vpcs]
+    tagged = tags.of(tx, caller.account_id, ids)
+    blocks, ended = blocks_of(tx, ids), ended_cidr_blocks.of(tx, ids)
+    return [
+        {
+            "VpcId": vpc.id,
+            "OwnerId": vpc.account_id,
+            "State": "available",
+            "CidrBlock": vpc.cidr_block,
+            "CidrBlockAssociationSet": [
+                *(show_ipv4(block) for block in blocks[vpc.id] if not block.ipv6),
+                *(show_ipv4(block, ended_cidr_blocks.STATE) for block in ended[vpc.id] if not block.ipv6),
+            ],
+            "Ipv6CidrBlockAssociationSet": [
+                *(show_ipv6(block, cloud) for block in blocks[vpc.id] if block.ipv6),
+                *(show_ipv6(block, cloud, ended_cidr_blocks.STATE) for block in ended[vpc.id] if block.ipv6),
+            ],
+            "DhcpOptionsId": vpc.dhcp_options_id,
+            "InstanceTenancy": vpc.instance_tenancy,
+            "IsDefault": vpc.is_default,
+            "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
+            "Tags": tagged.get(vpc.id, []),
+        }
+        for vpc in vpcs
+    ]
+
+
+def show_ipv4(block: VpcCidrBlock | EndedCidrBlock, state: str = "associated") -> dict[str, Any]:
+    """Show the association of an IPv4 block in EC2's shape."""
+    return {"AssociationId": block.id, "CidrBlock": block.cidr_block, "CidrBlockState": {"State": state}}
+
+
+def show_ipv6(block: VpcCidrBlock | EndedCidrBlock, cloud: Cloud, state: str = "associated") -> dict[str, Any]:
+    """Show the association of an IPv6 block in EC2's shape."""
+    return {
+        "AssociationId": block.id,
+        "Ipv6CidrBlock": block.cidr_block,
+        "Ipv6CidrBlockState": {"State": state},
+        "NetworkBorderGroup": cloud.region,
+        "Ipv6Pool": IPV6_POOL,
+        "Ipv6AddressAttribute": "private" if IPv6Network(block.cidr_block).is_private else "public",
+        "IpSource": "amazon",
+    }
+
+
+def blocks_of(tx: Transaction, vpc_ids: Iterable[str]) -> dict[str, list[VpcCidrBlock]]:
+    """Give the blocks of each VPC, the primary one first."""
+    found: dict[str, list[VpcCidrBlock]] = defaultdict(list)
+    for batch in lookup.batches(vpc_ids):
+        query = (
+            select(VpcCidrBlock, Vpc.cidr_block)
+            .join(Vpc, Vpc.id == VpcCidrBlock.vpc_id)
+            .where(VpcCidrBlock.vpc_id.in_(batch))
+            .order_by(VpcCidrBlock.created, VpcCidrBlock.id)
+        )
+        for block, primary in tx.session.execute(query):
+            place = 0 if block.cidr_block == primary else len(found[block.vpc_id])
+            found[block.vpc_id].insert(place, block)
+    return found
+
+
+def find(tx: Transaction, caller: Caller, vpc_id: str) -> Vpc:
+    """Give one of the caller's VPCs; raises MalformedId, NotFound."""
+    return lookup.find(tx, caller, "vpc", Vpc, vpc_id)
+
+
+def find_default(tx: Transaction, caller: Caller) -> Vpc:
+    """Give the caller's default VPC; raises NotFound."""
+    query = select(Vpc).where(Vpc.account_id == caller.account_id, Vpc.is_default.is_(True))
+    found = tx.session.scalar(query)
+    if found is None:
+        raise NotFound("vpc", "default", code="VPCIdNotSpecified")
+    return found
+
+
+def has_ipv6(tx: Transaction, vpc_id: str) -> bool:
+    """Tell whether a VPC has an IPv6 block."""
+    query = select(VpcCidrBlock.id).where(VpcCidrBlock.vpc_id == vpc_id, VpcCidrBlock.ipv6.is_(True)).limit(1)
+    return tx.session.scalar(query) is not None

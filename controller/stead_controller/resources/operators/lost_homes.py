@@ -1,0 +1,98 @@
+"""Volumes whose home host is given up: in a pool that other hosts have too, each gets another home; the rest are lost.
+
+That the host is dead is its operator's word: nobody may write to its volumes any more. The new home, before it lets
+anybody have the disk, keeps out whoever still has it open; see `RbdPool.adopt` of the agent.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, update
+
+from stead_controller.db.tables import Host, Instance, StoragePool, Volume
+from stead_controller.desired import desired_state
+from stead_controller.errors import InUse
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.host_capacity import volume_homes
+from stead_controller.resources.instances import volume_attachments
+
+_MOST_FORMER: Final = 8
+_GIB: Final = 1 << 30
+
+
+def give_up(tx: Transaction, host: Host, now: datetime) -> None:
+    """Give each volume of a host another home, or forget it; its instances have ended.
+
+    Raises InUse, and then nothing may be kept, while the host is up or none is that could be the new home.
+    """
+    volumes = tx.session.scalars(select(Volume).where(Volume.host_id == host.id).order_by(Volume.id)).all()
+    for volume in volumes:
+        shared_id = volume_homes.shared_id(tx, volume)
+        sharers = _sharers(tx, host, volume, shared_id) if shared_id and not _ends(tx, volume) else []
+        if not sharers:
+            volume_attachments.lose_home(tx, volume)
+            continue
+        if host.state == "up":
+            raise InUse(
+                f"{host.id} is up, and {volume.id} is in a pool that other hosts have too: it gets another home when "
+                f"{host.id} is off."
+            )
+        pool = next((pool for sharer, pool in sharers if _can_be_home(tx, sharer, volume)), None)
+        if pool is None:
+            raise InUse(
+                f"{volume.id} is in a pool that other hosts have too, and none of them can be its home now: they are "
+                "down, drained, or the host of the instance that it is attached to."
+            )
+        _move(tx, volume, pool, now)
+
+
+def _ends(tx: Transaction, volume: Volume) -> bool:
+    """Tell whether a volume ends with its instance, which has ended, or by a request."""
+    return volume.state == "deleting" or (volume.delete_on_termination and _instance_has_ended(tx, volume))
+
+
+def _instance_has_ended(tx: Transaction, volume: Volume) -> bool:
+    instance = tx.session.get(Instance, volume.instance_id) if volume.instance_id is not None else None
+    return instance is not None and instance.state in ("shutting-down", "terminated")
+
+
+def _sharers(tx: Transaction, host: Host, volume: Volume, shared_id: str) -> list[tuple[Host, StoragePool]]:
+    """List the other hosts of the zone that have the pool in which a volume is, the one with most memory first."""
+    query = (
+        select(Host, StoragePool)
+        .join(StoragePool, StoragePool.host_id == Host.id)
+        .where(StoragePool.shared_id == shared_id, Host.id != host.id, Host.zone == volume.zone)
+        .order_by(Host.memory_free.desc(), Host.id, StoragePool.name)
+    )
+    return [(sharer, pool) for sharer, pool in tx.session.execute(query).all()]
+
+
+def _can_be_home(tx: Transaction, host: Host, volume: Volume) -> bool:
+    """Tell whether a host can be a volume's home now.
+
+    One whose guest has the volume, by its former home, cannot: the guest must let go of it first.
+    """
+    if host.state != "up" or not host.schedulable:
+        return False
+    instance = tx.session.get(Instance, volume.instance_id) if volume.instance_id is not None else None
+    users = {volume.attached_host_id, instance.host_id if instance is not None else None}
+    return host.id not in users and not desired_state.must_let_go(tx, host.id, volume.id)
+
+
+def _move(tx: Transaction, volume: Volume, pool: StoragePool, now: datetime) -> None:
+    """Give a volume a home, which takes its disk over, and tell the other host that has it where it is now."""
+    former = [*volume.former_homes.split(), volume.host_id or ""][-_MOST_FORMER:]
+    has_ended = _instance_has_ended(tx, volume)
+    volume.former_homes = " ".join(former)
+    volume.host_id, volume.pool = pool.host_id, pool.name
+    tx.session.execute(
+        update(StoragePool)
+        .where(StoragePool.host_id == pool.host_id, StoragePool.name == pool.name)
+        .values(provisioned=StoragePool.provisioned + volume.size * _GIB)
+        .execution_options(synchronize_session=False)
+    )
+    if has_ended:
+        volume_attachments.settle_detached(tx, volume, now)
+        return
+    volume_attachments.serve_anew(tx, volume)
+    desired_state.refresh_volume(tx, volume)

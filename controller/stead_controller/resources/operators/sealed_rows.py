@@ -1,0 +1,107 @@
+"""All rows with something sealed by the master key, and how they are sealed anew under its newest version, in pages.
+
+A page is a transaction that finds by itself what is left to do, so it may be cut off and repeated anywhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from sqlalchemy import select, tuple_, update
+
+from stead_controller.db.tables import AccessKey, HostResource, IamMfaDevice, ImageTask, ObjectKey, Snapshot, Volume
+from stead_controller.desired.pictures import keys
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam import access_keys, mfa_devices
+from stead_controller.resources.storage import object_keys, volume_keys
+from stead_controller.secrets.sealing import Sealer
+
+_PAGE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed bytes, the columns that name its row, and what it is sealed for, from its row's first name."""
+
+    column: Any
+    key: tuple[Any, ...]
+    context: Callable[[str], str]
+
+
+COLUMNS: Final = (
+    SealedColumn(AccessKey.secret_sealed, (AccessKey.id,), access_keys.context),
+    SealedColumn(IamMfaDevice.seed_sealed, (IamMfaDevice.id,), mfa_devices.context),
+    SealedColumn(ObjectKey.sealed, (ObjectKey.name,), object_keys.context),
+    SealedColumn(Volume.sealed_key, (Volume.id,), lambda _id: volume_keys.CONTEXT),
+    SealedColumn(Snapshot.sealed_key, (Snapshot.id,), lambda _id: volume_keys.CONTEXT),
+    SealedColumn(ImageTask.sealed_key, (ImageTask.id,), lambda _id: volume_keys.CONTEXT),
+)
+PLACES: Final = len(COLUMNS) + 1
+"""The columns, and what hosts are told, which has keys of volumes and snapshots in its bodies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was looked at: how many rows there were, how many were sealed anew, and after which row to go on."""
+
+    rows: int
+    changed: int
+    last: tuple[Any, ...] | None
+
+
+def reseal(tx: Transaction, sealer: Sealer, place: int, after: tuple[Any, ...] | None) -> Page:
+    """Seal the rows of a page of a place anew, where they need it; `last` is None at the place's end."""
+    if place < len(COLUMNS):
+        return _reseal_column(tx, sealer, COLUMNS[place], after)
+    return _reseal_told(tx, sealer, after)
+
+
+def unreadable(tx: Transaction, sealer: Sealer) -> str | None:
+    """Name a table with something that the master key does not open, looking at the first and last row of each."""
+    for sealed in COLUMNS:
+        for order in (sealed.key[0].asc(), sealed.key[0].desc()):
+            query = select(sealed.key[0], sealed.column).where(sealed.column.is_not(None)).order_by(order).limit(1)
+            for name, content in tx.session.execute(query):
+                try:
+                    sealer.open(content, sealed.context(name))
+                except InvalidTag:
+                    return str(sealed.column.class_.__tablename__)
+    return None
+
+
+def _reseal_column(tx: Transaction, sealer: Sealer, sealed: SealedColumn, after: tuple[Any, ...] | None) -> Page:
+    query = select(*sealed.key, sealed.column).where(sealed.column.is_not(None))
+    if after is not None:
+        query = query.where(tuple_(*sealed.key) > tuple_(*after))
+    rows = tx.session.execute(query.order_by(*sealed.key).limit(_PAGE)).all()
+    changed = 0
+    for *key, content in rows:
+        if not sealer.is_newest(content):
+            where = [column == value for column, value in zip(sealed.key, key, strict=True)]
+            anew = {sealed.column: sealer.reseal(content, sealed.context(key[0]))}
+            tx.session.execute(update(sealed.column.class_).where(*where).values(anew))
+            changed += 1
+    return Page(len(rows), changed, tuple(rows[-1][:-1]) if len(rows) == _PAGE else None)
+
+
+def _reseal_told(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None) -> Page:
+    """Change what hosts are told of volumes and snapshots, not its revision: what they get is the same key."""
+    name = (HostResource.host_id, HostResource.kind, HostResource.resource_id)
+    query = select(HostResource).where(HostResource.kind.in_(keys.WITH_KEYS), HostResource.body.is_not(None))
+    if after is not None:
+        query = query.where(tuple_(*name) > tuple_(*after))
+    rows = tx.session.scalars(query.order_by(*name).limit(_PAGE)).all()
+    changed = 0
+    for row in rows:
+        body = keys.opened(row.kind, row.body or b"", lambda key: _anew(sealer, key))
+        if body != row.body:
+            row.body = body
+            changed += 1
+    return Page(
+        len(rows), changed, (rows[-1].host_id, rows[-1].kind, rows[-1].resource_id) if len(rows) == _PAGE else None
+    )
+
+
+def _anew(sealer: Sealer, key: bytes) -> bytes:
+    return key if sealer.is_newest(key) else sealer.reseal(key, volume_keys.CONTEXT)

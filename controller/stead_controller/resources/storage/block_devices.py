@@ -1,0 +1,182 @@
+"""Block device mappings: what a request says of the disks of an image or an instance, and what images have."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select
+
+from stead_controller.catalog import volume_types
+from stead_controller.catalog.volume_types import Shape
+from stead_controller.db.tables import ImageBlockDevice
+from stead_controller.errors import InvalidParameter, Unsupported
+from stead_controller.request.caller import Caller
+from stead_controller.request.lookup import batches
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.storage import snapshots
+
+DEFAULT_TYPE: Final = "gp3"
+"""The type of volumes whose image names none."""
+
+_INVALID: Final = "InvalidBlockDeviceMapping"
+_DEVICE: Final = re.compile(r"(?:/dev/)?(?:sd|xvd|hd)[a-z]{1,2}[0-9]{0,2}\Z")
+_SCRATCH: Final = re.compile(r"ephemeral(?:[0-9]|1[0-9]|2[0-3])\Z")
+_MOST_DEVICES: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDevice:
+    """One mapping as a request writes it; None is what it does not say. `size` is in GiB."""
+
+    device_name: str
+    snapshot_id: str | None = None
+    size: int | None = None
+    volume_type: str | None = None
+    iops: int | None = None
+    throughput: int | None = None
+    delete_on_termination: bool | None = None
+    encrypted: bool | None = None
+    kms_key_id: str | None = None
+    virtual_name: str | None = None
+    no_device: bool = False
+
+
+# Asked at each launch: a statement that is written once need not be put together again.
+_OF_IMAGES: Final = (
+    select(ImageBlockDevice)
+    .where(ImageBlockDevice.image_id.in_(bindparam("ids", expanding=True)))
+    .order_by(ImageBlockDevice.device_name)
+)
+
+
+def of_images(tx: Transaction, image_ids: Iterable[str]) -> dict[str, list[ImageBlockDevice]]:
+    """Give the mappings of each image, the devices in order of their names."""
+    found: dict[str, list[ImageBlockDevice]] = defaultdict(list)
+    for batch in batches(image_ids):
+        for device in tx.session.scalars(_OF_IMAGES, {"ids": batch}):
+            found[device.image_id].append(device)
+    return found
+
+
+def of_image(tx: Transaction, image_id: str) -> list[ImageBlockDevice]:
+    """Give the mappings of one image, the devices in order of their names."""
+    return of_images(tx, [image_id])[image_id]
+
+
+def shown(device: ImageBlockDevice) -> dict[str, Any]:
+    """Show a mapping of an image in EC2's shape."""
+    if device.no_device:
+        return {"DeviceName": device.device_name, "NoDevice": ""}
+    if device.virtual_name:
+        return {"DeviceName": device.device_name, "VirtualName": device.virtual_name}
+    return {
+        "DeviceName": device.device_name,
+        "Ebs": {
+            "SnapshotId": device.snapshot_id,
+            "VolumeSize": device.volume_size,
+            "VolumeType": device.volume_type,
+            "Iops": device.iops,
+            "Throughput": device.throughput,
+            "DeleteOnTermination": device.delete_on_termination,
+            "Encrypted": device.encrypted,
+        },
+    }
+
+
+def is_scratch(virtual_name: str) -> bool:
+    """Tell whether a virtual name is one of instance store disks: `ephemeral0` to `ephemeral23`."""
+    return _SCRATCH.match(virtual_name) is not None
+
+
+def check_names(asked: Sequence[BlockDevice]) -> None:
+    """Raise InvalidParameter for names that no device has, or that two have."""
+    if len(asked) > _MOST_DEVICES:
+        raise InvalidParameter(f"An image has at most {_MOST_DEVICES} block devices.", code=_INVALID)
+    seen: set[str] = set()
+    for one in asked:
+        if not _DEVICE.match(one.device_name):
+            raise InvalidParameter(f"Invalid device name {one.device_name}", code=_INVALID)
+        if one.device_name in seen:
+            raise InvalidParameter(f"The device '{one.device_name}' is used more than once.", code=_INVALID)
+        seen.add(one.device_name)
+
+
+def build(tx: Transaction, caller: Caller, image_id: str, asked: Sequence[BlockDevice]) -> list[ImageBlockDevice]:
+    """Make the mappings of a new image; raises InvalidParameter, NotFound for snapshots, Unsupported."""
+    check_names(asked)
+    return [_build(tx, caller, image_id, one) for one in asked]
+
+
+def _build(tx: Transaction, caller: Caller, image_id: str, one: BlockDevice) -> ImageBlockDevice:
+    if one.no_device:
+        return ImageBlockDevice(image_id=image_id, device_name=one.device_name, no_device=True)
+    if one.virtual_name is not None:
+        if not is_scratch(one.virtual_name):
+            raise InvalidParameter(f"Invalid virtual name {one.virtual_name}", code=_INVALID)
+        return ImageBlockDevice(image_id=image_id, device_name=one.device_name, virtual_name=one.virtual_name)
+    if one.kms_key_id is not None:
+        raise Unsupported("The parameter KmsKeyId is not supported in the mappings of an image.")
+    size, encrypted = one.size, bool(one.encrypted)
+    if one.snapshot_id is not None:
+        snapshot = snapshots.find_usable(tx, caller, one.snapshot_id)
+        if size is not None and size < snapshot.volume_size:
+            raise InvalidParameter(
+                f"Volume of size {size}GB is smaller than snapshot '{snapshot.id}', expect size >= "
+                f"{snapshot.volume_size}GB",
+                code=_INVALID,
+            )
+        if one.encrypted is not None and one.encrypted != snapshot.encrypted:
+            raise InvalidParameter(
+                "The parameter encrypted of a block device follows from its snapshot.",
+                code="InvalidParameterCombination",
+            )
+        size, encrypted = size or snapshot.volume_size, snapshot.encrypted
+    if size is None:
+        raise InvalidParameter(
+            f"The device '{one.device_name}' needs a snapshot or a volume size.", code="MissingParameter"
+        )
+    wanted = Shape(size, one.volume_type or DEFAULT_TYPE, one.iops, one.throughput)
+    volume_types.complete(wanted)
+    return ImageBlockDevice(
+        image_id=image_id,
+        device_name=one.device_name,
+        snapshot_id=one.snapshot_id,
+        volume_size=wanted.size,
+        volume_type=wanted.volume_type,
+        iops=one.iops,
+        throughput=one.throughput,
+        delete_on_termination=True if one.delete_on_termination is None else one.delete_on_termination,
+        encrypted=encrypted,
+    )
+
+
+def parse(given: Iterable[Mapping[str, Any]]) -> tuple[BlockDevice, ...]:
+    """Read `BlockDeviceMapping.N`; raises InvalidParameter, Unsupported."""
+    return tuple(_parse(one) for one in given)
+
+
+def _parse(given: Mapping[str, Any]) -> BlockDevice:
+    name = given.get("DeviceName", "")
+    if not name:
+        raise InvalidParameter("The request must contain the parameter DeviceName", code="MissingParameter")
+    if given.get("NoDevice") is not None:
+        return BlockDevice(name, no_device=True)
+    ebs: Mapping[str, Any] = given.get("Ebs") or {}
+    if ebs and given.get("VirtualName"):
+        raise InvalidParameter(f"The device '{name}' has both Ebs and VirtualName.", code=_INVALID)
+    if ebs.get("OutpostArn"):
+        raise Unsupported("The parameter OutpostArn is not supported.")
+    return BlockDevice(
+        name,
+        snapshot_id=ebs.get("SnapshotId") or None,
+        size=ebs.get("VolumeSize"),
+        volume_type=ebs.get("VolumeType"),
+        iops=ebs.get("Iops"),
+        throughput=ebs.get("Throughput"),
+        delete_on_termination=ebs.get("DeleteOnTermination"),
+        encrypted=ebs.get("Encrypted"),
+        kms_key_id=ebs.get("KmsKeyId") or None,
+        virtual_name=given.get("VirtualName"),
+    )

@@ -1,0 +1,228 @@
+"""Lifecycle policies: made, changed, shown, tagged and deleted.
+
+See https://docs.aws.amazon.com/dlm/latest/APIReference/API_Operations.html.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import delete, func, select
+
+from stead_controller.db.tables import LifecyclePolicy, LifecycleSchedule
+from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, NotFound
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources.storage import lifecycle_rules
+from stead_proto import ids
+
+PER_ACCOUNT: Final = 100
+"""EC2's default quota of policies."""
+
+_KIND: Final = "lifecycle-policy"
+_TAGS: Final = 50
+_STATES: Final = {"ENABLED": True, "DISABLED": False}
+_DESCRIPTION: Final = re.compile(r"[0-9A-Za-z _-]{0,500}\Z")
+_ROLE: Final = re.compile(r"arn:aws(-[a-z]{1,3}){0,2}:iam::\d+:role/.{1,1900}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request says of a policy; None where it says nothing."""
+
+    role_arn: str | None = None
+    description: str | None = None
+    state: str | None = None
+    details: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which policies GetLifecyclePolicies asks for; tags are texts `key=value`."""
+
+    policy_ids: tuple[str, ...] = ()
+    state: str | None = None
+    resource_types: tuple[str, ...] = ()
+    target_tags: tuple[str, ...] = ()
+    tags_to_add: tuple[str, ...] = ()
+
+
+def create(tx: Transaction, caller: Caller, wish: Wish, tags: Mapping[str, str], now: datetime) -> str:
+    """Make a policy and give its id; raises InvalidParameter, MissingParameter, Unsupported, LimitExceeded."""
+    if wish.details is None:
+        raise MissingParameter("PolicyDetails")
+    _check_tags(tags)
+    mine = select(func.count()).where(LifecyclePolicy.account_id == caller.account_id)
+    if tx.session.scalars(mine).one() >= PER_ACCOUNT:
+        raise LimitExceeded(f"An account may have at most {PER_ACCOUNT} policies.")
+    policy = LifecyclePolicy(
+        id=ids.new_id(_KIND),
+        account_id=caller.account_id,
+        description="",
+        enabled=False,
+        execution_role_arn="",
+        details="",
+        tags=json.dumps(dict(tags), sort_keys=True),
+        created=now,
+        modified=now,
+    )
+    _apply(policy, wish)
+    tx.session.add(policy)
+    tx.session.flush()
+    _schedule(tx, policy, now)
+    return policy.id
+
+
+def update(tx: Transaction, caller: Caller, policy_id: str, wish: Wish, now: datetime) -> None:
+    """Change a policy; what it says of schedules holds from now on. Raises what `create` raises, and NotFound."""
+    policy = _find(tx, caller, policy_id)
+    _apply(policy, wish)
+    policy.modified = now
+    tx.session.flush()
+    _schedule(tx, policy, now)
+
+
+def remove(tx: Transaction, caller: Caller, policy_id: str) -> None:
+    """Delete a policy; the snapshots that it made stay. Raises NotFound."""
+    policy = _find(tx, caller, policy_id)
+    tx.session.delete(policy)
+    tx.session.flush()
+
+
+def show(tx: Transaction, caller: Caller, cloud: Cloud, policy_id: str) -> dict[str, Any]:
+    """Show a policy in the API's shape; raises NotFound."""
+    policy = _find(tx, caller, policy_id)
+    return {
+        "PolicyId": policy.id,
+        "Description": policy.description,
+        "State": "ENABLED" if policy.enabled else "DISABLED",
+        "ExecutionRoleArn": policy.execution_role_arn,
+        "DateCreated": policy.created,
+        "DateModified": policy.modified,
+        "PolicyDetails": json.loads(policy.details),
+        "Tags": json.loads(policy.tags),
+        "PolicyArn": _arn(cloud, policy),
+        "DefaultPolicy": False,
+    }
+
+
+def search(tx: Transaction, caller: Caller, asked: Search) -> list[dict[str, Any]]:
+    """List policies in the API's shape, sorted by id; an account has few. Raises NotFound for ids."""
+    mine = select(LifecyclePolicy).where(LifecyclePolicy.account_id == caller.account_id)
+    found = {policy.id: policy for policy in tx.session.scalars(mine.order_by(LifecyclePolicy.id))}
+    for policy_id in asked.policy_ids:
+        if policy_id not in found:
+            raise NotFound(_KIND, policy_id)
+    return [
+        {
+            "PolicyId": policy.id,
+            "Description": policy.description,
+            "State": "ENABLED" if policy.enabled else "DISABLED",
+            "Tags": json.loads(policy.tags),
+            "PolicyType": lifecycle_rules.TYPE,
+            "DefaultPolicy": False,
+        }
+        for policy in found.values()
+        if (not asked.policy_ids or policy.id in asked.policy_ids) and _matches(policy, asked)
+    ]
+
+
+def tags_of(tx: Transaction, caller: Caller, cloud: Cloud, arn: str) -> dict[str, str]:
+    """Give the tags of a policy by its ARN; raises NotFound."""
+    tags: dict[str, str] = json.loads(_find_by_arn(tx, caller, cloud, arn).tags)
+    return tags
+
+
+def tag(tx: Transaction, caller: Caller, cloud: Cloud, arn: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a policy; raises NotFound, InvalidParameter."""
+    policy = _find_by_arn(tx, caller, cloud, arn)
+    changed = {**json.loads(policy.tags), **tags}
+    _check_tags(changed)
+    policy.tags = json.dumps(changed, sort_keys=True)
+
+
+def untag(tx: Transaction, caller: Caller, cloud: Cloud, arn: str, keys: Iterable[str]) -> None:
+    """Delete tags of a policy; raises NotFound."""
+    policy = _find_by_arn(tx, caller, cloud, arn)
+    doomed = set(keys)
+    kept = {key: value for key, value in json.loads(policy.tags).items() if key not in doomed}
+    policy.tags = json.dumps(kept, sort_keys=True)
+
+
+def _apply(policy: LifecyclePolicy, wish: Wish) -> None:
+    if wish.description is not None:
+        if not _DESCRIPTION.match(wish.description):
+            raise InvalidParameter("Description may have letters, digits, spaces, - and _, at most 500.")
+        policy.description = wish.description
+    if wish.role_arn is not None:
+        if not _ROLE.match(wish.role_arn):
+            raise InvalidParameter("ExecutionRoleArn is not the ARN of a role.")
+        policy.execution_role_arn = wish.role_arn
+    if wish.state is not None:
+        if wish.state not in _STATES:
+            raise InvalidParameter(f"State must be one of {', '.join(_STATES)}.")
+        policy.enabled = _STATES[wish.state]
+    if wish.details is not None:
+        lifecycle_rules.read(wish.details)
+        policy.details = json.dumps(wish.details, sort_keys=True)
+
+
+def _schedule(tx: Transaction, policy: LifecyclePolicy, now: datetime) -> None:
+    """Let each schedule be due at its next time from now on; a disabled policy is never due."""
+    tx.session.execute(delete(LifecycleSchedule).where(LifecycleSchedule.policy_id == policy.id))
+    tx.session.expire_all()
+    for schedule in lifecycle_rules.read(json.loads(policy.details)).schedules:
+        due = schedule.next_after(now) if policy.enabled else None
+        check = now if policy.enabled else None
+        tx.session.add(LifecycleSchedule(policy_id=policy.id, name=schedule.name, next_run=due, next_check=check))
+    tx.session.flush()
+
+
+def _find(tx: Transaction, caller: Caller, policy_id: str) -> LifecyclePolicy:
+    policy = _own(tx, caller, policy_id)
+    if policy is None:
+        raise NotFound(_KIND, policy_id)
+    return policy
+
+
+def _find_by_arn(tx: Transaction, caller: Caller, cloud: Cloud, arn: str) -> LifecyclePolicy:
+    policy = _own(tx, caller, arn.rpartition("/")[2])
+    if policy is None or arn != _arn(cloud, policy):
+        raise NotFound(_KIND, arn)
+    return policy
+
+
+def _own(tx: Transaction, caller: Caller, policy_id: str) -> LifecyclePolicy | None:
+    mine = LifecyclePolicy.account_id == caller.account_id
+    return tx.session.scalar(select(LifecyclePolicy).where(mine, LifecyclePolicy.id == policy_id))
+
+
+def _arn(cloud: Cloud, policy: LifecyclePolicy) -> str:
+    return f"arn:{cloud.partition}:dlm:{cloud.region}:{policy.account_id}:policy/{policy.id}"
+
+
+def _matches(policy: LifecyclePolicy, asked: Search) -> bool:
+    if asked.state is not None and (asked.state == "ENABLED") != policy.enabled:
+        return False
+    details = json.loads(policy.details)
+    if asked.resource_types and not set(asked.resource_types) & set(details.get("ResourceTypes", ())):
+        return False
+    added = [tag for schedule in details["Schedules"] for tag in schedule.get("TagsToAdd", ())]
+    return _has(details["TargetTags"], asked.target_tags) and _has(added, asked.tags_to_add)
+
+
+def _has(tags: Sequence[Mapping[str, str]], wanted: Sequence[str]) -> bool:
+    texts = {f"{tag.get('Key', '')}={tag.get('Value', '')}" for tag in tags}
+    return set(wanted) <= texts
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
+    if len(tags) > _TAGS:
+        raise InvalidParameter(f"A policy may have at most {_TAGS} tags.")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
+            raise InvalidParameter(f"'{key}' is no tag key, or its value is too long.")

@@ -1,0 +1,85 @@
+"""Snapshots with the content of another one under another key, or of one that is not encrypted: all blocks are new.
+
+Such a one is pending, without a host, until the controller has encrypted all of them: `workflows/recode_snapshot.py`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from stead_controller.db.tables import Snapshot
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import workflow_rows
+from stead_controller.resources.storage import segments, snapshot_life
+from stead_proto.v1.blocks_pb2 import Segment
+
+RECODE: Final = "recode-snapshot"
+"""The kind of workflow that encrypts a snapshot's blocks; its subject is the snapshot."""
+
+_PATIENCE: Final = timedelta(hours=24)
+_REASON_LENGTH: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Recoding:
+    """What is to be done: sealed keys, None where blocks are not encrypted."""
+
+    source_id: str
+    source_key: bytes | None
+    key: bytes | None
+    size: int  # bytes of the disk
+
+
+def complete_or_begin(tx: Transaction, snapshot: Snapshot, source: Snapshot | None, now: datetime) -> None:
+    """Let a new snapshot have all that its source has: at once if both clearly have one key, else by a workflow."""
+    if source is None or source.sealed_key == snapshot.sealed_key:
+        snapshot_life.complete(tx, snapshot, now, inherits=True)
+    else:
+        workflow_rows.begin(tx, RECODE, snapshot.id, {}, now=now, patience=_PATIENCE)
+
+
+def find(tx: Transaction, snapshot_id: str) -> Recoding | None:
+    """Tell what is to be done for a snapshot; None when it is over, or the snapshot is gone."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is None or snapshot.state != "pending" or snapshot.parent_id is None:
+        return None
+    source = tx.session.get_one(Snapshot, snapshot.parent_id)
+    return Recoding(source.id, source.sealed_key, snapshot.sealed_key, snapshot.size)
+
+
+def next_segment(tx: Transaction, snapshot_id: str, source_id: str, first: int) -> Segment | None:
+    """Give the source's next segment, from a position on, that does not stand in a snapshot yet."""
+    while found := segments.page(tx, source_id, first, 1):
+        if segments.at(tx, snapshot_id, found[0].position) is None:
+            return found[0]
+        first = found[0].position + 1
+    return None
+
+
+def progress(tx: Transaction, snapshot_id: str, percent: int) -> None:
+    """Note how far a snapshot is."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None and snapshot.state == "pending":
+        snapshot.progress = percent
+
+
+def inherit(tx: Transaction, snapshot_id: str, now: datetime) -> None:
+    """Let a snapshot have all that its source has: their keys are the same."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None and snapshot.state == "pending":
+        snapshot_life.complete(tx, snapshot, now, inherits=True)
+
+
+def complete(tx: Transaction, snapshot_id: str, now: datetime) -> None:
+    """Let a snapshot all of whose segments stand be complete; it has nothing in common with its source any more."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None and snapshot.state == "pending":
+        snapshot.parent_id = None
+        snapshot_life.complete(tx, snapshot, now)
+
+
+def fail(tx: Transaction, snapshot_id: str, message: str) -> None:
+    """Let a snapshot fail."""
+    snapshot = tx.session.get(Snapshot, snapshot_id)
+    if snapshot is not None and snapshot.state == "pending":
+        snapshot_life.fail(tx, snapshot, message[:_REASON_LENGTH])

@@ -1,0 +1,183 @@
+"""What becomes of a snapshot: it is taken, it is complete, it has failed, it goes.
+
+A pending one is on the outbox of the host that takes it until it has ended, whichever way; the volume that it is of
+stays there as long. One that is deleted is unknown to everybody at once, and what it refers to is released in small
+parts (`drop_some`).
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy.orm import aliased
+
+from stead_controller.db.tables import (
+    Host,
+    HostError,
+    HostResource,
+    Snapshot,
+    SnapshotPermission,
+    SnapshotSegment,
+    Volume,
+    WrittenBlock,
+)
+from stead_controller.desired import desired_state
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+from stead_controller.resources.storage import segments, snapshot_damage, stored_blocks, volume_life
+from stead_proto.v1 import desired_pb2 as desired
+
+FAILED: Final = "The host of the volume could not take the snapshot in time."
+GONE: Final = "The host of the volume is gone."
+LOST: Final = "The instant is over at which other snapshots of its set were taken."
+OF_SET: Final = "Another snapshot of the same instant failed."
+MOVED: Final = "The volume was given to another host before the snapshot was taken."
+
+_SEGMENTS_AT_ONCE: Final = 64
+_BLOCKS_AT_ONCE: Final = 1000
+_BATCH: Final = 100
+
+
+def complete(tx: Transaction, snapshot: Snapshot, now: datetime, *, inherits: bool = False) -> None:
+    """Let a pending snapshot, all of which is in the store, be complete.
+
+    With `inherits` it has its parent's segments where none was placed. What was found damaged meanwhile is noted: then
+    it is in error until that is sound again.
+    """
+    if inherits and snapshot.parent_id is not None:
+        segments.inherit(tx, snapshot.id, snapshot.parent_id)
+    snapshot.stored_size = segments.stored_size(tx, snapshot.id)
+    snapshot.state = "completed"
+    snapshot.progress = 100
+    snapshot.completed = now
+    _end(tx, snapshot)
+    damaged = segments.damaged(tx, snapshot.id)
+    snapshot_damage.note(tx, {digest: [snapshot.id] for digest in damaged}, now)
+
+
+def fail(tx: Transaction, snapshot: Snapshot, message: str) -> None:
+    """Let a pending snapshot end in error; it stays until it is deleted, as in EC2.
+
+    With it fail those of its set that are pending: what is not of one instant with all others is of no use.
+    """
+    snapshot.state = "error"
+    snapshot.state_message = message
+    _end(tx, snapshot)
+    if snapshot.set_id is None:
+        return
+    others = select(Snapshot).where(Snapshot.state == "pending", Snapshot.set_id == snapshot.set_id)
+    for other in tx.session.scalars(others).all():
+        other.state = "error"
+        other.state_message = OF_SET
+        _end(tx, other)
+
+
+def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
+    """Let a snapshot go; one that is pending is taken no further."""
+    was_pending = snapshot.state == "pending"
+    snapshot.state = "deleting"
+    tags.remove_all(tx, [snapshot.id])
+    tx.session.execute(delete(SnapshotPermission).where(SnapshotPermission.snapshot_id == snapshot.id))
+    tx.session.flush()
+    if was_pending:
+        _end(tx, snapshot)
+    desired_state.remove_unused_base(tx, snapshot.id)
+
+
+def follow(tx: Transaction, volume: Volume) -> None:
+    """Let pending snapshots of a volume be taken where it may be read from now on, as it is then.
+
+    Those of a set fail, which must be of one instant, and those of which much is stored already, of another instant.
+    """
+    host_id = volume.attached_host_id or volume.host_id
+    pending = select(Snapshot).where(
+        Snapshot.volume_id == volume.id, Snapshot.state == "pending", Snapshot.host_id.is_not(None)
+    )
+    moved = []
+    for snapshot in tx.session.scalars(pending).all():
+        if snapshot.host_id in (None, host_id):
+            continue  # None: it failed with another of its set, one turn before
+        if host_id is None or snapshot.set_id is not None or not segments.drop(tx, snapshot.id, _SEGMENTS_AT_ONCE):
+            fail(tx, snapshot, MOVED)
+            continue
+        desired_state.remove_snapshot(tx, snapshot.host_id, snapshot)
+        snapshot.host_id, snapshot.progress = host_id, 0
+        moved.append(snapshot)
+    if host_id is not None and moved:
+        desired_state.take_snapshots(tx, host_id, moved)
+
+
+def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: timedelta) -> None:
+    """Let snapshots fail that their hosts fail at for longer than `patience`, or whose hosts are silent for longer."""
+    failing = exists().where(
+        HostError.host_id == Snapshot.host_id,
+        HostError.kind == int(desired.KIND_SNAPSHOT),
+        HostError.resource_id == Snapshot.id,
+        HostError.since <= now - patience,
+    )
+    # Who is heard of is not silent, whatever became of the clock meanwhile.
+    silent = exists().where(Host.id == Snapshot.host_id, Host.state != "up", Host.last_seen < now - silence)
+    late = select(Snapshot, silent).where(Snapshot.state == "pending", or_(failing, silent))
+    for snapshot, is_silent in tx.session.execute(late.limit(_BATCH)).all():
+        if snapshot.state == "pending":  # else it failed with another of its set
+            fail(tx, snapshot, GONE if is_silent else FAILED)
+
+
+def drop_some(tx: Transaction, now: datetime) -> bool:
+    """Release some of what one deleted or failed snapshot refers to; tells whether there was one.
+
+    A deleted one waits for volumes that were made of it, and for those that are taken as its children: their hosts may
+    still ask for its blocks.
+    """
+    child = aliased(Snapshot)
+    used = (
+        exists().where(child.parent_id == Snapshot.id, child.state == "pending"),
+        exists().where(Volume.snapshot_id == Snapshot.id),
+        exists().where(
+            HostResource.resource_id == Snapshot.id,
+            HostResource.kind == int(desired.KIND_BASE),
+            HostResource.body.is_not(None),
+        ),
+    )
+    deleted = and_(Snapshot.state == "deleting", *(~each for each in used))
+    holding = or_(
+        exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
+        exists().where(WrittenBlock.snapshot_id == Snapshot.id),
+    )
+    failed = and_(Snapshot.state == "error", ~snapshot_damage.IS_DAMAGED, holding)
+    doomed = tx.session.scalar(select(Snapshot).where(or_(deleted, failed)).limit(1))
+    if doomed is None:
+        return False
+    emptied = segments.drop(tx, doomed.id, _SEGMENTS_AT_ONCE) and _drop_written(tx, doomed.id, now)
+    if emptied and doomed.state == "deleting":
+        tx.session.delete(doomed)
+        tx.session.flush()
+    return True
+
+
+def _drop_written(tx: Transaction, snapshot_id: str, now: datetime) -> bool:
+    """Release some blocks that clients wrote to a snapshot; tells whether none is left."""
+    rows = list(
+        tx.session.execute(
+            select(WrittenBlock.block_index, WrittenBlock.digest)
+            .where(WrittenBlock.snapshot_id == snapshot_id)
+            .limit(_BLOCKS_AT_ONCE)
+        )
+    )
+    for _, digest in rows:
+        stored_blocks.release(tx, [digest], now)
+    tx.session.execute(
+        delete(WrittenBlock)
+        .where(WrittenBlock.snapshot_id == snapshot_id, WrittenBlock.block_index.in_([row[0] for row in rows]))
+        .execution_options(synchronize_session=False)
+    )
+    return len(rows) < _BLOCKS_AT_ONCE
+
+
+def _end(tx: Transaction, snapshot: Snapshot) -> None:
+    """Let the host take it no further; a volume that waited for it to be deleted goes now."""
+    host_id, snapshot.host_id = snapshot.host_id, None
+    tx.session.flush()
+    if host_id is not None:
+        desired_state.remove_snapshot(tx, host_id, snapshot)
+    volume_life.continue_deletion(tx, snapshot.volume_id)

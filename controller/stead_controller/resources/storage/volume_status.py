@@ -1,0 +1,157 @@
+"""The health of volumes, and the attributes that have to do with it.
+
+A volume is impaired while its pool is full: the guest that writes to it is paused and goes on when there is room. So it
+is while data of its snapshot is damaged that its host has not fetched. What becomes of one whose home is down nobody
+knows.
+See https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-status.html.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import case, func, or_, select
+
+from stead_controller.db.tables import Host, SnapshotDamage, Volume
+from stead_controller.errors import InvalidParameter, WrongState
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import NEVER, Condition, Selection, constant, instant, text
+from stead_controller.request.filters import Filter
+from stead_controller.request.transaction import Transaction
+from stead_controller.request.zones import zone_ids
+from stead_controller.resources.storage.snapshot_damage import VOLUME_LACKS_DATA, volume_lacks_data
+from stead_controller.resources.storage.volumes import of_instance
+
+_EVENT_TYPE: Final = "stalled"
+_EVENT: Final = "Stalled: the storage pool of the volume is full. Its instance is paused until there is room."
+_DAMAGE_TYPE: Final = "potential-data-inconsistency"
+_DAMAGE: Final = "Damaged: data of the volume's snapshot is damaged. Who reads it waits until it is restored."
+_IO_ENABLED: Final = {"ok": "passed", "impaired": "failed", "insufficient-data": "insufficient-data"}
+
+_at_home = select(Host.state).where(Host.id == Volume.host_id).correlate(Volume).scalar_subquery()
+_status = case(
+    (Volume.state.not_in(("available", "in-use")), "insufficient-data"),
+    (Volume.full_since.is_not(None), "impaired"),
+    (VOLUME_LACKS_DATA, "impaired"),
+    (_at_home == "down", "insufficient-data"),
+    else_="ok",
+)
+_io_enabled = case(_IO_ENABLED, value=_status)
+
+
+_damage_since = (
+    select(func.min(SnapshotDamage.since))
+    .where(SnapshotDamage.snapshot_id == Volume.snapshot_id)
+    .correlate(Volume)
+    .scalar_subquery()
+)
+
+
+def _of_event(full: Condition, damage: Condition) -> Condition:
+    """Ask about the event of a full pool or about that of damaged data."""
+
+    def condition(asked: Filter) -> Any:
+        return or_(Volume.full_since.is_not(None) & full(asked), VOLUME_LACKS_DATA & damage(asked))
+
+    return condition
+
+
+FILTERS: Final[dict[str, Condition]] = {
+    "action.code": NEVER,
+    "action.description": NEVER,
+    "action.event-id": NEVER,
+    "attachment-status.instance-id": of_instance,
+    "attachment-status.io-performance": NEVER,
+    "availability-zone": text(Volume.zone),
+    "event.description": _of_event(constant(_EVENT), constant(_DAMAGE)),
+    "event.event-id": _of_event(text("e" + Volume.id), text("d" + Volume.id)),
+    "event.event-type": _of_event(constant(_EVENT_TYPE), constant(_DAMAGE_TYPE)),
+    "event.not-after": NEVER,
+    "event.not-before": _of_event(instant(Volume.full_since), instant(_damage_since)),
+    "operator.managed": constant("false"),
+    "operator.principal": NEVER,
+    "volume-status.details-name": constant("io-enabled"),
+    "volume-status.details-status": text(_io_enabled),
+    "volume-status.status": text(_status),
+}
+
+
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
+    """List the status of the caller's volumes in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, "volume", Volume, asked, conditions=FILTERS)
+    zones = zone_ids(cloud)
+    statuses: dict[str, str] = {}
+    damaged: dict[str, datetime] = {}
+    for batch in lookup.batches([volume.id for volume in found]):
+        statuses.update(tx.session.execute(select(Volume.id, _status).where(Volume.id.in_(batch))).all())
+        lacking = select(Volume.id, _damage_since).where(Volume.id.in_(batch), VOLUME_LACKS_DATA)
+        damaged.update(tx.session.execute(lacking).all())
+    return [
+        {
+            "VolumeId": volume.id,
+            "AvailabilityZone": volume.zone,
+            "AvailabilityZoneId": zones.get(volume.zone),
+            "VolumeStatus": {
+                "Status": statuses[volume.id],
+                "Details": [{"Name": "io-enabled", "Status": _IO_ENABLED[statuses[volume.id]]}],
+            },
+            "Actions": [],
+            "Events": _events(volume, damaged.get(volume.id)),
+            "Operator": {"Managed": False},
+        }
+        for volume in found
+    ]
+
+
+def _events(volume: Volume, damaged_since: datetime | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "EventId": f"{letter}{volume.id}",
+            "EventType": kind,
+            "Description": description,
+            "NotBefore": since,
+            "InstanceId": volume.instance_id,
+        }
+        for letter, kind, description, since in (
+            ("e", _EVENT_TYPE, _EVENT, volume.full_since),
+            ("d", _DAMAGE_TYPE, _DAMAGE, damaged_since),
+        )
+        if since is not None
+    ]
+
+
+def describe_attribute(tx: Transaction, caller: Caller, volume_id: str, attribute: str) -> dict[str, Any]:
+    """Show one attribute of a volume in EC2's shape; raises MalformedId, NotFound, InvalidParameter."""
+    volume = lookup.find(tx, caller, "volume", Volume, volume_id)
+    match attribute:
+        case "autoEnableIO":
+            return {"VolumeId": volume.id, "AutoEnableIO": {"Value": volume.auto_enable_io}}
+        case "productCodes":
+            return {"VolumeId": volume.id, "ProductCodes": []}
+    raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
+
+
+def set_auto_enable_io(tx: Transaction, caller: Caller, volume_id: str, value: bool) -> None:
+    """Note whether I/O is to be enabled by itself, which it always is here; raises MalformedId, NotFound."""
+    lookup.find(tx, caller, "volume", Volume, volume_id).auto_enable_io = value
+
+
+def enable_io(tx: Transaction, caller: Caller, volume_id: str) -> None:
+    """Take notice that I/O is wanted, which nobody disables here; raises MalformedId, NotFound.
+
+    Raises WrongState while the volume's pool is full, or data of its snapshot damaged.
+    """
+    volume = lookup.find(tx, caller, "volume", Volume, volume_id)
+    if volume.full_since is not None:
+        raise WrongState(
+            "volume",
+            f"The storage pool of '{volume.id}' is full. I/O goes on by itself when there is room.",
+            code="IncorrectState",
+        )
+    if volume_lacks_data(tx, volume.id):
+        raise WrongState(
+            "volume",
+            f"Data of the snapshot '{volume.snapshot_id}' of '{volume.id}' is damaged. I/O goes on when it is back.",
+            code="IncorrectState",
+        )

@@ -1,0 +1,106 @@
+"""A migrated SQLite file with two accounts that have the same things, and the callers of both."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from stead_controller.controller import keep_facts
+from stead_controller.db.session import Database
+from stead_controller.settings import Settings
+from tests.support import rows
+from tests.support.life import Life
+
+
+@pytest.fixture(scope="session")
+def world_file(tmp_path_factory, empty_database_file) -> tuple[bytes, rows.World]:
+    """The bytes of a database with the rows of a world, and the world: to build it, too, takes longer than most tests."""
+    path = tmp_path_factory.mktemp("db") / "world.sqlite"
+    path.write_bytes(empty_database_file)
+    database = Database(f"sqlite:///{path}")
+    world = database.run_blocking(rows.build_world)
+    return closed(database), world
+
+
+def closed(database: Database) -> bytes:
+    """Close a database and give the bytes of its file."""
+    path = database.engine.url.database
+    assert path is not None
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return Path(path).read_bytes()
+
+
+@pytest.fixture
+def database(request, tmp_path) -> Iterator[Database]:
+    """An empty database, or one with the rows of `world` where a test asks for that."""
+    path = tmp_path / "stead.sqlite"
+    whole = "world" in request.fixturenames
+    path.write_bytes(
+        request.getfixturevalue("world_file")[0] if whole else request.getfixturevalue("empty_database_file")
+    )
+    database = Database(f"sqlite:///{path}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def world(database, world_file) -> rows.World:
+    """Two accounts, each with a default VPC, a subnet per zone and the default group; one host; one public image."""
+    return world_file[1].copy()
+
+
+@pytest.fixture
+def run(database) -> Callable[..., Any]:
+    """Call a function of `resources` in a transaction: `run(function, *args, **kwargs)`."""
+
+    def call(function, *args, **kwargs):
+        return database.run_blocking(lambda tx: function(tx, *args, **kwargs))
+
+    return call
+
+
+@pytest.fixture
+def life(database, world) -> Life:
+    """Instances of a world's first tenant, to be launched, and their host, to report of them."""
+    database.run_blocking(lambda tx: keep_facts(tx, Settings(state_dir=Path("/nowhere"))))
+    return Life(database, world)
+
+
+@pytest.fixture
+def unchanged(database) -> Callable[[], None]:
+    """Give a check that no row has changed since the fixture was first asked for."""
+    before: list[list[tuple[Any, ...]]] = []
+
+    def dump() -> list[list[tuple[Any, ...]]]:
+        with database.engine.connect() as connection:
+            names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name")
+            return [
+                [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY rowid")]
+                for (name,) in names.all()
+                if name != "alembic_version"
+            ]
+
+    def check() -> None:
+        if not before:
+            before.append(dump())  # type: ignore[arg-type]  # rows of any table
+            return
+        assert dump() == before[0]
+
+    return check
+
+
+@pytest.fixture
+def statements(database) -> Iterator[list[str]]:
+    """The SQL statements that are executed from now on."""
+    seen: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        seen.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(database.engine, "before_cursor_execute", note)

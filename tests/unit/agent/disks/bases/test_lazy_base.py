@@ -1,0 +1,60 @@
+"""A base that is read while it comes, over a disk that fails: readers get their bytes, and in the end it is whole."""
+
+import asyncio
+import errno
+import hashlib
+
+import pytest
+
+from stead_agent.disks.bases import lazy_base
+from stead_agent.disks.bases.filling import Filling
+from stead_agent.disks.bases.lazy_base import LazyBase
+from stead_proto.blocks import BLOCK_BYTES, digest_of, make_segment
+
+CONTENTS = [hashlib.shake_128(bytes([number])).digest(BLOCK_BYTES) for number in range(4)]
+DISK = b"".join([*CONTENTS, CONTENTS[0]])  # the last block is as the first
+
+
+class Store:
+    """Has all blocks, at once."""
+
+    def __init__(self):
+        self.by_digest = {digest_of(content): content for content in CONTENTS}
+
+    def fetch(self, _snapshot_id, digests, *, ahead):
+        assert ahead > 0
+        for digest in digests:
+            yield self.by_digest[digest]
+
+
+@pytest.fixture
+def filling(tmp_path):
+    digests = {number: digest_of(DISK[number * BLOCK_BYTES :][:BLOCK_BYTES]) for number in range(5)}
+    with Filling(tmp_path, "snap-0123456789abcdef0", len(DISK), [make_segment(0, digests)]) as made:
+        yield made
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("good", [0, 1, 3])
+async def test_what_cannot_be_kept_is_read_all_the_same_and_comes_later(filling, monkeypatch, number, good):
+    monkeypatch.setattr(lazy_base, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(lazy_base, "_QUIET_SECONDS", 0.0)
+    put, puts = filling.put, []
+
+    def failing(block, content):
+        puts.append(block)
+        if good < len(puts) <= good + 3:
+            raise OSError(number, "the disk")
+        put(block, content)
+
+    monkeypatch.setattr(filling, "put", failing)
+    base = LazyBase(filling, Store(), lambda: False)
+    base.start()
+    try:
+        assert await asyncio.wait_for(base.read(100, len(DISK) - 200), 10) == DISK[100:-100]
+        await asyncio.wait_for(base.whole.wait(), 10)
+    finally:
+        base.close()
+    assert list(filling.missing()) == []
+    assert filling.path.read_bytes() == DISK
+    assert len(puts) > good + 3

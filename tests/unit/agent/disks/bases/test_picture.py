@@ -1,0 +1,63 @@
+"""A base put together from segments, and the map of what has come of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_agent.disks.bases.picture import BadPictureError, Presence, blocks_of, picture_of, same_content
+from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, make_segment
+from stead_proto.v1.blocks_pb2 import Segment
+
+BLOCKS = st.dictionaries(st.integers(0, 3 * SEGMENT_BLOCKS), st.sampled_from([b"a" * 32, b"b" * 32, b"c" * 32]))
+
+
+def segments_of(digests):
+    positions = {block // SEGMENT_BLOCKS for block in digests}
+    return [
+        make_segment(
+            position,
+            {
+                block % SEGMENT_BLOCKS: digest
+                for block, digest in digests.items()
+                if block // SEGMENT_BLOCKS == position
+            },
+        )
+        for position in positions
+    ]
+
+
+@given(BLOCKS, st.integers(1, BLOCK_BYTES))
+def test_segments_make_the_picture(digests, last):
+    size = 3 * SEGMENT_BLOCKS * BLOCK_BYTES + last
+    picture = picture_of(size, segments_of(digests))
+    assert picture.digests == digests
+    assert sum(picture.span(block)[1] for block in blocks_of(0, size)) == size
+    places = same_content(picture)
+    assert sorted(block for blocks in places.values() for block in blocks) == sorted(digests)
+    assert all(digests[block] == digest for digest, blocks in places.items() for block in blocks)
+
+
+def test_what_is_beyond_the_disk_or_malformed_is_refused():
+    with pytest.raises(BadPictureError):
+        picture_of(BLOCK_BYTES, segments_of({1: b"a" * 32}))
+    with pytest.raises(BadPictureError):
+        picture_of(0, [])
+    with pytest.raises(BadPictureError):
+        picture_of(BLOCK_BYTES, segments_of({0: b"a" * 32}) * 2)
+    with pytest.raises(BadPictureError):
+        picture_of(1 << 40, [Segment(position=0, slots=[1, 0], digests=b"a" * 64)])
+
+
+@given(st.sets(st.integers(0, 99)), st.integers(0, 100 * BLOCK_BYTES), st.integers(1, BLOCK_BYTES * 3))
+def test_the_map_remembers(present, offset, length):
+    size = 100 * BLOCK_BYTES
+    presence = Presence.empty(size)
+    for block in present:
+        presence.add(block)
+    again = Presence.of(presence.content(), size)
+    assert {block for block in range(100) if block in again} == present
+    touched = blocks_of(offset, length)
+    assert touched[0] * BLOCK_BYTES <= offset < (touched[0] + 1) * BLOCK_BYTES
+    assert touched[-1] * BLOCK_BYTES < offset + length <= (touched[-1] + 1) * BLOCK_BYTES
+    with pytest.raises(BadPictureError):
+        Presence.of(presence.content() + b"\0", size)

@@ -1,0 +1,5 @@
+"""The database and world of these tests, and what hosts are told of it."""
+
+from tests.support.world import database, life, run, statements, unchanged, world, world_file
+
+__all__ = ["database", "life", "run", "statements", "unchanged", "world", "world_file"]

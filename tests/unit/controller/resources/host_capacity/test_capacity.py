@@ -1,0 +1,319 @@
+"""Placement against a model that looks at each host, on random fleets, and each of its rules by itself."""
+
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from stead_controller.db.tables import Host, StoragePool
+from stead_controller.errors import NoCapacity
+from stead_controller.placement.choose_host import Need
+from stead_controller.resources.host_capacity import capacity
+from stead_controller.resources.host_capacity.volume_homes import DiskNeed
+from tests.support import rows
+from tests.support.rows import CLOUD, GIB
+
+ZONE = "us-east-1a"
+SMALL_CLOUD = replace(CLOUD, volume_overcommit=1.0)
+FLEETS = 40
+STEPS = 25
+
+
+@dataclass
+class ModelHost:
+    """A host as the rules see it: what it has, and what was taken of it."""
+
+    id: str
+    zone: str
+    state: str
+    schedulable: bool
+    architecture: str
+    accelerated: bool
+    threads: int
+    cpus: int
+    memory: int
+    pool: int | None  # GiB
+    taken: list[tuple[Need, tuple[DiskNeed, ...]]] = field(default_factory=list)
+
+    def may_take(self, need, zone, disks):
+        """Whether no rule forbids it."""
+        if (self.zone, self.state, self.schedulable, self.architecture) != (zone, "up", True, need.architecture):
+            return False
+        if need.vcpus > self.threads:
+            return False
+        room = self.pool is None or self.pool_taken() + sum_of(need, disks) <= self.pool * GIB
+        return self.cpus_free() >= need.vcpus and self.memory_free() >= need.memory and room
+
+    def cpus_free(self):
+        return self.cpus - sum(need.vcpus for need, _ in self.taken)
+
+    def memory_free(self):
+        return self.memory - sum(need.memory for need, _ in self.taken)
+
+    def pool_taken(self):
+        return sum(sum_of(need, disks) for need, disks in self.taken)
+
+
+def sum_of(need, disks):
+    return need.instance_store + sum(disk.size for disk in disks) * GIB
+
+
+def random_host(dice, number):
+    return ModelHost(
+        f"h-{number:017x}",
+        dice.choice([ZONE, ZONE, "us-east-1b"]),
+        dice.choice(["up", "up", "up", "down", "enrolled"]),
+        dice.random() < 0.8,
+        dice.choice(["x86_64", "x86_64", "arm64"]),
+        dice.random() < 0.5,
+        dice.randint(1, 4),
+        dice.randint(0, 8),
+        dice.randint(0, 8),
+        dice.choice([None, dice.randint(0, 12)]),
+    )
+
+
+def store(tx, fleet):
+    tx.session.execute(delete(StoragePool))
+    tx.session.execute(delete(Host))
+    for host in fleet:
+        tx.session.add(
+            rows.host(
+                id=host.id,
+                zone=host.zone,
+                state=host.state,
+                schedulable=host.schedulable,
+                architecture=host.architecture,
+                accelerated=host.accelerated,
+                cpus=host.threads,
+                cpus_free=host.cpus,
+                memory_free=host.memory,
+            )
+        )
+        tx.session.flush()
+        if host.pool is not None:
+            tx.session.add(pool_of(host.id, host.pool))
+
+
+def pool_of(host_id, size, **changes):
+    values = {"name": "default", "backend": "directory", "is_default": True, "total": size * GIB, "free": 0}
+    return StoragePool(host_id=host_id, **values | changes)
+
+
+def random_need(dice):
+    need = Need(dice.randint(1, 4), dice.randint(1, 3), dice.choice(["x86_64", "arm64"]), dice.choice([0, 0, 2]) * GIB)
+    return need, tuple(DiskNeed(dice.randint(1, 4), "gp3") for _ in range(dice.randint(0, 2)))
+
+
+def place(tx, need, disks, zone=ZONE):
+    try:
+        return capacity.reserve_any(tx, SMALL_CLOUD, need, zone, disks).host_id
+    except NoCapacity:
+        return None
+
+
+def free(tx):
+    query = select(Host.id, Host.cpus_free, Host.memory_free, StoragePool.provisioned).outerjoin(StoragePool)
+    return {row[0]: tuple(row[1:]) for row in tx.session.execute(query)}
+
+
+def reserved(tx):
+    return {
+        row[0]: tuple(row[1:]) for row in tx.session.execute(select(Host.id, Host.cpus_reserved, Host.memory_reserved))
+    }
+
+
+def modelled(fleet):
+    return {
+        host.id: (host.cpus_free(), host.memory_free(), None if host.pool is None else host.pool_taken())
+        for host in fleet
+    }
+
+
+@pytest.mark.parametrize("seed", range(FLEETS))
+def test_random_fleets_against_the_model(database, seed):
+    """It never places where the model forbids, finds a place whenever there is one, and counts as the model counts."""
+    dice = random.Random(seed)
+    fleet = {host.id: host for host in (random_host(dice, number) for number in range(dice.randint(1, 7)))}
+
+    def live(tx):
+        store(tx, fleet.values())
+        for _ in range(STEPS):
+            if dice.random() < 0.7:
+                launch(tx)
+            else:
+                end_one(tx)
+            tx.session.flush()
+            assert free(tx) == modelled(fleet.values())
+            taken = {
+                host.id: (host.cpus - host.cpus_free(), host.memory - host.memory_free()) for host in fleet.values()
+            }
+            assert reserved(tx) == taken
+
+    def launch(tx):
+        need, disks = random_need(dice)
+        zone = dice.choice([ZONE, "us-east-1b"])
+        allowed = [host for host in fleet.values() if host.may_take(need, zone, disks)]
+        found = place(tx, need, disks, zone)
+        assert (found is None) == (not allowed)
+        if found is None:
+            return
+        chosen = fleet[found]
+        assert chosen in allowed
+        assert chosen.accelerated or not any(host.accelerated for host in allowed)
+        of_its_kind = [host for host in allowed if host.accelerated == chosen.accelerated]
+        assert chosen.memory_free() == max(host.memory_free() for host in of_its_kind)
+        chosen.taken.append((need, disks))
+
+    def end_one(tx):
+        host = dice.choice(list(fleet.values()))
+        if not host.taken:
+            return
+        need, disks = host.taken.pop()
+        capacity.give_back(tx, host.id, need)
+        for disk in disks:
+            capacity.volume_homes.give_back(tx, host.id, "", disk.size)
+
+    database.run_blocking(live)
+
+
+def change(run, host_id, **values):
+    run(lambda tx: tx.session.execute(update(Host).where(Host.id == host_id).values(**values)) and None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"state": "down"},
+        {"state": "enrolled"},
+        {"schedulable": False},
+        {"zone": "us-east-1b"},
+        {"architecture": "arm64"},
+        {"cpus": 1},
+        {"cpus_free": 1},
+        {"memory_free": GIB - 1},
+    ],
+    ids=str,
+)
+def test_one_thing_that_is_wrong_with_a_host_forbids_it(run, world, wrong):
+    need = Need(2, GIB)
+    assert run(place, need, ()) == world.host_id
+    change(run, world.host_id, **wrong)
+    assert run(place, need, ()) is None
+
+
+@pytest.mark.parametrize("wrong", [{"state": "down"}, {"cpus": 1}, {"cpus_free": 1}, {"memory_free": GIB - 1}], ids=str)
+def test_an_instance_starts_only_where_its_disks_are_and_there_is_room(run, world, wrong):
+    run(capacity.reserve_on, CLOUD, world.host_id, Need(2, GIB))
+    change(run, world.host_id, **wrong)
+    before = run(free)
+    with pytest.raises(NoCapacity, match="not enough free capacity"):
+        run(capacity.reserve_on, CLOUD, world.host_id, Need(2, GIB))
+    assert run(free) == before
+
+
+def test_instance_store_takes_room_of_the_default_pool_and_gives_it_back(run, world):
+    run(lambda tx: tx.session.add_all([pool_of(world.host_id, 10), spare(world)]))
+    need = Need(1, GIB, instance_store=4 * GIB)
+
+    def default():
+        return run(lambda tx: tx.session.get_one(StoragePool, (world.host_id, "default")).provisioned)
+
+    run(capacity.reserve_on, SMALL_CLOUD, world.host_id, need)
+    assert run(place, need, ()) == world.host_id
+    assert default() == 8 * GIB
+    before = run(lambda tx: tx.session.get_one(Host, world.host_id).cpus_free)
+    assert run(place, need, ()) is None
+    with pytest.raises(NoCapacity, match="instance store"):
+        run(capacity.reserve_on, SMALL_CLOUD, world.host_id, need)
+    assert (default(), run(lambda tx: tx.session.get_one(Host, world.host_id).cpus_free)) == (8 * GIB, before)
+    run(capacity.give_back, world.host_id, need)
+    assert default() == 4 * GIB
+    assert run(place, need, [DiskNeed(3, "gp3")]) is None, "there is room for the instance store alone"
+    assert default() == 4 * GIB
+    assert run(place, need, [DiskNeed(2, "gp3")]) == world.host_id
+
+
+def spare(world):
+    return pool_of(world.host_id, 100, name="spare", is_default=False, volume_types="io2")
+
+
+@pytest.mark.parametrize(
+    ("wish", "code", "words"),
+    [
+        ({"disks": [DiskNeed(11, "gp3")]}, "InsufficientVolumeCapacity", "enough capacity for the requested volume"),
+        ({"instance_store": 11 * GIB}, None, "volumes and instance store"),
+        ({"vcpus": 65}, None, r"as many processors .* vCPUs \(65\)"),
+        ({"memory": 1 << 50}, None, "enough free capacity"),
+    ],
+    ids=str,
+)
+def test_it_is_said_of_what_there_is_not_enough(run, world, wish, code, words):
+    run(lambda tx: tx.session.add(pool_of(world.host_id, 10)))
+    need = Need(wish.get("vcpus", 1), wish.get("memory", GIB), instance_store=wish.get("instance_store", 0))
+    before = run(free)
+    with pytest.raises(NoCapacity, match=words) as refusal:
+        run(capacity.reserve_any, SMALL_CLOUD, need, ZONE, wish.get("disks", ()))
+    assert refusal.value.code == code
+    assert run(free) == before
+
+
+def test_a_host_for_what_takes_no_room(run, world):
+    """Also one that is full, but none that is away, is to get nothing, is elsewhere, or is the one it must not be."""
+    change(run, world.host_id, cpus_free=-1, memory_free=-1)
+    assert run(capacity.choose_any, ZONE) == world.host_id
+    assert run(capacity.choose_any, "us-east-1b") is None
+    assert run(capacity.choose_any, ZONE, but=world.host_id) is None
+    for wrong, right in (({"state": "down"}, {"state": "up"}), ({"schedulable": False}, {"schedulable": True})):
+        change(run, world.host_id, **wrong)
+        assert run(capacity.choose_any, ZONE) is None
+        change(run, world.host_id, **right)
+    roomy = rows.host(memory_free=1)
+    roomy_id = run(lambda tx: tx.session.add(roomy) or roomy.id)
+    assert run(capacity.choose_any, ZONE) == roomy_id
+
+
+def test_a_launch_on_a_host_with_kvm_asks_once(run, world, statements):
+    statements.clear()
+    assert run(place, Need(1, GIB), ()) == world.host_id
+    assert len([one for one in statements if one.startswith(("SELECT", "UPDATE"))]) == 2
+
+
+def test_among_more_hosts_than_are_looked_at_the_roomiest_is_found(run, world):
+    """Also where those before it, by their ids, have KVM, too, and its like has none."""
+    change(run, world.host_id, state="down")
+    names = [f"h-{number:017x}" for number in range(40)]
+    run(
+        lambda tx: tx.session.add_all(rows.host(id=name, memory_free=GIB + number) for number, name in enumerate(names))
+    )
+    assert run(place, Need(1, GIB), ()) == names[-1]
+    run(lambda tx: tx.session.execute(update(Host).values(accelerated=False)) and None)
+    change(run, names[0], accelerated=True)
+    assert run(place, Need(1, GIB), ()) == names[0]
+
+
+def test_of_hosts_that_have_as_much_the_first_is_chosen(run, world):
+    """So that it is the same one each time."""
+    change(run, world.host_id, state="down")
+    names = [f"h-{number:017x}" for number in range(40)]
+    for name in reversed(names):
+        run(lambda tx, name=name: tx.session.add(rows.host(id=name, memory_free=GIB)))
+    assert run(capacity.choose_any, ZONE) == names[0]
+    assert run(place, Need(1, GIB), ()) == names[0]
+    change(run, names[-1], memory_free=2 * GIB)
+    assert run(capacity.choose_any, ZONE) == names[-1]
+
+
+def test_hosts_whose_pools_are_full_are_not_tried(run, world, statements):
+    def add(tx):
+        for number in range(5):
+            host = rows.host(id=f"h-{number:017x}", memory_free=1000 * GIB)
+            tx.session.add(host)
+            tx.session.flush()
+            tx.session.add(pool_of(host.id, 1))
+
+    run(add)
+    statements.clear()
+    assert run(place, Need(1, GIB), (DiskNeed(50, "gp3"),)) == world.host_id
+    assert len([one for one in statements if one.startswith("UPDATE hosts")]) == 1

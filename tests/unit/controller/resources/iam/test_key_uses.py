@@ -1,0 +1,54 @@
+from datetime import timedelta
+
+import pytest
+
+from stead_controller.db.migrate import upgrade
+from stead_controller.db.session import Database
+from stead_controller.request.caller import Caller
+from stead_controller.resources.iam import access_keys, roles
+from stead_controller.resources.iam.key_uses import KeyUses
+from stead_controller.resources.iam.roles import NewRole
+from stead_controller.resources.operators.create_account import create_account
+from stead_controller.secrets.sealing import no_sealer
+from tests.support.rows import CLOUD, NOW
+
+TRUST = (
+    '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},'
+    '"Action":"sts:AssumeRole"}}'
+)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    upgrade(database.engine)
+    yield database
+    database.close()
+
+
+async def test_the_last_use_of_keys_and_roles_is_written(database):
+    def make(tx):
+        made = create_account(tx, no_sealer(), CLOUD, "one", NOW)
+        root = Caller(made.account_id, f"arn:aws:iam::{made.account_id}:root", made.account_id, made.access_key_id)
+        return root, roles.create(tx, root, NewRole("r", TRUST), NOW)["RoleId"]
+
+    root, role_id = await database.run(make)
+    role = Caller(root.account_id, "arn", "user", "ASIA", kind="role", principal_id=role_id)
+    uses = KeyUses(database, "eu-west-7")
+    await uses.write()
+    uses.note(root, "ec2", NOW)
+    uses.note(root, "iam", NOW + timedelta(seconds=1))
+    uses.note(role, "ec2", NOW + timedelta(seconds=2))
+    for number in range(1000):
+        uses.note(Caller(root.account_id, "arn", "gone", f"AKIAGONE{number}", kind="user"), "ec2", NOW)
+    await uses.write()
+
+    def look(tx):
+        return (
+            access_keys.last_used(tx, root, root.access_key_id)["AccessKeyLastUsed"],
+            roles.get(tx, root, "r")["RoleLastUsed"],
+        )
+
+    key, used = await database.run(look, writes=False)
+    assert key == {"LastUsedDate": NOW + timedelta(seconds=1), "ServiceName": "iam", "Region": "eu-west-7"}
+    assert used == {"LastUsedDate": NOW + timedelta(seconds=2), "Region": "eu-west-7"}

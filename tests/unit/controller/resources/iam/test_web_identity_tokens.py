@@ -1,0 +1,88 @@
+"""Tokens of issuers: which are believed, and that no other is."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stead_controller.errors import BadRequest
+from stead_controller.resources.iam import web_identity_tokens
+from tests.support.web_identity import Issuer, encoded
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+ISSUER = Issuer()
+STRANGER = Issuer()
+TOKEN = ISSUER.token(NOW)
+
+
+def code(token: str, keys: list[dict[str, Any]] | None = None, now: datetime = NOW) -> str:
+    """The code of a refusal, or nothing."""
+    try:
+        web_identity_tokens.claims_of(token, ISSUER.keys if keys is None else keys, now)
+    except BadRequest as refusal:
+        return refusal.code or ""
+    return ""
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_what_the_issuer_signed_is_believed(algorithm: str) -> None:
+    claims = web_identity_tokens.claims_of(ISSUER.token(NOW, algorithm, email="a@b.c"), ISSUER.keys, NOW)
+    assert (claims["sub"], claims["email"]) == ("job-7", "a@b.c")
+
+
+@pytest.mark.parametrize(
+    ("token", "keys", "now", "expected"),
+    [
+        (STRANGER.token(NOW), None, NOW, "InvalidIdentityToken"),
+        (STRANGER.token(NOW, "ES256"), None, NOW, "InvalidIdentityToken"),
+        (TOKEN, [], NOW, "InvalidIdentityToken"),
+        (TOKEN, [{**ISSUER.keys[0], "use": "enc"}], NOW, "InvalidIdentityToken"),
+        (TOKEN, [{**ISSUER.keys[0], "kid": "old"}], NOW, "InvalidIdentityToken"),
+        (TOKEN, [{**ISSUER.keys[0], "alg": "RS512"}], NOW, "InvalidIdentityToken"),
+        (TOKEN, [{"kty": "RSA", "n": 7, "e": None}], NOW, "InvalidIdentityToken"),
+        (ISSUER.token(NOW, "none"), None, NOW, "InvalidIdentityToken"),
+        (ISSUER.token(NOW, "HS256"), None, NOW, "InvalidIdentityToken"),
+        (TOKEN, None, NOW + timedelta(hours=1), "ExpiredTokenException"),
+        (ISSUER.token(NOW, exp=None), None, NOW, "InvalidIdentityToken"),
+        (ISSUER.token(NOW, exp="later"), None, NOW, "InvalidIdentityToken"),
+        (ISSUER.token(NOW, sub=None), None, NOW, "InvalidIdentityToken"),
+        (ISSUER.token(NOW, nbf=NOW.timestamp() + 900), None, NOW, "InvalidIdentityToken"),
+        ("a.b", None, NOW, "InvalidIdentityToken"),
+        ("a.b.c", None, NOW, "InvalidIdentityToken"),
+        (f"{encoded(b'[]')}.{encoded(b'[]')}.", None, NOW, "InvalidIdentityToken"),
+        (TOKEN, None, NOW + timedelta(minutes=59), ""),
+    ],
+)
+def test_the_table(token: str, keys: list[dict[str, Any]] | None, now: datetime, expected: str) -> None:
+    assert code(token, keys, now) == expected
+
+
+@given(st.integers(0, len(TOKEN) - 1), st.sampled_from("ABCabc019-_."))
+def test_a_changed_token_is_not_believed(place: int, character: str) -> None:
+    changed = TOKEN[:place] + character + TOKEN[place + 1 :]
+    # The last character of a part may have bits that mean nothing.
+    if changed != TOKEN and not all(
+        _bytes(one) == _bytes(other) for one, other in zip(TOKEN.split("."), changed.split("."), strict=False)
+    ):
+        assert code(changed) == "InvalidIdentityToken"
+
+
+def _bytes(piece: str) -> bytes | None:
+    try:
+        return web_identity_tokens._decoded(piece)
+    except ValueError:
+        return None
+
+
+@given(st.text(max_size=60))
+def test_no_text_is_a_fault_of_ours(text: str) -> None:
+    assert code(text) == "InvalidIdentityToken"
+
+
+def test_audiences_are_one_or_several() -> None:
+    assert web_identity_tokens.audiences_of({"aud": "a"}) == ["a"]
+    assert web_identity_tokens.audiences_of({"aud": ["a", 7, "b"]}) == ["a", "b"]
+    assert web_identity_tokens.audiences_of(json.loads("{}")) == []
