@@ -1,10 +1,10 @@
 """What EC2's Describe operations have in common: ids, filters and a page in, a list and perhaps a NextToken out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result
-from stead_controller.aws.describe import Page
+from stead_controller.aws.describe import Key, Page
 from stead_controller.request.conditions import Selection
 
 
@@ -26,3 +26,11 @@ def answer(member: str, rows: Sequence[Result], page: Page, *key: str) -> Result
     """Show one page of rows, which are sorted by their members `key`."""
     shown, token = page.cut(rows, lambda row: tuple(row[name] for name in key))
     return {member: shown, "NextToken": token}
+
+
+def answered[Found](
+    member: str, found: Sequence[Found], page: Page, key: Callable[[Found], Key], view: Callable[[Found], Result]
+) -> Result:
+    """Show one page of what was found, sorted by `key`; `view` gives EC2's shape of one."""
+    cut, token = page.cut(found, key)
+    return {member: [view(one) for one in cut], "NextToken": token}

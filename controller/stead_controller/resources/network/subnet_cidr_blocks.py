@@ -1,7 +1,6 @@
 """A subnet's IPv6 block is associated with it and taken from it."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 
@@ -11,10 +10,11 @@ from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import create_subnet, notify_topology, subnets
+from stead_controller.resources.network.subnets import SubnetCidrBlock
 
 
-def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> dict[str, Any]:
-    """Give a subnet a /64 of its VPC's IPv6 blocks, shown as EC2 does.
+def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> SubnetCidrBlock:
+    """Give a subnet a /64 of its VPC's IPv6 blocks.
 
     Raises MalformedId, NotFound, InvalidParameter (also as InvalidSubnet.Range), AlreadyExists, LimitExceeded where it
     has one already.
@@ -27,11 +27,11 @@ def associate(tx: Transaction, caller: Caller, subnet_id: str, cidr: str) -> dic
         )
     create_subnet.give_ipv6(tx, subnet, cidr)
     notify_topology.subnet(tx, subnet.id, subnet.vpc_id)
-    return {"SubnetId": subnet.id, "Ipv6CidrBlockAssociation": subnets.shown_ipv6(subnet, "associating")}
+    return subnets.ipv6_block(subnet, "associating")
 
 
-def disassociate(tx: Transaction, caller: Caller, association_id: str, now: datetime) -> dict[str, Any]:
-    """Take a subnet's IPv6 block from it, shown as EC2 does; it stays described as disassociated for a while.
+def disassociate(tx: Transaction, caller: Caller, association_id: str, now: datetime) -> SubnetCidrBlock:
+    """Take a subnet's IPv6 block from it; it stays described as disassociated for a while.
 
     Raises MalformedId, NotFound, InUse with addresses, or while interfaces get an address by themselves, as those in a
     subnet of IPv6 only always do.
@@ -68,8 +68,7 @@ def disassociate(tx: Transaction, caller: Caller, association_id: str, now: date
         ended=now,
     )
     tx.session.add(ended)
-    shown = subnets.show_ipv6(ended.id, ended.cidr_block, "disassociating")
     subnet.ipv6_cidr_block = subnet.ipv6_association_id = None
     subnet.dns64 = subnet.resource_name_aaaa_record = False
     notify_topology.subnet(tx, subnet.id, subnet.vpc_id)
-    return {"SubnetId": subnet.id, "Ipv6CidrBlockAssociation": shown}
+    return SubnetCidrBlock(subnet.id, ended.id, ended.cidr_block, "disassociating")

@@ -1,9 +1,8 @@
-"""Subnets as EC2 shows them."""
+"""Subnets: found by ids and filters, with what is known of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from ipaddress import IPv6Network
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sqlalchemy import func, select
 
@@ -20,6 +19,28 @@ from stead_controller.resources import tags
 from stead_controller.resources.network import ended_cidr_blocks
 
 _FREE_COUNT: Final = "available-ip-address-count"
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetCidrBlock:
+    """An association of an IPv6 block with a subnet; `state` is EC2's word."""
+
+    subnet_id: str
+    association_id: str
+    cidr_block: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSubnet:
+    """A subnet with what is known of it beside its row; its IPv6 blocks are also those taken from it lately."""
+
+    subnet: Subnet
+    arn: str
+    zone_id: str | None
+    free_addresses: int
+    ipv6_blocks: Sequence[SubnetCidrBlock]
+    tags: Sequence[tuple[str, str]]
 
 
 def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
@@ -67,68 +88,44 @@ def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
     }
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's subnets in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedSubnet]:
+    """Find the caller's subnets and what is known of them, sorted by id; raises MalformedId, NotFound."""
     asked = replace(asked, filters=tuple(_counted(tx, caller, one) for one in asked.filters))
     found = lookup.select_page(tx, caller, "subnet", Subnet, asked, conditions=conditions(caller, cloud))
-    return shown(tx, caller, cloud, found)
+    return described(tx, caller, cloud, found)
 
 
-def shown(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subnet]) -> list[dict[str, Any]]:
-    """Show subnets in EC2's shape."""
+def described(tx: Transaction, caller: Caller, cloud: Cloud, subnets: Sequence[Subnet]) -> list[DescribedSubnet]:
+    """Find what is known of subnets beside their rows."""
     ids = [subnet.id for subnet in subnets]
     taken, ended = _taken(tx, ids), ended_cidr_blocks.of(tx, ids)
-    tagged = tags.of(tx, caller.account_id, ids)
+    tagged = tags.pairs_of(tx, caller.account_id, ids)
     zones = zone_ids(cloud)
+    prefix = _arn_prefix(caller, cloud)
     return [
-        {
-            "SubnetId": subnet.id,
-            "SubnetArn": _arn_prefix(caller, cloud) + subnet.id,
-            "VpcId": subnet.vpc_id,
-            "OwnerId": subnet.account_id,
-            "State": "available",
-            "CidrBlock": subnet.cidr_block,
-            "AvailableIpAddressCount": _free(subnet.cidr_block, taken.get(subnet.id, 0)),
-            "AvailabilityZone": subnet.zone,
-            "AvailabilityZoneId": zones.get(subnet.zone),
-            "DefaultForAz": subnet.default_for_zone,
-            "MapPublicIpOnLaunch": subnet.map_public_address,
-            "MapCustomerOwnedIpOnLaunch": False,
-            "AssignIpv6AddressOnCreation": subnet.assign_ipv6_address,
-            "Ipv6CidrBlockAssociationSet": [
-                *([] if subnet.ipv6_cidr_block is None else [shown_ipv6(subnet, "associated")]),
-                *(show_ipv6(block.id, block.cidr_block, ended_cidr_blocks.STATE) for block in ended[subnet.id]),
+        DescribedSubnet(
+            subnet,
+            arn=prefix + subnet.id,
+            zone_id=zones.get(subnet.zone),
+            free_addresses=_free(subnet.cidr_block, taken.get(subnet.id, 0)),
+            ipv6_blocks=[
+                *([] if subnet.ipv6_cidr_block is None else [ipv6_block(subnet, "associated")]),
+                *(
+                    SubnetCidrBlock(subnet.id, block.id, block.cidr_block, ended_cidr_blocks.STATE)
+                    for block in ended[subnet.id]
+                ),
             ],
-            "EnableDns64": subnet.dns64,
-            "Ipv6Native": subnet.cidr_block is None,
-            "PrivateDnsNameOptionsOnLaunch": {
-                "HostnameType": subnet.hostname_type,
-                "EnableResourceNameDnsARecord": subnet.resource_name_a_record,
-                "EnableResourceNameDnsAAAARecord": subnet.resource_name_aaaa_record,
-            },
-            "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
-            "Tags": tagged.get(subnet.id, []),
-        }
+            tags=tagged.get(subnet.id, ()),
+        )
         for subnet in subnets
     ]
 
 
-def shown_ipv6(subnet: Subnet, state: str) -> dict[str, Any]:
-    """Show the association of a subnet's IPv6 block, which it must have, in EC2's shape."""
+def ipv6_block(subnet: Subnet, state: str) -> SubnetCidrBlock:
+    """Give the association of a subnet's IPv6 block, which it must have."""
     assert subnet.ipv6_association_id is not None
     assert subnet.ipv6_cidr_block is not None
-    return show_ipv6(subnet.ipv6_association_id, subnet.ipv6_cidr_block, state)
-
-
-def show_ipv6(association_id: str, cidr_block: str, state: str) -> dict[str, Any]:
-    """Show the association of an IPv6 block with a subnet, in EC2's shape."""
-    return {
-        "AssociationId": association_id,
-        "Ipv6CidrBlock": cidr_block,
-        "Ipv6CidrBlockState": {"State": state},
-        "Ipv6AddressAttribute": "private" if IPv6Network(cidr_block).is_private else "public",
-        "IpSource": "amazon",
-    }
+    return SubnetCidrBlock(subnet.id, subnet.ipv6_association_id, subnet.ipv6_cidr_block, state)
 
 
 def find(tx: Transaction, caller: Caller, subnet_id: str) -> Subnet:

@@ -6,6 +6,7 @@ from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.network.addressing import refuse_other_sources
+from stead_controller.aws.ec2.network.subnet_view import association_view, subnet_view
 from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
 from stead_controller.resources.network import (
     create_subnet,
@@ -39,7 +40,7 @@ def create(call: Call, params: Params) -> Result:
         tags=tags_on_create(params, "subnet")["subnet"],
     )
     made = create_subnet.create(call.tx, call.caller, call.cloud, request, call.now)
-    return {"Subnet": subnets.shown(call.tx, call.caller, call.cloud, [made])[0]}
+    return {"Subnet": subnet_view(subnets.described(call.tx, call.caller, call.cloud, [made])[0])}
 
 
 @operation("CreateDefaultSubnet")
@@ -52,7 +53,7 @@ def create_default(call: Call, params: Params) -> Result:
     if zone is None:
         raise MissingParameter("availabilityZone")
     made = create_subnet.create_default(call.tx, call.caller, zone, call.now)
-    return {"Subnet": subnets.shown(call.tx, call.caller, call.cloud, [made])[0]}
+    return {"Subnet": subnet_view(subnets.described(call.tx, call.caller, call.cloud, [made])[0])}
 
 
 @operation("DeleteSubnet")
@@ -67,7 +68,8 @@ def describe_subnets(call: Call, params: Params) -> Result:
     """List subnets."""
     known = subnets.conditions(call.caller, call.cloud)
     asked, page = selection.paged(call, params, "DescribeSubnets", known, ids="SubnetIds")
-    return selection.answer("Subnets", subnets.describe(call.tx, call.caller, call.cloud, asked), page, "SubnetId")
+    found = subnets.describe(call.tx, call.caller, call.cloud, asked)
+    return selection.answered("Subnets", found, page, lambda one: (one.subnet.id,), subnet_view)
 
 
 @operation("ModifySubnetAttribute")
@@ -98,10 +100,12 @@ def associate_cidr_block(call: Call, params: Params) -> Result:
     refuse_other_sources(params)
     if "Ipv6CidrBlock" not in params:
         raise MissingParameter("ipv6CidrBlock")
-    return subnet_cidr_blocks.associate(call.tx, call.caller, params["SubnetId"], params["Ipv6CidrBlock"])
+    return association_view(
+        subnet_cidr_blocks.associate(call.tx, call.caller, params["SubnetId"], params["Ipv6CidrBlock"])
+    )
 
 
 @operation("DisassociateSubnetCidrBlock")
 def disassociate_cidr_block(call: Call, params: Params) -> Result:
     """Take the IPv6 block from a subnet."""
-    return subnet_cidr_blocks.disassociate(call.tx, call.caller, params["AssociationId"], call.now)
+    return association_view(subnet_cidr_blocks.disassociate(call.tx, call.caller, params["AssociationId"], call.now))

@@ -1,4 +1,4 @@
-"""Subnets as EC2 shows and filters them; free addresses are counted."""
+"""Subnets as filters find them; free addresses are counted."""
 
 import pytest
 
@@ -11,15 +11,15 @@ from tests.support.rows import CLOUD
 
 def found(run, caller, *filters):
     asked = Selection(filters=tuple(Filter(name, (value,)) for name, value in filters))
-    return [subnet["SubnetId"] for subnet in run(subnets.describe, caller, CLOUD, asked)]
+    return [one.subnet.id for one in run(subnets.describe, caller, CLOUD, asked)]
 
 
 def test_free_addresses_are_counted(world, run):
     run(lambda tx: [rows.launch(tx, world, world.one, number=number) for number in range(3)] and None)
-    shown = {subnet["SubnetId"]: subnet for subnet in run(subnets.describe, world.one.caller, CLOUD, Selection())}
+    known = {one.subnet.id: one for one in run(subnets.describe, world.one.caller, CLOUD, Selection())}
     first, second = world.one.subnet_ids
-    assert shown[first]["AvailableIpAddressCount"] == 4096 - 5 - 3
-    assert shown[second]["AvailableIpAddressCount"] == 4096 - 5
+    assert known[first].free_addresses == 4096 - 5 - 3
+    assert known[second].free_addresses == 4096 - 5
     assert found(run, world.one.caller, ("available-ip-address-count", "4088")) == [first]
     assert found(run, world.one.caller, ("available-ip-address-count", "40*")) == sorted([first, second])
     assert found(run, world.one.caller, ("available-ip-address-count", "1")) == []
