@@ -111,8 +111,6 @@ def _delete(tx: Transaction, caller: Caller, snapshot_id: str) -> str:
 
 def delete_unused(tx: Transaction, snapshot: Snapshot) -> bool:
     """Delete a snapshot unless another image is made of it, and tell whether it was."""
-    if snapshot.state == "deleting":
-        return True
     used = select(ImageBlockDevice.image_id).where(ImageBlockDevice.snapshot_id == snapshot.id).limit(1)
     if tx.session.scalar(used) is not None:
         return False
@@ -138,4 +136,3 @@ def forget(tx: Transaction, image: Image) -> None:
     """Remove an image's rows and everybody's tags of it."""
     tags.remove_all(tx, [image.id])
     tx.session.execute(delete(Image).where(Image.id == image.id))
-    tx.session.expunge(image)

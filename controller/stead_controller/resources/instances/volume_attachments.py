@@ -95,7 +95,7 @@ def _note_start(tx: Transaction, instance: Instance) -> None:
     query = select(Volume.device_name).where(
         Volume.instance_id == instance.id, Volume.device_name != instance.root_device_name
     )
-    names = tx.session.scalars(query.order_by(Volume.device_name, Volume.id))
+    names = tx.session.scalars(query.order_by(Volume.device_name))
     instance.ebs_at_start = [name for name in names if name is not None]
 
 

@@ -63,9 +63,8 @@ def attach(  # noqa: PLR0917 — what the operation asks
         )
     check_number(instance.instance_type, len(present) + 1)
     check_addresses(tx, interface, instance.instance_type)
-    plug(interface, instance, device_index, now, state="attaching")
+    attachment_id = plug(interface, instance, device_index, now, state="attaching")
     interface_changes.changed(tx, interface)
-    attachment_id: str = interface.attachment_id or ""
     return attachment_id
 
 
@@ -88,9 +87,6 @@ def check_number(instance_type: str, number: int) -> None:
 
 def check_addresses(tx: Transaction, interface: NetworkInterface, instance_type: str) -> None:
     """Raise LimitExceeded when a type offers an interface fewer addresses than it has."""
-    kind = instance_types.find(instance_type)
-    if kind is None:
-        return
     query = (
         select(InterfaceAddress.ipv6, func.count())
         .where(InterfaceAddress.interface_id == interface.id)
@@ -110,16 +106,21 @@ def check_address_number(instance_type: str, number: int) -> None:
         )
 
 
-def plug(interface: NetworkInterface, instance: Instance, device_index: int, now: datetime, *, state: str) -> None:
-    """Write into an interface's row that it is attached to an instance; it stays when the instance ends."""
+def plug(interface: NetworkInterface, instance: Instance, device_index: int, now: datetime, *, state: str) -> str:
+    """Write into an interface's row that it is attached to an instance, and give the attachment's id.
+
+    It stays when the instance ends.
+    """
     interface.status = "in-use"
     interface.host_id = instance.host_id
     interface.instance_id = instance.id
-    interface.attachment_id = ids.new_id("network-interface-attachment")
+    attachment_id = ids.new_id("network-interface-attachment")
+    interface.attachment_id = attachment_id
     interface.device_index = device_index
     interface.attachment_state = state
     interface.attach_time = now
     interface.delete_on_termination = False
+    return attachment_id
 
 
 def detach(tx: Transaction, caller: Caller, attachment_id: str, *, force: bool = False) -> None:
@@ -141,11 +142,10 @@ def detach(tx: Transaction, caller: Caller, attachment_id: str, *, force: bool =
             code="OperationNotPermitted",
         )
     host_id = interface.host_id
-    if interface.attachment_state != "detaching":
-        interface.attachment_state = "detaching"
-        interface_changes.changed(tx, interface)
-        if host_id is not None:
-            desired_state.remove_interface(tx, host_id, interface.id)
+    interface.attachment_state = "detaching"
+    interface_changes.changed(tx, interface)
+    if host_id is not None:
+        desired_state.remove_interface(tx, host_id, interface.id)
     if host_id is None or (force and tx.session.get_one(Host, host_id).state != "up"):
         settle_detached(tx, interface)
 

@@ -78,7 +78,6 @@ def delete_snapshot(tx: Transaction, snapshot: Snapshot) -> None:
     snapshot.state = "deleting"
     tags.remove_all(tx, [snapshot.id])
     tx.session.execute(delete(SnapshotPermission).where(SnapshotPermission.snapshot_id == snapshot.id))
-    tx.session.flush()
     if was_pending:
         _end(tx, snapshot)
     desired_state.remove_unused_base(tx, snapshot.id)
@@ -90,13 +89,11 @@ def follow(tx: Transaction, volume: Volume) -> None:
     Those of a set fail, which must be of one instant, and those of which much is stored already, of another instant.
     """
     host_id = volume.attached_host_id or volume.host_id
-    pending = select(Snapshot).where(
-        Snapshot.volume_id == volume.id, Snapshot.state == "pending", Snapshot.host_id.is_not(None)
-    )
+    pending = select(Snapshot).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
     moved = []
     for snapshot in tx.session.scalars(pending).all():
         if snapshot.host_id in (None, host_id):
-            continue  # None: it failed with another of its set, one turn before
+            continue  # of no host: the controller makes it, or it failed with another of its set, one turn before
         if host_id is None or snapshot.set_id is not None or not segments.drop(tx, snapshot.id, _SEGMENTS_AT_ONCE):
             fail(tx, snapshot, MOVED)
             continue

@@ -310,8 +310,8 @@ def test_a_home_and_an_instance_without_a_host_need_not(place):
 
 def test_metadata_go_on_to_say_what_a_machine_was_started_with(place):
     running, second, stopped = place.launch(), place.launch(), place.launch(state="stopped")
-    for device in ("/dev/sdh", "/dev/sdg"):
-        place.attached(running, device_name=device)
+    for number, device in enumerate(("/dev/sdh", "/dev/sdg")):
+        place.attached(running, device_name=device, id=f"vol-{number:017x}")
     leaving = place.attached(second)
     place.attach(place.volume(), running)
     place.attach(place.volume(), running, "/dev/sdi")

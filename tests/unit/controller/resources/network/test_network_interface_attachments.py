@@ -142,8 +142,8 @@ def test_an_index_is_free_on_its_own_instance_and_not_negative(launch, make, att
     first, second = launch(instance_type="t3.large"), launch()
     attach(make(), first, 1)
     interface_id = make()
-    for index in (-1, 0, 1):
-        with pytest.raises(InvalidParameter, match=str(index)):
+    for index, words in ((-1, r"Value \(-1\)"), (0, "already has .* '0'"), (1, "already has .* '1'")):
+        with pytest.raises(InvalidParameter, match=words):
             attach(interface_id, first, index)
     assert find(interface_id).attachment_id is None
     attach(interface_id, second, 1)
