@@ -72,7 +72,7 @@ class MalformedId(BadRequest):
     """An id that has not the form of its resource type."""
 
     def __init__(self, resource_type: str, bad_id: str) -> None:
-        """Keep the resource type (as in `stead_proto.ids.PREFIXES`) and the text that is no such id."""
+        """Keep the resource type (as in `catalog/nouns.py`) and the text that is no such id."""
         super().__init__(f'Invalid id: "{bad_id}"')
         self.resource_type = resource_type
         self.bad_id = bad_id
@@ -84,7 +84,7 @@ class NotFound(SteadError):
     def __init__(
         self, resource_type: str, missing: str | Sequence[str], *, code: str | None = None, message: str | None = None
     ) -> None:
-        """Keep the resource type (as in `stead_proto.ids.PREFIXES`) and the absent ids or names.
+        """Keep the resource type (as in `catalog/nouns.py`) and the absent ids or names.
 
         `message` is for services that say it in words of their own.
         """

@@ -13,11 +13,11 @@ from stead_controller.aws.authorization.native import native_gate
 from stead_controller.aws.authorization.table import RULES
 from stead_controller.aws.call import OPERATIONS, Call
 from stead_controller.aws.protocol.models import load_service
+from stead_controller.catalog import ids
 from stead_controller.clock import now
 from stead_controller.errors import NotAuthorized, SteadError
 from stead_controller.request.caller import Caller
 from stead_controller.resources.iam.policies_of_caller import policies_of
-from stead_proto import ids
 from tests.api.identity import document, trust
 from tests.api.strangers import read_of_anybody, statements
 from tests.support import rows

@@ -5,10 +5,10 @@ import base64
 import pytest
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import HostResource, SecurityGroup, VpcResource
 from stead_controller.desired import desired_state
 from stead_controller.hosts import reports
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
 from tests.support.rows import NOW

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import HostResource, VpcEndpointInterface
 from stead_controller.desired.redraw import redraw
 from stead_controller.hosts import reports
@@ -15,7 +16,6 @@ from stead_controller.resources.network import vpc_endpoint_access, vpc_endpoint
 from stead_controller.resources.operators import host_records
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import keep_house
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2, host_pb2
 from tests.api.conftest import Api
 from tests.api.test_network_interfaces import report, shown, told

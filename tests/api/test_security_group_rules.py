@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import select, update
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import SecurityGroup, Vpc, VpcResource
 from stead_controller.desired import desired_state
 from stead_controller.resources.network import create_vpc
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 from tests.support.rows import CLOUD, NOW
 

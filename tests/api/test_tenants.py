@@ -12,9 +12,10 @@ from botocore.model import ListShape, StructureShape
 from stead_controller.aws import operations, unbuilt
 from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.protocol.models import load_service
+from stead_controller.catalog import ids
+from stead_controller.catalog.nouns import OF_TYPE
 from stead_controller.db.tables import ImageTask
 from stead_controller.resources.policy_keys import resource_facts
-from stead_proto import ids
 from tests.api.conftest import serving
 from tests.api.identity import trust
 from tests.api.strangers import answer, read_of_anybody, statements, told_alike
@@ -470,7 +471,7 @@ def test_anothers_id_is_answered_like_an_absent_one(api, theirs, own_instance, o
     for kind in kinds:
         if kind not in theirs or (resource_type is None and kind == "key-name"):
             continue
-        absent = "nobody" if kind == "key-name" else f"{ids.PREFIXES[kind]}-0{'0' * 16}"
+        absent = "nobody" if kind == "key-name" else f"{OF_TYPE[kind].prefix}-0{'0' * 16}"
         wire = told_alike(
             api,
             "ec2",

@@ -11,7 +11,7 @@ from botocore.model import ListShape, StructureShape
 from stead_controller.aws import operations
 from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.protocol.models import load_service
-from stead_proto import ids
+from stead_controller.catalog import ids
 from tests.api.conftest import serving
 from tests.api.identity import trust
 from tests.api.strangers import answer, statements, told_alike

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stead_proto import ids
+from stead_controller.catalog import ids
 from tests.support import desired_states as make
 from tests.support.fake_controller import FakeController
 from tests.support.processes import BIN, ROOT, Child

@@ -31,13 +31,13 @@ from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import ALGORITHM, Claim, sign
+from stead_controller.catalog import ids
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from stead_controller.request.caller import Caller
 from stead_controller.resources.iam import access_keys, entities, inline_policies, roles, users
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
-from stead_proto import ids
 from tests.api.identity import document, trust
 from tests.support import rows
 

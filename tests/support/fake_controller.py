@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 
 from stead_agent.wanted import Key
-from stead_proto import ids, limits, tls
+from stead_controller.catalog import ids
+from stead_proto import limits, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import host_pb2_grpc

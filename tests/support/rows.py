@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     AccessKey,
@@ -36,7 +37,6 @@ from stead_controller.request.owners import CLOUD_ACCOUNT
 from stead_controller.resources.network.default_vpc import create_default_vpc
 from stead_controller.resources.network.vpc_endpoint_services import keep
 from stead_controller.resources.storage.snapshots import NO_VOLUME
-from stead_proto import ids
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89_000, tzinfo=UTC)
 GIB = 1 << 30

@@ -1,8 +1,9 @@
 """One table: our error becomes an AWS code and an HTTP status.
 
 The codes are EC2's published ones
-(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html); where other services name the same thing
-differently, `_SERVICE_CODES` says so. An error's own `code` wins over all tables.
+(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html), those of one kind of resource are in
+`catalog/nouns.py`; where other services name the same thing differently, `_SERVICE_CODES` says so. An error's own
+`code` wins over all tables.
 """
 
 import logging
@@ -12,120 +13,9 @@ from stead_controller import errors
 from stead_controller.aws import absences
 from stead_controller.aws.protocol.codec import Wire, WireError
 from stead_controller.aws.signature import Reason, Refused
+from stead_controller.catalog.nouns import OF_TYPE
 
 log = logging.getLogger(__name__)
-
-NOT_FOUND: Final[dict[str, str]] = {
-    "instance": "InvalidInstanceID.NotFound",
-    "reservation": "InvalidReservationID.NotFound",
-    "image": "InvalidAMIID.NotFound",
-    "import-image-task": "InvalidConversionTaskId",
-    "import-snapshot-task": "InvalidConversionTaskId",
-    "export-image-task": "InvalidExportTaskID.NotFound",
-    "snapshot": "InvalidSnapshot.NotFound",
-    "volume": "InvalidVolume.NotFound",
-    "volume-attachment": "InvalidAttachment.NotFound",
-    "vpc": "InvalidVpcID.NotFound",
-    "subnet": "InvalidSubnetID.NotFound",
-    "security-group": "InvalidGroup.NotFound",
-    "security-group-rule": "InvalidSecurityGroupRuleId.NotFound",
-    "network-interface": "InvalidNetworkInterfaceID.NotFound",
-    "network-interface-attachment": "InvalidAttachmentID.NotFound",
-    "elastic-ip": "InvalidAllocationID.NotFound",
-    "elastic-ip-association": "InvalidAssociationID.NotFound",
-    "public-ip": "InvalidAddress.NotFound",
-    "internet-gateway": "InvalidInternetGatewayID.NotFound",
-    "natgateway": "NatGatewayNotFound",
-    "egress-only-internet-gateway": "InvalidEgressOnlyInternetGatewayId.NotFound",
-    "route-table": "InvalidRouteTableID.NotFound",
-    "route-table-association": "InvalidAssociationID.NotFound",
-    "route": "InvalidRoute.NotFound",
-    "network-acl": "InvalidNetworkAclID.NotFound",
-    "network-acl-association": "InvalidAssociationID.NotFound",
-    "network-acl-entry": "InvalidNetworkAclEntry.NotFound",
-    "dhcp-options": "InvalidDhcpOptionID.NotFound",
-    "vpc-peering-connection": "InvalidVpcPeeringConnectionID.NotFound",
-    "vpc-cidr-association": "InvalidVpcCidrBlockAssociationID.NotFound",
-    "subnet-cidr-association": "InvalidSubnetCidrBlockAssociationID.NotFound",
-    "subnet-cidr-reservation": "InvalidSubnetCidrReservationID.NotFound",
-    "vpc-endpoint": "InvalidVpcEndpointId.NotFound",
-    "prefix-list": "InvalidPrefixListID.NotFound",
-    "vpc-flow-log": "InvalidFlowLogId.NotFound",
-    "network-insights-path": "InvalidNetworkInsightsPathId.NotFound",
-    "lifecycle-policy": "InvalidID",  # no resource of EC2's own
-    "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.NotFound",
-    "iam-instance-profile-association": "InvalidAssociationID.NotFound",
-    "key-pair": "InvalidKeyPair.NotFound",
-    "host": "InvalidHostID.NotFound",
-    "availability-zone": "InvalidZone.NotFound",
-    "region": "InvalidRegion",
-    "placement-group": "InvalidPlacementGroup.Unknown",
-    "launch-template": "InvalidLaunchTemplateId.NotFound",
-    "instance-type": "InvalidInstanceType",
-}
-
-MALFORMED: Final[dict[str, str]] = {
-    "instance": "InvalidInstanceID.Malformed",
-    "reservation": "InvalidReservationID.Malformed",
-    "image": "InvalidAMIID.Malformed",
-    "import-image-task": "InvalidConversionTaskId.Malformed",
-    "import-snapshot-task": "InvalidConversionTaskId.Malformed",
-    "export-image-task": "InvalidExportTaskID.Malformed",
-    "snapshot": "InvalidSnapshotID.Malformed",
-    "volume": "InvalidParameterValue",
-    "vpc": "InvalidVpcID.Malformed",
-    "subnet": "InvalidSubnetID.Malformed",
-    "security-group": "InvalidGroupId.Malformed",
-    "security-group-rule": "InvalidSecurityGroupRuleId.Malformed",
-    "network-interface": "InvalidNetworkInterfaceId.Malformed",
-    "network-interface-attachment": "InvalidNetworkInterfaceAttachmentId.Malformed",
-    "elastic-ip": "InvalidAllocationID.Malformed",
-    "elastic-ip-association": "InvalidAssociationID.Malformed",
-    "internet-gateway": "InvalidInternetGatewayId.Malformed",
-    "natgateway": "NatGatewayMalformed",
-    "egress-only-internet-gateway": "InvalidEgressOnlyInternetGatewayId.Malformed",
-    "route-table": "InvalidRouteTableId.Malformed",
-    "route-table-association": "InvalidRouteTableAssociationID.Malformed",
-    "network-acl": "InvalidNetworkAclId.Malformed",
-    "network-acl-association": "InvalidAssociationID.Malformed",
-    "dhcp-options": "InvalidDhcpOptionsId.Malformed",
-    "vpc-peering-connection": "InvalidVpcPeeringConnectionId.Malformed",
-    "vpc-cidr-association": "InvalidVpcCidrBlockAssociationID.Malformed",
-    "subnet-cidr-association": "InvalidSubnetCidrBlockAssociationID.Malformed",
-    "subnet-cidr-reservation": "InvalidSubnetCidrReservationID.Malformed",
-    "vpc-endpoint": "InvalidVpcEndpointId.Malformed",
-    "prefix-list": "InvalidPrefixListId.Malformed",
-    "vpc-flow-log": "InvalidFlowLogId.Malformed",
-    "network-insights-path": "InvalidNetworkInsightsPathId.Malformed",
-    "network-insights-analysis": "InvalidNetworkInsightsAnalysisId.Malformed",
-    "iam-instance-profile-association": "InvalidParameterValue",
-    "key-pair": "InvalidKeyPair.Malformed",
-    "host": "InvalidHostID.Malformed",
-    "launch-template": "InvalidLaunchTemplateId.Malformed",
-    "lifecycle-policy": "InvalidID",
-}
-
-DUPLICATE: Final[dict[str, str]] = {
-    "key-pair": "InvalidKeyPair.Duplicate",
-    "security-group": "InvalidGroup.Duplicate",
-    "security-group-rule": "InvalidPermission.Duplicate",
-    "image": "InvalidAMIName.Duplicate",
-    "subnet": "InvalidSubnet.Conflict",
-    "vpc": "DefaultVpcAlreadyExists",
-    "route": "RouteAlreadyExists",
-    "network-acl-entry": "NetworkAclEntryAlreadyExists",
-    "vpc-peering-connection": "VpcPeeringConnectionAlreadyExists",
-    "vpc-flow-log": "FlowLogAlreadyExists",
-    "placement-group": "InvalidPlacementGroup.Duplicate",
-    "launch-template": "InvalidLaunchTemplateName.AlreadyExistsException",
-}
-
-WRONG_STATE: Final[dict[str, str]] = {
-    "instance": "IncorrectInstanceState",
-    "image": "InvalidAMIID.Unavailable",
-    "snapshot": "IncorrectState",
-    "vpc-peering-connection": "InvalidStateTransition",
-}
 
 # From the most special class to the most general, with EC2's code and the HTTP status.
 _CLASSES: Final[tuple[tuple[type[errors.SteadError], str, int], ...]] = (
@@ -316,13 +206,16 @@ def _code_and_status(error: errors.SteadError, service: str) -> tuple[str, int]:
 
 
 def _ec2_code(error: errors.SteadError) -> str | None:
+    noun = OF_TYPE.get(getattr(error, "resource_type", ""))
+    if noun is None:
+        return None
     match error:
         case errors.NotFound():
-            return NOT_FOUND.get(error.resource_type)
+            return noun.absent
         case errors.MalformedId():
-            return MALFORMED.get(error.resource_type)
+            return noun.malformed
         case errors.AlreadyExists():
-            return DUPLICATE.get(error.resource_type)
+            return noun.duplicate
         case errors.WrongState():
-            return WRONG_STATE.get(error.resource_type)
+            return noun.wrong_state
     return None

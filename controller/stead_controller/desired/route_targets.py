@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     EgressOnlyInternetGateway,
     Instance,
@@ -30,7 +31,6 @@ from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.route_target import TargetRequest
 from stead_controller.request.transaction import Transaction
-from stead_proto import ids
 
 INTERNET_GATEWAY: Final = "internet-gateway"
 EGRESS_ONLY_GATEWAY: Final = "egress-only-internet-gateway"
@@ -40,7 +40,7 @@ PEERING: Final = "vpc-peering-connection"
 VPC_ENDPOINT: Final = "vpc-endpoint"
 
 TYPES: Final = (INTERNET_GATEWAY, EGRESS_ONLY_GATEWAY, NAT_GATEWAY, INTERFACE, PEERING, VPC_ENDPOINT)
-"""The types of targets that a route's row may have, as in `stead_proto.ids.PREFIXES`."""
+"""The types of targets that a route's row may have, as in `catalog/nouns.py`."""
 
 
 @dataclass(frozen=True, slots=True)

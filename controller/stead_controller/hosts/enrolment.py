@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import grpc
 from sqlalchemy import delete
 
+from stead_controller.catalog import ids
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
 from stead_controller.errors import LimitExceeded, NotAuthorized, SteadError, TooManyRequests
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.network import host_addresses
-from stead_proto import ids, tls
+from stead_proto import tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import host_pb2_grpc

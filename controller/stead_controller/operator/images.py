@@ -16,6 +16,7 @@ from stead_controller.blocks.confinement import ConversionError
 from stead_controller.blocks.image_files import IncomingImage
 from stead_controller.blocks.interface import BlockStoreError, MissingBlockError
 from stead_controller.blocks.store import BlockStore
+from stead_controller.catalog import ids
 from stead_controller.clock import Clock
 from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.operator.peers import refuse, require_operator
@@ -24,7 +25,6 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.resources.images import imported_images
 from stead_controller.resources.images.imported_images import ImageFile, ImageWish
 from stead_controller.resources.storage import segments
-from stead_proto import ids
 from stead_proto.blocks import BadBlockError
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import grpc
 
+from stead_controller.catalog import ids
 from stead_controller.errors import InvalidParameter, SteadError, WrongState
 from stead_controller.operator.peers import refuse, require_operator
 from stead_controller.operator.transactions import Transactions
@@ -15,7 +16,7 @@ from stead_controller.resources.network.interface_questions import interface_on_
 from stead_controller.resources.network.network_questions import Asked
 from stead_controller.resources.network.reachability.packet import ALL_PORTS
 from stead_controller.resources.network.reachability.verdict import Verdict
-from stead_proto import ids, limits
+from stead_proto import limits
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
 

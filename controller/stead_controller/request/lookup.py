@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, bindparam, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.prepared import Prepared
 from stead_controller.errors import MalformedId, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.conditions import FEW, Condition, Selection, clauses
 from stead_controller.request.filters import Filter, is_pattern
 from stead_controller.request.transaction import Transaction
-from stead_proto import ids
 
 type Ids = Sequence[str]
 # Conditions on rows, from the most frequent one; lazily, where one needs to be looked for.

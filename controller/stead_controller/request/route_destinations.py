@@ -4,10 +4,10 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
+from stead_controller.catalog import ids
 from stead_controller.errors import InvalidCombination, InvalidParameter, MalformedId, MissingParameter
 from stead_controller.request import cidr_blocks
 from stead_controller.request.cidr_blocks import Network
-from stead_proto import ids
 
 IPV4: Final = "ipv4"
 IPV6: Final = "ipv6"

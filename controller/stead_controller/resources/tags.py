@@ -15,36 +15,11 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_
 
+from stead_controller.catalog import ids
+from stead_controller.catalog.nouns import OF_TYPE
 from stead_controller.db.insert import upsert
 from stead_controller.db.prepared import Prepared
-from stead_controller.db.tables import (
-    DhcpOptions,
-    EgressOnlyInternetGateway,
-    ElasticAddress,
-    FlowLog,
-    Image,
-    ImageTask,
-    Instance,
-    InternetGateway,
-    KeyPair,
-    NatGateway,
-    NetworkAcl,
-    NetworkInsightsAnalysis,
-    NetworkInsightsPath,
-    NetworkInterface,
-    PrefixList,
-    RouteTable,
-    SecurityGroup,
-    SecurityGroupRule,
-    Snapshot,
-    Subnet,
-    SubnetCidrReservation,
-    Tag,
-    Volume,
-    Vpc,
-    VpcEndpoint,
-    VpcPeeringConnection,
-)
+from stead_controller.db.tables import Instance, Tag, VpcPeeringConnection
 from stead_controller.desired import desired_state
 from stead_controller.errors import (
     InvalidParameter,
@@ -57,7 +32,6 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.lookup import Ids, Ways, batches, seen
 from stead_controller.request.transaction import Transaction
-from stead_proto import ids
 
 type WaysOf = Callable[[Transaction, Caller, Ids], Ways]
 type Shared = Mapping[str, WaysOf]
@@ -65,36 +39,6 @@ type Shared = Mapping[str, WaysOf]
 TAGS_PER_RESOURCE: Final = 50
 _RESOURCES_AT_ONCE: Final = 1000
 
-# Where the rows of each taggable resource type are.
-_TABLES: Final[dict[str, Any]] = {
-    "dhcp-options": DhcpOptions,
-    "egress-only-internet-gateway": EgressOnlyInternetGateway,
-    "elastic-ip": ElasticAddress,
-    "export-image-task": ImageTask,
-    "image": Image,
-    "import-image-task": ImageTask,
-    "import-snapshot-task": ImageTask,
-    "instance": Instance,
-    "internet-gateway": InternetGateway,
-    "key-pair": KeyPair,
-    "natgateway": NatGateway,
-    "network-acl": NetworkAcl,
-    "network-insights-analysis": NetworkInsightsAnalysis,
-    "network-insights-path": NetworkInsightsPath,
-    "network-interface": NetworkInterface,
-    "prefix-list": PrefixList,
-    "route-table": RouteTable,
-    "security-group": SecurityGroup,
-    "security-group-rule": SecurityGroupRule,
-    "snapshot": Snapshot,
-    "subnet": Subnet,
-    "subnet-cidr-reservation": SubnetCidrReservation,
-    "volume": Volume,
-    "vpc": Vpc,
-    "vpc-endpoint": VpcEndpoint,
-    "vpc-flow-log": FlowLog,
-    "vpc-peering-connection": VpcPeeringConnection,
-}
 # Where a second column names an account that sees the resource as its own.
 _SHARED_WITH: Final[dict[str, Any]] = {"vpc-peering-connection": VpcPeeringConnection.accepter_account_id}
 
@@ -301,13 +245,13 @@ def _types(tx: Transaction, caller: Caller, resource_ids: Sequence[str], shared:
 def _own(resource_type: str, tx: Transaction, caller: Caller, resource_ids: Ids) -> Ways:
     """How a resource may be the caller's, for `lookup.seen`."""
     del tx, resource_ids
-    yield _TABLES[resource_type].account_id == caller.account_id
+    yield OF_TYPE[resource_type].table.account_id == caller.account_id
     if resource_type in _SHARED_WITH:
         yield _SHARED_WITH[resource_type] == caller.account_id
 
 
 def _require(tx: Transaction, caller: Caller, resource_type: str, resource_ids: list[str], ways: WaysOf) -> None:
-    table = _TABLES.get(resource_type)
+    table = OF_TYPE[resource_type].table
     found: set[str] = set()
     if table is not None:
         found.update(seen(tx, table.id, table.id, resource_ids, ways(tx, caller, resource_ids)))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from stead_proto import ids
+from stead_controller.catalog import ids
 
 Touched = tuple[str, str]  # type, such as AWS::EC2::Instance, and name
 type _Document = Mapping[str, Any] | None

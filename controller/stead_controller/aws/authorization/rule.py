@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params
+from stead_controller.catalog import ids
+from stead_controller.catalog.nouns import OF_TYPE
 from stead_controller.resources.policy_keys import referred_resources
-from stead_proto import ids
 
 _PREFIXES: Final = {"service-quotas": "servicequotas"}  # of actions, where they are not the service's name
-_WITHOUT_ACCOUNT: Final = frozenset({"image", "snapshot"})  # their ARNs name no account
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ class Asked:
     def arn(self, kind: str, resource_id: str, *, service: str = "ec2", region: str | None = None) -> str:
         """Give the ARN of a resource of the caller's account."""
         cloud = self.call.cloud
-        account = "" if service == "ec2" and kind in _WITHOUT_ACCOUNT else self.call.caller.account_id
         place = cloud.region if region is None else region
-        return f"arn:{cloud.partition}:{service}:{place}:{account}:{kind}/{resource_id}"
+        if service == "ec2" and kind in OF_TYPE:
+            return OF_TYPE[kind].arn(cloud.partition, place, self.call.caller.account_id, resource_id)
+        return f"arn:{cloud.partition}:{service}:{place}:{self.call.caller.account_id}:{kind}/{resource_id}"
 
 
 @dataclass(frozen=True, slots=True)

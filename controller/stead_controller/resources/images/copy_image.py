@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Image, ImageBlockDevice, Snapshot
 from stead_controller.errors import WrongState
 from stead_controller.request import client_tokens
@@ -20,7 +21,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags, workflow_rows
 from stead_controller.resources.images import image_attributes, images, register_image
 from stead_controller.resources.storage import block_devices, create_snapshots
-from stead_proto import ids
 
 COPY: Final = "copy-image"
 """The kind of workflow that awaits the snapshots of an image; its subject is the image."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Image, ImageTask, Snapshot
 from stead_controller.errors import InvalidParameter, NotFound, Unsupported, WrongState
 from stead_controller.request import client_tokens, lookup
@@ -27,7 +28,6 @@ from stead_controller.resources.images import image_attributes, images, imported
 from stead_controller.resources.images.imported_images import ImageFile, ImageWish
 from stead_controller.resources.storage import buckets, ebs_encryption, volume_keys
 from stead_controller.resources.storage.volume_keys import SealedKey
-from stead_proto import ids
 
 BUCKET: Final = "exchange"
 IMPORT_IMAGE: Final = "import-image-task"

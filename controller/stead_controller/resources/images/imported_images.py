@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import insert, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Tag
 from stead_controller.errors import (
     AlreadyExists,
@@ -36,7 +37,6 @@ from stead_controller.resources.storage import (
 )
 from stead_controller.resources.storage.snapshots import NO_VOLUME
 from stead_controller.resources.storage.volume_keys import SealedKey
-from stead_proto import ids
 
 INGEST: Final = "ingest-image"
 """The kind of workflow that reads a file; its subject is the snapshot."""

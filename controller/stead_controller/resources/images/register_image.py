@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Image, ImageBlockDevice
 from stead_controller.errors import AlreadyExists, InvalidParameter
 from stead_controller.request.caller import Caller
@@ -19,7 +20,6 @@ from stead_controller.resources import tags
 from stead_controller.resources.images import image_attributes
 from stead_controller.resources.storage import block_devices
 from stead_controller.resources.storage.block_devices import BlockDevice
-from stead_proto import ids
 
 BOOT_MODES: Final = ("legacy-bios", "uefi", "uefi-preferred")
 _NAME: Final = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}\Z")

@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Image, ImageBlockDevice, Instance, Snapshot, Volume
 from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.request import lookup
@@ -23,7 +24,6 @@ from stead_controller.resources.instances import reboot_instances
 from stead_controller.resources.storage import block_devices, create_snapshots
 from stead_controller.resources.storage.block_devices import BlockDevice
 from stead_controller.resources.storage.create_snapshots import OfInstance
-from stead_proto import ids
 
 CREATE: Final = "create-image"
 """The kind of workflow that finishes an image; its subject is the image."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Instance
 from stead_controller.errors import InvalidCombination, MalformedId, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
-from stead_proto import ids
 
 
 def find_instances(tx: Transaction, caller: Caller, instance_ids: Sequence[str]) -> list[Instance]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import KeyPair
 from stead_controller.errors import AlreadyExists, InvalidParameter, LimitExceeded, MissingParameter, NotFound
 from stead_controller.request import lookup
@@ -18,7 +19,6 @@ from stead_controller.request.conditions import Condition, Selection, clauses, t
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.instances import public_keys
-from stead_proto import ids
 
 _MAX_NAME: Final = 255
 # "You can have up to 5,000 key pairs per Region": https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateKeyPair.html

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from stead_controller.catalog import ids
 from stead_controller.catalog.instance_types import InstanceType
 from stead_controller.db.tables import Instance, NetworkInterface, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter
@@ -17,7 +18,6 @@ from stead_controller.resources.network import interface_groups, network_interfa
 from stead_controller.resources.network import network_interface_attachments as attachments
 from stead_controller.resources.network.connection_tracking import IdleTimeouts
 from stead_controller.resources.network.network_interface_life import AddressWish
-from stead_proto import ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, select, update
 
+from stead_controller.catalog import ids
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import IamInstanceProfile, Instance, InstanceProfileAssociation
 from stead_controller.desired import desired_state
@@ -20,7 +21,6 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import entities, instance_credentials
-from stead_proto import ids
 
 RESOURCE: Final = "iam-instance-profile-association"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import Instance, Reservation
 from stead_controller.desired import desired_state
@@ -37,7 +38,7 @@ from stead_controller.resources.network import interface_groups, private_names
 from stead_controller.resources.network.network_interface_life import AddressWish
 from stead_controller.resources.network.private_names import NameOptions
 from stead_controller.resources.storage.block_devices import BlockDevice
-from stead_proto import ids, limits
+from stead_proto import limits
 
 _OPERATION: Final = "RunInstances"
 _MOST_AT_ONCE: Final = 1000

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Subnet, Vpc
 from stead_controller.errors import (
     AlreadyExists,
@@ -23,7 +24,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import network_acls, notify_topology, vpcs
-from stead_proto import ids
 
 DEFAULT_PREFIX: Final = 20
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     RouteTable,
     RouteTableAssociation,
@@ -26,7 +27,6 @@ from stead_controller.resources.network import (
     security_groups,
     vpc_cidr_blocks,
 )
-from stead_proto import ids
 
 _VNI_BITS: Final = 24
 

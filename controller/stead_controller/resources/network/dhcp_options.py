@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import DhcpOptions, DhcpOptionValue, Vpc
 from stead_controller.errors import InUse, InvalidParameter, LimitExceeded, MissingParameter
 from stead_controller.names import private_domain
@@ -22,7 +23,6 @@ from stead_controller.request.conditions import Condition, Selection, exists_whe
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_topology, vpcs
-from stead_proto import ids
 
 NONE: Final = "default"
 """What a VPC has instead of the id of a set when none is associated with it."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import EgressOnlyInternetGateway
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
@@ -11,7 +12,6 @@ from stead_controller.request.conditions import Condition, Selection
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_topology, vpcs
-from stead_proto import ids
 
 _TYPE: Final = "egress-only-internet-gateway"
 FILTERS: Final[dict[str, Condition]] = {}

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import ElasticAddress, Instance, InternetGateway, NetworkInterface, PublicAddress, Vpc
 from stead_controller.errors import (
     AlreadyExists,
@@ -28,7 +29,6 @@ from stead_controller.resources.network import (
     network_interface_attachments,
     private_addresses,
 )
-from stead_proto import ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, select, update
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import ElasticAddress, NetworkInterface, PublicAddress
 from stead_controller.errors import (
     InvalidCombination,
@@ -26,7 +27,6 @@ from stead_controller.request.conditions import Condition, Selection, constant, 
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import address_pools
-from stead_proto import ids
 
 _TYPE: Final = "elastic-ip"
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, func, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import FlowLog, NetworkInterface, Subnet, Vpc
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, Unsupported
 from stead_controller.request import client_tokens, lookup
@@ -22,7 +23,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network import notify_hosts
 from stead_controller.resources.network.flow_log_format import DEFAULT, check_format
-from stead_proto import ids
 
 # EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)
 LOGS_PER_RESOURCE: Final = 2

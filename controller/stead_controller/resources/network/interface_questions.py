@@ -4,11 +4,11 @@ from ipaddress import ip_address
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import InterfaceAddress, NetworkInterface
 from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
 from stead_controller.request.questions import Look
 from stead_controller.request.transaction import Transaction
-from stead_proto import ids
 
 
 def interface_on_host(tx: Transaction, resource_id: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import InternetGateway, NetworkInterface, PublicAddress
 from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, WrongState
 from stead_controller.request import lookup
@@ -14,7 +15,6 @@ from stead_controller.request.conditions import Condition, Selection, constant, 
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_topology, vpcs
-from stead_proto import ids
 
 
 def _attached(inner: Condition) -> Condition:

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import ElasticAddress, NatGateway, NetworkInterface, PublicAddress, Subnet
 from stead_controller.desired import desired_state, topics
 from stead_controller.errors import (
@@ -28,7 +29,6 @@ from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.network import elastic_addresses, network_interface_life, notify_topology
 from stead_controller.resources.network.elastic_address_associations import has_gateway
 from stead_controller.resources.network.network_interface_life import AddressWish
-from stead_proto import ids
 
 """EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)."""
 _TYPE: Final = "natgateway"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, func, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import NetworkAcl, NetworkAclAssociation, NetworkAclEntry, Subnet, Vpc
 from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, NotFound
 from stead_controller.request import client_tokens, lookup
@@ -22,7 +23,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_hosts
 from stead_controller.resources.network.acl_entries import ALL_PROTOCOLS, AskedEntry, check_number, read_entry
-from stead_proto import ids
 
 # EC2's default quotas
 

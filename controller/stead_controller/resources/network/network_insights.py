@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import NetworkInsightsAnalysis, NetworkInsightsPath
 from stead_controller.errors import InUse, InvalidCombination, InvalidParameter, LimitExceeded, SteadError
 from stead_controller.request import client_tokens, lookup
@@ -25,7 +26,6 @@ from stead_controller.resources.network import network_questions
 from stead_controller.resources.network.network_facts import RowFacts
 from stead_controller.resources.network.network_insights_shapes import component, components, explanations
 from stead_controller.resources.network.reachability.packet import ALL_PORTS, EPHEMERAL, Range
-from stead_proto import ids
 
 # EC2's default quotas (https://docs.aws.amazon.com/vpc/latest/reachability/reachability-analyzer-limits.html)
 PATHS_PER_ACCOUNT: Final = 100

@@ -6,12 +6,12 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_PathComponent.htm
 from collections.abc import Iterable
 from typing import Any, Final
 
+from stead_controller.catalog import ids
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.network.reachability.facts import AclRule, GroupRule, Route
 from stead_controller.resources.network.reachability.packet import Packet, Range
 from stead_controller.resources.network.reachability.verdict import Hop, Reason
 from stead_controller.resources.network.reachability.walk import TARGETS
-from stead_proto import ids
 
 _FINAL_RULE: Final = 32767
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select, update
 
-from stead_controller.catalog import instance_types
+from stead_controller.catalog import ids, instance_types
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import Host, Instance, InterfaceAddress, NetworkInterface
 from stead_controller.desired import desired_state, topics
@@ -25,7 +25,6 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network import address_pools, interface_changes
-from stead_proto import ids
 
 # Asked at each report: a statement that is written once need not be put together again.
 _ATTACHING: Final = Prepared(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import NetworkInterface, Subnet
 from stead_controller.errors import InvalidCombination, InvalidParameter, LimitExceeded, WrongState
@@ -19,7 +20,6 @@ from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import address_pools as addresses
 from stead_controller.resources.network import interface_changes, interface_groups, private_addresses
 from stead_controller.resources.network.connection_tracking import IdleTimeouts
-from stead_proto import ids
 
 ADDRESSES_PER_INTERFACE: Final = 50
 """The most that any instance type offers: what an interface may have that is attached to none."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Instance, InternetGateway, NetworkInterface
 from stead_controller.errors import InvalidParameter, NotFound, Unsupported
 from stead_controller.request import lookup
@@ -24,7 +25,6 @@ from stead_controller.resources.network.reachability.packet import (
     any_contains,
 )
 from stead_controller.resources.network.reachability.verdict import Verdict
-from stead_proto import ids
 
 SOMEWHERE: Final = "203.0.113.1"
 """Stands for the internet where no address is named (TEST-NET-3, RFC 5737)."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, func, or_, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import PrefixList, PrefixListEntry, Route, SecurityGroupRule
 from stead_controller.desired import prefix_list_blocks
 from stead_controller.errors import (
@@ -30,7 +31,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.request.written_blocks import canonical_block
 from stead_controller.resources import tags
 from stead_controller.resources.network import notify_hosts, security_group_rules, vpc_endpoint_services
-from stead_proto import ids
 
 # EC2's default quotas (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)
 LISTS_PER_ACCOUNT: Final = 100

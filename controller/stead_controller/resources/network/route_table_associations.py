@@ -4,13 +4,13 @@ from typing import Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import RouteTable, RouteTableAssociation
 from stead_controller.errors import AlreadyExists, InvalidParameter
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import notify_topology, subnets
-from stead_proto import ids
 
 _KIND: Final = "route-table-association"
 

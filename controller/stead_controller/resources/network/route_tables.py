@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     NetworkInterface,
     Route,
@@ -24,7 +25,6 @@ from stead_controller.request.route_destinations import IPV4, IPV6, PREFIX_LIST,
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_topology, vpcs
-from stead_proto import ids
 
 _ASSOCIATIONS: Final = (
     select(RouteTableAssociation.id).where(RouteTableAssociation.route_table_id == RouteTable.id).correlate(RouteTable)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import PrefixList, SecurityGroup, SecurityGroupRule, Vpc
 from stead_controller.errors import AlreadyExists, NotFound
 from stead_controller.request import lookup
@@ -21,7 +22,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_hosts, rule_peers, security_groups
 from stead_controller.resources.network.permissions import Permission, Rule, check_description
-from stead_proto import ids
 
 FILTERS: Final[dict[str, Condition]] = {
     "group-id": text(SecurityGroupRule.group_id),

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     InterfaceGroup,
     SecurityGroup,
@@ -37,7 +38,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_hosts, vpcs
 from stead_controller.resources.network.permissions import ALL_PROTOCOLS, ANY
-from stead_proto import ids
 
 # EC2's default quota: for each Region (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)
 DEFAULT_NAME: Final = "default"

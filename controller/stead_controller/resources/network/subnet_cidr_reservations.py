@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Subnet, SubnetCidrReservation
 from stead_controller.errors import AlreadyExists, InvalidParameter, LimitExceeded
 from stead_controller.request import lookup
@@ -20,7 +21,6 @@ from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network import subnets
-from stead_proto import ids
 
 KIND: Final = "subnet-cidr-reservation"
 TYPES: Final = ("prefix", "explicit")

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import EndedCidrBlock, Subnet, Vpc, VpcCidrBlock
 from stead_controller.errors import InvalidCombination, LimitExceeded, NotFound, WrongState
@@ -23,7 +24,6 @@ from stead_controller.resources.network import (
     vpcs,
 )
 from stead_controller.resources.quotas import Quota
-from stead_proto import ids
 
 _TRIES: Final = 64
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import NetworkInterface, Subnet, VpcEndpoint, VpcEndpointGroup, VpcEndpointInterface
 from stead_controller.desired import desired_state, topics
 from stead_controller.request.transaction import Transaction
@@ -17,7 +18,6 @@ from stead_controller.resources import tags
 from stead_controller.resources.host_capacity import capacity
 from stead_controller.resources.network import interface_groups, network_interface_life
 from stead_controller.resources.network.network_interface_life import AddressWish
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 
 INTERFACE_TYPE: Final = "vpc_endpoint"

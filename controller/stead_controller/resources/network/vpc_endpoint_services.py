@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import CloudFact, PrefixList, PrefixListEntry, VpcEndpoint
 from stead_controller.desired import prefix_list_blocks, topics
 from stead_controller.desired.pictures.vpc_endpoint import FACT, endpoint_domain, private_name
@@ -23,7 +24,6 @@ from stead_controller.request.filters import Filter
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.zones import zone_ids
 from stead_controller.resources.network import notify_hosts
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 
 GATEWAY: Final = "Gateway"

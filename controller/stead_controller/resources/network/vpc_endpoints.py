@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import select
 
 from stead_controller.authorization.policy_document import MalformedPolicy, parse_new
+from stead_controller.catalog import ids
 from stead_controller.db.tables import PrefixList, Route, RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint
 from stead_controller.desired.pictures.vpc_endpoint import private_name
 from stead_controller.desired.route_targets import VPC_ENDPOINT
@@ -31,7 +32,6 @@ from stead_controller.resources.network import (
     vpc_endpoint_services,
     vpcs,
 )
-from stead_proto import ids
 
 POLICY_SIZE: Final = 20_480
 """https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-limits-endpoints.html"""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, func, or_, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Vpc, VpcPeeringConnection
 from stead_controller.desired import peered_vpcs
 from stead_controller.desired.peered_vpcs import ACTIVE
@@ -29,7 +30,6 @@ from stead_controller.request.conditions import Condition, Selection, among, ins
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_hosts
-from stead_proto import ids
 
 PENDING: Final = "pending-acceptance"
 REJECTED: Final = "rejected"

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     Host,
     HostError,
@@ -36,7 +37,6 @@ from stead_controller.resources.network import (
 )
 from stead_controller.resources.operators import lost_homes
 from stead_controller.resources.storage import snapshot_life
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 
 ERRORS_SHOWN: Final = 20  # of each host

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from stead_controller.catalog.nouns import OF_TYPE
 from stead_controller.db.tables import (
     ElasticAddress,
     IamInstanceProfile,
@@ -193,8 +194,7 @@ def of(
 
 def _add_columns(tx: Transaction, caller: Caller, cloud: Cloud, kind: str, found: Mapping[str, Facts]) -> None:
     def arn(of_kind: str, resource_id: str) -> str:
-        account = "" if of_kind in ("image", "snapshot") else caller.account_id
-        return f"arn:{cloud.partition}:ec2:{cloud.region}:{account}:{of_kind}/{resource_id}"
+        return OF_TYPE[of_kind].arn(cloud.partition, cloud.region, caller.account_id, resource_id)
 
     table, ways, read = _KINDS[kind]
     name = "name" if kind == "key-pair" else "id"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Instance, Snapshot, Volume
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, LimitExceeded, NotFound, WrongState
@@ -23,7 +24,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.storage import ebs_encryption, recoded_snapshots, snapshots, volume_keys
 from stead_controller.resources.storage.snapshots import NO_VOLUME
-from stead_proto import ids
 
 # EC2's default quotas (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html)
 PENDING_PER_VOLUME: Final = 5

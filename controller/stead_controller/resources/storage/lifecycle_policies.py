@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from sqlalchemy import delete, func, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import LifecyclePolicy, LifecycleSchedule
 from stead_controller.errors import InvalidParameter, LimitExceeded, MissingParameter, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.storage import lifecycle_rules
-from stead_proto import ids
 
 PER_ACCOUNT: Final = 100
 """EC2's default quota of policies."""

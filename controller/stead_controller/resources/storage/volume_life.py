@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from stead_controller.catalog import ids
 from stead_controller.catalog.volume_types import DEFAULT, Shape, complete
 from stead_controller.db.tables import Host, Snapshot, Volume
 from stead_controller.desired import desired_state
@@ -29,7 +30,6 @@ from stead_controller.request.zones import zone_ids
 from stead_controller.resources import tags
 from stead_controller.resources.host_capacity import volume_homes
 from stead_controller.resources.storage import ebs_encryption, snapshots, volume_keys
-from stead_proto import ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import delete, func, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Snapshot, WrittenBlock
 from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
 from stead_controller.request import client_tokens
@@ -30,7 +31,6 @@ from stead_controller.resources.storage import (
 )
 from stead_controller.resources.storage.segments import MissingBlocksError
 from stead_controller.resources.storage.snapshots import NO_VOLUME
-from stead_proto import ids
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, ZERO_BLOCK, digest_of, digests_of, make_segment
 
 PENDING_PER_ACCOUNT: Final = 100

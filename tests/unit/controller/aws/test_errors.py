@@ -7,11 +7,11 @@ import pytest
 
 from stead_controller import errors
 from stead_controller.aws import absences
-from stead_controller.aws.errors import MALFORMED, NOT_FOUND, translate
+from stead_controller.aws.errors import translate
 from stead_controller.aws.protocol import codec_for
 from stead_controller.aws.protocol.codec import Wire
 from stead_controller.aws.signature import Reason, Refused
-from stead_proto.ids import PREFIXES
+from stead_controller.catalog.nouns import OF_PREFIX, Noun
 
 
 def told(error: Exception, service: str = "ec2") -> tuple[str, int]:
@@ -19,10 +19,12 @@ def told(error: Exception, service: str = "ec2") -> tuple[str, int]:
     return wire.code, wire.status
 
 
-@pytest.mark.parametrize("resource_type", PREFIXES)
-def test_every_resource_type_has_its_codes(resource_type: str) -> None:
-    assert told(errors.NotFound(resource_type, "x")) == (NOT_FOUND[resource_type], 400)
-    assert told(errors.MalformedId(resource_type, "x")) == (MALFORMED[resource_type], 400)
+@pytest.mark.parametrize("noun", OF_PREFIX.values(), ids=lambda noun: noun.type)
+def test_every_kind_with_ids_has_its_codes(noun: Noun) -> None:
+    assert noun.absent
+    assert noun.malformed
+    assert told(errors.NotFound(noun.type, "x")) == (noun.absent, 400)
+    assert told(errors.MalformedId(noun.type, "x")) == (noun.malformed, 400)
 
 
 @pytest.mark.parametrize(

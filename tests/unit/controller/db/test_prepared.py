@@ -9,11 +9,11 @@ from sqlalchemy import bindparam, delete, event, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_new
 from stead_controller.db.prepared import Prepared, _arguments, _compile
 from stead_controller.db.session import Database, _asks_for_retry
 from stead_controller.db.tables import Host, Instance, Reservation, Tag
-from stead_proto import ids
 from tests.support import rows
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stead_agent.wanted import Wanted, change_of
+from stead_controller.catalog import ids
 from stead_controller.db.session import Database
 from stead_controller.db.tables import CloudFact, Host, InterfaceAddress, NetworkInterface
 from stead_controller.desired import outbox, topics
 from stead_controller.desired.forgetting import forget_removals
 from stead_controller.hosts.feed import Feed, Stream
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import rows

@@ -12,6 +12,7 @@ from stead_controller.blocks import image_export
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.image_blocks import ImageBlocks
 from stead_controller.blocks.store import BlockStore
+from stead_controller.catalog import ids
 from stead_controller.db.tables import Image, Snapshot, Workflow
 from stead_controller.errors import InvalidParameter, MalformedId, NotFound, WrongState
 from stead_controller.resources import workflow_rows
@@ -21,7 +22,6 @@ from stead_controller.resources.storage import segments, volume_keys
 from stead_controller.secrets.sealing import Sealer
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.ingest_image import IngestImage
-from stead_proto import ids
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES, SEGMENT_BLOCKS, digests_of, unpack
 from tests.support import crafted_images

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import LargeBinary, select
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import (
     AccessKey,
     Base,
@@ -22,7 +23,6 @@ from stead_controller.resources.storage import object_keys, volume_keys
 from stead_controller.secrets.master_key import KEPT, KeyFile, MasterKey
 from stead_controller.secrets.sealing import version_of
 from stead_controller.workflows.reseal import Resealing
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 from tests.support import rows
 from tests.support.rows import NOW

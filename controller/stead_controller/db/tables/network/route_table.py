@@ -51,7 +51,7 @@ class Route(Base):
     """One route of a table: a destination in its one spelling, and the id of its target.
 
     `family` is `ipv4`, `ipv6` or `prefix-list`; `target_type` is the resource type of the target as in
-    `stead_proto.ids.PREFIXES`. The target may be gone: then the route is a blackhole.
+    `catalog/nouns.py`. The target may be gone: then the route is a blackhole.
     """
 
     __tablename__ = "routes"

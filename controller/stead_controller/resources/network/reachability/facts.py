@@ -36,7 +36,7 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route; `target_type` is `local` or a resource type of `stead_proto.ids`; a dead one's target is gone."""
+    """A route; `target_type` is `local` or a type of `catalog/nouns.py`; a dead one's target is gone."""
 
     destination: str
     target_type: str

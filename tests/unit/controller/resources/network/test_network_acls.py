@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import func, select, update
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import NetworkAcl, NetworkAclAssociation, NetworkAclEntry, Subnet
 from stead_controller.errors import LimitExceeded
 from stead_controller.request.client_tokens import Repeatable
@@ -10,7 +11,6 @@ from stead_controller.request.conditions import Selection
 from stead_controller.resources import quotas
 from stead_controller.resources.network import create_vpc, network_acls
 from stead_controller.resources.network.acl_entries import AskedEntry
-from stead_proto import ids
 from tests.support.rows import CLOUD, NOW
 
 ONCE = Repeatable("CreateNetworkAcl", "", "")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import SecurityGroup, VpcPeeringConnection
 from stead_controller.errors import InvalidParameter, MalformedId, MissingParameter, NotFound
 from stead_controller.request.client_tokens import Repeatable
@@ -13,7 +14,6 @@ from stead_controller.resources.network.permissions import (
     PrefixListReference,
     Reached,
 )
-from stead_proto import ids
 from tests.support import rows
 from tests.support.rows import CLOUD, NOW
 

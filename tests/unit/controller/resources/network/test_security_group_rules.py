@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
+from stead_controller.catalog import ids
 from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, Tag, Vpc, VpcResource
 from stead_controller.errors import AlreadyExists, LimitExceeded, MalformedId, NotFound
 from stead_controller.request.client_tokens import Repeatable
@@ -19,7 +20,6 @@ from stead_controller.resources.network.permissions import (
 )
 from stead_controller.resources.network.rule_peers import of_row
 from stead_controller.resources.network.security_group_rules import GroupName
-from stead_proto import ids
 from stead_proto.v1 import desired_pb2 as pb
 from tests.support import rows
 from tests.support.rows import CLOUD, NOW

@@ -5,17 +5,18 @@ from collections import Counter
 
 import pytest
 
-from stead_proto import ids
+from stead_controller.catalog import ids
+from stead_controller.catalog.nouns import OF_PREFIX
 
 SAMPLES = 2000
 
 
-@pytest.mark.parametrize("resource_type", sorted(ids.PREFIXES))
+@pytest.mark.parametrize("resource_type", sorted(noun.type for noun in OF_PREFIX.values()))
 def test_an_id_is_of_its_type_and_no_other(resource_type):
     made = ids.new_id(resource_type)
     assert ids.is_id(resource_type, made)
     assert ids.resource_type_of(made) == resource_type
-    assert [one for one in ids.PREFIXES if ids.is_id(one, made)] == [resource_type]
+    assert [noun.type for noun in OF_PREFIX.values() if ids.is_id(noun.type, made)] == [resource_type]
 
 
 def test_ids_come_from_no_seed_and_every_digit_is_free():

@@ -1,0 +1,418 @@
+"""The kinds of resources that EC2's requests name: one row for all that depends on the kind alone.
+
+A kind is called as tagging calls it. Prefixes are those of EC2's long ids
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html), codes are EC2's published ones
+(https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html). Tools compare the sentences about what
+does not exist, so they are as EC2 writes them where its answers are quoted in public; where none is, they follow the
+form that most have, `The <kind> ID '<id>' does not exist`, with EC2's name of the kind.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stead_controller.db import tables
+
+_PLAIN: Final = ("The {word} '{names}' does not exist", "The {word}s '{names}' do not exist")
+_BY_ID: Final = ("The {word} ID '{names}' does not exist", "The {word} IDs '{names}' do not exist")
+_SENTENCE: Final = ("The {word} '{names}' does not exist.", "The {word}s '{names}' do not exist.")
+_IN_BRACKETS: Final = ("The {word} id '[{names}]' does not exist", "The {word} ids '[{names}]' do not exist")
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """A kind of resource.
+
+    `malformed`, `absent`, `duplicate` and `wrong_state` are EC2's codes; where there is none the general one of
+    `aws/errors.py` counts. `sentence` says that one or that several do not exist. What has a `table` has rows that can
+    be tagged. A noun of a `domain` has files of its own in each layer, called by `file`, or by its type where that is
+    empty.
+    """
+
+    type: str
+    prefix: str
+    malformed: str = ""
+    absent: str = ""
+    duplicate: str = ""
+    wrong_state: str = ""
+    word: str = ""
+    sentence: tuple[str, str] | None = None
+    table: Any = None
+    domain: str = ""
+    file: str = ""
+    of_no_account: bool = False  # its ARN names none
+
+    def arn(self, partition: str, region: str, account_id: str, resource_id: str) -> str:
+        """Give the ARN of one of them, under its resource type of IAM."""
+        account = "" if self.of_no_account else account_id
+        return f"arn:{partition}:ec2:{region}:{account}:{self.type}/{resource_id}"
+
+    def not_found(self, names: list[str]) -> str | None:
+        """Say in EC2's words that some do not exist; None where it has none of its own."""
+        if self.sentence is None:
+            return None
+        return self.sentence[len(names) > 1].format(word=self.word, names=", ".join(names))
+
+
+NOUNS: Final = (
+    Noun(
+        "instance",
+        "i",
+        malformed="InvalidInstanceID.Malformed",
+        absent="InvalidInstanceID.NotFound",
+        wrong_state="IncorrectInstanceState",
+        word="instance",
+        sentence=_BY_ID,
+        table=tables.Instance,
+        domain="instances",
+    ),
+    Noun(
+        "reservation",
+        "r",
+        malformed="InvalidReservationID.Malformed",
+        absent="InvalidReservationID.NotFound",
+        word="reservation",
+        sentence=_BY_ID,
+    ),
+    Noun(
+        "image",
+        "ami",
+        of_no_account=True,
+        malformed="InvalidAMIID.Malformed",
+        absent="InvalidAMIID.NotFound",
+        duplicate="InvalidAMIName.Duplicate",
+        wrong_state="InvalidAMIID.Unavailable",
+        word="image",
+        sentence=_IN_BRACKETS,
+        table=tables.Image,
+        domain="images",
+    ),
+    Noun(
+        "snapshot",
+        "snap",
+        of_no_account=True,
+        malformed="InvalidSnapshotID.Malformed",
+        absent="InvalidSnapshot.NotFound",
+        wrong_state="IncorrectState",
+        word="snapshot",
+        sentence=_SENTENCE,
+        table=tables.Snapshot,
+        domain="storage",
+    ),
+    Noun(
+        "volume",
+        "vol",
+        malformed="InvalidParameterValue",
+        absent="InvalidVolume.NotFound",
+        word="volume",
+        sentence=_SENTENCE,
+        table=tables.Volume,
+        domain="storage",
+    ),
+    Noun(
+        "vpc",
+        "vpc",
+        malformed="InvalidVpcID.Malformed",
+        absent="InvalidVpcID.NotFound",
+        duplicate="DefaultVpcAlreadyExists",
+        word="vpc",
+        sentence=_BY_ID,
+        table=tables.Vpc,
+        domain="network",
+    ),
+    Noun(
+        "subnet",
+        "subnet",
+        malformed="InvalidSubnetID.Malformed",
+        absent="InvalidSubnetID.NotFound",
+        duplicate="InvalidSubnet.Conflict",
+        word="subnet",
+        sentence=_BY_ID,
+        table=tables.Subnet,
+        domain="network",
+    ),
+    Noun(
+        "security-group",
+        "sg",
+        malformed="InvalidGroupId.Malformed",
+        absent="InvalidGroup.NotFound",
+        duplicate="InvalidGroup.Duplicate",
+        word="security group",
+        sentence=_PLAIN,
+        table=tables.SecurityGroup,
+        domain="network",
+    ),
+    Noun(
+        "security-group-rule",
+        "sgr",
+        malformed="InvalidSecurityGroupRuleId.Malformed",
+        absent="InvalidSecurityGroupRuleId.NotFound",
+        duplicate="InvalidPermission.Duplicate",
+        word="security group rule",
+        sentence=_BY_ID,
+        table=tables.SecurityGroupRule,
+    ),
+    Noun(
+        "network-interface",
+        "eni",
+        malformed="InvalidNetworkInterfaceId.Malformed",
+        absent="InvalidNetworkInterfaceID.NotFound",
+        word="networkInterface",
+        sentence=_BY_ID,
+        table=tables.NetworkInterface,
+        domain="network",
+    ),
+    Noun(
+        "network-interface-attachment",
+        "eni-attach",
+        malformed="InvalidNetworkInterfaceAttachmentId.Malformed",
+        absent="InvalidAttachmentID.NotFound",
+        word="networkInterfaceAttachment",
+        sentence=_BY_ID,
+    ),
+    Noun(
+        "elastic-ip",
+        "eipalloc",
+        malformed="InvalidAllocationID.Malformed",
+        absent="InvalidAllocationID.NotFound",
+        word="allocation",
+        sentence=_BY_ID,
+        table=tables.ElasticAddress,
+        domain="network",
+        file="elastic_address",
+    ),
+    Noun(
+        "elastic-ip-association",
+        "eipassoc",
+        malformed="InvalidAssociationID.Malformed",
+        absent="InvalidAssociationID.NotFound",
+        word="association",
+        sentence=_BY_ID,
+    ),
+    Noun(
+        "internet-gateway",
+        "igw",
+        malformed="InvalidInternetGatewayId.Malformed",
+        absent="InvalidInternetGatewayID.NotFound",
+        word="internetGateway",
+        sentence=_BY_ID,
+        table=tables.InternetGateway,
+        domain="network",
+    ),
+    Noun(
+        "natgateway",
+        "nat",
+        malformed="NatGatewayMalformed",
+        absent="NatGatewayNotFound",
+        sentence=("The Nat Gateway {names} was not found", "The Nat Gateways {names} were not found"),
+        table=tables.NatGateway,
+        domain="network",
+        file="nat_gateway",
+    ),
+    Noun(
+        "egress-only-internet-gateway",
+        "eigw",
+        malformed="InvalidEgressOnlyInternetGatewayId.Malformed",
+        absent="InvalidEgressOnlyInternetGatewayId.NotFound",
+        word="egressOnlyInternetGateway",
+        sentence=_BY_ID,
+        table=tables.EgressOnlyInternetGateway,
+    ),
+    Noun(
+        "route-table",
+        "rtb",
+        malformed="InvalidRouteTableId.Malformed",
+        absent="InvalidRouteTableID.NotFound",
+        word="routeTable",
+        sentence=_BY_ID,
+        table=tables.RouteTable,
+        domain="network",
+    ),
+    Noun(
+        "route-table-association",
+        "rtbassoc",
+        malformed="InvalidRouteTableAssociationID.Malformed",
+        absent="InvalidAssociationID.NotFound",
+        word="association",
+        sentence=_BY_ID,
+    ),
+    Noun(
+        "network-acl",
+        "acl",
+        malformed="InvalidNetworkAclId.Malformed",
+        absent="InvalidNetworkAclID.NotFound",
+        word="networkAcl",
+        sentence=_BY_ID,
+        table=tables.NetworkAcl,
+        domain="network",
+    ),
+    Noun(
+        "network-acl-association",
+        "aclassoc",
+        malformed="InvalidAssociationID.Malformed",
+        absent="InvalidAssociationID.NotFound",
+        word="association",
+        sentence=_BY_ID,
+    ),
+    Noun(
+        "dhcp-options",
+        "dopt",
+        malformed="InvalidDhcpOptionsId.Malformed",
+        absent="InvalidDhcpOptionID.NotFound",
+        word="dhcpOption",
+        sentence=_BY_ID,
+        table=tables.DhcpOptions,
+        domain="network",
+        file="dhcp_options",
+    ),
+    Noun(
+        "vpc-peering-connection",
+        "pcx",
+        malformed="InvalidVpcPeeringConnectionId.Malformed",
+        absent="InvalidVpcPeeringConnectionID.NotFound",
+        duplicate="VpcPeeringConnectionAlreadyExists",
+        wrong_state="InvalidStateTransition",
+        word="vpcPeeringConnection",
+        sentence=_BY_ID,
+        table=tables.VpcPeeringConnection,
+        domain="network",
+    ),
+    Noun(
+        "vpc-endpoint",
+        "vpce",
+        malformed="InvalidVpcEndpointId.Malformed",
+        absent="InvalidVpcEndpointId.NotFound",
+        sentence=("The Vpc Endpoint Id '{names}' does not exist", "The Vpc Endpoint Ids '{names}' do not exist"),
+        table=tables.VpcEndpoint,
+        domain="network",
+    ),
+    Noun(
+        "vpc-cidr-association",
+        "vpc-cidr-assoc",
+        malformed="InvalidVpcCidrBlockAssociationID.Malformed",
+        absent="InvalidVpcCidrBlockAssociationID.NotFound",
+        word="vpc CIDR block association",
+        sentence=_BY_ID,
+    ),
+    Noun(
+        "subnet-cidr-association",
+        "subnet-cidr-assoc",
+        malformed="InvalidSubnetCidrBlockAssociationID.Malformed",
+        absent="InvalidSubnetCidrBlockAssociationID.NotFound",
+        sentence=(
+            "The subnet CIDR block with association ID '{names}' does not exist",
+            "The subnet CIDR blocks with association IDs '{names}' do not exist",
+        ),
+    ),
+    Noun(
+        "subnet-cidr-reservation",
+        "scr",
+        malformed="InvalidSubnetCidrReservationID.Malformed",
+        absent="InvalidSubnetCidrReservationID.NotFound",
+        table=tables.SubnetCidrReservation,
+        domain="network",
+    ),
+    Noun(
+        "prefix-list",
+        "pl",
+        malformed="InvalidPrefixListId.Malformed",
+        absent="InvalidPrefixListID.NotFound",
+        word="prefix list",
+        sentence=_BY_ID,
+        table=tables.PrefixList,
+        domain="network",
+    ),
+    Noun(
+        "vpc-flow-log",
+        "fl",
+        malformed="InvalidFlowLogId.Malformed",
+        absent="InvalidFlowLogId.NotFound",
+        duplicate="FlowLogAlreadyExists",
+        table=tables.FlowLog,
+        domain="network",
+        file="flow_log",
+    ),
+    Noun(
+        "network-insights-path",
+        "nip",
+        malformed="InvalidNetworkInsightsPathId.Malformed",
+        absent="InvalidNetworkInsightsPathId.NotFound",
+        table=tables.NetworkInsightsPath,
+    ),
+    Noun(
+        "network-insights-analysis",
+        "nia",
+        malformed="InvalidNetworkInsightsAnalysisId.Malformed",
+        absent="InvalidNetworkInsightsAnalysisId.NotFound",
+        table=tables.NetworkInsightsAnalysis,
+    ),
+    Noun(
+        "key-pair",
+        "key",
+        malformed="InvalidKeyPair.Malformed",
+        absent="InvalidKeyPair.NotFound",
+        duplicate="InvalidKeyPair.Duplicate",
+        word="key pair",
+        sentence=_PLAIN,
+        table=tables.KeyPair,
+        domain="instances",
+    ),
+    Noun("lifecycle-policy", "policy", malformed="InvalidID", absent="InvalidID"),
+    Noun(
+        "import-image-task",
+        "import-ami",
+        malformed="InvalidConversionTaskId.Malformed",
+        absent="InvalidConversionTaskId",
+        table=tables.ImageTask,
+    ),
+    Noun(
+        "import-snapshot-task",
+        "import-snap",
+        malformed="InvalidConversionTaskId.Malformed",
+        absent="InvalidConversionTaskId",
+        table=tables.ImageTask,
+    ),
+    Noun(
+        "export-image-task",
+        "export-ami",
+        malformed="InvalidExportTaskID.Malformed",
+        absent="InvalidExportTaskID.NotFound",
+        table=tables.ImageTask,
+    ),
+    Noun(
+        "iam-instance-profile-association",
+        "iip-assoc",
+        malformed="InvalidParameterValue",
+        absent="InvalidAssociationID.NotFound",
+        sentence=(
+            "An invalid association-id of '{names}' was given",
+            "Invalid association-ids of '{names}' were given",
+        ),
+    ),
+    Noun(
+        "host", "h", malformed="InvalidHostID.Malformed", absent="InvalidHostID.NotFound", word="host", sentence=_BY_ID
+    ),
+    Noun("volume-attachment", "", absent="InvalidAttachment.NotFound"),
+    Noun(
+        "public-ip",
+        "",
+        absent="InvalidAddress.NotFound",
+        sentence=("Address '{names}' not found.", "Addresses '{names}' not found."),
+    ),
+    Noun("route", "", absent="InvalidRoute.NotFound", duplicate="RouteAlreadyExists"),
+    Noun("network-acl-entry", "", absent="InvalidNetworkAclEntry.NotFound", duplicate="NetworkAclEntryAlreadyExists"),
+    Noun("availability-zone", "", absent="InvalidZone.NotFound"),
+    Noun("region", "", absent="InvalidRegion"),
+    Noun("placement-group", "", absent="InvalidPlacementGroup.Unknown", duplicate="InvalidPlacementGroup.Duplicate"),
+    Noun(
+        "launch-template",
+        "",
+        malformed="InvalidLaunchTemplateId.Malformed",
+        absent="InvalidLaunchTemplateId.NotFound",
+        duplicate="InvalidLaunchTemplateName.AlreadyExistsException",
+    ),
+    Noun("instance-type", "", absent="InvalidInstanceType"),
+)
+"""Those with a prefix have ids of their own; the others are named otherwise, and only their codes are asked for."""
+
+OF_TYPE: Final = {noun.type: noun for noun in NOUNS}
+OF_PREFIX: Final = {noun.prefix: noun for noun in NOUNS if noun.prefix}
