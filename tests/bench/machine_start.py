@@ -38,8 +38,7 @@ from stead_agent.machines.host_access import give_disk, make_private  # noqa: E4
 from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 - the checkout comes first
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines  # noqa: E402 - the checkout comes first
 from stead_agent.machines.life import Record  # noqa: E402 - the checkout comes first
-from stead_agent.programs import libvirtd  # noqa: E402 - the checkout comes first
-from tests.support import box  # noqa: E402 - the checkout comes first
+from tests.support import box, private_libvirtd  # noqa: E402 - the checkout comes first
 from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes first
 
 BRIDGE = "bench0"
@@ -71,7 +70,7 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.daemon = libvirtd.ensure_private(root)
+        self.daemon = private_libvirtd.ensure_running(root)
         self.volumes = _volumes(root / "disks")
         self.count = 0
         with IPRoute() as ip:
@@ -279,7 +278,7 @@ def main() -> int:
     try:
         well = one_by_one(bench, chosen.rounds) & many_at_once(bench, chosen.machines)
     finally:
-        libvirtd.stop(root)
+        private_libvirtd.stop(root)
         shutil.rmtree(root)
     return 0 if well else 1
 

@@ -13,9 +13,8 @@ import libvirt_qemu
 from stead_agent.disks.disk_sources import FileSource, Format, Layer
 from stead_agent.machines.interface import Disk, MachineSpec
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines
-from stead_agent.programs import libvirtd
 from stead_agent.programs.run import run
-from tests.support import micro
+from tests.support import micro, private_libvirtd
 from tests.support.serial_shell import with_shell
 
 
@@ -41,7 +40,7 @@ class SerialBench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.daemon = libvirtd.ensure_private(root)
+        self.daemon = private_libvirtd.ensure_running(root)
         self.disks = root / "disks"
         self.disks.mkdir(mode=0o711)
         self.image = with_shell(micro.build(), self.disks / "shell.raw")
@@ -97,5 +96,5 @@ def serial_bench() -> Iterator[SerialBench]:
                 bench.machines.remove(machine_id)
             bench.machines.close()
     finally:
-        libvirtd.stop(root)
+        private_libvirtd.stop(root)
         shutil.rmtree(root)

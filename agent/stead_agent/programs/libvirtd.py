@@ -2,9 +2,6 @@
 
 With systemd, the unit is started. Without, virtlogd and libvirtd are started plainly, below a process that adopts the
 guests (`reaper.py`). Only what was started here is ever stopped here, and guests never are.
-
-A private daemon keeps all that it has below a directory of its own, so several can be on one machine: tests that kill
-theirs, and the hosts of a rig.
 """
 
 import contextlib
@@ -22,11 +19,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import libvirt
 
-from stead_agent.programs import private_libvirtd, reaper
+from stead_agent.programs import reaper
 from stead_agent.programs.run import ProgramFailedError, run, start_daemon
 
 _log = logging.getLogger(__name__)
@@ -79,36 +76,13 @@ def ensure_running(uri: str, state_dir: Path) -> Libvirtd:
     return Libvirtd(uri, ours=_own(state_dir / "libvirtd.pid") is not None)
 
 
-def ensure_private(root: Path) -> Libvirtd:
-    """Return when the private daemon below `root` answers, having started it if it did not run.
-
-    `root` must be reachable by guests' users (search permission for all on it and above); its socket is
-    `root/run/libvirt-sock`, the notes on guests' processes are in `root/run/qemu`.
-    """
-    uri = f"qemu+unix:///system?socket={quote(str(root / 'run' / 'libvirt-sock'))}"
-    root.mkdir(mode=0o711, parents=True, exist_ok=True)
-    with _locked(root / "start.lock"):
-        if not _answers(uri):
-            _wait_for(
-                lambda: _own(root / "libvirtd.pid") is None, "the libvirtd that does not answer ends", _STOP_TIMEOUT
-            )
-            _forget_cut_off_starts(root / "run" / "qemu")
-            script: list[str | Path] = [sys.executable, "-I", "-S", private_libvirtd.__file__, root]
-            start_daemon(script, root / "libvirtd.log")
-        _wait_for(lambda: _answers(uri), f"libvirtd answers at {uri} (see {root / 'libvirtd.log'})", _START_TIMEOUT)
-    return Libvirtd(uri, ours=_own(root / "libvirtd.pid") is not None)
-
-
-def stop(state_dir: Path) -> None:
+def stop(state_dir: Path, runtime: Path = _RUNTIME) -> None:
     """Stop the daemons that were started here with this state directory, if they still run; guests run on.
 
     One that does not end when it is asked is killed: libvirtd keeps on disk all that it needs to find its guests again.
     While guests run, virtlogd stays for them, or they would lose their consoles.
     """
-    private = state_dir / "run" / "qemu"
-    guests = any(
-        (private if private.exists() else _RUNTIME / "qemu").glob("*.xml")
-    )  # libvirtd keeps one of each that runs
+    guests = any((runtime / "qemu").glob("*.xml"))  # libvirtd keeps one of each that runs
     for name in ("libvirtd.pid",) if guests else ("libvirtd.pid", "virtlogd.pid"):
         pid = _own(state_dir / name)
         if pid is None:

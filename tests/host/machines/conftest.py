@@ -19,10 +19,9 @@ from stead_agent.disks.disk_sources import FileSource, Format, Layer, secret_uui
 from stead_agent.disks.qcow2 import render_empty
 from stead_agent.machines.interface import Disk, MachineSpec, Nic, OffReason, Power
 from stead_agent.machines.libvirt_machines import DaemonDirs, LibvirtMachines, Patience
-from stead_agent.programs import libvirtd
 from stead_agent.programs.run import run
 from stead_proto.tls import Identity
-from tests.support import emulator, micro, waiting
+from tests.support import emulator, micro, private_libvirtd, waiting
 from tests.support.fake_block_store import fake, store  # noqa: F401 - fixtures
 
 _CONSOLE_BYTES = 1 << 16
@@ -55,7 +54,7 @@ class Daemon:
         return int((self.root / "libvirtd.pid").read_text())
 
     def revive(self) -> None:
-        libvirtd.ensure_private(self.root)
+        private_libvirtd.ensure_running(self.root)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -67,9 +66,9 @@ def daemon() -> Iterator[Daemon]:
     if os.geteuid() != 0 or not shutil.which("libvirtd"):
         pytest.skip("needs root and libvirtd")
     root = Path(f"/var/tmp/stead-test-{os.getpid()}")
-    started = libvirtd.ensure_private(root)
+    started = private_libvirtd.ensure_running(root)
     yield Daemon(root, started.uri)
-    libvirtd.stop(root)
+    private_libvirtd.stop(root)
     shutil.rmtree(root)
 
 

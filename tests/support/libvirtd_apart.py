@@ -1,7 +1,7 @@
 """A libvirtd with virtlogd that keeps all it has below one directory, in a mount namespace of its own.
 
-Run as a plain file (`python -I -S private_libvirtd.py ROOT`). The daemons' directories are fixed when they are
-compiled, so ROOT's are mounted over them, for these daemons and their guests only. `reaper.py` reaps the guests.
+Run as a plain file (`python -I -S libvirtd_apart.py ROOT REAPER`). The daemons' directories are fixed when they are
+compiled, so ROOT's are mounted over them, for these daemons and their guests only. The agent's `reaper.py` reaps guests.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ _MS_PRIVATE = 1 << 18
 
 def main(argv: list[str]) -> None:
     """Make the namespace and become the reaper of a libvirtd in it."""
-    root = Path(argv[0])
+    root, reaper = Path(argv[0]), argv[1]
     _prepare(root)
     os.unshare(os.CLONE_NEWNS | os.CLONE_NEWUTS)
     # Libvirt takes the host's name for an identity: two daemons of one name would not migrate between each other.
@@ -38,10 +38,9 @@ def main(argv: list[str]) -> None:
     if not _is_listened_at(str(root / "run" / "virtlogd-sock")):  # it may have outlived the libvirtd before
         status = os.waitstatus_to_exitcode(os.waitpid(_start_virtlogd(root), 0)[1])
         if status != 0:
-            sys.exit(f"private_libvirtd: virtlogd: status {status}")
-    reaper = str(Path(__file__).with_name("reaper.py"))
+            sys.exit(f"libvirtd_apart: virtlogd: status {status}")
     libvirtd = ["libvirtd", "--pid-file", str(root / "libvirtd.pid")]
-    os.execv(sys.executable, [sys.executable, "-I", "-S", reaper, *libvirtd])  # noqa: S606 (no shell is wanted)
+    os.execv(sys.executable, [sys.executable, "-I", "-S", reaper, *libvirtd])
 
 
 def _prepare(root: Path) -> None:
