@@ -37,7 +37,7 @@ from stead_controller.clock import Clock, ClockSteps, now
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import CloudFact
-from stead_controller.desired import host_networks, revisions
+from stead_controller.desired import desired_state, host_networks, revisions
 from stead_controller.desired.redraw import redraw
 from stead_controller.hosts import link
 from stead_controller.hosts.block_service import BlockService
@@ -212,6 +212,8 @@ class Controller:
         page_key = await self.database.run(lambda tx: keep_facts(tx, settings))
         await self.database.run(lambda tx: revisions.leap(tx, self._clock()))
         await self.database.run(self._tell_of_networks)
+        if stuck := await self.database.run(desired_state.remove_ended):
+            _log.warning("machines_are_removed_again", extra={"count": stuck})
         if await redraw(self.database):
             _log.info("redrawn")
         events = InstanceEvents()

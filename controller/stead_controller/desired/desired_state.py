@@ -154,6 +154,21 @@ def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bo
     outbox.write(tx, host_id, {}, gone={(pb.KIND_MACHINE, instance_id)}, force=force)
 
 
+def remove_ended(tx: Transaction) -> int:
+    """Tell hosts of machines that are shutting down that these must go, where they are not told so; give how many.
+
+    An earlier release could tell them to have such a machine again, whose end nobody then waited for.
+    """
+    stuck = 0
+    ended = select(Instance).where(Instance.state == "shutting-down", Instance.host_id.is_not(None))
+    for instance in tx.session.scalars(ended).all():
+        assert instance.host_id is not None
+        if not outbox.is_told_to_remove(tx, instance.host_id, pb.KIND_MACHINE, instance.id):
+            outbox.remove_each(tx, (pb.KIND_MACHINE, instance.id), [instance.host_id])
+            stuck += 1
+    return stuck
+
+
 def remove_interface(tx: Transaction, host_id: str, interface_id: str) -> None:
     """Tell a host that an interface must go; its machine's picture, which no longer has it, is written before."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_INTERFACE, interface_id)})

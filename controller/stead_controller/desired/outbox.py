@@ -98,6 +98,12 @@ def remove_each(tx: Transaction, key: Key, host_ids: Collection[str]) -> None:
         upsert(tx.session, HostResource, [{"host_id": host_id, **gone} for host_id in host_ids])
 
 
+def is_told_to_remove(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
+    """Tell whether a host is told that something must go, and has not yet said that it did."""
+    row = tx.session.get(HostResource, (host_id, kind, resource_id))
+    return row is not None and row.body is None
+
+
 def is_told(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
     """Tell whether a host is told to make something true."""
     row = tx.session.get(HostResource, (host_id, kind, resource_id))

@@ -160,6 +160,31 @@ def test_what_must_go_is_not_wanted_again_whatever_changes_of_it(life):
     assert life.instance(instance_id).state == "terminated"
 
 
+@pytest.mark.parametrize("row", ["wanted", "forgotten"])
+def test_a_termination_that_an_earlier_release_took_back_is_ended_at_the_start(life, row):
+    """It told the host to have the machine again, or no longer waited for a word of it."""
+    [instance_id], [runs] = life.launch(), life.launch()
+    key = (life.world.host_id, desired.KIND_MACHINE, instance_id)
+    had = life.run(lambda tx: tx.session.get(HostResource, key).body)
+    life.run(terminate_instances, life.caller, [instance_id], NOW)
+    assert life.run(desired_state.remove_ended) == 0
+
+    def take_back(tx):
+        told = tx.session.get(HostResource, key)
+        if row == "wanted":
+            told.body = had
+        else:
+            tx.session.delete(told)
+
+    life.run(take_back)
+    assert life.run(desired_state.remove_ended) == 1
+    wanted, removals = life.wanted()
+    assert (instance_id in removals, instance_id in wanted, runs in wanted) == (True, False, True)
+    life.is_absent(desired.KIND_MACHINE, instance_id)
+    assert life.instance(instance_id).state == "terminated"
+    assert life.run(desired_state.remove_ended) == 0
+
+
 def test_a_guest_that_powers_itself_off_is_stopped_or_terminated_as_launched(life):
     [stays] = life.launch()
     [goes] = life.launch(shutdown_behavior="terminate")
