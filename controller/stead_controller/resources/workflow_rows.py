@@ -87,14 +87,15 @@ def follow_clock(tx: Transaction, step: timedelta, since: datetime, now: datetim
     return len(rows)
 
 
-def bring_near(tx: Transaction, now: datetime, pause: timedelta, lease: timedelta) -> None:
-    """Move the times of lives that no clock of now has written: they wait for more than a pause or a lease."""
-    far = or_(Workflow.due > now + pause, Workflow.lease_until > now + lease)
-    for row in tx.session.scalars(select(Workflow).where(far)).all():
-        ahead = [row.due - pause - now]
-        if row.lease_until is not None:
-            ahead.append(row.lease_until - lease - now)
-        _move_times(row, -max(ahead))
+def begin_anew(tx: Transaction, now: datetime, pause: timedelta) -> None:
+    """Take up what an earlier process left, where there is no other: its leases, and times of a clock that was ahead.
+
+    The latter are known by that they are further away than a pause.
+    """
+    for row in tx.session.scalars(select(Workflow)).all():
+        row.lease_holder = row.lease_until = None
+        if row.due > now + pause:
+            _move_times(row, now + pause - row.due)
 
 
 def _move_times(row: Workflow, step: timedelta) -> None:

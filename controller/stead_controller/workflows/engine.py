@@ -92,7 +92,8 @@ type MakeLife = Callable[[str, Mapping[str, Any]], Life]
 class Engine:
     """Takes what is due, a few at a time; `make` has the lives by their kinds.
 
-    `alone` says that no other controller has the database: then rows follow this one's clock when it is set.
+    `alone` says that no other controller has the database: then rows follow this one's clock when it is set, and what
+    an earlier process was at is taken up at once.
     """
 
     database: Database
@@ -144,8 +145,8 @@ class Engine:
         if free <= 0:
             return
         now = await self.present()
-        if self.alone and not self._is_begun:  # what an earlier process left may be of a clock that was ahead
-            await self.database.run(lambda tx: workflow_rows.bring_near(tx, now, _LONGEST_PAUSE, _LEASE))
+        if self.alone and not self._is_begun:
+            await self.database.run(lambda tx: workflow_rows.begin_anew(tx, now, _LONGEST_PAUSE))
             self._is_begun = True
         due = await self.database.run(
             lambda tx: workflow_rows.lease_due(tx, self.holder, now, now + _LEASE, free),

@@ -293,9 +293,11 @@ async def test_an_engine_that_starts_after_the_clock_was_set_back_waits_for_no_o
     clock.set_by -= timedelta(hours=1)
     worker = engine(database, clock)
     await worker.start_due()
+    await worker.settled()
     rows = {row.id: row for row in rows_of(database)}
     assert rows["ami-1"].due == clock() + timedelta(seconds=60), "no pause is longer"
-    assert rows["ami-2"].lease_until == clock() + LEASE
+    assert rows["ami-1"].deadline == clock() + timedelta(seconds=60 + 3595), "it has as long as it had"
+    assert rows["ami-2"].step == "build", "whose lease it was is dead"
     clock.now += timedelta(seconds=61)
     while rows_of(database):
         await worker.start_due()
@@ -316,6 +318,19 @@ async def test_the_clock_is_set_while_a_lease_is_taken(database, clock, life, mo
     await worker.settled()
     assert life.seen == ["begin"]
     assert "failed" not in facts(database)
+
+
+async def test_where_there_are_others_their_leases_count(database, clock, life):
+    await database.run(lambda tx: workflow_rows.lease_due(tx, "other", clock.now, clock.now + LEASE, 1))
+    for alone in (False, True):
+        worker = engine(database, clock)
+        worker.alone = alone
+        await worker.start_due()
+        await worker.settled()
+        assert life.seen == ["begin"] * alone
+        await worker.start_due()
+        await worker.settled()
+    assert life.seen == ["begin", "build"]
 
 
 async def test_small_differences_of_the_clocks_move_nothing(database, clock, life):
