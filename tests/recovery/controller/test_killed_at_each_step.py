@@ -1,4 +1,5 @@
-"""FAULTS 1: the controller is killed at each step of the life of an instance and its volumes, and nothing comes of it.
+"""FAULTS 1: the controller is killed at each step of the life of an instance, its volumes, addresses, groups
+and images, and nothing comes of it.
 
 Each step is died of once (`tests/support/mortal_controller.py`); the user goes on as a careful client does: a call that
 was not answered is repeated with its client token, or it is looked whether it was done. In the end there is nothing,
@@ -78,7 +79,9 @@ def test_nothing_is_lost_doubled_or_left(mortal: Cloud) -> None:
     instance_id = launch(client)
     volume_id = use_a_volume(client, instance_id)
     snapshot_id = keep_a_copy(client, volume_id)
+    be_reached(client, instance_id)
     rest(client, instance_id)
+    keep_an_image(client, instance_id)
     end(client, instance_id, volume_id, snapshot_id)
     only_its_memory_is_left(client)
     nothing_remains(mortal)
@@ -166,6 +169,58 @@ def keep_a_copy(client: Client, volume_id: str) -> str:
     return str(snapshots()[0]["SnapshotId"])
 
 
+def be_reached(client: Client, instance_id: str) -> None:
+    """Give the instance an Elastic IP address and a group of its own, and take both away."""
+
+    def addresses() -> list[dict[str, Any]]:
+        return list(client.ask("describe_addresses")["Addresses"])
+
+    client.ask("allocate_address", lambda: bool(addresses()), Domain="vpc")
+    [allocated] = addresses()
+    client.ask("associate_address", AllocationId=allocated["AllocationId"], InstanceId=instance_id)
+    [associated] = addresses()
+    assert (associated["PublicIp"], associated["InstanceId"]) == (allocated["PublicIp"], instance_id)
+    interface = client.instance()["NetworkInterfaces"][0]
+    before = [group["GroupId"] for group in interface["Groups"]]
+
+    def groups() -> list[dict[str, Any]]:
+        named = [{"Name": "group-name", "Values": ["mine"]}]
+        return list(client.ask("describe_security_groups", Filters=named)["SecurityGroups"])
+
+    client.ask("create_security_group", lambda: bool(groups()), GroupName="mine", Description="x")
+    [group] = groups()
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    client.ask(
+        "authorize_security_group_ingress",
+        lambda: bool(groups()[0]["IpPermissions"]),
+        GroupId=group["GroupId"],
+        IpPermissions=[ssh],
+    )
+    for ids in ([group["GroupId"]], before):
+        client.ask("modify_network_interface_attribute", NetworkInterfaceId=interface["NetworkInterfaceId"], Groups=ids)
+    client.ask("delete_security_group", lambda: not groups(), GroupId=group["GroupId"])
+    client.ask(
+        "disassociate_address",
+        lambda: "AssociationId" not in addresses()[0],
+        AssociationId=associated["AssociationId"],
+    )
+    client.ask("release_address", lambda: not addresses(), AllocationId=allocated["AllocationId"])
+
+
+def keep_an_image(client: Client, instance_id: str) -> None:
+    """Make an image of the instance, and let go of it and its snapshots."""
+
+    def images() -> list[dict[str, Any]]:
+        return list(client.ask("describe_images", Owners=["self"])["Images"])
+
+    client.ask("create_image", lambda: bool(images()), InstanceId=instance_id, Name="mine", NoReboot=True)
+    client.wait(lambda: [each["State"] for each in images()] == ["available"], "the one image is available")
+    [image] = images()
+    client.ask("deregister_image", lambda: not images(), ImageId=image["ImageId"])
+    for device in image["BlockDeviceMappings"]:
+        delete_snapshot(client, device["Ebs"]["SnapshotId"])
+
+
 def rest(client: Client, instance_id: str) -> None:
     """Stop and start the instance."""
     client.ask("stop_instances", InstanceIds=[instance_id])
@@ -180,15 +235,26 @@ def end(client: Client, instance_id: str, volume_id: str, snapshot_id: str) -> N
     client.ask("terminate_instances", InstanceIds=[instance_id])
     client.wait(lambda: client.is_in("terminated"), "it is terminated")
 
-    def gone(name: str, **ids: Any) -> bool:
-        try:
-            return not next(iter(client.ask(name, **ids).values()))
-        except client.ec2.exceptions.ClientError as error:
-            return str(error.response["Error"]["Code"]).endswith(".NotFound")
-
-    client.ask("delete_volume", lambda: gone("describe_volumes", VolumeIds=[volume_id]), VolumeId=volume_id)
-    client.ask("delete_snapshot", lambda: gone("describe_snapshots", SnapshotIds=[snapshot_id]), SnapshotId=snapshot_id)
+    client.ask("delete_volume", lambda: gone(client, "describe_volumes", VolumeIds=[volume_id]), VolumeId=volume_id)
+    delete_snapshot(client, snapshot_id)
     client.wait(lambda: not client.ask("describe_volumes")["Volumes"], "no volume is left")
+
+
+def delete_snapshot(client: Client, snapshot_id: str) -> None:
+    """Delete a snapshot."""
+    client.ask(
+        "delete_snapshot",
+        lambda: gone(client, "describe_snapshots", SnapshotIds=[snapshot_id]),
+        SnapshotId=snapshot_id,
+    )
+
+
+def gone(client: Client, name: str, **ids: Any) -> bool:
+    """Tell whether an operation describes nothing of these ids."""
+    try:
+        return not next(iter(client.ask(name, **ids).values()))
+    except client.ec2.exceptions.ClientError as error:
+        return str(error.response["Error"]["Code"]).endswith(".NotFound")
 
 
 def only_its_memory_is_left(client: Client) -> None:
