@@ -79,7 +79,7 @@ START_A_GUEST = """
 import resource, sys
 from pathlib import Path
 import libvirt
-from stead_agent import libvirtd
+from stead_agent.programs import libvirtd
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 found = libvirtd.ensure_running(libvirtd.SYSTEM_URI, Path(sys.argv[1]))
 assert found.ours
