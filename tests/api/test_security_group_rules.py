@@ -237,6 +237,12 @@ def test_rules_by_id_with_tags_and_descriptions(api, group_id):
     )
     shown = api.ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule_id])["SecurityGroupRules"]
     assert shown[0]["Description"] == "by id"
+    api.refused(
+        "InvalidParameterValue",
+        api.ec2.update_security_group_rule_descriptions_ingress,
+        GroupId=group_id,
+        SecurityGroupRuleDescriptions=[{"SecurityGroupRuleId": rule_id, "Description": text} for text in ("a", "b")],
+    )
     api.ec2.update_security_group_rule_descriptions_ingress(GroupId=group_id, IpPermissions=[SSH])
     shown = api.ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule_id])["SecurityGroupRules"]
     assert shown[0]["Description"] == "ssh"

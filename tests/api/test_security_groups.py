@@ -144,6 +144,9 @@ def test_rules_are_modified_in_place(api):
     api.refused("InvalidParameterValue", call, **modify(first, **taken | {"FromPort": 81}))
     absent = "sgr-00000000000000000"
     api.refused("InvalidSecurityGroupRuleId.NotFound", call, **modify(absent, **taken))
+    twice = modify(first, **taken | {"ToPort": 81})
+    twice["SecurityGroupRules"] *= 2
+    assert first in api.refused("InvalidParameterValue", call, **twice)
     swapped = {
         "GroupId": group_id,
         "SecurityGroupRules": [

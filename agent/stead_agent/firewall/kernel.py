@@ -128,12 +128,11 @@ class _Rules:
             # Refused as a whole, so nothing has changed; but what we believed may be why. Next time: all anew.
             self._doubt()
             raise
-        is_ours = self._generation in (None, before) and self._ask_generation() == before + 1
-        self._generation = before + 1 if is_ours else None
+        self._generation = before + 1 if self._generation in (None, before) else None
 
     def audit(self) -> list[str]:
         """Put the tables back if somebody else changed something in this namespace; tell which ones it hit."""
-        if self._generation is not None and self._ask_generation() == self._generation:
+        if self._ask_generation() == self._generation:
             return []
         self._doubt()
         tables = list(self._doubted.values())

@@ -537,6 +537,18 @@ def test_a_refused_binding_leaves_the_hosts_other_table_watched(firewall: Kernel
     assert firewall.audit() == ("host: table inet stead",)
 
 
+def test_what_was_made_after_a_refusal_is_doubted_no_more(firewall: KernelFirewall, spaces: Spaces) -> None:
+    spaces.host.refusing = True
+    with pytest.raises(FirewallError):
+        firewall.apply(vpc(guest(1)))
+    spaces.host.refusing = False
+    firewall.apply(vpc(guest(1)))
+    firewall.apply_host(HostFirewall((), "eth0", None))
+    spaces.log.clear()
+    firewall.apply(vpc(guest(1), guest(2)))
+    assert "inet stead" not in "".join(commands for name, commands in spaces.log if name == "host")
+
+
 def test_a_repair_that_was_refused_is_tried_again(firewall: KernelFirewall, spaces: Spaces) -> None:
     space = spaces.vpcs["vpc-1"]
     firewall.apply(vpc(guest(1)))

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
-from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
+from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.network import security_group_rules, security_groups
 from stead_controller.resources.network.permissions import Block, GroupReference, Permission, PrefixListReference
 from stead_controller.resources.network.security_group_rules import GroupName
@@ -54,10 +54,8 @@ def update_egress_descriptions(call: Call, params: Params) -> Result:
 @operation("ModifySecurityGroupRules")
 def modify_security_group_rules(call: Call, params: Params) -> Result:
     """Let rules allow something else, all or none."""
-    changes = {
-        one.get("SecurityGroupRuleId", ""): _changed_rule(one.get("SecurityGroupRule", {}))
-        for one in params["SecurityGroupRules"]
-    }
+    asked = _by_rule_id(params["SecurityGroupRules"])
+    changes = {rule_id: _changed_rule(one.get("SecurityGroupRule", {})) for rule_id, one in asked.items()}
     security_group_rules.modify(call.tx, call.caller, params["GroupId"], changes)
     return {"Return": True}
 
@@ -102,10 +100,8 @@ def _revoke(call: Call, params: Params, permissions: list[Permission], *, egress
 
 
 def _update_descriptions(call: Call, params: Params, *, egress: bool) -> Result:
-    descriptions = {
-        one.get("SecurityGroupRuleId", ""): one.get("Description")
-        for one in params.get("SecurityGroupRuleDescriptions", ())
-    }
+    asked = _by_rule_id(params.get("SecurityGroupRuleDescriptions", ()))
+    descriptions = {rule_id: one.get("Description") for rule_id, one in asked.items()}
     permissions = _permissions(params.get("IpPermissions", ()))
     if bool(descriptions) == bool(permissions):
         raise InvalidCombination("Give either ipPermissions or securityGroupRuleDescriptions")
@@ -114,6 +110,17 @@ def _update_descriptions(call: Call, params: Params, *, egress: bool) -> Result:
     else:
         security_group_rules.describe_again(call.tx, call.caller, _group(params), permissions, egress=egress)
     return {"Return": True}
+
+
+def _by_rule_id(asked: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Give what is asked of rules by their ids; raises InvalidParameter when two say something of one rule."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for one in asked:
+        rule_id = one.get("SecurityGroupRuleId", "")
+        if rule_id in found:
+            raise InvalidParameter(f"The same security group rule must not appear multiple times ({rule_id[:80]})")
+        found[rule_id] = one
+    return found
 
 
 def _group(params: Params) -> GroupName:
