@@ -153,7 +153,7 @@ def changes(old: Table, new: Table) -> str:
     removed += [f"delete {old.sets[name].word} {at} {name}" for name in old.sets if name not in new.sets]
     removed += [f"delete ct timeout {at} {name}" for name in old.timeouts if name not in new.timeouts]
     commands = [*made, *rules, *emptied, *filled, *removed]
-    return "\n".join((*commands, "")) if commands else ""
+    return "\n".join((*commands, ""))
 
 
 def _needs_whole(old: Table, new: Table) -> bool:

@@ -575,3 +575,29 @@ def test_an_overlay_that_is_gone_is_not_made_again_after_a_refusal(firewall: Ker
     space.tables.discard(("netdev", "stead"))
     firewall.apply(vpc(guest(2)))
     assert space.tables == {("inet", "stead")}
+
+
+def test_what_is_closed_is_closed_once_and_may_begin_again(firewall: KernelFirewall, spaces: Spaces) -> None:
+    firewall.apply(vpc(guest(1)))
+    for _ in range(2):
+        firewall.close()
+        assert (spaces.host.open, spaces.vpcs["vpc-1"].open) == (0, 0)
+    spaces.log.clear()
+    firewall.apply_host(HostFirewall((), None, None))
+    firewall.apply(vpc(guest(1)))
+    assert [name for name, _ in spaces.log] == ["host", "vpc-1", "host"]
+
+
+def test_a_namespace_that_goes_while_it_is_looked_at_has_no_table(
+    firewall: KernelFirewall, spaces: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spaces, "names", lambda: {"vpc-8"})
+    assert firewall.present() == frozenset()
+
+
+def test_a_vpc_that_was_never_bound_is_removed_before_the_host_has_tables(spaces: Spaces) -> None:
+    spaces.vpcs["vpc-1"].tables.add(("inet", "stead"))
+    firewall = KernelFirewall(spaces, LINKS)
+    firewall.remove("vpc-1")
+    assert spaces.vpcs["vpc-1"].tables == set()
+    firewall.close()

@@ -290,6 +290,7 @@ def test_what_is_named_is_made_before_and_removed_after() -> None:
     used = replace(used, chains={"u": using, "c": PLAIN})
     made, gone = changes(none, used).splitlines(), changes(used, none).splitlines()
     first_rule = next(index for index, line in enumerate(made) if line.startswith("add rule"))
+    assert {"add chain inet t c", "add set inet t s { type ipv4_addr; }"} < {*made[:first_rule]}
     assert [line[:14] for line in made[first_rule - 1 :]] == [
         "flush chain in",
         *["add rule inet "] * 3,
