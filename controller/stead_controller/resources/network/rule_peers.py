@@ -116,6 +116,6 @@ def _find_group(
         raise InvalidParameter(
             "You have specified two resources that belong to different networks.", code="InvalidGroup.NotFound"
         )
-    if reference.peering_id not in (None, peering.id):
-        raise NotFound("vpc-peering-connection", reference.peering_id or "")
+    if reference.peering_id is not None and reference.peering_id != peering.id:
+        raise NotFound("vpc-peering-connection", reference.peering_id)
     return found.id, Reached(owner if owner != caller.account_id else None, found.vpc_id, peering.id)

@@ -466,8 +466,9 @@ def test_what_failed_or_is_gone_is_left_to_the_next_apply(firewall: KernelFirewa
     with pytest.raises(FirewallError):
         firewall.apply(vpc(guest(1), rules=()))
     spaces.vpcs["vpc-1"].refusing = False
-    spaces.vpcs["vpc-1"].generation += 1
+    spaces.vpcs["vpc-1"].spoilt.add(("inet", "stead"))
     assert firewall.audit() == ()
+    firewall.apply(vpc(guest(1)))
     before = spaces.vpcs.pop("vpc-1")
     assert firewall.audit() == ()
     spaces.vpcs["vpc-1"] = before

@@ -134,8 +134,9 @@ def test_a_group_may_be_named_with_its_account_and_vpc(world, rules_of):
     (rule,) = rules_of(allowing(reference))
     assert (rule.peer_group_id, rule.reached) == (one.group_id, None)
     for wrong in ({"user_id": world.other.caller.account_id}, {"vpc_id": world.other.vpc_id}, {"peering_id": PEERING}):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound) as refusal:
             rules_of(allowing(GroupReference(one.group_id, **wrong)))
+        assert refusal.value.missing == [wrong.get("peering_id", one.group_id)]
 
 
 def test_groups_that_a_rule_has_already_are_taken_as_they_are(rules_of):
@@ -169,8 +170,9 @@ def test_a_group_of_another_account_is_found_only_behind_an_active_peering_by_it
     assert rule.reached == Reached(owner, world.other.vpc_id, PEERING)
     absent = "pcx-00000000000000002"
     for wrong in ({}, {"user_id": owner, "peering_id": absent}, {"user_id": owner, "vpc_id": world.one.vpc_id}):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound) as refusal:
             rules_of(allowing(GroupReference(theirs, **wrong)))
+        assert refusal.value.missing == [wrong.get("peering_id", theirs)]
 
 
 def test_a_peering_that_is_not_accepted_leads_nowhere(world, rules_of, peer_with):
