@@ -65,7 +65,6 @@ def authorize(
     check_quota(tx, group.account_id, [*existing, *wanted])
     rows = [_row(group, rule, egress=egress) for rule in wanted]
     tx.session.add_all(rows)
-    tx.session.flush()
     tags.create_on_launch(
         tx, caller, [("security-group-rule", row.id) for row in rows], {"security-group-rule": rule_tags}
     )

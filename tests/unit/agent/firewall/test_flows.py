@@ -141,6 +141,7 @@ def test_both_ends_must_allow_a_flow_and_each_by_its_own_direction() -> None:
         ("fd00:1::/32", "fd00:2::", False),
         ("::/0", "fd00:2::", True),
         ("0.0.0.0/0", "fd00:2::", False),
+        ("10.9.0.0/16", "::10.9.0.1", False),
         (B, "fd00:9::9", True),
         (B, "fd00:9::8", False),
         (GROUPS[2], "fd00:9::9", False),

@@ -362,6 +362,24 @@ def test_bindings_of_an_earlier_agent_are_kept_until_their_vpc_says_otherwise(sp
     firewall.close()
 
 
+def test_bindings_that_somebody_made_without_an_owner_are_known(spaces: Spaces) -> None:
+    """They are present under a name of no VPC, and so removed."""
+    spaces.host.tables |= TABLES
+    listed = [
+        {"set": {"name": "ports", "elem": [{"concat": ["sttelem", "06:00:00:00:00:07"]}]}},
+        {"set": {"name": "routers", "elem": ["sttelem"]}},
+    ]
+    spaces.host.listed["list table bridge stead"] = listed
+    firewall = KernelFirewall(spaces, LINKS)
+    firewall.apply_host(HostFirewall((), None, None))
+    (stranger,) = firewall.present()
+    found = Bindings(frozenset({'"sttelem" . 06:00:00:00:00:07'}), routers=frozenset({'"sttelem"'}))
+    assert firewall._bindings == {stranger: found}
+    firewall.remove(stranger)
+    assert firewall.present() == frozenset()
+    firewall.close()
+
+
 def test_a_host_without_tables_has_no_bindings(spaces: Spaces) -> None:
     spaces.host.tables.add(("inet", "stead"))
     spaces.host.listed["list table bridge stead"] = elements_of(bindings_of("vpc-1", [guest(1)]))
@@ -458,6 +476,14 @@ def test_an_audit_fills_a_new_namespace_and_a_new_overlay(
     firewall.apply(vpc(guest(2)))
     ((addresses, judge),) = ended.calls
     assert (addresses, judge._gone) == ({"10.0.1.1", "10.0.1.2"}, {"10.0.1.1"})
+
+
+def test_what_was_never_applied_is_not_audited(spaces: Spaces) -> None:
+    firewall = KernelFirewall(spaces, LINKS)
+    assert firewall.audit() == ()
+    assert firewall._audit_vpc("vpc-1") == []  # as when it is removed before its turn comes
+    assert spaces.log == []
+    firewall.close()
 
 
 def test_what_failed_or_is_gone_is_left_to_the_next_apply(firewall: KernelFirewall, spaces: Spaces) -> None:
