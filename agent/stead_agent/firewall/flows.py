@@ -143,8 +143,8 @@ def _lost(group_id: str, old: Clean, new: Clean) -> bool:
 
 def _lost_peers(rules: tuple[Rule, ...], old: Clean, new: Clean) -> bool:
     """Tell whether a group that the rules name lost members; a prefix list's blocks are the rules' own."""
-    for group_id in {rule.peer for rule in rules if is_group_id(rule.peer)}:
-        earlier, later = old.groups.get(group_id), new.groups.get(group_id)
+    for peer in {rule.peer for rule in rules}:
+        earlier, later = old.groups.get(peer), new.groups.get(peer)
         if earlier is None or (later is not None and earlier.members is later.members):
             continue
         if later is None or not earlier.members <= later.members:

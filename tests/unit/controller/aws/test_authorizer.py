@@ -191,9 +191,15 @@ def test_all_that_a_rule_asks_for_must_be_allowed():
     for policy in (document(action="ec2:Do"), document(action="ec2:CreateTags"), document(resource=TARGET.arn)):
         with pytest.raises(NotAuthorized):
             check(knowing(policy), first, second)
-    check(knowing(), parts=False)
     with pytest.raises(NotAuthorized):
         check(knowing())
+
+
+def test_nothing_is_looked_up_for_what_everybody_may_do():
+    def policies_of(_tx, _caller):
+        raise AssertionError
+
+    check(PolicyAuthorizer(policies_of), parts=False)
 
 
 @pytest.fixture
@@ -327,6 +333,13 @@ def test_the_policy_of_an_endpoint_is_about_its_service_alone(by_endpoint, monke
         by_endpoint(launching, ROOT, name)
         with pytest.raises(NotAuthorized, match=f"ec2:{name}"):
             by_endpoint(only, ROOT, name)
+
+
+def test_the_policy_of_an_endpoint_may_be_about_some_resources(by_endpoint):
+    one = document(resource="arn:aws:ec2:us-east-1:111122223333:instance/i-1", Principal="*")
+    by_endpoint(one, ROOT, InstanceIds=["i-1"])
+    with pytest.raises(NotAuthorized, match="instance/i-2"):
+        by_endpoint(one, ROOT, InstanceIds=["i-1", "i-2"])
 
 
 def test_the_policy_of_an_endpoint_has_conditions_of_the_request_and_its_resources(by_endpoint, facts):
