@@ -265,7 +265,7 @@ def tags(monkeypatch):
         asked.append(entity_id)
         return {"Team": entity_id}
 
-    monkeypatch.setattr(authorizer.iam_targets, "tags_of", tags_of)
+    monkeypatch.setattr(authorizer.call_targets, "tags_of", tags_of)
     return asked
 
 
