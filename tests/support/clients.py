@@ -12,7 +12,8 @@ import boto3
 import botocore.client
 from botocore.config import Config
 
-from tests.support.processes import BIN, clean_environment
+from tests.support import aws_command
+from tests.support.processes import clean_environment
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.client import EC2Client
@@ -107,13 +108,4 @@ class Account:
 
     def aws_result(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run the real `aws`, whatever comes of it."""
-        command = [str(BIN / "aws"), "--output", "json", *arguments]
-        return subprocess.run(
-            command,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return aws_command.call(("--output", "json", *arguments), self.environment)
