@@ -128,6 +128,20 @@ def test_several_that_begin_at_once_have_one_key(tmp_path: Path, authority: Auth
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_certificate_of_another_key_is_refused_at_the_start(tmp_path: Path, authority: Authority) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+        IdentitySigner.load_or_create(folder, authority)
+    path, other = (folder / "instance-identity.pem" for folder in folders)
+    start = path.read_bytes().index(b"-----BEGIN CERTIFICATE-----")
+    mixed = path.read_bytes()[:start] + other.read_bytes()[start:]
+    path.unlink()
+    path.write_bytes(mixed)
+    with pytest.raises(ValueError, match="another key"):
+        IdentitySigner.load_or_create(path.parent, authority)
+
+
 def test_certificate_signs_documents_and_nothing_else(authority: Authority, signer: IdentitySigner) -> None:
     certificate = x509.load_pem_x509_certificate(signer.certificate_pem)
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate_pem))
