@@ -24,6 +24,7 @@ from tests.support.cloud import Cloud
 from tests.support.waiting import wait_for
 
 CLIENTS = 2
+UNTIL_KILLED = (0.3, 1.5)  # seconds, of which any may be the last
 EVENT = "GetAccessKeyInfo"
 ASKED: list[Any] = [{"AttributeKey": "EventName", "AttributeValue": EVENT}]
 
@@ -61,7 +62,7 @@ def play(cloud: Cloud, account: Account) -> tuple[int, list[float]]:
     for thread in threads:
         thread.start()
     wait_for(lambda: len(answered) > 20, "calls are answered")
-    time.sleep(random.uniform(0.3, 1.5))  # to be killed at any time of a second is what is tried
+    time.sleep(random.uniform(*UNTIL_KILLED))  # to be killed at any time of a second is what is tried
     killed = time.monotonic()
     cloud.controller.kill()
     is_over.set()

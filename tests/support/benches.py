@@ -33,9 +33,10 @@ class Smallest:
 WITHOUT_HOSTS: Final = MappingProxyType(
     {
         "agent": Smallest(("--hosts", "3"), {"MEMBERS": 20, "CHANGES": 2, "IDLE_SECONDS": 0.2}),
-        "audit_loss": Smallest(("--rounds", "1")),
+        "audit_loss": Smallest(("--rounds", "1"), {"UNTIL_KILLED": (0.0, 0.2)}),
         "authorization": Smallest((), {"TIMES": 1}),
         "aws_protocol": Smallest((), {"COUNT": 5, "TIMES": 2}),
+        "controller_start": Smallest(("--rounds", "1")),
         "describe": Smallest(("--pages", "1"), {"COUNT": 5}),
         "fan_out": Smallest(("--hosts", "3", "--processes", "1")),
         "launch_cost": Smallest(("--rounds", "1", "--launches", "2", "--hosts", "3")),
