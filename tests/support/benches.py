@@ -68,7 +68,7 @@ ON_A_HOST: Final = MappingProxyType(
             },
         ),
         "object_store": Smallest(("--rounds", "1"), {"LARGE": 4 << 20, "SMALL": 2}),
-        "remote_volume": Smallest(("--rounds", "1")),
+        "remote_volume": Smallest(("--rounds", "1"), {"COUNT": 40, "FLOOR_COUNT": 20}),
         "vxlan": Smallest(("--rounds", "2"), {"BYTES": 1 << 18, "ROUND_TRIPS": 5, "LIMIT": 0}),
     }
 )
