@@ -1,7 +1,7 @@
 """Budget P12: between hosts a VPC's path carries >= 0.95 of a VXLAN network built by hand; nothing is fragmented.
 
 Run as root: python -m tests.bench.vxlan [--rounds 250]. Two hosts in namespaces, joined by an underlay of MTU 1600, with
-four pairs of guests: one in a subnet of a VPC as the agent's network makes it; two as DESIGN, section 4, says it, built by
+four pairs of guests: one in a subnet of a VPC as the agent's network makes it; two as docs/data-plane.md says, built by
 hand (a bridge, a routing namespace with a VXLAN device in it), with rules that lead to route tables and without; and one on
 bridges with a VXLAN device as a port, which has neither overlapping blocks, route tables of subnets, nor a place for
 groups. Measured in turn: bytes of one TCP connection, and round trips of small datagrams. All of it is on one processor, and

@@ -1,7 +1,7 @@
 """What the agent may ask of the network: whole pictures in, kernel objects out.
 
 A VPC on a host is a network namespace named by its id; a subnet is a bridge in the host's namespace, joined to the
-VPC's namespace by a veth pair whose inner end is the subnet's gateway (DESIGN, section 4). The rules that decide
+VPC's namespace by a veth pair whose inner end is the subnet's gateway (docs/data-plane.md). The rules that decide
 which packet may pass are the firewall's; here is only where packets can go.
 """
 
