@@ -17,11 +17,12 @@ from stead_agent.network.rtnetlink import Kernel, with_kernel
 from stead_agent.programs.run import RunError, run
 
 _SECONDS: Final = 20.0
+_NOTHING: Final = "flush ruleset\n"  # in one transaction with the rules that follow, and flows that are tracked go on
 
 
 @dataclass(frozen=True, slots=True)
 class Plug:
-    """What a namespace is to be; without rules there is no nft table in it."""
+    """What a namespace is to be; its nft rules are `rules` and no others."""
 
     tap: str
     things: list[Thing]
@@ -68,7 +69,7 @@ class Plugged:
         """Read those of a VPC again and repair them; tell what that was."""
         told: list[str] = []
         for name, before in list(self._applied.get(vpc_id, {}).items()):
-            is_same = self._namespaces.exists(name) and self._list(name, before.wanted) == before.listed
+            is_same = self._namespaces.exists(name) and self._list(name) == before.listed
             after, steps = self._make(name, before.wanted, None if not is_same else before.listed)
             self._applied[vpc_id][name] = after
             told += [f"{name}: {step}" for step in steps] + ([] if is_same else [f"{name}: rules"])
@@ -92,9 +93,8 @@ class Plugged:
         """Make one so, its rules (unless `listed` says they are right) before its link."""
         self._namespaces.create(name)
         if listed is None:
-            if wanted.rules:
-                self._run(name, "-f", "-", stdin=wanted.rules)
-            listed = self._list(name, wanted)
+            self._run(name, "-f", "-", stdin=_NOTHING + wanted.rules)
+            listed = self._list(name)
         steps = with_kernel(self._namespaces, name, lambda kernel: _make_links(kernel, wanted))
         return _Applied(wanted, listed), steps
 
@@ -119,8 +119,8 @@ class Plugged:
         for name in gone:
             self._namespaces.delete(name)
 
-    def _list(self, name: str, wanted: Plug) -> bytes:
-        return self._run(name, "--stateless", "list", "ruleset") if wanted.rules else b""
+    def _list(self, name: str) -> bytes:
+        return self._run(name, "--stateless", "list", "ruleset")
 
     def _run(self, name: str, *words: str, stdin: str = "") -> bytes:
         entered = ["nsenter", f"--net={self._namespaces.path(name)}", "nft", *words]

@@ -117,6 +117,25 @@ def _state(world: World, vpc_id: str) -> list[str]:
     return sorted(line.strip() for line in lines)
 
 
+def test_rules_in_the_namespace_of_an_endpoints_interface_are_removed(
+    world: World, mender: Mender, guest: Guest
+) -> None:
+    """It has none of ours; nobody else's may keep guests from the endpoint."""
+    endpoint = world.guest(guest.vpc_id, "10.1.0.77", WEB.id, plugged=False)
+    network, rules = world.vpcs[guest.vpc_id]
+    world.apply(replace(network, endpoint_interfaces=frozenset({endpoint.interface_id})), rules)
+    wait_for(lambda: mender.is_quiet(1.5), "the endpoint is there and all is quiet", 30)
+    strange = "table ip strange { chain input { type filter hook input priority 0; policy drop; }; }"
+    before = len(mender.reports)
+    world.inside_run(endpoint.interface_id, "nft", strange)
+
+    def found() -> str:
+        return world.inside_run(endpoint.interface_id, "nft", "list", "ruleset")
+
+    wait_for(lambda: not found().strip(), "the strange rules are removed", MENDED_SECONDS, explain=found)
+    assert mender.reports[before].links == {guest.vpc_id}, "it is the network's to mend"
+
+
 def test_what_the_agent_does_itself_in_a_vpc_is_no_damage(world: World, mender: Mender, guest: Guest) -> None:
     """Else each small change of a large VPC would have all of it compared."""
     network, rules = world.vpcs[guest.vpc_id]
