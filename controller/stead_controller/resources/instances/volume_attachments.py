@@ -145,7 +145,7 @@ def _check_number(tx: Transaction, instance: Instance) -> None:
     taken = 0
     for table in (Volume, NetworkInterface, InstanceStoreDisk):
         query = select(func.count()).select_from(table).where(table.instance_id == instance.id)
-        taken += tx.session.scalar(query) or 0
+        taken += tx.session.scalars(query).one()
     if kind is not None and taken >= kind.max_volumes:
         raise LimitExceeded(
             "You've reached the limit on the number of Amazon EBS volumes or network interfaces that can be attached "

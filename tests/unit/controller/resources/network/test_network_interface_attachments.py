@@ -13,6 +13,7 @@ from stead_controller.db.tables import (
     PublicAddress,
     Tag,
     VpcHost,
+    VpcResource,
 )
 from stead_controller.errors import (
     InvalidCombination,
@@ -297,20 +298,30 @@ def test_a_machine_that_has_all_settles_what_was_being_attached_to_it(run, launc
     assert run(attachments.waiting, instances) == {instances[1]}
 
 
-def test_what_is_detached_keeps_its_addresses_and_groups(run, world, attached, find):
-    interface_id, _ = attached
+def test_what_is_detached_keeps_its_addresses_and_groups(run, world, make, attach, *, launch, find, change):
+    change(Host, world.host_id, underlay_address="10.9.8.7")
+    interface_id = make()
+    attach(interface_id, launch())
 
     def held(tx):
         addresses = select(InterfaceAddress.address).where(InterfaceAddress.interface_id == interface_id)
         groups = select(InterfaceGroup.group_id).where(InterfaceGroup.interface_id == interface_id)
         return list(tx.session.scalars(addresses)), list(tx.session.scalars(groups))
 
+    def where():
+        """The host where hosts of the VPC are told that the interface is."""
+        key = (world.one.vpc_id, int(desired.KIND_MAPPING), interface_id)
+        body = run(lambda tx: tx.session.get_one(VpcResource, key)).body
+        return desired.Resource.FromString(body).mapping.host_address
+
     before = run(held)
+    assert where() == "10.9.8.7"
     run(lambda tx: attachments.settle_detached(tx, tx.session.get_one(NetworkInterface, interface_id)))
     row = find(interface_id)
     assert (row.status, row.host_id, row.vpc_id) == ("available", None, world.one.vpc_id)
     assert run(held) == before
     assert before == ([row.private_address], [world.one.group_id])
+    assert not where()
 
 
 def test_a_host_is_told_of_a_vpc_while_it_has_an_interface_of_it(run, world, make, attach, *, launch, hosts, change):
