@@ -72,6 +72,21 @@ class TagToDelete:
     value: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tagged[Row]:
+    """A row with the keys and values of its tags, sorted by key."""
+
+    row: Row
+    tags: Sequence[tuple[str, str]]
+
+
+def with_tags[Row](tx: Transaction, account_id: str, rows: Sequence[Row]) -> list[Tagged[Row]]:
+    """Give rows, which have an `id`, with the tags that an account has written."""
+    with_ids: Sequence[Any] = rows
+    found = pairs_of(tx, account_id, [row.id for row in with_ids])
+    return [Tagged(row, found.get(row.id, ())) for row in with_ids]
+
+
 def pairs_of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     """List the keys and values of resources' tags, sorted by key; a resource without tags has no entry."""
     found: dict[str, list[tuple[str, str]]] = {}

@@ -7,8 +7,9 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -56,6 +57,15 @@ FILTERS: Final[dict[str, Condition]] = {
     "owner-id": text(DhcpOptions.account_id),
     "value": exists_where(_VALUES, text(DhcpOptionValue.value)),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedDhcpOptions:
+    """A set of options with the values of each option by its key, in the order given, and its tags."""
+
+    row: DhcpOptions
+    options: Mapping[str, Sequence[str]]
+    tags: Sequence[tuple[str, str]]
 
 
 def create(
@@ -147,29 +157,18 @@ def _is_address(value: str) -> bool:
     return "%" not in value
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's sets of options in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedDhcpOptions]:
+    """Find the caller's sets of options, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, "dhcp-options", DhcpOptions, asked, conditions=FILTERS)
-    return shown(tx, caller, found)
+    return described(tx, caller, found)
 
 
-def shown(tx: Transaction, caller: Caller, sets: Sequence[DhcpOptions]) -> list[dict[str, Any]]:
-    """Show sets of options in EC2's shape."""
+def described(tx: Transaction, caller: Caller, sets: Sequence[DhcpOptions]) -> list[DescribedDhcpOptions]:
+    """Find the options and tags of sets."""
     set_ids = [row.id for row in sets]
-    tagged = tags.of(tx, caller.account_id, set_ids)
+    tagged = tags.pairs_of(tx, caller.account_id, set_ids)
     options = options_of(tx, set_ids)
-    return [
-        {
-            "DhcpOptionsId": row.id,
-            "OwnerId": row.account_id,
-            "DhcpConfigurations": [
-                {"Key": key, "Values": [{"Value": value} for value in values]}
-                for key, values in options[row.id].items()
-            ],
-            "Tags": tagged.get(row.id, []),
-        }
-        for row in sets
-    ]
+    return [DescribedDhcpOptions(row, options[row.id], tagged.get(row.id, ())) for row in sets]
 
 
 def options_of(tx: Transaction, set_ids: Iterable[str]) -> dict[str, dict[str, list[str]]]:

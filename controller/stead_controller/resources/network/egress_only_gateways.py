@@ -1,8 +1,8 @@
 """Egress-only internet gateways: made for a VPC, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from stead_controller.catalog import ids
 from stead_controller.db.tables import EgressOnlyInternetGateway
@@ -12,6 +12,9 @@ from stead_controller.request.conditions import Condition, Selection
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_topology, vpcs
+from stead_controller.resources.tags import Tagged
+
+type DescribedEgressOnlyGateway = Tagged[EgressOnlyInternetGateway]
 
 _TYPE: Final = "egress-only-internet-gateway"
 FILTERS: Final[dict[str, Condition]] = {}
@@ -45,21 +48,7 @@ def remove(tx: Transaction, caller: Caller, gateway_id: str) -> None:
     notify_topology.target(tx, gateway.id)
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's gateways in EC2's shape, sorted by id; raises MalformedId, NotFound."""
-    return shown(
-        tx, caller, lookup.select_page(tx, caller, _TYPE, EgressOnlyInternetGateway, asked, conditions=FILTERS)
-    )
-
-
-def shown(tx: Transaction, caller: Caller, gateways: Sequence[EgressOnlyInternetGateway]) -> list[dict[str, Any]]:
-    """Show gateways in EC2's shape."""
-    tagged = tags.of(tx, caller.account_id, [gateway.id for gateway in gateways])
-    return [
-        {
-            "EgressOnlyInternetGatewayId": gateway.id,
-            "Attachments": [{"State": "attached", "VpcId": gateway.vpc_id}],
-            "Tags": tagged.get(gateway.id, []),
-        }
-        for gateway in gateways
-    ]
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedEgressOnlyGateway]:
+    """Find the caller's gateways, sorted by id; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, _TYPE, EgressOnlyInternetGateway, asked, conditions=FILTERS)
+    return tags.with_tags(tx, caller.account_id, found)

@@ -1,8 +1,8 @@
 """Internet gateways: made, attached to a VPC, detached, deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -15,6 +15,9 @@ from stead_controller.request.conditions import Condition, Selection, constant, 
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import notify_topology, vpcs
+from stead_controller.resources.tags import Tagged
+
+type DescribedInternetGateway = Tagged[InternetGateway]
 
 
 def _attached(inner: Condition) -> Condition:
@@ -29,13 +32,13 @@ FILTERS: Final[dict[str, Condition]] = {
 }
 
 
-def create(tx: Transaction, caller: Caller, gateway_tags: Mapping[str, str], now: datetime) -> InternetGateway:
+def create(tx: Transaction, caller: Caller, gateway_tags: Mapping[str, str], now: datetime) -> DescribedInternetGateway:
     """Make a gateway that is attached to nothing yet; raises LimitExceeded."""
     mine = InternetGateway.account_id == caller.account_id
     quotas.check(tx, caller.account_id, quotas.INTERNET_GATEWAYS, InternetGateway.id, mine)
     gateway = add(tx, caller.account_id, None, now)
     tags.create_on_launch(tx, caller, [("internet-gateway", gateway.id)], {"internet-gateway": gateway_tags})
-    return gateway
+    return tags.with_tags(tx, caller.account_id, [gateway])[0]
 
 
 def add(tx: Transaction, account_id: str, vpc_id: str | None, now: datetime) -> InternetGateway:
@@ -102,24 +105,10 @@ def of_vpc(tx: Transaction, vpc_id: str) -> str | None:
     return tx.session.scalar(select(InternetGateway.id).where(InternetGateway.vpc_id == vpc_id))
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's gateways in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedInternetGateway]:
+    """Find the caller's gateways, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, "internet-gateway", InternetGateway, asked, conditions=FILTERS)
-    return shown(tx, caller, found)
-
-
-def shown(tx: Transaction, caller: Caller, gateways: Sequence[InternetGateway]) -> list[dict[str, Any]]:
-    """Show gateways in EC2's shape; the state of an attachment is `available`, whatever the model's enum says."""
-    tagged = tags.of(tx, caller.account_id, [gateway.id for gateway in gateways])
-    return [
-        {
-            "InternetGatewayId": gateway.id,
-            "OwnerId": gateway.account_id,
-            "Attachments": [] if gateway.vpc_id is None else [{"State": "available", "VpcId": gateway.vpc_id}],
-            "Tags": tagged.get(gateway.id, []),
-        }
-        for gateway in gateways
-    ]
+    return tags.with_tags(tx, caller.account_id, found)
 
 
 def _find(tx: Transaction, caller: Caller, gateway_id: str) -> InternetGateway:

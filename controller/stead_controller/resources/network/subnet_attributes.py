@@ -8,46 +8,45 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import subnets
 
-FLAGS: Final = {
-    "AssignIpv6AddressOnCreation": "assign_ipv6_address",
-    "EnableDns64": "dns64",
-    "EnableResourceNameDnsAAAARecordOnLaunch": "resource_name_aaaa_record",
-    "EnableResourceNameDnsARecordOnLaunch": "resource_name_a_record",
-    "MapPublicIpOnLaunch": "map_public_address",
+# The attributes that are on or off: their columns, and EC2's names of them in messages.
+_FLAGS: Final = {
+    "assign_ipv6_address": "assignIpv6AddressOnCreation",
+    "dns64": "enableDns64",
+    "resource_name_aaaa_record": "enableResourceNameDnsAAAARecordOnLaunch",
+    "resource_name_a_record": "enableResourceNameDnsARecordOnLaunch",
+    "map_public_address": "mapPublicIpOnLaunch",
 }
-"""The attributes that are on or off, as ModifySubnetAttribute names them, and their columns."""
 
 HOSTNAME_TYPES: Final = ("ip-name", "resource-name")
-_IPV6_ONLY: Final = {"AssignIpv6AddressOnCreation", "EnableDns64", "EnableResourceNameDnsAAAARecordOnLaunch"}
+_NEEDS_IPV6: Final = {"assign_ipv6_address", "dns64", "resource_name_aaaa_record"}
 
 
 # What a subnet of IPv6 only has for ever: its interfaces have an IPv6 address and nothing of IPv4.
 _OF_IPV6_ONLY: Final = {
-    "AssignIpv6AddressOnCreation": True,
-    "EnableResourceNameDnsARecordOnLaunch": False,
-    "MapPublicIpOnLaunch": False,
+    "assign_ipv6_address": True,
+    "resource_name_a_record": False,
+    "map_public_address": False,
 }
 
 
-def modify_flag(tx: Transaction, caller: Caller, subnet_id: str, member: str, *, value: bool) -> None:
-    """Switch one attribute of a subnet.
+def modify_flag(tx: Transaction, caller: Caller, subnet_id: str, flag: str, *, value: bool) -> None:
+    """Switch one attribute of a subnet, named by its column.
 
     Raises MalformedId, NotFound, InvalidParameter where it needs IPv6 or IPv4, Unsupported for DNS64.
     """
     subnet: Any = subnets.find(tx, caller, subnet_id)
-    if subnet.cidr_block is None and value is not _OF_IPV6_ONLY.get(member, value):
+    if subnet.cidr_block is None and value is not _OF_IPV6_ONLY.get(flag, value):
         raise InvalidParameter(
-            f"Invalid value '{str(value).lower()}' for {member[0].lower()}{member[1:]}. Subnet {subnet.id} is an IPv6 "
-            "only subnet."
+            f"Invalid value '{str(value).lower()}' for {_FLAGS[flag]}. Subnet {subnet.id} is an IPv6 only subnet."
         )
-    if value and member in _IPV6_ONLY and subnet.ipv6_cidr_block is None:
+    if value and flag in _NEEDS_IPV6 and subnet.ipv6_cidr_block is None:
         raise InvalidParameter(
-            f"Invalid value 'true' for {member[0].lower()}{member[1:]}. Subnet {subnet.id} does not have an IPv6 CIDR "
-            "block associated with it."
+            f"Invalid value 'true' for {_FLAGS[flag]}. Subnet {subnet.id} does not have an IPv6 CIDR block "
+            "associated with it."
         )
-    if value and member == "EnableDns64":
+    if value and flag == "dns64":
         raise Unsupported("The resolver makes no IPv6 addresses of IPv4 ones (EnableDns64).")
-    setattr(subnet, FLAGS[member], value)
+    setattr(subnet, flag, value)
 
 
 def modify_hostname_type(tx: Transaction, caller: Caller, subnet_id: str, hostname_type: str) -> None:

@@ -4,11 +4,11 @@ Addresses that are in use stay so, when a block is set aside and when it is set 
 See https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, select
 
@@ -21,6 +21,9 @@ from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network import subnets
+from stead_controller.resources.tags import Tagged
+
+type DescribedReservation = Tagged[SubnetCidrReservation]
 
 KIND: Final = "subnet-cidr-reservation"
 TYPES: Final = ("prefix", "explicit")
@@ -43,8 +46,8 @@ class ReservationRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: datetime) -> dict[str, Any]:
-    """Set a block of a subnet aside, shown as EC2 does.
+def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: datetime) -> DescribedReservation:
+    """Set a block of a subnet aside.
 
     Raises MalformedId, NotFound, InvalidParameter for what is no block of the subnet or overlaps another reservation,
     AlreadyExists, LimitExceeded.
@@ -73,13 +76,13 @@ def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: date
     subnet.has_reservations = True
     tx.session.flush()
     tags.create_on_launch(tx, caller, [(KIND, row.id)], {KIND: asked.tags})
-    return shown(tx, caller, [row])[0]
+    return tags.with_tags(tx, caller.account_id, [row])[0]
 
 
-def remove(tx: Transaction, caller: Caller, reservation_id: str) -> dict[str, Any]:
-    """Set a block free again, shown as EC2 does; raises MalformedId, NotFound."""
+def remove(tx: Transaction, caller: Caller, reservation_id: str) -> DescribedReservation:
+    """Set a block free again, and give what it was; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, KIND, SubnetCidrReservation, reservation_id)
-    was = shown(tx, caller, [row])[0]
+    was = tags.with_tags(tx, caller.account_id, [row])[0]
     tx.session.delete(row)
     tags.remove_all(tx, [row.id])
     tx.session.flush()
@@ -95,29 +98,12 @@ def remove_of_subnet(tx: Transaction, subnet_id: str) -> None:
     tx.session.execute(delete(SubnetCidrReservation).where(mine).execution_options(synchronize_session=False))
 
 
-def describe(tx: Transaction, caller: Caller, subnet_id: str, asked: Selection) -> list[dict[str, Any]]:
-    """List the reservations of an own subnet in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, subnet_id: str, asked: Selection) -> list[DescribedReservation]:
+    """Find the reservations of an own subnet, sorted by id; raises MalformedId, NotFound."""
     subnet = subnets.find(tx, caller, subnet_id)
     mine = SubnetCidrReservation.subnet_id == subnet.id
     chosen = lookup.select_ids(tx, caller, SubnetCidrReservation.id, asked, mine, conditions=FILTERS)
-    return shown(tx, caller, lookup.rows(tx, SubnetCidrReservation, chosen))
-
-
-def shown(tx: Transaction, caller: Caller, rows: Sequence[SubnetCidrReservation]) -> list[dict[str, Any]]:
-    """Show reservations in EC2's shape."""
-    tagged = tags.of(tx, caller.account_id, [row.id for row in rows])
-    return [
-        {
-            "SubnetCidrReservationId": row.id,
-            "SubnetId": row.subnet_id,
-            "Cidr": row.cidr_block,
-            "ReservationType": row.reservation_type,
-            "OwnerId": row.account_id,
-            "Description": row.description,
-            "Tags": tagged.get(row.id, []),
-        }
-        for row in rows
-    ]
+    return tags.with_tags(tx, caller.account_id, lookup.rows(tx, SubnetCidrReservation, chosen))
 
 
 def _block_of(subnet: Subnet, cidr: str) -> IPv4Network | IPv6Network:

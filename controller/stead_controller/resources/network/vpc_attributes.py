@@ -1,6 +1,6 @@
 """Attributes of a VPC that can be changed after it was made."""
 
-from typing import Any, Final
+from typing import Final
 
 from stead_controller.db.tables import Vpc
 from stead_controller.errors import InvalidParameter, WrongState
@@ -8,32 +8,29 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import interface_changes, notify_topology, vpcs
 
-# The member of requests and answers, by the name that DescribeVpcAttribute takes, and the column.
 _ATTRIBUTES: Final = {
-    "enableDnsSupport": ("EnableDnsSupport", "dns_support"),
-    "enableDnsHostnames": ("EnableDnsHostnames", "dns_hostnames"),
-    "enableNetworkAddressUsageMetrics": ("EnableNetworkAddressUsageMetrics", "address_usage_metrics"),
+    "enableDnsSupport": "dns_support",
+    "enableDnsHostnames": "dns_hostnames",
+    "enableNetworkAddressUsageMetrics": "address_usage_metrics",
 }
-MEMBERS: Final = dict(_ATTRIBUTES.values())
-"""The attributes as ModifyVpcAttribute names them."""
 
 
-def describe(tx: Transaction, caller: Caller, vpc_id: str, attribute: str) -> dict[str, Any]:
-    """Show one attribute of a VPC in EC2's shape; raises MalformedId, NotFound, InvalidParameter."""
+def find(tx: Transaction, caller: Caller, vpc_id: str, attribute: str) -> bool:
+    """Give one attribute of a VPC by EC2's name of it; raises MalformedId, NotFound, InvalidParameter."""
     vpc = vpcs.find(tx, caller, vpc_id)
     if attribute not in _ATTRIBUTES:
         raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
-    member, column = _ATTRIBUTES[attribute]
-    return {"VpcId": vpc.id, member: {"Value": getattr(vpc, column)}}
+    value: bool = getattr(vpc, _ATTRIBUTES[attribute])
+    return value
 
 
-def modify(tx: Transaction, caller: Caller, vpc_id: str, member: str, *, value: bool) -> None:
+def modify(tx: Transaction, caller: Caller, vpc_id: str, attribute: str, *, value: bool) -> None:
     """Set one attribute of a VPC; raises MalformedId, NotFound, InvalidParameter for host names without DNS."""
     vpc = vpcs.find(tx, caller, vpc_id)
-    if member == "EnableDnsHostnames" and value and not vpc.dns_support:
+    if attribute == "enableDnsHostnames" and value and not vpc.dns_support:
         raise InvalidParameter("Cannot enable DNS hostnames support when DNS support is disabled for the VPC.")
     had_names = vpc.dns_support and vpc.dns_hostnames
-    setattr(vpc, MEMBERS[member], value)
+    setattr(vpc, _ATTRIBUTES[attribute], value)
     notify_topology.vpc(tx, vpc.id)
     if had_names != (vpc.dns_support and vpc.dns_hostnames):
         interface_changes.renamed(tx, vpc.id)

@@ -2,7 +2,7 @@
 
 import ipaddress
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -23,13 +23,14 @@ from stead_controller.resources.network import (
     security_groups,
     vpcs,
 )
+from stead_controller.resources.network.vpcs import VpcBlockAssociation
 from stead_controller.resources.quotas import Quota
 
 _TRIES: Final = 64
 
 
-def associate(tx: Transaction, caller: Caller, vpc_id: str, cidr: str, now: datetime) -> dict[str, Any]:
-    """Associate a further IPv4 block with a VPC, shown as EC2 does.
+def associate(tx: Transaction, caller: Caller, vpc_id: str, cidr: str, now: datetime) -> VpcBlockAssociation:
+    """Associate a further IPv4 block with a VPC.
 
     Raises MalformedId, NotFound, InvalidParameter (also as InvalidVpc.Range), LimitExceeded.
     """
@@ -50,11 +51,11 @@ def associate(tx: Transaction, caller: Caller, vpc_id: str, cidr: str, now: date
     tx.session.add(row)
     notify_topology.vpc(tx, vpc.id)
     notify_hosts.peerings_of(tx, vpc.id)
-    return {"VpcId": vpc.id, "CidrBlockAssociation": vpcs.show_ipv4(row, "associating")}
+    return vpcs.association(vpc, row, "associating")
 
 
-def associate_ipv6(tx: Transaction, caller: Caller, cloud: Cloud, vpc_id: str, now: datetime) -> dict[str, Any]:
-    """Associate a /56 of the cloud's own IPv6 pool with a VPC, shown as EC2 does.
+def associate_ipv6(tx: Transaction, caller: Caller, cloud: Cloud, vpc_id: str, now: datetime) -> VpcBlockAssociation:
+    """Associate a /56 of the cloud's own IPv6 pool with a VPC.
 
     Raises MalformedId, NotFound, LimitExceeded.
     """
@@ -64,7 +65,7 @@ def associate_ipv6(tx: Transaction, caller: Caller, cloud: Cloud, vpc_id: str, n
     row = add_ipv6(tx, cloud, vpc, now)
     notify_topology.vpc(tx, vpc.id)
     notify_hosts.peerings_of(tx, vpc.id)
-    return {"VpcId": vpc.id, "Ipv6CidrBlockAssociation": vpcs.show_ipv6(row, cloud, "associating")}
+    return vpcs.association(vpc, row, "associating")
 
 
 def add_ipv6(tx: Transaction, cloud: Cloud, vpc: Vpc, now: datetime) -> VpcCidrBlock:
@@ -86,8 +87,8 @@ def add_ipv6(tx: Transaction, cloud: Cloud, vpc: Vpc, now: datetime) -> VpcCidrB
     raise LimitExceeded("No IPv6 block is free in the cloud's pool.", code="InsufficientAddressCapacity")
 
 
-def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: str, now: datetime) -> dict[str, Any]:
-    """Take a block from its VPC, shown as EC2 does; it stays described as disassociated for a while.
+def disassociate(tx: Transaction, caller: Caller, association_id: str, now: datetime) -> VpcBlockAssociation:
+    """Take a block from its VPC; it stays described as disassociated for a while.
 
     Raises MalformedId, NotFound, WrongState (OperationNotPermitted) for the primary block and one that a subnet uses.
     """
@@ -129,9 +130,7 @@ def disassociate(tx: Transaction, caller: Caller, cloud: Cloud, association_id: 
     )
     notify_topology.vpc(tx, vpc.id)
     notify_hosts.peerings_of(tx, vpc.id)
-    if row.ipv6:
-        return {"VpcId": vpc.id, "Ipv6CidrBlockAssociation": vpcs.show_ipv6(row, cloud, "disassociating")}
-    return {"VpcId": vpc.id, "CidrBlockAssociation": vpcs.show_ipv4(row, "disassociating")}
+    return vpcs.association(vpc, row, "disassociating")
 
 
 def _check_quota(tx: Transaction, vpc: Vpc, count: int, quota: Quota) -> None:

@@ -1,9 +1,9 @@
-"""VPCs as EC2 shows them."""
+"""VPCs: found by ids and filters, with their blocks of addresses and tags."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Network
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select
 
@@ -11,7 +11,6 @@ from stead_controller.db.tables import EndedCidrBlock, Vpc, VpcCidrBlock
 from stead_controller.errors import NotFound
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
-from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import Condition, Selection, constant, exists_where, flag, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
@@ -58,57 +57,53 @@ FILTERS: Final[dict[str, Condition]] = {
 }
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's VPCs in EC2's shape, sorted by id; raises MalformedId, NotFound."""
-    return shown(tx, caller, cloud, lookup.select_page(tx, caller, "vpc", Vpc, asked, conditions=FILTERS))
+@dataclass(frozen=True, slots=True)
+class VpcBlockAssociation:
+    """An association of a block of addresses with a VPC; `state` is EC2's word."""
+
+    vpc_id: str
+    association_id: str
+    cidr_block: str
+    ipv6: bool
+    state: str
 
 
-def shown(tx: Transaction, caller: Caller, cloud: Cloud, vpcs: Sequence[Vpc]) -> list[dict[str, Any]]:
-    """Show VPCs in EC2's shape."""
+@dataclass(frozen=True, slots=True)
+class DescribedVpc:
+    """A VPC with its blocks, the primary one first, those taken from it lately last, and its tags."""
+
+    vpc: Vpc
+    blocks: Sequence[VpcBlockAssociation]
+    tags: Sequence[tuple[str, str]]
+
+
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedVpc]:
+    """Find the caller's VPCs, sorted by id; raises MalformedId, NotFound."""
+    return described(tx, caller, lookup.select_page(tx, caller, "vpc", Vpc, asked, conditions=FILTERS))
+
+
+def described(tx: Transaction, caller: Caller, vpcs: Sequence[Vpc]) -> list[DescribedVpc]:
+    """Find the blocks and tags of VPCs."""
     tx.session.flush()
     ids = [vpc.id for vpc in vpcs]
-    tagged = tags.of(tx, caller.account_id, ids)
+    tagged = tags.pairs_of(tx, caller.account_id, ids)
     blocks, ended = blocks_of(tx, ids), ended_cidr_blocks.of(tx, ids)
     return [
-        {
-            "VpcId": vpc.id,
-            "OwnerId": vpc.account_id,
-            "State": "available",
-            "CidrBlock": vpc.cidr_block,
-            "CidrBlockAssociationSet": [
-                *(show_ipv4(block) for block in blocks[vpc.id] if not block.ipv6),
-                *(show_ipv4(block, ended_cidr_blocks.STATE) for block in ended[vpc.id] if not block.ipv6),
+        DescribedVpc(
+            vpc,
+            [
+                *(association(vpc, block, "associated") for block in blocks[vpc.id]),
+                *(association(vpc, block, ended_cidr_blocks.STATE) for block in ended[vpc.id]),
             ],
-            "Ipv6CidrBlockAssociationSet": [
-                *(show_ipv6(block, cloud) for block in blocks[vpc.id] if block.ipv6),
-                *(show_ipv6(block, cloud, ended_cidr_blocks.STATE) for block in ended[vpc.id] if block.ipv6),
-            ],
-            "DhcpOptionsId": vpc.dhcp_options_id,
-            "InstanceTenancy": vpc.instance_tenancy,
-            "IsDefault": vpc.is_default,
-            "BlockPublicAccessStates": {"InternetGatewayBlockMode": "off"},
-            "Tags": tagged.get(vpc.id, []),
-        }
+            tagged.get(vpc.id, ()),
+        )
         for vpc in vpcs
     ]
 
 
-def show_ipv4(block: VpcCidrBlock | EndedCidrBlock, state: str = "associated") -> dict[str, Any]:
-    """Show the association of an IPv4 block in EC2's shape."""
-    return {"AssociationId": block.id, "CidrBlock": block.cidr_block, "CidrBlockState": {"State": state}}
-
-
-def show_ipv6(block: VpcCidrBlock | EndedCidrBlock, cloud: Cloud, state: str = "associated") -> dict[str, Any]:
-    """Show the association of an IPv6 block in EC2's shape."""
-    return {
-        "AssociationId": block.id,
-        "Ipv6CidrBlock": block.cidr_block,
-        "Ipv6CidrBlockState": {"State": state},
-        "NetworkBorderGroup": cloud.region,
-        "Ipv6Pool": IPV6_POOL,
-        "Ipv6AddressAttribute": "private" if IPv6Network(block.cidr_block).is_private else "public",
-        "IpSource": "amazon",
-    }
+def association(vpc: Vpc, block: VpcCidrBlock | EndedCidrBlock, state: str) -> VpcBlockAssociation:
+    """Give the association of a block with a VPC."""
+    return VpcBlockAssociation(vpc.id, block.id, block.cidr_block, block.ipv6, state)
 
 
 def blocks_of(tx: Transaction, vpc_ids: Iterable[str]) -> dict[str, list[VpcCidrBlock]]:

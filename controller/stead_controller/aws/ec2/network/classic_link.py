@@ -28,4 +28,4 @@ def describe_vpc_classic_link_dns_support(call: Call, params: Params) -> Result:
 def _require(call: Call, params: Params) -> None:
     """Raise MalformedId or NotFound for VPCs that are not the caller's."""
     if params.get("VpcIds"):
-        vpcs.describe(call.tx, call.caller, call.cloud, Selection(tuple(params["VpcIds"])))
+        vpcs.describe(call.tx, call.caller, Selection(tuple(params["VpcIds"])))

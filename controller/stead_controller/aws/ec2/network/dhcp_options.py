@@ -3,6 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.dhcp_options_view import dhcp_options_view
 from stead_controller.resources.network import dhcp_options
 
 
@@ -12,7 +13,7 @@ def create(call: Call, params: Params) -> Result:
     tags = tags_on_create(params, "dhcp-options")["dhcp-options"]
     given = [(one.get("Key", ""), one.get("Values", ())) for one in params["DhcpConfigurations"]]
     made = dhcp_options.create(call.tx, call.caller, given, tags, call.now)
-    return {"DhcpOptions": dhcp_options.shown(call.tx, call.caller, [made])[0]}
+    return {"DhcpOptions": dhcp_options_view(dhcp_options.described(call.tx, call.caller, [made])[0])}
 
 
 @operation("DeleteDhcpOptions")
@@ -27,7 +28,7 @@ def describe(call: Call, params: Params) -> Result:
     """List sets of DHCP options."""
     asked, page = selection.paged(call, params, "DescribeDhcpOptions", dhcp_options.FILTERS, ids="DhcpOptionsIds")
     found = dhcp_options.describe(call.tx, call.caller, asked)
-    return selection.answer("DhcpOptions", found, page, "DhcpOptionsId")
+    return selection.answered("DhcpOptions", found, page, lambda one: (one.row.id,), dhcp_options_view)
 
 
 @operation("AssociateDhcpOptions")

@@ -3,6 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.internet_gateway_view import egress_only_gateway_view, internet_gateway_view
 from stead_controller.request import client_tokens
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import egress_only_gateways, internet_gateways
@@ -13,7 +14,7 @@ def create(call: Call, params: Params) -> Result:
     """Make an internet gateway."""
     tags = tags_on_create(params, "internet-gateway")["internet-gateway"]
     made = internet_gateways.create(call.tx, call.caller, tags, call.now)
-    return {"InternetGateway": internet_gateways.shown(call.tx, call.caller, [made])[0]}
+    return {"InternetGateway": internet_gateway_view(made)}
 
 
 @operation("DeleteInternetGateway")
@@ -43,7 +44,7 @@ def describe(call: Call, params: Params) -> Result:
     known = internet_gateways.FILTERS
     asked, page = selection.paged(call, params, "DescribeInternetGateways", known, ids="InternetGatewayIds")
     found = internet_gateways.describe(call.tx, call.caller, asked)
-    return selection.answer("InternetGateways", found, page, "InternetGatewayId")
+    return selection.answered("InternetGateways", found, page, lambda one: (one.row.id,), internet_gateway_view)
 
 
 @operation("CreateEgressOnlyInternetGateway")
@@ -58,8 +59,8 @@ def create_egress_only(call: Call, params: Params) -> Result:
         call.now,
         lambda: egress_only_gateways.create(call.tx, call.caller, vpc_id, tags, call.now).id,
     )
-    [shown] = egress_only_gateways.describe(call.tx, call.caller, Selection((made,)))
-    return {"ClientToken": params.get("ClientToken"), "EgressOnlyInternetGateway": shown}
+    [found] = egress_only_gateways.describe(call.tx, call.caller, Selection((made,)))
+    return {"ClientToken": params.get("ClientToken"), "EgressOnlyInternetGateway": egress_only_gateway_view(found)}
 
 
 @operation("DeleteEgressOnlyInternetGateway")
@@ -81,4 +82,6 @@ def describe_egress_only(call: Call, params: Params) -> Result:
         most=255,
     )
     found = egress_only_gateways.describe(call.tx, call.caller, asked)
-    return selection.answer("EgressOnlyInternetGateways", found, page, "EgressOnlyInternetGatewayId")
+    return selection.answered(
+        "EgressOnlyInternetGateways", found, page, lambda one: (one.row.id,), egress_only_gateway_view
+    )

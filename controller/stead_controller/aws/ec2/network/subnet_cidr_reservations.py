@@ -3,6 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.subnet_cidr_reservation_view import reservation_view
 from stead_controller.resources.network import subnet_cidr_reservations as reservations
 
 
@@ -17,14 +18,14 @@ def create(call: Call, params: Params) -> Result:
         tags_on_create(params, reservations.KIND)[reservations.KIND],
     )
     made = reservations.create(call.tx, call.caller, asked, call.now)
-    return {"SubnetCidrReservation": made}
+    return {"SubnetCidrReservation": reservation_view(made)}
 
 
 @operation("DeleteSubnetCidrReservation")
 def delete(call: Call, params: Params) -> Result:
     """Set a block free again."""
     was = reservations.remove(call.tx, call.caller, params["SubnetCidrReservationId"])
-    return {"DeletedSubnetCidrReservation": was}
+    return {"DeletedSubnetCidrReservation": reservation_view(was)}
 
 
 @operation("GetSubnetCidrReservations", writes=False)
@@ -32,11 +33,9 @@ def get_subnet_cidr_reservations(call: Call, params: Params) -> Result:
     """List the blocks of a subnet that are set aside, those of IPv4 and of IPv6 apart."""
     asked, page = selection.paged(call, params, "GetSubnetCidrReservations", reservations.FILTERS, ids="")
     found = reservations.describe(call.tx, call.caller, params["SubnetId"], asked)
-    answer = selection.answer("all", found, page, "SubnetCidrReservationId")
-    of_six = [one for one in answer["all"] if ":" in one["Cidr"]]
-    of_four = [one for one in answer["all"] if ":" not in one["Cidr"]]
+    cut, token = page.cut(found, lambda one: (one.row.id,))
     return {
-        "SubnetIpv4CidrReservations": of_four,
-        "SubnetIpv6CidrReservations": of_six,
-        "NextToken": answer["NextToken"],
+        "SubnetIpv4CidrReservations": [reservation_view(one) for one in cut if not one.row.ipv6],
+        "SubnetIpv6CidrReservations": [reservation_view(one) for one in cut if one.row.ipv6],
+        "NextToken": token,
     }

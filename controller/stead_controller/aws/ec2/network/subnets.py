@@ -17,6 +17,14 @@ from stead_controller.resources.network import (
 )
 from stead_controller.resources.network.create_subnet import SubnetRequest
 
+# The attributes that are on or off, and their columns.
+_FLAGS: Final = {
+    "AssignIpv6AddressOnCreation": "assign_ipv6_address",
+    "EnableDns64": "dns64",
+    "EnableResourceNameDnsAAAARecordOnLaunch": "resource_name_aaaa_record",
+    "EnableResourceNameDnsARecordOnLaunch": "resource_name_a_record",
+    "MapPublicIpOnLaunch": "map_public_address",
+}
 _HOSTNAME_TYPE: Final = "PrivateDnsHostnameTypeOnLaunch"
 _OUTPOST_ATTRIBUTES: Final = (
     "MapCustomerOwnedIpOnLaunch",
@@ -78,7 +86,7 @@ def modify_subnet_attribute(call: Call, params: Params) -> Result:
     for name in _OUTPOST_ATTRIBUTES:
         if name in params:
             raise Unsupported(f"There are no Outposts in this cloud ({name}).")
-    given = [name for name in (*subnet_attributes.FLAGS, _HOSTNAME_TYPE) if name in params]
+    given = [name for name in (*_FLAGS, _HOSTNAME_TYPE) if name in params]
     if len(given) != 1:
         raise InvalidCombination(
             "Fields for multiple attribute types specified" if given else "No attributes specified."
@@ -90,7 +98,7 @@ def modify_subnet_attribute(call: Call, params: Params) -> Result:
         return {}
     if "Value" not in params[member]:
         raise MissingParameter("Value")
-    subnet_attributes.modify_flag(call.tx, call.caller, subnet_id, member, value=params[member]["Value"])
+    subnet_attributes.modify_flag(call.tx, call.caller, subnet_id, _FLAGS[member], value=params[member]["Value"])
     return {}
 
 

@@ -1,4 +1,4 @@
-"""VPCs as EC2 shows and filters them."""
+"""VPCs as filters find them, and their attributes."""
 
 import pytest
 
@@ -6,19 +6,18 @@ from stead_controller.errors import InvalidParameter, MalformedId, NotFound
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources.network import vpc_attributes, vpcs
-from tests.support.rows import CLOUD
 
 
 def describe(run, caller, *filters, ids=()):
-    return run(
-        vpcs.describe, caller, CLOUD, Selection(tuple(ids), tuple(Filter(name, (value,)) for name, value in filters))
-    )
+    return run(vpcs.describe, caller, Selection(tuple(ids), tuple(Filter(name, (value,)) for name, value in filters)))
 
 
 def test_the_default_vpc(world, run):
     (vpc,) = describe(run, world.one.caller)
-    assert vpc["VpcId"] == world.one.vpc_id
-    assert vpc["CidrBlockAssociationSet"][0]["CidrBlockState"] == {"State": "associated"}
+    assert vpc.vpc.id == world.one.vpc_id
+    assert [(block.cidr_block, block.ipv6, block.state) for block in vpc.blocks] == [
+        ("172.31.0.0/16", False, "associated")
+    ]
     assert run(vpcs.find_default, world.one.caller).id == world.one.vpc_id
 
 
@@ -42,16 +41,15 @@ def test_filters(world, run, name, value, found):
 
 
 def test_attributes(world, run):
-    for attribute, member, value in [
-        ("enableDnsSupport", "EnableDnsSupport", True),
-        ("enableDnsHostnames", "EnableDnsHostnames", True),
-        ("enableNetworkAddressUsageMetrics", "EnableNetworkAddressUsageMetrics", False),
+    for attribute, value in [
+        ("enableDnsSupport", True),
+        ("enableDnsHostnames", True),
+        ("enableNetworkAddressUsageMetrics", False),
     ]:
-        shown = run(vpc_attributes.describe, world.one.caller, world.one.vpc_id, attribute)
-        assert shown == {"VpcId": world.one.vpc_id, member: {"Value": value}}
+        assert run(vpc_attributes.find, world.one.caller, world.one.vpc_id, attribute) is value
     with pytest.raises(InvalidParameter):
-        run(vpc_attributes.describe, world.one.caller, world.one.vpc_id, "colour")
+        run(vpc_attributes.find, world.one.caller, world.one.vpc_id, "colour")
     with pytest.raises(NotFound):
-        run(vpc_attributes.describe, world.other.caller, world.one.vpc_id, "enableDnsSupport")
+        run(vpc_attributes.find, world.other.caller, world.one.vpc_id, "enableDnsSupport")
     with pytest.raises(MalformedId):
-        run(vpc_attributes.describe, world.one.caller, "vpc-1", "enableDnsSupport")
+        run(vpc_attributes.find, world.one.caller, "vpc-1", "enableDnsSupport")
