@@ -79,7 +79,7 @@ WITH_GUESTS: Final = MappingProxyType(
         "launch": Smallest(("--rounds", "1")),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
-        "rule_to_kernel": Smallest(("--members", "20")),
+        "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second one undoes the first
         "snapshot_stall": Smallest(("--snapshots", "1"), {"WRITES": 5, "CHANGED": 2}),
         "volume_io": Smallest(
             ("--rounds", "1"),
