@@ -298,8 +298,11 @@ def test_a_document_knows_what_is_about_an_action_and_which_keys_decide():
     assert [one.index for one in document.about("s3:getobject")] == [2]
     assert document.about("iam:getuser") == ()
     assert (document.keys_about("ec2:runinstances"), document.keys_about("s3:getobject")) == ({"aws:a"}, frozenset())
-    assert document.about("ec2:runinstances") is document.about("ec2:runinstances")
-    assert document.keys_about("ec2:runinstances") is document.keys_about("ec2:runinstances")
+    assert document.keys_about("ec2:runimages") == {"aws:a"}
+    first, keys = document.about("ec2:runinstances"), document.keys_about("ec2:runinstances")
+    assert document.about("s3:putobject") is not first
+    assert document.about("ec2:runinstances") is first
+    assert document.keys_about("ec2:runinstances") is keys
 
 
 VALUES = st.recursive(
