@@ -84,6 +84,9 @@ def test_policies_are_looked_up_again_after_a_change_of_iam(clock):
     known.note(SimpleNamespace(service="iam", error_code=None))
     known.policies(None, user(1))
     assert looked == ["AIDA1", "AIDA1"]
+    clock.seconds += 1.0
+    known.policies(None, user(1))
+    assert len(looked) == 3
 
 
 def session(**changes):

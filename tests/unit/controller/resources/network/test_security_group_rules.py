@@ -177,6 +177,11 @@ def test_a_rule_is_revoked_whatever_its_description(allow, revoke):
     assert revoke(Permission("tcp", 22, 22, (Block("10.0.0.0/8", "ssh"),))) == (1, [])
 
 
+def test_a_rule_is_revoked_by_the_name_of_the_group_it_refers_to(world, allow, revoke):
+    allow(SSH, tcp(22, groups=(GroupReference(world.one.group_id),)))
+    assert revoke(tcp(22, groups=(GroupReference(group_name="default"),))) == (1, [])
+
+
 def test_rules_and_their_tags_go_by_id(run, allow, revoke_by_id, ports, told):
     first, second = allow(SSH, WEB, tags={"why": "test"})
     tagged = select(Tag.resource_id).where(Tag.resource_type == "security-group-rule")
