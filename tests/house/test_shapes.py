@@ -50,7 +50,6 @@ NOT_YET: frozenset[str] = frozenset(
         "resources/instances/metadata_options.py",
         "resources/instances/profile_associations.py",
         "resources/network/connection_tracking.py",
-        "resources/network/describe_nat_gateways.py",
         "resources/network/describe_vpc_endpoints.py",
         "resources/network/elastic_addresses.py",
         "resources/network/flow_logs.py",

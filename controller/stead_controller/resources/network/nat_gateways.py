@@ -1,9 +1,9 @@
-"""NAT gateways: made in a subnet on a host of its zone, deleted, and what their host says of them.
+"""NAT gateways: made in a subnet on a host of its zone, found, deleted, and what their host says of them.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/vpc-nat-gateway.html.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -23,6 +23,7 @@ from stead_controller.errors import (
 from stead_controller.request import client_tokens, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.client_tokens import Repeatable
+from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.host_capacity import capacity
@@ -30,9 +31,15 @@ from stead_controller.resources.network import elastic_addresses, network_interf
 from stead_controller.resources.network.elastic_address_associations import has_gateway
 from stead_controller.resources.network.network_interface_life import AddressWish
 
-"""EC2's default quota (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)."""
 _TYPE: Final = "natgateway"
 _LIVE: Final = ("pending", "available", "deleting")
+
+FILTERS: Final[dict[str, Condition]] = {
+    "nat-gateway-id": text(NatGateway.id),
+    "state": text(NatGateway.state),
+    "subnet-id": text(NatGateway.subnet_id),
+    "vpc-id": text(NatGateway.vpc_id),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,21 @@ class CreateRequest:
     client_token: str = ""
     digest: str = ""
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedNatGateway:
+    """A NAT gateway with its tags."""
+
+    gateway: NatGateway
+    tags: Sequence[tuple[str, str]]
+
+
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedNatGateway]:
+    """Find the caller's NAT gateways, sorted by id; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, _TYPE, NatGateway, asked, conditions=FILTERS)
+    tagged = tags.pairs_of(tx, caller.account_id, [gateway.id for gateway in found])
+    return [DescribedNatGateway(gateway, tagged.get(gateway.id, ())) for gateway in found]
 
 
 def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetime) -> str:

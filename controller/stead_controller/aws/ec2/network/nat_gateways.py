@@ -3,8 +3,10 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.nat_gateway_view import nat_gateway_view
 from stead_controller.errors import MissingParameter, Unsupported
-from stead_controller.resources.network import describe_nat_gateways, nat_gateways
+from stead_controller.request.conditions import Selection
+from stead_controller.resources.network import nat_gateways
 from stead_controller.resources.network.nat_gateways import CreateRequest
 
 _ABSENT = (
@@ -36,8 +38,8 @@ def create_nat_gateway(call: Call, params: Params) -> Result:
         tags=tags_on_create(params, "natgateway"),
     )
     made = nat_gateways.create(call.tx, call.caller, request, call.now)
-    shown = describe_nat_gateways.show(call.tx, call.caller, made)
-    return {"NatGateway": shown, "ClientToken": request.client_token or None}
+    (found,) = nat_gateways.describe(call.tx, call.caller, Selection((made,)))
+    return {"NatGateway": nat_gateway_view(found), "ClientToken": request.client_token or None}
 
 
 @operation("DeleteNatGateway")
@@ -48,9 +50,8 @@ def delete_nat_gateway(call: Call, params: Params) -> Result:
 
 
 @operation("DescribeNatGateways", writes=False)
-def describe_nat_gateways_(call: Call, params: Params) -> Result:
+def describe_nat_gateways(call: Call, params: Params) -> Result:
     """List NAT gateways."""
-    known = describe_nat_gateways.FILTERS
-    asked, page = selection.paged(call, params, "DescribeNatGateways", known, ids="NatGatewayIds")
-    found = describe_nat_gateways.describe(call.tx, call.caller, asked)
-    return selection.answer("NatGateways", found, page, "NatGatewayId")
+    asked, page = selection.paged(call, params, "DescribeNatGateways", nat_gateways.FILTERS, ids="NatGatewayIds")
+    found = nat_gateways.describe(call.tx, call.caller, asked)
+    return selection.answered("NatGateways", found, page, lambda one: (one.gateway.id,), nat_gateway_view)

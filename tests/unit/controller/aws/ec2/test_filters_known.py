@@ -11,12 +11,12 @@ from stead_controller.resources import regions, tags
 from stead_controller.resources.images import images
 from stead_controller.resources.instances import describe_instance_types, instance_filters, instance_status, key_pairs
 from stead_controller.resources.network import (
-    describe_nat_gateways,
     describe_vpc_endpoints,
     dhcp_options,
     elastic_addresses,
     flow_logs,
     internet_gateways,
+    nat_gateways,
     network_acls,
     network_interface_filters,
     prefix_lists,
@@ -45,7 +45,7 @@ KNOWN = {
     "DescribeInternetGateways": internet_gateways.FILTERS,
     "DescribeKeyPairs": key_pairs.FILTERS,
     "DescribeNetworkAcls": network_acls.FILTERS,
-    "DescribeNatGateways": describe_nat_gateways.FILTERS,
+    "DescribeNatGateways": nat_gateways.FILTERS,
     "DescribeNetworkInterfaces": network_interface_filters.conditions(CLOUD),
     "DescribeManagedPrefixLists": prefix_lists.FILTERS,
     "DescribeRegions": regions.REGION_FILTERS,
