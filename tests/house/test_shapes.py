@@ -54,8 +54,6 @@ NOT_YET: frozenset[str] = frozenset(
         "resources/network/elastic_addresses.py",
         "resources/network/flow_logs.py",
         "resources/network/network_acls.py",
-        "resources/network/network_insights.py",
-        "resources/network/network_insights_shapes.py",
         "resources/network/network_interface_attributes.py",
         "resources/network/network_interfaces.py",
         "resources/network/prefix_lists.py",

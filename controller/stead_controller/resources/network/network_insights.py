@@ -3,10 +3,10 @@
 See https://docs.aws.amazon.com/vpc/latest/reachability/what-is-reachability-analyzer.html.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -24,8 +24,8 @@ from stead_controller.request.written_addresses import canonical_address
 from stead_controller.resources import tags
 from stead_controller.resources.network import network_questions
 from stead_controller.resources.network.network_facts import RowFacts
-from stead_controller.resources.network.network_insights_shapes import component, components, explanations
 from stead_controller.resources.network.reachability.packet import ALL_PORTS, EPHEMERAL, Range
+from stead_controller.resources.network.reachability.verdict import Verdict
 
 # EC2's default quotas (https://docs.aws.amazon.com/vpc/latest/reachability/reachability-analyzer-limits.html)
 PATHS_PER_ACCOUNT: Final = 100
@@ -115,42 +115,58 @@ def remove_path(tx: Transaction, caller: Caller, path_id: str) -> None:
     tags.remove_all(tx, [row.id])
 
 
-def describe_paths(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's paths in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+@dataclass(frozen=True, slots=True)
+class DescribedPath:
+    """A path with what packets must be like at its ends, and its tags; Amazon Resource Names of it and its ends."""
+
+    path: NetworkInsightsPath
+    arn: str
+    source_arn: str
+    destination_arn: str | None
+    at_source: PacketFilter
+    at_destination: PacketFilter
+    tags: Sequence[tuple[str, str]]
+
+
+def describe_paths(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedPath]:
+    """Find the caller's paths, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, _PATH, NetworkInsightsPath, asked, conditions=PATH_FILTERS)
-    tagged = tags.of(tx, caller.account_id, [row.id for row in found])
+    tagged = tags.pairs_of(tx, caller.account_id, [row.id for row in found])
+    named = partial(arn, cloud, caller.account_id)
     return [
-        {
-            "NetworkInsightsPathId": row.id,
-            "NetworkInsightsPathArn": _arn(cloud, caller, row.id),
-            "CreatedDate": row.created,
-            "Source": row.source,
-            "SourceArn": _arn(cloud, caller, row.source),
-            "Destination": row.destination,
-            "DestinationArn": _arn(cloud, caller, row.destination),
-            "SourceIp": row.source_ip,
-            "DestinationIp": row.destination_ip,
-            "Protocol": row.protocol,
-            "DestinationPort": row.destination_port,
-            "FilterAtSource": _shown_filter(row, "at_source"),
-            "FilterAtDestination": _shown_filter(row, "at_destination"),
-            "Tags": tagged.get(row.id, []),
-        }
+        DescribedPath(
+            row,
+            named(row.id),
+            named(row.source),
+            None if row.destination is None else named(row.destination),
+            PacketFilter(
+                row.at_source_source_address,
+                _ports(row.at_source_source_ports),
+                row.at_source_destination_address,
+                _ports(row.at_source_destination_ports),
+            ),
+            PacketFilter(
+                row.at_destination_source_address,
+                _ports(row.at_destination_source_ports),
+                row.at_destination_destination_address,
+                _ports(row.at_destination_destination_ports),
+            ),
+            tagged.get(row.id, ()),
+        )
         for row in found
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class NewAnalysis:
-    """What StartNetworkInsightsAnalysis asks for."""
+    """What StartNetworkInsightsAnalysis asks for; `result_text` writes what the answer is later shown with."""
 
     path_id: str
+    result_text: Callable[[Verdict], str]
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def start(
-    tx: Transaction, caller: Caller, cloud: Cloud, asked: NewAnalysis, *, repeatable: Repeatable, now: datetime
-) -> str:
+def start(tx: Transaction, caller: Caller, asked: NewAnalysis, *, repeatable: Repeatable, now: datetime) -> str:
     """Answer a question, keep the answer and give its id; one that cannot be answered any more has failed.
 
     Raises MalformedId, NotFound, LimitExceeded, IdempotencyMismatch.
@@ -169,14 +185,8 @@ def start(
         row.status, row.status_message = "failed", error.message
     else:
         row.path_found = verdict.reachable
-        result: dict[str, Any] = {
-            "ForwardPathComponents": components(cloud, caller.account_id, verdict.forward) if verdict.reachable else [],
-            "ReturnPathComponents": components(cloud, caller.account_id, verdict.back) if verdict.reachable else [],
-            "Explanations": explanations(cloud, caller.account_id, verdict.reasons),
-            "WarningMessage": " ".join(verdict.warnings) or None,
-        }
         row.status_message = " ".join(reason.sentence for reason in verdict.reasons)[:2000]
-        row.result = json.dumps(result, separators=(",", ":"))
+        row.result = asked.result_text(verdict)
     tx.session.add(row)
     tx.session.flush()
     tags.create_on_launch(tx, caller, [(_ANALYSIS, row.id)], {_ANALYSIS: asked.tags})
@@ -192,6 +202,15 @@ def remove_analysis(tx: Transaction, caller: Caller, analysis_id: str) -> None:
     tags.remove_all(tx, [row.id])
 
 
+@dataclass(frozen=True, slots=True)
+class DescribedAnalysis:
+    """An analysis with its tags."""
+
+    analysis: NetworkInsightsAnalysis
+    arn: str
+    tags: Sequence[tuple[str, str]]
+
+
 def describe_analyses(
     tx: Transaction,
     caller: Caller,
@@ -201,8 +220,8 @@ def describe_analyses(
     path_id: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> list[dict[str, Any]]:
-    """List the caller's analyses in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+) -> list[DescribedAnalysis]:
+    """Find the caller's analyses, sorted by id; raises MalformedId, NotFound."""
     row = NetworkInsightsAnalysis
     where = [row.account_id == caller.account_id]
     if path_id is not None:
@@ -213,25 +232,17 @@ def describe_analyses(
         where.append(row.started <= until)
     lookup.require(tx, _ANALYSIS, row.id, asked.ids, row.account_id == caller.account_id)
     found_ids = lookup.select_ids(tx, caller, row.id, asked, *where, conditions=ANALYSIS_FILTERS)
-    tagged = tags.of(tx, caller.account_id, found_ids)
+    tagged = tags.pairs_of(tx, caller.account_id, found_ids)
     return [
-        {
-            "NetworkInsightsAnalysisId": one.id,
-            "NetworkInsightsAnalysisArn": _arn(cloud, caller, one.id),
-            "NetworkInsightsPathId": one.path_id,
-            "StartDate": one.started,
-            "Status": one.status,
-            "StatusMessage": one.status_message or None,
-            "NetworkPathFound": one.path_found,
-            "Tags": tagged.get(one.id, []),
-            **json.loads(one.result or "{}"),
-        }
-        for one in _rows(tx, found_ids)
+        DescribedAnalysis(one, arn(cloud, caller.account_id, one.id), tagged.get(one.id, ()))
+        for one in lookup.rows(tx, NetworkInsightsAnalysis, found_ids)
     ]
 
 
-def _rows(tx: Transaction, found_ids: Sequence[str]) -> Iterable[NetworkInsightsAnalysis]:
-    return lookup.rows(tx, NetworkInsightsAnalysis, found_ids)
+def arn(cloud: Cloud, account_id: str, resource_id: str) -> str:
+    """Give the Amazon Resource Name of one of the account's resources that a path may lead through."""
+    kind = ids.resource_type_of(resource_id)
+    return f"arn:{cloud.partition}:ec2:{cloud.region}:{account_id}:{kind}/{resource_id}"
 
 
 def _question(caller: Caller, path: NetworkInsightsPath) -> network_questions.Asked:
@@ -302,22 +313,6 @@ def _ports(written: str | None) -> Range | None:
         return None
     first, last = written.split("-")
     return int(first), int(last)
-
-
-def _shown_filter(row: NetworkInsightsPath, side: str) -> dict[str, Any] | None:
-    shown: dict[str, Any] = {}
-    for end, name in (("source", "Source"), ("destination", "Destination")):
-        address, ports = getattr(row, f"{side}_{end}_address"), _ports(getattr(row, f"{side}_{end}_ports"))
-        if address is not None:
-            shown[f"{name}Address"] = address
-        if ports is not None:
-            shown[f"{name}PortRange"] = {"FromPort": ports[0], "ToPort": ports[1]}
-    return shown or None
-
-
-def _arn(cloud: Cloud, caller: Caller, resource_id: str | None) -> str | None:
-    shown = component(cloud, caller.account_id, resource_id)
-    return None if shown is None else shown["Arn"]
 
 
 def _check_quota(tx: Transaction, table: Any, caller: Caller, most: int, code: str) -> None:

@@ -1,12 +1,19 @@
 """Network Insights: paths (Create, Describe, Delete) and their analyses (Start, Describe, Delete)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.network_insights_view import (
+    analysis_view,
+    path_view,
+    result_text,
+    started_analysis_view,
+)
 from stead_controller.errors import MissingParameter, Unsupported
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import network_insights
@@ -34,8 +41,8 @@ def create_network_insights_path(call: Call, params: Params) -> Result:
     path_id = network_insights.create_path(
         call.tx, call.caller, asked, repeatable=repeatable("CreateNetworkInsightsPath", params), now=call.now
     )
-    (shown,) = network_insights.describe_paths(call.tx, call.caller, call.cloud, Selection((path_id,)))
-    return {"NetworkInsightsPath": shown}
+    (found,) = network_insights.describe_paths(call.tx, call.caller, call.cloud, Selection((path_id,)))
+    return {"NetworkInsightsPath": path_view(found)}
 
 
 @operation("DeleteNetworkInsightsPath")
@@ -53,7 +60,7 @@ def describe_network_insights_paths(call: Call, params: Params) -> Result:
     path_ids = tuple(params.get("NetworkInsightsPathIds", ()))
     asked = Selection(path_ids, describe.filters(params, known), page.after, page.fetch)
     found = network_insights.describe_paths(call.tx, call.caller, call.cloud, asked)
-    return selection.answer("NetworkInsightsPaths", found, page, "NetworkInsightsPathId")
+    return selection.answered("NetworkInsightsPaths", found, page, lambda one: (one.path.id,), path_view)
 
 
 @operation("StartNetworkInsightsAnalysis")
@@ -62,18 +69,16 @@ def start_network_insights_analysis(call: Call, params: Params) -> Result:
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
-    analysis_id = network_insights.start(
-        call.tx,
-        call.caller,
-        call.cloud,
-        NewAnalysis(params["NetworkInsightsPathId"], tags_on_create(params, _ANALYSIS)[_ANALYSIS]),
-        repeatable=repeatable("StartNetworkInsightsAnalysis", params),
-        now=call.now,
+    asked = NewAnalysis(
+        params["NetworkInsightsPathId"],
+        partial(result_text, call.cloud, call.caller.account_id),
+        tags_on_create(params, _ANALYSIS)[_ANALYSIS],
     )
-    (shown,) = network_insights.describe_analyses(call.tx, call.caller, call.cloud, Selection((analysis_id,)))
-    # EC2 answers before it begins; what it found is asked for later.
-    kept = ("NetworkInsightsAnalysisId", "NetworkInsightsAnalysisArn", "NetworkInsightsPathId", "StartDate", "Tags")
-    return {"NetworkInsightsAnalysis": {name: shown[name] for name in kept} | {"Status": "running"}}
+    analysis_id = network_insights.start(
+        call.tx, call.caller, asked, repeatable=repeatable("StartNetworkInsightsAnalysis", params), now=call.now
+    )
+    (found,) = network_insights.describe_analyses(call.tx, call.caller, call.cloud, Selection((analysis_id,)))
+    return {"NetworkInsightsAnalysis": started_analysis_view(found)}
 
 
 @operation("DeleteNetworkInsightsAnalysis")
@@ -99,7 +104,7 @@ def describe_network_insights_analyses(call: Call, params: Params) -> Result:
         since=params.get("AnalysisStartTime"),
         until=params.get("AnalysisEndTime"),
     )
-    return selection.answer("NetworkInsightsAnalyses", found, page, "NetworkInsightsAnalysisId")
+    return selection.answered("NetworkInsightsAnalyses", found, page, lambda one: (one.analysis.id,), analysis_view)
 
 
 def _filter(given: Mapping[str, Any]) -> PacketFilter:

@@ -5,18 +5,13 @@ route or a gateway that cannot pass it on ends the walk.
 """
 
 import ipaddress
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from stead_controller.resources.network.reachability.facts import (
-    EGRESS_ONLY_GATEWAY,
-    INTERFACE,
     INTERNET_GATEWAY,
     LOCAL,
-    NAT_GATEWAY,
     PEERING,
-    VPC_ENDPOINT,
     Facts,
     Interface,
     Route,
@@ -425,15 +420,3 @@ def _named(interface: Interface) -> str:
 
 def _length(block: str) -> int:
     return ipaddress.ip_network(block).prefixlen
-
-
-TARGETS: Final[Mapping[str, str]] = {
-    INTERNET_GATEWAY: "GatewayId",
-    EGRESS_ONLY_GATEWAY: "EgressOnlyInternetGatewayId",
-    NAT_GATEWAY: "NatGatewayId",
-    INTERFACE: "NetworkInterfaceId",
-    PEERING: "VpcPeeringConnectionId",
-    VPC_ENDPOINT: "GatewayId",
-    LOCAL: "GatewayId",
-}
-"""How EC2 names the target of a route, by its type."""

@@ -1,22 +1,125 @@
-"""Verdicts in EC2's shapes: PathComponent and Explanation.
+"""Network Insights paths and analyses as EC2 shows them, and verdicts in its shapes PathComponent and Explanation.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_PathComponent.html and API_Explanation.html.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+import json
+from collections.abc import Iterable, Mapping
+from typing import Final
 
+from stead_controller.aws.call import Result
+from stead_controller.aws.ec2.tags_view import tags_view
 from stead_controller.catalog import ids
 from stead_controller.request.cloud import Cloud
-from stead_controller.resources.network.reachability.facts import AclRule, GroupRule, Route
+from stead_controller.resources.network.network_insights import DescribedAnalysis, DescribedPath, PacketFilter, arn
+from stead_controller.resources.network.reachability.facts import (
+    EGRESS_ONLY_GATEWAY,
+    INTERFACE,
+    INTERNET_GATEWAY,
+    LOCAL,
+    NAT_GATEWAY,
+    PEERING,
+    VPC_ENDPOINT,
+    AclRule,
+    GroupRule,
+    Route,
+)
 from stead_controller.resources.network.reachability.packet import Packet, Range
-from stead_controller.resources.network.reachability.verdict import Hop, Reason
-from stead_controller.resources.network.reachability.walk import TARGETS
+from stead_controller.resources.network.reachability.verdict import Hop, Reason, Verdict
 
 _FINAL_RULE: Final = 32767
+_TARGETS: Final[Mapping[str, str]] = {
+    INTERNET_GATEWAY: "GatewayId",
+    EGRESS_ONLY_GATEWAY: "EgressOnlyInternetGatewayId",
+    NAT_GATEWAY: "NatGatewayId",
+    INTERFACE: "NetworkInterfaceId",
+    PEERING: "VpcPeeringConnectionId",
+    VPC_ENDPOINT: "GatewayId",
+    LOCAL: "GatewayId",
+}
+"""The member that names the target of a route, by the target's type."""
 
 
-def components(cloud: Cloud, account_id: str, hops: Iterable[Hop]) -> list[dict[str, Any]]:
+def path_view(found: DescribedPath) -> Result:
+    """Show a path."""
+    path = found.path
+    return {
+        "NetworkInsightsPathId": path.id,
+        "NetworkInsightsPathArn": found.arn,
+        "CreatedDate": path.created,
+        "Source": path.source,
+        "SourceArn": found.source_arn,
+        "Destination": path.destination,
+        "DestinationArn": found.destination_arn,
+        "SourceIp": path.source_ip,
+        "DestinationIp": path.destination_ip,
+        "Protocol": path.protocol,
+        "DestinationPort": path.destination_port,
+        "FilterAtSource": _filter_view(found.at_source),
+        "FilterAtDestination": _filter_view(found.at_destination),
+        "Tags": tags_view(found.tags),
+    }
+
+
+def _filter_view(chosen: PacketFilter) -> Result | None:
+    shown: Result = {}
+    if chosen.source_address is not None:
+        shown["SourceAddress"] = chosen.source_address
+    if chosen.source_ports is not None:
+        shown["SourcePortRange"] = _filter_range(chosen.source_ports)
+    if chosen.destination_address is not None:
+        shown["DestinationAddress"] = chosen.destination_address
+    if chosen.destination_ports is not None:
+        shown["DestinationPortRange"] = _filter_range(chosen.destination_ports)
+    return shown or None
+
+
+def _filter_range(ports: Range) -> Result:
+    return {"FromPort": ports[0], "ToPort": ports[1]}
+
+
+def analysis_view(found: DescribedAnalysis) -> Result:
+    """Show an analysis with all that it found."""
+    row = found.analysis
+    return {
+        "NetworkInsightsAnalysisId": row.id,
+        "NetworkInsightsAnalysisArn": found.arn,
+        "NetworkInsightsPathId": row.path_id,
+        "StartDate": row.started,
+        "Status": row.status,
+        "StatusMessage": row.status_message or None,
+        "NetworkPathFound": row.path_found,
+        "Tags": tags_view(found.tags),
+        **json.loads(row.result),
+    }
+
+
+def started_analysis_view(found: DescribedAnalysis) -> Result:
+    """Show an analysis as one that has only begun: EC2 answers first, and is asked later for what was found."""
+    row = found.analysis
+    return {
+        "NetworkInsightsAnalysisId": row.id,
+        "NetworkInsightsAnalysisArn": found.arn,
+        "NetworkInsightsPathId": row.path_id,
+        "StartDate": row.started,
+        "Tags": tags_view(found.tags),
+        "Status": "running",
+    }
+
+
+def result_text(cloud: Cloud, account_id: str, verdict: Verdict) -> str:
+    """Write a verdict as the JSON of an analysis's members that `analysis_view` shows, as of this moment."""
+    reached = verdict.reachable
+    result = {
+        "ForwardPathComponents": components(cloud, account_id, verdict.forward) if reached else [],
+        "ReturnPathComponents": components(cloud, account_id, verdict.back) if reached else [],
+        "Explanations": explanations(cloud, account_id, verdict.reasons),
+        "WarningMessage": " ".join(verdict.warnings) or None,
+    }
+    return json.dumps(result, separators=(",", ":"))
+
+
+def components(cloud: Cloud, account_id: str, hops: Iterable[Hop]) -> list[Result]:
     """Show the hops of a way, numbered from 1."""
 
     def named(resource_id: str | None) -> dict[str, str] | None:
@@ -38,7 +141,7 @@ def components(cloud: Cloud, account_id: str, hops: Iterable[Hop]) -> list[dict[
     ]
 
 
-def explanations(cloud: Cloud, account_id: str, reasons: Iterable[Reason]) -> list[dict[str, Any]]:
+def explanations(cloud: Cloud, account_id: str, reasons: Iterable[Reason]) -> list[Result]:
     """Show the reasons against a way."""
 
     def named(resource_id: str | None) -> dict[str, str] | None:
@@ -78,12 +181,10 @@ def component(cloud: Cloud, account_id: str, resource_id: str | None) -> dict[st
     """Show a resource by its id and its Amazon Resource Name."""
     if resource_id is None:
         return None
-    kind = ids.resource_type_of(resource_id)
-    arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{account_id}:{kind}/{resource_id}"
-    return {"Id": resource_id, "Arn": arn}
+    return {"Id": resource_id, "Arn": arn(cloud, account_id, resource_id)}
 
 
-def header(packet: Packet) -> dict[str, Any]:
+def header(packet: Packet) -> Result:
     """Show a packet's header at one place of its way."""
     return {
         "Protocol": packet.protocol,
@@ -94,7 +195,7 @@ def header(packet: Packet) -> dict[str, Any]:
     }
 
 
-def acl_rule(rule: AclRule) -> dict[str, Any]:
+def acl_rule(rule: AclRule) -> Result:
     """Show an entry of an ACL."""
     ports = rule.protocol in ("6", "17") and rule.first is not None and rule.last is not None
     return {
@@ -107,7 +208,7 @@ def acl_rule(rule: AclRule) -> dict[str, Any]:
     }
 
 
-def group_rule(group_id: str, rule: GroupRule) -> dict[str, Any]:
+def group_rule(group_id: str, rule: GroupRule) -> Result:
     """Show a rule of a group."""
     return {
         "SecurityGroupId": rule.group_id or group_id,
@@ -119,18 +220,18 @@ def group_rule(group_id: str, rule: GroupRule) -> dict[str, Any]:
     }
 
 
-def route(shown: Route) -> dict[str, Any]:
+def route(shown: Route) -> Result:
     """Show a route of a table."""
     return {
         "DestinationCidr": shown.destination if shown.prefix_list_id is None else None,
         "DestinationPrefixListId": shown.prefix_list_id,
-        TARGETS[shown.target_type]: shown.target_id,
+        _TARGETS[shown.target_type]: shown.target_id,
         "Origin": "createroutetable" if shown.target_type == "local" else "createroute",
         "State": "blackhole" if shown.dead else "active",
     }
 
 
-def _final_rule(reason: Reason) -> dict[str, Any]:
+def _final_rule(reason: Reason) -> Result:
     block = "::/0" if reason.packet.ipv6 else "0.0.0.0/0"
     return acl_rule(AclRule(_FINAL_RULE, reason.direction == "egress", False, "-1", block))
 
