@@ -122,7 +122,8 @@ def end_damaged(tx: Transaction) -> None:
     They are detached; the volumes' status says why. An instance's first start has its own deadline.
     """
     failing = (
-        select(Volume)
+        select(Volume, Instance.id)
+        .select_from(Volume)
         .join(HostError, (HostError.resource_id == Volume.snapshot_id) & (HostError.host_id == Volume.host_id))
         .join(Instance, Instance.id == Volume.instance_id)
         .where(
@@ -132,11 +133,9 @@ def end_damaged(tx: Transaction) -> None:
             snapshot_damage.VOLUME_LACKS_DATA,
         )
     )
-    for volume in tx.session.scalars(failing.limit(_FAILED_AT_ONCE)).all():
-        instance_id = volume.instance_id
+    for volume, instance_id in tx.session.execute(failing.limit(_FAILED_AT_ONCE)).all():
         _let_go(tx, volume)
-        if instance_id is not None:
-            desired_state.refresh_instance(tx, instance_id)
+        desired_state.refresh_instance(tx, instance_id)
 
 
 def _check_number(tx: Transaction, instance: Instance) -> None:

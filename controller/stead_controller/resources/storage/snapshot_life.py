@@ -90,7 +90,6 @@ def follow(tx: Transaction, volume: Volume) -> None:
     """
     host_id = volume.attached_host_id or volume.host_id
     pending = select(Snapshot).where(Snapshot.volume_id == volume.id, Snapshot.state == "pending")
-    moved = []
     for snapshot in tx.session.scalars(pending).all():
         if snapshot.host_id in (None, host_id):
             continue  # of no host: the controller makes it, or it failed with another of its set, one turn before
@@ -99,9 +98,7 @@ def follow(tx: Transaction, volume: Volume) -> None:
             continue
         desired_state.remove_snapshot(tx, snapshot.host_id, snapshot)
         snapshot.host_id, snapshot.progress = host_id, 0
-        moved.append(snapshot)
-    if host_id is not None and moved:
-        desired_state.take_snapshots(tx, host_id, moved)
+        desired_state.take_snapshots(tx, host_id, [snapshot])
 
 
 def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: timedelta) -> None:
