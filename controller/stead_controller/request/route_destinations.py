@@ -30,15 +30,6 @@ class Destination:
         """The block of addresses, None of a prefix list."""
         return None if self.family == PREFIX_LIST else ipaddress.ip_network(self.text)
 
-    @property
-    def member(self) -> str:
-        """The name that requests and answers have for it."""
-        return {
-            IPV4: "DestinationCidrBlock",
-            IPV6: "DestinationIpv6CidrBlock",
-            PREFIX_LIST: "DestinationPrefixListId",
-        }[self.family]
-
 
 def read(ipv4: str | None, ipv6: str | None, prefix_list_id: str | None) -> Destination:
     """Read the one destination that is given.

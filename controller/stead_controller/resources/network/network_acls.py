@@ -6,9 +6,9 @@ https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, func, select
 
@@ -58,6 +58,16 @@ FILTERS: Final[dict[str, Condition]] = {
     "owner-id": text(NetworkAcl.account_id),
     "vpc-id": text(NetworkAcl.vpc_id),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedNetworkAcl:
+    """An ACL with its rules, the outbound ones first and by number, its associations and its tags."""
+
+    acl: NetworkAcl
+    entries: Sequence[NetworkAclEntry]
+    associations: Sequence[NetworkAclAssociation]
+    tags: Sequence[tuple[str, str]]
 
 
 def create(
@@ -227,24 +237,13 @@ def replace_association(tx: Transaction, caller: Caller, association_id: str, ac
     return made.id
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's ACLs in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedNetworkAcl]:
+    """Find the caller's ACLs, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, "network-acl", NetworkAcl, asked, conditions=FILTERS)
     acl_ids = [acl.id for acl in found]
     entries, associations = _entries_of(tx, acl_ids), _associations_of(tx, acl_ids)
-    tagged = tags.of(tx, caller.account_id, acl_ids)
-    return [
-        {
-            "NetworkAclId": acl.id,
-            "VpcId": acl.vpc_id,
-            "OwnerId": acl.account_id,
-            "IsDefault": acl.is_default,
-            "Entries": entries[acl.id],
-            "Associations": associations[acl.id],
-            "Tags": tagged.get(acl.id, []),
-        }
-        for acl in found
-    ]
+    tagged = tags.pairs_of(tx, caller.account_id, acl_ids)
+    return [DescribedNetworkAcl(acl, entries[acl.id], associations[acl.id], tagged.get(acl.id, ())) for acl in found]
 
 
 def _add(tx: Transaction, vpc: Vpc, *, is_default: bool, now: datetime) -> NetworkAcl:
@@ -291,8 +290,8 @@ def _require_entry(tx: Transaction, acl_id: str, rule_number: int, *, egress: bo
     return found
 
 
-def _entries_of(tx: Transaction, acl_ids: Sequence[str]) -> Mapping[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _entries_of(tx: Transaction, acl_ids: Sequence[str]) -> Mapping[str, list[NetworkAclEntry]]:
+    found: dict[str, list[NetworkAclEntry]] = defaultdict(list)
     for batch in lookup.batches(acl_ids):
         query = (
             select(NetworkAclEntry)
@@ -300,26 +299,12 @@ def _entries_of(tx: Transaction, acl_ids: Sequence[str]) -> Mapping[str, list[di
             .order_by(NetworkAclEntry.egress.desc(), NetworkAclEntry.rule_number)
         )
         for entry in tx.session.scalars(query):
-            found[entry.acl_id].append(shown_entry(entry))
+            found[entry.acl_id].append(entry)
     return found
 
 
-def shown_entry(entry: NetworkAclEntry) -> dict[str, Any]:
-    """Show a rule in EC2's shape."""
-    return {
-        "RuleNumber": entry.rule_number,
-        "Egress": entry.egress,
-        "Protocol": entry.protocol,
-        "RuleAction": "allow" if entry.allow else "deny",
-        "CidrBlock": entry.cidr_ipv4,
-        "Ipv6CidrBlock": entry.cidr_ipv6,
-        "PortRange": None if entry.from_port is None else {"From": entry.from_port, "To": entry.to_port},
-        "IcmpTypeCode": None if entry.icmp_type is None else {"Type": entry.icmp_type, "Code": entry.icmp_code},
-    }
-
-
-def _associations_of(tx: Transaction, acl_ids: Iterable[str]) -> Mapping[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _associations_of(tx: Transaction, acl_ids: Iterable[str]) -> Mapping[str, list[NetworkAclAssociation]]:
+    found: dict[str, list[NetworkAclAssociation]] = defaultdict(list)
     for batch in lookup.batches(acl_ids):
         query = (
             select(NetworkAclAssociation)
@@ -327,6 +312,5 @@ def _associations_of(tx: Transaction, acl_ids: Iterable[str]) -> Mapping[str, li
             .order_by(NetworkAclAssociation.id)
         )
         for one in tx.session.scalars(query):
-            shown = {"NetworkAclAssociationId": one.id, "NetworkAclId": one.acl_id, "SubnetId": one.subnet_id}
-            found[one.acl_id].append(shown)
+            found[one.acl_id].append(one)
     return found

@@ -1,7 +1,8 @@
-"""Route tables: made, shown with their routes as EC2 shows them, deleted."""
+"""Route tables: made, found with their routes and associations, deleted."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,15 +32,11 @@ _ASSOCIATIONS: Final = (
 )
 _ROUTES: Final = select(Route.destination).where(Route.route_table_id == RouteTable.id).correlate(RouteTable)
 _BLOCKS: Final = select(VpcCidrBlock.id).where(VpcCidrBlock.vpc_id == RouteTable.vpc_id).correlate(RouteTable)
-# The member of a route in answers for each type of target.
-_MEMBERS: Final = {
-    route_targets.INTERNET_GATEWAY: "GatewayId",
-    route_targets.EGRESS_ONLY_GATEWAY: "EgressOnlyInternetGatewayId",
-    route_targets.NAT_GATEWAY: "NatGatewayId",
-    route_targets.INTERFACE: "NetworkInterfaceId",
-    route_targets.PEERING: "VpcPeeringConnectionId",
-    route_targets.VPC_ENDPOINT: "GatewayId",
-}
+
+_WITH_THE_TABLE: Final = "CreateRouteTable"
+
+LOCAL: Final = "local"
+"""The type, and the id, of what the route of a VPC's own block leads through."""
 
 
 def _any_of(*conditions: Condition) -> Condition:
@@ -88,7 +85,7 @@ FILTERS: Final[dict[str, Condition]] = {
     ),
     "route.instance-id": exists_where(_BY_INTERFACE, text(NetworkInterface.instance_id)),
     "route.nat-gateway-id": _through(route_targets.NAT_GATEWAY),
-    "route.origin": _any_of(constant("CreateRouteTable"), exists_where(_ROUTES, constant("CreateRoute"))),
+    "route.origin": _any_of(constant(_WITH_THE_TABLE), exists_where(_ROUTES, constant("CreateRoute"))),
     "route.state": _any_of(
         constant("active"), exists_where(_ROUTES.where(~route_targets.is_live()), constant("blackhole"))
     ),
@@ -96,6 +93,32 @@ FILTERS: Final[dict[str, Condition]] = {
     "route.vpc-peering-connection-id": _through(route_targets.PEERING),
     "vpc-id": text(RouteTable.vpc_id),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedRoute:
+    """A route; `target_type` is a type of resource as in `catalog/nouns.py` or LOCAL, `origin` is EC2's word.
+
+    One through an interface has the instance, and its account, that the interface is attached to.
+    """
+
+    destination: Destination
+    target_type: str
+    target_id: str
+    origin: str
+    live: bool = True
+    instance_id: str | None = None
+    instance_owner_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedRouteTable:
+    """A route table with its associations, its routes, the local ones first, and its tags."""
+
+    table: RouteTable
+    associations: Sequence[RouteTableAssociation]
+    routes: Sequence[DescribedRoute]
+    tags: Sequence[tuple[str, str]]
 
 
 def create(tx: Transaction, caller: Caller, vpc_id: str, table_tags: Mapping[str, str], now: datetime) -> RouteTable:
@@ -122,53 +145,37 @@ def remove(tx: Transaction, caller: Caller, table_id: str) -> None:
     notify_topology.route_table(tx, table.id, table.vpc_id)
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's route tables in EC2's shape, sorted by id; raises MalformedId, NotFound."""
-    found = lookup.select_page(tx, caller, "route-table", RouteTable, asked, conditions=FILTERS)
-    return shown(tx, caller, found)
-
-
-def shown(tx: Transaction, caller: Caller, tables: Sequence[RouteTable]) -> list[dict[str, Any]]:
-    """Show route tables in EC2's shape, the local routes first."""
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedRouteTable]:
+    """Find the caller's route tables, sorted by id; raises MalformedId, NotFound."""
+    tables = lookup.select_page(tx, caller, "route-table", RouteTable, asked, conditions=FILTERS)
     table_ids = [table.id for table in tables]
-    tagged = tags.of(tx, caller.account_id, table_ids)
+    tagged = tags.pairs_of(tx, caller.account_id, table_ids)
     blocks = vpcs.blocks_of(tx, {table.vpc_id for table in tables})
     associations = _associations(tx, table_ids)
     routes = _routes(tx, table_ids)
     return [
-        {
-            "RouteTableId": table.id,
-            "VpcId": table.vpc_id,
-            "OwnerId": table.account_id,
-            "Associations": associations[table.id],
-            "PropagatingVgws": [],
-            "Routes": _with_local(blocks[table.vpc_id], routes[table.id]),
-            "Tags": tagged.get(table.id, []),
-        }
+        DescribedRouteTable(
+            table,
+            associations[table.id],
+            _with_local(blocks[table.vpc_id], routes[table.id]),
+            tagged.get(table.id, ()),
+        )
         for table in tables
     ]
 
 
-def _associations(tx: Transaction, table_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _associations(tx: Transaction, table_ids: Iterable[str]) -> dict[str, list[RouteTableAssociation]]:
+    found: dict[str, list[RouteTableAssociation]] = defaultdict(list)
     for batch in lookup.batches(table_ids):
         query = select(RouteTableAssociation).where(RouteTableAssociation.route_table_id.in_(batch))
         for row in tx.session.scalars(query.order_by(RouteTableAssociation.id)):
-            found[row.route_table_id].append(
-                {
-                    "RouteTableAssociationId": row.id,
-                    "RouteTableId": row.route_table_id,
-                    "Main": row.subnet_id is None,
-                    "SubnetId": row.subnet_id,
-                    "AssociationState": {"State": "associated"},
-                }
-            )
+            found[row.route_table_id].append(row)
     return found
 
 
-def _routes(tx: Transaction, table_ids: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Show the rows of routes, by the table's id and the destination."""
-    found: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+def _routes(tx: Transaction, table_ids: Iterable[str]) -> dict[str, dict[str, DescribedRoute]]:
+    """Give what the rows of routes say, by the table's id and the destination."""
+    found: dict[str, dict[str, DescribedRoute]] = defaultdict(dict)
     for batch in lookup.batches(table_ids):
         query = (
             select(Route, route_targets.is_live(), NetworkInterface.instance_id, NetworkInterface.account_id)
@@ -177,23 +184,27 @@ def _routes(tx: Transaction, table_ids: Iterable[str]) -> dict[str, dict[str, di
             .order_by(Route.route_table_id, Route.created, Route.destination)
         )
         for route, live, instance_id, owner_id in tx.session.execute(query):
-            found[route.route_table_id][route.destination] = {
-                Destination(route.family, route.destination).member: route.destination,
-                _MEMBERS[route.target_type]: route.target_id,
-                "InstanceId": instance_id,
-                "InstanceOwnerId": owner_id if instance_id else None,
-                "Origin": "CreateRoute",
-                "State": "active" if live else "blackhole",
-            }
+            found[route.route_table_id][route.destination] = DescribedRoute(
+                Destination(route.family, route.destination),
+                route.target_type,
+                route.target_id,
+                "CreateRoute",
+                live=live,
+                instance_id=instance_id,
+                instance_owner_id=owner_id if instance_id else None,
+            )
     return found
 
 
-def _with_local(blocks: Iterable[VpcCidrBlock], routes: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_local(blocks: Iterable[VpcCidrBlock], routes: Mapping[str, DescribedRoute]) -> list[DescribedRoute]:
     """Put the routes of the VPC's own blocks first, those that were given another target with that target."""
-    local: list[dict[str, Any]] = []
+    local: list[DescribedRoute] = []
     own = {block.cidr_block for block in blocks}
     for block in blocks:
-        destination = Destination(IPV6 if block.ipv6 else IPV4, block.cidr_block)
-        own_route = {destination.member: destination.text, "GatewayId": "local", "State": "active"}
-        local.append(routes.get(block.cidr_block, own_route) | {"Origin": "CreateRouteTable"})
+        elsewhere = routes.get(block.cidr_block)
+        if elsewhere is not None:
+            local.append(replace(elsewhere, origin=_WITH_THE_TABLE))
+        else:
+            destination = Destination(IPV6 if block.ipv6 else IPV4, block.cidr_block)
+            local.append(DescribedRoute(destination, LOCAL, LOCAL, _WITH_THE_TABLE))
     return local + [route for destination, route in routes.items() if destination not in own]

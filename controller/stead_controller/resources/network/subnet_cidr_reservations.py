@@ -23,7 +23,7 @@ from stead_controller.resources import tags
 from stead_controller.resources.network import subnets
 from stead_controller.resources.tags import Tagged
 
-type DescribedReservation = Tagged[SubnetCidrReservation]
+type DescribedSubnetCidrReservation = Tagged[SubnetCidrReservation]
 
 KIND: Final = "subnet-cidr-reservation"
 TYPES: Final = ("prefix", "explicit")
@@ -46,7 +46,7 @@ class ReservationRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: datetime) -> DescribedReservation:
+def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: datetime) -> DescribedSubnetCidrReservation:
     """Set a block of a subnet aside.
 
     Raises MalformedId, NotFound, InvalidParameter for what is no block of the subnet or overlaps another reservation,
@@ -79,7 +79,7 @@ def create(tx: Transaction, caller: Caller, asked: ReservationRequest, now: date
     return tags.with_tags(tx, caller.account_id, [row])[0]
 
 
-def remove(tx: Transaction, caller: Caller, reservation_id: str) -> DescribedReservation:
+def remove(tx: Transaction, caller: Caller, reservation_id: str) -> DescribedSubnetCidrReservation:
     """Set a block free again, and give what it was; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, KIND, SubnetCidrReservation, reservation_id)
     was = tags.with_tags(tx, caller.account_id, [row])[0]
@@ -98,7 +98,7 @@ def remove_of_subnet(tx: Transaction, subnet_id: str) -> None:
     tx.session.execute(delete(SubnetCidrReservation).where(mine).execution_options(synchronize_session=False))
 
 
-def describe(tx: Transaction, caller: Caller, subnet_id: str, asked: Selection) -> list[DescribedReservation]:
+def describe(tx: Transaction, caller: Caller, subnet_id: str, asked: Selection) -> list[DescribedSubnetCidrReservation]:
     """Find the reservations of an own subnet, sorted by id; raises MalformedId, NotFound."""
     subnet = subnets.find(tx, caller, subnet_id)
     mine = SubnetCidrReservation.subnet_id == subnet.id

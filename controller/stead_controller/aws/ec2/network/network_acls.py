@@ -6,6 +6,7 @@ from typing import Any
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.network_acl_view import network_acl_view
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import network_acls
 from stead_controller.resources.network.acl_entries import AskedEntry
@@ -22,8 +23,8 @@ def create_network_acl(call: Call, params: Params) -> Result:
         repeatable=repeatable("CreateNetworkAcl", params),
         now=call.now,
     )
-    (shown,) = network_acls.describe(call.tx, call.caller, Selection((acl_id,)))
-    return {"NetworkAcl": shown, "ClientToken": params.get("ClientToken")}
+    (found,) = network_acls.describe(call.tx, call.caller, Selection((acl_id,)))
+    return {"NetworkAcl": network_acl_view(found), "ClientToken": params.get("ClientToken")}
 
 
 @operation("DeleteNetworkAcl")
@@ -37,7 +38,8 @@ def delete_network_acl(call: Call, params: Params) -> Result:
 def describe_network_acls(call: Call, params: Params) -> Result:
     """List ACLs with their entries and associations."""
     asked, page = selection.paged(call, params, "DescribeNetworkAcls", network_acls.FILTERS, ids="NetworkAclIds")
-    return selection.answer("NetworkAcls", network_acls.describe(call.tx, call.caller, asked), page, "NetworkAclId")
+    found = network_acls.describe(call.tx, call.caller, asked)
+    return selection.answered("NetworkAcls", found, page, lambda one: (one.acl.id,), network_acl_view)
 
 
 @operation("CreateNetworkAclEntry")

@@ -3,6 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.route_table_view import route_table_view
 from stead_controller.errors import MissingParameter, Unsupported
 from stead_controller.request import client_tokens
 from stead_controller.request.conditions import Selection
@@ -20,8 +21,8 @@ def create(call: Call, params: Params) -> Result:
         call.now,
         lambda: route_tables.create(call.tx, call.caller, vpc_id, tags, call.now).id,
     )
-    [shown] = route_tables.describe(call.tx, call.caller, Selection((made,)))
-    return {"RouteTable": shown, "ClientToken": params.get("ClientToken")}
+    [found] = route_tables.describe(call.tx, call.caller, Selection((made,)))
+    return {"RouteTable": route_table_view(found), "ClientToken": params.get("ClientToken")}
 
 
 @operation("DeleteRouteTable")
@@ -37,7 +38,7 @@ def describe(call: Call, params: Params) -> Result:
     known = route_tables.FILTERS
     asked, page = selection.paged(call, params, "DescribeRouteTables", known, ids="RouteTableIds", most=100)
     found = route_tables.describe(call.tx, call.caller, asked)
-    return selection.answer("RouteTables", found, page, "RouteTableId")
+    return selection.answered("RouteTables", found, page, lambda one: (one.table.id,), route_table_view)
 
 
 @operation("AssociateRouteTable")

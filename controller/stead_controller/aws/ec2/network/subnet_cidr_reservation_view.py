@@ -2,10 +2,10 @@
 
 from stead_controller.aws.call import Result
 from stead_controller.aws.ec2.tags_view import tags_view
-from stead_controller.resources.network.subnet_cidr_reservations import DescribedReservation
+from stead_controller.resources.network.subnet_cidr_reservations import DescribedSubnetCidrReservation
 
 
-def reservation_view(found: DescribedReservation) -> Result:
+def reservation_view(found: DescribedSubnetCidrReservation) -> Result:
     """Show a block of a subnet that is set aside."""
     row = found.row
     return {

@@ -24,9 +24,13 @@ def entry(number, **changes):
     return AskedEntry(number, False, "-1", "allow", **{"cidr_block": f"10.{number % 200}.0.0/16"} | changes)
 
 
-def shown(run, tenant, acl_id):
+def found(run, tenant, acl_id):
     (acl,) = run(network_acls.describe, tenant.caller, Selection((acl_id,)))
     return acl
+
+
+def rules(acl):
+    return [(one.rule_number, one.egress, one.allow, one.cidr_ipv4, one.cidr_ipv6) for one in acl.entries]
 
 
 def test_every_subnet_has_exactly_one_acl(world, run):
@@ -39,11 +43,11 @@ def test_every_subnet_has_exactly_one_acl(world, run):
     assert run(counts) == {1}
     acl_id = create(run, world.one)
     acls = run(network_acls.describe, world.one.caller, Selection())
-    default = next(acl for acl in acls if acl["IsDefault"])
-    association = default["Associations"][0]
-    made = run(network_acls.replace_association, world.one.caller, association["NetworkAclAssociationId"], acl_id)
-    assert shown(run, world.one, acl_id)["Associations"] == [
-        {"NetworkAclAssociationId": made, "NetworkAclId": acl_id, "SubnetId": association["SubnetId"]}
+    default = next(acl for acl in acls if acl.acl.is_default)
+    association = default.associations[0]
+    made = run(network_acls.replace_association, world.one.caller, association.id, acl_id)
+    assert [(one.id, one.acl_id, one.subnet_id) for one in found(run, world.one, acl_id).associations] == [
+        (made, acl_id, association.subnet_id)
     ]
     assert run(counts) == {1}
 
@@ -72,13 +76,13 @@ def test_the_first_ipv6_block_of_a_vpc(world, run):
     acl_id = create(run, world.one)
     run(network_acls.allow_ipv6, world.one.vpc_id)
     run(network_acls.allow_ipv6, world.one.vpc_id)
-    numbers = [one["RuleNumber"] for one in shown(run, world.one, acl_id)["Entries"]]
+    numbers = [one.rule_number for one in found(run, world.one, acl_id).entries]
     assert numbers == [32767, 32768] * 2
     later = create(run, world.one)
-    assert shown(run, world.one, later)["Entries"] == shown(run, world.one, acl_id)["Entries"]
+    assert rules(found(run, world.one, later)) == rules(found(run, world.one, acl_id))
     acls = run(network_acls.describe, world.one.caller, Selection())
-    default = next(acl for acl in acls if acl["IsDefault"])
-    assert [one["RuleNumber"] for one in default["Entries"]] == [100, 101, 32767, 32768] * 2
+    default = next(acl for acl in acls if acl.acl.is_default)
+    assert [one.rule_number for one in default.entries] == [100, 101, 32767, 32768] * 2
 
 
 def test_a_vpcs_default_acl_goes_with_it(world, run):
@@ -105,8 +109,8 @@ def test_an_acl_of_another_vpc_is_refused(world, run):
     acl_id = create(run, world.one)
     run(move, acl_id)
     acls = run(network_acls.describe, world.one.caller, Selection())
-    default = next(acl for acl in acls if acl["IsDefault"] and acl["VpcId"] == world.one.vpc_id)
-    association_id = default["Associations"][0]["NetworkAclAssociationId"]
+    default = next(acl for acl in acls if acl.acl.is_default and acl.acl.vpc_id == world.one.vpc_id)
+    association_id = default.associations[0].id
     with pytest.raises(network_acls.InvalidParameter) as refusal:
         run(network_acls.replace_association, world.one.caller, association_id, acl_id)
     assert "different networks" in refusal.value.message
