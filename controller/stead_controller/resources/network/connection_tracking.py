@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from stead_controller.errors import InvalidParameter
 
-# By EC2's name: the column, and the least and the most seconds.
+# By column: EC2's name, and the least and the most seconds.
 _TIMEOUTS: Final = {
-    "TcpEstablishedTimeout": ("tcp_established_timeout", 60, 432_000),
-    "UdpStreamTimeout": ("udp_stream_timeout", 60, 180),
-    "UdpTimeout": ("udp_timeout", 30, 60),
+    "tcp_established_timeout": ("TcpEstablishedTimeout", 60, 432_000),
+    "udp_stream_timeout": ("UdpStreamTimeout", 60, 180),
+    "udp_timeout": ("UdpTimeout", 30, 60),
 }
 
 
@@ -27,7 +27,7 @@ class IdleTimeouts:
     def columns(self) -> dict[str, int]:
         """The columns of an interface that are asked for; raises InvalidParameter for what is out of range."""
         found = {}
-        for name, (column, least, most) in _TIMEOUTS.items():
+        for column, (name, least, most) in _TIMEOUTS.items():
             seconds = getattr(self, column)
             if seconds is None:
                 continue
@@ -41,5 +41,5 @@ class IdleTimeouts:
 
 def shown(row: Any) -> dict[str, int] | None:
     """What was chosen for an interface, of a row or a NetworkInterface, in EC2's shape; None where nothing was."""
-    chosen = {name: getattr(row, column) for name, (column, _, _) in _TIMEOUTS.items()}
+    chosen = {name: getattr(row, column) for column, (name, _, _) in _TIMEOUTS.items()}
     return {name: seconds for name, seconds in chosen.items() if seconds is not None} or None

@@ -1,11 +1,11 @@
-"""Attributes of one network interface: shown one at a time, changed one at a time.
+"""Attributes of one network interface: described one at a time, changed one at a time.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyNetworkInterfaceAttribute.html.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 
@@ -17,34 +17,39 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.network import address_pools, interface_changes, interface_groups
 from stead_controller.resources.network.connection_tracking import IdleTimeouts
-from stead_controller.resources.network.network_interfaces import attachment
+from stead_controller.resources.network.network_interfaces import GroupIdentifier
 
 _DESCRIPTION_LENGTH = 255
 
 
-def describe(tx: Transaction, caller: Caller, interface_id: str, attribute: str) -> dict[str, Any]:
-    """Show one attribute of the caller's interface.
+@dataclass(frozen=True, slots=True)
+class DescribedAttribute:
+    """One attribute of an interface by EC2's name of it; what is no attribute of the row is set if asked for only."""
+
+    interface: NetworkInterface
+    name: str
+    groups: Sequence[GroupIdentifier] = ()
+    has_public_address: bool = False
+
+
+def describe(tx: Transaction, caller: Caller, interface_id: str, attribute: str) -> DescribedAttribute:
+    """Find one attribute of the caller's interface.
 
     Raises MalformedId, NotFound, InvalidCombination, InvalidParameter.
     """
     interface = lookup.find(tx, caller, "network-interface", NetworkInterface, interface_id)
-    shown: dict[str, Any] = {"NetworkInterfaceId": interface.id}
     match attribute:
-        case "description":
-            shown["Description"] = {"Value": interface.description}
+        case "description" | "sourceDestCheck" | "attachment":
+            return DescribedAttribute(interface, attribute)
         case "groupSet":
-            shown["Groups"] = _groups(tx, interface)
-        case "sourceDestCheck":
-            shown["SourceDestCheck"] = {"Value": interface.source_dest_check}
-        case "attachment":
-            shown["Attachment"] = attachment(interface)
+            return DescribedAttribute(interface, attribute, groups=_groups(tx, interface))
         case "associatePublicIpAddress":
-            shown["AssociatePublicIpAddress"] = address_pools.public_of(tx, interface) is not None
+            public = address_pools.public_of(tx, interface)
+            return DescribedAttribute(interface, attribute, has_public_address=public is not None)
         case "":
             raise InvalidCombination("No attributes specified.")
         case _:
             raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
-    return shown
 
 
 def set_description(tx: Transaction, caller: Caller, interface_id: str, description: str) -> None:
@@ -125,11 +130,11 @@ def find_own(tx: Transaction, caller: Caller, interface_id: str) -> NetworkInter
     return interface
 
 
-def _groups(tx: Transaction, interface: NetworkInterface) -> list[dict[str, str]]:
+def _groups(tx: Transaction, interface: NetworkInterface) -> list[GroupIdentifier]:
     query = (
         select(SecurityGroup.id, SecurityGroup.name)
         .join(InterfaceGroup, InterfaceGroup.group_id == SecurityGroup.id)
         .where(InterfaceGroup.interface_id == interface.id)
         .order_by(SecurityGroup.id)
     )
-    return [{"GroupId": group_id, "GroupName": name} for group_id, name in tx.session.execute(query)]
+    return [GroupIdentifier(group_id, name) for group_id, name in tx.session.execute(query)]

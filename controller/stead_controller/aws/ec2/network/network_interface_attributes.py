@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.network.network_interface_view import attribute_view
 from stead_controller.aws.ec2.network.network_interfaces import idle_timeouts
 from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
 from stead_controller.resources.network import network_interface_attributes as attributes
@@ -13,7 +14,7 @@ from stead_controller.resources.network import network_interface_attributes as a
 def describe_network_interface_attribute(call: Call, params: Params) -> Result:
     """Show one attribute of a network interface."""
     interface_id, attribute = params["NetworkInterfaceId"], params.get("Attribute", "")
-    return attributes.describe(call.tx, call.caller, interface_id, attribute)
+    return attribute_view(attributes.describe(call.tx, call.caller, interface_id, attribute))
 
 
 @operation("ModifyNetworkInterfaceAttribute")

@@ -6,6 +6,7 @@ from typing import Any
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import request_digest, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.network_interface_view import network_interface_view
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.network import network_interface_attachments as attachments
 from stead_controller.resources.network import network_interface_filters, network_interface_life, network_interfaces
@@ -31,8 +32,8 @@ def create_network_interface(call: Call, params: Params) -> Result:
         tags=tags_on_create(params, "network-interface"),
     )
     made = network_interface_life.create(call.tx, call.caller, request, call.now)
-    shown = network_interfaces.show(call.tx, call.caller, call.cloud, made)
-    return {"NetworkInterface": shown, "ClientToken": request.client_token or None}
+    found = network_interfaces.describe_one(call.tx, call.caller, call.cloud, made)
+    return {"NetworkInterface": network_interface_view(found), "ClientToken": request.client_token or None}
 
 
 @operation("DeleteNetworkInterface")
@@ -68,7 +69,7 @@ def describe_network_interfaces(call: Call, params: Params) -> Result:
     known = network_interface_filters.conditions(call.cloud)
     asked, page = selection.paged(call, params, "DescribeNetworkInterfaces", known, ids="NetworkInterfaceIds")
     found = network_interfaces.describe(call.tx, call.caller, call.cloud, asked)
-    return selection.answer("NetworkInterfaces", found, page, "NetworkInterfaceId")
+    return selection.answered("NetworkInterfaces", found, page, lambda one: (one.interface.id,), network_interface_view)
 
 
 def address_wish(params: Mapping[str, Any]) -> AddressWish:

@@ -1,4 +1,4 @@
-"""Network interfaces as EC2 shows and filters them."""
+"""Network interfaces as filters find them, and what is known of them."""
 
 import pytest
 
@@ -46,19 +46,19 @@ def described(run, caller, *filters):
 
 
 def test_attached_and_loose(world, run, instance_id, loose):
-    shown = {one["NetworkInterfaceId"]: one for one in described(run, world.one.caller)}
-    assert shown[loose]["Attachment"] is None
-    assert shown[loose]["Association"] is None
-    assert shown[loose]["Groups"] == []
+    known = {one.interface.id: one for one in described(run, world.one.caller)}
+    assert known[loose].interface.attachment_id is None
+    assert [(one.address, one.primary, one.public, one.public_name) for one in known[loose].addresses] == [
+        ("172.31.16.9", True, None, "")
+    ]
+    assert known[loose].groups == []
     (attached,) = described(run, world.one.caller, ("attachment.instance-id", instance_id))
-    assert attached["Attachment"]["InstanceId"] == instance_id
-    assert attached["Association"] == {
-        "PublicIp": "198.18.0.5",
-        "PublicDnsName": "ec2-198-18-0-5.compute-1.amazonaws.com",
-        "IpOwnerId": "amazon",
-    }
-    assert attached["PrivateDnsName"] == "ip-172-31-0-4.ec2.internal"
-    assert attached["Groups"] == [{"GroupId": world.one.group_id, "GroupName": "default"}]
+    assert attached.interface.instance_id == instance_id
+    (address,) = attached.addresses
+    assert address.public.address == "198.18.0.5"
+    assert address.public_name == "ec2-198-18-0-5.compute-1.amazonaws.com"
+    assert address.name == "ip-172-31-0-4.ec2.internal"
+    assert attached.groups == [(world.one.group_id, "default")]
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_attached_and_loose(world, run, instance_id, loose):
     ],
 )
 def test_filters(world, run, instance_id, loose, name, value, who):  # noqa: PLR0917 — fixtures and a case
-    found = {one["NetworkInterfaceId"] for one in described(run, world.one.caller, (name, value))}
-    both = {one["NetworkInterfaceId"] for one in described(run, world.one.caller)}
+    found = {one.interface.id for one in described(run, world.one.caller, (name, value))}
+    both = {one.interface.id for one in described(run, world.one.caller)}
     assert found == {"attached": both - {loose}, "loose": {loose}, "both": both, "none": set()}[who]
 
 
