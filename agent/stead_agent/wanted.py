@@ -195,10 +195,6 @@ class Wanted:
         """List the machines that may have something in use."""
         return frozenset(self._held)
 
-    def wanted_of_kind(self, kind: "Kind.ValueType") -> Iterator[str]:
-        """List the ids of the wanted resources of a kind."""
-        return (key.id for key in self.resources if key.kind == kind)
-
     # -- changing
 
     def install(self, change: Change) -> None:

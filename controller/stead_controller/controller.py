@@ -57,6 +57,7 @@ from stead_controller.operator.hosts import Hosts
 from stead_controller.operator.images import Images
 from stead_controller.operator.keys import Keys
 from stead_controller.operator.network import Network
+from stead_controller.operator.operators_only import OperatorsOnly
 from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
 from stead_controller.request.cloud import Cloud
@@ -305,9 +306,9 @@ class Controller:
 
     def _grpc_server(self, identity: tls.Identity) -> grpc.aio.Server:
         """Build the server of hosts and operators, all of whom show a certificate."""
-        recorded = frozenset(one.full_name for one in operator_pb2.DESCRIPTOR.services_by_name.values())
-        recording = Recording(recorded, self._trail.note, self._clock)
-        server = grpc.aio.server(interceptors=[recording], options=limits.server_options())
+        operators = frozenset(one.full_name for one in operator_pb2.DESCRIPTOR.services_by_name.values())
+        recording = Recording(operators, self._trail.note, self._clock)
+        server = grpc.aio.server(interceptors=[recording, OperatorsOnly(operators)], options=limits.server_options())
         link.serve(self._link, server)
         blocks_pb2_grpc.add_BlockStoreServicer_to_server(BlockService(self.database, self._blocks, self._clock), server)
         operator_pb2_grpc.add_HostsServicer_to_server(

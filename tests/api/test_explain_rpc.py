@@ -19,13 +19,9 @@ class Refused(Exception):
 def explain(api, monkeypatch):
     """Call Explain as an operator; a refusal is raised."""
 
-    async def let_in(_context):
-        return "ann"
-
     async def refuse(_context, error):
         raise Refused(error.message)
 
-    monkeypatch.setattr(network, "require_operator", let_in)
     monkeypatch.setattr(network, "refuse", refuse)
 
     async def nobody(_question):

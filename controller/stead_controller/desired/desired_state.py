@@ -144,11 +144,6 @@ def must_let_go(tx: Transaction, host_id: str, volume_id: str) -> bool:
     return outbox.must_go(tx, host_id, (pb.KIND_VOLUME, volume_id))
 
 
-def refresh_group(tx: Transaction, group_id: str, vpc_id: str) -> None:
-    """Tell every host that has to do with a VPC the rules of a security group as they are now."""
-    topics.refresh_part(tx, pb.KIND_SECURITY_GROUP, group_id, vpc_id)
-
-
 def remove_machine(tx: Transaction, host_id: str, instance_id: str, *, force: bool = False) -> None:
     """Tell a host that a machine must go; its volumes and interfaces follow when it is gone."""
     outbox.write(tx, host_id, {}, gone={(pb.KIND_MACHINE, instance_id)}, force=force)

@@ -10,7 +10,6 @@ from stead_controller.blocks.interface import BlockFiles, BlockStoreError
 from stead_controller.blocks.scrub import Scrub, scrub
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
-from stead_controller.operator.peers import require_operator
 from stead_controller.operator.transactions import Transactions
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
@@ -33,7 +32,6 @@ class Blocks(operator_pb2_grpc.BlocksServicer):
     ) -> AsyncIterator[pb.ScrubBlocksResponse]:
         """Check all blocks and remove orphans."""
         del request
-        await require_operator(context)
         found = Scrub()
         try:
             async for found in scrub(self._database, self._store, self._files, self._clock):

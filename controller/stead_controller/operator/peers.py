@@ -35,15 +35,14 @@ _STATUS = (
 )
 
 
-async def require_operator(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """Give the operator's name; ends the call for anyone else."""
+async def require_operator(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """End the call of anyone else."""
     try:
         peer = tls.peer_of(context)
     except tls.UnknownPeerError:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no certificate of this cloud")
     if peer.kind is not tls.PeerKind.OPERATOR:
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this service is for operators")
-    return peer.name
 
 
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: SteadError) -> NoReturn:
