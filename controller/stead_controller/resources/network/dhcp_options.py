@@ -1,4 +1,4 @@
-"""Sets of DHCP options: made, shown, associated with VPCs, deleted.
+"""Sets of DHCP options: made, found, associated with VPCs, deleted.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/VPC_DHCP_Options.html.
 """

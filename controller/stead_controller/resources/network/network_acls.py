@@ -1,4 +1,4 @@
-"""Network ACLs: made, changed, associated with subnets, shown; hosts are told in the same transaction.
+"""Network ACLs: made, changed, associated with subnets, found; hosts are told in the same transaction.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html and, for the limits,
 https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html.

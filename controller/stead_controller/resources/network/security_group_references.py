@@ -3,8 +3,9 @@
 See https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-security-groups.html.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import aliased
@@ -17,6 +18,7 @@ from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network import security_groups
+from stead_controller.resources.tags import Tagged
 
 FOR_VPC_FILTERS: Final[dict[str, Condition]] = {
     "description": text(SecurityGroup.description),
@@ -28,12 +30,31 @@ FOR_VPC_FILTERS: Final[dict[str, Condition]] = {
 
 _Peer: Final = aliased(SecurityGroup)
 
+type DescribedGroupForVpc = Tagged[SecurityGroup]
 
-def references(tx: Transaction, caller: Caller, group_ids: Sequence[str]) -> list[dict[str, Any]]:
+
+class SecurityGroupReference(NamedTuple):
+    """A VPC that refers to a group over a peering connection."""
+
+    group_id: str
+    referencing_vpc_id: str
+    peering_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StaleSecurityGroup:
+    """A group with its stale rules; statuses of peering connections are as in `DescribedSecurityGroup`."""
+
+    group: SecurityGroup
+    rules: Sequence[SecurityGroupRule]
+    peering_statuses: Mapping[str, str]
+
+
+def references(tx: Transaction, caller: Caller, group_ids: Sequence[str]) -> list[SecurityGroupReference]:
     """List who refers to the caller's groups over active peering connections; raises MalformedId, NotFound."""
     mine = SecurityGroup.account_id == caller.account_id
     lookup.require(tx, "security-group", SecurityGroup.id, group_ids, mine)
-    found: set[tuple[str, str, str]] = set()
+    found: set[SecurityGroupReference] = set()
     for batch in lookup.batches(dict.fromkeys(group_ids)):
         query = (
             select(SecurityGroupRule.peer_group_id, SecurityGroup.vpc_id, SecurityGroupRule.peering_id)
@@ -41,11 +62,8 @@ def references(tx: Transaction, caller: Caller, group_ids: Sequence[str]) -> lis
             .join(VpcPeeringConnection, VpcPeeringConnection.id == SecurityGroupRule.peering_id)
             .where(SecurityGroupRule.peer_group_id.in_(batch), VpcPeeringConnection.status == ACTIVE)
         )
-        found.update((row[0] or "", row[1], row[2] or "") for row in tx.session.execute(query))
-    return [
-        {"GroupId": group_id, "ReferencingVpcId": vpc_id, "VpcPeeringConnectionId": peering_id}
-        for group_id, vpc_id, peering_id in sorted(found)
-    ]
+        found.update(SecurityGroupReference(row[0] or "", row[1], row[2] or "") for row in tx.session.execute(query))
+    return sorted(found)
 
 
 def _is_stale() -> ColumnElement[bool]:
@@ -56,7 +74,7 @@ def _is_stale() -> ColumnElement[bool]:
     return and_(rule.peering_id.is_not(None), or_(~group_there, ~active))
 
 
-def stale(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> list[dict[str, Any]]:
+def stale(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> list[StaleSecurityGroup]:
     """List the groups of a VPC that have stale rules, with those rules, sorted by id; raises MalformedId, NotFound."""
     vpc = lookup.find(tx, caller, "vpc", Vpc, vpc_id)
     rules = (
@@ -71,44 +89,13 @@ def stale(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> lis
     after = asked.after[0] if asked.after else ""
     page = [group_id for group_id in by_group if group_id > after][: asked.limit]
     statuses = security_groups.peering_statuses(tx, (rule for group_id in page for rule in by_group[group_id]))
-    return [
-        {
-            "GroupId": group.id,
-            "GroupName": group.name,
-            "Description": group.description,
-            "VpcId": group.vpc_id,
-            "StaleIpPermissions": _permissions(by_group[group.id], statuses, egress=False),
-            "StaleIpPermissionsEgress": _permissions(by_group[group.id], statuses, egress=True),
-        }
-        for group in lookup.rows(tx, SecurityGroup, page)
-    ]
+    groups = lookup.rows(tx, SecurityGroup, page)
+    return [StaleSecurityGroup(group, by_group[group.id], statuses) for group in groups]
 
 
-def _permissions(
-    rules: Iterable[SecurityGroupRule], statuses: Mapping[str, str], *, egress: bool
-) -> list[dict[str, Any]]:
-    shown = security_groups.permissions((rule for rule in rules if rule.egress is egress), statuses)
-    return [
-        {name: one.get(name) for name in ("IpProtocol", "FromPort", "ToPort", "UserIdGroupPairs")}
-        | {"IpRanges": [], "PrefixListIds": []}
-        for one in shown
-    ]
-
-
-def for_vpc(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> list[dict[str, Any]]:
+def for_vpc(tx: Transaction, caller: Caller, vpc_id: str, asked: Selection) -> list[DescribedGroupForVpc]:
     """List the groups that interfaces of a VPC may have, sorted by id; raises MalformedId, NotFound."""
     vpc = lookup.find(tx, caller, "vpc", Vpc, vpc_id)
     there = SecurityGroup.vpc_id == vpc.id
     group_ids = lookup.select_ids(tx, caller, SecurityGroup.id, asked, there, conditions=FOR_VPC_FILTERS)
-    tagged = tags.of(tx, caller.account_id, group_ids)
-    return [
-        {
-            "GroupId": group.id,
-            "GroupName": group.name,
-            "Description": group.description,
-            "OwnerId": group.account_id,
-            "PrimaryVpcId": group.vpc_id,
-            "Tags": tagged.get(group.id, []),
-        }
-        for group in lookup.rows(tx, SecurityGroup, group_ids)
-    ]
+    return tags.with_tags(tx, caller.account_id, lookup.rows(tx, SecurityGroup, group_ids))

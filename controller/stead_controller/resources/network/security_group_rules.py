@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html.
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, select
 
@@ -35,6 +35,19 @@ class GroupName:
 
     group_id: str | None = None
     group_name: str | None = None
+
+
+type RuleRow = SecurityGroupRule
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSecurityGroupRule:
+    """A rule with its tags, and the status of the peering connection that it refers through, None of one without."""
+
+    rule: SecurityGroupRule
+    arn: str
+    peering_status: str | None
+    tags: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,49 +170,30 @@ def describe_again_by_id(
         row.description = checked[row.id]
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the rules of the caller's groups in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedSecurityGroupRule]:
+    """Find the rules of the caller's groups, sorted by id; raises MalformedId, NotFound."""
     of_groups = (one for one in asked.filters if one.name == "group-id")
     lookup.check_form("security-group", (value for one in of_groups for value in one.exact))
     found = lookup.select_page(tx, caller, "security-group-rule", SecurityGroupRule, asked, conditions=FILTERS)
-    return shown(tx, caller, cloud, found)
+    return described(tx, caller, cloud, found)
 
 
-def shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[SecurityGroupRule]) -> list[dict[str, Any]]:
-    """Show rules in EC2's shape, with their tags."""
-    tagged = tags.of(tx, caller.account_id, [row.id for row in rows])
+def described(
+    tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[SecurityGroupRule]
+) -> list[DescribedSecurityGroupRule]:
+    """Find what is known of rules beside their rows."""
+    tagged = tags.pairs_of(tx, caller.account_id, [row.id for row in rows])
     arn = f"arn:{cloud.partition}:ec2:{cloud.region}:{caller.account_id}:security-group-rule"
     statuses = security_groups.peering_statuses(tx, rows)
     return [
-        _peerless(row)
-        | {
-            "GroupOwnerId": row.account_id,
-            "SecurityGroupRuleArn": f"{arn}/{row.id}",
-            "ReferencedGroupInfo": security_groups.peer_group(row, statuses) if row.peer_group_id else None,
-            "Tags": tagged.get(row.id, []),
-        }
+        DescribedSecurityGroupRule(
+            row,
+            f"{arn}/{row.id}",
+            None if row.peering_id is None else statuses.get(row.peering_id, security_groups.FORGOTTEN_PEERING),
+            tagged.get(row.id, ()),
+        )
         for row in rows
     ]
-
-
-def shown_revoked(rows: Iterable[SecurityGroupRule]) -> list[dict[str, Any]]:
-    """Show rules that are gone, in EC2's shape."""
-    return [_peerless(row) | {"ReferencedGroupId": row.peer_group_id} for row in rows]
-
-
-def _peerless(row: SecurityGroupRule) -> dict[str, Any]:
-    return {
-        "SecurityGroupRuleId": row.id,
-        "GroupId": row.group_id,
-        "IsEgress": row.egress,
-        "IpProtocol": row.protocol,
-        "FromPort": row.from_port,
-        "ToPort": row.to_port,
-        "CidrIpv4": row.cidr_ipv4,
-        "CidrIpv6": row.cidr_ipv6,
-        "PrefixListId": row.prefix_list_id,
-        "Description": row.description,
-    }
 
 
 def _existing(tx: Transaction, group: SecurityGroup, *, egress: bool) -> dict[Rule, SecurityGroupRule]:

@@ -1,13 +1,13 @@
-"""Security groups: made, deleted, found by id or name, and shown with their rules as EC2 groups them.
+"""Security groups: made, deleted, found by id, name and filters, with their rules.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
@@ -41,6 +41,9 @@ from stead_controller.resources.network.permissions import ALL_PROTOCOLS, ANY
 
 # EC2's default quota: for each Region (https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html)
 DEFAULT_NAME: Final = "default"
+FORGOTTEN_PEERING: Final = "deleted"
+"""The status of a peering connection that a rule refers through after it was forgotten."""
+
 _ANY_IPV4: Final = "0.0.0.0/0"
 _ANY_IPV6: Final = "::/0"
 _TEXT: Final = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{1,255}\Z")
@@ -78,6 +81,21 @@ FILTERS: Final[dict[str, Condition]] = {
     **_of_rules(egress=False),
     **_of_rules(egress=True),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSecurityGroup:
+    """A group with its rules of both directions by id, and its tags.
+
+    `peering_statuses` are those of the peering connections, by id, that rules refer through; of one that is forgotten
+    there is none.
+    """
+
+    group: SecurityGroup
+    arn: str
+    rules: Sequence[SecurityGroupRule]
+    peering_statuses: Mapping[str, str]
+    tags: Sequence[tuple[str, str]]
 
 
 def create(
@@ -268,8 +286,8 @@ def find_by_names(tx: Transaction, caller: Caller, names: Sequence[str]) -> list
 
 def describe(
     tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    """List the caller's groups in EC2's shape, sorted by id; `names` are those of the default VPC.
+) -> list[DescribedSecurityGroup]:
+    """Find the caller's groups, sorted by id; `names` are those of the default VPC.
 
     Raises MalformedId, NotFound.
     """
@@ -282,19 +300,9 @@ def describe(
     found = lookup.rows(tx, SecurityGroup, group_ids)
     rules = _rules(tx, group_ids)
     statuses = peering_statuses(tx, (rule for found_rules in rules.values() for rule in found_rules))
-    tagged = tags.of(tx, caller.account_id, group_ids)
+    tagged = tags.pairs_of(tx, caller.account_id, group_ids)
     return [
-        {
-            "GroupId": group.id,
-            "GroupName": group.name,
-            "Description": group.description,
-            "OwnerId": group.account_id,
-            "VpcId": group.vpc_id,
-            "SecurityGroupArn": arn(cloud, group),
-            "IpPermissions": permissions((rule for rule in rules.get(group.id, ()) if not rule.egress), statuses),
-            "IpPermissionsEgress": permissions((rule for rule in rules.get(group.id, ()) if rule.egress), statuses),
-            "Tags": tagged.get(group.id, []),
-        }
+        DescribedSecurityGroup(group, arn(cloud, group), rules.get(group.id, ()), statuses, tagged.get(group.id, ()))
         for group in found
     ]
 
@@ -304,57 +312,10 @@ def arn(cloud: Cloud, group: SecurityGroup) -> str:
     return f"arn:{cloud.partition}:ec2:{cloud.region}:{group.account_id}:security-group/{group.id}"
 
 
-def permissions(rules: Iterable[SecurityGroupRule], statuses: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """Show rules as EC2's IpPermissions: one for each protocol and ports, with all its peers."""
-    grouped: dict[tuple[str, int, int], dict[str, Any]] = {}
-    for rule in rules:
-        key = (rule.protocol, rule.from_port, rule.to_port)
-        if key not in grouped:
-            grouped[key] = {
-                "IpProtocol": rule.protocol,
-                **_ports(rule),
-                "IpRanges": [],
-                "Ipv6Ranges": [],
-                "PrefixListIds": [],
-                "UserIdGroupPairs": [],
-            }
-        shown = grouped[key]
-        if rule.cidr_ipv4 is not None:
-            shown["IpRanges"].append({"CidrIp": rule.cidr_ipv4, "Description": rule.description})
-        elif rule.cidr_ipv6 is not None:
-            shown["Ipv6Ranges"].append({"CidrIpv6": rule.cidr_ipv6, "Description": rule.description})
-        elif rule.prefix_list_id is not None:
-            listed = {"PrefixListId": rule.prefix_list_id, "Description": rule.description}
-            shown["PrefixListIds"].append(listed)
-        else:
-            shown["UserIdGroupPairs"].append(peer_group(rule, statuses or {}) | {"Description": rule.description})
-    return list(grouped.values())
-
-
-def peer_group(rule: SecurityGroupRule, statuses: Mapping[str, str]) -> dict[str, Any]:
-    """Show the group that a rule refers to, in EC2's shape; `statuses` are those of peering connections by id."""
-    shown = {"GroupId": rule.peer_group_id, "UserId": rule.peer_account_id or rule.account_id}
-    if rule.peering_id is None:
-        return shown
-    return shown | {
-        "VpcId": rule.peer_vpc_id,
-        "VpcPeeringConnectionId": rule.peering_id,
-        "PeeringStatus": statuses.get(rule.peering_id, "deleted"),
-    }
-
-
 def peering_statuses(tx: Transaction, rules: Iterable[SecurityGroupRule]) -> dict[str, str]:
     """Give the state of each peering connection that rules refer through; one that is forgotten has no entry."""
     peerings = {rule.peering_id for rule in rules if rule.peering_id is not None}
     return {one.id: one.status for one in lookup.rows(tx, VpcPeeringConnection, sorted(peerings))}
-
-
-def _ports(rule: SecurityGroupRule) -> dict[str, int]:
-    if rule.protocol == ALL_PROTOCOLS:
-        return {}
-    if rule.protocol.isdigit() and rule.from_port == ANY:
-        return {}
-    return {"FromPort": rule.from_port, "ToPort": rule.to_port}
 
 
 def _rules(tx: Transaction, group_ids: Sequence[str]) -> dict[str, list[SecurityGroupRule]]:

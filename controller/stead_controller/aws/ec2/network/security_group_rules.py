@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
+from stead_controller.aws.ec2.network.security_group_rule_view import permissions_view, revoked_rule_view, rule_view
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
-from stead_controller.resources.network import security_group_rules, security_groups
+from stead_controller.resources.network import security_group_rules
 from stead_controller.resources.network.permissions import Block, GroupReference, Permission, PrefixListReference
 from stead_controller.resources.network.security_group_rules import GroupName
 
@@ -81,7 +82,8 @@ def _authorize(call: Call, params: Params, permissions: list[Permission], *, egr
     made = security_group_rules.authorize(
         call.tx, call.caller, _group(params), permissions, egress=egress, rule_tags=tags
     )
-    return {"Return": True, "SecurityGroupRules": security_group_rules.shown(call.tx, call.caller, call.cloud, made)}
+    found = security_group_rules.described(call.tx, call.caller, call.cloud, made)
+    return {"Return": True, "SecurityGroupRules": [rule_view(one) for one in found]}
 
 
 def _revoke(call: Call, params: Params, permissions: list[Permission], *, egress: bool) -> Result:
@@ -90,12 +92,12 @@ def _revoke(call: Call, params: Params, permissions: list[Permission], *, egress
         raise InvalidCombination("The parameters securityGroupRuleIds and ipPermissions cannot be used together")
     if rule_ids:
         gone = security_group_rules.revoke_by_id(call.tx, call.caller, _group(params), rule_ids, egress=egress)
-        return {"Return": True, "RevokedSecurityGroupRules": security_group_rules.shown_revoked(gone)}
+        return {"Return": True, "RevokedSecurityGroupRules": [revoked_rule_view(rule) for rule in gone]}
     revoked = security_group_rules.revoke(call.tx, call.caller, _group(params), permissions, egress=egress)
     return {
         "Return": True,
-        "UnknownIpPermissions": security_groups.permissions(revoked.unknown) or None,
-        "RevokedSecurityGroupRules": security_group_rules.shown_revoked(revoked.rules),
+        "UnknownIpPermissions": permissions_view(revoked.unknown, {}) or None,
+        "RevokedSecurityGroupRules": [revoked_rule_view(rule) for rule in revoked.rules],
     }
 
 

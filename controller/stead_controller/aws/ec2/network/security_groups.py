@@ -4,6 +4,13 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import dict_to_tags, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.security_group_rule_view import rule_view
+from stead_controller.aws.ec2.network.security_group_view import (
+    group_for_vpc_view,
+    reference_view,
+    security_group_view,
+    stale_group_view,
+)
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import security_group_references, security_group_rules, security_groups
 
@@ -43,7 +50,7 @@ def describe_security_groups(call: Call, params: Params) -> Result:
     asked, page = selection.paged(call, params, "DescribeSecurityGroups", security_groups.FILTERS, ids="GroupIds")
     names = params.get("GroupNames", ())
     found = security_groups.describe(call.tx, call.caller, call.cloud, asked, names)
-    return selection.answer("SecurityGroups", found, page, "GroupId")
+    return selection.answered("SecurityGroups", found, page, lambda one: (one.group.id,), security_group_view)
 
 
 @operation("DescribeSecurityGroupRules", writes=False)
@@ -53,14 +60,14 @@ def describe_security_group_rules(call: Call, params: Params) -> Result:
         call, params, "DescribeSecurityGroupRules", security_group_rules.FILTERS, ids="SecurityGroupRuleIds"
     )
     found = security_group_rules.describe(call.tx, call.caller, call.cloud, asked)
-    return selection.answer("SecurityGroupRules", found, page, "SecurityGroupRuleId")
+    return selection.answered("SecurityGroupRules", found, page, lambda one: (one.rule.id,), rule_view)
 
 
 @operation("DescribeSecurityGroupReferences", writes=False)
 def describe_security_group_references(call: Call, params: Params) -> Result:
     """List the VPCs on the other side of a peering connection that refer to groups."""
     found = security_group_references.references(call.tx, call.caller, params["GroupId"])
-    return {"SecurityGroupReferenceSet": found}
+    return {"SecurityGroupReferenceSet": [reference_view(one) for one in found]}
 
 
 @operation("DescribeStaleSecurityGroups", writes=False)
@@ -69,7 +76,7 @@ def describe_stale_security_groups(call: Call, params: Params) -> Result:
     page = describe.page(call, params, "DescribeStaleSecurityGroups", at_most=255)
     asked = Selection(after=page.after, limit=page.fetch)
     found = security_group_references.stale(call.tx, call.caller, params["VpcId"], asked)
-    return selection.answer("StaleSecurityGroupSet", found, page, "GroupId")
+    return selection.answered("StaleSecurityGroupSet", found, page, lambda one: (one.group.id,), stale_group_view)
 
 
 @operation("GetSecurityGroupsForVpc", writes=False)
@@ -79,4 +86,4 @@ def get_security_groups_for_vpc(call: Call, params: Params) -> Result:
     page = describe.page(call, params, "GetSecurityGroupsForVpc")
     asked = Selection((), describe.filters(params, known), page.after, page.fetch)
     found = security_group_references.for_vpc(call.tx, call.caller, params["VpcId"], asked)
-    return selection.answer("SecurityGroupForVpcs", found, page, "GroupId")
+    return selection.answered("SecurityGroupForVpcs", found, page, lambda one: (one.row.id,), group_for_vpc_view)

@@ -402,16 +402,17 @@ def new_empty_group(run, tenant):
     return group_id
 
 
-def test_rules_are_shown_with_their_tags_and_the_group_they_refer_to(world, run, allow):
+def test_rules_are_found_with_their_tags_and_the_group_they_refer_to(world, run, allow):
     (rule_id,) = allow(SSH, tags={"why": "test"})
     account = world.one.caller.account_id
-    shown = run(security_group_rules.describe, world.one.caller, CLOUD, Selection())
-    assert len(shown) == 3
-    found = {(one["IsEgress"], one["FromPort"]): one for one in shown}
-    assert found[False, 22]["Tags"] == [{"Key": "why", "Value": "test"}]
-    assert found[False, 22]["ReferencedGroupInfo"] is None
-    assert found[False, 22]["SecurityGroupRuleArn"] == f"arn:aws:ec2:us-east-1:{account}:security-group-rule/{rule_id}"
-    assert found[False, -1]["ReferencedGroupInfo"] == {"GroupId": world.one.group_id, "UserId": account}
+    listed = run(security_group_rules.describe, world.one.caller, CLOUD, Selection())
+    assert len(listed) == 3
+    found = {(one.rule.egress, one.rule.from_port): one for one in listed}
+    assert found[False, 22].tags == [("why", "test")]
+    assert found[False, 22].rule.peer_group_id is None
+    assert found[False, 22].arn == f"arn:aws:ec2:us-east-1:{account}:security-group-rule/{rule_id}"
+    referring = found[False, -1]
+    assert (referring.rule.peer_group_id, referring.peering_status) == (world.one.group_id, None)
 
 
 def test_only_groups_may_be_what_rules_are_filtered_by(world, run):
