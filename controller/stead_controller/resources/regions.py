@@ -1,7 +1,7 @@
-"""The cloud's region and zones, as EC2 shows them, and what an account may have."""
+"""The cloud's region and zones, and what an account may have."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
@@ -31,7 +31,9 @@ ZONE_FILTERS: Final = frozenset(
         "zone-type",
     }
 )
-_OPT_IN: Final = "opt-in-not-required"
+OPT_IN: Final = "opt-in-not-required"
+"""The opt-in status of the region and its zones."""
+
 # What EC2 tells of every account; nothing here counts instances or addresses yet.
 _LIMITS: Final = {
     "max-instances": "100000",
@@ -41,8 +43,31 @@ _LIMITS: Final = {
 }
 
 
-def describe_regions(cloud: Cloud, host: str, names: Sequence[str], filters: Iterable[Filter]) -> list[dict[str, Any]]:
-    """The cloud's one region in EC2's shape; raises InvalidParameter for any other name.
+class DescribedRegion(NamedTuple):
+    """A region and where it is reached, by host and port."""
+
+    name: str
+    endpoint: str
+
+
+class DescribedZone(NamedTuple):
+    """An availability zone; `group` is the name of the zones that belong together."""
+
+    name: str
+    id: str
+    region: str
+    group: str
+
+
+class AccountAttribute(NamedTuple):
+    """What an account supports or may have: each attribute has one value."""
+
+    name: str
+    value: str
+
+
+def describe_regions(cloud: Cloud, host: str, names: Sequence[str], filters: Iterable[Filter]) -> list[DescribedRegion]:
+    """Find the cloud's one region; raises InvalidParameter for any other name.
 
     `host` is where the caller has found the endpoint; empty where that is not known.
     """
@@ -50,66 +75,48 @@ def describe_regions(cloud: Cloud, host: str, names: Sequence[str], filters: Ite
     if unknown:
         raise InvalidParameter(f"Invalid region names: [{', '.join(unknown)}]")
     endpoint = host or urlsplit(cloud.endpoint).netloc or cloud.endpoint
-    facts = {"endpoint": [endpoint], "opt-in-status": [_OPT_IN], "region-name": [cloud.region]}
+    facts = {"endpoint": [endpoint], "opt-in-status": [OPT_IN], "region-name": [cloud.region]}
     if not holds(filters, facts):
         return []
-    return [{"RegionName": cloud.region, "Endpoint": endpoint, "OptInStatus": _OPT_IN}]
+    return [DescribedRegion(cloud.region, endpoint)]
 
 
 def describe_zones(
     cloud: Cloud, names: Sequence[str], ids: Sequence[str], filters: Sequence[Filter]
-) -> list[dict[str, Any]]:
-    """The cloud's zones in EC2's shape; raises InvalidParameter for unknown names and ids."""
+) -> list[DescribedZone]:
+    """Find the cloud's zones; raises InvalidParameter for unknown names and ids."""
     known = zone_ids(cloud)
     unknown = [name for name in names if name not in known] + [one for one in ids if one not in known.values()]
     if unknown:
         raise InvalidParameter(f"Invalid availability zone: [{', '.join(unknown)}]")
     return [
-        _zone(cloud, zone, zone_id)
+        DescribedZone(zone, zone_id, cloud.region, _group(cloud))
         for zone, zone_id in known.items()
         if (not names or zone in names) and (not ids or zone_id in ids) and holds(filters, _facts(cloud, zone, zone_id))
     ]
 
 
-def account_attributes(tx: Transaction, caller: Caller, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What the account supports and may have, in EC2's shape; raises InvalidParameter for an unknown attribute."""
+def account_attributes(tx: Transaction, caller: Caller, names: Sequence[str]) -> list[AccountAttribute]:
+    """Find what the account supports and may have; raises InvalidParameter for an unknown attribute."""
     query = select(Vpc.id).where(Vpc.account_id == caller.account_id, Vpc.is_default.is_(True))
     default_vpc = tx.session.scalar(query)
     attributes: Mapping[str, str] = {"supported-platforms": "VPC", "default-vpc": default_vpc or "none", **_LIMITS}
     unknown = [name for name in names if name not in attributes]
     if unknown:
         raise InvalidParameter(f"Value ({', '.join(unknown)}) for parameter attributeName is invalid.")
-    return [
-        {"AttributeName": name, "AttributeValues": [{"AttributeValue": value}]}
-        for name, value in attributes.items()
-        if not names or name in names
-    ]
+    return [AccountAttribute(name, value) for name, value in attributes.items() if not names or name in names]
 
 
 def _facts(cloud: Cloud, zone: str, zone_id: str) -> dict[str, Sequence[str]]:
     nothing: Sequence[str] = ()
     return dict.fromkeys(ZONE_FILTERS, nothing) | {
         "group-name": [_group(cloud)],
-        "opt-in-status": [_OPT_IN],
+        "opt-in-status": [OPT_IN],
         "region-name": [cloud.region],
         "state": ["available"],
         "zone-id": [zone_id],
         "zone-name": [zone],
         "zone-type": ["availability-zone"],
-    }
-
-
-def _zone(cloud: Cloud, zone: str, zone_id: str) -> dict[str, Any]:
-    return {
-        "ZoneName": zone,
-        "ZoneId": zone_id,
-        "RegionName": cloud.region,
-        "GroupName": _group(cloud),
-        "NetworkBorderGroup": cloud.region,
-        "ZoneType": "availability-zone",
-        "State": "available",
-        "OptInStatus": _OPT_IN,
-        "Messages": [],
     }
 
 

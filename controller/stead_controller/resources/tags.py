@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, tuple_
 
@@ -70,6 +70,15 @@ class TagToDelete:
 
     key: str
     value: str | None = None
+
+
+class DescribedTag(NamedTuple):
+    """A tag of a resource."""
+
+    resource_id: str
+    key: str
+    value: str
+    resource_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +206,8 @@ def delete_tags(
     _tell_hosts(tx, _shown_in_metadata(tx, types))
 
 
-def describe_tags(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, str]]:
-    """List the caller's tags in EC2's shape, sorted by resource and key; `asked.after` is such a pair."""
+def describe_tags(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedTag]:
+    """Find the caller's tags, sorted by resource and key; `asked.after` is such a pair."""
     query = (
         select(Tag.resource_id, Tag.key, Tag.value, Tag.resource_type)
         .where(Tag.account_id == caller.account_id)
@@ -213,10 +222,7 @@ def describe_tags(tx: Transaction, caller: Caller, asked: Selection) -> list[dic
         query = query.where(tuple_(Tag.resource_id, Tag.key) > asked.after)
     if asked.limit is not None:
         query = query.limit(asked.limit)
-    return [
-        {"ResourceId": resource_id, "ResourceType": resource_type, "Key": key, "Value": value}
-        for resource_id, key, value, resource_type in tx.session.execute(query)
-    ]
+    return [DescribedTag(*row) for row in tx.session.execute(query)]
 
 
 def check_metadata_keys(keys: Iterable[str]) -> None:

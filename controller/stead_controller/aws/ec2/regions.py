@@ -2,6 +2,7 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import filters
+from stead_controller.aws.ec2.region_view import account_attribute_view, region_view, zone_view
 from stead_controller.resources import regions
 
 
@@ -9,7 +10,8 @@ from stead_controller.resources import regions
 def describe_regions(call: Call, params: Params) -> Result:
     """List the cloud's one region, whose endpoint is the one that was asked."""
     asked = filters(params, regions.REGION_FILTERS, tags=False)
-    return {"Regions": regions.describe_regions(call.cloud, call.host, params.get("RegionNames", ()), asked)}
+    found = regions.describe_regions(call.cloud, call.host, params.get("RegionNames", ()), asked)
+    return {"Regions": [region_view(one) for one in found]}
 
 
 @operation("DescribeAvailabilityZones", writes=False)
@@ -17,11 +19,12 @@ def describe_availability_zones(call: Call, params: Params) -> Result:
     """List the cloud's zones."""
     asked = filters(params, regions.ZONE_FILTERS, tags=False)
     names, ids = params.get("ZoneNames", ()), params.get("ZoneIds", ())
-    return {"AvailabilityZones": regions.describe_zones(call.cloud, names, ids, asked)}
+    return {"AvailabilityZones": [zone_view(one) for one in regions.describe_zones(call.cloud, names, ids, asked)]}
 
 
 @operation("DescribeAccountAttributes", writes=False)
 def describe_account_attributes(call: Call, params: Params) -> Result:
     """Tell what the account supports and may have."""
     names = params.get("AttributeNames", ())
-    return {"AccountAttributes": regions.account_attributes(call.tx, call.caller, names)}
+    found = regions.account_attributes(call.tx, call.caller, names)
+    return {"AccountAttributes": [account_attribute_view(one) for one in found]}

@@ -5,6 +5,7 @@ from typing import Final
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.tags_view import described_tag_view
 from stead_controller.request.conditions import Selection
 from stead_controller.resources import tags
 from stead_controller.resources.images import images
@@ -34,4 +35,5 @@ def describe_tags(call: Call, params: Params) -> Result:
     """List the caller's tags."""
     page = describe.page(call, params, "DescribeTags")
     asked = Selection((), describe.filters(params, tags.FILTERS), page.after, page.fetch)
-    return selection.answer("Tags", tags.describe_tags(call.tx, call.caller, asked), page, "ResourceId", "Key")
+    found = tags.describe_tags(call.tx, call.caller, asked)
+    return selection.answered("Tags", found, page, lambda tag: (tag.resource_id, tag.key), described_tag_view)

@@ -10,16 +10,12 @@ from tests.support.rows import CLOUD
 
 def zones(*filters, names=(), ids=()):
     asked = [Filter(name, (value,)) for name, value in filters]
-    return [zone["ZoneName"] for zone in regions.describe_zones(CLOUD, names, ids, asked)]
+    return [zone.name for zone in regions.describe_zones(CLOUD, names, ids, asked)]
 
 
 def test_the_region():
     (region,) = regions.describe_regions(CLOUD, "", ["us-east-1"], [])
-    assert region == {
-        "RegionName": "us-east-1",
-        "Endpoint": "127.0.0.1:8773",
-        "OptInStatus": "opt-in-not-required",
-    }
+    assert region == ("us-east-1", "127.0.0.1:8773")
     assert regions.describe_regions(CLOUD, "", [], [Filter("region-name", ("us-west-*",))]) == []
     with pytest.raises(InvalidParameter):
         regions.describe_regions(CLOUD, "", ["eu-west-1"], [])
@@ -47,7 +43,7 @@ def test_zones():
 
 
 def test_account_attributes(world, run):
-    shown = run(regions.account_attributes, world.one.caller, ["default-vpc"])
-    assert shown == [{"AttributeName": "default-vpc", "AttributeValues": [{"AttributeValue": world.one.vpc_id}]}]
+    found = run(regions.account_attributes, world.one.caller, ["default-vpc"])
+    assert found == [("default-vpc", world.one.vpc_id)]
     with pytest.raises(InvalidParameter):
         run(regions.account_attributes, world.one.caller, ["colour"])

@@ -33,7 +33,7 @@ def instance_id(world, run):
 
 def listed(run, caller, *filters, **paging):
     asked = Selection(filters=tuple(Filter(name, values) for name, values in filters), **paging)
-    return [(tag["ResourceId"], tag["Key"], tag["Value"]) for tag in run(tags.describe_tags, caller, asked)]
+    return [(tag.resource_id, tag.key, tag.value) for tag in run(tags.describe_tags, caller, asked)]
 
 
 def test_tags_of_every_type_we_have(world, run, instance_id):
