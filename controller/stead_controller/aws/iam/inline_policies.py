@@ -1,99 +1,58 @@
 """Inline policies of users, groups and roles."""
 
+from typing import Final, NamedTuple
+
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
 from stead_controller.resources.iam import inline_policies
 
 
-@operation("PutUserPolicy", service="iam")
-def put_user_policy(call: Call, params: Params) -> Result:
-    """Set a user's inline policy."""
-    _put(call, params, "user", params["UserName"])
-    return {}
+class _Principals(NamedTuple):
+    """The operations on the inline policies of a kind of principal, and the parameter that names one of these."""
+
+    kind: str
+    member: str
+    put: str
+    get: str
+    list_names: str
+    delete: str
 
 
-@operation("GetUserPolicy", service="iam", writes=False)
-def get_user_policy(call: Call, params: Params) -> Result:
-    """Show a user's inline policy."""
-    return inline_policies.get(call.tx, call.caller, "user", params["UserName"], params["PolicyName"])
+_PRINCIPALS: Final = (
+    _Principals("user", "UserName", "PutUserPolicy", "GetUserPolicy", "ListUserPolicies", "DeleteUserPolicy"),
+    _Principals("group", "GroupName", "PutGroupPolicy", "GetGroupPolicy", "ListGroupPolicies", "DeleteGroupPolicy"),
+    _Principals("role", "RoleName", "PutRolePolicy", "GetRolePolicy", "ListRolePolicies", "DeleteRolePolicy"),
+)
 
 
-@operation("ListUserPolicies", service="iam", writes=False)
-def list_user_policies(call: Call, params: Params) -> Result:
-    """List the names of a user's inline policies."""
-    return _names(call, params, "ListUserPolicies", "user", params["UserName"])
+def _define(of: _Principals) -> None:
+    @operation(of.put, service="iam")
+    def put(call: Call, params: Params) -> Result:
+        policy_name, document = params["PolicyName"], params["PolicyDocument"]
+        name = params[of.member]
+        inline_policies.put(call.tx, call.caller, of.kind, name, policy_name=policy_name, document=document)
+        return {}
+
+    @operation(of.get, service="iam", writes=False)
+    def get(call: Call, params: Params) -> Result:
+        return inline_policies.get(call.tx, call.caller, of.kind, params[of.member], params["PolicyName"])
+
+    @operation(of.list_names, service="iam", writes=False)
+    def list_names(call: Call, params: Params) -> Result:
+        return pages.listed(
+            call,
+            params,
+            of.list_names,
+            "PolicyNames",
+            read=lambda part: inline_policies.names(call.tx, call.caller, of.kind, params[of.member], part),
+            key=lambda policy_name: (policy_name,),
+        )
+
+    @operation(of.delete, service="iam")
+    def delete(call: Call, params: Params) -> Result:
+        inline_policies.remove(call.tx, call.caller, of.kind, params[of.member], params["PolicyName"])
+        return {}
 
 
-@operation("DeleteUserPolicy", service="iam")
-def delete_user_policy(call: Call, params: Params) -> Result:
-    """Delete a user's inline policy."""
-    inline_policies.remove(call.tx, call.caller, "user", params["UserName"], params["PolicyName"])
-    return {}
-
-
-@operation("PutGroupPolicy", service="iam")
-def put_group_policy(call: Call, params: Params) -> Result:
-    """Set a group's inline policy."""
-    _put(call, params, "group", params["GroupName"])
-    return {}
-
-
-@operation("GetGroupPolicy", service="iam", writes=False)
-def get_group_policy(call: Call, params: Params) -> Result:
-    """Show a group's inline policy."""
-    return inline_policies.get(call.tx, call.caller, "group", params["GroupName"], params["PolicyName"])
-
-
-@operation("ListGroupPolicies", service="iam", writes=False)
-def list_group_policies(call: Call, params: Params) -> Result:
-    """List the names of a group's inline policies."""
-    return _names(call, params, "ListGroupPolicies", "group", params["GroupName"])
-
-
-@operation("DeleteGroupPolicy", service="iam")
-def delete_group_policy(call: Call, params: Params) -> Result:
-    """Delete a group's inline policy."""
-    inline_policies.remove(call.tx, call.caller, "group", params["GroupName"], params["PolicyName"])
-    return {}
-
-
-@operation("PutRolePolicy", service="iam")
-def put_role_policy(call: Call, params: Params) -> Result:
-    """Set a role's inline policy."""
-    _put(call, params, "role", params["RoleName"])
-    return {}
-
-
-@operation("GetRolePolicy", service="iam", writes=False)
-def get_role_policy(call: Call, params: Params) -> Result:
-    """Show a role's inline policy."""
-    return inline_policies.get(call.tx, call.caller, "role", params["RoleName"], params["PolicyName"])
-
-
-@operation("ListRolePolicies", service="iam", writes=False)
-def list_role_policies(call: Call, params: Params) -> Result:
-    """List the names of a role's inline policies."""
-    return _names(call, params, "ListRolePolicies", "role", params["RoleName"])
-
-
-@operation("DeleteRolePolicy", service="iam")
-def delete_role_policy(call: Call, params: Params) -> Result:
-    """Delete a role's inline policy."""
-    inline_policies.remove(call.tx, call.caller, "role", params["RoleName"], params["PolicyName"])
-    return {}
-
-
-def _names(call: Call, params: Params, operation_name: str, kind: str, name: str) -> Result:
-    return pages.listed(
-        call,
-        params,
-        operation_name,
-        "PolicyNames",
-        read=lambda part: inline_policies.names(call.tx, call.caller, kind, name, part),
-        key=lambda policy_name: (policy_name,),
-    )
-
-
-def _put(call: Call, params: Params, kind: str, name: str) -> None:
-    policy_name, document = params["PolicyName"], params["PolicyDocument"]
-    inline_policies.put(call.tx, call.caller, kind, name, policy_name=policy_name, document=document)
+for _of in _PRINCIPALS:
+    _define(_of)

@@ -1,32 +1,27 @@
 """Permissions boundaries of users and roles."""
 
+from typing import Final
+
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.resources.iam import permissions_boundaries
 
-
-@operation("PutUserPermissionsBoundary", service="iam")
-def put_user_permissions_boundary(call: Call, params: Params) -> Result:
-    """Set a user's boundary."""
-    permissions_boundaries.put(call.tx, call.caller, "user", params["UserName"], params["PermissionsBoundary"])
-    return {}
+_PRINCIPALS: Final = (
+    ("user", "UserName", "PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary"),
+    ("role", "RoleName", "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"),
+)
 
 
-@operation("DeleteUserPermissionsBoundary", service="iam")
-def delete_user_permissions_boundary(call: Call, params: Params) -> Result:
-    """Take a user's boundary away."""
-    permissions_boundaries.remove(call.tx, call.caller, "user", params["UserName"])
-    return {}
+def _define(kind: str, member: str, put_name: str, delete_name: str) -> None:
+    @operation(put_name, service="iam")
+    def put(call: Call, params: Params) -> Result:
+        permissions_boundaries.put(call.tx, call.caller, kind, params[member], params["PermissionsBoundary"])
+        return {}
+
+    @operation(delete_name, service="iam")
+    def delete(call: Call, params: Params) -> Result:
+        permissions_boundaries.remove(call.tx, call.caller, kind, params[member])
+        return {}
 
 
-@operation("PutRolePermissionsBoundary", service="iam")
-def put_role_permissions_boundary(call: Call, params: Params) -> Result:
-    """Set a role's boundary."""
-    permissions_boundaries.put(call.tx, call.caller, "role", params["RoleName"], params["PermissionsBoundary"])
-    return {}
-
-
-@operation("DeleteRolePermissionsBoundary", service="iam")
-def delete_role_permissions_boundary(call: Call, params: Params) -> Result:
-    """Take a role's boundary away."""
-    permissions_boundaries.remove(call.tx, call.caller, "role", params["RoleName"])
-    return {}
+for _names in _PRINCIPALS:
+    _define(*_names)
