@@ -1,11 +1,11 @@
 """AssumeRole: the request becomes a RoleRequest; the answer has the credentials of the session."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.sts.temporary_credentials import has_code, session_wish, shown
+from stead_controller.aws.sts.session_view import role_session_view
+from stead_controller.aws.sts.temporary_credentials import has_code, session_wish
 from stead_controller.errors import Unsupported
 from stead_controller.resources.iam.assume_role import RoleRequest
 from stead_controller.resources.iam.assume_role import assume_role as begin
-from stead_controller.resources.iam.role_sessions import RoleSession
 
 
 @operation("AssumeRole", service="sts", writes=has_code)
@@ -22,7 +22,7 @@ def assume_role(call: Call, params: Params) -> Result:
         token_code=params.get("TokenCode"),
         source_identity=params.get("SourceIdentity"),
     )
-    return answer(begin(call.tx, call.cloud, call.caller, asked, condition_keys(call), now=call.now))
+    return role_session_view(begin(call.tx, call.cloud, call.caller, asked, condition_keys(call), now=call.now))
 
 
 def condition_keys(call: Call) -> dict[str, object]:
@@ -34,14 +34,4 @@ def condition_keys(call: Call) -> dict[str, object]:
         "aws:EpochTime": int(call.now.timestamp()),
         "aws:RequestedRegion": call.cloud.region,
         "aws:SecureTransport": call.secure,
-    }
-
-
-def answer(session: RoleSession) -> Result:
-    """Answer a session that was begun."""
-    return {
-        **shown(session.credentials),
-        "AssumedRoleUser": {"AssumedRoleId": session.user_id, "Arn": session.arn},
-        "PackedPolicySize": session.packed_percent,
-        "SourceIdentity": session.source_identity or None,
     }

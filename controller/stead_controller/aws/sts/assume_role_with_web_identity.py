@@ -1,7 +1,8 @@
 """AssumeRoleWithWebIdentity, which nobody signs: the token in it says who asks."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.sts.assume_role import answer, condition_keys
+from stead_controller.aws.sts.assume_role import condition_keys
+from stead_controller.aws.sts.session_view import role_session_view
 from stead_controller.aws.sts.temporary_credentials import session_wish
 from stead_controller.errors import Unsupported
 from stead_controller.resources.iam.assume_role_with_web_identity import WebIdentityRequest, assume
@@ -20,7 +21,7 @@ def assume_role_with_web_identity(call: Call, params: Params) -> Result:
     )
     made = assume(call.tx, call.cloud, asked, condition_keys(call), call.now)
     return {
-        **answer(made.session),
+        **role_session_view(made.session),
         "SubjectFromWebIdentityToken": made.subject,
         "Audience": made.audience,
         "Provider": made.issuer,

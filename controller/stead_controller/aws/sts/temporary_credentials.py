@@ -1,10 +1,7 @@
-"""What STS's operations have in common: the wish for a session as it comes, and credentials as they are answered."""
-
-from typing import Any
+"""What requests for temporary credentials have in common: what the session is to have."""
 
 from stead_controller.aws.call import Params
 from stead_controller.errors import MissingParameter
-from stead_controller.request.session_tokens import MOST, TemporaryCredentials
 from stead_controller.resources.iam.session_requests import SessionWish, tags_of
 
 
@@ -25,21 +22,6 @@ def session_wish(params: Params) -> SessionWish:
 def has_code(params: Params) -> bool:
     """Tell whether a code of a second factor is given, which is then used up."""
     return "TokenCode" in params
-
-
-def shown(credentials: TemporaryCredentials) -> dict[str, Any]:
-    """Answer credentials, and how long their token is."""
-    size = len(credentials.session_token)
-    return {
-        "Credentials": {
-            "AccessKeyId": credentials.access_key_id,
-            "SecretAccessKey": credentials.secret_access_key,
-            "SessionToken": credentials.session_token,
-            "Expiration": credentials.expires.replace(microsecond=0),
-        },
-        "SessionTokenSize": size,
-        "SessionTokenUtilization": min(100, 100 * size // MOST),
-    }
 
 
 def _required(given: Params, name: str, member: str) -> str:

@@ -1,7 +1,8 @@
 """GetSessionToken and GetFederationToken: temporary credentials of users; GetAccessKeyInfo: whose a key is."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.sts.temporary_credentials import has_code, session_wish, shown
+from stead_controller.aws.sts.session_view import credentials_view, federated_session_view
+from stead_controller.aws.sts.temporary_credentials import has_code, session_wish
 from stead_controller.errors import MissingParameter
 from stead_controller.resources.iam import accounts, federation, mfa_devices
 from stead_controller.resources.iam.session_requests import check_mfa
@@ -15,15 +16,15 @@ def get_session_token(call: Call, params: Params) -> Result:
     federation.refuse_session(call.caller, "GetSessionToken")
     shown_factor = mfa_devices.show_factor(call.tx, call.caller, call.cloud.sealer, serial_number, code, now=call.now)
     made = federation.session_token(call.cloud, call.caller, session_wish(params), call.now, mfa=shown_factor)
-    return shown(made)
+    return credentials_view(made)
 
 
 @operation("GetFederationToken", service="sts", writes=False)
 def get_federation_token(call: Call, params: Params) -> Result:
     """Answer credentials of a user that IAM does not know, limited by session policies."""
     wish = session_wish(params)
-    made, user, percent = federation.federation_token(call.cloud, call.caller, params.get("Name"), wish, call.now)
-    return {**shown(made), "FederatedUser": user, "PackedPolicySize": percent}
+    made = federation.federation_token(call.cloud, call.caller, params.get("Name"), wish, call.now)
+    return federated_session_view(made)
 
 
 @operation("GetAccessKeyInfo", service="sts", writes=False)

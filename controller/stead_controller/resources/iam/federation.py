@@ -3,6 +3,7 @@
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_request.html.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,6 +27,19 @@ _DEFAULT_SECONDS: Final = 43_200
 _MAX_FEDERATED_NAME: Final = 32
 
 
+@dataclass(frozen=True, slots=True)
+class FederatedSession:
+    """A session of a federated user: its credentials, the user's id and ARN, and how much room policies and tags take.
+
+    `packed_percent` is None where there are neither.
+    """
+
+    credentials: TemporaryCredentials
+    user_id: str
+    arn: str
+    packed_percent: int | None
+
+
 def session_token(
     cloud: Cloud, caller: Caller, wish: SessionWish, now: datetime, *, mfa: bool = False
 ) -> TemporaryCredentials:
@@ -41,10 +55,10 @@ def session_token(
 
 def federation_token(
     cloud: Cloud, caller: Caller, name: str | None, wish: SessionWish, now: datetime
-) -> tuple[TemporaryCredentials, dict[str, str], int | None]:
-    """Make credentials of a federated user, who may do what both the caller and the session policies allow.
+) -> FederatedSession:
+    """Begin a session of a federated user, who may do what both the caller and the session policies allow.
 
-    Gives the user's id and ARN as well, and how much room policies and tags take. Raises BadRequest.
+    Raises BadRequest.
     """
     refuse_session(caller, "GetFederationToken")
     name = check_name(name, "name", _MAX_FEDERATED_NAME)
@@ -62,11 +76,8 @@ def federation_token(
         tags=tuple(wish.tags.items()),
     )
     percent = packed_percent(facts)
-    user = {
-        "FederatedUserId": f"{caller.account_id}:{name}",
-        "Arn": federated_arn(caller.account_id, name),
-    }
-    return mint(cloud.sealer, facts, least=wish.least_token), user, percent
+    made = mint(cloud.sealer, facts, least=wish.least_token)
+    return FederatedSession(made, f"{caller.account_id}:{name}", federated_arn(caller.account_id, name), percent)
 
 
 def _lasts(caller: Caller, seconds: int | None) -> timedelta:
