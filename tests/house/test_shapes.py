@@ -15,27 +15,6 @@ _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 NOT_YET: frozenset[str] = frozenset(
     {
         "hosts/link.py",
-        "resources/iam/access_keys.py",
-        "resources/iam/account_details.py",
-        "resources/iam/account_settings.py",
-        "resources/iam/attached_policies.py",
-        "resources/iam/bound_principals.py",
-        "resources/iam/federation.py",
-        "resources/iam/groups.py",
-        "resources/iam/iam_tags.py",
-        "resources/iam/inline_policies.py",
-        "resources/iam/instance_profiles.py",
-        "resources/iam/login_profiles.py",
-        "resources/iam/mfa_devices.py",
-        "resources/iam/oidc_providers.py",
-        "resources/iam/passwords.py",
-        "resources/iam/permissions_boundaries.py",
-        "resources/iam/policies.py",
-        "resources/iam/policies_of_caller.py",
-        "resources/iam/policy_simulator.py",
-        "resources/iam/policy_versions.py",
-        "resources/iam/roles.py",
-        "resources/iam/users.py",
         "resources/images/copy_image.py",
         "resources/images/image_attributes.py",
         "resources/images/image_life.py",
@@ -68,6 +47,12 @@ NOT_YET: frozenset[str] = frozenset(
     }
 )
 
+# Files that read or write such keys for another reason: what is stored or given under these names is data.
+DATA: dict[str, str] = {
+    "resources/iam/bound_principals.py": "policies are JSON: their statements name principals",
+    "resources/iam/password_policies.py": "the rules of a password policy are stored as JSON under IAM's names",
+}
+
 
 def test_answers_are_made_at_the_wire() -> None:
     offences = []
@@ -75,12 +60,12 @@ def test_answers_are_made_at_the_wire() -> None:
     for path in _files():
         lines = sorted(set(_keys(path)))
         name = path.relative_to(_CONTROLLER).as_posix()
-        if lines and name in NOT_YET:
+        if lines and (name in NOT_YET or name in DATA):
             seen.add(name)
         elif lines:
             offences.append(f"{name_of(path)}: lines {', '.join(map(str, lines))}")
     complain("Keys of an answer are written in aws/…_view.py; give it typed values:", offences)
-    complain("These write none any more, take them out of NOT_YET:", sorted(NOT_YET - seen))
+    complain("These write none any more, take them out of NOT_YET and DATA:", sorted((NOT_YET | DATA.keys()) - seen))
 
 
 def _files() -> Iterator[Path]:

@@ -4,16 +4,26 @@ from typing import Final
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
-from stead_controller.aws.reading import whole
-from stead_controller.resources.iam import account_details, account_settings, credential_report, iam_names
+from stead_controller.aws.iam.account_details_view import details_view
+from stead_controller.aws.iam.account_summary_view import account_summary_view
+from stead_controller.aws.iam.password_policy_view import password_policy_view
+from stead_controller.resources.iam import (
+    account_details,
+    account_settings,
+    credential_report,
+    iam_names,
+    password_policies,
+)
+from stead_controller.resources.iam.account_details import Kind
 from stead_controller.resources.iam.list_pages import Slice
+from stead_controller.resources.iam.password_policies import LEAST_LENGTH, PasswordPolicy
 
 _DETAILS: Final = {
-    "User": "UserDetailList",
-    "Group": "GroupDetailList",
-    "Role": "RoleDetailList",
-    "LocalManagedPolicy": "Policies",
-    "AWSManagedPolicy": "Policies",
+    Kind.USER: "UserDetailList",
+    Kind.GROUP: "GroupDetailList",
+    Kind.ROLE: "RoleDetailList",
+    Kind.LOCAL_POLICY: "Policies",
+    Kind.AWS_POLICY: "Policies",
 }
 
 
@@ -21,22 +31,22 @@ _DETAILS: Final = {
 def get_account_summary(call: Call, params: Params) -> Result:
     """Tell how much the account has, and how much it may have."""
     del params
-    return {"SummaryMap": account_settings.summary(call.tx, call.caller)}
+    return {"SummaryMap": account_summary_view(account_settings.summary(call.tx, call.caller))}
 
 
 @operation("GetAccountAuthorizationDetails", service="iam", writes=False)
 def get_account_authorization_details(call: Call, params: Params) -> Result:
     """List users, groups, roles and policies with all that they have."""
-    kinds = params.get("Filter") or list(account_details.KINDS)
-    if not set(kinds) <= set(account_details.KINDS):
-        known = ", ".join(account_details.KINDS)
+    kinds = params.get("Filter") or list(Kind)
+    if not set(kinds) <= set(Kind):
+        known = ", ".join(Kind)
         raise iam_names.invalid("filter", f"Member must satisfy enum value set: [{known}]")
     page = describe.marker_page(call, params, "GetAccountAuthorizationDetails")
     found = account_details.search(call.tx, call.caller, kinds, Slice(page.fetch, page.after))
-    shown, marker = page.cut(found, lambda entry: (entry[0], entry[1]))
+    shown, marker = page.cut(found, lambda entry: (entry.kind, entry.name))
     answer: Result = {member: [] for member in _DETAILS.values()}
-    for kind, _, entity in shown:
-        answer[_DETAILS[kind]].append(entity)
+    for entry in shown:
+        answer[_DETAILS[entry.kind]].append(details_view(entry.details))
     return {**answer, "IsTruncated": marker is not None, "Marker": marker}
 
 
@@ -65,7 +75,18 @@ def delete_account_alias(call: Call, params: Params) -> Result:
 @operation("UpdateAccountPasswordPolicy", service="iam")
 def update_account_password_policy(call: Call, params: Params) -> Result:
     """Set all rules for passwords."""
-    account_settings.set_password_policy(call.tx, call.caller, whole(params))
+    rules = PasswordPolicy(
+        minimum_length=params.get("MinimumPasswordLength", LEAST_LENGTH),
+        require_symbols=params.get("RequireSymbols", False),
+        require_numbers=params.get("RequireNumbers", False),
+        require_uppercase=params.get("RequireUppercaseCharacters", False),
+        require_lowercase=params.get("RequireLowercaseCharacters", False),
+        allow_users_to_change=params.get("AllowUsersToChangePassword", False),
+        max_age=params.get("MaxPasswordAge"),
+        reuse_prevention=params.get("PasswordReusePrevention"),
+        hard_expiry=params.get("HardExpiry"),
+    )
+    password_policies.put(call.tx, call.caller, rules)
     return {}
 
 
@@ -73,14 +94,14 @@ def update_account_password_policy(call: Call, params: Params) -> Result:
 def get_account_password_policy(call: Call, params: Params) -> Result:
     """Show the rules for passwords."""
     del params
-    return {"PasswordPolicy": account_settings.show_password_policy(call.tx, call.caller)}
+    return {"PasswordPolicy": password_policy_view(password_policies.get(call.tx, call.caller))}
 
 
 @operation("DeleteAccountPasswordPolicy", service="iam")
 def delete_account_password_policy(call: Call, params: Params) -> Result:
     """Return to the rules of an account that set none."""
     del params
-    account_settings.remove_password_policy(call.tx, call.caller)
+    password_policies.remove(call.tx, call.caller)
     return {}
 
 

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.policy_view import attached_policy_view
 from stead_controller.resources.iam import attached_policies, iam_names
 
 
@@ -42,7 +43,7 @@ def _define(of: _Principals) -> None:
         page = describe.marker_page(call, params, of.list_attached)
         prefix = iam_names.check_path_prefix(params.get("PathPrefix"))
         found = attached_policies.of_principal(call.tx, call.caller, of.kind, params[of.member], prefix)
-        return pages.cut_whole("AttachedPolicies", found, page)
+        return pages.cut_whole("AttachedPolicies", found, page, attached_policy_view)
 
 
 for _of in _PRINCIPALS:

@@ -3,13 +3,17 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.group_view import group_view
+from stead_controller.aws.iam.user_view import listed_user_view
 from stead_controller.resources.iam import groups
+from stead_controller.resources.iam.groups import DescribedGroup
 
 
 @operation("CreateGroup", service="iam")
 def create_group(call: Call, params: Params) -> Result:
     """Make a group."""
-    return {"Group": groups.create(call.tx, call.caller, params["GroupName"], params.get("Path"), call.now)}
+    made = groups.create(call.tx, call.caller, params["GroupName"], params.get("Path"), call.now)
+    return {"Group": group_view(made)}
 
 
 @operation("GetGroup", service="iam", writes=False)
@@ -18,8 +22,8 @@ def get_group(call: Call, params: Params) -> Result:
     page = describe.marker_page(call, params, "GetGroup")
     users = groups.members(call.tx, call.caller, params["GroupName"], pages.part(page, params))
     return {
-        "Group": groups.get(call.tx, call.caller, params["GroupName"]),
-        **pages.cut("Users", users, page, lambda user: (user["UserId"],)),
+        "Group": group_view(groups.get(call.tx, call.caller, params["GroupName"])),
+        **pages.cut("Users", users, page, lambda found: (found.user.id,), listed_user_view),
     }
 
 
@@ -32,7 +36,8 @@ def list_groups(call: Call, params: Params) -> Result:
         "ListGroups",
         "Groups",
         read=lambda part: groups.search(call.tx, call.caller, part),
-        key=pages.named("GroupName"),
+        key=_by_name,
+        view=group_view,
     )
 
 
@@ -45,7 +50,8 @@ def list_groups_for_user(call: Call, params: Params) -> Result:
         "ListGroupsForUser",
         "Groups",
         read=lambda part: groups.of_user(call.tx, call.caller, params["UserName"], part),
-        key=pages.named("GroupName"),
+        key=_by_name,
+        view=group_view,
     )
 
 
@@ -75,3 +81,7 @@ def delete_group(call: Call, params: Params) -> Result:
     """Delete an empty group."""
     groups.remove(call.tx, call.caller, params["GroupName"])
     return {}
+
+
+def _by_name(found: DescribedGroup) -> tuple[str]:
+    return (found.group.name_lower,)

@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.inline_policy_view import inline_policy_view
 from stead_controller.resources.iam import inline_policies
 
 
@@ -35,7 +36,8 @@ def _define(of: _Principals) -> None:
 
     @operation(of.get, service="iam", writes=False)
     def get(call: Call, params: Params) -> Result:
-        return inline_policies.get(call.tx, call.caller, of.kind, params[of.member], params["PolicyName"])
+        found = inline_policies.get(call.tx, call.caller, of.kind, params[of.member], params["PolicyName"])
+        return {of.member: found.principal_name, **inline_policy_view(found)}
 
     @operation(of.list_names, service="iam", writes=False)
     def list_names(call: Call, params: Params) -> Result:
@@ -46,6 +48,7 @@ def _define(of: _Principals) -> None:
             "PolicyNames",
             read=lambda part: inline_policies.names(call.tx, call.caller, of.kind, params[of.member], part),
             key=lambda policy_name: (policy_name,),
+            view=str,
         )
 
     @operation(of.delete, service="iam")

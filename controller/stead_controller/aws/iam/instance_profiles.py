@@ -2,7 +2,10 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.instance_profile_view import instance_profile_view, listed_instance_profile_view
+from stead_controller.aws.iam.tags_view import given_tags
 from stead_controller.resources.iam import instance_profiles
+from stead_controller.resources.iam.instance_profiles import DescribedInstanceProfile
 
 
 @operation("CreateInstanceProfile", service="iam")
@@ -13,16 +16,17 @@ def create_instance_profile(call: Call, params: Params) -> Result:
         call.caller,
         params["InstanceProfileName"],
         path=params.get("Path"),
-        tags=params.get("Tags", ()),
+        tags=given_tags(params),
         now=call.now,
     )
-    return {"InstanceProfile": made}
+    return {"InstanceProfile": instance_profile_view(made)}
 
 
 @operation("GetInstanceProfile", service="iam", writes=False)
 def get_instance_profile(call: Call, params: Params) -> Result:
     """Show an instance profile."""
-    return {"InstanceProfile": instance_profiles.get(call.tx, call.caller, params["InstanceProfileName"])}
+    found = instance_profiles.get(call.tx, call.caller, params["InstanceProfileName"])
+    return {"InstanceProfile": instance_profile_view(found)}
 
 
 @operation("ListInstanceProfiles", service="iam", writes=False)
@@ -34,7 +38,8 @@ def list_instance_profiles(call: Call, params: Params) -> Result:
         "ListInstanceProfiles",
         "InstanceProfiles",
         read=lambda part: instance_profiles.search(call.tx, call.caller, part),
-        key=pages.named("InstanceProfileName"),
+        key=_by_name,
+        view=listed_instance_profile_view,
     )
 
 
@@ -47,7 +52,8 @@ def list_instance_profiles_for_role(call: Call, params: Params) -> Result:
         "ListInstanceProfilesForRole",
         "InstanceProfiles",
         read=lambda part: instance_profiles.of_role(call.tx, call.caller, params["RoleName"], part),
-        key=pages.named("InstanceProfileName"),
+        key=_by_name,
+        view=listed_instance_profile_view,
     )
 
 
@@ -70,3 +76,7 @@ def delete_instance_profile(call: Call, params: Params) -> Result:
     """Delete an instance profile without a role."""
     instance_profiles.remove(call.tx, call.caller, params["InstanceProfileName"])
     return {}
+
+
+def _by_name(found: DescribedInstanceProfile) -> tuple[str]:
+    return (found.profile.name_lower,)

@@ -1,6 +1,7 @@
 """Login profiles, and a user's own password."""
 
 from stead_controller.aws.call import Call, Params, Result, Then, operation
+from stead_controller.aws.iam.login_profile_view import login_profile_view
 from stead_controller.errors import MissingParameter, Unsupported
 from stead_controller.request.questions import HostAnswer
 from stead_controller.resources.iam import login_profiles, passwords
@@ -27,13 +28,14 @@ def create_login_profile(call: Call, params: Params) -> Result:
         reset=params.get("PasswordResetRequired", False),
         now=call.now,
     )
-    return {"LoginProfile": made}
+    return {"LoginProfile": login_profile_view(made)}
 
 
 @operation("GetLoginProfile", service="iam", writes=False)
 def get_login_profile(call: Call, params: Params) -> Result:
     """Show that a user has a password."""
-    return {"LoginProfile": login_profiles.get(call.tx, call.caller, params.get("UserName"))}
+    found = login_profiles.get(call.tx, call.caller, params.get("UserName"))
+    return {"LoginProfile": login_profile_view(found)}
 
 
 @operation("UpdateLoginProfile", service="iam", prepare=_hash)

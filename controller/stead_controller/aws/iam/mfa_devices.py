@@ -11,6 +11,12 @@ from urllib.parse import quote
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.mfa_device_view import (
+    mfa_device_by_itself_view,
+    mfa_device_view,
+    virtual_mfa_device_view,
+)
+from stead_controller.aws.iam.tags_view import given_tags, tags_view
 from stead_controller.resources.iam import account_settings, mfa_devices
 from stead_controller.resources.iam.mfa_devices import Codes, NewDevice
 
@@ -34,7 +40,7 @@ def _draftsman(params: Params) -> Callable[[str], bytes]:
 @operation("CreateVirtualMFADevice", service="iam", prepare=_draftsman)
 def create_virtual_mfa_device(call: Call, params: Params) -> Result:
     """Make a device."""
-    wish = NewDevice(params["VirtualMFADeviceName"], params.get("Path"), params.get("Tags", ()))
+    wish = NewDevice(params["VirtualMFADeviceName"], params.get("Path"), given_tags(params))
     made = mfa_devices.create(call.tx, call.caller, call.cloud.sealer, wish, call.now)
     seed = base64.b32encode(made.seed).decode()
     account = account_settings.alias(call.tx, call.caller) or call.caller.account_id
@@ -42,7 +48,7 @@ def create_virtual_mfa_device(call: Call, params: Params) -> Result:
         "SerialNumber": made.serial_number,
         "Base32StringSeed": seed.encode(),
         "QRCodePNG": call.prepared(f"otpauth://totp/{quote(wish.name)}@{account}?secret={seed}"),
-        "Tags": made.tags or None,
+        "Tags": tags_view(made.tags) or None,
     }
     return {"VirtualMFADevice": device}
 
@@ -78,7 +84,8 @@ def deactivate_mfa_device(call: Call, params: Params) -> Result:
 @operation("GetMFADevice", service="iam", writes=False)
 def get_mfa_device(call: Call, params: Params) -> Result:
     """Show a device."""
-    return mfa_devices.get(call.tx, call.caller, params["SerialNumber"], params.get("UserName"))
+    found = mfa_devices.get(call.tx, call.caller, params["SerialNumber"], params.get("UserName"))
+    return mfa_device_by_itself_view(found)
 
 
 @operation("ListMFADevices", service="iam", writes=False)
@@ -90,7 +97,8 @@ def list_mfa_devices(call: Call, params: Params) -> Result:
         "ListMFADevices",
         "MFADevices",
         read=lambda part: mfa_devices.of_user(call.tx, call.caller, params.get("UserName"), part),
-        key=_by_name,
+        key=lambda device: (device.name_lower,),
+        view=mfa_device_view,
     )
 
 
@@ -104,7 +112,8 @@ def list_virtual_mfa_devices(call: Call, params: Params) -> Result:
         "ListVirtualMFADevices",
         "VirtualMFADevices",
         read=lambda part: mfa_devices.of_account(call.tx, call.caller, status, part),
-        key=_by_name,
+        key=lambda device: (device.name_lower,),
+        view=virtual_mfa_device_view,
     )
 
 
@@ -112,8 +121,3 @@ def _shown(params: Params) -> dict[str, Any]:
     """A device, and what it shows."""
     codes = Codes(params["AuthenticationCode1"], params["AuthenticationCode2"])
     return {"serial_number": params["SerialNumber"], "codes": codes}
-
-
-def _by_name(row: Result) -> tuple[str]:
-    """The key of lists, which are sorted by the devices' names."""
-    return (str(row["SerialNumber"]).rpartition("/")[2].lower(),)

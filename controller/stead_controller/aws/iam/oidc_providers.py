@@ -1,6 +1,8 @@
 """OpenID Connect issuers."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.iam.oidc_provider_view import new_oidc_provider_view, oidc_provider_view
+from stead_controller.aws.iam.tags_view import given_tags
 from stead_controller.errors import Unsupported
 from stead_controller.resources.iam import oidc_providers
 
@@ -11,28 +13,30 @@ def create_open_id_connect_provider(call: Call, params: Params) -> Result:
     for name in ("ContextProvider", "IdentityCenterInstanceArn"):
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
-    return oidc_providers.create(
+    made = oidc_providers.create(
         call.tx,
         call.caller,
         params["Url"],
         client_ids=params.get("ClientIDList", ()),
         thumbprints=params.get("ThumbprintList", ()),
-        tags=params.get("Tags", ()),
+        tags=given_tags(params),
         now=call.now,
     )
+    return new_oidc_provider_view(made)
 
 
 @operation("GetOpenIDConnectProvider", service="iam", writes=False)
 def get_open_id_connect_provider(call: Call, params: Params) -> Result:
     """Show an issuer."""
-    return oidc_providers.get(call.tx, call.caller, params["OpenIDConnectProviderArn"])
+    return oidc_provider_view(oidc_providers.get(call.tx, call.caller, params["OpenIDConnectProviderArn"]))
 
 
 @operation("ListOpenIDConnectProviders", service="iam", writes=False)
 def list_open_id_connect_providers(call: Call, params: Params) -> Result:
     """List issuers."""
     del params
-    return {"OpenIDConnectProviderList": oidc_providers.of_account(call.tx, call.caller)}
+    arns = oidc_providers.of_account(call.tx, call.caller)
+    return {"OpenIDConnectProviderList": [{"Arn": arn} for arn in arns]}
 
 
 @operation("AddClientIDToOpenIDConnectProvider", service="iam")

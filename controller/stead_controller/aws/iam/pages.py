@@ -25,33 +25,33 @@ def listed[Row](
     *,
     read: Callable[[Slice], Sequence[Row]],
     key: Callable[[Row], Key],
+    view: Callable[[Row], Any],
 ) -> Result:
-    """Answer a List operation: `read` gives the rows of a part, `key` what they are sorted by."""
+    """Answer a List operation: `read` gives the rows of a part, `key` what they are sorted by, `view` shows one."""
     page = describe.marker_page(call, params, operation)
-    return cut(member, read(part(page, params)), page, key)
+    return cut(member, read(part(page, params)), page, key, view)
 
 
-def cut[Row](member: str, rows: Sequence[Row], page: describe.Page, key: Callable[[Row], Key]) -> dict[str, Any]:
+def cut[Row](
+    member: str, rows: Sequence[Row], page: describe.Page, key: Callable[[Row], Key], view: Callable[[Row], Any]
+) -> Result:
     """A page's answer out of its rows and perhaps one more."""
     shown, marker = page.cut(rows, key)
-    return {member: list(shown), "IsTruncated": marker is not None, "Marker": marker}
+    return {member: [view(row) for row in shown], "IsTruncated": marker is not None, "Marker": marker}
 
 
-def named(member: str) -> Callable[[dict[str, Any]], Key]:
-    """The key of rows that are sorted by a name, whatever its case."""
-    return lambda row: (str(row[member]).lower(),)
-
-
-def cut_whole(member: str, rows: Sequence[dict[str, Any]], page: describe.Page) -> dict[str, Any]:
+def cut_whole[Row](member: str, rows: Sequence[Row], page: describe.Page, view: Callable[[Row], Any]) -> Result:
     """A page of a list that is short by its limit: its rows are counted, in the order given."""
     first = int(page.after[0]) if page.after else 0
-    return cut_numbered(member, rows[first:], page, first)
+    return cut_numbered(member, rows[first:], page, first, view)
 
 
-def cut_numbered(member: str, rows: Sequence[dict[str, Any]], page: describe.Page, first: int) -> dict[str, Any]:
+def cut_numbered[Row](
+    member: str, rows: Sequence[Row], page: describe.Page, first: int, view: Callable[[Row], Any]
+) -> Result:
     """A page of rows that are known by their numbers, of which the first of these has `first`."""
-    answer = cut(member, list(enumerate(rows, first + 1)), page, lambda row: (str(row[0]),))
-    return {**answer, member: [row for _, row in answer[member]]}
+    numbered = list(enumerate(rows, first + 1))
+    return cut(member, numbered, page, lambda row: (str(row[0]),), lambda row: view(row[1]))
 
 
 def usages(params: Params) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from typing import Final
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.policy_view import listed_policy_view, new_policy_view, policy_view
+from stead_controller.aws.iam.tags_view import given_tags
 from stead_controller.resources.iam import attached_policies, iam_names, policies
 
 _KINDS: Final = ("group", "role", "user")
@@ -26,15 +28,15 @@ def create_policy(call: Call, params: Params) -> Result:
         document=params["PolicyDocument"],
         path=params.get("Path"),
         description=params.get("Description", ""),
-        tags=params.get("Tags", ()),
+        tags=given_tags(params),
     )
-    return {"Policy": policies.create(call.tx, call.caller, wish, call.now)}
+    return {"Policy": new_policy_view(policies.create(call.tx, call.caller, wish, call.now))}
 
 
 @operation("GetPolicy", service="iam", writes=False)
 def get_policy(call: Call, params: Params) -> Result:
     """Show a policy."""
-    return {"Policy": policies.get(call.tx, call.caller, params["PolicyArn"])}
+    return {"Policy": policy_view(policies.get(call.tx, call.caller, params["PolicyArn"]))}
 
 
 @operation("ListPolicies", service="iam", writes=False)
@@ -51,8 +53,7 @@ def list_policies(call: Call, params: Params) -> Result:
     )
     page = describe.marker_page(call, params, "ListPolicies")
     found = policies.search(call.tx, call.caller, asked, pages.part(page, params))
-    answer = pages.cut("Policies", found, page, lambda row: row[0])
-    return {**answer, "Policies": [policy for _, policy in answer["Policies"]]}
+    return pages.cut("Policies", found, page, lambda one: one.key, listed_policy_view)
 
 
 @operation("ListEntitiesForPolicy", service="iam", writes=False)
@@ -67,12 +68,12 @@ def list_entities_for_policy(call: Call, params: Params) -> Result:
     found = attached_policies.entities(
         call.tx, call.caller, params["PolicyArn"], pages.part(page, params), kinds=kinds, usages=pages.usages(params)
     )
-    shown, marker = page.cut(found, lambda row: (row["kind"], row["Id"]))
+    shown, marker = page.cut(found, lambda one: (one.kind, one.id))
     answer: Result = {"IsTruncated": marker is not None, "Marker": marker}
     for kind in _KINDS:
         title = kind.capitalize()
         answer[f"Policy{title}s"] = [
-            {f"{title}Name": row["Name"], f"{title}Id": row["Id"]} for row in shown if row["kind"] == kind
+            {f"{title}Name": one.name, f"{title}Id": one.id} for one in shown if one.kind == kind
         ]
     return answer
 

@@ -3,6 +3,7 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.policy_view import listed_version_view, version_view
 from stead_controller.resources.iam import policy_versions
 
 
@@ -17,13 +18,14 @@ def create_policy_version(call: Call, params: Params) -> Result:
         call.now,
         default=params.get("SetAsDefault", False),
     )
-    return {"PolicyVersion": made}
+    return {"PolicyVersion": listed_version_view(made)}
 
 
 @operation("GetPolicyVersion", service="iam", writes=False)
 def get_policy_version(call: Call, params: Params) -> Result:
     """Show a version with its document."""
-    return {"PolicyVersion": policy_versions.get(call.tx, call.caller, params["PolicyArn"], params["VersionId"])}
+    found = policy_versions.get(call.tx, call.caller, params["PolicyArn"], params["VersionId"])
+    return {"PolicyVersion": version_view(found)}
 
 
 @operation("ListPolicyVersions", service="iam", writes=False)
@@ -31,7 +33,7 @@ def list_policy_versions(call: Call, params: Params) -> Result:
     """List the versions of a policy, which are few."""
     page = describe.marker_page(call, params, "ListPolicyVersions")
     versions = policy_versions.of_policy(call.tx, call.caller, params["PolicyArn"])
-    return pages.cut_whole("Versions", versions, page)
+    return pages.cut_whole("Versions", versions, page, listed_version_view)
 
 
 @operation("SetDefaultPolicyVersion", service="iam")

@@ -2,6 +2,8 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.role_view import listed_role_view, new_role_view, role_view
+from stead_controller.aws.iam.tags_view import given_tags
 from stead_controller.resources.iam import roles
 
 
@@ -15,15 +17,15 @@ def create_role(call: Call, params: Params) -> Result:
         description=params.get("Description", ""),
         max_session_duration=params.get("MaxSessionDuration"),
         boundary_arn=params.get("PermissionsBoundary"),
-        tags=params.get("Tags", ()),
+        tags=given_tags(params),
     )
-    return {"Role": roles.create(call.tx, call.caller, wish, call.now)}
+    return {"Role": new_role_view(roles.create(call.tx, call.caller, wish, call.now))}
 
 
 @operation("GetRole", service="iam", writes=False)
 def get_role(call: Call, params: Params) -> Result:
     """Show a role."""
-    return {"Role": roles.get(call.tx, call.caller, params["RoleName"])}
+    return {"Role": role_view(roles.get(call.tx, call.caller, params["RoleName"]))}
 
 
 @operation("ListRoles", service="iam", writes=False)
@@ -35,7 +37,8 @@ def list_roles(call: Call, params: Params) -> Result:
         "ListRoles",
         "Roles",
         read=lambda part: roles.search(call.tx, call.caller, part),
-        key=pages.named("RoleName"),
+        key=lambda found: (found.role.name_lower,),
+        view=listed_role_view,
     )
 
 
@@ -50,7 +53,8 @@ def update_role(call: Call, params: Params) -> Result:
 @operation("UpdateRoleDescription", service="iam")
 def update_role_description(call: Call, params: Params) -> Result:
     """Change a role's description."""
-    return {"Role": roles.update(call.tx, call.caller, params["RoleName"], params["Description"], None)}
+    changed = roles.update(call.tx, call.caller, params["RoleName"], params["Description"], None)
+    return {"Role": listed_role_view(changed)}
 
 
 @operation("UpdateAssumeRolePolicy", service="iam")

@@ -6,6 +6,7 @@ from typing import Final
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.simulation_view import result_view
 from stead_controller.errors import Unsupported
 from stead_controller.resources.iam import iam_names, policy_simulator
 from stead_controller.resources.iam.policy_simulator import Question, Simulation
@@ -80,4 +81,4 @@ def _answer(call: Call, params: Params, name: str, asked: Question, simulation: 
     found = policy_simulator.results(simulation, asked, first, page.fetch or len(asked))
     if first + len(found) < len(asked):
         page = replace(page, limit=len(found) - 1)
-    return pages.cut_numbered("EvaluationResults", found, page, first)
+    return pages.cut_numbered("EvaluationResults", found, page, first, result_view)

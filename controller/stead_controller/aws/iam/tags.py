@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.tags_view import given_tags, tags_view
 from stead_controller.resources.iam import entities, iam_tags, managed_policies, mfa_devices, oidc_providers
 
 
@@ -70,7 +71,7 @@ _TAGGED: Final = (
 def _define(kind: _Tagged) -> None:
     @operation(kind.tag, service="iam")
     def tag(call: Call, params: Params) -> Result:
-        iam_tags.set_tags(call.tx, kind.find(call, params), params["Tags"])
+        iam_tags.set_tags(call.tx, kind.find(call, params), given_tags(params))
         return {}
 
     @operation(kind.untag, service="iam")
@@ -82,7 +83,9 @@ def _define(kind: _Tagged) -> None:
     def list_tags(call: Call, params: Params) -> Result:
         """List tags, which are few; keys could be too long for markers."""
         page = describe.marker_page(call, params, kind.list_tags)
-        return pages.cut_whole("Tags", iam_tags.show(call.tx, kind.show(call, params)), page)
+        tags = iam_tags.pairs_of(call.tx, kind.show(call, params))
+        shown = pages.cut_whole("Tags", tags, page, lambda pair: pair)
+        return {**shown, "Tags": tags_view(shown["Tags"])}
 
 
 for _kind in _TAGGED:

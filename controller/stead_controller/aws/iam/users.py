@@ -2,6 +2,8 @@
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.iam import pages
+from stead_controller.aws.iam.tags_view import given_tags
+from stead_controller.aws.iam.user_view import listed_user_view, root_view, user_view
 from stead_controller.resources.iam import users
 
 
@@ -12,15 +14,16 @@ def create_user(call: Call, params: Params) -> Result:
         name=params["UserName"],
         path=params.get("Path"),
         boundary_arn=params.get("PermissionsBoundary"),
-        tags=params.get("Tags", ()),
+        tags=given_tags(params),
     )
-    return {"User": users.create(call.tx, call.caller, wish, call.now)}
+    return {"User": user_view(users.create(call.tx, call.caller, wish, call.now))}
 
 
 @operation("GetUser", service="iam", writes=False)
 def get_user(call: Call, params: Params) -> Result:
     """Show a user, or the caller."""
-    return {"User": users.get(call.tx, call.caller, params.get("UserName"))}
+    found = users.get(call.tx, call.caller, params.get("UserName"))
+    return {"User": root_view(found) if isinstance(found, users.Root) else user_view(found)}
 
 
 @operation("ListUsers", service="iam", writes=False)
@@ -32,7 +35,8 @@ def list_users(call: Call, params: Params) -> Result:
         "ListUsers",
         "Users",
         read=lambda part: users.search(call.tx, call.caller, part),
-        key=pages.named("UserName"),
+        key=lambda found: (found.user.name_lower,),
+        view=listed_user_view,
     )
 
 

@@ -5,9 +5,9 @@ See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import bindparam, select, update
 
@@ -18,7 +18,6 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import entities, iam_names, iam_quotas
 from stead_controller.secrets.sealing import Sealer
 
-_STATUSES: Final = {"Active": True, "Inactive": False}
 _SECRET_BYTES: Final = 30  # 40 characters of base64
 _USE_OF_KEY: Final = (
     update(AccessKey)
@@ -34,11 +33,32 @@ _USE_OF_ROLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """An access key just made; the secret is never shown again."""
+    """An access key just made; the secret is never shown again. A key of root has no user's name."""
 
     id: str
     secret: str = field(repr=False)
     created: datetime
+    user_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedKey:
+    """An access key without its secret; one of root has no user's name."""
+
+    id: str
+    user_name: str | None
+    active: bool
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """When a key was last used, for which service and in which region; all None for one that never was."""
+
+    user_name: str | None
+    at: datetime | None
+    service: str | None
+    region: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,39 +101,22 @@ def context(access_key_id: str) -> str:
     return f"access-key:{access_key_id}"
 
 
-def create(tx: Transaction, caller: Caller, sealer: Sealer, user_name: str | None, now: datetime) -> dict[str, Any]:
-    """Make a key and show it with its secret; raises NotFound, InvalidParameter, LimitExceeded."""
-    user_id, shown_name = _owner(tx, caller, user_name)
-    made = add(tx, sealer, caller.account_id, user_id, now)
-    return {
-        "UserName": shown_name,
-        "AccessKeyId": made.id,
-        "Status": "Active",
-        "SecretAccessKey": made.secret,
-        "CreateDate": made.created,
-    }
+def create(tx: Transaction, caller: Caller, sealer: Sealer, user_name: str | None, now: datetime) -> NewKey:
+    """Make a key; raises NotFound, InvalidParameter, LimitExceeded."""
+    user_id, owner_name = _owner(tx, caller, user_name)
+    return replace(add(tx, sealer, caller.account_id, user_id, now), user_name=owner_name)
 
 
-def of_user(tx: Transaction, caller: Caller, user_name: str | None) -> list[dict[str, Any]]:
+def of_user(tx: Transaction, caller: Caller, user_name: str | None) -> list[DescribedKey]:
     """A user's keys without their secrets, the oldest first; raises NotFound, InvalidParameter."""
-    user_id, shown_name = _owner(tx, caller, user_name)
+    user_id, owner_name = _owner(tx, caller, user_name)
     mine = select(AccessKey).where(AccessKey.user_id == user_id).order_by(AccessKey.created, AccessKey.id)
-    return [
-        {
-            "UserName": shown_name,
-            "AccessKeyId": key.id,
-            "Status": "Active" if key.active else "Inactive",
-            "CreateDate": key.created,
-        }
-        for key in tx.session.scalars(mine)
-    ]
+    return [DescribedKey(key.id, owner_name, key.active, key.created) for key in tx.session.scalars(mine)]
 
 
-def switch(tx: Transaction, caller: Caller, user_name: str | None, access_key_id: str, status: str) -> None:
+def switch(tx: Transaction, caller: Caller, user_name: str | None, access_key_id: str, *, active: bool) -> None:
     """Switch a key on or off; raises NotFound, InvalidParameter."""
-    if status not in _STATUSES:
-        raise iam_names.invalid("status", "Member must satisfy enum value set: [Active, Inactive]")
-    _find(tx, caller, user_name, access_key_id).active = _STATUSES[status]
+    _find(tx, caller, user_name, access_key_id).active = active
 
 
 def remove(tx: Transaction, caller: Caller, user_name: str | None, access_key_id: str) -> None:
@@ -121,18 +124,11 @@ def remove(tx: Transaction, caller: Caller, user_name: str | None, access_key_id
     tx.session.delete(_find(tx, caller, user_name, access_key_id))
 
 
-def last_used(tx: Transaction, caller: Caller, access_key_id: str) -> dict[str, Any]:
-    """Show what a key of the account was last used for; raises NotFound."""
+def last_used(tx: Transaction, caller: Caller, access_key_id: str) -> LastUse:
+    """Tell what a key of the account was last used for; raises NotFound."""
     key = _own(tx, caller, access_key_id)
     user = tx.session.get(IamUser, key.user_id)
-    return {
-        "UserName": user.name if user else None,
-        "AccessKeyLastUsed": {
-            "LastUsedDate": key.last_used,
-            "ServiceName": key.last_used_service or "N/A",
-            "Region": key.last_used_region or "N/A",
-        },
-    }
+    return LastUse(user.name if user else None, key.last_used, key.last_used_service, key.last_used_region)
 
 
 def write_uses(tx: Transaction, uses: Sequence[KeyUse]) -> None:

@@ -6,12 +6,12 @@ a few questions, however many entities it has.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
-from urllib.parse import quote
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import select
 
-from stead_controller.authorization.aws_managed import CREATED, all_policies
 from stead_controller.db.tables import (
     IamAttachedPolicy,
     IamGroup,
@@ -26,150 +26,178 @@ from stead_controller.db.tables import (
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import groups as iam_groups
-from stead_controller.resources.iam import instance_profiles, permissions_boundaries, policies
+from stead_controller.resources.iam import instance_profiles, policies, policy_versions
 from stead_controller.resources.iam import roles as iam_roles
 from stead_controller.resources.iam import users as iam_users
+from stead_controller.resources.iam.groups import DescribedGroup
+from stead_controller.resources.iam.inline_policies import InlinePolicy
+from stead_controller.resources.iam.instance_profiles import DescribedInstanceProfile
 from stead_controller.resources.iam.list_pages import Slice
+from stead_controller.resources.iam.policies import DescribedPolicy
+from stead_controller.resources.iam.policy_versions import PolicyVersion
+from stead_controller.resources.iam.roles import DescribedRole
+from stead_controller.resources.iam.users import DescribedUser
 
-type Shown = list[dict[str, Any]]
-type Entry = tuple[str, str, dict[str, Any]]
-"""A kind, what it is sorted by, and the entity in the API's shape."""
+type Details = UserDetails | GroupDetails | RoleDetails | PolicyDetails
+type Keyed[Of] = list[tuple[str, Of]]
+"""Entities, each with the name in lower case that it is sorted by."""
+
+
+class Kind(StrEnum):
+    """Kinds of entities in the order in which they are listed, as the API's filter calls them."""
+
+    USER = "User"
+    GROUP = "Group"
+    ROLE = "Role"
+    LOCAL_POLICY = "LocalManagedPolicy"
+    AWS_POLICY = "AWSManagedPolicy"
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a principal has: its inline policies by name, and the ARNs of the managed ones that are attached to it."""
+
+    inline: Sequence[InlinePolicy]
+    attached: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class UserDetails:
+    """A user with its policies and the names of its groups."""
+
+    user: DescribedUser
+    policies: Policies
+    groups: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDetails:
+    """A group with its policies."""
+
+    group: DescribedGroup
+    policies: Policies
+
+
+@dataclass(frozen=True, slots=True)
+class RoleDetails:
+    """A role with its policies and the instance profiles that it is in."""
+
+    role: DescribedRole
+    policies: Policies
+    profiles: Sequence[DescribedInstanceProfile]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDetails:
+    """A managed policy with its versions, the newest first."""
+
+    policy: DescribedPolicy
+    versions: Sequence[PolicyVersion]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entity of an account, and the name in lower case by which it is sorted among those of its kind."""
+
+    kind: Kind
+    name: str
+    details: Details
 
 
 def search(tx: Transaction, caller: Caller, kinds: Iterable[str], part: Slice) -> list[Entry]:
-    """Entities of some kinds, kind by kind in the order of `KINDS`, by name; the slice's key is a kind and a name."""
+    """Entities of some kinds, kind by kind in the order of `Kind`, by name; the slice's key is a kind and a name."""
     found: list[Entry] = []
-    order = list(KINDS)
+    order = list(Kind)
     wanted = set(kinds)
-    after_kind, after_name = part.after or (order[0], "")
+    after_kind, after_name = (Kind(part.after[0]), part.after[1]) if part.after else (order[0], "")
     for kind in order[order.index(after_kind) :]:
         left = None if part.fetch is None else part.fetch - len(found)
         if kind in wanted and left != 0:
             rest = Slice(left, (after_name,) if kind == after_kind and after_name else None)
-            found += [(kind, key, entity) for key, entity in KINDS[kind](tx, caller, rest)]
+            found += [Entry(kind, name, details) for name, details in _READ[kind](tx, caller, rest)]
     return found
 
 
-def _users(tx: Transaction, caller: Caller, part: Slice) -> list[tuple[str, dict[str, Any]]]:
+def _users(tx: Transaction, caller: Caller, part: Slice) -> Keyed[UserDetails]:
     mine = select(IamUser).where(IamUser.account_id == caller.account_id)
     users = tx.session.scalars(part.of(mine, IamUser.name_lower)).all()
     ids = [user.id for user in users]
-    inline, attached, tags, groups = _inline(tx, ids), _attached(tx, ids), _tags(tx, ids), _groups_of(tx, ids)
-    shown = []
-    for user in users:
-        entity = iam_users.show(user)
-        del entity["PasswordLastUsed"]
-        entity |= {
-            "UserPolicyList": inline[user.id],
-            "GroupList": groups[user.id],
-            "AttachedManagedPolicies": attached[user.id],
-            "PermissionsBoundary": permissions_boundaries.show(user.boundary_arn),
-            "Tags": tags[user.id],
-        }
-        shown.append((user.name_lower, entity))
-    return shown
-
-
-def _groups(tx: Transaction, caller: Caller, part: Slice) -> list[tuple[str, dict[str, Any]]]:
-    mine = select(IamGroup).where(IamGroup.account_id == caller.account_id)
-    groups = tx.session.scalars(part.of(mine, IamGroup.name_lower)).all()
-    ids = [group.id for group in groups]
-    inline, attached = _inline(tx, ids), _attached(tx, ids)
+    having, tags, groups = _policies(tx, {user.id: user.name for user in users}), _tags(tx, ids), _groups_of(tx, ids)
     return [
         (
-            group.name_lower,
-            {
-                **iam_groups.show(group),
-                "GroupPolicyList": inline[group.id],
-                "AttachedManagedPolicies": attached[group.id],
-            },
+            user.name_lower,
+            UserDetails(replace(iam_users.described(user), tags=tags[user.id]), having[user.id], groups[user.id]),
         )
-        for group in groups
+        for user in users
     ]
 
 
-def _roles(tx: Transaction, caller: Caller, part: Slice) -> list[tuple[str, dict[str, Any]]]:
+def _groups(tx: Transaction, caller: Caller, part: Slice) -> Keyed[GroupDetails]:
+    mine = select(IamGroup).where(IamGroup.account_id == caller.account_id)
+    groups = tx.session.scalars(part.of(mine, IamGroup.name_lower)).all()
+    having = _policies(tx, {group.id: group.name for group in groups})
+    return [(group.name_lower, GroupDetails(iam_groups.described(group), having[group.id])) for group in groups]
+
+
+def _roles(tx: Transaction, caller: Caller, part: Slice) -> Keyed[RoleDetails]:
     mine = select(IamRole).where(IamRole.account_id == caller.account_id)
     roles = tx.session.scalars(part.of(mine, IamRole.name_lower)).all()
     ids = [role.id for role in roles]
-    entities = dict(zip(ids, iam_roles.show(tx, roles), strict=True))
-    inline, attached, tags = _inline(tx, ids), _attached(tx, ids), _tags(tx, ids)
-    profiles: dict[str, Shown] = defaultdict(list)
+    described = dict(zip(ids, iam_roles.described(tx, roles), strict=True))
+    having, tags = _policies(tx, {role.id: role.name for role in roles}), _tags(tx, ids)
+    profiles: dict[str, list[DescribedInstanceProfile]] = defaultdict(list)
     with_role = select(IamInstanceProfile).where(IamInstanceProfile.role_id.in_(ids))
     for profile in tx.session.scalars(with_role.order_by(IamInstanceProfile.name_lower)):
         assert profile.role_id is not None
-        profiles[profile.role_id].append(instance_profiles.show(profile, entities))
-    shown = []
-    for role in roles:
-        entity = {name: value for name, value in entities[role.id].items() if name not in _NOT_OF_ROLES}
-        entity |= {
-            "InstanceProfileList": profiles[role.id],
-            "RolePolicyList": inline[role.id],
-            "AttachedManagedPolicies": attached[role.id],
-            "PermissionsBoundary": permissions_boundaries.show(role.boundary_arn),
-            "Tags": tags[role.id],
-            "RoleLastUsed": {"LastUsedDate": role.last_used, "Region": role.last_used_region},
-        }
-        shown.append((role.name_lower, entity))
-    return shown
+        profiles[profile.role_id].append(instance_profiles.described(profile, described))
+    return [
+        (
+            role.name_lower,
+            RoleDetails(replace(described[role.id], tags=tags[role.id]), having[role.id], profiles[role.id]),
+        )
+        for role in roles
+    ]
 
 
-def _own_policies(tx: Transaction, caller: Caller, part: Slice) -> list[tuple[str, dict[str, Any]]]:
+def _own_policies(tx: Transaction, caller: Caller, part: Slice) -> Keyed[PolicyDetails]:
     rest = Slice(part.fetch, ("local", part.after[0]) if part.after else None)
     found = policies.search(tx, caller, policies.Search(aws=False), rest)
-    versions: dict[str, Shown] = defaultdict(list)
-    defaults = {policy["PolicyId"]: policy["DefaultVersionId"] for _, policy in found}
-    rows = select(IamPolicyVersion).where(IamPolicyVersion.policy_id.in_(list(defaults)))
+    own = {one.policy.id: one.policy.row for one in found if one.policy.row}
+    versions: dict[str, list[PolicyVersion]] = defaultdict(list)
+    rows = select(IamPolicyVersion).where(IamPolicyVersion.policy_id.in_(list(own)))
     for row in tx.session.scalars(rows.order_by(IamPolicyVersion.number.desc())):
-        versions[row.policy_id].append(
-            {
-                "Document": quote(row.document, safe=""),
-                "VersionId": f"v{row.number}",
-                "IsDefaultVersion": defaults[row.policy_id] == f"v{row.number}",
-                "CreateDate": row.created,
-            }
-        )
-    return [(key[1], {**policy, "PolicyVersionList": versions[policy["PolicyId"]]}) for key, policy in found]
+        versions[row.policy_id].append(policy_versions.described(own[row.policy_id], row))
+    return [(one.key[1], PolicyDetails(one, versions[one.policy.id])) for one in found]
 
 
-def _aws_policies(tx: Transaction, caller: Caller, part: Slice) -> list[tuple[str, dict[str, Any]]]:
+def _aws_policies(tx: Transaction, caller: Caller, part: Slice) -> Keyed[PolicyDetails]:
     """Those of AWS's policies that somebody has."""
     rest = Slice(part.fetch, ("aws", part.after[0]) if part.after else None)
     found = policies.search(tx, caller, policies.Search(local=False, only_attached=True), rest)
-    shown = []
-    for key, policy in found:
-        version = {
-            "Document": quote(all_policies()[policy["Arn"]].document, safe=""),
-            "VersionId": "v1",
-            "IsDefaultVersion": True,
-            "CreateDate": CREATED,
-        }
-        shown.append((key[1], {**policy, "PolicyVersionList": [version]}))
-    return shown
+    return [
+        (one.key[1], PolicyDetails(one, [policy_versions.of_aws(one.policy.aws)])) for one in found if one.policy.aws
+    ]
 
 
-def _inline(tx: Transaction, ids: Sequence[str]) -> dict[str, Shown]:
-    found: dict[str, Shown] = defaultdict(list)
-    rows = select(IamInlinePolicy).where(IamInlinePolicy.principal_id.in_(ids))
+def _policies(tx: Transaction, names: dict[str, str]) -> dict[str, Policies]:
+    """The policies of principals, whose names are given by their ids."""
+    inline: dict[str, list[InlinePolicy]] = defaultdict(list)
+    rows = select(IamInlinePolicy).where(IamInlinePolicy.principal_id.in_(list(names)))
     for row in tx.session.scalars(rows.order_by(IamInlinePolicy.name)):
-        found[row.principal_id].append({"PolicyName": row.name, "PolicyDocument": quote(row.document, safe="")})
-    return found
+        inline[row.principal_id].append(InlinePolicy(names[row.principal_id], row.name, row.document))
+    attached: dict[str, list[str]] = defaultdict(list)
+    arns = select(IamAttachedPolicy.principal_id, IamAttachedPolicy.policy_arn)
+    arns = arns.where(IamAttachedPolicy.principal_id.in_(list(names))).order_by(IamAttachedPolicy.policy_arn)
+    for principal_id, arn in tx.session.execute(arns):
+        attached[principal_id].append(arn)
+    return {one: Policies(inline[one], attached[one]) for one in names}
 
 
-def _attached(tx: Transaction, ids: Sequence[str]) -> dict[str, Shown]:
-    found: dict[str, Shown] = defaultdict(list)
-    rows = select(IamAttachedPolicy.principal_id, IamAttachedPolicy.policy_arn)
-    rows = rows.where(IamAttachedPolicy.principal_id.in_(ids)).order_by(IamAttachedPolicy.policy_arn)
-    for principal_id, arn in tx.session.execute(rows):
-        found[principal_id].append({"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn})
-    return found
-
-
-def _tags(tx: Transaction, ids: Sequence[str]) -> dict[str, Shown]:
-    found: dict[str, Shown] = defaultdict(list)
+def _tags(tx: Transaction, ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     rows = select(IamTag).where(IamTag.resource_id.in_(ids)).order_by(IamTag.key_lower)
     for row in tx.session.scalars(rows):
-        found[row.resource_id].append({"Key": row.key, "Value": row.value})
+        found[row.resource_id].append((row.key, row.value))
     return found
 
 
@@ -182,13 +210,11 @@ def _groups_of(tx: Transaction, ids: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-_NOT_OF_ROLES: Final = ("Description", "MaxSessionDuration")
-
-KINDS: Final[dict[str, Callable[[Transaction, Caller, Slice], list[tuple[str, dict[str, Any]]]]]] = {
-    "User": _users,
-    "Group": _groups,
-    "Role": _roles,
-    "LocalManagedPolicy": _own_policies,
-    "AWSManagedPolicy": _aws_policies,
+_READ: Final[dict[Kind, Callable[[Transaction, Caller, Slice], Sequence[tuple[str, Details]]]]] = {
+    Kind.USER: _users,
+    Kind.GROUP: _groups,
+    Kind.ROLE: _roles,
+    Kind.LOCAL_POLICY: _own_policies,
+    Kind.AWS_POLICY: _aws_policies,
 }
-"""Kinds as the API's filter calls them, and how each is read."""
+"""How the entities of each kind are read."""

@@ -1,11 +1,11 @@
-"""What IAM knows of an account as a whole: its alias, its rules for passwords, and how much it has of what.
+"""What IAM knows of an account as a whole: its alias, and how much it has of what.
 
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html.
 """
 
-import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import func, select
@@ -31,59 +31,49 @@ from stead_controller.resources.quotas import Quota
 
 _ALIAS: Final = r"^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"
 _COUNTED: Final[dict[str, tuple[Any, Quota]]] = {
-    "Users": (IamUser, quotas.IAM_USERS),
-    "Groups": (IamGroup, quotas.IAM_GROUPS),
-    "Roles": (IamRole, quotas.IAM_ROLES),
-    "InstanceProfiles": (IamInstanceProfile, quotas.IAM_INSTANCE_PROFILES),
-    "Policies": (IamPolicy, quotas.IAM_POLICIES),
-}
-_FIXED: Final = {
-    "AccessKeysPerUserQuota": iam_quotas.ACCESS_KEYS_PER_USER,
-    "AccountPasswordPresent": 0,
-    "AccountSigningCertificatesPresent": 0,
-    "GlobalEndpointTokenVersion": 2,  # tokens are good wherever the cloud is asked
-    "AssumeRolePolicySizeQuota": iam_quotas.TRUST_POLICY_SIZE,
-    "GroupPolicySizeQuota": iam_quotas.INLINE_SIZES["group"],
-    "GroupsPerUserQuota": iam_quotas.GROUPS_PER_USER,
-    "PolicySizeQuota": iam_quotas.POLICY_SIZE,
-    "PolicyVersionsInUseQuota": 10_000,
-    "RolePolicySizeQuota": iam_quotas.INLINE_SIZES["role"],
-    "ServerCertificates": 0,
-    "ServerCertificatesQuota": 0,  # none can be uploaded
-    "SigningCertificatesPerUserQuota": 0,
-    "UserPolicySizeQuota": iam_quotas.INLINE_SIZES["user"],
-    "VersionsPerPolicyQuota": iam_quotas.VERSIONS_PER_POLICY,
-}
-# What a new policy says of rules that it does not mention.
-_UNSAID: Final[dict[str, Any]] = {
-    "MinimumPasswordLength": 6,
-    "RequireSymbols": False,
-    "RequireNumbers": False,
-    "RequireUppercaseCharacters": False,
-    "RequireLowercaseCharacters": False,
-    "AllowUsersToChangePassword": False,
+    "user": (IamUser, quotas.IAM_USERS),
+    "group": (IamGroup, quotas.IAM_GROUPS),
+    "role": (IamRole, quotas.IAM_ROLES),
+    "instance-profile": (IamInstanceProfile, quotas.IAM_INSTANCE_PROFILES),
+    "policy": (IamPolicy, quotas.IAM_POLICIES),
 }
 
 
-def summary(tx: Transaction, caller: Caller) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """How much an account has, and how much it may have.
+
+    `counts` and `limits` are by kind, as ARNs call it; `policies_per` is how many managed policies a user, a group
+    and a role may have.
+    """
+
+    counts: Mapping[str, int]
+    limits: Mapping[str, int]
+    policies_per: Mapping[str, int]
+    oidc_providers: int
+    mfa_devices: int
+    mfa_devices_in_use: int
+    root_has_mfa_device: bool
+    policies_in_use: int
+    root_has_access_key: bool
+
+
+def summary(tx: Transaction, caller: Caller) -> AccountSummary:
     """How much the account has, and how much it may have."""
-    found = dict(_FIXED)
-    for name, (model, quota) in _COUNTED.items():
-        found[name] = _count(tx, model.id, model.account_id == caller.account_id)
-        found[f"{name}Quota"] = quotas.limit(tx, caller.account_id, quota)
-    for kind, quota in iam_quotas.POLICIES_PER.items():
-        found[f"AttachedPoliciesPer{kind.capitalize()}Quota"] = quotas.limit(tx, caller.account_id, quota)
-    found["Providers"] = _count(tx, IamOidcProvider.id, IamOidcProvider.account_id == caller.account_id)
-    found["MFADevices"] = _count(tx, IamMfaDevice.id, IamMfaDevice.account_id == caller.account_id)
-    in_use = (IamMfaDevice.account_id == caller.account_id) & IamMfaDevice.user_id.is_not(None)
-    found["MFADevicesInUse"] = _count(tx, IamMfaDevice.id, in_use)
-    of_root = IamMfaDevice.user_id == caller.account_id
-    found["AccountMFAEnabled"] = int(_count(tx, IamMfaDevice.id, of_root) > 0)
-    attached = IamAttachedPolicy.account_id == caller.account_id
-    found["PolicyVersionsInUse"] = _count(tx, IamAttachedPolicy.policy_arn.distinct(), attached)
-    root = AccessKey.user_id == caller.account_id
-    found["AccountAccessKeysPresent"] = int(_count(tx, AccessKey.id, root) > 0)
-    return found
+    account_id = caller.account_id
+    in_use = (IamMfaDevice.account_id == account_id) & IamMfaDevice.user_id.is_not(None)
+    attached = IamAttachedPolicy.account_id == account_id
+    return AccountSummary(
+        counts={kind: _count(tx, model.id, model.account_id == account_id) for kind, (model, _) in _COUNTED.items()},
+        limits={kind: quotas.limit(tx, account_id, quota) for kind, (_, quota) in _COUNTED.items()},
+        policies_per={kind: quotas.limit(tx, account_id, quota) for kind, quota in iam_quotas.POLICIES_PER.items()},
+        oidc_providers=_count(tx, IamOidcProvider.id, IamOidcProvider.account_id == account_id),
+        mfa_devices=_count(tx, IamMfaDevice.id, IamMfaDevice.account_id == account_id),
+        mfa_devices_in_use=_count(tx, IamMfaDevice.id, in_use),
+        root_has_mfa_device=_count(tx, IamMfaDevice.id, IamMfaDevice.user_id == account_id) > 0,
+        policies_in_use=_count(tx, IamAttachedPolicy.policy_arn.distinct(), attached),
+        root_has_access_key=_count(tx, AccessKey.id, AccessKey.user_id == account_id) > 0,
+    )
 
 
 def alias(tx: Transaction, caller: Caller) -> str | None:
@@ -98,7 +88,7 @@ def set_alias(tx: Transaction, caller: Caller, text: str) -> None:
     holder = tx.session.scalar(select(IamAccount.account_id).where(IamAccount.alias == text))
     if holder is not None and holder != caller.account_id:
         raise AlreadyExists("iam-account-alias", f"The account alias {text} already exists.")
-    _row(tx, caller).alias = text
+    row_of(tx, caller).alias = text
 
 
 def remove_alias(tx: Transaction, caller: Caller, text: str) -> None:
@@ -106,41 +96,11 @@ def remove_alias(tx: Transaction, caller: Caller, text: str) -> None:
     if alias(tx, caller) != text:
         message = f"The Account Alias with alias name {text} cannot be found."
         raise NotFound("iam-account-alias", text, message=message)
-    _row(tx, caller).alias = None
+    row_of(tx, caller).alias = None
 
 
-def set_password_policy(tx: Transaction, caller: Caller, rules: Mapping[str, Any]) -> None:
-    """Set all rules for passwords: what is not said has its default."""
-    _row(tx, caller).password_policy = json.dumps({**_UNSAID, **rules})
-
-
-def password_policy(tx: Transaction, account_id: str) -> dict[str, Any] | None:
-    """The rules that were set, if any."""
-    text = tx.session.scalar(select(IamAccount.password_policy).where(IamAccount.account_id == account_id))
-    return json.loads(text) if text else None
-
-
-def show_password_policy(tx: Transaction, caller: Caller) -> dict[str, Any]:
-    """The rules in the API's shape; raises NotFound where none were set."""
-    rules = password_policy(tx, caller.account_id)
-    if rules is None:
-        raise _no_policy(caller)
-    return {**rules, "ExpirePasswords": "MaxPasswordAge" in rules}
-
-
-def remove_password_policy(tx: Transaction, caller: Caller) -> None:
-    """Return to the rules of an account that set none; raises NotFound where none were set."""
-    if password_policy(tx, caller.account_id) is None:
-        raise _no_policy(caller)
-    _row(tx, caller).password_policy = None
-
-
-def _no_policy(caller: Caller) -> NotFound:
-    message = f"The Password Policy with domain name {caller.account_id} cannot be found."
-    return NotFound("iam-password-policy", caller.account_id, message=message)
-
-
-def _row(tx: Transaction, caller: Caller) -> IamAccount:
+def row_of(tx: Transaction, caller: Caller) -> IamAccount:
+    """What is known of the caller's account, made where nothing was yet."""
     row = tx.session.get(IamAccount, caller.account_id)
     if row is None:
         row = IamAccount(account_id=caller.account_id)

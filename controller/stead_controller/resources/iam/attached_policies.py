@@ -1,7 +1,7 @@
 """Managed policies attached to users, groups and roles."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import delete, func, literal, or_, select
 
@@ -15,6 +15,14 @@ from stead_controller.resources.iam import iam_quotas, managed_policies
 from stead_controller.resources.iam.list_pages import ALL, Slice
 
 _MODELS: Final[dict[str, Any]] = {"group": IamGroup, "role": IamRole, "user": IamUser}
+
+
+class PolicyEntity(NamedTuple):
+    """A principal that has a policy: `user`, `group` or `role`, its id and its name."""
+
+    kind: str
+    id: str
+    name: str
 
 
 def attach(tx: Transaction, caller: Caller, kind: str, name: str, policy_arn: str) -> None:
@@ -51,16 +59,16 @@ def detach(tx: Transaction, caller: Caller, kind: str, name: str, policy_arn: st
         raise NotFound("iam-policy", policy_arn, message=f"Policy {policy_arn} was not found.")
 
 
-def of_principal(tx: Transaction, caller: Caller, kind: str, name: str, path_prefix: str) -> list[dict[str, Any]]:
-    """The policies attached to a principal whose paths begin so, by their ARNs; raises NotFound, InvalidParameter."""
+def of_principal(tx: Transaction, caller: Caller, kind: str, name: str, path_prefix: str) -> list[str]:
+    """The ARNs, sorted, of a principal's attached policies whose paths begin so; raises NotFound, InvalidParameter."""
     principal = iam_entities.find_principal(tx, caller, kind, name)
     mine = select(IamAttachedPolicy.policy_arn).where(IamAttachedPolicy.principal_id == principal.id)
-    shown = []
-    for arn in tx.session.scalars(mine.order_by(IamAttachedPolicy.policy_arn)):
-        path, _, policy_name = arn.split(":", 5)[5].removeprefix("policy").rpartition("/")
-        if f"{path}/".startswith(path_prefix):
-            shown.append({"PolicyName": policy_name, "PolicyArn": arn})
-    return shown
+    arns = tx.session.scalars(mine.order_by(IamAttachedPolicy.policy_arn))
+    return [arn for arn in arns if _path_of(arn).startswith(path_prefix)]
+
+
+def _path_of(arn: str) -> str:
+    return arn.split(":", 5)[5].removeprefix("policy").rpartition("/")[0] + "/"
 
 
 def require_none(tx: Transaction, principal_id: str) -> None:
@@ -101,14 +109,13 @@ def boundary_counts(tx: Transaction, account_id: str, arns: Iterable[str]) -> di
 
 def entities(
     tx: Transaction, caller: Caller, policy_arn: str, part: Slice, *, kinds: Iterable[str], usages: Iterable[str]
-) -> list[dict[str, Any]]:
+) -> list[PolicyEntity]:
     """The principals that have a policy attached, or as their boundary, by kind and id.
 
-    `usages` are of `PermissionsPolicy`, `PermissionsBoundary`. Each is given as its kind, `Name` and `Id`. Raises
-    NotFound, InvalidParameter.
+    `usages` are of `PermissionsPolicy`, `PermissionsBoundary`. Raises NotFound, InvalidParameter.
     """
     managed_policies.find(tx, caller, policy_arn)
-    found: list[dict[str, Any]] = []
+    found: list[PolicyEntity] = []
     for kind in sorted(kinds):
         left = None if part.fetch is None else part.fetch - len(found)
         after = part.after or ("", "")
@@ -121,7 +128,7 @@ def entities(
         users = [model.id.in_(_users_of(caller, policy_arn, kind, usage, few)) for usage in usages]
         mine = select(model.id, model.name).where(or_(*users), model.account_id == caller.account_id)
         rows = tx.session.execute(rest.of(mine.where(*part.paths(model.path)), model.id))
-        found += [{"kind": kind, "Id": row.id, "Name": row.name} for row in rows]
+        found += [PolicyEntity(kind, row.id, row.name) for row in rows]
     return found
 
 

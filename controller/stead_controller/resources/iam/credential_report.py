@@ -17,7 +17,7 @@ from stead_controller.db.tables import AccessKey, Account, IamCredentialReport, 
 from stead_controller.errors import BadRequest
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.iam import account_settings, entities
+from stead_controller.resources.iam import entities, password_policies
 
 _FRESH: Final = timedelta(hours=4)
 _KEYS: Final = 2
@@ -78,8 +78,8 @@ def _rows(tx: Transaction, caller: Caller) -> Iterator[Sequence[str]]:
         keys[key.user_id].append(key)
     devices = select(IamMfaDevice.user_id).where(IamMfaDevice.account_id == account_id)
     protected = set(tx.session.scalars(devices))
-    rules = account_settings.password_policy(tx, account_id) or {}
-    days = int(rules.get("MaxPasswordAge", 0))
+    rules = password_policies.find(tx, account_id)
+    days = (rules and rules.max_age) or 0
     account = tx.session.get_one(Account, account_id)
     yield (
         "<root_account>",

@@ -3,8 +3,8 @@
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Group.html.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, select
 
@@ -15,9 +15,18 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
 from stead_controller.resources.iam import attached_policies, entities, iam_names, iam_quotas, users
 from stead_controller.resources.iam.list_pages import Slice
+from stead_controller.resources.iam.users import DescribedUser
 
 
-def create(tx: Transaction, caller: Caller, name: str, path: str | None, now: datetime) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class DescribedGroup:
+    """A group with its ARN."""
+
+    group: IamGroup
+    arn: str
+
+
+def create(tx: Transaction, caller: Caller, name: str, path: str | None, now: datetime) -> DescribedGroup:
     """Make a group; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     entities.check_new_name(tx, caller, "group", name)
     iam_quotas.check_account(tx, caller, quotas.IAM_GROUPS, "GroupsPerAccount", IamGroup)
@@ -30,15 +39,15 @@ def create(tx: Transaction, caller: Caller, name: str, path: str | None, now: da
         created=now,
     )
     tx.session.add(group)
-    return show(group)
+    return described(group)
 
 
-def get(tx: Transaction, caller: Caller, name: str) -> dict[str, Any]:
-    """Show a group; raises NotFound, InvalidParameter."""
-    return show(entities.find_group(tx, caller, name))
+def get(tx: Transaction, caller: Caller, name: str) -> DescribedGroup:
+    """Find a group; raises NotFound, InvalidParameter."""
+    return described(entities.find_group(tx, caller, name))
 
 
-def members(tx: Transaction, caller: Caller, name: str, part: Slice) -> list[dict[str, Any]]:
+def members(tx: Transaction, caller: Caller, name: str, part: Slice) -> list[DescribedUser]:
     """Users of a group, by their ids; raises NotFound, InvalidParameter."""
     group = entities.find_group(tx, caller, name)
     inside = (
@@ -46,16 +55,16 @@ def members(tx: Transaction, caller: Caller, name: str, part: Slice) -> list[dic
         .join(IamGroupMember, IamGroupMember.user_id == IamUser.id)
         .where(IamGroupMember.group_id == group.id)
     )
-    return [users.show(user) for user in tx.session.scalars(part.of(inside, IamGroupMember.user_id))]
+    return [users.described(user) for user in tx.session.scalars(part.of(inside, IamGroupMember.user_id))]
 
 
-def search(tx: Transaction, caller: Caller, part: Slice) -> list[dict[str, Any]]:
+def search(tx: Transaction, caller: Caller, part: Slice) -> list[DescribedGroup]:
     """List groups by their names."""
     mine = select(IamGroup).where(IamGroup.account_id == caller.account_id, *part.paths(IamGroup.path))
-    return [show(group) for group in tx.session.scalars(part.of(mine, IamGroup.name_lower))]
+    return [described(group) for group in tx.session.scalars(part.of(mine, IamGroup.name_lower))]
 
 
-def of_user(tx: Transaction, caller: Caller, user_name: str, part: Slice) -> list[dict[str, Any]]:
+def of_user(tx: Transaction, caller: Caller, user_name: str, part: Slice) -> list[DescribedGroup]:
     """The groups that a user is in, by their names; raises NotFound, InvalidParameter."""
     user = entities.find_user(tx, caller, user_name)
     around = (
@@ -63,7 +72,7 @@ def of_user(tx: Transaction, caller: Caller, user_name: str, part: Slice) -> lis
         .join(IamGroupMember, IamGroupMember.group_id == IamGroup.id)
         .where(IamGroupMember.user_id == user.id)
     )
-    return [show(group) for group in tx.session.scalars(part.of(around, IamGroup.name_lower))]
+    return [described(group) for group in tx.session.scalars(part.of(around, IamGroup.name_lower))]
 
 
 def rename(tx: Transaction, caller: Caller, name: str, new_name: str | None, new_path: str | None) -> None:
@@ -106,12 +115,6 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
     tx.session.delete(group)
 
 
-def show(group: IamGroup) -> dict[str, Any]:
-    """A group in the API's shape."""
-    return {
-        "Path": group.path,
-        "GroupName": group.name,
-        "GroupId": group.id,
-        "Arn": entities.arn_of(group),
-        "CreateDate": group.created,
-    }
+def described(group: IamGroup) -> DescribedGroup:
+    """Describe a group."""
+    return DescribedGroup(group, entities.arn_of(group))

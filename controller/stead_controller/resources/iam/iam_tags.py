@@ -4,8 +4,8 @@ See https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from sqlalchemy import delete, select
 
@@ -18,11 +18,10 @@ _TEXT: Final = re.compile(r"[^\W]|[\s_.:/=+\-@]")
 _PATTERN: Final = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+"
 
 
-def set_tags(tx: Transaction, resource_id: str, tags: Iterable[Mapping[str, str]]) -> None:
-    """Set tags, each a `Key` and a `Value`; raises InvalidParameter, LimitExceeded."""
+def set_tags(tx: Transaction, resource_id: str, tags: Iterable[tuple[str, str]]) -> None:
+    """Set tags, each a key and a value; raises InvalidParameter, LimitExceeded."""
     given: dict[str, tuple[str, str]] = {}
-    for tag in tags:
-        key, value = tag["Key"], tag["Value"]
+    for key, value in tags:
         _check(key, value)
         if key.lower() in given:
             raise InvalidParameter("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
@@ -55,9 +54,9 @@ def tags_of(tx: Transaction, resource_id: str) -> dict[str, str]:
     return {row.key: row.value for row in _rows(tx, resource_id)}
 
 
-def show(tx: Transaction, resource_id: str) -> list[dict[str, Any]]:
-    """Tags in the API's shape, sorted by key."""
-    return [{"Key": row.key, "Value": row.value} for row in _rows(tx, resource_id)]
+def pairs_of(tx: Transaction, resource_id: str) -> list[tuple[str, str]]:
+    """Keys and values of a resource's tags, sorted by key."""
+    return [(row.key, row.value) for row in _rows(tx, resource_id)]
 
 
 def _rows(tx: Transaction, resource_id: str) -> Sequence[IamTag]:

@@ -1,7 +1,6 @@
 """Inline policies: parts of a user, group or role, limited by their size together."""
 
-from typing import Any
-from urllib.parse import quote
+from dataclasses import dataclass
 
 from sqlalchemy import select
 
@@ -11,6 +10,15 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import entities, iam_names, iam_quotas, policy_documents
 from stead_controller.resources.iam.list_pages import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePolicy:
+    """An inline policy and whose it is: the name of a user, group or role."""
+
+    principal_name: str
+    name: str
+    document: str
 
 
 def put(tx: Transaction, caller: Caller, kind: str, name: str, *, policy_name: str, document: str) -> None:
@@ -32,15 +40,11 @@ def put(tx: Transaction, caller: Caller, kind: str, name: str, *, policy_name: s
         row.document = document
 
 
-def get(tx: Transaction, caller: Caller, kind: str, name: str, policy_name: str) -> dict[str, Any]:
-    """Show a policy; raises NotFound, InvalidParameter."""
+def get(tx: Transaction, caller: Caller, kind: str, name: str, policy_name: str) -> InlinePolicy:
+    """Find a policy; raises NotFound, InvalidParameter."""
     principal = entities.find_principal(tx, caller, kind, name)
     row = _find(tx, kind, principal.id, policy_name)
-    return {
-        f"{kind.capitalize()}Name": principal.name,
-        "PolicyName": row.name,
-        "PolicyDocument": quote(row.document, safe=""),
-    }
+    return InlinePolicy(principal.name, row.name, row.document)
 
 
 def names(tx: Transaction, caller: Caller, kind: str, name: str, part: Slice) -> list[str]:

@@ -3,7 +3,8 @@
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_InstanceProfile.html.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,17 @@ from stead_controller.resources import quotas
 from stead_controller.resources.iam import entities, iam_names, iam_quotas, iam_tags, instance_credentials
 from stead_controller.resources.iam import roles as iam_roles
 from stead_controller.resources.iam.list_pages import Slice
+from stead_controller.resources.iam.roles import DescribedRole
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedInstanceProfile:
+    """An instance profile with its ARN and its role, if it has one; lists leave the tags out."""
+
+    profile: IamInstanceProfile
+    arn: str
+    role: DescribedRole | None
+    tags: Sequence[tuple[str, str]] = ()
 
 
 def create(
@@ -25,9 +37,9 @@ def create(
     name: str,
     *,
     path: str | None,
-    tags: Iterable[Mapping[str, str]],
+    tags: Iterable[tuple[str, str]],
     now: datetime,
-) -> dict[str, Any]:
+) -> DescribedInstanceProfile:
     """Make an instance profile without a role; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     entities.check_new_name(tx, caller, "instance-profile", name)
     iam_quotas.check_account(tx, caller, quotas.IAM_INSTANCE_PROFILES, "InstanceProfilesPerAccount", IamInstanceProfile)
@@ -41,22 +53,22 @@ def create(
     )
     tx.session.add(profile)
     iam_tags.set_tags(tx, profile.id, tags)
-    return _show_whole(tx, profile, None)
+    return _with_tags(tx, profile, None)
 
 
-def get(tx: Transaction, caller: Caller, name: str) -> dict[str, Any]:
-    """Show an instance profile; raises NotFound, InvalidParameter."""
+def get(tx: Transaction, caller: Caller, name: str) -> DescribedInstanceProfile:
+    """Find an instance profile; raises NotFound, InvalidParameter."""
     profile = entities.find_instance_profile(tx, caller, name)
     role = tx.session.get(IamRole, profile.role_id) if profile.role_id else None
-    return _show_whole(tx, profile, role)
+    return _with_tags(tx, profile, role)
 
 
-def search(tx: Transaction, caller: Caller, part: Slice) -> list[dict[str, Any]]:
+def search(tx: Transaction, caller: Caller, part: Slice) -> list[DescribedInstanceProfile]:
     """List instance profiles by their names."""
     return _list(tx, part, IamInstanceProfile.account_id == caller.account_id, *part.paths(IamInstanceProfile.path))
 
 
-def of_role(tx: Transaction, caller: Caller, role_name: str, part: Slice) -> list[dict[str, Any]]:
+def of_role(tx: Transaction, caller: Caller, role_name: str, part: Slice) -> list[DescribedInstanceProfile]:
     """The instance profiles that have a role, by their names; raises NotFound, InvalidParameter."""
     role = entities.find_role(tx, caller, role_name)
     return _list(tx, part, IamInstanceProfile.role_id == role.id)
@@ -92,28 +104,22 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
     tx.session.delete(profile)
 
 
-def _list(tx: Transaction, part: Slice, *where: Any) -> list[dict[str, Any]]:
+def described(profile: IamInstanceProfile, roles: Mapping[str, DescribedRole]) -> DescribedInstanceProfile:
+    """Describe an instance profile as lists do; its role, if it has one, is among those given by their ids."""
+    role = None if profile.role_id is None else roles[profile.role_id]
+    return DescribedInstanceProfile(profile, entities.arn_of(profile), role)
+
+
+def _list(tx: Transaction, part: Slice, *where: Any) -> list[DescribedInstanceProfile]:
     found = (
         select(IamInstanceProfile, IamRole).outerjoin(IamRole, IamRole.id == IamInstanceProfile.role_id).where(*where)
     )
     rows = tx.session.execute(part.of(found, IamInstanceProfile.name_lower)).all()
     with_roles = {row[1].id: row[1] for row in rows if row[1] is not None}
-    roles = dict(zip(with_roles, iam_roles.show(tx, list(with_roles.values())), strict=True))
-    return [show(row[0], roles) for row in rows]
+    roles = dict(zip(with_roles, iam_roles.described(tx, list(with_roles.values())), strict=True))
+    return [described(row[0], roles) for row in rows]
 
 
-def show(profile: IamInstanceProfile, roles: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """An instance profile, with its role if that is among those given by their ids."""
-    return {
-        "Path": profile.path,
-        "InstanceProfileName": profile.name,
-        "InstanceProfileId": profile.id,
-        "Arn": entities.arn_of(profile),
-        "CreateDate": profile.created,
-        "Roles": [roles[profile.role_id]] if profile.role_id is not None else [],
-    }
-
-
-def _show_whole(tx: Transaction, profile: IamInstanceProfile, role: IamRole | None) -> dict[str, Any]:
-    roles = {role.id: iam_roles.show(tx, [role])[0]} if role else {}
-    return {**show(profile, roles), "Tags": iam_tags.show(tx, profile.id)}
+def _with_tags(tx: Transaction, profile: IamInstanceProfile, role: IamRole | None) -> DescribedInstanceProfile:
+    roles = {role.id: iam_roles.described(tx, [role])[0]} if role else {}
+    return replace(described(profile, roles), tags=iam_tags.pairs_of(tx, profile.id))

@@ -3,10 +3,8 @@
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_LoginProfile.html.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, func, select
 
@@ -15,7 +13,8 @@ from stead_controller.errors import AlreadyExists, BadRequest, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.questions import PasswordCheck
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.iam import account_settings, entities, passwords
+from stead_controller.resources.iam import entities, password_policies, passwords
+from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +25,31 @@ class Password:
     kept: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class LoginProfile:
+    """That a user has a password, when it was given the first, and whether it must change it."""
+
+    user_name: str
+    created: datetime | None
+    reset_required: bool
+
+
 def create(
     tx: Transaction, caller: Caller, user_name: str | None, password: Password, *, reset: bool, now: datetime
-) -> dict[str, Any]:
+) -> LoginProfile:
     """Give a user a password; raises NotFound, AlreadyExists, BadRequest for a weak one."""
     user = entities.find_user(tx, caller, entities.own_name(caller, user_name))
     if user.password_hash is not None:
         raise AlreadyExists("iam-login-profile", f"Login Profile for user {user.name} already exists.")
-    passwords.check(password.text, account_settings.password_policy(tx, caller.account_id))
+    passwords.check(password.text, password_policies.find(tx, caller.account_id))
     user.password_hash, user.password_created, user.password_reset_required = password.kept, now, reset
     user.password_changed = None
-    return _show(user)
+    return _described(user)
 
 
-def get(tx: Transaction, caller: Caller, user_name: str | None) -> dict[str, Any]:
-    """Show that a user has a password; raises NotFound."""
-    return _show(_find(tx, caller, entities.own_name(caller, user_name)))
+def get(tx: Transaction, caller: Caller, user_name: str | None) -> LoginProfile:
+    """Tell that a user has a password; raises NotFound."""
+    return _described(_find(tx, caller, entities.own_name(caller, user_name)))
 
 
 def update(
@@ -50,7 +58,7 @@ def update(
     """Change a user's password, or whether it must be changed; raises NotFound, BadRequest for a weak one."""
     user = _find(tx, caller, user_name)
     if password is not None:
-        rules = account_settings.password_policy(tx, caller.account_id)
+        rules = password_policies.find(tx, caller.account_id)
         passwords.check(password.text, rules)
         _replace(tx, user, password, rules, now)
     if reset is not None:
@@ -68,7 +76,7 @@ def remove(tx: Transaction, caller: Caller, user_name: str | None) -> None:
 def ask_to_change(tx: Transaction, caller: Caller, old: str, new: Password) -> PasswordCheck:
     """Say what must be known before the caller's own password changes; raises NotFound, BadRequest."""
     user = _own(tx, caller)
-    rules = account_settings.password_policy(tx, caller.account_id)
+    rules = password_policies.find(tx, caller.account_id)
     passwords.check(new.text, rules)
     assert user.password_hash is not None
     return PasswordCheck(((old, user.password_hash), *((new.text, kept) for kept in _latest(tx, user, rules))))
@@ -85,14 +93,14 @@ def change(
     if not equal[0] or user.password_hash != asked.pairs[0][1]:
         raise BadRequest("The old password was incorrect.", code="AccessDenied")
     _refuse_used(equal[1:])
-    _replace(tx, user, new, account_settings.password_policy(tx, caller.account_id), now)
+    _replace(tx, user, new, password_policies.find(tx, caller.account_id), now)
     user.password_reset_required = False
 
 
 def ask_to_update(tx: Transaction, caller: Caller, user_name: str, new: Password | None) -> PasswordCheck | None:
     """Say what must be known before a user's password changes, None for nothing; raises NotFound, BadRequest."""
     user = _find(tx, caller, user_name)
-    rules = account_settings.password_policy(tx, caller.account_id)
+    rules = password_policies.find(tx, caller.account_id)
     if new is None or not (latest := _latest(tx, user, rules)):
         return None
     passwords.check(new.text, rules)
@@ -114,9 +122,9 @@ def _refuse_used(equal: bytes) -> None:
         )
 
 
-def _latest(tx: Transaction, user: IamUser, rules: Mapping[str, Any] | None) -> list[str]:
+def _latest(tx: Transaction, user: IamUser, rules: PasswordPolicy | None) -> list[str]:
     """Give what is kept of the passwords that a user must not have again, the one that it has first."""
-    number = (rules or {}).get("PasswordReusePrevention", 0)
+    number = _reuse_prevention(rules)
     if not number or user.password_hash is None:
         return []
     query = select(IamOldPassword.password_hash).where(IamOldPassword.user_id == user.id)
@@ -124,9 +132,13 @@ def _latest(tx: Transaction, user: IamUser, rules: Mapping[str, Any] | None) -> 
     return [user.password_hash, *tx.session.scalars(newest)]
 
 
-def _replace(tx: Transaction, user: IamUser, new: Password, rules: Mapping[str, Any] | None, now: datetime) -> None:
+def _reuse_prevention(rules: PasswordPolicy | None) -> int:
+    return (rules and rules.reuse_prevention) or 0
+
+
+def _replace(tx: Transaction, user: IamUser, new: Password, rules: PasswordPolicy | None, now: datetime) -> None:
     """Give a user another password; of those before are kept as many as must not be had again."""
-    number = (rules or {}).get("PasswordReusePrevention", 0)
+    number = _reuse_prevention(rules)
     if number > 1 and user.password_hash is not None:
         query = select(func.max(IamOldPassword.number)).where(IamOldPassword.user_id == user.id)
         last = tx.session.scalar(query) or 0
@@ -158,9 +170,5 @@ def _find(tx: Transaction, caller: Caller, user_name: str) -> IamUser:
     return user
 
 
-def _show(user: IamUser) -> dict[str, Any]:
-    return {
-        "UserName": user.name,
-        "CreateDate": user.password_created,
-        "PasswordResetRequired": user.password_reset_required,
-    }
+def _described(user: IamUser) -> LoginProfile:
+    return LoginProfile(user.name, user.password_created, user.password_reset_required)

@@ -1,10 +1,11 @@
 """Managed policies by their ARNs: those of an account, and AWS's, which every account has."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 
-from stead_controller.authorization.aws_managed import AwsPolicy, all_policies
+from stead_controller.authorization.aws_managed import CREATED, AwsPolicy, all_policies
 from stead_controller.db.tables import IamPolicy
 from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.request.caller import Caller
@@ -24,14 +25,43 @@ class Managed:
     @property
     def id(self) -> str:
         """Its `ANPA…`."""
-        found = self.row or self.aws
-        assert found is not None
-        return found.id
+        return self._known.id
 
     @property
     def name(self) -> str:
         """Its name without path."""
         return self.arn.rpartition("/")[2]
+
+    @property
+    def path(self) -> str:
+        """Its path, `/` where it has none."""
+        return self._known.path
+
+    @property
+    def description(self) -> str:
+        """What it is for, empty where it does not say so."""
+        return self._known.description
+
+    @property
+    def default_version(self) -> int:
+        """The number of the version that counts."""
+        return self.row.default_version if self.row else 1
+
+    @property
+    def created(self) -> datetime:
+        """When it was made."""
+        return self.row.created if self.row else CREATED
+
+    @property
+    def updated(self) -> datetime:
+        """When it, or a version of it, was changed last."""
+        return self.row.updated if self.row else CREATED
+
+    @property
+    def _known(self) -> IamPolicy | AwsPolicy:
+        found = self.row or self.aws
+        assert found is not None
+        return found
 
 
 def find(tx: Transaction, caller: Caller, arn: str, *, attachable: bool = False) -> Managed:

@@ -7,10 +7,10 @@ is shown of them is what https://docs.aws.amazon.com/IAM/latest/APIReference/API
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select, update
 
@@ -21,6 +21,7 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas
 from stead_controller.resources.iam import entities, iam_names, iam_quotas, iam_tags, totp, users
 from stead_controller.resources.iam.list_pages import Slice
+from stead_controller.resources.iam.users import DescribedUser, Root
 from stead_controller.secrets.sealing import Sealer
 
 STATUSES: Final = ("Assigned", "Unassigned", "Any")
@@ -34,7 +35,7 @@ class NewDevice:
 
     name: str
     path: str | None = None
-    tags: Iterable[Mapping[str, str]] = ()
+    tags: Iterable[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,27 @@ class MadeDevice:
 
     serial_number: str
     seed: bytes = field(repr=False)
-    tags: list[dict[str, Any]]
+    tags: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedMfaDevice:
+    """A device, and the name of the user that it is somebody's of: `root` for root, None for nobody."""
+
+    serial_number: str
+    name_lower: str
+    owner_name: str | None
+    enabled: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedMfaDevice:
+    """A device, and whose it is: a user, root, or None for nobody."""
+
+    serial_number: str
+    name_lower: str
+    owner: DescribedUser | Root | None
+    enabled: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +103,7 @@ def create(tx: Transaction, caller: Caller, sealer: Sealer, wish: NewDevice, now
     )
     tx.session.add(device)
     iam_tags.set_tags(tx, device.id, wish.tags)
-    return MadeDevice(serial_of(device), seed, iam_tags.show(tx, device.id))
+    return MadeDevice(serial_of(device), seed, iam_tags.pairs_of(tx, device.id))
 
 
 def find(tx: Transaction, caller: Caller, serial_number: str) -> IamMfaDevice:
@@ -146,16 +167,16 @@ def remove(tx: Transaction, caller: Caller, serial_number: str) -> None:
     tx.session.delete(device)
 
 
-def of_user(tx: Transaction, caller: Caller, user_name: str | None, part: Slice) -> list[dict[str, Any]]:
+def of_user(tx: Transaction, caller: Caller, user_name: str | None, part: Slice) -> list[DescribedMfaDevice]:
     """A user's devices by name, the caller's own where none is named; raises NotFound."""
     if user_name is None and caller.kind not in ("user", "root"):
         return []
     owner = _owner(tx, caller, user_name)
     mine = part.of(select(IamMfaDevice).where(IamMfaDevice.user_id == owner.id), IamMfaDevice.name_lower)
-    return [_of_owner(device, owner) for device in tx.session.scalars(mine)]
+    return [_described(device, owner.name) for device in tx.session.scalars(mine)]
 
 
-def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> list[dict[str, Any]]:
+def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> list[AssignedMfaDevice]:
     """The account's devices by name: all, or those that are somebody's, or nobody's; raises InvalidParameter."""
     if status not in STATUSES:
         raise iam_names.invalid("assignmentStatus", f"Member must satisfy enum value set: [{', '.join(STATUSES)}]")
@@ -165,24 +186,24 @@ def of_account(tx: Transaction, caller: Caller, status: str, part: Slice) -> lis
         is_nobodys = IamMfaDevice.user_id.is_(None)
         mine = mine.where(is_nobodys if status == "Unassigned" else ~is_nobodys)
     return [
-        {
-            "SerialNumber": serial_of(device),
-            "User": _show_root(device) if user is None else users.show(user),
-            "EnableDate": device.enabled,
-        }
+        AssignedMfaDevice(
+            serial_of(device),
+            device.name_lower,
+            _root_of(device) if user is None else users.described(user),
+            device.enabled,
+        )
         for device, user in tx.session.execute(part.of(mine, IamMfaDevice.name_lower))
     ]
 
 
-def get(tx: Transaction, caller: Caller, serial_number: str, user_name: str | None) -> dict[str, Any]:
-    """Show a device, of a user where one is named, and to a user who names none its own; raises NotFound."""
+def get(tx: Transaction, caller: Caller, serial_number: str, user_name: str | None) -> DescribedMfaDevice:
+    """Find a device, of a user where one is named, and to a user who names none its own; raises NotFound."""
     named = user_name is not None or caller.kind == "user"
     device = _of(tx, caller, user_name, serial_number) if named else find(tx, caller, serial_number)
-    shown = {"SerialNumber": serial_of(device), "Certifications": {}}
     if device.user_id is None:
-        return shown
+        return _described(device, None)
     user = tx.session.get(IamUser, device.user_id)
-    return {**shown, **_of_owner(device, _Owner(device.user_id, _ROOT if user is None else user.name))}
+    return _described(device, _ROOT if user is None else user.name)
 
 
 def show_factor(
@@ -272,15 +293,13 @@ def _of(tx: Transaction, caller: Caller, user_name: str | None, serial_number: s
     return device
 
 
-def _of_owner(device: IamMfaDevice, owner: _Owner) -> dict[str, Any]:
-    return {"UserName": owner.name, "SerialNumber": serial_of(device), "EnableDate": device.enabled}
+def _described(device: IamMfaDevice, owner_name: str | None) -> DescribedMfaDevice:
+    return DescribedMfaDevice(serial_of(device), device.name_lower, owner_name, device.enabled)
 
 
-def _show_root(device: IamMfaDevice) -> dict[str, Any] | None:
-    """Show root as a device's user, which has no name; None for a device that is nobody's."""
-    if device.user_id is None:
-        return None
-    return {"UserId": device.account_id, "Arn": f"arn:aws:iam::{device.account_id}:root"}
+def _root_of(device: IamMfaDevice) -> Root | None:
+    """Root as a device's user; None for a device that is nobody's."""
+    return None if device.user_id is None else users.root_of(device.account_id)
 
 
 def _failed(why: str) -> BadRequest:

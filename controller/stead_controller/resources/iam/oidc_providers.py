@@ -6,9 +6,10 @@ shown; what an issuer's keys are is the operator's to say, since Stead asks no o
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -26,6 +27,18 @@ _THUMBPRINTS: Final = 5
 _CLIENT_LENGTH: Final = 255
 
 
+@dataclass(frozen=True, slots=True)
+class DescribedOidcProvider:
+    """An issuer: its URL without the scheme, the audiences whose tokens count, thumbprints and tags."""
+
+    arn: str
+    url: str
+    client_ids: Sequence[str]
+    thumbprints: Sequence[str]
+    created: datetime
+    tags: Sequence[tuple[str, str]]
+
+
 def create(
     tx: Transaction,
     caller: Caller,
@@ -33,9 +46,9 @@ def create(
     *,
     client_ids: Sequence[str],
     thumbprints: Sequence[str],
-    tags: Iterable[Mapping[str, str]],
+    tags: Iterable[tuple[str, str]],
     now: datetime,
-) -> dict[str, Any]:
+) -> DescribedOidcProvider:
     """Trust an issuer; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     match = _URL.fullmatch(url)
     if not match:
@@ -55,7 +68,7 @@ def create(
     )
     tx.session.add(provider)
     iam_tags.set_tags(tx, provider.id, tags)
-    return {"OpenIDConnectProviderArn": arn_of(provider), "Tags": iam_tags.show(tx, provider.id) or None}
+    return _described(tx, provider)
 
 
 def find(tx: Transaction, caller: Caller, arn: str) -> IamOidcProvider:
@@ -71,22 +84,15 @@ def find(tx: Transaction, caller: Caller, arn: str) -> IamOidcProvider:
     return found
 
 
-def get(tx: Transaction, caller: Caller, arn: str) -> dict[str, Any]:
-    """Show an issuer; raises NotFound."""
-    provider = find(tx, caller, arn)
-    return {
-        "Url": provider.url,
-        "ClientIDList": json.loads(provider.client_ids),
-        "ThumbprintList": json.loads(provider.thumbprints),
-        "CreateDate": provider.created,
-        "Tags": iam_tags.show(tx, provider.id),
-    }
+def get(tx: Transaction, caller: Caller, arn: str) -> DescribedOidcProvider:
+    """Find an issuer with its tags; raises NotFound."""
+    return _described(tx, find(tx, caller, arn))
 
 
-def of_account(tx: Transaction, caller: Caller) -> list[dict[str, Any]]:
+def of_account(tx: Transaction, caller: Caller) -> list[str]:
     """The ARNs of all issuers, which are few."""
     mine = select(IamOidcProvider).where(IamOidcProvider.account_id == caller.account_id)
-    return [{"Arn": arn_of(provider)} for provider in tx.session.scalars(mine.order_by(IamOidcProvider.url))]
+    return [arn_of(provider) for provider in tx.session.scalars(mine.order_by(IamOidcProvider.url))]
 
 
 def add_client(tx: Transaction, caller: Caller, arn: str, client_id: str) -> None:
@@ -118,6 +124,17 @@ def remove(tx: Transaction, caller: Caller, arn: str) -> None:
 def arn_of(provider: IamOidcProvider) -> str:
     """The ARN of an issuer."""
     return f"arn:aws:iam::{provider.account_id}:oidc-provider/{provider.url}"
+
+
+def _described(tx: Transaction, provider: IamOidcProvider) -> DescribedOidcProvider:
+    return DescribedOidcProvider(
+        arn=arn_of(provider),
+        url=provider.url,
+        client_ids=json.loads(provider.client_ids),
+        thumbprints=json.loads(provider.thumbprints),
+        created=provider.created,
+        tags=iam_tags.pairs_of(tx, provider.id),
+    )
 
 
 def _check_clients(client_ids: Sequence[str]) -> list[str]:

@@ -8,25 +8,24 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from stead_controller.errors import BadRequest
+from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 _COST: Final = 1 << 14
 _BLOCK: Final = 8
 _SALT_BYTES: Final = 16
 _SYMBOLS: Final = re.compile(r"[!@#$%^&*()_+\-=\[\]{}|']")
-# What each rule of a policy asks for, and IAM's words for it.
+# What a policy may ask for, and IAM's words for it.
 _KINDS: Final[dict[str, tuple[re.Pattern[str], str]]] = {
-    "RequireUppercaseCharacters": (re.compile("[A-Z]"), "uppercase letter"),
-    "RequireLowercaseCharacters": (re.compile("[a-z]"), "lowercase letter"),
-    "RequireNumbers": (re.compile("[0-9]"), "number"),
-    "RequireSymbols": (_SYMBOLS, "symbol"),
+    "uppercase": (re.compile("[A-Z]"), "uppercase letter"),
+    "lowercase": (re.compile("[a-z]"), "lowercase letter"),
+    "numbers": (re.compile("[0-9]"), "number"),
+    "symbols": (_SYMBOLS, "symbol"),
 }
 _DEFAULT_LENGTH: Final = 8
 _DEFAULT_KINDS: Final = 3
-_LEAST_LENGTH: Final = 6
 
 
 def hashed(password: str) -> str:
@@ -41,7 +40,7 @@ def is_password(password: str, kept: str) -> bool:
     return hmac.compare_digest(_scrypt(password, base64.b64decode(salt)), base64.b64decode(digest))
 
 
-def check(password: str, policy: Mapping[str, Any] | None) -> None:
+def check(password: str, policy: PasswordPolicy | None) -> None:
     """Raise BadRequest with what an account's policy, or that of an account without one, asks for."""
     if policy is None:
         if len(password) < _DEFAULT_LENGTH:
@@ -52,11 +51,16 @@ def check(password: str, policy: Mapping[str, Any] | None) -> None:
                 "symbols"
             )
         return
-    length = policy.get("MinimumPasswordLength", _LEAST_LENGTH)
-    if len(password) < length:
-        raise _refusal(f"Password should have a minimum length of {length}")
-    for rule, (pattern, what) in _KINDS.items():
-        if policy.get(rule) and not pattern.search(password):
+    if len(password) < policy.minimum_length:
+        raise _refusal(f"Password should have a minimum length of {policy.minimum_length}")
+    required = {
+        "uppercase": policy.require_uppercase,
+        "lowercase": policy.require_lowercase,
+        "numbers": policy.require_numbers,
+        "symbols": policy.require_symbols,
+    }
+    for kind, (pattern, what) in _KINDS.items():
+        if required[kind] and not pattern.search(password):
             raise _refusal(f"Password should have at least one {what}")
 
 

@@ -3,8 +3,6 @@
 See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html.
 """
 
-from typing import Any
-
 from stead_controller.db.tables import IamGroup
 from stead_controller.errors import NotFound
 from stead_controller.request.caller import Caller
@@ -38,10 +36,3 @@ def remove(tx: Transaction, caller: Caller, kind: str, name: str) -> None:
         message = f"Permissions boundary of the {kind} {name} cannot be found."
         raise NotFound("iam-policy", name, message=message)
     principal.boundary_arn = None
-
-
-def show(arn: str | None) -> dict[str, Any] | None:
-    """A boundary in the API's shape."""
-    if arn is None:
-        return None
-    return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}

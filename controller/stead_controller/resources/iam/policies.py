@@ -3,14 +3,14 @@
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Policy.html.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, exists, or_, select
 
-from stead_controller.authorization.aws_managed import CREATED, AwsPolicy, all_policies
+from stead_controller.authorization.aws_managed import all_policies
 from stead_controller.db.tables import IamAttachedPolicy, IamPolicy, IamPolicyVersion, IamRole, IamUser
 from stead_controller.errors import AlreadyExists, InUse
 from stead_controller.request.caller import Caller
@@ -25,6 +25,7 @@ from stead_controller.resources.iam import (
     policy_documents,
 )
 from stead_controller.resources.iam.list_pages import Slice
+from stead_controller.resources.iam.managed_policies import Managed
 
 _AWS: Final = "aws"  # sorts before an account's own
 _LOCAL: Final = "local"
@@ -38,7 +39,25 @@ class NewPolicy:
     document: str
     path: str | None = None
     description: str = ""
-    tags: Iterable[Mapping[str, str]] = ()
+    tags: Iterable[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedPolicy:
+    """A managed policy, to how many principals it is attached, and of how many it is the boundary.
+
+    The tags are left out in lists, and AWS's policies have none.
+    """
+
+    policy: Managed
+    attached: int
+    bounding: int
+    tags: Sequence[tuple[str, str]] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What lists are sorted by: AWS's policies first, then by name."""
+        return (_AWS if self.policy.aws else _LOCAL, self.policy.name.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +70,7 @@ class Search:
     usages: frozenset[str] = frozenset(("PermissionsPolicy", "PermissionsBoundary"))
 
 
-def create(tx: Transaction, caller: Caller, wish: NewPolicy, now: datetime) -> dict[str, Any]:
+def create(tx: Transaction, caller: Caller, wish: NewPolicy, now: datetime) -> DescribedPolicy:
     """Make a policy with its first version; raises InvalidParameter, AlreadyExists, LimitExceeded."""
     iam_names.check_name("policyName", wish.name)
     mine = IamPolicy.account_id == caller.account_id
@@ -77,42 +96,31 @@ def create(tx: Transaction, caller: Caller, wish: NewPolicy, now: datetime) -> d
     tx.session.flush()
     tx.session.add(IamPolicyVersion(policy_id=policy.id, number=1, document=document, created=now))
     iam_tags.set_tags(tx, policy.id, wish.tags)
-    return {**_show(policy, 0, 0), "Tags": iam_tags.show(tx, policy.id) or None}
+    return DescribedPolicy(_own(policy), 0, 0, iam_tags.pairs_of(tx, policy.id))
 
 
-def get(tx: Transaction, caller: Caller, arn: str) -> dict[str, Any]:
-    """Show a policy; raises NotFound, InvalidParameter."""
+def get(tx: Transaction, caller: Caller, arn: str) -> DescribedPolicy:
+    """Find a policy; raises NotFound, InvalidParameter."""
     found = managed_policies.find(tx, caller, arn)
     attached = attached_policies.counts(tx, caller.account_id, [arn]).get(arn, 0)
     bounding = attached_policies.boundary_counts(tx, caller.account_id, [arn]).get(arn, 0)
-    if found.aws is not None:
-        return {**_show_aws(found.aws, attached, bounding), "Description": found.aws.description, "Tags": []}
-    assert found.row is not None
-    return {
-        **_show(found.row, attached, bounding),
-        "Description": found.row.description or None,
-        "Tags": iam_tags.show(tx, found.row.id),
-    }
+    return DescribedPolicy(found, attached, bounding, iam_tags.pairs_of(tx, found.row.id) if found.row else ())
 
 
-def search(tx: Transaction, caller: Caller, asked: Search, part: Slice) -> list[tuple[tuple[str, str], dict[str, Any]]]:
-    """List policies, AWS's first, then the account's own, by name; each with the key that it is sorted by."""
+def search(tx: Transaction, caller: Caller, asked: Search, part: Slice) -> list[DescribedPolicy]:
+    """List policies, AWS's first, then the account's own, by name; the slice's key is theirs."""
     after = part.after or ("", "")
-    keyed: list[tuple[tuple[str, str], AwsPolicy | IamPolicy]] = []
+    found: list[Managed] = []
     if asked.aws and after[0] <= _AWS:
-        keyed += _search_aws(tx, caller, asked, part, after)
-    left = None if part.fetch is None else part.fetch - len(keyed)
+        found += _search_aws(tx, caller, asked, part, after)
+    left = None if part.fetch is None else part.fetch - len(found)
     if asked.local and left != 0:
         rest = Slice(left, after if after[0] == _LOCAL else None, part.path_prefix)
-        keyed += [((_LOCAL, policy.name_lower), policy) for policy in _search_local(tx, caller, asked, rest)]
-    arns = [policy.arn if isinstance(policy, AwsPolicy) else managed_policies.arn_of(policy) for _, policy in keyed]
+        found += _search_local(tx, caller, asked, rest)
+    arns = [policy.arn for policy in found]
     attached = attached_policies.counts(tx, caller.account_id, arns)
     bounding = attached_policies.boundary_counts(tx, caller.account_id, arns)
-    shown = []
-    for (key, policy), arn in zip(keyed, arns, strict=True):
-        numbers = attached.get(arn, 0), bounding.get(arn, 0)
-        shown.append((key, _show_aws(policy, *numbers) if isinstance(policy, AwsPolicy) else _show(policy, *numbers)))
-    return shown
+    return [DescribedPolicy(one, attached.get(one.arn, 0), bounding.get(one.arn, 0)) for one in found]
 
 
 def remove(tx: Transaction, caller: Caller, arn: str) -> None:
@@ -135,9 +143,7 @@ def remove(tx: Transaction, caller: Caller, arn: str) -> None:
     tx.session.delete(policy)
 
 
-def _search_aws(
-    tx: Transaction, caller: Caller, asked: Search, part: Slice, after: tuple[str, ...]
-) -> list[tuple[tuple[str, str], AwsPolicy]]:
+def _search_aws(tx: Transaction, caller: Caller, asked: Search, part: Slice, after: tuple[str, ...]) -> list[Managed]:
     """AWS's policies, which are few: the files of this program."""
     known = all_policies()
     wanted = list(known.values())
@@ -148,11 +154,11 @@ def _search_aws(
         if "PermissionsBoundary" in asked.usages:
             used |= attached_policies.boundary_counts(tx, caller.account_id, known).keys()
         wanted = [policy for policy in wanted if policy.arn in used]
-    keyed = [((_AWS, policy.name.lower()), policy) for policy in wanted if policy.path.startswith(part.path_prefix)]
-    return [entry for entry in keyed if entry[0] > after][: part.fetch]
+    listed = (policy for policy in wanted if policy.path.startswith(part.path_prefix))
+    return [Managed(one.arn, aws=one) for one in listed if (_AWS, one.name.lower()) > after][: part.fetch]
 
 
-def _search_local(tx: Transaction, caller: Caller, asked: Search, part: Slice) -> list[IamPolicy]:
+def _search_local(tx: Transaction, caller: Caller, asked: Search, part: Slice) -> list[Managed]:
     mine = select(IamPolicy).where(IamPolicy.account_id == caller.account_id, *part.paths(IamPolicy.path))
     if asked.only_attached:
         arn = "arn:aws:iam::" + IamPolicy.account_id + ":policy" + IamPolicy.path + IamPolicy.name
@@ -169,34 +175,8 @@ def _search_local(tx: Transaction, caller: Caller, asked: Search, part: Slice) -
                 for model in (IamUser, IamRole)
             ]
         mine = mine.where(or_(*ways))
-    return list(tx.session.scalars(part.of(mine, IamPolicy.name_lower)))
+    return [_own(policy) for policy in tx.session.scalars(part.of(mine, IamPolicy.name_lower))]
 
 
-def _show(policy: IamPolicy, attached: int, bounding: int) -> dict[str, Any]:
-    return {
-        "PolicyName": policy.name,
-        "PolicyId": policy.id,
-        "Arn": managed_policies.arn_of(policy),
-        "Path": policy.path,
-        "DefaultVersionId": f"v{policy.default_version}",
-        "AttachmentCount": attached,
-        "PermissionsBoundaryUsageCount": bounding,
-        "IsAttachable": True,
-        "CreateDate": policy.created,
-        "UpdateDate": policy.updated,
-    }
-
-
-def _show_aws(policy: AwsPolicy, attached: int, bounding: int) -> dict[str, Any]:
-    return {
-        "PolicyName": policy.name,
-        "PolicyId": policy.id,
-        "Arn": policy.arn,
-        "Path": policy.path,
-        "DefaultVersionId": "v1",
-        "AttachmentCount": attached,
-        "PermissionsBoundaryUsageCount": bounding,
-        "IsAttachable": True,
-        "CreateDate": CREATED,
-        "UpdateDate": CREATED,
-    }
+def _own(policy: IamPolicy) -> Managed:
+    return Managed(managed_policies.arn_of(policy), row=policy)

@@ -1,6 +1,5 @@
 """The policies that decide what a caller may do: its own, its groups', and its boundary."""
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +18,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def of_principal(tx: Transaction, principal_id: str) -> PrincipalPolicies:
         return NONE
     account_id, boundary_arn, password_policy = row
     documents = dict.fromkeys(one.document for one in documents_of(tx, principal_id))
-    if password_policy is not None and json.loads(password_policy)["AllowUsersToChangePassword"]:
+    if password_policy is not None and PasswordPolicy.of_stored(password_policy).allow_users_to_change:
         documents[_OWN_PASSWORD] = None
     return PrincipalPolicies(tuple(documents), boundary_document(tx, account_id, boundary_arn))
 

@@ -89,6 +89,31 @@ class Simulation:
         return (policy.text for policy in self.everything())
 
 
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A statement that decided: its policy, and where in the policy's text it begins and ends."""
+
+    policy: Policy
+    first: Position
+    last: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was decided about an action on a resource.
+
+    `missing` are the condition keys that policies ask about and the question does not have; `within_boundary` is what
+    the permissions boundary alone allows, None without one.
+    """
+
+    action: str
+    resource: str
+    decision: Decision
+    matched: Sequence[Matched]
+    missing: Sequence[str]
+    within_boundary: bool | None
+
+
 def of_custom(caller: Caller, asked: Question) -> Simulation:
     """Take policies as they are given; raises InvalidParameter for one that is none."""
     return _complete(caller, asked, _given(asked), None, asked.caller_arn or caller.arn)
@@ -114,7 +139,7 @@ def of_principal(tx: Transaction, caller: Caller, arn: str, asked: Question) -> 
     return _complete(caller, asked, (*owned, *_given(asked)), boundary, asked.caller_arn or arn)
 
 
-def results(simulation: Simulation, asked: Question, first: int, count: int) -> list[dict[str, Any]]:
+def results(simulation: Simulation, asked: Question, first: int, count: int) -> list[Result]:
     """Decide about `count` pairs of an action and a resource from number `first` on; raises InvalidParameter.
 
     There are fewer where so many statements match that their answer would be too long, or are there that it would take
@@ -124,7 +149,7 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
     places: dict[str, Positions] = {}
     written = {policy.text: _written(policy.document) for policy in simulation.everything()}
     statements = sum(len(policy.document.statements) for policy in simulation.everything())
-    matched, found = 0, []
+    matched, found = 0, list[Result]()
     for number in range(first, min(first + count, len(asked))):
         action = asked.actions[number // len(asked.resources)]
         resource = asked.resources[number % len(asked.resources)]
@@ -132,17 +157,16 @@ def results(simulation: Simulation, asked: Question, first: int, count: int) -> 
             raise InvalidParameter(f"Invalid Entity Action: {action}", code="InvalidInput")
         request = Request(action, resource, simulation.principal, context)
         decision = evaluate(request, policies)
-        shown: dict[str, Any] = {
-            "EvalResourceName": resource,
-            "MatchedStatements": [_matched(simulation, one, places) for one in decision.matched],
-            "MissingContextValues": _missing(simulation, action, context, written),
-        }
-        if simulation.boundary is not None:
-            within = evaluate(request, Policies(identity=(simulation.boundary.document,)))
-            shown["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": within.allowed}
-        of_resource = [] if resource == "*" else [{**shown, "EvalResourceDecision": _word(decision)}]
-        decided = {"EvalActionName": action, "EvalDecision": _word(decision), "ResourceSpecificResults": of_resource}
-        found.append({**shown, **decided})
+        found.append(
+            Result(
+                action,
+                resource,
+                decision,
+                matched=[_matched(simulation, one, places) for one in decision.matched],
+                missing=_missing(simulation, action, context, written),
+                within_boundary=_within(request, simulation.boundary),
+            )
+        )
         if matched > _MOST_MATCHED or statements * len(found) > _MOST_ASKED:
             break
         matched += len(decision.matched)
@@ -222,14 +246,12 @@ def _managed_kind(arn: str) -> str:
     return "aws-managed" if arn.startswith("arn:aws:iam::aws:") else "user-managed"
 
 
-def _word(decision: Decision) -> str:
-    if decision.allowed:
-        return "allowed"
-    return "explicitDeny" if decision.explicit_deny else "implicitDeny"
+def _within(request: Request, boundary: Policy | None) -> bool | None:
+    return None if boundary is None else evaluate(request, Policies(identity=(boundary.document,))).allowed
 
 
-def _matched(simulation: Simulation, one: MatchedStatement, places: dict[str, Positions]) -> dict[str, Any]:
-    """Show a statement; `places` keeps where those of each policy stand."""
+def _matched(simulation: Simulation, one: MatchedStatement, places: dict[str, Positions]) -> Matched:
+    """Find a statement's place; `places` keeps where those of each policy stand."""
     policy: Policy | None = simulation.identity[one.policy - 1] if one.source == "identity" else simulation.boundary
     if one.source == "resource":
         policy = simulation.resource
@@ -237,16 +259,7 @@ def _matched(simulation: Simulation, one: MatchedStatement, places: dict[str, Po
     if policy.text not in places:
         places[policy.text] = statement_positions(policy.text)
     first, last = places[policy.text][one.statement.index - 1]
-    return {
-        "SourcePolicyId": policy.name,
-        "SourcePolicyType": policy.kind,
-        "StartPosition": _place(first),
-        "EndPosition": _place(last),
-    }
-
-
-def _place(position: Position) -> dict[str, int]:
-    return {"Line": position.line, "Column": position.column}
+    return Matched(policy, first, last)
 
 
 def _missing(

@@ -4,13 +4,13 @@ See https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_managed-ver
 """
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 from sqlalchemy import func, select
 
-from stead_controller.authorization.aws_managed import CREATED
+from stead_controller.authorization.aws_managed import CREATED, AwsPolicy
 from stead_controller.db.tables import IamPolicy, IamPolicyVersion
 from stead_controller.errors import InUse, LimitExceeded, NotFound
 from stead_controller.request.caller import Caller
@@ -21,7 +21,17 @@ _VERSION: Final = re.compile(r"v([1-9][0-9]{0,8})")
 _PATTERN: Final = r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"
 
 
-def create(tx: Transaction, caller: Caller, arn: str, document: str, now: datetime, *, default: bool) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """A version of a managed policy; `default` tells whether it is the one that counts."""
+
+    number: int
+    default: bool
+    created: datetime
+    document: str
+
+
+def create(tx: Transaction, caller: Caller, arn: str, document: str, now: datetime, *, default: bool) -> PolicyVersion:
     """Add a version; raises NotFound, InvalidParameter, LimitExceeded."""
     policy = managed_policies.find_own(tx, caller, arn)
     policy_documents.check_identity(document)
@@ -37,35 +47,30 @@ def create(tx: Transaction, caller: Caller, arn: str, document: str, now: dateti
     policy.updated = now
     if default:
         policy.default_version = version.number
-    return _show(policy, version)
+    return described(policy, version)
 
 
-def get(tx: Transaction, caller: Caller, arn: str, version_id: str) -> dict[str, Any]:
-    """Show a version with its document; raises NotFound, InvalidParameter."""
+def get(tx: Transaction, caller: Caller, arn: str, version_id: str) -> PolicyVersion:
+    """Find a version; raises NotFound, InvalidParameter."""
     found = managed_policies.find(tx, caller, arn)
     if found.aws is not None:
         if _number(version_id) != 1:
             raise _absent(arn, version_id)
-        return {
-            "Document": quote(found.aws.document, safe=""),
-            "VersionId": "v1",
-            "IsDefaultVersion": True,
-            "CreateDate": CREATED,
-        }
+        return of_aws(found.aws)
     assert found.row is not None
-    version = _find(tx, found.row, version_id)
-    return {**_show(found.row, version), "Document": quote(version.document, safe="")}
+    return described(found.row, _find(tx, found.row, version_id))
 
 
-def of_policy(tx: Transaction, caller: Caller, arn: str) -> list[dict[str, Any]]:
+def of_policy(tx: Transaction, caller: Caller, arn: str) -> list[PolicyVersion]:
     """All versions, the newest first; raises NotFound, InvalidParameter."""
     found = managed_policies.find(tx, caller, arn)
+    if found.aws is not None:
+        return [of_aws(found.aws)]
     policy = found.row
-    if policy is None:
-        return [{"VersionId": "v1", "IsDefaultVersion": True, "CreateDate": CREATED}]
+    assert policy is not None
     mine = select(IamPolicyVersion).where(IamPolicyVersion.policy_id == policy.id)
     versions = tx.session.scalars(mine.order_by(IamPolicyVersion.number.desc()))
-    return [_show(policy, version) for version in versions]
+    return [described(policy, version) for version in versions]
 
 
 def make_default(tx: Transaction, caller: Caller, arn: str, version_id: str, now: datetime) -> None:
@@ -82,6 +87,16 @@ def remove(tx: Transaction, caller: Caller, arn: str, version_id: str) -> None:
     if version.number == policy.default_version:
         raise InUse("Cannot delete the default version of a policy.")
     tx.session.delete(version)
+
+
+def described(policy: IamPolicy, version: IamPolicyVersion) -> PolicyVersion:
+    """Describe a version of an account's own policy."""
+    return PolicyVersion(version.number, version.number == policy.default_version, version.created, version.document)
+
+
+def of_aws(policy: AwsPolicy) -> PolicyVersion:
+    """Describe the one version of a policy of AWS's."""
+    return PolicyVersion(1, default=True, created=CREATED, document=policy.document)
 
 
 def _find(tx: Transaction, policy: IamPolicy, version_id: str) -> IamPolicyVersion:
@@ -101,11 +116,3 @@ def _number(version_id: str) -> int:
 def _absent(arn: str, version_id: str) -> NotFound:
     message = f"Policy {arn} version {version_id} does not exist or is not attachable."
     return NotFound("iam-policy-version", version_id, message=message)
-
-
-def _show(policy: IamPolicy, version: IamPolicyVersion) -> dict[str, Any]:
-    return {
-        "VersionId": f"v{version.number}",
-        "IsDefaultVersion": version.number == policy.default_version,
-        "CreateDate": version.created,
-    }

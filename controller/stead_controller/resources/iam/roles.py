@@ -4,11 +4,10 @@ See https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 from sqlalchemy import select
 
@@ -44,10 +43,20 @@ class NewRole:
     description: str = ""
     max_session_duration: int | None = None
     boundary_arn: str | None = None
-    tags: Iterable[Mapping[str, str]] = ()
+    tags: Iterable[tuple[str, str]] = ()
 
 
-def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class DescribedRole:
+    """A role with its ARN and its trust policy, which names principals by their ARNs; lists leave the tags out."""
+
+    role: IamRole
+    arn: str
+    trust_policy: str
+    tags: Sequence[tuple[str, str]] = ()
+
+
+def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> DescribedRole:
     """Make a role; raises InvalidParameter, AlreadyExists, LimitExceeded, NotFound for the boundary."""
     name = entities.check_new_name(tx, caller, "role", wish.name)
     iam_quotas.check_account(tx, caller, quotas.IAM_ROLES, "RolesPerAccount", IamRole)
@@ -65,28 +74,28 @@ def create(tx: Transaction, caller: Caller, wish: NewRole, now: datetime) -> dic
     )
     tx.session.add(role)
     iam_tags.set_tags(tx, role.id, wish.tags)
-    return _show_whole(tx, role, used=False)
+    return _with_tags(tx, role)
 
 
-def get(tx: Transaction, caller: Caller, name: str) -> dict[str, Any]:
-    """Show a role; raises NotFound, InvalidParameter."""
-    return _show_whole(tx, entities.find_role(tx, caller, name))
+def get(tx: Transaction, caller: Caller, name: str) -> DescribedRole:
+    """Find a role; raises NotFound, InvalidParameter."""
+    return _with_tags(tx, entities.find_role(tx, caller, name))
 
 
-def search(tx: Transaction, caller: Caller, part: Slice) -> list[dict[str, Any]]:
+def search(tx: Transaction, caller: Caller, part: Slice) -> list[DescribedRole]:
     """List roles by their names."""
     mine = select(IamRole).where(IamRole.account_id == caller.account_id, *part.paths(IamRole.path))
-    return show(tx, tx.session.scalars(part.of(mine, IamRole.name_lower)).all())
+    return described(tx, tx.session.scalars(part.of(mine, IamRole.name_lower)).all())
 
 
-def update(tx: Transaction, caller: Caller, name: str, description: str | None, seconds: int | None) -> dict[str, Any]:
+def update(tx: Transaction, caller: Caller, name: str, description: str | None, seconds: int | None) -> DescribedRole:
     """Change what a role says of itself and how long its sessions may last; raises NotFound, InvalidParameter."""
     role = entities.find_role(tx, caller, name)
     if description is not None:
         role.description = _check_description(description)
     if seconds is not None:
         role.max_session_duration = seconds
-    return show(tx, [role])[0]
+    return described(tx, [role])[0]
 
 
 def trust(tx: Transaction, caller: Caller, name: str, document: str) -> None:
@@ -106,34 +115,14 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
     tx.session.delete(role)
 
 
-def show(tx: Transaction, roles: Sequence[IamRole]) -> list[dict[str, Any]]:
-    """Roles in the shape in which lists show them."""
+def described(tx: Transaction, roles: Sequence[IamRole]) -> list[DescribedRole]:
+    """Describe roles as lists do."""
     trusted = bound_principals.shown(tx, [role.trust_policy for role in roles])
-    return [_show(role, document) for role, document in zip(roles, trusted, strict=True)]
+    return [DescribedRole(role, entities.arn_of(role), document) for role, document in zip(roles, trusted, strict=True)]
 
 
-def _show(role: IamRole, document: str) -> dict[str, Any]:
-    return {
-        "Path": role.path,
-        "RoleName": role.name,
-        "RoleId": role.id,
-        "Arn": entities.arn_of(role),
-        "CreateDate": role.created,
-        "AssumeRolePolicyDocument": quote(document, safe=""),
-        "Description": role.description or None,
-        "MaxSessionDuration": role.max_session_duration,
-    }
-
-
-def _show_whole(tx: Transaction, role: IamRole, *, used: bool = True) -> dict[str, Any]:
-    shown = {
-        **show(tx, [role])[0],
-        "PermissionsBoundary": permissions_boundaries.show(role.boundary_arn),
-        "Tags": iam_tags.show(tx, role.id) or None,
-    }
-    if used:
-        shown["RoleLastUsed"] = {"LastUsedDate": role.last_used, "Region": role.last_used_region}
-    return shown
+def _with_tags(tx: Transaction, role: IamRole) -> DescribedRole:
+    return replace(described(tx, [role])[0], tags=iam_tags.pairs_of(tx, role.id))
 
 
 def _check_description(text: str) -> str:

@@ -3,8 +3,8 @@
 See https://docs.aws.amazon.com/IAM/latest/APIReference/API_User.html.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -33,10 +33,28 @@ class NewUser:
     name: str
     path: str | None = None
     boundary_arn: str | None = None
-    tags: Iterable[Mapping[str, str]] = ()
+    tags: Iterable[tuple[str, str]] = ()
 
 
-def create(tx: Transaction, caller: Caller, wish: NewUser, now: datetime) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class DescribedUser:
+    """A user with its ARN; the tags are left out in lists."""
+
+    user: IamUser
+    arn: str
+    tags: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The root user of an account, which has no name; its id is the account's, whose age only GetUser tells."""
+
+    id: str
+    arn: str
+    created: datetime | None = None
+
+
+def create(tx: Transaction, caller: Caller, wish: NewUser, now: datetime) -> DescribedUser:
     """Make a user; raises InvalidParameter, AlreadyExists, LimitExceeded, NotFound for the boundary."""
     name = entities.check_new_name(tx, caller, "user", wish.name)
     iam_quotas.check_account(tx, caller, quotas.IAM_USERS, "UsersPerAccount", IamUser)
@@ -52,21 +70,21 @@ def create(tx: Transaction, caller: Caller, wish: NewUser, now: datetime) -> dic
     )
     tx.session.add(user)
     iam_tags.set_tags(tx, user.id, wish.tags)
-    return _show_whole(tx, user)
+    return _with_tags(tx, user)
 
 
-def get(tx: Transaction, caller: Caller, name: str | None) -> dict[str, Any]:
-    """Show a user, the caller itself where no name is given; raises NotFound, InvalidParameter."""
+def get(tx: Transaction, caller: Caller, name: str | None) -> DescribedUser | Root:
+    """Find a user, the caller itself where no name is given; raises NotFound, InvalidParameter."""
     if name is None and caller.kind == "root":
         created = tx.session.scalar(select(Account.created).where(Account.id == caller.account_id))
-        return {"UserId": caller.account_id, "Arn": caller.arn, "CreateDate": created}
-    return _show_whole(tx, entities.find_user(tx, caller, entities.own_name(caller, name)))
+        return replace(root_of(caller.account_id), created=created)
+    return _with_tags(tx, entities.find_user(tx, caller, entities.own_name(caller, name)))
 
 
-def search(tx: Transaction, caller: Caller, part: Slice) -> list[dict[str, Any]]:
+def search(tx: Transaction, caller: Caller, part: Slice) -> list[DescribedUser]:
     """List users by their names."""
     mine = select(IamUser).where(IamUser.account_id == caller.account_id, *part.paths(IamUser.path))
-    return [show(user) for user in tx.session.scalars(part.of(mine, IamUser.name_lower))]
+    return [described(user) for user in tx.session.scalars(part.of(mine, IamUser.name_lower))]
 
 
 def rename(tx: Transaction, caller: Caller, name: str, new_name: str | None, new_path: str | None) -> None:
@@ -95,24 +113,18 @@ def remove(tx: Transaction, caller: Caller, name: str) -> None:
     tx.session.delete(user)
 
 
-def show(user: IamUser) -> dict[str, Any]:
-    """A user in the shape in which lists show it."""
-    return {
-        "Path": user.path,
-        "UserName": user.name,
-        "UserId": user.id,
-        "Arn": entities.arn_of(user),
-        "CreateDate": user.created,
-        "PasswordLastUsed": user.password_last_used,
-    }
+def root_of(account_id: str) -> Root:
+    """Describe root as a user of its account."""
+    return Root(account_id, f"arn:aws:iam::{account_id}:root")
 
 
-def _show_whole(tx: Transaction, user: IamUser) -> dict[str, Any]:
-    return {
-        **show(user),
-        "PermissionsBoundary": permissions_boundaries.show(user.boundary_arn),
-        "Tags": iam_tags.show(tx, user.id) or None,
-    }
+def described(user: IamUser) -> DescribedUser:
+    """Describe a user as lists do."""
+    return DescribedUser(user, entities.arn_of(user))
+
+
+def _with_tags(tx: Transaction, user: IamUser) -> DescribedUser:
+    return DescribedUser(user, entities.arn_of(user), iam_tags.pairs_of(tx, user.id))
 
 
 def _count(tx: Transaction, column: Any, where: Any) -> int:

@@ -103,7 +103,7 @@ CALLS = {
     "ListAccessKeys": lambda tx, caller, arn: access_keys.of_user(tx, caller, "user00500"),
     "GetAccountSummary": lambda tx, caller, arn: account_settings.summary(tx, caller),
     "GetAccountAuthorizationDetails": lambda tx, caller, arn: account_details.search(
-        tx, caller, account_details.KINDS, PAGE
+        tx, caller, account_details.Kind, PAGE
     ),
     "ListEntitiesForPolicy": lambda tx, caller, arn: attached_policies.entities(
         tx, caller, arn, PAGE, kinds=("user", "role", "group"), usages=("PermissionsPolicy", "PermissionsBoundary")
@@ -157,9 +157,9 @@ def test_pages_of_any_size_are_the_whole_list(crowded):
             page = database.run_blocking(
                 lambda tx, part=part: attached_policies.entities(tx, caller, arn, part, **kinds)
             )
-            found += [row["Id"] for row in page]
+            found += [row.id for row in page]
             if len(page) < size:
                 break
-            after = (page[-1]["kind"], page[-1]["Id"])
+            after = (page[-1].kind, page[-1].id)
         assert found == [f"AIDA{number:017}" for number in range(len(found))]
         assert size < 1000 or len(found) == USERS

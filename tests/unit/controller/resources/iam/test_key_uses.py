@@ -6,6 +6,7 @@ from stead_controller.db.migrate import upgrade
 from stead_controller.db.session import Database
 from stead_controller.request.caller import Caller
 from stead_controller.resources.iam import access_keys, roles
+from stead_controller.resources.iam.access_keys import LastUse
 from stead_controller.resources.iam.key_uses import KeyUses
 from stead_controller.resources.iam.roles import NewRole
 from stead_controller.resources.operators.create_account import create_account
@@ -30,7 +31,7 @@ async def test_the_last_use_of_keys_and_roles_is_written(database):
     def make(tx):
         made = create_account(tx, no_sealer(), CLOUD, "one", NOW)
         root = Caller(made.account_id, f"arn:aws:iam::{made.account_id}:root", made.account_id, made.access_key_id)
-        return root, roles.create(tx, root, NewRole("r", TRUST), NOW)["RoleId"]
+        return root, roles.create(tx, root, NewRole("r", TRUST), NOW).role.id
 
     root, role_id = await database.run(make)
     role = Caller(root.account_id, "arn", "user", "ASIA", kind="role", principal_id=role_id)
@@ -44,11 +45,9 @@ async def test_the_last_use_of_keys_and_roles_is_written(database):
     await uses.write()
 
     def look(tx):
-        return (
-            access_keys.last_used(tx, root, root.access_key_id)["AccessKeyLastUsed"],
-            roles.get(tx, root, "r")["RoleLastUsed"],
-        )
+        role = roles.get(tx, root, "r").role
+        return access_keys.last_used(tx, root, root.access_key_id), (role.last_used, role.last_used_region)
 
     key, used = await database.run(look, writes=False)
-    assert key == {"LastUsedDate": NOW + timedelta(seconds=1), "ServiceName": "iam", "Region": "eu-west-7"}
-    assert used == {"LastUsedDate": NOW + timedelta(seconds=2), "Region": "eu-west-7"}
+    assert key == LastUse(None, NOW + timedelta(seconds=1), "iam", "eu-west-7")
+    assert used == (NOW + timedelta(seconds=2), "eu-west-7")

@@ -2,6 +2,7 @@ import pytest
 
 from stead_controller.errors import BadRequest
 from stead_controller.resources.iam import passwords
+from stead_controller.resources.iam.password_policies import PasswordPolicy
 
 
 def test_a_password_is_known_by_what_is_kept_of_it():
@@ -19,17 +20,17 @@ def test_a_password_is_known_by_what_is_kept_of_it():
         ("longenough", None, False),
         ("Longenough1", None, True),
         ("longenough1!", None, True),
-        ("abcdef", {}, True),
-        ("abcde", {}, False),
-        ("abcdefgh", {"MinimumPasswordLength": 9}, False),
-        ("abcdefghi", {"MinimumPasswordLength": 9}, True),
-        ("abcdef", {"RequireNumbers": True}, False),
-        ("abcdef1", {"RequireNumbers": True}, True),
-        ("abcdef", {"RequireUppercaseCharacters": True}, False),
-        ("ABCDEF", {"RequireLowercaseCharacters": True}, False),
-        ("abcdef", {"RequireSymbols": True}, False),
-        ("abcdef|", {"RequireSymbols": True}, True),
-        ("abcdef", {"RequireSymbols": False}, True),
+        ("abcdef", PasswordPolicy(), True),
+        ("abcde", PasswordPolicy(), False),
+        ("abcdefgh", PasswordPolicy(minimum_length=9), False),
+        ("abcdefghi", PasswordPolicy(minimum_length=9), True),
+        ("abcdef", PasswordPolicy(require_numbers=True), False),
+        ("abcdef1", PasswordPolicy(require_numbers=True), True),
+        ("abcdef", PasswordPolicy(require_uppercase=True), False),
+        ("ABCDEF", PasswordPolicy(require_lowercase=True), False),
+        ("abcdef", PasswordPolicy(require_symbols=True), False),
+        ("abcdef|", PasswordPolicy(require_symbols=True), True),
+        ("abcdef", PasswordPolicy(require_symbols=False), True),
     ],
 )
 def test_the_rules_of_an_account_hold(password, policy, fine):

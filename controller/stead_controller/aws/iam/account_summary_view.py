@@ -1,0 +1,49 @@
+"""How much an account has and how much it may have, as GetAccountSummary shows it."""
+
+from typing import Final
+
+from stead_controller.resources.iam import iam_quotas
+from stead_controller.resources.iam.account_settings import AccountSummary
+
+_FIXED: Final = {
+    "AccessKeysPerUserQuota": iam_quotas.ACCESS_KEYS_PER_USER,
+    "AccountPasswordPresent": 0,
+    "AccountSigningCertificatesPresent": 0,
+    "GlobalEndpointTokenVersion": 2,  # tokens are good wherever the cloud is asked
+    "AssumeRolePolicySizeQuota": iam_quotas.TRUST_POLICY_SIZE,
+    "GroupPolicySizeQuota": iam_quotas.INLINE_SIZES["group"],
+    "GroupsPerUserQuota": iam_quotas.GROUPS_PER_USER,
+    "PolicySizeQuota": iam_quotas.POLICY_SIZE,
+    "PolicyVersionsInUseQuota": 10_000,
+    "RolePolicySizeQuota": iam_quotas.INLINE_SIZES["role"],
+    "ServerCertificates": 0,
+    "ServerCertificatesQuota": 0,  # none can be uploaded
+    "SigningCertificatesPerUserQuota": 0,
+    "UserPolicySizeQuota": iam_quotas.INLINE_SIZES["user"],
+    "VersionsPerPolicyQuota": iam_quotas.VERSIONS_PER_POLICY,
+}
+_COUNTED: Final = (
+    ("user", "Users"),
+    ("group", "Groups"),
+    ("role", "Roles"),
+    ("instance-profile", "InstanceProfiles"),
+    ("policy", "Policies"),
+)
+
+
+def account_summary_view(found: AccountSummary) -> dict[str, int]:
+    """Show the numbers of an account; root has a device or a key, or has none, which is 1 or 0."""
+    shown = dict(_FIXED)
+    for kind, title in _COUNTED:
+        shown[title] = found.counts[kind]
+        shown[f"{title}Quota"] = found.limits[kind]
+    return {
+        **shown,
+        **{f"AttachedPoliciesPer{kind.capitalize()}Quota": limit for kind, limit in found.policies_per.items()},
+        "Providers": found.oidc_providers,
+        "MFADevices": found.mfa_devices,
+        "MFADevicesInUse": found.mfa_devices_in_use,
+        "AccountMFAEnabled": int(found.root_has_mfa_device),
+        "PolicyVersionsInUse": found.policies_in_use,
+        "AccountAccessKeysPresent": int(found.root_has_access_key),
+    }
