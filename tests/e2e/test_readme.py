@@ -1,5 +1,6 @@
-"""The README's own commands, one after the other, as a newcomer types them on a machine that has no cloud yet."""
+"""The commands of the README and of the guides that go on with its tour, as a newcomer types them on a bare machine."""
 
+import itertools
 import os
 import re
 import shlex
@@ -14,23 +15,38 @@ from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud
 
 ROOT: Final = Path(__file__).parents[2]
-SECTIONS: Final = ("A first tour", "Disks", "Users, roles, objects, records, images, the end")
+# In the order in which a reader may type them: each goes on with the instance of the first. "" is a whole page.
+SECTIONS: Final = (
+    ("README.md", "A first tour"),
+    ("docs/use/first-vm.md", "Look"),
+    ("docs/use/disks.md", ""),
+    ("docs/use/users-and-buckets.md", ""),
+    ("docs/use/roles-in-guests.md", "A role that may read tags"),
+    ("docs/use/roles-in-guests.md", "Give it to an instance"),
+    ("docs/use/debugging-packets.md", "What decides?"),
+    ("docs/use/debugging-packets.md", "What is in force on the host?"),
+    ("docs/use/debugging-packets.md", "What goes over the wire?"),
+    ("docs/use/own-image.md", "Your own image"),
+    ("docs/use/first-vm.md", "The end"),
+)
 POOL: Final = "198.18.0.0/16"  # the README's
 
-# What a newcomer does with fingers: the package is there already; the host key is accepted, a word is typed, and exit.
+# What a newcomer does with fingers: the package is there already; the host key is accepted; who only logs in types a
+# word, and exit.
 APT_GET: Final = """#!/bin/sh
 test "$*" = "install awscli"
 """
-SSH: Final = """#!/bin/sh
-exec /usr/bin/ssh -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile="$PWD/known_hosts" "$@" \\
-    'echo "logged in at $(hostname)"'
+SSH: Final = """#!/bin/bash
+case "${!#}" in *@*) set -- "$@" 'echo "logged in at $(hostname)"' ;; esac
+exec /usr/bin/ssh -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile="$PWD/known_hosts" "$@"
 """
 
 
-def commands(section: str) -> str:
-    """The indented lines of a section, as they stand there."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    [body] = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+def commands(page: str, section: str) -> str:
+    """The indented lines of a section, or of a page, as they stand there."""
+    body = (ROOT / page).read_text(encoding="utf-8")
+    if section:
+        [body] = re.findall(rf"^##? {re.escape(section)}\n(.*?)(?=^## |\Z)", body, re.MULTILINE | re.DOTALL)
     return "\n".join(line.removeprefix("    ") for line in body.splitlines() if line.startswith("    "))
 
 
@@ -43,10 +59,11 @@ def _take_the_tour(folder: Path) -> None:
     before = leaks.take_picture()
     cloud = RealCloud(public_pool=POOL)
     try:
-        done = _type(cloud, folder, "\n".join(map(commands, SECTIONS)))
+        done = _type(cloud, folder, "\n".join(itertools.starmap(commands, SECTIONS)))
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-6000:]}\n{cloud.log_ends()}"
         _shows_what_it_says(done.stdout)
         assert (folder / "disk.vmdk").stat().st_size > 0
+        assert (folder / "guest.pcap").stat().st_size > 0
         cloud.up()  # the tour ends with a `down`
         assert [host.state for host in cloud.operator.list_hosts()] == ["up"]
     finally:
@@ -82,3 +99,4 @@ def _shows_what_it_says(said: str) -> None:
     assert "logged in at ip-" in said
     assert "BEGIN SSH HOST KEY KEYS" in said  # the console
     assert len(set(re.findall(r'"Account": "(\d{12})"', said))) == 2  # the first one, and team-b
+    assert "and the answer back" in said  # net explain
