@@ -110,5 +110,5 @@ def _association_view(one: PrivateAddress) -> Result | None:
         "PublicDnsName": one.public_name,
         "IpOwnerId": public.account_id if elastic else "amazon",
         "AllocationId": public.allocation_id,
-        "AssociationId": public.association_id if elastic else None,
+        "AssociationId": public.association_id,
     }
