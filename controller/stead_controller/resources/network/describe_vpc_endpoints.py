@@ -1,9 +1,9 @@
-"""VPC endpoints as EC2 shows and filters them."""
+"""VPC endpoints: found by ids and filters, with what is known of them."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import select
 
@@ -24,9 +24,8 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.network.vpc_endpoint_services import INTERFACE
 
-_ADDRESS_TYPE: Final = "ipv4"
 _OF_ROWS: Final[dict[str, Condition]] = {
-    "ip-address-type": constant(_ADDRESS_TYPE),
+    "ip-address-type": constant("ipv4"),
     "service-name": text(VpcEndpoint.service),
     "vpc-endpoint-id": text(VpcEndpoint.id),
     "vpc-endpoint-state": text(VpcEndpoint.state),
@@ -34,56 +33,42 @@ _OF_ROWS: Final[dict[str, Condition]] = {
     "vpc-id": own(VpcEndpoint.vpc_id, Vpc.id, Vpc.account_id),
 }
 FILTERS: Final = frozenset({*_OF_ROWS, "service-region"})
-# What an endpoint has that was given no policy.
-DEFAULT_POLICY: Final = json.dumps(
-    {
-        "Version": "2008-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}],
-    }
-)
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's endpoints in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+@dataclass(frozen=True, slots=True)
+class DescribedVpcEndpoint:
+    """An endpoint with what is known of it beside its row; `groups` are the ids and names of security groups.
+
+    `failed_interface_id` names the interface that a host could not make, because of which it is not available.
+    """
+
+    endpoint: VpcEndpoint
+    route_table_ids: Sequence[str]
+    interfaces: Sequence[VpcEndpointInterface]
+    groups: Sequence[tuple[str, str]]
+    dns_names: Sequence[str]
+    failed_interface_id: str | None
+    tags: Sequence[tuple[str, str]]
+
+
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedVpcEndpoint]:
+    """Find the caller's endpoints and what is known of them, sorted by id; raises MalformedId, NotFound."""
     conditions = {**_OF_ROWS, "service-region": constant(cloud.region)}
-    found = lookup.select_page(tx, caller, "vpc-endpoint", VpcEndpoint, asked, conditions=conditions)
-    return _shown(tx, caller, cloud, found)
-
-
-def show(tx: Transaction, caller: Caller, cloud: Cloud, endpoint_id: str) -> dict[str, Any]:
-    """Show one of the caller's endpoints."""
-    (shown,) = describe(tx, caller, cloud, Selection((endpoint_id,)))
-    return shown
-
-
-def _shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[VpcEndpoint]) -> list[dict[str, Any]]:
+    rows = lookup.select_page(tx, caller, "vpc-endpoint", VpcEndpoint, asked, conditions=conditions)
     endpoint_ids = [row.id for row in rows]
-    tagged = tags.of(tx, caller.account_id, endpoint_ids)
+    tagged = tags.pairs_of(tx, caller.account_id, endpoint_ids)
     tables = _tables(tx, endpoint_ids)
     interfaces, groups = _interfaces(tx, endpoint_ids), _groups(tx, endpoint_ids)
     return [
-        {
-            "VpcEndpointId": row.id,
-            "VpcEndpointType": row.endpoint_type,
-            "VpcId": row.vpc_id,
-            "ServiceName": row.service,
-            "ServiceRegion": cloud.region,
-            "State": row.state,
-            "PolicyDocument": row.policy or DEFAULT_POLICY,
-            "RouteTableIds": tables[row.id],
-            "SubnetIds": [one.subnet_id for one in interfaces[row.id]],
-            "Groups": groups[row.id],
-            "IpAddressType": _ADDRESS_TYPE,
-            "DnsOptions": {"DnsRecordIpType": _ADDRESS_TYPE},
-            "PrivateDnsEnabled": row.private_dns,
-            "RequesterManaged": False,
-            "NetworkInterfaceIds": [one.interface_id for one in interfaces[row.id]],
-            "DnsEntries": _names(row, interfaces[row.id]),
-            "LastError": _error(interfaces[row.id]),
-            "CreationTimestamp": row.created,
-            "Tags": tagged.get(row.id, []),
-            "OwnerId": row.account_id,
-        }
+        DescribedVpcEndpoint(
+            row,
+            route_table_ids=tables[row.id],
+            interfaces=interfaces[row.id],
+            groups=groups[row.id],
+            dns_names=_names(row, interfaces[row.id]),
+            failed_interface_id=_failed(interfaces[row.id]),
+            tags=tagged.get(row.id, ()),
+        )
         for row in rows
     ]
 
@@ -109,9 +94,9 @@ def _interfaces(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[
     return found
 
 
-def _groups(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[dict[str, str]]]:
-    """Give the security groups of each endpoint, by id."""
-    found: dict[str, list[dict[str, str]]] = defaultdict(list)
+def _groups(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Give the ids and names of the security groups of each endpoint, by id."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for batch in lookup.batches(endpoint_ids):
         query = (
             select(VpcEndpointGroup.endpoint_id, SecurityGroup.id, SecurityGroup.name)
@@ -120,11 +105,11 @@ def _groups(tx: Transaction, endpoint_ids: Sequence[str]) -> dict[str, list[dict
             .order_by(SecurityGroup.id)
         )
         for endpoint_id, group_id, name in tx.session.execute(query):
-            found[endpoint_id].append({"GroupId": group_id, "GroupName": name})
+            found[endpoint_id].append((group_id, name))
     return found
 
 
-def _names(row: VpcEndpoint, interfaces: Sequence[VpcEndpointInterface]) -> list[dict[str, str]]:
+def _names(row: VpcEndpoint, interfaces: Sequence[VpcEndpointInterface]) -> list[str]:
     """Give the names of an interface endpoint: its own, those of its zones, and the service's where it has that."""
     if row.endpoint_type != INTERFACE:
         return []
@@ -132,12 +117,9 @@ def _names(row: VpcEndpoint, interfaces: Sequence[VpcEndpointInterface]) -> list
     names = [endpoint_name(row.id, row.service)]
     names += [endpoint_name(row.id, row.service, one.zone) for one in interfaces]
     names += [private_name(code, region)] if row.private_dns else []
-    return [{"DnsName": name} for name in names]
+    return names
 
 
-def _error(interfaces: Sequence[VpcEndpointInterface]) -> dict[str, str] | None:
-    """Say why an endpoint is not available, if a host has said why."""
-    failed = next((one for one in interfaces if one.state == "pending" and one.host_error), None)
-    if failed is None:
-        return None
-    return {"Code": "InternalError", "Message": f"The interface {failed.interface_id} could not be created"}
+def _failed(interfaces: Sequence[VpcEndpointInterface]) -> str | None:
+    """Give the first interface that waits for a host which could not make it."""
+    return next((one.interface_id for one in interfaces if one.state == "pending" and one.host_error), None)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, select
 
@@ -22,7 +22,6 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import holds
 from stead_controller.request.filters import Filter
 from stead_controller.request.transaction import Transaction
-from stead_controller.request.zones import zone_ids
 from stead_controller.resources.network import notify_hosts
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -44,6 +43,14 @@ class Service:
     def name(self, cloud: Cloud) -> str:
         """Give its name, such as com.amazonaws.us-east-1.s3."""
         return f"com.amazonaws.{cloud.region}.{self.code}"
+
+    def private_name(self, region: str) -> str:
+        """Give the DNS name that its clients know."""
+        return private_name(self.code, region)
+
+    def domain(self, region: str) -> str:
+        """Give the domain of the DNS names of its endpoints, which for gateways is the name that clients know."""
+        return self.private_name(region) if self.endpoint_type == GATEWAY else endpoint_domain(self.code, region)
 
 
 SERVICES: Final = (
@@ -68,9 +75,7 @@ def host_names(region: str) -> list[str]:
     """Give the DNS names that services have inside of VPCs with an endpoint, as certificates write them."""
     names = []
     for service in SERVICES:
-        own = private_name(service.code, region)
-        below = own if service.endpoint_type == GATEWAY else endpoint_domain(service.code, region)
-        names += [own, f"*.{below}"]
+        names += [service.private_name(region), f"*.{service.domain(region)}"]
     return names
 
 
@@ -79,50 +84,22 @@ def _absent(name: str) -> NotFound:
     return NotFound("vpc-endpoint-service", name, code="InvalidServiceName", message=message)
 
 
-def describe(cloud: Cloud, names: Iterable[str], filters: Iterable[Filter]) -> list[dict[str, Any]]:
-    """List services in EC2's shape, sorted by name; raises NotFound."""
-    asked = {find(cloud, name).name(cloud) for name in names}
+def describe(cloud: Cloud, names: Iterable[str], filters: Iterable[Filter]) -> list[Service]:
+    """Find services, sorted by name; raises NotFound."""
+    asked = {find(cloud, name) for name in names}
     wanted = tuple(filters)
     found = []
     for service in SERVICES:
-        name = service.name(cloud)
         facts = {
             "owner": ["amazon"],
-            "service-name": [name],
+            "service-name": [service.name(cloud)],
             "service-region": [cloud.region],
             "service-type": [service.endpoint_type],
             "supported-ip-address-types": ["ipv4"],
         }
-        if (not asked or name in asked) and holds(wanted, facts):
-            found.append(_shown(cloud, service))
-    return sorted(found, key=lambda one: str(one["ServiceName"]))
-
-
-def _shown(cloud: Cloud, service: Service) -> dict[str, Any]:
-    by_zone = zone_ids(cloud)
-    own = private_name(service.code, cloud.region)
-    named: dict[str, Any] = {"BaseEndpointDnsNames": [own]}
-    if service.endpoint_type == INTERFACE:
-        named = {
-            "BaseEndpointDnsNames": [endpoint_domain(service.code, cloud.region)],
-            "PrivateDnsName": own,
-            "PrivateDnsNames": [{"PrivateDnsName": own}],
-            "PrivateDnsNameVerificationState": "verified",
-        }
-    return named | {
-        "ServiceName": service.name(cloud),
-        "ServiceId": f"vpce-svc-{service.code}",
-        "ServiceType": [{"ServiceType": service.endpoint_type}],
-        "ServiceRegion": cloud.region,
-        "AvailabilityZoneIds": [by_zone[zone] for zone in cloud.zones],
-        "AvailabilityZones": list(cloud.zones),
-        "Owner": "amazon",
-        "VpcEndpointPolicySupported": True,
-        "AcceptanceRequired": False,
-        "ManagesVpcEndpoints": False,
-        "Tags": [],
-        "SupportedIpAddressTypes": ["ipv4"],
-    }
+        if (not asked or service in asked) and holds(wanted, facts):
+            found.append(service)
+    return sorted(found, key=lambda one: one.name(cloud))
 
 
 def keep(tx: Transaction, cloud: Cloud, now: datetime) -> None:

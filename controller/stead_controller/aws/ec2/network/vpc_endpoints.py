@@ -1,14 +1,18 @@
 """VPC endpoints: Create, Modify, Delete, Describe, and the services that they may lead to."""
 
+from functools import partial
 from typing import Any, Final
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import filters, repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.vpc_endpoint_service_view import vpc_endpoint_service_view
+from stead_controller.aws.ec2.network.vpc_endpoint_view import vpc_endpoint_view
 from stead_controller.errors import InvalidParameter, MalformedId, MissingParameter, NotFound, Unsupported
+from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import describe_vpc_endpoints, vpc_endpoint_services, vpc_endpoints
-from stead_controller.resources.network.vpc_endpoint_services import GATEWAY, INTERFACE
+from stead_controller.resources.network.vpc_endpoint_services import GATEWAY, INTERFACE, Service
 from stead_controller.resources.network.vpc_endpoints import Change, CreateRequest
 
 # What only endpoints have that Stead has not: VPC Lattice's and other regions'.
@@ -62,8 +66,8 @@ def create_vpc_endpoint(call: Call, params: Params) -> Result:
     made = vpc_endpoints.create(
         call.tx, call.caller, call.cloud, request, repeatable=repeatable("CreateVpcEndpoint", params), now=call.now
     )
-    shown = describe_vpc_endpoints.show(call.tx, call.caller, call.cloud, made)
-    return {"VpcEndpoint": shown, "ClientToken": params.get("ClientToken")}
+    (found,) = describe_vpc_endpoints.describe(call.tx, call.caller, call.cloud, Selection((made,)))
+    return {"VpcEndpoint": vpc_endpoint_view(call.cloud, found), "ClientToken": params.get("ClientToken")}
 
 
 @operation("ModifyVpcEndpoint")
@@ -135,7 +139,8 @@ def describe_vpc_endpoints_(call: Call, params: Params) -> Result:
     known = describe_vpc_endpoints.FILTERS
     asked, page = selection.paged(call, params, "DescribeVpcEndpoints", known, ids="VpcEndpointIds")
     found = describe_vpc_endpoints.describe(call.tx, call.caller, call.cloud, asked)
-    return selection.answer("VpcEndpoints", found, page, "VpcEndpointId")
+    view = partial(vpc_endpoint_view, call.cloud)
+    return selection.answered("VpcEndpoints", found, page, lambda one: (one.endpoint.id,), view)
 
 
 @operation("DescribeVpcEndpointServices", writes=False)
@@ -144,10 +149,14 @@ def describe_vpc_endpoint_services(call: Call, params: Params) -> Result:
     page = describe.page(call, params, "DescribeVpcEndpointServices", ids="ServiceNames")
     asked = filters(params, vpc_endpoint_services.FILTERS)
     regions = params.get("ServiceRegions", ())
-    found: list[dict[str, Any]] = []
+    found: list[Service] = []
     if not regions or call.cloud.region in regions:
         found = vpc_endpoint_services.describe(call.cloud, params.get("ServiceNames", ()), asked)
     after = page.after[0] if page.after else ""
-    shown, token = page.cut([one for one in found if one["ServiceName"] > after], lambda row: (row["ServiceName"],))
-    names = [one["ServiceName"] for one in shown]
-    return {"ServiceNames": names, "ServiceDetails": shown, "NextToken": token}
+    later = [one for one in found if one.name(call.cloud) > after]
+    shown, token = page.cut(later, lambda one: (one.name(call.cloud),))
+    return {
+        "ServiceNames": [one.name(call.cloud) for one in shown],
+        "ServiceDetails": [vpc_endpoint_service_view(call.cloud, one) for one in shown],
+        "NextToken": token,
+    }

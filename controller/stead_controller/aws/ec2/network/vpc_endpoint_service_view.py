@@ -1,0 +1,37 @@
+"""Services that VPC endpoints lead to, as EC2 shows them."""
+
+from stead_controller.aws.call import Result
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.zones import zone_ids
+from stead_controller.resources.network.vpc_endpoint_services import INTERFACE, Service
+
+
+def vpc_endpoint_service_view(cloud: Cloud, service: Service) -> Result:
+    """Show a service; only one with interface endpoints has private DNS names."""
+    by_zone = zone_ids(cloud)
+    return _names_view(cloud, service) | {
+        "ServiceName": service.name(cloud),
+        "ServiceId": f"vpce-svc-{service.code}",
+        "ServiceType": [{"ServiceType": service.endpoint_type}],
+        "ServiceRegion": cloud.region,
+        "AvailabilityZoneIds": [by_zone[zone] for zone in cloud.zones],
+        "AvailabilityZones": list(cloud.zones),
+        "Owner": "amazon",
+        "VpcEndpointPolicySupported": True,
+        "AcceptanceRequired": False,
+        "ManagesVpcEndpoints": False,
+        "Tags": [],
+        "SupportedIpAddressTypes": ["ipv4"],
+    }
+
+
+def _names_view(cloud: Cloud, service: Service) -> Result:
+    names: Result = {"BaseEndpointDnsNames": [service.domain(cloud.region)]}
+    if service.endpoint_type != INTERFACE:
+        return names
+    private = service.private_name(cloud.region)
+    return names | {
+        "PrivateDnsName": private,
+        "PrivateDnsNames": [{"PrivateDnsName": private}],
+        "PrivateDnsNameVerificationState": "verified",
+    }
