@@ -185,7 +185,7 @@ def test_the_released_rests_but_its_account_may_have_it_back(api: Api) -> None:
     cloud, other = api.world.cloud, api.world.other.caller
     later = NOW + timedelta(days=3650)
     api.run(address_pools.forget_rested, cloud, later)
-    assert api.run(elastic_addresses.allocate, other, cloud, address, {}, later)["PublicIp"] == address
+    assert api.run(elastic_addresses.allocate, other, cloud, address, {}, later).address == address
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""Elastic IP addresses: allocated to an account, found, and shown.
+"""Elastic IP addresses: allocated to an account, and found.
 
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html.
 """
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,6 +29,34 @@ from stead_controller.resources import quotas, tags
 from stead_controller.resources.network import address_pools
 
 _TYPE: Final = "elastic-ip"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A public address that an account has, by the id of its allocation."""
+
+    id: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """What an address is associated with: a private address of a network interface."""
+
+    id: str | None
+    instance_id: str | None
+    interface_id: str
+    interface_account_id: str
+    private_address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedElasticAddress:
+    """An Elastic IP address with its association, if it has one, and its tags."""
+
+    allocation: Allocation
+    association: Association | None
+    tags: Sequence[tuple[str, str]]
 
 
 def conditions(cloud: Cloud) -> dict[str, Condition]:
@@ -61,8 +89,8 @@ def allocate(  # noqa: PLR0917 — what the operation asks
     wanted: str | None,
     tags_on_create: Mapping[str, Mapping[str, str]],
     now: datetime,
-) -> dict[str, Any]:
-    """Give the account an address of the cloud's pools, the wanted one if any, and show it.
+) -> Allocation:
+    """Give the account an address of the cloud's pools, the wanted one if any.
 
     Raises InvalidParameter, NotFound for an address that cannot be had, LimitExceeded.
     """
@@ -75,13 +103,7 @@ def allocate(  # noqa: PLR0917 — what the operation asks
     tx.session.add(ElasticAddress(id=allocation_id, account_id=caller.account_id, address=address, created=now))
     tx.session.flush()
     tags.create_on_launch(tx, caller, [(_TYPE, allocation_id)], tags_on_create)
-    return {
-        "AllocationId": allocation_id,
-        "PublicIp": address,
-        "Domain": "vpc",
-        "PublicIpv4Pool": "amazon",
-        "NetworkBorderGroup": cloud.region,
-    }
+    return Allocation(allocation_id, address)
 
 
 def find(tx: Transaction, caller: Caller, allocation_id: str | None, public_address: str | None) -> ElasticAddress:
@@ -109,8 +131,8 @@ def find(tx: Transaction, caller: Caller, allocation_id: str | None, public_addr
 
 def describe(
     tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, public_addresses: Sequence[str]
-) -> list[dict[str, Any]]:
-    """List the caller's addresses in EC2's shape, sorted by allocation.
+) -> list[DescribedElasticAddress]:
+    """Find the caller's addresses, sorted by allocation.
 
     Raises MalformedId, InvalidParameter for what is no address, NotFound.
     """
@@ -121,25 +143,17 @@ def describe(
         asked = replace(asked, ids=(*asked.ids, *_ids_of(tx, caller, public_addresses)))
     found = lookup.select_page(tx, caller, _TYPE, ElasticAddress, asked, conditions=conditions(cloud))
     held = _associations(tx, [one.address for one in found])
-    tagged = tags.of(tx, caller.account_id, [one.id for one in found])
+    tagged = tags.pairs_of(tx, caller.account_id, [one.id for one in found])
     return [
-        {
-            "AllocationId": one.id,
-            "PublicIp": one.address,
-            "Domain": "vpc",
-            "PublicIpv4Pool": "amazon",
-            "NetworkBorderGroup": cloud.region,
-            **held.get(one.address, {}),
-            "Tags": tagged.get(one.id, []),
-        }
+        DescribedElasticAddress(Allocation(one.id, one.address), held.get(one.address), tagged.get(one.id, ()))
         for one in found
     ]
 
 
-def describe_attribute(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's addresses with their reverse names, of which none has one; raises MalformedId, NotFound."""
+def describe_attribute(tx: Transaction, caller: Caller, asked: Selection) -> list[Allocation]:
+    """Find the caller's addresses for their reverse names, of which none has one; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, _TYPE, ElasticAddress, asked, conditions={})
-    return [{"AllocationId": one.id, "PublicIp": one.address} for one in found]
+    return [Allocation(one.id, one.address) for one in found]
 
 
 def _ids_of(tx: Transaction, caller: Caller, public_addresses: Sequence[str]) -> list[str]:
@@ -153,9 +167,9 @@ def _ids_of(tx: Transaction, caller: Caller, public_addresses: Sequence[str]) ->
     return list(found.values())
 
 
-def _associations(tx: Transaction, public_addresses: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _associations(tx: Transaction, public_addresses: Sequence[str]) -> dict[str, Association]:
     """What each associated address is associated with."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Association] = {}
     public, interface = PublicAddress, NetworkInterface
     for batch in lookup.batches(public_addresses):
         query = (
@@ -164,13 +178,7 @@ def _associations(tx: Transaction, public_addresses: Sequence[str]) -> dict[str,
             .where(public.address.in_(batch))
         )
         for address, association_id, private_address, row in tx.session.execute(query):
-            found[address] = {
-                "AssociationId": association_id,
-                "InstanceId": row.instance_id,
-                "NetworkInterfaceId": row.id,
-                "NetworkInterfaceOwnerId": row.account_id,
-                "PrivateIpAddress": private_address,
-            }
+            found[address] = Association(association_id, row.instance_id, row.id, row.account_id, private_address)
     return found
 
 

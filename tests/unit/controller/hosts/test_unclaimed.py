@@ -132,7 +132,7 @@ def test_its_macs_and_public_addresses_are_nobody_elses(run, world, report, monk
     eni = run(create(world))
 
     def associate(tx):
-        elastic = elastic_addresses.find(tx, world.one.caller, allocated["AllocationId"], None)
+        elastic = elastic_addresses.find(tx, world.one.caller, allocated.id, None)
         return elastic_address_associations.associate(tx, world.one.caller, elastic, Target(interface_id=eni), NOW)
 
     with pytest.raises(WrongState) as refused:  # it was allocated before the copy, and associated after it

@@ -113,8 +113,8 @@ class Tenant:
 
     def allocate(self):
         made = self.run(elastic_addresses.allocate, self.caller, POOL, None, {}, NOW)
-        self.allocations.append(made["AllocationId"])
-        self.given.append(made["PublicIp"])
+        self.allocations.append(made.id)
+        self.given.append(made.address)
 
     def associate(self):
         if self.interfaces and self.allocations:
@@ -187,12 +187,12 @@ def test_a_pool_gives_all_its_addresses_and_the_released_when_they_have_rested(w
         return run(elastic_addresses.allocate, world.one.caller, POOL, None, {}, now)
 
     made = [allocate(NOW) for _ in range(5)]
-    assert {one["PublicIp"] for one in made} == {f"198.18.9.{last}" for last in range(2, 7)}
+    assert {one.address for one in made} == {f"198.18.9.{last}" for last in range(2, 7)}
     with pytest.raises(LimitExceeded) as refused:
         allocate(NOW)
     assert refused.value.code == "InsufficientAddressCapacity"
-    run(elastic_address_associations.release, world.one.caller, made[0]["AllocationId"], None, NOW)
+    run(elastic_address_associations.release, world.one.caller, made[0].id, None, NOW)
     with pytest.raises(LimitExceeded):
         allocate(NOW + timedelta(seconds=59))
-    assert allocate(NOW + timedelta(seconds=60))["PublicIp"] == made[0]["PublicIp"]
+    assert allocate(NOW + timedelta(seconds=60)).address == made[0].address
     run(check)

@@ -4,6 +4,11 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
 from stead_controller.aws.ec2.network.addressing import check_border_group
+from stead_controller.aws.ec2.network.elastic_address_view import (
+    allocation_view,
+    attribute_view,
+    elastic_address_view,
+)
 from stead_controller.errors import InvalidCombination, InvalidParameter, Unsupported
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import elastic_address_associations as associations
@@ -24,7 +29,8 @@ def allocate_address(call: Call, params: Params) -> Result:
             f"The pool '{params['PublicIpv4Pool']}' does not exist", code="InvalidPublicIpv4PoolID.NotFound"
         )
     tags = describe.tags_on_create(params, "elastic-ip")
-    return elastic_addresses.allocate(call.tx, call.caller, call.cloud, params.get("Address"), tags, call.now)
+    made = elastic_addresses.allocate(call.tx, call.caller, call.cloud, params.get("Address"), tags, call.now)
+    return allocation_view(call.cloud, made)
 
 
 @operation("ReleaseAddress")
@@ -62,7 +68,8 @@ def describe_addresses(call: Call, params: Params) -> Result:
     known = elastic_addresses.conditions(call.cloud)
     asked = selection.everything(params, known, ids="AllocationIds")
     public_addresses = params.get("PublicIps", ())
-    return {"Addresses": elastic_addresses.describe(call.tx, call.caller, call.cloud, asked, public_addresses)}
+    found = elastic_addresses.describe(call.tx, call.caller, call.cloud, asked, public_addresses)
+    return {"Addresses": [elastic_address_view(call.cloud, one) for one in found]}
 
 
 @operation("DescribeAddressesAttribute", writes=False)
@@ -71,4 +78,4 @@ def describe_addresses_attribute(call: Call, params: Params) -> Result:
     page = describe.page(call, params, "DescribeAddressesAttribute", ids="AllocationIds", at_least=1)
     asked = Selection(tuple(params.get("AllocationIds", ())), (), page.after, page.fetch)
     found = elastic_addresses.describe_attribute(call.tx, call.caller, asked)
-    return selection.answer("Addresses", found, page, "AllocationId")
+    return selection.answered("Addresses", found, page, lambda one: (one.id,), attribute_view)
