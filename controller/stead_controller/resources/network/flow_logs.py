@@ -1,4 +1,4 @@
-"""Flow logs: made for VPCs, subnets and interfaces, deleted, shown; hosts are told in the same transaction.
+"""Flow logs: made for VPCs, subnets and interfaces, found, deleted; hosts are told in the same transaction.
 
 Hosts write the records to files, in a folder of the log group's name
 (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs.html).
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import delete, func, select
 
@@ -29,17 +29,12 @@ LOGS_PER_RESOURCE: Final = 2
 RESOURCES_AT_ONCE: Final = 300
 _IDS_AT_ONCE: Final = 1000
 
-_KIND: Final = "vpc-flow-log"
-_DESTINATION: Final = "cloud-watch-logs"
+_TYPE: Final = "vpc-flow-log"
+DESTINATION_TYPE: Final = "cloud-watch-logs"
 _OTHER_DESTINATIONS: Final = ("s3", "kinesis-data-firehose")
 _INTERVALS: Final = (60, 600)
 _TRAFFIC: Final = ("ACCEPT", "REJECT", "ALL")
-_TYPES: Final[dict[str, tuple[str, Any]]] = {
-    "VPC": ("vpc", Vpc),
-    "Subnet": ("subnet", Subnet),
-    "NetworkInterface": ("network-interface", NetworkInterface),
-}
-_UNBUILT_TYPES: Final = (
+_UNBUILT_KINDS: Final = (
     "TransitGateway",
     "TransitGatewayAttachment",
     "RegionalNatGateway",
@@ -51,10 +46,25 @@ _UNBUILT_TYPES: Final = (
 _GROUP_NAME: Final = re.compile(r"[.\-_/#A-Za-z0-9]{1,512}\Z")
 _GROUP_ARN: Final = re.compile(r"arn:[a-z-]+:logs:[a-z0-9-]+:[0-9]{12}:log-group:([^:*]+)(?::\*)?\Z")
 
+
+class _Kind(NamedTuple):
+    """A kind of resource that may have flow logs: EC2's name of it here, the type of its ids, and its table."""
+
+    name: str
+    resource_type: str
+    table: Any
+
+
+_KINDS: Final = (
+    _Kind("VPC", "vpc", Vpc),
+    _Kind("Subnet", "subnet", Subnet),
+    _Kind("NetworkInterface", "network-interface", NetworkInterface),
+)
+
 FILTERS: Final[dict[str, Condition]] = {
     "deliver-log-status": constant("SUCCESS"),
     "flow-log-id": text(FlowLog.id),
-    "log-destination-type": constant(_DESTINATION),
+    "log-destination-type": constant(DESTINATION_TYPE),
     "log-group-name": text(FlowLog.log_group_name),
     "resource-id": text(FlowLog.resource_id),
     "traffic-type": text(FlowLog.traffic_type),
@@ -69,7 +79,7 @@ class Asked:
     resource_type: str
     traffic_type: str | None
     log_group_name: str | None = None
-    destination_type: str = _DESTINATION
+    destination_type: str = DESTINATION_TYPE
     destination: str | None = None
     log_format: str | None = None
     aggregation_seconds: int = 600
@@ -93,19 +103,19 @@ def create(tx: Transaction, caller: Caller, asked: Asked, *, repeatable: Repeata
     known = client_tokens.replay_request(tx, caller, repeatable, now)
     if known is not None:
         return Made(known.split(), [])
+    kind = _kind(asked.resource_type)
     group_name = _check(asked)
     log_format = DEFAULT if asked.log_format is None else check_format(asked.log_format)
-    resource_type, table = _TYPES[asked.resource_type]
-    mine = table.account_id == caller.account_id
-    lookup.require(tx, resource_type, table.id, asked.resource_ids, mine)
+    mine = kind.table.account_id == caller.account_id
+    lookup.require(tx, kind.resource_type, kind.table.id, asked.resource_ids, mine)
     made, refused = [], []
-    for resource in lookup.rows(tx, table, dict.fromkeys(asked.resource_ids)):
+    for resource in lookup.rows(tx, kind.table, dict.fromkeys(asked.resource_ids)):
         row = FlowLog(
-            id=ids.new_id(_KIND),
+            id=ids.new_id(_TYPE),
             account_id=caller.account_id,
-            vpc_id=resource.id if resource_type == "vpc" else resource.vpc_id,
+            vpc_id=resource.id if kind.table is Vpc else resource.vpc_id,
             resource_id=resource.id,
-            resource_type=asked.resource_type,
+            resource_type=kind.name,
             traffic_type=asked.traffic_type,
             log_group_name=group_name,
             destination=None if asked.destination is None else asked.destination.removesuffix(":*"),
@@ -120,7 +130,7 @@ def create(tx: Transaction, caller: Caller, asked: Asked, *, repeatable: Repeata
             continue
         tx.session.add(row)
         tx.session.flush()
-        tags.create_on_launch(tx, caller, [(_KIND, row.id)], {_KIND: asked.tags})
+        tags.create_on_launch(tx, caller, [(_TYPE, row.id)], {_TYPE: asked.tags})
         notify_hosts.flow_log(tx, row.id, row.vpc_id)
         made.append(row.id)
     if len(made) == 1:  # a token stands for one resource; with more of them, what exists already is refused as such
@@ -134,7 +144,7 @@ def remove(tx: Transaction, caller: Caller, flow_log_ids: Sequence[str]) -> None
         raise MissingParameter("FlowLogId")
     if len(flow_log_ids) > _IDS_AT_ONCE:
         raise InvalidParameter(f"At most {_IDS_AT_ONCE} flow logs can be deleted at once")
-    lookup.require(tx, _KIND, FlowLog.id, flow_log_ids, FlowLog.account_id == caller.account_id)
+    lookup.require(tx, _TYPE, FlowLog.id, flow_log_ids, FlowLog.account_id == caller.account_id)
     for row in lookup.rows(tx, FlowLog, dict.fromkeys(flow_log_ids)):
         tx.session.delete(row)
         tx.session.flush()
@@ -149,28 +159,19 @@ def end_of_vpc(tx: Transaction, vpc_id: str) -> None:
     tags.remove_all(tx, gone)
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's flow logs in EC2's shape, sorted by id; raises MalformedId, NotFound."""
-    found = lookup.select_page(tx, caller, _KIND, FlowLog, asked, conditions=FILTERS)
-    tagged = tags.of(tx, caller.account_id, [row.id for row in found])
-    return [
-        {
-            "FlowLogId": row.id,
-            "FlowLogStatus": "ACTIVE",
-            "CreationTime": row.created,
-            "DeliverLogsStatus": "SUCCESS",
-            "DeliverLogsPermissionArn": row.permission_arn,
-            "LogDestinationType": _DESTINATION,
-            "LogDestination": row.destination,
-            "LogGroupName": row.log_group_name,
-            "LogFormat": row.log_format,
-            "MaxAggregationInterval": row.aggregation_seconds,
-            "ResourceId": row.resource_id,
-            "TrafficType": row.traffic_type,
-            "Tags": tagged.get(row.id, []),
-        }
-        for row in found
-    ]
+@dataclass(frozen=True, slots=True)
+class DescribedFlowLog:
+    """A flow log with its tags."""
+
+    flow_log: FlowLog
+    tags: Sequence[tuple[str, str]]
+
+
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedFlowLog]:
+    """Find the caller's flow logs, sorted by id; raises MalformedId, NotFound."""
+    found = lookup.select_page(tx, caller, _TYPE, FlowLog, asked, conditions=FILTERS)
+    tagged = tags.pairs_of(tx, caller.account_id, [row.id for row in found])
+    return [DescribedFlowLog(row, tagged.get(row.id, ())) for row in found]
 
 
 def _refusal(tx: Transaction, wanted: FlowLog) -> tuple[str, str] | None:
@@ -192,12 +193,18 @@ def _refusal(tx: Transaction, wanted: FlowLog) -> tuple[str, str] | None:
     return None
 
 
+def _kind(name: str) -> _Kind:
+    """Give the kind of resource that a request names; raises Unsupported, InvalidParameter."""
+    if name in _UNBUILT_KINDS:
+        raise Unsupported(f"Flow logs of the resource type {name} are not supported.")
+    found = next((one for one in _KINDS if one.name == name), None)
+    if found is None:
+        raise InvalidParameter(f"Value ({name}) for parameter resourceType is invalid.")
+    return found
+
+
 def _check(asked: Asked) -> str:
     """Check what does not need the database, and give the name of the log group."""
-    if asked.resource_type in _UNBUILT_TYPES:
-        raise Unsupported(f"Flow logs of the resource type {asked.resource_type} are not supported.")
-    if asked.resource_type not in _TYPES:
-        raise InvalidParameter(f"Value ({asked.resource_type}) for parameter resourceType is invalid.")
     if asked.traffic_type is None:
         raise MissingParameter("trafficType")
     if asked.traffic_type not in _TRAFFIC:
@@ -213,9 +220,9 @@ def _check(asked: Asked) -> str:
     if asked.destination_type in _OTHER_DESTINATIONS:
         raise Unsupported(
             f"Flow logs cannot be sent to {asked.destination_type}: they are files on the hosts. Use the destination "
-            f"type {_DESTINATION} with a log group's name, which becomes the folder."
+            f"type {DESTINATION_TYPE} with a log group's name, which becomes the folder."
         )
-    if asked.destination_type != _DESTINATION:
+    if asked.destination_type != DESTINATION_TYPE:
         raise InvalidParameter(f"Value ({asked.destination_type}) for parameter logDestinationType is invalid.")
     return _group_name(asked)
 

@@ -3,6 +3,7 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.flow_log_view import flow_log_view, made_view
 from stead_controller.errors import Unsupported
 from stead_controller.resources.network import flow_logs
 from stead_controller.resources.network.flow_logs import Asked
@@ -29,14 +30,7 @@ def create_flow_logs(call: Call, params: Params) -> Result:
         tags=tags_on_create(params, "vpc-flow-log")["vpc-flow-log"],
     )
     made = flow_logs.create(call.tx, call.caller, asked, repeatable=repeatable("CreateFlowLogs", params), now=call.now)
-    return {
-        "ClientToken": params.get("ClientToken"),
-        "FlowLogIds": made.flow_log_ids,
-        "Unsuccessful": [
-            {"ResourceId": resource_id, "Error": {"Code": code, "Message": message}}
-            for resource_id, code, message in made.refused
-        ],
-    }
+    return {"ClientToken": params.get("ClientToken"), **made_view(made)}
 
 
 @operation("DeleteFlowLogs")
@@ -50,4 +44,5 @@ def delete_flow_logs(call: Call, params: Params) -> Result:
 def describe_flow_logs(call: Call, params: Params) -> Result:
     """List flow logs."""
     asked, page = selection.paged(call, params, "DescribeFlowLogs", flow_logs.FILTERS, ids="FlowLogIds")
-    return selection.answer("FlowLogs", flow_logs.describe(call.tx, call.caller, asked), page, "FlowLogId")
+    found = flow_logs.describe(call.tx, call.caller, asked)
+    return selection.answered("FlowLogs", found, page, lambda one: (one.flow_log.id,), flow_log_view)
