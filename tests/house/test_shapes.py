@@ -28,7 +28,6 @@ NOT_YET: frozenset[str] = frozenset(
         "resources/instances/key_pairs.py",
         "resources/instances/metadata_options.py",
         "resources/instances/profile_associations.py",
-        "resources/network/prefix_lists.py",
         "resources/network/private_names.py",
         "resources/network/vpc_peering_connections.py",
         "resources/storage/block_devices.py",

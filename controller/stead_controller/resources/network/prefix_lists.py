@@ -1,4 +1,4 @@
-"""Managed prefix lists: made, changed by versions, restored, deleted, shown; hosts are told in the same transaction.
+"""Managed prefix lists: made, changed by versions, restored, deleted, found; hosts are told in the same transaction.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html.
 """
@@ -6,7 +6,7 @@ See https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, func, or_, select
 
@@ -25,7 +25,6 @@ from stead_controller.errors import (
 from stead_controller.request import client_tokens, lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.client_tokens import Repeatable
-from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import Condition, Selection, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.request.written_blocks import canonical_block
@@ -52,7 +51,7 @@ FILTERS: Final[dict[str, Condition]] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A block, as a request writes it, with its description."""
+    """A block with its description; a request may write the block in other spellings."""
 
     cidr: str
     description: str | None = None
@@ -78,6 +77,31 @@ class NewList:
     max_entries: int
     entries: tuple[Entry, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedPrefixList:
+    """A prefix list with its tags; `is_of_service` when it is one that the cloud makes for a service."""
+
+    prefix_list: PrefixList
+    is_of_service: bool
+    tags: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePrefixList:
+    """The prefix list of a service with its blocks."""
+
+    prefix_list: PrefixList
+    blocks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """A resource that names a prefix list, and whose it is."""
+
+    resource_id: str
+    account_id: str
 
 
 def create(tx: Transaction, caller: Caller, asked: NewList, *, repeatable: Repeatable, now: datetime) -> str:
@@ -161,8 +185,8 @@ def restore(tx: Transaction, caller: Caller, list_id: str, *, previous: int, cur
     return row.id
 
 
-def remove(tx: Transaction, caller: Caller, list_id: str) -> dict[str, Any]:
-    """Delete a list, and say so in EC2's shape; raises MalformedId, NotFound, InUse."""
+def remove(tx: Transaction, caller: Caller, list_id: str) -> DescribedPrefixList:
+    """Delete a list and give what it was, without its tags; raises MalformedId, NotFound, InUse."""
     row = lookup.find(tx, caller, _KIND, PrefixList, list_id)
     using = _using(tx, row)
     if using:
@@ -170,11 +194,11 @@ def remove(tx: Transaction, caller: Caller, list_id: str) -> dict[str, Any]:
     tx.session.delete(row)
     tx.session.flush()
     tags.remove_all(tx, [row.id])
-    return {"PrefixListId": row.id, "PrefixListName": row.name, "State": "delete-complete", "OwnerId": row.account_id}
+    return DescribedPrefixList(row, is_of_service=False, tags=())
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's and services' prefix lists in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedPrefixList]:
+    """Find the caller's and services' prefix lists, sorted by id; raises MalformedId, NotFound."""
     lookup.require_seen(tx, _KIND, PrefixList.id, asked.ids, lambda _: vpc_endpoint_services.ways(caller))
     # Each way has an index of its own that begins with it: joined, the rows of others would be read.
     ids_found = [
@@ -183,39 +207,21 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
         for each in lookup.select_ids(tx, caller, PrefixList.id, asked, way, conditions=FILTERS)
     ]
     found = lookup.rows(tx, PrefixList, sorted(ids_found)[: asked.limit])
-    tagged = tags.of(tx, caller.account_id, [row.id for row in found])
-    arn = f"arn:{cloud.partition}:ec2:{cloud.region}"
+    tagged = tags.pairs_of(tx, caller.account_id, [row.id for row in found])
     return [
-        {
-            "PrefixListId": row.id,
-            "PrefixListName": row.name,
-            "PrefixListArn": f"{arn}:{row.account_id.lower()}:prefix-list/{row.id}",
-            "AddressFamily": row.address_family,
-            "State": row.state,
-            # A service's list has neither: it is the cloud's business, and weighs what it weighs.
-            "MaxEntries": None if row.account_id == vpc_endpoint_services.OWNER else row.max_entries,
-            "Version": None if row.account_id == vpc_endpoint_services.OWNER else row.version,
-            "OwnerId": row.account_id,
-            "Tags": tagged.get(row.id, []),
-        }
-        for row in found
+        DescribedPrefixList(row, row.account_id == vpc_endpoint_services.OWNER, tagged.get(row.id, ())) for row in found
     ]
 
 
-def of_services(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the prefix lists of the cloud's services with their blocks, sorted by id; raises MalformedId, NotFound."""
+def of_services(tx: Transaction, caller: Caller, asked: Selection) -> list[ServicePrefixList]:
+    """Find the prefix lists of the cloud's services, sorted by id; raises MalformedId, NotFound."""
     theirs = PrefixList.account_id == vpc_endpoint_services.OWNER
     lookup.require(tx, _KIND, PrefixList.id, asked.ids, theirs)
     found = lookup.rows(tx, PrefixList, lookup.select_ids(tx, caller, PrefixList.id, asked, theirs, conditions=FILTERS))
-    return [
-        {"PrefixListId": row.id, "PrefixListName": row.name, "Cidrs": prefix_list_blocks.blocks(tx, row.id)}
-        for row in found
-    ]
+    return [ServicePrefixList(row, prefix_list_blocks.blocks(tx, row.id)) for row in found]
 
 
-def entries(
-    tx: Transaction, caller: Caller, list_id: str, version: int | None, asked: Selection
-) -> list[dict[str, Any]]:
+def entries(tx: Transaction, caller: Caller, list_id: str, version: int | None, asked: Selection) -> list[Entry]:
     """List the entries of a list, of its newest version unless one is named, sorted by their text.
 
     Raises MalformedId, NotFound, InvalidParameter for a version that there is not.
@@ -225,15 +231,15 @@ def entries(
         _require_known_version(row, version)
     after = asked.after[0] if asked.after else None
     found = _entries(tx, row, row.version if version is None else version, after, asked.limit)
-    return [{"Cidr": one.cidr, "Description": one.description} for one in found]
+    return [Entry(one.cidr, one.description) for one in found]
 
 
-def associations(tx: Transaction, caller: Caller, list_id: str, asked: Selection) -> list[dict[str, str]]:
-    """List what names a prefix list, in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def associations(tx: Transaction, caller: Caller, list_id: str, asked: Selection) -> list[Association]:
+    """List what names a prefix list, sorted by id; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, _KIND, PrefixList, list_id)
     after = asked.after[0] if asked.after else ""
     using = [one for one in _using(tx, row) if one > after][: asked.limit]
-    return [{"ResourceId": one, "ResourceOwner": row.account_id} for one in using]
+    return [Association(one, row.account_id) for one in using]
 
 
 def _using(tx: Transaction, row: PrefixList) -> list[str]:

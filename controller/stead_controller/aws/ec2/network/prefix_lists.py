@@ -1,12 +1,20 @@
 """Managed prefix lists: Create, Modify, Restore, Delete, Describe, their entries and who uses them."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.prefix_list_view import (
+    association_view,
+    deleted_view,
+    entry_view,
+    prefix_list_view,
+    service_prefix_list_view,
+)
 from stead_controller.errors import Unsupported
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.network import prefix_lists
@@ -60,7 +68,7 @@ def restore_managed_prefix_list_version(call: Call, params: Params) -> Result:
 @operation("DeleteManagedPrefixList")
 def delete_managed_prefix_list(call: Call, params: Params) -> Result:
     """Delete a list that nothing uses."""
-    return {"PrefixList": prefix_lists.remove(call.tx, call.caller, params["PrefixListId"])}
+    return {"PrefixList": deleted_view(prefix_lists.remove(call.tx, call.caller, params["PrefixListId"]))}
 
 
 @operation("DescribeManagedPrefixLists", writes=False)
@@ -69,8 +77,9 @@ def describe_managed_prefix_lists(call: Call, params: Params) -> Result:
     asked, page = selection.paged(
         call, params, "DescribeManagedPrefixLists", prefix_lists.FILTERS, ids="PrefixListIds", most=100
     )
-    found = prefix_lists.describe(call.tx, call.caller, call.cloud, asked)
-    return selection.answer("PrefixLists", found, page, "PrefixListId")
+    found = prefix_lists.describe(call.tx, call.caller, asked)
+    view = partial(prefix_list_view, call.cloud)
+    return selection.answered("PrefixLists", found, page, lambda one: (one.prefix_list.id,), view)
 
 
 @operation("DescribePrefixLists", writes=False)
@@ -81,7 +90,7 @@ def describe_prefix_lists(call: Call, params: Params) -> Result:
     wanted = describe.filters(params, known, tags=False)
     asked = Selection(tuple(params.get("PrefixListIds", ())), wanted, page.after, page.fetch)
     found = prefix_lists.of_services(call.tx, call.caller, asked)
-    return selection.answer("PrefixLists", found, page, "PrefixListId")
+    return selection.answered("PrefixLists", found, page, lambda one: (one.prefix_list.id,), service_prefix_list_view)
 
 
 @operation("GetManagedPrefixListEntries", writes=False)
@@ -90,7 +99,7 @@ def get_managed_prefix_list_entries(call: Call, params: Params) -> Result:
     page = describe.page(call, params, "GetManagedPrefixListEntries", at_least=1, at_most=100)
     asked = Selection(after=page.after, limit=page.fetch)
     found = prefix_lists.entries(call.tx, call.caller, params["PrefixListId"], params.get("TargetVersion"), asked)
-    return selection.answer("Entries", found, page, "Cidr")
+    return selection.answered("Entries", found, page, lambda one: (one.cidr,), entry_view)
 
 
 @operation("GetManagedPrefixListAssociations", writes=False)
@@ -99,7 +108,7 @@ def get_managed_prefix_list_associations(call: Call, params: Params) -> Result:
     page = describe.page(call, params, "GetManagedPrefixListAssociations", at_most=255)
     asked = Selection(after=page.after, limit=page.fetch)
     found = prefix_lists.associations(call.tx, call.caller, params["PrefixListId"], asked)
-    return selection.answer("PrefixListAssociations", found, page, "ResourceId")
+    return selection.answered("PrefixListAssociations", found, page, lambda one: (one.resource_id,), association_view)
 
 
 def _entries(given: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
@@ -107,5 +116,5 @@ def _entries(given: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
 
 
 def _shown(call: Call, list_id: str) -> Result:
-    (shown,) = prefix_lists.describe(call.tx, call.caller, call.cloud, Selection((list_id,)))
-    return {"PrefixList": shown}
+    (found,) = prefix_lists.describe(call.tx, call.caller, Selection((list_id,)))
+    return {"PrefixList": prefix_list_view(call.cloud, found)}

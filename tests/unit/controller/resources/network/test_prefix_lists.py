@@ -44,7 +44,7 @@ def test_versions_are_kept(world, run, steps):
             pass  # refused: all versions must be as they were
     for number, wanted in enumerate(versions, 1):
         found = run(prefix_lists.entries, world.one.caller, list_id, number, Selection())
-        assert {one["Cidr"]: one["Description"] for one in found} == wanted
+        assert {one.cidr: one.description for one in found} == wanted
     assert run(prefix_list_blocks.blocks, list_id) == sorted(versions[-1])
     run(prefix_lists.remove, world.one.caller, list_id)
 
@@ -58,6 +58,6 @@ def test_too_old_versions_are_forgotten(world, run, monkeypatch):
             version, add=(Entry(f"10.{version}.0.0/16"),), remove=(f"10.{version - 1}.0.0/16",)[: version - 1]
         )
         run(prefix_lists.modify, world.one.caller, list_id, change)
-    assert run(prefix_lists.entries, world.one.caller, list_id, 3, Selection())[0]["Cidr"] == "10.2.0.0/16"
+    assert run(prefix_lists.entries, world.one.caller, list_id, 3, Selection())[0].cidr == "10.2.0.0/16"
     with pytest.raises(SteadError):
         run(prefix_lists.entries, world.one.caller, list_id, 2, Selection())
