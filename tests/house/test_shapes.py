@@ -29,7 +29,6 @@ NOT_YET: frozenset[str] = frozenset(
         "resources/instances/metadata_options.py",
         "resources/instances/profile_associations.py",
         "resources/network/private_names.py",
-        "resources/network/vpc_peering_connections.py",
         "resources/storage/block_devices.py",
         "resources/storage/create_snapshots.py",
         "resources/storage/lifecycle_policies.py",

@@ -1,4 +1,4 @@
-"""VPC peering connections: asked for, accepted, rejected, expired, deleted; seen by both accounts.
+"""VPC peering connections: asked for, accepted, rejected, expired, deleted; found by both accounts.
 
 See https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html for the states and limits.
 """
@@ -7,9 +7,9 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import delete, or_, select
 
 from stead_controller.catalog import ids
 from stead_controller.db.tables import Vpc, VpcPeeringConnection
@@ -74,6 +74,29 @@ class Asked:
     peer_vpc_id: str | None
     peer_account_id: str | None = None
     peer_region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a connection: a VPC, the blocks that the caller may see of it, and whether its names are resolved.
+
+    `blocks` are IPv4 before IPv6, the primary one first; None where they are not shown.
+    """
+
+    account_id: str
+    vpc_id: str
+    blocks: Sequence[str] | None
+    dns: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedPeering:
+    """A connection with its sides and the caller's tags."""
+
+    connection: VpcPeeringConnection
+    requester: Side
+    accepter: Side
+    tags: Sequence[tuple[str, str]]
 
 
 def create(
@@ -214,60 +237,37 @@ def find(tx: Transaction, caller: Caller, peering_id: str) -> VpcPeeringConnecti
     return lookup.find_seen(tx, _KIND, VpcPeeringConnection, peering_id, peered_vpcs.sides(caller))
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the connections of both sides in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedPeering]:
+    """Find the connections of both sides, sorted by id; raises MalformedId, NotFound."""
     sides = peered_vpcs.sides(caller)
     lookup.require_seen(tx, _KIND, _row.id, asked.ids, lambda _ids: sides)
     asked = lookup.only_seen(tx, asked, "vpc-peering-connection-id", _row.id, lambda _ids: sides)
     found_ids = lookup.select_ids(tx, caller, _row.id, asked, or_(*sides), conditions=FILTERS)
-    found = lookup.rows(tx, VpcPeeringConnection, found_ids)
-    return shown(tx, caller, cloud, found)
+    return described(tx, caller, lookup.rows(tx, VpcPeeringConnection, found_ids))
 
 
-def shown(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[VpcPeeringConnection]) -> list[dict[str, Any]]:
-    """Show connections in EC2's shape, with the caller's tags; of the accepter an active one alone shows blocks."""
-    tagged = tags.of(tx, caller.account_id, [row.id for row in rows])
-    found = []
-    for row in rows:
-        requester = _side(tx, cloud, row.account_id, row.requester_vpc_id, dns=row.requester_dns)
-        accepter = _side(tx, cloud, row.accepter_account_id, row.accepter_vpc_id, dns=row.accepter_dns)
-        if row.status != ACTIVE:
-            for hidden in ("CidrBlock", "CidrBlockSet", "Ipv6CidrBlockSet", "PeeringOptions"):
-                accepter.pop(hidden, None)
-        found.append(
-            {
-                "VpcPeeringConnectionId": row.id,
-                "RequesterVpcInfo": requester,
-                "AccepterVpcInfo": accepter,
-                "ExpirationTime": row.expires,
-                "Status": {"Code": row.status, "Message": row.message},
-                "Tags": tagged.get(row.id, []),
-            }
+def described(tx: Transaction, caller: Caller, rows: Sequence[VpcPeeringConnection]) -> list[DescribedPeering]:
+    """Find what is known of connections; of the accepter an active one alone shows blocks."""
+    tagged = tags.pairs_of(tx, caller.account_id, [row.id for row in rows])
+    return [
+        DescribedPeering(
+            row,
+            Side(
+                row.account_id,
+                row.requester_vpc_id,
+                peered_vpcs.blocks_of(tx, row.requester_vpc_id),
+                dns=row.requester_dns,
+            ),
+            Side(
+                row.accepter_account_id,
+                row.accepter_vpc_id,
+                peered_vpcs.blocks_of(tx, row.accepter_vpc_id) if row.status == ACTIVE else None,
+                dns=row.accepter_dns,
+            ),
+            tagged.get(row.id, ()),
         )
-    return found
-
-
-def options(*, dns: bool) -> dict[str, bool]:
-    """Show the options of one side in EC2's shape."""
-    return {
-        "AllowDnsResolutionFromRemoteVpc": dns,
-        "AllowEgressFromLocalClassicLinkToRemoteVpc": False,
-        "AllowEgressFromLocalVpcToRemoteClassicLink": False,
-    }
-
-
-def _side(tx: Transaction, cloud: Cloud, account_id: str, vpc_id: str, *, dns: bool) -> dict[str, Any]:
-    blocks = peered_vpcs.blocks_of(tx, vpc_id)
-    ipv4 = [block for block in blocks if ":" not in block]
-    return {
-        "OwnerId": account_id,
-        "VpcId": vpc_id,
-        "Region": cloud.region,
-        "CidrBlock": ipv4[0] if ipv4 else None,
-        "CidrBlockSet": [{"CidrBlock": block} for block in ipv4],
-        "Ipv6CidrBlockSet": [{"Ipv6CidrBlock": block} for block in blocks if ":" in block],
-        "PeeringOptions": options(dns=dns),
-    }
+        for row in rows
+    ]
 
 
 def _of_accepter(tx: Transaction, caller: Caller, peering_id: str, verb: str) -> VpcPeeringConnection:
@@ -302,10 +302,6 @@ def _check_new(tx: Transaction, account_id: str, vpc_id: str, peer_vpc_id: str) 
         _row.requester_vpc_id == vpc_id,
         _row.status == PENDING,
     )
-
-
-def _count(tx: Transaction, which: ColumnElement[bool], status: str) -> int:
-    return tx.session.scalars(select(func.count()).where(which, _row.status == status)).one()
 
 
 def _overlap(tx: Transaction, vpc_id: str, other_vpc_id: str) -> bool:

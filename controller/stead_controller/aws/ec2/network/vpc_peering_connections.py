@@ -1,11 +1,17 @@
 """VPC peering connections: Create, Accept, Reject, Delete, Describe, and their options."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.network.vpc_peering_connection_view import (
+    options_view,
+    peering_view,
+    requested_peering_view,
+)
 from stead_controller.errors import InvalidCombination, Unsupported
 from stead_controller.resources.network import vpc_peering_connections
 from stead_controller.resources.network.vpc_peering_connections import FILTERS, Asked
@@ -28,18 +34,16 @@ def create_vpc_peering_connection(call: Call, params: Params) -> Result:
     row = vpc_peering_connections.create(
         call.tx, call.caller, call.cloud, asked, tags_given=tags_on_create(params, _KIND)[_KIND], now=call.now
     )
-    (shown,) = vpc_peering_connections.shown(call.tx, call.caller, call.cloud, [row])
-    # EC2 looks at the request after its answer, so this one says nothing of what becomes of it.
-    begun = {"Code": "initiating-request", "Message": f"Initiating Request to {row.accepter_account_id}"}
-    return {"VpcPeeringConnection": shown | {"Status": begun}}
+    (found,) = vpc_peering_connections.described(call.tx, call.caller, [row])
+    return {"VpcPeeringConnection": requested_peering_view(call.cloud, found)}
 
 
 @operation("AcceptVpcPeeringConnection")
 def accept_vpc_peering_connection(call: Call, params: Params) -> Result:
     """Accept a connection."""
     row = vpc_peering_connections.accept(call.tx, call.caller, _peering_id(params), call.now)
-    (shown,) = vpc_peering_connections.shown(call.tx, call.caller, call.cloud, [row])
-    return {"VpcPeeringConnection": shown}
+    (found,) = vpc_peering_connections.described(call.tx, call.caller, [row])
+    return {"VpcPeeringConnection": peering_view(call.cloud, found)}
 
 
 @operation("RejectVpcPeeringConnection")
@@ -61,8 +65,9 @@ def describe_vpc_peering_connections(call: Call, params: Params) -> Result:
     """List the connections that the caller's account is a side of."""
     name = "DescribeVpcPeeringConnections"
     asked, page = selection.paged(call, params, name, FILTERS, ids="VpcPeeringConnectionIds")
-    found = vpc_peering_connections.describe(call.tx, call.caller, call.cloud, asked)
-    return selection.answer("VpcPeeringConnections", found, page, "VpcPeeringConnectionId")
+    found = vpc_peering_connections.describe(call.tx, call.caller, asked)
+    view = partial(peering_view, call.cloud)
+    return selection.answered("VpcPeeringConnections", found, page, lambda one: (one.connection.id,), view)
 
 
 @operation("ModifyVpcPeeringConnectionOptions")
@@ -81,10 +86,9 @@ def modify_vpc_peering_connection_options(call: Call, params: Params) -> Result:
         requester_dns=(requester or {}).get(_DNS),
         accepter_dns=(accepter or {}).get(_DNS),
     )
-    shown = vpc_peering_connections.options
     return {
-        "RequesterPeeringConnectionOptions": shown(dns=row.requester_dns) if requester is not None else None,
-        "AccepterPeeringConnectionOptions": shown(dns=row.accepter_dns) if accepter is not None else None,
+        "RequesterPeeringConnectionOptions": options_view(dns=row.requester_dns) if requester is not None else None,
+        "AccepterPeeringConnectionOptions": options_view(dns=row.accepter_dns) if accepter is not None else None,
     }
 
 
