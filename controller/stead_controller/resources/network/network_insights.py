@@ -159,15 +159,24 @@ def describe_paths(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selecti
 
 @dataclass(frozen=True, slots=True)
 class NewAnalysis:
-    """What StartNetworkInsightsAnalysis asks for; `result_text` writes what the answer is later shown with."""
+    """What StartNetworkInsightsAnalysis asks for."""
 
     path_id: str
-    result_text: Callable[[Verdict], str]
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def start(tx: Transaction, caller: Caller, asked: NewAnalysis, *, repeatable: Repeatable, now: datetime) -> str:
-    """Answer a question, keep the answer and give its id; one that cannot be answered any more has failed.
+def start(
+    tx: Transaction,
+    caller: Caller,
+    asked: NewAnalysis,
+    *,
+    written: Callable[[Verdict], str],
+    repeatable: Repeatable,
+    now: datetime,
+) -> str:
+    """Answer a question, store the answer and give its id; one that cannot be answered any more has failed.
+
+    `written` gives the text of an answer that is stored as the row's `result`, and read by who shows analyses.
 
     Raises MalformedId, NotFound, LimitExceeded, IdempotencyMismatch.
     """
@@ -186,7 +195,7 @@ def start(tx: Transaction, caller: Caller, asked: NewAnalysis, *, repeatable: Re
     else:
         row.path_found = verdict.reachable
         row.status_message = " ".join(reason.sentence for reason in verdict.reasons)[:2000]
-        row.result = asked.result_text(verdict)
+        row.result = written(verdict)
     tx.session.add(row)
     tx.session.flush()
     tags.create_on_launch(tx, caller, [(_ANALYSIS, row.id)], {_ANALYSIS: asked.tags})

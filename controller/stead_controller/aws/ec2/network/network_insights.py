@@ -69,13 +69,13 @@ def start_network_insights_analysis(call: Call, params: Params) -> Result:
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported.")
-    asked = NewAnalysis(
-        params["NetworkInsightsPathId"],
-        partial(result_text, call.cloud, call.caller.account_id),
-        tags_on_create(params, _ANALYSIS)[_ANALYSIS],
-    )
     analysis_id = network_insights.start(
-        call.tx, call.caller, asked, repeatable=repeatable("StartNetworkInsightsAnalysis", params), now=call.now
+        call.tx,
+        call.caller,
+        NewAnalysis(params["NetworkInsightsPathId"], tags_on_create(params, _ANALYSIS)[_ANALYSIS]),
+        written=partial(result_text, call.cloud, call.caller.account_id),
+        repeatable=repeatable("StartNetworkInsightsAnalysis", params),
+        now=call.now,
     )
     (found,) = network_insights.describe_analyses(call.tx, call.caller, call.cloud, Selection((analysis_id,)))
     return {"NetworkInsightsAnalysis": started_analysis_view(found)}
