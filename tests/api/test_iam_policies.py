@@ -215,3 +215,9 @@ def test_another_accounts_policy_is_absent(cloud, iam):
     refused("NoSuchEntity", other.delete_policy, PolicyArn=arn)
     other.create_user(UserName="thief")
     refused("NoSuchEntity", other.attach_user_policy, UserName="thief", PolicyArn=arn)
+
+
+def test_policies_of_aws_have_no_tags(iam):
+    assert iam.list_policy_tags(PolicyArn=READ_ONLY)["Tags"] == []
+    refused("AccessDenied", iam.tag_policy, PolicyArn=READ_ONLY, Tags=[{"Key": "k", "Value": "v"}])
+    refused("AccessDenied", iam.untag_policy, PolicyArn=READ_ONLY, TagKeys=["k"])
