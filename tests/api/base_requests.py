@@ -53,7 +53,9 @@ def _guests(api: Api) -> Named:
     free = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3")
     ec2.create_key_pair(KeyName="own", KeyType="ed25519")
     (key,) = ec2.describe_key_pairs()["KeyPairs"]
+    group = ec2.create_placement_group(GroupName="own", Strategy="cluster")["PlacementGroup"]
     return named | {
+        "placement_group": group["GroupId"],
         "instance": instance,
         "stopped": stopped,
         "root_of_stopped": next(one["VolumeId"] for one in found if one["Attachments"][0]["InstanceId"] == stopped),
@@ -357,6 +359,9 @@ BASES: Final[dict[str, Named]] = {
     "CreateFlowLogs": {"TrafficType": "ACCEPT", "LogGroupName": "m"},
     "CreateKeyPair": {"KeyName": "new"},
     "CreateNatGateway": {"SubnetId": "{subnet}", "ConnectivityType": "private"},
+    "CreatePlacementGroup": {"GroupName": "new", "Strategy": "partition"},
+    "DeletePlacementGroup": {"GroupName": "own"},
+    "DescribePlacementGroups": {"GroupIds": ["{placement_group}"]},
     "CreateNetworkAclEntry": {**_ENTRY, "RuleNumber": 8},
     "ReplaceNetworkAclEntry": _ENTRY,
     "DeleteNetworkAclEntry": {"RuleNumber": 7, "Egress": False},
@@ -474,7 +479,7 @@ TAGGED: Final[dict[str, str]] = {
     "CreateFlowLogs": "vpc-flow-log", "CreateImage": "image", "CreateInternetGateway": "internet-gateway",
     "CreateKeyPair": "key-pair", "CreateManagedPrefixList": "prefix-list", "CreateNatGateway": "natgateway",
     "CreateNetworkAcl": "network-acl", "CreateNetworkInsightsPath": "network-insights-path",
-    "CreateNetworkInterface": "network-interface", "CreateRouteTable": "route-table",
+    "CreateNetworkInterface": "network-interface", "CreatePlacementGroup": "placement-group", "CreateRouteTable": "route-table",
     "CreateSecurityGroup": "security-group", "CreateSnapshot": "snapshot", "CreateSnapshots": "snapshot",
     "CreateSubnet": "subnet", "CreateSubnetCidrReservation": "subnet-cidr-reservation", "CreateVolume": "volume",
     "CreateVpc": "vpc",

@@ -96,6 +96,7 @@ ID_PARAMETERS = {
 # Where the operation decides what a parameter's ids are of.
 ID_PARAMETERS_OF = {
     ("DescribeImportSnapshotTasks", "ImportTaskIds"): "import-snapshot-task",
+    ("DescribePlacementGroups", "GroupIds"): "placement-group",
     ("DisassociateAddress", "AssociationId"): "elastic-ip-association",
     ("DisassociateIamInstanceProfile", "AssociationId"): "iam-instance-profile-association",
     ("DisassociateRouteTable", "AssociationId"): "route-table-association",
@@ -119,6 +120,8 @@ NO_TENANTS_IDS = {
     "ExportTaskIds",  # of instances
     "NetworkInterfacePermissionIds",
     "PoolIds",  # of addresses of IPv6 that somebody brought
+    "LinkedGroupId",  # refused whatever they are
+    "ParentGroupId",
     "ServiceIds",
     "AssociatedSubnetIds",  # refused whatever they are
     "CustomerOwnedIpv4Pool",
@@ -139,8 +142,9 @@ NO_TENANTS_IDS = {
 # Filters whose values are found by an index without an account after those that are not the caller's own are left out,
 # which a plan does not tell.
 BY_ANOTHER_INDEX = {("DescribeInstances", "group-id"), ("DescribeNetworkInterfaces", "group-id")}
+GROUP = {"GroupName": "theirs", "Strategy": "cluster"}
 # How the codes of what is absent end.
-ABSENT_CODES = ("NotFound", "NotFoundException", "InvalidConversionTaskId")
+ABSENT_CODES = ("NotFound", "NotFoundException", "InvalidConversionTaskId", "InvalidPlacementGroup.Unknown")
 # Operations that answer success to the absent, and so to another's.
 SILENT = {
     ("DeleteKeyPair", "KeyName"),
@@ -284,6 +288,7 @@ def theirs(api):
         "network-insights-path": path,
         "network-interface": interface["NetworkInterfaceId"],
         "network-interface-attachment": interface["Attachment"]["AttachmentId"],
+        "placement-group": api.other.create_placement_group(**GROUP)["PlacementGroup"]["GroupId"],
         "prefix-list": listed["PrefixList"]["PrefixListId"],
         "security-group": api.world.other.group_id,
         "security-group-rule": next(rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]),

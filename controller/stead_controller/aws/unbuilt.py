@@ -56,7 +56,6 @@ ABSENT: Final = (
     "DescribeLaunchTemplates",
     "DescribeMacHosts",
     "DescribeMacModificationTasks",
-    "DescribePlacementGroups",
     "DescribeReservedInstances",
     "DescribeReservedInstancesListings",
     "DescribeReservedInstancesModifications",

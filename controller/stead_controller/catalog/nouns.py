@@ -40,6 +40,7 @@ class Noun:
     domain: str = ""
     file: str = ""
     of_no_account: bool = False  # its ARN names none
+    named: bool = False  # requests and ARNs give its name, not its id
 
     def arn(self, partition: str, region: str, account_id: str, resource_id: str) -> str:
         """Give the ARN of one of them, under its resource type of IAM."""
@@ -354,6 +355,7 @@ NOUNS: Final = (
         word="key pair",
         sentence=_PLAIN,
         table=tables.KeyPair,
+        named=True,
         domain="instances",
     ),
     Noun("lifecycle-policy", "policy", malformed="InvalidID", absent="InvalidID"),
@@ -402,7 +404,17 @@ NOUNS: Final = (
     Noun("network-acl-entry", "", absent="InvalidNetworkAclEntry.NotFound", duplicate="NetworkAclEntryAlreadyExists"),
     Noun("availability-zone", "", absent="InvalidZone.NotFound"),
     Noun("region", "", absent="InvalidRegion"),
-    Noun("placement-group", "", absent="InvalidPlacementGroup.Unknown", duplicate="InvalidPlacementGroup.Duplicate"),
+    Noun(
+        "placement-group",
+        "pg",
+        malformed="InvalidPlacementGroupId.Malformed",
+        absent="InvalidPlacementGroup.Unknown",
+        duplicate="InvalidPlacementGroup.Duplicate",
+        sentence=("The Placement Group '{names}' is unknown.", "The Placement Groups '{names}' are unknown."),
+        table=tables.PlacementGroup,
+        named=True,
+        domain="fleet",
+    ),
     Noun(
         "launch-template",
         "",

@@ -10,6 +10,7 @@ from stead_controller.aws.authorization.rule import Rule
 from stead_controller.aws.authorization.rules import (
     dlm,
     ebs,
+    ec2_fleet,
     ec2_images,
     ec2_instances,
     ec2_network,
@@ -26,6 +27,7 @@ _FILES: Final[tuple[tuple[str, Mapping[str, Rule]], ...]] = (
     ("cloudtrail", operations_of_accounts.CLOUDTRAIL),
     ("dlm", dlm.RULES),
     ("ebs", ebs.RULES),
+    ("ec2", ec2_fleet.RULES),
     ("ec2", ec2_images.RULES),
     ("ec2", ec2_instances.RULES),
     ("ec2", ec2_network.RULES),

@@ -40,7 +40,7 @@ _OF_OTHERS: Final = frozenset(
 )
 # What is in a recycle bin has an id that is none of what is in use.
 _IN_BIN: Final = frozenset({"ListImagesInRecycleBin", "ListSnapshotsInRecycleBin", "ListVolumesInRecycleBin"})
-_NAMES: Final = frozenset({"GroupNames", "LaunchTemplateName", "LaunchTemplateNames", "PublicIps"})
+_NAMES: Final = frozenset({"LaunchTemplateName", "LaunchTemplateNames", "PublicIps"})
 # EC2's code for a parameter, where it is not Invalid<what>Id.NotFound; those with ID were so before there was a rule.
 _WITH_CAPITALS: Final = frozenset(
     {
@@ -61,8 +61,6 @@ _WITH_CAPITALS: Final = frozenset(
 _CODES: Final[dict[str, str]] = {
     "ConversionTaskIds": "InvalidConversionTaskId",
     "ExclusionIds": "InvalidVpcBlockPublicAccessExclusionId.NotFound",
-    "GroupIds": "InvalidPlacementGroup.Unknown",
-    "GroupNames": "InvalidPlacementGroup.Unknown",
     "ImageIds": "InvalidAMIID.NotFound",
     "LaunchTemplateName": "InvalidLaunchTemplateName.NotFoundException",
     "LaunchTemplateNames": "InvalidLaunchTemplateName.NotFoundException",

@@ -5,6 +5,7 @@ from stead_controller.db.tables.audit_event import AuditEventResource, AuditEven
 from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.fleet.placement_group import PlacementGroup
 from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
 from stead_controller.db.tables.iam.account_settings import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
 from stead_controller.db.tables.iam.instance_profile_association import InstanceProfileAssociation
@@ -120,6 +121,7 @@ __all__ = [
     "NetworkInterface",
     "ObjectAccount",
     "ObjectKey",
+    "PlacementGroup",
     "PrefixList",
     "PrefixListEntry",
     "PublicAddress",

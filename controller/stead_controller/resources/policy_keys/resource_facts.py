@@ -23,6 +23,7 @@ from stead_controller.db.tables import (
     NatGateway,
     NetworkAcl,
     NetworkInterface,
+    PlacementGroup,
     RouteTable,
     SecurityGroup,
     Snapshot,
@@ -164,6 +165,11 @@ _KINDS: Final[dict[str, tuple[Any, SeenBy, Callable[[Any, Arn], Facts]]]] = {
     "natgateway": (NatGateway, _own(NatGateway), _in_vpc("ec2:NatGatewayID")),
     "network-acl": (NetworkAcl, _own(NetworkAcl), _in_vpc("ec2:NetworkAclID")),
     "network-interface": (NetworkInterface, _own(NetworkInterface), _of_interface),
+    "placement-group": (
+        PlacementGroup,
+        _own(PlacementGroup),
+        lambda row, _: {"ec2:PlacementGroupName": row.name, "ec2:PlacementGroupStrategy": row.strategy},
+    ),
     "route-table": (RouteTable, _own(RouteTable), _in_vpc("ec2:RouteTableID")),
     "security-group": (SecurityGroup, _own(SecurityGroup), _in_vpc("ec2:SecurityGroupID")),
     "snapshot": (Snapshot, snapshots.ways, _of_snapshot),
@@ -178,7 +184,7 @@ _KINDS: Final[dict[str, tuple[Any, SeenBy, Callable[[Any, Arn], Facts]]]] = {
 def of(
     tx: Transaction, caller: Caller, cloud: Cloud, kind: str, resource_ids: Collection[str], *, keys: Collection[str]
 ) -> dict[str, Facts]:
-    """Give what is known of resources by their ids, of key pairs by their names, as far as `keys` could ask for it.
+    """Give what is known of resources by their ids, or names where requests name them, as far as `keys` ask for it.
 
     `keys` are condition keys in lower case. What the caller does not see has no facts.
     """
@@ -197,7 +203,7 @@ def _add_columns(tx: Transaction, caller: Caller, cloud: Cloud, kind: str, found
         return OF_TYPE[of_kind].arn(cloud.partition, cloud.region, caller.account_id, resource_id)
 
     table, ways, read = _KINDS[kind]
-    name = "name" if kind == "key-pair" else "id"
+    name = "name" if OF_TYPE[kind].named else "id"
     for batch in batches(found):
         for row in seen(tx, table, getattr(table, name), batch, ways(tx, caller, batch)):
             found[getattr(row, name)].update(read(row, arn))
@@ -213,10 +219,9 @@ def _add_profiles(tx: Transaction, caller: Caller, found: Mapping[str, Facts]) -
 
 def _add_tags(tx: Transaction, caller: Caller, kind: str, found: Mapping[str, Facts]) -> None:
     names = {resource_id: resource_id for resource_id in found}
-    if kind == "key-pair":
-        query = select(KeyPair.id, KeyPair.name).where(
-            KeyPair.account_id == caller.account_id, KeyPair.name.in_(list(found))
-        )
+    if kind in OF_TYPE and OF_TYPE[kind].named:
+        table = OF_TYPE[kind].table
+        query = select(table.id, table.name).where(table.account_id == caller.account_id, table.name.in_(list(found)))
         names = {row[0]: row[1] for row in tx.session.execute(query)}
     for batch in batches(names):
         tags = select(Tag).where(Tag.resource_id.in_(batch), Tag.account_id == caller.account_id)

@@ -30,6 +30,7 @@ _LISTS: Final = (
     "DescribeNetworkInsightsAnalyses",
     "DescribeNetworkInsightsPaths",
     "DescribeNetworkInterfaces",
+    "DescribePlacementGroups",
     "DescribePrefixLists",
     "DescribeRegions",
     "DescribeRouteTables",

@@ -47,7 +47,6 @@ def test_the_model_says_what_is_empty(name: str) -> None:
         ("DescribeClientVpnRoutes", "ClientVpnEndpointId", "InvalidClientVpnEndpointId.NotFound"),
         ("DescribeHostReservations", "HostReservationIdSet", "InvalidHostReservationId.NotFound"),
         ("DescribeCoipPools", "PoolIds", "InvalidPoolID.NotFound"),
-        ("DescribePlacementGroups", "GroupNames", "InvalidPlacementGroup.Unknown"),
         ("ListVolumesInRecycleBin", "VolumeIds", "InvalidVolume.NotFound"),
         ("ListImagesInRecycleBin", "ImageIds", "InvalidAMIID.NotFound"),
         ("ListSnapshotsInRecycleBin", "SnapshotIds", "InvalidSnapshot.NotFound"),

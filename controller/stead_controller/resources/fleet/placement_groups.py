@@ -1,0 +1,180 @@
+"""Placement groups: made, found, deleted. No launch can name one yet, so all are empty.
+
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-groups.html.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import String, cast, delete, func, select
+
+from stead_controller.catalog import ids
+from stead_controller.catalog.nouns import OF_TYPE
+from stead_controller.db.tables import PlacementGroup
+from stead_controller.errors import (
+    AlreadyExists,
+    InvalidCombination,
+    InvalidParameter,
+    LimitExceeded,
+    MissingParameter,
+    NotFound,
+    Unsupported,
+)
+from stead_controller.request import lookup
+from stead_controller.request.caller import Caller
+from stead_controller.request.cloud import Cloud
+from stead_controller.request.conditions import Condition, Selection, clauses, constant, text
+from stead_controller.request.transaction import Transaction
+from stead_controller.resources import tags
+
+# "A maximum of 500 placement groups per account in each Region":
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/placement-groups.html
+MOST: Final = 500
+_MOST_NAME: Final = 255
+_STRATEGIES: Final = ("cluster", "spread", "partition")
+_PARTITIONS: Final = range(1, 8)
+_PARTITIONS_BY_DEFAULT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementGroupRequest:
+    """What a request says of a new group; None is what it does not say."""
+
+    name: str | None
+    strategy: str | None
+    partition_count: int | None
+    spread_level: str | None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedPlacementGroup:
+    """A group with what is known of it beside its row."""
+
+    group: PlacementGroup
+    arn: str
+    tags: Sequence[tuple[str, str]]
+
+
+def conditions(caller: Caller, cloud: Cloud) -> dict[str, Condition]:
+    """All filters by name, without those about tags."""
+    return {
+        "group-arn": text(_arn(caller, cloud, "") + PlacementGroup.name),
+        "group-name": text(PlacementGroup.name),
+        "partition-count": text(cast(PlacementGroup.partition_count, String)),
+        "spread-level": text(PlacementGroup.spread_level),
+        "state": constant("available"),
+        "strategy": text(PlacementGroup.strategy),
+    }
+
+
+def create(
+    tx: Transaction, caller: Caller, cloud: Cloud, request: PlacementGroupRequest, now: datetime
+) -> DescribedPlacementGroup:
+    """Make a group.
+
+    Raises MissingParameter without name or strategy, InvalidParameter, InvalidCombination for what only another
+    strategy has, Unsupported, AlreadyExists, LimitExceeded.
+    """
+    if not request.name:
+        raise MissingParameter("GroupName")
+    if len(request.name) > _MOST_NAME or not request.name.isascii() or not request.name.isprintable():
+        raise InvalidParameter(
+            f"Value ({request.name}) for parameter groupName is invalid. It has up to {_MOST_NAME} ASCII characters."
+        )
+    strategy, partitions, level = _shape(request)
+    mine = PlacementGroup.account_id == caller.account_id
+    if tx.session.scalar(select(PlacementGroup.id).where(mine, PlacementGroup.name == request.name)) is not None:
+        raise AlreadyExists("placement-group", f"The placement group '{request.name}' already exists.")
+    there = select(PlacementGroup.id).where(mine).limit(MOST).subquery()
+    if (tx.session.scalar(select(func.count()).select_from(there)) or 0) >= MOST:
+        raise LimitExceeded(
+            f"You have reached the limit of {MOST} placement groups", code="PlacementGroupLimitExceeded"
+        )
+    made = PlacementGroup(
+        id=ids.new_id("placement-group"),
+        account_id=caller.account_id,
+        name=request.name,
+        strategy=strategy,
+        partition_count=partitions,
+        spread_level=level,
+        created=now,
+    )
+    tx.session.add(made)
+    tx.session.flush()
+    tags.create_on_launch(tx, caller, [("placement-group", made.id)], {"placement-group": request.tags})
+    return _described(tx, caller, cloud, [made])[0]
+
+
+def describe(
+    tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection, names: Sequence[str]
+) -> list[DescribedPlacementGroup]:
+    """List the caller's groups, sorted by name; raises MalformedId, NotFound."""
+    mine = PlacementGroup.account_id == caller.account_id
+    lookup.require(tx, "placement-group", PlacementGroup.id, asked.ids, mine)
+    for name in dict.fromkeys(names):
+        find(tx, caller, name)
+    known = conditions(caller, cloud)
+    query = select(PlacementGroup).where(mine, *clauses(tx, caller, asked.filters, known, PlacementGroup.id))
+    if names:
+        query = query.where(PlacementGroup.name.in_(names))
+    if asked.ids:
+        query = query.where(PlacementGroup.id.in_(asked.ids))
+    return _described(tx, caller, cloud, tx.session.scalars(query.order_by(PlacementGroup.name)).all())
+
+
+def find(tx: Transaction, caller: Caller, name: str) -> PlacementGroup:
+    """Give the caller's group of that name; raises NotFound."""
+    query = select(PlacementGroup).where(PlacementGroup.account_id == caller.account_id, PlacementGroup.name == name)
+    found = tx.session.scalar(query)
+    if found is None:
+        raise NotFound("placement-group", name)
+    return found
+
+
+def remove(tx: Transaction, caller: Caller, name: str) -> None:
+    """Delete a group; raises NotFound."""
+    group = find(tx, caller, name)
+    tags.remove_all(tx, [group.id])
+    tx.session.execute(delete(PlacementGroup).where(PlacementGroup.id == group.id))
+
+
+def _shape(request: PlacementGroupRequest) -> tuple[str, int | None, str | None]:
+    """Give strategy, number of partitions and level of a request, with what EC2 takes where it does not say."""
+    strategy, partitions, level = request.strategy, request.partition_count, request.spread_level
+    if not strategy:
+        raise MissingParameter("Strategy")
+    if strategy not in _STRATEGIES:
+        raise InvalidParameter(
+            f"Value ({strategy}) for parameter strategy is invalid. Expecting one of: {', '.join(_STRATEGIES)}."
+        )
+    if partitions is not None and strategy != "partition":
+        raise InvalidCombination("The parameter partitionCount can only be used with the strategy partition.")
+    if partitions is not None and partitions not in _PARTITIONS:
+        raise InvalidParameter(f"Value ({partitions}) for parameter partitionCount is invalid. Expecting 1 to 7.")
+    if level is not None and strategy != "spread":
+        raise InvalidCombination("The parameter spreadLevel can only be used with the strategy spread.")
+    if level == "host":
+        raise Unsupported("There are no Outposts in this cloud, and only they can spread by host (SpreadLevel).")
+    if level not in (None, "rack"):
+        raise InvalidParameter(f"Value ({level}) for parameter spreadLevel is invalid. Expecting host or rack.")
+    return (
+        strategy,
+        (partitions or _PARTITIONS_BY_DEFAULT) if strategy == "partition" else None,
+        "rack" if strategy == "spread" else None,
+    )
+
+
+def _described(
+    tx: Transaction, caller: Caller, cloud: Cloud, groups: Sequence[PlacementGroup]
+) -> list[DescribedPlacementGroup]:
+    tagged = tags.pairs_of(tx, caller.account_id, [group.id for group in groups])
+    return [
+        DescribedPlacementGroup(group, _arn(caller, cloud, group.name), tagged.get(group.id, ())) for group in groups
+    ]
+
+
+def _arn(caller: Caller, cloud: Cloud, name: str) -> str:
+    return OF_TYPE["placement-group"].arn(cloud.partition, cloud.region, caller.account_id, name)
