@@ -1,4 +1,4 @@
-"""Flow logs: made for VPCs, subnets and interfaces, found, deleted; hosts are told in the same transaction.
+"""Flow logs: made for VPCs, subnets and interfaces, found, deleted; hosts are notified in the same transaction.
 
 Hosts write the records to files, in a folder of the log group's name
 (https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs.html).

@@ -81,7 +81,7 @@ class NewPath:
 
 
 def create_path(tx: Transaction, caller: Caller, asked: NewPath, *, repeatable: Repeatable, now: datetime) -> str:
-    """Keep a question and give its id.
+    """Store a question and give its id.
 
     Raises MalformedId, NotFound, Unsupported, InvalidParameter, InvalidCombination, LimitExceeded, IdempotencyMismatch.
     """
@@ -105,7 +105,7 @@ def create_path(tx: Transaction, caller: Caller, asked: NewPath, *, repeatable: 
 
 
 def remove_path(tx: Transaction, caller: Caller, path_id: str) -> None:
-    """Forget a question that has no answers any more; raises MalformedId, NotFound, InUse."""
+    """Delete a question that has no answers any more; raises MalformedId, NotFound, InUse."""
     row = lookup.find(tx, caller, _PATH, NetworkInsightsPath, path_id)
     answered = select(NetworkInsightsAnalysis.id).where(NetworkInsightsAnalysis.path_id == row.id).limit(1)
     if tx.session.scalar(answered) is not None:
@@ -204,7 +204,7 @@ def start(
 
 
 def remove_analysis(tx: Transaction, caller: Caller, analysis_id: str) -> None:
-    """Forget an answer; raises MalformedId, NotFound."""
+    """Delete an answer; raises MalformedId, NotFound."""
     row = lookup.find(tx, caller, _ANALYSIS, NetworkInsightsAnalysis, analysis_id)
     tx.session.delete(row)
     tx.session.flush()

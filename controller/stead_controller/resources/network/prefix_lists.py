@@ -1,4 +1,4 @@
-"""Managed prefix lists: made, changed by versions, restored, deleted, found; hosts are told in the same transaction.
+"""Managed prefix lists: made, changed by versions, restored, deleted, found; hosts are notified in one transaction.
 
 See https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html.
 """
@@ -291,7 +291,7 @@ def _replace_entries(tx: Transaction, row: PrefixList, wanted: Mapping[str, str 
 
 
 def _forget(tx: Transaction, row: PrefixList) -> None:
-    """Drop what only versions had that are too old to be kept."""
+    """Delete the entries that only too old versions had."""
     oldest = row.version - VERSIONS_KEPT + 1
     if oldest > 1:
         doomed = select(PrefixListEntry).where(

@@ -1,4 +1,4 @@
-"""VPC endpoints: made, changed and deleted; hosts are told in the same transaction.
+"""VPC endpoints: made, changed and deleted; hosts are notified in the same transaction.
 
 A gateway endpoint is a route in each of its route tables, from the prefix list of its service to the endpoint; an
 interface endpoint has an interface in each of its subnets. See

@@ -26,7 +26,7 @@ _UNBUILT = ("AdditionalAccounts", "FilterInArns", "FilterOutArns")
 
 @operation("CreateNetworkInsightsPath")
 def create_network_insights_path(call: Call, params: Params) -> Result:
-    """Keep a question."""
+    """Store a question."""
     asked = NewPath(
         source=params["Source"],
         destination=params.get("Destination"),
@@ -47,7 +47,7 @@ def create_network_insights_path(call: Call, params: Params) -> Result:
 
 @operation("DeleteNetworkInsightsPath")
 def delete_network_insights_path(call: Call, params: Params) -> Result:
-    """Forget a question."""
+    """Delete a question."""
     network_insights.remove_path(call.tx, call.caller, params["NetworkInsightsPathId"])
     return {"NetworkInsightsPathId": params["NetworkInsightsPathId"]}
 
@@ -83,7 +83,7 @@ def start_network_insights_analysis(call: Call, params: Params) -> Result:
 
 @operation("DeleteNetworkInsightsAnalysis")
 def delete_network_insights_analysis(call: Call, params: Params) -> Result:
-    """Forget an answer."""
+    """Delete an answer."""
     network_insights.remove_analysis(call.tx, call.caller, params["NetworkInsightsAnalysisId"])
     return {"NetworkInsightsAnalysisId": params["NetworkInsightsAnalysisId"]}
 
