@@ -10,7 +10,6 @@ NO_VIEW_YET: frozenset[str] = frozenset(
     {
         "image",
         "snapshot",
-        "volume",
         "vpc",
         "security-group",
         "network-interface",

@@ -33,9 +33,6 @@ NOT_YET: frozenset[str] = frozenset(
         "resources/storage/lifecycle_policies.py",
         "resources/storage/snapshot_attributes.py",
         "resources/storage/snapshots.py",
-        "resources/storage/volume_modifications.py",
-        "resources/storage/volume_status.py",
-        "resources/storage/volumes.py",
         "resources/tags.py",
     }
 )

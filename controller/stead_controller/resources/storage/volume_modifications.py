@@ -5,7 +5,7 @@ See https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modify-volume.html.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -62,8 +62,19 @@ class ModifyRequest:
     multi_attach: bool | None = None
 
 
-def modify(tx: Transaction, caller: Caller, cloud: Cloud, request: ModifyRequest, now: datetime) -> dict[str, Any]:
-    """Begin to modify a volume and show the modification; it is complete when its home says that it is so.
+@dataclass(frozen=True, slots=True)
+class DescribedModification:
+    """A modification of a volume; `state` and `ended` are how it was when asked for: it may be complete since."""
+
+    modification: VolumeModification
+    state: str
+    ended: datetime | None
+
+
+def modify(
+    tx: Transaction, caller: Caller, cloud: Cloud, request: ModifyRequest, now: datetime
+) -> DescribedModification:
+    """Begin to modify a volume and give the modification; it is complete when its home says that it is so.
 
     Raises MalformedId, NotFound, MissingParameter, InvalidParameter, InvalidCombination, WrongState, LimitExceeded,
     NoCapacity, Unsupported.
@@ -88,11 +99,11 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, request: ModifyRequest
     _begin(modification, volume, target, now)
     volume.size, volume.volume_type = target.size, target.volume_type
     volume.iops, volume.throughput = target.iops, target.throughput
-    shown = _shown(modification)
+    begun = _described(modification)
     desired_state.refresh_volume(tx, volume)
     if volume.host_id is None:
         settle(tx, volume, now)
-    return shown
+    return begun
 
 
 def _target(volume: Volume, request: ModifyRequest) -> Shape:
@@ -175,8 +186,8 @@ def settle(tx: Transaction, volume: Volume, now: datetime, *, size: int = 0) -> 
     modification.ended = now
 
 
-def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str, Any]]:
-    """List the latest modifications of the caller's volumes, sorted by volume; raises MalformedId, NotFound.
+def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedModification]:
+    """Find the latest modifications of the caller's volumes, sorted by volume; raises MalformedId, NotFound.
 
     EC2 refuses a named volume that was never modified with a code of its own.
     """
@@ -190,25 +201,8 @@ def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[dict[str
     rows: list[VolumeModification] = []
     for batch in lookup.batches(found):
         rows += tx.session.scalars(select(VolumeModification).where(column.in_(batch)))
-    return [_shown(row) for row in sorted(rows, key=lambda row: row.volume_id)]
+    return [_described(row) for row in sorted(rows, key=lambda row: row.volume_id)]
 
 
-def _shown(row: VolumeModification) -> dict[str, Any]:
-    return {
-        "VolumeId": row.volume_id,
-        "ModificationState": row.state,
-        "TargetSize": row.target_size,
-        "TargetIops": row.target_iops,
-        "TargetVolumeType": row.target_type,
-        "TargetThroughput": row.target_throughput,
-        "TargetMultiAttachEnabled": False,
-        "OriginalSize": row.original_size,
-        "OriginalIops": row.original_iops,
-        "OriginalVolumeType": row.original_type,
-        "OriginalThroughput": row.original_throughput,
-        "OriginalMultiAttachEnabled": False,
-        "Progress": 100 if row.state == "completed" else 0,
-        "StartTime": row.started,
-        "EndTime": row.ended,
-        "Operator": {"Managed": False},
-    }
+def _described(row: VolumeModification) -> DescribedModification:
+    return DescribedModification(row, row.state, row.ended)

@@ -6,13 +6,15 @@ knows.
 See https://docs.aws.amazon.com/ebs/latest/userguide/monitoring-volume-status.html.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import case, func, or_, select
 
 from stead_controller.db.tables import Host, SnapshotDamage, Volume
-from stead_controller.errors import InvalidParameter, WrongState
+from stead_controller.errors import WrongState
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -38,6 +40,35 @@ _status = case(
     else_="ok",
 )
 _io_enabled = case(_IO_ENABLED, value=_status)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeEvent:
+    """What impairs a volume, and since when."""
+
+    id: str
+    kind: str
+    description: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedVolumeStatus:
+    """A volume's health; `status` and `io_enabled` are EC2's words."""
+
+    volume: Volume
+    zone_id: str | None
+    status: str
+    io_enabled: str
+    events: Sequence[VolumeEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeAttributes:
+    """What DescribeVolumeAttribute shows of a volume."""
+
+    volume_id: str
+    auto_enable_io: bool
 
 
 _damage_since = (
@@ -77,8 +108,8 @@ FILTERS: Final[dict[str, Condition]] = {
 }
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the status of the caller's volumes in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedVolumeStatus]:
+    """Find the status of the caller's volumes, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, "volume", Volume, asked, conditions=FILTERS)
     zones = zone_ids(cloud)
     statuses: dict[str, str] = {}
@@ -88,31 +119,20 @@ def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) ->
         lacking = select(Volume.id, _damage_since).where(Volume.id.in_(batch), VOLUME_LACKS_DATA)
         damaged.update(tx.session.execute(lacking).all())
     return [
-        {
-            "VolumeId": volume.id,
-            "AvailabilityZone": volume.zone,
-            "AvailabilityZoneId": zones.get(volume.zone),
-            "VolumeStatus": {
-                "Status": statuses[volume.id],
-                "Details": [{"Name": "io-enabled", "Status": _IO_ENABLED[statuses[volume.id]]}],
-            },
-            "Actions": [],
-            "Events": _events(volume, damaged.get(volume.id)),
-            "Operator": {"Managed": False},
-        }
+        DescribedVolumeStatus(
+            volume,
+            zone_id=zones.get(volume.zone),
+            status=statuses[volume.id],
+            io_enabled=_IO_ENABLED[statuses[volume.id]],
+            events=_events(volume, damaged.get(volume.id)),
+        )
         for volume in found
     ]
 
 
-def _events(volume: Volume, damaged_since: datetime | None) -> list[dict[str, Any]]:
+def _events(volume: Volume, damaged_since: datetime | None) -> list[VolumeEvent]:
     return [
-        {
-            "EventId": f"{letter}{volume.id}",
-            "EventType": kind,
-            "Description": description,
-            "NotBefore": since,
-            "InstanceId": volume.instance_id,
-        }
+        VolumeEvent(f"{letter}{volume.id}", kind, description, since)
         for letter, kind, description, since in (
             ("e", _EVENT_TYPE, _EVENT, volume.full_since),
             ("d", _DAMAGE_TYPE, _DAMAGE, damaged_since),
@@ -121,15 +141,10 @@ def _events(volume: Volume, damaged_since: datetime | None) -> list[dict[str, An
     ]
 
 
-def describe_attribute(tx: Transaction, caller: Caller, volume_id: str, attribute: str) -> dict[str, Any]:
-    """Show one attribute of a volume in EC2's shape; raises MalformedId, NotFound, InvalidParameter."""
+def find_attributes(tx: Transaction, caller: Caller, volume_id: str) -> VolumeAttributes:
+    """Give the attributes of one of the caller's volumes; raises MalformedId, NotFound."""
     volume = lookup.find(tx, caller, "volume", Volume, volume_id)
-    match attribute:
-        case "autoEnableIO":
-            return {"VolumeId": volume.id, "AutoEnableIO": {"Value": volume.auto_enable_io}}
-        case "productCodes":
-            return {"VolumeId": volume.id, "ProductCodes": []}
-    raise InvalidParameter(f"Value ( {attribute} ) for parameter attribute is invalid. Unknown attribute.")
+    return VolumeAttributes(volume.id, volume.auto_enable_io)
 
 
 def set_auto_enable_io(tx: Transaction, caller: Caller, volume_id: str, value: bool) -> None:

@@ -1,7 +1,9 @@
-"""Volumes as EC2 shows them."""
+"""Volumes: found by ids and filters, with what is known of them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import aliased
@@ -32,6 +34,20 @@ of_instance: Final = among(Volume.id, select(_Attached.id), text(_Attached.insta
 """The condition on an attachment's instance: a query of its own goes by the instance's index, not by the account's."""
 
 
+type AttachedVolume = Volume
+"""The row of a volume that is attached, which has its attachment, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedVolume:
+    """A volume with what is known of it beside its row; `state` is EC2's word."""
+
+    volume: Volume
+    state: str
+    zone_id: str | None
+    tags: Sequence[tuple[str, str]]
+
+
 def conditions(cloud: Cloud) -> dict[str, Condition]:
     """All filters of DescribeVolumes by name, without those about tags."""
     return {
@@ -56,53 +72,22 @@ def conditions(cloud: Cloud) -> dict[str, Condition]:
     }
 
 
-def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's volumes in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[DescribedVolume]:
+    """Find the caller's volumes and what is known of them, sorted by id; raises MalformedId, NotFound."""
     found = lookup.select_page(tx, caller, "volume", Volume, asked, conditions=conditions(cloud))
-    tagged = tags.of(tx, caller.account_id, [volume.id for volume in found])
-    return [shown(cloud, volume, tagged.get(volume.id)) for volume in found]
+    tagged = tags.pairs_of(tx, caller.account_id, [volume.id for volume in found])
+    zones = zone_ids(cloud)
+    return [
+        DescribedVolume(volume, volume.state, zones.get(volume.zone), tagged.get(volume.id, ())) for volume in found
+    ]
 
 
-def show_made(tx: Transaction, caller: Caller, cloud: Cloud, volume_id: str, now: datetime) -> dict[str, Any]:
-    """Show the caller's volume as CreateVolume answers: one that was made now is `creating`, as in EC2."""
+def describe_made(tx: Transaction, caller: Caller, cloud: Cloud, volume_id: str, now: datetime) -> DescribedVolume:
+    """Give the caller's volume as CreateVolume answers: one that was made now is `creating`, as in EC2."""
     volume = tx.session.get_one(Volume, volume_id)
-    found = shown(cloud, volume, tags.of(tx, caller.account_id, [volume_id]).get(volume_id))
-    return found | ({"State": "creating"} if volume.created == now else {})
-
-
-def shown(cloud: Cloud, volume: Volume, volume_tags: list[dict[str, str]] | None) -> dict[str, Any]:
-    """Show a volume with its tags in EC2's shape."""
-    return {
-        "VolumeId": volume.id,
-        "OwnerId": volume.account_id,
-        "State": volume.state,
-        "Size": volume.size,
-        "VolumeType": volume.volume_type,
-        "Iops": volume.iops,
-        "Throughput": volume.throughput,
-        "Encrypted": volume.encrypted,
-        "KmsKeyId": volume.kms_key_id,
-        "SnapshotId": volume.snapshot_id or "",
-        "AvailabilityZone": volume.zone,
-        "AvailabilityZoneId": zone_ids(cloud).get(volume.zone),
-        "CreateTime": volume.created,
-        "MultiAttachEnabled": False,
-        "Operator": {"Managed": False},
-        "Attachments": [attachment(volume)] if volume.instance_id is not None else [],
-        "Tags": volume_tags,
-    }
-
-
-def attachment(volume: Volume) -> dict[str, Any]:
-    """Show a volume's attachment in EC2's shape."""
-    return {
-        "VolumeId": volume.id,
-        "InstanceId": volume.instance_id,
-        "Device": volume.device_name,
-        "State": volume.attachment_state,
-        "AttachTime": volume.attach_time,
-        "DeleteOnTermination": volume.delete_on_termination,
-    }
+    state = "creating" if volume.created == now else volume.state
+    tagged = tags.pairs_of(tx, caller.account_id, [volume_id]).get(volume_id, ())
+    return DescribedVolume(volume, state, zone_ids(cloud).get(volume.zone), tagged)
 
 
 def _attached(inner: Condition) -> Condition:

@@ -403,34 +403,34 @@ class TestVolumes:
         volume_id, instance_id, snapshot_id = volume
         flip(blocks[0])
         await check()
-        (shown,) = status(volume_id)
-        assert shown["VolumeStatus"]["Status"] == "ok"  # its home may have fetched all of it
+        (known,) = status(volume_id)
+        assert known.status == "ok"  # its home may have fetched all of it
         fails(snapshot_id)
-        (shown,) = status(volume_id, ("event.event-type", "potential-data-inconsistency"))
-        assert shown["VolumeStatus"] == {"Status": "impaired", "Details": [{"Name": "io-enabled", "Status": "failed"}]}
-        (event,) = shown["Events"]
-        assert event["NotBefore"] == NOW
-        assert event["InstanceId"] == instance_id
+        (known,) = status(volume_id, ("event.event-type", "potential-data-inconsistency"))
+        assert (known.status, known.io_enabled) == ("impaired", "failed")
+        (event,) = known.events
+        assert event.since == NOW
+        assert known.volume.instance_id == instance_id
         for name, value in (
-            ("event.event-id", event["EventId"]),
+            ("event.event-id", event.id),
             ("event.not-before", NOW.isoformat()),
-            ("event.description", event["Description"]),
+            ("event.description", event.description),
             ("volume-status.status", "impaired"),
         ):
-            assert status(volume_id, (name, value)) == [shown]
+            assert [one.events for one in status(volume_id, (name, value))] == [[event]]
         with pytest.raises(WrongState):
             run(volume_status.enable_io, world.one.caller, volume_id)
         flip(blocks[0])
         await check()
-        (shown,) = status(volume_id)
-        assert (shown["VolumeStatus"]["Status"], shown["Events"]) == ("ok", [])
+        (known,) = status(volume_id)
+        assert (known.status, known.events) == ("ok", [])
         run(volume_status.enable_io, world.one.caller, volume_id)
 
     async def test_what_fails_for_another_reason_is_not_impaired(self, volume, fails, status):
         volume_id, _, snapshot_id = volume
         fails(snapshot_id)
-        (shown,) = status(volume_id)
-        assert shown["VolumeStatus"]["Status"] == "ok"
+        (known,) = status(volume_id)
+        assert known.status == "ok"
 
     async def test_its_attachment_fails_and_it_can_be_deleted(self, volume, blocks, flip, check, fails, *, run, world):
         volume_id, instance_id, snapshot_id = volume
@@ -474,7 +474,7 @@ class TestVolumes:
         volume_id = run(volume_life.create, world.one.caller, CLOUD, request, NOW)
         flip(blocks[0])
         await check()
-        (shown,) = status(volume_id)
-        assert shown["VolumeStatus"]["Status"] == "impaired"
+        (known,) = status(volume_id)
+        assert known.status == "impaired"
         run(volume_life.delete, world.one.caller, volume_id)
         assert run(lambda tx: tx.session.query(HostError).count()) == 0

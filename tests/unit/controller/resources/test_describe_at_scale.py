@@ -182,7 +182,7 @@ def test_snapshots_and_volumes_are_found_by_what_they_are_of(place, limit):
     """By an index at least: SQLite, which has no statistics, may take the account's for as good as the filter's own."""
     ids = place.run(volumes.describe, CLOUD, asking(("snapshot-id", ("snap-0123456789abcde00",)), limit=limit))
     assert len(ids) == crowd.RARE
-    volume_id = ids[0]["VolumeId"]
+    volume_id = ids[0].volume.id
     for describe, asked, found in (
         (partial(volumes.describe, cloud=CLOUD), asking(("snapshot-id", ("snap-0123456789abcde00",)), limit=limit), 20),
         (partial(volumes.describe, cloud=CLOUD), asking(("volume-id", (volume_id,)), limit=limit), 1),

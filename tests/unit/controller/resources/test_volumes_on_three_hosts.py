@@ -395,8 +395,8 @@ def test_a_volume_that_is_served_has_grown_when_the_other_host_says_so(cloud, el
     cloud.settle()
 
     def state():
-        (shown,) = cloud.run(volume_modifications.describe, cloud.caller, Selection((elsewhere,)))
-        return shown["ModificationState"]
+        (known,) = cloud.run(volume_modifications.describe, cloud.caller, Selection((elsewhere,)))
+        return known.state
 
     first, second, _third = cloud.hosts
     cloud.run(volume_modifications.modify, cloud.caller, CLOUD, ModifyRequest(elsewhere, size=2), NOW)

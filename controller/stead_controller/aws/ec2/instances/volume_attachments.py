@@ -1,9 +1,9 @@
 """AttachVolume and DetachVolume."""
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.storage.volume_view import attachment_view
 from stead_controller.errors import InvalidParameter
 from stead_controller.resources.instances import volume_attachments as attachments
-from stead_controller.resources.storage import volumes
 
 
 @operation("AttachVolume")
@@ -14,7 +14,7 @@ def attach_volume(call: Call, params: Params) -> Result:
     volume = attachments.attach(
         call.tx, call.caller, call.cloud, params["VolumeId"], params["InstanceId"], params["Device"], call.now
     )
-    return volumes.attachment(volume)
+    return attachment_view(volume)
 
 
 @operation("DetachVolume")
@@ -28,4 +28,4 @@ def detach_volume(call: Call, params: Params) -> Result:
         params.get("Device"),
         force=params.get("Force", False),
     )
-    return volumes.attachment(volume)
+    return attachment_view(volume)

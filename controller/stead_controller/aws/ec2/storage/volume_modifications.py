@@ -3,6 +3,7 @@
 from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.storage.volume_modification_view import modification_view
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.storage import volume_modifications
 from stead_controller.resources.storage.volume_modifications import ModifyRequest
@@ -19,7 +20,8 @@ def modify_volume(call: Call, params: Params) -> Result:
         throughput=params.get("Throughput"),
         multi_attach=params.get("MultiAttachEnabled"),
     )
-    return {"VolumeModification": volume_modifications.modify(call.tx, call.caller, call.cloud, request, call.now)}
+    begun = volume_modifications.modify(call.tx, call.caller, call.cloud, request, call.now)
+    return {"VolumeModification": modification_view(begun)}
 
 
 @operation("DescribeVolumesModifications", writes=False)
@@ -29,4 +31,6 @@ def describe_volumes_modifications(call: Call, params: Params) -> Result:
     known = describe.filters(params, volume_modifications.FILTERS, tags=False)
     asked = Selection(tuple(params.get("VolumeIds", ())), known, page.after, page.fetch)
     found = volume_modifications.describe(call.tx, call.caller, asked)
-    return selection.answer("VolumesModifications", found, page, "VolumeId")
+    return selection.answered(
+        "VolumesModifications", found, page, lambda one: (one.modification.volume_id,), modification_view
+    )

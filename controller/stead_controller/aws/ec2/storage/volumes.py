@@ -4,6 +4,8 @@ from stead_controller.aws import describe
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.storage.volume_status_view import volume_status_view
+from stead_controller.aws.ec2.storage.volume_view import attribute_view, volume_view
 from stead_controller.catalog.volume_types import DEFAULT
 from stead_controller.errors import InvalidCombination, MissingParameter, Unsupported
 from stead_controller.resources.storage import volume_life, volume_status, volumes
@@ -37,7 +39,7 @@ def create_volume(call: Call, params: Params) -> Result:
         tags=tags_on_create(params, "volume"),
     )
     made = volume_life.create(call.tx, call.caller, call.cloud, request, call.now)
-    return volumes.show_made(call.tx, call.caller, call.cloud, made, call.now)
+    return volume_view(volumes.describe_made(call.tx, call.caller, call.cloud, made, call.now))
 
 
 @operation("DeleteVolume", makes_room=True)
@@ -51,21 +53,22 @@ def delete_volume(call: Call, params: Params) -> Result:
 def describe_volumes(call: Call, params: Params) -> Result:
     """List volumes."""
     asked, page = selection.paged(call, params, "DescribeVolumes", volumes.conditions(call.cloud), ids="VolumeIds")
-    return selection.answer("Volumes", volumes.describe(call.tx, call.caller, call.cloud, asked), page, "VolumeId")
+    found = volumes.describe(call.tx, call.caller, call.cloud, asked)
+    return selection.answered("Volumes", found, page, lambda one: (one.volume.id,), volume_view)
 
 
 @operation("DescribeVolumeStatus", writes=False)
 def describe_volume_status(call: Call, params: Params) -> Result:
     """List what is known of volumes' health."""
     asked, page = selection.paged(call, params, "DescribeVolumeStatus", volume_status.FILTERS, ids="VolumeIds")
-    statuses = volume_status.describe(call.tx, call.caller, call.cloud, asked)
-    return selection.answer("VolumeStatuses", statuses, page, "VolumeId")
+    found = volume_status.describe(call.tx, call.caller, call.cloud, asked)
+    return selection.answered("VolumeStatuses", found, page, lambda one: (one.volume.id,), volume_status_view)
 
 
 @operation("DescribeVolumeAttribute", writes=False)
 def describe_volume_attribute(call: Call, params: Params) -> Result:
     """Show one attribute of a volume."""
-    return volume_status.describe_attribute(call.tx, call.caller, params["VolumeId"], params["Attribute"])
+    return attribute_view(volume_status.find_attributes(call.tx, call.caller, params["VolumeId"]), params["Attribute"])
 
 
 @operation("ModifyVolumeAttribute")

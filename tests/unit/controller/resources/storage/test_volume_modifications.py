@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from stead_controller.db.tables import Volume
 from stead_controller.errors import (
@@ -49,16 +49,32 @@ def described(run, world, *volume_ids, **filters):
 
 
 def test_growth(run, world, volume_id):
-    shown = modify(run, world, volume_id, size=20)
-    assert (shown["ModificationState"], shown["OriginalSize"], shown["TargetSize"]) == ("modifying", 8, 20)
-    assert (shown["TargetVolumeType"], shown["TargetIops"], shown["TargetThroughput"]) == ("gp3", 3000, 125)
-    assert described(run, world, volume_id) == [shown]
+    begun = modify(run, world, volume_id, size=20)
+    assert (begun.state, begun.modification.original_size, begun.modification.target_size) == ("modifying", 8, 20)
+    assert (begun.modification.target_type, begun.modification.target_iops, begun.modification.target_throughput) == (
+        "gp3",
+        3000,
+        125,
+    )
+    assert [(one.state, one.modification.target_size) for one in described(run, world, volume_id)] == [
+        ("modifying", 20)
+    ]
     with pytest.raises(WrongState) as refusal:
         modify(run, world, volume_id, size=30)
     assert refusal.value.code == "IncorrectModificationState"
     settle(run, volume_id, NOW + timedelta(seconds=5))
-    (shown,) = described(run, world, modification_state="completed")
-    assert (shown["Progress"], shown["EndTime"]) == (100, NOW + timedelta(seconds=5))
+    (known,) = described(run, world, modification_state="completed")
+    assert (known.state, known.ended) == ("completed", NOW + timedelta(seconds=5))
+
+
+def test_of_a_volume_without_a_disk(run, world, volume_id):
+    """It is complete at once, and answered as begun."""
+    loose = {"instance_id": None, "device_name": None, "attachment_state": None, "host_id": None, "state": "available"}
+    run(lambda tx: tx.session.execute(update(Volume).where(Volume.id == volume_id).values(**loose)))
+    begun = modify(run, world, volume_id, volume_type="gp2")
+    assert (begun.state, begun.ended) == ("modifying", None)
+    (known,) = described(run, world, volume_id)
+    assert (known.state, known.ended) == ("completed", NOW)
 
 
 def test_four_in_a_rolling_day(run, world, volume_id):
@@ -70,8 +86,8 @@ def test_four_in_a_rolling_day(run, world, volume_id):
             modify(run, world, volume_id, NOW + later, size=30)
         assert refusal.value.code == "VolumeModificationRateExceeded"
         assert "can begin at 2026-03-05T05:06:07Z" in refusal.value.message
-    shown = modify(run, world, volume_id, NOW + timedelta(hours=24), size=30)
-    assert (shown["OriginalSize"], shown["TargetSize"]) == (23, 30)
+    begun = modify(run, world, volume_id, NOW + timedelta(hours=24), size=30)
+    assert (begun.modification.original_size, begun.modification.target_size) == (23, 30)
     settle(run, volume_id)
     with pytest.raises(LimitExceeded):  # the second one is not a day old
         modify(run, world, volume_id, NOW + timedelta(hours=24, minutes=59), size=31)
@@ -79,17 +95,21 @@ def test_four_in_a_rolling_day(run, world, volume_id):
 
 
 def test_another_type(run, world, volume_id):
-    shown = modify(run, world, volume_id, volume_type="io2", iops=4000)
-    assert (shown["TargetVolumeType"], shown["TargetIops"], shown["TargetThroughput"]) == ("io2", 4000, None)
+    begun = modify(run, world, volume_id, volume_type="io2", iops=4000)
+    assert (begun.modification.target_type, begun.modification.target_iops, begun.modification.target_throughput) == (
+        "io2",
+        4000,
+        None,
+    )
     settle(run, volume_id)
-    shown = modify(run, world, volume_id, volume_type="gp2")
-    assert (shown["OriginalIops"], shown["TargetIops"]) == (4000, 100)
+    begun = modify(run, world, volume_id, volume_type="gp2")
+    assert (begun.modification.original_iops, begun.modification.target_iops) == (4000, 100)
     settle(run, volume_id)
-    shown = modify(run, world, volume_id, size=100)
-    assert (shown["TargetVolumeType"], shown["TargetIops"]) == ("gp2", 300)
+    begun = modify(run, world, volume_id, size=100)
+    assert (begun.modification.target_type, begun.modification.target_iops) == ("gp2", 300)
     settle(run, volume_id)
-    shown = modify(run, world, volume_id, volume_type="io1")
-    assert (shown["TargetVolumeType"], shown["TargetIops"]) == ("io1", 3000)
+    begun = modify(run, world, volume_id, volume_type="io1")
+    assert (begun.modification.target_type, begun.modification.target_iops) == ("io1", 3000)
 
 
 @pytest.mark.parametrize(

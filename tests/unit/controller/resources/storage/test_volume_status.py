@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from stead_controller.db.tables import Host, Volume
-from stead_controller.errors import InvalidParameter, NotFound, WrongState
+from stead_controller.errors import NotFound, WrongState
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources.storage import volume_status
@@ -33,9 +33,9 @@ def change(run, volume_id, **values):
 
 
 def test_a_volume_of_which_nothing_bad_is_known(run, world, volume_id):
-    (shown,) = statuses(run, world)
-    assert shown["VolumeStatus"] == {"Status": "ok", "Details": [{"Name": "io-enabled", "Status": "passed"}]}
-    assert shown["Events"] == []
+    (known,) = statuses(run, world)
+    assert (known.status, known.io_enabled, known.zone_id) == ("ok", "passed", "use1-az1")
+    assert known.events == []
     assert statuses(run, world, ("volume-status.status", "ok"), ("volume-status.details-status", "passed"))
     assert statuses(run, world, ("volume-status.status", "impaired")) == []
     assert statuses(run, world, ("event.event-id", "*")) == []
@@ -44,13 +44,16 @@ def test_a_volume_of_which_nothing_bad_is_known(run, world, volume_id):
 
 def test_a_full_pool(run, world, volume_id):
     change(run, volume_id, full_since=NOW)
-    (shown,) = statuses(run, world, ("volume-status.status", "impaired"), ("event.event-type", "stalled"))
-    assert shown["VolumeStatus"] == {"Status": "impaired", "Details": [{"Name": "io-enabled", "Status": "failed"}]}
-    (event,) = shown["Events"]
-    assert event["NotBefore"] == NOW
-    assert statuses(run, world, ("event.event-id", event["EventId"])) == [shown]
-    assert statuses(run, world, ("event.not-before", NOW.isoformat())) == [shown]
-    assert statuses(run, world, ("event.description", event["Description"])) == [shown]
+    (known,) = statuses(run, world, ("volume-status.status", "impaired"), ("event.event-type", "stalled"))
+    assert (known.status, known.io_enabled) == ("impaired", "failed")
+    (event,) = known.events
+    assert (event.id, event.kind, event.since) == (f"e{volume_id}", "stalled", NOW)
+    for name, value in (
+        ("event.event-id", event.id),
+        ("event.not-before", NOW.isoformat()),
+        ("event.description", event.description),
+    ):
+        assert [one.events for one in statuses(run, world, (name, value))] == [[event]]
     assert statuses(run, world, ("event.event-type", "x")) == []
     with pytest.raises(WrongState):
         run(volume_status.enable_io, world.one.caller, volume_id)
@@ -59,24 +62,21 @@ def test_a_full_pool(run, world, volume_id):
 @pytest.mark.parametrize("state", ["creating", "deleting"])
 def test_a_volume_that_comes_or_goes(run, world, volume_id, state):
     change(run, volume_id, state=state, full_since=NOW)
-    (shown,) = statuses(run, world, ("volume-status.status", "insufficient-data"))
-    assert shown["VolumeStatus"]["Details"] == [{"Name": "io-enabled", "Status": "insufficient-data"}]
+    (known,) = statuses(run, world, ("volume-status.status", "insufficient-data"))
+    assert (known.status, known.io_enabled) == ("insufficient-data", "insufficient-data")
 
 
 def test_a_home_that_is_down(run, world, volume_id):
     run(lambda tx: tx.session.execute(update(Host).values(state="down")))
-    (shown,) = statuses(run, world, ("volume-status.status", "insufficient-data"))
-    assert shown["VolumeId"] == volume_id
+    (known,) = statuses(run, world, ("volume-status.status", "insufficient-data"))
+    assert known.volume.id == volume_id
 
 
 def test_attributes(world, run, volume_id):
-    shown = run(volume_status.describe_attribute, world.one.caller, volume_id, "autoEnableIO")
-    assert shown == {"VolumeId": volume_id, "AutoEnableIO": {"Value": False}}
+    assert run(volume_status.find_attributes, world.one.caller, volume_id).auto_enable_io is False
     run(volume_status.set_auto_enable_io, world.one.caller, volume_id, True)
-    shown = run(volume_status.describe_attribute, world.one.caller, volume_id, "autoEnableIO")
-    assert shown["AutoEnableIO"] == {"Value": True}
-    assert run(volume_status.describe_attribute, world.one.caller, volume_id, "productCodes")["ProductCodes"] == []
-    with pytest.raises(InvalidParameter):
-        run(volume_status.describe_attribute, world.one.caller, volume_id, "colour")
+    assert run(volume_status.find_attributes, world.one.caller, volume_id).auto_enable_io is True
     with pytest.raises(NotFound):
-        run(volume_status.describe_attribute, world.other.caller, volume_id, "autoEnableIO")
+        run(volume_status.find_attributes, world.other.caller, volume_id)
+    with pytest.raises(NotFound):
+        run(volume_status.set_auto_enable_io, world.other.caller, volume_id, False)

@@ -1,12 +1,15 @@
-"""Volumes as EC2 shows and filters them."""
+"""Volumes as filters find them, and what is known of them."""
+
+from datetime import timedelta
 
 import pytest
 
+from stead_controller.db.tables import Tag
 from stead_controller.request.conditions import Selection
 from stead_controller.request.filters import Filter
 from stead_controller.resources.storage import volumes
 from tests.support import rows
-from tests.support.rows import CLOUD
+from tests.support.rows import CLOUD, NOW
 
 
 @pytest.fixture
@@ -34,12 +37,30 @@ def described(run, caller, *filters, **asked):
 
 
 def test_attached_and_loose(world, run, instance_id, loose):
-    shown = {volume["VolumeId"]: volume for volume in described(run, world.one.caller)}
-    assert shown[loose]["Attachments"] == []
-    assert (shown[loose]["State"], shown[loose]["Size"]) == ("available", 20)
+    known = {one.volume.id: one for one in described(run, world.one.caller)}
+    assert known[loose].volume.instance_id is None
+    assert (known[loose].state, known[loose].volume.size) == ("available", 20)
+    assert known[loose].zone_id == "use1-az1"
     (root,) = described(run, world.one.caller, ("attachment.instance-id", instance_id))
-    assert root["Attachments"][0]["Device"] == "/dev/sda1"
-    assert (root["Iops"], root["Throughput"], root["VolumeType"]) == (3000, 125, "gp3")
+    assert (root.state, root.volume.device_name) == ("in-use", "/dev/sda1")
+    assert (root.volume.iops, root.volume.throughput, root.volume.volume_type) == (3000, 125, "gp3")
+
+
+def test_tags_of_each(world, run, instance_id, loose):
+    name = Tag(
+        account_id=world.one.caller.account_id, resource_id=loose, resource_type="volume", key="Name", value="data"
+    )
+    run(lambda tx: tx.session.add(name))
+    assert {tuple(one.tags) for one in described(run, world.one.caller)} == {(), (("Name", "data"),)}
+    (tagged,) = described(run, world.one.caller, ("tag:Name", "data"))
+    assert tagged.volume.id == loose
+
+
+def test_one_that_was_made_now_is_being_created(world, run, loose):
+    caller = world.one.caller
+    assert run(volumes.describe_made, caller, CLOUD, loose, NOW).state == "creating"
+    later = run(volumes.describe_made, caller, CLOUD, loose, NOW + timedelta(seconds=1))
+    assert (later.state, later.zone_id) == ("available", "use1-az1")
 
 
 @pytest.mark.parametrize(
@@ -66,5 +87,5 @@ def test_attached_and_loose(world, run, instance_id, loose):
 )
 def test_filters(world, run, loose, name, value, attached, free):  # noqa: PLR0917 — fixtures and a case
     found = described(run, world.one.caller, (name, value))
-    assert len([one for one in found if one["VolumeId"] != loose]) == attached
-    assert len([one for one in found if one["VolumeId"] == loose]) == free
+    assert len([one for one in found if one.volume.id != loose]) == attached
+    assert len([one for one in found if one.volume.id == loose]) == free
