@@ -9,7 +9,6 @@ _CONTROLLER = ROOT / "controller" / "stead_controller"
 NO_VIEW_YET: frozenset[str] = frozenset(
     {
         "image",
-        "snapshot",
         "vpc",
         "security-group",
         "network-interface",

@@ -14,12 +14,6 @@ _SHAPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)?\Z")
 # Files that still write answers, and go one by one: `aws/<service>/<domain>/<noun>_view.py` is where it belongs.
 NOT_YET: frozenset[str] = frozenset(
     {
-        "resources/images/copy_image.py",
-        "resources/images/image_attributes.py",
-        "resources/images/image_life.py",
-        "resources/images/image_tasks.py",
-        "resources/images/images.py",
-        "resources/instances/create_image.py",
         "resources/instances/describe_instance_types.py",
         "resources/instances/describe_instances.py",
         "resources/instances/instance_attributes.py",
@@ -29,10 +23,7 @@ NOT_YET: frozenset[str] = frozenset(
         "resources/instances/profile_associations.py",
         "resources/network/private_names.py",
         "resources/storage/block_devices.py",
-        "resources/storage/create_snapshots.py",
         "resources/storage/lifecycle_policies.py",
-        "resources/storage/snapshot_attributes.py",
-        "resources/storage/snapshots.py",
         "resources/tags.py",
     }
 )

@@ -132,11 +132,11 @@ def _snapshot(  # noqa: PLR0917 - all of it is what one snapshot depends on
             copy_tags=schedule.copy_tags,
             tags=added,
         )
-        return [one["SnapshotId"] for one in create_snapshots.of_instance(tx, caller, asked, now)]
-    copied = tags.of(tx, caller.account_id, [target_id]).get(target_id, []) if schedule.copy_tags else []
-    own = {tag["Key"]: tag["Value"] for tag in copied if not tag["Key"].startswith("aws:")}
+        return [one.snapshot.id for one in create_snapshots.of_instance(tx, caller, asked, now)]
+    copied = tags.pairs_of(tx, caller.account_id, [target_id]).get(target_id, ()) if schedule.copy_tags else ()
+    own = {key: value for key, value in copied if not key.startswith("aws:")}
     made = create_snapshots.of_volume(tx, caller, OfVolume(target_id, description, own | added), now)
-    return [made["SnapshotId"]]
+    return [made.snapshot.id]
 
 
 def _retain(tx: Transaction, due: LifecycleSchedule, schedule: Schedule, now: datetime) -> datetime | None:

@@ -105,7 +105,7 @@ def _take(tx: Transaction, caller: Caller, image: Image, asked: OfRunning, now: 
         ),
         now,
     )
-    snapshot_ids = {one["VolumeId"]: one["SnapshotId"] for one in taken}
+    snapshot_ids = {one.snapshot.volume_id: one.snapshot.id for one in taken}
     devices = [
         _of_volume(image_id, volume, snapshot_ids[volume.id], said.pop(volume.device_name or "", None))
         for volume in volumes

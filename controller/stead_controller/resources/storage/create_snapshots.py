@@ -9,7 +9,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSnapshot.ht
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import func, select
 
@@ -23,7 +23,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
 from stead_controller.resources.storage import ebs_encryption, recoded_snapshots, snapshots, volume_keys
-from stead_controller.resources.storage.snapshots import NO_VOLUME
+from stead_controller.resources.storage.snapshots import NO_VOLUME, DescribedSnapshot
 
 # EC2's default quotas (https://docs.aws.amazon.com/general/latest/gr/ebs-service.html)
 PENDING_PER_VOLUME: Final = 5
@@ -33,19 +33,6 @@ EXCLUDED_VOLUMES: Final = 40
 DESCRIPTION_LENGTH: Final = 255
 
 _GIB: Final = 1 << 30
-# What CreateSnapshots shows of each.
-_OF_SET: Final = (
-    "SnapshotId",
-    "VolumeId",
-    "State",
-    "Progress",
-    "StartTime",
-    "OwnerId",
-    "Description",
-    "VolumeSize",
-    "Encrypted",
-    "Tags",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +68,8 @@ class OfInstance:
     after_reboot: int = 0  # of the instance, which their instant follows; 0 = at once
 
 
-def of_volume(tx: Transaction, caller: Caller, asked: OfVolume, now: datetime) -> dict[str, Any]:
-    """Begin a snapshot of a volume and show it in EC2's shape.
+def of_volume(tx: Transaction, caller: Caller, asked: OfVolume, now: datetime) -> DescribedSnapshot:
+    """Begin a snapshot of a volume.
 
     Raises MalformedId, NotFound, WrongState, LimitExceeded, InvalidParameter.
     """
@@ -90,11 +77,11 @@ def of_volume(tx: Transaction, caller: Caller, asked: OfVolume, now: datetime) -
     snapshot = _begin(tx, caller, volume, asked.description, now)
     _tag(tx, caller, snapshot, asked.tags)
     _take(tx, [snapshot], [volume], now)
-    return _pending(tx, caller, [snapshot])[0]
+    return snapshots.describe_begun(tx, caller, [snapshot])[0]
 
 
-def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetime) -> list[dict[str, Any]]:
-    """Begin snapshots of an instance's volumes, all of one instant, and show them in EC2's shape.
+def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetime) -> list[DescribedSnapshot]:
+    """Begin snapshots of an instance's volumes, all of one instant.
 
     Raises MalformedId, NotFound, WrongState, LimitExceeded, InvalidParameter.
     """
@@ -105,16 +92,15 @@ def of_instance(tx: Transaction, caller: Caller, asked: OfInstance, now: datetim
     if not volumes:
         raise InvalidParameter(f"The instance '{instance.id}' has no volumes that are not excluded.")
     set_id = ids.new_id("snapshot") if len(volumes) > 1 else None
-    copied = tags.of(tx, caller.account_id, [volume.id for volume in volumes]) if asked.copy_tags else {}
+    copied = tags.pairs_of(tx, caller.account_id, [volume.id for volume in volumes]) if asked.copy_tags else {}
     made = []
     for volume in volumes:
         snapshot = _begin(tx, caller, volume, asked.description, now)
         snapshot.set_id = set_id
-        own = {tag["Key"]: tag["Value"] for tag in copied.get(volume.id, ())}
-        _tag(tx, caller, snapshot, own | dict(asked.tags))
+        _tag(tx, caller, snapshot, dict(copied.get(volume.id, ())) | dict(asked.tags))
         made.append(snapshot)
     _take(tx, made, volumes, now, asked.after_reboot)
-    return [{name: one[name] for name in _OF_SET} for one in _pending(tx, caller, made)]
+    return snapshots.describe_begun(tx, caller, made)
 
 
 def copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: datetime) -> str:
@@ -254,10 +240,3 @@ def _take(
 
 def _tag(tx: Transaction, caller: Caller, snapshot: Snapshot, wanted: Mapping[str, str]) -> None:
     tags.create_on_launch(tx, caller, [("snapshot", snapshot.id)], {"snapshot": wanted})
-
-
-def _pending(tx: Transaction, caller: Caller, made: Sequence[Snapshot]) -> list[dict[str, Any]]:
-    """Show new snapshots, which are pending for whoever asked for them, even those that are complete at once."""
-    tagged = tags.of(tx, caller.account_id, [snapshot.id for snapshot in made])
-    begun = {"State": "pending", "Progress": "0%", "CompletionTime": None, "FullSnapshotSizeInBytes": None}
-    return [snapshots.shown(snapshot, tagged.get(snapshot.id)) | begun for snapshot in made]

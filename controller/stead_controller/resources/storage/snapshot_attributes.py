@@ -5,7 +5,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifySnapshotAtt
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, func, select
 
@@ -31,6 +31,14 @@ class Change:
     add_groups: tuple[str, ...] = ()
     remove_users: tuple[str, ...] = ()
     remove_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VolumePermissions:
+    """Who may make volumes of a snapshot beside its owner: accounts, sorted, or everybody."""
+
+    everybody: bool
+    accounts: Sequence[str]
 
 
 def modify(tx: Transaction, caller: Caller, cloud: Cloud, snapshot_id: str, change: Change) -> None:
@@ -67,16 +75,11 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, snapshot_id: str, chan
         )
 
 
-def describe(tx: Transaction, caller: Caller, snapshot_id: str, attribute: str) -> dict[str, Any]:
-    """Show an attribute of the caller's snapshot in EC2's shape; raises MalformedId, NotFound, InvalidParameter."""
-    snapshot = snapshots.find_own(tx, caller, snapshot_id)
-    if attribute == "productCodes":
-        return {"SnapshotId": snapshot.id, "ProductCodes": []}
-    check_attribute(attribute)
+def permissions(tx: Transaction, snapshot: Snapshot) -> VolumePermissions:
+    """Tell who else may make volumes of a snapshot; everybody, too, where it was public until that was blocked."""
     users = select(SnapshotPermission.account_id).where(SnapshotPermission.snapshot_id == snapshot.id)
-    permissions: list[dict[str, str]] = [{"Group": _EVERYBODY}] if snapshot.public or snapshot.public_blocked else []
-    permissions += [{"UserId": user} for user in tx.session.scalars(users.order_by(SnapshotPermission.account_id))]
-    return {"SnapshotId": snapshot.id, "CreateVolumePermissions": permissions}
+    accounts = tx.session.scalars(users.order_by(SnapshotPermission.account_id)).all()
+    return VolumePermissions(snapshot.public or snapshot.public_blocked, accounts)
 
 
 def reset(tx: Transaction, caller: Caller, snapshot_id: str, attribute: str) -> None:

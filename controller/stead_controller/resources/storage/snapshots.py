@@ -1,9 +1,10 @@
-"""Snapshots: which of them a caller sees and may use, and how they look."""
+"""Snapshots: which of them a caller sees and may use, and what is known of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, select
 
@@ -44,6 +45,20 @@ class SnapshotSelection:
     restorable_by: tuple[str, ...] = ()
 
 
+class DescribedSnapshot(NamedTuple):
+    """A snapshot with its tags; what may be shown otherwise than its row has it is said here.
+
+    `state` is EC2's word, `progress` in percent, `stored_size` in bytes.
+    """
+
+    snapshot: Snapshot
+    state: str
+    progress: int
+    completed: datetime | None
+    stored_size: int | None
+    tags: Sequence[tuple[str, str]]
+
+
 def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
     """Give a completed snapshot that the caller may make volumes of: an own one, a shared one, a public one.
 
@@ -68,8 +83,8 @@ def find_own(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
     return snapshot
 
 
-def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[dict[str, Any]]:
-    """List snapshots that the caller sees in EC2's shape, sorted by id.
+def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[DescribedSnapshot]:
+    """Find snapshots that the caller sees and what is known of them, sorted by id.
 
     Raises MalformedId, NotFound for ids, InvalidParameter for owners.
     """
@@ -85,31 +100,25 @@ def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[
         seen.update(lookup.select_ids(tx, caller, Snapshot.id, selection, kind, *owned, conditions=FILTERS))
     ids = sorted(seen)[: asked.selection.limit]
     found = lookup.rows(tx, Snapshot, ids)
-    tagged = tags.of(tx, caller.account_id, ids)
-    return [shown(snapshot, tagged.get(snapshot.id)) for snapshot in found]
+    tagged = tags.pairs_of(tx, caller.account_id, ids)
+    return [_described(snapshot, tagged.get(snapshot.id, ())) for snapshot in found]
 
 
-def shown(snapshot: Snapshot, snapshot_tags: list[dict[str, str]] | None) -> dict[str, Any]:
-    """Show a snapshot in EC2's shape."""
-    return {
-        "SnapshotId": snapshot.id,
-        "VolumeId": snapshot.volume_id,
-        "State": snapshot.state,
-        "StateMessage": snapshot.state_message or None,
-        "Progress": f"{snapshot.progress}%",
-        "StartTime": snapshot.started,
-        "CompletionTime": snapshot.completed,
-        "OwnerId": snapshot.account_id,
-        "OwnerAlias": CLOUD_ALIAS if snapshot.account_id == CLOUD_ACCOUNT else None,
-        "Description": snapshot.description,
-        "VolumeSize": snapshot.volume_size,
-        "Encrypted": snapshot.encrypted,
-        "KmsKeyId": snapshot.kms_key_id,
-        "StorageTier": "standard",
-        "TransferType": "standard",
-        "FullSnapshotSizeInBytes": snapshot.stored_size if snapshot.state == "completed" else None,
-        "Tags": snapshot_tags or [],
-    }
+def describe_begun(tx: Transaction, caller: Caller, made: Sequence[Snapshot]) -> list[DescribedSnapshot]:
+    """Give new snapshots, which are pending for whoever asked for them, even those that are complete at once."""
+    tagged = tags.pairs_of(tx, caller.account_id, [snapshot.id for snapshot in made])
+    return [DescribedSnapshot(snapshot, "pending", 0, None, None, tagged.get(snapshot.id, ())) for snapshot in made]
+
+
+def _described(snapshot: Snapshot, snapshot_tags: Sequence[tuple[str, str]]) -> DescribedSnapshot:
+    return DescribedSnapshot(
+        snapshot,
+        state=snapshot.state,
+        progress=snapshot.progress,
+        completed=snapshot.completed,
+        stored_size=snapshot.stored_size if snapshot.state == "completed" else None,
+        tags=snapshot_tags,
+    )
 
 
 def ways(tx: Transaction, caller: Caller, snapshot_ids: Sequence[str]) -> Iterator[ColumnElement[bool]]:

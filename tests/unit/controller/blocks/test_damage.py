@@ -102,14 +102,14 @@ def state(run, world):
 
     def look(snapshot_id):
         asked = SnapshotSelection(Selection(ids=(snapshot_id,)))
-        (shown,) = run(snapshots.describe, world.one.caller, asked)
-        return shown["State"], shown["StateMessage"]
+        (known,) = run(snapshots.describe, world.one.caller, asked)
+        return known.state, known.snapshot.state_message
 
     return look
 
 
 ERROR = ("error", snapshot_damage.MESSAGE)
-WHOLE = ("completed", None)
+WHOLE = ("completed", "")
 
 
 async def test_a_scrub_puts_all_snapshots_in_error_that_need_a_block(add, blocks, flip, check, state):

@@ -412,7 +412,7 @@ def test_a_volume_that_is_served_has_grown_when_the_other_host_says_so(cloud, el
 
 
 def snapshot_of(cloud, volume_id):
-    made = cloud.run(create_snapshots.of_volume, cloud.caller, OfVolume(volume_id), NOW)["SnapshotId"]
+    made = cloud.run(create_snapshots.of_volume, cloud.caller, OfVolume(volume_id), NOW).snapshot.id
     return lambda: cloud.run(lambda tx: tx.session.get(Snapshot, made))
 
 
@@ -441,7 +441,7 @@ def test_a_pending_snapshot_of_a_set_is_of_no_other_instant(cloud, elsewhere):
     cloud.settle()
     instance = cloud.instances[1]
     made = cloud.run(create_snapshots.of_instance, cloud.caller, OfInstance(instance), NOW)
-    states = {one["VolumeId"]: one["SnapshotId"] for one in made}
+    states = {one.snapshot.volume_id: one.snapshot.id for one in made}
     cloud.run(volume_attachments.detach, cloud.caller, elsewhere, force=True)
     found = cloud.run(lambda tx: tx.session.get(Snapshot, states[elsewhere]))
     assert (found.state, found.state_message, found.host_id) == ("error", snapshot_life.MOVED, None)
@@ -471,7 +471,7 @@ def test_a_snapshot_that_is_lost_fails_with_what_is_pending_of_its_set(cloud, el
     """Its host can never complete it: who waits for it, as an image does, is not to wait until a deadline."""
     cloud.settle()
     made = cloud.run(create_snapshots.of_instance, cloud.caller, OfInstance(cloud.instances[1]), NOW)
-    first, *others = (one["SnapshotId"] for one in made)
+    first, *others = (one.snapshot.id for one in made)
     [snapshot] = cloud.run(lambda tx: [tx.session.get(Snapshot, first)])
     told = pb.SnapshotStatus(lost=True)
     failed = pb.CONDITION_FAILED

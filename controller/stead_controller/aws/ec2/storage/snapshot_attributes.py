@@ -3,8 +3,9 @@
 from typing import Any
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.storage.snapshot_view import permissions_view, product_codes_view
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter
-from stead_controller.resources.storage import snapshot_attributes
+from stead_controller.resources.storage import snapshot_attributes, snapshots
 from stead_controller.resources.storage.snapshot_attributes import Change
 
 
@@ -20,7 +21,11 @@ def modify_snapshot_attribute(call: Call, params: Params) -> Result:
 @operation("DescribeSnapshotAttribute", writes=False)
 def describe_snapshot_attribute(call: Call, params: Params) -> Result:
     """Show who may make volumes of a snapshot."""
-    return snapshot_attributes.describe(call.tx, call.caller, params["SnapshotId"], params["Attribute"])
+    snapshot = snapshots.find_own(call.tx, call.caller, params["SnapshotId"])
+    if params["Attribute"] == "productCodes":
+        return product_codes_view(snapshot.id)
+    snapshot_attributes.check_attribute(params["Attribute"])
+    return permissions_view(snapshot.id, snapshot_attributes.permissions(call.tx, snapshot))
 
 
 @operation("ResetSnapshotAttribute")

@@ -5,6 +5,8 @@ from typing import Any, Final
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.storage.snapshot_view import snapshot_of_set_view, snapshot_view
+from stead_controller.aws.ec2.tags_view import tags_view
 from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.resources.storage import create_snapshots, delete_snapshot, snapshots
 from stead_controller.resources.storage.create_snapshots import CopyOf, OfInstance, OfVolume
@@ -18,7 +20,7 @@ def create_snapshot(call: Call, params: Params) -> Result:
     """Begin a snapshot of a volume."""
     _in_the_region(params)
     asked = OfVolume(params["VolumeId"], params.get("Description", ""), tags_on_create(params, _KIND)[_KIND])
-    return create_snapshots.of_volume(call.tx, call.caller, asked, call.now)
+    return snapshot_view(create_snapshots.of_volume(call.tx, call.caller, asked, call.now))
 
 
 @operation("CreateSnapshots")
@@ -42,7 +44,7 @@ def create_snapshots_of_instance(call: Call, params: Params) -> Result:
         ),
         call.now,
     )
-    return {"Snapshots": made}
+    return {"Snapshots": [snapshot_of_set_view(one) for one in made]}
 
 
 @operation("CopySnapshot")
@@ -63,7 +65,7 @@ def copy_snapshot(call: Call, params: Params) -> Result:
         tags=wanted,
     )
     copied_id = create_snapshots.copy(call.tx, call.caller, call.cloud, asked, call.now)
-    return {"SnapshotId": copied_id, "Tags": [{"Key": key, "Value": wanted[key]} for key in sorted(wanted)]}
+    return {"SnapshotId": copied_id, "Tags": tags_view(sorted(wanted.items()))}
 
 
 @operation("DescribeSnapshots", writes=False)
@@ -71,7 +73,8 @@ def describe_snapshots(call: Call, params: Params) -> Result:
     """List the snapshots that the caller may see."""
     asked, page = selection.paged(call, params, "DescribeSnapshots", snapshots.FILTERS, ids="SnapshotIds")
     wanted = SnapshotSelection(asked, tuple(params.get("OwnerIds", ())), tuple(params.get("RestorableByUserIds", ())))
-    return selection.answer("Snapshots", snapshots.describe(call.tx, call.caller, wanted), page, "SnapshotId")
+    found = snapshots.describe(call.tx, call.caller, wanted)
+    return selection.answered("Snapshots", found, page, lambda one: (one.snapshot.id,), snapshot_view)
 
 
 @operation("DeleteSnapshot", makes_room=True)

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import HostResource, Image, Snapshot, SnapshotPermission
+from stead_controller.db.tables import HostResource, Image, Snapshot, SnapshotPermission, Tag
 from stead_controller.desired import desired_state
 from stead_controller.errors import InUse, InvalidParameter, MalformedId, NotFound, WrongState
 from stead_controller.request.client_tokens import Repeatable
@@ -52,7 +52,7 @@ def seen(run, world, made):
 
     def ask(selection=None, **asked):
         wanted = SnapshotSelection(selection or Selection(), **asked)
-        return {names[row["SnapshotId"]] for row in run(snapshots.describe, world.one.caller, wanted)}
+        return {names[one.snapshot.id] for one in run(snapshots.describe, world.one.caller, wanted)}
 
     return ask
 
@@ -115,11 +115,31 @@ def test_what_can_be_used(run, world, made):
             run(snapshots.find_own, caller, made[name])
 
 
-def test_how_it_looks(run, world, made):
-    (shown,) = run(snapshots.describe, world.one.caller, SnapshotSelection(Selection(ids=(made["pending"],))))
-    assert (shown["State"], shown["Progress"], shown["CompletionTime"]) == ("pending", "40%", rows.NOW)
-    assert (shown["VolumeSize"], shown["Encrypted"], shown["OwnerAlias"]) == (8, False, None)
-    assert shown["OwnerId"] == world.one.caller.account_id
+def test_what_is_known(run, world, made):
+    def known(name):
+        (one,) = run(snapshots.describe, world.one.caller, SnapshotSelection(Selection(ids=(made[name],))))
+        return one
+
+    def change(tx):
+        for name in ("pending", "own"):
+            tx.session.get_one(Snapshot, made[name]).stored_size = 4096
+        tag = {"account_id": world.one.caller.account_id, "resource_type": "snapshot", "resource_id": made["own"]}
+        tx.session.add_all([Tag(key="b", value="2", **tag), Tag(key="a", value="1", **tag)])
+
+    run(change)
+    pending, own = known("pending"), known("own")
+    assert (pending.state, pending.progress, pending.completed) == ("pending", 40, rows.NOW)
+    assert (pending.stored_size, pending.tags) == (None, ())
+    assert (own.state, own.stored_size, own.tags) == ("completed", 4096, [("a", "1"), ("b", "2")])
+
+
+def test_a_new_one_is_pending_for_who_asked_even_if_it_is_complete_at_once(run, world, made):
+    def begun(tx):
+        return snapshots.describe_begun(tx, world.one.caller, [tx.session.get_one(Snapshot, made["own"])])
+
+    (one,) = run(begun)
+    assert one.snapshot.state == "completed"
+    assert (one.state, one.progress, one.completed, one.stored_size) == ("pending", 0, None, None)
 
 
 def over(run, world, account, snapshot_id, **changes):
