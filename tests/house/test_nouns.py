@@ -8,7 +8,6 @@ _CONTROLLER = ROOT / "controller" / "stead_controller"
 # Kinds whose answers are not yet made by a view at the wire (tests/house/test_shapes.py names the files that make them).
 NO_VIEW_YET: frozenset[str] = frozenset(
     {
-        "image",
         "vpc",
         "security-group",
         "network-interface",

@@ -91,9 +91,8 @@ def _copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: dat
         source_image_id=source.id,
         **{name: getattr(source, name) for name in _SAME},
     )
-    copied = tags.of(tx, caller.account_id, [source.id]).get(source.id, ()) if asked.copy_tags else ()
-    own = {tag["Key"]: tag["Value"] for tag in copied}
-    register_image.add(tx, caller, image, copies, own | dict(asked.tags.get("image", {})))
+    copied = tags.pairs_of(tx, caller.account_id, [source.id]).get(source.id, ()) if asked.copy_tags else ()
+    register_image.add(tx, caller, image, copies, dict(copied) | dict(asked.tags.get("image", {})))
     snapshots = [("snapshot", device.snapshot_id) for device in copies if device.snapshot_id]
     tags.create_on_launch(tx, caller, snapshots, asked.tags)
     if not is_whole:

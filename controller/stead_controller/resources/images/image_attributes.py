@@ -1,8 +1,8 @@
-"""Attributes of images one by one: shown, changed, reset; above all who may launch an image."""
+"""Attributes of images one by one: read, changed, reset; above all who may launch an image."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, select
 
@@ -38,16 +38,20 @@ ATTRIBUTES: Final = frozenset(
 _LENGTH: Final = 255
 
 
+type ImageAttributes = Image
+"""The row of an image, which has its attributes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Who gets or loses the right to launch an image: accounts, or all."""
+    """Who has, gets or loses the right to launch an image: accounts, or all."""
 
     accounts: tuple[str, ...] = ()
     all: bool = False
 
 
-def describe(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> dict[str, Any]:
-    """Give one attribute of an image in EC2's shape.
+def find_with(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> ImageAttributes:
+    """Give an image of which this attribute, by EC2's name, may be read.
 
     Raises MalformedId, NotFound, NotAuthorized for another's image, InvalidParameter, MissingParameter.
     """
@@ -56,28 +60,10 @@ def describe(tx: Transaction, caller: Caller, image_id: str, attribute: str) -> 
     if attribute not in ATTRIBUTES:
         raise invalid_request()
     image = images.find_own(tx, caller, image_id)
-    shown: dict[str, Any] = {"ImageId": image.id}
-    match attribute:
-        case "description":
-            shown["Description"] = {"Value": image.description}
-        case "launchPermission":
-            shown["LaunchPermissions"] = _permissions(tx, image)
-        case "blockDeviceMapping":
-            # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImageAttribute.html
-            raise NotAuthorized("Unauthorized attempt to access restricted resource", code="AuthFailure")
-        case "bootMode":
-            shown["BootMode"] = {"Value": image.boot_mode}
-        case "imdsSupport" if image.imds_support:
-            shown["ImdsSupport"] = {"Value": image.imds_support}
-        case "sriovNetSupport" if image.sriov_net_support:
-            shown["SriovNetSupport"] = {"Value": image.sriov_net_support}
-        case "productCodes":
-            shown["ProductCodes"] = []
-        case "deregistrationProtection":
-            shown["DeregistrationProtection"] = {"Value": image.deregistration_protection}
-        case _:
-            pass  # what this image has not: EC2 answers with the id alone
-    return shown
+    if attribute == "blockDeviceMapping":
+        # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImageAttribute.html
+        raise NotAuthorized("Unauthorized attempt to access restricted resource", code="AuthFailure")
+    return image
 
 
 def invalid_request() -> InvalidParameter:
@@ -169,10 +155,11 @@ def remove_permissions(tx: Transaction, image: Image) -> None:
     tx.session.execute(delete(ImagePermission).where(ImagePermission.image_id == image.id))
 
 
-def _permissions(tx: Transaction, image: Image) -> list[dict[str, str]]:
+def permissions(tx: Transaction, image: ImageAttributes) -> Permissions:
+    """Tell who beside its owner may launch an image, the accounts sorted."""
     accounts = select(ImagePermission.account_id).where(ImagePermission.image_id == image.id)
-    shown = [{"UserId": account} for account in tx.session.scalars(accounts.order_by(ImagePermission.account_id))]
-    return [{"Group": "all"}, *shown] if image.public else shown
+    named = tx.session.scalars(accounts.order_by(ImagePermission.account_id))
+    return Permissions(tuple(named), all=image.public)
 
 
 def _check_accounts(accounts: Iterable[str]) -> None:

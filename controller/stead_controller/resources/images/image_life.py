@@ -1,5 +1,6 @@
 """What becomes of images: deprecated, disabled, protected, deregistered."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,14 @@ _COOLDOWN: Final = timedelta(hours=24)
 _MINUTE: Final = timedelta(minutes=1)
 _WITH_COOLDOWN: Final = "enabled-with-cooldown"
 _WITHOUT_COOLDOWN: Final = "enabled-without-cooldown"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDeletion:
+    """What became of a snapshot of a deregistered image; `return_code` is EC2's word."""
+
+    snapshot_id: str
+    return_code: str
 
 
 def deprecate(tx: Transaction, caller: Caller, image_id: str, moment: datetime, now: datetime) -> None:
@@ -84,8 +93,8 @@ def unprotect(tx: Transaction, caller: Caller, image_id: str, now: datetime) -> 
 
 def deregister(
     tx: Transaction, caller: Caller, image_id: str, now: datetime, *, with_snapshots: bool = False
-) -> list[dict[str, str]]:
-    """Forget an image, and on request its snapshots; tells in EC2's shape what became of each.
+) -> list[SnapshotDeletion]:
+    """Forget an image, and on request its snapshots; tells what became of each.
 
     Of one that is pending the snapshots go on. Raises MalformedId, NotFound, NotAuthorized, WrongState where it is
     protected.
@@ -97,8 +106,7 @@ def deregister(
     if not with_snapshots:
         return []
     return [
-        {"SnapshotId": snapshot_id, "ReturnCode": _delete(tx, caller, snapshot_id)}
-        for snapshot_id in dict.fromkeys(snapshot_ids)
+        SnapshotDeletion(snapshot_id, _delete(tx, caller, snapshot_id)) for snapshot_id in dict.fromkeys(snapshot_ids)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Images: which of them a caller sees, and how they look."""
+"""Images: which of them a caller sees, and what is known of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,10 +29,11 @@ from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.storage import block_devices
 
-_PLATFORM: Final = "Linux/UNIX"
+PLATFORM: Final = "Linux/UNIX"
+"""What all images are for, in EC2's words."""
+
 _IS_SHARED: Final = or_(Image.state == "available", Image.state == "error")
 """States in which others see a shared image: of one that lacks data, too, they learn why it cannot be launched."""
-_REASONS: Final = {"failed": "Client.ImageFailed", "error": "Server.InternalError"}
 # The first two of `ways`, asked at each launch: statements that are written once need not be put together again.
 _FREQUENT_WAYS: Final = (
     Prepared(select(Image.id).where(Image.id == bindparam("image_id"), Image.account_id == bindparam("account_id"))),
@@ -109,7 +110,7 @@ FILTERS: Final[dict[str, Condition]] = dict.fromkeys(_ABSENT, NEVER) | {
     "name": text(Image.name),
     "owner-alias": text(case((Image.account_id == CLOUD_ACCOUNT, CLOUD_ALIAS))),
     "owner-id": text(Image.account_id),
-    "platform-details": constant(_PLATFORM),
+    "platform-details": constant(PLATFORM),
     "root-device-name": text(Image.root_device_name),
     "root-device-type": constant("ebs"),
     "source-image-id": text(Image.source_image_id),
@@ -135,6 +136,16 @@ class ImageSelection:
     executable_by: tuple[str, ...] = ()
     deprecated: bool = False
     disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedImage:
+    """An image with what is known of it beside its row; `source_region` is that of the image it was copied from."""
+
+    image: Image
+    devices: Sequence[ImageBlockDevice]
+    source_region: str | None
+    tags: Sequence[tuple[str, str]]
 
 
 def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:
@@ -169,8 +180,8 @@ def find_own(tx: Transaction, caller: Caller, image_id: str) -> Image:
     return image
 
 
-def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: datetime) -> list[dict[str, Any]]:
-    """List images that the caller sees in EC2's shape, sorted by id.
+def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: datetime) -> list[DescribedImage]:
+    """Find images that the caller sees and what is known of them, sorted by id.
 
     An image that was deregistered while the caller's instances of it are there is left out, which is no error. Raises
     MalformedId, NotFound for ids, InvalidParameter for owners.
@@ -192,10 +203,18 @@ def describe(tx: Transaction, caller: Caller, asked: ImageSelection, now: dateti
         conditions=FILTERS,
     )
     found = lookup.rows(tx, Image, ids)
-    tagged = tags.of(tx, caller.account_id, ids)
+    tagged = tags.pairs_of(tx, caller.account_id, ids)
     mappings = block_devices.of_images(tx, ids)
     region = tx.session.scalar(select(_region)) if any(image.source_image_id for image in found) else None
-    return [_shown(image, mappings[image.id], tagged.get(image.id), region) for image in found]
+    return [
+        DescribedImage(
+            image,
+            devices=mappings[image.id],
+            source_region=region if image.source_image_id else None,
+            tags=tagged.get(image.id, ()),
+        )
+        for image in found
+    ]
 
 
 def _never_launched(tx: Transaction, caller: Caller, image_ids: Sequence[str]) -> list[str]:
@@ -269,54 +288,3 @@ def _executable(caller: Caller, users: Sequence[str]) -> list[ColumnElement[bool
 def iso(moment: datetime) -> str:
     """Show a time as EC2 shows those of images: as text in milliseconds."""
     return moment.isoformat("T", "milliseconds").replace("+00:00", "Z")
-
-
-def _shown(
-    image: Image,
-    mappings: Sequence[ImageBlockDevice],
-    image_tags: list[dict[str, str]] | None,
-    region: str | None,
-) -> dict[str, Any]:
-    is_clouds = image.account_id == CLOUD_ACCOUNT
-    return {
-        "ImageId": image.id,
-        "Name": image.name,
-        "Description": image.description or None,
-        "ImageLocation": f"{CLOUD_ALIAS if is_clouds else image.account_id}/{image.name}",
-        "ImageOwnerAlias": CLOUD_ALIAS if is_clouds else None,
-        "OwnerId": image.account_id,
-        "State": image.state,
-        "StateReason": _reason(image),
-        "CreationDate": iso(image.created),
-        "DeprecationTime": None if image.deprecate_at is None else iso(image.deprecate_at),
-        "DeregistrationProtection": image.deregistration_protection,
-        "Public": image.public,
-        "Architecture": image.architecture,
-        "BootMode": image.boot_mode,
-        "ImdsSupport": image.imds_support or None,
-        "ImageType": "machine",
-        "ImageAllowed": True,
-        "FreeTierEligible": False,
-        "PlatformDetails": _PLATFORM,
-        "UsageOperation": "RunInstances",
-        "BlockDeviceMappings": [block_devices.shown(device) for device in mappings],
-        "RootDeviceName": image.root_device_name,
-        "RootDeviceType": "ebs",
-        "EnaSupport": image.ena_support,
-        "SriovNetSupport": image.sriov_net_support or None,
-        "Hypervisor": "xen",
-        "VirtualizationType": "hvm",
-        "SourceImageId": image.source_image_id,
-        "SourceImageRegion": region if image.source_image_id else None,
-        "SourceInstanceId": image.source_instance_id,
-        "Tags": image_tags,
-    }
-
-
-def _reason(image: Image) -> dict[str, str] | None:
-    if not image.state_reason:
-        return None
-    return {
-        "Code": _REASONS.get(image.state, "Client.Pending"),
-        "Message": image.state_reason,
-    }

@@ -2,9 +2,9 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import bindparam, select
 
@@ -20,7 +20,9 @@ from stead_controller.resources.storage import snapshots
 DEFAULT_TYPE: Final = "gp3"
 """The type of volumes whose image names none."""
 
-_INVALID: Final = "InvalidBlockDeviceMapping"
+INVALID: Final = "InvalidBlockDeviceMapping"
+"""EC2's code for mappings that contradict themselves or each other."""
+
 _DEVICE: Final = re.compile(r"(?:/dev/)?(?:sd|xvd|hd)[a-z]{1,2}[0-9]{0,2}\Z")
 _SCRATCH: Final = re.compile(r"ephemeral(?:[0-9]|1[0-9]|2[0-3])\Z")
 _MOST_DEVICES: Final = 40
@@ -42,6 +44,9 @@ class BlockDevice:
     virtual_name: str | None = None
     no_device: bool = False
 
+
+type ImageDevice = ImageBlockDevice
+"""The row of a mapping that an image has."""
 
 # Asked at each launch: a statement that is written once need not be put together again.
 _OF_IMAGES: Final = (
@@ -65,26 +70,6 @@ def of_image(tx: Transaction, image_id: str) -> list[ImageBlockDevice]:
     return of_images(tx, [image_id])[image_id]
 
 
-def shown(device: ImageBlockDevice) -> dict[str, Any]:
-    """Show a mapping of an image in EC2's shape."""
-    if device.no_device:
-        return {"DeviceName": device.device_name, "NoDevice": ""}
-    if device.virtual_name:
-        return {"DeviceName": device.device_name, "VirtualName": device.virtual_name}
-    return {
-        "DeviceName": device.device_name,
-        "Ebs": {
-            "SnapshotId": device.snapshot_id,
-            "VolumeSize": device.volume_size,
-            "VolumeType": device.volume_type,
-            "Iops": device.iops,
-            "Throughput": device.throughput,
-            "DeleteOnTermination": device.delete_on_termination,
-            "Encrypted": device.encrypted,
-        },
-    }
-
-
 def is_scratch(virtual_name: str) -> bool:
     """Tell whether a virtual name is one of instance store disks: `ephemeral0` to `ephemeral23`."""
     return _SCRATCH.match(virtual_name) is not None
@@ -93,13 +78,13 @@ def is_scratch(virtual_name: str) -> bool:
 def check_names(asked: Sequence[BlockDevice]) -> None:
     """Raise InvalidParameter for names that no device has, or that two have."""
     if len(asked) > _MOST_DEVICES:
-        raise InvalidParameter(f"An image has at most {_MOST_DEVICES} block devices.", code=_INVALID)
+        raise InvalidParameter(f"An image has at most {_MOST_DEVICES} block devices.", code=INVALID)
     seen: set[str] = set()
     for one in asked:
         if not _DEVICE.match(one.device_name):
-            raise InvalidParameter(f"Invalid device name {one.device_name}", code=_INVALID)
+            raise InvalidParameter(f"Invalid device name {one.device_name}", code=INVALID)
         if one.device_name in seen:
-            raise InvalidParameter(f"The device '{one.device_name}' is used more than once.", code=_INVALID)
+            raise InvalidParameter(f"The device '{one.device_name}' is used more than once.", code=INVALID)
         seen.add(one.device_name)
 
 
@@ -114,7 +99,7 @@ def _build(tx: Transaction, caller: Caller, image_id: str, one: BlockDevice) -> 
         return ImageBlockDevice(image_id=image_id, device_name=one.device_name, no_device=True)
     if one.virtual_name is not None:
         if not is_scratch(one.virtual_name):
-            raise InvalidParameter(f"Invalid virtual name {one.virtual_name}", code=_INVALID)
+            raise InvalidParameter(f"Invalid virtual name {one.virtual_name}", code=INVALID)
         return ImageBlockDevice(image_id=image_id, device_name=one.device_name, virtual_name=one.virtual_name)
     if one.kms_key_id is not None:
         raise Unsupported("The parameter KmsKeyId is not supported in the mappings of an image.")
@@ -125,7 +110,7 @@ def _build(tx: Transaction, caller: Caller, image_id: str, one: BlockDevice) -> 
             raise InvalidParameter(
                 f"Volume of size {size}GB is smaller than snapshot '{snapshot.id}', expect size >= "
                 f"{snapshot.volume_size}GB",
-                code=_INVALID,
+                code=INVALID,
             )
         if one.encrypted is not None and one.encrypted != snapshot.encrypted:
             raise InvalidParameter(
@@ -149,34 +134,4 @@ def _build(tx: Transaction, caller: Caller, image_id: str, one: BlockDevice) -> 
         throughput=one.throughput,
         delete_on_termination=True if one.delete_on_termination is None else one.delete_on_termination,
         encrypted=encrypted,
-    )
-
-
-def parse(given: Iterable[Mapping[str, Any]]) -> tuple[BlockDevice, ...]:
-    """Read `BlockDeviceMapping.N`; raises InvalidParameter, Unsupported."""
-    return tuple(_parse(one) for one in given)
-
-
-def _parse(given: Mapping[str, Any]) -> BlockDevice:
-    name = given.get("DeviceName", "")
-    if not name:
-        raise InvalidParameter("The request must contain the parameter DeviceName", code="MissingParameter")
-    if given.get("NoDevice") is not None:
-        return BlockDevice(name, no_device=True)
-    ebs: Mapping[str, Any] = given.get("Ebs") or {}
-    if ebs and given.get("VirtualName"):
-        raise InvalidParameter(f"The device '{name}' has both Ebs and VirtualName.", code=_INVALID)
-    if ebs.get("OutpostArn"):
-        raise Unsupported("The parameter OutpostArn is not supported.")
-    return BlockDevice(
-        name,
-        snapshot_id=ebs.get("SnapshotId") or None,
-        size=ebs.get("VolumeSize"),
-        volume_type=ebs.get("VolumeType"),
-        iops=ebs.get("Iops"),
-        throughput=ebs.get("Throughput"),
-        delete_on_termination=ebs.get("DeleteOnTermination"),
-        encrypted=ebs.get("Encrypted"),
-        kms_key_id=ebs.get("KmsKeyId") or None,
-        virtual_name=given.get("VirtualName"),
     )

@@ -171,13 +171,13 @@ async def test_its_images_are_in_error_too(add, blocks, flip, check, run, *, wor
 
     def shown():
         (one,) = run(images.describe, world.one.caller, ImageSelection(Selection(ids=(image_id,))), NOW)
-        return one["State"], one["StateReason"]
+        return one.image.state, one.image.state_reason
 
     run(write)
     flip(blocks[0])
     flip(blocks[1])
     await check()
-    why = {"Code": "Server.InternalError", "Message": snapshot_damage.OF_IMAGE}
+    why = snapshot_damage.OF_IMAGE
     assert shown() == ("error", why)
     with pytest.raises(WrongState):
         run(images.find_launchable, world.one.caller, image_id)
@@ -190,7 +190,7 @@ async def test_its_images_are_in_error_too(add, blocks, flip, check, run, *, wor
     assert shown() == ("error", why)
     flip(blocks[0])
     await check()
-    assert shown() == ("available", None)
+    assert shown() == ("available", "")
     assert run(images.find_launchable, world.one.caller, image_id).id == image_id
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2.images.image_view import attribute_view, permissions_view
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.images import image_attributes
 from stead_controller.resources.images.image_attributes import Permissions
@@ -14,7 +15,11 @@ _ORGANIZATIONS = ("OrganizationArns", "OrganizationalUnitArns", "OrganizationArn
 @operation("DescribeImageAttribute", writes=False)
 def describe_image_attribute(call: Call, params: Params) -> Result:
     """Show one attribute of an image."""
-    return image_attributes.describe(call.tx, call.caller, params["ImageId"], params["Attribute"])
+    attribute = params["Attribute"]
+    image = image_attributes.find_with(call.tx, call.caller, params["ImageId"], attribute)
+    if attribute == "launchPermission":
+        return permissions_view(image.id, image_attributes.permissions(call.tx, image))
+    return attribute_view(image, attribute)
 
 
 @operation("ModifyImageAttribute")

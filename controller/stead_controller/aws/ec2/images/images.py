@@ -3,6 +3,8 @@
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.images.image_view import deletion_view, image_view
+from stead_controller.aws.ec2.storage import block_devices
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.images import copy_image, image_life, images, register_image
 from stead_controller.resources.images.copy_image import CopyOf
@@ -10,7 +12,6 @@ from stead_controller.resources.images.images import ImageSelection
 from stead_controller.resources.images.register_image import NewImage
 from stead_controller.resources.instances import create_image
 from stead_controller.resources.instances.create_image import OfRunning
-from stead_controller.resources.storage import block_devices
 
 _UNBUILT = ("ImageLocation", "KernelId", "RamdiskId", "BillingProducts", "TpmSupport", "UefiData")
 
@@ -89,7 +90,8 @@ def describe_images(call: Call, params: Params) -> Result:
         deprecated=params.get("IncludeDeprecated", False),
         disabled=params.get("IncludeDisabled", False),
     )
-    return selection.answer("Images", images.describe(call.tx, call.caller, wanted, call.now), page, "ImageId")
+    found = images.describe(call.tx, call.caller, wanted, call.now)
+    return selection.answered("Images", found, page, lambda one: (one.image.id,), image_view)
 
 
 @operation("DeregisterImage", makes_room=True)
@@ -97,7 +99,7 @@ def deregister(call: Call, params: Params) -> Result:
     """Forget an image."""
     with_snapshots = params.get("DeleteAssociatedSnapshots", False)
     deleted = image_life.deregister(call.tx, call.caller, params["ImageId"], call.now, with_snapshots=with_snapshots)
-    return {"Return": True, "DeleteSnapshotResults": deleted}
+    return {"Return": True, "DeleteSnapshotResults": [deletion_view(one) for one in deleted]}
 
 
 @operation("EnableImage")

@@ -11,12 +11,12 @@ from stead_controller.aws.ec2.instances.instance_attributes import choice
 from stead_controller.aws.ec2.instances.instance_profiles import profile_name
 from stead_controller.aws.ec2.network.network_interfaces import address_wish, idle_timeouts
 from stead_controller.aws.ec2.network.private_names import name_options
+from stead_controller.aws.ec2.storage import block_devices
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.instances import describe_instances
 from stead_controller.resources.instances.launch_interfaces import InterfaceWish
 from stead_controller.resources.instances.metadata_options import MetadataOptions
 from stead_controller.resources.instances.run_instances import LaunchRequest, run_instances
-from stead_controller.resources.storage import block_devices
 
 DEFAULT_TYPE: Final = "t3.micro"
 _UNBUILT: Final = (

@@ -216,7 +216,7 @@ def test_snapshots_that_no_other_image_has_go_with_it_on_request(run, mine, add,
 
     run(map_them)
     told = run(image_life.deregister, mine, image_id, NOW, with_snapshots=True)
-    assert {each["SnapshotId"]: each["ReturnCode"] for each in told} == {
+    assert {each.snapshot_id: each.return_code for each in told} == {
         ids["success"]: "success",
         ids["skipped"]: "skipped",
         ids["missing-permissions"]: "missing-permissions",
