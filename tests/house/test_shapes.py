@@ -22,7 +22,6 @@ NOT_YET: frozenset[str] = frozenset(
         "resources/instances/metadata_options.py",
         "resources/instances/profile_associations.py",
         "resources/network/private_names.py",
-        "resources/storage/lifecycle_policies.py",
         "resources/tags.py",
     }
 )

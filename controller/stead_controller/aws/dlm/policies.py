@@ -3,6 +3,7 @@
 from typing import Final
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.dlm.policy_view import policy_summary_view, policy_view
 from stead_controller.errors import Unsupported
 from stead_controller.resources.storage import lifecycle_policies
 from stead_controller.resources.storage.lifecycle_policies import Search, Wish
@@ -44,7 +45,8 @@ def delete_lifecycle_policy(call: Call, params: Params) -> Result:
 @operation("GetLifecyclePolicy", service="dlm", writes=False)
 def get_lifecycle_policy(call: Call, params: Params) -> Result:
     """Show a policy."""
-    return {"Policy": lifecycle_policies.show(call.tx, call.caller, call.cloud, params["PolicyId"])}
+    found = lifecycle_policies.find(call.tx, call.caller, call.cloud, params["PolicyId"])
+    return {"Policy": policy_view(found)}
 
 
 @operation("GetLifecyclePolicies", service="dlm", writes=False)
@@ -59,7 +61,8 @@ def get_lifecycle_policies(call: Call, params: Params) -> Result:
         target_tags=tuple(params.get("TargetTags", ())),
         tags_to_add=tuple(params.get("TagsToAdd", ())),
     )
-    return {"Policies": lifecycle_policies.search(call.tx, call.caller, asked)}
+    found = lifecycle_policies.search(call.tx, call.caller, call.cloud, asked)
+    return {"Policies": [policy_summary_view(one) for one in found]}
 
 
 def _wish(params: Params) -> Wish:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import select
 
@@ -28,6 +28,7 @@ from stead_controller.resources.images import image_attributes, images, imported
 from stead_controller.resources.images.imported_images import ImageFile, ImageWish
 from stead_controller.resources.storage import buckets, ebs_encryption, volume_keys
 from stead_controller.resources.storage.volume_keys import SealedKey
+from stead_controller.resources.tags import Tagged
 
 BUCKET: Final = "exchange"
 IMPORT_IMAGE: Final = "import-image-task"
@@ -69,6 +70,10 @@ class NewTask:
     encrypted: bool = False
     kms_key_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+type Task = ImageTask
+"""The row of a task."""
 
 
 def begin(
@@ -146,79 +151,22 @@ def _check_bucket(tx: Transaction, caller: Caller, name: str) -> None:
         )
 
 
-def cancel(tx: Transaction, caller: Caller, task_id: str) -> dict[str, str]:
-    """Cancel an import that is under way, in EC2's shape; raises MalformedId, NotFound, WrongState."""
+def cancel(tx: Transaction, caller: Caller, task_id: str) -> Task:
+    """Cancel an import that is under way, and give it; raises MalformedId, NotFound, WrongState."""
     kind = IMPORT_SNAPSHOT if ids.is_id(IMPORT_SNAPSHOT, task_id) else IMPORT_IMAGE
     task = lookup.find(tx, caller, kind, ImageTask, task_id)
     if task.state != "active":
         raise WrongState(kind, f"The task {task_id} is not active; its state is {task.state}.", code="IncorrectState")
     end(tx, task.id, "Cancelled")
-    return {"ImportTaskId": task.id, "PreviousState": "active", "State": task.state}
+    return task
 
 
-def describe(tx: Transaction, caller: Caller, kind: str, asked: Selection) -> list[dict[str, Any]]:
-    """List the caller's tasks of a kind in EC2's shape, sorted by id; raises MalformedId, NotFound."""
+def describe(tx: Transaction, caller: Caller, kind: str, asked: Selection) -> list[Tagged[Task]]:
+    """Find the caller's tasks of a kind with their tags, sorted by id; raises MalformedId, NotFound."""
     mine = (ImageTask.account_id == caller.account_id, ImageTask.kind == kind)
     lookup.require(tx, kind, ImageTask.id, asked.ids, *mine)
     found = lookup.select_ids(tx, caller, ImageTask.id, asked, *mine, conditions=FILTERS)
-    tagged = tags.of(tx, caller.account_id, found)
-    return [_SHOWN[kind](task) | {"Tags": tagged.get(task.id, [])} for task in lookup.rows(tx, ImageTask, found)]
-
-
-def _progress(task: ImageTask) -> str | None:
-    return str(task.progress) if task.state == "active" else None
-
-
-def _disk(task: ImageTask) -> dict[str, Any]:
-    return {
-        "Description": task.description or None,
-        "Format": task.format.upper(),
-        "Progress": _progress(task),
-        "SnapshotId": task.snapshot_id,
-        "Status": task.state,
-        "StatusMessage": task.status_message or None,
-        "UserBucket": {"S3Bucket": task.bucket, "S3Key": task.location},
-    }
-
-
-def _import_image(task: ImageTask) -> dict[str, Any]:
-    return {
-        "ImportTaskId": task.id,
-        "Architecture": "x86_64",
-        "Platform": "Linux",
-        "Description": task.description or None,
-        "Encrypted": task.encrypted,
-        "KmsKeyId": task.kms_key_id,
-        "ImageId": task.image_id,
-        "Progress": _progress(task),
-        "Status": task.state,
-        "StatusMessage": task.status_message or None,
-        "SnapshotDetails": [_disk(task)],
-        "BootMode": task.boot_mode or None,
-    }
-
-
-def _import_snapshot(task: ImageTask) -> dict[str, Any]:
-    return {
-        "ImportTaskId": task.id,
-        "Description": task.description or None,
-        "SnapshotTaskDetail": _disk(task) | {"Encrypted": task.encrypted, "KmsKeyId": task.kms_key_id},
-    }
-
-
-def _export_image(task: ImageTask) -> dict[str, Any]:
-    return {
-        "ExportImageTaskId": task.id,
-        "Description": task.description or None,
-        "ImageId": task.image_id,
-        "Progress": _progress(task),
-        "Status": task.state,
-        "StatusMessage": task.status_message or None,
-        "S3ExportLocation": {"S3Bucket": task.bucket, "S3Prefix": task.location},
-    }
-
-
-_SHOWN: Final = {IMPORT_IMAGE: _import_image, IMPORT_SNAPSHOT: _import_snapshot, EXPORT_IMAGE: _export_image}
+    return tags.with_tags(tx, caller.account_id, lookup.rows(tx, ImageTask, found))
 
 
 def active(tx: Transaction) -> set[str]:

@@ -51,6 +51,16 @@ class Search:
     tags_to_add: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class DescribedPolicy:
+    """A policy; `details` are PolicyDetails as the caller wrote them."""
+
+    policy: LifecyclePolicy
+    arn: str
+    details: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
 def create(tx: Transaction, caller: Caller, wish: Wish, tags: Mapping[str, str], now: datetime) -> str:
     """Make a policy and give its id; raises InvalidParameter, MissingParameter, Unsupported, LimitExceeded."""
     if wish.details is None:
@@ -93,42 +103,21 @@ def remove(tx: Transaction, caller: Caller, policy_id: str) -> None:
     tx.session.flush()
 
 
-def show(tx: Transaction, caller: Caller, cloud: Cloud, policy_id: str) -> dict[str, Any]:
-    """Show a policy in the API's shape; raises NotFound."""
-    policy = _find(tx, caller, policy_id)
-    return {
-        "PolicyId": policy.id,
-        "Description": policy.description,
-        "State": "ENABLED" if policy.enabled else "DISABLED",
-        "ExecutionRoleArn": policy.execution_role_arn,
-        "DateCreated": policy.created,
-        "DateModified": policy.modified,
-        "PolicyDetails": json.loads(policy.details),
-        "Tags": json.loads(policy.tags),
-        "PolicyArn": _arn(cloud, policy),
-        "DefaultPolicy": False,
-    }
+def find(tx: Transaction, caller: Caller, cloud: Cloud, policy_id: str) -> DescribedPolicy:
+    """Give a policy; raises NotFound."""
+    return _described(cloud, _find(tx, caller, policy_id))
 
 
-def search(tx: Transaction, caller: Caller, asked: Search) -> list[dict[str, Any]]:
-    """List policies in the API's shape, sorted by id; an account has few. Raises NotFound for ids."""
+def search(tx: Transaction, caller: Caller, cloud: Cloud, asked: Search) -> list[DescribedPolicy]:
+    """Find policies, sorted by id; an account has few. Raises NotFound for ids."""
     mine = select(LifecyclePolicy).where(LifecyclePolicy.account_id == caller.account_id)
     found = {policy.id: policy for policy in tx.session.scalars(mine.order_by(LifecyclePolicy.id))}
     for policy_id in asked.policy_ids:
         if policy_id not in found:
             raise NotFound(_KIND, policy_id)
-    return [
-        {
-            "PolicyId": policy.id,
-            "Description": policy.description,
-            "State": "ENABLED" if policy.enabled else "DISABLED",
-            "Tags": json.loads(policy.tags),
-            "PolicyType": lifecycle_rules.TYPE,
-            "DefaultPolicy": False,
-        }
-        for policy in found.values()
-        if (not asked.policy_ids or policy.id in asked.policy_ids) and _matches(policy, asked)
-    ]
+    wanted = asked.policy_ids or found
+    known = (_described(cloud, policy) for policy in found.values() if policy.id in wanted)
+    return [one for one in known if _matches(one, asked)]
 
 
 def tags_of(tx: Transaction, caller: Caller, cloud: Cloud, arn: str) -> dict[str, str]:
@@ -182,6 +171,10 @@ def _schedule(tx: Transaction, policy: LifecyclePolicy, now: datetime) -> None:
     tx.session.flush()
 
 
+def _described(cloud: Cloud, policy: LifecyclePolicy) -> DescribedPolicy:
+    return DescribedPolicy(policy, _arn(cloud, policy), json.loads(policy.details), json.loads(policy.tags))
+
+
 def _find(tx: Transaction, caller: Caller, policy_id: str) -> LifecyclePolicy:
     policy = _own(tx, caller, policy_id)
     if policy is None:
@@ -205,19 +198,18 @@ def _arn(cloud: Cloud, policy: LifecyclePolicy) -> str:
     return f"arn:{cloud.partition}:dlm:{cloud.region}:{policy.account_id}:policy/{policy.id}"
 
 
-def _matches(policy: LifecyclePolicy, asked: Search) -> bool:
-    if asked.state is not None and (asked.state == "ENABLED") != policy.enabled:
+def _matches(found: DescribedPolicy, asked: Search) -> bool:
+    if asked.state is not None and (asked.state == "ENABLED") != found.policy.enabled:
         return False
-    details = json.loads(policy.details)
-    if asked.resource_types and not set(asked.resource_types) & set(details.get("ResourceTypes", ())):
+    rules = lifecycle_rules.read(found.details)
+    if asked.resource_types and ("INSTANCE" if rules.of_instances else "VOLUME") not in asked.resource_types:
         return False
-    added = [tag for schedule in details["Schedules"] for tag in schedule.get("TagsToAdd", ())]
-    return _has(details["TargetTags"], asked.target_tags) and _has(added, asked.tags_to_add)
+    added = [tag for schedule in rules.schedules for tag in schedule.tags]
+    return _has(rules.targets, asked.target_tags) and _has(added, asked.tags_to_add)
 
 
-def _has(tags: Sequence[Mapping[str, str]], wanted: Sequence[str]) -> bool:
-    texts = {f"{tag.get('Key', '')}={tag.get('Value', '')}" for tag in tags}
-    return set(wanted) <= texts
+def _has(tags: Iterable[tuple[str, str]], wanted: Sequence[str]) -> bool:
+    return set(wanted) <= {f"{key}={value}" for key, value in tags}
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:

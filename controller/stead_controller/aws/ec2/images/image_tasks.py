@@ -6,6 +6,7 @@ from typing import Any
 from stead_controller.aws.call import Call, Params, Result, operation
 from stead_controller.aws.describe import repeatable, tags_on_create
 from stead_controller.aws.ec2 import selection
+from stead_controller.aws.ec2.images.image_task_view import begun_view, cancelled_view, task_view
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported
 from stead_controller.request.conditions import Selection
 from stead_controller.resources.images import image_tasks
@@ -42,9 +43,7 @@ def import_image(call: Call, params: Params) -> Result:
         kms_key_id=params.get("KmsKeyId"),
         tags=tags_on_create(params, IMPORT_IMAGE)[IMPORT_IMAGE],
     )
-    shown = _shown(call, IMPORT_IMAGE, _begun(call, "ImportImage", params, asked))
-    del shown["BootMode"]  # a member of the list only
-    return shown
+    return _begun(call, "ImportImage", params, asked)
 
 
 @operation("ImportSnapshot")
@@ -63,7 +62,7 @@ def import_snapshot(call: Call, params: Params) -> Result:
         kms_key_id=params.get("KmsKeyId"),
         tags=tags_on_create(params, IMPORT_SNAPSHOT)[IMPORT_SNAPSHOT],
     )
-    return _shown(call, IMPORT_SNAPSHOT, _begun(call, "ImportSnapshot", params, asked))
+    return _begun(call, "ImportSnapshot", params, asked)
 
 
 @operation("ExportImage")
@@ -78,8 +77,7 @@ def export_image(call: Call, params: Params) -> Result:
         image_id=params["ImageId"],
         tags=tags_on_create(params, EXPORT_IMAGE)[EXPORT_IMAGE],
     )
-    shown = _shown(call, EXPORT_IMAGE, _begun(call, "ExportImage", params, asked))
-    return shown | {"DiskImageFormat": asked.format.upper()}
+    return _begun(call, "ExportImage", params, asked)
 
 
 @operation("DescribeImportImageTasks", writes=False)
@@ -107,24 +105,22 @@ def cancel_import_task(call: Call, params: Params) -> Result:
     """Cancel an import."""
     if "ImportTaskId" not in params:
         raise MissingParameter("ImportTaskId")
-    return image_tasks.cancel(call.tx, call.caller, params["ImportTaskId"])
+    return cancelled_view(image_tasks.cancel(call.tx, call.caller, params["ImportTaskId"]))
 
 
 def _describe(  # noqa: PLR0917 - three operations in one, by their names
     call: Call, params: Params, kind: str, name: str, member: str, key: str
 ) -> Result:
     asked, page = selection.paged(call, params, name, image_tasks.FILTERS, ids=f"{key}s", most=500)
-    return selection.answer(member, image_tasks.describe(call.tx, call.caller, kind, asked), page, key)
+    found = image_tasks.describe(call.tx, call.caller, kind, asked)
+    return selection.answered(member, found, page, lambda one: (one.row.id,), task_view)
 
 
-def _begun(call: Call, name: str, params: Params, asked: NewTask) -> str:
+def _begun(call: Call, name: str, params: Params, asked: NewTask) -> Result:
     once = repeatable(name, params)
-    return image_tasks.begin(call.tx, call.caller, call.cloud, asked, repeatable=once, now=call.now)
-
-
-def _shown(call: Call, kind: str, task_id: str) -> Result:
-    (shown,) = image_tasks.describe(call.tx, call.caller, kind, Selection((task_id,)))
-    return shown
+    task_id = image_tasks.begin(call.tx, call.caller, call.cloud, asked, repeatable=once, now=call.now)
+    (begun,) = image_tasks.describe(call.tx, call.caller, asked.kind, Selection((task_id,)))
+    return begun_view(begun)
 
 
 def _refuse_unbuilt(params: Params) -> None:
